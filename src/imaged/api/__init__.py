@@ -1,0 +1,1 @@
+"""HTTP in, HTTP out: the OpenStack Image API v2."""

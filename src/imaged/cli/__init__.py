@@ -1,0 +1,1 @@
+"""The command line: ``imaged serve``, and what operators do beside it."""

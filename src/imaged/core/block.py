@@ -1,0 +1,29 @@
+"""A block: some chunks of a body, about a mebibyte together, on their way through the lanes.
+
+The chunks stay as they were received, because joining them would copy every byte once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+
+class Block:
+    """Chunks in order. When the last lane lets go of a block, its memory is accounted for."""
+
+    __slots__ = ("_on_release", "chunks", "size_bytes")
+
+    def __init__(
+        self,
+        chunks: Sequence[bytes],
+        size_bytes: int | None = None,
+        on_release: Callable[[int], None] | None = None,
+    ) -> None:
+        self.chunks = chunks
+        self.size_bytes = sum(map(len, chunks)) if size_bytes is None else size_bytes
+        self._on_release = on_release
+
+    def __del__(self) -> None:
+        """Tell whoever counts the bytes in flight. May run in any thread."""
+        if self._on_release is not None:
+            self._on_release(self.size_bytes)

@@ -1,0 +1,34 @@
+"""The digests of a stream: md5, which the API calls the checksum, and a second one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+CHECKSUM = "md5"
+
+
+class Digest:
+    """One digest, fed with lists of chunks."""
+
+    def __init__(self, algorithm: str) -> None:
+        self._hash = hashlib.new(algorithm, usedforsecurity=False)
+
+    def feed(self, block: Sequence[bytes]) -> None:
+        """Take the next chunks. hashlib lets other threads run meanwhile."""
+        for chunk in block:
+            self._hash.update(chunk)
+
+    def hexdigest(self) -> str:
+        """The digest of all that was fed, hexadecimal."""
+        return self._hash.hexdigest()
+
+
+def is_usable(algorithm: str) -> bool:
+    """Whether hashlib has it here, with a digest of a fixed length."""
+    if algorithm not in hashlib.algorithms_available:
+        return False
+    try:
+        return hashlib.new(algorithm, usedforsecurity=False).digest_size > 0
+    except ValueError:  # listed, but not allowed by this machine's OpenSSL
+        return False

@@ -1,0 +1,274 @@
+"""Everything that can go wrong, by name.
+
+* ImagedError
+  - ImageNotFound           no image has this id, or none that the caller may see
+  - ImageExists             the id is taken, perhaps by an image deleted long ago
+  - ImageDeleted            the image was deleted while its data was being written
+  - ImageProtected
+  - InvalidTransition       the event is not possible in this status
+      - ActivationRefused   … and the event was to deactivate or to reactivate
+  - FormatsUnset            data may not come before disk_format and container_format
+  - NotRestorable           the image's time was up, or it never waited
+  - NotPermitted            the caller's roles do not allow this
+      - DataForbidden       the image is deactivated, and the caller is no admin
+  - InvalidRequest          the request cannot be understood; names the attribute or parameter
+      - InvalidAttribute
+      - InvalidQuery
+      - UnknownStore
+  - ReadOnlyAttribute       clients never set it
+  - PropertyConflict        a patch needs a property that is not there, or the other way round
+  - TooMany                 more tags or properties than an image may have
+  - UnsatisfiableRange
+  - DataRefused             the bytes are not what they should be
+      - SizeMismatch
+      - TooLarge
+      - FormatRefused
+  - ClientVanished          the body broke off
+  - QuotaExceeded           the owner has no room for so many bytes
+  - ClaimLost               somebody else took the work back, or finished it
+  - BlobGone                these bytes are going or gone: nobody can refer to them any more
+  - StoreError              a store could not do what was asked
+      - StoreFull
+      - BlobMissing         the store has no whole blob under this key
+      - BlobExists          a blob of this key was written before
+      - WriteDiscarded      the write was deleted before it could be committed
+  - CatalogError            the catalog could not do what was asked
+      - CatalogTooNew, CatalogTooOld
+
+Which HTTP status each of them gets is decided in ``api/problems.py`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+
+class ImagedError(Exception):
+    """Base of every error that this package raises on purpose. Its text is meant for people."""
+
+
+class ImageNotFound(ImagedError):
+    """No image has this id, or none that the caller may see."""
+
+    def __init__(self, image_id: str) -> None:
+        super().__init__(f"There is no image {image_id}.")
+        self.image_id = image_id
+
+
+class ImageExists(ImagedError):
+    """The id is taken, perhaps by an image that was deleted long ago."""
+
+    def __init__(self, image_id: str) -> None:
+        super().__init__(f"The image id {image_id} is taken; an id is never used twice.")
+        self.image_id = image_id
+
+
+class ImageDeleted(ImagedError):
+    """The image was deleted while its data was being written."""
+
+    def __init__(self, image_id: str) -> None:
+        super().__init__(f"The image {image_id} was deleted while its data was being written.")
+        self.image_id = image_id
+
+
+class ImageProtected(ImagedError):
+    """A protected image is never deleted."""
+
+    def __init__(self, image_id: str) -> None:
+        super().__init__(
+            f"The image {image_id} is protected; set its attribute 'protected' to false first."
+        )
+
+
+class InvalidTransition(ImagedError):
+    """The event is not possible in this status."""
+
+    def __init__(self, status: str, event: str) -> None:
+        super().__init__(f"An image that is {status} cannot take the step '{event}'.")
+        self.status = status
+        self.event = event
+
+
+class ActivationRefused(InvalidTransition):
+    """Only active images are deactivated, and only deactivated ones reactivated."""
+
+
+class FormatsUnset(ImagedError):
+    """Data may not come before both formats are known."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The attributes 'disk_format' and 'container_format' must be set before data is sent."
+        )
+
+
+class NotRestorable(ImagedError):
+    """The image's time was up: its bytes are being deleted, or gone."""
+
+    def __init__(self, image_id: str, why: str) -> None:
+        super().__init__(f"The image {image_id} cannot be restored: {why}.")
+
+
+class NotPermitted(ImagedError):
+    """The caller's roles do not allow this."""
+
+
+class DataForbidden(NotPermitted):
+    """Only an admin may read the data of a deactivated image."""
+
+    def __init__(self) -> None:
+        super().__init__("The image is deactivated; only an administrator may read its data.")
+
+
+class InvalidRequest(ImagedError):
+    """The request cannot be understood."""
+
+
+class InvalidAttribute(InvalidRequest):
+    """An attribute's value is of the wrong type, too long, or not among those allowed."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"The attribute {name!r} {why}.")
+        self.name = name
+
+
+class InvalidQuery(InvalidRequest):
+    """A parameter of the query string has no meaning."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"The query parameter {name!r} {why}.")
+        self.name = name
+
+
+class UnknownStore(InvalidRequest):
+    """No store of this name is configured."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no store named {name!r}.")
+
+
+class ReadOnlyAttribute(ImagedError):
+    """Clients never set this attribute, or not in this status."""
+
+    def __init__(self, name: str, why: str = "is read-only") -> None:
+        super().__init__(f"The attribute {name!r} {why}.")
+        self.name = name
+
+
+class PropertyConflict(ImagedError):
+    """A patch expects a property that is not there, or the absence of one that is."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"The property {name!r} {why}.")
+        self.name = name
+
+
+class TooMany(ImagedError):
+    """An image may have so many of these, and not more."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(f"An image can have {limit} {what} at most.")
+
+
+class UnsatisfiableRange(ImagedError):
+    """The range begins behind the last byte."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"The range is outside of the image, which has {size_bytes} bytes.")
+        self.size_bytes = size_bytes
+
+
+class DataRefused(ImagedError):
+    """The bytes are not what they should be."""
+
+
+class SizeMismatch(DataRefused):
+    """Fewer or more bytes came than were announced."""
+
+    def __init__(self, announced_bytes: int, received_bytes: int) -> None:
+        super().__init__(f"{announced_bytes} bytes were announced and {received_bytes} came.")
+
+
+class TooLarge(DataRefused):
+    """More bytes than ``uploads.max_size`` allows."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The data is larger than {limit_bytes} bytes, the most that is accepted.")
+
+
+class FormatRefused(DataRefused):
+    """The bytes are not of the declared format, or have features that are not safe."""
+
+
+class ClientVanished(ImagedError):
+    """The body broke off before its end."""
+
+    def __init__(self) -> None:
+        super().__init__("The connection broke off before the end of the data.")
+
+
+class QuotaExceeded(ImagedError):
+    """The owner has no room for so many bytes."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(f"The quota of the project {owner} is used up.")
+
+
+class ClaimLost(ImagedError):
+    """The work is no longer ours: somebody took it back, or it is finished."""
+
+    def __init__(self) -> None:
+        super().__init__("This server lost its claim on the image; please try again.")
+
+
+class BlobGone(ImagedError):
+    """The ledger has no such bytes, or they are unfinished or doomed."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The bytes {key} are unfinished, going or gone.")
+
+
+class StoreError(ImagedError):
+    """A store could not do what was asked. Says which store, and what to look at."""
+
+    def __init__(self, store: str, why: str) -> None:
+        super().__init__(f"The store {store!r} {why}.")
+        self.store = store
+
+
+class StoreFull(StoreError):
+    """No space is left, or less than must stay free."""
+
+
+class BlobMissing(StoreError):
+    """The store has no whole blob under this key."""
+
+    def __init__(self, store: str, key: str) -> None:
+        super().__init__(store, f"has no blob {key}")
+        self.key = key
+
+
+class BlobExists(StoreError):
+    """A blob of this key was written before; a key is never used again."""
+
+    def __init__(self, store: str, key: str) -> None:
+        super().__init__(store, f"has a blob {key} already")
+        self.key = key
+
+
+class WriteDiscarded(StoreError):
+    """The write was deleted before it could be committed."""
+
+    def __init__(self, store: str, key: str) -> None:
+        super().__init__(store, f"discarded the unfinished write of {key}")
+        self.key = key
+
+
+class CatalogError(ImagedError):
+    """The catalog could not do what was asked."""
+
+
+class CatalogTooNew(CatalogError):
+    """The catalog was written by a newer version of imaged."""
+
+
+class CatalogTooOld(CatalogError):
+    """The catalog has to be migrated first."""

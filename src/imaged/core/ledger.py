@@ -1,0 +1,123 @@
+"""What follows from a change: for the ledger of blobs, and for the owners' accounts.
+
+A catalog runs a change and then asks here what else to write, in the same transaction.
+So rules stay out of drivers, SQL stays out of rules, and no change can forget the ledger.
+
+Rule 1: an image holds its bytes until it is emptied or expired; being deleted is not enough.
+Rule 2: bytes that nobody holds are doomed, and doomed is final.
+Rule 3: bytes whose writer may still be writing are due only when its lease must be over.
+Rule 4: the record of an expired image goes with its last bytes, not before.
+Rule 5: whoever holds bytes is charged for them, from before the first byte.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from imaged.core.blob import Blob, BlobState, doom
+from imaged.core.errors import BlobGone, QuotaExceeded
+from imaged.core.image import Image, Location
+from imaged.core.removal import lose_location
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How many bytes a project holds, and may hold."""
+
+    owner: str
+    used_bytes: int = 0
+    limit_bytes: int | None = None  # None: no limit
+
+
+def touched(before: Image, after: Image) -> list[str]:
+    """The keys of the blobs to lock, in the order in which everybody locks them."""
+    if before.held == after.held and before.claim == after.claim:
+        return []
+    return sorted(before.held.keys() | after.held.keys())
+
+
+def settle(
+    before: Image, after: Image, blobs: Mapping[str, Blob], now: datetime
+) -> tuple[Image, list[Blob]]:
+    """The image to store, and the ledger's rows to store with it. Raises BlobGone.
+
+    ``blobs``: the rows of all keys that are ``touched``, as far as they exist.
+    """
+    rows = {
+        key: _holding(after, after.held[key], blobs.get(key), held_before=key in before.held)
+        for key in touched(before, after)
+        if key in after.held
+    }
+    for key in before.held.keys() - after.held.keys():
+        rows[key] = _letting_go(before, after, blobs[key], now)
+    for key in before.held if after.is_expired else ():
+        if rows[key].state is not BlobState.DOOMED:  # they live on with another image
+            after = lose_location(after, key)
+    return stamp(before, after, now), list(rows.values())
+
+
+def charges(before: Image, after: Image) -> dict[str, int]:
+    """By how many bytes each account changes, in the order in which everybody locks them."""
+    more = Counter({after.owner: after.charge_bytes})
+    more[before.owner] -= before.charge_bytes
+    return {owner: more[owner] for owner in sorted(more) if more[owner]}
+
+
+def charge(account: Account, more_bytes: int) -> Account:
+    """Raise QuotaExceeded where there is no room; giving back is always possible."""
+    used = account.used_bytes + more_bytes
+    if more_bytes > 0 and account.limit_bytes is not None and used > account.limit_bytes:
+        raise QuotaExceeded(account.owner)
+    return replace(account, used_bytes=used)
+
+
+def settle_scrubbed(before: Image, key: str, now: datetime) -> Image:
+    """The bytes of an expired image are gone."""
+    return stamp(before, lose_location(before, key), now)
+
+
+def stamp(before: Image, after: Image, now: datetime) -> Image:
+    """Note when it changed; a failure that is new is dated too."""
+    since = now if after.status is not before.status else before.since
+    failure = after.last_failure
+    if failure is not None and failure.at is None:
+        failure = replace(failure, at=now)
+    version = before.version + 1
+    return replace(after, since=since, updated_at=now, version=version, last_failure=failure)
+
+
+def created(image: Image, now: datetime) -> Image:
+    """Note when it was created."""
+    return replace(image, created_at=now, updated_at=now, since=now)
+
+
+def doomed_stray(location: Location, due_at: datetime) -> Blob:
+    """Bytes that no row tells of, or may come to be: a row to have them deleted by."""
+    blob = Blob(location.key, location.store, location.size_bytes)
+    return doom(blob, due_at, awaited_by=None)
+
+
+def _holding(image: Image, location: Location, blob: Blob | None, *, held_before: bool) -> Blob:
+    if blob is None:
+        if image.claim is None:
+            raise BlobGone(location.key)
+        return Blob(location.key, location.store, location.size_bytes)
+    if not held_before:
+        if blob.state is not BlobState.KEPT:
+            raise BlobGone(location.key)
+        return replace(blob, holders=blob.holders + 1)
+    if blob.state is BlobState.WRITING and image.claim is None:
+        blob = replace(blob, state=BlobState.KEPT)
+    return replace(blob, size_bytes=location.size_bytes)
+
+
+def _letting_go(before: Image, after: Image, blob: Blob, now: datetime) -> Blob:
+    if blob.holders > 1:
+        return replace(blob, holders=blob.holders - 1)
+    writing = blob.state is BlobState.WRITING and before.claim is not None
+    wait = before.claim.lease if writing and before.claim else timedelta(0)
+    awaited_by = after.id if after.is_expired else None
+    return doom(blob, now + wait, awaited_by)

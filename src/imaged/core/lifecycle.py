@@ -1,0 +1,133 @@
+"""The life of an image: every status, every event, and what follows.
+
+Rule 1: no other module decides what status comes next.
+Rule 2: what is not in the table is refused, and changes nothing.
+Rule 3: between two statuses there is one event at most, so that a change of status names it.
+
+``tests/docs`` draws the diagram in the README from the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from imaged.core.errors import InvalidTransition
+
+
+class Status(StrEnum):
+    """The statuses of the OpenStack Image API v2."""
+
+    QUEUED = "queued"
+    SAVING = "saving"
+    UPLOADING = "uploading"
+    IMPORTING = "importing"
+    ACTIVE = "active"
+    DEACTIVATED = "deactivated"
+    KILLED = "killed"
+    PENDING_DELETE = "pending_delete"
+    DELETED = "deleted"
+
+
+class Event(StrEnum):
+    """What can happen to an image."""
+
+    UPLOAD_BEGAN = "upload began"
+    UPLOAD_SUCCEEDED = "upload succeeded"
+    UPLOAD_FAILED = "upload failed"
+    UPLOAD_KILLED = "upload failed for good"
+    STAGING_BEGAN = "staging began"
+    STAGING_FAILED = "staging failed"
+    IMPORT_BEGAN = "import began"
+    IMPORT_SUCCEEDED = "import succeeded"
+    IMPORT_FAILED = "import failed"
+    LOCATION_ADDED = "location added"
+    DEACTIVATED = "deactivated"
+    REACTIVATED = "reactivated"
+    DELETED = "deleted"
+    DELETED_WITH_DELAY = "deleted with delay"
+    SCRUBBED = "scrubbed"
+    RESTORED = "restored"
+    RESTORED_DEACTIVATED = "restored as deactivated"
+
+
+TRANSITIONS: Mapping[Status, Mapping[Event, Status]] = {
+    Status.QUEUED: {
+        Event.UPLOAD_BEGAN: Status.SAVING,
+        Event.STAGING_BEGAN: Status.UPLOADING,
+        Event.IMPORT_BEGAN: Status.IMPORTING,
+        Event.LOCATION_ADDED: Status.ACTIVE,
+        Event.DELETED: Status.DELETED,
+    },
+    Status.SAVING: {
+        Event.UPLOAD_SUCCEEDED: Status.ACTIVE,
+        Event.UPLOAD_FAILED: Status.QUEUED,
+        Event.UPLOAD_KILLED: Status.KILLED,
+        Event.DELETED: Status.DELETED,
+    },
+    Status.UPLOADING: {
+        Event.STAGING_FAILED: Status.QUEUED,
+        Event.IMPORT_BEGAN: Status.IMPORTING,
+        Event.DELETED: Status.DELETED,
+    },
+    Status.IMPORTING: {
+        Event.IMPORT_SUCCEEDED: Status.ACTIVE,
+        Event.IMPORT_FAILED: Status.QUEUED,
+        Event.DELETED: Status.DELETED,
+    },
+    Status.ACTIVE: {
+        Event.DEACTIVATED: Status.DEACTIVATED,
+        Event.DELETED: Status.DELETED,
+        Event.DELETED_WITH_DELAY: Status.PENDING_DELETE,
+    },
+    Status.DEACTIVATED: {
+        Event.REACTIVATED: Status.ACTIVE,
+        Event.DELETED: Status.DELETED,
+        Event.DELETED_WITH_DELAY: Status.PENDING_DELETE,
+    },
+    Status.KILLED: {
+        Event.DELETED: Status.DELETED,
+    },
+    Status.PENDING_DELETE: {
+        Event.SCRUBBED: Status.DELETED,
+        Event.RESTORED: Status.ACTIVE,
+        Event.RESTORED_DEACTIVATED: Status.DEACTIVATED,
+    },
+    Status.DELETED: {},
+}
+
+#: What restores an image, by the status it was deleted from. No other status is restored to.
+RESTORES: Mapping[Status, Event] = {
+    Status.ACTIVE: Event.RESTORED,
+    Status.DEACTIVATED: Event.RESTORED_DEACTIVATED,
+}
+
+#: What it is called when claimed work ends without a result.
+FAILURES: Mapping[Status, Event] = {
+    Status.SAVING: Event.UPLOAD_FAILED,
+    Status.UPLOADING: Event.STAGING_FAILED,
+    Status.IMPORTING: Event.IMPORT_FAILED,
+}
+
+#: An image is claimed in these only. SAVING always is; UPLOADING while its PUT runs;
+#: IMPORTING while a worker has picked up its task.
+MAY_BE_CLAIMED = frozenset(FAILURES)
+
+#: Nobody but an operator sees images in these.
+GONE = frozenset({Status.PENDING_DELETE, Status.DELETED})
+
+
+def next_status(status: Status, event: Event) -> Status:
+    """Return what follows. Raises InvalidTransition."""
+    try:
+        return TRANSITIONS[status][event]
+    except KeyError:
+        raise InvalidTransition(status, event) from None
+
+
+def event_between(before: Status, after: Status) -> Event:
+    """Name the one event that leads from one status to the other. Raises LookupError."""
+    for event, goal in TRANSITIONS[before].items():
+        if goal is after:
+            return event
+    raise LookupError(f"nothing leads from {before} to {after}")

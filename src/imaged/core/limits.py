@@ -1,0 +1,39 @@
+"""How large, and how many."""
+
+from __future__ import annotations
+
+from imaged.core.errors import SizeMismatch, TooLarge
+
+MAX_NAME_LENGTH = 255
+MAX_TAG_LENGTH = 255
+MAX_OWNER_LENGTH = 255
+MAX_PROPERTY_NAME_LENGTH = 255
+MAX_PROPERTY_VALUE_LENGTH = 65_535
+MAX_PROPERTIES = 128
+MAX_TAGS = 128
+MAX_REQUEST_BYTES = 64 * 1024  # of a JSON body
+MAX_INTEGER = 2**31 - 1  # of min_ram and min_disk
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+def require_announced(announced_bytes: int | None, limit_bytes: int) -> None:
+    """Refuse a body that says itself that it is too large. Raises TooLarge."""
+    if announced_bytes is not None and announced_bytes > limit_bytes:
+        raise TooLarge(limit_bytes)
+
+
+def require_within(received_bytes: int, announced_bytes: int | None, limit_bytes: int) -> None:
+    """Refuse a body as soon as it outgrows what it may have. Raises TooLarge, SizeMismatch."""
+    if received_bytes > limit_bytes:
+        raise TooLarge(limit_bytes)
+    if announced_bytes is not None and received_bytes > announced_bytes:
+        raise SizeMismatch(announced_bytes, received_bytes)
+
+
+def require_complete(received_bytes: int, announced_bytes: int | None) -> None:
+    """Refuse a body that ended too early. Raises SizeMismatch."""
+    if announced_bytes is not None and received_bytes != announced_bytes:
+        raise SizeMismatch(announced_bytes, received_bytes)

@@ -1,0 +1,190 @@
+"""What a list of images is asked for: whose eyes, which conditions, what order, from where.
+
+``matches`` and ``sort_key`` say in plain Python what every catalog's statements must mean.
+
+An order is total: the image's id, in the direction of the last key, decides between equals.
+A value that is not set comes before all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any
+
+from imaged.core.access import Caller
+from imaged.core.image import Image, Visibility
+from imaged.core.lifecycle import GONE
+
+
+class Operator(StrEnum):
+    """How a value is compared."""
+
+    EQUAL = "eq"
+    NOT_EQUAL = "neq"
+    GREATER = "gt"
+    GREATER_OR_EQUAL = "gte"
+    LESS = "lt"
+    LESS_OR_EQUAL = "lte"
+    ONE_OF = "in"
+
+
+class Column(StrEnum):
+    """What can be compared and, where it is in SORTABLE, sorted by. Also the catalog's names."""
+
+    ID = "id"
+    NAME = "name"
+    OWNER = "owner"
+    STATUS = "status"
+    VISIBILITY = "visibility"
+    DISK_FORMAT = "disk_format"
+    CONTAINER_FORMAT = "container_format"
+    PROTECTED = "protected"
+    HIDDEN = "hidden"
+    MIN_RAM = "min_ram_mib"
+    MIN_DISK = "min_disk_gib"
+    SIZE = "size_bytes"
+    CHECKSUM = "checksum"
+    HASH_ALGORITHM = "hash_algorithm"
+    HASH_VALUE = "hash_value"
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+
+
+SORTABLE = (
+    Column.NAME,
+    Column.STATUS,
+    Column.CONTAINER_FORMAT,
+    Column.DISK_FORMAT,
+    Column.SIZE,
+    Column.ID,
+    Column.CREATED_AT,
+    Column.UPDATED_AT,
+)
+
+Value = str | int | bool | datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A column compared with a value, or with several for ONE_OF. A value not set never matches,
+    but NOT_EQUAL.
+    """
+
+    column: Column
+    operator: Operator
+    value: Value | tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One key of the order."""
+
+    column: Column
+    descending: bool = False
+
+
+NEWEST_FIRST = (Order(Column.CREATED_AT, descending=True),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageQuery:
+    """A page of images. The defaults are those of the Image API."""
+
+    caller: Caller | None = None  # None: the operator, for whom nothing is hidden
+    conditions: tuple[Condition, ...] = ()
+    visibility: Visibility | None = None
+    any_visibility: bool = False  # community images of others too
+    tags: tuple[str, ...] = ()  # all of them
+    properties: tuple[tuple[str, str], ...] = ()  # all of them
+    order: tuple[Order, ...] = NEWEST_FIRST
+    after: Image | None = None  # the last image of the page before
+    limit: int = 25
+
+
+def matches(image: Image, query: ImageQuery) -> bool:
+    """Whether the image belongs in the list, whatever the page."""
+    return (
+        _is_listed(image, query)
+        and (query.visibility is None or image.visibility is query.visibility)
+        and all(_holds(image, condition) for condition in query.conditions)
+        and all(tag in image.tags for tag in query.tags)
+        and all(image.properties.get(name) == value for name, value in query.properties)
+    )
+
+
+def column_value(image: Image, column: Column) -> Value:
+    """What an image has in a column."""
+    match column:
+        case Column.SIZE | Column.CHECKSUM | Column.HASH_ALGORITHM | Column.HASH_VALUE:
+            value: Value = None if image.content is None else getattr(image.content, column)
+        case _:
+            value = getattr(image, column)
+    return value
+
+
+def full_order(order: Sequence[Order]) -> tuple[Order, ...]:
+    """The order with what makes it total."""
+    if any(key.column is Column.ID for key in order):
+        return tuple(order)
+    return (*order, Order(Column.ID, descending=order[-1].descending))
+
+
+def page(images: Sequence[Image], query: ImageQuery) -> list[Image]:
+    """The page of these images that is asked for."""
+    found = [image for image in images if matches(image, query)]
+    order = full_order(query.order)
+    for key in reversed(order):
+        found.sort(key=lambda image: _sortable(image, key.column), reverse=key.descending)
+    if query.after is not None:
+        last = query.after
+        found = [image for image in found if _comes_after(image, last, order)]
+    return found[: query.limit]
+
+
+def _is_listed(image: Image, query: ImageQuery) -> bool:
+    caller = query.caller
+    if caller is None:
+        return True
+    if image.status in GONE:
+        return False
+    if image.owner == caller.project or image.visibility is Visibility.PUBLIC:
+        return True
+    if image.visibility is Visibility.COMMUNITY:
+        return query.any_visibility or query.visibility is Visibility.COMMUNITY
+    return caller.is_admin
+
+
+_COMPARE: Mapping[Operator, Callable[[Any, Any], bool]] = {
+    Operator.EQUAL: eq,
+    Operator.NOT_EQUAL: ne,
+    Operator.GREATER: gt,
+    Operator.GREATER_OR_EQUAL: ge,
+    Operator.LESS: lt,
+    Operator.LESS_OR_EQUAL: le,
+}
+
+
+def _holds(image: Image, condition: Condition) -> bool:
+    value = column_value(image, condition.column)
+    if isinstance(condition.value, tuple):
+        return value in condition.value
+    if value is None:
+        return condition.operator is Operator.NOT_EQUAL
+    return _COMPARE[condition.operator](value, condition.value)
+
+
+def _sortable(image: Image, column: Column) -> tuple[bool, object]:
+    value = column_value(image, column)
+    return (value is not None, value if value is not None else 0)
+
+
+def _comes_after(image: Image, last: Image, order: Sequence[Order]) -> bool:
+    for key in order:
+        mine, its = _sortable(image, key.column), _sortable(last, key.column)
+        if mine != its:
+            return (mine < its) if key.descending else (mine > its)
+    return False

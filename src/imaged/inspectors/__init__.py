@@ -1,0 +1,1 @@
+"""Those who know disk formats."""

@@ -1,0 +1,1 @@
+"""What the services ask of the world: what is promised, what may fail, what is undefined."""

@@ -1,0 +1,148 @@
+"""What the services ask of a place that keeps facts.
+
+Everything that changes an image, its bytes, its task or its owner's account is one
+``modify_image``, and that is one transaction: lock the image, run the pure change, ask
+``core/ledger`` what follows, lock that, write. Doomed blobs are a queue beside it. Locks are
+always taken in one order, so that nobody waits in a circle:
+
+    image  →  blobs, by key  →  accounts, by owner  →  lease
+
+The catalog's clock decides leases and due moments; no other clock does.
+
+Every method may raise ``CatalogError``; other errors of a driver never leave it. After a
+``CatalogError`` it is not known whether the call was carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from imaged.core.blob import Blob
+from imaged.core.claim import Claim
+from imaged.core.image import Change, Image, Location
+from imaged.core.ledger import Account
+from imaged.core.query import ImageQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """A claim whose lease ran out."""
+
+    claim: Claim
+    image_id: str
+
+
+class Catalog(Protocol):
+    """A place that keeps facts. It holds no rules; those are in ``core``."""
+
+    async def check(self) -> None:
+        """Make sure that it answers. Raises CatalogError."""
+        ...
+
+    # images
+
+    async def add_image(self, image: Image) -> Image:
+        """Store a new image, dated (``ledger.created``), and return it. Raises ImageExists, also
+        for the id of a tombstone.
+        """
+        ...
+
+    async def get_image(self, image_id: str) -> Image:
+        """Return the image, whatever its status. Raises ImageNotFound."""
+        ...
+
+    async def list_images(self, query: ImageQuery) -> Sequence[Image]:
+        """Return the page that ``core/query`` describes."""
+        ...
+
+    async def modify_image(self, image_id: str, change: Change) -> Image:
+        """Apply a pure change to the stored image, and what follows, atomically.
+
+        ``change`` may run more than once. If it raises, or what follows is refused, nothing is
+        written. If it returns the image that it was given, nothing is written either.
+        Raises ImageNotFound, BlobGone, QuotaExceeded, and whatever ``change`` raises.
+        """
+        ...
+
+    async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
+        """Images in pending_delete for so long and still restorable, the longest first."""
+        ...
+
+    async def find_pending_tasks(self, limit: int) -> Sequence[str]:
+        """The ids of images whose task waits for a worker."""
+        ...
+
+    async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """Images in uploading, unclaimed, whose last change is so long ago."""
+        ...
+
+    async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
+        """Replace the records of images that are deleted for so long by tombstones; their ids.
+
+        What is left of such an image is that its id is never used again.
+        """
+        ...
+
+    # blobs
+
+    async def get_blob(self, key: str) -> Blob | None:
+        """Return the row of the ledger, if it is there."""
+        ...
+
+    async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
+        """Blobs that are due, the longest due first. They are due again after so long."""
+        ...
+
+    async def peek_doomed(self, limit: int) -> Sequence[Blob]:
+        """Blobs that are doomed, due or not, the longest due first; nothing is taken."""
+        ...
+
+    async def put_off(self, key: str, why: str) -> Blob | None:
+        """These bytes would not go. Returns the row; None where it has left, which is fine."""
+        ...
+
+    async def forget(self, key: str) -> Image | None:
+        """These bytes are gone: the row leaves, and with the last row an expired image.
+
+        A row that has left is fine. A row that is not doomed stays. Returns the image that became
+        deleted by it, if one did.
+        """
+        ...
+
+    async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
+        """Doom bytes that the ledger does not know, to be deleted after so long.
+
+        A row that is there stays as it is. Returns whether there was none.
+        """
+        ...
+
+    async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
+        """Every key of the ledger in this store that begins so, whatever its state."""
+        ...
+
+    async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
+        """Those of the keys whose bytes are whole and needed."""
+        ...
+
+    # leases
+
+    async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """Prolong the leases of these claims; return the claims that still stand."""
+        ...
+
+    async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
+        """Claims whose leases ran out, the longest first."""
+        ...
+
+    # accounts
+
+    async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
+        """Say how many bytes a project may hold; None: no limit."""
+        ...
+
+    async def get_account(self, owner: str) -> Account:
+        """Return what a project holds and may hold; all zero where nothing is known of it."""
+        ...

@@ -1,0 +1,89 @@
+"""What the services ask of a place that keeps bytes.
+
+Bytes become visible when ``put`` commits, whole and durable, and never earlier. A key is never
+used again, so bytes under a key never change. Only the scrubber calls ``delete``.
+
+Every method may raise ``StoreError``; other errors never leave a driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from imaged.core.block import Block
+
+
+class BlobReader(Protocol):
+    """An open blob. What it reads are the blob's bytes also if it is deleted meanwhile, or an
+    error; it never silently ends early.
+    """
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the whole blob."""
+        ...
+
+    async def read(self, length: int) -> bytes:
+        """Return the next bytes, ``length`` of them unless the blob ends: then fewer, and b"" for
+        ever after. Large reads are cheaper: 1 MiB is a good length.
+        """
+        ...
+
+
+class Store(Protocol):
+    """A place that keeps bytes, under keys that ``stores/keys.py`` makes."""
+
+    @property
+    def name(self) -> str:
+        """The name that the configuration gives it; errors carry it."""
+        ...
+
+    async def check(self) -> None:
+        """Make sure that it can be used now. Raises StoreError with what to do."""
+        ...
+
+    async def put(
+        self, key: str, blocks: AsyncIterable[Block], expected_bytes: int | None = None
+    ) -> int:
+        """Write a blob, and return its size in bytes.
+
+        When it returns, the blob is durable and visible. When it raises, or is cancelled, nothing
+        is visible under the key and nothing will be; what is left of the unfinished write goes
+        with ``delete(key)``. An error raised by ``blocks`` passes through unchanged: that is how a
+        verdict on the bytes, which comes with their end, prevents the commit.
+
+        ``expected_bytes``: how many will come, where that is known; a store that has no room for
+        them says so before the first.
+
+        Raises StoreFull, BlobExists (a whole or unfinished blob of this key is there),
+        WriteDiscarded (``delete`` came in between), StoreError.
+        """
+        ...
+
+    def open(self, key: str, start: int = 0) -> AbstractAsyncContextManager[BlobReader]:
+        """Open a whole blob for reading from an offset. Entering raises BlobMissing.
+
+        An offset at or behind the end is allowed: nothing is left to be read.
+        """
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the blob and any unfinished write of it. Missing is fine.
+
+        A write that had begun can never be completed afterwards.
+        """
+        ...
+
+    def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """Every key with bytes, whole or unfinished, that begins so; in no order, each once.
+
+        Keys that come or go meanwhile may or may not be among them. Files of others, whose names
+        are no keys, are not listed.
+        """
+        ...
+
+    async def free_bytes(self) -> int | None:
+        """How much room there is, or None where that has no meaning."""
+        ...

@@ -1,0 +1,1 @@
+"""What the daemon does: sequences of awaits around the core's decisions."""
