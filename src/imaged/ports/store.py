@@ -8,11 +8,13 @@ Every method may raise ``StoreError``; other errors never leave a driver.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from imaged.core.block import Block
+from imaged.core.errors import UnknownStore
 
 
 class BlobReader(Protocol):
@@ -87,3 +89,19 @@ class Store(Protocol):
     async def free_bytes(self) -> int | None:
         """How much room there is, or None where that has no meaning."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The stores that are configured, by name; new images go to the default one."""
+
+    default: str
+    by_name: Mapping[str, Store]
+
+    def pick(self, name: str | None = None) -> Store:
+        """Return the store of this name, or the default one. Raises UnknownStore."""
+        name = self.default if name is None else name
+        try:
+            return self.by_name[name]
+        except KeyError:
+            raise UnknownStore(name) from None
