@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted
-from imaged.core.image import Change, Image, Visibility
+from imaged.core.image import Change, ClaimedChange, Image, Visibility
 from imaged.core.lifecycle import GONE, Status
 
 WRITERS: AbstractSet[str] = frozenset({"admin", "member"})
@@ -72,6 +72,11 @@ def require_readable(caller: Caller, image: Image) -> Image:
 def by_owner(caller: Caller, change: Change) -> Change:
     """The change, open to the image's owner and to admins."""
     return lambda image: change(require_owner(caller, image))
+
+
+def claimed_by_owner(caller: Caller, change: ClaimedChange) -> ClaimedChange:
+    """The same for a change that claims."""
+    return lambda image, claim: change(require_owner(caller, image), claim)
 
 
 def require_publisher(caller: Caller, visibility: Visibility) -> None:

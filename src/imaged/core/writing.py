@@ -6,6 +6,7 @@ owner's account is worked out from the difference, in one place: ``ledger.py``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from imaged.core.claim import Claim, require_claim
@@ -13,6 +14,13 @@ from imaged.core.errors import ClaimLost, FormatsUnset, ImageDeleted, InvalidTra
 from imaged.core.image import Change, ClaimedChange, Content, Failure, Image, Location
 from imaged.core.lifecycle import FAILURES, GONE, Event, Status, next_status
 from imaged.core.task import Task, TaskStatus, cancel, fail, lose, pick_up, succeed
+
+#: What an owner calls the work that an image is claimed for.
+PHASES: Mapping[Status, str] = {
+    Status.SAVING: "upload",
+    Status.UPLOADING: "staging",
+    Status.IMPORTING: "import",
+}
 
 
 def begin_upload(location: Location) -> ClaimedChange:
@@ -116,9 +124,10 @@ def share_data(source: Image) -> Change:
     return change
 
 
-def give_back(lost: Claim, failure: Failure, *, final: bool, kill: bool = False) -> Change:
+def give_back(lost: Claim, reason: str, *, final: bool, kill: bool = False) -> Change:
     """Where the image goes when claimed work ends without a result.
 
+    ``reason``: one sentence, for the image's owner.
     ``final``: the work failed, and another attempt of its task would not help.
     ``kill``: an upload that failed is not to be tried again on this image (the v1 behaviour).
     """
@@ -127,26 +136,28 @@ def give_back(lost: Claim, failure: Failure, *, final: bool, kill: bool = False)
         require_claim(image.claim, lost)
         task = image.task
         if image.status is Status.IMPORTING and task is not None:
-            task = fail(task, failure.reason) if final else lose(task, failure.reason)
+            task = fail(task, reason) if final else lose(task, reason)
             if task.status is TaskStatus.PENDING:  # what was staged stays for the next attempt
                 return replace(image, claim=None, task=task, locations=())
         event = FAILURES[image.status]
         if kill and event is Event.UPLOAD_FAILED:
             event = Event.UPLOAD_KILLED
+        failure = Failure(PHASES[image.status], reason)
         status = next_status(image.status, event)
         return replace(emptied(image), status=status, task=task, last_failure=failure)
 
     return change
 
 
-def refuse_attempt(failure: Failure) -> Change:
+def refuse_attempt(reason: str) -> Change:
     """No worker may even begin; so the task ends here, instead of waiting for ever."""
 
     def change(image: Image) -> Image:
         if image.task is None or image.task.status is not TaskStatus.PENDING:
             raise ClaimLost
         status = next_status(image.status, Event.IMPORT_FAILED)
-        task = cancel(image.task, failure.reason)
+        failure = Failure(PHASES[image.status], reason)
+        task = cancel(image.task, reason)
         return replace(emptied(image), status=status, task=task, last_failure=failure)
 
     return change

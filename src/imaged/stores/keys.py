@@ -5,31 +5,13 @@
       00/ … ff/                          256 folders, made once, by the first two digits of the id
         <image id>.<attempt>             a whole blob
 
-A key is ``<first two hex digits>/<image id>.<attempt>``: the image's id, so that an operator who
-looks at a store knows what he sees; the attempt, so that no key is ever used twice.
+A key (``core/keys.py``) is the path of a whole blob below the root.
 """
 
 from __future__ import annotations
 
-import re
-from uuid import UUID
-
-KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9a-f]{32}")
+from imaged.core.keys import image_of, is_key, make_key
 
 FOLDERS = tuple(f"{number:02x}" for number in range(256))
 
-
-def make_key(image_id: str, attempt: UUID) -> str:
-    """The key of one attempt to write one image."""
-    image_id = image_id.lower()
-    return f"{image_id[:2]}/{image_id}.{attempt.hex}"
-
-
-def is_key(text: str) -> bool:
-    """Whether this may be a key: anything else in a store is not ours."""
-    return KEY.fullmatch(text) is not None and text[:2] == text[3:5]
-
-
-def image_of(key: str) -> str:
-    """The id of the image that a key was made for."""
-    return key[3:].partition(".")[0]
+__all__ = ["FOLDERS", "image_of", "is_key", "make_key"]

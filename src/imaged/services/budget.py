@@ -1,0 +1,76 @@
+"""One budget for the bytes of all transfers in flight.
+
+Nobody ever waits for it: waiting would let slow clients starve the others. While much is free,
+blocks are large; as it fills, they shrink to a floor. So memory is bounded by the budget and the
+floor of each connection, and a crowd gets slower instead of larger.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable
+from dataclasses import dataclass, field
+
+from imaged.core.block import Block
+from imaged.core.limits import KIB, MIB
+
+LARGEST_BLOCK_BYTES = 1 * MIB
+SMALLEST_BLOCK_BYTES = 64 * KIB
+ROOMY = 2  # while one part in so many is free, blocks are of the largest size
+SHARE = 64  # after that, a block takes one part in so many of what is left
+MANY_CHUNKS = 256  # more chunks than this in a block are joined: each costs memory of its own
+
+
+@dataclass
+class Budget:
+    """Counts the bytes in flight."""
+
+    total_bytes: int
+    _lent_bytes: int = 0
+    #: What came back. A queue, because blocks are let go in any thread, at any moment.
+    _returned: deque[int] = field(default_factory=deque)
+
+    @property
+    def free_bytes(self) -> int:
+        """What is not in flight; negative where a crowd needed more."""
+        while self._returned:
+            self._lent_bytes -= self._returned.popleft()
+        return self.total_bytes - self._lent_bytes
+
+    @property
+    def block_bytes(self) -> int:
+        """How large the next block should be."""
+        free = self.free_bytes
+        if free * ROOMY >= self.total_bytes:
+            return LARGEST_BLOCK_BYTES
+        return min(max(free // SHARE, SMALLEST_BLOCK_BYTES), LARGEST_BLOCK_BYTES)
+
+    def take(self, size_bytes: int) -> None:
+        """Count bytes that are in flight from now on."""
+        self._lent_bytes += size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """Count bytes that are in flight no more. Any thread may say so."""
+        self._returned.append(size_bytes)
+
+    def lend(self, chunks: list[bytes], size_bytes: int) -> Block:
+        """Make a block whose bytes are in flight until nobody refers to it."""
+        self.take(size_bytes)
+        return Block(chunks, size_bytes, self.give_back)
+
+
+async def gather_blocks(body: AsyncIterable[bytes], budget: Budget) -> AsyncGenerator[Block]:
+    """Put the chunks of a body together to blocks, as they come; none is empty."""
+    chunks: list[bytes] = []
+    size_bytes = 0
+    async for chunk in body:
+        chunks.append(chunk)
+        size_bytes += len(chunk)
+        if len(chunks) >= MANY_CHUNKS:
+            chunks = [b"".join(chunks)]
+        if size_bytes >= budget.block_bytes:
+            block, chunks, size_bytes = budget.lend(chunks, size_bytes), [], 0
+            yield block
+            del block  # nobody may keep it alive while we wait for more
+    if size_bytes:
+        yield budget.lend(chunks, size_bytes)

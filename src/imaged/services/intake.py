@@ -1,0 +1,125 @@
+"""Stream bytes into a store: of a request, into an image or to staging, or of an import.
+
+Whoever writes bytes never deletes them. A writer that fails leaves a doomed row, and so does one
+that was frozen so long that its row had left before its bytes arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import AsyncExitStack, aclosing
+from datetime import timedelta
+from uuid import uuid4
+
+import anyio
+import structlog
+
+from imaged.core.block import Block
+from imaged.core.errors import CatalogError, QuotaExceeded
+from imaged.core.image import ClaimedChange, Content, Image, Location
+from imaged.core.keys import make_key
+from imaged.core.limits import MIB, require_announced
+from imaged.core.writing import reserve
+from imaged.lanes import LaneFactory, ThreadLane
+from imaged.ports.catalog import Catalog
+from imaged.ports.inspector import InspectorFactory
+from imaged.ports.store import Stores
+from imaged.services.budget import Budget, gather_blocks
+from imaged.services.claims import Claims, Work
+from imaged.services.stages import Stages, StageSettings
+
+log = structlog.get_logger()
+
+SLICE_BYTES = 64 * MIB  # reserved ahead of a body whose length is not known
+ACCOUNT_SECONDS = 10  # how long a failed writer tries to leave its row
+
+Begin = Callable[[Location], ClaimedChange]
+End = Callable[[Content], ClaimedChange]
+
+
+class Intake:
+    """The one way by which bytes come in."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        stores: Stores,
+        claims: Claims,
+        settings: StageSettings,
+        *,
+        budget: Budget,
+        inspector: InspectorFactory,
+        lanes: LaneFactory = ThreadLane,
+        slice_bytes: int = SLICE_BYTES,
+    ) -> None:
+        self._catalog = catalog
+        self._stores = stores
+        self._claims = claims
+        self.settings = settings
+        self._budget = budget
+        self._inspector = inspector
+        self._lanes = lanes
+        self._slice_bytes = slice_bytes
+
+    async def write(
+        self,
+        image_id: str,
+        body: AsyncIterable[bytes],
+        begin: Begin,
+        end: End,
+        *,
+        announced_bytes: int | None = None,
+        store: str | None = None,
+    ) -> Image:
+        """Write a body under a claim, and return the image as it is then.
+
+        Raises UnknownStore, TooLarge, what ``begin`` refuses, DataRefused, QuotaExceeded,
+        ClaimLost, ImageDeleted, StoreError, CatalogError, and what ``body`` raises.
+        """
+        place, settings = self._stores.pick(store), self.settings
+        require_announced(announced_bytes, settings.max_size_bytes)
+        reserved = self._slice_bytes if announced_bytes is None else announced_bytes
+        location = Location(place.name, make_key(image_id, uuid4()), reserved)
+        async with AsyncExitStack() as on_failure:
+            async with self._claims.on_image(image_id, begin(location)) as work:
+                on_failure.push_async_callback(self._leave_row, location)
+                stages = Stages(work.image, announced_bytes, settings, self._inspector, self._lanes)
+                async with (
+                    stages,
+                    aclosing(gather_blocks(body, self._budget)) as blocks,
+                    aclosing(stages.check(blocks)) as good_blocks,
+                    aclosing(self._reserving(good_blocks, work, location)) as paid_blocks,
+                ):
+                    await place.put(location.key, paid_blocks, announced_bytes)
+                await work.finish(end(stages.content()))
+            on_failure.pop_all()
+        return work.image
+
+    async def _reserving(
+        self, blocks: AsyncIterable[Block], work: Work, location: Location
+    ) -> AsyncGenerator[Block]:
+        """Charge a body that outgrows what was reserved for it, before its bytes are written."""
+        received, reserved = 0, location.size_bytes
+        async for block in blocks:
+            received += block.size_bytes
+            if received > reserved:
+                reserved = await self._reserve(work, received)
+            yield block
+            del block  # nobody may keep it alive while we wait for more
+
+    async def _reserve(self, work: Work, received_bytes: int) -> int:
+        ahead = received_bytes + self._slice_bytes
+        try:
+            await work.change(reserve(ahead))
+        except QuotaExceeded:  # the rest may be short enough
+            await work.change(reserve(received_bytes))
+            return received_bytes
+        return ahead
+
+    async def _leave_row(self, location: Location) -> None:
+        """Our bytes may have outlived our row; where the row is still there, it stays."""
+        with anyio.move_on_after(ACCOUNT_SECONDS, shield=True):
+            try:
+                await self._catalog.add_stray(location, quarantine=timedelta(0))
+            except CatalogError as error:
+                log.warning("blob.row_missing", key=location.key, error=str(error))

@@ -1,0 +1,77 @@
+"""Take back what went silent, whoever held it.
+
+A lease that ran out says that its holder is dead, or has stopped by itself. Every process looks,
+every ``claims.renew_every``; giving back twice is refused by the claim, so any number may.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from imaged.core.errors import CatalogError, ImagedError
+from imaged.core.writing import give_back, unstage
+from imaged.ports.catalog import Catalog, Lapsed
+
+log = structlog.get_logger()
+
+BATCH = 100
+
+
+class Reclaimer:
+    """Gives back the work of dead holders, and staged data that nobody imported in time."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        kill_uploads: bool = False,
+        staged_time_to_live: timedelta = timedelta(hours=24),
+    ) -> None:
+        self._catalog = catalog
+        self.kill_uploads = kill_uploads
+        self.staged_time_to_live = staged_time_to_live
+
+    async def run_due(self) -> int:
+        """Give back all that is due; return how many claims and staged images that were."""
+        return await self._reclaim_lapsed() + await self._unstage_idle()
+
+    async def _reclaim_lapsed(self) -> int:
+        count = 0
+        while lapsed := await self._catalog.find_lapsed(BATCH):
+            given_back = sum([await self._take_back(claim) for claim in lapsed])
+            count += given_back
+            if not given_back:  # others are at it
+                break
+        return count
+
+    async def _take_back(self, lapsed: Lapsed) -> bool:
+        reason = "The server that was working on it went silent."
+        change = give_back(lapsed.claim, reason, final=False, kill=self.kill_uploads)
+        try:
+            await self._catalog.modify_image(lapsed.image_id, change)
+        except CatalogError:
+            raise
+        except ImagedError:
+            return False  # somebody else was faster
+        log.warning(
+            "claim.taken_back",
+            image_id=lapsed.image_id,
+            claim_id=str(lapsed.claim.token),
+            lost_by=lapsed.claim.owner,
+        )
+        return True
+
+    async def _unstage_idle(self) -> int:
+        count = 0
+        for image in await self._catalog.find_staged(self.staged_time_to_live, BATCH):
+            try:
+                await self._catalog.modify_image(image.id, unstage(image))
+            except CatalogError:
+                raise
+            except ImagedError:
+                continue  # imported or deleted meanwhile
+            log.info("staging.expired", image_id=image.id)
+            count += 1
+        return count

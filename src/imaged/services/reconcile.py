@@ -1,0 +1,110 @@
+"""Compare the stores with the ledger, both ways. A loop, not an emergency tool.
+
+Bytes without a row belong to nobody, because a row is there before its first byte. They are
+doomed, and the scrubber deletes them; but a catalog restored from a backup can make good bytes
+look so: hence they go after a quarantine, and a brake holds where they are suspiciously many.
+Bytes that are kept but not there are told to the operator; nothing else can be done here.
+
+The order of the looks matters. For strays: the store first, then the ledger; a write that began
+in between is in both. For missing bytes: the ledger, the store, and the ledger again; what was
+scrubbed in between is no longer kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from imaged.core.blob import BlobState
+from imaged.core.image import Location
+from imaged.ports.catalog import Catalog
+from imaged.ports.store import Store, Stores
+
+log = structlog.get_logger()
+
+PREFIXES = tuple(f"{number:02x}/" for number in range(256))  # one part of the keys at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileSettings:
+    """How careful it is."""
+
+    every: timedelta = timedelta(hours=6)
+    quarantine: timedelta = timedelta(hours=24)
+    max_strays: int = 100  # more than these, and …
+    max_share: float = 0.01  # … more than this share of all keys: nothing is doomed
+
+
+@dataclass(slots=True)
+class ReconcileReport:
+    """What the comparison found, and what was done about it."""
+
+    keys: int = 0  # in all stores
+    strays: list[Location] = field(default_factory=list)
+    missing: list[Location] = field(default_factory=list)
+    doomed: int = 0
+    braked: bool = False
+
+
+class Reconcile:
+    """Compares all stores with the catalog."""
+
+    def __init__(self, catalog: Catalog, stores: Stores, settings: ReconcileSettings) -> None:
+        self._catalog = catalog
+        self._stores = stores
+        self.settings = settings
+
+    async def run_due(self) -> ReconcileReport:
+        """Compare, and doom the strays."""
+        return await self.run(apply=True)
+
+    async def run(self, *, apply: bool, max_strays: int | None = None) -> ReconcileReport:
+        """Compare, and with ``apply`` doom the strays.
+
+        ``max_strays``: an operator's word that so many are no surprise.
+        Raises StoreError, CatalogError.
+        """
+        report = ReconcileReport()
+        for store in self._stores.by_name.values():
+            for prefix in PREFIXES:
+                await self._compare(store, prefix, report)
+        report.braked = self._is_surprising(report, max_strays)
+        self._tell(report)
+        if apply and not report.braked:
+            await self._doom(report.strays, report)
+        return report
+
+    async def _compare(self, store: Store, prefix: str, report: ReconcileReport) -> None:
+        kept = set(await self._catalog.list_kept(store.name, prefix))
+        found = {key async for key in store.list_keys(prefix)}
+        known = set(await self._catalog.list_keys(store.name, prefix))
+        report.keys += len(found)
+        for key in sorted(found - known):
+            if await self._catalog.get_blob(key) is None:  # known to no store
+                report.strays.append(Location(store.name, key, 0))
+        for key in sorted(kept - found):
+            blob = await self._catalog.get_blob(key)
+            if blob is not None and blob.state is BlobState.KEPT:
+                report.missing.append(Location(store.name, key, blob.size_bytes))
+
+    def _is_surprising(self, report: ReconcileReport, max_strays: int | None) -> bool:
+        strays = len(report.strays)
+        if max_strays is not None:
+            return strays > max_strays
+        allowed = max(self.settings.max_strays, int(report.keys * self.settings.max_share))
+        return strays > allowed
+
+    async def _doom(self, strays: Sequence[Location], report: ReconcileReport) -> None:
+        for stray in strays:
+            report.doomed += await self._catalog.add_stray(stray, self.settings.quarantine)
+
+    def _tell(self, report: ReconcileReport) -> None:
+        for missing in report.missing:
+            log.error("blob.bytes_missing", store=missing.store, key=missing.key)
+        for stray in report.strays:
+            log.warning("blob.stray_found", store=stray.store, key=stray.key)
+        if report.braked:
+            log.error("reconcile.braked", strays=len(report.strays), keys=report.keys)

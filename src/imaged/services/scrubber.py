@@ -1,0 +1,152 @@
+"""The one service that deletes bytes: whatever is doomed and due.
+
+Images whose delay is over are expired first, which dooms the bytes that only they held. The delay
+is the one configured now, not the one of the day of the delete.
+
+No claims here. Two scrubbers on one blob do nothing worse than work twice, and what a dead one had
+taken is due again by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import anyio
+import structlog
+
+from imaged.core.blob import Blob
+from imaged.core.errors import CatalogError, ImagedError, StoreError, UnknownStore
+from imaged.core.image import Image
+from imaged.core.removal import expire
+from imaged.ports.catalog import Catalog
+from imaged.ports.store import Stores
+
+log = structlog.get_logger()
+
+BATCH = 100  # images expired, or records buried, between two looks
+ROUNDS = 4  # blobs taken at a time, for each that is deleted at once
+BUSY_FOR = timedelta(minutes=1)  # how long a blob that was taken is hidden from others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubberSettings:
+    """When bytes and records go."""
+
+    delay: timedelta = timedelta(hours=24)
+    every: timedelta = timedelta(seconds=30)
+    concurrency: int = 4
+    keep_records: timedelta = timedelta(days=30)
+
+
+@dataclass(slots=True)
+class ScrubReport:
+    """What one round did."""
+
+    expired: int = 0  # images that can no longer be restored
+    deleted: int = 0  # blobs
+    deleted_bytes: int = 0
+    failed: int = 0  # blobs that would not go, put off
+    buried: int = 0  # records that became tombstones
+
+    def __bool__(self) -> bool:
+        return bool(self.expired or self.deleted or self.failed or self.buried)
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubPreview:
+    """What a round would do now."""
+
+    images: Sequence[Image] = field(default_factory=tuple)  # would be expired
+    blobs: Sequence[Blob] = field(default_factory=tuple)  # are doomed, due or not
+
+
+class Scrubber:
+    """Works off what is due, the oldest first."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        stores: Stores,
+        settings: ScrubberSettings,
+        busy_for: timedelta = BUSY_FOR,
+    ) -> None:
+        self._catalog = catalog
+        self._stores = stores
+        self._busy_for = busy_for
+        self.settings = settings
+
+    async def run_due(self) -> ScrubReport:
+        """Do all that is due. Raises CatalogError; what a store refuses is put off instead."""
+        report = ScrubReport()
+        await self._expire_due(report)
+        await self._delete_due(report)
+        await self._bury_due(report)
+        if report:
+            log.info(
+                "scrub.finished",
+                expired=report.expired,
+                deleted=report.deleted,
+                deleted_bytes=report.deleted_bytes,
+                failed=report.failed,
+                buried=report.buried,
+            )
+        return report
+
+    async def preview(self, limit: int = 1000) -> ScrubPreview:
+        """Say what is due, and touch nothing."""
+        images = await self._catalog.find_expirable(self.settings.delay, limit)
+        return ScrubPreview(images, await self._catalog.peek_doomed(limit))
+
+    async def _expire_due(self, report: ScrubReport) -> None:
+        while images := await self._catalog.find_expirable(self.settings.delay, BATCH):
+            expired = sum([await self._expire(image) for image in images])
+            report.expired += expired
+            if not expired:  # others are at it
+                return
+
+    async def _expire(self, image: Image) -> bool:
+        try:
+            await self._catalog.modify_image(image.id, expire(image))
+        except CatalogError:
+            raise
+        except ImagedError:
+            return False  # restored meanwhile, or another scrubber was faster
+        return True
+
+    async def _delete_due(self, report: ScrubReport) -> None:
+        at_once = self.settings.concurrency
+        while blobs := await self._catalog.take_doomed(at_once * ROUNDS, self._busy_for):
+            limiter = anyio.Semaphore(at_once)
+            async with anyio.create_task_group() as tasks:
+                for blob in blobs:
+                    tasks.start_soon(self._delete, blob, report, limiter)
+
+    async def _delete(self, blob: Blob, report: ScrubReport, limiter: anyio.Semaphore) -> None:
+        async with limiter:
+            try:
+                await self._delete_bytes(blob, report)
+            except CatalogError as error:  # it is due again when it is no longer hidden
+                log.warning("blob.row_kept", key=blob.key, error=str(error))
+
+    async def _delete_bytes(self, blob: Blob, report: ScrubReport) -> None:
+        try:
+            await self._stores.pick(blob.store).delete(blob.key)
+        except (StoreError, UnknownStore) as error:
+            await self._put_off(blob, str(error), report)
+            return
+        await self._catalog.forget(blob.key)
+        report.deleted += 1
+        report.deleted_bytes += blob.size_bytes
+        log.debug("blob.deleted", store=blob.store, key=blob.key, bytes=blob.size_bytes)
+
+    async def _put_off(self, blob: Blob, why: str, report: ScrubReport) -> None:
+        report.failed += 1
+        await self._catalog.put_off(blob.key, why)
+        if why != blob.last_error:  # an error that goes on is told once
+            log.error("blob.delete_failed", store=blob.store, key=blob.key, error=why)
+
+    async def _bury_due(self, report: ScrubReport) -> None:
+        while buried := await self._catalog.bury(self.settings.keep_records, BATCH):
+            report.buried += len(buried)

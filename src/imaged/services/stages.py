@@ -1,0 +1,112 @@
+"""What a body passes through on its way into a store: limits, digests, inspection.
+
+Each digest, and the inspection, has a lane of its own. The verdict comes with the end of the
+bytes, before the store commits them: whoever iterates over ``check`` to its end has good bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from imaged.core.block import Block
+from imaged.core.digests import CHECKSUM, Digest
+from imaged.core.disk_format import FormatPolicy, is_inspected, require_declared
+from imaged.core.image import Content, Image
+from imaged.core.limits import require_complete, require_within
+from imaged.lanes import Lane, LaneFactory
+from imaged.ports.inspector import Inspector, InspectorFactory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSettings:
+    """What is asked of every body."""
+
+    max_size_bytes: int = 1024**4
+    hash_algorithm: str = "sha512"
+    formats: FormatPolicy = field(default_factory=FormatPolicy)
+
+
+class Stages:
+    """The stages of one body; open for as long as it comes."""
+
+    def __init__(
+        self,
+        image: Image,
+        announced_bytes: int | None,
+        settings: StageSettings,
+        inspector: InspectorFactory,
+        lanes: LaneFactory,
+    ) -> None:
+        self._image = image
+        self._announced_bytes = announced_bytes
+        self._settings = settings
+        self._make_lane = lanes
+        self._checksum = Digest(CHECKSUM)
+        self._hash = Digest(settings.hash_algorithm)
+        self._inspector: Inspector | None = None
+        if is_inspected(image.container_format or ""):
+            self._inspector = inspector()
+        self._received_bytes = 0
+        self._virtual_size_bytes: int | None = None
+        self._lanes: list[Lane[Block]] = []
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for work in (self._feed_checksum, self._feed_hash):
+            self._lanes.append(await self._open.enter_async_context(self._make_lane(work)))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._open.__aexit__(kind, error, traceback)
+
+    async def check(self, blocks: AsyncIterable[Block]) -> AsyncGenerator[Block]:
+        """Pass the blocks on. Raises DataRefused, at their end at the latest."""
+        async for block in blocks:
+            self._received_bytes += block.size_bytes
+            limit = self._settings.max_size_bytes
+            require_within(self._received_bytes, self._announced_bytes, limit)
+            for lane in self._lanes:
+                await lane.feed(block)
+            yield block
+            del block  # nobody may keep it alive while we wait for more
+        require_complete(self._received_bytes, self._announced_bytes)
+        for lane in self._lanes:
+            await lane.drain()
+        self._judge()
+
+    def content(self) -> Content:
+        """What the bytes are, once they have all passed."""
+        return Content(
+            size_bytes=self._received_bytes,
+            checksum=self._checksum.hexdigest(),
+            hash_algorithm=self._settings.hash_algorithm,
+            hash_value=self._hash.hexdigest(),
+            virtual_size_bytes=self._virtual_size_bytes,
+        )
+
+    def _feed_checksum(self, block: Block) -> None:
+        self._checksum.feed(block.chunks)
+
+    def _feed_hash(self, block: Block) -> None:
+        """Inspecting is cheap, and needs no lane of its own."""
+        self._hash.feed(block.chunks)
+        if self._inspector is not None:
+            for chunk in block.chunks:
+                self._inspector.feed(chunk)
+
+    def _judge(self) -> None:
+        if self._inspector is None:
+            return
+        findings = self._inspector.findings()
+        if self._received_bytes:  # nothing at all has no format
+            require_declared(self._image.disk_format or "", findings, self._settings.formats)
+        self._virtual_size_bytes = findings.virtual_size_bytes

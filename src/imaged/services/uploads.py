@@ -1,0 +1,42 @@
+"""Data that a client puts into an image."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+
+import structlog
+
+from imaged.core.access import Caller, claimed_by_owner
+from imaged.core.image import ClaimedChange, Image, Location
+from imaged.core.writing import begin_upload, store_data
+from imaged.services.intake import Intake
+
+log = structlog.get_logger()
+
+
+class Uploads:
+    """``PUT …/file``."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    async def upload(
+        self,
+        caller: Caller,
+        image_id: str,
+        body: AsyncIterable[bytes],
+        announced_bytes: int | None = None,
+        store: str | None = None,
+    ) -> Image:
+        """Make the body the data of a queued image; when it returns, the bytes are durable.
+
+        Raises what ``Intake.write`` raises, and ImageNotFound, NotPermitted, InvalidTransition and
+        FormatsUnset before anything is read.
+        """
+
+        def begin(location: Location) -> ClaimedChange:
+            return claimed_by_owner(caller, begin_upload(location))
+
+        return await self._intake.write(
+            image_id, body, begin, store_data, announced_bytes=announced_bytes, store=store
+        )
