@@ -1,0 +1,123 @@
+"""What holds at every moment, whatever happened: an audit of catalog and stores, from behind.
+
+Numbers in brackets are those of the invariants that nothing may ever break.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+
+from imaged.catalogs.memory import MemoryCatalog
+from imaged.core.blob import Blob, BlobState
+from imaged.core.image import Image, Location
+from imaged.core.lifecycle import MAY_BE_CLAIMED, RESTORES, Status
+from imaged.core.task import TaskStatus
+from imaged.stores.memory import MemoryStore
+
+StoresByName = Mapping[str, MemoryStore]
+
+
+def audit(catalog: MemoryCatalog, stores: StoresByName) -> None:
+    """Fail if an image, a row, a lease or an account says what is not so."""
+    for image in catalog.images.values():
+        _audit_work(image)
+        _audit_data(image, catalog, stores)
+    for blob in catalog.blobs.values():
+        _audit_row(blob)
+    _audit_holders(catalog)
+    _audit_leases(catalog)
+    _audit_accounts(catalog)
+
+
+def audit_rest(catalog: MemoryCatalog, stores: StoresByName) -> None:
+    """Fail unless everything has come to rest: nothing under way, and nothing left over."""
+    audit(catalog, stores)
+    images = catalog.images.values()
+
+    assert not catalog.leases, "STUCK"  # I1
+    assert not [i for i in images if i.status in {Status.SAVING, Status.IMPORTING}], "STUCK"  # I1
+    assert all(image.task is None or image.task.is_final for image in images), "STUCK"  # I11
+    rows = {(blob.store, blob.key) for blob in catalog.blobs.values()}
+    held = {(place.store, key) for image in images for key, place in image.held.items()}
+    kept = {(name, key) for name, s in stores.items() for key in (*s.blobs, *s.partial)}
+    assert rows == held, f"ROWS THAT NOBODY NEEDS: {rows ^ held}"
+    assert rows == kept, f"NO BYTES: {rows - kept}; NO ROWS: {kept - rows}"  # I3
+
+
+def _audit_work(image: Image) -> None:
+    if image.status is Status.SAVING:
+        assert image.claim is not None, image
+    if image.status not in MAY_BE_CLAIMED:
+        assert image.claim is None, image
+    if image.status is Status.IMPORTING:
+        assert image.task is not None, image
+        assert not image.task.is_final, image
+        assert (image.task.status is TaskStatus.PROCESSING) == (image.claim is not None), image
+    elif image.task is not None:
+        assert image.task.is_final, image
+
+
+def _audit_data(image: Image, catalog: MemoryCatalog, stores: StoresByName) -> None:
+    for location in image.held.values():
+        assert catalog.blobs[location.key].store == location.store, image
+    if image.status in {Status.QUEUED, Status.KILLED, Status.DELETED}:
+        assert not image.locations, image
+        assert image.staged is None, image
+    if image.status in RESTORES or image.deleted_from is not None:
+        assert image.locations, f"{image.status} WITHOUT BYTES"  # I7
+        assert image.staged is None, image
+        for location in image.locations:
+            assert catalog.blobs[location.key].state is BlobState.KEPT, "DOOMED, BUT NEEDED"  # I8
+            _audit_bytes(image, location, stores)
+    if image.is_expired:
+        assert image.locations, "WAITS FOR NOTHING"
+        assert {catalog.blobs[where.key].awaited_by for where in image.locations} == {image.id}
+
+
+def _audit_bytes(image: Image, location: Location, stores: StoresByName) -> None:
+    data, content = stores[location.store].blobs.get(location.key), image.content
+
+    assert data is not None, f"{image.status} WITHOUT BYTES"  # I2
+    assert content is not None, image
+    assert len(data) == location.size_bytes == content.size_bytes, "WRONG SIZE"  # I2
+    digests = (
+        hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        hashlib.new(content.hash_algorithm, data).hexdigest(),
+    )
+    assert digests == (content.checksum, content.hash_value), "WRONG BYTES"  # I2, I6
+
+
+def _audit_row(blob: Blob) -> None:
+    doomed = blob.state is BlobState.DOOMED
+
+    assert doomed == (blob.holders == 0), blob
+    assert doomed == (blob.due_at is not None), blob
+
+
+def _audit_holders(catalog: MemoryCatalog) -> None:
+    holders = Counter(key for image in catalog.images.values() for key in image.held)
+    claimed = {key for i in catalog.images.values() if i.claim is not None for key in i.held}
+    for blob in catalog.blobs.values():
+        assert blob.holders == holders[blob.key], ("HOLDERS", blob)  # I8
+        if blob.state is BlobState.WRITING:
+            assert blob.key in claimed, ("WRITTEN BY NOBODY", blob)
+
+
+def _audit_leases(catalog: MemoryCatalog) -> None:
+    claims = {i.claim: i.id for i in catalog.images.values() if i.claim is not None}
+    leases = {claim: lapsed.image_id for claim, (_, lapsed) in catalog.leases.items()}
+    assert claims == leases, "LEASES"
+
+
+def _audit_accounts(catalog: MemoryCatalog) -> None:
+    charges: Counter[str] = Counter()
+    for image in catalog.images.values():
+        charges[image.owner] += image.charge_bytes
+    for owner in charges.keys() | catalog.accounts.keys():
+        account = catalog.accounts.get(owner)
+        used_bytes = 0 if account is None else account.used_bytes
+        assert used_bytes == charges[owner], ("QUOTA", account, charges[owner])  # I9
+        if account is not None and account.limit_bytes is not None:
+            assert used_bytes <= account.limit_bytes, ("OVER QUOTA", account)  # I9

@@ -1,0 +1,184 @@
+"""A real daemon: a process of its own, on a folder and a free port, that can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+IMAGED = str(Path(sys.executable).with_name("imaged"))
+
+#: Leases so short that a test can wait for them.
+QUICK: Mapping[str, Mapping[str, object]] = {
+    "auth": {"method": "none"},
+    "claims": {"lease": "2s", "renew_every": "500ms"},
+    "scrubber": {"delay": "0", "every": "300ms"},
+    "log": {"level": "info", "format": "json"},
+}
+
+
+@dataclass
+class Daemon:
+    """``imaged serve`` with its catalog and its one store in a folder."""
+
+    folder: Path
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    name: str = "imaged"
+    port: int = 0
+    process: Process | None = None
+
+    def __post_init__(self) -> None:
+        """Make what an operator would have made: a folder and a file."""
+        self.images.mkdir(parents=True, exist_ok=True)
+        self.port = self.port or free_port()
+        self.configure()
+
+    @property
+    def images(self) -> Path:
+        """The store."""
+        return self.folder / "images"
+
+    @property
+    def catalog(self) -> Path:
+        """The catalog's file."""
+        return self.folder / "catalog.db"
+
+    @property
+    def config(self) -> Path:
+        """The configuration."""
+        return self.folder / f"{self.name}.toml"
+
+    @property
+    def log_file(self) -> Path:
+        """Where standard error goes, over all lives."""
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def url(self) -> str:
+        """The root of the API."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def configure(self, **changes: Mapping[str, object]) -> None:
+        """Write the configuration; ``changes`` are sections whose keys are replaced."""
+        sections: dict[str, dict[str, object]] = {
+            "api": {"bind": [f"127.0.0.1:{self.port}"]},
+            "catalog": {"url": f"sqlite:///{self.catalog}"},
+            "stores": {"default": "local"},
+            "stores.local": {
+                "type": "filesystem",
+                "path": str(self.images),
+                "min_free": "0",
+            },
+        }
+        for more in (QUICK, self.settings, changes):
+            for section, keys in more.items():
+                sections.setdefault(section, {}).update(keys)
+        text = "\n".join(_section(name, keys) for name, keys in sections.items())
+        self.config.write_text(text)
+
+    async def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        await self.launch()
+        await self.wait_ready()
+
+    async def launch(self) -> None:
+        """Start it, and do not wait."""
+        with self.log_file.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                IMAGED, "serve", "--config", str(self.config), stdin=DEVNULL, stdout=log, stderr=log
+            )
+
+    async def wait_ready(self) -> None:
+        """Return when it answers that it is ready."""
+        async with aiohttp.ClientSession() as session:
+
+            async def is_ready() -> bool:
+                if self.process is not None and self.process.returncode is not None:
+                    raise ChildProcessError(self.log_text())
+                try:
+                    async with session.get(f"{self.url}/readyz") as answer:
+                        return answer.status == 200
+                except aiohttp.ClientConnectionError:
+                    return False
+
+            await until(is_ready, "the daemon is not ready")
+
+    async def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, and return the exit code."""
+        if self.process is None:
+            return 0
+        process, self.process = self.process, None
+        if process.returncode is None:
+            process.send_signal(how)
+        return await process.wait()
+
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGHUP)
+
+    async def command(self, *arguments: str) -> tuple[int, str, str]:
+        """Run another command of ``imaged`` on the same configuration; code, output, errors."""
+        name, *rest = arguments
+        process = await asyncio.create_subprocess_exec(
+            IMAGED, name, "--config", str(self.config), *rest,
+            stdin=DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, errors = await process.communicate()
+        return process.returncode or 0, output.decode(), errors.decode()
+
+    def log_text(self) -> str:
+        """All that it logged, over all lives."""
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    def events(self) -> list[dict[str, Any]]:
+        """Its log, line by line."""
+        lines = self.log_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def peak_memory_mib(self) -> float:
+        """The most memory that this life of it ever had."""
+        assert self.process is not None
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+        raise LookupError("VmHWM")
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]], complaint: str, within_seconds: float = 30
+) -> None:
+    """Ask again and again until it is true, or fail with a sentence."""
+    try:
+        async with asyncio.timeout(within_seconds):
+            while not await condition():  # noqa: ASYNC110 - another process sets no event of ours
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(complaint) from None
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment, without what would configure imaged."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("IMAGED_")}
+
+
+def _section(name: str, keys: Mapping[str, object]) -> str:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+    return "\n".join([f"[{name}]", *lines, ""])

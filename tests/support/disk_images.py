@@ -1,0 +1,214 @@
+"""Disk images made by hand: as little of each format as its readers need to recognise it.
+
+Sources: qcow2 and qed, docs/interop in QEMU's tree; VHD and VHDX, Microsoft's specifications;
+VMDK, VMware's "Virtual Disk Format 5.0"; VDI, VirtualBox's VDICore.h; ISO 9660 (ECMA-119);
+MBR and GPT, the UEFI specification, chapter 5; LUKS 1, its on-disk format, version 1.2.3.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Sequence
+from uuid import UUID
+
+KIB = 1024
+MIB = 1024 * KIB
+SECTOR = 512
+
+SMALL = 64 * KIB  # of an image, where its format asks for no more
+DISK = 20 * MIB  # of the disk inside
+
+
+def raw(size_bytes: int = SMALL, seed: int = 1) -> bytes:
+    """Bytes that mean nothing; nothing in them looks like a partition table."""
+    data = bytearray(random.Random(seed).randbytes(size_bytes))
+    data[510:512] = bytes(len(data[510:512]))
+    return bytes(data)
+
+
+def qcow2(
+    *,
+    version: int = 3,
+    disk_bytes: int = DISK,
+    backing_file: bytes = b"",
+    incompatible: int = 0,
+) -> bytes:
+    """QEMU's format. Bits of ``incompatible``: 2 is an external data file, 4 extended L2."""
+    header_bytes = 112
+    offset = header_bytes if backing_file else 0
+    header = struct.pack(
+        ">4sIQIIQ", b"QFI\xfb", version, offset, len(backing_file), 16, disk_bytes
+    ).ljust(72, b"\0")
+    if version >= 3:
+        header += struct.pack(">QQQII", incompatible, 0, 0, 4, header_bytes)
+    return _padded(header.ljust(header_bytes, b"\0") + backing_file)
+
+
+def qcow1() -> bytes:
+    """QEMU's first format."""
+    return qcow2(version=1)
+
+
+def qed() -> bytes:
+    """A format that QEMU gave up."""
+    return _padded(b"QED\0")
+
+
+def vhd(disk_bytes: int = DISK) -> bytes:
+    """A dynamic VHD: it begins with a copy of its footer."""
+    footer = bytearray(512)
+    footer[0:8] = b"conectix"
+    footer[40:56] = struct.pack(">QQ", disk_bytes, disk_bytes)
+    return _padded(bytes(footer))
+
+
+def vhdx(disk_bytes: int = DISK, *, metadata_offset: int = 2 * MIB) -> bytes:
+    """A VHDX: its region table leads to the metadata, and its metadata to the disk's size."""
+    image = bytearray(3 * MIB)
+    image[0:8] = b"vhdxfile"
+    region_table = struct.pack("<4sIII", b"regi", 0, 1, 0)
+    region_table += UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
+    region_table += struct.pack("<QII", metadata_offset, MIB, 1)
+    image[192 * KIB : 192 * KIB + len(region_table)] = region_table
+    metadata = struct.pack("<8sHH20x", b"metadata", 0, 1)
+    metadata += UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8").bytes_le
+    metadata += struct.pack("<IIII", 64 * KIB, 8, 0, 0)
+    if metadata_offset < len(image):
+        image[metadata_offset : metadata_offset + len(metadata)] = metadata
+        size_at = metadata_offset + 64 * KIB
+        image[size_at : size_at + 8] = struct.pack("<Q", disk_bytes)
+    return bytes(image)
+
+
+def vdi(disk_bytes: int = DISK) -> bytes:
+    """VirtualBox's format."""
+    header = bytearray(512)
+    header[0x40:0x44] = struct.pack("<I", 0xBEDA107F)
+    header[0x170:0x178] = struct.pack("<Q", disk_bytes)
+    return _padded(bytes(header))
+
+
+def vmdk_descriptor(create_type: str = "monolithicFlat", extent: str = "disk-flat.vmdk") -> bytes:
+    """A VMDK that is all text and names the file with the data."""
+    kind = "FLAT" if "lat" in create_type else "SPARSE"
+    return (
+        "# Disk DescriptorFile\n"
+        "version=1\n"
+        "CID=00000001\n"
+        "parentCID=ffffffff\n"
+        f'createType="{create_type}"\n'
+        "\n"
+        "# Extent description\n"
+        f'RW {DISK // SECTOR} {kind} "{extent}"{" 0" if kind == "FLAT" else ""}\n'
+        "\n"
+        "# The disk data base\n"
+        'ddb.adapterType = "ide"\n'
+    ).encode()
+
+
+def vmdk(
+    disk_bytes: int = DISK,
+    create_type: str = "monolithicSparse",
+    extent: str = "disk.vmdk",
+    *,
+    version: int = 1,
+    descriptor_sector: int = 1,
+) -> bytes:
+    """A VMDK in one file: a header, its descriptor, and then grains."""
+    descriptor = vmdk_descriptor(create_type, extent).ljust(20 * SECTOR, b"\0")
+    header = _vmdk_header(disk_bytes, version, descriptor_sector, directory=26)
+    return _padded(header + descriptor)
+
+
+def stream_optimized_vmdk(disk_bytes: int = DISK, *, footer_version: int = 3) -> bytes:
+    """A VMDK to be written in one go: its last three sectors say where its tables are."""
+    descriptor = vmdk_descriptor("streamOptimized", "disk.vmdk").ljust(20 * SECTOR, b"\0")
+    at_end = 0xFFFF_FFFF_FFFF_FFFF
+    header = _vmdk_header(disk_bytes, 3, 1, directory=at_end)
+    marker = struct.pack("<QII", 1, 0, 3).ljust(SECTOR, b"\0")
+    footer = _vmdk_header(disk_bytes, footer_version, 1, directory=26)
+    end_of_stream = bytes(SECTOR)
+    return _padded(header + descriptor) + marker + footer + end_of_stream
+
+
+def iso(blocks: int = 200, block_bytes: int = 2048) -> bytes:
+    """A CD: sixteen sectors for anybody, then the primary volume descriptor."""
+    image = bytearray(blocks * block_bytes)
+    descriptor = bytearray(2048)
+    descriptor[0:7] = b"\x01CD001\x01"
+    descriptor[80:88] = struct.pack("<I", blocks) + struct.pack(">I", blocks)
+    descriptor[128:132] = struct.pack("<H", block_bytes) + struct.pack(">H", block_bytes)
+    image[32 * KIB : 34 * KIB] = descriptor
+    return bytes(image)
+
+
+def mbr(image: bytes = bytes(MIB), partitions: Sequence[bytes] = ()) -> bytes:
+    """The same image with a partition table of the old kind in its first sector."""
+    table = b"".join(partitions or [partition()]).ljust(64, b"\0")
+    return image[:446] + table + b"\x55\xaa" + image[512:]
+
+
+def partition(kind: int = 0x83, boot: int = 0x80, first: int = 2048, sectors: int = 2048) -> bytes:
+    """An entry of such a table."""
+    return struct.pack("<B3sB3sII", boot, b"\x00\x02\x00", kind, b"\xff\xff\xff", first, sectors)
+
+
+def gpt(image: bytes = bytes(MIB)) -> bytes:
+    """The same image with a partition table of the new kind, behind a protective old one."""
+    protected = mbr(image, [partition(kind=0xEE, boot=0, first=1, sectors=len(image) // SECTOR)])
+    header = b"EFI PART" + struct.pack("<II", 0x10000, 92)
+    return protected[:512] + header.ljust(512, b"\0") + protected[1024:]
+
+
+def hybrid_iso() -> bytes:
+    """A CD that boots from a stick too."""
+    return mbr(iso())
+
+
+def luks(version: int = 1, payload_offset: int = 8) -> bytes:
+    """An encrypted disk."""
+    header = struct.pack(
+        ">6sH32s32s32sII20s32sI40s",
+        b"LUKS\xba\xbe",
+        version,
+        b"aes",
+        b"xts-plain64",
+        b"sha256",
+        payload_offset,
+        64,
+        bytes(20),
+        bytes(32),
+        1000,
+        b"6f1d3c1e-8a6b-4f0e-9f0e-3d1f1f6f7a10",
+    )
+    return _padded(header)
+
+
+def fat() -> bytes:
+    """A file system on a whole disk, whose first sector looks almost like a partition table."""
+    image = bytearray(SMALL)
+    image[0x10] = 2  # file allocation tables
+    image[0x15] = 0xF8  # a fixed disk
+    image[510:512] = b"\x55\xaa"
+    return bytes(image)
+
+
+def _vmdk_header(disk_bytes: int, version: int, descriptor_sector: int, directory: int) -> bytes:
+    return struct.pack(
+        "<4sIIQQQQIQQ",
+        b"KDMV",
+        version,
+        3,
+        disk_bytes // SECTOR,
+        128,
+        descriptor_sector,
+        20,
+        512,
+        21,
+        directory,
+    ).ljust(SECTOR, b"\0")
+
+
+def _padded(image: bytes) -> bytes:
+    return image.ljust(SMALL, b"\0")

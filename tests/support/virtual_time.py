@@ -1,0 +1,50 @@
+"""Time that jumps when everybody waits, and chance that is the same for the same seed."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import anyio
+import pytest
+import trio._core._run as trio_run
+from trio.testing import MockClock
+
+from imaged.services import claims, intake
+from imaged.services.tasks import imports
+
+START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+DRAWING_NAMES = (claims, intake, imports)  # the modules that draw names by lot
+
+
+def virtual_trio() -> tuple[str, dict[str, object]]:
+    """The backend, for anyio's plugin: trio with a clock that nobody waits for."""
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+class VirtualClock:
+    """Tells the wall time of a catalog whose seconds are virtual."""
+
+    def now(self) -> datetime:
+        """Return this moment."""
+        return START + timedelta(seconds=anyio.current_time())
+
+
+def elapsed() -> float:
+    """Virtual seconds since the test began."""
+    return anyio.current_time()
+
+
+def seed_chance(seed: int, monkeypatch: pytest.MonkeyPatch) -> random.Random:
+    """Make all that is drawn by lot a function of the seed: trio's schedule, names, jitter.
+
+    What is left is the order of sets of strings; ``PYTHONHASHSEED=0`` fixes that too.
+    """
+    chance = random.Random(seed)
+    random.seed(seed)
+    monkeypatch.setattr(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    trio_run._r.seed(seed)
+    for module in DRAWING_NAMES:
+        monkeypatch.setattr(module, "uuid4", lambda: UUID(int=chance.getrandbits(128)))
+    return chance
