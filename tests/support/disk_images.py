@@ -63,7 +63,7 @@ def vhd(disk_bytes: int = DISK) -> bytes:
     return _padded(bytes(footer))
 
 
-def vhdx(disk_bytes: int = DISK, *, metadata_offset: int = 2 * MIB) -> bytes:
+def vhdx(disk_bytes: int = DISK, *, metadata_offset: int = 2 * MIB, size_length: int = 8) -> bytes:
     """A VHDX: its region table leads to the metadata, and its metadata to the disk's size."""
     image = bytearray(3 * MIB)
     image[0:8] = b"vhdxfile"
@@ -73,7 +73,7 @@ def vhdx(disk_bytes: int = DISK, *, metadata_offset: int = 2 * MIB) -> bytes:
     image[192 * KIB : 192 * KIB + len(region_table)] = region_table
     metadata = struct.pack("<8sHH20x", b"metadata", 0, 1)
     metadata += UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8").bytes_le
-    metadata += struct.pack("<IIII", 64 * KIB, 8, 0, 0)
+    metadata += struct.pack("<IIII", 64 * KIB, size_length, 0, 0)
     if metadata_offset < len(image):
         image[metadata_offset : metadata_offset + len(metadata)] = metadata
         size_at = metadata_offset + 64 * KIB

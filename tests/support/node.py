@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any
 from uuid import UUID
 
 import anyio
@@ -34,8 +34,6 @@ from imaged.services.tasks.clones import Clones
 from imaged.services.tasks.imports import Imports
 from imaged.services.uploads import Uploads
 from imaged.stores.memory import MemoryStore
-
-P = TypeVar("P")
 
 OWNER = Caller("ann", "p1", frozenset({"member"}))
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
@@ -201,17 +199,3 @@ def image_id(number: int) -> str:
 
 
 A, B = image_id(0xA1), image_id(0xB2)
-
-
-def detour(port: P, **calls: Callable[..., object]) -> P:
-    """The same port, but for these calls."""
-    return cast("P", _Detour(port, calls))
-
-
-class _Detour:
-    def __init__(self, port: object, calls: dict[str, Callable[..., object]]) -> None:
-        self._port = port
-        self._calls = calls
-
-    def __getattr__(self, name: str) -> object:
-        return self._calls.get(name) or getattr(self._port, name)

@@ -1,1 +1,84 @@
-"""The command line: ``imaged serve``, and what operators do beside it."""
+"""The command line: ``imaged serve``, and what operators do beside it.
+
+Commands are imported when they are called: so ``imaged --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+
+import click
+
+EXIT_PROBLEMS = 1
+EXIT_INTERRUPTED = 130
+
+#: Where each command is, and what it is for.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "serve": ("serving", "Answer requests and do the daemon's duties, until a signal ends it."),
+    "scrub": ("scrubbing", "Delete what is due: as a service, once, or only say what would go."),
+    "pending": ("images", "List the deleted images that can still be restored."),
+    "restore": ("images", "Take back a deleted image, with everything that it had."),
+    "reconcile": ("reconciling", "Compare catalog and stores; say what one has and the other not."),
+    "quota": ("quotas", "Show, or set, how many bytes a project may hold."),
+    "token": ("tokens", "Make a token, and its entry for the file of tokens."),
+    "check-config": ("checking", "Say everything that is wrong with the configuration."),
+    "migrate": ("migrating", "Bring the catalog to this version."),
+    "version": ("versions", "Say which version this is."),
+}
+
+
+class Commands(click.Group):
+    """Finds commands by the table above."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import a command; None where there is no such one."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        function = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"imaged.cli.{module}"), function)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def imaged() -> None:
+    """Keep disk images, and speak the OpenStack Image API v2."""
+
+
+def main() -> None:
+    """Run a command. What goes wrong becomes a few plain lines and an exit code."""
+    try:
+        code = imaged.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        if not _is_for_people(error):
+            raise
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_PROBLEMS)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_for_people(error: Exception) -> bool:
+    from imaged.config.problems import ConfigInvalid
+    from imaged.core.errors import ImagedError
+
+    return isinstance(error, (ConfigInvalid, ImagedError))

@@ -2,6 +2,7 @@
 
 * ImagedError
   - ImageNotFound           no image has this id, or none that the caller may see
+  - TagNotFound             the image has no such tag
   - ImageExists             the id is taken, perhaps by an image deleted long ago
   - ImageDeleted            the image was deleted while its data was being written
   - ImageProtected
@@ -51,6 +52,14 @@ class ImageNotFound(ImagedError):
     def __init__(self, image_id: str) -> None:
         super().__init__(f"There is no image {image_id}.")
         self.image_id = image_id
+
+
+class TagNotFound(ImagedError):
+    """The image has no such tag."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(f"The image has no tag {tag!r}.")
+        self.tag = tag
 
 
 class ImageExists(ImagedError):

@@ -1,7 +1,7 @@
 """The image: what is true of it at one moment.
 
 How it changes is told in ``writing.py`` (how it gets its data), ``removal.py`` (how it goes)
-and ``attributes.py`` (what its owner writes on it).
+and ``edits.py`` (what its owner writes on it).
 """
 
 from __future__ import annotations

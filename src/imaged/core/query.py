@@ -1,6 +1,6 @@
 """What a list of images is asked for: whose eyes, which conditions, what order, from where.
 
-``matches`` and ``sort_key`` say in plain Python what every catalog's statements must mean.
+``matches`` and ``page`` say in plain Python what every catalog's statements must mean.
 
 An order is total: the image's id, in the direction of the last key, decides between equals.
 A value that is not set comes before all others.

@@ -35,7 +35,7 @@ class BlobReader(Protocol):
 
 
 class Store(Protocol):
-    """A place that keeps bytes, under keys that ``stores/keys.py`` makes."""
+    """A place that keeps bytes, under keys that ``core/keys.py`` makes."""
 
     @property
     def name(self) -> str:

@@ -10,8 +10,13 @@ A key (``core/keys.py``) is the path of a whole blob below the root.
 
 from __future__ import annotations
 
-from imaged.core.keys import image_of, is_key, make_key
+from imaged.core.errors import StoreError
+from imaged.core.keys import is_key
 
 FOLDERS = tuple(f"{number:02x}" for number in range(256))
 
-__all__ = ["FOLDERS", "image_of", "is_key", "make_key"]
+
+def require_key(store: str, key: str) -> None:
+    """Let no other name than a key reach a store, least of all a path. Raises StoreError."""
+    if not is_key(key):
+        raise StoreError(store, f"has nothing under {key!r}, because that is not a key")

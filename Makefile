@@ -1,0 +1,56 @@
+# What developers do. `make` alone lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-system check format docs clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## serve http://127.0.0.1:9292 with config/imaged.dev.toml, everything under ./var
+	@mkdir -p var/images
+	$(BIN)/imaged serve --config config/imaged.dev.toml
+
+test: $(VENV)/.test ## all tests that need nothing but pip
+	$(BIN)/python -m pytest -m "not system"
+
+test-system: $(VENV)/.test ## the tests that need Debian packages (systemd)
+	$(BIN)/python -m pytest -m system
+
+check: $(VENV)/.check ## formatting, lint, types and who may import whom
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.check ## put the code into shape
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+docs: $(VENV)/.run ## generate docs/reference/configuration.md from the settings
+	$(BIN)/python -m imaged.config.reference > docs/reference/configuration.md.new
+	mv docs/reference/configuration.md.new docs/reference/configuration.md
+
+clean: ## remove the virtual environment, caches and ./var
+	rm -rf $(VENV) var .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+# The virtual environment makes itself, and again when what it is made from changes.
+# pip comes first, because the one that Python 3.11 brings knows no dependency groups.
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(PIP) --group test
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	$(PIP) --group check
+	@touch $@

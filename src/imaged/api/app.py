@@ -1,0 +1,125 @@
+"""The application: every path that is served, and who asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
+
+from imaged.api import schemas
+from imaged.api.actions import Actions
+from imaged.api.exchange import Exchange
+from imaged.api.health import Probes
+from imaged.api.identity import Identity
+from imaged.api.image_data import ImageData
+from imaged.api.images import ImageRecords
+from imaged.api.links import Links
+from imaged.api.refusals import MethodNotAllowed, NoSuchPath
+from imaged.api.requests import CALLER, is_uuid
+from imaged.api.tags import Tags
+from imaged.api.versions import Versions, version_2_path
+from imaged.services.downloads import Downloads
+from imaged.services.health import Health
+from imaged.services.images import Images
+from imaged.services.uploads import Uploads
+
+Handler = Callable[[Request], Awaitable[ASGIApp]]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """How the service is seen from outside."""
+
+    public_url: str = ""  # what links in answers begin with; default: what the client asked for
+
+
+def build_app(
+    *,
+    images: Images,
+    uploads: Uploads,
+    downloads: Downloads,
+    health: Health,
+    identity: Identity,
+    settings: ApiSettings,
+) -> ASGIApp:
+    """Put the application together. It serves HTTP only: no lifespan, no websockets."""
+    links = Links(settings.public_url)
+    versions, probes = Versions(links), Probes(health)
+    records, data = ImageRecords(images, links), ImageData(uploads, downloads)
+    tags, actions = Tags(images), Actions(images)
+    image = "/v2/images/{image_id}"
+    table = {
+        "/": Resource(GET=versions.choose),
+        "/versions": Resource(GET=versions.show),
+        "/livez": Resource(GET=probes.live),
+        "/readyz": Resource(GET=probes.ready),
+        "/healthcheck": Resource(GET=probes.ready),
+        "/v2": Resource(GET=versions.enter),
+        "/v2/images": Resource(GET=records.list, POST=records.create),
+        image: Resource(GET=records.show, PATCH=records.patch, DELETE=records.delete),
+        f"{image}/file": Resource(GET=data.get, PUT=data.put),
+        f"{image}/actions/deactivate": Resource(POST=actions.deactivate),
+        f"{image}/actions/reactivate": Resource(POST=actions.reactivate),
+        f"{image}/tags/{{tag}}": Resource(PUT=tags.put, DELETE=tags.delete),
+        "/v2/schemas/image": Resource(GET=schemas.show_image_schema),
+        "/v2/schemas/images": Resource(GET=schemas.show_images_schema),
+    }
+    routes = [Route(path, resource) for path, resource in table.items()]
+    elsewhere = Elsewhere(versions)
+    return Exchange(Entrance(identity, Router(routes, redirect_slashes=False, default=elsewhere)))
+
+
+class Resource:
+    """What is served under one path, by method. HEAD has to be there to be served."""
+
+    def __init__(self, **handlers: Handler) -> None:
+        self._handlers = handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. Raises MethodNotAllowed."""
+        request = Request(scope, receive, send)
+        handler = self._handlers.get(request.method)
+        if handler is None:
+            raise MethodNotAllowed(request.method, self._handlers)
+        image_id = request.path_params.get("image_id", "")
+        if is_uuid(image_id):
+            bind_contextvars(image_id=image_id)
+        response = await handler(request)
+        await response(scope, receive, send)
+
+
+class Entrance:
+    """Finds out which version of the API is meant; whoever enters it says who he is."""
+
+    def __init__(self, identity: Identity, app: ASGIApp) -> None:
+        self._identity = identity
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on. Raises Unauthenticated."""
+        headers = Headers(scope=scope)
+        path = version_2_path(scope["path"], headers.get("accept", ""))
+        if path is not None:
+            caller = await self._identity.identify(headers)
+            bind_contextvars(project_id=caller.project)
+            scope = {**scope, "path": path, CALLER: caller}
+        await self._app(scope, receive, send)
+
+
+class Elsewhere:
+    """Paths that are not in the table: nothing in this version, a choice of versions outside."""
+
+    def __init__(self, versions: Versions) -> None:
+        self._versions = versions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 300. Raises NoSuchPath."""
+        if CALLER in scope:
+            raise NoSuchPath
+        response = await self._versions.choose(Request(scope))
+        await response(scope, receive, send)

@@ -1,0 +1,152 @@
+"""One request and its answer: the outermost layer, which sees both pass.
+
+Every answer has the request's id; every error becomes the answer of ``problems.py``; and an answer
+that comes before the body was read to its end says so: a short rest is read away, for a long one
+the connection is closed. Nothing is buffered.
+"""
+
+from __future__ import annotations
+
+import re
+from time import perf_counter
+from uuid import uuid4
+
+import anyio
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars, unbind_contextvars
+
+from imaged.api.problems import answer_to, problem
+from imaged.api.refusals import Refusal
+from imaged.core.errors import ClientVanished, ImagedError
+from imaged.core.limits import MIB
+
+log = structlog.get_logger()
+
+REQUEST_ID = "X-Openstack-Request-Id"
+SHORT_REST_BYTES = 1 * MIB
+PATIENCE_SECONDS = 2
+FROM_SERVER_ERRORS = 500
+
+_GLOBAL_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+class Exchange:
+    """Wraps the application; all that is HTTP goes through here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"Only HTTP is served, not {scope['type']}.")
+        started, headers, request_id = perf_counter(), Headers(scope=scope), f"req-{uuid4()}"
+        body = _Body(headers, receive)
+        answer = _Answer(send, body, request_id)
+        with bound_contextvars(request_id=request_id, **_global_id(headers)):
+            try:
+                await self._app(scope, body.receive, answer.send)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+                _log_failure(error, is_started=answer.status is not None)
+                if answer.status is None:
+                    response = problem(error, headers.get("accept", ""))
+                    await response(scope, body.receive, answer.send)
+            finally:
+                log.debug(
+                    "request.finished",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=answer.status,
+                    duration_s=round(perf_counter() - started, 6),
+                )
+                unbind_contextvars("project_id", "image_id")
+
+
+class _Body:
+    """The request's body, and how much of it is still to come."""
+
+    def __init__(self, headers: Headers, receive: Receive) -> None:
+        self._receive = receive
+        self._left = _announced(headers)
+        self._is_held_back = headers.get("expect", "").lower() == "100-continue"
+
+    @property
+    def closes_connection(self) -> bool:
+        """Whether too much is to come for the connection to be used again."""
+        is_long = self._left is None or self._left > SHORT_REST_BYTES
+        return is_long or (self._is_held_back and self._left != 0)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._is_held_back = False
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._left = 0
+        elif self._left is not None:
+            self._left = max(self._left - len(message.get("body", b"")), 1)
+        return message
+
+    async def read_away(self) -> None:
+        """Read a short rest, so that a client that is still sending comes to read the answer."""
+        if self._is_held_back:  # it was told that it need not send
+            return
+        read_bytes = 0
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            while self._left != 0 and read_bytes < SHORT_REST_BYTES:
+                read_bytes += len((await self.receive()).get("body", b""))
+
+
+class _Answer:
+    """The answer, with what every answer has."""
+
+    def __init__(self, send: Send, body: _Body, request_id: str) -> None:
+        self._send = send
+        self._body = body
+        self._request_id = request_id
+        self._closes = False
+        self.status: int | None = None  # None: not started
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self._closes = message["status"], self._body.closes_connection
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = self._request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            if self._closes:
+                headers["Connection"] = "close"
+        elif self._closes and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._body.read_away()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+
+def _announced(headers: Headers) -> int | None:
+    """How long the body is; None where only its end will tell."""
+    if "transfer-encoding" in headers:
+        return None
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdigit() else None
+
+
+def _global_id(headers: Headers) -> dict[str, str]:
+    """The id that the client gave this and other requests, if it is fit for a log."""
+    global_id = headers.get(REQUEST_ID, "")
+    return {"global_request_id": global_id} if _GLOBAL_ID.fullmatch(global_id) else {}
+
+
+def _log_failure(error: Exception, *, is_started: bool) -> None:
+    """One line for what is not the client's doing."""
+    if isinstance(error, ClientVanished | Refusal):
+        return
+    status = answer_to(error).status
+    if status < FROM_SERVER_ERRORS and not is_started:
+        return
+    facts: dict[str, object] = {"error": str(error), "error_type": type(error).__name__}
+    if not isinstance(error, ImagedError):
+        facts["exc_info"] = error
+    if is_started:
+        log.error("answer.broken_off", **facts)
+    else:
+        log.error("request.failed", status=status, **facts)

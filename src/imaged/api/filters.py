@@ -1,0 +1,160 @@
+"""Filters of lists of images: ``status=active``, ``name=in:a,b``, ``created_at=gt:2026-11-20``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from imaged.core.errors import InvalidQuery
+from imaged.core.query import Column, Condition, Operator, Value
+
+MAX_CHOICES = 100  # of one in: list
+MAX_NUMBER = 2**63 - 1  # what any catalog can compare
+DIGITS = 19
+
+_SECOND = timedelta(seconds=1)
+_TEXTS = {
+    "id": Column.ID,
+    "name": Column.NAME,
+    "status": Column.STATUS,
+    "container_format": Column.CONTAINER_FORMAT,
+    "disk_format": Column.DISK_FORMAT,
+}
+_EXACT = {
+    "owner": Column.OWNER,
+    "checksum": Column.CHECKSUM,
+    "os_hash_algo": Column.HASH_ALGORITHM,
+    "os_hash_value": Column.HASH_VALUE,
+}
+_NUMBERS = {"size": Column.SIZE, "min_ram": Column.MIN_RAM, "min_disk": Column.MIN_DISK}
+_FLAGS = {"protected": Column.PROTECTED, "os_hidden": Column.HIDDEN}
+_MOMENTS = {"created_at": Column.CREATED_AT, "updated_at": Column.UPDATED_AT}
+
+
+def conditions(name: str, value: str) -> Sequence[Condition] | None:
+    """What a parameter asks of an image, or None where it names no attribute that is compared.
+
+    Raises InvalidQuery.
+    """
+    read = _READERS.get(name)
+    return None if read is None else read(name, value)
+
+
+def number(name: str, text: str) -> int:
+    """A number that is not negative. Raises InvalidQuery."""
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidQuery(name, f"must be a number that is not negative, and is {text!r}")
+    if len(text) > DIGITS or int(text) > MAX_NUMBER:
+        raise InvalidQuery(name, f"may be {MAX_NUMBER} at most")
+    return int(text)
+
+
+def _text(name: str, value: str) -> Sequence[Condition]:
+    operator, colon, operand = value.partition(":")
+    if not colon:
+        return (Condition(_TEXTS[name], Operator.EQUAL, value),)
+    match operator:
+        case Operator.ONE_OF:
+            return (Condition(_TEXTS[name], Operator.ONE_OF, _choices(name, operand)),)
+        case Operator.EQUAL:
+            return (Condition(_TEXTS[name], Operator.EQUAL, operand),)
+        case _:
+            raise InvalidQuery(name, f"has the operator {operator!r}; possible: in, eq")
+
+
+def _choices(name: str, text: str) -> tuple[Value, ...]:
+    """The values of a list with commas between, in double quotes where they hold commas."""
+    try:
+        (choices,) = csv.reader([text or '""'], strict=True, escapechar="\\", doublequote=False)
+    except (csv.Error, ValueError) as error:
+        raise InvalidQuery(name, "has a list that is not quoted as it should be") from error
+    if len(choices) > MAX_CHOICES:
+        raise InvalidQuery(name, f"may list {MAX_CHOICES} values at most")
+    return tuple(choices)
+
+
+def _exact(name: str, value: str) -> Sequence[Condition]:
+    return (Condition(_EXACT[name], Operator.EQUAL, value),)
+
+
+def _equal_number(name: str, value: str) -> Sequence[Condition]:
+    return (Condition(_NUMBERS[name], Operator.EQUAL, number(name, value)),)
+
+
+def _bound(name: str, value: str) -> Sequence[Condition]:
+    base, _, end = name.rpartition("_")
+    operator = Operator.GREATER_OR_EQUAL if end == "min" else Operator.LESS_OR_EQUAL
+    return (Condition(_NUMBERS[base], operator, number(name, value)),)
+
+
+def flag(name: str, text: str) -> bool:
+    """``true`` or ``false``. Raises InvalidQuery."""
+    if text.lower() not in {"true", "false"}:
+        raise InvalidQuery(name, f"must be true or false, and is {text!r}")
+    return text.lower() == "true"
+
+
+def _is_flagged(name: str, value: str) -> Sequence[Condition]:
+    return (Condition(_FLAGS[name], Operator.EQUAL, flag(name, value)),)
+
+
+def _moment(name: str, value: str) -> Sequence[Condition]:
+    column, (operator, at) = _MOMENTS[name], _compared_moment(name, value)
+    if at.microsecond:
+        return (Condition(column, operator, at),)
+    # Clients see moments cut to seconds, so the whole second is what they mean.
+    match operator:
+        case Operator.EQUAL:
+            return (
+                Condition(column, Operator.GREATER_OR_EQUAL, at),
+                Condition(column, Operator.LESS, _next_second(name, at)),
+            )
+        case Operator.GREATER:
+            return (Condition(column, Operator.GREATER_OR_EQUAL, _next_second(name, at)),)
+        case Operator.LESS_OR_EQUAL:
+            return (Condition(column, Operator.LESS, _next_second(name, at)),)
+        case _:
+            return (Condition(column, operator, at),)
+
+
+def _compared_moment(name: str, value: str) -> tuple[Operator, datetime]:
+    at = _parsed_moment(value)
+    if at is not None:
+        return Operator.EQUAL, at
+    prefix, _, rest = value.partition(":")
+    if prefix not in _MOMENT_OPERATORS:
+        known = ", ".join(_MOMENT_OPERATORS)
+        raise InvalidQuery(name, f"must be a moment as in ISO 8601, after one of {known} and ':'")
+    at = _parsed_moment(rest)
+    if at is None:
+        raise InvalidQuery(name, f"must be a moment as in ISO 8601, and is {rest!r}")
+    return Operator(prefix), at
+
+
+def _parsed_moment(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _next_second(name: str, at: datetime) -> datetime:
+    try:
+        return at + _SECOND
+    except OverflowError:
+        raise InvalidQuery(name, "lies too far in the future") from None
+
+
+_MOMENT_OPERATORS = tuple(operator.value for operator in Operator if operator != Operator.ONE_OF)
+_BOUNDS = [f"{name}_{end}" for name in _NUMBERS for end in ("min", "max")]
+
+_READERS: Mapping[str, Callable[[str, str], Sequence[Condition]]] = {
+    **dict.fromkeys(_TEXTS, _text),
+    **dict.fromkeys(_EXACT, _exact),
+    **dict.fromkeys(_NUMBERS, _equal_number),
+    **dict.fromkeys(_BOUNDS, _bound),
+    **dict.fromkeys(_FLAGS, _is_flagged),
+    **dict.fromkeys(_MOMENTS, _moment),
+}

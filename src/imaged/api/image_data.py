@@ -1,0 +1,139 @@
+"""The data of an image: ``/v2/images/{image_id}/file``.
+
+Chunks pass through as they are, in both directions: no copy, no joining. What breaks in the middle
+of an answer breaks the connection, so that no client takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import aclosing
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from imaged.api.byte_ranges import wanted_range
+from imaged.api.refusals import MediaTypeRefused
+from imaged.api.requests import body_of, caller_of, image_id_of, media_type_of
+from imaged.core.access import Caller
+from imaged.core.byte_range import ByteRange, ByteSpan
+from imaged.core.errors import ClientVanished, ImagedError, InvalidRequest
+from imaged.core.image import Content
+from imaged.services.downloads import Download, Downloads
+from imaged.services.uploads import Uploads
+
+OCTETS = "application/octet-stream"
+SIZE_HEADER = "x-openstack-image-size"
+STORE_HEADER = "x-image-meta-store"
+
+_SIZE = re.compile(r"\d{1,18}", re.ASCII)
+
+
+class ImageData:
+    """Put and get the bytes."""
+
+    def __init__(self, uploads: Uploads, downloads: Downloads) -> None:
+        self._uploads = uploads
+        self._downloads = downloads
+
+    async def put(self, request: Request) -> Response:
+        """Answer 204 once the bytes are durable."""
+        if media_type_of(request) != OCTETS:
+            raise MediaTypeRefused(request.headers.get("content-type", ""), [OCTETS])
+        async with aclosing(body_of(request)) as body:
+            await self._uploads.upload(
+                caller_of(request),
+                image_id_of(request),
+                body,
+                announced_bytes(request),
+                request.headers.get(STORE_HEADER),
+            )
+        return Response(status_code=204)
+
+    async def get(self, request: Request) -> ASGIApp:
+        """Answer 200 or 206 with the bytes, or 204 where there are none."""
+        header = None if "if-range" in request.headers else request.headers.get("range")
+        wanted = wanted_range(header)
+        return _Data(self._downloads, caller_of(request), image_id_of(request), wanted)
+
+
+def announced_bytes(request: Request) -> int | None:
+    """How many bytes the body says that it has. Raises InvalidRequest where it says two things."""
+    lengths = {
+        name: _length(name, request.headers[name])
+        for name in ("content-length", SIZE_HEADER)
+        if name in request.headers
+    }
+    if len(set(lengths.values())) > 1:
+        said = " and ".join(f"{name} says {length}" for name, length in lengths.items())
+        raise InvalidRequest(f"The headers disagree on the size of the data: {said}.")
+    return next(iter(lengths.values()), None)
+
+
+def _length(name: str, text: str) -> int:
+    if _SIZE.fullmatch(text) is None:
+        raise InvalidRequest(f"The header {name} must be a number of bytes, and is {text!r}.")
+    return int(text)
+
+
+class _Data:
+    """An answer that is open as long as the image's data is."""
+
+    def __init__(
+        self, downloads: Downloads, caller: Caller, image_id: str, wanted: ByteRange | None
+    ) -> None:
+        self._downloads = downloads
+        self._asked = caller, image_id, wanted
+        self._is_part = wanted is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._downloads.open(*self._asked) as download:
+            content, span = download.image.content, download.span
+            if content is None or span is None:
+                await Response(status_code=204)(scope, receive, send)
+                return
+            await send(self._start(content, span))
+            await _stream(download, receive, send)
+
+    def _start(self, content: Content, span: ByteSpan) -> dict[str, object]:
+        headers = {
+            "Content-Type": OCTETS,
+            "Content-Length": str(span.length),
+            "Content-MD5": content.checksum,  # in hex, of the whole image: as clients expect
+            "Content-Disposition": "attachment",
+            "Accept-Ranges": "bytes",
+        }
+        if self._is_part:
+            last = span.start + span.length - 1
+            headers["Content-Range"] = f"bytes {span.start}-{last}/{content.size_bytes}"
+        return {
+            "type": "http.response.start",
+            "status": 206 if self._is_part else 200,
+            "headers": [(name.lower().encode(), text.encode()) for name, text in headers.items()],
+        }
+
+
+async def _stream(download: Download, receive: Receive, send: Send) -> None:
+    """Send the bytes, as long as somebody takes them. Raises ClientVanished, StoreError."""
+    failure: ImagedError | None = ClientVanished()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_watch, receive, tasks.cancel_scope)
+        try:
+            async for chunk in download.chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            failure = None
+        except ImagedError as error:
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
+    """A server takes what is sent to nobody without a word; only receiving tells that he left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

@@ -1,0 +1,91 @@
+"""The records of images: ``/v2/images`` and ``/v2/images/{image_id}``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from imaged.api.links import Links
+from imaged.api.listing import Listing, read_listing
+from imaged.api.patches import operations, require_patch
+from imaged.api.requests import caller_of, image_id_of, is_uuid, json_of, media_type_of
+from imaged.api.wire import encode, image_json, image_path
+from imaged.core.access import Caller
+from imaged.core.errors import ImageNotFound, InvalidQuery, InvalidRequest
+from imaged.core.image import Image
+from imaged.services.images import Images
+
+
+class ImageRecords:
+    """Create, list, show, change and delete."""
+
+    def __init__(self, images: Images, links: Links) -> None:
+        self._images = images
+        self._links = links
+
+    async def create(self, request: Request) -> Response:
+        """Answer 201 with the new image, and where it is."""
+        caller = caller_of(request)
+        attributes = await json_of(request)
+        if not isinstance(attributes, dict):
+            raise InvalidRequest("The body must be a JSON object with the image's attributes.")
+        image = await self._images.create(caller, attributes)
+        location = self._links.absolute(request, image_path(image.id))
+        return _shown(image, caller, 201, {"Location": location})
+
+    async def show(self, request: Request) -> Response:
+        """Answer 200 with the image."""
+        caller = caller_of(request)
+        return _shown(await self._images.show(caller, image_id_of(request)), caller)
+
+    async def list(self, request: Request) -> Response:
+        """Answer 200 with a page of images, and where the next page is."""
+        caller = caller_of(request)
+        listing = read_listing(caller, request.query_params)
+        page = await self._page(caller, listing)
+        limit = listing.query.limit
+        body: dict[str, object] = {
+            "images": [image_json(image, caller) for image in page[:limit]],
+            "first": listing.first,
+            "schema": "/v2/schemas/images",
+        }
+        if len(page) > limit > 0:
+            body["next"] = listing.next_after(page[limit - 1].id)
+        return Response(encode(body), media_type="application/json")
+
+    async def patch(self, request: Request) -> Response:
+        """Answer 200 with the image as it is after the patch."""
+        caller, media_type = caller_of(request), media_type_of(request)
+        require_patch(media_type)
+        steps = operations(media_type, await json_of(request))
+        return _shown(await self._images.patch(caller, image_id_of(request), steps), caller)
+
+    async def delete(self, request: Request) -> Response:
+        """Answer 204."""
+        await self._images.delete(caller_of(request), image_id_of(request))
+        return Response(status_code=204)
+
+    async def _page(self, caller: Caller, listing: Listing) -> tuple[Image, ...]:
+        """One image more than asked for: it tells whether another page follows."""
+        query = listing.query
+        if listing.marker is not None:
+            query = replace(query, after=await self._marked(caller, listing.marker))
+        if query.limit == 0:
+            return ()
+        return tuple(await self._images.list(replace(query, limit=query.limit + 1)))
+
+    async def _marked(self, caller: Caller, marker: str) -> Image:
+        try:
+            if is_uuid(marker):
+                return await self._images.show(caller, marker.lower())
+        except ImageNotFound:
+            pass
+        raise InvalidQuery("marker", "names no image that you can see")
+
+
+def _shown(
+    image: Image, caller: Caller, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    return Response(encode(image_json(image, caller)), status, headers, "application/json")

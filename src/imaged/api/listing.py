@@ -1,0 +1,168 @@
+"""The query string of a list of images, as what the core asks of a catalog, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from starlette.datastructures import QueryParams
+
+from imaged.api.filters import conditions, flag, number
+from imaged.core.access import Caller
+from imaged.core.attributes import is_printable
+from imaged.core.errors import InvalidQuery
+from imaged.core.image import Visibility
+from imaged.core.query import NEWEST_FIRST, SORTABLE, Column, Condition, ImageQuery, Operator, Order
+
+DEFAULT_LIMIT = 25
+MAX_LIMIT = 1000
+MEMBER_STATUSES = ("accepted", "pending", "rejected", "all")
+PATH = "/v2/images"
+
+_SORTABLE = {"size" if column is Column.SIZE else column.value: column for column in SORTABLE}
+_DIRECTIONS = {"asc": False, "desc": True}
+_PAGING = frozenset({"limit", "marker", "sort", "sort_key", "sort_dir"})
+_SPECIAL = frozenset({"tag", "visibility", "member_status", "os_hidden"})
+_NOT_COMPARED = frozenset({"virtual_size", "changes-since"})
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list as it was asked for. Pages follow each other by the id of their last image."""
+
+    query: ImageQuery  # without ``after``: the marker is looked up first
+    marker: str | None
+    parameters: Sequence[tuple[str, str]]
+
+    @property
+    def first(self) -> str:
+        """Where the first page is."""
+        return _address(self._unmarked())
+
+    def next_after(self, image_id: str) -> str:
+        """Where the page after this image is."""
+        return _address([*self._unmarked(), ("marker", image_id)])
+
+    def _unmarked(self) -> list[tuple[str, str]]:
+        return [(name, value) for name, value in self.parameters if name != "marker"]
+
+
+def read_listing(caller: Caller, parameters: QueryParams) -> Listing:
+    """Read a query string; of a parameter that comes twice, the last one holds, but for tags and
+    sort keys. Raises InvalidQuery.
+    """
+    pairs = parameters.multi_items()
+    for name, value in pairs:
+        if not (is_printable(name) and is_printable(value)):
+            raise InvalidQuery(name, "has characters that cannot be printed")
+    visibility = _visibility(parameters.get("visibility"))
+    _check_member_status(parameters.get("member_status", "accepted"))
+    compared, properties = _filters(dict(pairs))
+    query = ImageQuery(
+        caller=caller,
+        conditions=(*compared, _hidden(parameters.get("os_hidden", "false"))),
+        visibility=visibility,
+        any_visibility=parameters.get("visibility") == "all",
+        tags=tuple(dict.fromkeys(parameters.getlist("tag"))),
+        properties=properties,
+        order=_order(parameters),
+        limit=_limit(parameters.get("limit")),
+    )
+    return Listing(query, parameters.get("marker"), pairs)
+
+
+def _address(pairs: Iterable[tuple[str, str]]) -> str:
+    query = urlencode(list(pairs))
+    return f"{PATH}?{query}" if query else PATH
+
+
+def _filters(
+    parameters: dict[str, str],
+) -> tuple[tuple[Condition, ...], tuple[tuple[str, str], ...]]:
+    """Conditions on attributes; what is no attribute is a property."""
+    compared: list[Condition] = []
+    properties: list[tuple[str, str]] = []
+    for name, value in parameters.items():
+        if name in _PAGING or name in _SPECIAL:
+            continue
+        if name in _NOT_COMPARED:
+            raise InvalidQuery(name, "is nothing that images can be listed by")
+        found = conditions(name, value)
+        if found is None:
+            properties.append((name, value))
+        else:
+            compared += found
+    return tuple(compared), tuple(properties)
+
+
+def _visibility(text: str | None) -> Visibility | None:
+    if text is None or text == "all":
+        return None
+    try:
+        return Visibility(text)
+    except ValueError:
+        known = ", ".join(Visibility)
+        raise InvalidQuery("visibility", f"must be one of {known}, all") from None
+
+
+def _check_member_status(text: str) -> None:
+    if text not in MEMBER_STATUSES:
+        raise InvalidQuery("member_status", f"must be one of {', '.join(MEMBER_STATUSES)}")
+
+
+def _hidden(text: str) -> Condition:
+    return Condition(Column.HIDDEN, Operator.EQUAL, flag("os_hidden", text))
+
+
+def _limit(text: str | None) -> int:
+    return DEFAULT_LIMIT if text is None else min(number("limit", text), MAX_LIMIT)
+
+
+def _order(parameters: QueryParams) -> tuple[Order, ...]:
+    keys, directions = parameters.getlist("sort_key"), parameters.getlist("sort_dir")
+    if "sort" not in parameters:
+        return _order_by_keys(keys, directions)
+    if keys or directions:
+        raise InvalidQuery("sort", "cannot be combined with 'sort_key' and 'sort_dir'")
+    pairs = [item.partition(":") for item in parameters["sort"].split(",")]
+    return _unique(
+        Order(_column("sort", key.strip()), _is_descending("sort", direction.strip() or "desc"))
+        for key, _, direction in pairs
+    )
+
+
+def _order_by_keys(keys: list[str], directions: list[str]) -> tuple[Order, ...]:
+    if not keys and not directions:
+        return NEWEST_FIRST
+    keys = keys or ["created_at"]
+    if len(directions) < 2:  # noqa: PLR2004 - one for all, or none
+        directions = (directions or ["desc"]) * len(keys)
+    if len(directions) != len(keys):
+        raise InvalidQuery("sort_dir", "must come once, or as often as 'sort_key'")
+    return _unique(
+        Order(_column("sort_key", key), _is_descending("sort_dir", direction))
+        for key, direction in zip(keys, directions, strict=True)
+    )
+
+
+def _unique(order: Iterable[Order]) -> tuple[Order, ...]:
+    """Without keys that come a second time: they decide nothing."""
+    by_column: dict[Column, Order] = {}
+    for key in order:
+        by_column.setdefault(key.column, key)
+    return tuple(by_column.values())
+
+
+def _column(name: str, key: str) -> Column:
+    try:
+        return _SORTABLE[key]
+    except KeyError:
+        raise InvalidQuery(name, f"has the key {key!r}; possible: {', '.join(_SORTABLE)}") from None
+
+
+def _is_descending(name: str, direction: str) -> bool:
+    try:
+        return _DIRECTIONS[direction]
+    except KeyError:
+        raise InvalidQuery(name, f"has the direction {direction!r}; possible: asc, desc") from None

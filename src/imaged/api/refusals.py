@@ -1,0 +1,59 @@
+"""What only HTTP can refuse: requests that never reach a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from imaged.core.errors import ImagedError
+
+
+class Refusal(ImagedError):
+    """Base of what is refused at the door; ``headers`` belong to the answer."""
+
+    def __init__(self, sentence: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.headers = dict(headers or {})
+
+
+class NoSuchPath(Refusal):
+    """Nothing is served under this path."""
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing at this address.")
+
+
+class MethodNotAllowed(Refusal):
+    """The path is known, but not for this method."""
+
+    def __init__(self, method: str, allowed: Iterable[str]) -> None:
+        methods = ", ".join(allowed)
+        super().__init__(
+            f"The method {method} is not possible here; possible: {methods}.", {"Allow": methods}
+        )
+
+
+class MediaTypeRefused(Refusal):
+    """The body is not of a type that is understood here."""
+
+    def __init__(
+        self, given: str, accepted: Iterable[str], headers: Mapping[str, str] | None = None
+    ) -> None:
+        types = " or ".join(accepted)
+        super().__init__(f"The Content-Type is {given or 'missing'}; it must be {types}.", headers)
+
+
+class BodyTooLarge(Refusal):
+    """A JSON body has a limit of its own."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body is larger than {limit_bytes} bytes.")
+
+
+class Unauthenticated(Refusal):
+    """Nobody knows who is asking."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A valid token is needed, in the header X-Auth-Token.",
+            {"WWW-Authenticate": 'Token realm="imaged"'},
+        )

@@ -1,0 +1,78 @@
+"""The JSON schemas of an image and of a list of images, drawn from the table of attributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from imaged.api.wire import encode
+from imaged.core.attributes import ATTRIBUTES, Attribute, Kind, Writable
+
+
+async def show_image_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
+    """Answer 200 with what an image looks like."""
+    return Response(encode(image_schema()), media_type="application/json")
+
+
+async def show_images_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
+    """Answer 200 with what a list of images looks like."""
+    return Response(encode(images_schema()), media_type="application/json")
+
+
+def image_schema() -> dict[str, Any]:
+    """What an image looks like; what the table does not name is a string of the client's own."""
+    return {
+        "name": "image",
+        "properties": {name: _property(attribute) for name, attribute in ATTRIBUTES.items()},
+        "additionalProperties": {"type": "string"},
+        "links": [
+            {"rel": "self", "href": "{self}"},
+            {"rel": "enclosure", "href": "{file}"},
+            {"rel": "describedby", "href": "{schema}"},
+        ],
+    }
+
+
+def images_schema() -> dict[str, Any]:
+    """What a page of images looks like."""
+    return {
+        "name": "images",
+        "properties": {
+            "images": {"type": "array", "items": image_schema()},
+            "first": {"type": "string"},
+            "next": {"type": "string"},
+            "schema": {"type": "string"},
+        },
+        "links": [
+            {"rel": "first", "href": "{first}"},
+            {"rel": "next", "href": "{next}"},
+            {"rel": "describedby", "href": "{schema}"},
+        ],
+    }
+
+
+def _property(attribute: Attribute) -> dict[str, Any]:
+    schema: dict[str, Any] = {
+        "type": ["null", attribute.kind] if attribute.is_nullable else attribute.kind
+    }
+    if attribute.writable is Writable.NEVER:
+        schema["readOnly"] = True
+    schema["description"] = attribute.description
+    if attribute.kind is Kind.ARRAY:
+        schema["items"] = _items(attribute)
+        return schema
+    if attribute.max_length is not None:
+        schema["maxLength"] = attribute.max_length
+    if attribute.pattern is not None:
+        schema["pattern"] = attribute.pattern
+    if attribute.choices:
+        schema["enum"] = [*([None] if attribute.is_nullable else []), *attribute.choices]
+    return schema
+
+
+def _items(attribute: Attribute) -> dict[str, Any]:
+    if attribute.max_length is None:
+        return {"type": "object"}
+    return {"type": "string", "maxLength": attribute.max_length}

@@ -1,0 +1,61 @@
+"""The versions of the Image API: which are served, and which a request means."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from imaged.api.links import Links
+from imaged.api.wire import encode
+
+CURRENT = "v2.7"
+SUPPORTED = ("v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")  # 2.6 is staging and import
+
+_NUMBER = r"v2(?:\.(?:0|1|2|3|4|5|7))?"
+_IN_PATH = re.compile(rf"/{_NUMBER}(?=/|$)")
+_IN_ACCEPT = re.compile(rf"application/vnd\.openstack\.images-{_NUMBER}(?![\w.]).*")
+
+
+class Versions:
+    """``/`` and ``/versions``, and every path of a version that is not served."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    async def show(self, request: Request) -> Response:
+        """Answer 200 with the list."""
+        return self._answer(request, 200)
+
+    async def choose(self, request: Request) -> Response:
+        """Answer 300 with the list: the client is to choose."""
+        return self._answer(request, 300)
+
+    async def enter(self, request: Request) -> Response:
+        """Answer ``/v2`` with the address of its contents."""
+        return Response(status_code=302, headers={"Location": self._root(request)})
+
+    def _answer(self, request: Request, status: int) -> Response:
+        links = [{"rel": "self", "href": self._root(request)}]
+        versions = [{"id": CURRENT, "status": "CURRENT", "links": links}]
+        versions += [{"id": number, "status": "SUPPORTED", "links": links} for number in SUPPORTED]
+        return Response(encode({"versions": versions}), status, media_type="application/json")
+
+    def _root(self, request: Request) -> str:
+        return self._links.absolute(request, "/v2/")
+
+
+def version_2_path(path: str, accept: str) -> str | None:
+    """The path as below ``/v2``, where path or Accept header name a version that is served.
+
+    One slash at the end is left out, but for ``/v2/`` itself.
+    """
+    named = _IN_PATH.match(path)
+    if named is not None:
+        path = "/v2" + path[named.end() :]
+    elif _IN_ACCEPT.fullmatch(accept.strip().lower()):
+        path = "/v2" + path
+    else:
+        return None
+    return path if path == "/v2/" else path.removesuffix("/")

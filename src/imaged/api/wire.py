@@ -1,0 +1,73 @@
+"""Images as JSON.
+
+The names and their order are those of the OpenStack Image API v2: the client's own properties
+first. Moments are UTC and cut to seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from imaged.core.access import Caller
+from imaged.core.attributes import LAST_FAILURE
+from imaged.core.image import Failure, Image
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(value: object) -> bytes:
+    """JSON, in UTF-8."""
+    return _ENCODER.encode(value)
+
+
+def image_json(image: Image, caller: Caller) -> dict[str, object]:
+    """What this caller is shown of an image."""
+    content, place = image.content, image_path(image.id)
+    shown: dict[str, object] = {
+        **image.properties,
+        "name": image.name,
+        "disk_format": image.disk_format,
+        "container_format": image.container_format,
+        "visibility": image.visibility,
+        "size": content and content.size_bytes,
+        "virtual_size": content and content.virtual_size_bytes,
+        "status": image.status,
+        "checksum": content and content.checksum,
+        "protected": image.protected,
+        "min_ram": image.min_ram_mib,
+        "min_disk": image.min_disk_gib,
+        "owner": image.owner,
+        "os_hidden": image.hidden,
+        "os_hash_algo": content and content.hash_algorithm,
+        "os_hash_value": content and content.hash_value,
+        "id": image.id,
+        "created_at": moment(image.created_at),
+        "updated_at": moment(image.updated_at),
+        "tags": image.tags,
+        "self": place,
+        "file": f"{place}/file",
+        "schema": "/v2/schemas/image",
+    }
+    if content is not None:
+        shown["stores"] = ",".join(location.store for location in image.locations)
+    if image.last_failure is not None and (caller.is_admin or caller.project == image.owner):
+        shown[LAST_FAILURE] = failure_text(image.last_failure)
+    return shown
+
+
+def image_path(image_id: str) -> str:
+    """Where an image is in this API."""
+    return f"/v2/images/{image_id}"
+
+
+def moment(at: datetime | None) -> str | None:
+    """``2026-11-20T03:55:50Z``."""
+    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def failure_text(failure: Failure) -> str:
+    """Moment, phase and reason in one line."""
+    when = moment(failure.at)
+    return f"{when} {failure.phase}: {failure.reason}" if when else failure.reason

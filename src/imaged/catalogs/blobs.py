@@ -1,0 +1,132 @@
+"""Transactions about the ledger of blobs, and about the queue of those that are doomed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection, Integer, bindparam, delete, insert, select, update
+
+from imaged.catalogs import dialects, image_rows, rows
+from imaged.catalogs.tables import blobs
+from imaged.core import blob as states
+from imaged.core import ledger
+from imaged.core.blob import Blob, BlobState
+from imaged.core.image import Image, Location
+
+#: Behind every key that begins with some prefix: no key has this character.
+BEHIND_ALL = "\U0010ffff"
+
+_THIS = blobs.c.key == bindparam("this")
+_READ = select(blobs).where(_THIS)
+_LOCK = (
+    select(blobs)
+    .where(blobs.c.key.in_(bindparam("these", expanding=True)))
+    .order_by(blobs.c.key)
+    .with_for_update()
+)
+_INSERT = insert(blobs)
+_UPDATE = update(blobs).where(_THIS)
+_DELETE = delete(blobs).where(_THIS)
+_AWAITED_BY = select(blobs.c.awaited_by).where(_THIS)
+_DOOMED = (
+    select(blobs)
+    .where(blobs.c.due_at.is_not(None))
+    .order_by(blobs.c.due_at, blobs.c.key)
+    .limit(bindparam("most", type_=Integer))
+)
+_DUE = _DOOMED.where(blobs.c.due_at <= bindparam("now")).with_for_update(skip_locked=True)
+_KEYS = select(blobs.c.key).where(
+    blobs.c.store == bindparam("store"),
+    blobs.c.key.between(bindparam("first"), bindparam("last")),
+)
+_KEPT = _KEYS.where(blobs.c.state == BlobState.KEPT.value)
+
+
+def lock(db: Connection, keys: Collection[str]) -> dict[str, Blob]:
+    """Lock and read the rows of these keys, as far as they exist, in the order of the keys."""
+    if not keys:
+        return {}
+    found = db.execute(_LOCK, {"these": keys})
+    return {row.key: rows.blob_of(row) for row in found}
+
+
+def write(db: Connection, known: Mapping[str, Blob], settled: Iterable[Blob]) -> None:
+    """Write what differs from the rows that are known."""
+    for blob in settled:
+        before = known.get(blob.key)
+        if before is None:
+            db.execute(_INSERT, rows.blob_values(blob))
+        elif blob != before:
+            db.execute(_UPDATE, {**rows.blob_values(blob), "this": blob.key})
+
+
+def get(db: Connection, key: str) -> Blob | None:
+    """Read one row, if it is there."""
+    row = db.execute(_READ, {"this": key}).first()
+    return None if row is None else rows.blob_of(row)
+
+
+def take_doomed(db: Connection, limit: int, busy_for: timedelta) -> Sequence[Blob]:
+    """Take blobs that are due, and hide them for a while. Those that others take are no concern."""
+    now = dialects.now(db)
+    due = [rows.blob_of(row) for row in db.execute(_DUE, {"now": now, "most": limit})]
+    taken = [states.take(blob, now, busy_for) for blob in due]
+    write(db, {blob.key: blob for blob in due}, taken)
+    return taken
+
+
+def peek_doomed(db: Connection, limit: int) -> Sequence[Blob]:
+    """Read blobs that are doomed, the longest due first."""
+    return [rows.blob_of(row) for row in db.execute(_DOOMED, {"most": limit})]
+
+
+def put_off(db: Connection, key: str, why: str) -> Blob | None:
+    """Note that a doomed blob would not go."""
+    known = lock(db, [key])
+    if key not in known or known[key].state is not BlobState.DOOMED:
+        return None
+    blob = states.put_off(known[key], dialects.now(db), why)
+    write(db, known, [blob])
+    return blob
+
+
+def forget(db: Connection, key: str) -> Image | None:
+    """Let a doomed row leave, and its location with it; the image that became deleted by it.
+
+    The image is known before anything is locked: ``awaited_by`` of a doomed row never changes.
+    """
+    awaited_by = db.execute(_AWAITED_BY, {"this": key}).scalar()
+    if awaited_by is not None:
+        image_rows.lock(db, awaited_by)
+    blob = lock(db, [key]).get(key)
+    if blob is None or blob.state is not BlobState.DOOMED:
+        return None
+    deleted = None if awaited_by is None else _leave_image(db, awaited_by, key)
+    db.execute(_DELETE, {"this": key})
+    return deleted
+
+
+def add_stray(db: Connection, location: Location, quarantine: timedelta) -> bool:
+    """Doom bytes that have no row. Returns whether they had none."""
+    blob = ledger.doomed_stray(location, dialects.now(db) + quarantine)
+    return dialects.insert_unless_there(db, blobs, rows.blob_values(blob))
+
+
+def list_keys(db: Connection, store: str, prefix: str) -> Collection[str]:
+    """Read the keys of a store that begin so."""
+    span = {"store": store, "first": prefix, "last": prefix + BEHIND_ALL}
+    return set(db.execute(_KEYS, span).scalars())
+
+
+def list_kept(db: Connection, store: str, prefix: str) -> Collection[str]:
+    """Read those of the keys whose bytes are whole and needed."""
+    span = {"store": store, "first": prefix, "last": prefix + BEHIND_ALL}
+    return set(db.execute(_KEPT, span).scalars())
+
+
+def _leave_image(db: Connection, image_id: str, key: str) -> Image | None:
+    before = image_rows.read(db, image_id)
+    after = ledger.settle_scrubbed(before, key, dialects.now(db))
+    image_rows.write(db, before, after)
+    return after if after.status is not before.status else None

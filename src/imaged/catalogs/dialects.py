@@ -1,0 +1,36 @@
+"""The few things that databases do each in their own way."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+_CLOCK = select(func.clock_timestamp())
+
+
+def now(db: Connection) -> datetime:
+    """The catalog's clock. SQLite runs on its users' host, so there it is the host's."""
+    if db.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    moment: datetime = db.execute(_CLOCK).scalar_one()
+    return moment.astimezone(UTC)
+
+
+def insert_unless_there(db: Connection, table: Table, values: dict[str, Any]) -> bool:
+    """Insert a row. Where its key is taken, nothing happens, and the answer is False."""
+    module = sqlite if db.dialect.name == "sqlite" else postgresql
+    statement = module.insert(table).on_conflict_do_nothing()
+    return db.execute(statement, values).rowcount > 0
+
+
+def lock(db: Connection, statement: Select[*tuple[Any, ...]], values: dict[str, Any]) -> None:
+    """Lock rows and read nothing. A writer of SQLite has the whole file, so nothing is left to do.
+
+    To lock and to read are two statements, because what PostgreSQL joins to a row that it had to
+    wait for is as old as the waiting.
+    """
+    if db.dialect.name != "sqlite":
+        db.execute(statement, values)

@@ -1,0 +1,156 @@
+"""The rows that make up one image: locked, read, and written where they differ.
+
+No join multiplies rows: claim and task are one to one with their image, and locations come by a
+statement of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from imaged.catalogs import dialects, rows
+from imaged.catalogs.rows import AnyRow
+from imaged.catalogs.tables import (
+    blobs,
+    claims,
+    image_locations,
+    image_properties,
+    image_tags,
+    images,
+    tasks,
+)
+from imaged.core.errors import ImageNotFound
+from imaged.core.image import Image
+
+READ = select(
+    images,
+    claims.c.token,
+    claims.c.holder,
+    claims.c.lease,
+    tasks.c.id.label("task_id"),
+    tasks.c.status.label("task_status"),
+    tasks.c.attempts.label("task_attempts"),
+    tasks.c.max_attempts.label("task_max_attempts"),
+    tasks.c.message.label("task_message"),
+).select_from(images.outerjoin(claims).outerjoin(tasks))
+
+_PLACES = (
+    select(
+        image_locations.c.image_id,
+        image_locations.c.position,
+        blobs.c.key,
+        blobs.c.store,
+        blobs.c.size_bytes,
+    )
+    .join_from(image_locations, blobs)
+    .order_by(image_locations.c.position)
+)
+
+_THIS = images.c.id == bindparam("this")
+_LOCK = select(images.c.id).where(_THIS).with_for_update()
+_READ_THIS = READ.where(_THIS)
+_PLACES_OF_THIS = _PLACES.where(image_locations.c.image_id == bindparam("this"))
+_PLACES_OF_THESE = _PLACES.where(image_locations.c.image_id.in_(bindparam("these", expanding=True)))
+_UPDATE = update(images).where(_THIS)
+
+_ADD_TAGS = insert(image_tags)
+_REMOVE_TAGS = delete(image_tags).where(
+    image_tags.c.image_id == bindparam("this"),
+    image_tags.c.tag.in_(bindparam("these", expanding=True)),
+)
+_ADD_PROPERTIES = insert(image_properties)
+_REMOVE_PROPERTIES = delete(image_properties).where(
+    image_properties.c.image_id == bindparam("this"),
+    image_properties.c.name.in_(bindparam("these", expanding=True)),
+)
+_ADD_PLACES = insert(image_locations)
+_REMOVE_PLACES = delete(image_locations).where(
+    image_locations.c.image_id == bindparam("this"),
+    image_locations.c.key.in_(bindparam("these", expanding=True)),
+)
+_ADD_TASK = insert(tasks)
+_UPDATE_TASK = update(tasks).where(tasks.c.id == bindparam("this"))
+_REMOVE_TASK = delete(tasks).where(tasks.c.id == bindparam("this"))
+
+
+def lock(db: Connection, image_id: str) -> None:
+    """Lock an image, if it is there: the first lock of every transaction that changes one."""
+    dialects.lock(db, _LOCK, {"this": image_id})
+
+
+def read(db: Connection, image_id: str) -> Image:
+    """Read one image. Raises ImageNotFound."""
+    row = db.execute(_READ_THIS, {"this": image_id}).first()
+    if row is None:
+        raise ImageNotFound(image_id)
+    places = rows.places_by_image(db.execute(_PLACES_OF_THIS, {"this": image_id}))
+    return rows.image_of(row, places.get(image_id, {}))
+
+
+def complete(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
+    """Make images of rows that ``READ`` found."""
+    if not found:
+        return []
+    these = [row.id for row in found]
+    places = rows.places_by_image(db.execute(_PLACES_OF_THESE, {"these": these}))
+    return [rows.image_of(row, places.get(row.id, {})) for row in found]
+
+
+def write(db: Connection, before: Image, after: Image) -> None:
+    """Write what differs between two states of one image, but for its claim."""
+    old, new = rows.image_values(before), rows.image_values(after)
+    changed = {name: value for name, value in new.items() if value != old[name]}
+    if changed:
+        db.execute(_UPDATE, {"this": after.id, **changed})
+    write_parts(db, before, after)
+
+
+def write_parts(db: Connection, before: Image, after: Image) -> None:
+    """Write what differs between rows that belong to an image."""
+    if after.tags != before.tags:
+        _write_tags(db, before, after)
+    if after.properties != before.properties:
+        _write_properties(db, before, after)
+    if (after.locations, after.staged) != (before.locations, before.staged):
+        _write_places(db, before, after)
+    if after.task != before.task:
+        _write_task(db, before, after)
+
+
+def _write_tags(db: Connection, before: Image, after: Image) -> None:
+    old, new = set(before.tags), set(after.tags)
+    if removed := old - new:
+        db.execute(_REMOVE_TAGS, {"this": after.id, "these": sorted(removed)})
+    if added := new - old:
+        db.execute(_ADD_TAGS, [{"image_id": after.id, "tag": tag} for tag in sorted(added)])
+
+
+def _write_properties(db: Connection, before: Image, after: Image) -> None:
+    old, new = before.properties.items(), after.properties.items()
+    if removed := {name for name, _ in old - new}:
+        db.execute(_REMOVE_PROPERTIES, {"this": after.id, "these": sorted(removed)})
+    if added := new - old:
+        values = [{"image_id": after.id, "name": name, "value": text} for name, text in added]
+        db.execute(_ADD_PROPERTIES, values)
+
+
+def _write_places(db: Connection, before: Image, after: Image) -> None:
+    old, new = rows.places_of(before).items(), rows.places_of(after).items()
+    if removed := {key for _, key in old - new}:
+        db.execute(_REMOVE_PLACES, {"this": after.id, "these": sorted(removed)})
+    if added := new - old:
+        values = [{"image_id": after.id, "key": key, "position": at} for at, key in added]
+        db.execute(_ADD_PLACES, values)
+
+
+def _write_task(db: Connection, before: Image, after: Image) -> None:
+    old, new = before.task, after.task
+    if old is not None and new is not None and old.id == new.id:
+        db.execute(_UPDATE_TASK, {**rows.task_values(after.id, new), "this": old.id})
+        return
+    if old is not None:
+        db.execute(_REMOVE_TASK, {"this": old.id})
+    if new is not None:
+        db.execute(_ADD_TASK, rows.task_values(after.id, new))

@@ -1,0 +1,107 @@
+"""Transactions about images. Locks come in the port's order: image, blobs, accounts, lease."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection, Integer, bindparam, delete, insert, select, text
+
+from imaged.catalogs import accounts, blobs, dialects, image_rows, leases, rows, tables
+from imaged.catalogs.instants import Instant
+from imaged.catalogs.tables import images, tasks, tombstones
+from imaged.core import ledger
+from imaged.core.errors import ImageExists
+from imaged.core.image import Change, Image
+
+_MOST = bindparam("most", type_=Integer)
+_LATEST = bindparam("latest", type_=Instant)
+
+_EXPIRABLE = (
+    image_rows.READ.where(images.c.deleted_from.is_not(None), images.c.since <= _LATEST)
+    .order_by(images.c.since, images.c.id)
+    .limit(_MOST)
+)
+_STAGED = (
+    image_rows.READ.where(
+        text("images.status = 'uploading'"),
+        images.c.updated_at <= _LATEST,
+        tables.claims.c.token.is_(None),
+    )
+    .order_by(images.c.updated_at, images.c.id)
+    .limit(_MOST)
+)
+_PENDING_TASKS = (
+    select(images.c.id)
+    .join_from(tasks, images)
+    .where(text("tasks.status = 'pending'"))
+    .order_by(images.c.since, images.c.id)
+    .limit(_MOST)
+)
+_LONG_DELETED = (
+    select(images.c.id)
+    .where(text("images.status = 'deleted'"), images.c.since <= _LATEST)
+    .order_by(images.c.since, images.c.id)
+    .limit(_MOST)
+    .with_for_update(skip_locked=True)
+)
+_REMOVE = delete(images).where(images.c.id.in_(bindparam("these", expanding=True)))
+_BURY = insert(tombstones)
+_TOMBSTONE = select(tombstones.c.id).where(tombstones.c.id == bindparam("this"))
+
+
+def add(db: Connection, image: Image) -> Image:
+    """Insert an image. Raises ImageExists.
+
+    The tombstone is looked for after the insert, which waits for a burial under way.
+    """
+    image = ledger.created(image, dialects.now(db))
+    added = dialects.insert_unless_there(db, images, rows.image_values(image))
+    if not added or db.execute(_TOMBSTONE, {"this": image.id}).first() is not None:
+        raise ImageExists(image.id)
+    image_rows.write_parts(db, Image(id=image.id, owner=image.owner), image)
+    return image
+
+
+def modify(db: Connection, image_id: str, change: Change) -> Image:
+    """Apply a change to the image, and write what follows."""
+    image_rows.lock(db, image_id)
+    before = image_rows.read(db, image_id)
+    after = change(before)
+    if after is before:
+        return before
+    known = blobs.lock(db, ledger.touched(before, after))
+    now = dialects.now(db)
+    after, settled = ledger.settle(before, after, known, now)
+    blobs.write(db, known, settled)
+    accounts.charge(db, ledger.charges(before, after))
+    image_rows.write(db, before, after)
+    leases.move(db, before, after, now)
+    return after
+
+
+def find_expirable(db: Connection, delay: timedelta, limit: int) -> Sequence[Image]:
+    """Read images that wait for so long and can still be restored, the longest first."""
+    values = {"latest": dialects.now(db) - delay, "most": limit}
+    return image_rows.complete(db, db.execute(_EXPIRABLE, values).all())
+
+
+def find_pending_tasks(db: Connection, limit: int) -> Sequence[str]:
+    """Read the ids of images whose task waits for a worker, the longest first."""
+    return db.execute(_PENDING_TASKS, {"most": limit}).scalars().all()
+
+
+def find_staged(db: Connection, idle_for: timedelta, limit: int) -> Sequence[Image]:
+    """Read unclaimed images with staged data that were not touched for so long."""
+    values = {"latest": dialects.now(db) - idle_for, "most": limit}
+    return image_rows.complete(db, db.execute(_STAGED, values).all())
+
+
+def bury(db: Connection, deleted_for: timedelta, limit: int) -> Sequence[str]:
+    """Replace images that are deleted for so long by tombstones."""
+    values = {"latest": dialects.now(db) - deleted_for, "most": limit}
+    buried = db.execute(_LONG_DELETED, values).scalars().all()
+    if buried:
+        db.execute(_REMOVE, {"these": buried})
+        db.execute(_BURY, [{"id": image_id} for image_id in buried])
+    return buried

@@ -1,0 +1,169 @@
+"""A catalog that tells of every change of status, once: as an event in the log, and to a hook.
+
+It stands around any other catalog, so that no service can forget to tell and no driver needs to.
+What is told was committed. A change whose fate is unknown (``CatalogError``) is not told of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from imaged.core.blob import Blob
+from imaged.core.claim import Claim
+from imaged.core.image import Change, Image, Location
+from imaged.core.ledger import Account
+from imaged.core.lifecycle import Event, Status, event_between
+from imaged.core.query import ImageQuery
+from imaged.ports.catalog import Catalog, Lapsed
+
+log = structlog.get_logger()
+
+CREATED = "created"
+
+
+class StatusHook(Protocol):
+    """Is told of every change of status; a counter, for example."""
+
+    def __call__(self, before: Status | None, after: Status, because: Event | str) -> None:
+        """``before`` is None for a new image."""
+        ...
+
+
+def _tell_nobody(before: Status | None, after: Status, because: Event | str) -> None:
+    del before, after, because
+
+
+class JournaledCatalog(Catalog):
+    """The catalog within, with a journal of its images' lives."""
+
+    def __init__(self, catalog: Catalog, hook: StatusHook = _tell_nobody) -> None:
+        self._catalog = catalog
+        self._hook = hook
+
+    # what changes statuses
+
+    async def add_image(self, image: Image) -> Image:
+        """Store a new image, and tell of it."""
+        added = await self._catalog.add_image(image)
+        self._tell(None, added.status, CREATED, added, None)
+        return added
+
+    async def modify_image(self, image_id: str, change: Change) -> Image:
+        """Apply a change, and tell of it if it was one of status."""
+        seen: list[Image] = []
+
+        def noting(image: Image) -> Image:
+            seen[:] = [image]  # the last time counts, if there are several
+            return change(image)
+
+        after = await self._catalog.modify_image(image_id, noting)
+        (before,) = seen
+        if after.status is not before.status:
+            because = event_between(before.status, after.status)
+            self._tell(before.status, after.status, because, after, before.claim or after.claim)
+        return after
+
+    async def forget(self, key: str) -> Image | None:
+        """Let a row leave, and tell of the image that became deleted by it."""
+        deleted = await self._catalog.forget(key)
+        if deleted is not None:
+            self._tell(Status.PENDING_DELETE, deleted.status, Event.SCRUBBED, deleted, None)
+        return deleted
+
+    def _tell(
+        self,
+        before: Status | None,
+        after: Status,
+        because: Event | str,
+        image: Image,
+        claim: Claim | None,
+    ) -> None:
+        facts: dict[str, str | None] = {
+            "image_id": image.id,
+            "from_status": None if before is None else before.value,
+            "to_status": after.value,
+            "because": str(because),
+            "project_id": image.owner,
+        }
+        if claim is not None:
+            facts["claim_id"] = str(claim.token)
+        log.info("image.status", **facts)
+        self._hook(before, after, because)
+
+    # what does not
+
+    async def check(self) -> None:
+        """As the catalog within."""
+        await self._catalog.check()
+
+    async def get_image(self, image_id: str) -> Image:
+        """As the catalog within."""
+        return await self._catalog.get_image(image_id)
+
+    async def list_images(self, query: ImageQuery) -> Sequence[Image]:
+        """As the catalog within."""
+        return await self._catalog.list_images(query)
+
+    async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
+        """As the catalog within."""
+        return await self._catalog.find_expirable(delay, limit)
+
+    async def find_pending_tasks(self, limit: int) -> Sequence[str]:
+        """As the catalog within."""
+        return await self._catalog.find_pending_tasks(limit)
+
+    async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """As the catalog within."""
+        return await self._catalog.find_staged(idle_for, limit)
+
+    async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
+        """As the catalog within."""
+        return await self._catalog.bury(deleted_for, limit)
+
+    async def get_blob(self, key: str) -> Blob | None:
+        """As the catalog within."""
+        return await self._catalog.get_blob(key)
+
+    async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
+        """As the catalog within."""
+        return await self._catalog.take_doomed(limit, busy_for)
+
+    async def peek_doomed(self, limit: int) -> Sequence[Blob]:
+        """As the catalog within."""
+        return await self._catalog.peek_doomed(limit)
+
+    async def put_off(self, key: str, why: str) -> Blob | None:
+        """As the catalog within."""
+        return await self._catalog.put_off(key, why)
+
+    async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
+        """As the catalog within."""
+        return await self._catalog.add_stray(location, quarantine)
+
+    async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
+        """As the catalog within."""
+        return await self._catalog.list_keys(store, prefix)
+
+    async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
+        """As the catalog within."""
+        return await self._catalog.list_kept(store, prefix)
+
+    async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """As the catalog within."""
+        return await self._catalog.renew_leases(claims)
+
+    async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
+        """As the catalog within."""
+        return await self._catalog.find_lapsed(limit)
+
+    async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
+        """As the catalog within."""
+        return await self._catalog.set_limit(owner, limit_bytes)
+
+    async def get_account(self, owner: str) -> Account:
+        """As the catalog within."""
+        return await self._catalog.get_account(owner)

@@ -1,0 +1,176 @@
+"""The statement behind a list of images: ``core/query`` in SQL.
+
+Strategy. A page begins right behind the last image of the page before (its keys, never a count),
+so the three-hundredth page costs what the first did. What a caller may see is an OR, and no index
+follows an OR in order: so each of its parts is asked for its own first images, in order, by its
+own index, and the page is made of those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    UnaryExpression,
+    and_,
+    false,
+    or_,
+    select,
+    true,
+    union,
+)
+
+from imaged.catalogs import image_rows
+from imaged.catalogs.tables import value_prefix, image_properties, image_tags, images
+from imaged.core.access import Caller
+from imaged.core.image import Image, Visibility
+from imaged.core.lifecycle import GONE
+from imaged.core.query import (
+    Condition,
+    ImageQuery,
+    Operator,
+    Order,
+    Value,
+    column_value,
+    full_order,
+)
+
+LARGEST = 2**63 - 1  # no column has a larger number
+
+Clause = ColumnElement[bool]
+
+COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {
+    Operator.EQUAL: eq,
+    Operator.NOT_EQUAL: ne,
+    Operator.GREATER: gt,
+    Operator.GREATER_OR_EQUAL: ge,
+    Operator.LESS: lt,
+    Operator.LESS_OR_EQUAL: le,
+}
+
+
+def list_images(db: Connection, query: ImageQuery) -> Sequence[Image]:
+    """Read the page that is asked for."""
+    return image_rows.complete(db, db.execute(page(query)).all())
+
+
+def page(query: ImageQuery) -> Select[*tuple[Any, ...]]:
+    """The statement that finds the rows of a page."""
+    wanted = _wanted(query)
+    parts = _visible_parts(query)
+    if len(parts) == 1 or query.tags or query.properties:  # those have an index of their own
+        return _first(image_rows.READ.where(or_(*parts), *wanted), query)
+    firsts = [_first(select(images.c.id).where(part, *wanted), query).subquery() for part in parts]
+    found = union(*[select(first.c.id) for first in firsts])
+    return _first(image_rows.READ.where(images.c.id.in_(found)), query)
+
+
+def _visible_parts(query: ImageQuery) -> list[Clause]:
+    """What the caller may see, as parts that an index follows each."""
+    caller = query.caller
+    if caller is None:
+        return [true()]
+    shown = images.c.status.not_in(sorted(GONE))
+    with_community = query.any_visibility or query.visibility is Visibility.COMMUNITY
+    if caller.is_admin:
+        return [and_(shown, true() if with_community else _not_of_others(caller))]
+    parts = [images.c.owner == caller.project, images.c.visibility == Visibility.PUBLIC]
+    if with_community:
+        parts.append(images.c.visibility == Visibility.COMMUNITY)
+    return [and_(part, shown) for part in parts]
+
+
+def _not_of_others(caller: Caller) -> Clause:
+    community = images.c.visibility == Visibility.COMMUNITY
+    return or_(~community, images.c.owner == caller.project)
+
+
+def _wanted(query: ImageQuery) -> list[Clause]:
+    clauses = [_holds(condition) for condition in query.conditions]
+    if query.visibility is not None:
+        clauses.append(images.c.visibility == query.visibility)
+    clauses += [_is_tagged(tag) for tag in query.tags]
+    clauses += [_has_property(name, value) for name, value in query.properties]
+    if query.after is not None:
+        clauses.append(_comes_after(query.after, full_order(query.order)))
+    return clauses
+
+
+def _holds(condition: Condition) -> Clause:
+    column = images.c[condition.column]
+    if isinstance(condition.value, tuple):
+        among = column.in_([_storable(value) for value in condition.value if value is not None])
+        return or_(among, column.is_(None)) if None in condition.value else among
+    if condition.value is None:
+        return true() if condition.operator is Operator.NOT_EQUAL else false()
+    held: Clause = COMPARE[condition.operator](column, _storable(condition.value))
+    if condition.operator is Operator.NOT_EQUAL and column.nullable:
+        return or_(held, column.is_(None))
+    return held
+
+
+def _is_tagged(tag: str) -> Clause:
+    return images.c.id.in_(select(image_tags.c.image_id).where(image_tags.c.tag == tag))
+
+
+def _has_property(name: str, value: str) -> Clause:
+    found = select(image_properties.c.image_id).where(
+        image_properties.c.name == name,
+        value_prefix == value[:64],
+        image_properties.c.value == value,
+    )
+    return images.c.id.in_(found)
+
+
+def _first(statement: Select[*tuple[Any, ...]], query: ImageQuery) -> Select[*tuple[Any, ...]]:
+    return statement.order_by(*map(_sorted_by, full_order(query.order))).limit(query.limit)
+
+
+def _sorted_by(key: Order) -> UnaryExpression[Any]:
+    column = images.c[key.column]
+    expression = column.desc() if key.descending else column.asc()
+    if not column.nullable:
+        return expression
+    return expression.nulls_last() if key.descending else expression.nulls_first()
+
+
+def _comes_after(last: Image, order: Sequence[Order]) -> Clause:
+    """Behind the last image: in the first key, or equal there and behind it in the next, and so on.
+
+    What the first key alone says stands before it all, because an index can follow that.
+    """
+    ways: list[Clause] = []
+    equal: list[Clause] = []
+    for key in order:
+        value = column_value(last, key.column)
+        ways.append(and_(*equal, _follows(key, value)))
+        equal.append(images.c[key.column] == value)  # IS NULL, where there is no value
+    return and_(_reaches(order[0], column_value(last, order[0].column)), or_(*ways))
+
+
+def _follows(key: Order, value: Value) -> Clause:
+    column = images.c[key.column]
+    if value is None:
+        return false() if key.descending else column.is_not(None)
+    if key.descending:
+        return or_(column < value, column.is_(None)) if column.nullable else column < value
+    return column > value
+
+
+def _reaches(key: Order, value: Value) -> Clause:
+    column = images.c[key.column]
+    if column.nullable:
+        return true()
+    return column <= value if key.descending else column >= value
+
+
+def _storable(value: Value) -> Value:
+    """A number that no column can have is as good as the largest that one could."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(-LARGEST, min(value, LARGEST))
+    return value

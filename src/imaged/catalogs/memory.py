@@ -1,0 +1,256 @@
+"""A catalog in memory: the readable specification of all others, and the simulation's.
+
+Every call waits once and then runs to its end without waiting: so it is atomic. The dictionaries
+are public: back doors for tests that plant, count and audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from anyio.lowlevel import checkpoint
+
+from imaged.core import blob as blobs
+from imaged.core import ledger
+from imaged.core.blob import Blob, BlobState
+from imaged.core.claim import Claim
+from imaged.core.errors import ImageExists, ImageNotFound
+from imaged.core.image import Change, Image, Location
+from imaged.core.ledger import Account
+from imaged.core.lifecycle import Status
+from imaged.core.query import ImageQuery, page
+from imaged.core.task import TaskStatus
+from imaged.ports.catalog import Lapsed
+from imaged.ports.clock import Clock
+
+T = TypeVar("T")
+MomentOf = Callable[[T], datetime | None]
+
+
+class MemoryCatalog:
+    """Keeps facts as long as the process lives."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.images: dict[str, Image] = {}
+        self.blobs: dict[str, Blob] = {}
+        self.accounts: dict[str, Account] = {}
+        self.leases: dict[Claim, tuple[datetime, Lapsed]] = {}  # until when; what then is lapsed
+        self.tombstones: set[str] = set()
+
+    async def check(self) -> None:
+        """Memory always answers."""
+        await checkpoint()
+
+    # images
+
+    async def add_image(self, image: Image) -> Image:
+        """Store a new image, and return it dated. Raises ImageExists."""
+        await checkpoint()
+        if image.id in self.images or image.id in self.tombstones:
+            raise ImageExists(image.id)
+        self.images[image.id] = ledger.created(image, self._clock.now())
+        return self.images[image.id]
+
+    async def get_image(self, image_id: str) -> Image:
+        """Return the image. Raises ImageNotFound."""
+        await checkpoint()
+        return self._image(image_id)
+
+    async def list_images(self, query: ImageQuery) -> Sequence[Image]:
+        """Return the page that ``core/query`` describes."""
+        await checkpoint()
+        return page(list(self.images.values()), query)
+
+    async def modify_image(self, image_id: str, change: Change) -> Image:
+        """Apply a change, and what follows. Decide everything first, then write."""
+        await checkpoint()
+        before = self._image(image_id)
+        after = change(before)
+        if after is before:
+            return before
+        now = self._clock.now()
+        keys = ledger.touched(before, after)
+        known = {key: self.blobs[key] for key in keys if key in self.blobs}
+        after, rows = ledger.settle(before, after, known, now)
+        accounts = [
+            ledger.charge(self._account(owner), more_bytes)
+            for owner, more_bytes in ledger.charges(before, after).items()
+        ]
+        self.blobs.update({blob.key: blob for blob in rows})
+        self.accounts.update({account.owner: account for account in accounts})
+        self.images[image_id] = after
+        self._move_lease(before, after, now)
+        return after
+
+    async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
+        """Images in pending_delete for so long and still restorable, the longest first."""
+        await checkpoint()
+        waiting = self._in(Status.PENDING_DELETE)
+        restorable = [image for image in waiting if image.deleted_from is not None]
+        return self._due(restorable, lambda image: image.since, delay)[:limit]
+
+    async def find_pending_tasks(self, limit: int) -> Sequence[str]:
+        """The ids of images whose task waits for a worker, the longest first."""
+        await checkpoint()
+        waiting = [
+            image
+            for image in self.images.values()
+            if image.task is not None and image.task.status is TaskStatus.PENDING
+        ]
+        return [image.id for image in self._due(waiting, lambda image: image.since)[:limit]]
+
+    async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """Images in uploading, unclaimed, whose last change is so long ago."""
+        await checkpoint()
+        idle = [image for image in self._in(Status.UPLOADING) if image.claim is None]
+        return self._due(idle, lambda image: image.updated_at, idle_for)[:limit]
+
+    async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
+        """Replace the records of images that are deleted for so long by tombstones."""
+        await checkpoint()
+        gone = self._due(self._in(Status.DELETED), lambda image: image.since, deleted_for)
+        buried = [image.id for image in gone[:limit]]
+        for image_id in buried:
+            del self.images[image_id]
+        self.tombstones.update(buried)
+        return buried
+
+    # blobs
+
+    async def get_blob(self, key: str) -> Blob | None:
+        """Return the row of the ledger, if it is there."""
+        await checkpoint()
+        return self.blobs.get(key)
+
+    async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
+        """Blobs that are due, the longest due first. They are due again after so long."""
+        await checkpoint()
+        now = self._clock.now()
+        due = self._due(self.blobs.values(), lambda blob: blob.due_at)
+        taken = [blobs.take(blob, now, busy_for) for blob in due[:limit]]
+        self.blobs.update({blob.key: blob for blob in taken})
+        return taken
+
+    async def peek_doomed(self, limit: int) -> Sequence[Blob]:
+        """Blobs that are doomed, due or not, the longest due first; nothing is taken."""
+        await checkpoint()
+        doomed = [(blob.due_at, blob.key) for blob in self.blobs.values() if blob.due_at]
+        return [self.blobs[key] for _, key in sorted(doomed)[:limit]]
+
+    async def put_off(self, key: str, why: str) -> Blob | None:
+        """These bytes would not go. Returns the row; None where it has left."""
+        await checkpoint()
+        blob = self._doomed(key)
+        if blob is not None:
+            blob = self.blobs[key] = blobs.put_off(blob, self._clock.now(), why)
+        return blob
+
+    async def forget(self, key: str) -> Image | None:
+        """These bytes are gone. Returns the image that became deleted by it, if one did."""
+        await checkpoint()
+        blob = self._doomed(key)
+        if blob is None:
+            return None
+        del self.blobs[key]
+        if blob.awaited_by is None:
+            return None
+        before = self.images[blob.awaited_by]
+        after = ledger.settle_scrubbed(before, key, self._clock.now())
+        self.images[after.id] = after
+        return after if after.status is not before.status else None
+
+    async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
+        """Doom bytes that the ledger does not know. Returns whether it did not know them."""
+        await checkpoint()
+        if location.key in self.blobs:
+            return False
+        due_at = self._clock.now() + quarantine
+        self.blobs[location.key] = ledger.doomed_stray(location, due_at)
+        return True
+
+    async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
+        """Every key of the ledger in this store that begins so."""
+        await checkpoint()
+        return {blob.key for blob in self._stored(store, prefix)}
+
+    async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
+        """Those of the keys whose bytes are whole and needed."""
+        await checkpoint()
+        stored = self._stored(store, prefix)
+        return {blob.key for blob in stored if blob.state is BlobState.KEPT}
+
+    # leases
+
+    async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """Prolong the leases of these claims; return the claims that still stand."""
+        await checkpoint()
+        now = self._clock.now()
+        standing = {claim for claim in claims if claim in self.leases}
+        for claim in standing:
+            _, lapsed = self.leases[claim]
+            self.leases[claim] = (now + claim.lease, lapsed)
+        return standing
+
+    async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
+        """Claims whose leases ran out, the longest first."""
+        await checkpoint()
+        due = self._due(self.leases.values(), lambda lease: lease[0])
+        return [lapsed for _, lapsed in due[:limit]]
+
+    # accounts
+
+    async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
+        """Say how many bytes a project may hold; None: no limit."""
+        await checkpoint()
+        used_bytes = self._account(owner).used_bytes
+        self.accounts[owner] = Account(owner, used_bytes, limit_bytes)
+        return self.accounts[owner]
+
+    async def get_account(self, owner: str) -> Account:
+        """Return what a project holds and may hold."""
+        await checkpoint()
+        return self._account(owner)
+
+    def _image(self, image_id: str) -> Image:
+        try:
+            return self.images[image_id]
+        except KeyError:
+            raise ImageNotFound(image_id) from None
+
+    def _in(self, status: Status) -> list[Image]:
+        return [image for image in self.images.values() if image.status is status]
+
+    def _doomed(self, key: str) -> Blob | None:
+        blob = self.blobs.get(key)
+        return blob if blob is not None and blob.state is BlobState.DOOMED else None
+
+    def _stored(self, store: str, prefix: str) -> list[Blob]:
+        return [
+            blob
+            for blob in self.blobs.values()
+            if blob.store == store and blob.key.startswith(prefix)
+        ]
+
+    def _account(self, owner: str) -> Account:
+        return self.accounts.get(owner, Account(owner))
+
+    def _due(
+        self, records: Iterable[T], when: MomentOf[T], ago: timedelta = timedelta(0)
+    ) -> list[T]:
+        """Those whose moment came so long ago, the earliest first."""
+        latest = self._clock.now() - ago
+        dated = [(moment, record) for record in records if (moment := when(record)) is not None]
+        dated.sort(key=lambda pair: pair[0])
+        return [record for moment, record in dated if moment <= latest]
+
+    def _move_lease(self, before: Image, after: Image, now: datetime) -> None:
+        if before.claim == after.claim:
+            return
+        if before.claim is not None:
+            del self.leases[before.claim]
+        if after.claim is not None:
+            until = now + after.claim.lease
+            self.leases[after.claim] = (until, Lapsed(after.claim, after.id))

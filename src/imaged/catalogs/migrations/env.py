@@ -1,0 +1,14 @@
+"""What Alembic runs: the steps that are missing, on the connection that it was given."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from imaged.catalogs.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    compare_type=True,
+)
+context.run_migrations()

@@ -1,0 +1,175 @@
+"""Records of the core as rows of tables, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Row
+
+from imaged.catalogs.tables import STAGED
+from imaged.core.blob import Blob, BlobState
+from imaged.core.claim import Claim, InstanceId
+from imaged.core.image import Content, Failure, Image, Location, Visibility
+from imaged.core.ledger import Account
+from imaged.core.lifecycle import Status
+from imaged.core.task import Task, TaskStatus
+
+AnyRow = Row[*tuple[Any, ...]]
+Values = dict[str, Any]
+
+
+def image_values(image: Image) -> Values:
+    """What the image's row has in its columns, by name."""
+    content, failure = image.content, image.last_failure
+    return {
+        "id": image.id,
+        "owner": image.owner,
+        "name": image.name,
+        "disk_format": image.disk_format,
+        "container_format": image.container_format,
+        "visibility": image.visibility,
+        "protected": image.protected,
+        "hidden": image.hidden,
+        "min_ram_mib": image.min_ram_mib,
+        "min_disk_gib": image.min_disk_gib,
+        "tags": image.tags,
+        "properties": image.properties,
+        "status": image.status,
+        "since": image.since,
+        "deleted_from": image.deleted_from,
+        "created_at": image.created_at,
+        "updated_at": image.updated_at,
+        "version": image.version,
+        "size_bytes": content and content.size_bytes,
+        "checksum": content and content.checksum,
+        "hash_algorithm": content and content.hash_algorithm,
+        "hash_value": content and content.hash_value,
+        "virtual_size_bytes": content and content.virtual_size_bytes,
+        "finished_by": image.finished_by,
+        "failure_phase": failure and failure.phase,
+        "failure_reason": failure and failure.reason,
+        "failure_at": failure and failure.at,
+    }
+
+
+def image_of(row: AnyRow, places: Mapping[int, Location]) -> Image:
+    """The image of a row that also has its claim and its task; its locations by position."""
+    return Image(
+        id=row.id,
+        owner=row.owner,
+        name=row.name,
+        disk_format=row.disk_format,
+        container_format=row.container_format,
+        visibility=Visibility(row.visibility),
+        protected=row.protected,
+        hidden=row.hidden,
+        min_ram_mib=row.min_ram_mib,
+        min_disk_gib=row.min_disk_gib,
+        tags=tuple(row.tags),
+        properties=row.properties,
+        status=Status(row.status),
+        since=row.since,
+        deleted_from=None if row.deleted_from is None else Status(row.deleted_from),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        version=row.version,
+        content=_content_of(row),
+        locations=tuple(places[at] for at in places if at != STAGED),
+        staged=places.get(STAGED),
+        claim=None if row.token is None else claim_of(row),
+        finished_by=row.finished_by,
+        task=None if row.task_id is None else _task_of(row),
+        last_failure=_failure_of(row),
+    )
+
+
+def places_of(image: Image) -> dict[int, str]:
+    """The keys of the image's bytes, by position."""
+    keys = {position: location.key for position, location in enumerate(image.locations)}
+    return keys if image.staged is None else {STAGED: image.staged.key, **keys}
+
+
+def claim_of(row: AnyRow) -> Claim:
+    """The claim that a row has."""
+    return Claim(row.token, InstanceId(row.holder), row.lease)
+
+
+def task_values(image_id: str, task: Task) -> Values:
+    """What the task's row has in its columns, by name."""
+    return {
+        "id": task.id,
+        "image_id": image_id,
+        "status": task.status,
+        "attempts": task.attempts,
+        "max_attempts": task.max_attempts,
+        "message": task.message,
+    }
+
+
+def blob_values(blob: Blob) -> Values:
+    """What the blob's row has in its columns, by name."""
+    return {
+        "key": blob.key,
+        "store": blob.store,
+        "size_bytes": blob.size_bytes,
+        "state": blob.state,
+        "holders": blob.holders,
+        "due_at": blob.due_at,
+        "awaited_by": blob.awaited_by,
+        "failures": blob.failures,
+        "last_error": blob.last_error,
+    }
+
+
+def blob_of(row: AnyRow) -> Blob:
+    """The blob of a row."""
+    return Blob(
+        key=row.key,
+        store=row.store,
+        size_bytes=row.size_bytes,
+        state=BlobState(row.state),
+        holders=row.holders,
+        due_at=row.due_at,
+        awaited_by=row.awaited_by,
+        failures=row.failures,
+        last_error=row.last_error,
+    )
+
+
+def account_of(row: AnyRow) -> Account:
+    """The account of a row."""
+    return Account(row.owner, row.used_bytes, row.limit_bytes)
+
+
+def places_by_image(rows: Iterable[AnyRow]) -> dict[str, dict[int, Location]]:
+    """The locations of several images, by image and position, in the order of the rows."""
+    found: dict[str, dict[int, Location]] = {}
+    for row in rows:
+        places = found.setdefault(row.image_id, {})
+        places[row.position] = Location(row.store, row.key, row.size_bytes)
+    return found
+
+
+def _content_of(row: AnyRow) -> Content | None:
+    if row.size_bytes is None:
+        return None
+    return Content(
+        row.size_bytes, row.checksum, row.hash_algorithm, row.hash_value, row.virtual_size_bytes
+    )
+
+
+def _task_of(row: AnyRow) -> Task:
+    return Task(
+        row.task_id,
+        TaskStatus(row.task_status),
+        row.task_attempts,
+        row.task_max_attempts,
+        row.task_message,
+    )
+
+
+def _failure_of(row: AnyRow) -> Failure | None:
+    if row.failure_phase is None:
+        return None
+    return Failure(row.failure_phase, row.failure_reason, row.failure_at)

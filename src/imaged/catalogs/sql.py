@@ -1,0 +1,152 @@
+"""A catalog in an SQL database: each method of the port is one transaction.
+
+Strategy. A transaction is written once, as a plain function of a connection (``images.py``,
+``blobs.py``, ``leases.py``, ``accounts.py``, ``listing.py``). How it is run is the database's
+matter: SQLite runs it in a thread (``sqlite.py``). See docs/decisions/0002.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection, select
+
+from imaged.catalogs import accounts, blobs, image_rows, images, leases, listing
+from imaged.catalogs.tables import tombstones
+from imaged.core.blob import Blob
+from imaged.core.claim import Claim
+from imaged.core.image import Change, Image, Location
+from imaged.core.ledger import Account
+from imaged.core.query import ImageQuery
+from imaged.ports.catalog import Lapsed
+
+T = TypeVar("T")
+Transaction = Callable[[Connection], T]
+
+
+class Database(Protocol):
+    """Runs transactions, and lets nothing out but our own errors."""
+
+    async def read(self, transaction: Transaction[T]) -> T:
+        """Run one that only reads; all its statements see one state. Raises CatalogError."""
+        ...
+
+    async def write(self, transaction: Transaction[T]) -> T:
+        """Run one that writes: all of it, or nothing if it raises. Raises CatalogError."""
+        ...
+
+    async def close(self) -> None:
+        """Wait for what runs, and let go of every connection."""
+        ...
+
+
+class SqlCatalog:
+    """Keeps facts in a database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def close(self) -> None:
+        """Wait for what runs, and let go of every connection."""
+        await self.database.close()
+
+    async def check(self) -> None:
+        """Make sure that it answers. Raises CatalogError."""
+        await self.database.read(lambda db: db.execute(select(tombstones.c.id).limit(1)).first())
+
+    # images
+
+    async def add_image(self, image: Image) -> Image:
+        """Store a new image, and return it dated. Raises ImageExists."""
+        return await self.database.write(partial(images.add, image=image))
+
+    async def get_image(self, image_id: str) -> Image:
+        """Return the image. Raises ImageNotFound."""
+        return await self.database.read(partial(image_rows.read, image_id=image_id))
+
+    async def list_images(self, query: ImageQuery) -> Sequence[Image]:
+        """Return the page that ``core/query`` describes."""
+        return await self.database.read(partial(listing.list_images, query=query))
+
+    async def modify_image(self, image_id: str, change: Change) -> Image:
+        """Apply a change, and what follows. Raises what the port says."""
+        return await self.database.write(partial(images.modify, image_id=image_id, change=change))
+
+    async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
+        """Images in pending_delete for so long and still restorable, the longest first."""
+        return await self.database.read(partial(images.find_expirable, delay=delay, limit=limit))
+
+    async def find_pending_tasks(self, limit: int) -> Sequence[str]:
+        """The ids of images whose task waits for a worker, the longest first."""
+        return await self.database.read(partial(images.find_pending_tasks, limit=limit))
+
+    async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """Images in uploading, unclaimed, whose last change is so long ago."""
+        return await self.database.read(partial(images.find_staged, idle_for=idle_for, limit=limit))
+
+    async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
+        """Replace the records of images that are deleted for so long by tombstones."""
+        return await self.database.write(partial(images.bury, deleted_for=deleted_for, limit=limit))
+
+    # blobs
+
+    async def get_blob(self, key: str) -> Blob | None:
+        """Return the row of the ledger, if it is there."""
+        return await self.database.read(partial(blobs.get, key=key))
+
+    async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
+        """Blobs that are due, the longest due first. They are due again after so long."""
+        return await self.database.write(partial(blobs.take_doomed, limit=limit, busy_for=busy_for))
+
+    async def peek_doomed(self, limit: int) -> Sequence[Blob]:
+        """Blobs that are doomed, due or not, the longest due first; nothing is taken."""
+        return await self.database.read(partial(blobs.peek_doomed, limit=limit))
+
+    async def put_off(self, key: str, why: str) -> Blob | None:
+        """These bytes would not go. Returns the row; None where it has left."""
+        return await self.database.write(partial(blobs.put_off, key=key, why=why))
+
+    async def forget(self, key: str) -> Image | None:
+        """These bytes are gone. Returns the image that became deleted by it, if one did."""
+        return await self.database.write(partial(blobs.forget, key=key))
+
+    async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
+        """Doom bytes that the ledger does not know. Returns whether it did not know them."""
+        return await self.database.write(
+            partial(blobs.add_stray, location=location, quarantine=quarantine)
+        )
+
+    async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
+        """Every key of the ledger in this store that begins so."""
+        return await self.database.read(partial(blobs.list_keys, store=store, prefix=prefix))
+
+    async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
+        """Those of the keys whose bytes are whole and needed."""
+        return await self.database.read(partial(blobs.list_kept, store=store, prefix=prefix))
+
+    # leases
+
+    async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """Prolong the leases of these claims; return the claims that still stand."""
+        if not claims:
+            return set()
+        return await self.database.write(partial(leases.renew, held=claims))
+
+    async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
+        """Claims whose leases ran out, the longest first."""
+        return await self.database.read(partial(leases.find_lapsed, limit=limit))
+
+    # accounts
+
+    async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
+        """Say how many bytes a project may hold; None: no limit."""
+        return await self.database.write(
+            partial(accounts.set_limit, owner=owner, limit_bytes=limit_bytes)
+        )
+
+    async def get_account(self, owner: str) -> Account:
+        """Return what a project holds and may hold."""
+        return await self.database.read(partial(accounts.get, owner=owner))

@@ -1,0 +1,238 @@
+"""The tables, for SQLite and PostgreSQL alike.
+
+    images ─┬─< image_tags, image_properties   to filter by; to render there are JSON columns
+            ├─< image_locations >── blobs      who holds which bytes; where they are, the blob says
+            ├─── tasks                         the one that is, or was last, writing the image
+            └─── claims                        the image's claim and its lease, in one row
+    accounts       bytes held, by owner        tombstones     ids that are never used again
+
+Rule 1: what the lifecycle forbids, a CHECK refuses, whatever the statement's author thought.
+Rule 2: nothing is told twice. An image's claim *is* its row in ``claims``, and a location's size
+        *is* the blob's; only tags and properties are, because reading and filtering want
+        different shapes of them.
+Rule 3: every index says which statement needs it.
+
+Text sorts by code point everywhere (on PostgreSQL: collation "C").
+``migrations/`` makes these tables; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Uuid,
+    literal_column,
+    text,
+)
+
+from imaged.catalogs.instants import Duration, Instant
+from imaged.core.blob import BlobState
+from imaged.core.image import Visibility
+from imaged.core.lifecycle import RESTORES, Status
+from imaged.core.task import TaskStatus
+
+TEXT = String().with_variant(String(collation="C"), "postgresql")
+
+#: Long values are indexed by their beginning: an index entry has a largest size.
+value_prefix = literal_column("substr(value, 1, 64)", TEXT)
+
+metadata = MetaData()
+
+
+def _one_of(column: str, values: Iterable[StrEnum]) -> str:
+    names = ", ".join(f"'{value}'" for value in values)
+    return f"{column} IN ({names})"
+
+
+def _index_where(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("owner", TEXT, nullable=False),
+    Column("name", TEXT),
+    Column("disk_format", TEXT),
+    Column("container_format", TEXT),
+    Column("visibility", TEXT, nullable=False),
+    Column("protected", Boolean, nullable=False),
+    Column("hidden", Boolean, nullable=False),
+    Column("min_ram_mib", BigInteger, nullable=False),
+    Column("min_disk_gib", BigInteger, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("properties", JSON, nullable=False),
+    Column("status", TEXT, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("deleted_from", TEXT),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger),
+    Column("checksum", TEXT),
+    Column("hash_algorithm", TEXT),
+    Column("hash_value", TEXT),
+    Column("virtual_size_bytes", BigInteger),
+    Column("finished_by", Uuid),
+    Column("failure_phase", TEXT),
+    Column("failure_reason", TEXT),
+    Column("failure_at", Instant),
+    CheckConstraint(_one_of("status", Status), name="status_known"),
+    CheckConstraint(_one_of("visibility", Visibility), name="visibility_known"),
+    CheckConstraint(
+        "deleted_from IS NULL"
+        f" OR (status = 'pending_delete' AND {_one_of('deleted_from', RESTORES)})",
+        name="restorable_while_waiting",
+    ),
+    CheckConstraint(
+        "size_bytes IS NOT NULL OR status NOT IN ('active', 'deactivated', 'pending_delete')",
+        name="complete_when_active",
+    ),
+    CheckConstraint(
+        "size_bytes IS NULL"
+        " OR status NOT IN ('queued', 'saving', 'uploading', 'importing', 'killed')",
+        name="empty_until_active",
+    ),
+    CheckConstraint(
+        "(size_bytes IS NULL) = (checksum IS NULL)"
+        " AND (size_bytes IS NULL) = (hash_algorithm IS NULL)"
+        " AND (size_bytes IS NULL) = (hash_value IS NULL)"
+        " AND (size_bytes IS NOT NULL OR virtual_size_bytes IS NULL)",
+        name="content_whole",
+    ),
+    CheckConstraint(
+        "(failure_phase IS NULL) = (failure_reason IS NULL)"
+        " AND (failure_phase IS NOT NULL OR failure_at IS NULL)",
+        name="failure_whole",
+    ),
+    # lists without a filter, newest first or oldest first
+    Index("images_created", "created_at", "id"),
+    # lists of one project's images; a part of what every caller's list is made of
+    Index("images_owner", "owner", "created_at", "id"),
+    # lists of public and of community images; the other parts
+    Index("images_visibility", "visibility", "created_at", "id"),
+    # lists of images in one status
+    Index("images_status", "status", "created_at", "id"),
+    # lists sorted by name, and the image of this name
+    Index("images_name", "name", "id"),
+    # find_expirable
+    _index_where("images_restorable", "since", "id", where="deleted_from IS NOT NULL"),
+    # bury
+    _index_where("images_deleted", "since", "id", where="status = 'deleted'"),
+    # find_staged
+    _index_where("images_staged", "updated_at", "id", where="status = 'uploading'"),
+)
+
+image_tags = Table(
+    "image_tags",
+    metadata,
+    Column("image_id", ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", TEXT, primary_key=True),
+    # lists of images with a tag
+    Index("image_tags_tag", "tag", "image_id"),
+    sqlite_with_rowid=False,
+)
+
+image_properties = Table(
+    "image_properties",
+    metadata,
+    Column("image_id", ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("value", TEXT, nullable=False),
+    # lists of images with a property
+    Index("image_properties_value", "name", value_prefix, "image_id"),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("key", TEXT, primary_key=True),
+    Column("store", TEXT, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("state", TEXT, nullable=False),
+    Column("holders", Integer, nullable=False),
+    Column("due_at", Instant),
+    Column("awaited_by", ForeignKey("images.id")),
+    Column("failures", Integer, nullable=False),
+    Column("last_error", TEXT),
+    CheckConstraint(_one_of("state", BlobState), name="state_known"),
+    CheckConstraint("size_bytes >= 0", name="size_possible"),
+    CheckConstraint("holders >= 0 AND (state = 'doomed') = (holders = 0)", name="doomed_unheld"),
+    CheckConstraint("(state = 'doomed') = (due_at IS NOT NULL)", name="doomed_due"),
+    CheckConstraint("awaited_by IS NULL OR state = 'doomed'", name="awaited_when_doomed"),
+    # take_doomed, peek_doomed
+    _index_where("blobs_due", "due_at", "key", where="due_at IS NOT NULL"),
+    # list_keys, list_kept
+    Index("blobs_store", "store", "key"),
+    # bury: does a blob await this image?
+    _index_where("blobs_awaited_by", "awaited_by", where="awaited_by IS NOT NULL"),
+)
+
+image_locations = Table(
+    "image_locations",
+    metadata,
+    Column("image_id", ForeignKey("images.id"), primary_key=True),
+    Column("key", ForeignKey("blobs.key"), primary_key=True),
+    Column("position", Integer, nullable=False),  # the image's first, second …; -1: staged
+    CheckConstraint("position >= -1", name="position_possible"),
+    # forget: does an image refer to this blob?
+    Index("image_locations_key", "key"),
+    sqlite_with_rowid=False,
+)
+
+STAGED = -1
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("image_id", ForeignKey("images.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("status", TEXT, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("message", TEXT),
+    CheckConstraint(_one_of("status", TaskStatus), name="status_known"),
+    CheckConstraint("attempts >= 0 AND attempts <= max_attempts", name="attempts_limited"),
+    CheckConstraint("(status = 'failure') = (message IS NOT NULL)", name="failure_explained"),
+    # find_pending_tasks
+    _index_where("tasks_pending", "image_id", where="status = 'pending'"),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("token", Uuid, primary_key=True),
+    Column("image_id", ForeignKey("images.id"), nullable=False, unique=True),
+    Column("holder", TEXT, nullable=False),
+    Column("lease", Duration, nullable=False),
+    Column("until", Instant, nullable=False),
+    CheckConstraint("lease >= 0", name="lease_possible"),
+    # find_lapsed
+    Index("claims_until", "until"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("owner", TEXT, primary_key=True),
+    Column("used_bytes", BigInteger, nullable=False),
+    Column("limit_bytes", BigInteger),
+    CheckConstraint("used_bytes >= 0", name="used_possible"),
+    CheckConstraint("limit_bytes IS NULL OR limit_bytes >= 0", name="limit_possible"),
+)
+
+tombstones = Table("tombstones", metadata, Column("id", TEXT, primary_key=True))

@@ -1,0 +1,70 @@
+"""``imaged reconcile``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imaged.cli import EXIT_PROBLEMS
+from imaged.cli.options import config_option, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from imaged.services.reconcile import ReconcileReport
+
+
+@click.command()
+@config_option
+@click.option("--apply", is_flag=True, help="Doom the strays; without it, nothing is touched.")
+@click.option(
+    "--max-delete",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="So many strays are no surprise; instead of reconcile.max_strays and max_share.",
+)
+@json_option
+def reconcile(file: Path | None, *, apply: bool, max_delete: int | None, as_json: bool) -> int:
+    """Compare catalog and stores, both ways.
+
+    Bytes that no row tells of are strays: with --apply they are doomed, and the scrubber deletes
+    them after reconcile.quarantine. Bytes that an image needs and that are not there are told.
+    """
+    from imaged.cli.opening import run_with_parts
+    from imaged.daemon.assembly import build_reconcile
+
+    report = run_with_parts(
+        file,
+        lambda parts, config: build_reconcile(parts, config).run(
+            apply=apply, max_strays=max_delete
+        ),
+    )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print(report, apply=apply)
+    return EXIT_PROBLEMS if report.missing or (apply and report.braked) else 0
+
+
+def _print(report: ReconcileReport, *, apply: bool) -> None:
+    for title, found in (
+        ("bytes that no row tells of", report.strays),
+        ("bytes that an image needs, and that are missing", report.missing),
+    ):
+        if found:
+            print_table(
+                f"{len(found)} {title}", ("store", "key"), [(one.store, one.key) for one in found]
+            )
+    click.echo(
+        f"{report.keys} blobs compared: {len(report.strays)} strays, {report.doomed} doomed, "
+        f"{len(report.missing)} missing."
+    )
+    if report.braked:
+        click.echo(
+            "So many strays are a surprise: nothing is doomed. Was the catalog restored from a "
+            f"backup? If they may go: imaged reconcile --apply --max-delete {len(report.strays)}",
+            err=True,
+        )
+    elif report.strays and not apply:
+        click.echo("Nothing was touched. With --apply the strays are doomed.")

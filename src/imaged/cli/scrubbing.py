@@ -1,0 +1,95 @@
+"""``imaged scrub``. It acts without asking: it does only what the daemon does anyway."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imaged.cli import EXIT_PROBLEMS
+from imaged.cli.options import config_option, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from imaged.services.scrubber import ScrubPreview, ScrubReport
+
+
+@click.command()
+@config_option
+@click.option("--once", is_flag=True, help="Do all that is due, and end.")
+@click.option("--dry-run", is_flag=True, help="Say what would go now, and touch nothing.")
+@json_option
+def scrub(file: Path | None, *, once: bool, dry_run: bool, as_json: bool) -> int:
+    """Delete what is due: again and again until a signal ends it, or once.
+
+    Any number may run side by side, and beside daemons.
+    """
+    if dry_run:
+        _print_preview(_preview(file), as_json=as_json)
+        return 0
+    if once:
+        report = _run_once(file)
+        _print_report(report, as_json=as_json)
+        return EXIT_PROBLEMS if report.failed else 0
+    if as_json:
+        raise click.UsageError("--json goes with --once or --dry-run.")
+    from imaged.cli.serving import run_daemon
+
+    run_daemon(file, roles=("scrubber",))
+    return 0
+
+
+def _preview(file: Path | None) -> ScrubPreview:
+    from imaged.cli.opening import run_with_parts
+    from imaged.daemon.assembly import build_scrubber
+
+    return run_with_parts(file, lambda parts, config: build_scrubber(parts, config).preview())
+
+
+def _run_once(file: Path | None) -> ScrubReport:
+    from imaged.cli.opening import run_with_parts
+    from imaged.daemon.assembly import build_scrubber
+
+    return run_with_parts(file, lambda parts, config: build_scrubber(parts, config).run_due())
+
+
+def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:
+    images = [
+        {"id": image.id, "name": image.name, "owner": image.owner, "bytes": image.charge_bytes}
+        for image in preview.images
+    ]
+    blobs = [
+        {
+            "store": blob.store,
+            "key": blob.key,
+            "bytes": blob.size_bytes,
+            "due_at": blob.due_at and blob.due_at.isoformat(),
+            "failures": blob.failures,
+            "last_error": blob.last_error,
+        }
+        for blob in preview.blobs
+    ]
+    if as_json:
+        print_json({"images": images, "blobs": blobs})
+        return
+    print_table(
+        f"{len(images)} deleted images whose delay is over",
+        ("image", "name", "owner", "bytes"),
+        ([str(value or "") for value in image.values()] for image in images),
+    )
+    print_table(
+        f"{len(blobs)} blobs that nobody needs",
+        ("store", "key", "bytes", "due", "failures", "last error"),
+        ([str("" if value is None else value) for value in blob.values()] for blob in blobs),
+    )
+
+
+def _print_report(report: ScrubReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+        return
+    click.echo(
+        f"{report.expired} images expired, {report.deleted} blobs deleted "
+        f"({report.deleted_bytes} bytes), {report.failed} put off, {report.buried} records buried."
+    )

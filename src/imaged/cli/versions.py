@@ -1,0 +1,22 @@
+"""``imaged version``."""
+
+from __future__ import annotations
+
+import platform
+
+import click
+
+from imaged.cli.options import json_option, print_json
+
+
+@click.command()
+@json_option
+def version(*, as_json: bool) -> None:
+    """Say which version this is."""
+    from importlib.metadata import version as installed_version
+
+    facts = {"imaged": installed_version("imaged"), "python": platform.python_version()}
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(f"imaged {facts['imaged']}")

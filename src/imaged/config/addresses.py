@@ -1,0 +1,58 @@
+"""Addresses to listen on: ``127.0.0.1:9292``, ``[::1]:9292``, ``unix:/run/imaged/api.sock``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+_TCP = re.compile(
+    r"(?:\[(?P<v6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d{1,5})", re.ASCII
+)
+_LAST_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A host and a port; port 0 lets the system choose a free one."""
+
+    host: str
+    port: int
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this machine can reach it. Names other than localhost may be anywhere."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """The path of a socket."""
+
+    path: Path
+    is_private: bool = True
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address = TcpAddress | UnixAddress
+
+
+def parse_address(text: object) -> Address:
+    """Return the address. Raises ValueError with what is allowed."""
+    if isinstance(text, str) and text.startswith("unix:/"):
+        return UnixAddress(Path(text.removeprefix("unix:")))
+    found = _TCP.fullmatch(text) if isinstance(text, str) else None
+    if found is None or int(found["port"]) > _LAST_PORT:
+        raise ValueError('must be "host:port", "[IPv6 address]:port" or "unix:/path/of/a/socket"')
+    return TcpAddress(found["v6"] or found["host"], int(found["port"]))

@@ -1,0 +1,135 @@
+"""Files and environment as layers: later ones win, key by key; each knows where it is from."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_origin
+
+from pydantic import BeforeValidator
+
+from imaged.config.model import field_at
+from imaged.config.problems import Problem
+
+PREFIX = "IMAGED_"
+DELIMITER = "__"
+
+KeyPath = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The settings of one file, or of the environment."""
+
+    origin: str
+    values: Mapping[str, Any]
+
+    def holds(self, path: KeyPath) -> bool:
+        """Whether something is set here."""
+        values: Any = self.values
+        for key in path:
+            if not isinstance(values, Mapping) or key not in values:
+                return False
+            values = values[key]
+        return True
+
+    def problem(self, path: KeyPath, what: str) -> Problem:
+        """Name what is wrong as the operator wrote it."""
+        if self.origin == "environment":
+            return Problem(self.origin, variable(path), what)
+        return Problem(self.origin, ".".join(path), what)
+
+
+def variable(path: KeyPath) -> str:
+    """The environment variable for a key."""
+    return PREFIX + DELIMITER.join(path).upper()
+
+
+def read_files(file: Path, *, must_exist: bool) -> tuple[list[Layer], list[Problem]]:
+    """Read a file and its drop-ins. Whatever cannot be read is a problem, and the rest goes on."""
+    layers: list[Layer] = []
+    problems: list[Problem] = []
+    drop_ins = sorted(file.parent.glob("conf.d/*.toml"))
+    for path in [file, *drop_ins] if must_exist or file.exists() else drop_ins:
+        try:
+            layers.append(Layer(str(path), tomllib.loads(path.read_text("utf-8"))))
+        except OSError as error:
+            problems.append(Problem(str(path), None, f"cannot be read: {error.strerror}"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            problems.append(Problem(str(path), None, f"is no TOML: {_first_line(error)}"))
+    return layers, problems
+
+
+def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Problem]]:
+    """Take what begins with IMAGED_, and give each text the type that its setting has."""
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name in sorted(environment):
+        if not name.startswith(PREFIX):
+            continue
+        path = tuple(name.removeprefix(PREFIX).lower().split(DELIMITER))
+        if len(path) == 1 or not all(path):
+            what = f"must be {PREFIX}SECTION{DELIMITER}KEY"
+            problems.append(Problem("environment", name, what))
+            continue
+        _plant(values, path, from_text(environment[name], path))
+    return Layer("environment", values), problems
+
+
+def from_text(text: str, path: KeyPath) -> object:
+    """What the text means for this setting; where it means nothing, the text, to be refused."""
+    field = field_at(path)
+    if field is None or any(isinstance(hint, BeforeValidator) for hint in field.metadata):
+        return text
+    is_list = get_origin(field.annotation) is tuple
+    if is_list and not text.startswith("["):
+        return [item.strip() for item in text.split(",")]
+    if not is_list and field.annotation not in {bool, int, float}:
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+
+
+def merge(layers: Sequence[Layer]) -> dict[str, Any]:
+    """What is set in the end."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _merge_into(merged, layer.values)
+    return merged
+
+
+def source_of(path: KeyPath, layers: Sequence[Layer]) -> Layer:
+    """The layer that decided a key, or where it is missing, the table that it is missing from."""
+    while path:
+        for layer in reversed(layers):
+            if layer.holds(path):
+                return layer
+        path = path[:-1]
+    return layers[0]
+
+
+def _plant(values: dict[str, Any], path: KeyPath, value: object) -> None:
+    for key in path[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            return  # IMAGED_A__B next to IMAGED_A__B__C: the former is refused as what it is
+        values = inner
+    values[path[-1]] = value
+
+
+def _merge_into(merged: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            inner = merged.get(key)
+            merged[key] = dict(inner) if isinstance(inner, Mapping) else {}
+            _merge_into(merged[key], value)
+        else:
+            merged[key] = value
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

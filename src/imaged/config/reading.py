@@ -1,0 +1,93 @@
+"""From layers to one Config, or to a list of all that is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from imaged.config.layers import (
+    KeyPath,
+    Layer,
+    merge,
+    read_environment,
+    read_files,
+    source_of,
+)
+from imaged.config.model import SECTIONS, Config, StoresSection
+from imaged.config.problems import ConfigInvalid, Problem
+from imaged.config.sentences import explain, unknown
+
+DEFAULT_FILE = Path("/etc/imaged/imaged.toml")
+
+_TOO_OPEN = (
+    "{address} can be reached from the network, and auth.method is none: everybody would be an "
+    "administrator. Choose another method, bind to loopback or to a unix socket, or set "
+    "auth.allow_anyone_on_the_network"
+)
+
+
+def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read the file, its drop-ins and the environment. The default file may be missing.
+
+    Raises ConfigInvalid with every problem.
+    """
+    layers, problems = read_files(file or DEFAULT_FILE, must_exist=file is not None)
+    from_environment, odd_variables = read_environment(environment)
+    layers.append(from_environment)
+    merged = merge(layers)
+    problems += odd_variables + _unknown_sections(merged, layers)
+    sections: dict[str, Any] = {}
+    for name, model in SECTIONS.items():
+        values = merged.get(name, {})
+        if model is StoresSection and isinstance(values, Mapping):
+            values = _with_default_store(values)
+        try:
+            sections[name] = model.model_validate(values)
+        except ValidationError as error:
+            for details in error.errors():
+                path, what = explain(name, details)
+                problems.append(source_of(path, layers).problem(path, what))
+    problems += [
+        source_of(path, layers).problem(path, what) for path, what in _contradictions(sections)
+    ]
+    if problems:
+        raise ConfigInvalid(problems)
+    return Config(**sections)
+
+
+def _unknown_sections(merged: Mapping[str, Any], layers: Sequence[Layer]) -> list[Problem]:
+    return [
+        source_of((name,), layers).problem((name,), unknown(name, SECTIONS))
+        for name in merged
+        if name not in SECTIONS
+    ]
+
+
+def _with_default_store(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where no other store is configured, there is the default one."""
+    tables = {name for name, value in values.items() if isinstance(value, Mapping)}
+    if not tables <= StoresSection.DEFAULT.keys():
+        return values
+    stores = {
+        name: {**table, **values.get(name, {})} for name, table in StoresSection.DEFAULT.items()
+    }
+    return {**values, **stores}
+
+
+def _contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """What is right by itself and wrong together."""
+    auth, api = sections.get("auth"), sections.get("api")
+    found: list[tuple[KeyPath, str]] = []
+    if auth and auth.method == "token" and not auth.token_file:
+        found.append((("auth", "token_file"), 'must be set for method "token"'))
+    if auth and api and auth.method == "none" and not auth.allow_anyone_on_the_network:
+        found += [
+            (("api", "bind"), _TOO_OPEN.format(address=address))
+            for address in api.bind
+            if not address.is_private
+        ]
+    return found

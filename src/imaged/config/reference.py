@@ -1,0 +1,62 @@
+"""Write the reference page of all settings: ``python -m imaged.config.reference``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+
+from pydantic.fields import FieldInfo
+
+from imaged.config.layers import variable
+from imaged.config.model import SECTIONS, FilesystemSection, Section, StoresSection
+
+_HEAD = """\
+# Settings
+
+Made from the code by `make docs`; do not edit.
+
+`/etc/imaged/imaged.toml` (or the file that `--config` names) is read first, then every
+`conf.d/*.toml` beside it in the order of their names, then the environment. What is read later
+wins, key by key. Unknown keys are errors. `imaged check-config` tells everything that is wrong.
+
+Durations are texts with units (`w`, `d`, `h`, `m`, `s`, `ms`): `"30s"`, `"1h30m"`.
+Sizes too (`B`, `KiB` … `PiB`, `KB` … `PB`): `"256MiB"`, `"1TB"`. `"0"` is valid for both.
+A setting marked with ↻ is applied by `systemctl reload imaged` (SIGHUP); others need a restart.
+"""
+
+
+def reference() -> str:
+    """The page, in Markdown."""
+    lines = [_HEAD]
+    for name, model in SECTIONS.items():
+        lines += _table((name,), model)
+        if model is StoresSection:
+            lines += _table((name, "NAME"), FilesystemSection)
+    return "\n".join(lines)
+
+
+def is_reloadable(field: FieldInfo) -> bool:
+    """Whether SIGHUP is enough to change it."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and extra.get("reloadable") is True
+
+
+def _table(path: tuple[str, ...], model: type[Section]) -> Iterator[str]:
+    yield f"## [{'.'.join(path)}]\n"
+    yield f"{model.__doc__}\n"
+    yield "| setting | default | variable | |"
+    yield "|---|---|---|---|"
+    for name, field in model.model_fields.items():
+        mark = " ↻" if is_reloadable(field) else ""
+        default = "" if field.is_required() else f"`{_as_toml(field.default)}`"
+        yield f"| `{name}`{mark} | {default} | `{variable((*path, name))}` | {field.description} |"
+    yield ""
+
+
+def _as_toml(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,52 @@
+"""What is wrong with a value, in words for operators; values themselves are never repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from imaged.config.layers import KeyPath
+from imaged.config.model import model_at
+
+#: What the architecture foresees and this version does not have.
+LATER = ("tasks", "fetch", "exports", "s3", "keystone", "journal")
+
+_BY_TYPE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "bool_type": lambda _: "must be true or false",
+    "float_type": lambda _: "must be a number",
+    "greater_than_equal": lambda limit: f"must be {limit['ge']:g} or more",
+    "int_type": lambda _: "must be a whole number",
+    "less_than_equal": lambda limit: f"must be {limit['le']:g} or less",
+    "literal_error": lambda allowed: f"must be {allowed['expected']}",
+    "missing": lambda _: "is missing",
+    "model_type": lambda _: "must be a table",
+    "string_type": lambda _: "must be a text",
+    "tuple_type": lambda _: "must be a list",
+    "value_error": lambda raised: str(raised["error"]),
+}
+
+
+def explain(section: str, details: ErrorDetails) -> tuple[KeyPath, str]:
+    """The key that is meant, and what is wrong with its value."""
+    path = (section, *(key for key in details["loc"] if isinstance(key, str)))
+    kind, given = details["type"], details["input"]
+    if kind == "extra_forbidden" and (model := model_at(path[:-1])) is not None:
+        return path, unknown(path[-1], model.model_fields)
+    if kind == "model_type" and path[0] == "stores" and len(path) > 1:
+        return path, unknown(path[-1], ["default"]) + " (each store is a table)"
+    say = _BY_TYPE.get(kind)
+    sentence = say(details.get("ctx", {})) if say else details["msg"]
+    if kind == "literal_error" and given in LATER:
+        sentence += f"; this version of imaged does not have {given!r} yet"
+    return path, sentence
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """What is said of a name that is not known, with the nearest one that is."""
+    if name in LATER:
+        return "this version of imaged does not have it yet"
+    nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return "is not known" + (f"; did you mean {nearest[0]!r}?" if nearest else "")

@@ -1,0 +1,179 @@
+"""What clients write on an image: all of it when it is created, parts of it by a patch.
+
+Rule 1: a patch is applied as a whole, or nothing of it is.
+Rule 2: both formats are frozen once there is data, or data is on its way.
+Rule 3: only an administrator gives an image to another project, or to everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from imaged.core.access import Caller, require_publisher
+from imaged.core.attributes import (
+    ATTRIBUTES,
+    Attribute,
+    Writable,
+    checked,
+    checked_property,
+    checked_tag,
+)
+from imaged.core.errors import (
+    NotPermitted,
+    PropertyConflict,
+    ReadOnlyAttribute,
+    TagNotFound,
+    TooMany,
+)
+from imaged.core.image import Change, Image, Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
+
+FORMATS_OPEN = frozenset({Status.QUEUED, Status.IMPORTING})
+
+
+class Action(StrEnum):
+    """What an operation does to one attribute or property."""
+
+    ADD = "add"  # … or replace it, where it is there
+    ADD_ABSENT = "add absent"  # the first patch format: it may not be there
+    REPLACE = "replace"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step of a patch."""
+
+    action: Action
+    name: str
+    value: object = None
+
+
+def draft(caller: Caller, new_id: str, attributes: Mapping[str, object]) -> Image:
+    """A new image, as its creator describes it; ``new_id`` is for one that brings no id.
+
+    Raises InvalidAttribute, ReadOnlyAttribute, NotPermitted, TooMany.
+    """
+    sheet = _Sheet(caller, Image(id=new_id, owner=caller.project), is_new=True)
+    for name, value in attributes.items():
+        sheet.write(name, value)
+    return sheet.finished()
+
+
+def apply(caller: Caller, image: Image, operations: Iterable[Operation]) -> Image:
+    """The image after a patch, or the very image where the patch changes nothing.
+
+    Raises InvalidAttribute, ReadOnlyAttribute, PropertyConflict, NotPermitted, TooMany.
+    """
+    sheet = _Sheet(caller, image, is_new=False)
+    for operation in operations:
+        sheet.apply(operation)
+    after = sheet.finished()
+    return image if after == image else after
+
+
+def add_tag(tag: str) -> Change:
+    """Add a tag; one that is there is fine. Raises InvalidAttribute, TooMany."""
+
+    def change(image: Image) -> Image:
+        if checked_tag(tag) in image.tags:
+            return image
+        if len(image.tags) >= MAX_TAGS:
+            raise TooMany("tags", MAX_TAGS)
+        return replace(image, tags=(*image.tags, tag))
+
+    return change
+
+
+def remove_tag(tag: str) -> Change:
+    """Remove a tag. Raises TagNotFound."""
+
+    def change(image: Image) -> Image:
+        if tag not in image.tags:
+            raise TagNotFound(tag)
+        return replace(image, tags=tuple(other for other in image.tags if other != tag))
+
+    return change
+
+
+class _Sheet:
+    """What is being written, until all of it is found right."""
+
+    def __init__(self, caller: Caller, image: Image, *, is_new: bool) -> None:
+        self._caller = caller
+        self._image = image
+        self._is_new = is_new
+        self._fields: dict[str, Any] = {}
+        self._properties = dict(image.properties)
+
+    def apply(self, operation: Operation) -> None:
+        name = operation.name
+        if operation.action is Action.REMOVE:
+            self._remove(name)
+            return
+        if operation.action is Action.ADD_ABSENT and self._has(name):
+            raise PropertyConflict(name, "is there already")
+        if operation.action is Action.REPLACE and not self._has(name):
+            checked_property(name, "")  # a reserved name is refused as such
+            raise PropertyConflict(name, "does not exist")
+        self.write(name, operation.value)
+
+    def write(self, name: str, value: object) -> None:
+        attribute = ATTRIBUTES.get(name)
+        if attribute is None:
+            self._properties[name] = checked_property(name, value)
+            return
+        self._require_writable(attribute)
+        right = checked(attribute, value)
+        if name == "owner":
+            self._require_giver(right)
+        if isinstance(right, str) and name == "visibility":
+            right = Visibility(right)
+            require_publisher(self._caller, right)
+        if isinstance(right, str) and name == "id":
+            right = right.lower()
+        self._fields[attribute.field] = right
+
+    def finished(self) -> Image:
+        if len(self._properties) > MAX_PROPERTIES:
+            raise TooMany("properties", MAX_PROPERTIES)
+        return replace(self._image, properties=self._properties, **self._fields)
+
+    def _has(self, name: str) -> bool:
+        return name in ATTRIBUTES or name in self._properties
+
+    def _remove(self, name: str) -> None:
+        attribute = ATTRIBUTES.get(name)
+        if attribute is not None:
+            self._require_writable(attribute)
+            raise ReadOnlyAttribute(name, "cannot be removed")
+        checked_property(name, "")
+        if name not in self._properties:
+            raise PropertyConflict(name, "does not exist")
+        del self._properties[name]
+
+    def _require_writable(self, attribute: Attribute) -> None:
+        match attribute.writable:
+            case Writable.NEVER:
+                raise ReadOnlyAttribute(attribute.name)
+            case Writable.AT_CREATION if not self._is_new:
+                raise ReadOnlyAttribute(attribute.name)
+            case Writable.BEFORE_DATA if self._image.status not in FORMATS_OPEN:
+                raise ReadOnlyAttribute(
+                    attribute.name, "can only be changed while the image is queued or importing"
+                )
+            case _:
+                pass
+
+    def _require_giver(self, owner: object) -> None:
+        if self._caller.is_admin or (self._is_new and owner == self._caller.project):
+            return
+        raise NotPermitted(
+            "Only an administrator may set the attribute 'owner' to another project."
+            if self._is_new
+            else "Only an administrator may change the attribute 'owner'."
+        )

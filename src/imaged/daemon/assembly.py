@@ -1,0 +1,112 @@
+"""The parts of one process, built from its configuration."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from imaged.catalogs.journal import JournaledCatalog
+from imaged.catalogs.sqlite import open_sqlite
+from imaged.config import Config
+from imaged.core.claim import InstanceId
+from imaged.daemon import settings
+from imaged.ports.catalog import Catalog
+from imaged.ports.store import Stores
+from imaged.services.claims import Claims
+from imaged.services.images import Images
+from imaged.services.reclaimer import Reclaimer
+from imaged.services.reconcile import Reconcile
+from imaged.services.scrubber import Scrubber
+from imaged.stores.filesystem import FilesystemStore
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The drivers, open and checked."""
+
+    catalog: Catalog
+    stores: Stores
+
+
+@asynccontextmanager
+async def open_parts(config: Config) -> AsyncIterator[Parts]:
+    """Open the catalog and the stores, and make sure that they can be used.
+
+    Raises StoreError and CatalogError with what to do.
+    """
+    stores = build_stores(config)
+    for store in stores.by_name.values():
+        await store.check()
+    async with open_catalog(config) as catalog:
+        yield Parts(catalog, stores)
+
+
+@asynccontextmanager
+async def open_catalog(config: Config) -> AsyncIterator[Catalog]:
+    """Open the catalog; one that is missing is made, an old one migrated. Raises CatalogError."""
+    catalog = await open_sqlite(config.catalog.url)
+    try:
+        yield JournaledCatalog(catalog)
+    finally:
+        await catalog.close()
+
+
+def build_stores(config: Config) -> Stores:
+    """The stores that are configured; nothing is touched yet."""
+    return Stores(
+        config.stores.default,
+        {
+            name: FilesystemStore(name, settings.filesystem_settings(section))
+            for name, section in config.stores.by_name.items()
+        },
+    )
+
+
+def build_images(catalog: Catalog, config: Config) -> Images:
+    """The records of images."""
+    return Images(catalog, settings.scrubber_settings(config))
+
+
+def build_scrubber(parts: Parts, config: Config) -> Scrubber:
+    """What deletes bytes."""
+    return Scrubber(parts.catalog, parts.stores, settings.scrubber_settings(config))
+
+
+def build_reconcile(parts: Parts, config: Config) -> Reconcile:
+    """What compares catalog and stores."""
+    return Reconcile(parts.catalog, parts.stores, settings.reconcile_settings(config))
+
+
+class Services:
+    """What a daemon does its work with."""
+
+    def __init__(self, parts: Parts, config: Config) -> None:
+        catalog, kills = parts.catalog, settings.kills_uploads(config)
+        self.instance = name_instance(config.daemon.name)
+        self.images = build_images(catalog, config)
+        self.claims = Claims(
+            catalog, self.instance, settings.claim_settings(config), kill_uploads=kills
+        )
+        self.reclaimer = Reclaimer(
+            catalog,
+            kill_uploads=kills,
+            staged_time_to_live=config.uploads.staged_time_to_live,
+        )
+        self.scrubber = build_scrubber(parts, config)
+        self.reconcile = build_reconcile(parts, config)
+
+    def apply(self, config: Config) -> None:
+        """Go on with other settings: those that can be changed in a running process."""
+        self.images.settings = self.scrubber.settings = settings.scrubber_settings(config)
+        self.reconcile.settings = settings.reconcile_settings(config)
+        self.claims.kill_uploads = self.reclaimer.kill_uploads = settings.kills_uploads(config)
+        self.reclaimer.staged_time_to_live = config.uploads.staged_time_to_live
+
+
+def name_instance(name: str) -> InstanceId:
+    """Who this process is: readable, and never the same as another one, also after a restart."""
+    return InstanceId(f"{name or f'{socket.gethostname()}-{os.getpid()}'}-{uuid4().hex[:8]}")

@@ -1,0 +1,72 @@
+"""Whether this instance can work: its catalog and its stores answer, and it is not stopping.
+
+Probes come often and from several sides, so an answer holds for a moment, and one look serves all
+who ask meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
+
+import anyio
+import structlog
+
+from imaged.core.errors import CatalogError, StoreError
+from imaged.ports.catalog import Catalog
+from imaged.ports.store import Stores
+
+log = structlog.get_logger()
+
+HOLDS_SECONDS = 2.0
+LIMIT_SECONDS = 2.0  # for one part to answer
+
+
+class Health:
+    """Looks when it is asked. ``draining`` is set by who stops the instance."""
+
+    def __init__(self, catalog: Catalog, stores: Stores) -> None:
+        self.draining = False
+        self._parts: Mapping[str, Callable[[], Awaitable[None]]] = {
+            "catalog": catalog.check,
+            **{f"store {name}": store.check for name, store in stores.by_name.items()},
+        }
+        self._troubles: dict[str, str] = {}
+        self._looks_again_at = -inf
+        self._lock = anyio.Lock()
+
+    async def troubles(self) -> Sequence[str]:
+        """Name what does not work, and nothing where all does."""
+        if self.draining:
+            return ("draining",)
+        async with self._lock:
+            if anyio.current_time() >= self._looks_again_at:
+                await self._look()
+                self._looks_again_at = anyio.current_time() + HOLDS_SECONDS
+        return tuple(name for name in self._parts if name in self._troubles)
+
+    async def _look(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            for name, check in self._parts.items():
+                tasks.start_soon(self._look_at, name, check)
+
+    async def _look_at(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
+        try:
+            with anyio.fail_after(LIMIT_SECONDS):
+                await check()
+        except TimeoutError:
+            self._note(name, f"did not answer within {LIMIT_SECONDS:g} s")
+        except (CatalogError, StoreError) as error:
+            self._note(name, str(error))
+        else:
+            self._note(name, "")
+
+    def _note(self, name: str, trouble: str) -> None:
+        """Remember it, and log it once per change."""
+        known = self._troubles.pop(name, "")
+        if trouble:
+            self._troubles[name] = trouble
+        if trouble and not known:
+            log.warning("health.degraded", part=name, error=trouble)
+        elif known and not trouble:
+            log.info("health.recovered", part=name)

@@ -1,0 +1,125 @@
+"""The check-up of a folder that is to be a store: what an operator should know at start.
+
+The root is never created: a folder made where a filesystem should be mounted would fill the disk
+below it. What belongs inside is created. Little free space is no reason to refuse: downloads and
+the scrubber, which makes room, must work then too.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+
+from imaged.core.errors import StoreError, StoreFull
+from imaged.core.limits import MIB
+from imaged.stores.disk import Disk, move, sync_folder
+from imaged.stores.disk_errors import explain, explained
+from imaged.stores.folders import Folders
+from imaged.stores.space import free_bytes
+
+log = structlog.get_logger()
+
+
+class Checkup:
+    """Looks at one store; every step blocks and raises StoreError with what to do."""
+
+    def __init__(
+        self, store: str, folders: Folders, disk: Disk, *, min_free_bytes: int, folder_mode: int
+    ) -> None:
+        self._store = store
+        self._folders = folders
+        self._disk = disk
+        self._min_free_bytes = min_free_bytes
+        self._folder_mode = folder_mode
+
+    def run(self) -> None:
+        """Do all of it."""
+        self._require_root()
+        self._make_folders()
+        self._require_one_filesystem()
+        try:
+            self._rehearse()
+        except StoreFull as error:
+            log.warning("store.full", store=self._store, error=str(error))
+        else:
+            self._look_at_space()
+
+    def _require_root(self) -> None:
+        root = self._folders.root
+        try:
+            is_folder = stat.S_ISDIR(self._disk.stat(root).st_mode)
+        except FileNotFoundError as error:
+            why = f"needs the folder {root}, which is missing: mount its filesystem, or create it"
+            raise StoreError(self._store, why) from error
+        except OSError as error:
+            raise explain(self._store, root, error) from error
+        if not is_folder:
+            raise StoreError(self._store, f"needs a folder, and {root} is none: change its path")
+
+    def _make_folders(self) -> None:
+        made = [self._make(folder) for folder in (self._folders.unfinished, *self._folders.whole)]
+        if any(made):
+            with explained(self._store, self._folders.root):
+                sync_folder(self._disk, self._folders.root)
+
+    def _make(self, folder: Path) -> bool:
+        with explained(self._store, folder):
+            try:
+                self._disk.mkdir(folder, self._folder_mode)
+            except FileExistsError:
+                return False
+            self._disk.chmod(folder, self._folder_mode)  # whatever the umask is
+            return True
+
+    def _require_one_filesystem(self) -> None:
+        device = self._device(self._folders.unfinished)
+        for folder in self._folders.whole:
+            if self._device(folder) != device:
+                raise StoreError(self._store, self._apart(folder))
+
+    def _device(self, folder: Path) -> int:
+        with explained(self._store, folder):
+            return self._disk.stat(folder).st_dev
+
+    def _apart(self, folder: Path) -> str:
+        unfinished = self._folders.unfinished
+        return f"needs {unfinished} and {folder} on one filesystem: unmount what is mounted there"
+
+    def _rehearse(self) -> None:
+        name = f".rehearsal-{uuid4().hex}"
+        first, last = self._folders.unfinished / name, self._folders.whole[0] / name
+        try:
+            with explained(self._store, first):
+                self._write(first)
+                move(self._disk, first, last)
+                sync_folder(self._disk, last.parent)
+        finally:
+            for path in (first, last):
+                with suppress(OSError):
+                    self._disk.unlink(path)
+
+    def _write(self, path: Path) -> None:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        descriptor = self._disk.open(path, flags, 0o600)
+        try:
+            self._disk.writev(descriptor, [b"imaged"])
+            self._disk.fsync(descriptor)
+        finally:
+            self._disk.close(descriptor)
+
+    def _look_at_space(self) -> None:
+        with explained(self._store, self._folders.root):
+            free = free_bytes(self._disk, self._folders.root)
+        if free < self._min_free_bytes:
+            log.warning(
+                "store.full",
+                store=self._store,
+                path=str(self._folders.root),
+                free_mib=free // MIB,
+                min_free_mib=self._min_free_bytes // MIB,
+            )

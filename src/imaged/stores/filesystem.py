@@ -1,0 +1,169 @@
+"""A store in a folder of a filesystem.
+
+What it creates: the folders that ``keys.py`` draws, when it is checked, and files for their owner
+alone. A blob appears by a rename, when it is durable (``draft.py``). What a crash leaves is a file
+in ``.tmp``, which ``delete`` of its key removes. It needs the rights to read, write and search in
+its root folder, which it never creates itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from imaged.core.block import Block
+from imaged.core.keys import is_key
+from imaged.core.limits import GIB, MIB
+from imaged.lanes import LaneFactory, ThreadLane
+from imaged.stores.blob_file import BlobFile
+from imaged.stores.checkup import Checkup
+from imaged.stores.disk import Disk, sync_folder
+from imaged.stores.disk_errors import explained
+from imaged.stores.draft import Draft
+from imaged.stores.folders import Folders
+from imaged.stores.keys import require_key
+from imaged.stores.space import free_bytes
+from imaged.stores.threads import Threads
+
+CLEAN_UP_PATIENCE = timedelta(seconds=30)  # then a thread that hangs is left to itself
+
+
+@dataclass(frozen=True, slots=True)
+class FilesystemSettings:
+    """How a folder is used."""
+
+    path: Path
+    min_free_bytes: int = GIB  # what must stay free; a write that would take it is refused
+    file_mode: int = 0o600
+    folder_mode: int = 0o700
+    flush_every_bytes: int = 32 * MIB  # so that little is left to be flushed at the end
+    threads: int = 8  # for names, flushing and deleting
+    reading_threads: int = 16
+
+
+class FilesystemStore:
+    """Keeps blobs as files. Is a ``Store``."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: FilesystemSettings,
+        *,
+        lanes: LaneFactory = ThreadLane,
+        disk: Disk | None = None,
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._lanes = lanes
+        self._disk = disk or Disk()
+        self._folders = Folders(settings.path)
+        self._threads = Threads(f"store-{name}", settings.threads)
+        self._reading = Threads(f"store-{name}-reading", settings.reading_threads)
+
+    async def check(self) -> None:
+        """Create what is missing inside the root, and rehearse a write. Raises StoreError."""
+        checkup = Checkup(
+            self.name,
+            self._folders,
+            self._disk,
+            min_free_bytes=self._settings.min_free_bytes,
+            folder_mode=self._settings.folder_mode,
+        )
+        await self._threads.run(checkup.run)
+
+    async def put(
+        self, key: str, blocks: AsyncIterable[Block], expected_bytes: int | None = None
+    ) -> int:
+        """Write a blob, and return its size in bytes."""
+        require_key(self.name, key)
+        draft = Draft(self.name, key, self._folders, self._disk, self._settings.min_free_bytes)
+        is_kept = False
+        try:
+            begin = partial(draft.begin, self._settings.file_mode, expected_bytes or 0)
+            await self._threads.run(begin)
+            size_bytes = await self._fill(draft, blocks)
+            await self._threads.run(draft.publish)
+            draft.keep()  # from here to the end nothing is awaited: no cancellation comes between
+            is_kept = True
+        finally:
+            if not is_kept:
+                await self._discard(draft)
+        return size_bytes
+
+    @asynccontextmanager
+    async def open(self, key: str, start: int = 0) -> AsyncIterator[BlobFile]:
+        """Open a whole blob for reading from an offset. Entering raises BlobMissing."""
+        require_key(self.name, key)
+        blob = BlobFile(
+            self.name, key, self._folders, self._disk, threads=self._reading, start=start
+        )
+        try:
+            await self._reading.run(blob.open)
+            yield blob
+        finally:
+            await self._reading.finish(blob.close, CLEAN_UP_PATIENCE)
+
+    async def delete(self, key: str) -> None:
+        """Remove the blob and any unfinished write of it. Missing is fine."""
+        require_key(self.name, key)
+        await self._threads.run(partial(self._remove, key))
+
+    async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """Every key with bytes, whole or unfinished, that begins so.
+
+        Unfinished writes come first: so one that is completed meanwhile is met at least once.
+        """
+        unfinished = set()
+        for name in await self._names(self._folders.unfinished):
+            key = f"{name[:2]}/{name}"
+            if is_key(key) and key.startswith(prefix):
+                unfinished.add(key)
+                yield key
+        for folder in self._folders.searched(prefix):
+            for name in await self._names(folder):
+                key = f"{folder.name}/{name}"
+                if is_key(key) and key.startswith(prefix) and key not in unfinished:
+                    yield key
+
+    async def free_bytes(self) -> int | None:
+        """How much room the filesystem has, with what must stay free."""
+        with explained(self.name, self._settings.path):
+            return await self._threads.run(partial(free_bytes, self._disk, self._settings.path))
+
+    async def _fill(self, draft: Draft, blocks: AsyncIterable[Block]) -> int:
+        def flush(_size_bytes: int) -> None:
+            draft.flush()
+
+        size_bytes = flushed_bytes = 0
+        async with self._lanes(draft.write) as writing, self._lanes(flush) as flushing:
+            async for block in blocks:
+                size_bytes += block.size_bytes
+                await writing.feed(block)
+                del block  # nobody may keep it alive while we wait for more
+                if size_bytes - flushed_bytes >= self._settings.flush_every_bytes:
+                    await flushing.feed(size_bytes)
+                    flushed_bytes = size_bytes
+            await writing.drain()
+            await flushing.drain()
+        return size_bytes
+
+    async def _discard(self, draft: Draft) -> None:
+        discard = partial(draft.discard, CLEAN_UP_PATIENCE.total_seconds())
+        await self._threads.finish(discard, CLEAN_UP_PATIENCE)
+
+    def _remove(self, key: str) -> None:
+        unfinished, whole = self._folders.unfinished_path(key), self._folders.whole_path(key)
+        with explained(self.name, whole):
+            for path in (unfinished, whole, unfinished):  # a rename goes this way, or is undone
+                with suppress(FileNotFoundError):
+                    self._disk.unlink(path)
+            for folder in (whole.parent, unfinished.parent):
+                sync_folder(self._disk, folder)
+
+    async def _names(self, folder: Path) -> Sequence[str]:
+        with explained(self.name, folder):
+            return await self._threads.run(partial(self._disk.scan, folder))

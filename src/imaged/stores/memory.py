@@ -1,0 +1,120 @@
+"""A store in memory: the readable specification of ``ports/store.py``.
+
+A write is three kinds of steps, as it is everywhere: ``begin``, ``append`` and ``commit``. They are
+public so that a simulation can put kills and delays between them; ``blobs`` and ``partial`` are
+public as back doors. It runs wherever anyio does, and in no thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio.lowlevel import checkpoint
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobExists, BlobMissing, StoreFull, WriteDiscarded
+from imaged.stores.keys import require_key
+
+
+class MemoryStore:
+    """Keeps bytes as long as the process lives. Is a ``Store``."""
+
+    def __init__(self, name: str = "memory", capacity_bytes: int | None = None) -> None:
+        self.name = name
+        self.capacity_bytes = capacity_bytes
+        self.blobs: dict[str, bytes] = {}
+        self.partial: dict[str, bytes] = {}
+
+    async def check(self) -> None:
+        """It can always be used."""
+        await checkpoint()
+
+    async def put(
+        self, key: str, blocks: AsyncIterable[Block], expected_bytes: int | None = None
+    ) -> int:
+        """Write a blob, and return its size in bytes."""
+        require_key(self.name, key)
+        self._require_room(expected_bytes or 0)
+        await self.begin(key)
+        async for block in blocks:
+            await self.append(key, block)
+        return await self.commit(key)
+
+    async def begin(self, key: str) -> None:
+        """Reserve the key. Raises BlobExists."""
+        await checkpoint()
+        if key in self.blobs or key in self.partial:
+            raise BlobExists(self.name, key)
+        self.partial[key] = b""
+
+    async def append(self, key: str, block: Block) -> None:
+        """Take some more bytes. Raises StoreFull, WriteDiscarded."""
+        await checkpoint()
+        written = self._unfinished(key)
+        self._require_room(block.size_bytes)
+        self.partial[key] = b"".join([written, *block.chunks])
+
+    async def commit(self, key: str) -> int:
+        """Make the blob visible, whole, and return its size in bytes. Raises WriteDiscarded."""
+        await checkpoint()
+        self.blobs[key] = self._unfinished(key)
+        del self.partial[key]
+        return len(self.blobs[key])
+
+    @asynccontextmanager
+    async def open(self, key: str, start: int = 0) -> AsyncIterator[MemoryReader]:
+        """Open a whole blob for reading from an offset. Entering raises BlobMissing."""
+        require_key(self.name, key)
+        await checkpoint()
+        if key not in self.blobs:
+            raise BlobMissing(self.name, key)
+        yield MemoryReader(self.blobs[key], start)
+
+    async def delete(self, key: str) -> None:
+        """Remove the blob and any unfinished write of it. Missing is fine."""
+        require_key(self.name, key)
+        await checkpoint()
+        self.partial.pop(key, None)
+        self.blobs.pop(key, None)
+
+    async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """Every key with bytes, whole or unfinished, that begins so."""
+        for key in {*self.blobs, *self.partial}:
+            await checkpoint()
+            if key.startswith(prefix):
+                yield key
+
+    async def free_bytes(self) -> int | None:
+        """How much room there is, or None where there is no limit."""
+        await checkpoint()
+        return None if self.capacity_bytes is None else self.capacity_bytes - self._used_bytes()
+
+    def _unfinished(self, key: str) -> bytes:
+        if key not in self.partial:
+            raise WriteDiscarded(self.name, key)
+        return self.partial[key]
+
+    def _require_room(self, more_bytes: int) -> None:
+        limit = self.capacity_bytes
+        if limit is not None and self._used_bytes() + more_bytes > limit:
+            raise StoreFull(self.name, f"has room for {limit} bytes and not for {more_bytes} more")
+
+    def _used_bytes(self) -> int:
+        return sum(map(len, [*self.blobs.values(), *self.partial.values()]))
+
+
+class MemoryReader:
+    """An open blob of a MemoryStore. Is a ``BlobReader``."""
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self.size_bytes = len(data)
+        self._data = data
+        self._offset = start
+
+    async def read(self, length: int) -> bytes:
+        """Return the next bytes, ``length`` of them unless the blob ends."""
+        await checkpoint()
+        data = self._data[self._offset : self._offset + length]
+        self._offset += len(data)
+        return data

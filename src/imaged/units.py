@@ -1,0 +1,105 @@
+"""Durations and sizes as operators write them: "24h", "1h30m", "256MiB", "1TB", "0"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+
+DURATIONS: Mapping[str, timedelta] = {
+    "w": timedelta(weeks=1),
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+}
+
+SIZES: Mapping[str, int] = {
+    "PiB": 1024**5,
+    "PB": 1000**5,
+    "TiB": 1024**4,
+    "TB": 1000**4,
+    "GiB": 1024**3,
+    "GB": 1000**3,
+    "MiB": 1024**2,
+    "MB": 1000**2,
+    "KiB": 1024,
+    "KB": 1000,
+    "B": 1,
+}
+
+LONGEST = timedelta(days=36_500)
+LARGEST_BYTES = 2**63 - 1  # what a database keeps in an integer
+
+_AMOUNT = r"(\d{1,15}(?:\.\d{1,9})?)"
+_PART = re.compile(rf"{_AMOUNT}({'|'.join(sorted(DURATIONS, key=len, reverse=True))})", re.ASCII)
+_DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
+_SIZE = re.compile(rf"{_AMOUNT} ?({'|'.join(SIZES)})", re.ASCII | re.IGNORECASE)
+_SIZES_ANY_CASE = {unit.lower(): size_bytes for unit, size_bytes in SIZES.items()}
+
+
+def parse_duration(text: object) -> timedelta:
+    """Return the duration. Raises ValueError with what is allowed."""
+    allowed = 'must be a duration with units (w, d, h, m, s, ms) such as "24h" or "1h30m", or "0"'
+    if text == "0":
+        return timedelta(0)
+    if not isinstance(text, str) or not _DURATION.fullmatch(text):
+        raise ValueError(allowed)
+    parts = _PART.findall(text)
+    microseconds = sum(
+        Decimal(amount) * (DURATIONS[unit] // timedelta(microseconds=1)) for amount, unit in parts
+    )
+    if microseconds > LONGEST // timedelta(microseconds=1):
+        raise ValueError("must be a hundred years at most")
+    return timedelta(microseconds=int(microseconds))
+
+
+def parse_size(text: object) -> int:
+    """Return the size in bytes. Raises ValueError with what is allowed."""
+    if text == "0":
+        return 0
+    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(
+            "must be a size with a unit (B, KiB, MiB, GiB, TiB, PiB, or KB, MB, GB, TB, PB) "
+            'such as "256MiB" or "1TB", or "0"'
+        )
+    size_bytes = int(Decimal(found[1]) * _SIZES_ANY_CASE[found[2].lower()])
+    if size_bytes > LARGEST_BYTES:
+        raise ValueError("must be less than 8192PiB")
+    return size_bytes
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write it so that ``parse_duration`` gives it back, to the millisecond."""
+    text = ""
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, duration = divmod(duration, DURATIONS[unit])
+        text += f"{count}{unit}" if count else ""
+    return text or "0"
+
+
+def format_size(size_bytes: int) -> str:
+    """Write it so that ``parse_size`` gives it back: with the largest unit that divides it."""
+    for unit, unit_bytes in SIZES.items():
+        if size_bytes and size_bytes % unit_bytes == 0:
+            return f"{size_bytes // unit_bytes}{unit}"
+    return "0"
+
+
+def approximate_size(size_bytes: int) -> str:
+    """Write it for people, with a digit behind the point."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size_bytes >= SIZES[unit]:
+            return f"{size_bytes / SIZES[unit]:.1f} {unit}"
+    return f"{size_bytes} B"
+
+
+def approximate_duration(duration: timedelta) -> str:
+    """Write it for people, in its two largest units."""
+    if duration < DURATIONS["s"]:
+        return "0s"
+    text = format_duration(duration - duration % DURATIONS["s"])
+    return "".join(re.findall(r"\d+[a-z]+", text)[:2])

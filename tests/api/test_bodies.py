@@ -1,0 +1,153 @@
+"""Bodies in JSON: what is refused, by which words, and that nothing is changed by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from imaged.api.patches import V2_0, V2_1
+from imaged.core.limits import MAX_REQUEST_BYTES
+from support.service import Service, ask, token_of
+
+pytestmark = pytest.mark.asyncio
+
+MALFORMED = [
+    (b"", "needs a body"),
+    (b"{", "not JSON"),
+    (b"{'a': 1}", "not JSON"),
+    (b'{"a": "b"} {}', "not JSON"),
+    (b'{"name": NaN}', "NaN"),
+    (b'{"name": -Infinity}', "Infinity"),
+    (b"\xff\xfe", "UTF-8"),
+    (b"\xef\xbb\xbf{}", "not JSON"),
+    (b'{"name": "a", "name": "b"}', "'name' comes twice"),
+    (b'{"k": {"x": 1, "x": 2}}', "'x' comes twice"),
+    (b'{"min_ram": 1' + b"0" * 5000 + b"}", "too large"),
+    (b'{"k": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "nested too deeply"),
+    (b'{"k": ' * 9_000 + b"1" + b"}" * 9_000, "nested too deeply"),
+    (b"[]", "JSON object"),
+    (b"null", "JSON object"),
+    (b"5", "JSON object"),
+    (b'"x"', "JSON object"),
+    (b"true", "JSON object"),
+]
+
+
+@pytest.mark.parametrize(("body", "words"), MALFORMED, ids=[words for _, words in MALFORMED])
+async def test_malformed_body_is_refused(service: Service, body: bytes, words: str) -> None:
+    """What is no JSON object is refused, in words that say why."""
+    reply = await service.call("POST", "/v2/images", body)
+    assert (reply.status, words in reply.text) == (400, True), reply.text
+    assert not service.facts.images
+
+
+async def test_large_body_is_refused(service: Service) -> None:
+    """64 KiB are accepted, and one byte more is not."""
+    frame = b'{"k": "%s"}'
+    fits = frame % (b"x" * (MAX_REQUEST_BYTES - len(frame) + 2))
+    assert len(fits) == MAX_REQUEST_BYTES
+    assert (await service.call("POST", "/v2/images", fits)).status == 201
+    assert (await service.call("POST", "/v2/images", fits + b" ")).status == 413
+
+
+async def test_body_in_pieces(service: Service) -> None:
+    """A body may come byte by byte."""
+    chunks = [bytes([byte]) for byte in b'{"name": "pieces"}']
+    sent = {**token_of("alice"), "transfer-encoding": "chunked"}
+    reply = await ask(service.app, "POST", "/v2/images", sent, chunks)
+    assert (reply.status, reply.json()["name"]) == (201, "pieces")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "name"),
+    [
+        ({"min_ram": "1"}, "min_ram"),
+        ({"tags": "x"}, "tags"),
+        ({"protected": "yes"}, "protected"),
+        ({"os_distro": 5}, "os_distro"),
+        ({"name": "a\x00"}, "name"),
+        ({"name": "\ud800"}, "name"),
+        ({"visibility": "none"}, "visibility"),
+        ({"created_at": "x"}, "created_at"),
+        ({"imaged_last_failure": ""}, "imaged_last_failure"),
+    ],
+)
+async def test_sentence_names_the_attribute(
+    service: Service, attributes: dict[str, object], name: str
+) -> None:
+    """Whoever reads the answer knows what to correct."""
+    reply = await service.call("POST", "/v2/images", attributes)
+    assert reply.status in {400, 403}
+    assert f"'{name}'" in reply.text
+
+
+PATCHES = [
+    (V2_1, {"op": "add", "path": "/name", "value": "x"}, "array"),
+    (V2_1, [1], "array"),
+    (V2_1, None, "array"),
+    (V2_1, [{}], "'op'"),
+    (V2_1, [{"op": ["add"]}], "'op'"),
+    (V2_1, [{"op": "copy", "from": "/a", "path": "/b"}], "copy"),
+    (V2_1, [{"op": "add", "value": "x"}], "'path'"),
+    (V2_1, [{"op": "add", "path": "/name"}], "'value'"),
+    (V2_1, [{"op": "replace", "path": "/name"}], "'value'"),
+    (V2_1, [{"op": "add", "path": 5, "value": "x"}], "begins with '/'"),
+    (V2_1, [{"op": "add", "path": "", "value": "x"}], "begins with '/'"),
+    (V2_1, [{"op": "add", "path": "/", "value": "x"}], "one attribute"),
+    (V2_1, [{"op": "add", "path": "//name", "value": "x"}], "one attribute"),
+    (V2_1, [{"op": "add", "path": "/name/", "value": "x"}], "one attribute"),
+    (V2_1, [{"op": "add", "path": "/a~2", "value": "x"}], "~"),
+    (V2_1, [{"op": "add", "path": "/a~", "value": "x"}], "~"),
+    (V2_0, [{}], "one member"),
+    (V2_0, [{"add": "/a", "replace": "/b", "value": "x"}], "one member"),
+    (V2_0, [{"op": "add", "path": "/a", "value": "x"}], "one member"),
+    (V2_0, [{"add": "/a"}], "'value'"),
+]
+
+
+@pytest.mark.parametrize(("media_type", "steps", "words"), PATCHES)
+async def test_malformed_patch_changes_nothing(
+    service: Service, media_type: str, steps: object, words: str
+) -> None:
+    """A patch that cannot be read is refused, in words that say why, and the image stays."""
+    image_id = await service.create(name="before")
+    before = service.image(image_id)
+    reply = await service.patch(image_id, steps, media_type=media_type)
+    assert (reply.status, words in reply.text) == (400, True), reply.text
+    assert service.image(image_id) == before
+
+
+async def test_escaped_names(service: Service) -> None:
+    """``~1`` is a slash and ``~0`` a tilde, in this order."""
+    image_id = await service.create()
+    step = {"op": "add", "path": "/a~1b~01", "value": "v"}
+    reply = await service.patch(image_id, [step])
+    assert reply.json()["a/b~1"] == "v"
+
+
+async def test_patch_is_all_or_nothing(service: Service) -> None:
+    """A refused step takes the steps before it along, and the moment of change stays."""
+    image_id = await service.create(name="before")
+    before = service.image(image_id)
+    for step, status in (
+        ({"op": "add", "path": "/min_ram", "value": "x"}, 400),
+        ({"op": "add", "path": "/status", "value": "active"}, 403),
+        ({"op": "remove", "path": "/absent"}, 409),
+        ({"op": "add", "path": "/tags", "value": [str(number) for number in range(129)]}, 413),
+    ):
+        good = {"op": "replace", "path": "/name", "value": "after"}
+        assert (await service.patch(image_id, [good, step])).status == status
+    assert service.image(image_id) == before
+
+
+async def test_media_type_has_parameters(service: Service) -> None:
+    """A charset behind the media type changes nothing."""
+    image_id = await service.create()
+    reply = await service.patch(image_id, [], media_type=f"{V2_1}; charset=utf-8")
+    assert reply.status == 200
+
+
+async def test_unread_patch_names_what_is_accepted(service: Service) -> None:
+    """A patch without a media type learns which there are."""
+    image_id = await service.create()
+    reply = await service.call("PATCH", f"/v2/images/{image_id}", [])
+    assert (reply.status, reply.headers["accept-patch"]) == (415, f"{V2_0}, {V2_1}")

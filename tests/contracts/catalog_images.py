@@ -1,0 +1,289 @@
+"""What every catalog does with the records of images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contracts.catalog_facts import (
+    ALL,
+    AN_HOUR,
+    AT_ONCE,
+    add_active,
+    add_deleted,
+    add_expired,
+    add_saving,
+    all_images,
+    content,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
+from imaged.core.disk_format import DISK_FORMATS
+from imaged.core.errors import ClaimLost, ImageExists, ImageNotFound, InvalidTransition
+from imaged.core.image import Image, Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.query import ImageQuery
+from imaged.core.removal import deactivate, delete, restore
+from imaged.core.task import Task, TaskStatus, fail
+from imaged.core.writing import (
+    begin_attempt,
+    begin_import,
+    begin_staging,
+    begin_upload,
+    give_back,
+    reserve,
+    share_data,
+    stage_data,
+    store_data,
+)
+from imaged.ports.catalog import Catalog
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+NUMBERS = st.integers(0, 2**31 - 1)
+
+WRITTEN_BY_OWNERS = st.fixed_dictionaries(
+    {
+        "owner": TEXTS,
+        "name": st.none() | TEXTS,
+        "disk_format": st.none() | st.sampled_from(DISK_FORMATS),
+        "container_format": st.none() | TEXTS,
+        "visibility": st.sampled_from(Visibility),
+        "protected": st.booleans(),
+        "hidden": st.booleans(),
+        "min_ram_mib": NUMBERS,
+        "min_disk_gib": NUMBERS,
+        "tags": st.lists(TEXTS, unique=True, max_size=5).map(tuple),
+        "properties": st.dictionaries(TEXTS, TEXTS, max_size=5),
+    }
+)
+
+every_example = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+class ImagesContract:
+    """Records are kept as they were given, and change by ``modify_image`` alone."""
+
+    async def test_it_answers(self, catalog: Catalog) -> None:
+        """A catalog that is well passes its check."""
+        await catalog.check()
+
+    async def test_a_missing_image(self, catalog: Catalog) -> None:
+        """What is not there is neither read nor changed."""
+        with pytest.raises(ImageNotFound):
+            await catalog.get_image("none")
+        with pytest.raises(ImageNotFound):
+            await catalog.modify_image("none", restore)
+
+    async def test_a_new_image_is_dated(self, catalog: Catalog) -> None:
+        """All three moments of a new image are that of its creation."""
+        added = await catalog.add_image(queued("i"))
+
+        assert added == await catalog.get_image("i")
+        assert added.created_at is not None
+        assert added.created_at == added.updated_at == added.since
+        assert added.created_at.utcoffset() == timedelta(0)
+        assert added == replace(
+            queued("i"),
+            created_at=added.created_at,
+            updated_at=added.created_at,
+            since=added.created_at,
+        )
+
+    async def test_an_id_is_taken_once(self, catalog: Catalog) -> None:
+        """The second image of an id is refused, and the first stays as it was."""
+        first = await catalog.add_image(replace(queued("i"), tags=("x",), properties={"k": "v"}))
+
+        with pytest.raises(ImageExists):
+            await catalog.add_image(replace(queued("i", "b"), tags=("y",)))
+
+        assert await all_images(catalog) == [first]
+        assert not await catalog.list_images(ImageQuery(tags=("y",)))
+
+    @every_example
+    @given(first=WRITTEN_BY_OWNERS, then=WRITTEN_BY_OWNERS)
+    async def test_what_owners_write_comes_back(
+        self, catalog: Catalog, first: dict[str, object], then: dict[str, object]
+    ) -> None:
+        """Every attribute is kept as it was given, when it is created and when it is changed."""
+        image_id = str(uuid4())
+        added = await catalog.add_image(Image(id=image_id, **first))  # type: ignore[arg-type]
+        assert await catalog.get_image(image_id) == added
+        assert added == replace(added, **first)  # type: ignore[arg-type]
+
+        changed = await catalog.modify_image(
+            image_id,
+            lambda image: replace(image, **then),  # type: ignore[arg-type]
+        )
+        assert await catalog.get_image(image_id) == changed
+        assert changed == replace(changed, **then)  # type: ignore[arg-type]
+
+    async def test_the_longest_values_come_back(self, catalog: Catalog) -> None:
+        """The limits of the API are far below those of a catalog."""
+        properties = {"n" * 255: "é" * 65_535, "m" * 255: "é" * 65_534 + "e"}
+        image = await catalog.add_image(replace(queued("i"), properties=properties))
+
+        assert (await catalog.get_image("i")).properties == properties
+        for prop in properties.items():
+            assert await catalog.list_images(ImageQuery(properties=(prop,))) == [image]
+        short = ("n" * 255, "é" * 65_534)
+        assert not await catalog.list_images(ImageQuery(properties=(short,)))
+
+    async def test_an_upload_comes_back(self, catalog: Catalog) -> None:
+        """Claim, location, content, mark and failure are kept, at each step."""
+        claim, size = new_claim(timedelta(microseconds=1), "nöde"), 2**60
+
+        saving = await add_saving(catalog, "i", claim, size)
+        assert saving == await catalog.get_image("i")
+        assert (saving.claim, saving.locations) == (claim, (place("i/1", size),))
+
+        given_back = await catalog.modify_image("i", give_back(claim, "no luck", final=True))
+        assert given_back == await catalog.get_image("i")
+        assert (given_back.claim, given_back.locations) == (None, ())
+        failure = given_back.last_failure
+        assert failure is not None
+        assert (failure.reason, failure.at) == ("no luck", given_back.updated_at)
+
+        claim = new_claim()
+        await catalog.modify_image("i", held_by(claim, begin_upload(place("i/2"))))
+        active = await catalog.modify_image("i", held_by(claim, store_data(content(size))))
+        assert active == await catalog.get_image("i")
+        assert active.content == content(size)
+        assert active.finished_by == claim.token
+        assert active.locations == (place("i/2", size),)
+        assert active.last_failure is None
+
+    async def test_an_import_comes_back(self, catalog: Catalog) -> None:
+        """Staged bytes and the task are kept, at each step."""
+        claim = new_claim()
+        await catalog.add_image(queued("i"))
+        steps = [
+            held_by(claim, begin_staging(place("i/staged"))),
+            held_by(claim, reserve(25)),
+            held_by(claim, stage_data(content(20))),
+            begin_import(Task("t1", max_attempts=2)),
+            held_by(claim, begin_attempt(place("i/1"))),
+            give_back(claim, "the holder was lost", final=False),
+            held_by(claim, begin_attempt(place("i/2"))),
+            held_by(claim, store_data(content(30))),
+        ]
+        for step in steps:
+            image = await catalog.modify_image("i", step)
+            assert image == await catalog.get_image("i")
+            assert [image] == await all_images(catalog)
+
+        assert image.task == Task("t1", TaskStatus.SUCCESS, attempts=2, max_attempts=2)
+        assert (image.staged, image.locations) == (None, (place("i/2", 30),))
+
+    async def test_a_task_gives_way_to_the_next(self, catalog: Catalog) -> None:
+        """An image has one task; a failed one is replaced by the next."""
+        await catalog.add_image(queued("i"))
+        await catalog.modify_image("i", begin_import(Task("t1")))
+        claim = new_claim()
+        await catalog.modify_image("i", held_by(claim, begin_attempt(place("i/1"))))
+        failed = await catalog.modify_image("i", give_back(claim, "no such page", final=True))
+        assert failed.task == fail(Task("t1", TaskStatus.PROCESSING, attempts=1), "no such page")
+
+        again = await catalog.modify_image("i", begin_import(Task("t2")))
+
+        assert again.task == Task("t2")
+        assert again == await catalog.get_image("i")
+
+    async def test_locations_keep_their_order(self, catalog: Catalog) -> None:
+        """The first location is the first, wherever its bytes are; and each may go."""
+        sources = [await add_active(catalog, name) for name in ("z", "m", "a")]
+        places = tuple(source.locations[0] for source in sources)
+        await catalog.add_image(queued("i"))
+
+        clone = replace(sources[0], locations=places)
+        assert (await catalog.modify_image("i", share_data(clone))).locations == places
+        assert (await catalog.get_image("i")).locations == places
+
+        turned = await catalog.modify_image(
+            "i", lambda image: replace(image, locations=places[:0:-1])
+        )
+        assert turned.locations == (places[2], places[1])
+        assert (await catalog.get_image("i")) == turned
+
+    async def test_deletion_and_restoration_come_back(self, catalog: Catalog) -> None:
+        """A restored image has everything that it had, and the status that it had."""
+        await catalog.add_image(replace(queued("i"), tags=("t",), properties={"p": "v"}))
+        claim = new_claim()
+        await catalog.modify_image("i", held_by(claim, begin_upload(place("i/1"))))
+        await catalog.modify_image("i", held_by(claim, store_data(content())))
+        before = await catalog.modify_image("i", deactivate)
+
+        waiting = await catalog.modify_image("i", delete(delayed=True))
+        assert waiting == await catalog.get_image("i")
+        assert waiting.deleted_from is Status.DEACTIVATED
+
+        after = await catalog.modify_image("i", restore)
+        assert after == replace(
+            before, version=after.version, since=after.since, updated_at=after.updated_at
+        )
+
+    async def test_every_change_is_stamped(self, catalog: Catalog) -> None:
+        """The version counts changes; ``since`` only moves with the status."""
+        added = await catalog.add_image(queued("i"))
+        renamed = await catalog.modify_image("i", lambda image: replace(image, name="n"))
+        saving = await catalog.modify_image("i", held_by(new_claim(), begin_upload(place("i/1"))))
+
+        assert [added.version, renamed.version, saving.version] == [0, 1, 2]
+        assert added.created_at == renamed.created_at == saving.created_at
+        assert renamed.updated_at is not None
+        assert saving.updated_at is not None
+        assert added.updated_at is not None
+        assert added.updated_at < renamed.updated_at < saving.updated_at
+        assert added.since == renamed.since
+        assert saving.since == saving.updated_at
+
+    async def test_a_change_that_changes_nothing(self, catalog: Catalog) -> None:
+        """Where the change returns what it was given, nothing is written, nor stamped."""
+        image = await add_active(catalog, "i")
+
+        assert await catalog.modify_image("i", lambda image: image) == image
+        assert await catalog.get_image("i") == image
+
+    async def test_a_refused_change_changes_nothing(self, catalog: Catalog) -> None:
+        """Whatever the change raises comes out as it is, and nothing is written."""
+        image = await add_active(catalog, "i")
+
+        with pytest.raises(InvalidTransition):
+            await catalog.modify_image("i", held_by(new_claim(), begin_upload(place("i/2"))))
+        with pytest.raises(ClaimLost):
+            await catalog.modify_image("i", held_by(new_claim(), reserve(99)))
+        with pytest.raises(ZeroDivisionError):
+            await catalog.modify_image("i", lambda image: replace(image, version=1 // 0))
+
+        assert await catalog.get_image("i") == image
+        assert await catalog.get_blob("i/2") is None
+        assert (await catalog.get_account("a")).used_bytes == 10
+
+    async def test_tombstones(self, catalog: Catalog) -> None:
+        """Long deleted images leave, the longest first, and their ids are never used again."""
+        await add_expired(catalog, "waits")
+        await add_active(catalog, "lives")
+        for image_id in ("one", "two"):
+            await add_deleted(catalog, image_id)
+
+        assert not await catalog.bury(AN_HOUR, ALL)
+        assert list(await catalog.bury(AT_ONCE, 1)) == ["one"]
+        assert list(await catalog.bury(AT_ONCE, ALL)) == ["two"]
+        assert not await catalog.bury(AT_ONCE, ALL)
+
+        assert {image.id for image in await all_images(catalog)} == {"waits", "lives"}
+        assert not await catalog.list_images(ImageQuery(tags=("t",)))
+        with pytest.raises(ImageNotFound):
+            await catalog.get_image("one")
+        with pytest.raises(ImageExists):
+            await catalog.add_image(queued("one"))
+        with pytest.raises(ImageNotFound):
+            await catalog.get_image("one")

@@ -1,0 +1,236 @@
+"""What every catalog writes beside a change: the ledger of blobs, and the owners' accounts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from contracts.catalog_audit import audit
+from contracts.catalog_facts import (
+    ALL,
+    AN_HOUR,
+    AT_ONCE,
+    STORE,
+    add_active,
+    add_expired,
+    add_saving,
+    blob_of,
+    content,
+    due_keys,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
+from imaged.core.blob import Blob, BlobState
+from imaged.core.errors import BlobGone, NotRestorable, QuotaExceeded
+from imaged.core.image import Image
+from imaged.core.ledger import Account
+from imaged.core.lifecycle import Status
+from imaged.core.query import ImageQuery
+from imaged.core.removal import delete, expire, restore
+from imaged.core.writing import begin_upload, give_back, reserve, share_data, store_data
+from imaged.ports.catalog import Catalog
+
+
+class LedgerContract:
+    """What follows from a change is written with it, or the change is refused with it."""
+
+    async def test_a_row_comes_before_the_bytes(self, catalog: Catalog) -> None:
+        """Bytes that are being written have a row, with what is reserved for them."""
+        claim = new_claim()
+        await add_saving(catalog, "i", claim, 10)
+        assert await catalog.get_blob("i/1") == Blob("i/1", STORE, 10, BlobState.WRITING)
+
+        await catalog.modify_image("i", held_by(claim, reserve(25)))
+        assert await catalog.get_blob("i/1") == Blob("i/1", STORE, 25, BlobState.WRITING)
+
+        await catalog.modify_image("i", held_by(claim, store_data(content(17))))
+        assert await catalog.get_blob("i/1") == Blob("i/1", STORE, 17, BlobState.KEPT)
+
+    async def test_bytes_of_a_lost_writer_wait_for_its_lease(self, catalog: Catalog) -> None:
+        """Nothing is deleted under the pen: such bytes are due when the lease must be over."""
+        for image_id, lease in (("slow", AN_HOUR), ("fast", AT_ONCE)):
+            claim = new_claim(lease)
+            await add_saving(catalog, image_id, claim)
+            await catalog.modify_image(image_id, give_back(claim, "lost", final=True))
+
+        assert (await blob_of(catalog, "slow/1")).state is BlobState.DOOMED
+        assert await due_keys(catalog) == ["fast/1"]
+
+    async def test_complete_bytes_are_due_at_once(self, catalog: Catalog) -> None:
+        """A delete without delay dooms what nobody is writing, and the image is deleted."""
+        await add_active(catalog, "i")
+        deleted = await catalog.modify_image("i", delete(delayed=False))
+
+        assert (deleted.status, deleted.locations) == (Status.DELETED, ())
+        assert await due_keys(catalog) == ["i/1"]
+        assert (await blob_of(catalog, "i/1")).awaited_by is None
+        assert await catalog.get_account("a") == Account("a")
+
+    async def test_only_complete_bytes_are_shared(self, catalog: Catalog) -> None:
+        """Bytes that are being written, are doomed or are unknown make no clone."""
+        claim = new_claim()
+        saving = await add_saving(catalog, "i", claim)
+        clone = await catalog.add_image(queued("j"))
+
+        async def refused() -> bool:
+            source = replace(saving, content=content())
+            with pytest.raises(BlobGone):
+                await catalog.modify_image("j", share_data(source))
+            return await catalog.get_image("j") == clone
+
+        assert await refused()
+        await catalog.modify_image("i", held_by(claim, store_data(content())))
+        await catalog.modify_image("i", delete(delayed=False))
+        assert await refused()
+        await catalog.forget("i/1")
+        assert await refused()
+        assert await catalog.get_account("a") == Account("a")
+        assert not await catalog.list_keys(STORE)
+
+    @pytest.mark.parametrize("first", ["i", "j"])
+    async def test_shared_bytes_live_until_nobody_holds_them(
+        self, catalog: Catalog, first: str
+    ) -> None:
+        """A clone and its source are whole without each other, whichever goes first."""
+        source = await add_active(catalog, "i", owner="a")
+        await catalog.add_image(queued("j", "b"))
+        await catalog.modify_image("j", share_data(source))
+        assert (await blob_of(catalog, "i/1")).holders == 2
+        assert (await catalog.get_account("b")).used_bytes == 10
+
+        await catalog.modify_image(first, delete(delayed=False))
+        blob = await blob_of(catalog, "i/1")
+        assert (blob.state, blob.holders) == (BlobState.KEPT, 1)
+
+        (second,) = {"i", "j"} - {first}
+        await catalog.modify_image(second, delete(delayed=False))
+        assert await due_keys(catalog) == ["i/1"]
+        await audit(catalog)
+
+    async def test_shared_bytes_leave_an_expired_image(self, catalog: Catalog) -> None:
+        """An expired image does not wait for bytes that live on with a clone."""
+        source = await add_active(catalog, "i")
+        await catalog.add_image(queued("j"))
+        await catalog.modify_image("j", share_data(source))
+        seen = await catalog.modify_image("i", delete(delayed=True))
+        expired = await catalog.modify_image("i", expire(seen))
+
+        assert (expired.status, expired.locations) == (Status.DELETED, ())
+        assert expired == await catalog.get_image("i")
+        assert (await blob_of(catalog, "i/1")).holders == 1
+        assert not await due_keys(catalog)
+
+    async def test_waiting_images_hold_their_bytes(self, catalog: Catalog) -> None:
+        """Delete with delay, and restore, touch no blob and no account."""
+        await add_active(catalog, "i")
+        blob = await catalog.get_blob("i/1")
+        await catalog.modify_image("i", delete(delayed=True))
+        assert (await catalog.get_blob("i/1"), await due_keys(catalog)) == (blob, [])
+        assert (await catalog.get_account("a")).used_bytes == 10
+
+        await catalog.modify_image("i", restore)
+        assert await catalog.get_blob("i/1") == blob
+
+    async def test_expired_images_cannot_be_restored(self, catalog: Catalog) -> None:
+        """Expiry lets go of the bytes, names the image that awaits their end, and is final."""
+        expired = await add_expired(catalog, "i")
+        assert (await blob_of(catalog, "i/1")).awaited_by == "i"
+        assert expired.locations == (place("i/1"),)
+        assert await catalog.get_account("a") == Account("a")
+
+        with pytest.raises(NotRestorable):
+            await catalog.modify_image("i", restore)
+        assert await catalog.get_image("i") == expired
+
+    async def test_expiry_is_of_the_delete_that_was_seen(self, catalog: Catalog) -> None:
+        """What was restored and deleted again begins its delay anew."""
+        await add_active(catalog, "i")
+        seen = await catalog.modify_image("i", delete(delayed=True))
+        await catalog.modify_image("i", restore)
+        again = await catalog.modify_image("i", delete(delayed=True))
+
+        with pytest.raises(NotRestorable):
+            await catalog.modify_image("i", expire(seen))
+        assert await catalog.get_image("i") == again
+
+    async def test_a_refused_quota_leaves_nothing(self, catalog: Catalog) -> None:
+        """Neither row, location, claim nor version of what there was no room for."""
+        assert await catalog.set_limit("a", 15) == Account("a", 0, 15)
+        await add_active(catalog, "i", 10)
+        small = await catalog.add_image(queued("j"))
+        claim = new_claim()
+
+        with pytest.raises(QuotaExceeded):
+            await catalog.modify_image("j", held_by(claim, begin_upload(place("j/1", 6))))
+
+        assert await catalog.get_image("j") == small
+        assert set(await catalog.list_keys(STORE)) == {"i/1"}
+        assert await catalog.get_account("a") == Account("a", 10, 15)
+        assert not await catalog.renew_leases([claim])
+
+        await catalog.modify_image("j", held_by(claim, begin_upload(place("j/1", 5))))
+        with pytest.raises(QuotaExceeded):
+            await catalog.modify_image("j", held_by(claim, reserve(6)))
+        assert (await blob_of(catalog, "j/1")).size_bytes == 5
+        assert await catalog.get_account("a") == Account("a", 15, 15)
+
+    async def test_giving_back_is_always_possible(self, catalog: Catalog) -> None:
+        """A limit below what is held refuses more, and lets go of anything."""
+        await add_active(catalog, "i", 10)
+        assert await catalog.set_limit("a", 1) == Account("a", 10, 1)
+        claim = new_claim()
+        await catalog.add_image(queued("j"))
+        await catalog.modify_image("j", held_by(claim, begin_upload(place("j/1", 0))))
+        await catalog.modify_image("i", delete(delayed=False))
+
+        assert await catalog.get_account("a") == Account("a", 0, 1)
+        assert await catalog.set_limit("a", None) == Account("a")
+
+    async def test_bytes_follow_their_owner(self, catalog: Catalog) -> None:
+        """An image that changes hands is charged to its new owner; both know at once."""
+        await add_active(catalog, "i", 10)
+        await catalog.set_limit("c", 9)
+
+        await catalog.modify_image("i", lambda image: replace(image, owner="b"))
+        assert await catalog.get_account("a") == Account("a")
+        assert await catalog.get_account("b") == Account("b", 10)
+
+        with pytest.raises(QuotaExceeded):
+            await catalog.modify_image("i", lambda image: replace(image, owner="c"))
+        assert await catalog.get_account("b") == Account("b", 10)
+        assert await catalog.get_account("c") == Account("c", 0, 9)
+
+    async def test_an_unknown_account_is_empty(self, catalog: Catalog) -> None:
+        """Nothing is known of most projects."""
+        assert await catalog.get_account("nobody") == Account("nobody")
+
+
+class FindingContract:
+    """What the duties look for, in order, and no more than they asked for."""
+
+    async def test_expirable_images(self, catalog: Catalog) -> None:
+        """Restorable ones that wait for so long, the longest first."""
+        for image_id in ("late", "early"):
+            await add_active(catalog, image_id)
+        await add_expired(catalog, "expired")
+        for image_id in ("early", "late"):
+            await catalog.modify_image(image_id, delete(delayed=True))
+
+        found = await catalog.find_expirable(AT_ONCE, ALL)
+        assert list(found) == [await catalog.get_image(image_id) for image_id in ("early", "late")]
+        assert [image.id for image in await catalog.find_expirable(AT_ONCE, 1)] == ["early"]
+        assert not await catalog.find_expirable(AN_HOUR, ALL)
+
+    async def test_lists_have_everything_too(self, catalog: Catalog) -> None:
+        """An image in a list is the image that is read alone."""
+        await add_saving(catalog, "saving", new_claim())
+        await add_active(catalog, "active")
+        await add_expired(catalog, "expired")
+
+        listed: list[Image] = list(await catalog.list_images(ImageQuery()))
+
+        assert [image.id for image in listed] == ["expired", "active", "saving"]
+        assert listed == [await catalog.get_image(image.id) for image in listed]

@@ -1,0 +1,175 @@
+"""What every catalog lists: compared with ``core/query``, which says what a list means."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Protocol
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contracts.catalog_facts import ALL, all_images, content
+from imaged.core.access import Caller
+from imaged.core.image import Image, Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.query import (
+    SORTABLE,
+    Column,
+    Condition,
+    ImageQuery,
+    Operator,
+    Order,
+    column_value,
+    page,
+)
+from imaged.ports.catalog import Catalog
+
+OWNERS = ("a", "b", "c")
+NAMES = (None, "", "A", "a", "Z", "é", "\U0001f4bf", "ﬀ", "%", "_")
+SIZES = (0, 1, 10, 2**40)
+FORMATS = (None, "raw", "qcow2")
+COMPLETE = frozenset({Status.ACTIVE, Status.DEACTIVATED, Status.PENDING_DELETE})
+
+callers = st.none() | st.builds(
+    Caller,
+    st.just("u"),
+    st.sampled_from(OWNERS),
+    st.sampled_from([frozenset({"member"}), frozenset({"admin"})]),
+)
+tags = st.sampled_from(["x", "X", "y", "é"])
+properties = st.dictionaries(
+    st.sampled_from(["k", "K", "l"]), st.sampled_from(["", "1", "v" * 70, "v" * 71])
+)
+
+
+@st.composite
+def images(draw: st.DrawFn) -> Image:
+    """An image as a catalog may have it, without bytes."""
+    status = draw(st.sampled_from(Status))
+    return Image(
+        id=str(UUID(int=draw(st.integers(0, 2**128 - 1)))),
+        owner=draw(st.sampled_from(OWNERS)),
+        name=draw(st.sampled_from(NAMES)),
+        disk_format=draw(st.sampled_from(FORMATS)),
+        container_format=draw(st.sampled_from(FORMATS)),
+        visibility=draw(st.sampled_from(Visibility)),
+        protected=draw(st.booleans()),
+        hidden=draw(st.booleans()),
+        min_ram_mib=draw(st.sampled_from([0, 1, 512])),
+        tags=tuple(draw(st.sets(tags))),
+        properties=draw(properties),
+        status=status,
+        content=content(draw(st.sampled_from(SIZES))) if status in COMPLETE else None,
+    )
+
+
+@st.composite
+def conditions(draw: st.DrawFn, there: list[Image]) -> Condition:
+    """A comparison, mostly with a value that some image has."""
+    column = draw(st.sampled_from(Column))
+    values = [column_value(image, column) for image in there] or [None]
+    if draw(st.booleans()):
+        return Condition(column, Operator.ONE_OF, tuple(draw(st.lists(st.sampled_from(values)))))
+    known = [value for value in values if value is not None]
+    if not known:
+        unlike = st.sampled_from([Operator.EQUAL, Operator.NOT_EQUAL])
+        return Condition(column, draw(unlike), None)
+    operators = st.sampled_from([way for way in Operator if way is not Operator.ONE_OF])
+    return Condition(column, draw(operators), draw(st.sampled_from(known)))
+
+
+@st.composite
+def queries(draw: st.DrawFn, there: list[Image]) -> ImageQuery:
+    """Any page of any list."""
+    columns = draw(st.lists(st.sampled_from(SORTABLE), min_size=1, max_size=3, unique=True))
+    return ImageQuery(
+        caller=draw(callers),
+        conditions=tuple(draw(st.lists(conditions(there), max_size=2))),
+        visibility=draw(st.none() | st.sampled_from(Visibility)),
+        any_visibility=draw(st.booleans()),
+        tags=tuple(draw(st.sets(tags, max_size=2))),
+        properties=tuple(draw(properties).items())[:1],
+        order=tuple(Order(column, descending=draw(st.booleans())) for column in columns),
+        after=draw(st.none() | st.sampled_from(there)) if there else None,
+        limit=draw(st.integers(0, 5)),
+    )
+
+
+class Fresh(Protocol):
+    """Opens an empty catalog, for one example."""
+
+    def __call__(self) -> AbstractAsyncContextManager[Catalog]:
+        """Leaving the block closes it."""
+        ...
+
+
+EXAMPLES = int(os.environ.get("IMAGED_EXAMPLES", "30"))
+QUERIES = 12  # for each example
+
+
+class ListsContract:
+    """Lists mean the same everywhere."""
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+    @given(data=st.data())
+    async def test_any_list(self, fresh: Fresh, data: st.DataObject) -> None:
+        """Whatever is there, and whatever is asked for, the answer is that of ``page``."""
+        async with fresh() as catalog:
+            for image in data.draw(st.lists(images(), max_size=12, unique_by=lambda i: i.id)):
+                await catalog.add_image(image)
+            there = await all_images(catalog)
+            for _ in range(QUERIES):
+                query = data.draw(queries(there))
+                assert await catalog.list_images(query) == page(there, query)
+
+    @pytest.mark.parametrize("descending", [False, True], ids=["up", "down"])
+    @pytest.mark.parametrize("column", SORTABLE)
+    async def test_pages_meet(self, catalog: Catalog, column: Column, descending: bool) -> None:
+        """Page by page, every image comes exactly once and in order, with ties and gaps."""
+        for number in range(23):
+            size = content(SIZES[number % 3]) if number % 4 else None
+            image = Image(
+                id=str(UUID(int=number * 7919 % 101)),
+                owner="a",
+                name=NAMES[number % 4],
+                disk_format=FORMATS[number % 3],
+                container_format=FORMATS[number % 2],
+                status=Status.ACTIVE if size else Status.QUEUED,
+                content=size,
+            )
+            await catalog.add_image(image)
+
+        walked: list[Image] = []
+        query = ImageQuery(order=(Order(column, descending=descending),), limit=4)
+        while found := await catalog.list_images(query):
+            walked += found
+            query = replace(query, after=found[-1])
+
+        assert walked == page(await all_images(catalog), replace(query, after=None, limit=ALL))
+        assert len(walked) == 23
+
+    async def test_a_page_after_an_image_that_is_gone(self, catalog: Catalog) -> None:
+        """The marker need not be there any more, nor match; its keys are enough."""
+        for name in ("a", "b", "c"):
+            await catalog.add_image(Image(id=name, owner="a", name=name))
+        query = ImageQuery(order=(Order(Column.NAME),), after=Image(id="x", owner="b", name="a!"))
+
+        assert [image.id for image in await catalog.list_images(query)] == ["b", "c"]
+
+    async def test_numbers_beyond_any_column(self, catalog: Catalog) -> None:
+        """A number of any size may be asked for."""
+        image = await catalog.add_image(Image(id="i", owner="a"))
+        smaller = Condition(Column.MIN_RAM, Operator.LESS, 10**30)
+        larger = Condition(Column.MIN_RAM, Operator.GREATER, 10**30)
+        among = Condition(Column.MIN_RAM, Operator.ONE_OF, (0, 10**30))
+
+        assert await catalog.list_images(ImageQuery(conditions=(smaller, among))) == [image]
+        assert await catalog.list_images(ImageQuery(conditions=(larger,))) == []

@@ -1,0 +1,257 @@
+"""What every catalog does with doomed bytes, with strays, with tasks that wait, and with leases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import anyio
+
+from contracts.catalog_audit import audit
+from contracts.catalog_facts import (
+    ALL,
+    AN_HOUR,
+    AT_ONCE,
+    STORE,
+    add_active,
+    add_expired,
+    add_saving,
+    all_images,
+    blob_of,
+    content,
+    due_keys,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
+from imaged.core.blob import FIRST_PATIENCE, BlobState
+from imaged.core.claim import Claim, InstanceId
+from imaged.core.image import Location
+from imaged.core.lifecycle import Status
+from imaged.core.removal import delete
+from imaged.core.task import Task
+from imaged.core.writing import (
+    begin_attempt,
+    begin_import,
+    begin_staging,
+    give_back,
+    stage_data,
+    store_data,
+)
+from imaged.ports.catalog import Catalog, Lapsed
+
+
+class QueueContract:
+    """Doomed bytes are a queue that hides what was taken; only what is gone leaves it."""
+
+    async def test_the_last_bytes_take_the_record_with_them(self, catalog: Catalog) -> None:
+        """With its last row an expired image is deleted; forgetting twice is fine."""
+        expired = await add_expired(catalog, "i")
+
+        deleted = await catalog.forget("i/1")
+
+        assert deleted is not None
+        assert deleted == await catalog.get_image("i")
+        assert (deleted.status, deleted.locations) == (Status.DELETED, ())
+        assert deleted.version == expired.version + 1
+        assert deleted.since == deleted.updated_at
+        assert await catalog.forget("i/1") is None
+        assert await catalog.get_image("i") == deleted
+        assert not await catalog.list_keys(STORE)
+
+    async def test_an_expired_image_waits_for_all_its_bytes(self, catalog: Catalog) -> None:
+        """The rows of an image with several locations leave one by one."""
+        claim = new_claim()
+        await catalog.add_image(queued("i"))
+        await catalog.modify_image("i", held_by(claim, begin_staging(place("i/s"))))
+        await catalog.modify_image("i", held_by(claim, stage_data(content())))
+        await catalog.modify_image("i", begin_import(Task("t")))
+        await catalog.modify_image("i", held_by(claim, begin_attempt(place("i/1"))))
+        await catalog.modify_image("i", held_by(claim, store_data(content())))
+        assert await due_keys(catalog) == ["i/s"]
+        assert await catalog.forget("i/s") is None
+        assert (await catalog.get_image("i")).status is Status.ACTIVE
+        await audit(catalog)
+
+    async def test_the_longest_due_come_first(self, catalog: Catalog) -> None:
+        """In the order of their dooming, and no more than were asked for."""
+        for image_id in ("b", "c", "a"):
+            await add_active(catalog, image_id)
+        for image_id in ("c", "a", "b"):
+            await catalog.modify_image(image_id, delete(delayed=False))
+
+        peeked = [blob.key for blob in await catalog.peek_doomed(ALL)]
+        assert peeked == ["c/1", "a/1", "b/1"]
+        assert [blob.key for blob in await catalog.peek_doomed(2)] == peeked[:2]
+        taken = await catalog.take_doomed(2, AN_HOUR)
+        assert [blob.key for blob in taken] == peeked[:2]
+        assert list(taken) == [await catalog.get_blob(key) for key in peeked[:2]]
+        assert await due_keys(catalog) == ["b/1"]
+
+    async def test_what_was_taken_comes_back(self, catalog: Catalog) -> None:
+        """Whoever took it may be dead: after so long it is due again."""
+        await add_expired(catalog, "i")
+        busy_for = timedelta(milliseconds=200)
+        before = datetime.now(UTC)
+        (taken,) = await catalog.take_doomed(ALL, busy_for)
+
+        assert taken.due_at is not None
+        assert taken.due_at >= before + busy_for
+        with anyio.fail_after(20):
+            while await due_keys(catalog) != ["i/1"]:
+                await anyio.sleep(0.02)
+
+    async def test_bytes_that_would_not_go(self, catalog: Catalog) -> None:
+        """Their row tells why and how often; others have their turn first."""
+        await add_expired(catalog, "i")
+        await add_expired(catalog, "j")
+
+        put_off = await catalog.put_off("i/1", "disk on fire")
+
+        assert put_off is not None
+        assert put_off == await catalog.get_blob("i/1")
+        assert (put_off.failures, put_off.last_error) == (1, "disk on fire")
+        assert await due_keys(catalog) == ["j/1"]
+        again = await catalog.put_off("i/1", "still on fire")
+        assert again is not None
+        assert again.due_at is not None
+        assert put_off.due_at is not None
+        assert again.failures == 2
+        assert again.due_at - put_off.due_at > FIRST_PATIENCE / 2
+
+    async def test_only_doomed_rows_leave_or_are_put_off(self, catalog: Catalog) -> None:
+        """A late scrubber never touches what is held, nor minds what has left."""
+        image = await add_active(catalog, "i")
+        await add_saving(catalog, "j", new_claim())
+        kept, writing = await catalog.get_blob("i/1"), await catalog.get_blob("j/1")
+
+        for key in ("i/1", "j/1", "none"):
+            assert await catalog.put_off(key, "late") is None
+            assert await catalog.forget(key) is None
+
+        assert await catalog.get_image("i") == image
+        assert (await catalog.get_blob("i/1"), await catalog.get_blob("j/1")) == (kept, writing)
+        assert await catalog.get_blob("none") is None
+
+    async def test_a_stray_is_doomed_once(self, catalog: Catalog) -> None:
+        """What is known stays as it is; a stray is due after its quarantine."""
+        await add_active(catalog, "i")
+        kept = await catalog.get_blob("i/1")
+
+        assert not await catalog.add_stray(place("i/1"), AT_ONCE)
+        assert await catalog.add_stray(place("later"), AN_HOUR)
+        assert await catalog.add_stray(place("now", 7), AT_ONCE)
+        stray = await blob_of(catalog, "later")
+        assert not await catalog.add_stray(place("later"), AT_ONCE)
+
+        assert await catalog.get_blob("i/1") == kept
+        assert await catalog.get_blob("later") == stray
+        assert (stray.state, stray.holders, stray.awaited_by) == (BlobState.DOOMED, 0, None)
+        assert await due_keys(catalog) == ["now"]
+        assert await catalog.forget("now") is None
+        assert await catalog.get_blob("now") is None
+
+    async def test_keys_by_store_and_prefix(self, catalog: Catalog) -> None:
+        """Keys are told apart by case, and no character of a prefix means anything else."""
+        await add_active(catalog, "Kept")
+        for key in ("a%/1", "aB/1", "ab/1", "ab/2", "b/1"):
+            await catalog.add_stray(place(key), AN_HOUR)
+        await catalog.add_stray(Location("other", "ab/3", 1), AN_HOUR)
+
+        assert set(await catalog.list_keys(STORE, "ab/")) == {"ab/1", "ab/2"}
+        assert set(await catalog.list_keys(STORE, "a%")) == {"a%/1"}
+        assert set(await catalog.list_keys("other")) == {"ab/3"}
+        assert len(await catalog.list_keys(STORE)) == 6
+        assert set(await catalog.list_kept(STORE)) == {"Kept/1"}
+        assert set(await catalog.list_kept(STORE, "K")) == {"Kept/1"}
+        assert not await catalog.list_kept(STORE, "k")
+        assert not await catalog.list_kept("other")
+
+    async def test_tasks_that_wait(self, catalog: Catalog) -> None:
+        """From the call to the worker, and again when the worker was lost; the longest first."""
+        for image_id in ("j", "i"):
+            await catalog.add_image(queued(image_id))
+            await catalog.modify_image(image_id, begin_import(Task(f"t{image_id}")))
+        assert list(await catalog.find_pending_tasks(ALL)) == ["j", "i"]
+        assert list(await catalog.find_pending_tasks(1)) == ["j"]
+
+        claim = new_claim()
+        await catalog.modify_image("j", held_by(claim, begin_attempt(place("j/1"))))
+        assert list(await catalog.find_pending_tasks(ALL)) == ["i"]
+        await catalog.modify_image("j", give_back(claim, "lost", final=False))
+        await catalog.modify_image("i", delete(delayed=False))
+        assert list(await catalog.find_pending_tasks(ALL)) == ["j"]
+
+    async def test_staged_bytes_that_nobody_imports(self, catalog: Catalog) -> None:
+        """Unclaimed and idle for so long, the longest first."""
+        claims = {image_id: new_claim() for image_id in ("late", "early", "busy")}
+        for image_id, claim in claims.items():
+            await catalog.add_image(queued(image_id))
+            begun = held_by(claim, begin_staging(place(f"{image_id}/1")))
+            await catalog.modify_image(image_id, begun)
+        assert not await catalog.find_staged(AT_ONCE, ALL)
+        for image_id in ("early", "late"):
+            done = held_by(claims[image_id], stage_data(content()))
+            await catalog.modify_image(image_id, done)
+
+        found = await catalog.find_staged(AT_ONCE, ALL)
+        assert [image.id for image in found] == ["early", "late"]
+        assert found[0] == await catalog.get_image("early")
+        assert [image.id for image in await catalog.find_staged(AT_ONCE, 1)] == ["early"]
+        assert not await catalog.find_staged(AN_HOUR, ALL)
+
+
+class LeasesContract:
+    """A lease lasts as long as its holder renews it, and until somebody takes the work back."""
+
+    async def test_renewal_is_by_list(self, catalog: Catalog) -> None:
+        """Claims that ended are missing from the answer; others are not prolonged with them."""
+        held, ended, unknown = new_claim(), new_claim(), new_claim()
+        await add_saving(catalog, "i", held)
+        await add_saving(catalog, "j", ended)
+        await catalog.modify_image("j", delete(delayed=False))
+        impostor = Claim(held.token, InstanceId("other"), held.lease)
+
+        assert set(await catalog.renew_leases([held, ended, unknown, impostor])) == {held}
+        assert not await catalog.renew_leases([])
+
+    async def test_a_finished_claim_has_ended(self, catalog: Catalog) -> None:
+        """Nothing is left to be renewed when the work is done."""
+        claim = new_claim()
+        await add_saving(catalog, "i", claim)
+        await catalog.modify_image("i", held_by(claim, store_data(content())))
+
+        assert not await catalog.renew_leases([claim])
+        assert not await catalog.find_lapsed(ALL)
+
+    async def test_lapsed_leases_are_found(self, catalog: Catalog) -> None:
+        """The longest lapsed first, and no more than were asked for; living ones are not."""
+        first, second, living = new_claim(AT_ONCE), new_claim(AT_ONCE), new_claim()
+        for image_id, claim in (("j", first), ("i", second), ("k", living)):
+            await add_saving(catalog, image_id, claim)
+
+        assert list(await catalog.find_lapsed(ALL)) == [Lapsed(first, "j"), Lapsed(second, "i")]
+        assert list(await catalog.find_lapsed(1)) == [Lapsed(first, "j")]
+
+    async def test_renewal_prolongs_from_now(self, catalog: Catalog) -> None:
+        """A lease that ran out stands until somebody takes the work back; renewed, it is new."""
+        first, second = new_claim(AT_ONCE), new_claim(AT_ONCE)
+        await add_saving(catalog, "i", first)
+        await add_saving(catalog, "j", second)
+
+        assert set(await catalog.renew_leases([first])) == {first}
+        assert [lapsed.image_id for lapsed in await catalog.find_lapsed(ALL)] == ["j", "i"]
+
+        await catalog.modify_image("i", give_back(first, "lost", final=True))
+        assert not await catalog.renew_leases([first])
+        assert [lapsed.image_id for lapsed in await catalog.find_lapsed(ALL)] == ["j"]
+
+    async def test_a_lease_runs_out_by_itself(self, catalog: Catalog) -> None:
+        """A holder that is silent for as long as its lease is found."""
+        claim = new_claim(timedelta(milliseconds=100))
+        await add_saving(catalog, "i", claim)
+
+        with anyio.fail_after(20):
+            while list(await catalog.find_lapsed(ALL)) != [Lapsed(claim, "i")]:
+                await anyio.sleep(0.02)
+        assert [image.claim for image in await all_images(catalog)] == [claim]

@@ -1,0 +1,90 @@
+"""Bodies: what a store is given to write, and what it gives to be read."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable
+from uuid import uuid4
+
+from imaged.core.block import Block
+from imaged.core.keys import make_key
+from imaged.core.limits import KIB, MIB
+from imaged.ports.store import Store
+
+CHUNK_BYTES = 256 * KIB
+
+
+class Verdict(Exception):
+    """What a stage of an upload says about its bytes. No error of ours."""
+
+
+def new_key() -> str:
+    """A key that was never used."""
+    return make_key(str(uuid4()), uuid4())
+
+
+def some_bytes(size_bytes: int) -> bytes:
+    """So many bytes, the same each time, that are nowhere alike."""
+    return random.Random(size_bytes).randbytes(size_bytes)
+
+
+def block_of(data: bytes, chunk_bytes: int = CHUNK_BYTES) -> Block:
+    """One block, in chunks as they come from a connection."""
+    return Block([data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)])
+
+
+async def body(
+    data: bytes, block_bytes: int = MIB, ending: Exception | None = None
+) -> AsyncIterator[Block]:
+    """Data in blocks; then perhaps an error, as a verdict on the bytes is one."""
+    for at in range(0, len(data), block_bytes):
+        yield block_of(data[at : at + block_bytes])
+    if ending is not None:
+        raise ending
+
+
+async def body_of(blocks: Iterable[Block]) -> AsyncIterator[Block]:
+    """These blocks."""
+    for block in blocks:
+        yield block
+
+
+class PausedBody:
+    """A body that comes to a halt between two parts, until it is told to go on."""
+
+    def __init__(self, before: bytes, after: bytes = b"") -> None:
+        self._before = before
+        self._after = after
+        self._halted = asyncio.Event()
+        self._released = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[Block]:
+        async for block in body(self._before):
+            yield block
+        self._halted.set()
+        await self._released.wait()
+        async for block in body(self._after):
+            yield block
+
+    async def halted(self) -> None:
+        """Wait until the store has taken the first part and asks for more."""
+        await self._halted.wait()
+
+    def release(self) -> None:
+        """Let it go on."""
+        self._released.set()
+
+
+async def read_all(store: Store, key: str, start: int = 0, length: int = MIB) -> bytes:
+    """What a store gives, read by so many bytes at once."""
+    parts = []
+    async with store.open(key, start) as reader:
+        while part := await reader.read(length):
+            parts.append(part)
+    return b"".join(parts)
+
+
+async def all_keys(store: Store, prefix: str = "") -> list[str]:
+    """What a store lists, sorted."""
+    return sorted([key async for key in store.list_keys(prefix)])

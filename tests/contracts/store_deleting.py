@@ -1,0 +1,164 @@
+"""What every store does when blobs are deleted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from contracts.store_bodies import (
+    PausedBody,
+    Verdict,
+    all_keys,
+    body,
+    new_key,
+    read_all,
+    some_bytes,
+)
+from contracts.store_doors import BackDoor
+from imaged.core.errors import BlobMissing, WriteDiscarded
+from imaged.core.limits import MIB
+from imaged.ports.store import Store
+
+
+class DeletingContract:
+    """Gone for good, whole or unfinished; a write that had begun is never completed."""
+
+    async def test_a_deleted_blob_is_gone(self, store: Store, door: BackDoor) -> None:
+        """For readers, in lists, and behind the store."""
+        key = new_key()
+        await store.put(key, body(b"bytes"))
+
+        await store.delete(key)
+
+        assert await door.dig(key) is None
+        assert await all_keys(store) == []
+        with pytest.raises(BlobMissing):
+            await read_all(store, key)
+
+    async def test_what_others_wrote_is_deleted(self, store: Store, door: BackDoor) -> None:
+        """A delete finds what the layout says, whoever wrote it."""
+        key = new_key()
+        await door.plant(key, b"bytes")
+
+        await store.delete(key)
+
+        assert await door.dig(key) is None
+
+    async def test_nothing_to_delete_is_fine(self, store: Store) -> None:
+        """A delete may come when there is nothing, or never was."""
+        await store.delete(new_key())
+
+        assert await all_keys(store) == []
+
+    async def test_a_delete_may_come_twice(self, store: Store) -> None:
+        """The second one has nothing to do, and does it."""
+        key = new_key()
+        await store.put(key, body(b"bytes"))
+
+        await store.delete(key)
+        await store.delete(key)
+
+        assert await all_keys(store) == []
+
+    async def test_many_deletes_at_once(self, store: Store, door: BackDoor) -> None:
+        """Several scrubbers may have the same idea."""
+        keys = [new_key() for _ in range(5)]
+        for key in keys:
+            await door.plant(key, b"bytes")
+
+        await asyncio.gather(*[store.delete(key) for key in keys * 3])
+
+        assert await all_keys(store) == []
+
+    async def test_others_stay(self, store: Store, door: BackDoor) -> None:
+        """Also another attempt of the same image."""
+        first, second = new_key(), new_key()
+        second = first[:40] + second[40:]
+        await door.plant(first, b"first")
+        await door.plant(second, b"second")
+
+        await store.delete(first)
+
+        assert await door.dig(second) == b"second"
+        assert await all_keys(store) == [second]
+
+    async def test_what_a_crash_left_is_deleted(self, store: Store, door: BackDoor) -> None:
+        """An unfinished write goes with its key."""
+        key = new_key()
+        await door.plant_unfinished(key, b"half")
+
+        await store.delete(key)
+
+        assert await all_keys(store) == []
+
+    async def test_whole_and_unfinished_go_together(self, store: Store, door: BackDoor) -> None:
+        """A crash in the middle of a commit may leave both."""
+        key = new_key()
+        await door.plant(key, b"whole")
+        await door.plant_unfinished(key, b"whole")
+
+        await store.delete(key)
+
+        assert await door.dig(key) is None
+        assert await all_keys(store) == []
+
+    async def test_what_a_failure_left_is_deleted(self, store: Store) -> None:
+        """A write that failed leaves nothing that its delete does not remove."""
+        key = new_key()
+        with pytest.raises(Verdict):
+            await store.put(key, body(some_bytes(MIB), ending=Verdict("no")))
+
+        await store.delete(key)
+
+        assert await all_keys(store) == []
+
+    async def test_what_a_cancellation_left_is_deleted(self, store: Store) -> None:
+        """Nor does a cancelled one."""
+        key, paused = new_key(), PausedBody(b"half")
+        task = asyncio.create_task(store.put(key, paused))
+        await paused.halted()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        await store.delete(key)
+
+        assert await all_keys(store) == []
+
+    @pytest.mark.parametrize("before", [b"", b"first", some_bytes(3 * MIB)])
+    @pytest.mark.parametrize("after", [b"", b"last", some_bytes(2 * MIB)])
+    async def test_a_write_that_was_deleted_is_never_completed(
+        self, store: Store, door: BackDoor, before: bytes, after: bytes
+    ) -> None:
+        """However far it had come: the writer is told, and nothing appears."""
+        key, paused = new_key(), PausedBody(before, after)
+        task = asyncio.create_task(store.put(key, paused))
+        await paused.halted()
+
+        await store.delete(key)
+        paused.release()
+        with pytest.raises(WriteDiscarded) as discarded:
+            await task
+
+        assert discarded.value.key == key
+        assert await door.dig(key) is None
+        assert await all_keys(store) == []
+
+    @pytest.mark.parametrize("patience", [*range(12), 20, 50, 100, 200, 500, 1000])
+    async def test_a_delete_at_any_moment_is_final(
+        self, store: Store, door: BackDoor, patience: int
+    ) -> None:
+        """It does not matter what the writer was doing when the delete came."""
+        key, paused = new_key(), PausedBody(b"", b"all of it")
+        task = asyncio.create_task(store.put(key, paused))
+        await paused.halted()  # before it has begun, a delete means nothing to it
+        paused.release()
+        for _ in range(patience):
+            await asyncio.sleep(0)
+
+        await store.delete(key)
+        (result,) = await asyncio.gather(task, return_exceptions=True)
+
+        assert result == 9 or isinstance(result, WriteDiscarded)
+        assert await door.dig(key) is None
+        assert key not in await all_keys(store)

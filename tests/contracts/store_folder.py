@@ -1,0 +1,109 @@
+"""A folder for a filesystem store: back door, and audit at the end."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from imaged.core.keys import is_key
+
+PATIENCE_SECONDS = 10
+FOREIGN = ["notes.txt", ".tmp/.nfs000000000000007b", "0a/notes.txt", "lost+found/#12"]
+MISPLACED = [
+    "0b/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
+    "0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
+]
+
+
+class FolderDoor:
+    """The folder behind a FilesystemStore."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    async def plant(self, key: str, data: bytes) -> None:
+        """A whole blob appears."""
+        (self.root / key).write_bytes(data)
+
+    async def plant_unfinished(self, key: str, data: bytes) -> None:
+        """What a crash leaves of a write appears."""
+        (self.root / ".tmp" / key[3:]).write_bytes(data)
+
+    async def plant_foreign(self) -> None:
+        """Files with other names, and files and folders with names of keys in wrong places."""
+        (self.root / "lost+found").mkdir()
+        for name in FOREIGN + MISPLACED:
+            (self.root / name).write_bytes(b"not ours")
+        (self.root / "0b" / ("0b" + MISPLACED[0][5:])).mkdir()
+
+    async def dig(self, key: str) -> bytes | None:
+        """The bytes of a whole blob."""
+        path = self.root / key
+        return path.read_bytes() if path.exists() else None
+
+    def unfinished(self) -> dict[str, int]:
+        """The sizes of the files of unfinished writes, by name."""
+        return {path.name: path.stat().st_size for path in (self.root / ".tmp").iterdir()}
+
+
+def folders(root: Path) -> dict[str, int]:
+    """The folders of a store, and their modes."""
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in root.iterdir()}
+
+
+def vanish(root: Path) -> None:
+    """What is left where a filesystem was mounted: an empty folder."""
+    for path in root.iterdir():
+        shutil.rmtree(path)
+
+
+def open_files(root: Path) -> list[str]:
+    """The files below a folder that this process has open."""
+    names = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the descriptor of this list itself
+            names.append(str(descriptor.readlink()))
+    return [name for name in names if name.startswith(f"{root}/")]
+
+
+def lanes() -> list[threading.Thread]:
+    """The lanes that are running."""
+    return [thread for thread in threading.enumerate() if thread.name == "lane"]
+
+
+def wait_until(is_true: Callable[[], bool]) -> bool:
+    """Wait for something that another thread does; say whether it did."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_true() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return is_true()
+
+
+def strays(root: Path) -> list[str]:
+    """Files that are neither blobs, nor emptied remains, nor planted by a test."""
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return [
+        name
+        for name in (str(path.relative_to(root)) for path in files)
+        if not is_key(name) and not _is_unfinished(name) and name not in FOREIGN + MISPLACED
+    ]
+
+
+@contextmanager
+def audited(root: Path) -> Iterator[Path]:
+    """A folder in which nothing stays open, and nothing is left that has no name of ours."""
+    root.mkdir()
+    yield root
+    assert wait_until(lambda: not open_files(root)), open_files(root)
+    assert wait_until(lambda: not lanes()), lanes()
+    assert strays(root) == []
+
+
+def _is_unfinished(name: str) -> bool:
+    folder, _, file = name.partition("/")
+    return folder == ".tmp" and is_key(f"{file[:2]}/{file}")

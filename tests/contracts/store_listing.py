@@ -1,0 +1,123 @@
+"""What every store lists."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from contracts.store_bodies import PausedBody, all_keys, body, new_key
+from contracts.store_doors import BackDoor
+from imaged.ports.store import Store
+
+KEYS = (
+    "0a/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
+    "0a/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000002",
+    "0a/0af00000-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
+    "0b/0b3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
+    "ff/ff3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
+)
+PREFIXES = ["", "0", "0a", "0a/", "0a/0a3b", KEYS[0][:39], KEYS[0][:40], KEYS[0], "f", "ff/", "9"]
+STRANGE_PREFIXES = ["0a/0b", "/", "..", ".tmp", "0A", KEYS[0] + "0", "0a/0a3b/", "*"]
+
+
+class ListingContract:
+    """Every key with bytes, each once, and nothing else."""
+
+    async def test_an_empty_store(self, store: Store) -> None:
+        """There is nothing to list."""
+        assert await all_keys(store) == []
+
+    async def test_whole_blobs(self, store: Store) -> None:
+        """What was put is listed."""
+        for key in KEYS:
+            await store.put(key, body(b"bytes"))
+
+        assert await all_keys(store) == sorted(KEYS)
+
+    async def test_empty_blobs(self, store: Store) -> None:
+        """Also a blob without bytes has a key."""
+        await store.put(KEYS[0], body(b""))
+
+        assert await all_keys(store) == [KEYS[0]]
+
+    async def test_unfinished_blobs(self, store: Store, door: BackDoor) -> None:
+        """What a crash left is listed, or nobody would ever find it."""
+        await door.plant(KEYS[0], b"whole")
+        await door.plant_unfinished(KEYS[1], b"half")
+
+        assert await all_keys(store) == sorted(KEYS[:2])
+
+    async def test_each_once(self, store: Store, door: BackDoor) -> None:
+        """Also a blob that is there whole and unfinished."""
+        await door.plant(KEYS[0], b"whole")
+        await door.plant_unfinished(KEYS[0], b"whole")
+
+        assert await all_keys(store) == [KEYS[0]]
+
+    @pytest.mark.parametrize("prefix", PREFIXES + STRANGE_PREFIXES)
+    async def test_whole_blobs_by_prefix(self, store: Store, door: BackDoor, prefix: str) -> None:
+        """Those that begin so, wherever the prefix ends; a strange one finds nothing."""
+        for key in KEYS:
+            await door.plant(key, b"bytes")
+
+        assert await all_keys(store, prefix) == sorted(k for k in KEYS if k.startswith(prefix))
+
+    @pytest.mark.parametrize("prefix", PREFIXES + STRANGE_PREFIXES)
+    async def test_unfinished_blobs_by_prefix(
+        self, store: Store, door: BackDoor, prefix: str
+    ) -> None:
+        """The same for what a crash left."""
+        for key in KEYS:
+            await door.plant_unfinished(key, b"bytes")
+
+        assert await all_keys(store, prefix) == sorted(k for k in KEYS if k.startswith(prefix))
+
+    async def test_things_of_others(self, store: Store, door: BackDoor) -> None:
+        """Names that are no keys are not ours, and are not listed."""
+        await door.plant(KEYS[0], b"ours")
+        await door.plant_foreign()
+
+        assert await all_keys(store) == [KEYS[0]]
+
+    async def test_a_write_under_way(self, store: Store) -> None:
+        """It has its key from the beginning, and keeps it when it becomes whole."""
+        paused = PausedBody(b"half")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.put(KEYS[0], paused))
+            await paused.halted()
+
+            assert await all_keys(store) == [KEYS[0]]
+
+            paused.release()
+        assert await all_keys(store) == [KEYS[0]]
+
+    async def test_deleted_blobs(self, store: Store, door: BackDoor) -> None:
+        """What is deleted is not listed, the rest is."""
+        for key in KEYS:
+            await door.plant(key, b"bytes")
+
+        await store.delete(KEYS[2])
+
+        assert await all_keys(store) == sorted({*KEYS} - {KEYS[2]})
+
+    async def test_a_list_may_be_left_early(self, store: Store, door: BackDoor) -> None:
+        """Nobody has to go through all of it."""
+        for key in KEYS:
+            await door.plant(key, b"bytes")
+
+        async with aclosing(store.list_keys()) as keys:  # type: ignore[type-var]  # a generator
+            async for key in keys:
+                assert key in KEYS
+                break
+
+    async def test_deleting_what_is_being_listed(self, store: Store, door: BackDoor) -> None:
+        """The usual way to empty a store."""
+        for key in [*KEYS, *[new_key() for _ in range(20)]]:
+            await door.plant(key, b"bytes")
+
+        async for key in store.list_keys():
+            await store.delete(key)
+
+        assert await all_keys(store) == []

@@ -1,0 +1,179 @@
+"""What every store does when it is read."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from contracts.store_bodies import Verdict, body, new_key, read_all, some_bytes
+from contracts.store_doors import BackDoor
+from imaged.core.errors import BlobMissing, StoreError
+from imaged.core.limits import MIB
+from imaged.ports.store import Store
+
+SIZE = 2 * MIB + 3
+OFFSETS = [0, 1, MIB - 1, MIB, MIB + 1, SIZE - 1, SIZE, SIZE + 1, SIZE + MIB]
+
+
+class ReadingContract:
+    """Exactly the bytes that were written, or an error."""
+
+    async def test_what_others_wrote_is_read(self, store: Store, door: BackDoor) -> None:
+        """The store finds blobs where the layout says, not only those that it wrote itself."""
+        key = new_key()
+        await door.plant(key, b"from elsewhere")
+
+        assert await read_all(store, key) == b"from elsewhere"
+
+    @pytest.mark.parametrize("start", OFFSETS)
+    async def test_reading_begins_at_an_offset(
+        self, store: Store, door: BackDoor, start: int
+    ) -> None:
+        """At the offset, and at the end or behind it there is nothing left."""
+        key, data = new_key(), some_bytes(SIZE)
+        await door.plant(key, data)
+
+        assert await read_all(store, key, start) == data[start:]
+
+    @pytest.mark.parametrize("start", OFFSETS)
+    async def test_the_size_is_that_of_the_whole(
+        self, store: Store, door: BackDoor, start: int
+    ) -> None:
+        """Wherever reading begins."""
+        key = new_key()
+        await door.plant(key, some_bytes(SIZE))
+
+        async with store.open(key, start) as reader:
+            assert reader.size_bytes == SIZE
+
+    @pytest.mark.parametrize("length", [1, 3, 100, 128, 129, 1000])
+    async def test_reads_are_as_long_as_asked(
+        self, store: Store, door: BackDoor, length: int
+    ) -> None:
+        """Each read gives so many bytes, the last one the rest."""
+        key, data = new_key(), some_bytes(128)
+        await door.plant(key, data)
+
+        async with store.open(key) as reader:
+            parts = [await reader.read(length) for _ in range(0, len(data), length)]
+
+        assert parts == [data[at : at + length] for at in range(0, len(data), length)]
+
+    async def test_lengths_may_change(self, store: Store, door: BackDoor) -> None:
+        """A reader goes on where it was, however much it is asked for."""
+        key, data = new_key(), some_bytes(SIZE)
+        await door.plant(key, data)
+
+        async with store.open(key, 5) as reader:
+            parts = [await reader.read(length) for length in (1, MIB, 7, SIZE)]
+
+        assert [len(part) for part in parts] == [1, MIB, 7, SIZE - 5 - 1 - MIB - 7]
+        assert b"".join(parts) == data[5:]
+
+    @pytest.mark.parametrize("data", [b"", b"abc"])
+    async def test_after_the_end_there_is_nothing_for_ever(
+        self, store: Store, door: BackDoor, data: bytes
+    ) -> None:
+        """The end is told as often as it is asked for."""
+        key = new_key()
+        await door.plant(key, data)
+
+        async with store.open(key) as reader:
+            assert await reader.read(10) == data
+            assert [await reader.read(10) for _ in range(3)] == [b"", b"", b""]
+
+    async def test_a_key_without_a_blob(self, store: Store) -> None:
+        """The error is there before the block is entered, and carries the key."""
+        key = new_key()
+
+        with pytest.raises(BlobMissing) as missing:
+            async with store.open(key):
+                pytest.fail("there is nothing to be read")
+
+        assert missing.value.key == key
+
+    async def test_an_unfinished_blob_is_not_read(self, store: Store, door: BackDoor) -> None:
+        """What a crash left of a write is no blob."""
+        key = new_key()
+        await door.plant_unfinished(key, b"half")
+
+        with pytest.raises(BlobMissing):
+            await read_all(store, key)
+
+    async def test_a_failed_write_is_not_read(self, store: Store) -> None:
+        """Nor is what an error left."""
+        key = new_key()
+        with pytest.raises(Verdict):
+            await store.put(key, body(b"half", ending=Verdict("no")))
+
+        with pytest.raises(BlobMissing):
+            await read_all(store, key)
+
+    async def test_readers_do_not_meet(self, store: Store, door: BackDoor) -> None:
+        """Each has a place of its own in the blob."""
+        key, data = new_key(), some_bytes(SIZE)
+        await door.plant(key, data)
+
+        parts = await asyncio.gather(*[read_all(store, key, at, 300_007) for at in range(8)])
+
+        assert parts == [data[at:] for at in range(8)]
+
+    async def test_a_reader_may_leave_early(self, store: Store, door: BackDoor) -> None:
+        """Nobody has to read to the end, or at all."""
+        key = new_key()
+        await door.plant(key, some_bytes(SIZE))
+
+        async with store.open(key):
+            pass
+        async with store.open(key) as reader:
+            first = await reader.read(10)
+
+        assert first == some_bytes(SIZE)[:10]
+
+    async def test_errors_of_the_reader_are_not_the_stores(
+        self, store: Store, door: BackDoor
+    ) -> None:
+        """What is raised in the block comes out of it unchanged."""
+        key, error = new_key(), OSError("of whom the bytes are sent to")
+        await door.plant(key, b"bytes")
+
+        with pytest.raises(OSError, match="sent to") as raised:
+            async with store.open(key):
+                raise error
+
+        assert raised.value is error
+
+    async def test_a_reader_never_sees_a_deleted_blob_end_early(
+        self, store: Store, door: BackDoor
+    ) -> None:
+        """It reads on to the true end, or is told that it cannot."""
+        key, data = new_key(), some_bytes(SIZE)
+        await door.plant(key, data)
+
+        async with store.open(key) as reader:
+            parts = [await reader.read(MIB)]
+            await store.delete(key)
+            try:
+                parts += [await reader.read(MIB), await reader.read(MIB)]
+            except StoreError:
+                parts = [data]
+
+        assert b"".join(parts) == data
+
+
+class LastingReadersContract:
+    """An ability of some stores: an open blob stays readable after it was deleted."""
+
+    async def test_a_reader_outlives_its_blob(self, store: Store, door: BackDoor) -> None:
+        """Whoever opened it in time reads it to its end."""
+        key, data = new_key(), some_bytes(SIZE)
+        await door.plant(key, data)
+
+        async with store.open(key, 1) as reader:
+            await store.delete(key)
+            assert await reader.read(SIZE) == data[1:]
+            assert await reader.read(1) == b""
+
+        with pytest.raises(BlobMissing):
+            await read_all(store, key)

@@ -1,0 +1,156 @@
+"""What every store refuses, and how it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from contracts.store_bodies import Verdict, all_keys, body, new_key, read_all, some_bytes
+from contracts.store_doors import BackDoor
+from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
+from imaged.core.limits import MIB
+from imaged.ports.store import Store
+
+KEY = "0a/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001"
+NO_KEYS = [
+    "",
+    "x",
+    "/",
+    "..",
+    "../../etc/passwd",
+    "/etc/passwd",
+    "0a",
+    "0a/",
+    ".tmp/" + KEY[3:],
+    "0b" + KEY[2:],
+    KEY.upper(),
+    KEY + "\n",
+    KEY + "\0",
+    KEY + "/x",
+    KEY + "0",
+    KEY[:-1],
+    " " + KEY,
+    KEY.replace("/", "//"),
+    KEY.replace("/", "/../0a/"),
+    KEY.replace("0", "\N{FULLWIDTH DIGIT ZERO}"),
+    "%2e%2e/" + KEY[3:],
+]
+OPERATIONS: dict[str, Callable[[Store, str], Awaitable[object]]] = {
+    "put": lambda store, key: store.put(key, body(b"bytes")),
+    "read": read_all,
+    "delete": lambda store, key: store.delete(key),
+}
+
+
+class RefusingContract:
+    """Errors by type and text."""
+
+    @pytest.mark.parametrize("key", NO_KEYS)
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    async def test_only_keys_are_keys(self, store: Store, operation: str, key: str) -> None:
+        """No other name ever reaches the place where the bytes are."""
+        with pytest.raises(StoreError, match="not a key"):
+            await OPERATIONS[operation](store, key)
+
+        assert await all_keys(store) == []
+
+    async def test_missing_blobs_are_named(self, store: Store) -> None:
+        """The text says which store has no such blob."""
+        key = new_key()
+
+        with pytest.raises(BlobMissing) as missing:
+            await read_all(store, key)
+
+        assert missing.value.store == store.name
+        assert repr(store.name) in str(missing.value)
+        assert key in str(missing.value)
+
+    async def test_used_keys_are_named(self, store: Store) -> None:
+        """The text says which store has such a blob already."""
+        key = new_key()
+        await store.put(key, body(b"bytes"))
+
+        with pytest.raises(BlobExists) as exists:
+            await store.put(key, body(b"bytes"))
+
+        assert exists.value.store == store.name
+        assert repr(store.name) in str(exists.value)
+        assert key in str(exists.value)
+
+    async def test_a_usable_store_passes_its_check(self, store: Store) -> None:
+        """As often as it is asked, and without a trace."""
+        await store.check()
+        await store.check()
+
+        assert await all_keys(store) == []
+
+    async def test_room_is_a_number_or_has_no_meaning(self, store: Store) -> None:
+        """It is never negative, and never an error."""
+        room = await store.free_bytes()
+
+        assert room is None or room > 0
+
+    async def test_a_store_has_a_name(self, store: Store) -> None:
+        """A name that an operator gave it, for errors and locations."""
+        assert store.name == "local"
+
+
+class LimitedStoreContract:
+    """An ability of some stores: they have an end. ``small_store`` has room for 4 MiB."""
+
+    async def test_what_fits_is_taken(self, small_store: Store, small_door: BackDoor) -> None:
+        """A limit is no reason to refuse what is within it."""
+        key, data = new_key(), some_bytes(3 * MIB)
+
+        await small_store.put(key, body(data), len(data))
+
+        assert await small_door.dig(key) == data
+
+    async def test_too_much_is_refused_before_the_body(self, small_store: Store) -> None:
+        """When it is known that the bytes have no room, not one is asked for."""
+        never = body(b"", ending=Verdict("the body was asked"))
+
+        with pytest.raises(StoreFull) as full:
+            await small_store.put(new_key(), never, 5 * MIB)
+
+        assert full.value.store == small_store.name
+        assert repr(small_store.name) in str(full.value)
+        assert await all_keys(small_store) == []
+
+    @pytest.mark.parametrize("expected_bytes", [None, MIB])
+    async def test_too_much_is_refused_on_the_way(
+        self, small_store: Store, small_door: BackDoor, expected_bytes: int | None
+    ) -> None:
+        """A body that turns out too long ends in the same error, and nothing is visible."""
+        key = new_key()
+
+        with pytest.raises(StoreFull):
+            await small_store.put(key, body(some_bytes(9 * MIB)), expected_bytes)
+
+        assert await small_door.dig(key) is None
+
+    async def test_there_is_room_again_after_a_delete(
+        self, small_store: Store, small_door: BackDoor
+    ) -> None:
+        """A full store recovers by itself as soon as something goes."""
+        first, second, data = new_key(), new_key(), some_bytes(3 * MIB)
+        await small_store.put(first, body(data))
+        with pytest.raises(StoreFull):
+            await small_store.put(second, body(data))
+
+        await small_store.delete(first)
+        await small_store.delete(second)
+        third = new_key()
+        await small_store.put(third, body(data), len(data))
+
+        assert await small_door.dig(third) == data
+
+    async def test_a_full_store_still_reads(self, small_store: Store) -> None:
+        """Those who read are not harmed."""
+        key, data = new_key(), some_bytes(3 * MIB)
+        await small_store.put(key, body(data))
+        with pytest.raises(StoreFull):
+            await small_store.put(new_key(), body(data))
+
+        assert await read_all(small_store, key) == data

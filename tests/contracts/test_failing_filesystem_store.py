@@ -1,0 +1,428 @@
+"""The store in a folder, on disks that say no, fill up, or hang."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.store_bodies import PausedBody, all_keys, body, new_key, read_all, some_bytes
+from contracts.store_disks import Fault, FaultyDisk, HangingDisk, os_error
+from contracts.store_folder import FolderDoor, audited, open_files, vanish, wait_until
+from imaged.core.errors import StoreError, StoreFull, WriteDiscarded
+from imaged.core.limits import MIB
+from imaged.stores.disk import Disk
+from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+
+pytestmark = pytest.mark.asyncio
+
+DATA = some_bytes(2 * MIB + 1)
+FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
+NUMBERS = [*FULL, errno.EIO, errno.EMFILE, errno.EACCES, errno.EROFS]
+HARMLESS = {"close"}  # calls whose failure changes nothing
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, audited at the end; writes look at their space after each block."""
+    monkeypatch.setattr("imaged.stores.draft.LOOK_EVERY_BYTES", MIB)
+    with audited(tmp_path / "store") as root:
+        yield root
+
+
+def store_on(root: Path, disk: Disk | None = None) -> FilesystemStore:
+    """A store that flushes after each block."""
+    settings = FilesystemSettings(root, min_free_bytes=0, flush_every_bytes=MIB)
+    return FilesystemStore("local", settings, disk=disk)
+
+
+@dataclass
+class Operation:
+    """Something that a disk may interrupt."""
+
+    prepare: Callable[[FilesystemStore, str], Awaitable[Any]]
+    run: Callable[[FilesystemStore, str], Awaitable[Any]]
+
+
+async def _nothing(_store: FilesystemStore, _key: str) -> None:
+    return
+
+
+async def _put(store: FilesystemStore, key: str) -> int:
+    return await store.put(key, body(DATA), len(DATA))
+
+
+async def _read(store: FilesystemStore, key: str) -> None:
+    assert await read_all(store, key) == DATA
+
+
+async def _delete(store: FilesystemStore, key: str) -> None:
+    await store.delete(key)
+
+
+async def _list(store: FilesystemStore, key: str) -> None:
+    assert await all_keys(store, key[:3]) == [key]
+
+
+async def _check(store: FilesystemStore, _key: str) -> None:
+    await store.check()
+
+
+OPERATIONS = {
+    "put": Operation(_nothing, _put),
+    "read": Operation(_put, _read),
+    "delete": Operation(_put, _delete),
+    "list": Operation(_put, _list),
+    "check": Operation(_nothing, _check),
+}
+
+
+async def _calls_of(root: Path, operation: Operation) -> dict[str, int]:
+    """How often a good run makes each call."""
+    key, disk = new_key(), FaultyDisk()
+    await operation.prepare(store_on(root), key)
+    await operation.run(store_on(root, disk), key)
+    await store_on(root).delete(key)
+    return disk.counts
+
+
+@pytest.mark.parametrize("is_sticky", [False, True])
+@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_every_call_may_fail(root: Path, name: str, number: int, is_sticky: bool) -> None:
+    """Whichever call fails, once or for good: an error of ours, nothing half done is visible,
+    and when the disk is well again a delete leaves nothing.
+    """
+    operation, well, door = OPERATIONS[name], store_on(root), FolderDoor(root)
+    await well.check()
+    for call, count in (await _calls_of(root, operation)).items():
+        for nth in {*range(1, min(count, 4) + 1), count}:
+            key = new_key()
+            fault = Fault(call, number, nth, is_sticky)
+            await operation.prepare(well, key)
+
+            problem = await _problem(operation.run(store_on(root, FaultyDisk([fault])), key))
+
+            _judge(name, fault, problem)
+            if name == "put":
+                assert await door.dig(key) == (DATA if problem is None else None), fault
+            await well.delete(key)
+            assert await all_keys(well) == [], fault
+            assert open_files(root) == [], fault
+
+
+async def _problem(run: Awaitable[Any]) -> StoreError | None:
+    try:
+        await run
+    except StoreError as error:
+        return error
+    return None
+
+
+def _judge(name: str, fault: Fault, problem: StoreError | None) -> None:
+    if fault.name in HARMLESS:
+        assert problem is None or name in {"delete", "check", "put"}, fault
+    elif problem is None:
+        assert name == "check", fault  # it bears with a disk that is full
+        assert fault.number in FULL or fault.name in {"unlink", "statvfs"}, fault
+    else:
+        assert isinstance(problem, StoreFull) == (fault.number in FULL), (fault, problem)
+        assert os.strerror(fault.number) in str(problem)
+        assert str(problem).startswith("The store 'local' cannot use /")
+        assert isinstance(problem.__cause__, OSError)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+async def test_a_failed_flush_is_never_forgotten(root: Path, nth: int) -> None:
+    """A kernel tells of lost bytes once: a later fsync that succeeds means nothing."""
+    await store_on(root).check()
+    disk = FaultyDisk([Fault("fdatasync", errno.EIO, nth)] if nth < 3 else [])
+    disk.faults.append(Fault("fsync", errno.EIO))
+    key = new_key()
+
+    with pytest.raises(StoreError, match="kernel's log"):
+        await store_on(root, disk).put(key, body(DATA))
+
+    assert await FolderDoor(root).dig(key) is None
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
+async def test_filesystems_without_such_a_rename(root: Path, number: int) -> None:
+    """Where there is no rename that never replaces, links do the same."""
+    store = store_on(root, FaultyDisk([Fault("rename", number, is_sticky=True)]))
+    await store.check()
+    key, taken, paused = new_key(), new_key(), PausedBody(b"half")
+    await store.put(key, body(DATA))
+
+    assert await read_all(store, key) == DATA
+    assert FolderDoor(root).unfinished() == {}
+
+    async with asyncio.TaskGroup() as group:
+        put = group.create_task(_problem(store.put(taken, paused)))
+        await paused.halted()
+        await FolderDoor(root).plant(taken, b"of another")
+        paused.release()
+    assert type(put.result()).__name__ == "BlobExists"
+    assert await FolderDoor(root).dig(taken) == b"of another"
+
+
+@pytest.mark.parametrize("call", ["link", "unlink"])
+@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
+async def test_links_that_fail(root: Path, call: str, number: int) -> None:
+    """A second name that cannot be removed is harmless; one that cannot be made is an error."""
+    await store_on(root).check()
+    faults = [Fault("rename", errno.EINVAL, is_sticky=True), Fault(call, number)]
+    store, key = store_on(root, FaultyDisk(faults)), new_key()
+
+    problem = await _problem(store.put(key, body(DATA)))
+
+    assert (problem is None) == (call == "unlink")
+    assert await FolderDoor(root).dig(key) == (DATA if problem is None else None)
+    assert await all_keys(store) == [key]
+    await store.delete(key)
+    assert await all_keys(store) == []
+
+
+async def test_a_delete_between_the_links(root: Path) -> None:
+    """Also in two steps, a commit that meets a delete is discarded."""
+
+    class Between(Disk):
+        """Somebody deletes the temporary name as soon as the second name is there."""
+
+        @staticmethod
+        def rename(source: Path, target: Path) -> None:
+            raise os_error(errno.EINVAL)
+
+        @staticmethod
+        def link(source: Path, target: Path) -> None:  # type: ignore[override]  # narrower
+            os.link(source, target)
+            source.unlink()
+            target.unlink()
+
+    await store_on(root).check()
+
+    with pytest.raises(WriteDiscarded):
+        await store_on(root, Between()).put(new_key(), body(DATA))
+
+    assert await all_keys(store_on(root)) == []
+
+
+async def test_a_kernel_that_takes_little(root: Path) -> None:
+    """Short writes and short reads are gone on with, byte by byte if need be."""
+
+    class Miserly(Disk):
+        """Takes and gives a few bytes at once."""
+
+        @staticmethod
+        def writev(descriptor: int, chunks: Any) -> int:
+            return os.write(descriptor, b"".join(chunks)[:7])
+
+        @staticmethod
+        def pread(descriptor: int, length: int, offset: int) -> bytes:
+            return os.pread(descriptor, min(length, 5), offset)
+
+    store, key = store_on(root, Miserly()), new_key()
+    await store.check()
+
+    await store.put(key, body(some_bytes(1000), 100))
+
+    assert await FolderDoor(root).dig(key) == some_bytes(1000)
+    assert await read_all(store, key) == some_bytes(1000)
+
+
+async def test_a_kernel_that_takes_nothing(root: Path) -> None:
+    """A write that does not go on ends in an error, and not never."""
+
+    class Sated(Disk):
+        """Takes nothing, and does not say why."""
+
+        @staticmethod
+        def writev(descriptor: int, chunks: Any) -> int:
+            return 0
+
+    await store_on(root).check()
+
+    with pytest.raises(StoreError, match="Input/output error"):
+        await store_on(root, Sated()).put(new_key(), body(DATA))
+
+
+@pytest.mark.parametrize("call", ["open", "writev", "fdatasync", "fsync", "rename"])
+async def test_a_disk_that_hangs(root: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer gives up in the end; its descriptor is closed by the thread that hung with it, so
+    that the number is not another file's meanwhile; and nothing is visible then either.
+    """
+    monkeypatch.setattr("imaged.lanes.LAST_ITEM_SECONDS", 0.02)
+    monkeypatch.setattr("imaged.stores.filesystem.CLEAN_UP_PATIENCE", timedelta(seconds=0.02))
+    await store_on(root).check()
+    key, disk, well = new_key(), HangingDisk(call), store_on(root)
+    task = asyncio.create_task(store_on(root, disk).put(key, body(DATA)))
+    await asyncio.to_thread(disk.hangs.wait)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    held = open_files(root)
+    await well.put(other := new_key(), body(DATA))
+    disk.released.set()
+
+    assert held == ([] if call == "open" else [str(root / ".tmp" / key[3:])])
+    assert await asyncio.to_thread(wait_until, lambda: open_files(root) == [])
+    assert await asyncio.to_thread(
+        wait_until, lambda: FolderDoor(root).unfinished() == {key[3:]: 0}
+    )
+    assert await FolderDoor(root).dig(key) is None
+    assert await FolderDoor(root).dig(other) == DATA
+
+
+async def test_a_disk_that_hangs_under_a_reader(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for a reader that is cancelled."""
+    monkeypatch.setattr("imaged.stores.filesystem.CLEAN_UP_PATIENCE", timedelta(seconds=0.02))
+    await store_on(root).check()
+    key, disk = new_key(), HangingDisk("pread")
+    await store_on(root).put(key, body(DATA))
+    task = asyncio.create_task(read_all(store_on(root, disk), key))
+    await asyncio.to_thread(disk.hangs.wait)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    held = open_files(root)
+    disk.released.set()
+
+    assert held == [str(root / key)]
+    assert await asyncio.to_thread(wait_until, lambda: open_files(root) == [])
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_a_commit_that_is_cancelled_is_taken_back(root: Path, times: int) -> None:
+    """Cancelled after the rename and before the folder is synced, however often: not visible."""
+    await store_on(root).check()
+    key, disk = new_key(), FolderSyncHangs()
+    task = asyncio.create_task(store_on(root, disk).put(key, body(DATA)))
+    await asyncio.to_thread(disk.hangs.wait)
+    assert await FolderDoor(root).dig(key) == DATA
+
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
+    disk.released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert await asyncio.to_thread(
+        wait_until, lambda: FolderDoor(root).unfinished() == {key[3:]: 0}
+    )
+    assert await FolderDoor(root).dig(key) is None
+
+
+class FolderSyncHangs(HangingDisk):
+    """Hangs when a folder is synced, and not when a file is."""
+
+    def __init__(self) -> None:
+        super().__init__("fsync")
+
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+        if name == "fsync" and not os.path.isdir(f"/proc/self/fd/{args[0]}"):
+            return call(*args)
+        return super()._watched(name, call, *args)
+
+
+async def test_a_delete_while_a_commit_is_taken_back(root: Path) -> None:
+    """The name goes back under the hands of a delete, and the delete finds it there."""
+    await store_on(root).check()
+    key = new_key()
+    whole, unfinished = root / key, root / ".tmp" / key[3:]
+    whole.write_bytes(b"published, and not kept")
+
+    class Meanwhile(Disk):
+        """The writer takes its name back when the delete has looked at the temporary one."""
+
+        @staticmethod
+        def unlink(path: Path) -> None:
+            try:
+                path.unlink()
+            finally:
+                if path == unfinished and whole.exists():
+                    whole.rename(unfinished)
+
+    await store_on(root, Meanwhile()).delete(key)
+
+    assert await all_keys(store_on(root)) == []
+
+
+async def test_a_missing_root_is_not_created(tmp_path: Path) -> None:
+    """Where a filesystem should be mounted, nothing is made up."""
+    path = tmp_path / "missing"
+
+    with pytest.raises(StoreError, match="missing: mount its filesystem, or create it") as trouble:
+        await store_on(path).check()
+
+    assert str(path) in str(trouble.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
+    """A file cannot be a store."""
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+
+    with pytest.raises(StoreError, match="needs a folder"):
+        await store_on(path).check()
+
+
+async def test_a_folder_on_another_filesystem(root: Path) -> None:
+    """A rename would be a copy there: refused at start, with both names."""
+
+    class Apart(Disk):
+        """Something is mounted on one of the folders."""
+
+        @staticmethod
+        def stat(path: Path) -> os.stat_result:  # type: ignore[override]  # narrower
+            status = [*path.stat()]
+            status[2] += path.name == "7f"  # st_dev
+            return os.stat_result(status)
+
+    with pytest.raises(StoreError, match="on one filesystem") as trouble:
+        await store_on(root, Apart()).check()
+
+    assert "7f" in str(trouble.value)
+    assert ".tmp" in str(trouble.value)
+
+
+async def test_a_rename_across_mounts(root: Path) -> None:
+    """Two mounts of one filesystem look alike until a rename is tried."""
+    disk = FaultyDisk([Fault("rename", errno.EXDEV, is_sticky=True)])
+
+    with pytest.raises(StoreError, match="must be on one filesystem"):
+        await store_on(root, disk).check()
+
+
+async def test_a_check_makes_what_is_missing(root: Path) -> None:
+    """Folders that were lost are there again, and their parent is synced."""
+    store = store_on(root)
+    await store.check()
+    vanish(root)
+
+    await store.check()
+    await store.put(key := new_key(), body(b"bytes"))
+
+    assert await FolderDoor(root).dig(key) == b"bytes"
+
+
+async def test_a_full_disk_is_no_reason_not_to_start(root: Path) -> None:
+    """The scrubber, which makes room, must start too."""
+    store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=1 << 60))
+
+    await store.check()
+
+    with pytest.raises(StoreFull):
+        await store.put(new_key(), body(b"bytes"))

@@ -1,0 +1,137 @@
+"""Who may see and change what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from imaged.core.access import (
+    Caller,
+    by_owner,
+    claimed_by_owner,
+    may_see,
+    require_owner,
+    require_publisher,
+    require_readable,
+    require_visible,
+    require_writer,
+)
+from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted
+from imaged.core.image import Image, Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.removal import deactivate
+from imaged.core.writing import begin_upload
+from support.records import active, claim, in_status, location, queued
+
+ADMIN = Caller("root", "ops", frozenset({"admin"}))
+OWNER = Caller("anna", "p1", frozenset({"member"}))
+READER = Caller("rita", "p1", frozenset({"reader"}))
+STRANGER = Caller("otto", "p2", frozenset({"member"}))
+CALLERS = {"admin": ADMIN, "owner": OWNER, "reader": READER, "stranger": STRANGER}
+OPEN = {"community", "public"}
+
+
+def _image(visibility: Visibility, status: Status = Status.ACTIVE) -> Image:
+    return replace(in_status(status), visibility=visibility)
+
+
+@pytest.mark.parametrize(
+    ("who", "visibility", "status"), list(product(CALLERS, Visibility, Status))
+)
+def test_who_sees_which_image(who: str, visibility: Visibility, status: Status) -> None:
+    """Owners and admins see theirs, all see what is open, and nobody what is gone."""
+    image = _image(visibility, status)
+    sees = status not in {"pending_delete", "deleted"} and (who != "stranger" or visibility in OPEN)
+
+    assert may_see(CALLERS[who], image) is sees
+    if sees:
+        assert require_visible(CALLERS[who], image) is image
+    else:
+        with pytest.raises(ImageNotFound):
+            require_visible(CALLERS[who], image)
+
+
+@pytest.mark.parametrize(("who", "writes"), [("admin", 1), ("owner", 1), ("reader", 0)])
+def test_who_may_write_at_all(who: str, writes: int) -> None:
+    """A role that only reads changes nothing."""
+    if writes:
+        require_writer(CALLERS[who])
+    else:
+        with pytest.raises(NotPermitted):
+            require_writer(CALLERS[who])
+
+
+@pytest.mark.parametrize(("who", "visibility"), list(product(CALLERS, Visibility)))
+def test_who_may_change_an_image(who: str, visibility: Visibility) -> None:
+    """Its owner and admins; to a stranger it does not exist, or belongs to somebody else."""
+    image = _image(visibility)
+
+    if who in {"admin", "owner"}:
+        assert require_owner(CALLERS[who], image) is image
+    else:
+        hidden = who == "stranger" and visibility not in OPEN
+        with pytest.raises(ImageNotFound if hidden else NotPermitted):
+            require_owner(CALLERS[who], image)
+
+
+def test_a_caller_without_roles_changes_nothing() -> None:
+    """Belonging to the project is not enough."""
+    with pytest.raises(NotPermitted):
+        require_owner(replace(OWNER, roles=frozenset()), active())
+
+
+@pytest.mark.parametrize("who", CALLERS)
+def test_who_may_read_the_data(who: str) -> None:
+    """Everybody who sees the image; of a deactivated one only admins."""
+    image = _image(Visibility.PUBLIC)
+    assert require_readable(CALLERS[who], image) is image
+
+    if who == "admin":
+        assert require_readable(ADMIN, deactivate(image)).status is Status.DEACTIVATED
+    else:
+        with pytest.raises(DataForbidden):
+            require_readable(CALLERS[who], deactivate(image))
+
+
+def test_the_data_of_an_image_that_is_not_seen_does_not_exist() -> None:
+    """Not seen comes before forbidden, so that nothing is given away."""
+    with pytest.raises(ImageNotFound):
+        require_readable(STRANGER, deactivate(_image(Visibility.PRIVATE)))
+
+
+def test_a_change_by_its_owner_is_made() -> None:
+    """The decision and the change are made on the same record."""
+    assert by_owner(OWNER, deactivate)(active()).status is Status.DEACTIVATED
+
+
+def test_a_claimed_change_by_its_owner_is_made() -> None:
+    """The same for a change that claims."""
+    image = claimed_by_owner(OWNER, begin_upload(location()))(queued(), claim())
+
+    assert image.claim == claim()
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        by_owner(STRANGER, deactivate),
+        lambda image: claimed_by_owner(STRANGER, begin_upload(location()))(image, claim()),
+    ],
+)
+def test_a_change_by_a_stranger_is_not_made(attempt: Callable[[Image], Image]) -> None:
+    """It is refused before the change is even looked at."""
+    with pytest.raises(ImageNotFound):
+        attempt(_image(Visibility.PRIVATE))
+
+
+@pytest.mark.parametrize(("who", "visibility"), list(product(CALLERS, Visibility)))
+def test_who_may_publish(who: str, visibility: Visibility) -> None:
+    """Only admins make images public; anything else is the owner's choice."""
+    if visibility is Visibility.PUBLIC and who != "admin":
+        with pytest.raises(NotPermitted):
+            require_publisher(CALLERS[who], visibility)
+    else:
+        require_publisher(CALLERS[who], visibility)

@@ -1,0 +1,77 @@
+"""The tree of errors is drawn as it is."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from imaged.core import errors
+from imaged.core.errors import ImagedError
+
+LINE = re.compile(r"(?P<indent> *)[*-] (?P<names>[A-Z]\w+(?:, [A-Z]\w+)*)(?:  .*)?")
+CLASSES = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if kind.__module__ == errors.__name__
+]
+
+
+def _drawn() -> dict[str, str | None]:
+    """Each name of the drawing, with the name that it hangs on."""
+    tree: dict[str, str | None] = {}
+    path: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if (match := LINE.fullmatch(line)) is None:
+            continue
+        indent = len(match["indent"])
+        path = [(depth, name) for depth, name in path if depth < indent]
+        for name in match["names"].split(", "):
+            tree[name] = path[-1][1] if path else None
+        path.append((indent, match["names"].split(", ")[-1]))
+    return tree
+
+
+def test_the_drawing_is_the_tree() -> None:
+    """Every class is drawn under its base, and nothing else is."""
+    defined = {
+        kind.__name__: None if kind is ImagedError else kind.__mro__[1].__name__ for kind in CLASSES
+    }
+
+    assert _drawn() == defined
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_is_explained(kind: type[ImagedError]) -> None:
+    """Each class says in a sentence what happened."""
+    assert kind.__doc__
+    assert kind.__doc__.rstrip().endswith(".")
+
+
+TEXTS = [
+    (errors.ImageNotFound("i"), "There is no image i."),
+    (errors.ImageProtected("i"), "protected"),
+    (errors.TooMany("tags", 128), "128 tags"),
+    (errors.StoreFull("local", "has 3 bytes left"), "The store 'local' has 3 bytes left."),
+    (errors.BlobMissing("local", "k"), "The store 'local' has no blob k."),
+    (errors.BlobExists("local", "k"), "has a blob k already"),
+    (errors.WriteDiscarded("local", "k"), "discarded the unfinished write of k"),
+    (errors.UnknownStore("cold"), "'cold'"),
+    (errors.InvalidAttribute("name", "is too long"), "The attribute 'name' is too long."),
+    (errors.InvalidQuery("limit", "is no number"), "The query parameter 'limit' is no number."),
+    (errors.ReadOnlyAttribute("status"), "The attribute 'status' is read-only."),
+    (errors.PropertyConflict("os", "is there already"), "The property 'os' is there already."),
+    (errors.TagNotFound("t"), "'t'"),
+    (errors.ImageExists("i"), "i is taken"),
+    (errors.ImageDeleted("i"), "i was deleted"),
+    (errors.ClientVanished(), "broke off"),
+    (errors.DataForbidden(), "deactivated"),
+]
+
+
+@pytest.mark.parametrize(("error", "text"), TEXTS)
+def test_texts_are_sentences_that_name_what_matters(error: ImagedError, text: str) -> None:
+    """People read them: who, what, and why."""
+    assert text in str(error)
+    assert str(error).endswith(".")

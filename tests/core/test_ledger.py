@@ -1,0 +1,367 @@
+"""What follows from a change: rules 1 to 5 of the ledger, each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from imaged.core.blob import Blob, BlobState, doom
+from imaged.core.errors import BlobGone, QuotaExceeded
+from imaged.core.image import Image
+from imaged.core.ledger import (
+    Account,
+    charge,
+    charges,
+    created,
+    doomed_stray,
+    settle,
+    settle_scrubbed,
+    stamp,
+    touched,
+)
+from imaged.core.lifecycle import Status
+from imaged.core.removal import delete, expire, restore
+from imaged.core.task import Task
+from imaged.core.writing import (
+    begin_attempt,
+    begin_import,
+    give_back,
+    reserve,
+    share_data,
+    stage_data,
+    store_data,
+)
+from support.records import (
+    LEASE,
+    NOW,
+    REASON,
+    active,
+    claim,
+    content,
+    failure,
+    importing,
+    location,
+    pending_delete,
+    queued,
+    saving,
+    uploading,
+)
+
+WRITING = Blob("first", "local", 100)
+KEPT = replace(WRITING, state=BlobState.KEPT)
+SHARED = replace(KEPT, holders=2)
+DOOMED = doom(KEPT, NOW, awaited_by=None)
+LATER = NOW + timedelta(hours=1)
+
+
+def staged() -> Image:
+    """An image whose staged data waits for its import."""
+    return stage_data(content())(uploading(), claim())
+
+
+def attempting() -> Image:
+    """An import whose worker writes to a second key."""
+    return begin_attempt(location("second"))(importing(staged()), claim())
+
+
+def clone() -> Image:
+    """Another image with the same bytes."""
+    return share_data(active())(queued("clone"))
+
+
+def _settle(before: Image, after: Image, *rows: Blob) -> tuple[Image, dict[str, Blob]]:
+    image, changed = settle(before, after, {blob.key: blob for blob in rows}, NOW)
+    return image, {blob.key: blob for blob in changed}
+
+
+# rule 1: an image holds its bytes until it is emptied or expired
+
+
+def test_a_row_is_written_before_the_first_byte() -> None:
+    """Beginning an upload writes a row for its bytes, with what is reserved."""
+    _, rows = _settle(queued(), saving())
+
+    assert rows == {"first": WRITING}
+
+
+def test_a_row_is_written_before_the_first_staged_byte() -> None:
+    """The same for bytes on their way to staging."""
+    _, rows = _settle(queued(), uploading())
+
+    assert rows == {"first": WRITING}
+
+
+def test_finished_bytes_are_kept_at_their_exact_size() -> None:
+    """What was reserved is corrected when the writer has finished."""
+    after = store_data(content(70))(saving(), claim())
+
+    _, rows = _settle(saving(), after, WRITING)
+
+    assert rows == {"first": replace(KEPT, size_bytes=70)}
+
+
+def test_staged_bytes_are_kept() -> None:
+    """Staged bytes are whole, too."""
+    _, rows = _settle(uploading(), staged(), WRITING)
+
+    assert rows == {"first": KEPT}
+
+
+def test_a_reservation_grows_while_its_bytes_are_written() -> None:
+    """The row follows the reservation, and its bytes are still being written."""
+    after = reserve(5000)(saving(), claim())
+
+    _, rows = _settle(saving(), after, WRITING)
+
+    assert rows == {"first": replace(WRITING, size_bytes=5000)}
+
+
+def test_a_finished_import_keeps_its_bytes_and_dooms_what_was_staged() -> None:
+    """Of two blobs the image's own one stays."""
+    after = store_data(content(70))(attempting(), claim())
+
+    _, rows = _settle(attempting(), after, KEPT, replace(WRITING, key="second"))
+
+    assert rows["first"] == doom(KEPT, NOW, awaited_by=None)
+    assert rows["second"] == replace(KEPT, key="second", size_bytes=70)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (active(), pending_delete()),
+        (pending_delete(), restore(pending_delete())),
+        (staged(), begin_import(Task("1"))(staged())),
+        (active(), replace(active(), name="new")),
+        (active(), replace(active(), owner="p2")),
+    ],
+)
+def test_some_changes_touch_no_bytes(before: Image, after: Image) -> None:
+    """Deleting with a delay, restoring, importing what is staged, naming, giving away."""
+    _, rows = _settle(before, after)
+
+    assert touched(before, after) == []
+    assert rows == {}
+
+
+def test_rows_are_locked_in_one_order() -> None:
+    """All keys before and after, sorted, so that nobody waits in a circle."""
+    after = store_data(content())(attempting(), claim())
+
+    assert touched(attempting(), after) == ["first", "second"]
+
+
+def test_a_claim_that_ends_touches_its_bytes() -> None:
+    """The place of the bytes is the same, but they are not being written any more."""
+    assert touched(uploading(), staged()) == ["first"]
+
+
+# rule 2: bytes that nobody holds are doomed, and doomed is final
+
+
+def test_bytes_of_a_deleted_image_are_doomed() -> None:
+    """They are due at once, and no record waits for them."""
+    _, rows = _settle(active(), delete(delayed=False)(active()), KEPT)
+
+    assert rows == {"first": doom(KEPT, NOW, awaited_by=None)}
+
+
+def test_a_clone_holds_the_same_bytes() -> None:
+    """Sharing costs nothing but a holder more."""
+    _, rows = _settle(queued("clone"), clone(), KEPT)
+
+    assert rows == {"first": SHARED}
+
+
+def test_shared_bytes_live_on() -> None:
+    """When one of two holders goes, the other keeps them."""
+    _, rows = _settle(active(), delete(delayed=False)(active()), SHARED)
+
+    assert rows == {"first": KEPT}
+
+
+@pytest.mark.parametrize("rows", [(), (WRITING,), (DOOMED,)])
+def test_only_kept_bytes_are_shared(rows: Sequence[Blob]) -> None:
+    """Bytes that are gone, unfinished or doomed cannot be referred to."""
+    with pytest.raises(BlobGone, match="first"):
+        _settle(queued("clone"), clone(), *rows)
+
+
+def test_nothing_revives_doomed_bytes() -> None:
+    """Not even a writer that finishes under a key that was doomed against all rules."""
+    _, rows = _settle(uploading(), staged(), DOOMED)
+
+    assert rows["first"].state is BlobState.DOOMED
+
+
+# rule 3: bytes whose writer may still be writing are due when its lease must be over
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        delete(delayed=False)(saving()),
+        give_back(claim(), REASON, final=False)(saving()),
+        give_back(claim(), REASON, final=True, kill=True)(saving()),
+    ],
+)
+def test_unfinished_bytes_are_due_after_the_lease(after: Image) -> None:
+    """Nothing is deleted under the pen of a writer that does not know yet."""
+    _, rows = _settle(saving(), after, WRITING)
+
+    assert rows == {"first": doom(WRITING, NOW + LEASE, awaited_by=None)}
+
+
+def test_finished_bytes_are_due_at_once_also_under_a_claim() -> None:
+    """What was staged is whole; only what the lost attempt wrote must wait."""
+    after = delete(delayed=False)(attempting())
+
+    _, rows = _settle(attempting(), after, KEPT, replace(WRITING, key="second"))
+
+    assert rows["first"].due_at == NOW
+    assert rows["second"].due_at == NOW + LEASE
+
+
+def test_a_lost_attempt_leaves_what_was_staged() -> None:
+    """The next worker finds it as it was."""
+    after = give_back(claim(), REASON, final=False)(attempting())
+
+    _, rows = _settle(attempting(), after, KEPT, replace(WRITING, key="second"))
+
+    assert rows["first"] == KEPT
+    assert rows["second"] == doom(replace(WRITING, key="second"), NOW + LEASE, awaited_by=None)
+
+
+# rule 4: the record of an expired image goes with its last bytes
+
+
+def test_an_expired_image_waits_for_its_bytes() -> None:
+    """They are doomed, and know whose record goes with them."""
+    before = pending_delete()
+
+    image, rows = _settle(before, expire(before)(before), KEPT)
+
+    assert image.status is Status.PENDING_DELETE
+    assert image.locations == before.locations
+    assert rows == {"first": doom(KEPT, NOW, awaited_by=before.id)}
+
+
+def test_an_expired_image_does_not_wait_for_the_bytes_of_others() -> None:
+    """What a clone holds simply leaves the image, and with the last of it goes the record."""
+    before = pending_delete()
+
+    image, rows = _settle(before, expire(before)(before), SHARED)
+
+    assert image.status is Status.DELETED
+    assert image.locations == ()
+    assert rows == {"first": KEPT}
+
+
+def test_an_expired_image_waits_only_for_its_own_bytes() -> None:
+    """Of two locations the shared one leaves, and the other is waited for."""
+    before = replace(pending_delete(), locations=(location("first"), location("second")))
+
+    image, rows = _settle(before, expire(before)(before), SHARED, replace(KEPT, key="second"))
+
+    assert image.status is Status.PENDING_DELETE
+    assert image.locations == (location("second"),)
+    assert rows["second"].awaited_by == before.id
+
+
+def test_scrubbed_bytes_take_the_record_along() -> None:
+    """The image becomes deleted when its last bytes are gone."""
+    before = replace(pending_delete(), deleted_from=None, version=4)
+
+    image = settle_scrubbed(before, "first", LATER)
+
+    assert (image.status, image.since, image.version) == (Status.DELETED, LATER, 5)
+
+
+def test_a_stray_is_doomed_and_nobody_waits_for_it() -> None:
+    """Bytes that the ledger did not know get a row to have them deleted by."""
+    assert doomed_stray(location(), LATER) == doom(WRITING, LATER, awaited_by=None)
+
+
+# rule 5: whoever holds bytes is charged for them
+
+CHARGES = [
+    (queued(), saving(), {"p1": 100}),
+    (queued(), uploading(), {"p1": 100}),
+    (saving(), reserve(5000)(saving(), claim()), {"p1": 4900}),
+    (saving(), store_data(content(70))(saving(), claim()), {"p1": -30}),
+    (importing(staged()), attempting(), {"p1": 100}),
+    (attempting(), store_data(content(70))(attempting(), claim()), {"p1": -130}),
+    (queued("clone"), clone(), {"p1": 100}),
+    (saving(), give_back(claim(), REASON, final=False)(saving()), {"p1": -100}),
+    (active(), delete(delayed=False)(active()), {"p1": -100}),
+    (active(), pending_delete(), {}),
+    (pending_delete(), restore(pending_delete()), {}),
+    (pending_delete(), expire(pending_delete())(pending_delete()), {"p1": -100}),
+    (active(), replace(active(), owner="p2"), {"p1": -100, "p2": 100}),
+    (queued(), replace(queued(), owner="p2"), {}),
+    (active(), replace(active(), name="new"), {}),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), CHARGES)
+def test_who_is_charged_for_what(before: Image, after: Image, expected: dict[str, int]) -> None:
+    """Accounts change by the difference of what is held."""
+    assert charges(before, after) == expected
+
+
+def test_accounts_are_locked_in_one_order() -> None:
+    """Whoever gives to whom: by name."""
+    there, back = replace(active(), owner="a"), replace(active(), owner="b")
+
+    assert list(charges(there, back)) == ["a", "b"]
+    assert list(charges(back, there)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "more", "now_used"),
+    [
+        (0, None, 10**15, 10**15),
+        (90, 100, 10, 100),
+        (100, 100, 0, 100),
+        (200, 100, -50, 150),
+        (200, 100, 0, 200),
+        (10, 0, -10, 0),
+    ],
+)
+def test_charges_within_the_limit(used: int, limit: int | None, more: int, now_used: int) -> None:
+    """Up to the limit, and always downwards, also from above it."""
+    assert charge(Account("p1", used, limit), more) == Account("p1", now_used, limit)
+
+
+@pytest.mark.parametrize(("used", "limit", "more"), [(90, 100, 11), (200, 100, 1), (0, 0, 1)])
+def test_charges_beyond_the_limit(used: int, limit: int, more: int) -> None:
+    """One byte too many is refused."""
+    with pytest.raises(QuotaExceeded, match="p1"):
+        charge(Account("p1", used, limit), more)
+
+
+# what is noted of every change
+
+
+def test_every_change_is_dated_and_counted() -> None:
+    """A change of status says since when; any other leaves that moment alone."""
+    before = created(queued(), NOW)
+    upload = stamp(before, saving(before), LATER)
+    named = stamp(before, replace(before, name="new"), LATER)
+
+    assert (before.created_at, before.updated_at, before.since, before.version) == (*[NOW] * 3, 0)
+    assert (upload.created_at, upload.updated_at, upload.since) == (NOW, LATER, LATER)
+    assert (named.created_at, named.updated_at, named.since) == (NOW, LATER, NOW)
+    assert upload.version == named.version == 1
+
+
+def test_a_new_failure_is_dated_once() -> None:
+    """The catalog's clock says when; a later change does not date it anew."""
+    failed = stamp(queued(), replace(queued(), last_failure=failure()), NOW)
+    named = stamp(failed, replace(failed, name="new"), LATER)
+
+    assert failed.last_failure == replace(failure(), at=NOW)
+    assert named.last_failure == failed.last_failure

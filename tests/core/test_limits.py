@@ -1,0 +1,60 @@
+"""Bodies that are too large, too long or too short."""
+
+from __future__ import annotations
+
+import pytest
+
+from imaged.core.errors import ImagedError, SizeMismatch, TooLarge
+from imaged.core.limits import GIB, KIB, MIB, require_announced, require_complete, require_within
+
+
+@pytest.mark.parametrize("announced_bytes", [None, 0, 99, 100])
+def test_bodies_that_may_begin(announced_bytes: int | None) -> None:
+    """A body may be as large as the limit, or not say how large it is."""
+    require_announced(announced_bytes, limit_bytes=100)
+
+
+def test_a_body_that_says_itself_that_it_is_too_large() -> None:
+    """It is refused before its first byte."""
+    with pytest.raises(TooLarge, match="100 bytes"):
+        require_announced(101, limit_bytes=100)
+
+
+@pytest.mark.parametrize(
+    ("received_bytes", "announced_bytes"), [(0, None), (100, None), (0, 50), (50, 50)]
+)
+def test_bodies_that_may_go_on(received_bytes: int, announced_bytes: int | None) -> None:
+    """As long as neither the limit nor the announcement is exceeded, more may come."""
+    require_within(received_bytes, announced_bytes, limit_bytes=100)
+
+
+@pytest.mark.parametrize(
+    ("received_bytes", "announced_bytes", "error"),
+    [(101, None, TooLarge), (101, 50, TooLarge), (51, 50, SizeMismatch), (1, 0, SizeMismatch)],
+)
+def test_bodies_that_outgrow_what_they_may_have(
+    received_bytes: int, announced_bytes: int | None, error: type[ImagedError]
+) -> None:
+    """They are refused as soon as it shows."""
+    with pytest.raises(error):
+        require_within(received_bytes, announced_bytes, limit_bytes=100)
+
+
+@pytest.mark.parametrize(
+    ("received_bytes", "announced_bytes"), [(0, None), (7, None), (0, 0), (7, 7)]
+)
+def test_bodies_that_are_complete(received_bytes: int, announced_bytes: int | None) -> None:
+    """What came is what was announced, or nothing was."""
+    require_complete(received_bytes, announced_bytes)
+
+
+@pytest.mark.parametrize(("received_bytes", "announced_bytes"), [(6, 7), (8, 7), (0, 1)])
+def test_bodies_that_are_not_what_they_announced(received_bytes: int, announced_bytes: int) -> None:
+    """Both numbers are told."""
+    with pytest.raises(SizeMismatch, match=f"{announced_bytes} bytes .* {received_bytes} came"):
+        require_complete(received_bytes, announced_bytes)
+
+
+def test_units_are_binary() -> None:
+    """A kibibyte has 1024 bytes, and so on."""
+    assert (KIB, MIB, GIB) == (2**10, 2**20, 2**30)

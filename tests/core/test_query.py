@@ -1,0 +1,279 @@
+"""Which images a list has, in which order, page by page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imaged.core.access import Caller
+from imaged.core.image import Image, Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.query import (
+    NEWEST_FIRST,
+    SORTABLE,
+    Column,
+    Condition,
+    ImageQuery,
+    Operator,
+    Order,
+    Value,
+    column_value,
+    full_order,
+    matches,
+    page,
+)
+from support.records import NOW, active, content, in_status, queued
+
+ADMIN = Caller("root", "ops", frozenset({"admin"}))
+OWNER = Caller("anna", "p1", frozenset({"member"}))
+STRANGER = Caller("otto", "p2", frozenset({"member"}))
+
+#: Who finds an image of p1 in a list: by visibility, without and with a wish for it.
+LISTED = {
+    ("owner", "private"): (True, True),
+    ("owner", "shared"): (True, True),
+    ("owner", "community"): (True, True),
+    ("owner", "public"): (True, True),
+    ("stranger", "private"): (False, False),
+    ("stranger", "shared"): (False, False),
+    ("stranger", "community"): (False, True),
+    ("stranger", "public"): (True, True),
+    ("admin", "private"): (True, True),
+    ("admin", "shared"): (True, True),
+    ("admin", "community"): (False, True),
+    ("admin", "public"): (True, True),
+}
+CALLERS = {"owner": OWNER, "stranger": STRANGER, "admin": ADMIN}
+
+
+@pytest.mark.parametrize(("who", "visibility"), list(product(CALLERS, Visibility)))
+def test_who_finds_what(who: str, visibility: Visibility) -> None:
+    """Community images of others are found only by who asks for them, or for any."""
+    image = replace(active(), visibility=visibility)
+    caller = CALLERS[who]
+    plainly, asked = LISTED[who, visibility]
+
+    assert matches(image, ImageQuery(caller=caller)) is plainly
+    assert matches(image, ImageQuery(caller=caller, visibility=visibility)) is asked
+    assert matches(image, ImageQuery(caller=caller, any_visibility=True)) is asked
+
+
+@pytest.mark.parametrize(("status", "who"), list(product(Status, CALLERS)))
+def test_what_is_gone_is_found_by_operators_only(status: Status, who: str) -> None:
+    """Callers never find what was deleted; the operator finds everything."""
+    image = replace(in_status(status), visibility=Visibility.PUBLIC)
+    gone = status in {"pending_delete", "deleted"}
+
+    assert matches(image, ImageQuery(caller=CALLERS[who])) is not gone
+    assert matches(image, ImageQuery())
+
+
+def test_another_visibility_is_not_found() -> None:
+    """Who asks for one gets that one."""
+    assert not matches(active(), ImageQuery(visibility=Visibility.PUBLIC))
+
+
+IMAGE = replace(
+    active(),
+    name="debian",
+    min_disk_gib=10,
+    tags=("a", "b"),
+    properties={"os": "linux", "arch": "arm"},
+    created_at=NOW,
+)
+
+CONDITIONS: list[tuple[Column, Operator, Value | tuple[Value, ...], bool]] = [
+    (Column.NAME, Operator.EQUAL, "debian", True),
+    (Column.NAME, Operator.EQUAL, "fedora", False),
+    (Column.NAME, Operator.NOT_EQUAL, "fedora", True),
+    (Column.NAME, Operator.NOT_EQUAL, "debian", False),
+    (Column.NAME, Operator.ONE_OF, ("fedora", "debian"), True),
+    (Column.NAME, Operator.ONE_OF, ("fedora",), False),
+    (Column.NAME, Operator.ONE_OF, (), False),
+    (Column.STATUS, Operator.EQUAL, "active", True),
+    (Column.VISIBILITY, Operator.EQUAL, "shared", True),
+    (Column.PROTECTED, Operator.EQUAL, False, True),
+    (Column.MIN_DISK, Operator.GREATER, 10, False),
+    (Column.MIN_DISK, Operator.GREATER, 9, True),
+    (Column.MIN_DISK, Operator.GREATER_OR_EQUAL, 10, True),
+    (Column.MIN_DISK, Operator.GREATER_OR_EQUAL, 11, False),
+    (Column.MIN_DISK, Operator.LESS, 10, False),
+    (Column.MIN_DISK, Operator.LESS, 11, True),
+    (Column.MIN_DISK, Operator.LESS_OR_EQUAL, 10, True),
+    (Column.MIN_DISK, Operator.LESS_OR_EQUAL, 9, False),
+    (Column.CREATED_AT, Operator.LESS, NOW + timedelta(seconds=1), True),
+    (Column.SIZE, Operator.EQUAL, 100, True),
+    (Column.CHECKSUM, Operator.EQUAL, content().checksum, True),
+    (Column.HASH_ALGORITHM, Operator.EQUAL, "sha512", True),
+    (Column.HASH_VALUE, Operator.EQUAL, content().hash_value, True),
+]
+
+
+@pytest.mark.parametrize(("column", "operator", "value", "found"), CONDITIONS)
+def test_conditions(
+    column: Column, operator: Operator, value: Value | tuple[Value, ...], found: bool
+) -> None:
+    """Values are compared as their kind is."""
+    query = ImageQuery(conditions=(Condition(column, operator, value),))
+
+    assert matches(IMAGE, query) is found
+
+
+@pytest.mark.parametrize("operator", [o for o in Operator if o is not Operator.ONE_OF])
+def test_a_value_that_is_not_set_only_differs(operator: Operator) -> None:
+    """An image without a size is neither larger, smaller nor equal; it is not equal."""
+    query = ImageQuery(conditions=(Condition(Column.SIZE, operator, 100),))
+
+    assert matches(queued(), query) is (operator is Operator.NOT_EQUAL)
+
+
+def test_all_conditions_hold() -> None:
+    """One that does not is enough to be left out."""
+    name = Condition(Column.NAME, Operator.EQUAL, "debian")
+    small = Condition(Column.MIN_DISK, Operator.LESS, 5)
+
+    assert not matches(IMAGE, ImageQuery(conditions=(name, small)))
+
+
+@pytest.mark.parametrize(
+    ("tags", "found"), [((), True), (("a",), True), (("b", "a"), True), (("a", "c"), False)]
+)
+def test_all_tags_are_there(tags: tuple[str, ...], found: bool) -> None:
+    """An image may have more, but not less."""
+    assert matches(IMAGE, ImageQuery(tags=tags)) is found
+
+
+@pytest.mark.parametrize(
+    ("properties", "found"),
+    [
+        ((), True),
+        ((("os", "linux"),), True),
+        ((("os", "linux"), ("arch", "arm")), True),
+        ((("os", "linux"), ("arch", "x86")), False),
+        ((("kernel", "6"),), False),
+    ],
+)
+def test_all_properties_are_there(properties: tuple[tuple[str, str], ...], found: bool) -> None:
+    """An image may have more, but none with another value."""
+    assert matches(IMAGE, ImageQuery(properties=properties)) is found
+
+
+@pytest.mark.parametrize("column", list(Column))
+def test_every_column_has_a_value(column: Column) -> None:
+    """A column is something that an image has, or has not yet."""
+    assert column_value(replace(IMAGE, updated_at=NOW), column) is not None
+
+
+@pytest.mark.parametrize(
+    ("order", "full"),
+    [
+        (NEWEST_FIRST, (*NEWEST_FIRST, Order(Column.ID, descending=True))),
+        ((Order(Column.NAME),), (Order(Column.NAME), Order(Column.ID))),
+        ((Order(Column.ID), Order(Column.NAME)), (Order(Column.ID), Order(Column.NAME))),
+    ],
+)
+def test_an_order_is_made_total_by_the_id(
+    order: tuple[Order, ...], full: tuple[Order, ...]
+) -> None:
+    """In the direction of the last key, unless the id is a key already."""
+    assert full_order(order) == full
+
+
+NAMED = [
+    replace(queued(f"id-{number}"), name=name, min_disk_gib=number % 2, created_at=NOW)
+    for number, name in enumerate(["b", None, "a", "b", None])
+]
+
+
+def _ids(images: list[Image]) -> list[str]:
+    return [image.id[-1] for image in images]
+
+
+def test_what_is_not_set_comes_first() -> None:
+    """Ascending: images without a name, then by name, equals by id."""
+    assert _ids(page(NAMED, ImageQuery(order=(Order(Column.NAME),)))) == list("14203")
+
+
+def test_descending_is_the_other_way_round() -> None:
+    """Also what is not set, and also equals."""
+    query = ImageQuery(order=(Order(Column.NAME, descending=True),))
+
+    assert _ids(page(NAMED, query)) == list("30241")
+
+
+def test_directions_can_be_mixed() -> None:
+    """By one key upwards, by the next downwards."""
+    query = ImageQuery(order=(Order(Column.NAME), Order(Column.ID, descending=True)))
+
+    assert _ids(page(NAMED, query)) == list("41230")
+
+
+def test_the_newest_comes_first_where_nothing_is_said() -> None:
+    """As the API has it."""
+    older = replace(NAMED[4], created_at=NOW - timedelta(days=1))
+
+    assert _ids(page([older, *NAMED[:4]], ImageQuery())) == list("32104")
+
+
+def test_a_page_ends_at_its_limit() -> None:
+    """So many images, and not one more; none where none are asked for."""
+    assert len(page(NAMED, ImageQuery(limit=2))) == 2
+    assert page(NAMED, ImageQuery(limit=0)) == []
+
+
+def test_after_the_last_image_comes_nothing() -> None:
+    """A page that begins behind the end is empty."""
+    query = ImageQuery(order=(Order(Column.ID),), after=NAMED[4])
+
+    assert page(NAMED, query) == []
+
+
+def test_a_page_goes_on_after_an_image_that_has_gone() -> None:
+    """The marker is a place in the order; the image itself may be deleted."""
+    query = ImageQuery(order=(Order(Column.ID),), after=NAMED[2])
+
+    assert _ids(page([image for image in NAMED if image != NAMED[2]], query)) == list("34")
+
+
+IMAGES = st.builds(
+    lambda number, name, disk, age, size: replace(
+        queued(f"id-{number:03}"),
+        name=name,
+        min_disk_gib=disk,
+        created_at=NOW - timedelta(seconds=age),
+        updated_at=NOW,
+        content=None if size is None else content(size),
+    ),
+    st.integers(0, 999),
+    st.none() | st.sampled_from("abc"),
+    st.integers(0, 2),
+    st.integers(0, 2),
+    st.none() | st.integers(0, 2),
+)
+ORDERS = st.lists(
+    st.builds(Order, st.sampled_from(SORTABLE), st.booleans()),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda order: order.column,
+).map(tuple)
+
+
+@given(st.lists(IMAGES, unique_by=lambda image: image.id, max_size=15), ORDERS, st.integers(1, 4))
+def test_pages_joined_are_the_whole_list(
+    images: list[Image], order: tuple[Order, ...], limit: int
+) -> None:
+    """Page by page, in any order: every image once, as if the list had one page."""
+    whole = page(images, ImageQuery(order=order, limit=len(images)))
+    joined: list[Image] = []
+    while found := page(
+        images, ImageQuery(order=order, limit=limit, after=joined[-1] if joined else None)
+    ):
+        joined += found
+
+    assert joined == whole
+    assert sorted(_ids(whole)) == sorted(_ids(images))

@@ -1,0 +1,121 @@
+"""The settings in the files that operators read are those of the code."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imaged.config import Config, load
+from imaged.config.model import SECTIONS, FilesystemSection, StoresSection
+from imaged.config.reference import is_reloadable, reference
+from imaged.daemon import settings
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "config/imaged.toml"
+DEVELOPERS = ROOT / "config/imaged.dev.toml"
+REFERENCE = ROOT / "docs/reference/configuration.md"
+
+
+def flat(values: Mapping[str, Any], *path: str) -> Iterator[tuple[str, Any]]:
+    """Every key with its value."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, *path, key)
+        else:
+            yield ".".join((*path, key)), value
+
+
+def defaults() -> Iterator[tuple[str, Any]]:
+    """Every setting of the code with its default, as an operator would write it."""
+    for name, model in SECTIONS.items():
+        for key, field in model.model_fields.items():
+            yield f"{name}.{key}", field.default
+    yield from flat(StoresSection.DEFAULT, "stores")
+    for key, field in FilesystemSection.model_fields.items():
+        if not field.is_required():
+            yield f"stores.local.{key}", field.default
+
+
+@pytest.fixture(scope="module")
+def default_config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """What an empty file gives."""
+    empty = tmp_path_factory.mktemp("empty") / "imaged.toml"
+    empty.touch()
+    return load(empty, {})
+
+
+def test_the_sample_has_every_setting_with_its_default() -> None:
+    """All of them, as they are, and nothing more."""
+    assert dict(defaults()) == dict(flat(tomllib.loads(SAMPLE.read_text())))
+
+
+def test_the_sample_gives_the_defaults(default_config: Config) -> None:
+    """Whoever installs it changes nothing by that."""
+    assert default_config == load(SAMPLE, {})
+
+
+def test_the_sample_marks_what_a_reload_applies() -> None:
+    """The mark stands in the comment above exactly those settings."""
+    marked, is_marked, section = set(), False, ""
+    for line in SAMPLE.read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line.startswith("#"):
+            is_marked = is_marked or "(reload)" in line
+        elif " = " in line:
+            marked |= {f"{section}.{line.split(' = ')[0]}"} if is_marked else set()
+            is_marked = False
+
+    reloadable = {
+        f"{name}.{key}"
+        for name, model in SECTIONS.items()
+        for key, field in model.model_fields.items()
+        if is_reloadable(field)
+    }
+    assert reloadable == marked
+
+
+def test_the_developers_file_is_good() -> None:
+    """`make run` works: nobody is asked who he is, and only this machine can come in."""
+    config = load(DEVELOPERS, {})
+
+    assert config.auth.method == "none"
+    assert ["127.0.0.1:9292"] == [str(address) for address in config.api.bind]
+    assert config.catalog.url == "sqlite:///var/catalog.db"
+    assert config.stores.by_name["local"].path == Path("var/images")
+
+
+def test_the_reference_page_is_fresh() -> None:
+    """`make docs` writes it."""
+    assert reference() == REFERENCE.read_text()
+
+
+def test_every_setting_has_a_reason() -> None:
+    """A sentence, or it would not be a setting."""
+    for model in (*SECTIONS.values(), FilesystemSection):
+        for field in model.model_fields.values():
+            assert field.description
+
+
+def test_defaults_of_components_are_those_of_the_settings(default_config: Config) -> None:
+    """A component that is built without settings behaves like a daemon without a file."""
+    for make in (
+        settings.claim_settings,
+        settings.stage_settings,
+        settings.scrubber_settings,
+        settings.reconcile_settings,
+    ):
+        made = make(default_config)
+        assert type(made)() == made
+    store = settings.filesystem_settings(default_config.stores.by_name["local"])
+    assert type(store)(store.path) == store
+
+
+def test_every_section_is_read() -> None:
+    """The sections of the Config are those that files may have."""
+    assert [field.name for field in fields(Config)] == list(SECTIONS)

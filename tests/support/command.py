@@ -1,0 +1,131 @@
+"""The command line as operators use it: processes, their exit codes and what they print."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from support.daemon import IMAGED, clean_environment
+
+DEADLINE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with a configuration, a catalog and a store, as small as it can be."""
+
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """The configuration."""
+        return self.folder / "imaged.toml"
+
+    @property
+    def images(self) -> Path:
+        """The store's folder."""
+        return self.folder / "images"
+
+    @property
+    def catalog(self) -> Path:
+        """The catalog's file."""
+        return self.folder / "catalog.db"
+
+    def write(self, more: str = "") -> Path:
+        """Write the configuration, with more at its end."""
+        self.images.mkdir(exist_ok=True)
+        self.file.write_text(
+            f"""
+            [api]
+            bind = ["127.0.0.1:0"]
+            [catalog]
+            url = "sqlite:///{self.catalog}"
+            [stores.local]
+            type = "filesystem"
+            path = "{self.images}"
+            min_free = "0"
+            {more}
+            """
+        )
+        return self.file
+
+    def imaged(
+        self, command: str, *arguments: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on this configuration."""
+        return imaged(command, "--config", str(self.file), *arguments, **environment)
+
+
+def imaged(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``imaged`` to its end."""
+    return subprocess.run(
+        [IMAGED, *arguments],
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        env={**clean_environment(), **environment},
+        timeout=DEADLINE_SECONDS,
+    )
+
+
+@dataclass
+class Serving:
+    """A process that serves, and its log."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def lines(self) -> list[str]:
+        """What it wrote so far, whole lines only."""
+        return [line for line in self.log.read_text().splitlines(keepends=True) if line[-1] == "\n"]
+
+    def events(self) -> list[dict[str, Any]]:
+        """Its log."""
+        return [json.loads(line) for line in self.lines()]
+
+    def wait_for(self, event: str, count: int = 1) -> dict[str, Any]:
+        """Wait until an event was logged so often, and return the last of them."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            found = [one for one in self.events() if one["event"] == event]
+            if len(found) >= count:
+                return found[count - 1]
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.02)
+        raise AssertionError(f"no {event} in\n{self.log.read_text()}")
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{self.wait_for('daemon.started')['bind'][0]}"
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Ask for something; the status and the body."""
+        with urlopen(f"{self.url}{path}", timeout=DEADLINE_SECONDS) as answer:  # noqa: S310 - http
+            return answer.status, answer.read()
+
+
+@contextmanager
+def serving(file: Path, command: str = "serve", **environment: str) -> Iterator[Serving]:
+    """Serve until the block ends; then it is killed, if it still lives."""
+    log = file.with_suffix(f".{time.monotonic_ns()}.log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [IMAGED, command, "--config", str(file)],
+            stdout=output,
+            stderr=output,
+            env={**clean_environment(), **environment},
+        )
+    try:
+        yield Serving(process, log)
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,82 @@
+"""What can go wrong between a node and the ports it uses, one call at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, TypeVar, cast
+
+import anyio
+
+from imaged.core.errors import CatalogError, StoreError
+
+P = TypeVar("P")
+Call = Callable[..., Awaitable[Any]]
+
+
+def detour(port: P, **calls: Callable[..., object]) -> P:
+    """The same port, but for these calls."""
+    return cast("P", _Detour(port, calls))
+
+
+class _Detour:
+    def __init__(self, port: object, calls: dict[str, Callable[..., object]]) -> None:
+        self._port = port
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> object:
+        return self._calls.get(name) or getattr(self._port, name)
+
+
+def nth(call: Call, number: int, *, before: Call | None = None, after: Call | None = None) -> Call:
+    """The call; the n-th time something happens before it is carried out, or after."""
+    count = 0
+
+    async def counted(*args: Any, **named: Any) -> Any:
+        nonlocal count
+        count += 1
+        its_turn = count == number
+        if its_turn and before is not None:
+            await before(*args)
+        result = await call(*args, **named)
+        if its_turn and after is not None:
+            await after(*args)
+        return result
+
+    return counted
+
+
+def from_nth(call: Call, number: int, instead: Call) -> Call:
+    """The call; from the n-th time on, another one instead."""
+    count = 0
+
+    async def counted(*args: Any, **named: Any) -> Any:
+        nonlocal count
+        count += 1
+        return await (instead if count >= number else call)(*args, **named)
+
+    return counted
+
+
+def pause(seconds: float) -> Call:
+    """Nothing, but slowly."""
+
+    async def wait(*_: object) -> None:
+        await anyio.sleep(seconds)
+
+    return wait
+
+
+async def catalog_fails(*_: object) -> NoReturn:
+    """No answer comes from the catalog."""
+    raise CatalogError("The catalog does not answer.")
+
+
+async def store_fails(*_: object) -> NoReturn:
+    """The store will not do it."""
+    raise StoreError("near", "is down")
+
+
+async def hangs(*_: object, **__: object) -> NoReturn:
+    """No answer comes, ever."""
+    await anyio.sleep_forever()
+    raise AssertionError

@@ -1,0 +1,222 @@
+"""The API on a catalog and stores in memory, with callers who are known by their tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from starlette.types import ASGIApp, Message
+
+from imaged.api.app import ApiSettings, build_app
+from imaged.api.identity import TokenFile, fingerprint
+from imaged.api.patches import V2_1
+from imaged.catalogs.memory import MemoryCatalog
+from imaged.core.claim import InstanceId
+from imaged.core.image import Image
+from imaged.inspectors.oslo import OsloInspector
+from imaged.ports.catalog import Catalog
+from imaged.ports.store import Store, Stores
+from imaged.services.budget import Budget
+from imaged.services.claims import Claims, ClaimSettings
+from imaged.services.downloads import Downloads
+from imaged.services.health import Health
+from imaged.services.images import Images
+from imaged.services.intake import Intake
+from imaged.services.scrubber import ScrubberSettings
+from imaged.services.stages import StageSettings
+from imaged.services.uploads import Uploads
+from imaged.stores.memory import MemoryStore
+
+BUDGET_BYTES = 64 * 1024**2
+OCTETS = "application/octet-stream"
+RAW = {"disk_format": "raw", "container_format": "bare"}
+
+#: Who is there: user, project and roles.
+PEOPLE: Mapping[str, tuple[str, str]] = {
+    "alice": ("p1", "member"),
+    "carol": ("p1", "reader"),
+    "bob": ("p2", "member"),
+    "rob": ("p2", "reader"),
+    "nobody": ("p1", "visitor"),
+    "root": ("ops", "admin"),
+}
+
+
+class UtcClock:
+    """The machine's time."""
+
+    def now(self) -> datetime:
+        """Now, in UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Service:
+    """One instance of the API, with everything that it stands on."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog | None = None,
+        store: Store | None = None,
+        delay: timedelta = timedelta(hours=1),
+        max_size_bytes: int = 64 * 1024**2,
+        public_url: str = "",
+    ) -> None:
+        self.facts = MemoryCatalog(UtcClock())
+        self.bytes = MemoryStore("local")
+        catalog = catalog or self.facts
+        self.stores = Stores("local", {"local": store or self.bytes, "near": MemoryStore("near")})
+        claims = Claims(catalog, InstanceId("one"), ClaimSettings())
+        budget = Budget(BUDGET_BYTES)
+        intake = Intake(
+            catalog,
+            self.stores,
+            claims,
+            StageSettings(max_size_bytes=max_size_bytes),
+            budget=budget,
+            inspector=OsloInspector,
+        )
+        self.images = Images(catalog, ScrubberSettings(delay=delay))
+        self.health = Health(catalog, self.stores)
+        self.app = build_app(
+            images=self.images,
+            uploads=Uploads(intake),
+            downloads=Downloads(catalog, self.stores, budget),
+            health=self.health,
+            identity=token_file(),
+            settings=ApiSettings(public_url),
+        )
+
+    def image(self, image_id: str) -> Image:
+        """The image as the catalog has it."""
+        return self.facts.images[image_id]
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | object = b"",
+        *,
+        caller: str | None = "alice",
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Ask the application, without a network between. A body that is no bytes is JSON."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"host": "images.test", **token_of(caller), **(headers or {})}
+        if data:
+            sent.setdefault("content-length", str(len(data)))
+        return await ask(self.app, method, path, sent, [data])
+
+    async def create(self, caller: str = "alice", /, **attributes: object) -> str:
+        """Create an image that may take data; its id."""
+        reply = await self.call("POST", "/v2/images", {**RAW, **attributes}, caller=caller)
+        assert reply.status == 201, reply.text
+        image_id: str = reply.json()["id"]
+        return image_id
+
+    async def create_active(self, data: bytes = b"hello", /, **attributes: object) -> str:
+        """Create an image with data; its id."""
+        image_id = await self.create(**attributes)
+        reply = await self.put_data(image_id, data)
+        assert reply.status == 204, reply.text
+        return image_id
+
+    async def put_data(self, image_id: str, data: bytes, caller: str = "alice") -> Reply:
+        """Upload."""
+        headers = {"content-type": OCTETS}
+        path = f"/v2/images/{image_id}/file"
+        return await self.call("PUT", path, data, caller=caller, headers=headers)
+
+    async def patch(
+        self, image_id: str, operations: object, caller: str = "alice", media_type: str = V2_1
+    ) -> Reply:
+        """Change."""
+        headers = {"content-type": media_type}
+        return await self.call(
+            "PATCH", f"/v2/images/{image_id}", operations, caller=caller, headers=headers
+        )
+
+
+def token_of(person: str | None) -> dict[str, str]:
+    """What a person shows."""
+    return {} if person is None else {"x-auth-token": f"the token of {person}"}
+
+
+def token_file() -> TokenFile:
+    """The people who are there, as the daemon knows them."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tokens.toml"
+        path.write_text("".join(_entry(person) for person in PEOPLE))
+        return TokenFile(path)
+
+
+async def ask(
+    app: ASGIApp, method: str, path: str, headers: Mapping[str, str], chunks: Sequence[bytes]
+) -> Reply:
+    """One exchange with an ASGI application, as a server would have it."""
+    path, _, query = path.partition("?")
+    incoming = [
+        {"type": "http.request", "body": chunk, "more_body": number < len(chunks)}
+        for number, chunk in enumerate(chunks, start=1)
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if incoming:
+            return incoming.pop(0)
+        await asyncio.Event().wait()  # nothing more comes
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [
+            (name.lower().encode(), text.encode("latin-1")) for name, text in headers.items()
+        ],
+        "scheme": "http",
+        "server": ("127.0.0.1", 9292),
+    }
+    await app(scope, receive, send)
+    start, *rest = sent
+    assert rest
+    assert not rest[-1].get("more_body"), "the answer was not finished"
+    answered = {name.decode(): text.decode("latin-1") for name, text in start["headers"]}
+    return Reply(start["status"], answered, b"".join(message["body"] for message in rest))
+
+
+def _entry(person: str) -> str:
+    project, role = PEOPLE[person]
+    digest = fingerprint(token_of(person)["x-auth-token"])
+    return (
+        f'[[token]]\nsha256 = "{digest}"\nuser = "{person}"\n'
+        f'project = "{project}"\nroles = ["{role}"]\n'
+    )
