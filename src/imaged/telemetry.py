@@ -109,15 +109,14 @@ class LibraryHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log one record, as it comes."""
         try:
-            log.log(
-                logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING,
-                "library.reported",
-                library=record.name,
-                message=record.getMessage(),
-                exc_info=record.exc_info,
-            )
-        except Exception:  # noqa: BLE001 - the log never ends what it tells of
-            self.handleError(record)
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's mistake in a text ends nothing
+            message = str(record.msg)
+        facts = {"library": record.name, "message": message, "exc_info": record.exc_info}
+        if record.levelno >= logging.ERROR:
+            log.error("library.reported", **facts)
+        else:
+            log.warning("library.reported", **facts)
 
 
 def _listen_to_libraries(threshold: int) -> None:

@@ -131,7 +131,9 @@ def test_libraries_write_through_the_same_door() -> None:
         raise LookupError("why")
     except LookupError:
         library.exception("broken")
-    warnings.warn("old", UserWarning, stacklevel=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", UserWarning, stacklevel=1)
 
     odd, broken, old = logged(output)
     assert {odd["event"], broken["event"], old["event"]} == {"library.reported"}

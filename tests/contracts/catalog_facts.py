@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
+
+import anyio
+from hypothesis import HealthCheck
 
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
@@ -18,6 +22,13 @@ STORE = "local"
 AT_ONCE = timedelta(0)
 AN_HOUR = timedelta(hours=1)
 ALL = 1_000_000
+
+#: Properties of a contract: each driver's class runs them, with its own fixtures.
+UNCHECKED = (
+    HealthCheck.function_scoped_fixture,
+    HealthCheck.differing_executors,
+    HealthCheck.too_slow,
+)
 
 
 def new_claim(lease: timedelta = timedelta(seconds=60), owner: str = "node") -> Claim:
@@ -86,6 +97,13 @@ async def blob_of(catalog: Catalog, key: str) -> Blob:
     blob = await catalog.get_blob(key)
     assert blob is not None, key
     return blob
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what time alone brings about."""
+    with anyio.fail_after(20):
+        while not await true():
+            await anyio.sleep(0.02)
 
 
 async def due_keys(catalog: Catalog, busy_for: timedelta = AT_ONCE) -> list[str]:

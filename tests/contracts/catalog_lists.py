@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.catalog_facts import ALL, all_images, content
+from contracts.catalog_facts import ALL, UNCHECKED, all_images, content
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
@@ -107,7 +106,6 @@ class Fresh(Protocol):
         ...
 
 
-EXAMPLES = int(os.environ.get("IMAGED_EXAMPLES", "30"))
 QUERIES = 12  # for each example
 
 
@@ -115,9 +113,9 @@ class ListsContract:
     """Lists mean the same everywhere."""
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=20,
         deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+        suppress_health_check=UNCHECKED,
     )
     @given(data=st.data())
     async def test_any_list(self, fresh: Fresh, data: st.DataObject) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import anyio
-
 from contracts.catalog_audit import audit
 from contracts.catalog_facts import (
     ALL,
@@ -23,6 +21,7 @@ from contracts.catalog_facts import (
     new_claim,
     place,
     queued,
+    until,
 )
 from imaged.core.blob import FIRST_PATIENCE, BlobState
 from imaged.core.claim import Claim, InstanceId
@@ -97,9 +96,11 @@ class QueueContract:
 
         assert taken.due_at is not None
         assert taken.due_at >= before + busy_for
-        with anyio.fail_after(20):
-            while await due_keys(catalog) != ["i/1"]:
-                await anyio.sleep(0.02)
+
+        async def is_due() -> bool:
+            return await due_keys(catalog) == ["i/1"]
+
+        await until(is_due)
 
     async def test_bytes_that_would_not_go(self, catalog: Catalog) -> None:
         """Their row tells why and how often; others have their turn first."""
@@ -251,7 +252,8 @@ class LeasesContract:
         claim = new_claim(timedelta(milliseconds=100))
         await add_saving(catalog, "i", claim)
 
-        with anyio.fail_after(20):
-            while list(await catalog.find_lapsed(ALL)) != [Lapsed(claim, "i")]:
-                await anyio.sleep(0.02)
+        async def is_found() -> bool:
+            return list(await catalog.find_lapsed(ALL)) == [Lapsed(claim, "i")]
+
+        await until(is_found)
         assert [image.claim for image in await all_images(catalog)] == [claim]

@@ -1,4 +1,4 @@
-"""A folder for a filesystem store: back door, and audit at the end."""
+"""A folder for a filesystem store: the store, its back door, and an audit at the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imaged.core.keys import is_key
+from imaged.core.limits import MIB
+from imaged.stores.disk import Disk
+from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
 
 PATIENCE_SECONDS = 10
 FOREIGN = ["notes.txt", ".tmp/.nfs000000000000007b", "0a/notes.txt", "lost+found/#12"]
@@ -62,6 +65,14 @@ def vanish(root: Path) -> None:
         shutil.rmtree(path)
 
 
+def rehearsals(root: Path) -> int:
+    """Remove what is left of rehearsed writes, where a disk did not let the store do it."""
+    left = list(root.rglob(".rehearsal-*"))
+    for path in left:
+        path.unlink()
+    return len(left)
+
+
 def open_files(root: Path) -> list[str]:
     """The files below a folder that this process has open."""
     names = []
@@ -92,6 +103,12 @@ def strays(root: Path) -> list[str]:
         for name in (str(path.relative_to(root)) for path in files)
         if not is_key(name) and not _is_unfinished(name) and name not in FOREIGN + MISPLACED
     ]
+
+
+def store_on(root: Path, disk: Disk | None = None) -> FilesystemStore:
+    """A store that uses all of its disk, and flushes after each block."""
+    settings = FilesystemSettings(root, min_free_bytes=0, flush_every_bytes=MIB)
+    return FilesystemStore("local", settings, disk=disk)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from contracts.store_bodies import Verdict, body, new_key, some_bytes
 from contracts.store_crashes import CrashModel, moments
 from contracts.store_disks import Call, TracedDisk
+from contracts.store_folder import audited
 from imaged.core.limits import KIB
 from imaged.lanes import InlineLane
 from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
@@ -21,8 +22,14 @@ DATA = some_bytes(20 * KIB)
 RENAMES = [(), ("rename",)]  # a disk that has the call, and one that has not
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder, audited at the end."""
+    with audited(tmp_path / "store") as root:
+        yield root
+
+
 async def _store(root: Path, disk: TracedDisk) -> FilesystemStore:
-    root.mkdir()
     settings = FilesystemSettings(root, min_free_bytes=0, flush_every_bytes=8 * KIB)
     store = FilesystemStore("local", settings, disk=disk, lanes=InlineLane)
     await store.check()
@@ -54,9 +61,9 @@ def _last(trace: Iterable[Call]) -> CrashModel:
     return model
 
 
-async def test_the_order_of_the_calls(tmp_path: Path) -> None:
+async def test_the_order_of_the_calls(root: Path) -> None:
     """Bytes are durable before they get their name, and the name before anybody is told."""
-    root, key = tmp_path / "store", new_key()
+    key = new_key()
 
     trace = await _trace_put(root, key)
 
@@ -77,9 +84,9 @@ async def test_the_order_of_the_calls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("without", RENAMES, ids=["rename", "link"])
-async def test_a_put_survives_every_cut(tmp_path: Path, without: Sequence[str]) -> None:
+async def test_a_put_survives_every_cut(root: Path, without: Sequence[str]) -> None:
     """Until it returned, the blob is whole or not visible; afterwards it is whole."""
-    root, key = tmp_path / "store", new_key()
+    key = new_key()
 
     trace = await _trace_put(root, key, without)
 
@@ -90,9 +97,9 @@ async def test_a_put_survives_every_cut(tmp_path: Path, without: Sequence[str]) 
 
 
 @pytest.mark.parametrize("lost", ["fsync of the file", "fsync of the folder"])
-async def test_the_model_sees_what_is_not_synced(tmp_path: Path, lost: str) -> None:
+async def test_the_model_sees_what_is_not_synced(root: Path, lost: str) -> None:
     """The same trace without one of its syncs is found out: the test above can fail."""
-    root, key = tmp_path / "store", new_key()
+    key = new_key()
     trace = await _trace_put(root, key)
     of_file, of_folder = [call for call in trace if call.name == "fsync"]
 
@@ -102,9 +109,9 @@ async def test_the_model_sees_what_is_not_synced(tmp_path: Path, lost: str) -> N
 
 
 @pytest.mark.parametrize("without", RENAMES, ids=["rename", "link"])
-async def test_a_delete_survives_every_cut(tmp_path: Path, without: Sequence[str]) -> None:
+async def test_a_delete_survives_every_cut(root: Path, without: Sequence[str]) -> None:
     """When it returned, no name of the blob can come back; before, the blob is whole or gone."""
-    root, key, disk = tmp_path / "store", new_key(), TracedDisk(without=without)
+    key, disk = new_key(), TracedDisk(without=without)
     store = await _store(root, disk)
     await store.put(key, body(DATA, 4 * KIB))
     await store.delete(key)
@@ -114,9 +121,9 @@ async def test_a_delete_survives_every_cut(tmp_path: Path, without: Sequence[str
     assert _is_absent(_last(disk.trace), [root / key, root / ".tmp" / key[3:]])
 
 
-async def test_the_remains_of_a_failure_do_not_come_back(tmp_path: Path) -> None:
+async def test_the_remains_of_a_failure_do_not_come_back(root: Path) -> None:
     """The delete of a write that failed is as durable as any other."""
-    root, key, disk = tmp_path / "store", new_key(), TracedDisk()
+    key, disk = new_key(), TracedDisk()
     store = await _store(root, disk)
     with pytest.raises(Verdict):
         await store.put(key, body(DATA, 4 * KIB, ending=Verdict("no")))
@@ -129,10 +136,9 @@ async def test_the_remains_of_a_failure_do_not_come_back(tmp_path: Path) -> None
     assert _is_absent(_last(disk.trace), [root / key, root / ".tmp" / key[3:]])
 
 
-async def test_the_folders_survive_a_cut(tmp_path: Path) -> None:
+async def test_the_folders_survive_a_cut(root: Path) -> None:
     """The check syncs the root after it made something there."""
-    root, disk = tmp_path / "store", TracedDisk()
-    root.mkdir()
+    disk = TracedDisk()
     settings = FilesystemSettings(root, min_free_bytes=0)
     await FilesystemStore("local", settings, disk=disk).check()
 

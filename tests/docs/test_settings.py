@@ -64,7 +64,7 @@ def test_the_sample_marks_what_a_reload_applies() -> None:
     marked, is_marked, section = set(), False, ""
     for line in SAMPLE.read_text().splitlines():
         if line.startswith("["):
-            section = line.strip("[]")
+            section, is_marked = line.strip("[]"), False
         elif line.startswith("#"):
             is_marked = is_marked or "(reload)" in line
         elif " = " in line:

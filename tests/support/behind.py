@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imaged.catalogs.sql import open_sqlite
+from imaged.catalogs.sqlite import open_sqlite
 
 from support.client import Client
 from support.daemon import Daemon, until

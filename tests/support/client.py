@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import AsyncIterable
 from types import TracebackType
 from typing import Any, Self
@@ -47,7 +48,8 @@ class Client:
     async def put(self, image_id: str, body: bytes | AsyncIterable[bytes]) -> int:
         """Upload; the status. Bytes go with a Content-Length, the rest chunked."""
         path = f"/v2/images/{image_id}/file"
-        async with self._session.put(path, data=body, headers=OCTETS) as answer:
+        data = io.BytesIO(body) if isinstance(body, bytes) else body
+        async with self._session.put(path, data=data, headers=OCTETS) as answer:
             return answer.status
 
     async def show(self, image_id: str) -> dict[str, Any]:

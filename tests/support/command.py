@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.parse import urlsplit
 
 from support.daemon import IMAGED, clean_environment
 
@@ -82,6 +83,7 @@ class Serving:
 
     process: subprocess.Popen[bytes]
     log: Path
+    open: ExitStack = field(default_factory=ExitStack)
 
     def lines(self) -> list[str]:
         """What it wrote so far, whole lines only."""
@@ -107,10 +109,31 @@ class Serving:
         """Where it answers."""
         return f"http://{self.wait_for('daemon.started')['bind'][0]}"
 
-    def get(self, path: str) -> tuple[int, bytes]:
+    def connect(self) -> HTTPConnection:
+        """A connection, closed at the end."""
+        place = urlsplit(self.url)
+        connection = HTTPConnection(str(place.hostname), place.port, timeout=DEADLINE_SECONDS)
+        self.open.callback(connection.close)
+        return connection
+
+    def ask(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[int, bytes]:
         """Ask for something; the status and the body."""
-        with urlopen(f"{self.url}{path}", timeout=DEADLINE_SECONDS) as answer:  # noqa: S310 - http
-            return answer.status, answer.read()
+        connection = self.connect()
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, names)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, and wait for the exit code."""
+        self.process.send_signal(how)
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        self.process.send_signal(signal.SIGHUP)
 
 
 @contextmanager
@@ -124,8 +147,10 @@ def serving(file: Path, command: str = "serve", **environment: str) -> Iterator[
             stderr=output,
             env={**clean_environment(), **environment},
         )
+    daemon = Serving(process, log)
     try:
-        yield Serving(process, log)
+        yield daemon
     finally:
+        daemon.open.close()
         process.kill()
         process.wait()

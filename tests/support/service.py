@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -166,6 +167,7 @@ def token_of(person: str | None) -> dict[str, str]:
     return {} if person is None else {"x-auth-token": f"the token of {person}"}
 
 
+@cache
 def token_file() -> TokenFile:
     """The people who are there, as the daemon knows them."""
     with TemporaryDirectory() as folder:

@@ -66,7 +66,7 @@ def _text(name: str, value: str) -> Sequence[Condition]:
 def _choices(name: str, text: str) -> tuple[Value, ...]:
     """The values of a list with commas between, in double quotes where they hold commas."""
     try:
-        (choices,) = csv.reader([text or '""'], strict=True, escapechar="\\", doublequote=False)
+        (choices,) = csv.reader([text or '""'], strict=True, escapechar="\\")
     except (csv.Error, ValueError) as error:
         raise InvalidQuery(name, "has a list that is not quoted as it should be") from error
     if len(choices) > MAX_CHOICES:

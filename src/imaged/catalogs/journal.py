@@ -6,7 +6,7 @@ What is told was committed. A change whose fate is unknown (``CatalogError``) is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Protocol
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     UnaryExpression,
     and_,
     false,
+    literal,
     or_,
     select,
     true,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 )
 
 from imaged.catalogs import image_rows
-from imaged.catalogs.tables import value_prefix, image_properties, image_tags, images
+from imaged.catalogs.tables import image_properties, image_tags, images, value_prefix
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import GONE
@@ -108,7 +109,8 @@ def _holds(condition: Condition) -> Clause:
         return or_(among, column.is_(None)) if None in condition.value else among
     if condition.value is None:
         return true() if condition.operator is Operator.NOT_EQUAL else false()
-    held: Clause = COMPARE[condition.operator](column, _storable(condition.value))
+    value = literal(_storable(condition.value), column.type)
+    held: Clause = COMPARE[condition.operator](column, value)
     if condition.operator is Operator.NOT_EQUAL and column.nullable:
         return or_(held, column.is_(None))
     return held

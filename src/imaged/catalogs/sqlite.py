@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, move_on_after, to_thread
 from anyio.lowlevel import checkpoint
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 READERS = 4  # connections; more do not read faster, they only hold up one another less
 BUSY_TIMEOUT_SECONDS = 0.1  # after so long in vain, look whether the caller still waits
+CLOSING_SECONDS = 30
 BUSY_PAUSE_SECONDS = 0.005  # not every statement waits at all
 
 WHY = {
@@ -63,6 +64,12 @@ class SqliteDatabase:
         self._writing = CapacityLimiter(1)
         self._reading = CapacityLimiter(READERS)
 
+    @property
+    def busy(self) -> int:
+        """How many transactions are running."""
+        pools = (self.writer.pool, self.readers.pool)
+        return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
+
     async def read(self, transaction: Transaction[T]) -> T:
         """Run a transaction that only reads."""
         return await self._run(self.readers, self._reading, transaction)
@@ -72,14 +79,14 @@ class SqliteDatabase:
         return await self._run(self.writer, self._writing, transaction)
 
     async def close(self) -> None:
-        """Wait for what runs, and close every connection."""
-        for limiter, engine in ((self._writing, self.writer), (self._reading, self.readers)):
-            tokens = [object() for _ in range(int(limiter.total_tokens))]
-            for token in tokens:
-                await limiter.acquire_on_behalf_of(token)
-            await to_thread.run_sync(engine.dispose)
-            for token in tokens:
-                limiter.release_on_behalf_of(token)
+        """Wait for what runs, but not for ever, and close every connection."""
+        with move_on_after(CLOSING_SECONDS, shield=True):
+            for limiter in (self._writing, self._reading):
+                for _ in range(int(limiter.total_tokens)):
+                    await limiter.acquire_on_behalf_of(object())  # for good: nothing begins
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self.writer.dispose)
+            await to_thread.run_sync(self.readers.dispose)
 
     async def _run(self, engine: Engine, limiter: CapacityLimiter, work: Transaction[T]) -> T:
         run = partial(run_once, engine, self._path, work)

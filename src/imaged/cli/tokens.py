@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
 
 import click
 
@@ -26,16 +27,17 @@ RANDOM_BYTES = 32
 def token(user: str, project: str, roles: tuple[str, ...]) -> None:
     """Make a random token, and its entry for auth.token_file.
 
-    The token itself is printed once and kept nowhere; the entry has only its hash.
+    The entry is printed; it has only the hash. The token itself is told on standard error, once,
+    and kept nowhere.
     """
     made = secrets.token_urlsafe(RANDOM_BYTES)
-    digest = hashlib.sha256(made.encode()).hexdigest()
     click.echo(f"Give this to {user}, and keep it nowhere else: {made}", err=True)
-    click.echo("[[token]]")
-    for name, value in (
-        ("sha256", digest),
-        ("user", user),
-        ("project", project),
-        ("roles", list(roles)),
-    ):
-        click.echo(f"{name} = {json.dumps(value)}")
+    click.echo(entry(made, user, project, roles), nl=False)
+
+
+def entry(made: str, user: str, project: str, roles: Sequence[str]) -> str:
+    """The lines of the file that let this token in."""
+    digest = hashlib.sha256(made.encode()).hexdigest()
+    facts = {"sha256": digest, "user": user, "project": project, "roles": list(roles)}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in facts.items()]
+    return "\n".join(["[[token]]", *lines, ""])

@@ -73,7 +73,8 @@ def build_images(catalog: Catalog, config: Config) -> Images:
 
 def build_scrubber(parts: Parts, config: Config) -> Scrubber:
     """What deletes bytes."""
-    return Scrubber(parts.catalog, parts.stores, settings.scrubber_settings(config))
+    scrubber = settings.scrubber_settings(config)
+    return Scrubber(parts.catalog, parts.stores, scrubber, busy_for=config.claims.lease)
 
 
 def build_reconcile(parts: Parts, config: Config) -> Reconcile:

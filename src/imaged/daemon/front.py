@@ -34,9 +34,10 @@ class Front:
             budget=budget,
             inspector=OsloInspector,
         )
+        self.uploads = Uploads(self._intake)
         self.app: ASGIApp = build_app(
             images=services.images,
-            uploads=Uploads(self._intake),
+            uploads=self.uploads,
             downloads=Downloads(parts.catalog, parts.stores, budget),
             health=self._health,
             identity=self._identity,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import stat
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,8 @@ class CannotListen(ImagedError):
     """An address is taken, or is not ours."""
 
     def __init__(self, address: str, error: OSError) -> None:
-        super().__init__(f"Cannot listen on {address}: {error.strerror or error}.")
+        why = os.strerror(error.errno) if error.errno else error
+        super().__init__(f"Cannot listen on {address}: {why}.")
 
 
 @contextmanager

@@ -113,12 +113,16 @@ class Claims:
             if work is None and _was_refused(error):
                 raise
             failed = isinstance(error, Exception)
-            change = give_back(claim, _reason(error), final=failed, kill=self.kill_uploads)
-            was_ours = await self._give_back(self._catalog.modify_image(image_id, change))
-            if work is None or was_ours or not failed:
+            final = failed and not isinstance(error, (ClaimLost, CatalogError))
+            change = give_back(claim, _reason(error), final=final, kill=self.kill_uploads)
+            given_back = await self._give_back(self._catalog.modify_image(image_id, change))
+            if work is None or given_back or not failed:
                 raise
-            if not await self._was_heard(work):
-                raise ClaimLost from error
+            if await self._was_heard(work, given_back):
+                return
+            if given_back is None:
+                raise
+            raise ClaimLost from error
 
     async def renew_forever(self) -> None:
         """Be the heartbeat."""
@@ -161,8 +165,8 @@ class Claims:
         if scope.cancelled_caught:
             raise ClaimLost
 
-    async def _give_back(self, giving: Awaitable[object]) -> bool:
-        """Whether it was still ours to give. If nobody hears us, the lease runs out."""
+    async def _give_back(self, giving: Awaitable[object]) -> bool | None:
+        """Whether it was still ours to give; None: nobody answered, and the lease runs out."""
         with anyio.move_on_after(self._settings.lease.total_seconds(), shield=True):
             try:
                 await giving
@@ -170,10 +174,14 @@ class Claims:
                 return False  # finished after all, deleted, or somebody else was faster
             except ImagedError as error:
                 log.warning("claim.give_back_failed", error=_sentence(error))
-        return True
+            else:
+                return True
+        return None
 
-    async def _was_heard(self, work: Work) -> bool:
+    async def _was_heard(self, work: Work, given_back: bool | None) -> bool:
         """Whether the work was finished, although nobody told us."""
+        if given_back is None and not work.asked_to_finish:
+            return False
         image = await self._catalog.get_image(work.image.id)
         if work.asked_to_finish and image.finished_by == work.claim.token:
             work.image = image

@@ -4,7 +4,7 @@ Images whose delay is over are expired first, which dooms the bytes that only th
 is the one configured now, not the one of the day of the delete.
 
 No claims here. Two scrubbers on one blob do nothing worse than work twice, and what a dead one had
-taken is due again by itself.
+taken is due again by itself, when a lease would have been over.
 """
 
 from __future__ import annotations

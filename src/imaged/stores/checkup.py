@@ -98,6 +98,7 @@ class Checkup:
                 self._write(first)
                 move(self._disk, first, last)
                 sync_folder(self._disk, last.parent)
+                self._disk.unlink(last)
         finally:
             for path in (first, last):
                 with suppress(OSError):

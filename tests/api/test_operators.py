@@ -1,0 +1,65 @@
+"""What operators do with records: see what waits, and take it back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from imaged.core.errors import ImageNotFound, NotRestorable
+from imaged.core.query import ImageQuery
+from imaged.core.removal import expire
+from imaged.services import images
+from support.service import Service
+
+pytestmark = pytest.mark.asyncio
+
+
+async def waiting(service: Service) -> list[str]:
+    """The ids of what waits."""
+    return [image.id async for image in service.images.pending()]
+
+
+async def test_what_waits_is_listed_the_longest_first(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pages of it, whoever it belonged to, and nothing else."""
+    monkeypatch.setattr(images, "WAITING", _pages_of(2))
+    made = [await service.create_active() for _ in range(5)]
+    await service.create_active()
+    assert await waiting(service) == []
+    for image_id in reversed(made):
+        await service.call("DELETE", f"/v2/images/{image_id}")
+    assert await waiting(service) == made[::-1]
+
+
+async def test_restored_image_is_as_it_was(service: Service) -> None:
+    """Data, properties and tags are back, and its users see it again."""
+    image_id = await service.create_active(b"hello", tags=["t"], os_distro="debian")
+    before = (await service.call("GET", f"/v2/images/{image_id}")).json()
+    await service.call("DELETE", f"/v2/images/{image_id}")
+    await service.images.restore(image_id)
+    after = (await service.call("GET", f"/v2/images/{image_id}")).json()
+    assert {**after, "updated_at": ""} == {**before, "updated_at": ""}
+    data = await service.call("GET", f"/v2/images/{image_id}/file")
+    assert data.body == b"hello"
+    assert await waiting(service) == []
+
+
+async def test_what_cannot_be_restored(service: Service) -> None:
+    """What is active, was never there, or is expired, is not restored."""
+    image_id = await service.create_active()
+    with pytest.raises(NotRestorable):
+        await service.images.restore(image_id)
+    with pytest.raises(ImageNotFound):
+        await service.images.restore("00000000-0000-4000-8000-00000000dead")
+    await service.call("DELETE", f"/v2/images/{image_id}")
+    await service.facts.modify_image(image_id, expire(service.image(image_id)))
+    with pytest.raises(NotRestorable):
+        await service.images.restore(image_id)
+    (image,) = [image async for image in service.images.pending()]
+    assert image.is_expired
+
+
+def _pages_of(limit: int) -> ImageQuery:
+    return replace(images.WAITING, limit=limit)

@@ -1,0 +1,356 @@
+"""Data over real connections: good ones, broken ones, and those that break in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from imaged.api.exchange import SHORT_REST_BYTES
+from imaged.core.errors import StoreError
+from imaged.core.lifecycle import Status
+from imaged.core.limits import MIB
+from imaged.ports.store import BlobReader
+from imaged.stores.memory import MemoryStore
+from support.faults import detour
+from support.server import Line, served, wait_until
+from support.service import OCTETS, Service
+
+TYPE = f"Content-Type: {OCTETS}"
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+@dataclass
+class Running:
+    """A service, and the port that it listens on."""
+
+    service: Service
+    port: int
+
+    def create(self, **attributes: object) -> str:
+        """Create an image that may take data."""
+        return asyncio.run(self.service.create(**attributes))
+
+    def create_active(self, data: bytes) -> str:
+        """Create an image with data."""
+        return asyncio.run(self.service.create_active(data))
+
+    def line(self) -> Line:
+        """Connect."""
+        return Line(self.port)
+
+    def wait_for(self, image_id: str, status: Status) -> None:
+        """Wait until the image is there."""
+        wait_until(lambda: self.service.image(image_id).status is status)
+
+    def require_clean(self, image_id: str) -> None:
+        """The image is queued as if nothing had been sent, nothing is held, and a retry works."""
+        self.wait_for(image_id, Status.QUEUED)
+        image = self.service.image(image_id)
+        assert (image.content, image.claim, image.held) == (None, None, {})
+        assert image.last_failure is not None
+        assert not self.service.bytes.blobs
+        with self.line() as line:
+            line.ask(f"PUT {path_of(image_id)}", TYPE, "Content-Length: 5", body=b"retry")
+            assert line.read()[0] == 204
+        assert self.service.image(image_id).status is Status.ACTIVE
+
+
+@pytest.fixture
+def running(service: Service) -> Iterator[Running]:
+    """The service on a real server."""
+    with served(service) as port:
+        yield Running(service, port)
+
+
+def path_of(image_id: str) -> str:
+    """Where the data is."""
+    return f"/v2/images/{image_id}/file"
+
+
+def chunk(data: bytes) -> bytes:
+    """A chunk of a chunked body."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def test_data_comes_back_as_it_went_in(running: Running) -> None:
+    """With its length or chunked, in odd pieces, over one connection."""
+    data = random.Random(1).randbytes(3 * MIB + 7)
+    with running.line() as line:
+        for is_chunked in (False, True):
+            image_id = running.create()
+            length = CHUNKED if is_chunked else f"Content-Length: {len(data)}"
+            line.ask(f"PUT {path_of(image_id)}", TYPE, length)
+            for start in range(0, len(data), 99_991):
+                piece = data[start : start + 99_991]
+                line.socket.sendall(chunk(piece) if is_chunked else piece)
+            if is_chunked:
+                line.socket.sendall(b"0\r\n\r\n")
+            assert line.read()[0] == 204
+            line.ask(f"GET {path_of(image_id)}")
+            status, headers, body = line.read()
+            assert (status, body) == (200, data)
+            assert headers["content-md5"] == hashlib.md5(data).hexdigest()  # noqa: S324 - the API's
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["content-disposition"] == "attachment"
+
+
+def test_body_that_waits_for_permission(running: Running) -> None:
+    """With Expect, the body is asked for once it is welcome, and not at all where it is not."""
+    image_id = running.create()
+    expect = (TYPE, "Content-Length: 5", "Expect: 100-continue")
+    with running.line() as line:
+        line.ask(f"PUT {path_of(image_id)}", *expect)
+        assert line.read_head()[0] == 100
+        line.socket.sendall(b"hello")
+        assert line.read()[0] == 204
+        line.ask(f"PUT {path_of(image_id)}", *expect)
+        status, headers, _ = line.read()
+        assert (status, headers["connection"]) == (409, "close")
+
+
+def test_body_shorter_than_announced(running: Running) -> None:
+    """A client that stops in the middle and leaves: the image is queued, and a retry works."""
+    image_id = running.create()
+    with running.line() as line:
+        line.ask(f"PUT {path_of(image_id)}", TYPE, "Content-Length: 100", body=b"only a part")
+        running.wait_for(image_id, Status.SAVING)
+    running.require_clean(image_id)
+
+
+def test_body_shorter_than_its_own_header_says(running: Running) -> None:
+    """A chunked body whose size was announced is measured."""
+    image_id = running.create()
+    with running.line() as line:
+        line.ask(f"PUT {path_of(image_id)}", TYPE, CHUNKED, "X-OpenStack-Image-Size: 9")
+        line.socket.sendall(chunk(b"hello") + b"0\r\n\r\n")
+        assert line.read()[0] == 400
+    running.require_clean(image_id)
+
+
+def test_body_longer_than_its_own_header_says(running: Running) -> None:
+    """It is refused as soon as it is too long, and the answer arrives."""
+    image_id = running.create()
+    with running.line() as line:
+        line.ask(f"PUT {path_of(image_id)}", TYPE, CHUNKED, "X-OpenStack-Image-Size: 9")
+        line.socket.sendall(chunk(b"x" * 2 * MIB) + b"0\r\n\r\n")
+        status, headers, _ = line.read()
+        assert (status, headers["connection"]) == (400, "close")
+        assert line.read_rest() == b""
+    running.require_clean(image_id)
+
+
+def test_body_longer_than_announced(running: Running) -> None:
+    """What follows behind the announced length is refused, and never becomes data."""
+    image_id = running.create()
+    with running.line() as line:
+        line.ask(f"PUT {path_of(image_id)}", TYPE, "Content-Length: 5", body=b"hello and more")
+        assert line.read_head()[0] in {204, 400}  # 400: it came before the upload was finished
+        assert b"204" not in line.read_rest()
+    wait_until(lambda: running.service.image(image_id).claim is None)
+    is_active = running.service.image(image_id).status is Status.ACTIVE
+    assert list(running.service.bytes.blobs.values()) == ([b"hello"] if is_active else [])
+
+
+def test_broken_chunk(running: Running) -> None:
+    """A chunk whose length is no number breaks the upload off."""
+    image_id = running.create()
+    with running.line() as line:
+        line.ask(f"PUT {path_of(image_id)}", TYPE, CHUNKED, body=chunk(b"hello"))
+        running.wait_for(image_id, Status.SAVING)
+        line.socket.sendall(b"zz\r\nhello\r\n")
+        assert line.read_head()[0] == 400
+    running.require_clean(image_id)
+
+
+def test_chunked_body_without_an_end(running: Running) -> None:
+    """A chunked body that ends without saying so is not taken for a whole one."""
+    image_id = running.create()
+    with running.line() as line:
+        line.ask(f"PUT {path_of(image_id)}", TYPE, CHUNKED, body=chunk(b"hello"))
+        running.wait_for(image_id, Status.SAVING)
+    running.require_clean(image_id)
+
+
+def test_client_that_vanishes(running: Running) -> None:
+    """A reset in the middle of an upload leaves nothing behind."""
+    image_id = running.create()
+    line = running.line()
+    line.ask(f"PUT {path_of(image_id)}", TYPE, CHUNKED, body=chunk(b"x" * MIB))
+    running.wait_for(image_id, Status.SAVING)
+    line.hang_up()
+    running.require_clean(image_id)
+
+
+def test_image_deleted_during_its_upload(running: Running) -> None:
+    """The uploading client learns that the image is gone."""
+    image_id = running.create()
+    with running.line() as line:
+        line.ask(f"PUT {path_of(image_id)}", TYPE, CHUNKED, body=chunk(b"hello"))
+        running.wait_for(image_id, Status.SAVING)
+        asyncio.run(running.service.call("DELETE", f"/v2/images/{image_id}"))
+        line.socket.sendall(b"0\r\n\r\n")
+        assert line.read()[0] == 410
+
+
+@pytest.mark.parametrize(
+    ("attributes", "length", "status"),
+    [
+        ({"disk_format": None}, 5, 400),
+        ({"disk_format": "qcow2"}, 5, 415),
+        ({}, 65 * MIB, 413),
+    ],
+    ids=["no format", "other format", "too large"],
+)
+def test_refused_upload(
+    running: Running, attributes: dict[str, object], length: int, status: int
+) -> None:
+    """The reason arrives, and the connection is closed where a long rest was left unread."""
+    image_id = running.create(**attributes)
+    with running.line() as line:
+        line.ask(
+            f"PUT {path_of(image_id)}", TYPE, f"Content-Length: {length}", body=b"hello"[:length]
+        )
+        answered, headers, _ = line.read()
+        assert answered == status
+        assert ("connection" in headers) is (length > SHORT_REST_BYTES)
+    assert running.service.image(image_id).status is Status.QUEUED
+    assert not running.service.bytes.blobs
+
+
+def test_connection_lives_on_after_a_short_rest(running: Running) -> None:
+    """A refused body that is short is read away, and the next request is answered."""
+    image_id = running.create_active(b"hello")
+    with running.line() as line:
+        line.ask(f"PUT {path_of(image_id)}", TYPE, "Content-Length: 200000", body=b"x" * 200_000)
+        assert line.read()[0] == 409
+        line.ask("GET /v2/images")
+        assert line.read()[0] == 200
+
+
+def test_large_refused_body_gets_its_answer(running: Running) -> None:
+    """A client that goes on sending for a while reads the answer all the same."""
+    image_id = running.create_active(b"hello")
+    with running.line() as line:
+        line.ask(f"PUT {path_of(image_id)}", TYPE, "Content-Length: 9000000", body=b"x" * 900_000)
+        status, headers, _ = line.read()
+        assert (status, headers["connection"]) == (409, "close")
+
+
+def test_store_that_is_full() -> None:
+    """No room is 413, and the image can be tried again elsewhere."""
+    service = Service(store=MemoryStore("local", capacity_bytes=3))
+    with served(service) as port:
+        image_id = asyncio.run(service.create())
+        with Line(port) as line:
+            line.ask(f"PUT {path_of(image_id)}", TYPE, "Content-Length: 5", body=b"hello")
+            assert line.read()[0] == 413
+            line.ask(
+                f"PUT {path_of(image_id)}",
+                TYPE,
+                "Content-Length: 5",
+                "X-Image-Meta-Store: near",
+                body=b"hello",
+            )
+            assert line.read()[0] == 204
+
+
+def test_head_is_not_served(running: Running) -> None:
+    """HEAD answers 405 without a body, and the connection lives on."""
+    image_id = running.create_active(b"hello")
+    with running.line() as line:
+        for path in (path_of(image_id), "/v2/images", "/"):
+            line.ask(f"HEAD {path}")
+            status, headers = line.read_head()
+            assert (status, "allow" in headers) == (405, True)
+        line.ask("GET /versions")
+        assert line.read()[0] == 200
+
+
+class BreakingReader:
+    """Reads a first mebibyte, and then no more."""
+
+    def __init__(self, reader: BlobReader, error: Exception | None) -> None:
+        self._reader = reader
+        self._error = error
+        self.size_bytes = reader.size_bytes
+        self._is_first = True
+
+    async def read(self, length: int) -> bytes:
+        """The next bytes, once."""
+        if self._is_first:
+            self._is_first = False
+            return await self._reader.read(length)
+        if self._error is None:
+            return b""
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StoreError("local", "lost its disk"), RuntimeError("a mistake"), None],
+    ids=["store", "mistake", "short"],
+)
+def test_download_that_breaks(error: Exception | None) -> None:
+    """A failure in the middle breaks the connection: no client takes a part for the whole."""
+    memory = MemoryStore("local")
+
+    @asynccontextmanager
+    async def breaks(key: str, start: int = 0) -> AsyncIterator[BreakingReader]:
+        async with memory.open(key, start) as reader:
+            yield BreakingReader(reader, error)
+
+    service = Service(store=detour(memory, open=breaks))
+    data = b"x" * 3 * MIB
+    image_id = asyncio.run(service.create_active(data))
+    with served(service) as port:
+        with Line(port) as line:
+            line.ask(f"GET {path_of(image_id)}")
+            status, headers = line.read_head()
+            assert (status, headers["content-length"]) == (200, str(len(data)))
+            assert len(line.read_rest()) == MIB
+        with Line(port) as line:
+            line.ask("GET /livez")
+            assert line.read()[0] == 200
+
+
+def test_reader_that_leaves_is_not_read_for() -> None:
+    """Who resets a download in the middle is not read for to the end."""
+    memory = MemoryStore("local")
+    closed = threading.Event()
+
+    @asynccontextmanager
+    async def watched(key: str, start: int = 0) -> AsyncIterator[BlobReader]:
+        async with memory.open(key, start) as reader:
+            try:
+                yield reader
+            finally:
+                closed.set()
+
+    service = Service(store=detour(memory, open=watched))
+    image_id = asyncio.run(service.create_active(b"x" * 48 * MIB))
+    with served(service) as port:
+        line = Line(port)
+        line.ask(f"GET {path_of(image_id)}")
+        assert line.read_head()[0] == 200
+        assert not closed.is_set()
+        line.hang_up()
+        wait_until(closed.is_set)
+
+
+def test_requests_that_come_at_once(running: Running) -> None:
+    """Pipelined requests are answered in order, and each has its own id."""
+    image_id = running.create_active(b"hello")
+    with running.line() as line:
+        line.ask(f"GET {path_of(image_id)}")
+        line.ask("GET /v2/nope")
+        line.ask(f"GET {path_of(image_id)}", "Range: bytes=1-2")
+        answers = [line.read() for _ in range(3)]
+    assert [(status, body) for status, _, body in answers][::2] == [(200, b"hello"), (206, b"el")]
+    assert len({headers["x-openstack-request-id"] for _, headers, _ in answers}) == 3

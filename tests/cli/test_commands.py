@@ -1,0 +1,369 @@
+"""What operators do beside the daemon, command by command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import sqlite3
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from click.testing import CliRunner
+from support.command import Place, imaged
+
+from imaged.api.identity import TokenFile
+from imaged.cli import COMMANDS
+from imaged.cli import imaged as group
+from imaged.config import load
+from imaged.core.access import Caller
+from imaged.daemon.assembly import Services, open_parts
+from imaged.daemon.front import Front
+
+ADMIN = Caller("root", "p0", frozenset({"admin"}))
+
+
+def keep_image(place: Place, name: str, data: bytes = b"data", *, deleted: bool = True) -> str:
+    """Upload an image, and perhaps delete it; its id."""
+    config = load(place.file, {})
+
+    async def body() -> Any:
+        yield data
+
+    async def run() -> str:
+        async with open_parts(config) as parts:
+            services = Services(parts, config)
+            formats = {"disk_format": "raw", "container_format": "bare"}
+            image = await services.images.create(ADMIN, {"name": name, **formats})
+            await Front(parts, services, config).uploads.upload(ADMIN, image.id, body())
+            if deleted:
+                await services.images.delete(ADMIN, image.id)
+            return image.id
+
+    return anyio.run(run)
+
+
+def blobs(place: Place) -> list[Path]:
+    """The files that the store has."""
+    return [path for path in place.images.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    """--help works, and says more than the list does."""
+    done = CliRunner().invoke(group, [command, "--help"], prog_name="imaged")
+
+    assert done.exit_code == 0
+    assert f"Usage: imaged {command}" in done.output
+
+
+def test_the_list_of_commands_is_the_help() -> None:
+    """Each with what it is for."""
+    done = imaged("--help")
+
+    assert done.returncode == 0
+    assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("no-such-command",),
+        ("serve", "--no-such-option"),
+        ("restore",),
+        ("quota", "p1", "--limit", "12"),
+        ("token", "--user", "ann"),
+        ("reconcile", "--max-delete", "-1"),
+        ("scrub", "--json"),
+    ],
+)
+def test_a_wrong_call_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+    """Usage is told, on standard error."""
+    done = imaged(*arguments)
+
+    assert done.returncode == 2
+    assert "Error: " in done.stderr
+    assert not done.stdout
+
+
+def test_pending_lists_what_can_be_restored(place: Place) -> None:
+    """With size, owner and the time left with the delay configured now."""
+    waiting = keep_image(place, "wait", b"12345")
+    keep_image(place, "stay", deleted=False)
+
+    (row,) = json.loads(place.imaged("pending", "--json").stdout)
+    (later,) = json.loads(place.imaged("pending", "--json", IMAGED_SCRUBBER__DELAY="48h").stdout)
+    shown = place.imaged("pending").stdout
+
+    assert (row["id"], row["name"], row["size_bytes"]) == (waiting, "wait", 5)
+    assert row["owner"] == "p0"
+    assert 86_000 < row["seconds_left"] <= 86_400
+    assert 86_400 < later["seconds_left"] <= 2 * 86_400
+    assert waiting in shown
+    assert "23h59m" in shown
+
+
+def test_a_name_cannot_command_the_terminal(place: Place) -> None:
+    """Names come from users."""
+    keep_image(place, "red\u202e")
+
+    shown = place.imaged("pending").stdout
+
+    assert "red" in shown
+    assert "\u202e" not in shown
+
+
+def test_restore_takes_an_image_back_once(place: Place) -> None:
+    """The second time there is nothing to restore: exit code 1 and one sentence."""
+    image_id = keep_image(place, "back")
+
+    first, second = place.imaged("restore", image_id), place.imaged("restore", image_id)
+
+    assert (first.returncode, first.stdout) == (0, f"{image_id} is active again.\n")
+    assert second.returncode == 1
+    assert second.stderr.splitlines()[-1].startswith(f"The image {image_id} cannot be restored")
+    assert not json.loads(place.imaged("pending", "--json").stdout)
+
+
+def test_restore_of_what_never_was_is_an_error(place: Place) -> None:
+    """No traceback, one sentence."""
+    done = place.imaged("restore", "no-such-image")
+
+    assert done.returncode == 1
+    assert done.stderr == "There is no image no-such-image.\n"
+
+
+def test_a_dry_scrub_touches_nothing(place: Place) -> None:
+    """It says what would go, as a table and as JSON."""
+    image_id = keep_image(place, "due")
+
+    facts = json.loads(
+        place.imaged("scrub", "--dry-run", "--json", IMAGED_SCRUBBER__DELAY="0").stdout
+    )
+    shown = place.imaged("scrub", "--dry-run", IMAGED_SCRUBBER__DELAY="0").stdout
+    early = place.imaged("scrub", "--dry-run").stdout
+
+    assert [image_id] == [image["id"] for image in facts["images"]]
+    assert image_id in shown
+    assert early.startswith("0 deleted images")
+    assert len(blobs(place)) == 1
+
+
+def test_scrub_once_deletes_what_is_due(place: Place) -> None:
+    """Nothing before its time, all of it after."""
+    keep_image(place, "due")
+    stays = keep_image(place, "stays", deleted=False)
+
+    early = json.loads(place.imaged("scrub", "--once", "--json").stdout)
+    assert len(blobs(place)) == 2
+    done = place.imaged("scrub", "--once", IMAGED_SCRUBBER__DELAY="0")
+
+    assert early["deleted"] == 0
+    assert done.returncode == 0
+    assert "1 images expired, 1 blobs deleted (4 bytes)" in done.stdout
+    (left,) = blobs(place)
+    assert stays in left.name
+
+
+def test_reconcile_touches_nothing_unless_it_is_told_to(place: Place) -> None:
+    """A stray is shown first, then doomed, and a held blob never."""
+    keep_image(place, "stays", deleted=False)
+    stray = place.images / "ab" / f"ab{'0' * 6}-0000-4000-8000-{'0' * 12}.{'1' * 32}"
+    stray.write_bytes(b"whose?")
+
+    dry = place.imaged("reconcile")
+    wet = json.loads(place.imaged("reconcile", "--apply", "--json").stdout)
+    place.imaged("scrub", "--once", IMAGED_SCRUBBER__DELAY="0")
+    assert stray.exists(), "the quarantine is not over"
+
+    assert dry.returncode == 0
+    assert stray.name in dry.stdout
+    assert "Nothing was touched" in dry.stdout
+    assert (wet["keys"], len(wet["strays"]), wet["doomed"]) == (2, 1, 1)
+
+
+def test_reconcile_brakes_where_strays_are_many(place: Place) -> None:
+    """An operator may allow so many, and not one less."""
+    place.write("[reconcile]\nmax_strays = 1\nmax_share = 0\nquarantine = '0'")
+    keep_image(place, "stays", deleted=False)
+    for digit in "123":
+        name = f"ab{'0' * 6}-0000-4000-8000-{'0' * 12}.{digit * 32}"
+        (place.images / "ab" / name).write_bytes(b"")
+
+    braked = place.imaged("reconcile", "--apply")
+    two = place.imaged("reconcile", "--apply", "--max-delete", "2")
+    assert len(blobs(place)) == 4
+    three = place.imaged("reconcile", "--apply", "--max-delete", "3")
+    place.imaged("scrub", "--once")
+
+    assert (braked.returncode, two.returncode, three.returncode) == (1, 1, 0)
+    assert "imaged reconcile --apply --max-delete 3" in braked.stderr
+    assert len(blobs(place)) == 1
+
+
+def test_missing_bytes_are_a_problem(place: Place) -> None:
+    """Nothing can be done but tell: exit code 1."""
+    keep_image(place, "robbed", deleted=False)
+    (blob,) = blobs(place)
+    blob.unlink()
+
+    done = place.imaged("reconcile")
+
+    assert done.returncode == 1
+    assert blob.name in done.stdout
+
+
+def test_quotas_are_shown_and_set(place: Place) -> None:
+    """A project holds what it uploaded, and may hold what the operator says."""
+    keep_image(place, "held", b"x" * 1000, deleted=False)
+
+    before = json.loads(place.imaged("quota", "p0", "--json").stdout)
+    changed = place.imaged("quota", "p0", "--limit", "1.5GiB").stdout
+    after = json.loads(place.imaged("quota", "p0", "--json").stdout)
+    freed = place.imaged("quota", "p0", "--limit", "none").stdout
+
+    assert before == {"project": "p0", "used_bytes": 1000, "limit_bytes": None}
+    assert changed == "p0: 1000 B used of 1.5 GiB.\n"
+    assert after["limit_bytes"] == 3 * 1024**3 // 2
+    assert freed == "p0: 1000 B used of no limit.\n"
+
+
+def test_a_token_is_known_by_its_entry(tmp_path: Path) -> None:
+    """Standard output is the entry, without the token; the token is told apart from it."""
+    done = imaged("token", "--user", "ann", "--project", "web", "--role", "reader")
+    token = done.stderr.split()[-1]
+    (entry,) = tomllib.loads(done.stdout)["token"]
+    file = tmp_path / "tokens.toml"
+    file.write_text(done.stdout)
+
+    assert entry["sha256"] == hashlib.sha256(token.encode()).hexdigest()
+    assert (entry["user"], entry["project"], entry["roles"]) == ("ann", "web", ["reader"])
+    assert token not in done.stdout
+    assert TokenFile(file).path == file
+
+
+def test_migrate_can_be_called_again(place: Place) -> None:
+    """The first call makes the catalog, the second has nothing to do."""
+    first, second = place.imaged("migrate"), place.imaged("migrate", "--json")
+
+    assert (first.returncode, second.returncode) == (0, 0)
+    facts = json.loads(second.stdout)
+    assert facts["before"] == facts["now"]
+    assert facts["now"] in first.stdout
+
+
+def test_version_is_told() -> None:
+    """As a line and as JSON."""
+    facts = json.loads(imaged("version", "--json").stdout)
+
+    assert imaged("version").stdout == f"imaged {facts['imaged']}\n"
+
+
+def test_check_config_is_content_with_what_works(place: Place) -> None:
+    """Exit code 0, and no catalog is made by looking."""
+    done = place.imaged("check-config")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("The configuration is good")
+    assert not place.catalog.exists()
+
+
+def test_check_config_tells_all_problems(place: Place) -> None:
+    """Exit code 1, a line for each, no traceback; the same as JSON."""
+    place.write("[scrubber]\ndelay = 'soon'\n[uplods]\n[log]\nlevel = 3")
+
+    done = place.imaged("check-config", IMAGED_AUTH__METHOD="guess")
+    facts = json.loads(place.imaged("check-config", "--json").stdout)
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 4
+    assert f"{place.file}:uplods: is not known; did you mean 'uploads'?" in done.stderr
+    assert "environment:IMAGED_AUTH__METHOD: " in done.stderr
+    assert [problem["key"] for problem in facts["problems"]] == [
+        "uplods",
+        "scrubber.delay",
+        "log.level",
+    ]
+
+
+@pytest.mark.parametrize("command", ["check-config", "serve", "scrub"])
+def test_a_missing_folder_and_a_missing_file_are_problems(place: Place, command: str) -> None:
+    """Exit code 1 and sentences with what to do, before anything is served."""
+    place.images.rmdir()
+
+    folder = place.imaged(command)
+    place.file.unlink()
+    file = place.imaged(command)
+
+    assert (folder.returncode, file.returncode) == (1, 1)
+    assert f"needs the folder {place.images}, which is missing" in folder.stderr
+    assert f"{place.file}: cannot be read" in file.stderr
+    assert "Traceback" not in folder.stderr + file.stderr
+
+
+@pytest.mark.parametrize("command", ["check-config", "serve"])
+def test_a_newer_or_foreign_catalog_is_a_problem(place: Place, command: str) -> None:
+    """Nothing is written into it."""
+    place.imaged("migrate")
+    with sqlite3.connect(place.catalog) as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+    db.close()
+    newer = place.imaged(command)
+    place.catalog.write_bytes(b"no database, but a letter to my aunt" * 100)
+    foreign = place.imaged(command)
+
+    assert (newer.returncode, foreign.returncode) == (1, 1)
+    assert "newer version of imaged" in newer.stderr
+    assert "is not a database" in foreign.stderr
+    assert "Traceback" not in newer.stderr + foreign.stderr
+
+
+@pytest.mark.parametrize("command", ["check-config", "serve"])
+def test_a_bad_token_file_is_a_problem(place: Place, tmp_path: Path, command: str) -> None:
+    """Missing, or with an entry that cannot be right."""
+    tokens = tmp_path / "tokens.toml"
+    place.write(f"[auth]\nmethod = 'token'\ntoken_file = '{tokens}'")
+    missing = place.imaged(command)
+    tokens.write_text("[[token]]\nsha256 = 'plain'")
+    wrong = place.imaged(command)
+
+    assert (missing.returncode, wrong.returncode) == (1, 1)
+    assert str(tokens) in missing.stderr
+    assert "entry 1" in wrong.stderr
+    assert "plain" not in wrong.stderr
+
+
+@pytest.mark.parametrize("command", ["pending", "quota", "migrate"])
+def test_a_catalog_without_a_folder_is_a_problem(place: Place, command: str) -> None:
+    """Commands that need only the catalog tell it as well."""
+    where = f"sqlite:///{place.folder}/missing/catalog.db"
+    arguments = ("p1",) if command == "quota" else ()
+
+    done = place.imaged(command, *arguments, IMAGED_CATALOG__URL=where)
+
+    assert done.returncode == 1
+    assert "its folder is missing" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_address_that_is_taken_is_a_problem(place: Place) -> None:
+    """Exit code 1, and the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = place.imaged("serve", IMAGED_API__BIND=address)
+
+    assert done.returncode == 1
+    assert done.stderr == f"Cannot listen on {address}: Address already in use.\n"
+
+
+@pytest.mark.parametrize("command", ["check-config", "serve"])
+def test_a_folder_that_is_read_only_is_a_problem(place: Place, command: str) -> None:
+    """Here one in which nobody can make a file, not even root, as whom tests may run."""
+    done = place.imaged(command, IMAGED_STORES__LOCAL__PATH="/sys/kernel")
+
+    assert done.returncode == 1
+    assert "/sys/kernel" in done.stderr
+    assert "Traceback" not in done.stderr

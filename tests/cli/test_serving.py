@@ -1,0 +1,286 @@
+"""``imaged serve`` as a process: it starts, heeds signals, drains and ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from support.command import Place, Serving, serving
+
+from imaged.cli import tokens
+
+PATCH_DELAY = "[scrubber]\ndelay = '2h'"
+
+
+def create(daemon: Serving) -> str:
+    """An image that waits for its data; its id."""
+    body = json.dumps({"name": "new", "disk_format": "raw", "container_format": "bare"}).encode()
+    status, answer = daemon.ask("/v2/images", "POST", body, Content_Type="application/json")
+    assert status == 201
+    image_id: str = json.loads(answer)["id"]
+    return image_id
+
+
+def upload(daemon: Serving, image_id: str, data: bytes) -> int:
+    """Send data at once; the status of the answer."""
+    path, media_type = f"/v2/images/{image_id}/file", "application/octet-stream"
+    return daemon.ask(path, "PUT", data, Content_Type=media_type)[0]
+
+
+def begin_upload(daemon: Serving, image_id: str) -> HTTPConnection:
+    """Send the first half of ten bytes, and wait until the upload was claimed."""
+    connection = daemon.connect()
+    connection.putrequest("PUT", f"/v2/images/{image_id}/file")
+    connection.putheader("Content-Type", "application/octet-stream")
+    connection.putheader("Content-Length", "10")
+    connection.endheaders(b"12345")
+    while status_of(daemon, image_id) != "saving":
+        assert daemon.process.poll() is None
+    return connection
+
+
+def status_of(daemon: Serving, image_id: str) -> str:
+    """Where the image is in its life."""
+    _, body = daemon.ask(f"/v2/images/{image_id}")
+    status: str = json.loads(body)["status"]
+    return status
+
+
+def is_open(daemon: Serving) -> bool:
+    """Whether connections are still accepted."""
+    place = urlsplit(daemon.url)
+    try:
+        with socket.create_connection((str(place.hostname), place.port or 0), 5):
+            return True
+    except ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_answers_until_a_signal_ends_it(place: Place, how: signal.Signals) -> None:
+    """Exit code 0, and the log tells of begin and end."""
+    with serving(place.file) as daemon:
+        assert daemon.ask("/healthcheck") == (200, b"OK")
+        assert daemon.end(how) == 0
+
+    started, stopping, stopped = daemon.events()
+    assert [started["event"], stopping["event"], stopped["event"]] == [
+        "daemon.started",
+        "daemon.stopping",
+        "daemon.stopped",
+    ]
+    assert started["stores"] == ["local"]
+    assert started["catalog"] == f"sqlite:///{place.catalog}"
+    assert started["version"]
+    assert len({event["timestamp"] for event in daemon.events()}) == 3
+
+
+def test_every_line_of_the_log_is_json(place: Place) -> None:
+    """timestamp, level and event come first, whoever logs."""
+    with serving(place.file, PYTHONASYNCIODEBUG="1") as daemon:
+        status_of(daemon, create(daemon))
+        daemon.end()
+
+    assert len(daemon.lines()) >= 4
+    for line in daemon.lines():
+        assert ["timestamp", "level", "event"] == list(json.loads(line))[:3]
+
+
+def test_a_reload_applies_what_it_can_and_tells(place: Place) -> None:
+    """What needs a restart is told too, and nothing else changes."""
+    with serving(place.file) as daemon:
+        daemon.wait_for("daemon.started")
+        place.write("[scrubber]\ndelay = '2h'\n[uploads]\ntransfer_budget = '1GiB'")
+        daemon.reload()
+        reloaded = daemon.wait_for("config.reloaded")
+        needed = daemon.wait_for("config.restart_needed")
+        daemon.reload()
+        again = daemon.wait_for("config.reloaded", count=2)
+
+    assert reloaded["changes"] == {"scrubber.delay": {"from": "1d", "to": "2h"}}
+    assert needed["settings"] == ["uploads.transfer_budget"]
+    assert again["changes"] == {}
+
+
+def test_a_bad_reload_changes_nothing(place: Place) -> None:
+    """All problems are logged, and the daemon goes on as before."""
+    with serving(place.file) as daemon:
+        daemon.wait_for("daemon.started")
+        place.write("[scrubber]\ndelay = '2h'\nevery = 'soon'\n[uplods]")
+        daemon.reload()
+        rejected = daemon.wait_for("config.rejected")
+        assert daemon.ask("/healthcheck") == (200, b"OK")
+        place.write(PATCH_DELAY)
+        daemon.reload()
+        reloaded = daemon.wait_for("config.reloaded")
+
+    assert len(rejected["problems"]) == 2
+    assert reloaded["changes"] == {"scrubber.delay": {"from": "1d", "to": "2h"}}
+
+
+def test_a_reload_reaches_the_services(place: Place) -> None:
+    """A lower limit holds for the next upload, and a louder log for the next event."""
+    with serving(place.file) as daemon:
+        image_id = create(daemon)
+        place.write("[uploads]\nmax_size = '4B'\n[log]\nlevel = 'debug'")
+        daemon.reload()
+        daemon.wait_for("config.reloaded")
+        assert upload(daemon, image_id, b"12345") == 413
+        assert daemon.wait_for("request.finished")["level"] == "debug"
+
+
+def test_a_reload_reads_the_tokens_again(place: Place, tmp_path: Path) -> None:
+    """A new token is known at once; a broken file is rejected, and the old tokens stay."""
+    file = tmp_path / "tokens.toml"
+    file.write_text("")
+    place.write(f"[auth]\nmethod = 'token'\ntoken_file = '{file}'")
+
+    def ask(token: str) -> int:
+        return daemon.ask("/v2/images", X_Auth_Token=token)[0]
+
+    with serving(place.file) as daemon:
+        assert ask("made-up") == 401
+        file.write_text(tokens.entry("made-up", "ann", "web", ["member"]))
+        daemon.reload()
+        daemon.wait_for("config.reloaded")
+        assert ask("made-up") == 200
+        file.write_text("[[token]]\n")
+        daemon.reload()
+        daemon.wait_for("config.rejected")
+        assert ask("made-up") == 200
+
+
+def test_draining_waits_for_an_upload(place: Place) -> None:
+    """The upload in flight is finished and durable; nobody else comes in meanwhile."""
+    with serving(place.file) as daemon:
+        image_id = create(daemon)
+        slow = begin_upload(daemon, image_id)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.wait_for("daemon.stopping")["in_flight"] == 1
+        while is_open(daemon):
+            assert daemon.process.poll() is None
+        slow.send(b"67890")
+        assert slow.getresponse().status == 204
+        assert daemon.process.wait(30) == 0
+
+    with serving(place.file) as daemon:
+        assert status_of(daemon, image_id) == "active"
+
+
+@pytest.mark.parametrize("patience", ["0", "1h"])
+def test_what_is_not_finished_is_given_back(place: Place, patience: str) -> None:
+    """After drain_timeout, or a second signal, the client is told and can try again at once."""
+    place.write(f"[daemon]\ndrain_timeout = '{patience}'")
+    with serving(place.file) as daemon:
+        image_id = create(daemon)
+        slow = begin_upload(daemon, image_id)
+        daemon.process.send_signal(signal.SIGTERM)
+        if patience != "0":
+            daemon.wait_for("daemon.stopping")
+            daemon.process.send_signal(signal.SIGTERM)
+        assert slow.getresponse().status == 503
+        assert daemon.process.wait(30) == 0
+        assert not [event for event in daemon.events() if event["level"] == "error"]
+
+    with serving(place.file) as daemon:
+        assert status_of(daemon, image_id) == "queued"
+
+
+def test_two_daemons_share_a_catalog_and_a_folder(place: Place) -> None:
+    """What one was told, the other knows."""
+    with serving(place.file) as one, serving(place.file) as other:
+        assert status_of(other, create(one)) == "queued"
+        instances = {daemon.wait_for("daemon.started")["instance"] for daemon in (one, other)}
+        assert len(instances) == 2
+        assert (one.end(), other.end()) == (0, 0)
+
+
+def test_it_listens_on_several_addresses(place: Place, tmp_path: Path) -> None:
+    """Ports and sockets; one that a killed process left is taken over, and none is left."""
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as abandoned:
+        abandoned.bind(str(path))
+    with serving(place.file, IMAGED_API__BIND=f"127.0.0.1:0,[::1]:0,unix:{path}") as daemon:
+        bind = daemon.wait_for("daemon.started")["bind"]
+        assert [name.rpartition(":")[0] for name in bind] == ["127.0.0.1", "[::1]", "unix"]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200 OK")
+        assert daemon.end() == 0
+
+    assert not path.exists()
+
+
+def test_a_socket_in_use_is_left_alone(place: Place, tmp_path: Path) -> None:
+    """Two daemons cannot answer at one path."""
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as used:
+        used.bind(str(path))
+        used.listen()
+        done = place.imaged("serve", IMAGED_API__BIND=f"unix:{path}")
+
+    assert done.returncode == 1
+    assert done.stderr == f"Cannot listen on unix:{path}: Address already in use.\n"
+
+
+def test_scrub_is_a_daemon_that_only_scrubs(place: Place) -> None:
+    """It answers nobody, heeds reloads at once and ends like a daemon."""
+    with serving(place.file) as daemon:
+        image_id = create(daemon)
+        assert upload(daemon, image_id, b"data") == 204
+        assert daemon.ask(f"/v2/images/{image_id}", "DELETE")[0] == 204
+        daemon.end()
+    place.write("[scrubber]\nevery = '1h'")
+    with serving(place.file, "scrub") as scrubber:
+        started = scrubber.wait_for("daemon.started")
+        place.write("[scrubber]\nevery = '1h'\ndelay = '0'")
+        scrubber.reload()
+        scrubbed = scrubber.wait_for("scrub.finished")
+        assert scrubber.end() == 0
+
+    assert (started["roles"], started["bind"]) == (["scrubber"], [])
+    assert scrubbed["deleted"] == 1
+
+
+def test_a_duty_that_is_off_is_not_done(place: Place) -> None:
+    """`every = "0"` means never, also at the start; a reload turns it on."""
+    stray = place.images / "ab" / f"ab{'0' * 6}-0000-4000-8000-{'0' * 12}.{'1' * 32}"
+    place.imaged("scrub", "--once")
+    stray.write_bytes(b"")
+    place.write("[reconcile]\nevery = '0'")
+    with serving(place.file) as daemon:
+        assert daemon.ask("/readyz") == (200, b"OK")
+        place.write("[reconcile]\nevery = '1h'")
+        daemon.reload()
+        daemon.wait_for("blob.stray_found")
+
+    found = [event["event"] for event in daemon.events()]
+    assert found.index("config.reloaded") < found.index("blob.stray_found")
+
+
+def test_systemd_is_told(place: Place, tmp_path: Path) -> None:
+    """Ready, reloading, ready again, stopping: in this order."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(30)
+        manager.bind(str(tmp_path / "notify"))
+
+        def next_message() -> dict[str, str]:
+            lines = manager.recv(4096).decode().splitlines()
+            return dict(line.split("=", 1) for line in lines)
+
+        with serving(place.file, NOTIFY_SOCKET=str(tmp_path / "notify")) as daemon:
+            ready = next_message()
+            daemon.reload()
+            reloading, again = next_message(), next_message()
+            daemon.end()
+            stopping = next_message()
+
+    assert ready["READY"] == again["READY"] == reloading["RELOADING"] == stopping["STOPPING"] == "1"
+    assert ready["STATUS"].startswith("ready: 127.0.0.1:")
+    assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 5 * 60 * 1_000_000

@@ -1,0 +1,30 @@
+"""The exam that every catalog sits: one behaviour, whatever keeps the facts.
+
+A driver's test class inherits ``CatalogContract`` and brings two fixtures: ``catalog``, empty, and
+``fresh``, which opens another empty one for each example of a property. Where a driver can be seen
+from behind, its fixture ends with an audit of its own: nothing stays open.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from contracts.catalog_images import ImagesContract
+from contracts.catalog_ledger import FindingContract, LedgerContract
+from contracts.catalog_lists import ListsContract
+from contracts.catalog_queue import LeasesContract, QueueContract
+from contracts.catalog_races import RacesContract
+
+
+class CatalogContract(
+    ImagesContract,
+    LedgerContract,
+    FindingContract,
+    QueueContract,
+    LeasesContract,
+    ListsContract,
+    RacesContract,
+):
+    """Everything that ``ports/catalog.py`` promises."""
+
+    pytestmark = pytest.mark.asyncio

@@ -1,0 +1,278 @@
+"""Any history, told to a catalog and to the readable specification: both must say the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from contracts.catalog_audit import audit
+from contracts.catalog_facts import (
+    ALL,
+    AN_HOUR,
+    AT_ONCE,
+    STORE,
+    all_images,
+    content,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
+from imaged.catalogs.memory import MemoryCatalog
+from imaged.core.blob import Blob
+from imaged.core.claim import Claim
+from imaged.core.errors import CatalogError, ImagedError
+from imaged.core.image import Change, Image
+from imaged.core.ledger import Account
+from imaged.core.removal import deactivate, delete, expire, reactivate, restore
+from imaged.core.task import Task
+from imaged.core.writing import (
+    begin_attempt,
+    begin_import,
+    begin_staging,
+    begin_upload,
+    give_back,
+    reserve,
+    share_data,
+    stage_data,
+    store_data,
+    unstage,
+)
+from imaged.ports.catalog import Catalog
+
+T = TypeVar("T")
+
+IDS = st.sampled_from(["i", "j", "k"])
+OWNERS = st.sampled_from(["a", "b"])
+SIZES = st.integers(0, 40)
+LEASES = st.sampled_from([AT_ONCE, AN_HOUR])
+LIMITS = st.sampled_from([None, 0, 30, 100])
+
+machine_settings = settings(
+    max_examples=15,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+class UtcClock:
+    """The time of day."""
+
+    def now(self) -> datetime:
+        """Return this moment."""
+        return datetime.now(UTC)
+
+
+class CatalogMachine(RuleBasedStateMachine):
+    """Moments differ between the two, so they are left out where answers are compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.model = MemoryCatalog(UtcClock())
+        self.attempts = 0
+        self.claims: list[Claim] = []
+
+    def make(self) -> AbstractAsyncContextManager[Catalog]:
+        """A fresh catalog."""
+        raise NotImplementedError
+
+    @initialize()
+    def begin(self) -> None:
+        """Every run has a catalog of its own."""
+        self.catalog = self.runner.run(self.stack.enter_async_context(self.make()))
+
+    def teardown(self) -> None:
+        """Close it."""
+        self.runner.run(self.stack.aclose())
+        self.runner.close()
+
+    @rule(image_id=IDS, owner=OWNERS)
+    def add(self, image_id: str, owner: str) -> None:
+        """Also for ids that are taken or buried."""
+        self._both(lambda catalog: catalog.add_image(queued(image_id, owner)), timeless)
+
+    @rule(image_id=IDS, owner=OWNERS, tag=st.sampled_from("xyz"))
+    def edit(self, image_id: str, owner: str, tag: str) -> None:
+        """Its owner, a tag that comes or goes, a property."""
+
+        def change(image: Image) -> Image:
+            left = tuple(other for other in image.tags if other != tag)
+            tags = left if tag in image.tags else (*image.tags, tag)
+            return replace(image, owner=owner, tags=tags, properties={"last": tag})
+
+        self._modify(image_id, change)
+
+    @rule(image_id=IDS, size_bytes=SIZES, lease=LEASES, way=st.sampled_from("usa"))
+    def begin_work(self, image_id: str, size_bytes: int, lease: timedelta, way: str) -> None:
+        """An upload, a staging, an attempt."""
+        claim = new_claim(lease)
+        self.claims.append(claim)
+        self.attempts += 1
+        begun = {"u": begin_upload, "s": begin_staging, "a": begin_attempt}[way]
+        where = place(f"{image_id}/{self.attempts}", size_bytes)
+        self._modify(image_id, held_by(claim, begun(where)))
+
+    @rule(image_id=IDS, size_bytes=SIZES, way=st.sampled_from(["reserve", "stage", "store"]))
+    def go_on(self, image_id: str, size_bytes: int, way: str) -> None:
+        """With the claim that stands, if one does."""
+        work = {
+            "reserve": reserve(size_bytes),
+            "stage": stage_data(content(size_bytes)),
+            "store": store_data(content(size_bytes)),
+        }[way]
+        claim = self._claim(image_id)
+        if claim is not None:
+            self._modify(image_id, held_by(claim, work))
+
+    @rule(image_id=IDS, final=st.booleans(), kill=st.booleans())
+    def give_up(self, image_id: str, final: bool, kill: bool) -> None:
+        """The work ends without a result."""
+        claim = self._claim(image_id)
+        if claim is not None:
+            self._modify(image_id, give_back(claim, "lost", final=final, kill=kill))
+
+    @rule(image_id=IDS)
+    def ask_for_import(self, image_id: str) -> None:
+        """A new task each time."""
+        self.attempts += 1
+        self._modify(image_id, begin_import(Task(f"t{self.attempts}", max_attempts=2)))
+
+    @rule(image_id=IDS, source_id=IDS)
+    def clone(self, image_id: str, source_id: str) -> None:
+        """From whatever the source is."""
+        source = self.model.images.get(source_id)
+        if source is not None and source.content is not None:
+            self._modify(image_id, share_data(source))
+
+    @rule(image_id=IDS, delayed=st.booleans())
+    def delete(self, image_id: str, delayed: bool) -> None:
+        """With and without delay."""
+        self._modify(image_id, delete(delayed=delayed))
+
+    @rule(image_id=IDS, change=st.sampled_from([restore, deactivate, reactivate]))
+    def take_back(self, image_id: str, change: Change) -> None:
+        """Restore, deactivate, reactivate."""
+        self._modify(image_id, change)
+
+    @rule(way=st.sampled_from([expire, unstage]), image_id=IDS)
+    def let_go(self, way: Callable[[Image], Change], image_id: str) -> None:
+        """Of the delete, or of the staged bytes, that were seen."""
+        seen = self.model.images.get(image_id)
+        if seen is not None and (way is unstage or seen.status == "pending_delete"):
+            self._modify(image_id, way(seen))
+
+    @rule(limit=st.integers(0, 2), failing=st.booleans())
+    def scrub(self, limit: int, failing: bool) -> None:
+        """Take what is due, and forget it or put it off."""
+        taken = self._both(
+            lambda catalog: catalog.take_doomed(limit, AT_ONCE),
+            lambda blobs: [undated(blob) for blob in blobs],
+        )
+        for blob in taken or ():
+            if failing:
+                self._put_off(blob.key)
+            else:
+                self._forget(blob.key)
+
+    @rule(owner=OWNERS, limit_bytes=LIMITS)
+    def limit(self, owner: str, limit_bytes: int | None) -> None:
+        """More or less room."""
+        self._both(lambda catalog: catalog.set_limit(owner, limit_bytes))
+
+    @rule(key=st.sampled_from(["i/1", "j/2", "stray"]))
+    def find_stray(self, key: str) -> None:
+        """Known or not."""
+        self._both(lambda catalog: catalog.add_stray(place(key), AT_ONCE))
+
+    @rule()
+    def bury(self) -> None:
+        """Everything that may be."""
+        self._both(lambda catalog: catalog.bury(AT_ONCE, ALL), list)
+
+    @invariant()
+    def all_agrees(self) -> None:
+        """Images, rows, finds, leases and accounts are the same, and agree among themselves."""
+        self._both(all_images, lambda images: [timeless(image) for image in images])
+        self._both(lambda catalog: catalog.list_keys(STORE), set)
+        self._both(lambda catalog: catalog.list_kept(STORE), set)
+        self._both(lambda catalog: catalog.find_lapsed(ALL), list)
+        self._both(lambda catalog: catalog.find_pending_tasks(ALL), list)
+        self._both(lambda catalog: catalog.find_staged(AT_ONCE, ALL), ids)
+        self._both(lambda catalog: catalog.find_expirable(AT_ONCE, ALL), ids)
+        self._both(accounts)
+        for key in self.model.blobs:
+            self._same_blob(key)
+        self.runner.run(audit(self.catalog))
+
+    def _put_off(self, key: str) -> None:
+        self._both(lambda catalog: catalog.put_off(key, "no"), undated)
+
+    def _forget(self, key: str) -> None:
+        self._both(lambda catalog: catalog.forget(key), timeless)
+
+    def _same_blob(self, key: str) -> None:
+        self._both(lambda catalog: catalog.get_blob(key), undated)
+
+    def _claim(self, image_id: str) -> Claim | None:
+        image = self.model.images.get(image_id)
+        return None if image is None else image.claim
+
+    def _modify(self, image_id: str, change: Change) -> None:
+        self._both(lambda catalog: catalog.modify_image(image_id, change), timeless)
+
+    def _both(
+        self,
+        ask: Callable[[Catalog], Awaitable[T]],
+        view: Callable[[T], object] = lambda answer: answer,
+    ) -> T | None:
+        expected, said = self._answer(self.model, ask), self._answer(self.catalog, ask)
+        if isinstance(expected, ImagedError) or isinstance(said, ImagedError):
+            assert (type(said), str(said)) == (type(expected), str(expected))
+            return None
+        assert view(said) == view(expected)
+        return said
+
+    def _answer(self, catalog: Catalog, ask: Callable[[Catalog], Awaitable[T]]) -> T | ImagedError:
+        async def answer() -> T:
+            return await ask(catalog)
+
+        try:
+            return self.runner.run(answer())
+        except CatalogError:
+            raise
+        except ImagedError as refusal:
+            return refusal
+
+
+def timeless(image: Image | None) -> Image | None:
+    """The image without its moments."""
+    if image is None:
+        return None
+    failure = image.last_failure and replace(image.last_failure, at=None)
+    return replace(image, since=None, created_at=None, updated_at=None, last_failure=failure)
+
+
+def undated(blob: Blob | None) -> Blob | None:
+    """The blob without its moment."""
+    return blob and replace(blob, due_at=None)
+
+
+async def accounts(catalog: Catalog) -> list[Account]:
+    """Of both owners."""
+    return [await catalog.get_account(owner) for owner in ("a", "b")]
+
+
+def ids(images: Sequence[Image]) -> list[str]:
+    """Which images these are."""
+    return [image.id for image in images]

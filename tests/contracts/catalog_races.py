@@ -1,0 +1,166 @@
+"""What every catalog keeps when many come at once."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+import anyio
+
+from contracts.catalog_audit import audit
+from contracts.catalog_facts import (
+    AN_HOUR,
+    STORE,
+    add_deleted,
+    add_expired,
+    add_saving,
+    all_images,
+    content,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
+from contracts.catalog_storm import Storm, plant_roots
+from imaged.core.errors import ClaimLost, ImageExists, QuotaExceeded
+from imaged.core.image import Image
+from imaged.core.writing import begin_upload, store_data
+from imaged.ports.catalog import Catalog
+
+CROWD = 60
+
+
+class RacesContract:
+    """Every call is atomic."""
+
+    async def test_no_update_is_lost(self, catalog: Catalog) -> None:
+        """Sixty at once change one image, and all of them are there."""
+        await catalog.add_image(queued("i"))
+
+        async def tag(number: int) -> None:
+            def change(image: Image) -> Image:
+                return replace(image, tags=(*image.tags, str(number)))
+
+            await catalog.modify_image("i", change)
+
+        async with anyio.create_task_group() as crowd:
+            for number in range(CROWD):
+                crowd.start_soon(tag, number)
+
+        image = await catalog.get_image("i")
+        assert {int(tag) for tag in image.tags} == set(range(CROWD))
+        assert image.version == CROWD
+
+    async def test_an_id_is_given_once(self, catalog: Catalog) -> None:
+        """Of many who want the same id, one has it."""
+        given: list[Image] = []
+
+        async def add(number: int) -> None:
+            with suppress(ImageExists):
+                given.append(await catalog.add_image(queued("i", f"owner{number}")))
+
+        async with anyio.create_task_group() as crowd:
+            for number in range(CROWD):
+                crowd.start_soon(add, number)
+
+        assert given == await all_images(catalog)
+
+    async def test_the_last_bytes_of_a_quota_are_given_once(self, catalog: Catalog) -> None:
+        """Of forty who want ten bytes each, seven find room in seventy-five."""
+        await catalog.set_limit("a", 75)
+        granted: list[int] = []
+
+        async def begin(number: int) -> None:
+            await catalog.add_image(queued(str(number)))
+            began = held_by(new_claim(), begin_upload(place(f"{number}/1")))
+            with suppress(QuotaExceeded):
+                await catalog.modify_image(str(number), began)
+                granted.append(number)
+
+        async with anyio.create_task_group() as crowd:
+            for number in range(40):
+                crowd.start_soon(begin, number)
+
+        assert len(granted) == 7
+        assert (await catalog.get_account("a")).used_bytes == 70
+        assert set(await catalog.list_keys(STORE)) == {f"{number}/1" for number in granted}
+
+    async def test_a_claim_is_finished_once(self, catalog: Catalog) -> None:
+        """Of many who say that they finished the same work, one did."""
+        claim = new_claim()
+        await add_saving(catalog, "i", claim)
+        finished: list[Image] = []
+
+        async def finish() -> None:
+            with suppress(ClaimLost):
+                done = held_by(claim, store_data(content()))
+                finished.append(await catalog.modify_image("i", done))
+
+        async with anyio.create_task_group() as crowd:
+            for _ in range(CROWD):
+                crowd.start_soon(finish)
+
+        assert finished == [await catalog.get_image("i")]
+
+    async def test_a_blob_is_taken_and_forgotten_once(self, catalog: Catalog) -> None:
+        """Of many scrubbers, one has each blob, and one is told that it was the last."""
+        for number in range(10):
+            await add_expired(catalog, str(number))
+        taken: list[str] = []
+        deleted: list[str] = []
+
+        async def scrub() -> None:
+            for blob in await catalog.take_doomed(3, AN_HOUR):
+                taken.append(blob.key)
+                told = [await catalog.forget(blob.key), await catalog.forget(blob.key)]
+                deleted.extend(image.id for image in told if image is not None)
+
+        async with anyio.create_task_group() as crowd:
+            for _ in range(8):
+                crowd.start_soon(scrub)
+
+        assert sorted(taken) == [f"{number}/1" for number in range(10)]
+        assert sorted(deleted) == [str(number) for number in range(10)]
+
+    async def test_an_image_is_buried_once(self, catalog: Catalog) -> None:
+        """Of many who bury, one has each image."""
+        for number in range(10):
+            await add_deleted(catalog, str(number))
+        buried: list[str] = []
+
+        async def bury() -> None:
+            buried.extend(await catalog.bury(-AN_HOUR, 3))
+
+        async with anyio.create_task_group() as crowd:
+            for _ in range(8):
+                crowd.start_soon(bury)
+
+        assert sorted(buried) == [str(number) for number in range(10)]
+
+    async def test_a_storm_of_shared_bytes(self, catalog: Catalog) -> None:
+        """No deadlock and no lost update: all agrees with all when it is over."""
+        await plant_roots(catalog)
+        storms = [Storm(catalog, f"storm{number}") for number in range(8)]
+
+        async def rage(storm: Storm) -> None:
+            for _ in range(50):
+                await storm.step()
+
+        async with anyio.create_task_group() as crowd:
+            for storm in storms:
+                crowd.start_soon(rage, storm)
+
+        await audit(catalog)
+        assert sum(storm.done for storm in storms) > 100
+
+    async def test_a_cancelled_caller_leaves_nothing_half_done(self, catalog: Catalog) -> None:
+        """What was begun is carried out or not, as a whole; and the catalog works on."""
+        await plant_roots(catalog)
+
+        for number in range(20):
+            with anyio.move_on_after(number * 0.0005):
+                await add_saving(catalog, f"i{number}", new_claim())
+
+        await audit(catalog)
+        saving = await add_saving(catalog, "last", new_claim())
+        assert await catalog.get_image("last") == saving

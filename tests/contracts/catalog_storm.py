@@ -1,0 +1,115 @@
+"""A storm: images that share their bytes in every order, changed by many at once."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+from contracts.catalog_facts import (
+    ALL,
+    AT_ONCE,
+    add_active,
+    add_saving,
+    content,
+    held_by,
+    new_claim,
+    queued,
+)
+from imaged.core.errors import CatalogError, ImagedError
+from imaged.core.removal import delete, expire, restore
+from imaged.core.writing import give_back, share_data, store_data
+from imaged.ports.catalog import Catalog
+
+ROOTS = tuple(f"root{number}" for number in range(12))
+OWNERS = ("a", "b")
+LIMIT_BYTES = 600  # of owner a: reached now and then
+
+
+async def plant_roots(catalog: Catalog) -> None:
+    """The images that everybody clones, deletes and restores."""
+    await catalog.set_limit("a", LIMIT_BYTES)
+    for image_id in ROOTS:
+        await add_active(catalog, image_id, owner="b")
+
+
+class Storm:
+    """One of many that do what they like; ``done`` counts what was not refused."""
+
+    def __init__(self, catalog: Catalog, name: str) -> None:
+        self._catalog = catalog
+        self._name = name
+        self._dice = random.Random(name)
+        self._count = 0
+        self.done = 0
+
+    async def step(self) -> None:
+        """Do something. A refusal is fine, an error of the catalog is not."""
+        self._count += 1
+        deeds = [self.clone, self.clone, self.upload, self.remove, self.expire]
+        deeds += [self.restore, self.scrub, self.reclaim]
+        try:
+            await self._dice.choice(deeds)(f"{self._name}-{self._count}")
+            self.done += 1
+        except CatalogError:
+            raise
+        except ImagedError:
+            pass
+
+    async def clone(self, image_id: str) -> None:
+        """Share the bytes of some others, and perhaps let go of them."""
+        chosen = self._dice.sample(ROOTS, 4)
+        sources = [await self._catalog.get_image(root) for root in chosen]
+        places = {place.key: place for source in sources for place in source.locations}
+        clone = await self._catalog.add_image(queued(image_id, self._dice.choice(OWNERS)))
+        source = replace(clone, locations=tuple(places.values()), content=content())
+        await self._catalog.modify_image(image_id, share_data(source))
+        if self._dice.random() < 0.8:
+            delayed = self._dice.random() < 0.5
+            await self._catalog.modify_image(image_id, delete(delayed=delayed))
+
+    async def upload(self, image_id: str) -> None:
+        """Write bytes of its own; some are deleted meanwhile, some are never finished."""
+        claim = new_claim(self._dice.choice([AT_ONCE, timedelta(seconds=60)]))
+        await add_saving(self._catalog, image_id, claim, owner=self._dice.choice(OWNERS))
+        match self._dice.randrange(4):
+            case 0:
+                await self._catalog.modify_image(image_id, delete(delayed=False))
+            case 1:
+                return
+        await self._catalog.modify_image(image_id, held_by(claim, store_data(content(7))))
+
+    async def remove(self, image_id: str) -> None:
+        """Delete what others clone."""
+        del image_id
+        await self._catalog.modify_image(self._dice.choice(ROOTS), delete(delayed=True))
+
+    async def restore(self, image_id: str) -> None:
+        """Take it back."""
+        del image_id
+        await self._catalog.modify_image(self._dice.choice(ROOTS), restore)
+
+    async def expire(self, image_id: str) -> None:
+        """Let time be up, seldom for what everybody clones."""
+        del image_id
+        for seen in await self._catalog.find_expirable(AT_ONCE, 5):
+            if seen.id not in ROOTS or self._dice.random() < 0.05:
+                await self._catalog.modify_image(seen.id, expire(seen))
+
+    async def scrub(self, image_id: str) -> None:
+        """Delete what is due, with and without success."""
+        del image_id
+        for blob in await self._catalog.take_doomed(4, timedelta(milliseconds=50)):
+            if self._dice.random() < 0.2:
+                await self._catalog.put_off(blob.key, "not now")
+            else:
+                await self._catalog.forget(blob.key)
+
+    async def reclaim(self, image_id: str) -> None:
+        """Renew what nobody has, and take back what lapsed."""
+        del image_id
+        await self._catalog.renew_leases([new_claim()])
+        for lapsed in await self._catalog.find_lapsed(3):
+            back = give_back(lapsed.claim, "lost", final=True)
+            await self._catalog.modify_image(lapsed.image_id, back)
+        await self._catalog.bury(timedelta(milliseconds=100), ALL)

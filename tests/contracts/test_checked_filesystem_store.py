@@ -1,0 +1,95 @@
+"""What the store in a folder says about the folder when it is checked."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts.store_bodies import body, new_key
+from contracts.store_disks import Fault, FaultyDisk
+from contracts.store_folder import FolderDoor, audited, folders, store_on, vanish
+from imaged.core.errors import StoreError, StoreFull
+from imaged.stores.disk import Disk
+from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder, audited at the end."""
+    with audited(tmp_path / "store") as root:
+        yield root
+
+
+async def test_a_missing_root_is_not_created(tmp_path: Path) -> None:
+    """Where a filesystem should be mounted, nothing is made up."""
+    path = tmp_path / "missing"
+
+    with pytest.raises(StoreError, match="missing: mount its filesystem, or create it") as trouble:
+        await store_on(path).check()
+
+    assert str(path) in str(trouble.value)
+    assert folders(tmp_path) == {}
+
+
+async def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
+    """A file cannot be a store."""
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+
+    with pytest.raises(StoreError, match="needs a folder"):
+        await store_on(path).check()
+
+
+async def test_a_folder_on_another_filesystem(root: Path) -> None:
+    """A rename would be a copy there: refused at start, with both names."""
+
+    class Apart(Disk):
+        """Something is mounted on one of the folders."""
+
+        @staticmethod
+        def stat(path: Path) -> os.stat_result:  # type: ignore[override]  # narrower
+            status = [*path.stat()]
+            status[2] += path.name == "7f"  # st_dev
+            return os.stat_result(status)
+
+    with pytest.raises(StoreError, match="on one filesystem") as trouble:
+        await store_on(root, Apart()).check()
+
+    assert "7f" in str(trouble.value)
+    assert ".tmp" in str(trouble.value)
+
+
+async def test_a_rename_across_mounts(root: Path) -> None:
+    """Two mounts of one filesystem look alike until a rename is tried."""
+    disk = FaultyDisk([Fault("rename", errno.EXDEV, is_sticky=True)])
+
+    with pytest.raises(StoreError, match="must be on one filesystem"):
+        await store_on(root, disk).check()
+
+
+async def test_a_check_makes_what_is_missing(root: Path) -> None:
+    """Folders that were lost are there again, and their parent is synced."""
+    store = store_on(root)
+    await store.check()
+    vanish(root)
+
+    await store.check()
+    await store.put(key := new_key(), body(b"bytes"))
+
+    assert await FolderDoor(root).dig(key) == b"bytes"
+
+
+async def test_a_full_disk_is_no_reason_not_to_start(root: Path) -> None:
+    """The scrubber, which makes room, must start too."""
+    store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=1 << 60))
+
+    await store.check()
+
+    with pytest.raises(StoreFull):
+        await store.put(new_key(), body(b"bytes"))

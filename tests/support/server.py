@@ -1,0 +1,97 @@
+"""The service behind a real server, in a thread of its own, for clients with plain sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import uvicorn
+
+from support.service import Service, token_of
+
+PATIENCE_SECONDS = 10.0
+
+
+@contextmanager
+def served(service: Service) -> Iterator[int]:
+    """Serve on a free port of the loopback; the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            service.app,
+            http="httptools",
+            loop="uvloop",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+        )
+    )
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        wait_until(lambda: server.started)
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_SECONDS)
+        listener.close()
+        assert not thread.is_alive()
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    """Look again and again, until it is so or patience ends."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, "it never became so"
+        time.sleep(0.005)
+
+
+class Line:
+    """A connection of a client who writes HTTP by hand."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
+        self._file = self.socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self.socket.close()
+
+    def ask(self, request: str, *headers: str, body: bytes = b"", caller: str = "alice") -> None:
+        """Send the head of a request, and some or all of its body."""
+        token = "".join(f"{name}: {text}\r\n" for name, text in token_of(caller).items())
+        head = f"{request} HTTP/1.1\r\nHost: images.test\r\n{token}"
+        head += "".join(f"{header}\r\n" for header in headers) + "\r\n"
+        self.socket.sendall(head.encode() + body)
+
+    def read_head(self) -> tuple[int, dict[str, str]]:
+        """Status and headers of the next answer."""
+        status = int(self._file.readline().split()[1])
+        headers: dict[str, str] = {}
+        while line := self._file.readline().rstrip().decode():
+            name, _, text = line.partition(": ")
+            headers[name.lower()] = text
+        return status, headers
+
+    def read(self) -> tuple[int, dict[str, str], bytes]:
+        """The next answer."""
+        status, headers = self.read_head()
+        return status, headers, self._file.read(int(headers.get("content-length", "0")))
+
+    def read_rest(self) -> bytes:
+        """All that comes until the server closes."""
+        return self._file.read()
+
+    def hang_up(self) -> None:
+        """Close so that the other side gets a reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        self._file.close()
+        self.socket.close()
