@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system check format docs clean
+.PHONY: help run test test-system check format docs install-system clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## serve http://127.0.0.1:9292 with config/imaged.dev.toml, everything under ./var
 	@mkdir -p var/images
@@ -34,6 +34,15 @@ format: $(VENV)/.check ## put the code into shape
 docs: $(VENV)/.run ## generate docs/reference/configuration.md from the settings
 	$(BIN)/python -m imaged.config.reference > docs/reference/configuration.md.new
 	mv docs/reference/configuration.md.new docs/reference/configuration.md
+
+install-system: ## as root: user, folders, service files and configuration
+	install -D -m 644 systemd/imaged.sysusers $(DESTDIR)/usr/lib/sysusers.d/imaged.conf
+	install -D -m 644 systemd/imaged.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/imaged.conf
+	install -D -m 644 -t $(DESTDIR)/etc/systemd/system systemd/imaged.service systemd/imaged-scrubber.service
+	test -n "$(DESTDIR)" || { systemd-sysusers imaged.conf && systemd-tmpfiles --create imaged.conf; }
+	test -e $(DESTDIR)/etc/imaged/imaged.toml || \
+	  install -D -m 644 config/imaged.toml $(DESTDIR)/etc/imaged/imaged.toml
+	test -n "$(DESTDIR)" || systemctl daemon-reload
 
 clean: ## remove the virtual environment, caches and ./var
 	rm -rf $(VENV) var .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
+from support.faults import catalog_fails, detour
 from support.service import Service
 
 pytestmark = pytest.mark.asyncio
@@ -166,6 +167,13 @@ async def test_invisible_marker_is_no_marker(listed: Service) -> None:
     theirs = await listed.call("GET", f"/v2/images?marker={C}", caller="bob")
     nobodys = await listed.call("GET", f"/v2/images?marker={A[:-1]}f", caller="bob")
     assert (theirs.status, theirs.text) == (400, nobodys.text)
+
+
+async def test_marker_that_is_no_id_is_not_looked_up(service: Service) -> None:
+    """No catalog is asked for text that no image can have as its id."""
+    blind = Service(catalog=detour(service.facts, get_image=catalog_fails))
+    for marker in ("bogus", "%00", "x" * 999):
+        assert (await blind.call("GET", f"/v2/images?marker={marker}")).status == 400
 
 
 @pytest.mark.parametrize(

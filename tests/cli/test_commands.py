@@ -13,7 +13,6 @@ from typing import Any
 import anyio
 import pytest
 from click.testing import CliRunner
-from support.command import Place, imaged
 
 from imaged.api.identity import TokenFile
 from imaged.cli import COMMANDS
@@ -22,6 +21,7 @@ from imaged.config import load
 from imaged.core.access import Caller
 from imaged.daemon.assembly import Services, open_parts
 from imaged.daemon.front import Front
+from support.command import Place, imaged
 
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
 

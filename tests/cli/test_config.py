@@ -30,6 +30,8 @@ WRONG = [
     ("[stores.local]\nmin_fre = '1GiB'", "stores.local.min_fre", "did you mean 'min_free'?"),
     ("[stores]\ndefualt = 'local'", "stores.defualt", "did you mean 'default'?"),
     ("uploads = 3", "uploads", "must be a table"),
+    ("stores = 3", "stores", "must be a table"),
+    ("[stores]\nlocal = 3", "stores.local", "each store is a table"),
     ("[uploads]\nmax_size = '12'", "uploads.max_size", 'such as "256MiB"'),
     ("[uploads]\nmax_size = 12", "uploads.max_size", 'such as "256MiB"'),
     ("[uploads]\ncheck_format = 'yes'", "uploads.check_format", "must be true or false"),
@@ -140,7 +142,7 @@ def test_the_environment_comes_last(tmp_path: Path) -> None:
     assert config.reconcile.max_share == 0.5
     assert config.uploads.check_format is False
     assert (TcpAddress("127.0.0.1", 1), UnixAddress(Path("/run/x.sock"))) == config.api.bind
-    assert ("scrubber",) == config.daemon.roles
+    assert config.daemon.roles == ("scrubber",)
     assert config.daemon.name == "7"
     assert config.stores.by_name["local"].min_free == 2 * 1024**3
     assert config.stores.by_name["local"].file_mode == 0o640
@@ -250,7 +252,7 @@ def test_without_a_method_only_this_machine_may_come_in(
 
 
 def test_the_default_file_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """imaged starts without any file: the defaults are good."""
+    """Without any file, the defaults are good."""
     monkeypatch.setattr("imaged.config.reading.DEFAULT_FILE", tmp_path / "imaged.toml")
 
     assert load(environment={}).stores.by_name["local"].path == Path("/var/lib/imaged/images")

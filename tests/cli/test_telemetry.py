@@ -45,7 +45,7 @@ def test_lines_begin_with_timestamp_level_and_event() -> None:
         log.info("image.status", image_id="i-1")
 
     (line,) = logged(output)
-    assert ["timestamp", "level", "event", "image_id", "request_id"] == list(line)
+    assert list(line) == ["timestamp", "level", "event", "image_id", "request_id"]
     assert line["timestamp"].endswith("Z")
     assert (line["level"], line["event"]) == ("info", "image.status")
 
@@ -58,7 +58,7 @@ def test_the_level_can_be_changed_while_loggers_exist() -> None:
     configure_log("debug", "json", output)
     log.debug("second.told")
 
-    assert ["second.told"] == [line["event"] for line in logged(output)]
+    assert [line["event"] for line in logged(output)] == ["second.told"]
 
 
 @pytest.mark.parametrize("field", ["token", "auth_token", "secret", "password", "Authorization"])
@@ -79,11 +79,11 @@ def test_tracebacks_show_no_values() -> None:
     configure_log("info", "console", output)
     hidden = "can" + "ary"
     try:
-        raise LookupError(len(hidden))
-    except LookupError:
+        int(hidden[:3])
+    except ValueError:
         log.exception("duty.crashed")
 
-    assert "LookupError: 6" in output.getvalue()
+    assert "ValueError: " in output.getvalue()
     assert "canary" not in output.getvalue()
 
 
@@ -128,8 +128,8 @@ def test_libraries_write_through_the_same_door() -> None:
     library.info("chatter")
     library.warning("odd %s", "thing")
     try:
-        raise LookupError("why")
-    except LookupError:
+        int("many")
+    except ValueError:
         library.exception("broken")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -143,5 +143,5 @@ def test_libraries_write_through_the_same_door() -> None:
         "odd thing",
     )
     assert broken["level"] == "error"
-    assert "LookupError: why" in broken["exception"]
+    assert "ValueError: " in broken["exception"]
     assert "UserWarning: old" in old["message"]

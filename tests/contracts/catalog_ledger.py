@@ -179,15 +179,18 @@ class LedgerContract:
 
     async def test_giving_back_is_always_possible(self, catalog: Catalog) -> None:
         """A limit below what is held refuses more, and lets go of anything."""
-        await add_active(catalog, "i", 10)
-        assert await catalog.set_limit("a", 1) == Account("a", 10, 1)
-        claim = new_claim()
-        await catalog.add_image(queued("j"))
-        await catalog.modify_image("j", held_by(claim, begin_upload(place("j/1", 0))))
-        await catalog.modify_image("i", delete(delayed=False))
+        for image_id in ("i", "j"):
+            await add_active(catalog, image_id, 10)
+        assert await catalog.set_limit("a", 1) == Account("a", 20, 1)
 
-        assert await catalog.get_account("a") == Account("a", 0, 1)
-        assert await catalog.set_limit("a", None) == Account("a")
+        await catalog.modify_image("i", delete(delayed=False))
+        assert await catalog.get_account("a") == Account("a", 10, 1)
+        with pytest.raises(QuotaExceeded):
+            await add_saving(catalog, "k", new_claim(), 1)
+
+        assert await catalog.set_limit("a", None) == Account("a", 10)
+        await catalog.modify_image("j", delete(delayed=False))
+        assert await catalog.get_account("a") == Account("a")
 
     async def test_bytes_follow_their_owner(self, catalog: Catalog) -> None:
         """An image that changes hands is charged to its new owner; both know at once."""

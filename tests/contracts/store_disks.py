@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import threading
@@ -9,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from imaged.stores.disk import Disk
 
+PATIENCE_SECONDS = 10
 CALLS = frozenset(name for name in vars(Disk) if not name.startswith("_"))
 
 
@@ -138,15 +140,32 @@ class SmallDisk(WatchedDisk):
 
 
 class HangingDisk(WatchedDisk):
-    """Hangs in one kind of call until it is told to go on, as a disk does that is gone."""
+    """Hangs in one kind of call until it is told to go on, as a disk does that is gone.
+
+    Leaving its block lets it go on, so that a test that fails does not hang too.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.hangs = threading.Event()
-        self.released = threading.Event()
+        self._hangs = threading.Event()
+        self._released = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.release()
+
+    async def hung(self) -> None:
+        """Wait until a thread hangs in the call."""
+        assert await asyncio.to_thread(self._hangs.wait, PATIENCE_SECONDS)
+
+    def release(self) -> None:
+        """Let it go on, and hang no more."""
+        self._released.set()
 
     def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
         if name == self._name:
-            self.hangs.set()
-            self.released.wait()
+            self._hangs.set()
+            self._released.wait()
         return call(*args)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
@@ -37,25 +38,27 @@ async def test_a_disk_that_hangs(root: Path, call: str, monkeypatch: pytest.Monk
     """
     monkeypatch.setattr("imaged.lanes.LAST_ITEM_SECONDS", 0.02)
     monkeypatch.setattr("imaged.stores.filesystem.CLEAN_UP_PATIENCE", timedelta(seconds=0.02))
-    await store_on(root).check()
-    key, disk, well = new_key(), HangingDisk(call), store_on(root)
-    task = asyncio.create_task(store_on(root, disk).put(key, body(DATA)))
-    await asyncio.to_thread(disk.hangs.wait)
+    key, well = new_key(), store_on(root)
+    await well.check()
+    with HangingDisk(call) as disk:
+        task = asyncio.create_task(store_on(root, disk).put(key, body(DATA)))
+        await disk.hung()
 
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    held = open_files(root)
-    await well.put(other := new_key(), body(DATA))
-    disk.released.set()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        held = open_files(root)
+        await well.put(other := new_key(), body(DATA))
 
     assert held == ([] if call == "open" else [str(root / ".tmp" / key[3:])])
     assert await asyncio.to_thread(wait_until, lambda: open_files(root) == [])
-    assert await asyncio.to_thread(
-        wait_until, lambda: FolderDoor(root).unfinished() == {key[3:]: 0}
-    )
+    assert await asyncio.to_thread(wait_until, lambda: _is_emptied(root, key))
     assert await FolderDoor(root).dig(key) is None
     assert await FolderDoor(root).dig(other) == DATA
+
+
+def _is_emptied(root: Path, key: str) -> bool:
+    return FolderDoor(root).unfinished() == {key[3:]: 0}
 
 
 async def test_a_disk_that_hangs_under_a_reader(
@@ -64,16 +67,16 @@ async def test_a_disk_that_hangs_under_a_reader(
     """The same for a reader that is cancelled."""
     monkeypatch.setattr("imaged.stores.filesystem.CLEAN_UP_PATIENCE", timedelta(seconds=0.02))
     await store_on(root).check()
-    key, disk = new_key(), HangingDisk("pread")
+    key = new_key()
     await store_on(root).put(key, body(DATA))
-    task = asyncio.create_task(read_all(store_on(root, disk), key))
-    await asyncio.to_thread(disk.hangs.wait)
+    with HangingDisk("pread") as disk:
+        task = asyncio.create_task(read_all(store_on(root, disk), key))
+        await disk.hung()
 
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    held = open_files(root)
-    disk.released.set()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        held = open_files(root)
 
     assert held == [str(root / key)]
     assert await asyncio.to_thread(wait_until, lambda: open_files(root) == [])
@@ -83,22 +86,36 @@ async def test_a_disk_that_hangs_under_a_reader(
 async def test_a_commit_that_is_cancelled_is_taken_back(root: Path, times: int) -> None:
     """Cancelled after the rename and before the folder is synced, however often: not visible."""
     await store_on(root).check()
-    key, disk = new_key(), FolderSyncHangs()
-    task = asyncio.create_task(store_on(root, disk).put(key, body(DATA)))
-    await asyncio.to_thread(disk.hangs.wait)
-    assert await FolderDoor(root).dig(key) == DATA
+    key = new_key()
+    with FolderSyncHangs() as disk:
+        task = asyncio.create_task(store_on(root, disk).put(key, body(DATA)))
+        await disk.hung()
+        assert await FolderDoor(root).dig(key) == DATA
 
-    for _ in range(times):
-        task.cancel()
-        await asyncio.sleep(0)
-    disk.released.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)
+        disk.release()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
-    assert await asyncio.to_thread(
-        wait_until, lambda: FolderDoor(root).unfinished() == {key[3:]: 0}
-    )
+    assert await asyncio.to_thread(wait_until, lambda: _is_emptied(root, key))
     assert await FolderDoor(root).dig(key) is None
+
+
+async def test_a_cancelled_commit_is_waited_for(root: Path) -> None:
+    """Who cancels it once finds nothing visible as soon as the cancelled write has returned."""
+    await store_on(root).check()
+    key = new_key()
+    with FolderSyncHangs() as disk:
+        async with anyio.create_task_group() as group:
+            group.start_soon(store_on(root, disk).put, key, body(DATA))
+            await disk.hung()
+            group.cancel_scope.cancel()
+            asyncio.get_running_loop().call_later(0.05, disk.release)
+
+        assert await FolderDoor(root).dig(key) is None
+        assert _is_emptied(root, key)
 
 
 class FolderSyncHangs(HangingDisk):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from contracts.store import StoreContract
-from contracts.store_bodies import all_keys, block_of, new_key
+from contracts.store_bodies import all_keys, block_of, body, new_key, read_all
 from contracts.store_doors import BackDoor
 from contracts.store_machine import StoreMachine, machine_settings
 from contracts.store_reading import LastingReadersContract
@@ -95,6 +96,19 @@ class TestMemoryStore(StoreContract, LastingReadersContract, LimitedStoreContrac
         await small_store.append(key, block_of(bytes(MIB)))
 
         assert await small_store.free_bytes() == 3 * MIB
+
+
+def test_it_runs_wherever_anyio_does() -> None:
+    """Also on trio, where simulations have virtual time."""
+
+    async def journey() -> tuple[int, bytes, list[str]]:
+        store, key = MemoryStore("local"), new_key()
+        size_bytes = await store.put(key, body(b"some bytes"))
+        data = await read_all(store, key, 5)
+        await store.delete(key)
+        return size_bytes, data, await all_keys(store)
+
+    assert anyio.run(journey, backend="trio") == (10, b"bytes", [])
 
 
 class MemoryStoreMachine(StoreMachine):

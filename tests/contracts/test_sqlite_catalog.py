@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 
 from contracts.catalog import CatalogContract
+from contracts.catalog_files import opened
 from contracts.catalog_lists import Fresh
 from contracts.catalog_machine import CatalogMachine, machine_settings
-from imaged.catalogs.sql import SqlCatalog
-from imaged.catalogs.sqlite import SqliteDatabase, open_sqlite, prepare_once
+from imaged.catalogs.sqlite import prepare_once
 from imaged.ports.catalog import Catalog
 
 
@@ -26,18 +26,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("catalog") / "template.db"
     prepare_once(path)
     return path
-
-
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SqlCatalog]:
-    """The catalog of this file; at the end no connection is in use, and then none is open."""
-    catalog = await open_sqlite(path)
-    try:
-        yield catalog
-        assert isinstance(catalog.database, SqliteDatabase)
-        assert catalog.database.busy == 0
-    finally:
-        await catalog.close()
 
 
 class TestSqliteCatalog(CatalogContract):

@@ -57,7 +57,9 @@ def listed() -> dict[str, Listed]:
         if len(cells) == 4 and (name := re.fullmatch(r"`([a-z_]+\.[a-z_]+)`", cells[0])):
             assert name[1] not in rows, f"{name[1]} is there twice"
             rows[name[1]] = Listed(
-                frozenset(cells[1].split(", ")), frozenset(re.findall(r"`(\w+)`", cells[2])), cells[3]
+                frozenset(cells[1].split(", ")),
+                frozenset(re.findall(r"`(\w+)`", cells[2])),
+                cells[3],
             )
     return rows
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from imaged.config import Config, load
-from imaged.config.model import SECTIONS, FilesystemSection, StoresSection
+from imaged.config.model import SECTIONS
 from imaged.config.reference import is_reloadable, reference
+from imaged.config.sections import FilesystemSection, Section, StoresSection
 from imaged.daemon import settings
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ def test_the_developers_file_is_good() -> None:
     config = load(DEVELOPERS, {})
 
     assert config.auth.method == "none"
-    assert ["127.0.0.1:9292"] == [str(address) for address in config.api.bind]
+    assert [str(address) for address in config.api.bind] == ["127.0.0.1:9292"]
     assert config.catalog.url == "sqlite:///var/catalog.db"
     assert config.stores.by_name["local"].path == Path("var/images")
 
@@ -97,7 +98,8 @@ def test_the_reference_page_is_fresh() -> None:
 
 def test_every_setting_has_a_reason() -> None:
     """A sentence, or it would not be a setting."""
-    for model in (*SECTIONS.values(), FilesystemSection):
+    models: list[type[Section]] = [*SECTIONS.values(), FilesystemSection]
+    for model in models:
         for field in model.model_fields.values():
             assert field.description
 

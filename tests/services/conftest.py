@@ -20,5 +20,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 async def site() -> AsyncIterator[Site]:
     """A catalog and two stores; what was started around them ends with the test."""
     async with anyio.create_task_group() as tasks:
-        yield Site(tasks)
+        site = Site(tasks)
+        yield site
         tasks.cancel_scope.cancel()
+    site.require_no_surprise()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from uuid import UUID
 
 import anyio
@@ -40,7 +40,7 @@ async def test_a_finish_whose_reply_is_late_is_a_success(site: Site) -> None:
     modify = nth(site.catalog.modify_image, 2, after=pause(SILENCE + 40))
     node = site.node(catalog=detour(site.catalog, modify_image=modify))
 
-    image = await node.uploads.upload(ADMIN, A, send(), len(BODY))
+    image = await node.upload(A, send(), len(BODY))
     await site.settle()
 
     assert image.status is Status.ACTIVE
@@ -53,7 +53,7 @@ async def test_a_finish_whose_reply_is_lost_is_a_success(site: Site) -> None:
     modify = nth(site.catalog.modify_image, 2, after=catalog_fails)
     node = site.node(catalog=detour(site.catalog, modify_image=modify))
 
-    image = await node.uploads.upload(ADMIN, A, send(), len(BODY))
+    image = await node.upload(A, send(), len(BODY))
 
     assert image.status is Status.ACTIVE
     assert (await site.image(A)).last_failure is None
@@ -70,7 +70,7 @@ async def test_a_finish_heard_late_is_a_success_even_if_deleted_since(site: Site
     modify = nth(site.catalog.modify_image, 2, after=deleted_meanwhile)
     node = site.node(catalog=detour(site.catalog, modify_image=modify))
 
-    image = await node.uploads.upload(ADMIN, A, send(), len(BODY))
+    image = await node.upload(A, send(), len(BODY))
     await site.settle()
 
     assert image.status is Status.DELETED
@@ -84,7 +84,7 @@ async def test_a_finish_that_was_not_heard_is_a_failure(site: Site) -> None:
     node = site.node(catalog=detour(site.catalog, modify_image=modify))
 
     with pytest.raises(CatalogError):
-        await node.uploads.upload(ADMIN, A, send(), len(BODY))
+        await node.upload(A, send(), len(BODY))
     await site.settle()
 
     assert (await site.image(A)).status is Status.QUEUED
@@ -98,7 +98,7 @@ async def test_a_finish_is_asked_for_although_giving_back_was_not_heard(site: Si
     stumbling = nth(modify, 3, before=catalog_fails)
     node = site.node(catalog=detour(site.catalog, modify_image=stumbling))
 
-    image = await node.uploads.upload(ADMIN, A, send(), len(BODY))
+    image = await node.upload(A, send(), len(BODY))
 
     assert image.status is Status.ACTIVE
 
@@ -116,13 +116,13 @@ async def test_a_finish_that_arrives_after_giving_back_is_refused(site: Site) ->
             refused.append(type(error))
 
     async def times_out(image_id: str, change: Change) -> Image:
-        site.tasks.start_soon(deliver_late, image_id, change)
+        site.start(deliver_late(image_id, change))
         raise CatalogError("The catalog did not answer in time.")
 
     modify = nth(site.catalog.modify_image, 2, before=times_out)
     node = site.node("first", catalog=detour(site.catalog, modify_image=modify))
     with pytest.raises(CatalogError):
-        await node.uploads.upload(ADMIN, A, send(), len(BODY))
+        await node.upload(A, send(), len(BODY))
     image = await site.node("second").upload(A, send(chunks=4, every=5))
 
     assert refused == [ClaimLost]
@@ -134,12 +134,12 @@ async def test_a_finish_that_arrives_after_giving_back_is_refused(site: Site) ->
 async def test_giving_back_late_does_not_disturb_the_successor(site: Site) -> None:
     """Whoever gives back names the claim; it is not the one that stands now."""
     await site.queued(A)
-    node = site.node("first")
+    node = site.node("first", beats=False)
     place = Location("near", make_key(A, UUID(int=1)), 64)
     async with node.claims.on_image(A, begin_upload(place)) as work:
         giving_back = give_back(work.claim, "It went silent.", final=False)
         await site.change(A, giving_back)
-        site.tasks.start_soon(_upload, site, A, send(chunks=4, every=5))
+        site.start(_upload(site, A, send(chunks=4, every=5)))
         await anyio.sleep(1)
         with pytest.raises(ClaimLost):
             await site.change(A, giving_back)
@@ -246,7 +246,7 @@ async def test_deleting_while_saving_stops_the_writer_within_one_renewal(site: S
     """The writer stops, its client hears that the image was deleted, and its bytes go."""
     await site.queued(A)
     node = site.node()
-    site.tasks.start_soon(_delete_at, site, A, 15)
+    site.start(_delete_at(site, A, 15))
 
     with pytest.raises(ImageDeleted):
         await node.upload(A, send(chunks=50, every=8))
@@ -260,7 +260,7 @@ async def test_deleting_while_saving_stops_the_writer_within_one_renewal(site: S
 async def test_deleting_while_staging_stops_the_writer(site: Site) -> None:
     """The same for data that was to be imported."""
     await site.queued(A)
-    site.tasks.start_soon(_delete_at, site, A, 15)
+    site.start(_delete_at(site, A, 15))
 
     with pytest.raises(ImageDeleted):
         await site.node().stage(A, send(chunks=50, every=8))
@@ -315,7 +315,7 @@ async def test_a_refused_begin_gives_nothing_back(site: Site) -> None:
     with pytest.raises(InvalidTransition):
         await node.upload(A)
     with pytest.raises(QuotaExceeded):
-        await node.uploads.upload(ADMIN, B, send(), len(BODY))
+        await node.upload(B, send(), len(BODY))
 
     assert asked == [A, B]
     assert before == (site.catalog.images, site.catalog.blobs)
@@ -338,7 +338,7 @@ async def test_a_begin_without_an_answer_is_given_back(site: Site) -> None:
 async def test_one_of_two_uploads_is_refused(site: Site) -> None:
     """Two writers on one image: the first is not disturbed, the second hears so at once."""
     await site.queued(A)
-    site.tasks.start_soon(_upload, site, A, send(chunks=3, every=5))
+    site.start(_upload(site, A, send(chunks=3, every=5)))
     await anyio.sleep(1)
 
     with pytest.raises(InvalidTransition):
@@ -409,7 +409,7 @@ async def test_killing_is_for_uploads_only(site: Site) -> None:
     assert (await site.image(A)).status is Status.QUEUED
 
 
-async def _upload(site: Site, image_id: str, body: AsyncIterator[bytes]) -> None:
+async def _upload(site: Site, image_id: str, body: AsyncGenerator[bytes]) -> None:
     await site.node("uploader").upload(image_id, body)
 
 

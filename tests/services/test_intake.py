@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from collections.abc import AsyncIterable, AsyncGenerator
 from dataclasses import replace
 
 import anyio
@@ -49,7 +49,7 @@ async def test_what_the_bytes_are_is_known_however_they_are_cut(
     data = disk_images.qcow2()[:1024]
     await site.queued(A, disk_format="qcow2")
 
-    image = await site.node().uploads.upload(ADMIN, A, cut(data, chunk_bytes), len(data))
+    image = await site.node().upload(A, cut(data, chunk_bytes), len(data))
 
     assert image.content is not None
     assert image.content.size_bytes == len(data)
@@ -76,7 +76,7 @@ async def test_an_image_may_be_empty(site: Site) -> None:
     """No bytes at all are whole, too, and are not asked for their format."""
     await site.queued(A, disk_format="qcow2")
 
-    image = await site.node().uploads.upload(ADMIN, A, cut(b"", 1), 0)
+    image = await site.node().upload(A, cut(b"", 1), 0)
 
     assert image.status is Status.ACTIVE
     assert image.content is not None
@@ -88,7 +88,7 @@ async def test_bytes_go_to_the_store_that_is_asked_for(site: Site) -> None:
     """The default one takes what nobody sends elsewhere."""
     await site.queued(A)
 
-    image = await site.node().uploads.upload(ADMIN, A, send(), store="far")
+    image = await site.node().upload(A, send(), store="far")
 
     assert image.locations[0].store == "far"
     assert set(site.far.blobs) == {image.locations[0].key}
@@ -121,7 +121,7 @@ async def test_what_cannot_succeed_is_refused_before_anything_is_read(  # noqa: 
     node = site.node(stages=StageSettings(max_size_bytes=100))
 
     with pytest.raises(error):
-        await node.uploads.upload(caller, A, untouchable(), announced_bytes, store)
+        await node.upload(A, untouchable(), announced_bytes, store, caller=caller)
 
     assert await site.image(A) == before
     assert not site.keys
@@ -132,7 +132,7 @@ async def test_an_owner_may_write(site: Site) -> None:
     """A member of the project, with no other role."""
     await site.queued(A)
 
-    assert (await site.node().uploads.upload(OWNER, A, send())).status is Status.ACTIVE
+    assert (await site.node().upload(A, caller=OWNER)).status is Status.ACTIVE
 
 
 # what is refused as it comes
@@ -149,7 +149,7 @@ async def test_a_body_of_another_length_than_announced_is_refused(
     await site.queued(A)
 
     with pytest.raises(error):
-        await site.node().uploads.upload(ADMIN, A, send(), announced_bytes)
+        await site.node().upload(A, send(), announced_bytes)
 
     await assert_clean_and_retried(site)
 
@@ -182,7 +182,7 @@ async def test_bytes_of_another_format_than_declared_never_become_visible(
     await site.queued(A, disk_format=declared)
 
     with pytest.raises(FormatRefused) as refusal:
-        await site.node().uploads.upload(ADMIN, A, cut(data, 512), len(data))
+        await site.node().upload(A, cut(data, 512), len(data))
     image = await site.image(A)
 
     assert not site.near.blobs
@@ -243,7 +243,7 @@ async def test_a_store_hears_how_much_will_come(site: Site) -> None:
     small = MemoryStore("near", capacity_bytes=30)
 
     with pytest.raises(StoreFull):
-        await site.node(near=small).uploads.upload(ADMIN, A, untouchable(), 31)
+        await site.node(near=small).upload(A, untouchable(), 31)
 
 
 async def test_every_attempt_has_a_key_of_its_own(site: Site) -> None:
@@ -265,7 +265,7 @@ async def test_bytes_still_being_written_are_not_deleted_under_the_pen(site: Sit
     await site.queued(A)
     deaf = detour(site.catalog, renew_leases=catalog_fails, add_stray=catalog_fails)
     writer = site.node("deaf", catalog=deaf)
-    site.tasks.start_soon(lose_upload, writer.upload(A, send(chunks=50, every=5)))
+    writing = site.start(writer.upload(A, send(chunks=50, every=5)))
     await anyio.sleep(12)
     await site.node().delete(A)
     (blob,) = site.catalog.blobs.values()
@@ -280,6 +280,7 @@ async def test_bytes_still_being_written_are_not_deleted_under_the_pen(site: Sit
         await anyio.sleep(10)
 
     assert blob.state is BlobState.DOOMED
+    assert isinstance(await writing.outcome(), ImageDeleted)
     assert not site.keys
     assert not site.catalog.blobs
 
@@ -294,10 +295,10 @@ async def test_a_writer_frozen_for_long_leaves_a_row_for_its_bytes(site: Site) -
             return await site.near.put(key, blocks, expected)
 
     writer = site.node("frozen", near=detour(site.near, put=frozen), beats=False)
-    site.tasks.start_soon(lose_upload, writer.upload(A))
+    writing = site.start(writer.upload(A))
     await site.settle(250)
     assert not site.catalog.blobs
-    await anyio.sleep(100)
+    assert isinstance(await writing.outcome(), ClaimLost)
     assert site.keys
 
     await site.settle()
@@ -326,7 +327,7 @@ async def test_a_failed_writer_tells_what_failed_and_not_that_its_row_did(site: 
     catalog = detour(site.catalog, modify_image=modify, add_stray=catalog_fails)
 
     with pytest.raises(DataRefused):
-        await site.node(catalog=catalog).uploads.upload(ADMIN, A, send(), 3)
+        await site.node(catalog=catalog).upload(A, send(), 3)
     await site.settle()
 
     assert not site.keys
@@ -361,19 +362,13 @@ async def assert_clean_and_retried(site: Site, disk_format: str = "raw") -> None
     site.audit()
 
 
-async def lose_upload(uploading: Awaitable[object]) -> None:
-    """Upload, and be stopped because the claim ended."""
-    with pytest.raises((ClaimLost, ImageDeleted)):
-        await uploading
-
-
-async def cut(data: bytes, chunk_bytes: int) -> AsyncIterator[bytes]:
+async def cut(data: bytes, chunk_bytes: int) -> AsyncGenerator[bytes]:
     """A body in chunks of this size."""
     for start in range(0, len(data), chunk_bytes):
         yield data[start : start + chunk_bytes]
 
 
-async def untouchable() -> AsyncIterator[bytes]:
+async def untouchable() -> AsyncGenerator[bytes]:
     """A body that nobody may read."""
     raise AssertionError("the body was read")
     yield b""

@@ -66,12 +66,12 @@ def pause(seconds: float) -> Call:
     return wait
 
 
-async def catalog_fails(*_: object) -> NoReturn:
+async def catalog_fails(*_: object, **__: object) -> NoReturn:
     """No answer comes from the catalog."""
     raise CatalogError("The catalog does not answer.")
 
 
-async def store_fails(*_: object) -> NoReturn:
+async def store_fails(*_: object, **__: object) -> NoReturn:
     """The store will not do it."""
     raise StoreError("near", "is down")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -102,21 +103,72 @@ class Node:
         """Restore an image, as an operator does."""
         return await self.catalog.modify_image(image_id, restore)
 
-    async def upload(self, image_id: str, body: AsyncIterator[bytes] | None = None) -> Image:
-        """Upload a body of unknown length; a short one if none is given."""
-        return await self.uploads.upload(ADMIN, image_id, body or send())
+    async def ask_import(self, image_id: str) -> Image:
+        """Ask for an import of what was staged."""
+        return await self.imports.ask(ADMIN, image_id)
 
-    async def stage(self, image_id: str, body: AsyncIterator[bytes] | None = None) -> Image:
-        """Stage a body of unknown length; a short one if none is given."""
-        return await self.staging.stage(ADMIN, image_id, body or send())
+    async def upload(
+        self,
+        image_id: str,
+        body: AsyncGenerator[bytes] | None = None,
+        announced_bytes: int | None = None,
+        store: str | None = None,
+        *,
+        caller: Caller = ADMIN,
+    ) -> Image:
+        """Upload a body, a short one if none is given; and close it, as a server would."""
+        async with aclosing(body or send()) as sent:
+            return await self.uploads.upload(caller, image_id, sent, announced_bytes, store)
+
+    async def stage(
+        self,
+        image_id: str,
+        body: AsyncGenerator[bytes] | None = None,
+        announced_bytes: int | None = None,
+    ) -> Image:
+        """The same for data to be imported."""
+        async with aclosing(body or send()) as sent:
+            return await self.staging.stage(ADMIN, image_id, sent, announced_bytes)
+
+
+class Running:
+    """Work that goes on beside a test. How it ended is the test's to ask."""
+
+    def __init__(self, work: Awaitable[Any]) -> None:
+        self._work = work
+        self._ended = anyio.Event()
+        self._result: Any = None
+        self._is_ignored = False
+        self.untold: Exception | None = None
+
+    async def run(self) -> None:
+        """Do the work."""
+        try:
+            self._result = await self._work
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test is told
+            self._result = error
+            self.untold = None if self._is_ignored else error
+        self._ended.set()
+
+    def ignore(self) -> None:
+        """However it ends, the test does not care."""
+        self._is_ignored = True
+
+    async def outcome(self) -> Any:
+        """Wait for the end, and return the result, or the error."""
+        await self._ended.wait()
+        self.untold = None
+        return self._result
 
 
 class Site:
     """A catalog, two stores, and whatever nodes a test puts around them."""
 
     def __init__(self, tasks: TaskGroup) -> None:
-        self.tasks = tasks
-        self.catalog = MemoryCatalog(VirtualClock())
+        self._tasks = tasks
+        self._running: list[Running] = []
+        self.clock = VirtualClock()
+        self.catalog = MemoryCatalog(self.clock)
         self.near = MemoryStore("near")
         self.far = MemoryStore("far")
 
@@ -136,8 +188,21 @@ class Site:
         """Start a node; with a heartbeat, unless it is to be a silent one."""
         node = Node(name, catalog or self.catalog, self.stores(near), **settings)
         if beats:
-            self.tasks.start_soon(node.claims.renew_forever)
+            self.start(node.claims.renew_forever())
         return node
+
+    def start(self, work: Awaitable[Any]) -> Running:
+        """Do something beside the test, until it ends."""
+        running = Running(work)
+        self._running.append(running)
+        self._tasks.start_soon(running.run)
+        return running
+
+    def require_no_surprise(self) -> None:
+        """Raise an error of something that was started, if no test asked for it."""
+        for running in self._running:
+            if running.untold is not None:
+                raise running.untold
 
     async def queued(self, image_id: str, owner: str = "p1", **attributes: Any) -> Image:
         """Add an image that may take data."""
@@ -172,13 +237,17 @@ class Site:
         """Check what holds at every moment."""
         audit(self.catalog, {"near": self.near, "far": self.far})
 
+    def now(self) -> datetime:
+        """This moment, by the catalog's clock."""
+        return self.clock.now()
+
     @property
     def keys(self) -> set[str]:
         """The keys of all bytes, whole or unfinished."""
         return {key for store in (self.near, self.far) for key in (*store.blobs, *store.partial)}
 
 
-async def send(chunks: int = 1, every: float = 0, chunk: bytes = CHUNK) -> AsyncIterator[bytes]:
+async def send(chunks: int = 1, every: float = 0, chunk: bytes = CHUNK) -> AsyncGenerator[bytes]:
     """A body, as slow as you like."""
     for _ in range(chunks):
         yield chunk
@@ -186,7 +255,7 @@ async def send(chunks: int = 1, every: float = 0, chunk: bytes = CHUNK) -> Async
     yield END
 
 
-async def send_torn(error: Exception, after: float = 0) -> AsyncIterator[bytes]:
+async def send_torn(error: Exception, after: float = 0) -> AsyncGenerator[bytes]:
     """A body that breaks off."""
     yield CHUNK
     await anyio.sleep(after)

@@ -1,7 +1,7 @@
 """What a client is told when something goes wrong: one table, from error to status.
 
-Of an error's classes, the most specific one in the table decides. Where the row has a sentence of
-its own, the error's text is for the log alone: it may name paths, hosts or keys.
+Of an error's classes, the most specific one in the table decides. What is said is what the error
+has for clients; its whole text, which may name paths, hosts or keys, is for the log.
 """
 
 from __future__ import annotations
@@ -22,62 +22,60 @@ from imaged.api.refusals import (
 from imaged.api.wire import encode
 from imaged.core import errors
 
+OURS = 500
 OUR_MISTAKE = "The server made a mistake. Its log says more, under the id of this request."
-NO_STORAGE = "The storage of images does not work at the moment. Please try again later."
-NO_ROOM = "The storage of images has no room for this."
-NO_CATALOG = "The catalog of images does not answer at the moment. Please try again later."
 
 
 class Answer(NamedTuple):
-    """A status, and what to say instead of the error's own sentence."""
+    """A status, and what to say with it."""
 
     status: int
-    sentence: str = ""
+    sentence: str
 
 
-ANSWERS: Mapping[type[BaseException], Answer] = {
-    Exception: Answer(500, OUR_MISTAKE),
-    errors.ImagedError: Answer(500, OUR_MISTAKE),
-    errors.ImageNotFound: Answer(404),
-    errors.TagNotFound: Answer(404),
-    errors.ImageExists: Answer(409),
-    errors.ImageDeleted: Answer(410),
-    errors.ImageProtected: Answer(403),
-    errors.InvalidTransition: Answer(409),
-    errors.ActivationRefused: Answer(403),
-    errors.FormatsUnset: Answer(400),
-    errors.NotRestorable: Answer(409),
-    errors.NotPermitted: Answer(403),
-    errors.DataForbidden: Answer(403),
-    errors.InvalidRequest: Answer(400),
-    errors.InvalidAttribute: Answer(400),
-    errors.InvalidQuery: Answer(400),
-    errors.UnknownStore: Answer(400),
-    errors.ReadOnlyAttribute: Answer(403),
-    errors.PropertyConflict: Answer(409),
-    errors.TooMany: Answer(413),
-    errors.UnsatisfiableRange: Answer(416),
-    errors.DataRefused: Answer(400),
-    errors.SizeMismatch: Answer(400),
-    errors.TooLarge: Answer(413),
-    errors.FormatRefused: Answer(415),
-    errors.ClientVanished: Answer(400),
-    errors.QuotaExceeded: Answer(413),
-    errors.ClaimLost: Answer(503),
-    errors.BlobGone: Answer(409, "The data of the image is being deleted."),
-    errors.StoreError: Answer(503, NO_STORAGE),
-    errors.StoreFull: Answer(413, NO_ROOM),
-    errors.BlobMissing: Answer(503, NO_STORAGE),
-    errors.BlobExists: Answer(503, NO_STORAGE),
-    errors.WriteDiscarded: Answer(503, NO_STORAGE),
-    errors.CatalogError: Answer(503, NO_CATALOG),
-    errors.CatalogTooNew: Answer(503, NO_CATALOG),
-    errors.CatalogTooOld: Answer(503, NO_CATALOG),
-    NoSuchPath: Answer(404),
-    MethodNotAllowed: Answer(405),
-    MediaTypeRefused: Answer(415),
-    BodyTooLarge: Answer(413),
-    Unauthenticated: Answer(401),
+STATUSES: Mapping[type[BaseException], int] = {
+    Exception: OURS,
+    errors.ImagedError: OURS,
+    errors.ImageNotFound: 404,
+    errors.TagNotFound: 404,
+    errors.ImageExists: 409,
+    errors.ImageDeleted: 410,
+    errors.ImageProtected: 403,
+    errors.InvalidTransition: 409,
+    errors.ActivationRefused: 403,
+    errors.FormatsUnset: 400,
+    errors.NotRestorable: 409,
+    errors.NotPermitted: 403,
+    errors.DataForbidden: 403,
+    errors.InvalidRequest: 400,
+    errors.InvalidAttribute: 400,
+    errors.InvalidQuery: 400,
+    errors.UnknownStore: 400,
+    errors.ReadOnlyAttribute: 403,
+    errors.PropertyConflict: 409,
+    errors.TooMany: 413,
+    errors.UnsatisfiableRange: 416,
+    errors.DataRefused: 400,
+    errors.SizeMismatch: 400,
+    errors.TooLarge: 413,
+    errors.FormatRefused: 415,
+    errors.ClientVanished: 400,
+    errors.QuotaExceeded: 413,
+    errors.ClaimLost: 503,
+    errors.BlobGone: 409,
+    errors.StoreError: 503,
+    errors.StoreFull: 413,
+    errors.BlobMissing: 503,
+    errors.BlobExists: 503,
+    errors.WriteDiscarded: 503,
+    errors.CatalogError: 503,
+    errors.CatalogTooNew: 503,
+    errors.CatalogTooOld: 503,
+    NoSuchPath: 404,
+    MethodNotAllowed: 405,
+    MediaTypeRefused: 415,
+    BodyTooLarge: 413,
+    Unauthenticated: 401,
 }
 
 TITLES: Mapping[int, str] = {
@@ -98,8 +96,10 @@ TITLES: Mapping[int, str] = {
 
 def answer_to(error: Exception) -> Answer:
     """The status and the sentence for an error."""
-    status, sentence = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
-    return Answer(status, sentence or str(error))
+    status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+    if status != OURS and isinstance(error, errors.ImagedError):
+        return Answer(status, error.for_clients)
+    return Answer(status, OUR_MISTAKE)
 
 
 def problem(error: Exception, accept: str) -> Response:

@@ -13,6 +13,7 @@ from imaged.catalogs.tables import images, tasks, tombstones
 from imaged.core import ledger
 from imaged.core.errors import ImageExists
 from imaged.core.image import Change, Image
+from imaged.core.lifecycle import Status
 
 _MOST = bindparam("most", type_=Integer)
 _LATEST = bindparam("latest", type_=Instant)
@@ -24,7 +25,7 @@ _EXPIRABLE = (
 )
 _STAGED = (
     image_rows.READ.where(
-        text("images.status = 'uploading'"),
+        images.c.status == Status.UPLOADING.value,
         images.c.updated_at <= _LATEST,
         tables.claims.c.token.is_(None),
     )
@@ -40,7 +41,7 @@ _PENDING_TASKS = (
 )
 _LONG_DELETED = (
     select(images.c.id)
-    .where(text("images.status = 'deleted'"), images.c.since <= _LATEST)
+    .where(images.c.status == Status.DELETED.value, images.c.since <= _LATEST)
     .order_by(images.c.since, images.c.id)
     .limit(_MOST)
     .with_for_update(skip_locked=True)

@@ -11,47 +11,24 @@ A caller that is cancelled while its transaction runs leaves when it is over.
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
 from anyio import CancelScope, CapacityLimiter, move_on_after, to_thread
 from anyio.lowlevel import checkpoint
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy import Engine, QueuePool, make_url
+from sqlalchemy.exc import ArgumentError
 
 from imaged.catalogs import migrations
 from imaged.catalogs.sql import SqlCatalog, Transaction
+from imaged.catalogs.sqlite_engine import Busy, make_engine, run_once
 from imaged.core.errors import CatalogError
 
 T = TypeVar("T")
 
 READERS = 4  # connections; more do not read faster, they only hold up one another less
-BUSY_TIMEOUT_SECONDS = 0.1  # after so long in vain, look whether the caller still waits
 CLOSING_SECONDS = 30
-BUSY_PAUSE_SECONDS = 0.005  # not every statement waits at all
-
-WHY = {
-    sqlite3.SQLITE_FULL: "has no room: its disk is full",
-    sqlite3.SQLITE_READONLY: "cannot be written: the file or its folder is read-only",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: its folder is missing, or may not be written to",
-    sqlite3.SQLITE_PERM: "cannot be opened: permission denied",
-    sqlite3.SQLITE_AUTH: "cannot be opened: permission denied",
-    sqlite3.SQLITE_NOTADB: "is not a database",
-    sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a backup",
-    sqlite3.SQLITE_IOERR: "cannot be read or written: its disk reports an error",
-    sqlite3.SQLITE_BUSY: "is locked by another process",
-    sqlite3.SQLITE_CONSTRAINT: "refused what would break one of its rules",
-}
-
-
-class Busy(Exception):
-    """Another process has the lock. Strictly private: whoever meets it tries again."""
 
 
 class SqliteDatabase:
@@ -63,6 +40,7 @@ class SqliteDatabase:
         self.readers = make_engine(path, begin="BEGIN", connections=READERS)
         self._writing = CapacityLimiter(1)
         self._reading = CapacityLimiter(READERS)
+        self._closed = False
 
     @property
     def busy(self) -> int:
@@ -80,6 +58,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Wait for what runs, but not for ever, and close every connection."""
+        self._closed = True
         with move_on_after(CLOSING_SECONDS, shield=True):
             for limiter in (self._writing, self._reading):
                 for _ in range(int(limiter.total_tokens)):
@@ -90,11 +69,12 @@ class SqliteDatabase:
 
     async def _run(self, engine: Engine, limiter: CapacityLimiter, work: Transaction[T]) -> T:
         run = partial(run_once, engine, self._path, work)
-        while True:
+        while not self._closed:
             try:
                 return await to_thread.run_sync(run, limiter=limiter)
             except Busy:
                 await checkpoint()
+        raise CatalogError(f"The catalog {self._path} is closed.")
 
 
 async def open_sqlite(where: str | Path) -> SqlCatalog:
@@ -121,10 +101,7 @@ def prepare_once(path: Path) -> str | None:
         raise CatalogError(f"The catalog {path} cannot be opened: its folder is missing.")
     engine = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
     try:
-        with translated(path), engine.begin() as db:
-            found = migrations.current_revision(db)
-            migrations.take_steps(db)
-        return found
+        return run_once(engine, path, migrations.take_steps)
     finally:
         engine.dispose()
 
@@ -134,91 +111,8 @@ def path_of(url: str) -> Path:
     try:
         parts = make_url(url)
     except ArgumentError as error:
-        raise CatalogError(f"The catalog's URL {url!r} cannot be understood.") from error
+        raise CatalogError("The catalog's URL cannot be understood.") from error
     if parts.get_backend_name() != "sqlite" or parts.database in {None, "", ":memory:"}:
-        raise CatalogError(f"The catalog's URL {url!r} names no SQLite file.")
+        shown = parts.render_as_string(hide_password=True)
+        raise CatalogError(f"The catalog's URL {shown} names no SQLite file.")
     return Path(str(parts.database))
-
-
-def make_engine(path: Path, *, begin: str, connections: int) -> Engine:
-    """An engine that begins its transactions so, and raises Busy where it cannot."""
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        poolclass=QueuePool,
-        pool_size=connections,
-        max_overflow=0,
-        pool_reset_on_return=None,  # every transaction was ended
-        json_serializer=lambda value: msgspec.json.encode(value).decode(),
-        json_deserializer=msgspec.json.decode,
-        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
-    )
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", partial(_begin, statement=begin))
-    return engine
-
-
-def run_once(engine: Engine, path: Path, work: Transaction[T]) -> T:
-    """Run a transaction in this thread. Raises Busy only if nothing was begun."""
-    with translated(path), engine.begin() as db:
-        return work(db)
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Let no error out but our own."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise CatalogError(f"The catalog {path} {_why(error.orig)}.") from error
-    except sqlite3.Error as error:
-        raise CatalogError(f"The catalog {path} {_why(error)}.") from error
-    except (SQLAlchemyError, OverflowError, UnicodeError) as error:
-        raise CatalogError(f"The catalog {path} cannot do that: {error}.") from error
-
-
-def _set_up(connection: sqlite3.Connection, record: object) -> None:
-    del record
-    connection.isolation_level = None  # we say ourselves when a transaction begins
-    try:
-        with _busy():
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise CatalogError(
-                "The catalog's filesystem does not allow SQLite's write-ahead log; "
-                "put the file on a local disk."
-            )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-    except BaseException:
-        connection.close()
-        raise
-
-
-def _begin(connection: Connection, statement: str) -> None:
-    raw: Any = connection.connection.dbapi_connection
-    with _busy():
-        raw.execute(statement)
-        try:
-            raw.execute("SELECT 1 FROM sqlite_schema LIMIT 1").close()  # a reader's state is fixed
-        except sqlite3.Error:
-            raw.execute("ROLLBACK")
-            raise
-
-
-@contextmanager
-def _busy() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if _code(error) != sqlite3.SQLITE_BUSY:
-            raise
-        time.sleep(BUSY_PAUSE_SECONDS)  # in a worker thread
-        raise Busy from error
-
-
-def _code(error: BaseException | None) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _why(error: BaseException | None) -> str:
-    return WHY.get(_code(error), f"failed: {error}")

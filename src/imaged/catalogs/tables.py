@@ -131,10 +131,8 @@ images = Table(
     Index("images_name", "name", "id"),
     # find_expirable
     _index_where("images_restorable", "since", "id", where="deleted_from IS NOT NULL"),
-    # bury
-    _index_where("images_deleted", "since", "id", where="status = 'deleted'"),
-    # find_staged
-    _index_where("images_staged", "updated_at", "id", where="status = 'uploading'"),
+    # bury, find_staged
+    Index("images_since", "status", "since", "id"),
 )
 
 image_tags = Table(

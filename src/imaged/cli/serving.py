@@ -11,7 +11,7 @@ import click
 from imaged.cli.options import config_option
 
 if TYPE_CHECKING:
-    from imaged.config.model import Role
+    from imaged.config.sections import Role
 
 
 @click.command()

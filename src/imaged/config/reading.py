@@ -17,8 +17,9 @@ from imaged.config.layers import (
     read_files,
     source_of,
 )
-from imaged.config.model import SECTIONS, Config, StoresSection
+from imaged.config.model import SECTIONS, Config
 from imaged.config.problems import ConfigInvalid, Problem
+from imaged.config.sections import StoresSection
 from imaged.config.sentences import explain, unknown
 
 DEFAULT_FILE = Path("/etc/imaged/imaged.toml")
@@ -69,13 +70,13 @@ def _unknown_sections(merged: Mapping[str, Any], layers: Sequence[Layer]) -> lis
 
 def _with_default_store(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Where no other store is configured, there is the default one."""
-    tables = {name for name, value in values.items() if isinstance(value, Mapping)}
-    if not tables <= StoresSection.DEFAULT.keys():
+    tables = {name: table for name, table in values.items() if isinstance(table, Mapping)}
+    if not tables.keys() <= StoresSection.DEFAULT.keys():
         return values
     stores = {
-        name: {**table, **values.get(name, {})} for name, table in StoresSection.DEFAULT.items()
+        name: {**table, **tables.get(name, {})} for name, table in StoresSection.DEFAULT.items()
     }
-    return {**values, **stores}
+    return {**stores, **values, **{name: stores[name] for name in tables}}
 
 
 def _contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:

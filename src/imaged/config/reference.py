@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pydantic.fields import FieldInfo
 
 from imaged.config.layers import variable
-from imaged.config.model import SECTIONS, FilesystemSection, Section, StoresSection
+from imaged.config.model import SECTIONS
+from imaged.config.sections import FilesystemSection, Section, StoresSection
 
 _HEAD = """\
 # Settings

@@ -45,6 +45,11 @@ from __future__ import annotations
 class ImagedError(Exception):
     """Base of every error that this package raises on purpose. Its text is meant for people."""
 
+    @property
+    def for_clients(self) -> str:
+        """The text, unless it may name paths, hosts or keys: those are for the log alone."""
+        return str(self)
+
 
 class ImageNotFound(ImagedError):
     """No image has this id, or none that the caller may see."""
@@ -234,6 +239,11 @@ class BlobGone(ImagedError):
     def __init__(self, key: str) -> None:
         super().__init__(f"The bytes {key} are unfinished, going or gone.")
 
+    @property
+    def for_clients(self) -> str:
+        """Without the key."""
+        return "The data of the image is being deleted."
+
 
 class StoreError(ImagedError):
     """A store could not do what was asked. Says which store, and what to look at."""
@@ -242,9 +252,19 @@ class StoreError(ImagedError):
         super().__init__(f"The store {store!r} {why}.")
         self.store = store
 
+    @property
+    def for_clients(self) -> str:
+        """Without what only the operator can mend."""
+        return "The storage of images does not work at the moment. Please try again later."
+
 
 class StoreFull(StoreError):
     """No space is left, or less than must stay free."""
+
+    @property
+    def for_clients(self) -> str:
+        """Without the figures."""
+        return "The storage of images has no room for this."
 
 
 class BlobMissing(StoreError):
@@ -273,6 +293,11 @@ class WriteDiscarded(StoreError):
 
 class CatalogError(ImagedError):
     """The catalog could not do what was asked."""
+
+    @property
+    def for_clients(self) -> str:
+        """Without what only the operator can mend."""
+        return "The catalog of images does not answer at the moment. Please try again later."
 
 
 class CatalogTooNew(CatalogError):

@@ -21,15 +21,22 @@ class CannotListen(ImagedError):
     """An address is taken, or is not ours."""
 
     def __init__(self, address: str, error: OSError) -> None:
-        why = os.strerror(error.errno) if error.errno else error
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror or error  # names have others
         super().__init__(f"Cannot listen on {address}: {why}.")
 
 
 @contextmanager
 def listening(addresses: Iterable[Address]) -> Iterator[list[socket.socket]]:
     """Listen on all of them for as long as the block runs. Raises CannotListen."""
-    with ExitStack() as sockets:
-        yield [sockets.enter_context(_listening(address)) for address in addresses]
+    with ExitStack() as opened:
+        listeners: list[socket.socket] = []
+        for address in addresses:
+            try:
+                listeners += _listen(address, opened)
+            except OSError as error:
+                raise CannotListen(str(address), error) from error
+        yield listeners
 
 
 def name_of(listener: socket.socket) -> str:
@@ -41,43 +48,32 @@ def name_of(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-@contextmanager
-def _listening(address: Address) -> Iterator[socket.socket]:
-    try:
-        if isinstance(address, UnixAddress):
-            listener = _listen_on_path(address.path)
-        else:
-            listener = _listen_on_port(address.host, address.port)
-    except OSError as error:
-        raise CannotListen(str(address), error) from error
-    with listener:
-        try:
-            yield listener
-        finally:
-            if isinstance(address, UnixAddress):
-                address.path.unlink(missing_ok=True)
+def _listen(address: Address, opened: ExitStack) -> list[socket.socket]:
+    if isinstance(address, UnixAddress):
+        return [_listen_on_path(address.path, opened)]
+    port = address.port
+    found = socket.getaddrinfo(address.host, port, type=socket.SOCK_STREAM)
+    places = dict.fromkeys((family, (str(place[0]), port)) for family, _, _, _, place in found)
+    return [_listen_on_port(family, place, opened) for family, place in places]
 
 
-def _listen_on_port(host: str, port: int) -> socket.socket:
-    passive = socket.AI_PASSIVE
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=passive)
-    family, _, _, _, place = found[0]
-    listener = socket.create_server(place[:2], family=family, backlog=BACKLOG)
-    listener.setblocking(False)  # noqa: FBT003 - its name in the library
-    return listener
+def _listen_on_port(family: int, place: tuple[str, int], opened: ExitStack) -> socket.socket:
+    listener = socket.create_server(place, family=family, backlog=BACKLOG)
+    return _without_blocking(opened.enter_context(listener))
 
 
-def _listen_on_path(path: Path) -> socket.socket:
+def _listen_on_path(path: Path, opened: ExitStack) -> socket.socket:
     _remove_abandoned(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(str(path))
-        path.chmod(SOCKET_MODE)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)  # noqa: FBT003 - its name in the library
-    except OSError:
-        listener.close()
-        raise
+    listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    listener.bind(str(path))
+    opened.callback(path.unlink, missing_ok=True)
+    path.chmod(SOCKET_MODE)
+    listener.listen(BACKLOG)
+    return _without_blocking(listener)
+
+
+def _without_blocking(listener: socket.socket) -> socket.socket:
+    listener.setblocking(False)  # noqa: FBT003 - its name in the library
     return listener
 
 

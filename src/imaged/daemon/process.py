@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import anyio
@@ -20,17 +19,15 @@ from imaged.config import Config, ConfigInvalid
 from imaged.config.addresses import Address
 from imaged.core.errors import ImagedError
 from imaged.daemon.assembly import Services, open_parts
+from imaged.daemon.duties import Duty
 from imaged.daemon.front import Front
 from imaged.daemon.listeners import listening, name_of
 from imaged.daemon.reload import Changes, compare
 from imaged.daemon.server import ApiServer
-from imaged.services.loops import Alarm, repeat
 from imaged.supervision import Supervision
 from imaged.telemetry import configure_log
 
 log = structlog.get_logger()
-
-WHILE_OFF = timedelta(days=1)  # how often a duty that is off is looked at
 
 
 class Daemon:
@@ -45,7 +42,7 @@ class Daemon:
         self._stop = anyio.Event()
         self._front: Front | None = None
         self._server: ApiServer | None = None
-        self._duties: list[tuple[anyio.CancelScope, Alarm]] = []
+        self._duties: list[Duty] = []
 
     async def run(self) -> None:
         """Work until a signal ends it. Raises ImagedError where it cannot begin."""
@@ -70,28 +67,16 @@ class Daemon:
     def _begin_duties(self, tasks: TaskGroup) -> None:
         services = self._services
         tasks.start_soon(services.claims.renew_forever)
-
-        def begin(
-            duty: str, once: Callable[[], Awaitable[object]], every: Callable[[], timedelta]
-        ) -> None:
-            tasks.start_soon(self._do_duty, duty, once, every)
-
-        begin("reclaimer", services.reclaimer.run_due, lambda: self._config.claims.renew_every)
+        self._duties = [
+            Duty("reclaimer", services.reclaimer.run_due, lambda: self._config.claims.renew_every)
+        ]
         if "scrubber" in self._config.daemon.roles:
-            begin("scrubber", services.scrubber.run_due, lambda: self._config.scrubber.every)
-            begin("reconcile", services.reconcile.run_due, lambda: self._config.reconcile.every)
-
-    async def _do_duty(
-        self, duty: str, once: Callable[[], Awaitable[object]], every: Callable[[], timedelta]
-    ) -> None:
-        async def once_unless_off() -> None:
-            if every():
-                await once()
-
-        with anyio.CancelScope() as scope:
-            alarm = Alarm()
-            self._duties.append((scope, alarm))
-            await repeat(duty, once_unless_off, lambda: every() or WHILE_OFF, alarm)
+            self._duties += [
+                Duty("scrubber", services.scrubber.run_due, lambda: self._config.scrubber.every),
+                Duty("reconcile", services.reconcile.run_due, lambda: self._config.reconcile.every),
+            ]
+        for duty in self._duties:
+            tasks.start_soon(duty.run)
 
     async def _begin_answering(self, tasks: TaskGroup, listeners: list[socket.socket]) -> None:
         if self._front:
@@ -117,12 +102,16 @@ class Daemon:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
             task_status.started()
             async for which in received:
-                if which == signal.SIGHUP:
-                    self._reload()
-                elif not self._stop.is_set():
-                    self._stop.set()
-                elif self._server is not None:
+                if not self._stop.is_set():
+                    self._heed(which)
+                elif self._server is not None and which != signal.SIGHUP:
                     self._server.hurry()
+
+    def _heed(self, which: signal.Signals) -> None:
+        if which == signal.SIGHUP:
+            self._reload()
+        else:
+            self._stop.set()
 
     def _reload(self) -> None:
         self._supervision.reloading()
@@ -143,8 +132,8 @@ class Daemon:
         log.info("config.reloaded", changes=changes.applied)
         if changes.restart_needed:
             log.warning("config.restart_needed", settings=changes.restart_needed)
-        for _, alarm in self._duties:
-            alarm.ring()
+        for duty in self._duties:
+            duty.wake()
 
     async def _drain(self) -> None:
         """No new work; what is under way may end, for a while."""
@@ -152,8 +141,8 @@ class Daemon:
         in_flight = 0 if self._server is None else self._server.in_flight
         log.info("daemon.stopping", in_flight=in_flight, drain_timeout_s=patience.total_seconds())
         self._supervision.stopping(f"draining: {in_flight} requests in flight", patience)
-        for duty, _ in self._duties:
-            duty.cancel()
+        for duty in self._duties:
+            duty.end()
         if self._front and self._server:
             self._front.stop_being_ready()
             self._server.drain(patience)

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imaged.daemon.listeners import BACKLOG
 
 LOOK_SECONDS = 0.05
+LAST_WORDS_SECONDS = 2  # for answers to requests that were cancelled
 KEEP_ALIVE_SECONDS = 75  # longer than most proxies: who sends requests should be the one to close
 
 _STOPPING = PlainTextResponse(
@@ -80,8 +81,11 @@ class ApiServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         with anyio.move_on_after(self._drain_timeout.total_seconds()):
-            await self._wait_for_requests()
+            await self._wait_for_connections()
         await self._cancel_requests()
+        with anyio.move_on_after(LAST_WORDS_SECONDS):
+            self._hurry = anyio.Event()
+            await self._wait_for_connections()
         self.drained.set()
 
     @contextmanager
@@ -89,8 +93,9 @@ class ApiServer(uvicorn.Server):
         """Leave signals to the daemon."""
         yield
 
-    async def _wait_for_requests(self) -> None:
-        while self.in_flight and not self._hurry.is_set():
+    async def _wait_for_connections(self) -> None:
+        """Each ends when its answer is complete and sent."""
+        while self.server_state.connections and not self._hurry.is_set():
             with anyio.move_on_after(LOOK_SECONDS):
                 await self._hurry.wait()
 

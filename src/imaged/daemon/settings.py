@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imaged.config import Config
-from imaged.config.model import FilesystemSection
+from imaged.config.sections import FilesystemSection
 from imaged.core.disk_format import FormatPolicy
 from imaged.services.claims import ClaimSettings
 from imaged.services.reconcile import ReconcileSettings

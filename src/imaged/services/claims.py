@@ -201,7 +201,7 @@ def _was_refused(error: BaseException) -> bool:
 def _reason(error: BaseException) -> str:
     """What the image's owner is told."""
     if isinstance(error, ImagedError):
-        return str(error)
+        return error.for_clients
     if isinstance(error, Exception):
         return "The server made a mistake; its log says more."
     return "The server was stopped."

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from imaged.core.access import Caller, require_readable
 from imaged.core.byte_range import ByteRange, ByteSpan
-from imaged.core.errors import BlobMissing, StoreError
+from imaged.core.errors import BlobMissing, StoreError, UnknownStore
 from imaged.core.image import Content, Image, Location
 from imaged.ports.catalog import Catalog
-from imaged.ports.store import BlobReader, Stores
+from imaged.ports.store import BlobReader, Store, Stores
 from imaged.services.budget import Budget
 
 
@@ -47,10 +47,16 @@ class Downloads:
             return
         span = _span(image.content, wanted)
         location = image.locations[0]
-        async with self._stores.pick(location.store).open(location.key, span.start) as reader:
+        async with self._store_of(location).open(location.key, span.start) as reader:
             _require_whole(location, image.content, reader)
             async with aclosing(self._read(location, reader, span)) as chunks:
                 yield Download(image, span, chunks)
+
+    def _store_of(self, location: Location) -> Store:
+        try:
+            return self._stores.pick(location.store)
+        except UnknownStore as error:
+            raise StoreError(location.store, "is no longer configured") from error
 
     async def _read(
         self, location: Location, reader: BlobReader, span: ByteSpan

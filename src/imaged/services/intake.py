@@ -78,8 +78,7 @@ class Intake:
         """
         place, settings = self._stores.pick(store), self.settings
         require_announced(announced_bytes, settings.max_size_bytes)
-        reserved = self._slice_bytes if announced_bytes is None else announced_bytes
-        location = Location(place.name, make_key(image_id, uuid4()), reserved)
+        location = Location(place.name, make_key(image_id, uuid4()), announced_bytes or 0)
         async with AsyncExitStack() as on_failure:
             async with self._claims.on_image(image_id, begin(location)) as work:
                 on_failure.push_async_callback(self._leave_row, location)

@@ -24,12 +24,13 @@ def upgrade(url: str) -> str | None:
 
     Returns the revision that it had before. Raises CatalogError, CatalogTooNew.
     """
-    from imaged.catalogs import sqlite
+    from imaged.catalogs.sqlite import path_of, prepare_once
+    from imaged.catalogs.sqlite_engine import Busy
 
-    path = sqlite.path_of(url)
+    path = path_of(url)
     while True:
-        with suppress(sqlite.Busy):
-            return sqlite.prepare_once(path)
+        with suppress(Busy):
+            return prepare_once(path)
 
 
 def current_revision(db: Connection) -> str | None:
@@ -66,10 +67,18 @@ def require_current(db: Connection) -> None:
         raise CatalogTooOld("The catalog has to be migrated first: run `imaged migrate`.")
 
 
-def take_steps(db: Connection) -> None:
-    """Take every step that is missing, in the transaction under way. Raises CatalogTooNew."""
-    if is_current(db):
-        return
+def take_steps(db: Connection) -> str | None:
+    """Take every step that is missing, in the transaction under way. Raises CatalogTooNew.
+
+    Returns the revision that was there before.
+    """
+    before = current_revision(db)
+    if not is_current(db):
+        _upgrade(db)
+    return before
+
+
+def _upgrade(db: Connection) -> None:
     from alembic import command
     from alembic.config import Config
 

@@ -6,13 +6,21 @@ many times; what was staged stays until an attempt succeeds or the last one is l
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from uuid import uuid4
 
 import structlog
 
 from imaged.core.access import Caller, by_owner
-from imaged.core.errors import BlobGone, CatalogError, ClaimLost, ImagedError, QuotaExceeded
+from imaged.core.errors import (
+    BlobGone,
+    CatalogError,
+    ClaimLost,
+    ImagedError,
+    QuotaExceeded,
+    TooLarge,
+)
 from imaged.core.image import Image
 from imaged.core.limits import MIB
 from imaged.core.task import Task
@@ -50,14 +58,11 @@ class Imports:
         image = await self._catalog.get_image(image_id)
         size_bytes = None if image.staged is None else image.staged.size_bytes
         try:
-            await self._intake.write(
-                image_id,
-                self._staged_bytes(image),
-                begin_attempt,
-                store_data,
-                announced_bytes=size_bytes,
-            )
-        except QuotaExceeded as error:
+            async with aclosing(self._staged_bytes(image)) as body:
+                await self._intake.write(
+                    image_id, body, begin_attempt, store_data, announced_bytes=size_bytes
+                )
+        except (QuotaExceeded, TooLarge) as error:  # perhaps it could not even begin
             await self._refuse(image_id, str(error))
         except CatalogError:
             raise
@@ -73,7 +78,7 @@ class Imports:
         except ClaimLost:  # it had begun, and its failure is told already
             log.debug("import.refused_already", image_id=image_id)
 
-    async def _staged_bytes(self, image: Image) -> AsyncIterator[bytes]:
+    async def _staged_bytes(self, image: Image) -> AsyncGenerator[bytes]:
         if image.staged is None:
             raise BlobGone(image.id)
         async with self._stores.pick(image.staged.store).open(image.staged.key) as reader:

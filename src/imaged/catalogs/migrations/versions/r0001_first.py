@@ -72,7 +72,8 @@ def _make_images() -> None:
             name="status_known",
         ),
         CheckConstraint(
-            "visibility IN ('private', 'shared', 'community', 'public')", name="visibility_known"
+            "visibility IN ('private', 'shared', 'community', 'public')",
+            name="visibility_known",
         ),
         CheckConstraint(
             "deleted_from IS NULL"
@@ -106,8 +107,7 @@ def _make_images() -> None:
         Index("images_status", "status", "created_at", "id"),
         Index("images_name", "name", "id"),
         _index_where("images_restorable", "since", "id", where="deleted_from IS NOT NULL"),
-        _index_where("images_deleted", "since", "id", where="status = 'deleted'"),
-        _index_where("images_staged", "updated_at", "id", where="status = 'uploading'"),
+        Index("images_since", "status", "since", "id"),
     )
     op.create_table(
         "image_tags",
@@ -141,7 +141,8 @@ def _make_ledger() -> None:
         CheckConstraint("state IN ('writing', 'kept', 'doomed')", name="state_known"),
         CheckConstraint("size_bytes >= 0", name="size_possible"),
         CheckConstraint(
-            "holders >= 0 AND (state = 'doomed') = (holders = 0)", name="doomed_unheld"
+            "holders >= 0 AND (state = 'doomed') = (holders = 0)",
+            name="doomed_unheld",
         ),
         CheckConstraint("(state = 'doomed') = (due_at IS NOT NULL)", name="doomed_due"),
         CheckConstraint("awaited_by IS NULL OR state = 'doomed'", name="awaited_when_doomed"),
@@ -184,7 +185,8 @@ def _make_work() -> None:
         Column("max_attempts", Integer, nullable=False),
         Column("message", TEXT),
         CheckConstraint(
-            "status IN ('pending', 'processing', 'success', 'failure')", name="status_known"
+            "status IN ('pending', 'processing', 'success', 'failure')",
+            name="status_known",
         ),
         CheckConstraint("attempts >= 0 AND attempts <= max_attempts", name="attempts_limited"),
         CheckConstraint("(status = 'failure') = (message IS NOT NULL)", name="failure_explained"),

@@ -1,0 +1,128 @@
+"""How SQLite is driven: its connections, where its transactions begin, and what its errors say."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from imaged.catalogs.sql import Transaction
+from imaged.core.errors import CatalogError
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_SECONDS = 0.1  # after so long in vain, look whether the caller still waits
+BUSY_PAUSE_SECONDS = 0.005  # not every statement waits at all
+
+WHY = {
+    sqlite3.SQLITE_FULL: "has no room: its disk is full",
+    sqlite3.SQLITE_READONLY: "cannot be written: the file or its folder is read-only",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: its folder is missing, or may not be written to",
+    sqlite3.SQLITE_PERM: "cannot be opened: permission denied",
+    sqlite3.SQLITE_AUTH: "cannot be opened: permission denied",
+    sqlite3.SQLITE_NOTADB: "is not a database",
+    sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a backup",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: its disk reports an error",
+    sqlite3.SQLITE_BUSY: "is locked by another process",
+    sqlite3.SQLITE_CONSTRAINT: "refused what would break one of its rules",
+}
+
+
+class Busy(Exception):
+    """Another process has the lock. Strictly private: whoever meets it tries again."""
+
+
+def make_engine(path: Path, *, begin: str, connections: int) -> Engine:
+    """An engine that begins its transactions so, and raises Busy where it cannot."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        pool_reset_on_return=None,  # every transaction was ended
+        json_serializer=lambda value: msgspec.json.encode(value).decode(),
+        json_deserializer=msgspec.json.decode,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
+    )
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", partial(_begin, statement=begin))
+    return engine
+
+
+def run_once(engine: Engine, path: Path, work: Transaction[T]) -> T:
+    """Run a transaction in this thread. Raises Busy only if nothing was begun."""
+    with translated(path), engine.begin() as db:
+        return work(db)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Let no error out but our own."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise CatalogError(f"The catalog {path} {_why(error.orig)}.") from error
+    except sqlite3.Error as error:
+        raise CatalogError(f"The catalog {path} {_why(error)}.") from error
+    except (SQLAlchemyError, OverflowError, UnicodeError) as error:
+        raise CatalogError(f"The catalog {path} cannot do that: {error}.") from error
+
+
+def _set_up(connection: sqlite3.Connection, record: object) -> None:
+    del record
+    connection.isolation_level = None  # we say ourselves when a transaction begins
+    try:
+        with _busy():
+            _require_wal(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _require_wal(connection: sqlite3.Connection) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise CatalogError(
+            "The catalog's filesystem does not allow SQLite's write-ahead log; "
+            "put the file on a local disk."
+        )
+
+
+def _begin(connection: Connection, statement: str) -> None:
+    raw: Any = connection.connection.dbapi_connection
+    with _busy():
+        raw.execute(statement)
+        try:
+            raw.execute("SELECT 1 FROM sqlite_schema LIMIT 1").close()  # a reader's state is fixed
+        except sqlite3.Error:
+            raw.execute("ROLLBACK")
+            raise
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_BUSY:
+            raise
+        time.sleep(BUSY_PAUSE_SECONDS)  # in a worker thread
+        raise Busy from error
+
+
+def _code(error: BaseException | None) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _why(error: BaseException | None) -> str:
+    return WHY.get(_code(error), f"failed: {error}")

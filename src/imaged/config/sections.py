@@ -1,0 +1,285 @@
+"""Every setting: its name, its default and its reason. Nothing here is without a reader.
+
+Defaults stand as operators write them. The reference page and ``config/imaged.toml`` are tested
+against this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from imaged.config.values import (
+    BindAddress,
+    CatalogUrl,
+    Concurrency,
+    Count,
+    Duration,
+    FileMode,
+    Folder,
+    HashAlgorithm,
+    PublicUrl,
+    Several,
+    Share,
+    Size,
+    is_store_name,
+)
+
+Role = Literal["api", "scrubber"]
+
+
+def setting(default: object, reason: str, *, reloadable: bool = False) -> Any:
+    """A setting with its default, as operators would write it."""
+    extra: dict[str, Any] = {"reloadable": reloadable}
+    return Field(default, description=reason, json_schema_extra=extra)
+
+
+def required(reason: str) -> Any:
+    """A setting without a default."""
+    return Field(description=reason)
+
+
+class Section(BaseModel):
+    """A table of the file. Strict: no other keys, no other types."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        strict=True,
+        validate_default=True,
+    )
+
+
+class DaemonSection(Section):
+    """The process."""
+
+    name: str = setting("", "Who works here, in claims and in the log; default: host and process.")
+    roles: Several[Role] = setting(
+        ["api", "scrubber"],
+        "What this instance does: answer requests, scrub (and reconcile). An instance without "
+        '"scrubber" needs another one, or imaged-scrubber.service, beside it.',
+    )
+    drain_timeout: Duration = setting(
+        "5m",
+        "How long a stopping instance waits for transfers in flight; what is not finished then is "
+        "given back and can be sent again. TimeoutStopSec of the unit must be longer.",
+        reloadable=True,
+    )
+
+
+class ApiSection(Section):
+    """Where requests come in."""
+
+    bind: Several[BindAddress] = setting(
+        ["127.0.0.1:9292"],
+        'Addresses to listen on: "host:port", "[IPv6]:port", "unix:/path". Loopback only, until '
+        "you have decided who may come in.",
+    )
+    public_url: PublicUrl = setting(
+        "",
+        "What links in answers begin with, where a proxy stands before imaged; default: the "
+        "request's own address.",
+    )
+
+
+class AuthSection(Section):
+    """Who may come in."""
+
+    method: Literal["none", "token"] = setting(
+        "none",
+        '"none": everybody who can connect is an administrator. "token": callers show a token '
+        "that token_file knows.",
+    )
+    token_file: str = setting(
+        "",
+        'The file of hashed tokens for method "token"; `imaged token` makes its entries.',
+        reloadable=True,
+    )
+    allow_anyone_on_the_network: bool = setting(
+        False,  # noqa: FBT003 - the value that the setting has
+        'With method "none", listen also where others than this machine can connect. '
+        "Everybody who reaches the port then reads, changes and deletes every image.",
+    )
+
+
+class CatalogSection(Section):
+    """Where facts are kept."""
+
+    url: CatalogUrl = setting(
+        "sqlite:////var/lib/imaged/catalog.db",
+        "The database. Several instances on one machine may share it. Not on a network filesystem: "
+        "SQLite's locks do not hold there.",
+    )
+
+
+class ClaimsSection(Section):
+    """How an instance keeps hold of the images that it works on."""
+
+    lease: Duration = setting(
+        "60s",
+        "How long an instance may be silent until others take its work back. Shorter means "
+        "quicker recovery after a crash, and less patience with a slow disk.",
+    )
+    renew_every: Duration = setting(
+        "10s",
+        "How often an instance says that it is alive, and looks for work of dead ones. The lease "
+        "must be three times as long, so that one lost renewal does not end an upload.",
+    )
+
+    @model_validator(mode="after")
+    def _hold_the_lease(self) -> ClaimsSection:
+        if not self.renew_every:
+            raise ValueError("renew_every must be more than 0")
+        if self.lease < 3 * self.renew_every:
+            raise ValueError("lease must be at least three times renew_every")
+        return self
+
+
+class FilesystemSection(Section):
+    """A folder that keeps bytes."""
+
+    type: Literal["filesystem"] = required("What keeps the bytes: a folder.")
+    path: Folder = required("The folder. It must exist, so that a missing mount is noticed.")
+    min_free: Size = setting(
+        "1GiB",
+        "How much space stays free: uploads that would need it are refused with 413, so that "
+        "deletes and the catalog go on working on a full disk.",
+    )
+    file_mode: FileMode = setting(
+        "0600", "Permissions of the files; folders get the execute bits that belong to them."
+    )
+
+
+class StoresSection(Section):
+    """Where bytes are kept: one table [stores.NAME] for each store."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, FilesystemSection] = Field(init=False)
+    DEFAULT: ClassVar[Mapping[str, Any]] = {
+        "local": {"type": "filesystem", "path": "/var/lib/imaged/images"}
+    }
+
+    default: str = setting("local", "The store that new images go to.")
+
+    @property
+    def by_name(self) -> dict[str, FilesystemSection]:
+        """The tables."""
+        return dict(self.__pydantic_extra__)
+
+    @model_validator(mode="after")
+    def _know_the_default(self) -> StoresSection:
+        if wrong := [name for name in self.by_name if not is_store_name(name)]:
+            raise ValueError(f"{wrong[0]} is no name for a store: use a-z, 0-9, - and _")
+        if self.default not in self.by_name:
+            names = ", ".join(self.by_name) or "none"
+            raise ValueError(f"default must be the name of a store; there is {names}")
+        paths = [store.path for store in self.by_name.values()]
+        if len(set(paths)) < len(paths):
+            raise ValueError("two stores must not have the same path")
+        return self
+
+
+class UploadsSection(Section):
+    """What is accepted as an image's data."""
+
+    max_size: Size = setting(
+        "1TiB", "The largest image that is accepted; larger ones get 413.", reloadable=True
+    )
+    on_failure: Literal["requeue", "kill"] = setting(
+        "requeue",
+        'What becomes of an image whose upload failed: "requeue" lets its owner try again, "kill" '
+        "leaves a killed record, as the first version of the API did.",
+        reloadable=True,
+    )
+    staged_time_to_live: Duration = setting(
+        "24h",
+        "How long staged data waits for its import; then it goes and the image is queued again.",
+        reloadable=True,
+    )
+    transfer_budget: Size = setting(
+        "256MiB",
+        "Memory for bytes in flight, all transfers together. When it is used up, transfers get "
+        "slower instead of memory larger.",
+    )
+    hash_algorithm: HashAlgorithm = setting(
+        "sha512",
+        "The second digest of every image, beside md5 (the checksum that the API asks for).",
+        reloadable=True,
+    )
+    check_format: bool = setting(
+        default=True,
+        reason="Refuse data that is not of the declared disk_format.",
+        reloadable=True,
+    )
+    refuse_unsafe: bool = setting(
+        default=True,
+        reason="Refuse disk images that make their reader open other files, such as a qcow2 with "
+        "a backing file.",
+        reloadable=True,
+    )
+
+
+class ScrubberSection(Section):
+    """When deleted images really go."""
+
+    delay: Duration = setting(
+        "24h",
+        "How long a deleted image can be restored. Counted from its deletion with the delay "
+        'configured now: a lower one frees space at the next round. "0" frees at once.',
+        reloadable=True,
+    )
+    every: Duration = setting(
+        "30s",
+        'How often the scrubber looks for what is due; "0": never by itself.',
+        reloadable=True,
+    )
+    concurrency: Concurrency = setting(
+        4,
+        "How many blobs are deleted at the same time; more helps slow stores only.",
+        reloadable=True,
+    )
+    keep_records: Duration = setting(
+        "30d",
+        "How long the record of a deleted image stays; after that only its id does, so that it is "
+        "never used again.",
+        reloadable=True,
+    )
+
+
+class ReconcileSection(Section):
+    """Comparing catalog and stores: it finds what only double faults can leave."""
+
+    every: Duration = setting(
+        "6h", 'How often both are compared; "0": never by itself.', reloadable=True
+    )
+    quarantine: Duration = setting(
+        "24h",
+        "How long bytes without a row wait until they are deleted: time to notice that a catalog "
+        "was restored from an old backup.",
+        reloadable=True,
+    )
+    max_strays: Count = setting(
+        100,
+        "The brake: up to so many blobs without a row are no surprise. Where there are more, and "
+        "more than max_share, nothing is doomed and the log says so.",
+        reloadable=True,
+    )
+    max_share: Share = setting(
+        0.01,
+        "The same as a share of all blobs; the larger of the two counts.",
+        reloadable=True,
+    )
+
+
+class LogSection(Section):
+    """What is told, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "The least important lines that are written.", reloadable=True
+    )
+    format: Literal["auto", "console", "json"] = setting(
+        "auto", '"auto": coloured on a terminal, JSON otherwise.'
+    )

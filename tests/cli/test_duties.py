@@ -1,0 +1,51 @@
+"""What an instance does without being asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from imaged.daemon.duties import Duty
+
+LOOKS = 5
+DEADLINE_SECONDS = 10
+
+
+async def until_asked(counts: Counter[str], what: str, times: int) -> None:
+    """Wait until something happened so often."""
+    with anyio.fail_after(DEADLINE_SECONDS):
+        while counts[what] < times:
+            await checkpoint()
+
+
+def test_a_duty_that_is_off_is_not_done_until_it_is_on() -> None:
+    """Not at the start, and not when it is woken; a reload that turns it on does it at once."""
+    counts: Counter[str] = Counter()
+    pause = timedelta(0)
+
+    def every() -> timedelta:
+        counts["asked"] += 1
+        return pause
+
+    async def once() -> None:
+        counts["done"] += 1
+        await checkpoint()
+
+    async def scenario() -> None:
+        nonlocal pause
+        duty = Duty("sweep", once, every)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(duty.run)
+            for look in range(1, LOOKS):
+                duty.wake()
+                await until_asked(counts, "asked", 2 * look)
+            assert counts["done"] == 0
+            pause = timedelta(hours=1)
+            duty.wake()
+            await until_asked(counts, "done", 1)
+            duty.end()
+
+    anyio.run(scenario)

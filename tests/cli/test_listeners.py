@@ -1,0 +1,62 @@
+"""The sockets that requests come in by."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from imaged.config.addresses import UnixAddress, parse_address
+from imaged.daemon.listeners import CannotListen, listening, name_of
+
+
+def test_a_name_is_listened_on_wherever_it_leads() -> None:
+    """All addresses of localhost answer, and their ports are told."""
+    with listening([parse_address("localhost:0")]) as listeners:
+        for listener in listeners:
+            with socket.create_connection(listener.getsockname()[:2], 5):
+                pass
+
+        assert all(name_of(listener).split(":")[-1] != "0" for listener in listeners)
+        assert listeners
+
+
+def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
+    """Only sockets are taken over; what else is there is somebody's."""
+    path = tmp_path / "api.sock"
+    path.write_text("precious")
+
+    with pytest.raises(CannotListen, match="File exists"), listening([UnixAddress(path)]):
+        pass
+
+    assert path.read_text() == "precious"
+
+
+def test_what_was_opened_is_closed_when_another_fails(tmp_path: Path) -> None:
+    """Neither a port nor a path is kept."""
+    path, missing = tmp_path / "api.sock", tmp_path / "missing/api.sock"
+
+    with (
+        pytest.raises(CannotListen, match="No such file"),
+        listening([UnixAddress(path), UnixAddress(missing)]),
+    ):
+        pass
+
+    assert not path.exists()
+
+
+def test_a_name_that_leads_nowhere_is_told() -> None:
+    """The address stands in the sentence."""
+    address = parse_address("nowhere.invalid:9292")
+
+    with pytest.raises(CannotListen, match=r"nowhere\.invalid:9292: "), listening([address]):
+        pass
+
+
+def test_a_socket_is_for_its_group(tmp_path: Path) -> None:
+    """Whoever may come in is put into the group; nobody else may."""
+    path = tmp_path / "api.sock"
+
+    with listening([UnixAddress(path)]):
+        assert path.stat().st_mode & 0o777 == 0o660

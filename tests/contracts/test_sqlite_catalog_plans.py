@@ -1,0 +1,136 @@
+"""Whether statements find their rows by an index: what a catalog costs as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import Connection, event
+
+from contracts.catalog_facts import AN_HOUR, STORE, add_active, add_expired, new_claim
+from contracts.catalog_files import database_of, opened
+from imaged.catalogs.sql import SqlCatalog
+from imaged.core.access import Caller
+from imaged.core.image import Image, Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
+from imaged.core.removal import delete
+
+pytestmark = pytest.mark.asyncio
+
+MEMBER = Caller("u", "p", frozenset({"member"}))
+ADMIN = Caller("u", "p", frozenset({"admin"}))
+LAST = Image(id="x", owner="p", name="n", created_at=datetime(2026, 1, 1, tzinfo=UTC))
+ACTIVE = Condition(Column.STATUS, Operator.EQUAL, Status.ACTIVE)
+MINE = Condition(Column.OWNER, Operator.EQUAL, "p")
+NAMED = Condition(Column.NAME, Operator.EQUAL, "n")
+
+LISTS = {
+    "operator": (ImageQuery(), "images_created"),
+    "operator, next page": (ImageQuery(after=LAST), "images_created"),
+    "oldest first": (ImageQuery(order=(Order(Column.CREATED_AT),)), "images_created"),
+    "admin": (ImageQuery(caller=ADMIN), "images_created"),
+    "admin, next page": (ImageQuery(caller=ADMIN, after=LAST), "images_created"),
+    "member": (ImageQuery(caller=MEMBER), "images_owner"),
+    "member, next page": (ImageQuery(caller=MEMBER, after=LAST), "images_owner"),
+    "member, public": (ImageQuery(caller=MEMBER), "images_visibility"),
+    "one status": (ImageQuery(conditions=(ACTIVE,)), "images_status"),
+    "one owner": (ImageQuery(conditions=(MINE,)), "images_owner"),
+    "one visibility": (ImageQuery(visibility=Visibility.PUBLIC), "images_visibility"),
+    "by name": (ImageQuery(order=(Order(Column.NAME),)), "images_name"),
+    "one name": (ImageQuery(conditions=(NAMED,)), "images_name"),
+    "a tag": (ImageQuery(tags=("t",)), "image_tags_tag"),
+    "a property": (ImageQuery(properties=(("k", "v"),)), "image_properties_value"),
+}
+
+
+class Plans:
+    """How SQLite goes about every statement that it was given."""
+
+    def __init__(self, catalog: SqlCatalog) -> None:
+        database = database_of(catalog)
+        self.steps: list[str] = []
+        for engine in (database.writer, database.readers):
+            event.listen(engine, "before_cursor_execute", self._explain)
+
+    def _explain(
+        self, db: Connection, cursor: object, statement: str, values: object, *rest: object
+    ) -> None:
+        del cursor, rest
+        raw = db.connection.driver_connection
+        assert raw is not None
+        many = values if isinstance(values, list) else [values]
+        for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", many[0]):
+            self.steps.append(row[3])
+
+    def scans(self) -> list[str]:
+        """The steps that look at every row of a table that grows."""
+        return [
+            step
+            for step in self.steps
+            if step.startswith("SCAN ") and "USING" not in step and not step.startswith("SCAN (")
+        ]
+
+    def sorts(self) -> list[str]:
+        """The steps that sort what was found."""
+        return [step for step in self.steps if "ORDER BY" in step]
+
+
+@pytest_asyncio.fixture
+async def catalog(tmp_path: Path) -> AsyncIterator[SqlCatalog]:
+    """With an image of most kinds."""
+    async with opened(tmp_path / "catalog.db") as catalog:
+        await add_active(catalog, "active")
+        await add_expired(catalog, "expired")
+        yield catalog
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_lists_use_an_index(catalog: SqlCatalog, name: str) -> None:
+    """No list looks at every image, and the common ones sort nothing."""
+    query, index = LISTS[name]
+    plans = Plans(catalog)
+    await catalog.list_images(query)
+
+    assert any(f"INDEX {index} " in f"{step} " for step in plans.steps), plans.steps
+    assert [step for step in plans.scans() if "images" in step.split()] == []
+    if query.caller is not MEMBER and not query.tags and not query.properties:
+        sorts = [step for step in plans.sorts() if "RIGHT PART" not in step]
+        assert len(sorts) <= 1, plans.steps  # the page's locations
+
+
+async def test_duties_use_an_index(catalog: SqlCatalog) -> None:
+    """What loops ask every few seconds costs what is due, not what there is."""
+    plans = Plans(catalog)
+    await catalog.find_expirable(AN_HOUR, 10)
+    await catalog.find_pending_tasks(10)
+    await catalog.find_staged(AN_HOUR, 10)
+    await catalog.bury(AN_HOUR, 10)
+    await catalog.take_doomed(10, AN_HOUR)
+    await catalog.peek_doomed(10)
+    await catalog.find_lapsed(10)
+    await catalog.renew_leases([new_claim()])
+    await catalog.list_keys(STORE, "aa/")
+    await catalog.list_kept(STORE, "aa/")
+
+    used = {"images_restorable", "images_since", "tasks_pending", "blobs_due", "blobs_store"}
+    used.add("claims_until")
+    assert {index for index in used if any(index in step for step in plans.steps)} == used
+    assert plans.scans() == []
+
+
+async def test_changes_use_an_index(catalog: SqlCatalog) -> None:
+    """So does everything that changes or removes an image, with its rows."""
+    plans = Plans(catalog)
+    await add_active(catalog, "i")
+    await catalog.modify_image("i", delete(delayed=True))
+    await catalog.get_image("i")
+    await catalog.put_off("i/1", "no")
+    await catalog.forget("expired/1")
+    await catalog.bury(-AN_HOUR, 10)
+
+    assert plans.scans() == []
+    assert plans.steps

@@ -1,0 +1,175 @@
+"""Quotas: what is counted, from before the first byte, and what is given back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+import pytest
+from support.faults import detour
+from support.node import BODY, A, B, Site, image_id, send, send_torn
+
+from imaged.core.errors import ClientVanished, QuotaExceeded
+from imaged.core.image import Change, Image
+from imaged.core.lifecycle import Status
+
+pytestmark = pytest.mark.anyio
+
+
+async def used(site: Site, owner: str = "p1") -> int:
+    """What the ledger says that a project uses."""
+    return (await site.catalog.get_account(owner)).used_bytes
+
+
+async def test_a_change_and_its_charge_are_one_transaction(site: Site) -> None:
+    """At whatever moment somebody looks, the account is the sum of the images."""
+    charged: list[tuple[int, int]] = []
+
+    async def watched(image_id: str, change: Change) -> Image:
+        image = await site.catalog.modify_image(image_id, change)
+        total = sum(image.charge_bytes for image in site.catalog.images.values())
+        charged.append((site.catalog.accounts["p1"].used_bytes, total))
+        return image
+
+    node = site.node(catalog=detour(site.catalog, modify_image=watched), delay=timedelta(0))
+    await site.queued(A)
+    await node.upload(A, send(chunks=20))
+    await node.delete(A)
+    await node.scrubber.run_due()
+
+    assert [account for account, _ in charged] == [total for _, total in charged]
+    assert {account for account, _ in charged} > {0, 181}
+
+
+async def test_bytes_being_written_are_counted(site: Site) -> None:
+    """Whoever came first has the room; when he needs less, the rest is free again."""
+    await site.catalog.set_limit("p1", 100)
+    await site.queued(A)
+    await site.queued(B)
+    node = site.node()
+    site.start(node.upload(A, send(chunks=9, every=5), 82))
+    await anyio.sleep(1)
+
+    with pytest.raises(QuotaExceeded):
+        await node.upload(B, send(chunks=2), 19)
+    await node.upload(B, send(), len(BODY))
+    await anyio.sleep(60)
+
+    assert await used(site) == 82 + len(BODY)
+    site.audit()
+
+
+async def test_an_announced_body_is_charged_as_a_whole_at_once(site: Site) -> None:
+    """There is no room at the end for what was not there at the beginning."""
+    await site.catalog.set_limit("p1", len(BODY) - 1)
+    await site.queued(A)
+
+    with pytest.raises(QuotaExceeded):
+        await site.node().upload(A, send(), len(BODY))
+
+    assert not site.keys
+    assert (await site.image(A)).status is Status.QUEUED
+
+
+async def test_a_body_of_unknown_length_reserves_ahead(site: Site) -> None:
+    """One transaction for many blocks: what is reserved is more than what has come."""
+    await site.queued(A)
+    site.start(site.node(slice_bytes=64).upload(A, send(chunks=20, every=5)))
+
+    await anyio.sleep(1)
+    assert await used(site) == 9 + 64
+    await anyio.sleep(45)
+    assert await used(site) == 81 + 64
+    await anyio.sleep(100)
+    assert await used(site) == 181
+
+
+async def test_a_body_of_unknown_length_fits_exactly(site: Site) -> None:
+    """Where there is no room to reserve ahead, it is reserved byte by byte."""
+    await site.catalog.set_limit("p1", 181)
+    await site.queued(A)
+
+    image = await site.node(slice_bytes=64).upload(A, send(chunks=20))
+
+    assert image.status is Status.ACTIVE
+    assert await used(site) == 181
+
+
+async def test_a_short_body_of_unknown_length_needs_no_room_ahead(site: Site) -> None:
+    """A project with little left may still send little."""
+    await site.catalog.set_limit("p1", len(BODY))
+    await site.queued(A)
+
+    assert (await site.node(slice_bytes=64).upload(A)).status is Status.ACTIVE
+
+
+async def test_a_body_that_outgrows_the_quota_is_stopped_and_given_back(site: Site) -> None:
+    """Before the bytes that nobody has paid for are written."""
+    await site.catalog.set_limit("p1", 200)
+    await site.queued(A)
+
+    with pytest.raises(QuotaExceeded):
+        await site.node().upload(A, send(chunks=50))
+
+    assert await used(site) == 0
+    assert 100 < max(map(len, site.near.partial.values())) <= 200
+    await site.settle()
+    assert not site.keys
+
+
+async def test_a_failure_gives_back_what_was_reserved(site: Site) -> None:
+    """Also where the bytes themselves are still there to be deleted."""
+    await site.queued(A)
+
+    with pytest.raises(ClientVanished):
+        await site.node().upload(A, send_torn(ClientVanished()))
+
+    assert site.keys
+    assert await used(site) == 0
+
+
+async def test_a_pending_delete_counts_until_it_expires(site: Site) -> None:
+    """What can be restored is still somebody's."""
+    await site.active(A)
+    node = site.node(delay=timedelta(0))
+
+    await node.delete(A)
+    assert await used(site) == len(BODY)
+    await node.scrubber.run_due()
+    assert await used(site) == 0
+
+
+async def test_staged_bytes_count_beside_those_that_are_made_of_them(site: Site) -> None:
+    """An import needs room for both, until it has succeeded."""
+    await site.catalog.set_limit("p1", 2 * len(BODY) - 1)
+    await site.queued(A)
+    node = site.node(slice_bytes=0)
+    await node.stage(A)
+    assert await used(site) == len(BODY)
+    await node.ask_import(A)
+    await node.imports.run_due()
+    assert (await site.image(A)).status is Status.QUEUED
+    assert await used(site) == 0
+
+    await site.catalog.set_limit("p1", 2 * len(BODY))
+    await node.stage(A)
+    await node.ask_import(A)
+    await node.imports.run_due()
+
+    assert (await site.image(A)).status is Status.ACTIVE
+    assert await used(site) == len(BODY)
+
+
+async def test_many_at_once_never_overshoot(site: Site) -> None:
+    """The last bytes of a quota are given once."""
+    await site.catalog.set_limit("p1", 45)
+    node = site.node(slice_bytes=0)
+    uploads = []
+    for number in range(1, 11):
+        await site.queued(image_id(number))
+        uploads.append(site.start(node.upload(image_id(number), send(every=3), len(BODY))))
+    outcomes = [await upload.outcome() for upload in uploads]
+
+    assert sum(isinstance(outcome, Image) for outcome in outcomes) == 4
+    assert sum(isinstance(outcome, QuotaExceeded) for outcome in outcomes) == 6
+    site.audit()
