@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system check format docs install-system clean
+.PHONY: help run test test-system bench check format docs install-system clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: $(VENV)/.test ## all tests that need nothing but pip
 
 test-system: $(VENV)/.test ## the tests that need Debian packages (systemd)
 	$(BIN)/python -m pytest -m system
+
+bench: $(VENV)/.run ## uploads and downloads, in turn with what this machine can do at most
+	$(BIN)/python bench/upload.py
 
 check: $(VENV)/.check ## formatting, lint, types and who may import whom
 	$(BIN)/ruff format --check

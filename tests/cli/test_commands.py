@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 import sqlite3
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ import pytest
 from click.testing import CliRunner
 
 from imaged.api.identity import TokenFile
-from imaged.cli import COMMANDS
+from imaged.cli import COMMANDS, main
 from imaged.cli import imaged as group
 from imaged.config import load
 from imaged.core.access import Caller
 from imaged.daemon.assembly import Services, open_parts
 from imaged.daemon.front import Front
 from support.command import Place, imaged
+from support.daemon import IMAGED, clean_environment
 
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
 
@@ -87,6 +89,35 @@ def test_a_wrong_call_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert done.returncode == 2
     assert "Error: " in done.stderr
     assert not done.stdout
+
+
+def test_an_interrupted_command_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As shells have it, without a traceback."""
+
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("imaged.cli.versions.version.callback", interrupted)
+    monkeypatch.setattr("sys.argv", ["imaged", "version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 130
+
+
+def test_a_reader_that_has_enough_is_no_crash(place: Place) -> None:
+    """`imaged pending | head` shows no traceback."""
+    place.imaged("migrate")
+    command = [IMAGED, "pending", "--config", str(place.file)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert errors == b""
 
 
 def test_pending_lists_what_can_be_restored(place: Place) -> None:

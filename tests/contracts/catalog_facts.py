@@ -8,7 +8,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import anyio
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
@@ -29,6 +29,9 @@ UNCHECKED = (
     HealthCheck.differing_executors,
     HealthCheck.too_slow,
 )
+
+#: To shrink what fails takes minutes where each example opens a file; the first one must do.
+UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
 def new_claim(lease: timedelta = timedelta(seconds=60), owner: str = "node") -> Claim:

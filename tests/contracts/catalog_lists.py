@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.catalog_facts import ALL, UNCHECKED, all_images, content
+from contracts.catalog_facts import ALL, UNCHECKED, UNSHRUNK, all_images, content
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
@@ -116,6 +116,7 @@ class ListsContract:
         max_examples=20,
         deadline=None,
         suppress_health_check=UNCHECKED,
+        phases=UNSHRUNK,
     )
     @given(data=st.data())
     async def test_any_list(self, fresh: Fresh, data: st.DataObject) -> None:
@@ -153,6 +154,26 @@ class ListsContract:
 
         assert walked == page(await all_images(catalog), replace(query, after=None, limit=ALL))
         assert len(walked) == 23
+
+    async def test_lists_follow_changes(self, catalog: Catalog) -> None:
+        """An image is found by the tags and properties that it has, and by no others."""
+
+        async def found(**wanted: tuple[object, ...]) -> bool:
+            return bool(await catalog.list_images(ImageQuery(**wanted)))  # type: ignore[arg-type]
+
+        old = {"same": "1", "other": "1", "gone": "1"}
+        await catalog.add_image(Image(id="i", owner="a", tags=("same", "gone"), properties=old))
+        new = {"same": "1", "other": "2", "new": "1"}
+        await catalog.modify_image(
+            "i", lambda image: replace(image, tags=("new", "same"), properties=new)
+        )
+
+        tags = {tag for tag in ("same", "gone", "new") if await found(tags=(tag,))}
+        assert tags == {"same", "new"}
+        properties = {pair for pair in (old | new).items() if await found(properties=(pair,))}
+        assert properties == set(new.items())
+        assert not await found(properties=(("other", "1"),))
+        assert not await found(properties=(("gone", "1"),))
 
     async def test_a_page_after_an_image_that_is_gone(self, catalog: Catalog) -> None:
         """The marker need not be there any more, nor match; its keys are enough."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -19,6 +19,8 @@ from contracts.catalog_facts import (
     AN_HOUR,
     AT_ONCE,
     STORE,
+    UNCHECKED,
+    UNSHRUNK,
     all_images,
     content,
     held_by,
@@ -60,7 +62,8 @@ machine_settings = settings(
     max_examples=15,
     stateful_step_count=30,
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    suppress_health_check=UNCHECKED,
+    phases=UNSHRUNK,
 )
 
 

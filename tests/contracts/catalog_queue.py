@@ -214,6 +214,7 @@ class LeasesContract:
         impostor = Claim(held.token, InstanceId("other"), held.lease)
 
         assert set(await catalog.renew_leases([held, ended, unknown, impostor])) == {held}
+        assert not await catalog.renew_leases([impostor])
         assert not await catalog.renew_leases([])
 
     async def test_a_finished_claim_has_ended(self, catalog: Catalog) -> None:

@@ -65,6 +65,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.remains: set[str] = set()
         self.deleted: set[str] = set()
         self.attempts = 0
+        self.tasks: list[asyncio.Task[int]] = []
 
     async def make(self) -> tuple[Store, BackDoor]:
         """A fresh store, and its back door."""
@@ -76,7 +77,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.store, self.door = self.runner.run(self.make())
 
     def teardown(self) -> None:
-        """Writes that are still open are cancelled with their loop."""
+        """Writes that are still open are cancelled."""
+        self.runner.run(self._cancel_all())
         self.runner.close()
 
     @rule(target=keys, image_id=st.sampled_from(IMAGES), size_bytes=SIZES)
@@ -118,6 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
         async def start() -> tuple[str, FedBody, asyncio.Task[int]]:
             key, fed = self._new_key(image_id), FedBody()
             task = asyncio.create_task(self.store.put(key, fed))
+            self.tasks.append(task)
             await fed.asked.wait()
             self.remains.add(key)
             return key, fed, task
@@ -201,6 +204,11 @@ class StoreMachine(RuleBasedStateMachine):
         remains = {key for key in self.remains if key.startswith(prefix)}
         assert len(listed) == len({*listed})
         assert whole <= {*listed} <= whole | remains
+
+    async def _cancel_all(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def _new_key(self, image_id: str) -> str:
         self.attempts += 1

@@ -11,7 +11,7 @@ import pytest
 
 from contracts.store_bodies import body, new_key
 from contracts.store_disks import Fault, FaultyDisk
-from contracts.store_folder import FolderDoor, audited, folders, store_on, vanish
+from contracts.store_folder import FolderDoor, audited, folders, rehearsals, store_on, vanish
 from imaged.core.errors import StoreError, StoreFull
 from imaged.stores.disk import Disk
 from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
@@ -93,3 +93,24 @@ async def test_a_full_disk_is_no_reason_not_to_start(root: Path) -> None:
 
     with pytest.raises(StoreFull):
         await store.put(new_key(), body(b"bytes"))
+
+
+@pytest.mark.parametrize("call", ["open", "writev", "fsync"])
+async def test_a_disk_that_is_full_to_the_last_byte(root: Path, call: str) -> None:
+    """Not even then: there may not be room for the rehearsal."""
+    await store_on(root).check()
+    disk = FaultyDisk([Fault(call, errno.ENOSPC, is_sticky=True)])
+
+    await store_on(root, disk).check()
+
+    assert disk.faults[0].seen > 0
+
+
+async def test_a_folder_from_which_nothing_can_be_removed(root: Path) -> None:
+    """A store whose bytes can never be deleted is refused at start."""
+    disk = FaultyDisk([Fault("unlink", errno.EACCES, is_sticky=True)])
+
+    with pytest.raises(StoreError, match="must belong to the user"):
+        await store_on(root, disk).check()
+
+    assert rehearsals(root) == 1

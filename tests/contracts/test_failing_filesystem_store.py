@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,3 +246,39 @@ async def test_a_kernel_that_takes_nothing(root: Path) -> None:
 
     with pytest.raises(StoreError, match="Input/output error"):
         await store_on(root, Sated()).put(new_key(), body(DATA))
+
+
+async def test_a_file_that_grows_too_large(root: Path) -> None:
+    """What the kernel itself says to a process with a limit becomes StoreFull."""
+    await store_on(root).check()
+
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", textwrap.dedent(LIMITED), str(root), new_key()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.startswith("StoreFull: The store 'local' cannot use"), done.stderr
+    assert "File too large" in done.stdout
+
+
+LIMITED = """
+    import asyncio, resource, sys
+    from pathlib import Path
+
+    from imaged.core.block import Block
+    from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+
+    async def blocks():
+        for _ in range(3):
+            yield Block([bytes(2**20)])
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20 + 5, 2**20 + 5))
+    store = FilesystemStore("local", FilesystemSettings(Path(sys.argv[1]), min_free_bytes=0))
+    try:
+        asyncio.run(store.put(sys.argv[2], blocks()))
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
+"""

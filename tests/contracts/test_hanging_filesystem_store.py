@@ -130,23 +130,27 @@ class FolderSyncHangs(HangingDisk):
         return super()._watched(name, call, *args)
 
 
-async def test_a_delete_while_a_commit_is_taken_back(root: Path) -> None:
-    """The name goes back under the hands of a delete, and the delete finds it there."""
+@pytest.mark.parametrize("is_published", [False, True])
+async def test_a_delete_while_a_name_moves(root: Path, is_published: bool) -> None:
+    """A commit, or one that is taken back, moves the name under the hands of a delete: which
+    finds it in either place.
+    """
     await store_on(root).check()
     key = new_key()
-    whole, unfinished = root / key, root / ".tmp" / key[3:]
-    whole.write_bytes(b"published, and not kept")
+    places = [root / ".tmp" / key[3:], root / key]
+    source, target = reversed(places) if is_published else places
+    source.write_bytes(b"nobody needs this any more")
 
     class Meanwhile(Disk):
-        """The writer takes its name back when the delete has looked at the temporary one."""
+        """The writer moves the name as soon as the delete has looked at one place."""
 
         @staticmethod
         def unlink(path: Path) -> None:  # type: ignore[override]  # narrower
             try:
                 path.unlink()
             finally:
-                if path == unfinished and whole.exists():
-                    whole.rename(unfinished)
+                if source.exists():
+                    source.rename(target)
 
     await store_on(root, Meanwhile()).delete(key)
 

@@ -104,6 +104,31 @@ async def test_a_waiting_writer_can_be_cancelled(catalog: SqlCatalog, path: Path
     assert await all_images(catalog) == []
 
 
+async def test_opening_waits_for_who_has_the_whole_file(path: Path) -> None:
+    """A process that repairs or compacts the file keeps everybody out for a while."""
+    async with opened(path):
+        pass
+    waited = anyio.Event()
+
+    async def open_it() -> None:
+        async with opened(path) as catalog:
+            await catalog.add_image(queued("i"))
+            assert len(await all_images(catalog)) == 1
+        waited.set()
+
+    with raw(path) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(open_it)
+            with anyio.move_on_after(0.4):
+                await waited.wait()
+            assert not waited.is_set()
+            other.close()
+
+    assert waited.is_set()
+
+
 async def test_readers_see_one_state(catalog: SqlCatalog, path: Path) -> None:
     """All statements of a reader see what was there when it began."""
     count = select(func.count()).select_from(accounts)

@@ -8,9 +8,6 @@ from uuid import UUID
 import anyio
 import pytest
 from structlog.testing import capture_logs
-from support.faults import catalog_fails, detour, from_nth, nth, pause
-from support.node import ADMIN, BODY, LEASE, RENEW_EVERY, A, B, Site, send, send_torn
-from support.virtual_time import START, elapsed
 
 from imaged.core.errors import (
     CatalogError,
@@ -24,6 +21,9 @@ from imaged.core.image import Change, Image, Location
 from imaged.core.keys import make_key
 from imaged.core.lifecycle import Status
 from imaged.core.writing import begin_upload, give_back
+from support.faults import catalog_fails, detour, from_nth, nth, pause
+from support.node import BODY, LEASE, RENEW_EVERY, A, B, Site, send, send_torn
+from support.virtual_time import START, elapsed
 
 pytestmark = pytest.mark.anyio
 
@@ -231,7 +231,7 @@ async def test_only_what_is_held_is_renewed(site: Site) -> None:
     node = site.node(catalog=detour(site.catalog, modify_image=modify))
 
     with pytest.raises(ClientVanished):
-        await node.upload(A, send_torn(ClientVanished()))
+        await node.upload(A, send_torn(ClientVanished()), 100)
     assert (await site.image(A)).status is Status.SAVING
     await site.settle()
 
@@ -291,7 +291,7 @@ async def test_giving_back_does_not_wait_for_ever(site: Site) -> None:
     node = site.node(catalog=detour(site.catalog, modify_image=modify))
 
     with anyio.move_on_after(5):
-        await node.upload(A, send(chunks=50, every=1))
+        await node.upload(A, send(chunks=50, every=1), 451)
 
     assert elapsed() <= 5 + SILENCE + 11
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from support.node import ADMIN, BODY, OWNER, A, B, Site
 
 from imaged.core.access import Caller
 from imaged.core.errors import DataForbidden, ImageNotFound, InvalidTransition, QuotaExceeded
 from imaged.core.lifecycle import Status
 from imaged.core.removal import deactivate
+from support.node import ADMIN, BODY, OWNER, A, B, Site
 
 pytestmark = pytest.mark.anyio
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterable, AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import pytest
-from support import disk_images
-from support.faults import catalog_fails, detour, from_nth, nth, store_fails
-from support.node import ADMIN, BODY, OWNER, A, Site, send, send_torn
-from support.virtual_time import elapsed
 
 from imaged.core.access import Caller
-from imaged.core.block import Block
 from imaged.core.blob import BlobState
+from imaged.core.block import Block
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import (
     ClaimLost,
@@ -35,6 +32,10 @@ from imaged.core.errors import (
 from imaged.core.lifecycle import Status
 from imaged.services.stages import StageSettings
 from imaged.stores.memory import MemoryStore
+from support import disk_images
+from support.faults import catalog_fails, detour, from_nth, nth, store_fails
+from support.node import ADMIN, BODY, OWNER, A, Site, send, send_torn
+from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +112,7 @@ async def test_bytes_go_to_the_store_that_is_asked_for(site: Site) -> None:
 async def test_what_cannot_succeed_is_refused_before_anything_is_read(  # noqa: PLR0917 - a table
     site: Site,
     caller: Caller,
-    attributes: dict[str, str | None],
+    attributes: dict[str, Any],
     announced_bytes: int | None,
     store: str | None,
     error: type[Exception],
@@ -292,7 +293,8 @@ async def test_a_writer_frozen_for_long_leaves_a_row_for_its_bytes(site: Site) -
     async def frozen(key: str, blocks: AsyncIterable[Block], expected: int | None) -> int:
         with anyio.CancelScope(shield=True):
             await anyio.sleep(300)
-            return await site.near.put(key, blocks, expected)
+            size_bytes = await site.near.put(key, blocks, expected)
+        return size_bytes  # noqa: RET504 - a scope may swallow
 
     writer = site.node("frozen", near=detour(site.near, put=frozen), beats=False)
     writing = site.start(writer.upload(A))

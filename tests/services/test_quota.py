@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import anyio
 import pytest
-from support.faults import detour
-from support.node import BODY, A, B, Site, image_id, send, send_torn
 
 from imaged.core.errors import ClientVanished, QuotaExceeded
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
+from support.faults import detour
+from support.node import BODY, A, B, Site, image_id, send, send_torn
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ async def test_a_change_and_its_charge_are_one_transaction(site: Site) -> None:
     async def watched(image_id: str, change: Change) -> Image:
         image = await site.catalog.modify_image(image_id, change)
         total = sum(image.charge_bytes for image in site.catalog.images.values())
-        charged.append((site.catalog.accounts["p1"].used_bytes, total))
+        charged.append((await used(site), total))
         return image
 
     node = site.node(catalog=detour(site.catalog, modify_image=watched), delay=timedelta(0))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import anyio
 from anyio.abc import TaskGroup
-from support.audit import audit
-from support.virtual_time import VirtualClock
 
 from imaged.catalogs.memory import MemoryCatalog
 from imaged.core.access import Caller
@@ -35,6 +34,8 @@ from imaged.services.tasks.clones import Clones
 from imaged.services.tasks.imports import Imports
 from imaged.services.uploads import Uploads
 from imaged.stores.memory import MemoryStore
+from support.audit import audit
+from support.virtual_time import VirtualClock
 
 OWNER = Caller("ann", "p1", frozenset({"member"}))
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
@@ -48,13 +49,16 @@ END = b"!"  # the last byte of every whole body
 BODY = CHUNK + END
 
 
-class TinyBlocks(Budget):
-    """A budget that makes a block of every chunk, so that short bodies have many."""
+@dataclass
+class FixedBlocks(Budget):
+    """A budget of little blocks, so that short bodies have many; at first, one for each chunk."""
+
+    fixed_bytes: int = 1
 
     @property
     def block_bytes(self) -> int:
         """How large the next block should be."""
-        return 1
+        return self.fixed_bytes
 
 
 class Node:
@@ -74,7 +78,7 @@ class Node:
     ) -> None:
         settings = ClaimSettings(LEASE, RENEW_EVERY)
         self.catalog = catalog
-        self.budget = budget or TinyBlocks(1024)
+        self.budget = budget or FixedBlocks(1024)
         self.claims = Claims(catalog, InstanceId(name), settings, kill_uploads=kill_uploads)
         self.intake = Intake(
             catalog,
@@ -238,7 +242,7 @@ class Site:
         audit(self.catalog, {"near": self.near, "far": self.far})
 
     def now(self) -> datetime:
-        """This moment, by the catalog's clock."""
+        """Tell the time, by the catalog's clock."""
         return self.clock.now()
 
     @property
@@ -255,9 +259,11 @@ async def send(chunks: int = 1, every: float = 0, chunk: bytes = CHUNK) -> Async
     yield END
 
 
-async def send_torn(error: Exception, after: float = 0) -> AsyncGenerator[bytes]:
+async def send_torn(
+    error: Exception, after: float = 0, chunk: bytes = CHUNK
+) -> AsyncGenerator[bytes]:
     """A body that breaks off."""
-    yield CHUNK
+    yield chunk
     await anyio.sleep(after)
     raise error
 

@@ -102,11 +102,6 @@ def _begin(connection: Connection, statement: str) -> None:
     raw: Any = connection.connection.dbapi_connection
     with _busy():
         raw.execute(statement)
-        try:
-            raw.execute("SELECT 1 FROM sqlite_schema LIMIT 1").close()  # a reader's state is fixed
-        except sqlite3.Error:
-            raw.execute("ROLLBACK")
-            raise
 
 
 @contextmanager

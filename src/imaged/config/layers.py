@@ -52,10 +52,12 @@ def read_files(file: Path, *, must_exist: bool) -> tuple[list[Layer], list[Probl
     layers: list[Layer] = []
     problems: list[Problem] = []
     drop_ins = sorted(file.parent.glob("conf.d/*.toml"))
-    for path in [file, *drop_ins] if must_exist or file.exists() else drop_ins:
+    for path in [file, *drop_ins]:
         try:
             layers.append(Layer(str(path), tomllib.loads(path.read_text("utf-8"))))
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not must_exist:
+                continue
             problems.append(Problem(str(path), None, f"cannot be read: {error.strerror}"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             problems.append(Problem(str(path), None, f"is no TOML: {_first_line(error)}"))

@@ -48,9 +48,10 @@ class ApiServer(uvicorn.Server):
             )
         )
         self._app = app
+        self._drain_timeout = timedelta(0)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # below are clients' mistakes
         self.ready = anyio.Event()
         self.drained = anyio.Event()
-        self._drain_timeout = timedelta(0)
         self._hurry = anyio.Event()
 
     @property
@@ -78,8 +79,6 @@ class ApiServer(uvicorn.Server):
             server.close()
         for listener in sockets or ():
             listener.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
         with anyio.move_on_after(self._drain_timeout.total_seconds()):
             await self._wait_for_connections()
         await self._cancel_requests()
@@ -94,8 +93,10 @@ class ApiServer(uvicorn.Server):
         yield
 
     async def _wait_for_connections(self) -> None:
-        """Each ends when its answer is complete and sent."""
+        """Each ends when its answer is complete and sent, and an idle one at once."""
         while self.server_state.connections and not self._hurry.is_set():
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
             with anyio.move_on_after(LOOK_SECONDS):
                 await self._hurry.wait()
 

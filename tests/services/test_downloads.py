@@ -1,0 +1,218 @@
+"""Downloads: the bytes that are asked for, all of them, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from imaged.core.access import Caller
+from imaged.core.byte_range import ByteRange, ByteSpan
+from imaged.core.errors import (
+    BlobMissing,
+    DataForbidden,
+    ImageNotFound,
+    StoreError,
+    UnsatisfiableRange,
+)
+from imaged.core.image import Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.removal import deactivate
+from imaged.services.budget import LARGEST_BLOCK_BYTES, Budget
+from support.faults import detour
+from support.node import ADMIN, BODY, OWNER, A, Node, Site, send
+
+pytestmark = pytest.mark.anyio
+
+STRANGER = Caller("bob", "p2", frozenset({"member"}))
+
+
+async def read(node: Node, wanted: ByteRange | None = None, caller: Caller = OWNER) -> bytes:
+    """Download an image."""
+    async with node.downloads.open(caller, A, wanted) as download:
+        return b"".join([chunk async for chunk in download.chunks])
+
+
+async def test_what_went_up_comes_down(site: Site) -> None:
+    """The same bytes, in order, with all that is known of them."""
+    await site.active(A)
+    node = site.node()
+
+    assert await read(node) == BODY
+    async with node.downloads.open(OWNER, A) as download:
+        assert download.image == await site.image(A)
+        assert download.span == ByteSpan(0, len(BODY))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (ByteRange(0, 3), BODY[:4]),
+        (ByteRange(7, None), BODY[7:]),
+        (ByteRange(None, 2), BODY[-2:]),
+        (ByteRange(5, 1000), BODY[5:]),
+        (ByteRange(None, 1000), BODY),
+    ],
+)
+async def test_a_range_is_a_part(site: Site, wanted: ByteRange, expected: bytes) -> None:
+    """As its borders say, cut at the end of the image."""
+    await site.active(A)
+
+    assert await read(site.node(), wanted) == expected
+
+
+async def test_a_range_behind_the_end_is_refused(site: Site) -> None:
+    """Before anything is sent."""
+    await site.active(A)
+
+    with pytest.raises(UnsatisfiableRange):
+        await read(site.node(), ByteRange(len(BODY), None))
+
+
+async def test_an_image_without_data_has_no_span(site: Site) -> None:
+    """That is no error, and nothing to read."""
+    await site.queued(A)
+
+    async with site.node().downloads.open(OWNER, A) as download:
+        assert download.span is None
+        assert [chunk async for chunk in download.chunks] == []
+
+
+async def test_an_empty_image_has_an_empty_span(site: Site) -> None:
+    """It has data: no bytes of it."""
+    await site.queued(A)
+    await site.node().upload(A, _nothing(), 0)
+
+    async with site.node().downloads.open(OWNER, A) as download:
+        assert download.span == ByteSpan(0, 0)
+        assert [chunk async for chunk in download.chunks] == []
+
+
+async def test_who_may_not_read_is_refused(site: Site) -> None:
+    """Private images are not there for others, deactivated ones are for admins only."""
+    await site.queued(A, visibility=Visibility.PRIVATE)
+    node = site.node()
+    await node.upload(A)
+
+    with pytest.raises(ImageNotFound):
+        await read(node, caller=STRANGER)
+    await site.change(A, deactivate)
+    with pytest.raises(DataForbidden):
+        await read(node)
+
+    assert await read(node, caller=ADMIN) == BODY
+
+
+async def test_a_deleted_image_is_not_there(site: Site) -> None:
+    """Although its bytes still are."""
+    await site.active(A)
+    node = site.node()
+    await node.delete(A)
+
+    with pytest.raises(ImageNotFound):
+        await read(node)
+
+
+async def test_a_download_outlives_a_delete(site: Site) -> None:
+    """What was opened is read to its end, whatever becomes of the image and of its bytes."""
+    await site.active(A)
+    node = site.node(delay=timedelta(0))
+
+    async with node.downloads.open(OWNER, A) as download:
+        first = await anext(download.chunks)
+        await node.delete(A, delayed=False)
+        await node.scrubber.run_due()
+        rest = b"".join([chunk async for chunk in download.chunks])
+
+    assert not site.keys
+    assert first + rest == BODY
+
+
+async def test_bytes_that_are_missing_are_told_before_anything_is_sent(site: Site) -> None:
+    """The record says active, the store has nothing."""
+    location = (await site.active(A)).locations[0]
+    del site.near.blobs[location.key]
+
+    with pytest.raises(BlobMissing):
+        await read(site.node())
+
+
+@pytest.mark.parametrize("data", [BODY[:-1], BODY + b"?"])
+async def test_bytes_of_another_size_are_told_before_anything_is_sent(
+    site: Site, data: bytes
+) -> None:
+    """They cannot be what was uploaded."""
+    location = (await site.active(A)).locations[0]
+    site.near.blobs[location.key] = data
+
+    with pytest.raises(StoreError, match="bytes of"):
+        await read(site.node())
+
+
+async def test_an_empty_file_is_missing_bytes(site: Site) -> None:
+    """A store whose file was emptied has no blob there any more."""
+    location = (await site.active(A)).locations[0]
+    site.near.blobs[location.key] = b""
+
+    with pytest.raises(BlobMissing):
+        await read(site.node())
+
+
+async def test_a_store_that_loses_the_end_never_looks_like_success(site: Site) -> None:
+    """The bytes end early, and the reader is told instead of left with a part."""
+    await site.active(A)
+
+    @asynccontextmanager
+    async def lossy(key: str, start: int) -> AsyncIterator[object]:
+        async with site.near.open(key, start) as reader:
+            data = [(await reader.read(4)), b""]
+
+            async def read_less(_: int) -> bytes:
+                return data.pop(0)
+
+            yield SimpleNamespace(size_bytes=reader.size_bytes, read=read_less)
+
+    node = site.node(near=detour(site.near, open=lossy))
+    received = b""
+    with pytest.raises(StoreError, match="lost the end"):  # noqa: PT012 - while it is read
+        async with node.downloads.open(OWNER, A) as download:
+            async for chunk in download.chunks:
+                received += chunk
+
+    assert received == BODY[:4]
+
+
+async def test_what_is_read_is_in_flight_until_the_next_is_asked_for(site: Site) -> None:
+    """And nothing is, when it has ended, at its end or in the middle."""
+    await site.queued(A)
+    node = site.node(budget=Budget(8 * LARGEST_BLOCK_BYTES))
+    await node.upload(A, send(chunks=2, chunk=bytes(LARGEST_BLOCK_BYTES)))
+    total = node.budget.total_bytes
+    assert node.budget.free_bytes == total
+
+    async with node.downloads.open(OWNER, A) as download:
+        await anext(download.chunks)
+        assert node.budget.free_bytes == total - LARGEST_BLOCK_BYTES
+    assert node.budget.free_bytes == total
+
+    assert len(await read(node)) == 2 * LARGEST_BLOCK_BYTES + 1
+    assert node.budget.free_bytes == total
+
+
+async def test_an_image_that_is_being_written_has_no_data_yet(site: Site) -> None:
+    """Nobody reads unfinished bytes."""
+    await site.queued(A)
+    node = site.node()
+    running = site.start(node.upload(A, send(chunks=3, every=5)))
+    async with node.downloads.open(OWNER, A) as download:
+        assert download.span is None
+
+    assert (await running.outcome()).status is Status.ACTIVE
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    return
+    yield b""
