@@ -97,6 +97,16 @@ async def test_the_claim_is_told(catalog: JournaledCatalog, log: Log) -> None:
     assert [event.get("claim_id") for event in log] == [None, str(claim.token), str(claim.token)]
 
 
+async def test_the_reason_of_a_failure_is_told_once(catalog: JournaledCatalog, log: Log) -> None:
+    """Where the work ended without a result, and not again when the next one begins."""
+    claim = new_claim()
+    await add_saving(catalog, "i", claim)
+    await catalog.modify_image("i", give_back(claim, "The disk was full.", final=True))
+    await catalog.modify_image("i", delete(delayed=False))
+
+    assert [event.get("reason") for event in log] == [None, None, "The disk was full.", None]
+
+
 async def test_what_does_not_change_a_status(catalog: JournaledCatalog, log: Log) -> None:
     """Edits, renewals, refusals and reads are not told of."""
     claim = new_claim()

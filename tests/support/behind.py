@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from imaged.catalogs.sqlite import open_sqlite
-
 from support.client import Client
 from support.daemon import Daemon, until
 

@@ -49,7 +49,7 @@ class JournaledCatalog(Catalog):
     async def add_image(self, image: Image) -> Image:
         """Store a new image, and tell of it."""
         added = await self._catalog.add_image(image)
-        self._tell(None, added.status, CREATED, added, None)
+        self._tell(None, added.status, CREATED, added)
         return added
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
@@ -64,14 +64,19 @@ class JournaledCatalog(Catalog):
         (before,) = seen
         if after.status is not before.status:
             because = event_between(before.status, after.status)
-            self._tell(before.status, after.status, because, after, before.claim or after.claim)
+            claim = before.claim or after.claim
+            reason = after.last_failure and after.last_failure.reason
+            is_failure = after.last_failure != before.last_failure
+            self._tell(
+                before.status, after.status, because, after, claim, reason if is_failure else None
+            )
         return after
 
     async def forget(self, key: str) -> Image | None:
         """Let a row leave, and tell of the image that became deleted by it."""
         deleted = await self._catalog.forget(key)
         if deleted is not None:
-            self._tell(Status.PENDING_DELETE, deleted.status, Event.SCRUBBED, deleted, None)
+            self._tell(Status.PENDING_DELETE, deleted.status, Event.SCRUBBED, deleted)
         return deleted
 
     def _tell(
@@ -80,7 +85,8 @@ class JournaledCatalog(Catalog):
         after: Status,
         because: Event | str,
         image: Image,
-        claim: Claim | None,
+        claim: Claim | None = None,
+        reason: str | None = None,
     ) -> None:
         facts: dict[str, str | None] = {
             "image_id": image.id,
@@ -91,6 +97,8 @@ class JournaledCatalog(Catalog):
         }
         if claim is not None:
             facts["claim_id"] = str(claim.token)
+        if reason is not None:
+            facts["reason"] = reason
         log.info("image.status", **facts)
         self._hook(before, after, because)
 
