@@ -168,6 +168,8 @@ async def test_a_closed_catalog_says_so(path: Path) -> None:
 
     with pytest.raises(CatalogError, match="is closed"):
         await catalog.check()
+    with anyio.fail_after(20):
+        await catalog.close()
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ async def test_a_seed_is_a_history(monkeypatch: pytest.MonkeyPatch) -> None:
     histories = []
     for _ in range(2):
         world = World(seed_chance(7, monkeypatch))
-        await play(world, late_begins=True, storm_seconds=500, calm_seconds=0)
+        await play(world, late_begins=True, storm_seconds=2000, calm_seconds=0)
         histories.append((world.counts, world.catalog.steps, sorted(world.catalog.blobs)))
 
     assert histories[0] == histories[1]

@@ -7,6 +7,7 @@ What is told was committed. A change whose fate is unknown (``CatalogError``) is
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -49,7 +50,7 @@ class JournaledCatalog(Catalog):
     async def add_image(self, image: Image) -> Image:
         """Store a new image, and tell of it."""
         added = await self._catalog.add_image(image)
-        self._tell(None, added.status, CREATED, added)
+        self._tell(None, CREATED, added)
         return added
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
@@ -64,43 +65,33 @@ class JournaledCatalog(Catalog):
         (before,) = seen
         if after.status is not before.status:
             because = event_between(before.status, after.status)
-            claim = before.claim or after.claim
-            reason = after.last_failure and after.last_failure.reason
-            is_failure = after.last_failure != before.last_failure
-            self._tell(
-                before.status, after.status, because, after, claim, reason if is_failure else None
-            )
+            self._tell(before, because, after)
         return after
 
     async def forget(self, key: str) -> Image | None:
         """Let a row leave, and tell of the image that became deleted by it."""
         deleted = await self._catalog.forget(key)
         if deleted is not None:
-            self._tell(Status.PENDING_DELETE, deleted.status, Event.SCRUBBED, deleted)
+            self._tell(replace(deleted, status=Status.PENDING_DELETE), Event.SCRUBBED, deleted)
         return deleted
 
-    def _tell(
-        self,
-        before: Status | None,
-        after: Status,
-        because: Event | str,
-        image: Image,
-        claim: Claim | None = None,
-        reason: str | None = None,
-    ) -> None:
+    def _tell(self, before: Image | None, because: Event | str, after: Image) -> None:
+        from_status = None if before is None else before.status
         facts: dict[str, str | None] = {
-            "image_id": image.id,
-            "from_status": None if before is None else before.value,
-            "to_status": after.value,
+            "image_id": after.id,
+            "from_status": None if from_status is None else from_status.value,
+            "to_status": after.status.value,
             "because": str(because),
-            "project_id": image.owner,
+            "project_id": after.owner,
         }
+        claim = (before and before.claim) or after.claim
         if claim is not None:
             facts["claim_id"] = str(claim.token)
-        if reason is not None:
-            facts["reason"] = reason
+        failure = after.last_failure
+        if failure is not None and (before is None or failure != before.last_failure):
+            facts["reason"] = failure.reason
         log.info("image.status", **facts)
-        self._hook(before, after, because)
+        self._hook(from_status, after.status, because)
 
     # what does not
 

@@ -58,6 +58,8 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Wait for what runs, but not for ever, and close every connection."""
+        if self._closed:
+            return
         self._closed = True
         with move_on_after(CLOSING_SECONDS, shield=True):
             for limiter in (self._writing, self._reading):
