@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system bench check format docs install-system clean
+.PHONY: help run test nightly test-system bench check format docs install-system clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ run: $(VENV)/.run ## serve http://127.0.0.1:9292 with config/imaged.dev.toml, ev
 
 test: $(VENV)/.test ## all tests that need nothing but pip
 	$(BIN)/python -m pytest -m "not system"
+
+nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two hours)
+	IMAGED_SEEDS=1000-3000 PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation --timeout=7200
+	IMAGED_TEST_KILLS=500 $(BIN)/python -m pytest tests/probe --timeout=14400
 
 test-system: $(VENV)/.test ## the tests that need Debian packages (systemd)
 	$(BIN)/python -m pytest -m system

@@ -41,7 +41,7 @@ def _fail(task: Task) -> Task:
 
 
 def _lose(task: Task) -> Task:
-    return lose(task, "the worker was lost")
+    return lose(task, "The worker was lost.")
 
 
 CHANGES: dict[TaskEvent, Callable[[Task], Task]] = {
@@ -105,7 +105,7 @@ def test_a_lost_task_is_tried_again_so_many_times() -> None:
     task = _lose(pick_up(task))
 
     assert task.status is TaskStatus.FAILURE
-    assert task.message == "the worker was lost, 3 times"
+    assert task.message == "The worker was lost. That was attempt 3, the last one."
 
 
 def test_a_failed_task_says_why() -> None:

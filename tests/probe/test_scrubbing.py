@@ -11,7 +11,7 @@ import pytest
 
 from support.behind import bytes_in_store, keys_in_ledger
 from support.client import Client
-from support.daemon import IMAGED, Daemon, until
+from support.daemon import IMAGED, Daemon, clean_environment, until
 
 IMAGES = 1000
 KEPT = 20  # images that nobody deletes
@@ -115,5 +115,6 @@ async def start_scrubber(daemon: Daemon, number: int) -> asyncio.subprocess.Proc
     """``imaged scrub``, beside the daemon."""
     with (daemon.folder / f"scrubber{number}.log").open("ab") as log:
         return await asyncio.create_subprocess_exec(
-            IMAGED, "scrub", "--config", str(daemon.config), stdout=log, stderr=log
-        )
+            IMAGED, "scrub", "--config", str(daemon.config),
+            env=clean_environment(), stdout=log, stderr=log,
+        )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from support.node import Site
+from support.site import Site
 from support.virtual_time import virtual_trio
 
 

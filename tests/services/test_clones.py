@@ -10,7 +10,9 @@ from imaged.core.access import Caller
 from imaged.core.errors import DataForbidden, ImageNotFound, InvalidTransition, QuotaExceeded
 from imaged.core.lifecycle import Status
 from imaged.core.removal import deactivate
-from support.node import ADMIN, BODY, OWNER, A, B, Site
+from support.bodies import BODY
+from support.node import ADMIN, OWNER, A, B
+from support.site import Site
 
 pytestmark = pytest.mark.anyio
 

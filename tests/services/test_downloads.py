@@ -22,8 +22,10 @@ from imaged.core.image import Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.removal import deactivate
 from imaged.services.budget import LARGEST_BLOCK_BYTES, Budget
+from support.bodies import BODY, send
 from support.faults import detour
-from support.node import ADMIN, BODY, OWNER, A, Node, Site, send
+from support.node import ADMIN, OWNER, A, Node
+from support.site import Site
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,10 @@ from imaged.core.errors import (
 from imaged.core.lifecycle import Status
 from imaged.core.removal import deactivate
 from imaged.core.writing import share_data
+from support.bodies import BODY, send, send_torn
 from support.faults import detour, hangs, nth, store_fails
-from support.node import BODY, LEASE, A, B, Site, send, send_torn
+from support.node import LEASE, A, B
+from support.site import Site
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from imaged.core.errors import CatalogError, ImagedError, StoreError
 from imaged.services.loops import JITTER, Alarm, repeat
-from support.node import Site
+from support.site import Site
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,10 @@ import pytest
 from imaged.core.errors import ClientVanished, QuotaExceeded
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
+from support.bodies import BODY, send, send_torn
 from support.faults import detour
-from support.node import BODY, A, B, Site, image_id, send, send_torn
+from support.node import A, B, image_id
+from support.site import Site
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,10 @@ from structlog.testing import capture_logs
 from imaged.core.errors import CatalogError, ClaimLost
 from imaged.core.lifecycle import Status
 from imaged.services.loops import repeat
+from support.bodies import send
 from support.faults import catalog_fails, detour, from_nth, nth
-from support.node import LEASE, RENEW_EVERY, A, Node, Site, image_id, send
+from support.node import LEASE, RENEW_EVERY, A, Node, image_id
+from support.site import Site
 
 pytestmark = pytest.mark.anyio
 
@@ -182,6 +184,26 @@ async def test_staged_data_whose_import_began_meanwhile_stays(site: Site) -> Non
     assert await other.reclaimer.run_due() == 0
     await node.imports.run_due()
     assert (await site.image(A)).status is Status.ACTIVE
+
+
+async def test_what_was_staged_anew_meanwhile_stays(site: Site) -> None:
+    """Another process let the old data go, and the client was quick: this is not what was seen."""
+    await site.queued(A)
+    node = site.node()
+    node.reclaimer.staged_time_to_live = timedelta(seconds=60)
+    await node.stage(A)
+    await anyio.sleep(100)
+
+    async def staged_anew(*_: object) -> None:
+        await node.reclaimer.run_due()
+        await node.stage(A)
+
+    modify = nth(site.catalog.modify_image, 1, before=staged_anew)
+    slow = site.node("slow", catalog=detour(site.catalog, modify_image=modify))
+    slow.reclaimer.staged_time_to_live = timedelta(seconds=60)
+
+    assert await slow.reclaimer.run_due() == 0
+    assert (await site.image(A)).status is Status.UPLOADING
 
 
 async def kill_upload(site: Site, image: str) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 
 import anyio
@@ -114,9 +113,13 @@ async def run_process(name: str, world: World, network: Network, *, is_last: boo
     wire = Wire(network)
     stores = {store.name: WiredStore(store, wire) for store in world.stores.values()}
     catalog, budget = wired_catalog(world.catalog, wire), FixedBlocks(1024, fixed_bytes=64)
-    node = Node(name, catalog, Stores("near", stores), budget=budget)
-    node.scrubber.settings = replace(
-        node.scrubber.settings, delay=world.delay, keep_records=KEEP_RECORDS
+    node = Node(
+        name,
+        catalog,
+        Stores("near", stores),
+        budget=budget,
+        delay=world.delay,
+        keep_records=KEEP_RECORDS,
     )
     node.reconcile.settings = RECONCILE
     async with anyio.create_task_group() as tasks:

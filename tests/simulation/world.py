@@ -19,7 +19,8 @@ from imaged.core.removal import deactivate, reactivate
 from imaged.stores.memory import MemoryStore
 from simulation.network import Network
 from support.audit import audit, audit_rest
-from support.node import ADMIN, END, Node, image_id
+from support.bodies import END
+from support.node import ADMIN, Node, image_id
 from support.virtual_time import VirtualClock
 
 QUOTA_BYTES = 6000  # of one of the two projects

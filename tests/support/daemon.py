@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,8 +95,9 @@ class Daemon:
         """Start it, and do not wait."""
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                IMAGED, "serve", "--config", str(self.config), stdin=DEVNULL, stdout=log, stderr=log
-            )
+                IMAGED, "serve", "--config", str(self.config),
+                env=clean_environment(), stdin=DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
 
     async def wait_ready(self) -> None:
         """Return when it answers that it is ready."""
@@ -132,7 +133,7 @@ class Daemon:
         name, *rest = arguments
         process = await asyncio.create_subprocess_exec(
             IMAGED, name, "--config", str(self.config), *rest,
-            stdin=DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env=clean_environment(), stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
         )  # fmt: skip
         output, errors = await process.communicate()
         return process.returncode or 0, output.decode(), errors.decode()

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 from uuid import UUID
 
-import anyio
-from anyio.abc import TaskGroup
-
-from imaged.catalogs.memory import MemoryCatalog
 from imaged.core.access import Caller
 from imaged.core.claim import InstanceId
-from imaged.core.image import Change, Image
+from imaged.core.image import Image
 from imaged.core.removal import delete, restore
 from imaged.inspectors.oslo import OsloInspector
 from imaged.lanes import InlineLane
 from imaged.ports.catalog import Catalog
-from imaged.ports.store import Store, Stores
+from imaged.ports.store import Stores
 from imaged.services.budget import Budget
 from imaged.services.claims import Claims, ClaimSettings
 from imaged.services.downloads import Downloads
@@ -33,9 +28,7 @@ from imaged.services.staging import Staging
 from imaged.services.tasks.clones import Clones
 from imaged.services.tasks.imports import Imports
 from imaged.services.uploads import Uploads
-from imaged.stores.memory import MemoryStore
-from support.audit import audit
-from support.virtual_time import VirtualClock
+from support.bodies import send
 
 OWNER = Caller("ann", "p1", frozenset({"member"}))
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
@@ -43,10 +36,6 @@ ADMIN = Caller("root", "p0", frozenset({"admin"}))
 LEASE = timedelta(seconds=60)
 RENEW_EVERY = timedelta(seconds=10)
 DELAY = timedelta(minutes=5)
-
-CHUNK = b"x" * 9
-END = b"!"  # the last byte of every whole body
-BODY = CHUNK + END
 
 
 @dataclass
@@ -72,6 +61,7 @@ class Node:
         *,
         stages: StageSettings | None = None,
         delay: timedelta = DELAY,
+        keep_records: timedelta = timedelta(days=30),
         slice_bytes: int = 64,
         kill_uploads: bool = False,
         budget: Budget | None = None,
@@ -96,7 +86,8 @@ class Node:
         self.clones = Clones(catalog)
         self.downloads = Downloads(catalog, stores, self.budget)
         self.reclaimer = Reclaimer(catalog, kill_uploads=kill_uploads)
-        self.scrubber = Scrubber(catalog, stores, ScrubberSettings(delay=delay))
+        scrubbing = ScrubberSettings(delay=delay, keep_records=keep_records)
+        self.scrubber = Scrubber(catalog, stores, scrubbing)
         self.reconcile = Reconcile(catalog, stores, ReconcileSettings())
 
     async def delete(self, image_id: str, *, delayed: bool = True) -> Image:
@@ -133,139 +124,6 @@ class Node:
         """The same for data to be imported."""
         async with aclosing(body or send()) as sent:
             return await self.staging.stage(ADMIN, image_id, sent, announced_bytes)
-
-
-class Running:
-    """Work that goes on beside a test. How it ended is the test's to ask."""
-
-    def __init__(self, work: Awaitable[Any]) -> None:
-        self._work = work
-        self._ended = anyio.Event()
-        self._result: Any = None
-        self._is_ignored = False
-        self.untold: Exception | None = None
-
-    async def run(self) -> None:
-        """Do the work."""
-        try:
-            self._result = await self._work
-        except Exception as error:  # noqa: BLE001 - whatever it is, the test is told
-            self._result = error
-            self.untold = None if self._is_ignored else error
-        self._ended.set()
-
-    def ignore(self) -> None:
-        """However it ends, the test does not care."""
-        self._is_ignored = True
-
-    async def outcome(self) -> Any:
-        """Wait for the end, and return the result, or the error."""
-        await self._ended.wait()
-        self.untold = None
-        return self._result
-
-
-class Site:
-    """A catalog, two stores, and whatever nodes a test puts around them."""
-
-    def __init__(self, tasks: TaskGroup) -> None:
-        self._tasks = tasks
-        self._running: list[Running] = []
-        self.clock = VirtualClock()
-        self.catalog = MemoryCatalog(self.clock)
-        self.near = MemoryStore("near")
-        self.far = MemoryStore("far")
-
-    def stores(self, near: Store | None = None) -> Stores:
-        """The stores, as a node is given them."""
-        return Stores("near", {"near": near or self.near, "far": self.far})
-
-    def node(
-        self,
-        name: str = "n",
-        *,
-        catalog: Catalog | None = None,
-        near: Store | None = None,
-        beats: bool = True,
-        **settings: Any,
-    ) -> Node:
-        """Start a node; with a heartbeat, unless it is to be a silent one."""
-        node = Node(name, catalog or self.catalog, self.stores(near), **settings)
-        if beats:
-            self.start(node.claims.renew_forever())
-        return node
-
-    def start(self, work: Awaitable[Any]) -> Running:
-        """Do something beside the test, until it ends."""
-        running = Running(work)
-        self._running.append(running)
-        self._tasks.start_soon(running.run)
-        return running
-
-    def require_no_surprise(self) -> None:
-        """Raise an error of something that was started, if no test asked for it."""
-        for running in self._running:
-            if running.untold is not None:
-                raise running.untold
-
-    async def queued(self, image_id: str, owner: str = "p1", **attributes: Any) -> Image:
-        """Add an image that may take data."""
-        formats = {"disk_format": "raw", "container_format": "bare", "tags": (image_id,)}
-        return await self.catalog.add_image(
-            Image(id=image_id, owner=owner, **{**formats, **attributes})
-        )
-
-    async def active(self, image_id: str, owner: str = "p1") -> Image:
-        """Add an image with data."""
-        await self.queued(image_id, owner)
-        return await Node("maker", self.catalog, self.stores()).upload(image_id)
-
-    async def image(self, image_id: str) -> Image:
-        """Look at an image."""
-        return await self.catalog.get_image(image_id)
-
-    async def change(self, image_id: str, change: Change) -> Image:
-        """Change an image, as a request does."""
-        return await self.catalog.modify_image(image_id, change)
-
-    async def settle(self, seconds: float = 200, delay: timedelta = timedelta(0)) -> None:
-        """Let a healthy node do all that is its duty, for a while; then audit."""
-        node = self.node("healthy", delay=delay)
-        for _ in range(int(seconds // 10)):
-            await node.reclaimer.run_due()
-            await node.scrubber.run_due()
-            await anyio.sleep(10)
-        self.audit()
-
-    def audit(self) -> None:
-        """Check what holds at every moment."""
-        audit(self.catalog, {"near": self.near, "far": self.far})
-
-    def now(self) -> datetime:
-        """Tell the time, by the catalog's clock."""
-        return self.clock.now()
-
-    @property
-    def keys(self) -> set[str]:
-        """The keys of all bytes, whole or unfinished."""
-        return {key for store in (self.near, self.far) for key in (*store.blobs, *store.partial)}
-
-
-async def send(chunks: int = 1, every: float = 0, chunk: bytes = CHUNK) -> AsyncGenerator[bytes]:
-    """A body, as slow as you like."""
-    for _ in range(chunks):
-        yield chunk
-        await anyio.sleep(every)
-    yield END
-
-
-async def send_torn(
-    error: Exception, after: float = 0, chunk: bytes = CHUNK
-) -> AsyncGenerator[bytes]:
-    """A body that breaks off."""
-    yield chunk
-    await anyio.sleep(after)
-    raise error
 
 
 def image_id(number: int) -> str:

@@ -84,7 +84,7 @@ def lose(task: Task, why: str) -> Task:
     """Its worker has gone. Another may try, so many times."""
     if task.attempts < task.max_attempts:
         return _after(task, TaskEvent.HOLDER_LOST)
-    return fail(task, f"{why}, {task.attempts} times")
+    return fail(task, f"{why} That was attempt {task.attempts}, the last one.")
 
 
 def _after(task: Task, event: TaskEvent) -> Task:

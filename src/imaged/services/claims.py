@@ -118,7 +118,9 @@ class Claims:
             given_back = await self._give_back(self._catalog.modify_image(image_id, change))
             if work is None or given_back or not failed:
                 raise
-            if await self._was_heard(work, given_back):
+            if given_back is None and not work.asked_to_finish:
+                raise
+            if await self._was_heard(work):
                 return
             if given_back is None:
                 raise
@@ -178,10 +180,8 @@ class Claims:
                 return True
         return None
 
-    async def _was_heard(self, work: Work, given_back: bool | None) -> bool:
+    async def _was_heard(self, work: Work) -> bool:
         """Whether the work was finished, although nobody told us."""
-        if given_back is None and not work.asked_to_finish:
-            return False
         image = await self._catalog.get_image(work.image.id)
         if work.asked_to_finish and image.finished_by == work.claim.token:
             work.image = image

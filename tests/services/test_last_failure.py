@@ -1,0 +1,75 @@
+"""What an image's owner is told of a failure, and what becomes of the image."""
+
+from __future__ import annotations
+
+import pytest
+
+from imaged.core.errors import (
+    ClientVanished,
+    InvalidTransition,
+)
+from imaged.core.lifecycle import Status
+from support.bodies import send_torn
+from support.node import A
+from support.site import Site
+from support.virtual_time import START
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_failure_is_dated_and_cleared_by_the_next_success(site: Site) -> None:
+    """The image says which work failed, why and when, until data has come."""
+    await site.queued(A)
+    node = site.node()
+
+    with pytest.raises(ClientVanished):
+        await node.upload(A, send_torn(ClientVanished(), after=3))
+    failure = (await site.image(A)).last_failure
+
+    assert failure is not None
+    assert failure.phase == "upload"
+    assert failure.reason == str(ClientVanished())
+    assert failure.at is not None
+    assert (failure.at - START).total_seconds() == 3
+
+    await node.upload(A)
+    assert (await site.image(A)).last_failure is None
+
+
+async def test_a_mistake_of_ours_is_not_told_in_detail(site: Site) -> None:
+    """What the program stumbled over is for the log, not for the image's owner."""
+    await site.queued(A)
+
+    with pytest.raises(ZeroDivisionError):
+        await site.node().upload(A, send_torn(ZeroDivisionError("at line 7")))
+    failure = (await site.image(A)).last_failure
+
+    assert failure is not None
+    assert failure.reason == "The server made a mistake; its log says more."
+
+
+async def test_a_failed_upload_kills_where_so_configured(site: Site) -> None:
+    """The behaviour of v1: no data, nothing to be tried again, but it can be deleted."""
+    await site.queued(A)
+    node = site.node(kill_uploads=True)
+
+    with pytest.raises(ClientVanished):
+        await node.upload(A, send_torn(ClientVanished()))
+    assert (await site.image(A)).status is Status.KILLED
+    with pytest.raises(InvalidTransition):
+        await node.upload(A)
+    await node.delete(A)
+    await site.settle()
+
+    assert (await site.image(A)).status is Status.DELETED
+    assert not site.keys
+
+
+async def test_killing_is_for_uploads_only(site: Site) -> None:
+    """What was to be imported may be staged again."""
+    await site.queued(A)
+
+    with pytest.raises(ClientVanished):
+        await site.node(kill_uploads=True).stage(A, send_torn(ClientVanished()))
+
+    assert (await site.image(A)).status is Status.QUEUED

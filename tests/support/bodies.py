@@ -1,0 +1,40 @@
+"""Bodies of requests: slow ones, torn ones, and one that nobody may read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import anyio
+
+CHUNK = b"x" * 9
+END = b"!"  # the last byte of every whole body
+BODY = CHUNK + END
+
+
+async def send(chunks: int = 1, every: float = 0, chunk: bytes = CHUNK) -> AsyncGenerator[bytes]:
+    """A body, as slow as you like."""
+    for _ in range(chunks):
+        yield chunk
+        await anyio.sleep(every)
+    yield END
+
+
+async def send_torn(
+    error: Exception, after: float = 0, chunk: bytes = CHUNK
+) -> AsyncGenerator[bytes]:
+    """A body that breaks off."""
+    yield chunk
+    await anyio.sleep(after)
+    raise error
+
+
+async def cut(data: bytes, chunk_bytes: int) -> AsyncGenerator[bytes]:
+    """A body in chunks of this size."""
+    for start in range(0, len(data), chunk_bytes):
+        yield data[start : start + chunk_bytes]
+
+
+async def untouchable() -> AsyncGenerator[bytes]:
+    """A body that nobody may read."""
+    raise AssertionError("the body was read")
+    yield b""
