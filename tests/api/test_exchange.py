@@ -19,6 +19,7 @@ from imaged.api.exchange import SHORT_REST_BYTES, Exchange
 from imaged.api.links import Links
 from imaged.api.wire import failure_text
 from imaged.core.image import Failure
+from imaged.stores.memory import MemoryStore
 from support.faults import catalog_fails, detour, store_fails
 from support.service import Service, ask
 
@@ -129,6 +130,17 @@ async def test_failing_part_is_one_error_line(part: str) -> None:
     (line,) = lines_of(lines, "request.failed")
     assert (line["log_level"], line["image_id"]) == ("error", image_id)
     assert "exc_info" not in line
+
+
+async def test_full_store_is_told_to_the_operator() -> None:
+    """The client gets 413, like for its own mistakes; who can help is told where to look."""
+    service = Service(store=MemoryStore("local", capacity_bytes=3))
+    image_id = await service.create()
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        reply = await service.put_data(image_id, b"hello")
+    assert reply.status == 413
+    (line,) = lines_of(lines, "request.failed")
+    assert (line["log_level"], line["error_type"]) == ("error", "StoreFull")
 
 
 async def test_only_http_is_served(service: Service) -> None:

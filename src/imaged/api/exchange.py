@@ -19,7 +19,7 @@ from structlog.contextvars import bound_contextvars, unbind_contextvars
 
 from imaged.api.problems import answer_to, problem
 from imaged.api.refusals import Refusal
-from imaged.core.errors import ClientVanished, ImagedError
+from imaged.core.errors import ClientVanished, ImagedError, StoreError
 from imaged.core.limits import MIB
 
 log = structlog.get_logger()
@@ -141,7 +141,8 @@ def _log_failure(error: Exception, *, is_started: bool) -> None:
     if isinstance(error, ClientVanished | Refusal):
         return
     status = answer_to(error).status
-    if status < FROM_SERVER_ERRORS and not is_started:
+    is_ours = status >= FROM_SERVER_ERRORS or isinstance(error, StoreError)
+    if not is_ours and not is_started:
         return
     facts: dict[str, object] = {"error": str(error), "error_type": type(error).__name__}
     if not isinstance(error, ImagedError):
