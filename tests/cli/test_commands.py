@@ -341,6 +341,8 @@ def test_a_newer_or_foreign_catalog_is_a_problem(place: Place, command: str) -> 
     place.imaged("migrate")
     with sqlite3.connect(place.catalog) as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.execute("UPDATE compatibility SET oldest = '9999'")
+        db.execute("UPDATE compatibility SET oldest = '9999'")
     db.close()
     newer = place.imaged(command)
     place.catalog.write_bytes(b"no database, but a letter to my aunt" * 100)

@@ -9,6 +9,7 @@ import pytest
 
 from imaged.config import ConfigInvalid, load
 from imaged.config.addresses import TcpAddress, UnixAddress
+from imaged.config.stores import FilesystemSection
 
 SECRET = "made-up-canary-7f3a"
 
@@ -21,6 +22,8 @@ def problems_of(folder: Path, text: str, **environment: str) -> list[str]:
         load(file, environment)
     return [str(problem).removeprefix(f"{file}:") for problem in caught.value.problems]
 
+
+BUCKET = "[stores.local]\ntype = 's3'\nbucket = 'images'\n"
 
 #: A file, the key that is wrong in it, and some words of what is said of it.
 WRONG = [
@@ -57,16 +60,34 @@ WRONG = [
     ("[api]\nbind = ['unix:relative.sock']", "api.bind", "unix:/path"),
     ("[api]\npublic_url = 'images.example.net'", "api.public_url", '"https://"'),
     ("[catalog]\nurl = 'sqlite://'", "catalog.url", "sqlite:////absolute"),
-    ("[catalog]\nurl = 'postgresql://imaged@db/imaged'", "catalog.url", "this version"),
+    ("[catalog]\nurl = 'mysql://imaged@db/imaged'", "catalog.url", "postgresql://user@host"),
+    ("[catalog]\nurl = 'postgresql://a:b@db/c'", "catalog.url", "credential catalog.password"),
+    ("[catalog]\nurl = 'postgresql://db/c?password=b'", "catalog.url", "password_file"),
     ("[claims]\nlease = '20s'", "claims", "three times renew_every"),
     ("[claims]\nrenew_every = '0'", "claims", "more than 0"),
-    ("[stores.local]\ntype = 's3'", "stores.local.type", "does not have 's3' yet"),
+    ("[stores.local]\ntype = 'tape'", "stores.local.type", "'filesystem' or 's3'"),
+    ("[stores.local]\ntype = 's3'", "stores.local.bucket", "is missing"),
+    ("[stores]\ndefault = 'b'\n[stores.b]\nbucket = 'abc'", "stores.b.type", "is missing"),
     ("[stores.b]\ntype = 'filesystem'\npath = '/b'", "stores", "default must be the name"),
     ("[stores]\ndefault = 'far'", "stores", "default must be the name of a store; there is local"),
     ("[stores.local]\npath = ''", "stores.local.path", "must be the path of a folder"),
     ("[stores.local]\nfile_mode = '600'", "stores.local.file_mode", '"0640"'),
     ("[stores.local]\nfile_mode = '0200'", "stores.local.file_mode", "read and write"),
     ("[stores]\ndefault = 'b'\n[stores.b]\ntype = 'filesystem'", "stores.b.path", "is missing"),
+    (f"{BUCKET}bukcet = 'b'", "stores.local.bukcet", "did you mean 'bucket'?"),
+    (f"{BUCKET}path = '/b'", "stores.local.path", "is not known"),
+    (f"{BUCKET}endpoint = 's3.example.net'", "stores.local.endpoint", '"https://"'),
+    (f"{BUCKET}endpoint = 'https://a:b@s3'", "stores.local.endpoint", "keys do not belong"),
+    (f"{BUCKET}endpoint = 'https://s3:port'", "stores.local.endpoint", '"https://"'),
+    (f"{BUCKET}prefix = '../b'", "stores.local.prefix", '"a/b"'),
+    (f"{BUCKET}addressing = 'host'", "stores.local.addressing", "'path' or 'virtual'"),
+    (f"{BUCKET}part_size = '4MiB'", "stores.local.part_size", "between 5MiB and 5GiB"),
+    (f"{BUCKET}parts_in_flight = 0", "stores.local.parts_in_flight", "1 or more"),
+    (f"{BUCKET}checksum = 'sha512'", "stores.local.checksum", "'md5' or 'none'"),
+    (f"{BUCKET}read_timeout = '0'", "stores.local.read_timeout", "more than 0"),
+    (f"{BUCKET}attempts = 0", "stores.local.attempts", "1 or more"),
+    (f"{BUCKET}access_key_file = '/k'", "stores.local", "the secret key is missing"),
+    ("[stores.local]\ntype = 's3'\nbucket = ''", "stores.local.bucket", "the name of a bucket"),
     ("[auth]\nmethod = 'keystone'", "auth.method", "does not have 'keystone' yet"),
     ("[auth]\nmethod = 'token'", "auth.token_file", "must be set"),
     ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info', 'warning' or 'error'"),
@@ -144,8 +165,10 @@ def test_the_environment_comes_last(tmp_path: Path) -> None:
     assert (TcpAddress("127.0.0.1", 1), UnixAddress(Path("/run/x.sock"))) == config.api.bind
     assert config.daemon.roles == ("scrubber",)
     assert config.daemon.name == "7"
-    assert config.stores.by_name["local"].min_free == 2 * 1024**3
-    assert config.stores.by_name["local"].file_mode == 0o640
+    store = config.stores.by_name["local"]
+    assert isinstance(store, FilesystemSection)
+    assert store.min_free == 2 * 1024**3
+    assert store.file_mode == 0o640
 
 
 @pytest.mark.parametrize(
@@ -157,6 +180,7 @@ def test_the_environment_comes_last(tmp_path: Path) -> None:
         ("IMAGED_SCRUBBER__CONCURRENCY", "four", "a whole number"),
         ("IMAGED_UPLOADS__CHECK_FORMAT", "yes", "true or false"),
         ("IMAGED_DAEMON__ROLES", "[api", "must be a list"),
+        ("IMAGED_STORES__CLOUD__SECRET_KEY", "", "must not be empty"),
         ("IMAGED_UPLOADS__MAX_SIZE__X", "1", 'such as "256MiB"'),
     ],
 )
@@ -164,7 +188,9 @@ def test_mistakes_in_variables_are_named_by_the_variable(
     tmp_path: Path, variable: str, value: str, words: str
 ) -> None:
     """An operator looks for the name that he wrote."""
-    (problem,) = problems_of(tmp_path, "", **{variable: value})
+    text = "[stores]\ndefault = 'cloud'\n[stores.cloud]\ntype = 's3'\nbucket = 'images'"
+
+    (problem,) = problems_of(tmp_path, text, **{variable: value})
 
     assert problem.startswith("environment:")
     assert variable.startswith(problem.split(":")[1])
@@ -255,7 +281,9 @@ def test_the_default_file_may_be_missing(tmp_path: Path, monkeypatch: pytest.Mon
     """Without any file, the defaults are good."""
     monkeypatch.setattr("imaged.config.reading.DEFAULT_FILE", tmp_path / "imaged.toml")
 
-    assert load(environment={}).stores.by_name["local"].path == Path("/var/lib/imaged/images")
+    store = load(environment={}).stores.by_name["local"]
+    assert isinstance(store, FilesystemSection)
+    assert store.path == Path("/var/lib/imaged/images")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from contracts.catalog_ledger import FindingContract, LedgerContract
 from contracts.catalog_lists import ListsContract
 from contracts.catalog_queue import LeasesContract, QueueContract
 from contracts.catalog_races import RacesContract
+from contracts.catalog_whole import UnfinishedContract, WholeContract
 
 
 class CatalogContract(
@@ -23,6 +24,8 @@ class CatalogContract(
     QueueContract,
     LeasesContract,
     ListsContract,
+    UnfinishedContract,
+    WholeContract,
     RacesContract,
 ):
     """Everything that ``ports/catalog.py`` promises."""

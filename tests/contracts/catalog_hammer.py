@@ -1,6 +1,6 @@
 """A process that does to one catalog what it likes, for so long; an error ends it with a traceback.
 
-python catalog_hammer.py PATH NAME SECONDS
+python catalog_hammer.py URL NAME SECONDS
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from contracts.catalog_storm import Storm
-from imaged.catalogs.sqlite import open_sqlite
+from imaged.catalogs.opening import open_catalog
 
 AT_ONCE = 4
 
 
-async def main(path: Path, name: str, seconds: float) -> None:
+async def main(url: str, name: str, seconds: float) -> None:
     """Open the catalog, rage, and print how much was done."""
     until = time.monotonic() + seconds
-    catalog = await open_sqlite(path)
+    catalog = await open_catalog(url)
     storms = [Storm(catalog, f"{name}{number}") for number in range(AT_ONCE)]
 
     async def rage(storm: Storm) -> None:
@@ -39,4 +39,4 @@ async def main(path: Path, name: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+    anyio.run(main, sys.argv[1], sys.argv[2], float(sys.argv[3]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,13 +28,13 @@ from contracts.catalog_facts import (
     place,
     queued,
 )
+from contracts.catalog_views import accounts, counted, ids, timeless, undated
 from imaged.catalogs.memory import MemoryCatalog
-from imaged.core.blob import Blob
-from imaged.core.claim import Claim
+from imaged.core.claim import Claim, InstanceId
 from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.image import Change, Image
-from imaged.core.ledger import Account
 from imaged.core.removal import deactivate, delete, expire, reactivate, restore
+from imaged.core.summary import Instance
 from imaged.core.task import Task
 from imaged.core.writing import (
     begin_attempt,
@@ -188,6 +188,30 @@ class CatalogMachine(RuleBasedStateMachine):
             else:
                 self._forget(blob.key)
 
+    @rule(image_id=IDS, attempt=st.integers(1, 4), upload_id=st.sampled_from("uv"))
+    def note_upload(self, image_id: str, attempt: int, upload_id: str) -> None:
+        """Also of what is no longer being written, or never was."""
+        key = f"{image_id}/{attempt}"
+        self._both(lambda catalog: catalog.note_upload(key, upload_id))
+        self._same_blob(key)
+
+    @rule()
+    def look_again(self) -> None:
+        """At what was doomed while it was being written."""
+        for key in [key for key, blob in self.model.blobs.items() if blob.is_unfinished]:
+            self._both(lambda catalog, key=key: catalog.look_again(key, AT_ONCE))  # type: ignore[misc]
+
+    @rule(name=st.sampled_from(["one", "two"]), version=st.sampled_from("12"))
+    def beat(self, name: str, version: str) -> None:
+        """Come, or stay."""
+        instance = Instance(InstanceId(name), version, ("api",))
+        self._both(lambda catalog: catalog.beat(instance, AN_HOUR))
+
+    @rule(name=st.sampled_from(["one", "two"]))
+    def leave(self, name: str) -> None:
+        """Go, or not be there."""
+        self._both(lambda catalog: catalog.leave(InstanceId(name)))
+
     @rule(owner=OWNERS, limit_bytes=LIMITS)
     def limit(self, owner: str, limit_bytes: int | None) -> None:
         """More or less room."""
@@ -214,6 +238,7 @@ class CatalogMachine(RuleBasedStateMachine):
         self._both(lambda catalog: catalog.find_staged(AT_ONCE, ALL), ids)
         self._both(lambda catalog: catalog.find_expirable(AT_ONCE, ALL), ids)
         self._both(accounts)
+        self._both(lambda catalog: catalog.summarize(), counted)
         for key in self.model.blobs:
             self._same_blob(key)
         self.runner.run(audit(self.catalog))
@@ -256,26 +281,3 @@ class CatalogMachine(RuleBasedStateMachine):
             raise
         except ImagedError as refusal:
             return refusal
-
-
-def timeless(image: Image | None) -> Image | None:
-    """The image without its moments."""
-    if image is None:
-        return None
-    failure = image.last_failure and replace(image.last_failure, at=None)
-    return replace(image, since=None, created_at=None, updated_at=None, last_failure=failure)
-
-
-def undated(blob: Blob | None) -> Blob | None:
-    """The blob without its moment."""
-    return blob and replace(blob, due_at=None)
-
-
-async def accounts(catalog: Catalog) -> list[Account]:
-    """Of both owners."""
-    return [await catalog.get_account(owner) for owner in ("a", "b")]
-
-
-def ids(images: Sequence[Image]) -> list[str]:
-    """Which images these are."""
-    return [image.id for image in images]

@@ -165,18 +165,6 @@ class WritingContract:
         with pytest.raises(BlobExists):
             await store.put(key, body(b"", ending=Verdict("the body was asked")))
 
-    async def test_of_two_writers_of_a_key_one_wins(self, store: Store, door: BackDoor) -> None:
-        """The blob is one writer's whole, and the other is told."""
-        key, datas = new_key(), [some_bytes(2 * MIB), some_bytes(2 * MIB + 1)]
-
-        results = await asyncio.gather(
-            *[store.put(key, body(data)) for data in datas], return_exceptions=True
-        )
-
-        won = [data for data, result in zip(datas, results, strict=True) if result == len(data)]
-        assert [await door.dig(key)] == won
-        assert sum(isinstance(result, BlobExists) for result in results) == 1
-
     async def test_writers_of_different_keys_do_not_meet(
         self, store: Store, door: BackDoor
     ) -> None:
@@ -291,3 +279,22 @@ class WritingContract:
 
 def _attempts(count: int) -> list[UUID]:
     return [UUID(int=number + 1) for number in range(count)]
+
+
+class ExclusiveWritersContract:
+    """What stores promise that can refuse a name in the same step in which they give it.
+
+    Nothing relies on it: a key is made for one attempt, and never used again.
+    """
+
+    async def test_of_two_writers_of_a_key_one_wins(self, store: Store, door: BackDoor) -> None:
+        """The blob is one writer's whole, and the other is told."""
+        key, datas = new_key(), [some_bytes(2 * MIB), some_bytes(2 * MIB + 1)]
+
+        results = await asyncio.gather(
+            *[store.put(key, body(data)) for data in datas], return_exceptions=True
+        )
+
+        won = [data for data, result in zip(datas, results, strict=True) if result == len(data)]
+        assert [await door.dig(key)] == won
+        assert sum(isinstance(result, BlobExists) for result in results) == 1

@@ -29,6 +29,7 @@ from contracts.store_folder import FolderDoor, audited, folders, vanish
 from contracts.store_machine import StoreMachine, machine_settings
 from contracts.store_reading import LastingReadersContract
 from contracts.store_refusing import OPERATIONS, LimitedStoreContract
+from contracts.store_writing import ExclusiveWritersContract
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, StoreError, StoreFull
 from imaged.core.limits import MIB
@@ -39,7 +40,9 @@ from imaged.stores.keys import FOLDERS
 LOW = 16 * MIB  # free space that every machine has
 
 
-class TestFilesystemStore(StoreContract, LastingReadersContract, LimitedStoreContract):
+class TestFilesystemStore(
+    StoreContract, ExclusiveWritersContract, LastingReadersContract, LimitedStoreContract
+):
     """Everything, and files, modes and space."""
 
     @pytest.fixture

@@ -11,6 +11,7 @@ from contracts.store_doors import BackDoor
 from contracts.store_machine import StoreMachine, machine_settings
 from contracts.store_reading import LastingReadersContract
 from contracts.store_refusing import LimitedStoreContract
+from contracts.store_writing import ExclusiveWritersContract
 from imaged.core.errors import WriteDiscarded
 from imaged.core.limits import MIB
 from imaged.ports.store import Store
@@ -39,7 +40,9 @@ class MemoryDoor:
         return self._store.blobs.get(key)
 
 
-class TestMemoryStore(StoreContract, LastingReadersContract, LimitedStoreContract):
+class TestMemoryStore(
+    StoreContract, ExclusiveWritersContract, LastingReadersContract, LimitedStoreContract
+):
     """Everything, and the steps of a write one by one."""
 
     @pytest.fixture

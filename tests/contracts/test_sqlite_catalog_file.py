@@ -51,7 +51,7 @@ async def test_several_processes_on_one_file(catalog: SqlCatalog, path: Path) ->
     script = catalog_hammer.__file__
 
     async def hammer(name: str) -> int:
-        command = [sys.executable, script, str(path), name, str(SECONDS)]
+        command = [sys.executable, script, f"sqlite:///{path}", name, str(SECONDS)]
         done = await anyio.run_process(command, stderr=None)
         return int(done.stdout)
 
@@ -63,7 +63,7 @@ async def test_several_processes_on_one_file(catalog: SqlCatalog, path: Path) ->
 
 async def test_processes_that_start_at_the_same_moment(path: Path) -> None:
     """One makes the file, the others find it made; none fails."""
-    command = [sys.executable, catalog_hammer.__file__, str(path), "early", "0"]
+    command = [sys.executable, catalog_hammer.__file__, f"sqlite:///{path}", "early", "0"]
     children = [
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: ASYNC220 - together
         for _ in range(PROCESSES)

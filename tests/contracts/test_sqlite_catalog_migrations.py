@@ -6,18 +6,37 @@ import sys
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
 from contracts.catalog_facts import queued
 from contracts.catalog_files import opened, raw
+from contracts.catalog_halves import HalvesContract
+from contracts.catalog_releases import releases
 from imaged.catalogs import migrations
+from imaged.catalogs.migrations import Migration
+from imaged.catalogs.opening import migrate_catalog
 from imaged.catalogs.sqlite import SqliteDatabase, open_sqlite
 from imaged.catalogs.tables import metadata
 from imaged.core.errors import CatalogTooNew, CatalogTooOld
 
+__all__ = ["releases"]
+
 pytestmark = pytest.mark.asyncio
+
+LATEST = migrations.STEPS[-1].revision
+
+
+class TestHalves(HalvesContract):
+    """Steps that expand, and steps that contract."""
+
+    @pytest_asyncio.fixture
+    async def url(self, path: Path) -> str:
+        """A catalog of today."""
+        await migrate_catalog(f"sqlite:///{path}")
+        return f"sqlite:///{path}"
 
 
 @pytest.fixture
@@ -26,16 +45,31 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "catalog.db"
 
 
-def schema_of(path: Path) -> set[tuple[str, str]]:
-    """Every table and index, as the database describes it."""
+def schema_of(path: Path) -> set[tuple[str, frozenset[str]]]:
+    """Every table and index, as the database describes it, whatever the order of its clauses."""
     with raw(path) as db:
         found = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
-        return {(name, sql) for name, sql in found if name != "alembic_version"}
+        return {(name, clauses(sql)) for name, sql in found if name != "alembic_version"}
+
+
+def clauses(sql: str) -> frozenset[str]:
+    """What stands between the commas that are in no inner brackets."""
+    found, depth = [""], 0
+    for sign in sql:
+        depth += {"(": 1, ")": -1}.get(sign, 0)
+        if sign == "," and depth == 1:
+            found.append("")
+        else:
+            found[-1] += sign
+    head, _, first = found[0].partition("(")
+    found[:1] = [head, first]
+    found[-1], _, tail = found[-1].rpartition(")")
+    return frozenset(" ".join(clause.split()) for clause in [*found, tail])
 
 
 async def test_migrations_make_the_tables(path: Path, tmp_path: Path) -> None:
     """Step by step one gets to the very tables that the statements are written for."""
-    migrations.upgrade(f"sqlite:///{path}")
+    await migrate_catalog(f"sqlite:///{path}")
     engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
     metadata.create_all(engine)
     engine.dispose()
@@ -50,21 +84,21 @@ async def test_every_revision_is_known() -> None:
     config.set_main_option("path_separator", "os")
     history = ScriptDirectory.from_config(config).walk_revisions()
 
-    assert [step.revision for step in history][::-1] == list(migrations.REVISIONS)
+    assert [step.revision for step in history][::-1] == [s.revision for s in migrations.STEPS]
 
 
 async def test_upgrading_twice(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """It tells what was there before, prints nothing, and does nothing the second time."""
     url = f"sqlite:///{path}"
 
-    assert migrations.upgrade(url) is None
-    assert migrations.upgrade(url) == migrations.WANTED
+    assert await migrate_catalog(url) == Migration(None, LATEST, 0)
+    assert await migrate_catalog(url) == Migration(LATEST, LATEST, 0)
     assert capfd.readouterr() == ("", "")
 
 
 async def test_opening_needs_no_alembic(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalog that is current opens without the time that importing alembic takes."""
-    migrations.upgrade(f"sqlite:///{path}")
+    await migrate_catalog(f"sqlite:///{path}")
     monkeypatch.setitem(sys.modules, "alembic", None)
 
     async with opened(path) as catalog:
@@ -77,12 +111,13 @@ async def test_a_catalog_of_a_newer_version(path: Path) -> None:
         await catalog.add_image(queued("i"))
     with raw(path) as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.execute("UPDATE compatibility SET oldest = '9998'")
     before = schema_of(path)
 
     with pytest.raises(CatalogTooNew, match="9999"):
         await open_sqlite(path)
     with pytest.raises(CatalogTooNew, match="9999"):
-        migrations.upgrade(f"sqlite:///{path}")
+        await migrate_catalog(f"sqlite:///{path}")
     assert schema_of(path) == before
 
 
@@ -108,4 +143,4 @@ async def test_a_step_that_fails_leaves_nothing(path: Path) -> None:
         await database.write(break_down)
     await database.close()
     assert schema_of(path) == set()
-    assert migrations.upgrade(f"sqlite:///{path}") is None
+    assert (await migrate_catalog(f"sqlite:///{path}")).before is None

@@ -134,3 +134,13 @@ async def test_changes_use_an_index(catalog: SqlCatalog) -> None:
 
     assert plans.scans() == []
     assert plans.steps
+
+
+async def test_a_summary_counts_in_indexes(catalog: SqlCatalog) -> None:
+    """It looks at no row of a large table, but for the images that can be restored."""
+    plans = Plans(catalog)
+    await catalog.summarize()
+
+    assert {step.split()[1] for step in plans.scans()} <= {"claims", "instances"}
+    assert any("COVERING INDEX blobs_stock" in step for step in plans.steps), plans.steps
+    assert any("INDEX images_restorable" in step for step in plans.steps), plans.steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -13,7 +14,9 @@ import pytest
 from imaged.config import Config, load
 from imaged.config.model import SECTIONS
 from imaged.config.reference import is_reloadable, reference
-from imaged.config.sections import FilesystemSection, Section, StoresSection
+from imaged.config.secrets import is_secret
+from imaged.config.sections import Section
+from imaged.config.stores import KINDS, FilesystemSection, S3Section, StoresSection
 from imaged.daemon import settings
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +45,11 @@ def defaults() -> Iterator[tuple[str, Any]]:
             yield f"stores.local.{key}", field.default
 
 
+def whole_sample() -> str:
+    """The sample with the store that is commented out: a "#" without a space is no comment."""
+    return re.sub(r"(?m)^#(?! |$)", "", SAMPLE.read_text())
+
+
 @pytest.fixture(scope="module")
 def default_config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """What an empty file gives."""
@@ -53,6 +61,23 @@ def default_config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 def test_the_sample_has_every_setting_with_its_default() -> None:
     """All of them, as they are, and nothing more."""
     assert dict(defaults()) == dict(flat(tomllib.loads(SAMPLE.read_text())))
+
+
+def test_the_sample_shows_a_store_in_a_bucket(tmp_path: Path) -> None:
+    """Every setting of it but the secrets, with its default, for those who take away the "#"."""
+    shown = tomllib.loads(whole_sample())["stores"].pop("cloud")
+    fields = S3Section.model_fields
+    file = tmp_path / "imaged.toml"
+    file.write_text(whole_sample())
+
+    store = load(file, {}).stores.by_name["cloud"]
+
+    optional = {key for key, field in fields.items() if not field.is_required()}
+    assert shown == {"type": "s3", "bucket": "images"} | {
+        key: fields[key].default for key in optional if not is_secret(fields[key])
+    }
+    assert isinstance(store, S3Section)
+    assert store.secret_key is None
 
 
 def test_the_sample_gives_the_defaults(default_config: Config) -> None:
@@ -88,7 +113,9 @@ def test_the_developers_file_is_good() -> None:
     assert config.auth.method == "none"
     assert [str(address) for address in config.api.bind] == ["127.0.0.1:9292"]
     assert config.catalog.url == "sqlite:///var/catalog.db"
-    assert config.stores.by_name["local"].path == Path("var/images")
+    store = config.stores.by_name["local"]
+    assert isinstance(store, FilesystemSection)
+    assert store.path == Path("var/images")
 
 
 def test_the_reference_page_is_fresh() -> None:
@@ -98,7 +125,7 @@ def test_the_reference_page_is_fresh() -> None:
 
 def test_every_setting_has_a_reason() -> None:
     """A sentence, or it would not be a setting."""
-    models: list[type[Section]] = [*SECTIONS.values(), FilesystemSection]
+    models: list[type[Section]] = [*SECTIONS.values(), *KINDS.values()]
     for model in models:
         for field in model.model_fields.values():
             assert field.description
@@ -114,8 +141,12 @@ def test_defaults_of_components_are_those_of_the_settings(default_config: Config
     ):
         made = make(default_config)
         assert type(made)() == made
-    store = settings.filesystem_settings(default_config.stores.by_name["local"])
+    folder = default_config.stores.by_name["local"]
+    assert isinstance(folder, FilesystemSection)
+    store = settings.filesystem_settings(folder)
     assert type(store)(store.path) == store
+    bucket = settings.s3_settings("cloud", S3Section(type="s3", bucket="images"))
+    assert type(bucket)(bucket="images") == bucket
 
 
 def test_every_section_is_read() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.behind import bytes_in_store, keys_in_ledger
+from support.behind import bytes_are_those_of
 from support.client import Client
 from support.daemon import Daemon, until
 
@@ -41,7 +41,7 @@ async def test_two_daemons_on_one_file_never_answer_5xx(tmp_path: Path) -> None:
             assert await first.list_all() == []
 
             async def nothing_left() -> bool:
-                return not bytes_in_store(daemons[0]) and not await keys_in_ledger(daemons[0])
+                return await bytes_are_those_of(daemons[0], set())
 
             await until(nothing_left, "bytes were left behind")
     finally:

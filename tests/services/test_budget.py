@@ -115,7 +115,7 @@ async def test_waiting_for_more_keeps_no_block(site: Site) -> None:
     """While the client is silent, nothing on the way of its bytes holds what was written."""
     await site.queued(A)
 
-    async def put(_: str, blocks: AsyncIterable[Block], __: int | None) -> int:
+    async def put(_: str, blocks: AsyncIterable[Block], *__: object) -> int:
         size_bytes = 0
         async for block in blocks:
             size_bytes += block.size_bytes

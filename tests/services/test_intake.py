@@ -85,7 +85,7 @@ async def test_bytes_still_being_written_are_not_deleted_under_the_pen(site: Sit
     await site.node().delete(A)
     (blob,) = site.catalog.blobs.values()
 
-    async def delete(key: str) -> None:
+    async def delete(key: str, *_: object) -> None:
         assert writer.claims.held == 0, "DELETED UNDER THE PEN"
         await site.near.delete(key)
 
@@ -104,10 +104,10 @@ async def test_a_writer_frozen_for_long_leaves_a_row_for_its_bytes(site: Site) -
     """It wakes when its row has gone, writes, and what it wrote is not forgotten."""
     await site.queued(A)
 
-    async def frozen(key: str, blocks: AsyncIterable[Block], expected: int | None) -> int:
+    async def frozen(key: str, blocks: AsyncIterable[Block], *_: object) -> int:
         with anyio.CancelScope(shield=True):
             await anyio.sleep(300)
-            size_bytes = await site.near.put(key, blocks, expected)
+            size_bytes = await site.near.put(key, blocks)
         return size_bytes  # noqa: RET504 - a scope may swallow
 
     writer = site.node("frozen", near=detour(site.near, put=frozen), beats=False)

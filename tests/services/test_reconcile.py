@@ -170,6 +170,21 @@ async def test_a_write_that_begins_between_the_looks_is_no_stray(site: Site) -> 
     assert (await site.image(A)).status is Status.ACTIVE
 
 
+async def test_what_is_scrubbed_between_the_looks_is_no_stray(site: Site) -> None:
+    """The store is looked at again: bytes that left before their row did are no longer there."""
+    await site.active(A)
+
+    async def scrubbed(*_: object) -> None:
+        await site.node().delete(A, delayed=False)
+        await site.node("scrubber").scrubber.run_due()
+
+    list_keys = nth(site.catalog.list_keys, 0xA1 + 1, before=scrubbed)
+    node = site.node(catalog=detour(site.catalog, list_keys=list_keys))
+
+    assert not (await node.reconcile.run_due()).strays
+    assert not site.catalog.blobs
+
+
 async def test_what_is_scrubbed_between_the_looks_is_not_missing(site: Site) -> None:
     """The ledger is asked again before anybody is alarmed."""
     await site.active(A)

@@ -29,7 +29,7 @@ async def test_bytes_that_will_not_go_do_not_hold_up_others(site: Site) -> None:
     bad = set(keys[:80])
     tried: list[str] = []
 
-    async def stubborn(key: str) -> None:
+    async def stubborn(key: str, *_: object) -> None:
         tried.append(key)
         if key in bad:
             raise StoreError("near", "may not be written to")
@@ -73,7 +73,7 @@ async def test_an_error_is_told_once_per_change(site: Site) -> None:
     reasons = ["is down"] * 3 + ["is full of sand"] * 2
     left = iter(reasons)
 
-    async def delete(_: str) -> None:
+    async def delete(*_: object) -> None:
         raise StoreError("near", next(left))
 
     node = site.node(near=detour(site.near, delete=delete))

@@ -40,7 +40,7 @@ async def test_the_oldest_goes_first(site: Site) -> None:
     keys = [places[number].key for number in numbers]
     deleted: list[str] = []
 
-    async def watched(key: str) -> None:
+    async def watched(key: str, *_: object) -> None:
         deleted.append(key)
         await site.near.delete(key)
 
@@ -59,7 +59,7 @@ async def test_so_many_are_deleted_at_once(site: Site, concurrency: int) -> None
     await site.doomed(*range(1, 31))
     busy, most = 0, 0
 
-    async def slow(key: str) -> None:
+    async def slow(key: str, *_: object) -> None:
         nonlocal busy, most
         busy += 1
         most = max(most, busy)
@@ -95,7 +95,7 @@ async def test_several_scrubbers_side_by_side_share_the_work(site: Site) -> None
     await site.doomed(*range(1, 41))
     deleted: list[str] = []
 
-    async def slow(key: str) -> None:
+    async def slow(key: str, *_: object) -> None:
         deleted.append(key)
         await anyio.sleep(1)
         await site.near.delete(key)

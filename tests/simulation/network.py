@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 from imaged.core.block import Block
 from imaged.core.errors import CatalogError, ImagedError, StoreError
 from imaged.ports.catalog import Catalog
-from imaged.ports.store import BlobReader
+from imaged.ports.store import BlobReader, Record, forget_upload
 from imaged.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -146,6 +146,7 @@ class WiredStore:
 
     def __init__(self, store: MemoryStore, wire: Wire) -> None:
         self.name = store.name
+        self.settles_after = store.settles_after
         self._store = store
         self._wire = wire
 
@@ -154,10 +155,14 @@ class WiredStore:
         await self._wire.call(self._error, self._store.check)
 
     async def put(
-        self, key: str, blocks: AsyncIterable[Block], expected_bytes: int | None = None
+        self,
+        key: str,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
+        record: Record = forget_upload,
     ) -> int:
         """Begin, append, commit; or stand still for so long that the lease is over."""
-        del expected_bytes
+        del expected_bytes, record
         network = self._wire.network
         if network.strikes("frozen", FROZEN):
             with anyio.CancelScope(shield=True):
@@ -175,9 +180,9 @@ class WiredStore:
         async with self._store.open(key, start) as reader:
             yield _WiredReader(reader, self._wire, self._error)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, upload_id: str | None = None) -> None:
         """As the store does, but it is refused more often."""
-        await self._wire.call(self._error, self._store.delete, key)
+        await self._wire.call(self._error, self._store.delete, key, upload_id)
 
     async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
         """As the store does."""

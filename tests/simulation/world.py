@@ -88,9 +88,9 @@ class GuardedStore(MemoryStore):
         super().__init__(name)
         self._world = world
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, upload_id: str | None = None) -> None:
         """Delete, and tell if that was somebody's data."""
-        await super().delete(key)
+        await super().delete(key, upload_id)
         holders = [i.id for i in self._world.catalog.images.values() if key in i.held]
         if holders:
             self._world.violations.append(f"deleted {key}, which {holders} hold")

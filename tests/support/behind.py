@@ -1,27 +1,27 @@
-"""Looking behind a running daemon's back: its store's files, its ledger's rows."""
+"""Looking behind a running daemon's back: at its store's bytes, at its ledger's rows."""
 
 from __future__ import annotations
 
-from imaged.catalogs.sqlite import open_sqlite
+from imaged.config import load
+from imaged.daemon.assembly import open_catalog
 from support.client import Client
 from support.daemon import Daemon, until
 
 UNFINISHED = {"saving", "uploading", "importing"}
-
-
-def bytes_in_store(daemon: Daemon) -> set[str]:
-    """The keys of all files in the store, whole or unfinished."""
-    files = (path.name for path in daemon.images.rglob("*") if path.is_file())
-    return {f"{name[:2]}/{name}" for name in files}
+MANY = 100_000
 
 
 async def keys_in_ledger(daemon: Daemon) -> set[str]:
-    """The keys of all rows of the ledger."""
-    catalog = await open_sqlite(f"sqlite:///{daemon.catalog}")
-    try:
-        return set(await catalog.list_keys("local"))
-    finally:
-        await catalog.close()
+    """The keys of all rows of the ledger, but of those that only wait for a last look."""
+    async with open_catalog(load(daemon.config, daemon.backend.environment)) as catalog:
+        keys = set(await catalog.list_keys(daemon.backend.store))
+        return keys - {blob.key for blob in await catalog.peek_doomed(MANY) if blob.is_swept}
+
+
+async def bytes_are_those_of(daemon: Daemon, image_ids: set[str]) -> bool:
+    """Whether store and ledger both have the bytes of these images, and no others."""
+    keys = await daemon.backend.keys()
+    return {key[3:39] for key in keys} == image_ids and keys == await keys_in_ledger(daemon)
 
 
 async def require_settled(client: Client) -> None:

@@ -16,15 +16,16 @@ OCTETS = {"Content-Type": "application/octet-stream"}
 class Client:
     """Talks to one daemon. Connection errors pass through."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, patience_seconds: float = 120) -> None:
         self._url = url
+        self._patience = aiohttp.ClientTimeout(total=patience_seconds)
         self._headers = {"X-Auth-Token": token} if token else {}
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             self._url,
             headers=self._headers,
-            timeout=aiohttp.ClientTimeout(total=120),
+            timeout=self._patience,
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
         )
         return self

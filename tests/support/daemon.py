@@ -1,4 +1,4 @@
-"""A real daemon: a process of its own, on a folder and a free port, that can be killed."""
+"""A real daemon: a process of its own, on a backend and a free port, that can be killed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from typing import Any
 
 import aiohttp
 
+from support.backend import Backend, Folder
+
 IMAGED = str(Path(sys.executable).with_name("imaged"))
 
 #: Leases so short that a test can wait for them.
@@ -29,29 +31,20 @@ QUICK: Mapping[str, Mapping[str, object]] = {
 
 @dataclass
 class Daemon:
-    """``imaged serve`` with its catalog and its one store in a folder."""
+    """``imaged serve``; its catalog and its one store are in the folder, or on another backend."""
 
     folder: Path
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     name: str = "imaged"
     port: int = 0
     process: Process | None = None
+    on: Backend | None = None
 
     def __post_init__(self) -> None:
-        """Make what an operator would have made: a folder and a file."""
-        self.images.mkdir(parents=True, exist_ok=True)
+        """Make what an operator would have made."""
+        self.backend = self.on or Folder(self.folder)
         self.port = self.port or free_port()
         self.configure()
-
-    @property
-    def images(self) -> Path:
-        """The store."""
-        return self.folder / "images"
-
-    @property
-    def catalog(self) -> Path:
-        """The catalog's file."""
-        return self.folder / "catalog.db"
 
     @property
     def config(self) -> Path:
@@ -68,19 +61,17 @@ class Daemon:
         """The root of the API."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What its processes find around them."""
+        return {**clean_environment(), **self.backend.environment}
+
     def configure(self, **changes: Mapping[str, object]) -> None:
         """Write the configuration; ``changes`` are sections whose keys are replaced."""
         sections: dict[str, dict[str, object]] = {
             "api": {"bind": [f"127.0.0.1:{self.port}"]},
-            "catalog": {"url": f"sqlite:///{self.catalog}"},
-            "stores": {"default": "local"},
-            "stores.local": {
-                "type": "filesystem",
-                "path": str(self.images),
-                "min_free": "0",
-            },
         }
-        for more in (QUICK, self.settings, changes):
+        for more in (self.backend.sections, QUICK, self.settings, changes):
             for section, keys in more.items():
                 sections.setdefault(section, {}).update(keys)
         text = "\n".join(_section(name, keys) for name, keys in sections.items())
@@ -96,7 +87,7 @@ class Daemon:
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 IMAGED, "serve", "--config", str(self.config),
-                env=clean_environment(), stdin=DEVNULL, stdout=log, stderr=log,
+                stdin=DEVNULL, stdout=log, stderr=log, env=self.environment,
             )  # fmt: skip
 
     async def wait_ready(self) -> None:
@@ -133,7 +124,7 @@ class Daemon:
         name, *rest = arguments
         process = await asyncio.create_subprocess_exec(
             IMAGED, name, "--config", str(self.config), *rest,
-            env=clean_environment(), stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
+            stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=self.environment,
         )  # fmt: skip
         output, errors = await process.communicate()
         return process.returncode or 0, output.decode(), errors.decode()

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message
 from imaged.api.app import ApiSettings, build_app
 from imaged.api.identity import TokenFile, fingerprint
 from imaged.api.patches import V2_1
+from imaged.api.stores import StoreFacts
 from imaged.catalogs.memory import MemoryCatalog
 from imaged.core.claim import InstanceId
 from imaged.core.image import Image
@@ -47,6 +48,12 @@ PEOPLE: Mapping[str, tuple[str, str]] = {
     "nobody": ("p1", "visitor"),
     "root": ("ops", "admin"),
 }
+
+#: What is told of the stores that there are.
+STORES = (
+    StoreFacts("local", is_default=True, type="file", properties={"data_dir": "/srv/images"}),
+    StoreFacts("near", description="beside the machines", type="s3"),
+)
 
 
 class UtcClock:
@@ -109,7 +116,7 @@ class Service:
             downloads=Downloads(catalog, self.stores, budget),
             health=self.health,
             identity=token_file(),
-            settings=ApiSettings(public_url),
+            settings=ApiSettings(public_url, STORES),
         )
 
     def image(self, image_id: str) -> Image:

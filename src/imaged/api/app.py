@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -21,6 +21,7 @@ from imaged.api.images import ImageRecords
 from imaged.api.links import Links
 from imaged.api.refusals import MethodNotAllowed, NoSuchPath
 from imaged.api.requests import CALLER, is_uuid
+from imaged.api.stores import StoreFacts, StoreRecords
 from imaged.api.tags import Tags
 from imaged.api.versions import Versions, version_2_path
 from imaged.services.downloads import Downloads
@@ -36,6 +37,7 @@ class ApiSettings:
     """How the service is seen from outside."""
 
     public_url: str = ""  # what links in answers begin with; default: what the client asked for
+    stores: Sequence[StoreFacts] = ()  # those that an upload may name
 
 
 def build_app(
@@ -50,7 +52,9 @@ def build_app(
     """Put the application together. It serves HTTP only: no lifespan, no websockets."""
     links = Links(settings.public_url)
     versions, probes = Versions(links), Probes(health)
-    records, data = ImageRecords(images, links), ImageData(uploads, downloads)
+    stores = StoreRecords(settings.stores)
+    names = [store.id for store in settings.stores]
+    records, data = ImageRecords(images, links, names), ImageData(uploads, downloads)
     tags, actions = Tags(images), Actions(images)
     image = "/v2/images/{image_id}"
     table = {
@@ -66,6 +70,8 @@ def build_app(
         f"{image}/actions/deactivate": Resource(POST=actions.deactivate),
         f"{image}/actions/reactivate": Resource(POST=actions.reactivate),
         f"{image}/tags/{{tag}}": Resource(PUT=tags.put, DELETE=tags.delete),
+        "/v2/info/stores": Resource(GET=stores.list),
+        "/v2/info/stores/detail": Resource(GET=stores.detail),
         "/v2/schemas/image": Resource(GET=schemas.show_image_schema),
         "/v2/schemas/images": Resource(GET=schemas.show_images_schema),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.requests import Request
@@ -17,13 +18,16 @@ from imaged.core.errors import ImageNotFound, InvalidQuery, InvalidRequest
 from imaged.core.image import Image
 from imaged.services.images import Images
 
+STORES_HEADER = "OpenStack-image-store-ids"  # where its data may go
+
 
 class ImageRecords:
     """Create, list, show, change and delete."""
 
-    def __init__(self, images: Images, links: Links) -> None:
+    def __init__(self, images: Images, links: Links, stores: Sequence[str] = ()) -> None:
         self._images = images
         self._links = links
+        self._stores = stores
 
     async def create(self, request: Request) -> Response:
         """Answer 201 with the new image, and where it is."""
@@ -32,8 +36,10 @@ class ImageRecords:
         if not isinstance(attributes, dict):
             raise InvalidRequest("The body must be a JSON object with the image's attributes.")
         image = await self._images.create(caller, attributes)
-        location = self._links.absolute(request, image_path(image.id))
-        return _shown(image, caller, 201, {"Location": location})
+        headers = {"Location": self._links.absolute(request, image_path(image.id))}
+        if self._stores:
+            headers[STORES_HEADER] = ",".join(self._stores)
+        return _shown(image, caller, 201, headers)
 
     async def show(self, request: Request) -> Response:
         """Answer 200 with the image."""

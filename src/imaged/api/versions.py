@@ -11,7 +11,9 @@ from imaged.api.links import Links
 from imaged.api.wire import encode
 
 CURRENT = "v2.7"
-SUPPORTED = ("v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")  # 2.6 is staging and import
+#: Minors that are complete. 2.6 is staging and import; 2.8 and 2.9 let an import name its stores,
+#: beside the uploads that do so here, and 2.10 to 2.18 build on both.
+SUPPORTED = ("v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
 
 _NUMBER = r"v2(?:\.(?:0|1|2|3|4|5|7))?"
 _IN_PATH = re.compile(rf"/{_NUMBER}(?=/|$)")

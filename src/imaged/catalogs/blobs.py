@@ -12,6 +12,7 @@ from imaged.catalogs.tables import blobs
 from imaged.core import blob as states
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
+from imaged.core.errors import BlobGone
 from imaged.core.image import Image, Location
 
 #: Behind every key that begins with some prefix: no key has this character.
@@ -38,7 +39,8 @@ _DOOMED = (
 _DUE = _DOOMED.where(blobs.c.due_at <= bindparam("now")).with_for_update(skip_locked=True)
 _KEYS = select(blobs.c.key).where(
     blobs.c.store == bindparam("store"),
-    blobs.c.key.between(bindparam("first"), bindparam("last")),
+    blobs.c.key >= bindparam("first"),
+    blobs.c.key <= bindparam("last"),
 )
 _KEPT = _KEYS.where(blobs.c.state == BlobState.KEPT.value)
 
@@ -81,6 +83,21 @@ def peek_doomed(db: Connection, limit: int) -> Sequence[Blob]:
     return [rows.blob_of(row) for row in db.execute(_DOOMED, {"most": limit})]
 
 
+def note_upload(db: Connection, key: str, upload_id: str) -> None:
+    """Note the store's own name for a write. Raises BlobGone."""
+    known = lock(db, [key])
+    if key not in known:
+        raise BlobGone(key)
+    write(db, known, [states.note_upload(known[key], upload_id)])
+
+
+def look_again(db: Connection, key: str, after: timedelta) -> None:
+    """Note that a doomed blob was deleted, and is to be looked at once more."""
+    known = lock(db, [key])
+    if key in known and known[key].state is BlobState.DOOMED:
+        write(db, known, [states.sweep(known[key], dialects.now(db), after)])
+
+
 def put_off(db: Connection, key: str, why: str) -> Blob | None:
     """Note that a doomed blob would not go."""
     known = lock(db, [key])
@@ -94,13 +111,14 @@ def put_off(db: Connection, key: str, why: str) -> Blob | None:
 def forget(db: Connection, key: str) -> Image | None:
     """Let a doomed row leave, and its location with it; the image that became deleted by it.
 
-    The image is known before anything is locked: ``awaited_by`` of a doomed row never changes.
+    The image is known before anything is locked: ``awaited_by`` of a doomed row never changes. A
+    row that was doomed since then is left alone, as if this call had come before.
     """
     awaited_by = db.execute(_AWAITED_BY, {"this": key}).scalar()
     if awaited_by is not None:
         image_rows.lock(db, awaited_by)
     blob = lock(db, [key]).get(key)
-    if blob is None or blob.state is not BlobState.DOOMED:
+    if blob is None or blob.state is not BlobState.DOOMED or blob.awaited_by != awaited_by:
         return None
     deleted = None if awaited_by is None else _leave_image(db, awaited_by, key)
     db.execute(_DELETE, {"this": key})

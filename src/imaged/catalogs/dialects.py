@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import Connection, Select, Table, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 _CLOCK = select(func.clock_timestamp())
+
+#: The lock of whoever changes the tables; any number that nobody else uses.
+TABLES_LOCK = 0x696D616765640A
+#: How long a change waits for a table. Everybody else waits behind it.
+TABLE_PATIENCE = "5s"
 
 
 def now(db: Connection) -> datetime:
@@ -34,3 +39,15 @@ def lock(db: Connection, statement: Select[*tuple[Any, ...]], values: dict[str, 
     """
     if db.dialect.name != "sqlite":
         db.execute(statement, values)
+
+
+def lock_tables(db: Connection) -> None:
+    """Wait until nobody else changes the tables. A writer of SQLite has the whole file."""
+    if db.dialect.name != "sqlite":
+        for statement in (
+            "SET LOCAL statement_timeout = 0",
+            "SET LOCAL lock_timeout = 0",
+            f"SELECT pg_advisory_xact_lock({TABLES_LOCK})",
+            f"SET LOCAL lock_timeout = '{TABLE_PATIENCE}'",
+        ):
+            db.execute(text(statement))

@@ -66,6 +66,10 @@ _REMOVE_PROPERTIES = delete(image_properties).where(
     image_properties.c.name.in_(bindparam("these", expanding=True)),
 )
 _ADD_PLACES = insert(image_locations)
+_MOVE_PLACE = update(image_locations).where(
+    image_locations.c.image_id == bindparam("this"),
+    image_locations.c.key == bindparam("this_key"),
+)
 _REMOVE_PLACES = delete(image_locations).where(
     image_locations.c.image_id == bindparam("this"),
     image_locations.c.key.in_(bindparam("these", expanding=True)),
@@ -137,12 +141,19 @@ def _write_properties(db: Connection, before: Image, after: Image) -> None:
 
 
 def _write_places(db: Connection, before: Image, after: Image) -> None:
-    old, new = rows.places_of(before).items(), rows.places_of(after).items()
-    if removed := {key for _, key in old - new}:
+    """A row that stays is moved, not made again: that would lock its blob, and out of turn."""
+    old, new = _positions(before), _positions(after)
+    if removed := old.keys() - new.keys():
         db.execute(_REMOVE_PLACES, {"this": after.id, "these": sorted(removed)})
-    if added := new - old:
-        values = [{"image_id": after.id, "key": key, "position": at} for at, key in added]
-        db.execute(_ADD_PLACES, values)
+    for key, position in new.items():
+        if key not in old:
+            db.execute(_ADD_PLACES, {"image_id": after.id, "key": key, "position": position})
+        elif position != old[key]:
+            db.execute(_MOVE_PLACE, {"this": after.id, "this_key": key, "position": position})
+
+
+def _positions(image: Image) -> dict[str, int]:
+    return {key: position for position, key in rows.places_of(image).items()}
 
 
 def _write_task(db: Connection, before: Image, after: Image) -> None:

@@ -14,11 +14,12 @@ from typing import Protocol
 import structlog
 
 from imaged.core.blob import Blob
-from imaged.core.claim import Claim
+from imaged.core.claim import Claim, InstanceId
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Event, Status, event_between
 from imaged.core.query import ImageQuery
+from imaged.core.summary import Instance, Summary
 from imaged.ports.catalog import Catalog, Lapsed
 
 log = structlog.get_logger()
@@ -135,6 +136,14 @@ class JournaledCatalog(Catalog):
         """As the catalog within."""
         return await self._catalog.peek_doomed(limit)
 
+    async def note_upload(self, key: str, upload_id: str) -> None:
+        """As the catalog within."""
+        await self._catalog.note_upload(key, upload_id)
+
+    async def look_again(self, key: str, after: timedelta) -> None:
+        """As the catalog within."""
+        await self._catalog.look_again(key, after)
+
     async def put_off(self, key: str, why: str) -> Blob | None:
         """As the catalog within."""
         return await self._catalog.put_off(key, why)
@@ -166,3 +175,15 @@ class JournaledCatalog(Catalog):
     async def get_account(self, owner: str) -> Account:
         """As the catalog within."""
         return await self._catalog.get_account(owner)
+
+    async def beat(self, instance: Instance, forget_after: timedelta) -> None:
+        """As the catalog within."""
+        await self._catalog.beat(instance, forget_after)
+
+    async def leave(self, instance_id: InstanceId) -> None:
+        """As the catalog within."""
+        await self._catalog.leave(instance_id)
+
+    async def summarize(self) -> Summary:
+        """As the catalog within."""
+        return await self._catalog.summarize()

@@ -7,20 +7,23 @@ are public: back doors for tests that plant, count and audit.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from anyio.lowlevel import checkpoint
 
+from imaged.catalogs import counts
 from imaged.core import blob as blobs
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
-from imaged.core.claim import Claim
-from imaged.core.errors import ImageExists, ImageNotFound
+from imaged.core.claim import Claim, InstanceId
+from imaged.core.errors import BlobGone, ImageExists, ImageNotFound
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
 from imaged.core.query import ImageQuery, page
+from imaged.core.summary import Instance, Summary
 from imaged.core.task import TaskStatus
 from imaged.ports.catalog import Lapsed
 from imaged.ports.clock import Clock
@@ -39,6 +42,7 @@ class MemoryCatalog:
         self.accounts: dict[str, Account] = {}
         self.leases: dict[Claim, tuple[datetime, Lapsed]] = {}  # until when; what then is lapsed
         self.tombstones: set[str] = set()
+        self.instances: dict[InstanceId, Instance] = {}
 
     async def check(self) -> None:
         """Memory always answers."""
@@ -140,6 +144,20 @@ class MemoryCatalog:
         doomed = [(blob.due_at, blob.key) for blob in self.blobs.values() if blob.due_at]
         return [self.blobs[key] for _, key in sorted(doomed)[:limit]]
 
+    async def note_upload(self, key: str, upload_id: str) -> None:
+        """Note the store's own name for a write. Raises BlobGone."""
+        await checkpoint()
+        if key not in self.blobs:
+            raise BlobGone(key)
+        self.blobs[key] = blobs.note_upload(self.blobs[key], upload_id)
+
+    async def look_again(self, key: str, after: timedelta) -> None:
+        """These bytes are gone, but more may come: due once more, after so long."""
+        await checkpoint()
+        blob = self._doomed(key)
+        if blob is not None:
+            self.blobs[key] = blobs.sweep(blob, self._clock.now(), after)
+
     async def put_off(self, key: str, why: str) -> Blob | None:
         """These bytes would not go. Returns the row; None where it has left."""
         await checkpoint()
@@ -213,6 +231,38 @@ class MemoryCatalog:
         """Return what a project holds and may hold."""
         await checkpoint()
         return self._account(owner)
+
+    # the whole
+
+    async def beat(self, instance: Instance, forget_after: timedelta) -> None:
+        """Note that an instance is alive; forget those that were silent for so long."""
+        await checkpoint()
+        now = self._clock.now()
+        known = self.instances.get(instance.id)
+        started_at = now if known is None else known.started_at
+        silent = self._due(self.instances.values(), lambda other: other.seen_at, forget_after)
+        for other in silent:
+            del self.instances[other.id]
+        self.instances[instance.id] = replace(instance, started_at=started_at, seen_at=now)
+
+    async def leave(self, instance_id: InstanceId) -> None:
+        """Forget an instance that has ended."""
+        await checkpoint()
+        self.instances.pop(instance_id, None)
+
+    async def summarize(self) -> Summary:
+        """Count everything, in one look."""
+        await checkpoint()
+        return Summary(
+            at=self._clock.now(),
+            instances=[self.instances[name] for name in sorted(self.instances)],
+            holdings=counts.holdings(self.images, self.leases),
+            images=counts.images(self.images.values()),
+            stocks=counts.stocks(self.blobs.values()),
+            restorable=len(restorable := counts.restorable(self.images.values())),
+            restorable_bytes=sum(content.size_bytes for content in restorable),
+            oldest_due_at=counts.oldest_due_at(self.blobs.values()),
+        )
 
     def _image(self, image_id: str) -> Image:
         try:

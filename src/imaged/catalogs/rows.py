@@ -119,6 +119,9 @@ def blob_values(blob: Blob) -> Values:
         "awaited_by": blob.awaited_by,
         "failures": blob.failures,
         "last_error": blob.last_error,
+        "upload_id": blob.upload_id,
+        "is_unfinished": blob.is_unfinished,
+        "is_swept": blob.is_swept,
     }
 
 
@@ -134,6 +137,9 @@ def blob_of(row: AnyRow) -> Blob:
         awaited_by=row.awaited_by,
         failures=row.failures,
         last_error=row.last_error,
+        upload_id=row.upload_id,
+        is_unfinished=row.is_unfinished,
+        is_swept=row.is_swept,
     )
 
 

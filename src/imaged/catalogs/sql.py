@@ -1,8 +1,8 @@
 """A catalog in an SQL database: each method of the port is one transaction.
 
 Strategy. A transaction is written once, as a plain function of a connection (``images.py``,
-``blobs.py``, ``leases.py``, ``accounts.py``, ``listing.py``). How it is run is the database's
-matter: SQLite runs it in a thread (``sqlite.py``). See docs/decisions/0002.
+``blobs.py``, ``leases.py`` and their like). How it is run is the database's matter: SQLite runs it
+in a thread (``sqlite.py``), PostgreSQL in a greenlet (``postgresql.py``). See docs/decisions/0002.
 """
 
 from __future__ import annotations
@@ -14,13 +14,23 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, select
 
-from imaged.catalogs import accounts, blobs, image_rows, images, leases, listing
+from imaged.catalogs import (
+    accounts,
+    blobs,
+    image_rows,
+    images,
+    instances,
+    leases,
+    listing,
+    summaries,
+)
 from imaged.catalogs.tables import tombstones
 from imaged.core.blob import Blob
-from imaged.core.claim import Claim
+from imaged.core.claim import Claim, InstanceId
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.query import ImageQuery
+from imaged.core.summary import Instance, Summary
 from imaged.ports.catalog import Lapsed
 
 T = TypeVar("T")
@@ -38,9 +48,18 @@ class Database(Protocol):
         """Run one that writes: all of it, or nothing if it raises. Raises CatalogError."""
         ...
 
+    async def check(self) -> None:
+        """Make sure that it answers, and soon. Raises CatalogError."""
+        ...
+
     async def close(self) -> None:
         """Wait for what runs, and let go of every connection."""
         ...
+
+
+def probe(db: Connection) -> None:
+    """The smallest transaction that needs the tables."""
+    db.execute(select(tombstones.c.id).limit(1)).first()
 
 
 class SqlCatalog:
@@ -55,7 +74,7 @@ class SqlCatalog:
 
     async def check(self) -> None:
         """Make sure that it answers. Raises CatalogError."""
-        await self.database.read(lambda db: db.execute(select(tombstones.c.id).limit(1)).first())
+        await self.database.check()
 
     # images
 
@@ -105,6 +124,14 @@ class SqlCatalog:
         """Blobs that are doomed, due or not, the longest due first; nothing is taken."""
         return await self.database.read(partial(blobs.peek_doomed, limit=limit))
 
+    async def note_upload(self, key: str, upload_id: str) -> None:
+        """Note the store's own name for a write. Raises BlobGone."""
+        await self.database.write(partial(blobs.note_upload, key=key, upload_id=upload_id))
+
+    async def look_again(self, key: str, after: timedelta) -> None:
+        """These bytes are gone, but more may come: due once more, after so long."""
+        await self.database.write(partial(blobs.look_again, key=key, after=after))
+
     async def put_off(self, key: str, why: str) -> Blob | None:
         """These bytes would not go. Returns the row; None where it has left."""
         return await self.database.write(partial(blobs.put_off, key=key, why=why))
@@ -150,3 +177,19 @@ class SqlCatalog:
     async def get_account(self, owner: str) -> Account:
         """Return what a project holds and may hold."""
         return await self.database.read(partial(accounts.get, owner=owner))
+
+    # the whole
+
+    async def beat(self, instance: Instance, forget_after: timedelta) -> None:
+        """Note that an instance is alive; forget those that were silent for so long."""
+        await self.database.write(
+            partial(instances.beat, instance=instance, forget_after=forget_after)
+        )
+
+    async def leave(self, instance_id: InstanceId) -> None:
+        """Forget an instance that has ended."""
+        await self.database.write(partial(instances.leave, instance_id=instance_id))
+
+    async def summarize(self) -> Summary:
+        """Count everything, in one look."""
+        return await self.database.read(summaries.summarize)

@@ -11,6 +11,7 @@ A caller that is cancelled while its transaction runs leaves when it is over.
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +22,8 @@ from sqlalchemy import Engine, QueuePool, make_url
 from sqlalchemy.exc import ArgumentError
 
 from imaged.catalogs import migrations
-from imaged.catalogs.sql import SqlCatalog, Transaction
+from imaged.catalogs.migrations import Migration
+from imaged.catalogs.sql import SqlCatalog, Transaction, probe
 from imaged.catalogs.sqlite_engine import Busy, make_engine, run_once
 from imaged.core.errors import CatalogError
 
@@ -56,6 +58,10 @@ class SqliteDatabase:
         """Run a transaction that writes."""
         return await self._run(self.writer, self._writing, transaction)
 
+    async def check(self) -> None:
+        """Make sure that it answers."""
+        await self.read(probe)
+
     async def close(self) -> None:
         """Wait for what runs, but not for ever, and close every connection."""
         if self._closed:
@@ -85,17 +91,48 @@ async def open_sqlite(where: str | Path) -> SqlCatalog:
     Raises CatalogError: the file cannot be opened, or is something else; CatalogTooNew.
     """
     path = where if isinstance(where, Path) else path_of(where)
+    await migrate_sqlite(path)
+    return SqlCatalog(SqliteDatabase(path))
+
+
+async def migrate_sqlite(path: Path, *, contract: bool = False) -> Migration:
+    """Make and migrate the file where that is needed. Waits for its writers.
+
+    Raises CatalogError, CatalogTooNew.
+    """
     while True:
         try:
-            await to_thread.run_sync(prepare_once, path)
+            return await to_thread.run_sync(partial(prepare_once, path, contract=contract))
         except Busy:
             await checkpoint()
-        else:
-            return SqlCatalog(SqliteDatabase(path))
 
 
-def prepare_once(path: Path) -> str | None:
-    """Make and migrate the file where that is needed; the revision that it had before.
+async def inspect_sqlite(path: Path) -> None:
+    """See whether the file can be opened; one that is missing is made when it is.
+
+    Raises CatalogError, CatalogTooNew.
+    """
+    if _is_missing(path):
+        return
+    database = SqliteDatabase(path)
+    try:
+        await database.read(migrations.missing_steps)
+    finally:
+        await database.close()
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether there is no catalog yet. Raises CatalogError where none can be made."""
+    if path.exists():
+        return False
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        why = "its folder is missing, or may not be written to"
+        raise CatalogError(f"The catalog {path} cannot be made: {why}.")
+    return True
+
+
+def prepare_once(path: Path, *, contract: bool = False) -> Migration:
+    """Make and migrate the file where that is needed.
 
     Raises Busy if another process does the same, or writes: then try again.
     """
@@ -103,7 +140,7 @@ def prepare_once(path: Path) -> str | None:
         raise CatalogError(f"The catalog {path} cannot be opened: its folder is missing.")
     engine = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
     try:
-        return run_once(engine, path, migrations.take_steps)
+        return run_once(engine, path, partial(migrations.take_steps, contract=contract))
     finally:
         engine.dispose()
 

@@ -5,6 +5,7 @@
             ├─── tasks                         the one that is, or was last, writing the image
             └─── claims                        the image's claim and its lease, in one row
     accounts       bytes held, by owner        tombstones     ids that are never used again
+    instances      processes that are here     compatibility  the oldest revision that still fits
 
 Rule 1: what the lifecycle forbids, a CHECK refuses, whatever the statement's author thought.
 Rule 2: nothing is told twice. An image's claim *is* its row in ``claims``, and a location's size
@@ -34,6 +35,7 @@ from sqlalchemy import (
     String,
     Table,
     Uuid,
+    false,
     literal_column,
     text,
 )
@@ -127,8 +129,9 @@ images = Table(
     Index("images_visibility", "visibility", "created_at", "id"),
     # lists of images in one status
     Index("images_status", "status", "created_at", "id"),
-    # lists sorted by name, and the image of this name
-    Index("images_name", "name", "id"),
+    # lists sorted by name, and the image of this name; null comes first
+    Index("images_name", "name", "id").ddl_if(dialect="sqlite"),
+    Index("images_name", text("name NULLS FIRST"), "id").ddl_if(dialect="postgresql"),
     # find_expirable
     _index_where("images_restorable", "since", "id", where="deleted_from IS NOT NULL"),
     # bury, find_staged
@@ -167,6 +170,9 @@ blobs = Table(
     Column("awaited_by", ForeignKey("images.id")),
     Column("failures", Integer, nullable=False),
     Column("last_error", TEXT),
+    Column("upload_id", TEXT),
+    Column("is_unfinished", Boolean, nullable=False, server_default=false()),
+    Column("is_swept", Boolean, nullable=False, server_default=false()),
     CheckConstraint(_one_of("state", BlobState), name="state_known"),
     CheckConstraint("size_bytes >= 0", name="size_possible"),
     CheckConstraint("holders >= 0 AND (state = 'doomed') = (holders = 0)", name="doomed_unheld"),
@@ -176,6 +182,8 @@ blobs = Table(
     _index_where("blobs_due", "due_at", "key", where="due_at IS NOT NULL"),
     # list_keys, list_kept
     Index("blobs_store", "store", "key"),
+    # summarize, without looking at the rows
+    Index("blobs_stock", "store", "state", "size_bytes", "failures"),
     # bury: does a blob await this image?
     _index_where("blobs_awaited_by", "awaited_by", where="awaited_by IS NOT NULL"),
 )
@@ -234,3 +242,16 @@ accounts = Table(
 )
 
 tombstones = Table("tombstones", metadata, Column("id", TEXT, primary_key=True))
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("version", TEXT, nullable=False),
+    Column("roles", JSON, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
+#: One row: who knows this revision of the tables, or a later one, can work with them.
+compatibility = Table("compatibility", metadata, Column("oldest", TEXT, primary_key=True))

@@ -18,6 +18,7 @@ EXIT_INTERRUPTED = 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("serving", "Answer requests and do the daemon's duties, until a signal ends it."),
     "scrub": ("scrubbing", "Delete what is due: as a service, once, or only say what would go."),
+    "status": ("summaries", "Show the instances, what each works on, and what waits."),
     "pending": ("images", "List the deleted images that can still be restored."),
     "restore": ("images", "Take back a deleted image, with everything that it had."),
     "reconcile": ("reconciling", "Compare catalog and stores; say what one has and the other not."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -11,19 +12,35 @@ from imaged.cli.options import config_option, json_option, print_json
 
 @click.command()
 @config_option
+@click.option("--contract", is_flag=True, help="Also remove what only older versions needed.")
 @json_option
-def migrate(file: Path | None, *, as_json: bool) -> None:
+def migrate(file: Path | None, *, contract: bool, as_json: bool) -> None:
     """Bring the catalog to this version. SQLite catalogs are migrated at start by themselves.
 
-    All steps are taken, or none.
+    All steps are taken, or none. Instances of the version before go on working; when all of them
+    are upgraded, --contract removes what only they needed.
     """
-    from imaged.catalogs import migrations
-    from imaged.config import load
+    import anyio
 
-    before = migrations.upgrade(load(file).catalog.url)
+    from imaged.catalogs.migrations import Migration
+    from imaged.catalogs.opening import migrate_catalog
+    from imaged.config import load
+    from imaged.daemon.settings import password_file
+
+    config = load(file)
+
+    async def run() -> Migration:
+        where, password = config.catalog.url, password_file(config)
+        return await migrate_catalog(where, password, contract=contract)
+
+    done = anyio.run(run)
     if as_json:
-        print_json({"before": before, "now": migrations.WANTED})
-    elif before == migrations.WANTED:
-        click.echo(f"The catalog is at revision {before} already.")
-    else:
-        click.echo(f"The catalog is at revision {migrations.WANTED} now.")
+        print_json(asdict(done))
+        return
+    since = "already" if done.before == done.now else "now"
+    click.echo(f"The catalog is at revision {done.now} {since}.")
+    if done.waiting:
+        click.echo(
+            "When every instance runs this version, remove what only older ones needed: "
+            "`imaged migrate --contract`."
+        )

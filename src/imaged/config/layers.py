@@ -76,7 +76,7 @@ def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
             what = f"must be {PREFIX}SECTION{DELIMITER}KEY"
             problems.append(Problem("environment", name, what))
             continue
-        _plant(values, path, from_text(environment[name], path))
+        plant(values, path, from_text(environment[name], path))
     return Layer("environment", values), problems
 
 
@@ -96,6 +96,16 @@ def from_text(text: str, path: KeyPath) -> object:
         return text
 
 
+def plant(values: dict[str, Any], path: KeyPath, value: object) -> None:
+    """Put a value where its path says."""
+    for key in path[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            return  # IMAGED_A__B next to IMAGED_A__B__C: the former is refused as what it is
+        values = inner
+    values[path[-1]] = value
+
+
 def merge(layers: Sequence[Layer]) -> dict[str, Any]:
     """What is set in the end."""
     merged: dict[str, Any] = {}
@@ -112,15 +122,6 @@ def source_of(path: KeyPath, layers: Sequence[Layer]) -> Layer:
                 return layer
         path = path[:-1]
     return layers[0]
-
-
-def _plant(values: dict[str, Any], path: KeyPath, value: object) -> None:
-    for key in path[:-1]:
-        inner = values.setdefault(key, {})
-        if not isinstance(inner, dict):
-            return  # IMAGED_A__B next to IMAGED_A__B__C: the former is refused as what it is
-        values = inner
-    values[path[-1]] = value
 
 
 def _merge_into(merged: dict[str, Any], values: Mapping[str, Any]) -> None:

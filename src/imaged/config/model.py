@@ -14,15 +14,14 @@ from imaged.config.sections import (
     CatalogSection,
     ClaimsSection,
     DaemonSection,
-    FilesystemSection,
     LogSection,
     ReconcileSection,
     Role,
     ScrubberSection,
     Section,
-    StoresSection,
     UploadsSection,
 )
+from imaged.config.stores import KINDS, StoresSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +47,18 @@ class Config:
 SECTIONS: Mapping[str, type[Section]] = get_type_hints(Config)
 
 
-def model_at(path: Sequence[str]) -> type[Section] | None:
-    """The table at this path: ("uploads",), or ("stores", NAME) for any name."""
+def models_at(path: Sequence[str]) -> Sequence[type[Section]]:
+    """What the table at this path may be: ("uploads",), or ("stores", NAME) for any name."""
     match tuple(path):
-        case (section,):
-            return SECTIONS.get(section)
+        case (section,) if section in SECTIONS:
+            return (SECTIONS[section],)
         case ("stores", _):
-            return FilesystemSection
+            return tuple(KINDS.values())
         case _:
-            return None
+            return ()
 
 
 def field_at(path: Sequence[str]) -> FieldInfo | None:
-    """The setting at this path."""
-    model = model_at(path[:-1])
-    return None if model is None else model.model_fields.get(path[-1])
+    """The setting at this path; where several kinds of store have it, it is the same in all."""
+    fields = (model.model_fields.get(path[-1]) for model in models_at(path[:-1]))
+    return next((field for field in fields if field is not None), None)

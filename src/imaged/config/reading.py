@@ -19,8 +19,9 @@ from imaged.config.layers import (
 )
 from imaged.config.model import SECTIONS, Config
 from imaged.config.problems import ConfigInvalid, Problem
-from imaged.config.sections import StoresSection
+from imaged.config.secrets import misplaced, read_credentials
 from imaged.config.sentences import explain, unknown
+from imaged.config.stores import StoresSection
 
 DEFAULT_FILE = Path("/etc/imaged/imaged.toml")
 
@@ -32,15 +33,19 @@ _TOO_OPEN = (
 
 
 def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
-    """Read the file, its drop-ins and the environment. The default file may be missing.
+    """Read the file, its drop-ins, credentials and the environment.
+
+    The default file may be missing.
 
     Raises ConfigInvalid with every problem.
     """
     layers, problems = read_files(file or DEFAULT_FILE, must_exist=file is not None)
-    from_environment, odd_variables = read_environment(environment)
-    layers.append(from_environment)
+    problems += misplaced(layers)
+    for layer, odd in (read_credentials(environment), read_environment(environment)):
+        layers.append(layer)
+        problems += odd
     merged = merge(layers)
-    problems += odd_variables + _unknown_sections(merged, layers)
+    problems += _unknown_sections(merged, layers)
     sections: dict[str, Any] = {}
     for name, model in SECTIONS.items():
         values = merged.get(name, {})
@@ -74,9 +79,16 @@ def _with_default_store(values: Mapping[str, Any]) -> Mapping[str, Any]:
     if not tables.keys() <= StoresSection.DEFAULT.keys():
         return values
     stores = {
-        name: {**table, **tables.get(name, {})} for name, table in StoresSection.DEFAULT.items()
+        name: _completed(tables.get(name, {}), default)
+        for name, default in StoresSection.DEFAULT.items()
+        if name in tables or name not in values
     }
-    return {**stores, **values, **{name: stores[name] for name in tables}}
+    return {**values, **stores}
+
+
+def _completed(table: Mapping[str, Any], default: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A table that says what kind it is of may be of another one."""
+    return {**default, **table} if table.get("type", default["type"]) == default["type"] else table
 
 
 def _contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:

@@ -10,7 +10,9 @@ from pydantic.fields import FieldInfo
 
 from imaged.config.layers import variable
 from imaged.config.model import SECTIONS
-from imaged.config.sections import FilesystemSection, Section, StoresSection
+from imaged.config.secrets import is_secret
+from imaged.config.sections import Section
+from imaged.config.stores import KINDS, StoresSection
 
 _HEAD = """\
 # Settings
@@ -24,6 +26,8 @@ wins, key by key. Unknown keys are errors. `imaged check-config` tells everythin
 Durations are texts with units (`w`, `d`, `h`, `m`, `s`, `ms`): `"30s"`, `"1h30m"`.
 Sizes too (`B`, `KiB` … `PiB`, `KB` … `PB`): `"256MiB"`, `"1TB"`. `"0"` is valid for both.
 A setting marked with ↻ is applied by `systemctl reload imaged` (SIGHUP); others need a restart.
+One marked with ⚿ is a secret, and never stands in a file of settings: it is in the environment, or
+a credential of systemd with the name of the setting, such as `stores.cloud.secret_key`.
 """
 
 
@@ -33,7 +37,8 @@ def reference() -> str:
     for name, model in SECTIONS.items():
         lines += _table((name,), model)
         if model is StoresSection:
-            lines += _table((name, "NAME"), FilesystemSection)
+            for kind, store in KINDS.items():
+                lines += _table((name, "NAME"), store, f'type = "{kind}"')
     return "\n".join(lines)
 
 
@@ -43,14 +48,14 @@ def is_reloadable(field: FieldInfo) -> bool:
     return isinstance(extra, dict) and extra.get("reloadable") is True
 
 
-def _table(path: tuple[str, ...], model: type[Section]) -> Iterator[str]:
-    yield f"## [{'.'.join(path)}]\n"
+def _table(path: tuple[str, ...], model: type[Section], which: str = "") -> Iterator[str]:
+    yield f"## [{'.'.join(path)}]{which and f' with {which}'}\n"
     yield f"{model.__doc__}\n"
     yield "| setting | default | variable | |"
     yield "|---|---|---|---|"
     for name, field in model.model_fields.items():
-        mark = " ↻" if is_reloadable(field) else ""
-        default = "" if field.is_required() else f"`{_as_toml(field.default)}`"
+        mark = " ↻" if is_reloadable(field) else " ⚿" if is_secret(field) else ""
+        default = "" if field.is_required() or is_secret(field) else f"`{_as_toml(field.default)}`"
         yield f"| `{name}`{mark} | {default} | `{variable((*path, name))}` | {field.description} |"
     yield ""
 

@@ -6,8 +6,7 @@ against this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,28 +16,30 @@ from imaged.config.values import (
     Concurrency,
     Count,
     Duration,
-    FileMode,
-    Folder,
     HashAlgorithm,
     PublicUrl,
     Several,
     Share,
     Size,
-    is_store_name,
 )
 
 Role = Literal["api", "scrubber"]
 
 
-def setting(default: object, reason: str, *, reloadable: bool = False) -> Any:
+def setting(default: object, reason: str, *, reloadable: bool = False, in_repr: bool = True) -> Any:
     """A setting with its default, as operators would write it."""
     extra: dict[str, Any] = {"reloadable": reloadable}
-    return Field(default, description=reason, json_schema_extra=extra)
+    return Field(default, description=reason, json_schema_extra=extra, repr=in_repr)
 
 
 def required(reason: str) -> Any:
     """A setting without a default."""
     return Field(description=reason)
+
+
+def secret(reason: str) -> Any:
+    """A setting that no file of settings may hold: see ``secrets.py`` for where it comes from."""
+    return Field(default=None, description=reason, json_schema_extra={"secret": True})
 
 
 class Section(BaseModel):
@@ -110,8 +111,15 @@ class CatalogSection(Section):
 
     url: CatalogUrl = setting(
         "sqlite:////var/lib/imaged/catalog.db",
-        "The database. Several instances on one machine may share it. Not on a network filesystem: "
-        "SQLite's locks do not hold there.",
+        'The database: "sqlite:////path/of/a/file", for instances on one machine and not on a '
+        "network filesystem, where SQLite's locks do not hold; or "
+        '"postgresql://user@host/database", for instances anywhere.',
+        in_repr=False,  # in the environment it may have a password
+    )
+    password_file: str = setting(
+        "",
+        "The file with the password of PostgreSQL's role, read for every new connection. Default: "
+        "PGPASSWORD, or ~/.pgpass.",
     )
 
 
@@ -135,50 +143,6 @@ class ClaimsSection(Section):
             raise ValueError("renew_every must be more than 0")
         if self.lease < 3 * self.renew_every:
             raise ValueError("lease must be at least three times renew_every")
-        return self
-
-
-class FilesystemSection(Section):
-    """A folder that keeps bytes."""
-
-    type: Literal["filesystem"] = required("What keeps the bytes: a folder.")
-    path: Folder = required("The folder. It must exist, so that a missing mount is noticed.")
-    min_free: Size = setting(
-        "1GiB",
-        "How much space stays free: uploads that would need it are refused with 413, so that "
-        "deletes and the catalog go on working on a full disk.",
-    )
-    file_mode: FileMode = setting(
-        "0600", "Permissions of the files; folders get the execute bits that belong to them."
-    )
-
-
-class StoresSection(Section):
-    """Where bytes are kept: one table [stores.NAME] for each store."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, FilesystemSection] = Field(init=False)
-    DEFAULT: ClassVar[Mapping[str, Any]] = {
-        "local": {"type": "filesystem", "path": "/var/lib/imaged/images"}
-    }
-
-    default: str = setting("local", "The store that new images go to.")
-
-    @property
-    def by_name(self) -> dict[str, FilesystemSection]:
-        """The tables."""
-        return dict(self.__pydantic_extra__)
-
-    @model_validator(mode="after")
-    def _know_the_default(self) -> StoresSection:
-        if wrong := [name for name in self.by_name if not is_store_name(name)]:
-            raise ValueError(f"{wrong[0]} is no name for a store: use a-z, 0-9, - and _")
-        if self.default not in self.by_name:
-            names = ", ".join(self.by_name) or "none"
-            raise ValueError(f"default must be the name of a store; there is {names}")
-        paths = [store.path for store in self.by_name.values()]
-        if len(set(paths)) < len(paths):
-            raise ValueError("two stores must not have the same path")
         return self
 
 

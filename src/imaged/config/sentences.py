@@ -9,10 +9,11 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from imaged.config.layers import KeyPath
-from imaged.config.model import model_at
+from imaged.config.model import SECTIONS
+from imaged.config.stores import KINDS
 
 #: What the architecture foresees and this version does not have.
-LATER = ("tasks", "fetch", "exports", "s3", "keystone", "journal")
+LATER = ("tasks", "fetch", "exports", "keystone", "journal")
 
 _BY_TYPE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "bool_type": lambda _: "must be true or false",
@@ -24,24 +25,37 @@ _BY_TYPE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda _: "is missing",
     "model_type": lambda _: "must be a table",
     "string_type": lambda _: "must be a text",
+    "too_short": lambda _: "must not be empty",
     "tuple_type": lambda _: "must be a list",
+    "union_tag_invalid": lambda given: f"must be {_listed(given['expected_tags'])}",
+    "union_tag_not_found": lambda _: "is missing",
     "value_error": lambda raised: str(raised["error"]),
 }
 
 
 def explain(section: str, details: ErrorDetails) -> tuple[KeyPath, str]:
     """The key that is meant, and what is wrong with its value."""
-    path = (section, *(key for key in details["loc"] if isinstance(key, str)))
+    keys = [key for key in details["loc"] if isinstance(key, str)]
     kind, given = details["type"], details["input"]
-    if kind == "extra_forbidden" and (model := model_at(path[:-1])) is not None:
+    model = SECTIONS[section]
+    if section == "stores" and len(keys) > 1:
+        model = KINDS[keys.pop(1)]  # pydantic names the kind of store behind the store
+    path = (section, *keys)
+    if kind.startswith("union_tag"):
+        path = (*path, "type")
+    if kind == "extra_forbidden":
         return path, unknown(path[-1], model.model_fields)
-    if kind == "model_type" and path[0] == "stores" and len(path) > 1:
+    if kind == "model_attributes_type":
         return path, unknown(path[-1], ["default"]) + " (each store is a table)"
     say = _BY_TYPE.get(kind)
     sentence = say(details.get("ctx", {})) if say else details["msg"]
     if kind == "literal_error" and given in LATER:
         sentence += f"; this version of imaged does not have {given!r} yet"
     return path, sentence
+
+
+def _listed(tags: str) -> str:
+    return tags.replace(", ", " or ")
 
 
 def unknown(name: str, known: Iterable[str]) -> str:

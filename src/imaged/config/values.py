@@ -46,10 +46,20 @@ def _require_some(values: tuple[T, ...]) -> tuple[T, ...]:
 
 
 def _check_catalog_url(url: str) -> str:
-    path = url.removeprefix("sqlite:///")
-    if path == url or not path or path.startswith(":"):
-        raise ValueError('must be "sqlite:////absolute/path/of/a/file"; this version has no other')
+    file = url.removeprefix("sqlite:///")
+    is_file = file not in {url, ""} and not file.startswith(":")
+    if not is_file and not _names_database(url):
+        raise ValueError(
+            'must be "sqlite:////absolute/path/of/a/file" or "postgresql://user@host/database"'
+        )
     return url
+
+
+def _names_database(url: str) -> bool:
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"} or parts.fragment:
+        return False
+    return bool(parts.path.strip("/"))
 
 
 def _check_public_url(url: str) -> str:

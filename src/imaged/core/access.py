@@ -52,6 +52,12 @@ def require_writer(caller: Caller) -> None:
         raise NotPermitted("Your roles only allow to read; this needs the role 'member'.")
 
 
+def require_admin(caller: Caller) -> None:
+    """Raise NotPermitted for all but administrators."""
+    if not caller.is_admin:
+        raise NotPermitted("Only an administrator may see this.")
+
+
 def require_owner(caller: Caller, image: Image) -> Image:
     """Return the image, if the caller may change it. Raises ImageNotFound, NotPermitted."""
     require_visible(caller, image)

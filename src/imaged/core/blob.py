@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from imaged.core.errors import BlobGone
+
 FIRST_PATIENCE = timedelta(seconds=10)
 LONGEST_PATIENCE = timedelta(hours=1)
 
@@ -42,11 +44,40 @@ class Blob:
     awaited_by: str | None = None  # doomed: the expired image whose record goes with them
     failures: int = 0  # how often their deletion failed
     last_error: str | None = None
+    upload_id: str | None = None  # the store's own name for the write, where it gives one
+    is_unfinished: bool = False  # doomed: while being written, so that more of them may come
+    is_swept: bool = False  # doomed: deleted once; looked at again, because more may have come
 
 
 def doom(blob: Blob, due_at: datetime, awaited_by: str | None) -> Blob:
     """Nobody needs these bytes any more."""
-    return replace(blob, state=BlobState.DOOMED, holders=0, due_at=due_at, awaited_by=awaited_by)
+    return replace(
+        blob,
+        state=BlobState.DOOMED,
+        holders=0,
+        due_at=due_at,
+        awaited_by=awaited_by,
+        is_unfinished=blob.state is BlobState.WRITING,
+    )
+
+
+def note_upload(blob: Blob, upload_id: str) -> Blob:
+    """The store has begun to write, under this name of its own. Raises BlobGone."""
+    if blob.state is not BlobState.WRITING:
+        raise BlobGone(blob.key)
+    return replace(blob, upload_id=upload_id)
+
+
+def sweep(blob: Blob, now: datetime, again_after: timedelta) -> Blob:
+    """They are gone, but a write that was under way may still land: look once more, later."""
+    return replace(
+        blob, due_at=now + again_after, is_swept=True, size_bytes=0, failures=0, last_error=None
+    )
+
+
+def wants_another_look(blob: Blob, settles_after: timedelta) -> bool:
+    """Whether bytes that were just deleted may come again, in a store that settles so late."""
+    return blob.is_unfinished and not blob.is_swept and settles_after > timedelta(0)
 
 
 def take(blob: Blob, now: datetime, busy_for: timedelta) -> Blob:

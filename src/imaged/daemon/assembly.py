@@ -7,21 +7,24 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from uuid import uuid4
 
+from imaged.catalogs import opening
 from imaged.catalogs.journal import JournaledCatalog
-from imaged.catalogs.sqlite import open_sqlite
 from imaged.config import Config
 from imaged.core.claim import InstanceId
+from imaged.core.summary import Instance
 from imaged.daemon import settings
+from imaged.daemon.places import open_stores
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
 from imaged.services.claims import Claims
 from imaged.services.images import Images
+from imaged.services.presence import Presence
 from imaged.services.reclaimer import Reclaimer
 from imaged.services.reconcile import Reconcile
 from imaged.services.scrubber import Scrubber
-from imaged.stores.filesystem import FilesystemStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +41,18 @@ async def open_parts(config: Config) -> AsyncIterator[Parts]:
 
     Raises StoreError and CatalogError with what to do.
     """
-    stores = build_stores(config)
-    for store in stores.by_name.values():
-        await store.check()
-    async with open_catalog(config) as catalog:
+    async with open_stores(config.stores) as stores, open_catalog(config) as catalog:
         yield Parts(catalog, stores)
 
 
 @asynccontextmanager
 async def open_catalog(config: Config) -> AsyncIterator[Catalog]:
-    """Open the catalog; one that is missing is made, an old one migrated. Raises CatalogError."""
-    catalog = await open_sqlite(config.catalog.url)
+    """Open the catalog. Raises CatalogError; CatalogTooOld where it is not migrated by itself."""
+    catalog = await opening.open_catalog(config.catalog.url, settings.password_file(config))
     try:
         yield JournaledCatalog(catalog)
     finally:
         await catalog.close()
-
-
-def build_stores(config: Config) -> Stores:
-    """The stores that are configured; nothing is touched yet."""
-    return Stores(
-        config.stores.default,
-        {
-            name: FilesystemStore(name, settings.filesystem_settings(section))
-            for name, section in config.stores.by_name.items()
-        },
-    )
 
 
 def build_images(catalog: Catalog, config: Config) -> Images:
@@ -91,6 +80,11 @@ class Services:
         self.images = build_images(catalog, config)
         self.claims = Claims(
             catalog, self.instance, settings.claim_settings(config), kill_uploads=kills
+        )
+        self.presence = Presence(
+            catalog,
+            Instance(self.instance, version("imaged"), config.daemon.roles),
+            config.claims.lease,
         )
         self.reclaimer = Reclaimer(
             catalog,

@@ -41,7 +41,7 @@ class Front:
             downloads=Downloads(parts.catalog, parts.stores, budget),
             health=self._health,
             identity=self._identity,
-            settings=ApiSettings(config.api.public_url),
+            settings=ApiSettings(config.api.public_url, settings.store_facts(config)),
         )
 
     def apply(self, config: Config) -> None:

@@ -1,7 +1,7 @@
 """The life of one process: begin, work, heed signals, drain, end.
 
-Everything runs in one task group. The heartbeat is the last to end: while a transfer is finished
-or given back, its lease has to hold.
+Everything runs in one task group. The heartbeats are the last to end: while a transfer is finished
+or given back, its lease has to hold, and the instance is there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
+from imaged.catalogs.opening import shown
 from imaged.config import Config, ConfigInvalid
 from imaged.config.addresses import Address
 from imaged.core.errors import ImagedError
@@ -24,6 +25,7 @@ from imaged.daemon.front import Front
 from imaged.daemon.listeners import listening, name_of
 from imaged.daemon.reload import Changes, compare
 from imaged.daemon.server import ApiServer
+from imaged.services.loops import repeat
 from imaged.supervision import Supervision
 from imaged.telemetry import configure_log
 
@@ -59,17 +61,17 @@ class Daemon:
                     await self._stop.wait()
                     await self._drain()
                     tasks.cancel_scope.cancel()
+            await self._services.presence.leave()
         log.info("daemon.stopped")
 
     def _addresses(self) -> Sequence[Address]:
         return self._config.api.bind if self._front else ()
 
     def _begin_duties(self, tasks: TaskGroup) -> None:
-        services = self._services
+        services, often = self._services, lambda: self._config.claims.renew_every
         tasks.start_soon(services.claims.renew_forever)
-        self._duties = [
-            Duty("reclaimer", services.reclaimer.run_due, lambda: self._config.claims.renew_every)
-        ]
+        tasks.start_soon(repeat, "presence", services.presence.beat, often)
+        self._duties = [Duty("reclaimer", services.reclaimer.run_due, often)]
         if "scrubber" in self._config.daemon.roles:
             self._duties += [
                 Duty("scrubber", services.scrubber.run_due, lambda: self._config.scrubber.every),
@@ -93,7 +95,7 @@ class Daemon:
             roles=list(self._config.daemon.roles),
             bind=addresses,
             stores=list(self._config.stores.by_name),
-            catalog=self._config.catalog.url,
+            catalog=shown(self._config.catalog.url),
         )
         self._status = f"ready: {', '.join(addresses or self._config.daemon.roles)}"
         self._supervision.ready(self._status)

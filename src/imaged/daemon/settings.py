@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from imaged.api.stores import StoreFacts
 from imaged.config import Config
-from imaged.config.sections import FilesystemSection
+from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.disk_format import FormatPolicy
+from imaged.core.errors import StoreError
 from imaged.services.claims import ClaimSettings
 from imaged.services.reconcile import ReconcileSettings
 from imaged.services.scrubber import ScrubberSettings
 from imaged.services.stages import StageSettings
 from imaged.stores.filesystem import FilesystemSettings
+from imaged.stores.s3_credentials import Secret, read_secret
+from imaged.stores.s3_settings import S3Settings
 
 
 def filesystem_settings(store: FilesystemSection) -> FilesystemSettings:
@@ -21,6 +30,71 @@ def filesystem_settings(store: FilesystemSection) -> FilesystemSettings:
         file_mode=store.file_mode,
         folder_mode=store.file_mode | searchable,
     )
+
+
+def password_file(config: Config) -> Path | None:
+    """Where the password of the catalog's role is, if there is a file."""
+    return Path(config.catalog.password_file) if config.catalog.password_file else None
+
+
+def s3_settings(name: str, store: S3Section) -> S3Settings:
+    """How a bucket is used. Raises StoreError where its keys cannot be read."""
+    return S3Settings(
+        endpoint=store.endpoint,
+        bucket=store.bucket,
+        prefix=store.prefix,
+        region=store.region,
+        access_key=_secret(name, store.access_key, store.access_key_file),
+        secret_key=_secret(name, store.secret_key, store.secret_key_file),
+        addressing=store.addressing,
+        ca_file=Path(store.ca_file) if store.ca_file else None,
+        part_size_bytes=store.part_size,
+        parts_in_flight=store.parts_in_flight,
+        checksum=store.checksum,
+        connect_timeout=store.connect_timeout,
+        read_timeout=store.read_timeout,
+        attempts=store.attempts,
+    )
+
+
+def _secret(store: str, given: SecretStr | None, file: str) -> Secret | None:
+    """What is given itself wins over what is in a file."""
+    if given is not None:
+        return Secret(given.get_secret_value())
+    if not file:
+        return None
+    try:
+        return read_secret(Path(file))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it holds no key"
+        raise StoreError(store, f"cannot read the key in {file}: {why}") from error
+
+
+def store_facts(config: Config) -> Sequence[StoreFacts]:
+    """What the API tells of the stores."""
+    return [
+        StoreFacts(
+            name,
+            is_default=name == config.stores.default,
+            description=store.description,
+            type="file" if isinstance(store, FilesystemSection) else store.type,
+            properties=_properties(store),
+        )
+        for name, store in config.stores.by_name.items()
+    ]
+
+
+def _properties(store: FilesystemSection | S3Section) -> Mapping[str, object]:
+    match store:
+        case FilesystemSection():
+            return {"data_dir": str(store.path)}
+        case S3Section():
+            return {
+                "endpoint": store.endpoint,
+                "region": store.region,
+                "bucket": store.bucket,
+                "prefix": store.prefix,
+            }
 
 
 def claim_settings(config: Config) -> ClaimSettings:

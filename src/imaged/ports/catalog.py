@@ -21,10 +21,11 @@ from datetime import timedelta
 from typing import Protocol
 
 from imaged.core.blob import Blob
-from imaged.core.claim import Claim
+from imaged.core.claim import Claim, InstanceId
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.query import ImageQuery
+from imaged.core.summary import Instance, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,17 @@ class Catalog(Protocol):
         """Blobs that are doomed, due or not, the longest due first; nothing is taken."""
         ...
 
+    async def note_upload(self, key: str, upload_id: str) -> None:
+        """Note the store's own name for a write. Raises BlobGone unless it may still go on."""
+        ...
+
+    async def look_again(self, key: str, after: timedelta) -> None:
+        """These bytes are gone, but more may come: due once more, after so long.
+
+        A row that has left, or is not doomed, is fine.
+        """
+        ...
+
     async def put_off(self, key: str, why: str) -> Blob | None:
         """These bytes would not go. Returns the row; None where it has left, which is fine."""
         ...
@@ -145,4 +157,21 @@ class Catalog(Protocol):
 
     async def get_account(self, owner: str) -> Account:
         """Return what a project holds and may hold; all zero where nothing is known of it."""
+        ...
+
+    # the whole
+
+    async def beat(self, instance: Instance, forget_after: timedelta) -> None:
+        """Note that an instance is alive; forget those that were silent for so long.
+
+        ``started_at`` is the moment of its first beat, ``seen_at`` that of its last.
+        """
+        ...
+
+    async def leave(self, instance_id: InstanceId) -> None:
+        """Forget an instance that has ended. One that is not known is fine."""
+        ...
+
+    async def summarize(self) -> Summary:
+        """Count everything, in one look."""
         ...

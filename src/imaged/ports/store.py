@@ -8,13 +8,22 @@ Every method may raise ``StoreError``; other errors never leave a driver.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from imaged.core.block import Block
 from imaged.core.errors import UnknownStore
+
+#: Told the store's own name for a write before its first byte, so that it can be ended by others.
+Record = Callable[[str], Awaitable[None]]
+
+
+async def forget_upload(upload_id: str) -> None:
+    """Record nothing."""
+    del upload_id
 
 
 class BlobReader(Protocol):
@@ -42,12 +51,21 @@ class Store(Protocol):
         """The name that the configuration gives it; errors carry it."""
         ...
 
+    @property
+    def settles_after(self) -> timedelta:
+        """How long after ``delete`` a write that was under way may still land; zero: never."""
+        ...
+
     async def check(self) -> None:
         """Make sure that it can be used now. Raises StoreError with what to do."""
         ...
 
     async def put(
-        self, key: str, blocks: AsyncIterable[Block], expected_bytes: int | None = None
+        self,
+        key: str,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
+        record: Record = forget_upload,
     ) -> int:
         """Write a blob, and return its size in bytes.
 
@@ -58,6 +76,9 @@ class Store(Protocol):
 
         ``expected_bytes``: how many will come, where that is known; a store that has no room for
         them says so before the first.
+
+        ``record``: awaited with the store's own name for the write (an upload id), where it has
+        one, before the first byte is sent. What it raises ends the write.
 
         Raises StoreFull, BlobExists (a whole or unfinished blob of this key is there),
         WriteDiscarded (``delete`` came in between), StoreError.
@@ -71,10 +92,13 @@ class Store(Protocol):
         """
         ...
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, upload_id: str | None = None) -> None:
         """Remove the blob and any unfinished write of it. Missing is fine.
 
-        A write that had begun can never be completed afterwards.
+        A write that had begun can never be completed afterwards, except within ``settles_after``:
+        then another ``delete`` is needed.
+
+        ``upload_id``: what was recorded for the write, if anything was.
         """
         ...
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import anyio
@@ -89,7 +90,12 @@ class Intake:
                     aclosing(stages.check(blocks)) as good_blocks,
                     aclosing(self._reserving(good_blocks, work, location)) as paid_blocks,
                 ):
-                    await place.put(location.key, paid_blocks, announced_bytes)
+                    await place.put(
+                        location.key,
+                        paid_blocks,
+                        announced_bytes,
+                        partial(self._catalog.note_upload, location.key),
+                    )
                 await work.finish(end(stages.content()))
             on_failure.pop_all()
         return work.image

@@ -6,8 +6,9 @@ look so: hence they go after a quarantine, and a brake holds where they are susp
 Bytes that are kept but not there are told to the operator; nothing else can be done here.
 
 The order of the looks matters. For strays: the store first, then the ledger; a write that began
-in between is in both. For missing bytes: the ledger, the store, and the ledger again; what was
-scrubbed in between is no longer kept.
+in between is in both. And the store again; what was scrubbed in between is no longer there. For
+missing bytes: the ledger, the store, and the ledger again; what was scrubbed in between is no
+longer kept.
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ class Reconcile:
         found = {key async for key in store.list_keys(prefix)}
         known = set(await self._catalog.list_keys(store.name, prefix))
         report.keys += len(found)
-        for key in sorted(found - known):
+        unknown = found - known
+        if unknown:
+            unknown &= {key async for key in store.list_keys(prefix)}
+        for key in sorted(unknown):
             if await self._catalog.get_blob(key) is None:  # known to no store
                 report.strays.append(Location(store.name, key, 0))
         for key in sorted(kept - found):

@@ -16,7 +16,7 @@ from datetime import timedelta
 import anyio
 import structlog
 
-from imaged.core.blob import Blob
+from imaged.core.blob import Blob, wants_another_look
 from imaged.core.errors import CatalogError, ImagedError, StoreError, UnknownStore
 from imaged.core.image import Image
 from imaged.core.removal import expire
@@ -132,11 +132,15 @@ class Scrubber:
 
     async def _delete_bytes(self, blob: Blob, report: ScrubReport) -> None:
         try:
-            await self._stores.pick(blob.store).delete(blob.key)
+            store = self._stores.pick(blob.store)
+            await store.delete(blob.key, blob.upload_id)
         except (StoreError, UnknownStore) as error:
             await self._put_off(blob, str(error), report)
             return
-        await self._catalog.forget(blob.key)
+        if wants_another_look(blob, store.settles_after):
+            await self._catalog.look_again(blob.key, store.settles_after)
+        else:
+            await self._catalog.forget(blob.key)
         report.deleted += 1
         report.deleted_bytes += blob.size_bytes
         log.debug("blob.deleted", store=blob.store, key=blob.key, bytes=blob.size_bytes)

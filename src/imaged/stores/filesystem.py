@@ -19,6 +19,7 @@ from imaged.core.block import Block
 from imaged.core.keys import is_key
 from imaged.core.limits import GIB, MIB
 from imaged.lanes import LaneFactory, ThreadLane
+from imaged.ports.store import Record, forget_upload
 from imaged.stores.blob_file import BlobFile
 from imaged.stores.checkup import Checkup
 from imaged.stores.disk import Disk, sync_folder
@@ -57,6 +58,7 @@ class FilesystemStore:
         disk: Disk | None = None,
     ) -> None:
         self.name = name
+        self.settles_after = timedelta(0)
         self._settings = settings
         self._lanes = lanes
         self._disk = disk or Disk()
@@ -76,9 +78,14 @@ class FilesystemStore:
         await self._threads.run(checkup.run)
 
     async def put(
-        self, key: str, blocks: AsyncIterable[Block], expected_bytes: int | None = None
+        self,
+        key: str,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
+        record: Record = forget_upload,
     ) -> int:
-        """Write a blob, and return its size in bytes."""
+        """Write a blob, and return its size in bytes. Its writes have no names of their own."""
+        del record
         require_key(self.name, key)
         draft = Draft(self.name, key, self._folders, self._disk, self._settings.min_free_bytes)
         is_kept = False
@@ -107,8 +114,9 @@ class FilesystemStore:
         finally:
             await self._reading.finish(blob.close, CLEAN_UP_PATIENCE)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, upload_id: str | None = None) -> None:
         """Remove the blob and any unfinished write of it. Missing is fine."""
+        del upload_id
         require_key(self.name, key)
         await self._threads.run(partial(self._remove, key))
 

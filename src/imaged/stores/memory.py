@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from anyio.lowlevel import checkpoint
 
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing, StoreFull, WriteDiscarded
+from imaged.ports.store import Record, forget_upload
 from imaged.stores.keys import require_key
 
 
@@ -22,6 +24,7 @@ class MemoryStore:
 
     def __init__(self, name: str = "memory", capacity_bytes: int | None = None) -> None:
         self.name = name
+        self.settles_after = timedelta(0)
         self.capacity_bytes = capacity_bytes
         self.blobs: dict[str, bytes] = {}
         self.partial: dict[str, bytes] = {}
@@ -31,9 +34,14 @@ class MemoryStore:
         await checkpoint()
 
     async def put(
-        self, key: str, blocks: AsyncIterable[Block], expected_bytes: int | None = None
+        self,
+        key: str,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
+        record: Record = forget_upload,
     ) -> int:
-        """Write a blob, and return its size in bytes."""
+        """Write a blob, and return its size in bytes. Its writes have no names of their own."""
+        del record
         require_key(self.name, key)
         self._require_room(expected_bytes or 0)
         await self.begin(key)
@@ -71,8 +79,9 @@ class MemoryStore:
             raise BlobMissing(self.name, key)
         yield MemoryReader(self.blobs[key], start)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, upload_id: str | None = None) -> None:
         """Remove the blob and any unfinished write of it. Missing is fine."""
+        del upload_id
         require_key(self.name, key)
         await checkpoint()
         self.partial.pop(key, None)

@@ -1,36 +1,60 @@
 """The history of the tables, and how a catalog gets to its end.
 
 Strategy. One transaction locks the catalog, looks at its revision and takes every step that is
-missing: all of it happens, or nothing. So two processes may start on a fresh file at the same
+missing: all of it happens, or nothing. So two processes may begin on a fresh catalog at the same
 moment. Alembic is only imported when there is a step to take.
 
-A revision is a module in ``versions/``, and its name is added to ``REVISIONS``.
+A step either expands the tables, so that older versions go on working beside newer ones, or it
+contracts them: it removes what only older versions needed. A step that contracts is taken on
+demand, or when a later one needs it, and only if no instance of another version is here.
+
+A revision is a module in ``versions/``, and a line in ``STEPS``. See docs/decisions/0011.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from importlib.metadata import version
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text, update
 
+from imaged.catalogs import dialects
+from imaged.catalogs.tables import compatibility, instances
 from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
 
-REVISIONS = ("0001",)  # oldest first
-WANTED = REVISIONS[-1]
+
+class Half(Enum):
+    """What a step does to versions that do not know it."""
+
+    EXPAND = "older versions go on working"
+    CONTRACT = "older versions cannot work any more"
 
 
-def upgrade(url: str) -> str | None:
-    """Migrate the catalog of this URL; it is made where it is missing. Waits for its writers.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A revision."""
 
-    Returns the revision that it had before. Raises CatalogError, CatalogTooNew.
-    """
-    from imaged.catalogs.sqlite import path_of, prepare_once
-    from imaged.catalogs.sqlite_engine import Busy
+    revision: str
+    half: Half
 
-    path = path_of(url)
-    while True:
-        with suppress(Busy):
-            return prepare_once(path)
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What was done."""
+
+    before: str | None  # the revision; None: there was no catalog
+    now: str
+    waiting: int  # steps that contract, and were not asked for
+
+
+STEPS = (Step("0001", Half.EXPAND), Step("0002", Half.EXPAND))  # oldest first
+WHERE = ("imaged.catalogs:migrations/versions",)
+
+#: So long after its last beat, an instance that did not take its leave may still be alive.
+RECENTLY = timedelta(minutes=5)
 
 
 def current_revision(db: Connection) -> str | None:
@@ -50,39 +74,79 @@ def current_revision(db: Connection) -> str | None:
     return None
 
 
-def is_current(db: Connection) -> bool:
-    """Whether no step is missing. Raises CatalogTooNew."""
+def missing_steps(db: Connection, *, contract: bool = False) -> Sequence[Step]:
+    """The steps that this version needs and the catalog lacks; with ``contract``, all of them.
+
+    Raises CatalogTooNew if only newer versions can work with it.
+    """
     revision = current_revision(db)
-    if revision is not None and revision not in REVISIONS:
-        raise CatalogTooNew(
-            f"The catalog was written by a newer version of imaged (revision {revision}; "
-            f"this version knows {WANTED}). Start that version."
-        )
-    return revision == WANTED
+    known = [step.revision for step in STEPS]
+    if revision is not None and revision not in known:
+        _require_fitting(db, revision, known)
+        return ()
+    if revision is None:
+        return STEPS
+    missing = list(STEPS[known.index(revision) + 1 :])
+    while missing and missing[-1].half is Half.CONTRACT and not contract:
+        missing.pop()
+    return missing
 
 
 def require_current(db: Connection) -> None:
-    """Raise CatalogTooOld or CatalogTooNew unless the catalog is as this version wants it."""
-    if not is_current(db):
+    """Raise CatalogTooOld or CatalogTooNew unless this version can work with the catalog."""
+    if missing_steps(db):
         raise CatalogTooOld("The catalog has to be migrated first: run `imaged migrate`.")
 
 
-def take_steps(db: Connection) -> str | None:
-    """Take every step that is missing, in the transaction under way. Raises CatalogTooNew.
+def take_steps(db: Connection, *, contract: bool = False) -> Migration:
+    """Take every step that is missing, in the transaction under way.
 
-    Returns the revision that was there before.
+    Raises CatalogTooNew; CatalogError where an instance of another version is in the way.
     """
+    dialects.lock_tables(db)
     before = current_revision(db)
-    if not is_current(db):
-        _upgrade(db)
-    return before
+    missing = missing_steps(db, contract=contract)
+    contracting = [step.revision for step in missing if step.half is Half.CONTRACT]
+    if contracting and before is not None:  # nobody works on a catalog that is being made
+        _require_no_others(db)
+    if missing:
+        _upgrade(db, missing[-1].revision)
+    if contracting:
+        db.execute(update(compatibility).values(oldest=contracting[-1]))
+    now = missing[-1].revision if missing else str(before)
+    return Migration(before, now, len(missing_steps(db, contract=True)))
 
 
-def _upgrade(db: Connection) -> None:
+def _require_fitting(db: Connection, revision: str, known: Sequence[str]) -> None:
+    oldest: str | None = None
+    if inspect(db).has_table(compatibility.name):
+        oldest = db.execute(select(compatibility.c.oldest)).scalar()
+    if oldest not in known:
+        raise CatalogTooNew(
+            f"The catalog was written by a newer version of imaged (revision {revision}; "
+            f"this version knows {known[-1]}). Start that version."
+        )
+
+
+def _require_no_others(db: Connection) -> None:
+    others = select(instances.c.id, instances.c.version).where(
+        instances.c.version != version("imaged"),
+        instances.c.seen_at > dialects.now(db) - RECENTLY,
+    )
+    found = [f"{row.id} ({row.version})" for row in db.execute(others.order_by(instances.c.id))]
+    if found:
+        raise CatalogError(
+            "Instances of another version still work on the catalog, or did until a moment ago: "
+            f"{', '.join(found)}. Upgrade or stop them first."
+        )
+
+
+def _upgrade(db: Connection, revision: str) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config(attributes={"connection": db})
     config.set_main_option("script_location", "imaged.catalogs:migrations")
-    config.set_main_option("path_separator", "os")
-    command.upgrade(config, WANTED)
+    config.set_main_option("version_locations", "\n".join(WHERE))
+    config.set_main_option("path_separator", "newline")
+    command.upgrade(config, revision)

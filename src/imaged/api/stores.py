@@ -1,0 +1,60 @@
+"""The stores that an upload may name: ``/v2/info/stores``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from imaged.api.requests import caller_of
+from imaged.api.wire import encode
+from imaged.core.access import require_admin
+
+WEIGHT = 0  # stores have none here; clients of the API expect the name
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What is told of a store: ``properties`` to administrators only, and no secrets to anybody."""
+
+    id: str
+    is_default: bool = False
+    description: str = ""
+    type: str = ""  # as the API calls it
+    properties: Mapping[str, object] = field(default_factory=dict)
+
+
+class StoreRecords:
+    """What there is; it does not change while the process lives."""
+
+    def __init__(self, stores: Sequence[StoreFacts]) -> None:
+        self._stores = stores
+
+    async def list(self, request: Request) -> Response:  # noqa: ARG002 - a handler
+        """Answer 200 with the names of the stores; one of them is the default."""
+        return _answer([_brief(store) for store in self._stores])
+
+    async def detail(self, request: Request) -> Response:
+        """Answer 200 with what an administrator may know."""
+        require_admin(caller_of(request))
+        return _answer([_whole(store) for store in self._stores])
+
+
+def _answer(stores: Sequence[Mapping[str, object]]) -> Response:
+    return Response(encode({"stores": stores}), media_type="application/json")
+
+
+def _brief(store: StoreFacts) -> dict[str, object]:
+    brief: dict[str, object] = {"id": store.id}
+    if store.description:
+        brief["description"] = store.description
+    if store.is_default:
+        brief["default"] = "true"
+    return brief
+
+
+def _whole(store: StoreFacts) -> dict[str, object]:
+    more = {"type": store.type, "properties": store.properties, "weight": WEIGHT}
+    return {**_brief(store), **more}

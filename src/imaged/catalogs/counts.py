@@ -1,0 +1,62 @@
+"""What a summary counts, counted in dictionaries: for the catalog in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from imaged.core.blob import Blob, BlobState
+from imaged.core.claim import Claim
+from imaged.core.image import Content, Image
+from imaged.core.lifecycle import Status
+from imaged.core.summary import Holding, Stock
+from imaged.ports.catalog import Lapsed
+
+
+def holdings(
+    by_id: Mapping[str, Image], leases: Mapping[Claim, tuple[datetime, Lapsed]]
+) -> Sequence[Holding]:
+    """The images that are claimed, by instance."""
+    found = [
+        Holding(claim.owner, image.id, image.status, image.since, until)
+        for claim, (until, lapsed) in leases.items()
+        if (image := by_id[lapsed.image_id]).since is not None
+    ]
+    return sorted(found, key=lambda holding: (holding.instance, holding.image_id))
+
+
+def images(records: Iterable[Image]) -> Mapping[Status, int]:
+    """How many there are in each status."""
+    return Counter(image.status for image in records)
+
+
+def restorable(records: Iterable[Image]) -> Sequence[Content]:
+    """What images have that wait for the end of their delay."""
+    return [
+        image.content
+        for image in records
+        if image.deleted_from is not None and image.content is not None
+    ]
+
+
+def stocks(ledger: Iterable[Blob]) -> Sequence[Stock]:
+    """The bytes of each state in each store."""
+    groups: dict[tuple[str, BlobState], list[Blob]] = {}
+    for blob in ledger:
+        groups.setdefault((blob.store, blob.state), []).append(blob)
+    return [
+        Stock(
+            store,
+            state,
+            blobs=len(group),
+            size_bytes=sum(blob.size_bytes for blob in group),
+            failing=sum(blob.failures > 0 for blob in group),
+        )
+        for (store, state), group in sorted(groups.items())
+    ]
+
+
+def oldest_due_at(ledger: Iterable[Blob]) -> datetime | None:
+    """The moment of the longest due."""
+    return min((blob.due_at for blob in ledger if blob.due_at is not None), default=None)

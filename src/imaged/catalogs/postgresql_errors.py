@@ -1,0 +1,126 @@
+"""What PostgreSQL's errors say, and whether a transaction that met one may be run again.
+
+The server tells by five letters (SQLSTATE) what happened. The longest entry below that they begin
+with is what an operator reads. No text of a driver goes into an error: one may hold a password.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import asyncpg  # type: ignore[import-untyped]
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from imaged.core.errors import CatalogError
+
+#: By SQLSTATE, or its beginning: the server's error, as "The catalog x on y …".
+WHY: Mapping[str, str] = {
+    "08": "was lost: the connection broke off",
+    "22": "cannot keep such a value",
+    "23": "refused what would break one of its rules",
+    "25006": "is read-only: its server is a standby, or was told to refuse changes",
+    "25P03": "was lost: the server ended a transaction that stood still for too long",
+    "28": "does not let this role in: look at the role's name, and at the server's pg_hba.conf",
+    "28P01": "refused the role, or its password",
+    "3D000": "does not exist: create the database first",
+    "3F000": "has no schema where its tables could be: look at the role's search_path",
+    "40": "was in the way of others again and again",
+    "42": "does not fit this version of imaged",
+    "42501": "does not allow this to the role: its tables belong to another one",
+    "42P01": "has no tables: run `imaged migrate`",
+    "53": "has no resources left on its server",
+    "53100": "has no room: its server's disk is full",
+    "53300": "has no connection left: raise the server's max_connections",
+    "55P03": "is busy: a lock was waited for in vain",
+    "57": "was lost: its server was shut down",
+    "57014": "took too long over one statement",
+    "57P03": "does not answer yet: its server is starting, stopping or recovering",
+    "58": "cannot be read or written: its server's disk reports an error",
+    "XX001": "is damaged; restore it from a backup",
+    "XX002": "is damaged; restore it from a backup",
+}
+OTHERWISE = "failed"
+
+#: Where no server could say anything, by what the driver raised; the first that fits.
+UNREACHED: Mapping[type[BaseException], str] = {
+    TimeoutError: "does not answer: no connection was made in time",
+    socket.gaierror: "cannot be reached: its host is not known",
+    ssl.SSLError: "cannot be reached: TLS failed",
+    ConnectionRefusedError: "cannot be reached: nothing answers at this address",
+    FileNotFoundError: "cannot be reached: there is no such socket or certificate",
+    PermissionError: "cannot be reached: a socket or a certificate may not be read",
+    OSError: "cannot be reached",
+    asyncpg.TargetServerAttributeNotMatched: (
+        "cannot be reached: no server is as target_session_attrs wants it"
+    ),
+    asyncpg.ClientConfigurationError: (
+        "cannot be reached: its URL, or one of PostgreSQL's variables, is wrong"
+    ),
+}
+
+#: The transaction was rolled back, and might do better when it is run again.
+WORTH_ANOTHER_TRY = (
+    "23505",  # somebody else made the same row: seen the next time
+    "40",
+)
+#: The connection is gone: with an open transaction, or before one began.
+CONNECTION_LOST = ("08", "25P03", "57P01", "57P02", "57P05")
+#: If a commit fails so, it is certain that nothing was committed.
+ROLLED_BACK = ("23", "40")
+
+ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What went wrong."""
+
+    why: str
+    may_try_again: bool = False  # if the commit was not sent yet
+    is_rolled_back: bool = False  # even if it was
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Look an error up."""
+    if isinstance(error, DBAPIError):
+        code = getattr(error.orig, "sqlstate", None) or ""
+        is_lost = error.connection_invalidated or code.startswith(CONNECTION_LOST)
+        is_stale = type(error.orig).__name__ == "InvalidCachedStatementError"
+        without_code = WHY["08"] if is_lost else _unreached(getattr(error.orig, "__cause__", None))
+        return Fault(
+            _said(code) if code else without_code,
+            may_try_again=is_lost or is_stale or code.startswith(WORTH_ANOTHER_TRY),
+            is_rolled_back=code.startswith(ROLLED_BACK),
+        )
+    if isinstance(error, asyncpg.PostgresError):
+        return Fault(_said(error.sqlstate or ""))
+    return Fault(_unreached(error))
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Let no error out but our own."""
+    try:
+        yield
+    except ERRORS as error:
+        raise CatalogError(f"The catalog {name} {fault_of(error).why}.") from error
+
+
+def _said(code: str) -> str:
+    beginnings = (code[:length] for length in range(len(code), 1, -1))
+    return next((WHY[begin] for begin in beginnings if begin in WHY), f"{OTHERWISE} ({code})")
+
+
+def _unreached(error: BaseException | None) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"cannot be trusted: {error.verify_message}"
+    if isinstance(error, ConnectionError) and "SSL" in str(error):  # the driver's own
+        return "cannot be reached: its server does not offer TLS, and the URL asks for it"
+    for kind, why in UNREACHED.items():
+        if isinstance(error, kind):
+            return why
+    return OTHERWISE

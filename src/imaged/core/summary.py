@@ -1,0 +1,58 @@
+"""The state of the whole, as an operator wants to see it at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from imaged.core.blob import BlobState
+from imaged.core.claim import InstanceId
+from imaged.core.lifecycle import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A process that works on the catalog; known as long as it says so."""
+
+    id: InstanceId
+    version: str
+    roles: tuple[str, ...]
+    started_at: datetime | None = None  # by the catalog's clock, which fills both in
+    seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An image that an instance works on."""
+
+    instance: InstanceId
+    image_id: str
+    status: Status
+    since: datetime
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """The bytes of one state in one store."""
+
+    store: str
+    state: BlobState
+    blobs: int
+    size_bytes: int
+    failing: int = 0  # whose deletion failed at least once
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All of it, at one moment."""
+
+    at: datetime  # by the catalog's clock
+    instances: Sequence[Instance]
+    holdings: Sequence[Holding]
+    images: Mapping[Status, int]
+    stocks: Sequence[Stock]
+    restorable: int  # images in pending_delete that wait for the end of their delay
+    restorable_bytes: int
+    oldest_due_at: datetime | None  # the longest due among doomed blobs

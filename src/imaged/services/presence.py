@@ -1,0 +1,42 @@
+"""The beat of an instance: it says that it is there, so that operators see who works on a catalog.
+
+Nothing depends on it but what ``imaged status`` shows: work is held by leases, and a lease knows
+nothing of beats. An instance that was killed is shown as silent for a while, and then forgotten.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+import structlog
+
+from imaged.core.errors import CatalogError
+from imaged.core.summary import Instance
+from imaged.ports.catalog import Catalog
+
+log = structlog.get_logger()
+
+REMEMBERED_LEASES = 10  # how long a silent one is shown, so that somebody looks for why
+LEAVING_SECONDS = 5
+
+
+class Presence:
+    """Keeps one row of the catalog, as long as the instance lives."""
+
+    def __init__(self, catalog: Catalog, instance: Instance, lease: timedelta) -> None:
+        self._catalog = catalog
+        self._instance = instance
+        self._forget_after = REMEMBERED_LEASES * lease
+
+    async def beat(self) -> None:
+        """Say that it is there. Raises CatalogError."""
+        await self._catalog.beat(self._instance, self._forget_after)
+
+    async def leave(self) -> None:
+        """Say that it ends. Where nobody listens, the row goes by itself."""
+        with anyio.move_on_after(LEAVING_SECONDS, shield=True):
+            try:
+                await self._catalog.leave(self._instance.id)
+            except CatalogError as error:
+                log.warning("instance.leave_failed", error=str(error))

@@ -1,0 +1,194 @@
+"""A store in a bucket of S3, or of anything that speaks it.
+
+What it creates: one object per blob, ``<prefix>/<key>`` (``keys.py``), with a mark of its own in
+the metadata, and multipart uploads on the way there. A blob appears when its upload is completed,
+or when it is put at once, where its announced size fits into one part (``s3_write.py``). What a
+crash leaves is an upload that is not finished. ``delete`` of its key ends it, by the id in the
+ledger or found by the key, and looks until no part of it is listed (``s3_sweep.py``). Parts, and
+objects that are put at once, may land after a delete if they were on their way: the ledger looks
+again an hour later. A rule of the bucket that aborts old uploads is a second net
+(docs/how-to/use-s3.md).
+
+Rights it needs: s3:ListBucket and s3:ListBucketMultipartUploads for the bucket; s3:PutObject,
+s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts for what is
+in it. ``rehearse`` tries them all.
+
+Importing this module loads the library that speaks S3: do so only where such a store is configured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import anyio
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
+from imaged.ports.store import Record, Store, forget_upload
+from imaged.stores.keys import require_key
+from imaged.stores.s3_calls import Answer, S3Calls
+from imaged.stores.s3_checkup import S3Checkup
+from imaged.stores.s3_copy import S3Source
+from imaged.stores.s3_links import S3Links
+from imaged.stores.s3_lists import list_objects, list_uploads
+from imaged.stores.s3_reader import S3Reader
+from imaged.stores.s3_room import PartRoom
+from imaged.stores.s3_session import S3Session
+from imaged.stores.s3_settings import LARGEST_BLOB_BYTES, S3Settings
+from imaged.stores.s3_sweep import S3Sweep
+from imaged.stores.s3_write import S3Write
+
+SETTLES_AFTER = timedelta(hours=1)  # longer than anything that is on its way
+CLEAN_UP_PATIENCE = timedelta(seconds=10)  # then it goes on by itself
+
+
+class S3Store:
+    """Keeps blobs as objects. Is a ``Store``, and has every ability of ``ports/abilities.py``."""
+
+    def __init__(self, name: str, settings: S3Settings) -> None:
+        self.name = name
+        self.settings = settings
+        self.settles_after = SETTLES_AFTER
+        self._session = S3Session(settings)
+        self._calls = S3Calls(name, settings, self._session)
+        self._room = PartRoom(settings)
+        self._clean_ups: set[asyncio.Task[None]] = set()
+
+    async def check(self) -> None:
+        """Ask for the bucket, once. Raises StoreError."""
+        await S3Checkup(self._calls).look()
+
+    async def rehearse(self) -> None:
+        """Try everything that will be needed, in a key of its own. Raises StoreError."""
+        await S3Checkup(self._calls).rehearse()
+
+    async def close(self) -> None:
+        """Close all connections, when those that clean up have had their time."""
+        if self._clean_ups:
+            await asyncio.wait(self._clean_ups, timeout=CLEAN_UP_PATIENCE.total_seconds())
+        await self._session.close()
+
+    async def put(
+        self,
+        key: str,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
+        record: Record = forget_upload,
+    ) -> int:
+        """Write a blob, and return its size in bytes."""
+        require_key(self.name, key)
+        if (expected_bytes or 0) > LARGEST_BLOB_BYTES:
+            raise StoreFull(self.name, "keeps no blob of more than 5 TiB")
+        await self._require_unused(key)
+        async with self._write(key, expected_bytes, record) as write:
+            return await write.publish(await write.fill(blocks))
+
+    @asynccontextmanager
+    async def open(self, key: str, start: int = 0) -> AsyncIterator[S3Reader]:
+        """Open a whole blob for reading from an offset. Entering raises BlobMissing."""
+        found = await self.look_for(key)
+        reader = S3Reader(
+            self._calls,
+            key,
+            size_bytes=found["ContentLength"],
+            etag=found.get("ETag"),
+            start=start,
+        )
+        try:
+            yield reader
+        finally:
+            await reader.close()
+
+    async def delete(self, key: str, upload_id: str | None = None) -> None:
+        """Remove the blob and any unfinished write of it. Missing is fine."""
+        require_key(self.name, key)
+        sweep = S3Sweep(self._calls)
+        if upload_id is not None:
+            await sweep.end(key, upload_id)
+        await sweep.end_all(key)
+        await self._calls.make("delete_object", key)
+
+    async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """Every key with bytes, whole or unfinished, that begins so.
+
+        Unfinished writes come first: so one that is completed meanwhile is met at least once.
+        """
+        unfinished = set()
+        async for upload in list_uploads(self._calls, prefix):
+            if upload.key not in unfinished:
+                unfinished.add(upload.key)
+                yield upload.key
+        async for key in list_objects(self._calls, prefix):
+            if key not in unfinished:
+                yield key
+
+    async def free_bytes(self) -> int | None:
+        """A bucket has no end that is known."""
+        return None
+
+    def can_copy_from(self, source: Store) -> bool:
+        """From stores at the same endpoint, also from other buckets there."""
+        return isinstance(source, S3Store) and self.settings.where == source.settings.where
+
+    async def copy_from(
+        self, source: Store, source_key: str, key: str, record: Record = forget_upload
+    ) -> int:
+        """Let S3 copy a blob from another store, or from this one; its size."""
+        require_key(self.name, key)
+        if not (isinstance(source, S3Store) and self.can_copy_from(source)):
+            raise StoreError(self.name, f"cannot copy by itself from the store {source.name!r}")
+        await self._require_unused(key)
+        found = await source.look_for(source_key)
+        async with self._write(key, None, record) as write:
+            return await write.copy(S3Source(source.settings, source_key, found))
+
+    async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
+        """A URL that lets whoever has it read the blob for a while: never log it."""
+        require_key(self.name, key)
+        return await S3Links(self.name, self.settings, self._session).make(
+            key, valid_for, file_name
+        )
+
+    async def look_for(self, key: str) -> Answer:
+        """What HEAD tells of a whole blob. Raises BlobMissing."""
+        require_key(self.name, key)
+        try:
+            return await self._calls.make("head_object", key)
+        except BlobMissing:
+            await self._calls.make("head_bucket")  # if that is gone, it is another trouble
+            raise
+
+    @asynccontextmanager
+    async def _write(
+        self, key: str, expected_bytes: int | None, record: Record
+    ) -> AsyncIterator[S3Write]:
+        """An attempt to write; it is taken back unless the block ends well."""
+        with self._room.share() as share:
+            write = S3Write(self._calls, key, share, expected_bytes=expected_bytes, record=record)
+            is_published = False
+            try:
+                yield write
+                is_published = True  # since it is so, nothing was awaited
+            finally:
+                if not is_published:
+                    await self._finish(write.discard())
+
+    async def _require_unused(self, key: str) -> None:
+        try:
+            await self._calls.make("head_object", key)
+        except BlobMissing:
+            if not await S3Sweep(self._calls).uploads_of(key):
+                return
+        raise BlobExists(self.name, key)
+
+    async def _finish(self, clean_up: Coroutine[Any, Any, None]) -> None:
+        """Do it in any case, also when cancelled; wait for it, but not for ever."""
+        task = asyncio.create_task(clean_up)
+        self._clean_ups.add(task)
+        task.add_done_callback(self._clean_ups.discard)
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait({task}, timeout=CLEAN_UP_PATIENCE.total_seconds())

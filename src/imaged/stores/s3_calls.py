@@ -1,0 +1,127 @@
+"""Calls of S3: each with a deadline, and tried again where that may help.
+
+This is the only layer that tries again. What may pass (``s3_errors.py``) is tried a few times, with
+pauses that grow and are random, so that many clients do not come back in step. A call is given up
+when no byte has moved for ``read_timeout``, in either direction; the library looks after the one,
+and this module after the other. Whoever makes a call whose effect matters, and is told that it
+failed, does not know whether it was carried out, and has to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from functools import partial
+from typing import Any, NoReturn
+
+import anyio
+
+from imaged.core.errors import StoreError
+from imaged.stores.s3_errors import FOREIGN, S3Errors, may_pass
+from imaged.stores.s3_parts import Part
+from imaged.stores.s3_session import S3Session
+from imaged.stores.s3_settings import S3Settings
+
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 10.0
+LONGEST_CALL_SECONDS = 600.0  # some stores take minutes to complete an upload, byte by byte
+
+Parameters = dict[str, Any]
+
+
+class Answer(dict[str, Any]):
+    """What a call was answered. What S3 always tells may be taken from it without a look."""
+
+    def __init__(self, store: str, answer: Parameters) -> None:
+        super().__init__(answer)
+        self._store = store
+
+    def __missing__(self, name: str) -> NoReturn:
+        why = f"got an answer without {name}: is its endpoint right, and does S3 live there?"
+        raise StoreError(self._store, why)
+
+
+class Attempts:
+    """Counts the attempts of one call."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._made = 1
+
+    @property
+    def repeats(self) -> int:
+        """How many there were after the first."""
+        return self._made - 1
+
+    def may_go_on(self, error: BaseException) -> bool:
+        """Whether another one is allowed, and may help."""
+        return self._made < self._limit and may_pass(error)
+
+    async def pause(self) -> None:
+        """Wait before the next one."""
+        longest = min(FIRST_PAUSE_SECONDS * 2**self.repeats, LONGEST_PAUSE_SECONDS)
+        self._made += 1
+        await anyio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - spreads load
+
+    def begin_anew(self) -> None:
+        """Something was achieved: what failed before no longer counts."""
+        self._made = 1
+
+
+class S3Calls:
+    """Makes calls about one bucket. Raises StoreError and its kinds, as the table says."""
+
+    def __init__(self, store: str, settings: S3Settings, session: S3Session) -> None:
+        self.store = store
+        self.settings = settings
+        self.errors = S3Errors(store, settings)
+        self.knows_conditions = True  # until it says otherwise
+        self._session = session
+
+    async def make(
+        self,
+        operation: str,
+        key: str | None = None,
+        *,
+        body: Part | None = None,
+        attempts: int | None = None,
+        **parameters: Any,
+    ) -> Answer:
+        """Make a call, and again where that may help.
+
+        The answer tells in ``ResponseMetadata`` how often it was repeated (``RetryAttempts``).
+        """
+        count = Attempts(attempts or self.settings.attempts)
+        while True:
+            try:
+                answer = await self.once(operation, key, body=body, **parameters)
+            except FOREIGN as error:
+                if not count.may_go_on(error):
+                    raise self.errors.translate(
+                        operation, key, error, on_condition="IfNoneMatch" in parameters
+                    ) from error
+            else:
+                answer["ResponseMetadata"]["RetryAttempts"] = count.repeats
+                return answer
+            await count.pause()
+
+    async def once(
+        self, operation: str, key: str | None = None, *, body: Part | None = None, **parameters: Any
+    ) -> Answer:
+        """Make a call once. Raises what the libraries raise (``s3_errors.FOREIGN``)."""
+        client = await self._session.client()
+        if key is not None:
+            parameters["Key"] = self.settings.root + key
+        async with asyncio.timeout(LONGEST_CALL_SECONDS) as limit:
+            if body is not None:
+                patience = self.settings.read_timeout.total_seconds()
+                _prolong(limit, self.settings.connect_timeout.total_seconds() + patience)
+                parameters["Body"] = body.sending(partial(_prolong, limit, patience))
+            call = getattr(client, operation)
+            return Answer(self.store, await call(Bucket=self.settings.bucket, **parameters))
+
+
+def _prolong(limit: asyncio.Timeout, seconds: float) -> None:
+    with suppress(RuntimeError):  # the answer was there before all was sent
+        limit.reschedule(asyncio.get_running_loop().time() + seconds)

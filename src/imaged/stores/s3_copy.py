@@ -1,0 +1,42 @@
+"""A blob that S3 copies by itself, from another key at the same endpoint.
+
+Up to ``PIECE_BYTES`` are copied by one call; more in pieces, as parts of an upload, because a
+single copy of more than 5 GiB is refused, and one of much less may take longer than an answer may.
+The credentials of the store that is written to must be allowed to read the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imaged.core.limits import MIB
+from imaged.stores.s3_calls import Answer
+from imaged.stores.s3_settings import MOST_PARTS, S3Settings
+
+PIECE_BYTES = 256 * MIB
+PIECES_AT_ONCE = 4
+
+
+class S3Source:
+    """A blob that is to be copied; ``found`` is what HEAD told of it."""
+
+    def __init__(self, settings: S3Settings, key: str, found: Answer) -> None:
+        self.size_bytes: int = found["ContentLength"]
+        self.piece_bytes: int = max(PIECE_BYTES, -(-self.size_bytes // MOST_PARTS))
+        #: The parameters of a call that copies it, as it is now and no other.
+        self.parameters: dict[str, Any] = {
+            "CopySource": {"Bucket": settings.bucket, "Key": settings.root + key},
+            "CopySourceIfMatch": found["ETag"],
+        }
+
+    @property
+    def is_small(self) -> bool:
+        """Whether one call is enough."""
+        return self.size_bytes <= self.piece_bytes
+
+    def pieces(self) -> list[range]:
+        """The bytes of each piece."""
+        return [
+            range(start, min(start + self.piece_bytes, self.size_bytes))
+            for start in range(0, self.size_bytes, self.piece_bytes)
+        ]

@@ -1,0 +1,214 @@
+"""What an error of S3 means to an operator, and whether it may pass: one table, one border.
+
+Texts are ours. Those of the store are not repeated: they may have addresses, keys or signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.exceptions import ConnectionError as UnreachableError
+from botocore.parsers import ResponseParserError
+
+from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull, WriteDiscarded
+from imaged.stores.s3_session import CertificatesUnreadable
+from imaged.stores.s3_settings import S3Settings
+
+#: Everything that a call may raise.
+FOREIGN = (
+    BotoCoreError,
+    ClientError,
+    ResponseParserError,
+    aiohttp.ClientError,
+    TimeoutError,
+    OSError,
+)
+
+#: What may pass by itself, so that the same call is worth another attempt.
+PASSING_ERRORS = (
+    HTTPClientError,
+    UnreachableError,
+    ResponseParserError,
+    aiohttp.ClientError,
+    TimeoutError,
+    OSError,
+)
+LASTING_ERRORS = (SSLError, CertificatesUnreadable)  # although they are among the above
+PASSING_STATUSES = {408, 429, 500, 502, 503, 504}
+PASSING_CODES = {
+    "SlowDown",
+    "InternalError",
+    "ServiceUnavailable",
+    "RequestTimeout",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "OperationAborted",
+    "ConditionalRequestConflict",
+    "BadDigest",  # damaged on the way
+    "IncompleteBody",
+}
+
+#: What a key needs the right for, by call (Amazon's names; others have the same).
+RIGHTS = {
+    "head_bucket": "s3:ListBucket",
+    "list_objects_v2": "s3:ListBucket",
+    "list_multipart_uploads": "s3:ListBucketMultipartUploads",
+    "list_parts": "s3:ListMultipartUploadParts",
+    "abort_multipart_upload": "s3:AbortMultipartUpload",
+    "delete_object": "s3:DeleteObject",
+    "get_object": "s3:GetObject",
+    "head_object": "s3:GetObject and s3:ListBucket",
+}
+RIGHT_TO_WRITE = "s3:PutObject"
+
+FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "StorageFull", "507"}
+TOO_LARGE = {"EntityTooLarge", "413"}
+REMEDIES = {
+    "NoSuchBucket": "create the bucket, or correct its name",
+    "InvalidBucketName": "correct the name of the bucket",
+    "InvalidAccessKeyId": "the access key is not known there: correct it",
+    "SignatureDoesNotMatch": "the secret key is wrong, or a proxy changes requests on their way",
+    "AuthorizationHeaderMalformed": "the region is wrong: set that of the bucket",
+    "PermanentRedirect": "the bucket is elsewhere: set its region and endpoint",
+    "IllegalLocationConstraintException": "the region is wrong: set that of the bucket",
+    "ExpiredToken": "the credentials have expired: renew them",
+    "ExpiredTokenException": "the credentials have expired: renew them",
+    "InvalidToken": "the credentials are not valid: renew them",
+    "RequestTimeTooSkewed": "the clock of this machine, or of the store, is wrong: set it",
+    "SlowDown": "it is overloaded; it was asked several times, with pauses",
+    "301": "the bucket is elsewhere: set its region and endpoint",
+    "400": "the region or the credentials may be wrong, or it needs another kind of addressing",
+    "NotImplemented": "it cannot do this",
+    "InvalidRequest": "if it does not know checksums of this kind, set another checksum",
+    "BadDigest": "bytes were damaged on their way, several times",
+}
+REFUSED = {"AccessDenied", "403", "AllAccessDisabled", "AccountProblem", "Forbidden"}
+MISSING = {"NoSuchKey", "404", "NotFound"}
+UNMET = {"PreconditionFailed", "412"}
+
+
+class ConditionUnknown(StoreError):
+    """The store does not know conditional writes."""
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same call may go well a little later."""
+    if isinstance(error, ClientError):
+        return code_of(error) in PASSING_CODES or _status_of(error) in PASSING_STATUSES
+    return isinstance(error, PASSING_ERRORS) and not isinstance(error, LASTING_ERRORS)
+
+
+def code_of(error: ClientError) -> str:
+    """The name of the error; the status where there is none, as in answers to HEAD."""
+    response: Mapping[str, Any] = error.response
+    return str(response.get("Error", {}).get("Code") or _status_of(error))
+
+
+class S3Errors:
+    """Translates the errors of one store."""
+
+    def __init__(self, store: str, settings: S3Settings) -> None:
+        self._store = store
+        self._settings = settings
+
+    def translate(
+        self, operation: str, key: str | None, error: BaseException, *, on_condition: bool = False
+    ) -> StoreError:
+        """Say what it means that this call failed."""
+        if isinstance(error, ClientError):
+            return self._answered(operation, key or "", error, on_condition=on_condition)
+        return StoreError(self._store, self._silent(error))
+
+    def _answered(
+        self, operation: str, key: str, error: ClientError, *, on_condition: bool
+    ) -> StoreError:
+        code = code_of(error)
+        if code == "NoSuchUpload":
+            return WriteDiscarded(self._store, key)
+        if code in MISSING and key:
+            return BlobMissing(self._store, key)
+        if on_condition and code in UNMET:
+            return BlobExists(self._store, key)
+        if on_condition and code == "NotImplemented":
+            return ConditionUnknown(self._store, "knows no conditional writes")
+        if code in FULL | TOO_LARGE:
+            return StoreFull(self._store, f"has no room in {self._bucket}: it answered {code}")
+        return StoreError(self._store, self._sentence(operation, code))
+
+    def _sentence(self, operation: str, code: str) -> str:
+        if code in REFUSED:
+            right = RIGHTS.get(operation, RIGHT_TO_WRITE)
+            return (
+                f"was refused {_camel(operation)} in {self._bucket} ({code}): "
+                f"allow its access key {right}, if the keys are right"
+            )
+        if code in UNMET:
+            return f"has another object than before: {_camel(operation)} in {self._bucket}"
+        why = f"cannot do {_camel(operation)} in {self._bucket}: it answered {code}"
+        return f"{why}; {REMEDIES[code]}" if code in REMEDIES else why
+
+    def _silent(self, error: BaseException) -> str:
+        where = self._settings.where
+        for kinds, sentence in SILENCES:
+            if isinstance(error, kinds):
+                return sentence(where)
+        return f"cannot be used at {where}: {type(error).__name__}"
+
+    @property
+    def _bucket(self) -> str:
+        return f"the bucket {self._settings.bucket!r} at {self._settings.where}"
+
+
+#: Where there was no answer; the first that fits.
+SILENCES: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], str]], ...] = (
+    (
+        (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError),
+        lambda where: (
+            f"has no credentials for {where}: set access_key_file and secret_key_file, "
+            "or give the instance a role"
+        ),
+    ),
+    (
+        (CertificatesUnreadable,),
+        lambda where: f"cannot read the certificates for {where}: correct ca_file",
+    ),
+    (
+        (SSLError,),
+        lambda where: f"does not trust the certificate of {where}: set ca_file, or correct it",
+    ),
+    (
+        (TimeoutError, ConnectTimeoutError, ReadTimeoutError),
+        lambda where: f"got no answer from {where} in time: is it running, and not overloaded?",
+    ),
+    (
+        (ResponseParserError,),
+        lambda where: f"got an answer from {where} that is not S3's: is the endpoint right?",
+    ),
+    (
+        PASSING_ERRORS,
+        lambda where: f"cannot reach {where}, or lost the connection: is it running?",
+    ),
+)
+
+
+def _status_of(error: ClientError) -> int:
+    response: Mapping[str, Any] = error.response
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _camel(operation: str) -> str:
+    return operation.title().replace("_", "").removesuffix("V2")

@@ -1,0 +1,150 @@
+"""Parts: what of a blob is sent at once, and how large it is.
+
+A part does not copy the blocks that it is made of. It refers to their chunks, and keeps the blocks
+until it is stored, so that their memory stays counted in the transfer budget. It is sent piece by
+piece, so that neither signing nor sending holds up the event loop, and its checksum is made in a
+thread.
+
+Sizes. S3 allows 10,000 parts, so a blob of unknown size cannot have small parts to its end. A part
+has the configured size until that would be less than 1/1,250 of what was sent before it; from there
+on the parts grow with the blob. With parts of 5 MiB at first that is enough for 5 TiB, and begins
+to matter after 6 GiB. Until then all parts are of one size, which some stores ask for. Where the
+size is known, all parts are of the size that it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import zlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from imaged.core.block import Block
+from imaged.core.limits import KIB, MIB
+from imaged.stores.s3_settings import LARGEST_PART_BYTES, MOST_PARTS, Checksum
+
+GROWTH = 1_250  # a part is at least one in so many of what was sent before
+SPARE_PARTS = MOST_PARTS // 10  # where the size is known, in case it is not true
+PIECE_BYTES = 256 * KIB  # sent at once
+LONG_BYTES = MIB  # hashed in a thread
+
+
+@dataclass(frozen=True, slots=True)
+class PartSizes:
+    """How large each part of a blob is."""
+
+    first_bytes: int
+    expected_bytes: int = 0  # 0: not known
+
+    def next_after(self, sent_bytes: int) -> int:
+        """The size of the part that follows so many bytes."""
+        planned = _whole_mib(self.expected_bytes, MOST_PARTS - SPARE_PARTS)
+        grown = _whole_mib(sent_bytes - self.expected_bytes, GROWTH)
+        return min(max(self.first_bytes, planned, grown), LARGEST_PART_BYTES)
+
+
+class Part:
+    """Pieces of blocks, in order; ``limit_bytes`` of them at most."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.size_bytes = 0
+        self._pieces: list[bytes | memoryview] = []
+        self._blocks: list[Block] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more has room."""
+        return self.size_bytes >= self.limit_bytes
+
+    def take(self, block: Block, start: int = 0) -> int:
+        """Take from a block what has room, beginning at an offset; the offset behind it."""
+        end = min(block.size_bytes, start + self.limit_bytes - self.size_bytes)
+        position = 0
+        for chunk in block.chunks:
+            first, last = max(start - position, 0), min(end - position, len(chunk))
+            if first < last:
+                self._pieces.extend(_cut(chunk, first, last))
+            position += len(chunk)
+        self.size_bytes += end - start
+        self._blocks.append(block)
+        return end
+
+    def sending(self, on_progress: Callable[[], None]) -> PartBody:
+        """The part as the body of one request. Tells each time when some of it was sent."""
+        return PartBody(self._pieces, self.size_bytes, on_progress)
+
+    async def checksum(self, kind: Checksum) -> dict[str, Any]:
+        """The parameter of a call that carries the part's checksum, if one is wanted."""
+        if self.size_bytes < LONG_BYTES:
+            return self._checksum(kind)
+        return await asyncio.to_thread(self._checksum, kind)
+
+    def _checksum(self, kind: Checksum) -> dict[str, str]:
+        match kind:
+            case "crc32":
+                return {"ChecksumCRC32": _base64(self._crc32())}
+            case "md5":
+                return {"ContentMD5": _base64(self._md5())}
+            case "none":
+                return {}
+
+    def _crc32(self) -> bytes:
+        value = 0
+        for piece in self._pieces:
+            value = zlib.crc32(piece, value)
+        return value.to_bytes(4, "big")
+
+    def _md5(self) -> bytes:
+        digest = hashlib.md5(usedforsecurity=False)
+        for piece in self._pieces:
+            digest.update(piece)
+        return digest.digest()
+
+
+def announced(kind: Checksum) -> dict[str, Any]:
+    """The parameter that says, when an upload begins, which checksums its parts will have."""
+    return {"ChecksumAlgorithm": "CRC32"} if kind == "crc32" else {}
+
+
+class PartBody:
+    """What the HTTP library is given: it iterates, and asks for nothing else."""
+
+    def __init__(
+        self, pieces: list[bytes | memoryview], size_bytes: int, on_progress: Callable[[], None]
+    ) -> None:
+        self._pieces = pieces
+        self._size_bytes = size_bytes
+        self._on_progress = on_progress
+
+    def __len__(self) -> int:
+        return self._size_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
+        for piece in self._pieces:
+            yield piece
+            self._on_progress()
+            await asyncio.sleep(0)  # a fast connection would take all of them without a pause
+
+    def read(self) -> bytes:
+        """Only there because the library takes nothing without it for a body."""
+        raise NotImplementedError
+
+
+def _cut(chunk: bytes, first: int, last: int) -> list[bytes | memoryview]:
+    if first == 0 and last == len(chunk) <= PIECE_BYTES:
+        return [chunk]
+    view = memoryview(chunk)
+    return [view[at : min(at + PIECE_BYTES, last)] for at in range(first, last, PIECE_BYTES)]
+
+
+def _whole_mib(size_bytes: int, share: int) -> int:
+    """One part in so many, rounded up to MiB."""
+    return -(-max(size_bytes, 0) // (share * MIB)) * MIB
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,80 @@
+"""Memory for parts, of all uploads of one store together.
+
+Strategy. An upload may always have one part: so a client who is slow to fill his keeps nobody else
+waiting, whatever the crowd. Another part, to be filled while the first is being sent, is a matter
+of speed, and is given as long as the memory for parts allows it; who does not get it waits until
+his own part is stored, and reads nothing from his client meanwhile. Only the store's speed decides
+how long that is. So the memory of many uploads is one part each, and in a crowd the parts of new
+uploads are as small as S3 allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from imaged.stores.s3_settings import SMALLEST_PART_BYTES, S3Settings
+
+
+class PartRoom:
+    """The memory for parts of one store."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        self._part_bytes = settings.part_size_bytes
+        self._parts = settings.parts_in_flight
+        self._uploads = 0
+        self._changed = anyio.Event()
+        self.held_bytes = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """One upload's part of it."""
+        self._uploads += 1
+        share = Share(self, self._usual_bytes())
+        try:
+            yield share
+        finally:
+            self._uploads -= 1
+            share.give_back(share.held_bytes)
+
+    def has_room_for(self, size_bytes: int) -> bool:
+        """Whether more than the one part that everybody has may be held."""
+        return self.held_bytes + size_bytes <= self._parts * self._part_bytes
+
+    async def change(self) -> None:
+        """Wait until something was given back."""
+        await self._changed.wait()
+
+    def announce(self) -> None:
+        """Wake up all who wait."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _usual_bytes(self) -> int:
+        is_crowd = self._uploads > self._parts
+        return SMALLEST_PART_BYTES if is_crowd else self._part_bytes
+
+
+class Share:
+    """What one upload holds. ``part_bytes``: how large its parts should be at first."""
+
+    def __init__(self, room: PartRoom, part_bytes: int) -> None:
+        self.part_bytes = part_bytes
+        self.held_bytes = 0
+        self._room = room
+
+    async def take(self, size_bytes: int) -> None:
+        """Take memory for one more part, as soon as it may be had."""
+        while self.held_bytes and not self._room.has_room_for(size_bytes):
+            await self._room.change()
+        self.held_bytes += size_bytes
+        self._room.held_bytes += size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """A part is stored, or given up."""
+        size_bytes = min(size_bytes, self.held_bytes)  # leaving the share gave all of it back
+        self.held_bytes -= size_bytes
+        self._room.held_bytes -= size_bytes
+        self._room.announce()

@@ -1,0 +1,60 @@
+"""Uploads are ended so that nothing is left of them, also of those that nobody knows by name.
+
+An abort does not stop parts that are on their way: they may be stored after it, and then an abort
+is needed once more. So it is repeated until no part is listed. An upload whose id never reached us,
+because the answer was lost or the process died, is found by its key. What lands still later is
+swept when the row of the ledger is looked at again (``Store.settles_after``).
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from imaged.core.errors import StoreError, WriteDiscarded
+from imaged.stores.s3_calls import S3Calls
+from imaged.stores.s3_lists import list_uploads
+
+ROUNDS = 5
+PAUSE_SECONDS = 0.2  # after the first round, and twice as long after each other
+
+
+class S3Sweep:
+    """Ends uploads. Raises StoreError."""
+
+    def __init__(self, calls: S3Calls) -> None:
+        self._calls = calls
+
+    async def end(self, key: str, upload_id: str) -> None:
+        """End one upload; one that is gone is fine."""
+        for number in range(ROUNDS):
+            if number:
+                await anyio.sleep(PAUSE_SECONDS * 2 ** (number - 1))
+            if await self._is_ended(key, upload_id):
+                return
+        why = f"goes on listing parts of an upload of {key} that was aborted {ROUNDS} times"
+        raise StoreError(self._calls.store, why)
+
+    async def end_all(self, key: str, but: str | None = None) -> None:
+        """End every upload of this key that is listed, but perhaps for one."""
+        for _ in range(ROUNDS):
+            found = await self.uploads_of(key) - {but or ""}
+            if not found:
+                return
+            for upload_id in found:
+                await self.end(key, upload_id)
+        why = f"goes on listing uploads of {key} that were aborted {ROUNDS} times"
+        raise StoreError(self._calls.store, why)
+
+    async def uploads_of(self, key: str) -> set[str]:
+        """The ids of the uploads of exactly this key."""
+        return {
+            found.upload_id async for found in list_uploads(self._calls, key) if found.key == key
+        }
+
+    async def _is_ended(self, key: str, upload_id: str) -> bool:
+        try:
+            await self._calls.make("abort_multipart_upload", key, UploadId=upload_id)
+            left = await self._calls.make("list_parts", key, UploadId=upload_id, MaxParts=1)
+        except WriteDiscarded:
+            return True
+        return not left.get("Parts")

@@ -1,0 +1,240 @@
+"""One attempt to write one blob, from its first byte to its name.
+
+Strategy. A blob whose announced size fits into one part is put at once. Every other is a multipart
+upload from the beginning, however little comes in the end: so a delete that ends the upload ends
+the write, and lists show it. It becomes visible when the upload is completed.
+
+Who publishes a blob and hears of a failure, or nothing, looks whether it is there: each attempt
+leaves a mark of its own in the object's metadata. A call that begins or publishes is never cut off
+in the middle: who is cancelled meanwhile lets it come to its end, and takes back what it did. A
+write that fails ends its upload, and removes the blob if it was published and carries its mark.
+All of that is courtesy: a process that dies here leaves a row in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobMissing, StoreError
+from imaged.ports.store import Record
+from imaged.stores.s3_calls import S3Calls
+from imaged.stores.s3_copy import PIECES_AT_ONCE, S3Source
+from imaged.stores.s3_errors import ConditionUnknown
+from imaged.stores.s3_flight import Flight, Stored
+from imaged.stores.s3_parts import Part, PartSizes, announced
+from imaged.stores.s3_room import Share
+from imaged.stores.s3_settings import Checksum
+from imaged.stores.s3_sweep import S3Sweep
+
+log = structlog.get_logger()
+
+MARK = "imaged-write"  # the name of the metadata that says whose attempt an object is
+
+
+class S3Write:
+    """An attempt. Ends with ``publish``, or with ``discard``."""
+
+    def __init__(
+        self, calls: S3Calls, key: str, share: Share, *, expected_bytes: int | None, record: Record
+    ) -> None:
+        self._calls = calls
+        self._key = key
+        self._share = share
+        self._record = record
+        self._checksum = calls.settings.checksum
+        self._sizes = PartSizes(share.part_bytes, expected_bytes or 0)
+        is_small = expected_bytes is not None and expected_bytes <= share.part_bytes
+        self._small_bytes = expected_bytes if is_small else None
+        self._mark = uuid4().hex
+        self._size_bytes = 0
+        self._upload_id: str | None = None
+        self._flight = Flight(calls.store)
+        self._beginning: asyncio.Task[str] | None = None
+        self._publishing: asyncio.Task[None] | None = None
+
+    async def fill(self, blocks: AsyncIterable[Block]) -> Part:
+        """Send all parts but the last; the last one. Raises StoreError, and what others raise."""
+        if self._small_bytes is None:
+            await self._begin(self._checksum)
+        part = await self._new_part(self._small_bytes)
+        async for block in blocks:
+            start = 0
+            while start < block.size_bytes:
+                if part.is_full:
+                    await self._send(part)
+                    del part
+                    part = await self._new_part()
+                start = part.take(block, start)
+            self._flight.raise_failure()
+            self._size_bytes += block.size_bytes
+            del block  # nobody may keep it alive while we wait for more
+        return part
+
+    async def publish(self, last: Part) -> int:
+        """Send the last part, make all of it visible, and return its size. Raises StoreError."""
+        if self._upload_id is None:
+            commit = self._put(last)
+        else:
+            self._launch(last, self._upload_id)
+            await self._flight.settle()
+            commit = self._complete()
+        del last
+        return await self._commit(commit)
+
+    async def copy(self, source: S3Source) -> int:
+        """Have all of it copied and made visible, and return its size. Raises StoreError."""
+        self._size_bytes = source.size_bytes
+        if source.is_small:
+            return await self._commit(self._copy(source))
+        upload_id = await self._begin(checksum="none")
+        for piece in source.pieces():
+            await self._flight.settle(PIECES_AT_ONCE - 1)
+            self._flight.launch(partial(self._copy_piece, source, piece, upload_id), len(piece))
+        await self._flight.settle()
+        return await self._commit(self._complete())
+
+    async def discard(self) -> None:
+        """Make sure that nothing of it is or becomes visible. Never raises StoreError."""
+        await self._flight.cancel()
+        calls = filter(None, [self._beginning, self._publishing])
+        await asyncio.gather(*calls, return_exceptions=True)
+        try:
+            await self._take_back()
+        except StoreError as error:
+            log.warning(
+                "write.left_behind", store=self._calls.store, key=self._key, error=str(error)
+            )
+
+    async def _begin(self, checksum: Checksum) -> str:
+        self._beginning = asyncio.create_task(self._create(checksum))
+        upload_id = await asyncio.shield(self._beginning)
+        await self._record(upload_id)
+        return upload_id
+
+    async def _create(self, checksum: Checksum) -> str:
+        answer = await self._calls.make(
+            "create_multipart_upload",
+            self._key,
+            Metadata={MARK: self._mark},
+            **announced(checksum),
+        )
+        upload_id: str = answer["UploadId"]
+        self._upload_id = upload_id
+        if answer["ResponseMetadata"]["RetryAttempts"]:  # one that we were not told of may be there
+            with suppress(StoreError):
+                await S3Sweep(self._calls).end_all(self._key, but=upload_id)
+        return upload_id
+
+    async def _new_part(self, taken_bytes: int | None = None) -> Part:
+        size_bytes = self._sizes.next_after(self._size_bytes)
+        await self._share.take(size_bytes if taken_bytes is None else taken_bytes)
+        self._flight.raise_failure()
+        return Part(size_bytes)
+
+    async def _send(self, part: Part) -> None:
+        self._launch(part, self._upload_id or await self._begin(self._checksum))
+
+    def _launch(self, part: Part, upload_id: str) -> None:
+        self._flight.launch(
+            partial(self._upload, part, upload_id),
+            part.size_bytes,
+            at_end=partial(self._share.give_back, part.limit_bytes),
+        )
+
+    async def _upload(self, part: Part, upload_id: str, number: int) -> Stored:
+        checksum = await part.checksum(self._checksum)
+        answer = await self._calls.make(
+            "upload_part",
+            self._key,
+            body=part,
+            UploadId=upload_id,
+            PartNumber=number,
+            **checksum,
+        )
+        checksum.pop("ContentMD5", None)
+        return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
+
+    async def _copy_piece(
+        self, source: S3Source, piece: range, upload_id: str, number: int
+    ) -> Stored:
+        answer = await self._calls.make(
+            "upload_part_copy",
+            self._key,
+            UploadId=upload_id,
+            PartNumber=number,
+            CopySourceRange=f"bytes={piece.start}-{piece.stop - 1}",
+            **source.parameters,
+        )
+        return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+
+    async def _copy(self, source: S3Source) -> None:
+        await self._calls.make(
+            "copy_object",
+            self._key,
+            Metadata={MARK: self._mark},
+            MetadataDirective="REPLACE",
+            **source.parameters,
+        )
+
+    async def _put(self, part: Part) -> None:
+        checksum = await part.checksum(self._checksum)
+        await self._make_once("put_object", body=part, Metadata={MARK: self._mark}, **checksum)
+
+    async def _complete(self) -> None:
+        await self._make_once(
+            "complete_multipart_upload",
+            UploadId=self._upload_id,
+            MultipartUpload={"Parts": self._flight.stored()},
+        )
+
+    async def _make_once(self, operation: str, **parameters: Any) -> None:
+        """With the condition that no such object is there, where the store knows conditions."""
+        if self._calls.knows_conditions:
+            try:
+                await self._calls.make(operation, self._key, IfNoneMatch="*", **parameters)
+            except ConditionUnknown:
+                self._calls.knows_conditions = False
+            else:
+                return
+        await self._calls.make(operation, self._key, **parameters)
+
+    async def _commit(self, commit: Coroutine[Any, Any, None]) -> int:
+        self._publishing = asyncio.create_task(self._assured(commit))
+        await asyncio.shield(self._publishing)
+        return self._size_bytes
+
+    async def _assured(self, commit: Coroutine[Any, Any, None]) -> None:
+        """It may have gone well although we were told something else, or nothing."""
+        try:
+            await commit
+        except StoreError:
+            with suppress(StoreError):
+                if await self._published_bytes() == self._size_bytes:
+                    return
+            raise
+
+    async def _published_bytes(self) -> int | None:
+        """The size of the blob, if it is there and ours."""
+        try:
+            found = await self._calls.make("head_object", self._key)
+        except BlobMissing:
+            return None
+        is_ours = found.get("Metadata", {}).get(MARK) == self._mark
+        return int(found["ContentLength"]) if is_ours else None
+
+    async def _take_back(self) -> None:
+        sweep = S3Sweep(self._calls)
+        if self._upload_id is not None:
+            await sweep.end(self._key, self._upload_id)
+        elif self._beginning is not None:
+            await sweep.end_all(self._key)
+        if self._publishing is not None and await self._published_bytes() is not None:
+            await self._calls.make("delete_object", self._key)

@@ -1,0 +1,190 @@
+"""``imaged status``: who works on a catalog, and what there is."""
+
+from __future__ import annotations
+
+import json
+import signal
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from imaged.cli import opening
+from imaged.cli.summaries import status
+from imaged.core.blob import BlobState
+from imaged.core.claim import InstanceId
+from imaged.core.lifecycle import Status
+from imaged.core.summary import Holding, Instance, Stock, Summary
+from support.command import Place, Serving, serving
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+A, B = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "ab")
+MINUTE = timedelta(minutes=1)
+
+BUSY = Summary(
+    at=NOW,
+    instances=[
+        Instance(InstanceId("near-1"), "1.0", ("api", "scrubber"), NOW - 90 * MINUTE, NOW),
+        Instance(InstanceId("far-2"), "1.1", ("scrubber",), NOW - MINUTE, NOW - MINUTE / 2),
+    ],
+    holdings=[
+        Holding(InstanceId("near-1"), A, Status.SAVING, NOW - 5 * MINUTE, NOW + MINUTE / 4),
+        Holding(InstanceId("gone-3"), B, Status.SAVING, NOW - 9 * MINUTE, NOW - MINUTE),
+    ],
+    images={Status.SAVING: 2, Status.ACTIVE: 7},
+    stocks=[
+        Stock("cloud", BlobState.DOOMED, 3, 5 * 1024**2, failing=1),
+        Stock("cloud", BlobState.KEPT, 7, 3 * 1024**3),
+        Stock("local", BlobState.DOOMED, 1, 1024**2),
+    ],
+    restorable=4,
+    restorable_bytes=1024**3,
+    oldest_due_at=NOW - 2 * MINUTE,
+)
+IDLE = Summary(NOW, [], [], {}, [], 0, 0, None)
+
+
+def shown(summary: Summary, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    """What the command prints of a catalog in this state."""
+    monkeypatch.setattr(opening, "run_with_catalog", lambda *_: summary)
+    done = CliRunner().invoke(status, arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def facts_of(place: Place) -> Any:
+    """What it says to programs."""
+    done = place.imaged("status", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def upload_slowly(daemon: Serving) -> str:
+    """Send a part of an image's data, and nothing more; the image's id."""
+    body = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
+    created = json.loads(daemon.ask("/v2/images", "POST", body)[1])
+    connection = daemon.connect()
+    connection.putrequest("PUT", f"/v2/images/{created['id']}/file")
+    connection.putheader("Content-Type", "application/octet-stream")
+    connection.putheader("Content-Length", "10")
+    connection.endheaders(b"12345")
+    daemon.wait_for("image.status", count=2)
+    image_id: str = created["id"]
+    return image_id
+
+
+def test_people_are_shown_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is there and how long, what they hold, what there is, and what waits."""
+    text = shown(BUSY, monkeypatch)
+    lines = [line.split() for line in text.splitlines()]
+
+    assert ["near-1", "1.0", "api,", "scrubber", "1h30m", "0s", "ago"] in lines
+    assert ["far-2", "1.1", "scrubber", "1m", "30s", "ago"] in lines
+    assert ["near-1", A, "saving", "5m", "15s"] in lines
+    assert ["gone-3", B, "saving", "9m", "over"] in lines
+    assert ["active", "7"] in lines
+    assert ["cloud", "kept", "7", "3.0", "GiB"] in lines
+    assert "9 images" in text
+    assert text.endswith(
+        "For the scrubber: 4 deleted images that can still be restored (1.0 GiB); 4 blobs that "
+        "nobody needs (6.0 MiB), 1 of them with failures; the first is due for 2m.\n"
+    )
+
+
+def test_programs_are_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bytes, seconds and moments."""
+    facts = json.loads(shown(BUSY, monkeypatch, "--json"))
+
+    assert facts["at"] == "2026-11-20T12:00:00.000+00:00"
+    assert facts["instances"][0] == {
+        "id": "near-1",
+        "version": "1.0",
+        "roles": ["api", "scrubber"],
+        "since": "2026-11-20T10:30:00.000+00:00",
+        "seen_at": "2026-11-20T12:00:00.000+00:00",
+    }
+    assert facts["holdings"][1] == {
+        "instance": "gone-3",
+        "image_id": B,
+        "status": "saving",
+        "since": "2026-11-20T11:51:00.000+00:00",
+        "lease_left_s": -60.0,
+    }
+    assert facts["images"] == {"active": 7, "saving": 2}
+    assert facts["stores"][1] == {
+        "store": "cloud",
+        "state": "kept",
+        "blobs": 7,
+        "bytes": 3 * 1024**3,
+    }
+    assert facts["scrubber"] == {
+        "restorable": 4,
+        "restorable_bytes": 1024**3,
+        "doomed": 4,
+        "doomed_bytes": 6 * 1024**2,
+        "oldest_due_at": "2026-11-20T11:58:00.000+00:00",
+        "failing": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("due_at", "end"),
+    [(None, "with failures."), (NOW + 3 * MINUTE, "with failures; the first is due in 3m.")],
+)
+def test_what_is_not_due_is_told_as_that(
+    monkeypatch: pytest.MonkeyPatch, due_at: datetime | None, end: str
+) -> None:
+    """Nothing waits, or not yet."""
+    summary = Summary(NOW, [], [], {}, [], 0, 0, due_at)
+
+    assert shown(summary, monkeypatch).rstrip().endswith(end)
+
+
+def test_an_empty_catalog_is_told_in_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No table without rows."""
+    assert len(shown(IDLE, monkeypatch).splitlines()) == 5
+
+
+def test_daemons_and_scrubbers_are_there_until_they_end(place: Place) -> None:
+    """With what they do; one that was killed is there for a while."""
+    with serving(place.file) as daemon, serving(place.file, "scrub") as scrubber:
+        started = [one.wait_for("daemon.started") for one in (daemon, scrubber)]
+        while len(there := facts_of(place)["instances"]) < 2:
+            assert daemon.process.poll() is None
+        assert daemon.end() == 0
+        (left,) = facts_of(place)["instances"]
+        scrubber.end(signal.SIGKILL)
+        silent = facts_of(place)["instances"]
+
+    assert {one["id"]: one["roles"] for one in there} == {
+        one["instance"]: one["roles"] for one in started
+    }
+    assert left["id"] == started[1]["instance"]
+    assert silent == [left]
+
+
+def test_work_is_shown_with_who_holds_it(place: Place) -> None:
+    """While it goes on."""
+    with serving(place.file) as daemon:
+        image_id = upload_slowly(daemon)
+        facts = facts_of(place)
+        instance = daemon.wait_for("daemon.started")["instance"]
+
+    (holding,) = facts["holdings"]
+    assert (holding["instance"], holding["image_id"]) == (instance, image_id)
+    assert holding["status"] == "saving"
+    assert 0 < holding["lease_left_s"] <= 60
+    assert facts["images"] == {"saving": 1}
+    assert [(one["state"], one["blobs"]) for one in facts["stores"]] == [("writing", 1)]
+
+
+def test_a_catalog_that_does_not_answer_is_exit_code_1(place: Place) -> None:
+    """With a sentence, and no traceback."""
+    place.catalog.write_bytes(b"no database, but a letter to my aunt" * 100)
+
+    done = place.imaged("status")
+
+    assert done.returncode == 1
+    assert "is not a database" in done.stderr
+    assert "Traceback" not in done.stderr

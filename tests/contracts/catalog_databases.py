@@ -1,0 +1,71 @@
+"""PostgreSQL databases for the exam: one for each test, made from a template."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from contracts.catalog_facts import until
+from imaged.catalogs.postgresql import PostgresqlDatabase, open_postgresql
+from imaged.catalogs.sql import SqlCatalog
+from support.postgresql import connected, fresh_database
+
+#: How many wait for a lock that somebody else has.
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+#: Ends every connection of ours.
+TERMINATE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'imaged'
+"""
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[SqlCatalog]:
+    """The catalog of this database; at the end no transaction runs, and no connection is open."""
+    catalog = await open_postgresql(url)
+    try:
+        yield catalog
+        require_idle(catalog)
+    finally:
+        await catalog.close()
+    assert database_of(catalog).connections == 0
+
+
+@asynccontextmanager
+async def fresh() -> AsyncIterator[SqlCatalog]:
+    """The catalog of a database of its own."""
+    async with fresh_database() as url, opened(url) as catalog:
+        yield catalog
+
+
+def database_of(catalog: SqlCatalog) -> PostgresqlDatabase:
+    """What runs its transactions."""
+    assert isinstance(catalog.database, PostgresqlDatabase)
+    return catalog.database
+
+
+def require_idle(catalog: SqlCatalog) -> None:
+    """No transaction runs, and no connection is in use."""
+    assert (database_of(catalog).busy, database_of(catalog).checked_out) == (0, 0)
+
+
+@asynccontextmanager
+async def other_transaction(url: str) -> AsyncIterator[Any]:
+    """The connection of somebody else, in a transaction that is committed at the end."""
+    async with connected(url) as other, other.transaction():
+        yield other
+
+
+async def lock_waited_for(url: str) -> None:
+    """Wait until somebody waits for a lock that somebody else has."""
+    async with connected(url) as watcher:
+
+        async def is_waited_for() -> bool:
+            return bool(await watcher.fetchval(WAITING))
+
+        await until(is_waited_for)

@@ -1,0 +1,67 @@
+"""Releases that do not exist yet, for the exam: their steps, to be taken beside those of today."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from imaged.catalogs import migrations
+from imaged.catalogs.migrations import Half, Step
+
+MODULE = '''\
+"""A step of a later release."""
+
+from alembic import op
+from sqlalchemy import Column, String, text
+
+revision = "{revision}"
+down_revision = "{before}"
+
+
+def upgrade() -> None:
+    """Do what this step does."""
+    {deed}
+'''
+
+#: The next release renames a column in two halves, and the one after it adds another.
+NEXT = (
+    (Half.EXPAND, 'op.add_column("tombstones", Column("new", String))'),
+    (Half.CONTRACT, 'op.drop_column("tombstones", "new")'),
+)
+AFTER_NEXT = (*NEXT, (Half.EXPAND, 'op.add_column("tombstones", Column("newest", String))'))
+
+TODAY = migrations.STEPS
+
+
+class Releases:
+    """What version of imaged this process is."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        self._monkeypatch = monkeypatch
+        monkeypatch.setattr(migrations, "WHERE", (*migrations.WHERE, str(folder)))
+
+    def today(self) -> None:
+        """The one that this code is."""
+        self._monkeypatch.setattr(migrations, "STEPS", TODAY)
+
+    def become(self, later: Sequence[tuple[Half, str]]) -> list[str]:
+        """One with more steps; their revisions."""
+        steps = list(TODAY)
+        for half, deed in later:
+            before, revision = steps[-1].revision, f"{len(steps) + 1:04}"
+            text = MODULE.format(revision=revision, before=before, deed=deed)
+            (self._folder / f"r{revision}.py").write_text(text)
+            steps.append(Step(revision, half))
+        self._monkeypatch.setattr(migrations, "STEPS", tuple(steps))
+        return [step.revision for step in steps[len(TODAY) :]]
+
+
+@pytest.fixture
+def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Releases:
+    """Today's, until told otherwise."""
+    folder = tmp_path / "versions"
+    folder.mkdir()
+    return Releases(folder, monkeypatch)

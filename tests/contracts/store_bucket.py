@@ -1,0 +1,144 @@
+"""A bucket for an S3 store: the store, its back door, and an audit at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import anyio
+from botocore.exceptions import ClientError
+
+from imaged.stores.s3 import S3Store
+from imaged.stores.s3_credentials import Secret
+from imaged.stores.s3_settings import S3Settings
+from support.fault_proxy import SERVING
+from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
+
+PATIENCE_SECONDS = 10
+FOREIGN = ["notes.txt", "0a/notes.txt", ".tmp/notes.txt"]
+MISPLACED = [
+    "0b/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
+    "0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
+    "0a/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001/part",
+]
+
+
+def settings_for(endpoint: str, **changes: Any) -> S3Settings:
+    """A folder of its own in the bucket of a test server."""
+    settings = S3Settings(
+        bucket=BUCKET,
+        endpoint=endpoint,
+        prefix=f"tests/{uuid4().hex}",
+        access_key=Secret(ACCESS_KEY),
+        secret_key=Secret(SECRET_KEY),
+        part_size_bytes=5 * 2**20,
+        read_timeout=timedelta(seconds=20),
+    )
+    return replace(settings, **changes)
+
+
+@asynccontextmanager
+async def opened(settings: S3Settings, name: str = "local") -> AsyncIterator[S3Store]:
+    """A store; when it is closed, nothing of it runs any more."""
+    before = _tasks()
+    store = S3Store(name, settings)
+    try:
+        yield store
+    finally:
+        await store.close()
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while left := _tasks() - before:  # servers in this loop have tasks too, which end soon
+            await asyncio.wait(left)
+
+
+def _tasks() -> set[asyncio.Task[Any]]:
+    this = asyncio.current_task()
+    return {task for task in asyncio.all_tasks() - {this} if task.get_name() != SERVING}
+
+
+class BucketDoor:
+    """A folder in a bucket, seen by a client that knows nothing of ours."""
+
+    def __init__(self, settings: S3Settings, endpoint: str | None = None) -> None:
+        self.root = settings.root
+        self._client = plain_client(endpoint or settings.endpoint)
+
+    async def plant(self, key: str, data: bytes) -> None:
+        """A whole blob appears."""
+        await self.call("put_object", key, Body=data)
+
+    async def plant_unfinished(self, key: str, data: bytes) -> None:
+        """What a crash leaves of a write appears."""
+        upload_id = (await self.call("create_multipart_upload", key))["UploadId"]
+        await self.call("upload_part", key, UploadId=upload_id, PartNumber=1, Body=data)
+
+    async def plant_foreign(self) -> None:
+        """Objects and uploads with other names, and with names of keys in wrong places."""
+        for name in FOREIGN + MISPLACED:
+            await self.plant(name, b"not ours")
+            await self.plant_unfinished(name + "x", b"not ours")
+
+    async def dig(self, key: str) -> bytes | None:
+        """The bytes of a whole blob."""
+        answer = await self._unless("NoSuchKey", self.call("get_object", key))
+        if answer is None:
+            return None
+        data: bytes = await asyncio.to_thread(answer["Body"].read)
+        return data
+
+    async def metadata(self, key: str) -> dict[str, str]:
+        """What an object says of itself."""
+        metadata: dict[str, str] = (await self.call("head_object", key))["Metadata"]
+        return metadata
+
+    async def etag(self, key: str) -> str:
+        """An object's tag; that of one that was uploaded in parts ends with their number."""
+        etag: str = (await self.call("head_object", key))["ETag"].strip('"')
+        return etag
+
+    async def uploads(self) -> dict[str, str]:
+        """The unfinished uploads: the keys, by their ids."""
+        found = await self.call("list_multipart_uploads", Prefix=self.root)
+        return {
+            upload["UploadId"]: upload["Key"].removeprefix(self.root)
+            for upload in found.get("Uploads", [])
+        }
+
+    async def objects(self) -> list[str]:
+        """The objects, whatever they are called."""
+        found = await self.call("list_objects_v2", Prefix=self.root)
+        return [entry["Key"].removeprefix(self.root) for entry in found.get("Contents", [])]
+
+    async def parts(self, key: str, upload_id: str) -> list[int]:
+        """The sizes of the parts of an unfinished upload."""
+        call = self.call("list_parts", key, UploadId=upload_id)
+        found = await self._unless("NoSuchUpload", call)
+        return [part["Size"] for part in (found or {}).get("Parts", [])]
+
+    async def until_parts(self, key: str, upload_id: str, sizes: list[int]) -> None:
+        """Wait until the parts of an unfinished upload are these."""
+        with anyio.fail_after(PATIENCE_SECONDS):
+            while await self.parts(key, upload_id) != sizes:  # noqa: ASYNC110 - of a server
+                await asyncio.sleep(0.01)
+
+    async def call(self, operation: str, key: str | None = None, **parameters: Any) -> Any:
+        """Do what the store does not know of."""
+        if key is not None:
+            parameters["Key"] = self.root + key
+        work = getattr(self._client, operation)
+        return await asyncio.to_thread(work, Bucket=BUCKET, **parameters)
+
+    @staticmethod
+    async def _unless(code: str, call: Awaitable[Any]) -> Any:
+        """What the call was answered; None where that is this error."""
+        try:
+            return await call
+        except ClientError as error:
+            if error.response["Error"]["Code"] != code:
+                raise
+            return None

@@ -1,0 +1,489 @@
+"""The store in a bucket behind a proxy that lets each call of an upload fail in turn.
+
+Whatever fails, once or from then on: the write succeeds, and the bytes are right; or it raises a
+StoreError, nothing is visible, and after its delete nothing is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+
+from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
+from contracts.store_bucket import BucketDoor, opened, settings_for
+from imaged.core.errors import BlobMissing, StoreError
+from imaged.core.limits import MIB
+from imaged.stores.s3 import S3Store
+from imaged.stores.s3_settings import S3Settings
+from support.fault_proxy import CARRIED_OUT, Fault, FaultProxy, fail, fail_all, no_faults
+from support.seaweedfs import SeaweedFS, seaweedfs
+
+pytestmark = pytest.mark.asyncio
+
+DATA = some_bytes(6 * MIB)  # two parts
+SMALL = some_bytes(3000)
+
+CALLS = [
+    ("head_object", 0),
+    ("list_multipart_uploads", 0),
+    ("create_multipart_upload", 0),
+    ("upload_part", 0),
+    ("upload_part", 1),
+    ("complete_multipart_upload", 0),
+]
+FAULTS = [
+    Fault.SLOW_DOWN,
+    Fault.INTERNAL_ERROR,
+    Fault.INTERNAL_ERROR_AFTER,
+    Fault.RESET,
+    Fault.RESET_AFTER,
+    Fault.TRUNCATED,
+    Fault.HANGING,
+    Fault.HANGING_AFTER,
+    Fault.LATE,
+    Fault.DRAWN_OUT,
+    Fault.ERROR_IN_200,
+    Fault.ERROR_IN_200_AFTER,
+    Fault.GARBAGE,
+    Fault.DENIED,
+]
+IN_200 = [Fault.ERROR_IN_200, Fault.ERROR_IN_200_AFTER, Fault.GARBAGE]
+CASES = [
+    (call, number, fault)
+    for call, number in CALLS
+    for fault in FAULTS
+    if call != "head_object" or "200" not in fault  # its answers have no body to hold an error
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SeaweedFS]:
+    """A real S3 server with an empty bucket."""
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses so short that the tests need not wait for them."""
+    monkeypatch.setattr("imaged.stores.s3_calls.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("imaged.stores.s3_sweep.PAUSE_SECONDS", 0.01)
+
+
+@pytest.fixture
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of blobs that are copied."""
+    monkeypatch.setattr("imaged.stores.s3_copy.PIECE_BYTES", 5 * MIB)
+
+
+@pytest.fixture
+def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of lists."""
+    monkeypatch.setattr("imaged.stores.s3_lists.PAGE", 1)
+
+
+@pytest_asyncio.fixture
+async def proxy(server: SeaweedFS) -> AsyncIterator[FaultProxy]:
+    """A proxy in front of it."""
+    async with FaultProxy(server.port).running() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def s3_settings(proxy: FaultProxy) -> S3Settings:
+    """Little patience."""
+    return settings_for(
+        proxy.endpoint,
+        attempts=2,
+        connect_timeout=timedelta(seconds=0.2),
+        read_timeout=timedelta(seconds=0.4),
+    )
+
+
+@pytest_asyncio.fixture
+async def store(s3_settings: S3Settings) -> AsyncIterator[S3Store]:
+    """A store behind the proxy."""
+    async with opened(s3_settings) as store:
+        yield store
+
+
+@pytest.fixture
+def door(server: SeaweedFS, s3_settings: S3Settings) -> BucketDoor:
+    """A way in that is not behind it."""
+    return BucketDoor(s3_settings, server.endpoint)
+
+
+class Attempt:
+    """A write as the services do it: its upload is recorded, and it is deleted if it failed."""
+
+    def __init__(self, store: S3Store, proxy: FaultProxy, door: BucketDoor) -> None:
+        self.key = new_key()
+        self.recorded: str | None = None
+        self._store = store
+        self._proxy = proxy
+        self._door = door
+
+    async def write(
+        self, data: bytes, expected_bytes: int | None = None, *, is_observed: bool = True
+    ) -> bool:
+        """Write it; whether that succeeded. Nothing else is visible, or remains in the end.
+
+        Where no answer comes any more, nobody can know that a write succeeded, or take it back.
+        """
+        try:
+            size_bytes = await self._store.put(self.key, body(data), expected_bytes, self.record)
+        except StoreError:
+            assert not is_observed or await self._door.dig(self.key) is None
+            await self._delete()
+            return False
+        assert size_bytes == len(data)
+        assert await self._door.uploads() == {}
+        await self._proxy.release()
+        assert await self._door.dig(self.key) == data
+        await self._delete()
+        return True
+
+    async def record(self, upload_id: str) -> None:
+        """As the ledger does."""
+        self.recorded = upload_id
+
+    async def _delete(self) -> None:
+        """As the scrubber does; once more when what was late has arrived."""
+        self._proxy.plan = no_faults
+        await self._store.delete(self.key, self.recorded)
+        await self._proxy.release()
+        await self._store.delete(self.key, self.recorded)
+        assert await self._door.objects() == []
+        assert await self._door.uploads() == {}
+        if self.recorded is not None:
+            assert await self._door.parts(self.key, self.recorded) == []
+
+
+@pytest.fixture
+def attempt(store: S3Store, proxy: FaultProxy, door: BucketDoor) -> Attempt:
+    """A write that has not begun."""
+    return Attempt(store, proxy, door)
+
+
+@pytest.mark.parametrize(("call", "number", "fault"), CASES)
+async def test_a_call_of_an_upload_fails_once(
+    attempt: Attempt, proxy: FaultProxy, call: str, number: int, fault: Fault
+) -> None:
+    """What may pass is tried again, and the write succeeds."""
+    proxy.plan = fail(call, number, fault)
+
+    succeeded = await attempt.write(DATA)
+
+    assert succeeded or fault is Fault.DENIED
+    assert call in proxy.calls
+
+
+@pytest.mark.parametrize(("call", "number", "fault"), CASES)
+async def test_a_call_of_an_upload_fails_from_then_on(
+    attempt: Attempt, proxy: FaultProxy, call: str, number: int, fault: Fault
+) -> None:
+    """The write fails, and leaves nothing; or it had succeeded, and that was found out."""
+    proxy.plan = fail(call, number, fault, for_ever=True)
+
+    succeeded = await attempt.write(DATA)
+
+    assert not succeeded or (call == "complete_multipart_upload" and fault in CARRIED_OUT)
+
+
+@pytest.mark.parametrize("for_ever", [False, True])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_put_of_a_small_blob_fails(
+    attempt: Attempt, proxy: FaultProxy, fault: Fault, for_ever: bool
+) -> None:
+    """The same for a blob that is put at once."""
+    proxy.plan = fail("put_object", 0, fault, for_ever=for_ever)
+
+    succeeded = await attempt.write(SMALL, len(SMALL))
+
+    assert succeeded or for_ever or fault is Fault.DENIED
+    assert "create_multipart_upload" not in proxy.calls
+
+
+@pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.RESET_AFTER, Fault.DENIED])
+@pytest.mark.parametrize("number", range(8))
+async def test_everything_fails_from_then_on(
+    attempt: Attempt, proxy: FaultProxy, number: int, fault: Fault
+) -> None:
+    """The write fails and cannot clean up; its delete can, when the store is there again."""
+    proxy.plan = fail_all(number, fault)
+
+    await attempt.write(DATA, is_observed=False)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("size_bytes", [3000, 6 * MIB])
+@pytest.mark.usefixtures("_small_pieces")
+async def test_a_copy_fails_once(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, size_bytes: int, fault: Fault
+) -> None:
+    """As an upload does, whether it is copied in one call or in pieces."""
+    source, key, data = new_key(), new_key(), some_bytes(size_bytes)
+    await door.plant(source, data)
+    call = "upload_part_copy" if size_bytes > MIB else "copy_object"
+    proxy.plan = fail(call, 0, fault)
+
+    if fault is Fault.DENIED:
+        with pytest.raises(StoreError, match="s3:PutObject"):
+            await store.copy_from(store, source, key)
+    else:
+        await store.copy_from(store, source, key)
+
+    assert await door.dig(key) == (None if fault is Fault.DENIED else data)
+    assert call in proxy.calls
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "call"), [(3000, "copy_object"), (6 * MIB, "complete_multipart_upload")]
+)
+@pytest.mark.usefixtures("_small_pieces")
+async def test_a_copy_whose_answer_is_lost(
+    store: S3Store, proxy: FaultProxy, size_bytes: int, call: str
+) -> None:
+    """It is found by its own mark, although it has all the rest from its source."""
+    source, key, data = new_key(), new_key(), some_bytes(size_bytes)
+    await store.put(source, body(data), len(data))
+    proxy.plan = fail(call, proxy.calls.count(call), Fault.RESET_AFTER, for_ever=True)
+
+    assert await store.copy_from(store, source, key) == size_bytes
+
+    assert await read_all(store, key) == data
+
+
+async def test_what_goes_with_a_body(store: S3Store, proxy: FaultProxy) -> None:
+    """A checksum, no signature of the bytes, and no question whether they may come."""
+    await store.put(new_key(), body(SMALL))
+    await store.put(new_key(), body(SMALL), len(SMALL))
+
+    for call in ("upload_part", "put_object"):
+        assert "\r\nx-amz-content-sha256: unsigned-payload\r\n" in proxy.heads[call]
+        assert "\r\nx-amz-checksum-crc32: " in proxy.heads[call]
+        assert "\r\nexpect:" not in proxy.heads[call]
+        assert f"\r\ncontent-length: {len(SMALL)}\r\n" in proxy.heads[call]
+    for call in ("complete_multipart_upload", "put_object"):
+        assert "\r\nif-none-match: *\r\n" in proxy.heads[call]
+
+
+async def test_a_put_that_lands_after_the_delete(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor
+) -> None:
+    """That is why the ledger looks again when the store has settled."""
+    key = new_key()
+    proxy.plan = fail("put_object", 0, Fault.LATE, for_ever=True)
+    with pytest.raises(StoreError):
+        await store.put(key, body(SMALL), len(SMALL))
+    await store.delete(key)
+
+    await proxy.release()
+    assert await door.objects() == [key]
+
+    assert store.settles_after > timedelta(0)
+    await store.delete(key)
+    assert await door.objects() == []
+
+
+async def test_a_store_that_knows_no_conditions(store: S3Store, proxy: FaultProxy) -> None:
+    """It is asked once with a condition, and from then on without."""
+    proxy.plan = lambda _call, _number: Fault.NO_CONDITIONS
+    keys = [new_key() for _ in range(3)]
+
+    for key in keys:
+        await store.put(key, body(SMALL), len(SMALL))
+    await store.put(last := new_key(), body(SMALL))
+
+    assert [await read_all(store, key) for key in [*keys, last]] == [SMALL] * 4
+    assert proxy.calls.count("put_object") == len(keys) + 1
+    assert proxy.calls.count("complete_multipart_upload") == 1
+
+
+async def test_a_store_that_is_overloaded_is_not_asked_for_ever(
+    store: S3Store, proxy: FaultProxy
+) -> None:
+    """As often as configured, and in one layer."""
+    proxy.plan = fail("head_object", 0, Fault.SLOW_DOWN, for_ever=True)
+
+    with pytest.raises(StoreError, match="answered 503"):
+        await store.put(new_key(), body(SMALL))
+
+    assert proxy.calls == ["head_object"] * 2
+
+
+@pytest.mark.parametrize("expected_bytes", [None, len(DATA)])
+async def test_a_store_that_takes_no_bytes(
+    attempt: Attempt, proxy: FaultProxy, expected_bytes: int | None
+) -> None:
+    """A body that is stuck on its way is given up, and sent again."""
+    proxy.plan = fail("upload_part", 0, Fault.STALLED)
+
+    assert await attempt.write(DATA, expected_bytes)
+
+
+@pytest.mark.parametrize("call", [*{call for call, _ in CALLS}, "put_object"])
+async def test_a_write_that_is_cancelled_in_a_call(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, call: str
+) -> None:
+    """What the call did is taken back before anybody hears that the write has ended."""
+    key, is_small = new_key(), call == "put_object"
+    data = SMALL if is_small else DATA
+    task = asyncio.create_task(store.put(key, body(data), len(data) if is_small else None))
+
+    def cancel(this: str, _number: int) -> Fault | None:
+        if this != call:
+            return None
+        task.cancel()
+        return Fault.SLOW
+
+    proxy.plan = cancel
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert call in proxy.calls
+    await proxy.settle()
+    assert await door.objects() == []
+    assert await door.uploads() == {}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "call", ["abort_multipart_upload", "list_parts", "list_multipart_uploads", "delete_object"]
+)
+async def test_a_delete_fails(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, call: str, fault: Fault
+) -> None:
+    """It says so, unless another attempt helps, and the next one finishes it."""
+    key = new_key()
+    await door.plant(key, b"whole")
+    await door.plant_unfinished(key, b"half")
+    proxy.plan = fail(call, 0, fault, for_ever=True)
+
+    with pytest.raises(StoreError):
+        await store.delete(key)
+    proxy.plan = no_faults
+    await proxy.release()
+    await store.delete(key)
+
+    assert await door.objects() == []
+    assert await door.uploads() == {}
+
+
+async def test_a_store_that_does_not_list_uploads(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor
+) -> None:
+    """Some do not, or not at once: what was recorded is ended all the same."""
+    key = new_key()
+    await door.plant_unfinished(key, b"half")
+    (recorded,) = await door.uploads()
+    proxy.plan = fail("list_multipart_uploads", 0, Fault.PAGE, for_ever=True)
+
+    await store.delete(key, recorded)
+
+    assert await door.uploads() == {}
+
+
+async def test_an_upload_that_does_not_end(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor
+) -> None:
+    """An abort is repeated as long as parts are listed, and then told."""
+    key = new_key()
+    await door.plant_unfinished(key, b"half")
+    (recorded,) = await door.uploads()
+
+    def plan(call: str, number: int) -> Fault | None:
+        if call == "list_multipart_uploads":
+            return Fault.PAGE
+        pretends = call == "abort_multipart_upload" and number < 6
+        return Fault.PRETENDED if pretends else None
+
+    proxy.plan = plan
+    with pytest.raises(StoreError, match="aborted 5 times"):
+        await store.delete(key, recorded)
+    assert proxy.calls.count("abort_multipart_upload") == 5
+
+    await store.delete(key, recorded)
+    assert proxy.calls.count("abort_multipart_upload") == 5 + 2
+    assert await door.uploads() == {}
+
+
+@pytest.mark.parametrize("hides_length", [False, True])
+@pytest.mark.parametrize("cut_bytes", [1, 100_000, MIB, 3 * MIB])
+async def test_a_download_that_breaks_is_continued(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, cut_bytes: int, hides_length: bool
+) -> None:
+    """However often, from the next byte, and to the last one."""
+    key, data = new_key(), some_bytes(4 * MIB if cut_bytes > 1 else 20)
+    await door.plant(key, data)
+    proxy.answered_bytes, proxy.hides_length = cut_bytes, hides_length
+
+    assert await read_all(store, key, 3) == data[3:]
+    assert proxy.calls.count("get_object") >= (len(data) - 3) // cut_bytes
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, Fault.NO_RANGES])
+async def test_a_download_fails_once(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, fault: Fault
+) -> None:
+    """All bytes come, or an error; never fewer, and never others."""
+    key, data = new_key(), some_bytes(2 * MIB)
+    await door.plant(key, data)
+    proxy.plan = fail("get_object", 0, fault)
+
+    try:
+        got = await read_all(store, key, 1)
+    except StoreError:
+        assert fault in {Fault.DENIED, Fault.NO_RANGES, *IN_200}
+    else:
+        assert got == data[1:]
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, Fault.NO_RANGES])
+async def test_a_download_fails_from_then_on(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, fault: Fault
+) -> None:
+    """It ends in an error, after as many attempts as configured."""
+    key = new_key()
+    await door.plant(key, some_bytes(2 * MIB))
+    proxy.plan = fail("get_object", 0, fault, for_ever=True)
+
+    with pytest.raises(StoreError):
+        await read_all(store, key, 1)
+
+    assert proxy.calls.count("get_object") <= 2 * 2  # the library asks again over a new connection
+
+
+async def test_a_blob_that_goes_while_a_download_breaks(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor
+) -> None:
+    """It is missing then, and does not merely end."""
+    key, data = new_key(), some_bytes(4 * MIB)
+    await door.plant(key, data)
+    proxy.answered_bytes = MIB
+
+    async with store.open(key) as reader:
+        assert await reader.read(100) == data[:100]
+        await store.delete(key)
+        with pytest.raises(BlobMissing):
+            await reader.read(4 * MIB)
+
+
+@pytest.mark.parametrize("fault", [Fault.DENIED, Fault.SLOW_DOWN, Fault.GARBAGE, Fault.HANGING])
+@pytest.mark.parametrize("call", ["list_objects_v2", "list_multipart_uploads"])
+@pytest.mark.usefixtures("_short_pages")
+async def test_a_list_fails(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, call: str, fault: Fault
+) -> None:
+    """On its second page too: what is not seen is not taken for absent."""
+    for _ in range(2):
+        await door.plant(new_key(), b"whole")
+        await door.plant_unfinished(new_key(), b"half")
+    proxy.plan = fail(call, 1, fault, for_ever=True)
+
+    with pytest.raises(StoreError):
+        await all_keys(store)

@@ -1,0 +1,136 @@
+"""What daemons stand on: a file and a folder, or servers that many machines can share.
+
+A backend says how a daemon is configured for it, and is a back door to the bytes that are there.
+The door to the facts is the same for all: the catalog that the configuration names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+from support.postgresql import fresh_database
+from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
+
+Sections = Mapping[str, Mapping[str, object]]
+
+
+class Backend(Protocol):
+    """Where facts and bytes are."""
+
+    @property
+    def store(self) -> str:
+        """The name of the one store."""
+        ...
+
+    @property
+    def sections(self) -> Sections:
+        """The settings that name it."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What belongs into no file."""
+        ...
+
+    async def keys(self) -> set[str]:
+        """The keys of all bytes, whole or unfinished."""
+        ...
+
+
+@dataclass(frozen=True)
+class Folder:
+    """SQLite and a filesystem, all in one folder."""
+
+    folder: Path
+    store: str = "local"
+
+    @property
+    def images(self) -> Path:
+        """The store."""
+        return self.folder / "images"
+
+    @property
+    def sections(self) -> Sections:
+        """A file beside the store."""
+        self.images.mkdir(parents=True, exist_ok=True)
+        return {
+            "catalog": {"url": f"sqlite:///{self.folder / 'catalog.db'}"},
+            "stores": {"default": self.store},
+            f"stores.{self.store}": {
+                "type": "filesystem",
+                "path": str(self.images),
+                "min_free": "0",
+            },
+        }
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Nothing is secret."""
+        return {}
+
+    async def keys(self) -> set[str]:
+        """The files, whole or not."""
+        files = (path.name for path in self.images.rglob("*") if path.is_file())
+        return {f"{name[:2]}/{name}" for name in files}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """PostgreSQL and S3: a database, and a folder of a bucket."""
+
+    url: str
+    endpoint: str
+    prefix: str
+    store: str = "cloud"
+
+    @property
+    def sections(self) -> Sections:
+        """Where they are; parts are as small as can be, so that small images have several."""
+        return {
+            "catalog": {"url": self.url},
+            "stores": {"default": self.store},
+            f"stores.{self.store}": {
+                "type": "s3",
+                "endpoint": self.endpoint,
+                "bucket": BUCKET,
+                "prefix": self.prefix,
+                "part_size": "5MiB",
+            },
+        }
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The keys of the bucket."""
+        name = f"IMAGED_STORES__{self.store.upper()}"
+        return {f"{name}__ACCESS_KEY": ACCESS_KEY, f"{name}__SECRET_KEY": SECRET_KEY}
+
+    async def keys(self) -> set[str]:
+        """The objects, and the uploads that are not finished."""
+        names = await asyncio.to_thread(self._names)
+        return {name.removeprefix(f"{self.prefix}/") for name in names}
+
+    def _names(self) -> set[str]:
+        client, names = plain_client(self.endpoint), set[str]()
+        for operation, table in (
+            ("list_objects_v2", "Contents"),
+            ("list_multipart_uploads", "Uploads"),
+        ):
+            for page in client.get_paginator(operation).paginate(
+                Bucket=BUCKET, Prefix=f"{self.prefix}/"
+            ):
+                names |= {found["Key"] for found in page.get(table, [])}
+        client.close()
+        return names
+
+
+@asynccontextmanager
+async def servers(endpoint: str) -> AsyncIterator[Servers]:
+    """A fresh database, and an unused folder of the bucket."""
+    async with fresh_database() as url:
+        yield Servers(url, endpoint, uuid4().hex)

