@@ -8,7 +8,7 @@ import ssl
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest_asyncio
 from contracts.store_bodies import body, new_key, read_all
 from contracts.store_bucket import BucketDoor, opened, settings_for
 from imaged.core.errors import BlobMissing, StoreError
+from imaged.stores.s3_checkup import is_leftover
 from imaged.stores.s3_credentials import Secret
 from imaged.stores.s3_settings import S3Settings
 from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
@@ -100,6 +101,40 @@ async def test_a_key_that_may_only_read(server: SeaweedFS) -> None:
     settings = settings_for(server.endpoint, access_key=Secret(f"{ACCESS_KEY}-reader"))
 
     assert "s3:PutObject" in await told(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_over"),
+    [
+        ("rehearsals/2026-11-18.0123456789abcdef0123456789abcdef", True),
+        ("rehearsals/2026-11-19.0123456789abcdef0123456789abcdef", False),
+        ("rehearsals/2026-11-20.0123456789abcdef0123456789abcdef", False),
+        ("rehearsals/2026-11-21.0123456789abcdef0123456789abcdef", False),
+        ("rehearsals/2026-02-30.0123456789abcdef0123456789abcdef", False),
+        ("rehearsals/2025-01-01.notes", False),
+        ("2025-01-01.0123456789abcdef0123456789abcdef", False),
+    ],
+)
+async def test_which_rehearsals_are_over(name: str, *, is_over: bool) -> None:
+    """A day of grace, since clocks differ; and nothing that somebody else may have put there."""
+    assert is_leftover(name, date(2026, 11, 20)) is is_over
+
+
+async def test_a_rehearsal_removes_what_an_earlier_one_left(server: SeaweedFS) -> None:
+    """An object or an upload of one that died; not those of one that may be running."""
+    settings = settings_for(server.endpoint)
+    door = BucketDoor(settings)
+    old, new = (f"rehearsals/{day}.{'0' * 32}" for day in ("2001-01-01", "2999-01-01"))
+    for name in (old, new):
+        await door.plant(name, b"imaged was here")
+        await door.plant_unfinished(name, b"imaged was here")
+
+    async with opened(settings) as store:
+        await store.rehearse()
+        assert [key async for key in store.list_keys()] == []
+
+    assert await door.objects() == [new]
+    assert list((await door.uploads()).values()) == [new]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ import anyio
 
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
+from imaged.core.keys import is_key
 from imaged.ports.store import Record, Store, forget_upload
 from imaged.stores.keys import require_key
 from imaged.stores.s3_calls import Answer, S3Calls
@@ -119,12 +120,12 @@ class S3Store:
         """
         unfinished = set()
         async for upload in list_uploads(self._calls, prefix):
-            if upload.key not in unfinished:
-                unfinished.add(upload.key)
-                yield upload.key
-        async for key in list_objects(self._calls, prefix):
-            if key not in unfinished:
-                yield key
+            if is_key(upload.name) and upload.name not in unfinished:
+                unfinished.add(upload.name)
+                yield upload.name
+        async for name in list_objects(self._calls, prefix):
+            if is_key(name) and name not in unfinished:
+                yield name
 
     async def free_bytes(self) -> int | None:
         """A bucket has no end that is known."""

@@ -1,11 +1,13 @@
-"""Lists of what is in the bucket: objects, and uploads that are not finished."""
+"""Lists of what is in the bucket: objects, and uploads that are not finished.
+
+Names are given as they are below the root; which of them are keys, the store knows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from imaged.core.keys import is_key
 from imaged.stores.s3_calls import Parameters, S3Calls
 
 PAGE = 1000  # names in one answer; S3 gives no more
@@ -15,27 +17,27 @@ PAGE = 1000  # names in one answer; S3 gives no more
 class Upload:
     """An upload that is not finished."""
 
-    key: str
+    name: str
     upload_id: str
 
 
 async def list_objects(calls: S3Calls, prefix: str) -> AsyncIterator[str]:
-    """The keys of whole blobs that begin so."""
+    """The names of whole objects that begin so."""
     markers: Parameters = {}
     while True:
         page = await calls.make(
             "list_objects_v2", Prefix=calls.settings.root + prefix, MaxKeys=PAGE, **markers
         )
         for found in page.get("Contents", []):
-            if (key := _key(calls, found["Key"], prefix)) is not None:
-                yield key
+            if (name := _below_root(calls, found["Key"], prefix)) is not None:
+                yield name
         if not page.get("IsTruncated"):
             return
         markers = {"ContinuationToken": page["NextContinuationToken"]}
 
 
 async def list_uploads(calls: S3Calls, prefix: str) -> AsyncIterator[Upload]:
-    """The uploads whose keys begin so."""
+    """The uploads whose names begin so."""
     markers: Parameters = {}
     while True:
         page = await calls.make(
@@ -45,8 +47,8 @@ async def list_uploads(calls: S3Calls, prefix: str) -> AsyncIterator[Upload]:
             **markers,
         )
         for found in page.get("Uploads", []):
-            if (key := _key(calls, found["Key"], prefix)) is not None:
-                yield Upload(key, found["UploadId"])
+            if (name := _below_root(calls, found["Key"], prefix)) is not None:
+                yield Upload(name, found["UploadId"])
         if not page.get("IsTruncated"):
             return
         markers = {
@@ -56,12 +58,11 @@ async def list_uploads(calls: S3Calls, prefix: str) -> AsyncIterator[Upload]:
         }
 
 
-def _key(calls: S3Calls, name: str, prefix: str) -> str | None:
-    """What an object's name is to us, if it is anything.
+def _below_root(calls: S3Calls, found: str, prefix: str) -> str | None:
+    """What an object is called below the root, if it is there and begins so.
 
     The prefix is looked at again, because some stores take ``a//`` for ``a/``.
     """
     root = calls.settings.root
-    key = name.removeprefix(root)
-    is_ours = is_key(key) and name == root + key and key.startswith(prefix)
-    return key if is_ours else None
+    name = found.removeprefix(root)
+    return name if found == root + name and name.startswith(prefix) else None

@@ -48,7 +48,7 @@ class S3Sweep:
     async def uploads_of(self, key: str) -> set[str]:
         """The ids of the uploads of exactly this key."""
         return {
-            found.upload_id async for found in list_uploads(self._calls, key) if found.key == key
+            found.upload_id async for found in list_uploads(self._calls, key) if found.name == key
         }
 
     async def _is_ended(self, key: str, upload_id: str) -> bool:
