@@ -34,7 +34,6 @@ async def test_a_lowered_delay_frees_everything_and_touches_nothing_else(
     """Two daemons, three scrubbers: none is left; restored is whole, or 409; work is done once."""
     settings = {
         "scrubber": {"delay": "24h", "every": "300ms"},
-        "reconcile": {"every": "1s"},  # and what starting instances rehearse is no stray to it
         "log": {"level": "debug"},
     }
     daemons = [Daemon(tmp_path, settings, f"daemon{number}", on=backend) for number in range(2)]
