@@ -33,6 +33,7 @@ async def test_a_lowered_delay_frees_everything_and_touches_nothing_else(
 ) -> None:
     """Two daemons, three scrubbers: none is left; restored is whole, or 409; work is done once."""
     settings = {
+        "claims": {"lease": "60s", "renew_every": "10s"},  # nobody dies here
         "scrubber": {"delay": "24h", "every": "300ms"},
         "log": {"level": "debug"},
     }
