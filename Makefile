@@ -15,18 +15,19 @@ run: $(VENV)/.run ## serve http://127.0.0.1:9292 with config/imaged.dev.toml, ev
 	@mkdir -p var/images
 	$(BIN)/imaged serve --config config/imaged.dev.toml
 
-test: $(VENV)/.test ## all tests that need nothing but pip
+test: $(VENV)/.test $(VENV)/.docs ## all tests that need nothing but pip
 	$(BIN)/python -m pytest -m "not system"
 
 nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two hours)
 	IMAGED_SEEDS=1000-3000 PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation --timeout=7200
 	IMAGED_TEST_KILLS=500 $(BIN)/python -m pytest tests/probe --timeout=14400
 
-test-system: $(VENV)/.test ## the tests that need Debian packages (systemd)
+# apt-get install systemd mmdebstrap iproute2 qemu-utils fdisk gdisk grub-rescue-pc prometheus; as root, because it boots a system.
+test-system: $(VENV)/.test ## the tests that need Debian packages, named in the Makefile
 	$(BIN)/python -m pytest -m system
 
-bench: $(VENV)/.run ## uploads and downloads, in turn with what this machine can do at most
-	$(BIN)/python bench/upload.py
+bench: $(VENV)/.run ## every measure of bench/README.md; ARGS='--against URL' for a second endpoint
+	$(BIN)/python -m bench $(ARGS)
 
 check: $(VENV)/.check ## formatting, lint, types and who may import whom
 	$(BIN)/ruff format --check
@@ -38,21 +39,25 @@ format: $(VENV)/.check ## put the code into shape
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-docs: $(VENV)/.run ## generate docs/reference/configuration.md from the settings
-	$(BIN)/python -m imaged.config.reference > docs/reference/configuration.md.new
-	mv docs/reference/configuration.md.new docs/reference/configuration.md
+docs: $(VENV)/.docs ## write the pages that are made from the code, and HTML into docs/_build/html
+	$(BIN)/python docs/generate.py
+	$(BIN)/sphinx-build -W --keep-going --quiet -d docs/_build/doctrees docs docs/_build/html
 
 install-system: ## as root: user, folders, service files and configuration
 	install -D -m 644 systemd/imaged.sysusers $(DESTDIR)/usr/lib/sysusers.d/imaged.conf
 	install -D -m 644 systemd/imaged.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/imaged.conf
-	install -D -m 644 -t $(DESTDIR)/etc/systemd/system systemd/imaged.service systemd/imaged-scrubber.service
+	install -D -m 644 -t $(DESTDIR)/etc/systemd/system systemd/*.service systemd/*.socket
+	install -D -m 644 -t $(DESTDIR)/usr/share/man/man1 docs/man/*.1
+	install -D -m 644 docs/completion/imaged.bash $(DESTDIR)/usr/share/bash-completion/completions/imaged
+	install -D -m 644 docs/completion/imaged.zsh $(DESTDIR)/usr/share/zsh/vendor-completions/_imaged
+	install -D -m 644 docs/completion/imaged.fish $(DESTDIR)/usr/share/fish/vendor_completions.d/imaged.fish
 	test -n "$(DESTDIR)" || { systemd-sysusers imaged.conf && systemd-tmpfiles --create imaged.conf; }
 	test -e $(DESTDIR)/etc/imaged/imaged.toml || \
 	  install -D -m 644 config/imaged.toml $(DESTDIR)/etc/imaged/imaged.toml
 	test -n "$(DESTDIR)" || systemctl daemon-reload
 
 clean: ## remove the virtual environment, caches and ./var
-	rm -rf $(VENV) var .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) var docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # The virtual environment makes itself, and again when what it is made from changes.
 # pip comes first, because the one that Python 3.11 brings knows no dependency groups.
@@ -67,6 +72,10 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) --group test
 	@touch $@
 
-$(VENV)/.check: $(VENV)/.test
+$(VENV)/.docs: $(VENV)/.run
+	$(PIP) --group docs
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test $(VENV)/.docs
 	$(PIP) --group check
 	@touch $@

@@ -5,37 +5,62 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import MutableMapping
 from contextlib import suppress
 from datetime import timedelta
 
-MARGIN = timedelta(seconds=30)  # to give back, and to close
+MICROSECOND = timedelta(microseconds=1)
+PATIENCE_SECONDS = 1.0  # with a service manager that reads nothing
 
 
 class Supervision:
-    """Tells systemd what this process is doing. Without systemd, nobody hears it."""
+    """Tells systemd what this process is doing. Without systemd, nobody hears it.
 
-    def __init__(self, address: str | None = None) -> None:
-        self._address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
+    Its variables are taken out of the environment: they are for this process, and not for its
+    children. ``watchdog`` is how long the process may be silent, None where nobody watches it.
+    """
+
+    def __init__(self, environment: MutableMapping[str, str] | None = None) -> None:
+        offered = os.environ if environment is None else environment
+        self._address = offered.pop("NOTIFY_SOCKET", "")
+        self.watchdog = _watchdog(offered.pop("WATCHDOG_USEC", ""), offered.pop("WATCHDOG_PID", ""))
 
     def ready(self, status: str) -> None:
         """Requests are answered from now on, or again after a reload."""
-        self._tell(f"READY=1\nSTATUS={status}")
+        self._tell("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
         """The configuration is being read again."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
+
+    def doing(self, status: str) -> None:
+        """Say what is going on."""
+        self._tell(f"STATUS={status}")
+
+    def alive(self) -> None:
+        """Feed the watchdog."""
+        self._tell("WATCHDOG=1")
 
     def stopping(self, status: str, patience: timedelta) -> None:
-        """The end has begun, and may take so long; systemd waits that much longer."""
-        microseconds = (patience + MARGIN) // timedelta(microseconds=1)
-        self._tell(f"STOPPING=1\nSTATUS={status}\nEXTEND_TIMEOUT_USEC={microseconds}")
+        """The end has begun, or goes on: systemd waits so long from now, at least."""
+        self._tell(
+            "STOPPING=1", f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={patience // MICROSECOND}"
+        )
 
-    def _tell(self, message: str) -> None:
+    def _tell(self, *lines: str) -> None:
         if not self._address:
             return
         address = self._address
         if address.startswith("@"):  # in the abstract namespace
             address = "\0" + address[1:]
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.sendto(message.encode(), address)
+            channel.settimeout(PATIENCE_SECONDS)
+            channel.sendto("\n".join(lines).encode(), address)
+
+
+def _watchdog(microseconds: str, pid: str) -> timedelta | None:
+    """How long this process may be silent; None where that is said to another one, or to none."""
+    if not microseconds.isdecimal() or pid not in {"", str(os.getpid())}:
+        return None
+    return int(microseconds) * MICROSECOND or None

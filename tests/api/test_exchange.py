@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import MutableMapping
 from datetime import timedelta
 from typing import Any
@@ -82,7 +81,7 @@ async def test_unfit_global_id_is_dropped(service: Service, global_id: str) -> N
     """What is too long for a log, or could be mistaken for something else, is left out."""
     with capture_logs(processors=[merge_contextvars]) as lines:
         await service.call("GET", "/", headers={"x-openstack-request-id": global_id})
-    assert "global_request_id" not in lines[0]
+    assert lines[0]["global_request_id"] is None
 
 
 async def test_no_line_shows_a_token(service: Service) -> None:
@@ -129,7 +128,7 @@ async def test_failing_part_is_one_error_line(part: str) -> None:
     assert "is down" not in reply.text
     (line,) = lines_of(lines, "request.failed")
     assert (line["log_level"], line["image_id"]) == ("error", image_id)
-    assert "exc_info" not in line
+    assert line["exc_info"] is None
 
 
 async def test_full_store_is_told_to_the_operator() -> None:
@@ -200,23 +199,13 @@ async def test_short_rest_keeps_the_connection() -> None:
     ids=["long", "unknown"],
 )
 async def test_long_rest_closes_the_connection(announced: dict[str, str]) -> None:
-    """The answer goes out first; then some of the rest is read, so that the client reads it."""
+    """The answer says so; how the client gets to read it is the server's to see to."""
     wire = Wire(b"x" * 100_000, 1000)
     headers = await wire.put(**announced)
     assert headers[b"connection"] == b"close"
-    assert [received for _, received in wire.sent][:2] == [0, 0]
-    assert SHORT_REST_BYTES <= wire.received_bytes <= SHORT_REST_BYTES + 100_000
-    assert wire.sent[1][0]["body"] == b"no"
-    assert not wire.sent[-1][0]["more_body"]
-
-
-async def test_reading_away_ends_with_the_client() -> None:
-    """Who has left is not waited for."""
-    wire = Wire(b"x", 3)
-    wire.left = 0
-    headers = await wire.put(transfer_encoding="chunked")
-    assert headers[b"connection"] == b"close"
     assert wire.received_bytes == 0
+    assert wire.sent[-1][0]["body"] == b"no"
+    assert not wire.sent[-1][0].get("more_body")
 
 
 async def test_body_that_waits_to_be_asked_for_is_not_asked_for() -> None:
@@ -225,20 +214,6 @@ async def test_body_that_waits_to_be_asked_for_is_not_asked_for() -> None:
     headers = await wire.put(content_length="1000", expect="100-continue")
     assert headers[b"connection"] == b"close"
     assert wire.received_bytes == 0
-
-
-async def test_patience_with_a_rest_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that neither sends nor leaves does not hold the connection for ever."""
-    monkeypatch.setattr("imaged.api.exchange.PATIENCE_SECONDS", 0.01)
-    wire = Wire(b"", 0)
-
-    async def never() -> Message:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    monkeypatch.setattr(wire, "receive", never)
-    await wire.put(transfer_encoding="chunked")
-    assert not wire.sent[-1][0]["more_body"]
 
 
 async def test_failure_is_shown_to_the_owner_alone() -> None:

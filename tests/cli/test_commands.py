@@ -79,7 +79,6 @@ def test_the_list_of_commands_is_the_help() -> None:
         ("quota", "p1", "--limit", "12"),
         ("token", "--user", "ann"),
         ("reconcile", "--max-delete", "-1"),
-        ("scrub", "--json"),
     ],
 )
 def test_a_wrong_call_is_exit_code_2(arguments: tuple[str, ...]) -> None:

@@ -91,7 +91,6 @@ WRONG = [
     ("[auth]\nmethod = 'keystone'", "auth.method", "does not have 'keystone' yet"),
     ("[auth]\nmethod = 'token'", "auth.token_file", "must be set"),
     ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info', 'warning' or 'error'"),
-    ("[log]\nformat = 'journal'", "log.format", "does not have 'journal' yet"),
     ("[tasks]\nconcurrency = 4", "tasks", "this version of imaged does not have it yet"),
     ("[fetch]\nports = [80]", "fetch", "this version of imaged does not have it yet"),
     ("[exports.archive]\ntype = 'filesystem'", "exports", "does not have it yet"),

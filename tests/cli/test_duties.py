@@ -49,3 +49,34 @@ def test_a_duty_that_is_off_is_not_done_until_it_is_on() -> None:
             duty.end()
 
     anyio.run(scenario)
+
+
+def test_a_duty_knows_when_it_is_next_done() -> None:
+    """Within its pause; at once during a round, and never where it is off."""
+    pause = timedelta(hours=1)
+    left: list[timedelta | None] = []
+    duty: Duty
+
+    async def once() -> None:
+        left.append(duty.next_in)
+        await checkpoint()
+
+    async def scenario() -> None:
+        nonlocal duty, pause
+        duty = Duty("sweep", once, lambda: pause)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(duty.run)
+            with anyio.fail_after(DEADLINE_SECONDS):
+                while not duty.next_in:
+                    await checkpoint()
+            left.append(duty.next_in)
+            pause = timedelta(0)
+            left.append(duty.next_in)
+            duty.end()
+
+    anyio.run(scenario)
+
+    during, after, off = left
+    assert (during, off) == (timedelta(0), None)
+    assert after is not None
+    assert timedelta(minutes=50) < after < timedelta(minutes=70)

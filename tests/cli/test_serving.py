@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import sqlite3
@@ -14,8 +15,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from imaged.cli import tokens
+from imaged.daemon.listeners import name_of
 from support.command import Place, Serving, serving
+from support.manager import listening_manager
 
+STATUS = r"ready: 0 uploads, 0 tasks, 0 pending delete, (next scrub \d+ s|scrubbing)"
 PATCH_DELAY = "[scrubber]\ndelay = '2h'"
 
 
@@ -274,22 +278,67 @@ def test_scrub_is_a_daemon_that_only_scrubs(place: Place) -> None:
 
 
 def test_systemd_is_told(place: Place, tmp_path: Path) -> None:
-    """Ready, reloading, ready again, stopping: in this order."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.settimeout(30)
-        manager.bind(str(tmp_path / "notify"))
-
-        def next_message() -> dict[str, str]:
-            lines = manager.recv(4096).decode().splitlines()
-            return dict(line.split("=", 1) for line in lines)
-
-        with serving(place.file, NOTIFY_SOCKET=str(tmp_path / "notify")) as daemon:
-            ready = next_message()
-            daemon.reload()
-            reloading, again = next_message(), next_message()
-            daemon.end()
-            stopping = next_message()
+    """Ready, reloading, ready again, stopping: in this order; and in between what is going on."""
+    with (
+        listening_manager(tmp_path) as manager,
+        serving(place.file, NOTIFY_SOCKET=manager.address) as daemon,
+    ):
+        ready = manager.wait_for_key("READY")
+        status = manager.wait_for(lambda message: "pending" in message["STATUS"])["STATUS"]
+        daemon.reload()
+        reloading, again = manager.wait_for_key("RELOADING"), manager.wait_for_key("READY")
+        daemon.end()
+        stopping = manager.wait_for_key("STOPPING")
 
     assert ready["READY"] == again["READY"] == reloading["RELOADING"] == stopping["STOPPING"] == "1"
-    assert ready["STATUS"].startswith("ready: 127.0.0.1:")
-    assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 5 * 60 * 1_000_000
+    assert int(reloading["MONOTONIC_USEC"]) > 0
+    assert ready["STATUS"].startswith("ready: 0 uploads, ")
+    assert re.fullmatch(STATUS, status)
+    assert stopping["STATUS"] == "draining for 5 min at most: 0 uploads"
+    assert stopping["EXTEND_TIMEOUT_USEC"] == "30000000"
+
+
+def test_systemd_is_told_of_a_rejected_reload(place: Place, tmp_path: Path) -> None:
+    """It is ready again, and says that it is ready as before."""
+    with (
+        listening_manager(tmp_path) as manager,
+        serving(place.file, NOTIFY_SOCKET=manager.address) as daemon,
+    ):
+        manager.wait_for_key("READY")
+        place.write("[uplods]")
+        daemon.reload()
+        rejected = manager.wait_for_key("READY")
+        place.write()
+        daemon.reload()
+        again = manager.wait_for_key("READY")
+
+    assert rejected["STATUS"].startswith("ready, but the last reload was rejected: 0 uploads")
+    assert again["STATUS"].startswith("ready: 0 uploads")
+
+
+def test_systemd_is_told_of_an_upload(place: Place, tmp_path: Path) -> None:
+    """While it lasts, and while the daemon waits for its end: each time for a little more time."""
+    with (
+        listening_manager(tmp_path) as manager,
+        serving(place.file, NOTIFY_SOCKET=manager.address) as daemon,
+    ):
+        slow = begin_upload(daemon, create(daemon))
+        manager.wait_for(lambda message: "1 upload (" in message["STATUS"])
+        daemon.process.send_signal(signal.SIGTERM)
+        asked = [manager.wait_for_key("EXTEND_TIMEOUT_USEC") for _ in range(3)]
+        slow.send(b"67890")
+        assert slow.getresponse().status == 204
+        assert daemon.process.wait(30) == 0
+
+    assert all("1 upload (" in message["STATUS"] for message in asked)
+
+
+def test_it_answers_at_sockets_that_systemd_opened(place: Place) -> None:
+    """They win over api.bind, are told by their addresses, and stay open when it ends."""
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        with serving(place.file, sockets={"api": opened}) as daemon:
+            assert daemon.wait_for("daemon.started")["bind"] == [name_of(opened)]
+            assert daemon.ask("/healthcheck") == (200, b"OK")
+            assert daemon.end() == 0
+        with socket.create_connection(opened.getsockname()):
+            pass

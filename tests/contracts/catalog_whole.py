@@ -238,3 +238,13 @@ class WholeContract:
         assert dict(summary.images) == {Status.PENDING_DELETE: 1}
         assert (summary.restorable, summary.restorable_bytes) == (0, 0)
         assert summary.oldest_due_at == (await blob_of(catalog, "i/1")).due_at
+
+    async def test_a_summary_dates_each_status(self, catalog: Catalog) -> None:
+        """Since when the one is there that is longest in it; empty ones have no date."""
+        first = await add_active(catalog, "first")
+        await add_active(catalog, "second")
+        saving = await add_saving(catalog, "i", new_claim())
+
+        summary = await catalog.summarize()
+
+        assert dict(summary.oldest) == {Status.ACTIVE: first.since, Status.SAVING: saving.since}

@@ -85,7 +85,7 @@ async def test_a_life_is_told(catalog: JournaledCatalog, log: Log) -> None:
     ]
     assert {event["event"] for event in log} == {"image.status"}
     assert {event["log_level"] for event in log} == {"info"}
-    assert {(event["image_id"], event["project_id"]) for event in log} == {("i", "a")}
+    assert {(event["image_id"], event["owner"]) for event in log} == {("i", "a")}
 
 
 async def test_the_claim_is_told(catalog: JournaledCatalog, log: Log) -> None:

@@ -1,20 +1,21 @@
-"""Every event of the log is in its catalogue, with its level and its fields, and nothing more."""
+"""Every event of the log is in its catalogue, with its levels and its fields, and nothing more."""
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "src/imaged"
-CATALOGUE = ROOT / "docs/reference/events.md"
+from support.events import COMMON, catalogue
+
+SOURCE = Path(__file__).parents[2] / "src/imaged"
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+BINDINGS = {"bind_contextvars", "bound_contextvars"}
 MOST = 60
 
 
@@ -27,59 +28,83 @@ class Told:
     fields: frozenset[str]
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A row of the catalogue."""
+@cache
+def nodes() -> Sequence[tuple[str, ast.AST]]:
+    """All the code."""
+    return [
+        (str(path.relative_to(SOURCE)), node)
+        for path in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+    ]
 
-    levels: frozenset[str]
-    fields: frozenset[str]
-    what_to_do: str
 
-
-def told() -> Iterator[Told]:
+@cache
+def told() -> Sequence[Told]:
     """Every call of the log in the code."""
-    for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            match node:
-                case ast.Call(func=ast.Attribute(value=ast.Name("log"), attr=level)):
-                    assert level in LEVELS, f"{path.name}: log.{level}"
-                    (event,) = (argument.value for argument in node.args)  # type: ignore[attr-defined]
-                    names = {keyword.arg for keyword in node.keywords if keyword.arg}
-                    level = "error" if level == "exception" else level
-                    yield Told(event, level, frozenset(names - {"exc_info"}))
+    return list(calls_of_the_log())
 
 
-def listed() -> dict[str, Listed]:
-    """The rows of the catalogue."""
-    rows: dict[str, Listed] = {}
-    for line in CATALOGUE.read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 4 and (name := re.fullmatch(r"`([a-z_]+\.[a-z_]+)`", cells[0])):
-            assert name[1] not in rows, f"{name[1]} is there twice"
-            rows[name[1]] = Listed(
-                frozenset(cells[1].split(", ")),
-                frozenset(re.findall(r"`(\w+)`", cells[2])),
-                cells[3],
-            )
-    return rows
+def calls_of_the_log() -> Iterator[Told]:
+    """One after the other. Events and fields are spelled where they are told."""
+    for place, node in nodes():
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name("log"), attr=level)):
+                assert level in LEVELS, f"{place}: log.{level}"
+                match node.args:
+                    case [ast.Constant(value=str() as event)]:
+                        names = {keyword.arg for keyword in node.keywords}
+                    case _:
+                        pytest.fail(f"{place}: line {node.lineno} has no event that can be read")
+                fields = frozenset(name for name in names if name is not None)
+                assert fields == names, f"{place}: {event} has fields that cannot be read"
+                level = "error" if level == "exception" else level
+                yield Told(event, level, fields - {"exc_info"} - COMMON.keys())
+
+
+def bound() -> set[str]:
+    """The fields that are bound somewhere."""
+    names: set[str] = set()
+    for place, node in nodes():
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in BINDINGS:
+                found = {keyword.arg for keyword in node.keywords}
+                assert None not in found, f"{place}: {name} binds what cannot be read"
+                names |= {name for name in found if name is not None}
+    return names
 
 
 def test_events_are_listed_and_nothing_else() -> None:
     """An event without an explanation fails, and so does an explanation without an event."""
-    assert {one.event for one in told()} == listed().keys()
+    assert {one.event for one in told()} == catalogue().keys()
 
 
 def test_there_are_not_too_many() -> None:
     """An operator can learn them."""
-    assert len(listed()) <= MOST
+    assert len(catalogue()) <= MOST
 
 
-@pytest.mark.parametrize("event", sorted(listed()))
+@pytest.mark.parametrize("event", sorted(catalogue()))
 def test_the_row_tells_what_the_code_does(event: str) -> None:
-    """All levels, all fields, and what to do."""
-    row = listed()[event]
+    """Its levels, its fields, no more of them, and what to do."""
+    row = catalogue()[event]
     places = [one for one in told() if one.event == event]
 
     assert {one.level for one in places} == row.levels
-    assert frozenset[str]().union(*(one.fields for one in places)) <= row.fields
+    assert frozenset[str]().union(*(one.fields for one in places)) == row.fields
     assert row.what_to_do.endswith(".")
+    assert row.what_to_do != "Nothing." or row.levels <= {"debug", "info"}
+
+
+def test_the_fields_of_any_event_are_bound() -> None:
+    """Once, where work comes in; and each of them is explained."""
+    assert bound() == COMMON.keys() - {"exception"}
+    assert all(text.endswith(".") for text in COMMON.values())
+
+
+def test_the_log_is_only_called() -> None:
+    """Nobody hands it on, so that the calls that are found here are all there are."""
+    names = sum(
+        isinstance(node, ast.Name) and node.id == "log" and isinstance(node.ctx, ast.Load)
+        for _, node in nodes()
+    )
+    assert names == len(told())

@@ -5,27 +5,50 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
+import click
 import pytest
 
-from imaged.cli import COMMANDS
+from imaged.cli import COMMANDS, imaged
+from imaged.config import load
 from imaged.config.model import SECTIONS, field_at
+from support.examples import blocks
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "docs/reference/events.md"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md"))]
+
+DONE = [ROOT / "docs/tutorial.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]
+TOML = re.compile(r"^ *```toml\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"(?:sudo -u imaged |[A-Z_]+=\S+ )*(?:\S*/)?imaged (?P<rest>[a-z].*)")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
+def typed(page: Path) -> Iterator[list[str]]:
+    """The commands of imaged that a page tells to type, in words, without ``imaged``."""
+    for block in blocks(page):
+        for step in block.steps:
+            for part in re.split(r"[|;&>]|(?:^|\s)#(?=\s)", step.command[2:].replace("\\\n", " ")):
+                if found := COMMAND.match(part.strip()):
+                    yield found["rest"].split()
+
+
 def commands(page: Path) -> Iterator[str]:
-    """The commands of imaged that a page tells to type."""
-    for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL):
-        for line in map(str.strip, block.splitlines()):
-            if line.startswith(("$ ", "# ")):
-                yield from re.findall(
-                    r"(?:^..|sudo -u imaged |/| [A-Z_]+=\S+ )imaged ([a-z]\S*)", line
-                )
+    """The names of those commands."""
+    for words in typed(page):
+        yield words[0]
+
+
+@pytest.mark.parametrize("page", DONE, ids=lambda page: page.name)
+def test_a_page_says_for_whom_it_is_and_what_comes_of_it(page: Path) -> None:
+    """In its first paragraph, so that others need not read on."""
+    _, first, *_ = page.read_text().split("\n\n")
+
+    assert first.startswith("For ")
+    assert "The outcome: " in " ".join(first.split())
 
 
 @each_page
@@ -39,6 +62,29 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_are_there(page: Path) -> None:
     """Whoever types what he reads meets no error."""
     assert set(commands(page)) <= COMMANDS.keys()
+
+
+@each_page
+def test_options_are_there(page: Path) -> None:
+    """The same for what stands behind a command."""
+    for name, *words in typed(page):
+        command = imaged.get_command(click.Context(imaged), name)
+        assert command is not None
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        told = {word.partition("=")[0] for word in words if word.startswith("-")} - {"-"}
+        assert told <= known, f"imaged {name}"
+
+
+@each_page
+def test_settings_can_be_used(page: Path, tmp_path: Path) -> None:
+    """Whoever copies all blocks of settings gets no complaint."""
+    file, more = tmp_path / "imaged.toml", tmp_path / "conf.d"
+    more.mkdir()
+    file.touch()
+    for number, block in enumerate(TOML.findall(page.read_text())):
+        (more / f"{number:02}.toml").write_text(dedent(block))
+
+    load(file, {})
 
 
 def test_the_pages_do_tell_of_commands() -> None:

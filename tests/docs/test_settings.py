@@ -13,7 +13,7 @@ import pytest
 
 from imaged.config import Config, load
 from imaged.config.model import SECTIONS
-from imaged.config.reference import is_reloadable, reference
+from imaged.config.reference import is_reloadable
 from imaged.config.secrets import is_secret
 from imaged.config.sections import Section
 from imaged.config.stores import KINDS, FilesystemSection, S3Section, StoresSection
@@ -22,7 +22,6 @@ from imaged.daemon import settings
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "config/imaged.toml"
 DEVELOPERS = ROOT / "config/imaged.dev.toml"
-REFERENCE = ROOT / "docs/reference/configuration.md"
 
 
 def flat(values: Mapping[str, Any], *path: str) -> Iterator[tuple[str, Any]]:
@@ -118,11 +117,6 @@ def test_the_developers_file_is_good() -> None:
     assert store.path == Path("var/images")
 
 
-def test_the_reference_page_is_fresh() -> None:
-    """`make docs` writes it."""
-    assert reference() == REFERENCE.read_text()
-
-
 def test_every_setting_has_a_reason() -> None:
     """A sentence, or it would not be a setting."""
     models: list[type[Section]] = [*SECTIONS.values(), *KINDS.values()]
@@ -134,6 +128,7 @@ def test_every_setting_has_a_reason() -> None:
 def test_defaults_of_components_are_those_of_the_settings(default_config: Config) -> None:
     """A component that is built without settings behaves like a daemon without a file."""
     for make in (
+        settings.connection_settings,
         settings.claim_settings,
         settings.stage_settings,
         settings.scrubber_settings,

@@ -16,6 +16,7 @@ from imaged.services.budget import (
     MANY_CHUNKS,
     SMALLEST_BLOCK_BYTES,
     Budget,
+    Sending,
     gather_blocks,
 )
 from support.bodies import send, send_torn
@@ -60,6 +61,7 @@ async def test_blocks_shrink_as_the_budget_fills(in_flight: int, block_bytes: in
 async def test_a_block_is_in_flight_as_long_as_somebody_has_it() -> None:
     """The last one who lets go gives its bytes back, without knowing it."""
     budget = Budget(TOTAL)
+    budget.take(5)
     block = budget.lend([b"abc", b"de"], 5)
     others = [block]
     assert budget.free_bytes == TOTAL - 5
@@ -67,6 +69,19 @@ async def test_a_block_is_in_flight_as_long_as_somebody_has_it() -> None:
     del block
     assert budget.free_bytes == TOTAL - 5
     others.clear()
+    assert budget.free_bytes == TOTAL
+
+
+async def test_two_chunks_of_a_download_are_in_flight() -> None:
+    """The one that is on its way to the client, and the one behind it; at the end, none."""
+    budget = Budget(TOTAL)
+    in_flight = []
+    with Sending(budget) as sending:
+        for size_bytes in (10, 20, 5):
+            sending.take(size_bytes)
+            in_flight.append(TOTAL - budget.free_bytes)
+
+    assert in_flight == [10, 30, 25]
     assert budget.free_bytes == TOTAL
 
 
@@ -177,6 +192,7 @@ async def _in_chunks(chunks: list[bytes]) -> AsyncIterator[bytes]:
 async def test_a_block_may_come_back_from_any_thread() -> None:
     """A lane in a thread is often the last one who lets go."""
     budget = Budget(TOTAL)
+    budget.take(1000)
     blocks: list[Block] = [budget.lend([b"x"], 1) for _ in range(1000)]
     halves = [blocks[:500], blocks[500:]]
     blocks.clear()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from support.daemon import IMAGED, clean_environment
+from support.manager import activating
 
 DEADLINE_SECONDS = 30
 
@@ -137,12 +139,25 @@ class Serving:
 
 
 @contextmanager
-def serving(file: Path, command: str = "serve", **environment: str) -> Iterator[Serving]:
-    """Serve until the block ends; then it is killed, if it still lives."""
+def serving(
+    file: Path,
+    command: str = "serve",
+    *,
+    sockets: Mapping[str, socket.socket] | None = None,
+    **environment: str,
+) -> Iterator[Serving]:
+    """Serve until the block ends; then it is killed, if it still lives.
+
+    ``sockets`` are handed over by their names, as systemd does.
+    """
+    given = sockets or {}
+    descriptors = [one.fileno() for one in given.values()]
+    through = activating(given) if given else []
     log = file.with_suffix(f".{time.monotonic_ns()}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [IMAGED, command, "--config", str(file)],
+            [*through, IMAGED, command, "--config", str(file)],
+            pass_fds=descriptors,
             stdout=output,
             stderr=output,
             env={**clean_environment(), **environment},

@@ -27,6 +27,7 @@ from imaged.services.stages import StageSettings
 from imaged.services.staging import Staging
 from imaged.services.tasks.clones import Clones
 from imaged.services.tasks.imports import Imports
+from imaged.services.traffic import Traffic
 from imaged.services.uploads import Uploads
 from support.bodies import send
 
@@ -69,6 +70,7 @@ class Node:
         settings = ClaimSettings(LEASE, RENEW_EVERY)
         self.catalog = catalog
         self.budget = budget or FixedBlocks(1024)
+        self.traffic = Traffic()
         self.claims = Claims(catalog, InstanceId(name), settings, kill_uploads=kill_uploads)
         self.intake = Intake(
             catalog,
@@ -79,12 +81,13 @@ class Node:
             inspector=OsloInspector,
             lanes=InlineLane,
             slice_bytes=slice_bytes,
+            traffic=self.traffic,
         )
         self.uploads = Uploads(self.intake)
         self.staging = Staging(self.intake)
         self.imports = Imports(catalog, stores, self.intake)
         self.clones = Clones(catalog)
-        self.downloads = Downloads(catalog, stores, self.budget)
+        self.downloads = Downloads(catalog, stores, self.budget, self.traffic)
         self.reclaimer = Reclaimer(catalog, kill_uploads=kill_uploads)
         scrubbing = ScrubberSettings(delay=delay, keep_records=keep_records)
         self.scrubber = Scrubber(catalog, stores, scrubbing)

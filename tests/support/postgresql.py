@@ -61,6 +61,11 @@ class Server:
         """As whom may do anything, in the database that is always there."""
         return f"postgresql://{OWNER}@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def programs(self) -> Path:
+        """Where its commands are, such as pg_dump."""
+        return self._binaries
+
     def start(self) -> None:
         """Begin to serve, and wait until it does. It ends with the thread that calls this."""
         command = self._as_nobody("postgres", "-D", str(self._data), "-p", str(self.port))

@@ -9,33 +9,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
-import uvicorn
+from starlette.types import ASGIApp
 
+from imaged.daemon.limits import ConnectionSettings
+from imaged.daemon.server import ApiServer
 from support.service import Service, token_of
 
 PATIENCE_SECONDS = 10.0
 
 
 @contextmanager
-def served(service: Service) -> Iterator[int]:
+def served(service: Service, settings: ConnectionSettings | None = None) -> Iterator[int]:
     """Serve on a free port of the loopback; the port."""
+    with serving(service.app, settings or ConnectionSettings()) as (port, _):
+        yield port
+
+
+@contextmanager
+def serving(app: ASGIApp, settings: ConnectionSettings) -> Iterator[tuple[int, ApiServer]]:
+    """The daemon's server before any application; its port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            service.app,
-            http="httptools",
-            loop="uvloop",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-        )
-    )
+    server = ApiServer(app, settings)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
         wait_until(lambda: server.started)
-        yield listener.getsockname()[1]
+        yield listener.getsockname()[1], server
     finally:
         server.should_exit = True
         thread.join(PATIENCE_SECONDS)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message
 
 from imaged.api.app import ApiSettings, build_app
 from imaged.api.identity import TokenFile, fingerprint
+from imaged.api.metrics import Metrics
 from imaged.api.patches import V2_1
 from imaged.api.stores import StoreFacts
 from imaged.catalogs.memory import MemoryCatalog
@@ -93,13 +94,14 @@ class Service:
         delay: timedelta = timedelta(hours=1),
         max_size_bytes: int = 64 * 1024**2,
         public_url: str = "",
+        metrics: Metrics | None = None,
     ) -> None:
         self.facts = MemoryCatalog(UtcClock())
         self.bytes = MemoryStore("local")
         catalog = catalog or self.facts
         self.stores = Stores("local", {"local": store or self.bytes, "near": MemoryStore("near")})
         claims = Claims(catalog, InstanceId("one"), ClaimSettings())
-        budget = Budget(BUDGET_BYTES)
+        self.budget = budget = Budget(BUDGET_BYTES)
         intake = Intake(
             catalog,
             self.stores,
@@ -117,6 +119,7 @@ class Service:
             health=self.health,
             identity=token_file(),
             settings=ApiSettings(public_url, STORES),
+            metrics=metrics,
         )
 
     def image(self, image_id: str) -> Image:

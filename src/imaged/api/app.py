@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -19,6 +19,8 @@ from imaged.api.identity import Identity
 from imaged.api.image_data import ImageData
 from imaged.api.images import ImageRecords
 from imaged.api.links import Links
+from imaged.api.metrics import PATH as METRICS_PATH
+from imaged.api.metrics import Metrics
 from imaged.api.refusals import MethodNotAllowed, NoSuchPath
 from imaged.api.requests import CALLER, is_uuid
 from imaged.api.stores import StoreFacts, StoreRecords
@@ -48,16 +50,40 @@ def build_app(
     health: Health,
     identity: Identity,
     settings: ApiSettings,
+    metrics: Metrics | None = None,
 ) -> ASGIApp:
     """Put the application together. It serves HTTP only: no lifespan, no websockets."""
     links = Links(settings.public_url)
-    versions, probes = Versions(links), Probes(health)
-    stores = StoreRecords(settings.stores)
-    names = [store.id for store in settings.stores]
-    records, data = ImageRecords(images, links, names), ImageData(uploads, downloads)
+    table = paths(images, uploads, downloads, health, links=links, stores=settings.stores)
+    routes = [Route(path, resource) for path, resource in table.items()]
+    if metrics is not None:
+        routes.append(Route(METRICS_PATH, Resource(GET=metrics.tell_neighbours)))
+    elsewhere = Elsewhere(Versions(links))
+    return Exchange(Entrance(identity, Router(routes, redirect_slashes=False, default=elsewhere)))
+
+
+def build_metrics_app(metrics: Metrics) -> ASGIApp:
+    """What is served at addresses that metrics have to themselves."""
+    route = Route(METRICS_PATH, Resource(GET=metrics.tell))
+    return Exchange(Router([route], redirect_slashes=False, default=_nowhere))
+
+
+def paths(
+    images: Images,
+    uploads: Uploads,
+    downloads: Downloads,
+    health: Health,
+    *,
+    links: Links,
+    stores: Sequence[StoreFacts],
+) -> Mapping[str, Resource]:
+    """Every path that is served, and by whom."""
+    versions, probes, known = Versions(links), Probes(health), StoreRecords(stores)
+    records = ImageRecords(images, links, [store.id for store in stores])
+    data = ImageData(uploads, downloads)
     tags, actions = Tags(images), Actions(images)
     image = "/v2/images/{image_id}"
-    table = {
+    return {
         "/": Resource(GET=versions.choose),
         "/versions": Resource(GET=versions.show),
         "/livez": Resource(GET=probes.live),
@@ -70,28 +96,25 @@ def build_app(
         f"{image}/actions/deactivate": Resource(POST=actions.deactivate),
         f"{image}/actions/reactivate": Resource(POST=actions.reactivate),
         f"{image}/tags/{{tag}}": Resource(PUT=tags.put, DELETE=tags.delete),
-        "/v2/info/stores": Resource(GET=stores.list),
-        "/v2/info/stores/detail": Resource(GET=stores.detail),
+        "/v2/info/stores": Resource(GET=known.list),
+        "/v2/info/stores/detail": Resource(GET=known.detail),
         "/v2/schemas/image": Resource(GET=schemas.show_image_schema),
         "/v2/schemas/images": Resource(GET=schemas.show_images_schema),
     }
-    routes = [Route(path, resource) for path, resource in table.items()]
-    elsewhere = Elsewhere(versions)
-    return Exchange(Entrance(identity, Router(routes, redirect_slashes=False, default=elsewhere)))
 
 
 class Resource:
     """What is served under one path, by method. HEAD has to be there to be served."""
 
     def __init__(self, **handlers: Handler) -> None:
-        self._handlers = handlers
+        self.handlers: Mapping[str, Handler] = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Raises MethodNotAllowed."""
         request = Request(scope, receive, send)
-        handler = self._handlers.get(request.method)
+        handler = self.handlers.get(request.method)
         if handler is None:
-            raise MethodNotAllowed(request.method, self._handlers)
+            raise MethodNotAllowed(request.method, self.handlers)
         image_id = request.path_params.get("image_id", "")
         if is_uuid(image_id):
             bind_contextvars(image_id=image_id)
@@ -129,3 +152,9 @@ class Elsewhere:
             raise NoSuchPath
         response = await self._versions.choose(Request(scope))
         await response(scope, receive, send)
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """Nothing else is served here. Raises NoSuchPath."""
+    del scope, receive, send
+    raise NoSuchPath

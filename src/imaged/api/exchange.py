@@ -1,8 +1,9 @@
 """One request and its answer: the outermost layer, which sees both pass.
 
 Every answer has the request's id; every error becomes the answer of ``problems.py``; and an answer
-that comes before the body was read to its end says so: a short rest is read away, for a long one
-the connection is closed. Nothing is buffered.
+that comes before the body was read to its end says so: where a long rest is to come, the connection
+is closed behind it, and the server sees to it that the client can read the answer. Nothing is
+buffered.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import re
 from time import perf_counter
 from uuid import uuid4
 
-import anyio
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,8 +25,8 @@ from imaged.core.limits import MIB
 log = structlog.get_logger()
 
 REQUEST_ID = "X-Openstack-Request-Id"
+SCOPE_REQUEST_ID = "imaged.request_id"  # where the scope keeps it, for whoever answers instead
 SHORT_REST_BYTES = 1 * MIB
-PATIENCE_SECONDS = 2
 FROM_SERVER_ERRORS = 500
 
 _GLOBAL_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -43,9 +43,10 @@ class Exchange:
         if scope["type"] != "http":
             raise RuntimeError(f"Only HTTP is served, not {scope['type']}.")
         started, headers, request_id = perf_counter(), Headers(scope=scope), f"req-{uuid4()}"
+        scope[SCOPE_REQUEST_ID] = request_id
         body = _Body(headers, receive)
         answer = _Answer(send, body, request_id)
-        with bound_contextvars(request_id=request_id, **_global_id(headers)):
+        with bound_contextvars(request_id=request_id, global_request_id=_global_id(headers)):
             try:
                 await self._app(scope, body.receive, answer.send)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
@@ -87,15 +88,6 @@ class _Body:
             self._left = max(self._left - len(message.get("body", b"")), 1)
         return message
 
-    async def read_away(self) -> None:
-        """Read a short rest, so that a client that is still sending comes to read the answer."""
-        if self._is_held_back:  # it was told that it need not send
-            return
-        read_bytes = 0
-        with anyio.move_on_after(PATIENCE_SECONDS):
-            while self._left != 0 and read_bytes < SHORT_REST_BYTES:
-                read_bytes += len((await self.receive()).get("body", b""))
-
 
 class _Answer:
     """The answer, with what every answer has."""
@@ -104,21 +96,16 @@ class _Answer:
         self._send = send
         self._body = body
         self._request_id = request_id
-        self._closes = False
         self.status: int | None = None  # None: not started
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status, self._closes = message["status"], self._body.closes_connection
+            self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"
-            if self._closes:
+            if self._body.closes_connection:
                 headers["Connection"] = "close"
-        elif self._closes and not message.get("more_body", False):
-            await self._send({**message, "more_body": True})
-            await self._body.read_away()
-            message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
 
@@ -130,10 +117,10 @@ def _announced(headers: Headers) -> int | None:
     return int(length) if length.isdigit() else None
 
 
-def _global_id(headers: Headers) -> dict[str, str]:
+def _global_id(headers: Headers) -> str | None:
     """The id that the client gave this and other requests, if it is fit for a log."""
     global_id = headers.get(REQUEST_ID, "")
-    return {"global_request_id": global_id} if _GLOBAL_ID.fullmatch(global_id) else {}
+    return global_id if _GLOBAL_ID.fullmatch(global_id) else None
 
 
 def _log_failure(error: Exception, *, is_started: bool) -> None:
@@ -144,10 +131,18 @@ def _log_failure(error: Exception, *, is_started: bool) -> None:
     is_ours = status >= FROM_SERVER_ERRORS or isinstance(error, StoreError)
     if not is_ours and not is_started:
         return
-    facts: dict[str, object] = {"error": str(error), "error_type": type(error).__name__}
-    if not isinstance(error, ImagedError):
-        facts["exc_info"] = error
+    name, store = type(error).__name__, error.store if isinstance(error, StoreError) else None
+    mistake = None if isinstance(error, ImagedError) else error
     if is_started:
-        log.error("answer.broken_off", **facts)
+        log.error(
+            "answer.broken_off", error=str(error), error_type=name, store=store, exc_info=mistake
+        )
     else:
-        log.error("request.failed", status=status, **facts)
+        log.error(
+            "request.failed",
+            status=status,
+            error=str(error),
+            error_type=name,
+            store=store,
+            exc_info=mistake,
+        )

@@ -13,9 +13,11 @@ from starlette.responses import Response
 
 from imaged.api.refusals import (
     BodyTooLarge,
+    BodyTooSlow,
     MediaTypeRefused,
     MethodNotAllowed,
     NoSuchPath,
+    NotLocal,
     Refusal,
     Unauthenticated,
 )
@@ -75,6 +77,8 @@ STATUSES: Mapping[type[BaseException], int] = {
     MethodNotAllowed: 405,
     MediaTypeRefused: 415,
     BodyTooLarge: 413,
+    BodyTooSlow: 408,
+    NotLocal: 403,
     Unauthenticated: 401,
 }
 
@@ -84,11 +88,13 @@ TITLES: Mapping[int, str] = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    408: "Request Timeout",
     409: "Conflict",
     410: "Gone",
     413: "Request Entity Too Large",
     415: "Unsupported Media Type",
     416: "Request Range Not Satisfiable",
+    431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }

@@ -49,6 +49,23 @@ class BodyTooLarge(Refusal):
         super().__init__(f"The body is larger than {limit_bytes} bytes.")
 
 
+class BodyTooSlow(Refusal):
+    """The body came so slowly that it was not waited for any longer."""
+
+    def __init__(self) -> None:
+        super().__init__("The body came too slowly.", {"Connection": "close"})
+
+
+class NotLocal(Refusal):
+    """What is for this machine alone was asked for from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Metrics are told here to this machine alone, and to no proxy; "
+            "give them an address of their own with the setting metrics.bind."
+        )
+
+
 class Unauthenticated(Refusal):
     """Nobody knows who is asking."""
 

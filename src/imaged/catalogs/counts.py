@@ -31,6 +31,15 @@ def images(records: Iterable[Image]) -> Mapping[Status, int]:
     return Counter(image.status for image in records)
 
 
+def oldest(records: Iterable[Image]) -> Mapping[Status, datetime]:
+    """Since when the one is there that is longest in its status."""
+    found: dict[Status, datetime] = {}
+    for image in records:
+        if image.since is not None:
+            found[image.status] = min(image.since, found.get(image.status, image.since))
+    return found
+
+
 def restorable(records: Iterable[Image]) -> Sequence[Content]:
     """What images have that wait for the end of their delay."""
     return [

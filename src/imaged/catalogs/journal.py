@@ -20,6 +20,7 @@ from imaged.core.ledger import Account
 from imaged.core.lifecycle import Event, Status, event_between
 from imaged.core.query import ImageQuery
 from imaged.core.summary import Instance, Summary
+from imaged.core.task import Task
 from imaged.ports.catalog import Catalog, Lapsed
 
 log = structlog.get_logger()
@@ -77,21 +78,20 @@ class JournaledCatalog(Catalog):
         return deleted
 
     def _tell(self, before: Image | None, because: Event | str, after: Image) -> None:
-        from_status = None if before is None else before.status
-        facts: dict[str, str | None] = {
-            "image_id": after.id,
-            "from_status": None if from_status is None else from_status.value,
-            "to_status": after.status.value,
-            "because": str(because),
-            "project_id": after.owner,
-        }
+        from_status = before.status if before else None
         claim = (before and before.claim) or after.claim
-        if claim is not None:
-            facts["claim_id"] = str(claim.token)
-        failure = after.last_failure
-        if failure is not None and (before is None or failure != before.last_failure):
-            facts["reason"] = failure.reason
-        log.info("image.status", **facts)
+        task = _task_at(before, after)
+        log.info(
+            "image.status",
+            image_id=after.id,  # not bound: an image that is new, or that lost its last bytes
+            from_status=from_status and from_status.value,
+            to_status=after.status.value,
+            because=str(because),
+            owner=after.owner,
+            reason=_new_reason(before, after),
+            claim_id=claim and str(claim.token),  # also of the claim that the change began or ended
+            task_id=task and task.id,
+        )
         self._hook(from_status, after.status, because)
 
     # what does not
@@ -187,3 +187,17 @@ class JournaledCatalog(Catalog):
     async def summarize(self) -> Summary:
         """As the catalog within."""
         return await self._catalog.summarize()
+
+
+def _new_reason(before: Image | None, after: Image) -> str | None:
+    """Why work failed, where it was this change that said so."""
+    failure = after.last_failure
+    if failure is None or (before is not None and failure == before.last_failure):
+        return None
+    return failure.reason
+
+
+def _task_at(before: Image | None, after: Image) -> Task | None:
+    """The task whose work the change was a step of."""
+    at_work = {Status.IMPORTING} & {after.status, before.status if before else None}
+    return after.task if at_work else None

@@ -262,6 +262,7 @@ class MemoryCatalog:
             restorable=len(restorable := counts.restorable(self.images.values())),
             restorable_bytes=sum(content.size_bytes for content in restorable),
             oldest_due_at=counts.oldest_due_at(self.blobs.values()),
+            oldest=counts.oldest(self.images.values()),
         )
 
     def _image(self, image_id: str) -> Image:

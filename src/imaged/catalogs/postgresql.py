@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imaged.catalogs import migrations
 from imaged.catalogs.migrations import Migration
-from imaged.catalogs.postgresql_engine import Opened, make_engine, name_of
+from imaged.catalogs.postgresql_engine import CONNECTIONS, Opened, make_engine, name_of
 from imaged.catalogs.postgresql_errors import ERRORS, WHY, Fault, fault_of
 from imaged.catalogs.sql import SqlCatalog, Transaction, probe
 from imaged.core.errors import CatalogError
@@ -49,8 +49,11 @@ OLDEST_SERVER = 13
 class PostgresqlDatabase:
     """Runs transactions on one database."""
 
+    connections_limit = CONNECTIONS
+
     def __init__(self, url: str, password_file: Path | None = None) -> None:
         self.name = name_of(url)
+        self.second_tries = 0
         self._opened: Opened = set()
         self.engine = make_engine(url, password_file, self._opened)
         self._readers = self.engine.execution_options(
@@ -134,6 +137,7 @@ class PostgresqlDatabase:
             answer = await self._try_once(engine, work, is_last=chance == TRIES)
             if not isinstance(answer, Fault):
                 return answer
+            self.second_tries += 1
             await asyncio.sleep(random.random() * PAUSE_SECONDS)  # noqa: S311 - not to meet again
         raise AssertionError("the last try answers or raises")
 

@@ -40,6 +40,21 @@ Transaction = Callable[[Connection], T]
 class Database(Protocol):
     """Runs transactions, and lets nothing out but our own errors."""
 
+    @property
+    def busy(self) -> int:
+        """How many transactions are running."""
+        ...
+
+    @property
+    def connections_limit(self) -> int:
+        """How many connections there can be."""
+        ...
+
+    @property
+    def second_tries(self) -> int:
+        """How often a transaction had to be begun anew, since the process began."""
+        ...
+
     async def read(self, transaction: Transaction[T]) -> T:
         """Run one that only reads; all its statements see one state. Raises CatalogError."""
         ...

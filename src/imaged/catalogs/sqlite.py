@@ -36,8 +36,11 @@ CLOSING_SECONDS = 30
 class SqliteDatabase:
     """Runs transactions on one file."""
 
+    connections_limit = READERS + 1
+
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.second_tries = 0
         self.writer = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
         self.readers = make_engine(path, begin="BEGIN", connections=READERS)
         self._writing = CapacityLimiter(1)
@@ -81,6 +84,7 @@ class SqliteDatabase:
             try:
                 return await to_thread.run_sync(run, limiter=limiter)
             except Busy:
+                self.second_tries += 1
                 await checkpoint()
         raise CatalogError(f"The catalog {self._path} is closed.")
 

@@ -6,8 +6,9 @@ No statement looks at the rows of a large table: each group is counted in an ind
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, String, case, func, literal, select, union_all
 
 from imaged.catalogs import dialects
 from imaged.catalogs.tables import blobs, claims, images, instances
@@ -34,6 +35,19 @@ _STOCKS = (
     .group_by(blobs.c.store, blobs.c.state)
     .order_by(blobs.c.store, blobs.c.state)
 )
+#: One look into the index for each status, however many images there are.
+_OLDEST = union_all(
+    *(
+        select(
+            literal(status.value, String).label("status"),
+            select(func.min(images.c.since))
+            .where(images.c.status == status.value)
+            .scalar_subquery()
+            .label("since"),
+        )
+        for status in Status
+    )
+)
 _RESTORABLE = select(func.count(), func.coalesce(func.sum(images.c.size_bytes), 0)).where(
     images.c.deleted_from.is_not(None)
 )
@@ -52,6 +66,7 @@ def summarize(db: Connection) -> Summary:
         restorable=restorable,
         restorable_bytes=int(restorable_bytes),
         oldest_due_at=db.execute(_OLDEST_DUE).scalar_one(),
+        oldest=_oldest(db),
     )
 
 
@@ -71,6 +86,10 @@ def _holdings(db: Connection) -> Sequence[Holding]:
 
 def _images(db: Connection) -> Mapping[Status, int]:
     return {Status(status): count for status, count in db.execute(_IMAGES)}
+
+
+def _oldest(db: Connection) -> Mapping[Status, datetime]:
+    return {Status(status): since for status, since in db.execute(_OLDEST) if since is not None}
 
 
 def _stocks(db: Connection) -> Sequence[Stock]:

@@ -1,6 +1,10 @@
-"""The command line: ``imaged serve``, and what operators do beside it.
+"""The command line: ``imaged serve``, and what operators and users do beside it.
 
-Commands are imported when they are called: so ``imaged --help`` is quick.
+Commands are imported when they are called, and what they need when they need it: so
+``imaged --help`` is quick, and a test looks at the modules that it imports.
+
+Exit codes: 0, it is done; 1, it failed, or there is something to mend; 2, the command line cannot
+be understood; 130, it was interrupted. ``imaged doctor`` has codes of its own, in its help.
 """
 
 from __future__ import annotations
@@ -18,7 +22,10 @@ EXIT_INTERRUPTED = 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("serving", "Answer requests and do the daemon's duties, until a signal ends it."),
     "scrub": ("scrubbing", "Delete what is due: as a service, once, or only say what would go."),
+    "push": ("pushing", "Upload a file as an image."),
+    "pull": ("pulling", "Download an image into a file."),
     "status": ("summaries", "Show the instances, what each works on, and what waits."),
+    "doctor": ("doctor", "Look at all that a daemon needs, and say what to do."),
     "pending": ("images", "List the deleted images that can still be restored."),
     "restore": ("images", "Take back a deleted image, with everything that it had."),
     "reconcile": ("reconciling", "Compare catalog and stores; say what one has and the other not."),
@@ -26,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "token": ("tokens", "Make a token, and its entry for the file of tokens."),
     "check-config": ("checking", "Say everything that is wrong with the configuration."),
     "migrate": ("migrating", "Bring the catalog to this version."),
+    "completion": ("completion", "Print what makes a shell complete these commands."),
     "version": ("versions", "Say which version this is."),
 }
 
@@ -62,24 +70,16 @@ def imaged() -> None:
 
 
 def main() -> None:
-    """Run a command. What goes wrong becomes a few plain lines and an exit code."""
+    """Run a command. What goes wrong becomes a few plain lines, or JSON, and an exit code."""
+    from imaged.cli.failures import is_for_people, show, wants_json
+
     try:
         code = imaged.main(standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
-        if not _is_for_people(error):
+        if not is_for_people(error):
             raise
-        click.echo(str(error), err=True)
-        sys.exit(EXIT_PROBLEMS)
+        show(error, as_json=wants_json(sys.argv[1:]))
+        sys.exit(getattr(error, "exit_code", EXIT_PROBLEMS))
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _is_for_people(error: Exception) -> bool:
-    from imaged.config.problems import ConfigInvalid
-    from imaged.core.errors import ImagedError
-
-    return isinstance(error, (ConfigInvalid, ImagedError))

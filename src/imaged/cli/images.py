@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaged.cli.options import config_option, json_option, print_json, print_table
+from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.tables import print_table
 from imaged.units import approximate_duration, approximate_size
 
 if TYPE_CHECKING:

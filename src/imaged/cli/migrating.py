@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,13 +14,17 @@ from imaged.cli.options import config_option, json_option, print_json
 @click.command()
 @config_option
 @click.option("--contract", is_flag=True, help="Also remove what only older versions needed.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before --contract.")
 @json_option
-def migrate(file: Path | None, *, contract: bool, as_json: bool) -> None:
+def migrate(file: Path | None, *, contract: bool, yes: bool, as_json: bool) -> None:
     """Bring the catalog to this version. SQLite catalogs are migrated at start by themselves.
 
     All steps are taken, or none. Instances of the version before go on working; when all of them
-    are upgraded, --contract removes what only they needed.
+    are upgraded, --contract removes what only they needed; older versions cannot come back then,
+    so it asks first.
     """
+    if contract and not yes:
+        _ask()
     import anyio
 
     from imaged.catalogs.migrations import Migration
@@ -44,3 +49,13 @@ def migrate(file: Path | None, *, contract: bool, as_json: bool) -> None:
             "When every instance runs this version, remove what only older ones needed: "
             "`imaged migrate --contract`."
         )
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise click.UsageError("--contract needs --yes where nobody can be asked.")
+    click.confirm(
+        "Older versions of imaged will not be able to use this catalog any more. Go on?",
+        abort=True,
+        err=True,
+    )

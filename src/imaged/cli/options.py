@@ -1,9 +1,9 @@
-"""What several commands have in common: their options, and how they print facts."""
+"""What several commands have in common: their options, and how they tell programs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,31 +25,21 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def print_json(facts: object) -> None:
+def quiet_option(command: F) -> F:
+    """``--quiet``."""
+    text = "Show no progress, and print the result alone."
+    return click.option("-q", "--quiet", is_flag=True, help=text)(command)
+
+
+def tries_option(command: F) -> F:
+    """``--tries N``."""
+    text = "How often a connection that breaks is tried in all."
+    kind = click.IntRange(1, 100)
+    return click.option("--tries", metavar="N", type=kind, default=5, show_default=True, help=text)(
+        command
+    )
+
+
+def print_json(facts: object, *, to_stderr: bool = False) -> None:
     """Print facts for programs."""
-    click.echo(json.dumps(facts, indent=2))
-
-
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print facts for people: whole, also where the output is no terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    click.echo(title)
-    lines = list(rows)
-    if not lines:
-        return
-    table = Table(*columns, box=box.SIMPLE_HEAD)
-    for row in lines:
-        table.add_row(*(Text(_printable(cell), overflow="fold") for cell in row))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 250
-    console.print(table)
-
-
-def _printable(text: str) -> str:
-    """Names come from users; a terminal must not obey them."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
+    click.echo(json.dumps(facts, indent=2), err=to_stderr)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option, print_json, print_table
+from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.tables import print_table
 
 if TYPE_CHECKING:
     from imaged.services.scrubber import ScrubPreview, ScrubReport
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def scrub(file: Path | None, *, once: bool, dry_run: bool, as_json: bool) -> int:
     """Delete what is due: again and again until a signal ends it, or once.
 
-    Any number may run side by side, and beside daemons.
+    Any number may run side by side, and beside daemons. --json alone is log.format = "json".
     """
     if dry_run:
         _print_preview(_preview(file), as_json=as_json)
@@ -32,11 +33,9 @@ def scrub(file: Path | None, *, once: bool, dry_run: bool, as_json: bool) -> int
         report = _run_once(file)
         _print_report(report, as_json=as_json)
         return EXIT_PROBLEMS if report.failed else 0
-    if as_json:
-        raise click.UsageError("--json goes with --once or --dry-run.")
     from imaged.cli.serving import run_daemon
 
-    run_daemon(file, roles=("scrubber",))
+    run_daemon(file, roles=("scrubber",), as_json=as_json)
     return 0
 
 

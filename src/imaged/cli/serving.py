@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.options import config_option
+from imaged.cli.options import config_option, json_option
 
 if TYPE_CHECKING:
     from imaged.config.sections import Role
@@ -16,31 +16,38 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
-def serve(file: Path | None) -> None:
+@json_option
+def serve(file: Path | None, *, as_json: bool) -> None:
     """Answer requests and do the daemon's duties.
 
     SIGTERM drains: no new work, and daemon.drain_timeout for what is in flight; a second one ends
-    that too. SIGHUP reads the configuration again.
+    that too. SIGHUP reads the configuration again. --json is log.format = "json".
     """
-    run_daemon(file)
+    run_daemon(file, as_json=as_json)
 
 
-def run_daemon(file: Path | None, roles: Sequence[Role] | None = None) -> None:
+def run_daemon(
+    file: Path | None, roles: Sequence[Role] | None = None, *, as_json: bool = False
+) -> None:
     """Work until a signal ends it; with these roles, or those that are configured."""
+    import faulthandler
+
     import anyio
 
     from imaged.allocation import tune_allocation
     from imaged.config import Config, load
+    from imaged.daemon.activation import HandedOver
     from imaged.daemon.process import Daemon
     from imaged.supervision import Supervision
     from imaged.telemetry import configure_log
 
     def read_config() -> Config:
-        config = load(file)
+        config = load(file).with_json_log() if as_json else load(file)
         return config if roles is None else config.with_roles(roles)
 
     config = read_config()
     configure_log(config.log.level, config.log.format)
     tune_allocation()
-    daemon = Daemon(config, read_config, Supervision())
+    faulthandler.enable()  # a hang that the watchdog ends says where it was
+    daemon = Daemon(config, read_config, Supervision(), HandedOver())
     anyio.run(daemon.run, backend="asyncio", backend_options={"use_uvloop": True})

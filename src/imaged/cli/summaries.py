@@ -2,167 +2,153 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.options import config_option, json_option, print_json, print_table
-from imaged.units import approximate_duration, approximate_size
+from imaged.cli.options import config_option, json_option, print_json
+from imaged.units import parse_duration
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from rich.console import Group, RenderableType
 
     from imaged.config import Config
-    from imaged.core.summary import Stock, Summary
+    from imaged.core.summary import Summary
     from imaged.ports.catalog import Catalog
 
-UNKNOWN = "?"
+EVERY = "2s"
+SHORTEST = timedelta(milliseconds=100)
+
+
+class Every(click.ParamType[timedelta]):
+    """A duration."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Return it."""
+        try:
+            return max(parse_duration(value), SHORTEST)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command()
+@click.option(
+    "--watch",
+    "every",
+    metavar="DURATION",
+    type=Every(),
+    is_flag=False,
+    flag_value=EVERY,
+    help=f"Show it again and again, every {EVERY} or as often as you say, until you interrupt it.",
+)
 @config_option
 @json_option
-def status(file: Path | None, *, as_json: bool) -> None:
+def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None:
     """Show the instances, what each works on, and what waits for the scrubber.
 
     It tells what the catalog knows, and asks no store. Exit code 1: the catalog does not answer.
+    With --watch and --json, each look is one line.
     """
+    if every is not None:
+        _watch(file, every, as_json=as_json)
+        return
     from imaged.cli.opening import run_with_catalog
+    from imaged.cli.summary_views import facts_of
 
-    async def summarize(catalog: Catalog, _: Config) -> Summary:
-        return await catalog.summarize()
-
-    summary = run_with_catalog(file, summarize)
+    summary = run_with_catalog(file, _summarize)
     if as_json:
-        print_json(_facts(summary))
+        print_json(facts_of(summary))
     else:
         _print(summary)
 
 
-def _facts(summary: Summary) -> dict[str, Any]:
-    """All of it for programs; moments and seconds are by the catalog's clock."""
-    at, doomed = summary.at, _doomed(summary)
-    return {
-        "at": _moment(at),
-        "instances": [
-            {
-                "id": instance.id,
-                "version": instance.version,
-                "roles": list(instance.roles),
-                "since": _moment(instance.started_at),
-                "seen_at": _moment(instance.seen_at),
-            }
-            for instance in summary.instances
-        ],
-        "holdings": [
-            {
-                "instance": holding.instance,
-                "image_id": holding.image_id,
-                "status": holding.status.value,
-                "since": _moment(holding.since),
-                "lease_left_s": round((holding.lease_until - at).total_seconds(), 3),
-            }
-            for holding in summary.holdings
-        ],
-        "images": {status.value: count for status, count in sorted(summary.images.items())},
-        "stores": [
-            {
-                "store": stock.store,
-                "state": stock.state.value,
-                "blobs": stock.blobs,
-                "bytes": stock.size_bytes,
-            }
-            for stock in summary.stocks
-        ],
-        "scrubber": {
-            "restorable": summary.restorable,
-            "restorable_bytes": summary.restorable_bytes,
-            "doomed": sum(stock.blobs for stock in doomed),
-            "doomed_bytes": sum(stock.size_bytes for stock in doomed),
-            "oldest_due_at": _moment(summary.oldest_due_at),
-            "failing": sum(stock.failing for stock in doomed),
-        },
-    }
+async def _summarize(catalog: Catalog, _: Config) -> Summary:
+    return await catalog.summarize()
 
 
 def _print(summary: Summary) -> None:
-    """The same for people."""
-    at = summary.at
-    print_table(
-        f"{len(summary.instances)} instances",
-        ("instance", "version", "roles", "for", "last seen"),
-        [
-            (
-                instance.id,
-                instance.version,
-                ", ".join(instance.roles),
-                _since(instance.started_at, at),
-                f"{_since(instance.seen_at, at)} ago",
-            )
-            for instance in summary.instances
-        ],
-    )
-    print_table(
-        f"{len(summary.holdings)} images that they work on",
-        ("instance", "image", "status", "for", "lease left"),
-        [
-            (
-                holding.instance,
-                holding.image_id,
-                holding.status,
-                _since(holding.since, at),
-                _left(holding.lease_until - at),
-            )
-            for holding in summary.holdings
-        ],
-    )
-    print_table(
-        f"{sum(summary.images.values())} images",
-        ("status", "images"),
-        [(status, str(count)) for status, count in sorted(summary.images.items())],
-    )
-    print_table(
-        f"{sum(stock.blobs for stock in summary.stocks)} blobs",
-        ("store", "state", "blobs", "size"),
-        [
-            (stock.store, stock.state, str(stock.blobs), approximate_size(stock.size_bytes))
-            for stock in summary.stocks
-        ],
-    )
-    click.echo(_waiting(summary))
+    from imaged.cli.summary_views import listings, waiting
+
+    for listing in listings(summary):
+        listing.print()
+    click.echo(waiting(summary))
 
 
-def _waiting(summary: Summary) -> str:
-    """What the scrubber has before it, in a sentence."""
-    doomed, due_at = _doomed(summary), summary.oldest_due_at
-    size, failing = sum(one.size_bytes for one in doomed), sum(one.failing for one in doomed)
-    sentence = (
-        f"For the scrubber: {summary.restorable} deleted images that can still be restored "
-        f"({approximate_size(summary.restorable_bytes)}); "
-        f"{sum(stock.blobs for stock in doomed)} blobs that nobody needs "
-        f"({approximate_size(size)}), {failing} of them with failures"
-    )
-    if due_at is None:
-        return f"{sentence}."
-    if due_at > summary.at:
-        return f"{sentence}; the first is due in {_left(due_at - summary.at)}."
-    return f"{sentence}; the first is due for {_since(due_at, summary.at)}."
+def _watch(file: Path | None, every: timedelta, *, as_json: bool) -> None:
+    """Look again and again: on a screen of its own, or line by line where there is none."""
+    from rich.console import Console
+
+    console = Console()
+    if as_json or not console.is_terminal:
+        _look_forever(file, every, _print_line if as_json else _print, _complain)
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console, screen=True, auto_refresh=False) as screen:
+
+        def complain(sentence: str) -> None:
+            screen.update(Text(sentence), refresh=True)
+
+        def show(summary: Summary) -> None:
+            screen.update(_draw(summary), refresh=True)
+
+        _look_forever(file, every, show, complain)
 
 
-def _doomed(summary: Summary) -> list[Stock]:
-    from imaged.core.blob import BlobState
+def _look_forever(
+    file: Path | None,
+    every: timedelta,
+    show: Callable[[Summary], None],
+    complain: Callable[[str], None],
+) -> None:
+    """A catalog that does not answer for a while is looked at again."""
+    import anyio
 
-    return [stock for stock in summary.stocks if stock.state is BlobState.DOOMED]
+    from imaged.cli.opening import run_with_catalog
+    from imaged.core.errors import CatalogError
+
+    async def look(catalog: Catalog, _: Config) -> None:
+        while True:
+            try:
+                show(await catalog.summarize())
+            except CatalogError as error:
+                complain(str(error))
+            await anyio.sleep(every.total_seconds())
+
+    try:
+        run_with_catalog(file, look)
+    except KeyboardInterrupt:  # that is how watching ends
+        return
 
 
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="milliseconds")
+def _draw(summary: Summary) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    from imaged.cli.summary_views import listings, waiting
+
+    parts: list[RenderableType] = []
+    for listing in listings(summary):
+        parts.append(Text(listing.title))
+        if listing.rows:
+            parts.append(listing.draw())
+    return Group(*parts, Text(waiting(summary)))
 
 
-def _since(moment: datetime | None, at: datetime) -> str:
-    return UNKNOWN if moment is None else approximate_duration(at - moment)
+def _print_line(summary: Summary) -> None:
+    from imaged.cli.summary_views import facts_of
+
+    click.echo(json.dumps(facts_of(summary)))
 
 
-def _left(duration: timedelta) -> str:
-    return "over" if duration.total_seconds() < 0 else approximate_duration(duration)
+def _complain(sentence: str) -> None:
+    click.echo(sentence, err=True)

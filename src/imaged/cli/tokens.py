@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import click
 
+from imaged.cli.options import json_option, print_json
+
 RANDOM_BYTES = 32
 
 
@@ -24,13 +26,17 @@ RANDOM_BYTES = 32
     type=click.Choice(["reader", "member", "admin"]),
     help="What it may do; can be given several times.",
 )
-def token(user: str, project: str, roles: tuple[str, ...]) -> None:
+@json_option
+def token(user: str, project: str, roles: tuple[str, ...], *, as_json: bool) -> None:
     """Make a random token, and its entry for auth.token_file.
 
     The entry is printed; it has only the hash. The token itself is told on standard error, once,
-    and kept nowhere.
+    and kept nowhere. With --json both are printed: see where that goes.
     """
     made = secrets.token_urlsafe(RANDOM_BYTES)
+    if as_json:
+        print_json({"token": made, "entry": entry(made, user, project, roles)})
+        return
     click.echo(f"Give this to {user}, and keep it nowhere else: {made}", err=True)
     click.echo(entry(made, user, project, roles), nl=False)
 

@@ -47,6 +47,9 @@ class UnixAddress:
 
 Address = TcpAddress | UnixAddress
 
+#: Stands for the addresses that requests come in by.
+API = "api"
+
 
 def parse_address(text: object) -> Address:
     """Return the address. Raises ValueError with what is allowed."""
@@ -56,3 +59,13 @@ def parse_address(text: object) -> Address:
     if found is None or int(found["port"]) > _LAST_PORT:
         raise ValueError('must be "host:port", "[IPv6 address]:port" or "unix:/path/of/a/socket"')
     return TcpAddress(found["v6"] or found["host"], int(found["port"]))
+
+
+def parse_metrics_address(text: object) -> Address | str:
+    """Return the address, or "api". Raises ValueError with what is allowed."""
+    if text == API:
+        return API
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "api"') from None

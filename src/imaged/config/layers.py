@@ -16,6 +16,9 @@ from imaged.config.problems import Problem
 PREFIX = "IMAGED_"
 DELIMITER = "__"
 
+#: Variables that are no settings: `imaged push` and `imaged pull` read them.
+FOR_CLIENTS = frozenset({"IMAGED_URL", "IMAGED_TOKEN", "IMAGED_CA_FILE"})
+
 KeyPath = tuple[str, ...]
 
 
@@ -69,7 +72,7 @@ def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for name in sorted(environment):
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or name in FOR_CLIENTS:
             continue
         path = tuple(name.removeprefix(PREFIX).lower().split(DELIMITER))
         if len(path) == 1 or not all(path):

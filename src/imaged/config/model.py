@@ -15,6 +15,7 @@ from imaged.config.sections import (
     ClaimsSection,
     DaemonSection,
     LogSection,
+    MetricsSection,
     ReconcileSection,
     Role,
     ScrubberSection,
@@ -38,10 +39,15 @@ class Config:
     scrubber: ScrubberSection
     reconcile: ReconcileSection
     log: LogSection
+    metrics: MetricsSection
 
     def with_roles(self, roles: Sequence[Role]) -> Config:
         """The same for an instance that does only this."""
         return replace(self, daemon=self.daemon.model_copy(update={"roles": tuple(roles)}))
+
+    def with_json_log(self) -> Config:
+        """The same for an instance whose log is read by programs."""
+        return replace(self, log=self.log.model_copy(update={"format": "json"}))
 
 
 SECTIONS: Mapping[str, type[Section]] = get_type_hints(Config)

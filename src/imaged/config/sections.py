@@ -11,12 +11,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imaged.config.values import (
+    AnyNumber,
     BindAddress,
     CatalogUrl,
     Concurrency,
     Count,
     Duration,
     HashAlgorithm,
+    Many,
+    MetricsAddress,
     PublicUrl,
     Several,
     Share,
@@ -24,6 +27,8 @@ from imaged.config.values import (
 )
 
 Role = Literal["api", "scrubber"]
+
+SMALLEST_HEADER_BYTES = 4096  # clients could not show their tokens
 
 
 def setting(default: object, reason: str, *, reloadable: bool = False, in_repr: bool = True) -> Any:
@@ -66,7 +71,7 @@ class DaemonSection(Section):
     drain_timeout: Duration = setting(
         "5m",
         "How long a stopping instance waits for transfers in flight; what is not finished then is "
-        "given back and can be sent again. TimeoutStopSec of the unit must be longer.",
+        "given back and can be sent again. systemd is asked for that much time.",
         reloadable=True,
     )
 
@@ -84,6 +89,64 @@ class ApiSection(Section):
         "What links in answers begin with, where a proxy stands before imaged; default: the "
         "request's own address.",
     )
+    max_connections: Many = setting(
+        2048,
+        "How many connections may be open; others get 503 at once. Each holds up to 400 KiB beside "
+        "uploads.transfer_budget, an idle one 20 KiB, and takes one of LimitNOFILE.",
+        reloadable=True,
+    )
+    max_connections_per_address: Many = setting(
+        1536,
+        "The same for one client: an IPv4 address, or an IPv6 network of 64 bits. Less than all, "
+        "so that one alone shuts out nobody; a proxy needs room for all of its clients. Unix "
+        "sockets are not counted.",
+        reloadable=True,
+    )
+    header_timeout: Duration = setting(
+        "15s",
+        "How long the header of a request may take, from connecting or from its first byte on; "
+        "then 408. Headers are small: who needs longer wants to hold the connection.",
+        reloadable=True,
+    )
+    max_header_size: Size = setting(
+        "32KiB",
+        "The largest header of a request; larger ones get 431. Tokens are the largest part: "
+        "Fernet's have 300 bytes, PKI's had 8 KiB.",
+        reloadable=True,
+    )
+    min_rate: Size = setting(
+        "1KiB",
+        "Bytes per second that a client must send of a body (or else 408, and the upload is given "
+        "back) or read of an answer (or else it is broken off). Time in which it waits for imaged "
+        'is not counted. "0": any.',
+        reloadable=True,
+    )
+    min_rate_window: Duration = setting(
+        "30s",
+        "Over how long min_rate is averaged: how long a client may stall that was quick before.",
+        reloadable=True,
+    )
+    idle_timeout: Duration = setting(
+        "75s",
+        "How long a connection is kept after an answer, for the next request. Longer than most "
+        "proxies keep theirs, so that it is they who close.",
+        reloadable=True,
+    )
+    linger: Duration = setting(
+        "2s",
+        "How long the rest of a refused body is read away, so that a client that is still sending "
+        "comes to read why.",
+        reloadable=True,
+    )
+
+    @model_validator(mode="after")
+    def _leave_time(self) -> ApiSection:
+        for name in ("header_timeout", "min_rate_window", "idle_timeout"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must be more than 0")
+        if self.max_header_size < SMALLEST_HEADER_BYTES:
+            raise ValueError("max_header_size must be at least 4KiB")
+        return self
 
 
 class AuthSection(Section):
@@ -244,6 +307,21 @@ class LogSection(Section):
     level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "The least important lines that are written.", reloadable=True
     )
-    format: Literal["auto", "console", "json"] = setting(
-        "auto", '"auto": coloured on a terminal, JSON otherwise.'
+    format: Literal["auto", "console", "json", "journal"] = setting(
+        "auto",
+        '"console": coloured, for people; "json": an object per line; "journal": fields for '
+        '`journalctl FIELD=value`. "auto": the journal under systemd, coloured on a terminal, JSON '
+        "otherwise.",
+    )
+
+
+class MetricsSection(Section):
+    """Where figures for Prometheus are told, at /metrics."""
+
+    bind: AnyNumber[MetricsAddress] = setting(
+        ["api"],
+        '"api": at the addresses of api.bind, for requests of this machine that no proxy passed '
+        'on; others get 403. Or addresses of their own, such as "127.0.0.1:9293" or '
+        '"unix:/run/imaged/metrics.sock", which an instance without the role "api" needs: there '
+        "everybody is answered who can connect. []: nowhere.",
     )

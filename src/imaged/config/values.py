@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from imaged.config.addresses import Address, parse_address
+from imaged.config.addresses import Address, parse_address, parse_metrics_address
 from imaged.core.digests import is_usable
 from imaged.units import format_duration, format_size, parse_duration, parse_size
 
@@ -81,9 +81,14 @@ FileMode = Annotated[int, BeforeValidator(_parse_file_mode), PlainSerializer("{:
 Folder = Annotated[Path, BeforeValidator(_parse_folder), PlainSerializer(str)]
 Concurrency = Annotated[int, Field(ge=1, le=256)]
 Count = Annotated[int, Field(ge=0)]
+Many = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 BindAddress = Annotated[Address, BeforeValidator(parse_address), PlainSerializer(str)]
+MetricsAddress = Annotated[
+    Address | str, BeforeValidator(parse_metrics_address), PlainSerializer(str)
+]
 CatalogUrl = Annotated[str, AfterValidator(_check_catalog_url)]
 PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 HashAlgorithm = Annotated[str, AfterValidator(_check_hash_algorithm)]
 Several = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_require_some)]
+AnyNumber = Annotated[tuple[T, ...], Field(strict=False)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from imaged.core.blob import BlobState
@@ -56,3 +56,4 @@ class Summary:
     restorable: int  # images in pending_delete that wait for the end of their delay
     restorable_bytes: int
     oldest_due_at: datetime | None  # the longest due among doomed blobs
+    oldest: Mapping[Status, datetime] = field(default_factory=dict)  # there since when, at longest

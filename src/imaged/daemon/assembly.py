@@ -7,24 +7,36 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from imaged.catalogs import opening
 from imaged.catalogs.journal import JournaledCatalog
+from imaged.catalogs.measured import MeasuredDatabase
+from imaged.catalogs.sql import Database, SqlCatalog
 from imaged.config import Config
 from imaged.core.claim import InstanceId
 from imaged.core.summary import Instance
 from imaged.daemon import settings
 from imaged.daemon.places import open_stores
 from imaged.ports.catalog import Catalog
+from imaged.ports.meter import Meter, tell_nobody
 from imaged.ports.store import Stores
+from imaged.services.budget import Budget
 from imaged.services.claims import Claims
+from imaged.services.health import Health
 from imaged.services.images import Images
 from imaged.services.presence import Presence
 from imaged.services.reclaimer import Reclaimer
 from imaged.services.reconcile import Reconcile
 from imaged.services.scrubber import Scrubber
+from imaged.services.traffic import Traffic
+from imaged.telemetry.outages import watch_catalog, watch_store
+
+if TYPE_CHECKING:  # commands measure nothing, and do not load what would
+    from imaged.metrics.instruments import Instruments
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +45,47 @@ class Parts:
 
     catalog: Catalog
     stores: Stores
+    database: Database  # behind the catalog
 
 
 @asynccontextmanager
-async def open_parts(config: Config) -> AsyncIterator[Parts]:
-    """Open the catalog and the stores, and make sure that they can be used.
+async def open_parts(
+    config: Config, instruments: Instruments | None = None
+) -> AsyncIterator[Parts]:
+    """Open the catalog and the stores, and make sure that they can be used; with instruments,
+    both are measured.
 
     Raises StoreError and CatalogError with what to do.
     """
-    async with open_stores(config.stores) as stores, open_catalog(config) as catalog:
-        yield Parts(catalog, stores)
+    measure_store = measure_catalog = None
+    if instruments is not None:
+        measure_store = partial(_measure_store, instruments)
+        measure_catalog = watch_catalog(instruments.catalog)
+    async with (
+        open_stores(config.stores, measure_store) as stores,
+        _open_catalog(config, measure_catalog) as catalog,
+    ):
+        yield Parts(JournaledCatalog(catalog), stores, catalog.database)
+
+
+def _measure_store(instruments: Instruments, name: str) -> Meter:
+    return watch_store(name, instruments.stores.of(name))
 
 
 @asynccontextmanager
 async def open_catalog(config: Config) -> AsyncIterator[Catalog]:
     """Open the catalog. Raises CatalogError; CatalogTooOld where it is not migrated by itself."""
-    catalog = await opening.open_catalog(config.catalog.url, settings.password_file(config))
-    try:
+    async with _open_catalog(config) as catalog:
         yield JournaledCatalog(catalog)
+
+
+@asynccontextmanager
+async def _open_catalog(config: Config, meter: Meter | None = None) -> AsyncIterator[SqlCatalog]:
+    catalog = await opening.open_catalog(config.catalog.url, settings.password_file(config))
+    if meter is not None:
+        catalog = SqlCatalog(MeasuredDatabase(catalog.database, meter))
+    try:
+        yield catalog
     finally:
         await catalog.close()
 
@@ -74,9 +109,18 @@ def build_reconcile(parts: Parts, config: Config) -> Reconcile:
 class Services:
     """What a daemon does its work with."""
 
-    def __init__(self, parts: Parts, config: Config) -> None:
+    def __init__(
+        self, parts: Parts, config: Config, instruments: Instruments | None = None
+    ) -> None:
         catalog, kills = parts.catalog, settings.kills_uploads(config)
         self.instance = name_instance(config.daemon.name)
+        self.traffic = Traffic()
+        self.duty_meter: Meter = tell_nobody
+        if instruments is not None:
+            self.traffic.meter = instruments.transfers
+            self.duty_meter = instruments.duties
+        self.budget = Budget(config.uploads.transfer_budget)
+        self.health = Health(parts.catalog, parts.stores)
         self.images = build_images(catalog, config)
         self.claims = Claims(
             catalog, self.instance, settings.claim_settings(config), kill_uploads=kills

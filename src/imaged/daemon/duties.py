@@ -1,12 +1,17 @@
-"""What an instance does without being asked: a loop that can be off, woken and ended."""
+"""What an instance does without being asked: loops that can be off, woken and ended."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 import anyio
+from anyio.abc import TaskGroup
 
+from imaged.config import Config
+from imaged.daemon.assembly import Services
+from imaged.ports.meter import Meter, Timing, tell_nobody
 from imaged.services.loops import Alarm, repeat
 
 WHILE_OFF = timedelta(days=1)  # a reload wakes it earlier
@@ -16,19 +21,29 @@ class Duty:
     """Does something every so often; every ``timedelta(0)`` means never."""
 
     def __init__(
-        self, name: str, once: Callable[[], Awaitable[object]], every: Callable[[], timedelta]
+        self,
+        name: str,
+        once: Callable[[], Awaitable[object]],
+        every: Callable[[], timedelta],
+        meter: Meter = tell_nobody,
     ) -> None:
-        self._name = name
+        self.name = name
         self._once = once
         self._every = every
+        self._meter = meter
         self._alarm = Alarm()
         self._scope = anyio.CancelScope()
+
+    @property
+    def next_in(self) -> timedelta | None:
+        """How long until the next round, 0 during one; None: it is off."""
+        return self._alarm.rings_in if self._every() else None
 
     async def run(self) -> None:
         """Do it until it is ended."""
         with self._scope:
             await repeat(
-                self._name, self._unless_off, lambda: self._every() or WHILE_OFF, self._alarm
+                self.name, self._unless_off, lambda: self._every() or WHILE_OFF, self._alarm
             )
 
     def wake(self) -> None:
@@ -41,4 +56,39 @@ class Duty:
 
     async def _unless_off(self) -> None:
         if self._every():
-            await self._once()
+            with Timing(self._meter, self.name):
+                await self._once()
+
+
+class Duties:
+    """All that an instance of these roles does."""
+
+    def __init__(self, services: Services, config: Callable[[], Config]) -> None:
+        duty = partial(Duty, meter=services.duty_meter)
+        self._all = [
+            duty("reclaimer", services.reclaimer.run_due, lambda: config().claims.renew_every)
+        ]
+        if "scrubber" in config().daemon.roles:
+            self._all += [
+                duty("scrubber", services.scrubber.run_due, lambda: config().scrubber.every),
+                duty("reconcile", services.reconcile.run_due, lambda: config().reconcile.every),
+            ]
+
+    def begin(self, tasks: TaskGroup) -> None:
+        """Do them all, side by side."""
+        for duty in self._all:
+            tasks.start_soon(duty.run)
+
+    def wake(self) -> None:
+        """Do them now: something may have changed."""
+        for duty in self._all:
+            duty.wake()
+
+    def end(self) -> None:
+        """Do them no more."""
+        for duty in self._all:
+            duty.end()
+
+    def next_in(self, name: str) -> timedelta | None:
+        """How long until the next round of one of them; None: it is off, or not done here."""
+        return next((duty.next_in for duty in self._all if duty.name == name), None)

@@ -11,10 +11,9 @@ from imaged.api.identity import Identity, NoAuth, TokenFile
 from imaged.config import Config
 from imaged.daemon import settings
 from imaged.daemon.assembly import Parts, Services
+from imaged.daemon.observatory import Observatory
 from imaged.inspectors.oslo import OsloInspector
-from imaged.services.budget import Budget
 from imaged.services.downloads import Downloads
-from imaged.services.health import Health
 from imaged.services.intake import Intake
 from imaged.services.uploads import Uploads
 
@@ -22,27 +21,35 @@ from imaged.services.uploads import Uploads
 class Front:
     """Raises TokenFileInvalid where callers cannot be known."""
 
-    def __init__(self, parts: Parts, services: Services, config: Config) -> None:
-        budget = Budget(config.uploads.transfer_budget)
-        self._health = Health(parts.catalog, parts.stores)
+    def __init__(
+        self,
+        parts: Parts,
+        services: Services,
+        config: Config,
+        observatory: Observatory | None = None,
+    ) -> None:
+        self._health = services.health
         self._identity = _build_identity(config)
         self._intake = Intake(
             parts.catalog,
             parts.stores,
             services.claims,
             settings.stage_settings(config),
-            budget=budget,
+            budget=services.budget,
             inspector=OsloInspector,
+            traffic=services.traffic,
         )
         self.uploads = Uploads(self._intake)
-        self.app: ASGIApp = build_app(
+        app = build_app(
             images=services.images,
             uploads=self.uploads,
-            downloads=Downloads(parts.catalog, parts.stores, budget),
+            downloads=Downloads(parts.catalog, parts.stores, services.budget, services.traffic),
             health=self._health,
             identity=self._identity,
             settings=ApiSettings(config.api.public_url, settings.store_facts(config)),
+            metrics=None if observatory is None else observatory.for_neighbours,
         )
+        self.app: ASGIApp = app if observatory is None else observatory.around(app)
 
     def apply(self, config: Config) -> None:
         """Go on with other settings. Raises TokenFileInvalid, and nothing is changed then."""

@@ -10,11 +10,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from imaged.config import Config
 from imaged.config.addresses import Address, UnixAddress
 from imaged.core.errors import ImagedError
+from imaged.daemon.activation import HandedOver, SocketRefused, others_can_connect
 
 BACKLOG = 1024
 SOCKET_MODE = 0o660  # whoever may come in is put into the group
+
+
+_TOO_OPEN = (
+    "A socket that systemd handed over can be reached from the network, and auth.method is none: "
+    "everybody would be an administrator. Choose another method, or another ListenStream=, or set "
+    "auth.allow_anyone_on_the_network."
+)
 
 
 class CannotListen(ImagedError):
@@ -24,6 +33,22 @@ class CannotListen(ImagedError):
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else error.strerror or error  # names have others
         super().__init__(f"Cannot listen on {address}: {why}.")
+
+
+@contextmanager
+def api_listeners(config: Config, handed_over: HandedOver) -> Iterator[list[socket.socket]]:
+    """What systemd opened for the API; or else listen where ``api.bind`` says.
+
+    Raises CannotListen; SocketRefused for a socket that would let strangers in.
+    """
+    given, auth = handed_over.named("api"), config.auth
+    if not given:
+        with listening(config.api.bind) as listeners:
+            yield listeners
+        return
+    if auth.method == "none" and not auth.allow_anyone_on_the_network and others_can_connect(given):
+        raise SocketRefused(_TOO_OPEN)
+    yield given
 
 
 @contextmanager

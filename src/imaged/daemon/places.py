@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from imaged.config.stores import FilesystemSection, S3Section, StoresSection
 from imaged.daemon.settings import filesystem_settings, s3_settings
 from imaged.ports.abilities import Closing, Rehearsing
+from imaged.ports.meter import Meter
 from imaged.ports.store import Store, Stores
 from imaged.stores.filesystem import FilesystemStore
+from imaged.stores.measured import measure_store
 
 
 @asynccontextmanager
-async def open_stores(section: StoresSection) -> AsyncIterator[Stores]:
-    """All that are configured, each tried as far as can be. Raises StoreError with what to do."""
+async def open_stores(
+    section: StoresSection, meter_of: Callable[[str], Meter] | None = None
+) -> AsyncIterator[Stores]:
+    """All that are configured, each tried as far as can be; with ``meter_of``, measured.
+
+    Raises StoreError with what to do.
+    """
     async with AsyncExitStack() as opened:
         by_name = {
             name: await opened.enter_async_context(open_store(name, store))
             for name, store in section.by_name.items()
         }
+        if meter_of is not None:
+            by_name = {
+                name: measure_store(store, meter_of(name)) for name, store in by_name.items()
+            }
         yield Stores(section.default, by_name)
 
 

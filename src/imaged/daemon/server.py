@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,31 +10,29 @@ from datetime import timedelta
 
 import anyio
 import uvicorn
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from imaged.daemon.connections import Connections
+from imaged.daemon.descriptors import make_room
+from imaged.daemon.limits import ConnectionSettings
 from imaged.daemon.listeners import BACKLOG
+from imaged.daemon.protocol import Connection
 
 LOOK_SECONDS = 0.05
+FIRST_WORDS_SECONDS = 1  # for the request of who has just connected
 LAST_WORDS_SECONDS = 2  # for answers to requests that were cancelled
-KEEP_ALIVE_SECONDS = 75  # longer than most proxies: who sends requests should be the one to close
-
-_STOPPING = PlainTextResponse(
-    "The server is being stopped. Please try again.\n",
-    status_code=503,
-    headers={"Connection": "close", "Retry-After": "5"},
-)
+NEVER_SECONDS = 1 << 30  # what the library would end, our connections end themselves
 
 
 class ApiServer(uvicorn.Server):
     """Answers requests until it is drained."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, settings: ConnectionSettings) -> None:
         super().__init__(
             uvicorn.Config(
-                self._answer,
+                app,
                 interface="asgi3",
-                http="httptools",
+                http=Connection,
                 loop="uvloop",
                 ws="none",
                 lifespan="off",
@@ -44,12 +41,12 @@ class ApiServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_keep_alive=NEVER_SECONDS,
             )
         )
-        self._app = app
+        self.connections = Connections(settings)
+        self.server_state = self.connections
         self._drain_timeout = timedelta(0)
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # below are clients' mistakes
         self.ready = anyio.Event()
         self.drained = anyio.Event()
         self._hurry = anyio.Event()
@@ -70,6 +67,7 @@ class ApiServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
+        make_room(self.connections.settings.max_connections)
         await super().startup(sockets)
         self.ready.set()
 
@@ -92,11 +90,24 @@ class ApiServer(uvicorn.Server):
         """Leave signals to the daemon."""
         yield
 
+    async def on_tick(self, counter: int) -> bool:
+        """Look at the connections, ten times a second; they know when it is time."""
+        self.connections.look(anyio.current_time())
+        return await super().on_tick(counter)
+
     async def _wait_for_connections(self) -> None:
-        """Each ends when its answer is complete and sent, and an idle one at once."""
+        """Each ends when its answer is complete and sent, and an idle one at once.
+
+        One on which nothing was asked yet may be about to: it was accepted, so it is answered.
+        """
+        no_longer_new_at = anyio.current_time() + FIRST_WORDS_SECONDS
         while self.server_state.connections and not self._hurry.is_set():
+            now = anyio.current_time()
             for connection in list(self.server_state.connections):
-                connection.shutdown()
+                is_new = isinstance(connection, Connection) and connection.is_new
+                if not is_new or now >= no_longer_new_at:
+                    connection.shutdown()
+            self.connections.look(now)
             with anyio.move_on_after(LOOK_SECONDS):
                 await self._hurry.wait()
 
@@ -105,25 +116,4 @@ class ApiServer(uvicorn.Server):
         cancelled = list(self.server_state.tasks)
         for request in cancelled:
             request.cancel()
-        uvicorn_log = logging.getLogger("uvicorn.error")
-        uvicorn_log.disabled = True  # it takes being cancelled for a crash of the application
-        try:
-            await asyncio.gather(*cancelled, return_exceptions=True)
-        finally:
-            uvicorn_log.disabled = False
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Tell a client whose request is cancelled to come again; break off what has begun."""
-        has_begun = False
-
-        async def note_begin(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, note_begin)
-        except asyncio.CancelledError:
-            if has_begun or not self.should_exit:
-                raise
-            await _STOPPING(scope, receive, send)
+        await asyncio.gather(*cancelled, return_exceptions=True)

@@ -12,6 +12,7 @@ from imaged.config import Config
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import StoreError
+from imaged.daemon.limits import ConnectionSettings, MinimumRate
 from imaged.services.claims import ClaimSettings
 from imaged.services.reconcile import ReconcileSettings
 from imaged.services.scrubber import ScrubberSettings
@@ -95,6 +96,20 @@ def _properties(store: FilesystemSection | S3Section) -> Mapping[str, object]:
                 "bucket": store.bucket,
                 "prefix": store.prefix,
             }
+
+
+def connection_settings(config: Config) -> ConnectionSettings:
+    """What a connection may cost."""
+    api = config.api
+    return ConnectionSettings(
+        max_connections=api.max_connections,
+        max_connections_per_address=api.max_connections_per_address,
+        header_timeout=api.header_timeout,
+        max_header_bytes=api.max_header_size,
+        min_rate=MinimumRate(api.min_rate, api.min_rate_window),
+        idle_timeout=api.idle_timeout,
+        linger=api.linger,
+    )
 
 
 def claim_settings(config: Config) -> ClaimSettings:

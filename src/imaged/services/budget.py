@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass, field
+from typing import Self
 
 from imaged.core.block import Block
 from imaged.core.limits import KIB, MIB
@@ -54,23 +55,53 @@ class Budget:
         self._returned.append(size_bytes)
 
     def lend(self, chunks: list[bytes], size_bytes: int) -> Block:
-        """Make a block whose bytes are in flight until nobody refers to it."""
-        self.take(size_bytes)
+        """Make a block of bytes that were taken: in flight until nobody refers to it."""
         return Block(chunks, size_bytes, self.give_back)
 
 
+class Sending:
+    """What of a download is in memory: the chunk that was asked for last, and the one before.
+
+    A server takes a chunk at once, and waits with the next one until the client has taken it.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._before = self._latest = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.give_back(self._before + self._latest)
+
+    def take(self, size_bytes: int) -> None:
+        """Count the next chunk; whoever asks for it has sent all but the last one."""
+        self._budget.give_back(self._before)
+        self._budget.take(size_bytes)
+        self._before, self._latest = self._latest, size_bytes
+
+
 async def gather_blocks(body: AsyncIterable[bytes], budget: Budget) -> AsyncGenerator[Block]:
-    """Put the chunks of a body together to blocks, as they come; none is empty."""
+    """Put the chunks of a body together to blocks, as they come; none is empty.
+
+    What has come is in flight before its block is full: its sender may stall for long.
+    """
     chunks: list[bytes] = []
     size_bytes = 0
-    async for chunk in body:
-        chunks.append(chunk)
-        size_bytes += len(chunk)
-        if len(chunks) >= MANY_CHUNKS:
-            chunks = [b"".join(chunks)]
-        if size_bytes >= budget.block_bytes:
-            block, chunks, size_bytes = budget.lend(chunks, size_bytes), [], 0
-            yield block
-            del block  # nobody may keep it alive while we wait for more
-    if size_bytes:
-        yield budget.lend(chunks, size_bytes)
+    try:
+        async for chunk in body:
+            chunks.append(chunk)
+            size_bytes += len(chunk)
+            budget.take(len(chunk))
+            if len(chunks) >= MANY_CHUNKS:
+                chunks = [b"".join(chunks)]
+            if size_bytes >= budget.block_bytes:
+                block, chunks, size_bytes = budget.lend(chunks, size_bytes), [], 0
+                yield block
+                del block  # nobody may keep it alive while we wait for more
+        if size_bytes:
+            rest_bytes, size_bytes = size_bytes, 0
+            yield budget.lend(chunks, rest_bytes)
+    finally:
+        budget.give_back(size_bytes)

@@ -26,6 +26,7 @@ from uuid import uuid4
 
 import anyio
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.errors import CatalogError, ClaimLost, ImagedError
@@ -101,12 +102,20 @@ class Claims:
         Raises what ``begin`` refuses, ClaimLost when the claim ended meanwhile, and ImageDeleted
         when it ended because the image was deleted.
         """
-        asked_at, claim = anyio.current_time(), self._new_claim()
-        work: Work | None = None
+        claim = self._new_claim()
+        with bound_contextvars(image_id=image_id, claim_id=str(claim.token)):
+            async with self._working(image_id, claim, begin) as work:
+                yield work
+
+    @asynccontextmanager
+    async def _working(
+        self, image_id: str, claim: Claim, begin: ClaimedChange
+    ) -> AsyncIterator[Work]:
+        asked_at, work = anyio.current_time(), None
         try:
             image = await self._catalog.modify_image(image_id, lambda image: begin(image, claim))
             work = Work(self._catalog, claim, image)
-            with structlog.contextvars.bound_contextvars(claim_id=str(claim.token)):
+            with bound_contextvars(task_id=image.task and image.task.id):
                 async with self._keep_lease(claim, asked_at):
                     yield work
         except BaseException as error:

@@ -12,7 +12,8 @@ from imaged.core.errors import BlobMissing, StoreError, UnknownStore
 from imaged.core.image import Content, Image, Location
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import BlobReader, Store, Stores
-from imaged.services.budget import Budget
+from imaged.services.budget import Budget, Sending
+from imaged.services.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,13 @@ class Download:
 class Downloads:
     """``GET …/file``."""
 
-    def __init__(self, catalog: Catalog, stores: Stores, budget: Budget) -> None:
+    def __init__(
+        self, catalog: Catalog, stores: Stores, budget: Budget, traffic: Traffic | None = None
+    ) -> None:
         self._catalog = catalog
         self._stores = stores
         self._budget = budget
+        self._traffic = traffic or Traffic()
 
     @asynccontextmanager
     async def open(
@@ -47,10 +51,11 @@ class Downloads:
             return
         span = _span(image.content, wanted)
         location = image.locations[0]
-        async with self._store_of(location).open(location.key, span.start) as reader:
-            _require_whole(location, image.content, reader)
-            async with aclosing(self._read(location, reader, span)) as chunks:
-                yield Download(image, span, chunks)
+        with self._traffic.downloading(), Sending(self._budget) as sending:
+            async with self._store_of(location).open(location.key, span.start) as reader:
+                _require_whole(location, image.content, reader)
+                async with aclosing(self._read(location, reader, span, sending)) as chunks:
+                    yield Download(image, span, chunks)
 
     def _store_of(self, location: Location) -> Store:
         try:
@@ -59,20 +64,18 @@ class Downloads:
             raise StoreError(location.store, "is no longer configured") from error
 
     async def _read(
-        self, location: Location, reader: BlobReader, span: ByteSpan
+        self, location: Location, reader: BlobReader, span: ByteSpan, sending: Sending
     ) -> AsyncGenerator[bytes]:
         left = span.length
         while left:
             length = min(left, self._budget.block_bytes)
-            self._budget.take(length)
-            try:
-                chunk = await reader.read(length)
-                if not chunk:
-                    raise StoreError(location.store, f"lost the end of {location.key}")
-                left -= len(chunk)
-                yield chunk
-            finally:
-                self._budget.give_back(length)
+            sending.take(length)
+            chunk = await reader.read(length)
+            if not chunk:
+                raise StoreError(location.store, f"lost the end of {location.key}")
+            left -= len(chunk)
+            yield chunk
+            self._traffic.sent_bytes += len(chunk)
 
 
 def _span(content: Content, wanted: ByteRange | None) -> ByteSpan:

@@ -24,10 +24,11 @@ from imaged.core.writing import reserve
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.inspector import InspectorFactory
-from imaged.ports.store import Stores
+from imaged.ports.store import Store, Stores
 from imaged.services.budget import Budget, gather_blocks
 from imaged.services.claims import Claims, Work
 from imaged.services.stages import Stages, StageSettings
+from imaged.services.traffic import Traffic
 
 log = structlog.get_logger()
 
@@ -52,6 +53,7 @@ class Intake:
         inspector: InspectorFactory,
         lanes: LaneFactory = ThreadLane,
         slice_bytes: int = SLICE_BYTES,
+        traffic: Traffic | None = None,
     ) -> None:
         self._catalog = catalog
         self._stores = stores
@@ -61,6 +63,7 @@ class Intake:
         self._inspector = inspector
         self._lanes = lanes
         self._slice_bytes = slice_bytes
+        self._traffic = traffic or Traffic()
 
     async def write(
         self,
@@ -77,28 +80,37 @@ class Intake:
         Raises UnknownStore, TooLarge, what ``begin`` refuses, DataRefused, QuotaExceeded,
         ClaimLost, ImageDeleted, StoreError, CatalogError, and what ``body`` raises.
         """
-        place, settings = self._stores.pick(store), self.settings
-        require_announced(announced_bytes, settings.max_size_bytes)
+        place = self._stores.pick(store)
+        require_announced(announced_bytes, self.settings.max_size_bytes)
         location = Location(place.name, make_key(image_id, uuid4()), announced_bytes or 0)
-        async with AsyncExitStack() as on_failure:
-            async with self._claims.on_image(image_id, begin(location)) as work:
-                on_failure.push_async_callback(self._leave_row, location)
-                stages = Stages(work.image, announced_bytes, settings, self._inspector, self._lanes)
-                async with (
-                    stages,
-                    aclosing(gather_blocks(body, self._budget)) as blocks,
-                    aclosing(stages.check(blocks)) as good_blocks,
-                    aclosing(self._reserving(good_blocks, work, location)) as paid_blocks,
-                ):
-                    await place.put(
-                        location.key,
-                        paid_blocks,
-                        announced_bytes,
-                        partial(self._catalog.note_upload, location.key),
-                    )
-                await work.finish(end(stages.content()))
-            on_failure.pop_all()
+        with self._traffic.uploading():
+            async with AsyncExitStack() as on_failure:
+                async with self._claims.on_image(image_id, begin(location)) as work:
+                    on_failure.push_async_callback(self._leave_row, location)
+                    content = await self._fill(place, location, work, body, announced_bytes)
+                    await work.finish(end(content))
+                on_failure.pop_all()
         return work.image
+
+    async def _fill(
+        self,
+        place: Store,
+        location: Location,
+        work: Work,
+        body: AsyncIterable[bytes],
+        announced_bytes: int | None,
+    ) -> Content:
+        """Pass the body through the stages into the store, and say what it was."""
+        stages = Stages(work.image, announced_bytes, self.settings, self._inspector, self._lanes)
+        async with (
+            stages,
+            aclosing(gather_blocks(body, self._budget)) as blocks,
+            aclosing(stages.check(blocks)) as good_blocks,
+            aclosing(self._reserving(good_blocks, work, location)) as paid_blocks,
+        ):
+            record = partial(self._catalog.note_upload, location.key)
+            await place.put(location.key, paid_blocks, announced_bytes, record)
+        return stages.content()
 
     async def _reserving(
         self, blocks: AsyncIterable[Block], work: Work, location: Location
@@ -107,6 +119,7 @@ class Intake:
         received, reserved = 0, location.size_bytes
         async for block in blocks:
             received += block.size_bytes
+            self._traffic.received_bytes += block.size_bytes
             if received > reserved:
                 reserved = await self._reserve(work, received)
             yield block

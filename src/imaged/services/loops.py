@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from math import inf
 
 import anyio
 import structlog
@@ -21,6 +22,12 @@ class Alarm:
 
     def __init__(self) -> None:
         self._event = anyio.Event()
+        self._rings_at = -inf
+
+    @property
+    def rings_in(self) -> timedelta:
+        """How long the pause under way goes on; 0 where there is none."""
+        return timedelta(seconds=max(0.0, self._rings_at - anyio.current_time()))
 
     def ring(self) -> None:
         """End the pause that is under way, or the next one."""
@@ -28,8 +35,10 @@ class Alarm:
 
     async def pause(self, pause: timedelta) -> None:
         """Wait for so long, or until somebody rings."""
-        with anyio.move_on_after(pause.total_seconds()):
+        with anyio.move_on_after(pause.total_seconds()) as scope:
+            self._rings_at = scope.deadline
             await self._event.wait()
+        self._rings_at = -inf
         self._event = anyio.Event()
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from imaged.core.errors import CatalogError, ImagedError
+from imaged.core.image import Image
 from imaged.core.writing import give_back, unstage
 from imaged.ports.catalog import Catalog, Lapsed
 
@@ -32,6 +34,7 @@ class Reclaimer:
         self._catalog = catalog
         self.kill_uploads = kill_uploads
         self.staged_time_to_live = staged_time_to_live
+        self.taken_back = 0  # claims, since the process began
 
     async def run_due(self) -> int:
         """Give back all that is due; return how many claims and staged images that were."""
@@ -49,29 +52,30 @@ class Reclaimer:
     async def _take_back(self, lapsed: Lapsed) -> bool:
         reason = "The server that was working on it went silent."
         change = give_back(lapsed.claim, reason, final=False, kill=self.kill_uploads)
-        try:
-            await self._catalog.modify_image(lapsed.image_id, change)
-        except CatalogError:
-            raise
-        except ImagedError:
-            return False  # somebody else was faster
-        log.warning(
-            "claim.taken_back",
-            image_id=lapsed.image_id,
-            claim_id=str(lapsed.claim.token),
-            lost_by=lapsed.claim.owner,
-        )
+        with bound_contextvars(image_id=lapsed.image_id, claim_id=str(lapsed.claim.token)):
+            try:
+                await self._catalog.modify_image(lapsed.image_id, change)
+            except CatalogError:
+                raise
+            except ImagedError:
+                return False  # somebody else was faster
+            self.taken_back += 1
+            log.warning("claim.taken_back", lost_by=lapsed.claim.owner)
         return True
 
     async def _unstage_idle(self) -> int:
         count = 0
         for image in await self._catalog.find_staged(self.staged_time_to_live, BATCH):
+            count += await self._unstage(image)
+        return count
+
+    async def _unstage(self, image: Image) -> bool:
+        with bound_contextvars(image_id=image.id):
             try:
                 await self._catalog.modify_image(image.id, unstage(image))
             except CatalogError:
                 raise
             except ImagedError:
-                continue  # imported or deleted meanwhile
-            log.info("staging.expired", image_id=image.id)
-            count += 1
-        return count
+                return False  # imported or deleted meanwhile
+            log.info("staging.expired")
+        return True

@@ -57,6 +57,7 @@ class Reconcile:
         self._catalog = catalog
         self._stores = stores
         self.settings = settings
+        self.last: ReconcileReport | None = None  # of the last comparison that came to its end
 
     async def run_due(self) -> ReconcileReport:
         """Compare, and doom the strays."""
@@ -73,6 +74,7 @@ class Reconcile:
             for prefix in PREFIXES:
                 await self._compare(store, prefix, report)
         report.braked = self._is_surprising(report, max_strays)
+        self.last = report
         self._tell(report)
         if apply and not report.braked:
             await self._doom(report.strays, report)

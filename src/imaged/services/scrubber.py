@@ -10,7 +10,7 @@ taken is due again by itself, when a lease would have been over.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 
 import anyio
@@ -50,6 +50,10 @@ class ScrubReport:
     failed: int = 0  # blobs that would not go, put off
     buried: int = 0  # records that became tombstones
 
+    def __add__(self, other: ScrubReport) -> ScrubReport:
+        sums = (getattr(self, one.name) + getattr(other, one.name) for one in fields(self))
+        return ScrubReport(*sums)
+
     def __bool__(self) -> bool:
         return bool(self.expired or self.deleted or self.failed or self.buried)
 
@@ -75,11 +79,19 @@ class Scrubber:
         self._catalog = catalog
         self._stores = stores
         self._busy_for = busy_for
+        self._before = ScrubReport()  # what all rounds did but the last
+        self._last = ScrubReport()
         self.settings = settings
+
+    @property
+    def totals(self) -> ScrubReport:
+        """What was done since the process began, with what the round under way has done so far."""
+        return self._before + self._last
 
     async def run_due(self) -> ScrubReport:
         """Do all that is due. Raises CatalogError; what a store refuses is put off instead."""
-        report = ScrubReport()
+        self._before += self._last
+        self._last = report = ScrubReport()
         await self._expire_due(report)
         await self._delete_due(report)
         await self._bury_due(report)

@@ -192,15 +192,19 @@ SILENCES: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], str]], ..
     ),
     (
         (TimeoutError, ConnectTimeoutError, ReadTimeoutError),
-        lambda where: f"got no answer from {where} in time: is it running, and not overloaded?",
+        lambda where: (
+            f"got no answer from {where} in time; look whether it is running, and not overloaded"
+        ),
     ),
     (
         (ResponseParserError,),
-        lambda where: f"got an answer from {where} that is not S3's: is the endpoint right?",
+        lambda where: (
+            f"got an answer from {where} that is not S3's; look whether the endpoint is right"
+        ),
     ),
     (
         PASSING_ERRORS,
-        lambda where: f"cannot reach {where}, or lost the connection: is it running?",
+        lambda where: f"cannot reach {where}, or lost the connection; look whether it is running",
     ),
 )
 

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from uuid import uuid4
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from imaged.core.access import Caller, by_owner
 from imaged.core.errors import (
@@ -51,7 +52,8 @@ class Imports:
         """Work on the tasks that wait; return how many images became active."""
         count = 0
         for image_id in await self._catalog.find_pending_tasks(BATCH):
-            count += await self._attempt(image_id)
+            with bound_contextvars(image_id=image_id):
+                count += await self._attempt(image_id)
         return count
 
     async def _attempt(self, image_id: str) -> bool:
@@ -67,7 +69,7 @@ class Imports:
         except CatalogError:
             raise
         except ImagedError as error:  # told to the task already, or taken by somebody else
-            log.info("import.attempt_ended", image_id=image_id, error=str(error))
+            log.info("import.attempt_ended", error=str(error))
         else:
             return True
         return False
@@ -76,7 +78,7 @@ class Imports:
         try:
             await self._catalog.modify_image(image_id, refuse_attempt(reason))
         except ClaimLost:  # it had begun, and its failure is told already
-            log.debug("import.refused_already", image_id=image_id)
+            log.debug("import.refused_already")
 
     async def _staged_bytes(self, image: Image) -> AsyncGenerator[bytes]:
         if image.staged is None:

@@ -1,11 +1,10 @@
-"""The limit to measure against: receive, md5, sha512, write, fsync, and nothing else.
+"""The limit for uploads: receive, md5, sha512, write, fsync, and nothing else.
 
-    python bench/bare.py FOLDER
+    python -m bench.limits.receiver FOLDER PORT
 
-Prints its port, then serves one upload after the other: an HTTP request whose head is read just so
-far that its Content-Length is known. Buffers are used again, so that no page is touched for the
-first time twice; one thread receives, one has md5, one has sha512 and the file, and one flushes on
-the way, so that the last fsync is short.
+One upload after the other, which is quicker than several at once. Buffers are used again, so that
+no page is touched for the first time twice; one thread receives, one has md5, one has sha512 and
+the file, and one flushes on the way, so that the last fsync is short.
 """
 
 from __future__ import annotations
@@ -22,31 +21,50 @@ from queue import SimpleQueue
 BLOCK_BYTES = 1 << 20
 FLUSH_EVERY_BYTES = 32 * BLOCK_BYTES
 BUFFERS = [bytearray(BLOCK_BYTES) for _ in range(4)]  # few: they stay in the cache
+ONE_AFTER_THE_OTHER = threading.Lock()
+
+JSON = b"Content-Type: application/json\r\nContent-Length: 15\r\n\r\n" + b'{"id": "image"}'
+CREATED = b"HTTP/1.1 201 Created\r\nConnection: close\r\n" + JSON
+SHOWN = b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + JSON
+DONE = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 
 Blocks = SimpleQueue["memoryview | None"]
 
 
-def serve(folder: Path) -> None:
-    """Accept uploads until killed."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        print(server.getsockname()[1], flush=True)
+def serve(folder: Path, port: int) -> None:
+    """Accept requests until killed."""
+    with socket.create_server(("127.0.0.1", port)) as server:
         while True:
             connection, _ = server.accept()
-            with connection:
-                receive(connection, folder / "upload")
+            threading.Thread(target=answer, args=(connection, folder), daemon=True).start()
 
 
-def receive(connection: socket.socket, path: Path) -> None:
-    """Take one request, and answer when its bytes are durable."""
-    head = b""
-    while b"\r\n\r\n" not in head:
-        chunk = connection.recv(4096)
-        if not chunk:
-            return
-        head += chunk
-    head, _, rest = head.partition(b"\r\n\r\n")
-    found = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-    left = int(found[1]) if found else 0
+def answer(connection: socket.socket, folder: Path) -> None:
+    """Take one request."""
+    with connection:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            chunk = connection.recv(4096)
+            if not chunk:
+                return
+            head += chunk
+        head, _, rest = head.partition(b"\r\n\r\n")
+        match head.split(b" ", 1)[0]:
+            case b"PUT":
+                found = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+                with ONE_AFTER_THE_OTHER:
+                    receive(connection, rest, int(found[1]) if found else 0, folder / "upload")
+                connection.sendall(DONE)
+            case b"POST":
+                connection.sendall(CREATED)
+            case b"GET":
+                connection.sendall(SHOWN)
+            case _:
+                connection.sendall(DONE)
+
+
+def receive(connection: socket.socket, rest: bytes, left: int, path: Path) -> None:
+    """Take a body, and return when its bytes are durable."""
     free, to_md5, to_file = Blocks(), Blocks(), Blocks()
     for buffer in BUFFERS:
         free.put(memoryview(buffer))
@@ -68,7 +86,6 @@ def receive(connection: socket.socket, path: Path) -> None:
     for thread in threads:
         thread.join()
     path.unlink()
-    connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
 
 def hash_md5(blocks: Blocks, done: Blocks) -> None:
@@ -105,4 +122,4 @@ def flush(flushes: SimpleQueue[int | None], descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), int(sys.argv[2]))

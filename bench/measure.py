@@ -1,0 +1,94 @@
+"""What a measure is: what it does to a contender, the figures that come out, and their bars."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from bench.contenders import Contender
+from bench.sizes import Sizes
+
+
+class Limit(Enum):
+    """Who shows what this machine can do at most."""
+
+    RECEIVER = "a bare receiver"
+    ANSWERS = "a bare answer"
+    NGINX = "nginx"
+
+
+class Beside(Enum):
+    """What a bar is relative to."""
+
+    SECOND = "second"
+    LIMIT = "limit"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Where we want to be: a share of somebody else's figure, or a figure of its own."""
+
+    beside: Beside
+    value: float
+
+
+def of_second(value: float) -> Bar:
+    """So many times as good as the second endpoint, which is meant to be a Glance."""
+    return Bar(Beside.SECOND, value)
+
+
+def of_limit(value: float) -> Bar:
+    """As large a share of what the machine can do."""
+    return Bar(Beside.LIMIT, value)
+
+
+def absolute(value: float) -> Bar:
+    """A value to reach, whatever others do."""
+    return Bar(Beside.NOTHING, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table."""
+
+    name: str
+    title: str
+    unit: str
+    bars: Sequence[Bar] = ()
+    less_is_better: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a measure stands on."""
+
+    sizes: Sizes
+    image: Path  # a file of image_bytes
+    part: Path  # a file that a crowd of which is image_bytes
+    load: Path  # a file of load_bytes
+
+
+Figures = Mapping[str, float | None]
+Take = Callable[[Contender, Ground], Awaitable[Figures]]
+Around = Callable[[Contender, Ground], Awaitable[None]]
+
+
+async def _nothing(_: Contender, __: Ground) -> None:
+    """Most measures need nothing before and after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One question to each contender, asked in turn."""
+
+    name: str
+    figures: Sequence[Figure]
+    take: Take
+    prepare: Around = field(default=_nothing)
+    clean: Around = field(default=_nothing)
+    limit: Limit | None = None
+    is_long: bool = False  # taken once, not once a round
+    suits: Callable[[Contender], bool] = field(default=lambda _: True)

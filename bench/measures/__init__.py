@@ -1,0 +1,29 @@
+"""All measures, in the order in which they are taken. One module each."""
+
+from __future__ import annotations
+
+from bench.measures.crowd import CROWD
+from bench.measures.download import DOWNLOAD
+from bench.measures.listing import DEEP, LISTING
+from bench.measures.load import LOAD
+from bench.measures.records import RECORDS
+from bench.measures.scrub import SCRUB
+from bench.measures.show import SHOW
+from bench.measures.small import SMALL
+from bench.measures.start import START
+from bench.measures.upload import CHUNKED, UPLOAD
+
+MEASURES = (
+    START,
+    UPLOAD,
+    CHUNKED,
+    CROWD,
+    DOWNLOAD,
+    SHOW,
+    RECORDS,
+    SMALL,
+    LOAD,
+    LISTING,
+    DEEP,
+    SCRUB,
+)

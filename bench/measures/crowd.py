@@ -1,0 +1,39 @@
+"""Several uploads at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bench.contenders import Contender
+from bench.disk import level
+from bench.measure import Figure, Figures, Ground, Limit, Measure, of_limit, of_second
+from bench.sizes import GIB
+from bench.transfers import put
+
+
+async def take(on: Contender, ground: Ground) -> Figures:
+    """Upload a crowd of images, and delete them."""
+    size = ground.part.stat().st_size * ground.sizes.crowd
+    await asyncio.to_thread(level, on.folder, size)
+    ids = [await on.new_image() for _ in range(ground.sizes.crowd)]
+    with on.watched() as spent:
+        uploads = (asyncio.to_thread(put, on.endpoint, each, ground.part) for each in ids)
+        await asyncio.gather(*uploads)
+    await on.forget(ids)
+    return {
+        "speed": size / spent.seconds / 1e6,
+        "cpu": spent.cpu_seconds and spent.cpu_seconds * GIB / size,
+        "peak": spent.peak_mib,
+    }
+
+
+CROWD = Measure(
+    "crowd",
+    (
+        Figure("speed", "8 uploads at once, in all", "MB/s", (of_second(2.2), of_limit(0.85))),
+        Figure("cpu", "their processor time", "CPU s/GiB", less_is_better=True),
+        Figure("peak", "their peak memory", "MiB", less_is_better=True),
+    ),
+    take,
+    limit=Limit.RECEIVER,
+)

@@ -1,0 +1,201 @@
+"""Makes the page of the calls: from the paths of the application, and the errors that each raises.
+
+A path without a row here, and a row without a path, fail the making of the page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from imaged.api import refusals
+from imaged.api.app import Handler, paths
+from imaged.api.links import Links
+from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
+from imaged.api.problems import STATUSES
+from imaged.api.versions import CURRENT, SUPPORTED
+from imaged.core import errors
+from references.markdown import MADE, code, first_paragraph, table
+
+IMAGE = "/v2/images/{image_id}"
+
+_HEAD = f"""\
+# Calls
+
+{MADE}
+
+For those who write clients, or ask whether theirs will work: every path that is served, and what
+is different from other services that speak the OpenStack Image API v2, whose documentation holds
+for the rest. Versions {", ".join(reversed(SUPPORTED))} and {CURRENT} are served; `/v2.7/images` and
+`/v2/images` are the same. What is said with each status from 400 on is in [errors](errors.md);
+what an image looks like is in [schemas](schemas.md).
+
+Besides those in the tables, every call below `/v2` may answer 401 where `auth.method` asks for
+tokens, 404 for a path that is not served, 405 for another method, 408 where the client stalls, 503
+while the catalog does not answer, and 500 for a mistake of imaged. Every answer has the header
+`X-Openstack-Request-Id`.
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is not in the handler: what it may raise, and what is worth knowing."""
+
+    raises: tuple[type[errors.ImagedError], ...] = ()
+    note: str = ""
+    also: tuple[int, ...] = ()  # statuses that are no errors, beside those that the handler tells
+
+
+_WRITE = (errors.ImageNotFound, errors.NotPermitted)
+_BODY = (errors.InvalidRequest, errors.InvalidAttribute, refusals.BodyTooLarge, errors.TooMany)
+_ATTRIBUTES = (*_BODY, errors.ReadOnlyAttribute, errors.NotPermitted)
+
+CALLS: Mapping[tuple[str, str], Call] = {
+    ("GET", "/"): Call(note="So does every path outside of a version that is served."),
+    ("GET", "/versions"): Call(),
+    ("GET", "/livez"): Call(note="**Ours.** For whoever restarts what hangs."),
+    ("GET", "/readyz"): Call(note="**Ours.** For proxies: 503 while it stops, too."),
+    ("GET", "/healthcheck"): Call(note="The same as `/readyz`."),
+    ("GET", "/v2"): Call(also=(302,)),
+    ("GET", "/v2/images"): Call(
+        (errors.InvalidQuery,),
+        f"`limit` is {DEFAULT_LIMIT} where it is not given, and {MAX_LIMIT:,} at most. A parameter "
+        "that no image can be listed by is refused, and not passed over.",
+    ),
+    ("POST", "/v2/images"): Call(
+        (*_ATTRIBUTES, errors.ImageExists),
+        "An id is never used twice, not even after its image was deleted. A name that comes twice "
+        "in the body is refused.",
+    ),
+    ("GET", IMAGE): Call(
+        (errors.ImageNotFound,),
+        "**Ours:** `imaged_last_failure`, for the owner and administrators, says why the last "
+        "upload failed.",
+    ),
+    ("PATCH", IMAGE): Call(
+        (
+            *_ATTRIBUTES,
+            errors.ImageNotFound,
+            errors.PropertyConflict,
+            refusals.MediaTypeRefused,
+        ),
+        "All operations, or none. Takes both media types of the API; `locations` are never set.",
+    ),
+    ("DELETE", IMAGE): Call(
+        (*_WRITE, errors.ImageProtected),
+        "Works in every status, also while data comes in, whose sender gets 410. **Ours:** the "
+        "image waits for `scrubber.delay`, and the operator can restore it until then.",
+    ),
+    ("GET", f"{IMAGE}/file"): Call(
+        (
+            errors.ImageNotFound,
+            errors.DataForbidden,
+            errors.InvalidRequest,
+            errors.UnsatisfiableRange,
+            errors.StoreError,
+        ),
+        "One range (`Range`) is served; several at once are refused. An answer that breaks "
+        "off ends with its connection, so that no part is taken for the whole.",
+    ),
+    ("PUT", f"{IMAGE}/file"): Call(
+        (
+            *_WRITE,
+            errors.InvalidRequest,
+            errors.UnknownStore,
+            errors.FormatsUnset,
+            errors.InvalidTransition,
+            errors.ImageDeleted,
+            errors.SizeMismatch,
+            errors.TooLarge,
+            errors.FormatRefused,
+            errors.QuotaExceeded,
+            errors.StoreFull,
+            errors.ClaimLost,
+            errors.StoreError,
+            refusals.MediaTypeRefused,
+        ),
+        "After a failure the image is `queued` again (or "
+        "`killed`, if so configured), and the upload can be repeated. `X-Image-Meta-Store` names "
+        "the store. **Ours:** data that is not of its `disk_format`, and disk images that make "
+        "their reader open other files, are refused.",
+    ),
+    ("POST", f"{IMAGE}/actions/deactivate"): Call((*_WRITE, errors.ActivationRefused)),
+    ("POST", f"{IMAGE}/actions/reactivate"): Call((*_WRITE, errors.ActivationRefused)),
+    ("PUT", f"{IMAGE}/tags/{{tag}}"): Call((*_WRITE, errors.InvalidAttribute, errors.TooMany)),
+    ("DELETE", f"{IMAGE}/tags/{{tag}}"): Call((*_WRITE, errors.TagNotFound)),
+    ("GET", "/v2/info/stores"): Call(),
+    ("GET", "/v2/info/stores/detail"): Call((errors.NotPermitted,), "For administrators."),
+    ("GET", "/v2/schemas/image"): Call(),
+    ("GET", "/v2/schemas/images"): Call(),
+}
+
+#: What lists can be asked for: a parameter, and what is listed.
+FILTERS: Mapping[str, str] = {
+    "`name`, `id`, `status`, `disk_format`, `container_format`": "those with this value; `in:a,b` "
+    "for one of several",
+    "`owner`, `checksum`, `os_hash_algo`, `os_hash_value`, `protected`, any property": "those with "
+    "this value",
+    "`size`, `min_ram`, `min_disk`": "those with this number; with `_min` or `_max` behind the "
+    "name, from or up to it",
+    "`created_at`, `updated_at`": "those of this moment (ISO 8601), or before or after it with "
+    "`lt:`, `lte:`, `gt:`, `gte:`, `neq:`",
+    "`tag`": "those with this tag; with all of them, where it comes several times",
+    "`visibility`": "those of this visibility; `all` for every one",
+    "`os_hidden`": "`true`: the hidden ones instead of the others",
+    "`sort`, or `sort_key` and `sort_dir`": "in this order: `sort=name:asc,size:desc`",
+    "`limit`, `marker`": "so many, after the image with this id; `next` in the answer has both",
+}
+
+_SECTIONS: Mapping[str, str] = {
+    "/v2/images": "Images",
+    "/v2/info": "Stores",
+    "/v2/schemas": "Schemas",
+    "": "Versions and health",
+}
+
+
+def reference() -> str:
+    """The page, a section for each kind of resource."""
+    served = handlers()
+    if served.keys() != CALLS.keys():
+        raise LookupError(f"not described, or not served: {sorted(served.keys() ^ CALLS.keys())}")
+    return "\n".join([_HEAD, *_tables(served)])
+
+
+def handlers() -> Mapping[tuple[str, str], Handler]:
+    """What serves each method of each path. The services behind are not needed to look at it."""
+    nothing = cast("Any", None)
+    table = paths(nothing, nothing, nothing, nothing, links=Links(""), stores=())
+    return {
+        (method, path): handler
+        for path, resource in table.items()
+        for method, handler in resource.handlers.items()
+    }
+
+
+def statuses(method: str, path: str) -> list[int]:
+    """All that a call may answer, but for those that every call may."""
+    call, handler = CALLS[method, path], handlers()[method, path]
+    told = {int(number) for number in re.findall(r"\b[2-5]\d\d\b", first_paragraph(handler))}
+    return sorted(told | {STATUSES[error] for error in call.raises} | set(call.also))
+
+
+def _tables(served: Mapping[tuple[str, str], Handler]) -> Iterator[str]:
+    by_section: dict[str, list[tuple[str, str]]] = {title: [] for title in _SECTIONS.values()}
+    for method, path in served:
+        title = next(title for prefix, title in _SECTIONS.items() if path.startswith(prefix))
+        by_section[title].append((method, path))
+    for title, calls in by_section.items():
+        yield f"## {title}\n"
+        yield table(("call", "statuses", ""), (_row(method, path) for method, path in calls))
+        if title == "Images":
+            yield "### What lists can be asked for\n"
+            yield table(("parameter", "what is listed"), FILTERS.items())
+
+
+def _row(method: str, path: str) -> tuple[str, str, str]:
+    what = first_paragraph(handlers()[method, path])
+    numbers = ", ".join(str(status) for status in statuses(method, path))
+    return code(f"{method} {path}"), numbers, f"{what} {CALLS[method, path].note}"

@@ -1,0 +1,120 @@
+"""Makes the page of the errors: from the tree in ``core/errors`` and the table of ``problems``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from imaged.api import refusals
+from imaged.api.problems import OUR_MISTAKE, OURS, STATUSES, TITLES
+from imaged.core import errors
+from imaged.daemon import answers
+from references.markdown import MADE, code, first_paragraph, table
+
+_HEAD = f"""\
+# Errors
+
+{MADE}
+
+For those who got an answer from 400 on. It has a status, and one sentence that says what is wrong
+with this request: as JSON (`message`, `code`, `title`) where the header `Accept` names
+`application/json`, as plain text otherwise. Its header `X-Openstack-Request-Id` is the `request_id`
+of the lines in the log, which say more, such as paths and hosts that clients are not told.
+
+The first column has the name that the log calls `error_type`.
+"""
+
+_WIRE_HEAD = """\
+## Before any of these
+
+Some answers come from the server, in plain text, and the connection is closed behind them.
+"""
+
+_AGAIN = "Try again; if it goes on, the operator finds `request.failed` in the log."
+_OPERATOR = "Tell the operator, with the id of the request: the log has a traceback."
+
+#: What to do about each; an error that has no row fails the making of the page.
+ADVICE: Mapping[type[BaseException], str] = {
+    Exception: _OPERATOR,
+    errors.ImagedError: _OPERATOR,
+    errors.ImageNotFound: "Look at the id, and whether the project of the token may see the image.",
+    errors.TagNotFound: "Nothing: it is not there.",
+    errors.ImageExists: "Choose another id, or let imaged choose one.",
+    errors.ImageDeleted: "Nothing: somebody deleted it meanwhile. Its bytes go by themselves.",
+    errors.ImageProtected: "Set `protected` to false first, if it really may go.",
+    errors.InvalidTransition: "Look at the image's status, and at [what may follow](statuses.md).",
+    errors.ActivationRefused: "Look at the status of the image.",
+    errors.FormatsUnset: "Set `disk_format` and `container_format`, and send the data again.",
+    errors.NotRestorable: "Nothing brings it back; create it anew.",
+    errors.NotPermitted: "Use a token with the role, or of the project, that the sentence names.",
+    errors.DataForbidden: "Ask an administrator why the image is deactivated.",
+    errors.InvalidRequest: "Correct what the sentence names.",
+    errors.InvalidAttribute: "Correct the attribute; [schemas](schemas.md) has what is allowed.",
+    errors.InvalidQuery: "Correct the parameter; [the calls](api.md) have what is allowed.",
+    errors.UnknownStore: "Name one of `GET /v2/info/stores`, or none.",
+    errors.ReadOnlyAttribute: "Leave the attribute out; [schemas](schemas.md) says who writes it.",
+    errors.PropertyConflict: "Show the image, and patch what is there.",
+    errors.TooMany: "Remove some first.",
+    errors.UnsatisfiableRange: "Ask for a range within the size, which `Content-Range` tells.",
+    errors.DataRefused: "Send data that is what it is said to be.",
+    errors.SizeMismatch: "Send it again, whole: the image is queued again.",
+    errors.TooLarge: "Send less, or have the operator raise `uploads.max_size`.",
+    errors.FormatRefused: "Send what `disk_format` says, or set that right; a disk image that "
+    "opens other files has to be converted to one that does not.",
+    errors.ClientVanished: "Send it again: the image is queued again.",
+    errors.QuotaExceeded: "Delete images, or have the operator raise the quota (`imaged quota`). "
+    "Deleted images count until their bytes are gone.",
+    errors.ClaimLost: "Send it again. If it goes on, the operator looks at `lease.renewal_failed`.",
+    errors.BlobGone: "Nothing: the bytes were deleted meanwhile.",
+    errors.StoreError: "Try again later; the operator finds `request.failed` in the log.",
+    errors.StoreFull: "Have the operator make room: `store.full` is in the log.",
+    errors.BlobMissing: "Have the operator run `imaged reconcile`, and restore the bytes.",
+    errors.BlobExists: _AGAIN,
+    errors.WriteDiscarded: _AGAIN,
+    errors.CatalogError: "Try again later; the operator finds `request.failed` in the log.",
+    errors.CatalogTooNew: "The operator starts the version that wrote the catalog.",
+    errors.CatalogTooOld: "The operator runs `imaged migrate`.",
+    refusals.NoSuchPath: "Look at the address; [the calls](api.md) have all that there are.",
+    refusals.MethodNotAllowed: "Use one of the methods in the header `Allow`.",
+    refusals.MediaTypeRefused: "Send the `Content-Type` that the sentence names.",
+    refusals.BodyTooLarge: "Send a smaller body; data goes to `…/file`.",
+    refusals.BodyTooSlow: "Send it again, over a line that carries more.",
+    refusals.NotLocal: "Ask on the machine itself, or have the operator set `metrics.bind`.",
+    refusals.Unauthenticated: "Send a token that is known, in `X-Auth-Token`.",
+}
+
+#: Answers that come before a request is one: status, what they say, what to do.
+WIRE: Sequence[tuple[int, str, str]] = (
+    (400, answers.MALFORMED, "Look at what stands between: two readers of it could disagree."),
+    (408, answers.SLOW_HEADER, "Send the header at once; `api.header_timeout` is the limit."),
+    (431, answers.LARGE_HEADER, "Send less; `api.max_header_size` is the limit."),
+    (503, answers.FULL, "Try again after `Retry-After`, or raise `api.max_connections`."),
+    (503, answers.STOPPING, "Try again after `Retry-After`, or ask another instance."),
+)
+
+
+def reference() -> str:
+    """The page, a section for each status."""
+    wire = table(
+        ("status", "what it says", "what to do"),
+        ((f"{status} {TITLES[status]}", says, advice) for status, says, advice in WIRE),
+    )
+    return "\n".join([_HEAD, *_sections(), _WIRE_HEAD, wire])
+
+
+def _sections() -> Iterator[str]:
+    for status in sorted(set(STATUSES.values())):
+        yield f"## {status} {TITLES[status]}\n"
+        if status == OURS:
+            yield f'Always says: "{OUR_MISTAKE}"\n'
+        yield table(
+            ("error", "when", "what to do"),
+            (
+                (code(error.__name__), _when(error), ADVICE[error])
+                for error, its_status in STATUSES.items()
+                if its_status == status
+            ),
+        )
+
+
+def _when(error: type[BaseException]) -> str:
+    return "Anything that nobody thought of." if error is Exception else first_paragraph(error)

@@ -1,0 +1,59 @@
+"""A database that tells how long its transactions take: the database within, and a meter.
+
+Every call of an SQL catalog is one transaction, so ``SqlCatalog(MeasuredDatabase(…))`` is a
+measured catalog. Transactions, their second tries and their cancelling are as they are within.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from imaged.catalogs.sql import Database, Transaction
+from imaged.ports.meter import Meter, Timing
+
+T = TypeVar("T")
+
+#: What a meter is told of.
+TRANSACTIONS = ("read", "write", "check")
+
+
+class MeasuredDatabase:
+    """Is a ``Database``."""
+
+    def __init__(self, database: Database, meter: Meter) -> None:
+        self.within = database
+        self._meter = meter
+
+    @property
+    def busy(self) -> int:
+        """How many transactions are running."""
+        return self.within.busy
+
+    @property
+    def connections_limit(self) -> int:
+        """How many connections there can be."""
+        return self.within.connections_limit
+
+    @property
+    def second_tries(self) -> int:
+        """How often a transaction was begun anew."""
+        return self.within.second_tries
+
+    async def read(self, transaction: Transaction[T]) -> T:
+        """Run one that only reads. Raises CatalogError."""
+        with Timing(self._meter, "read"):
+            return await self.within.read(transaction)
+
+    async def write(self, transaction: Transaction[T]) -> T:
+        """Run one that writes. Raises CatalogError."""
+        with Timing(self._meter, "write"):
+            return await self.within.write(transaction)
+
+    async def check(self) -> None:
+        """Make sure that it answers. Raises CatalogError."""
+        with Timing(self._meter, "check"):
+            await self.within.check()
+
+    async def close(self) -> None:
+        """Wait for what runs, and let go of every connection."""
+        await self.within.close()

@@ -1,0 +1,62 @@
+"""``imaged completion``, and what only completion asks for."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import click
+
+from imaged.cli.options import json_option, print_json
+
+VARIABLE = "_IMAGED_COMPLETE"  # by which the script asks the command
+SHELLS = ("bash", "zsh", "fish")
+CONFIG = Path("/etc/imaged/imaged.toml")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+@json_option
+def completion(shell: str, *, as_json: bool) -> None:
+    """Print what makes SHELL complete imaged's commands and options.
+
+    For bash: `source <(imaged completion bash)`; `make install-system` installs it for everybody.
+    """
+    script = script_for(shell)
+    if as_json:
+        print_json({"shell": shell, "script": script})
+    else:
+        click.echo(script)
+
+
+def script_for(shell: str) -> str:
+    """The script, which asks the command itself what fits."""
+    from click.shell_completion import ShellComplete, get_completion_class
+
+    from imaged.cli import imaged
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise LookupError(shell)
+    # Not its own source(): bash's one runs the bash that is installed here, if any is.
+    return ShellComplete.source(kind(imaged, {}, "imaged", VARIABLE)).strip()
+
+
+def complete_store(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """The names of stores that the configuration has, read without a look at the rest of it."""
+    del parameter
+    file = context.params.get("file") or CONFIG
+    names = dict.fromkeys(
+        name
+        for path in [file, *sorted(file.parent.glob("conf.d/*.toml"))]
+        for name in _stores(path)
+    )
+    return [name for name in names if name.startswith(begun)]
+
+
+def _stores(path: Path) -> list[str]:
+    try:
+        stores = tomllib.loads(path.read_text("utf-8")).get("stores", {})
+    except (OSError, ValueError):  # completion has nowhere to complain
+        return []
+    return [name for name, table in stores.items() if isinstance(table, dict)]

@@ -1,0 +1,104 @@
+"""The catalog: whether it can be opened, its version, its clock, and who works on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+
+from imaged.catalogs.opening import inspect_catalog, is_postgresql
+from imaged.catalogs.sqlite import path_of
+from imaged.cli.doctor.finding import Finding, ok, problem, warning
+from imaged.cli.doctor.mounts import NETWORK, filesystem_of
+from imaged.config import Config
+from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
+from imaged.core.summary import Summary
+from imaged.daemon.assembly import open_catalog
+from imaged.daemon.settings import password_file
+from imaged.units import approximate_duration
+
+SUBJECT = "catalog"
+CLOCK = "clock"
+APART = timedelta(seconds=2)  # what a working time service never lets happen
+FAR_APART = timedelta(seconds=60)
+
+
+async def examine_catalog(config: Config) -> AsyncIterator[Finding]:
+    """Nothing is made or migrated by looking."""
+    url = config.catalog.url
+    try:
+        await inspect_catalog(url, password_file(config))
+    except CatalogTooOld as error:
+        yield problem(SUBJECT, str(error), "imaged migrate")
+        return
+    except CatalogTooNew as error:
+        yield problem(SUBJECT, str(error), "Run the version of imaged that the others run.")
+        return
+    except CatalogError as error:
+        yield problem(SUBJECT, str(error), "No daemon can work without it.")
+        return
+    if not is_postgresql(url):
+        path = path_of(url)
+        if (kind := filesystem_of(path.parent)) in NETWORK:
+            yield problem(
+                SUBJECT,
+                f"{path} is on {kind}, where SQLite's locks do not hold.",
+                "Put it on a local disk, or use PostgreSQL.",
+            )
+        if not path.exists():
+            yield ok(SUBJECT, f"{path} is not there yet; the first daemon makes it.")
+            return
+    async for finding in _examine_contents(config):
+        yield finding
+
+
+async def _examine_contents(config: Config) -> AsyncIterator[Finding]:
+    before = datetime.now(UTC)
+    try:
+        async with open_catalog(config) as catalog:
+            asked = datetime.now(UTC)
+            summary = await catalog.summarize()
+            answered = datetime.now(UTC)
+    except CatalogError as error:
+        yield problem(SUBJECT, str(error), "No daemon can work without it.")
+        return
+    took = approximate_duration(answered - before)
+    yield ok(SUBJECT, f"It is of this version, and answered within {took}.")
+    yield compare_clocks(summary.at, asked, answered)
+    for finding in examine_work(summary, config.claims.lease):
+        yield finding
+
+
+def compare_clocks(at: datetime, asked: datetime, answered: datetime) -> Finding:
+    """Leases are by the catalog's clock alone, but logs, tokens and S3 signatures are by ours."""
+    apart = max(asked - at, at - answered, timedelta(0))
+    what = f"The catalog's clock and ours are {apart.total_seconds():.1f} s apart."
+    if apart >= FAR_APART:
+        return problem(CLOCK, what, "Let both machines ask a time service (NTP).")
+    if apart >= APART:
+        return warning(CLOCK, what, "Let both machines ask a time service (NTP).")
+    return ok(CLOCK, what)
+
+
+def examine_work(summary: Summary, lease: timedelta) -> Iterator[Finding]:
+    """Work of dead instances is taken back within a lease, if anybody lives."""
+    late = [one for one in summary.holdings if summary.at - one.lease_until > lease]
+    if late:
+        yield problem(
+            "leases",
+            f"{len(late)} images are held by instances that died, the first is {late[0].image_id}.",
+            "Start an instance: it takes them back within a lease.",
+        )
+    else:
+        yield ok("leases", f"{len(summary.holdings)} images are worked on, by live instances.")
+    failing = sum(stock.failing for stock in summary.stocks)
+    if failing:
+        yield warning(
+            "scrubber",
+            f"{failing} blobs could not be deleted at least once.",
+            "imaged scrub --dry-run says why; it is tried again and again.",
+        )
+    if not summary.instances:
+        yield ok("instances", "Nobody works on the catalog at the moment.")
+    else:
+        names = ", ".join(instance.id for instance in summary.instances)
+        yield ok("instances", f"At work: {names}.")

@@ -1,0 +1,77 @@
+"""The files of settings and of secrets: who can read them, and who else can write them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from imaged.cli.doctor.finding import Finding, ok, problem
+from imaged.config import DEFAULT_FILE, Config
+from imaged.config.stores import S3Section
+
+ROOT = 0
+
+
+def examine_files(file: Path | None, config: Config) -> Iterator[Finding]:
+    """All that the configuration consists of, and all that it names."""
+    main = file or DEFAULT_FILE
+    for path in (main, *sorted(main.parent.glob("conf.d/*.toml"))):
+        if path.exists():
+            yield _settings(path)
+    for setting, path in secret_files(config):
+        yield _secret(setting, path)
+
+
+def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Every file that holds a secret, and the setting that names it."""
+    if config.catalog.password_file:
+        yield "catalog.password_file", Path(config.catalog.password_file)
+    if config.auth.method == "token":
+        yield "auth.token_file", Path(config.auth.token_file)
+    for name, store in config.stores.by_name.items():
+        if isinstance(store, S3Section):
+            for key in ("access_key_file", "secret_key_file"):
+                if path := getattr(store, key):
+                    yield f"stores.{name}.{key}", Path(path)
+
+
+def _settings(path: Path) -> Finding:
+    """Everybody may read settings: no secret is in them."""
+    if who := _others_who_write(path):
+        return problem(f"file {path}", f"can be changed by {who}.", f"chmod go-w {path}")
+    return ok(f"file {path}", "can be changed by its owner alone.")
+
+
+def _secret(setting: str, path: Path) -> Finding:
+    subject = f"file {path}"
+    try:
+        mode = path.stat().st_mode
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        return problem(
+            subject,
+            f"cannot be read: {error.strerror}.",
+            f"It is {setting}: give it to the user that imaged runs as.",
+        )
+    if mode & stat.S_IROTH:
+        return problem(subject, "can be read by everybody.", f"chmod o-rwx {path}")
+    if who := _others_who_write(path):
+        return problem(subject, f"can be changed by {who}.", f"chmod go-w {path}")
+    return ok(subject, "can be read, and not by everybody.")
+
+
+def _others_who_write(path: Path) -> str:
+    """Who besides root and ourselves may put something else in its place; "" for nobody."""
+    for place in (path, path.parent):
+        facts = place.stat()
+        is_sticky = place is not path and facts.st_mode & stat.S_ISVTX
+        if facts.st_mode & stat.S_IWOTH and not is_sticky:
+            return "everybody"
+        if facts.st_mode & stat.S_IWGRP and facts.st_gid != ROOT and not is_sticky:
+            return f"the group {facts.st_gid}"
+        if facts.st_uid not in {ROOT, os.geteuid()} and os.geteuid() != ROOT:
+            return f"the user {facts.st_uid}"
+    return ""

@@ -1,0 +1,57 @@
+"""The addresses: whether somebody answers there, and whether a socket can be made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from imaged.cli.doctor.finding import Finding, ok, problem, warning
+from imaged.cli.endpoints import reachable
+from imaged.client.endpoint import read_endpoint
+from imaged.client.errors import ClientError, ConnectionFailed
+from imaged.client.wire import open_wire
+from imaged.config import Config
+from imaged.config.addresses import Address, UnixAddress
+
+READY = "/readyz"
+
+
+async def examine_addresses(config: Config) -> AsyncIterator[Finding]:
+    """Each of them; a daemon that is not running is no problem of its own."""
+    if "api" not in config.daemon.roles:
+        return
+    for address in config.api.bind:
+        yield await _examine(address)
+
+
+async def _examine(address: Address) -> Finding:
+    subject = f"address {address}"
+    where = reachable((address,))
+    if where is None:
+        return ok(subject, "The system will choose a port.")
+    try:
+        async with open_wire(read_endpoint(where)) as wire, wire.ask("GET", READY):
+            return ok(subject, "A daemon answers there, and is ready.")
+    except ConnectionFailed:
+        return _nobody(subject, address)
+    except ClientError as error:
+        return problem(
+            subject,
+            f"What answers there is not ready: {error}",
+            "See its log: journalctl -u imaged",
+        )
+
+
+def _nobody(subject: str, address: Address) -> Finding:
+    if isinstance(address, UnixAddress) and not _can_be_made(address.path):
+        return warning(
+            subject,
+            f"Nobody answers there, and no socket can be made in {address.path.parent}.",
+            "A folder in /run is made by RuntimeDirectory of the unit; make others yourself.",
+        )
+    return ok(subject, "Nobody answers there yet.")
+
+
+def _can_be_made(path: Path) -> bool:
+    return os.access(path.parent, os.W_OK | os.X_OK)

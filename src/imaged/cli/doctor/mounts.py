@@ -1,0 +1,28 @@
+"""Which filesystem a path is on, by the kernel's list of mounts (proc(5), mountinfo)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mountinfo")
+NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs", "9p", "afs"})
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+def filesystem_of(path: Path, mounts: str | None = None) -> str:
+    """Its type, such as ext4; "" where nobody knows."""
+    try:
+        text = MOUNTS.read_text("utf-8", "surrogateescape") if mounts is None else mounts
+    except OSError:
+        return ""
+    place = path.resolve()
+    best, kind = -1, ""
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        point = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4]))
+        if place.is_relative_to(point) and len(point.parts) >= best:  # what came last is on top
+            best, kind = len(point.parts), after.split(" ")[0]
+    return kind

@@ -1,0 +1,102 @@
+"""The stores: whether all that will be done with them can be done, and the room they have."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from imaged.cli.doctor.finding import Finding, ok, problem, warning
+from imaged.cli.doctor.mounts import filesystem_of
+from imaged.config.stores import FilesystemSection, S3Section
+from imaged.core.errors import StoreError
+from imaged.daemon.places import open_store
+from imaged.units import approximate_size
+
+SLOW_SECONDS = 2.0
+ROOT = 0
+ROOM = 3  # so many times what must stay free is room enough
+IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+
+
+async def examine_store(
+    name: str, section: FilesystemSection | S3Section
+) -> AsyncIterator[Finding]:
+    """Rehearse all of it, as a daemon does at its start."""
+    subject, began = f"store {name}", time.monotonic()
+    if isinstance(section, FilesystemSection) and (owner := other_owner(section.path)):
+        yield problem(
+            subject,
+            f"{section.path} belongs to {owner}, not to root, who looks.",
+            f"Look with the rights of the daemon: sudo -u {owner} imaged doctor",
+        )
+        return
+    try:
+        async with open_store(name, section) as store:
+            took = time.monotonic() - began
+            free_bytes = await store.free_bytes()
+    except StoreError as error:
+        yield problem(subject, str(error), "Every daemon that has this store needs it.")
+        return
+    done = _rehearsed(section)
+    if took > SLOW_SECONDS:
+        yield warning(
+            subject, f"{done}: it took {took:.1f} s.", "Look at what else its disk or network does."
+        )
+    else:
+        yield ok(subject, f"{done}: it took {took * 1000:.0f} ms.")
+    if isinstance(section, FilesystemSection):
+        yield _kind(subject, section.path)
+        yield _room(subject, free_bytes or 0, section.min_free)
+
+
+def other_owner(path: Path) -> str:
+    """Whose folder it is, where root looks at somebody else's; "" otherwise."""
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return ""
+    if os.geteuid() != ROOT or owner == ROOT:
+        return ""
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return f"#{owner}"
+
+
+def _rehearsed(section: FilesystemSection | S3Section) -> str:
+    match section:
+        case FilesystemSection():
+            return "A file was written, synced to the disk, renamed and removed"
+        case S3Section():
+            return (
+                "A part was uploaded, listed and aborted; an object was put, listed, read from its "
+                "middle and deleted"
+            )
+
+
+def _room(subject: str, free_bytes: int, min_free_bytes: int) -> Finding:
+    what = (
+        f"{approximate_size(free_bytes)} are free; "
+        f"{approximate_size(min_free_bytes)} must stay free (min_free)."
+    )
+    if free_bytes <= min_free_bytes:
+        remedy = (
+            "Uploads are refused with 413: free some space, enlarge the filesystem, or lower "
+            "scrubber.delay."
+        )
+        return problem(subject, what, remedy)
+    if free_bytes < ROOM * min_free_bytes:
+        return warning(subject, what, "Soon uploads will be refused: make room.")
+    return ok(subject, what)
+
+
+def _kind(subject: str, path: Path) -> Finding:
+    kind = filesystem_of(path)
+    if kind in IN_MEMORY:
+        return warning(
+            subject, f"{path} is {kind}: it forgets all at a restart.", "Keep it on a disk."
+        )
+    return ok(subject, f"{path} is {kind or 'of a kind that the kernel does not tell'}.")

@@ -1,0 +1,139 @@
+"""What a summary of the catalog looks like: for programs, and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from imaged.cli.tables import Listing
+from imaged.core.blob import BlobState
+from imaged.core.summary import Stock, Summary
+from imaged.units import approximate_duration, approximate_size
+
+UNKNOWN = "?"
+
+
+def facts_of(summary: Summary) -> dict[str, Any]:
+    """All of it for programs; moments and seconds are by the catalog's clock."""
+    at, doomed = summary.at, _doomed(summary)
+    return {
+        "at": _moment(at),
+        "instances": [
+            {
+                "id": instance.id,
+                "version": instance.version,
+                "roles": list(instance.roles),
+                "since": _moment(instance.started_at),
+                "seen_at": _moment(instance.seen_at),
+            }
+            for instance in summary.instances
+        ],
+        "holdings": [
+            {
+                "instance": holding.instance,
+                "image_id": holding.image_id,
+                "status": holding.status.value,
+                "since": _moment(holding.since),
+                "lease_left_s": round((holding.lease_until - at).total_seconds(), 3),
+            }
+            for holding in summary.holdings
+        ],
+        "images": {status.value: count for status, count in sorted(summary.images.items())},
+        "stores": [
+            {
+                "store": stock.store,
+                "state": stock.state.value,
+                "blobs": stock.blobs,
+                "bytes": stock.size_bytes,
+            }
+            for stock in summary.stocks
+        ],
+        "scrubber": {
+            "restorable": summary.restorable,
+            "restorable_bytes": summary.restorable_bytes,
+            "doomed": sum(stock.blobs for stock in doomed),
+            "doomed_bytes": sum(stock.size_bytes for stock in doomed),
+            "oldest_due_at": _moment(summary.oldest_due_at),
+            "failing": sum(stock.failing for stock in doomed),
+        },
+    }
+
+
+def listings(summary: Summary) -> Iterator[Listing]:
+    """The same for people: who works, on what, and what there is."""
+    at = summary.at
+    yield Listing(
+        f"{len(summary.instances)} instances",
+        ("instance", "version", "roles", "for", "last seen"),
+        [
+            (
+                instance.id,
+                instance.version,
+                ", ".join(instance.roles),
+                _since(instance.started_at, at),
+                f"{_since(instance.seen_at, at)} ago",
+            )
+            for instance in summary.instances
+        ],
+    )
+    yield Listing(
+        f"{len(summary.holdings)} images that they work on",
+        ("instance", "image", "status", "for", "lease left"),
+        [
+            (
+                holding.instance,
+                holding.image_id,
+                holding.status,
+                _since(holding.since, at),
+                _left(holding.lease_until - at),
+            )
+            for holding in summary.holdings
+        ],
+    )
+    yield Listing(
+        f"{sum(summary.images.values())} images",
+        ("status", "images"),
+        [(status, str(count)) for status, count in sorted(summary.images.items())],
+    )
+    yield Listing(
+        f"{sum(stock.blobs for stock in summary.stocks)} blobs",
+        ("store", "state", "blobs", "size"),
+        [
+            (stock.store, stock.state, str(stock.blobs), approximate_size(stock.size_bytes))
+            for stock in summary.stocks
+        ],
+    )
+
+
+def waiting(summary: Summary) -> str:
+    """What the scrubber has before it, in a sentence."""
+    doomed, due_at = _doomed(summary), summary.oldest_due_at
+    size, failing = sum(one.size_bytes for one in doomed), sum(one.failing for one in doomed)
+    sentence = (
+        f"For the scrubber: {summary.restorable} deleted images that can still be restored "
+        f"({approximate_size(summary.restorable_bytes)}); "
+        f"{sum(stock.blobs for stock in doomed)} blobs that nobody needs "
+        f"({approximate_size(size)}), {failing} of them with failures"
+    )
+    if due_at is None:
+        return f"{sentence}."
+    if due_at > summary.at:
+        return f"{sentence}; the first is due in {_left(due_at - summary.at)}."
+    return f"{sentence}; the first is due for {_since(due_at, summary.at)}."
+
+
+def _doomed(summary: Summary) -> list[Stock]:
+    return [stock for stock in summary.stocks if stock.state is BlobState.DOOMED]
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="milliseconds")
+
+
+def _since(moment: datetime | None, at: datetime) -> str:
+    return UNKNOWN if moment is None else approximate_duration(at - moment)
+
+
+def _left(duration: timedelta) -> str:
+    return "over" if duration.total_seconds() < 0 else approximate_duration(duration)

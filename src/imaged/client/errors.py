@@ -1,0 +1,159 @@
+"""What can go wrong on this side of the wire, by name; each says what to do.
+
+* ClientError
+  - EndpointInvalid         the address, the token's file or the certificates cannot be used
+  - ConnectionFailed        nobody answered, or the connection broke: worth another try
+  - Unintelligible          what answered does not speak the Image API v2
+  - Refused                 the service said no
+      - LetNobodyIn         401: it does not know the token
+      - NoSuchImage
+      - Busy                5xx, 408, 429: worth another try
+  - NameTaken               several images have this name
+  - NoDataYet               the image has no data that could be pulled
+  - HasOtherData            the image has data, and not that of the file
+  - FileUnusable            a file of this machine cannot be read or written
+      - FileExists
+      - FileChanged         … while it was sent
+  - DigestDiffers           the bytes here and there are not the same
+  - PushFailed              says which image waits for another try, and why the last one failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imaged.core.errors import ImagedError
+
+UNAUTHORIZED, NOT_FOUND, CONFLICT = 401, 404, 409
+SERVER_ERRORS = 500
+PASSING = frozenset({408, 429})  # the service says so itself: later it may be otherwise
+
+
+class ClientError(ImagedError):
+    """Base of what a client meets. ``remedy`` is what its user can do, or ""."""
+
+    remedy = ""
+
+    def __init__(self, sentence: str, remedy: str = "") -> None:
+        super().__init__(sentence)
+        self.remedy = remedy or self.remedy
+
+
+class EndpointInvalid(ClientError):
+    """The address, the token's file or the certificates cannot be used."""
+
+
+class ConnectionFailed(ClientError):
+    """Nobody answered, or the connection broke off."""
+
+    remedy = "See that the service runs and that --url (or IMAGED_URL) is its address."
+
+
+class Unintelligible(ClientError):
+    """What answered does not speak the Image API v2."""
+
+    remedy = "See that --url (or IMAGED_URL) is the address of an Image API v2."
+
+
+class Refused(ClientError):
+    """The service said no."""
+
+    def __init__(self, status: int, sentence: str, remedy: str = "") -> None:
+        super().__init__(sentence, remedy)
+        self.status = status
+
+
+class LetNobodyIn(Refused):
+    """It does not know the token, or there was none."""
+
+    remedy = "Name a file with a valid token by --token-file, or set IMAGED_TOKEN or OS_TOKEN."
+
+
+class NoSuchImage(Refused):
+    """No image has this id or name, or none that the caller may see."""
+
+    def __init__(self, image: str) -> None:
+        super().__init__(NOT_FOUND, f"There is no image {image}.")
+
+
+class Busy(Refused):
+    """It cannot do it now."""
+
+    remedy = "Try again later; the service's log says more."
+
+
+class NameTaken(ClientError):
+    """Several images have this name."""
+
+    def __init__(self, name: str, ids: Sequence[str]) -> None:
+        super().__init__(
+            f"Several images have the name {name}.", f"Say which by its id: {', '.join(ids)}."
+        )
+
+
+class NoDataYet(ClientError):
+    """The image has no data that could be pulled."""
+
+    def __init__(self, image_id: str, status: str) -> None:
+        super().__init__(
+            f"The image {image_id} is {status} and has no data.",
+            "Pull it when it is active.",
+        )
+
+
+class HasOtherData(ClientError):
+    """The image has data, and not that of the file."""
+
+    def __init__(self, image_id: str, status: str) -> None:
+        super().__init__(
+            f"The image {image_id} is {status} and takes no data.",
+            "Push without --image, which makes a new image.",
+        )
+
+
+class FileUnusable(ClientError):
+    """A file of this machine cannot be read or written."""
+
+
+class FileExists(FileUnusable):
+    """Nothing is overwritten unasked."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"{path} exists already.", "Choose another name by -o, or overwrite it by --force."
+        )
+
+
+class FileChanged(FileUnusable):
+    """It grew or shrank while it was sent."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} changed while it was sent.", "Push a file that nobody writes: a copy of it."
+        )
+
+
+class DigestDiffers(ClientError):
+    """The bytes here and there are not the same."""
+
+    def __init__(self, image_id: str, algorithm: str, remedy: str) -> None:
+        super().__init__(f"The {algorithm} of what the image {image_id} has differs.", remedy)
+
+
+class PushFailed(ClientError):
+    """The record is there and waits for its data."""
+
+    def __init__(self, image_id: str, source: str, cause: ClientError) -> None:
+        again = f"The image waits for another try: imaged push --image {image_id} {source}"
+        super().__init__(str(cause), f"{cause.remedy} {again}".strip())
+        self.waiting_image_id = image_id
+
+
+def refusal(status: int, sentence: str) -> Refused:
+    """The error for an answer that is none of those hoped for."""
+    sentence = f"The service refused ({status}): {sentence}"
+    if status == UNAUTHORIZED:
+        return LetNobodyIn(status, sentence)
+    if status >= SERVER_ERRORS or status in PASSING:
+        return Busy(status, sentence)
+    return Refused(status, sentence)

@@ -1,0 +1,42 @@
+"""Answers that no application gives: to what cannot be read, has no room, or comes at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import uuid4
+
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Scope
+
+from imaged.api.exchange import REQUEST_ID, SCOPE_REQUEST_ID
+from imaged.api.problems import TITLES
+
+MALFORMED = "The request is not HTTP/1.1 as it should be."
+LARGE_HEADER = "The header of the request is too large."
+SLOW_HEADER = "The header of the request took too long."
+FULL = "There are too many connections. Please try again."
+STOPPING = "The server is being stopped. Please try again.\n"
+RETRY_AFTER = {"Retry-After": "5"}
+
+
+def refusal(status: int, sentence: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    """An answer as it goes over the wire, after which the connection is closed."""
+    title = f"{status} {TITLES[status]}"
+    body = f"{title}\n\n{sentence}\n".encode()
+    named = {
+        **{name.decode(): text.decode() for name, text in headers},
+        "content-type": "text/plain; charset=utf-8",
+        "content-length": str(len(body)),
+        "connection": "close",
+        "x-content-type-options": "nosniff",
+        REQUEST_ID.lower(): f"req-{uuid4()}",
+        **(RETRY_AFTER if status == 503 else {}),  # noqa: PLR2004 - unavailable, for now
+    }
+    head = "".join(f"{name.lower()}: {text}\r\n" for name, text in named.items())
+    return f"HTTP/1.1 {title}\r\n{head}\r\n".encode() + body
+
+
+def stopping(scope: Scope) -> Response:
+    """The answer to a request that is cancelled, under the id that the log has for it."""
+    headers = {"Connection": "close", REQUEST_ID: scope[SCOPE_REQUEST_ID], **RETRY_AFTER}
+    return PlainTextResponse(STOPPING, status_code=503, headers=headers)

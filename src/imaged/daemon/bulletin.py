@@ -1,0 +1,133 @@
+"""What this instance is doing, told to the service manager every few seconds.
+
+Traffic and duties are known here. What the catalog has to count is asked for more rarely, and an
+answer that does not come leaves it out of the line. While the instance drains, each bulletin also
+asks for a little more time: so a drain that hangs is ended soon, and one that works is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import timedelta
+
+import anyio
+from anyio.abc import TaskGroup
+
+from imaged.config.sections import Role
+from imaged.core.claim import InstanceId
+from imaged.core.errors import CatalogError
+from imaged.core.lifecycle import Status
+from imaged.daemon.status_line import Activity, span, status_line
+from imaged.ports.catalog import Catalog
+from imaged.services.traffic import Rate, Traffic
+from imaged.supervision import Supervision
+
+TOLD_EVERY_SECONDS = 3
+COUNTED_EVERY_SECONDS = 30
+MORE_TIME = timedelta(seconds=30)  # what a bulletin asks for: enough to give back, and to close
+AFTERWARDS = timedelta(seconds=30)  # how long after drain_timeout more time is asked for
+
+
+class Bulletin:
+    """Ready, and later draining."""
+
+    def __init__(
+        self,
+        supervision: Supervision,
+        catalog: Catalog,
+        traffic: Traffic,
+        *,
+        instance: InstanceId,
+        roles: Collection[Role],
+        next_scrub: Callable[[], timedelta | None],
+    ) -> None:
+        self._supervision = supervision
+        self._catalog = catalog
+        self._traffic = traffic
+        self._instance = instance
+        self._answers = "api" in roles
+        self._next_scrub = next_scrub
+        self._received, self._sent = Rate(), Rate()
+        self._pending: int | None = None
+        self._tasks: int | None = None
+        self._was_rejected = False
+        self._drains_until: float | None = None
+
+    def begin(self, tasks: TaskGroup) -> None:
+        """Requests are answered: tell so, and go on telling."""
+        self._supervision.ready(self.line())
+        tasks.start_soon(self._count_forever)
+        tasks.start_soon(self._tell_forever)
+
+    def reloading(self) -> None:
+        """The configuration is being read."""
+        self._supervision.reloading()
+
+    def reloaded(self, *, rejected: bool) -> None:
+        """It was read, and applied or not."""
+        self._was_rejected = rejected
+        self._supervision.ready(self.line())
+
+    def draining(self, patience: timedelta) -> None:
+        """The end has begun, and may take so long."""
+        self._drains_until = anyio.current_time() + patience.total_seconds()
+        self.tell()
+
+    def tell(self) -> None:
+        """Say what is going on."""
+        if self._drains_until is None:
+            self._supervision.doing(self.line())
+        elif self._left(self._drains_until) + AFTERWARDS > timedelta(0):
+            self._supervision.stopping(self.line(), MORE_TIME)
+
+    def line(self) -> str:
+        """What is going on, in a line."""
+        if self._drains_until is None:
+            state = "ready, but the last reload was rejected" if self._was_rejected else "ready"
+            return status_line(state, self._activity())
+        left = max(self._left(self._drains_until), timedelta(0))
+        return status_line(f"draining for {span(left)} at most", self._transfers())
+
+    def _activity(self) -> Activity:
+        return replace(
+            self._transfers(),
+            tasks=self._tasks if self._answers else None,
+            pending_delete=self._pending,
+            next_scrub=self._next_scrub(),
+        )
+
+    def _transfers(self) -> Activity:
+        traffic, now = self._traffic, anyio.current_time()
+        return Activity(
+            uploads=traffic.uploads_in_flight if self._answers else None,
+            received_bytes_per_second=self._received.per_second(traffic.received_bytes, now),
+            downloads=traffic.downloads_in_flight,
+            sent_bytes_per_second=self._sent.per_second(traffic.sent_bytes, now),
+        )
+
+    async def _tell_forever(self) -> None:
+        while True:
+            await anyio.sleep(TOLD_EVERY_SECONDS)
+            self.tell()
+
+    async def _count_forever(self) -> None:
+        while True:
+            await self._count()
+            self.tell()
+            await anyio.sleep(COUNTED_EVERY_SECONDS)
+
+    async def _count(self) -> None:
+        try:
+            summary = await self._catalog.summarize()
+        except CatalogError:  # health tells of it; the line leaves out what nobody knows
+            self._pending = self._tasks = None
+            return
+        self._pending = summary.images.get(Status.PENDING_DELETE, 0)
+        self._tasks = sum(
+            held.instance == self._instance and held.status is Status.IMPORTING
+            for held in summary.holdings
+        )
+
+    def _left(self, moment: float) -> timedelta:
+        return timedelta(seconds=moment - anyio.current_time())

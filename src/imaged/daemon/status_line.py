@@ -1,0 +1,61 @@
+"""The line that ``systemctl status`` shows: what an instance is doing, at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from imaged.units import approximate_size
+
+MANY_SECONDS = 120  # from here on, minutes say more
+MANY_MINUTES = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What is going on. None: it is not known, or not what this instance does."""
+
+    uploads: int | None = None
+    received_bytes_per_second: float = 0.0
+    downloads: int = 0
+    sent_bytes_per_second: float = 0.0
+    tasks: int | None = None  # imports and their like that this instance works on
+    pending_delete: int | None = None  # images, whoever deletes them
+    next_scrub: timedelta | None = None  # 0: now
+
+
+def status_line(state: str, activity: Activity) -> str:
+    """Write it: ``ready: 3 uploads (1.2 GiB/s), 2 tasks, 17 pending delete, next scrub 42 s``."""
+    return f"{state}: {', '.join(_facts(activity)) or 'idle'}"
+
+
+def span(duration: timedelta) -> str:
+    """Write a duration so that it can be read at a glance: ``42 s``, ``5 min``, ``6 h``."""
+    seconds = int(duration.total_seconds())
+    if seconds < MANY_SECONDS:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    return f"{minutes} min" if minutes < MANY_MINUTES else f"{minutes // 60} h"
+
+
+def _facts(activity: Activity) -> Iterator[str]:
+    if activity.uploads is not None:
+        yield _transfers(activity.uploads, "upload", activity.received_bytes_per_second)
+    if activity.downloads:
+        yield _transfers(activity.downloads, "download", activity.sent_bytes_per_second)
+    if activity.tasks is not None:
+        yield _counted(activity.tasks, "task")
+    if activity.pending_delete is not None:
+        yield f"{activity.pending_delete} pending delete"
+    if activity.next_scrub is not None:
+        yield f"next scrub {span(activity.next_scrub)}" if activity.next_scrub else "scrubbing"
+
+
+def _transfers(count: int, what: str, bytes_per_second: float) -> str:
+    speed = f" ({approximate_size(int(bytes_per_second))}/s)" if count else ""
+    return _counted(count, what) + speed
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

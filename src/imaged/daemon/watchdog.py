@@ -1,0 +1,49 @@
+"""Proof of life: the service manager hears of us for as long as the loop turns and every part
+answers, and ends a process that it does not hear of.
+
+An error is an answer. A store that refuses, or cannot be reached, is told by ``/readyz`` and by the
+log, and no restart would mend it. What a restart does mend is a call that never returns: a lost
+wake-up, threads that are all stuck, a loop that stands still. Drivers have timeouts of their own,
+so what is silent for longer than half of the watchdog's time hangs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+import anyio
+
+from imaged.core.errors import CatalogError, StoreError
+from imaged.daemon.assembly import Parts
+from imaged.supervision import Supervision
+
+Check = Callable[[], Awaitable[None]]
+
+
+async def keep_alive(supervision: Supervision, parts: Parts) -> None:
+    """Feed the watchdog twice in its time, if there is one, until cancelled."""
+    if supervision.watchdog is None:
+        return
+    half = supervision.watchdog / 2
+    checks = [parts.catalog.check, *(store.check for store in parts.stores.by_name.values())]
+    while True:
+        next_at = anyio.current_time() + half.total_seconds()
+        if await all_answer(checks, half):
+            supervision.alive()
+        await anyio.sleep_until(next_at)
+
+
+async def all_answer(checks: Sequence[Check], within: timedelta) -> bool:
+    """Whether each of them returns or raises in time."""
+    with anyio.move_on_after(within.total_seconds()) as scope:
+        async with anyio.create_task_group() as tasks:
+            for check in checks:
+                tasks.start_soon(_answer, check)
+    return not scope.cancelled_caught
+
+
+async def _answer(check: Check) -> None:
+    with suppress(CatalogError, StoreError):  # it answered
+        await check()

@@ -1,0 +1,44 @@
+"""Everything that counts in one process, with a registry of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from imaged.metrics.duties import DutyMeter
+from imaged.metrics.loop import LoopWatch
+from imaged.metrics.operations import CatalogMeter, StoreMeters
+from imaged.metrics.process import Process
+from imaged.metrics.requests import RequestMeter
+from imaged.metrics.tally import Tallies, Tally
+from imaged.metrics.transfers import TransferMeter
+
+
+class Instruments:
+    """``stores`` and ``duties``: the names that labels may have."""
+
+    def __init__(self, *, version: str, stores: Sequence[str], duties: Sequence[str]) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(Process(version))
+        self.requests = RequestMeter(self.registry)
+        self.transfers = TransferMeter(self.registry)
+        self.stores = StoreMeters(self.registry, stores)
+        self.catalog = CatalogMeter(self.registry)
+        self.duties = DutyMeter(self.registry, duties)
+        self.loop = LoopWatch()
+        self.registry.register(self.loop)
+        self._reloaded = Gauge(
+            "imaged_config_last_reload_successful",
+            "Whether the configuration that is in the files is the one that was read last.",
+            registry=self.registry,
+        )
+        self._reloaded.set(1)
+
+    def reloaded(self, *, successfully: bool) -> None:
+        """The configuration was read again, and applied or rejected."""
+        self._reloaded.set(successfully)
+
+    def count(self, tally: Callable[[], Tally]) -> None:
+        """Ask for what services have counted, whenever the page is written."""
+        self.registry.register(Tallies(tally))

@@ -1,0 +1,57 @@
+"""Who looks at catalog and stores when the page is asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+
+from imaged.core.summary import Summary
+from imaged.metrics.figures import Figures
+from imaged.metrics.looks import Look
+from imaged.ports.catalog import Catalog
+from imaged.ports.store import Stores
+from imaged.services.health import Health
+
+
+class Lookout:
+    """Looks at everything at once, and waits for nobody in vain."""
+
+    def __init__(self, catalog: Catalog, stores: Stores, health: Health, lease: timedelta) -> None:
+        self._catalog = catalog
+        self._lease = lease
+        self._summary = Look(self._summarize)
+        self._troubles = Look(health.troubles)
+        self._room = {name: Look(store.free_bytes) for name, store in stores.by_name.items()}
+        self._all: list[Look[Any]] = [self._summary, self._troubles, *self._room.values()]
+
+    async def run(self) -> None:
+        """Be ready to look, for ever."""
+        async with anyio.create_task_group() as tasks:
+            for look in self._all:
+                tasks.start_soon(look.run)
+
+    async def figures(self) -> Figures:
+        """What is known now."""
+        async with anyio.create_task_group() as tasks:
+            for look in self._all:
+                tasks.start_soon(look.refresh)
+        summary, clock_offset = self._summary.seen or (None, timedelta(0))
+        troubles = self._troubles.seen
+        room = {name: look.seen for name, look in self._room.items()}
+        return Figures(
+            summary=summary,
+            clock_offset=clock_offset,
+            lease=self._lease,
+            is_ready=troubles is not None and not troubles,
+            stores_up={
+                name: troubles is not None and f"store {name}" not in troubles for name in room
+            },
+            free_bytes={name: left for name, left in room.items() if left is not None},
+        )
+
+    async def _summarize(self) -> tuple[Summary, timedelta]:
+        """What there is, and how far the catalog's clock is ahead of ours, at most."""
+        summary = await self._catalog.summarize()
+        return summary, summary.at - datetime.now(UTC)

@@ -1,0 +1,67 @@
+"""What moves through this process: transfers under way, and bytes since it began.
+
+Counted on the event loop, block by block; whoever wants to know reads the attributes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from imaged.ports.meter import Meter, Timing, tell_nobody
+
+WINDOW = timedelta(seconds=5)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """The counts. Totals only grow."""
+
+    uploads_in_flight: int = 0  # bodies on their way into a store, also staged and imported ones
+    downloads_in_flight: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    meter: Meter = tell_nobody  # is told of each "upload" and "download" that ended
+
+    @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """Count an upload for as long as the block runs."""
+        self.uploads_in_flight += 1
+        try:
+            with Timing(self.meter, "upload"):
+                yield
+        finally:
+            self.uploads_in_flight -= 1
+
+    @contextmanager
+    def downloading(self) -> Iterator[None]:
+        """Count a download for as long as the block runs."""
+        self.downloads_in_flight += 1
+        try:
+            with Timing(self.meter, "download"):
+                yield
+        finally:
+            self.downloads_in_flight -= 1
+
+
+class Rate:
+    """How fast a total has grown over the last seconds, for somebody who asks again and again."""
+
+    def __init__(self, window: timedelta = WINDOW) -> None:
+        self._window_seconds = window.total_seconds()
+        self._seen: deque[tuple[float, int]] = deque()  # (when, total), the earliest first
+
+    def per_second(self, total: int, at: float) -> float:
+        """Note the total, and return its growth per second since the window began.
+
+        ``at``: seconds of a clock that never goes back, such as ``anyio.current_time()``. Who asks
+        rarely gets the growth since the last time; the first answer is 0.
+        """
+        self._seen.append((at, total))
+        while len(self._seen) > 2 and self._seen[1][0] <= at - self._window_seconds:  # noqa: PLR2004 - a beginning and an end
+            self._seen.popleft()
+        since, before = self._seen[0]
+        return (total - before) / (at - since) if at > since else 0.0

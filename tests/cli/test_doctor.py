@@ -1,0 +1,323 @@
+"""``imaged doctor`` on machines that are well, and on some that are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imaged.cli.doctor.facts import compare_clocks, examine_work
+from imaged.cli.doctor.finding import Finding, Level, worst
+from imaged.cli.doctor.machine import (
+    Moment,
+    examine_open_files,
+    examine_synchronization,
+    find_jump,
+)
+from imaged.cli.doctor.mounts import filesystem_of
+from imaged.cli.doctor.places import other_owner
+from imaged.cli.doctor.unit import examine_unit, read_time_span
+from imaged.config import load
+from imaged.core.claim import InstanceId
+from imaged.core.lifecycle import Status
+from imaged.core.summary import Holding, Summary
+from support.command import Place, serving
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MACHINES_OWN = {"clock", "open files"}  # what a test cannot choose
+
+
+def examined(place: Place, *arguments: str, **environment: str) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code, and the findings."""
+    done = place.imaged("doctor", "--json", *arguments, **environment)
+    assert not done.stderr
+    findings: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
+    return done.returncode, findings
+
+
+def bad(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that are not ok, but for what the machine has of its own."""
+    return [
+        finding
+        for finding in findings
+        if finding["level"] != "ok" and finding["subject"] not in MACHINES_OWN
+    ]
+
+
+def test_a_good_place_has_nothing_bad(place: Place) -> None:
+    """Everything is looked at, and nothing is made that was not there."""
+    code, findings = examined(place)
+    subjects = {finding["subject"] for finding in findings}
+
+    assert not bad(findings)
+    assert code == max(Level[finding["level"].upper()] for finding in findings)
+    assert {"configuration", f"file {place.file}", "store local", "catalog", "clock"} <= subjects
+    assert {"open files", "unit", "address 127.0.0.1:0"} <= subjects
+    assert not place.catalog.exists()
+
+
+def test_a_place_that_is_at_work(place: Place) -> None:
+    """Beside a daemon: it answers, and it is told who works."""
+    with serving(place.file) as daemon:
+        address = daemon.wait_for("daemon.started")["bind"][0]
+        _, findings = examined(place, IMAGED_API__BIND=address)
+    by_subject = {finding["subject"]: finding["what"] for finding in findings}
+
+    assert not bad(findings)
+    assert by_subject[f"address {address}"] == "A daemon answers there, and is ready."
+    assert by_subject["instances"].startswith("At work: ")
+    assert "apart" in " ".join(one["what"] for one in findings if one["subject"] == "clock")
+
+
+def test_people_read_what_to_do(place: Place) -> None:
+    """A line for each, with an arrow before the remedy; exit code 2 for problems."""
+    place.images.rmdir()
+
+    done = place.imaged("doctor")
+
+    assert done.returncode == 2
+    assert "problem  store local: The store 'local' needs the folder" in done.stdout
+    assert "\n         → " in done.stdout
+    assert "Problems: 1." in done.stdout
+
+
+def test_settings_that_are_wrong_are_problems(place: Place) -> None:
+    """Each of them; what they name cannot be looked at then."""
+    place.write("[scrubber]\ndelay = 'soon'\n[uplods]")
+
+    code, findings = examined(place)
+
+    assert code == 2
+    assert [finding["subject"] for finding in bad(findings)] == ["configuration"] * 2
+
+
+def test_a_folder_that_is_read_only_is_a_problem(place: Place) -> None:
+    """Here one in which nobody can make a file, not even root, as whom tests may run."""
+    code, findings = examined(place, IMAGED_STORES__LOCAL__PATH="/sys/kernel")
+
+    (found,) = bad(findings)
+    assert code == 2
+    assert found["subject"] == "store local"
+    assert "/sys/kernel" in found["what"]
+
+
+def test_a_store_that_is_nearly_full(place: Place) -> None:
+    """Less than must stay free is a problem; little more than that, a warning."""
+    facts = os.statvfs(place.images)
+    free = facts.f_bavail * facts.f_frsize
+    _, full = examined(place, IMAGED_STORES__LOCAL__MIN_FREE=f"{free * 2}B")
+    _, nearly = examined(place, IMAGED_STORES__LOCAL__MIN_FREE=f"{free // 2}B")
+
+    assert [(one["level"], one["subject"]) for one in bad(full)] == [("problem", "store local")]
+    assert "413" in bad(full)[0]["remedy"]
+    assert [(one["level"], one["subject"]) for one in bad(nearly)] == [("warning", "store local")]
+
+
+@pytest.mark.system
+def test_a_disk_that_is_full_and_forgets(place: Place) -> None:
+    """A real one, of memory, without a byte left (mounts it: as root, with mount)."""
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place.images)], check=True
+    )
+    try:
+        place.imaged("check-config")  # makes the folders
+        with (place.images / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while filler.write(b"x" * 4096):
+                pass
+        code, findings = examined(place)
+    finally:
+        subprocess.run(["umount", str(place.images)], check=True)
+
+    assert code == 2
+    assert {(one["level"], one["what"].partition(";")[0]) for one in bad(findings)} == {
+        ("problem", "0 B are free"),
+        ("warning", f"{place.images} is tmpfs: it forgets all at a restart."),
+    }
+
+
+def test_secrets_that_others_can_read_are_problems(place: Place) -> None:
+    """And files of settings that others can write."""
+    tokens = place.folder / "tokens.toml"
+    tokens.touch()
+    place.write(f"[auth]\nmethod = 'token'\ntoken_file = '{tokens}'")
+    tokens.chmod(0o644)
+    place.file.chmod(0o646)
+    code, findings = examined(place)
+    tokens.chmod(0o600)
+    place.file.chmod(0o644)
+    _, mended = examined(place)
+
+    assert code == 2
+    assert {(one["subject"], one["what"]) for one in bad(findings)} == {
+        (f"file {tokens}", "can be read by everybody."),
+        (f"file {place.file}", "can be changed by everybody."),
+    }
+    assert not bad(mended)
+
+
+def test_a_secret_that_is_missing_is_a_problem(place: Place) -> None:
+    """With the setting that names it."""
+    missing = place.folder / "no-such-file"
+    place.write(f"[auth]\nmethod = 'token'\ntoken_file = '{missing}'")
+
+    _, findings = examined(place)
+
+    assert any("It is auth.token_file" in (one["remedy"] or "") for one in bad(findings))
+
+
+def test_a_foreign_catalog_is_a_problem(place: Place) -> None:
+    """Nothing is written into it."""
+    letter = b"no database, but a letter to my aunt" * 100
+    place.catalog.write_bytes(letter)
+
+    code, findings = examined(place)
+
+    assert code == 2
+    assert "is not a database" in bad(findings)[0]["what"]
+    assert place.catalog.read_bytes() == letter
+
+
+def test_an_address_that_somebody_else_has(place: Place) -> None:
+    """What answers there is no daemon that is ready."""
+    program = (  # a server of the standard library, which knows no /readyz
+        "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler); "
+        "print(s.server_port); s.serve_forever()"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-u", "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with server:
+        assert server.stdout is not None
+        address = f"127.0.0.1:{int(server.stdout.readline())}"
+        _, findings = examined(place, IMAGED_API__BIND=address)
+        server.kill()
+
+    assert [one["subject"] for one in bad(findings)] == [f"address {address}"]
+
+
+def test_clocks_are_compared_with_the_time_that_asking_took() -> None:
+    """Only what asking cannot explain is a difference."""
+    levels = [
+        compare_clocks(NOW + apart, NOW, NOW + 3 * SECOND).level
+        for apart in (timedelta(0), 3 * SECOND, -SECOND, -2 * SECOND, 6 * SECOND, 70 * SECOND)
+    ]
+
+    assert levels == [
+        Level.OK,
+        Level.OK,
+        Level.OK,
+        Level.WARNING,
+        Level.WARNING,
+        Level.PROBLEM,
+    ]
+
+
+def test_work_of_the_dead_is_a_problem_when_nobody_takes_it() -> None:
+    """A lease that ran out a moment ago is none: somebody is about to."""
+
+    def level(over: timedelta) -> Level:
+        holding = Holding(InstanceId("gone"), "an-image", Status.SAVING, NOW, NOW - over)
+        summary = Summary(NOW, [], [holding], {}, [], 0, 0, None)
+        return worst(examine_work(summary, 60 * SECOND))
+
+    assert level(30 * SECOND) is Level.OK
+    assert level(61 * SECOND) is Level.PROBLEM
+
+
+def test_a_clock_that_jumps_is_noticed() -> None:
+    """By the clock that is never set."""
+    began = Moment(wall=1000.0, steady=10.0)
+
+    assert find_jump(began, Moment(1005.0, 15.1)).level is Level.OK
+    assert find_jump(began, Moment(1002.0, 15.0)).level is Level.WARNING
+    assert find_jump(began, Moment(1060.0, 15.0)).level is Level.WARNING
+
+
+@pytest.mark.parametrize(
+    ("state", "level"), [(0, Level.OK), (5, Level.WARNING), (-1, Level.OK), (2, Level.OK)]
+)
+def test_the_kernel_knows_whether_the_clock_is_kept(state: int, level: Level) -> None:
+    """Where it does not tell, nobody is warned."""
+    assert examine_synchronization(state).level is level
+
+
+@pytest.mark.parametrize(
+    ("limits", "level"),
+    [((1024, 524_288), Level.OK), ((1024, 1024), Level.WARNING), ((1024, -1), Level.OK)],
+)
+def test_open_files_need_room(limits: tuple[int, int], level: Level) -> None:
+    """What counts is how far a process may raise it; -1 is no limit."""
+    assert examine_open_files(limits).level is level
+
+
+def test_the_filesystem_of_a_path_is_that_of_the_last_mount_above_it(tmp_path: Path) -> None:
+    """Also with a space in its name, and with one mounted over another."""
+    spaced = tmp_path / "a b"
+    spaced.mkdir()
+    escaped = str(spaced).replace(" ", r"\040")
+    mounts = (
+        "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        f"2 1 0:9 / {escaped} rw - xfs /dev/sdb rw\n"
+        f"3 1 0:9 / {escaped} rw shared:5 - nfs4 server:/x rw\n"
+    )
+
+    assert filesystem_of(spaced / "images", mounts) == "nfs4"
+    assert filesystem_of(tmp_path, mounts) == "ext4"
+    assert filesystem_of(tmp_path)
+
+
+def test_root_leaves_the_store_of_others_alone(tmp_path: Path) -> None:
+    """What root made in it could not be used by its owner."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+
+    assert not other_owner(mine)
+    assert not other_owner(tmp_path / "missing")
+
+
+def unit_findings(place: Place, folder: Path, service: str, drop_in: str = "") -> list[Finding]:
+    """What is found with such a unit."""
+    (folder / "imaged.service.d").mkdir(parents=True)
+    (folder / "imaged.service").write_text(f"[Service]\n{service}")
+    (folder / "imaged.service.d" / "more.conf").write_text(f"[Service]\n{drop_in}")
+    findings = examine_unit(load(place.file, {}), [folder])
+    return [finding for finding in findings if finding.level is not Level.OK]
+
+
+def test_a_unit_that_may_not_write_into_the_store(place: Place, tmp_path: Path) -> None:
+    """The remedy is the line to add; with it, all is well."""
+    strict = "ProtectSystem=strict\nStateDirectory=imaged imaged/images\nTimeoutStopSec=6min\n"
+    (found,) = unit_findings(place, tmp_path / "first", strict)
+    line = found.remedy.rpartition(" ")[2]
+
+    assert line == f"ReadWritePaths={place.images}"
+    assert not unit_findings(place, tmp_path / "second", strict, line)
+
+
+def test_a_unit_that_has_less_patience_than_the_daemon(place: Place, tmp_path: Path) -> None:
+    """It would be killed while uploads drain."""
+    short = unit_findings(place, tmp_path / "first", "TimeoutStopSec=5min")
+    long = unit_findings(place, tmp_path / "second", "TimeoutStopSec=5min 1s")
+
+    assert ["TimeoutStopSec is 5m" in finding.what for finding in short] == [True]
+    assert not long
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [("90", 90 * SECOND), ("1h 30min", 5400 * SECOND), ("infinity", None), ("6min", 360 * SECOND)],
+)
+def test_time_spans_of_units(text: str, span: timedelta | None) -> None:
+    """As far as they are of use here."""
+    assert read_time_span(text) == span

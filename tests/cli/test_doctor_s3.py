@@ -1,0 +1,58 @@
+"""``imaged doctor`` on a bucket: what is missing has its name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from support.command import Place
+from support.daemon import IMAGED, clean_environment
+from support.fault_proxy import Fault, FaultProxy, fail, no_faults
+from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS, seaweedfs
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SeaweedFS]:
+    """A real S3 server with an empty bucket."""
+    with seaweedfs() as server:
+        yield server
+
+
+async def findings(place: Place) -> tuple[int, dict[str, tuple[str, str]]]:
+    """The exit code; by subject, how bad it is and what was found last."""
+    process = await asyncio.create_subprocess_exec(
+        IMAGED, "doctor", "--config", str(place.file), "--json",
+        stdout=asyncio.subprocess.PIPE, env=clean_environment(),
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    told = json.loads(output)["findings"]
+    return process.returncode or 0, {one["subject"]: (one["level"], one["what"]) for one in told}
+
+
+async def test_a_right_that_is_missing_is_named(place: Place, server: SeaweedFS) -> None:
+    """Also that to abort uploads, which is missed when something went wrong, and not before."""
+    for name, key in (("access", ACCESS_KEY), ("secret", SECRET_KEY)):
+        path = place.folder / name
+        path.write_text(key)
+        path.chmod(0o600)
+    async with FaultProxy(server.port).running() as proxy:
+        place.write(
+            f"[stores.cloud]\ntype = 's3'\nendpoint = '{proxy.endpoint}'\nbucket = '{BUCKET}'\n"
+            f"access_key_file = '{place.folder / 'access'}'\n"
+            f"secret_key_file = '{place.folder / 'secret'}'\n"
+        )
+        proxy.plan = fail("abort_multipart_upload", 0, Fault.DENIED, for_ever=True)
+        code, denied = await findings(place)
+        proxy.plan = no_faults
+        _, allowed = await findings(place)
+
+    assert code == 2
+    assert denied["store cloud"][0] == "problem"
+    assert "s3:AbortMultipartUpload" in denied["store cloud"][1]
+    assert allowed["store cloud"][0] == "ok"
+    assert denied[f"file {place.folder / 'secret'}"][0] == "ok"

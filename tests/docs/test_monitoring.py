@@ -1,0 +1,124 @@
+"""Alerts, dashboard and runbooks: they name families that there are, and nobody is left alone."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from imaged.metrics.reference import all_families
+from support.monitoring import (
+    ALERTS,
+    ROOT,
+    RUNBOOKS,
+    Alert,
+    alerts,
+    dashboard,
+    expressions,
+    families_in,
+)
+
+FAMILIES = {family.name for family in all_families()}
+PANELS = dashboard()["panels"]
+SECTIONS: dict[str, str] = dict(
+    re.findall(r"(?ms)^## (\w+)\n(.*?)(?=^## |\Z)", RUNBOOKS.read_text(encoding="utf-8"))
+)
+
+each_alert = pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
+
+
+def test_the_alerts_that_operators_expect() -> None:
+    """Each watches over something that somebody has to do something about."""
+    assert [alert.name.removeprefix("Imaged") for alert in alerts()] == [
+        "NotReady",
+        "BytesMissing",
+        "StuckSaving",
+        "ScrubLag",
+        "StoreErrors",
+        "DiskLow",
+        "OrphansGrowing",
+        "LoopLag",
+        "ClockJump",
+    ]
+
+
+@each_alert
+def test_alerts_ask_for_families_that_there_are(alert: Alert) -> None:
+    """One that asks for another never fires."""
+    assert families_in(alert.text)
+    assert families_in(alert.text) <= FAMILIES
+
+
+@each_alert
+def test_every_alert_has_a_runbook(alert: Alert) -> None:
+    """The annotation leads to its section, which says what happened and what to do in steps."""
+    page, anchor = alert.runbook.split("#")
+    section = SECTIONS[alert.name]
+
+    assert ROOT / page == RUNBOOKS
+    assert anchor == alert.name.lower()
+    assert "**What has happened.**" in section
+    assert "**What it costs.**" in section
+    assert re.findall(r"(?m)^(\d)\. ", section)[:3] == ["1", "2", "3"]
+
+
+def test_every_runbook_has_an_alert() -> None:
+    """And nothing is left of those that went; links within the page lead to sections."""
+    text = RUNBOOKS.read_text(encoding="utf-8")
+
+    assert SECTIONS.keys() == {alert.name for alert in alerts()}
+    assert set(re.findall(r"\]\(#(\w+)\)", text)) <= {name.lower() for name in SECTIONS}
+
+
+def test_runbooks_name_families_that_there_are() -> None:
+    """Whoever looks for one at night finds it."""
+    named = families_in(RUNBOOKS.read_text(encoding="utf-8"))
+
+    assert named
+    assert named <= FAMILIES
+
+
+@pytest.mark.parametrize(("title", "expression"), list(expressions()))
+def test_panels_ask_for_families_that_there_are(title: str, expression: str) -> None:
+    """A panel that asks for another stays empty."""
+    assert families_in(expression), title
+    assert families_in(expression) <= FAMILIES
+
+
+def test_every_family_has_a_reader() -> None:
+    """What neither a panel nor an alert asks for need not be there."""
+    asked = families_in(ALERTS.read_text(encoding="utf-8"))
+    for _, expression in expressions():
+        asked |= families_in(expression)
+
+    assert asked == FAMILIES
+
+
+def test_panels_have_a_place_of_their_own() -> None:
+    """Ids are there once, and no panel lies on another one or over the edge."""
+    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
+    for panel in PANELS:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+    for one, other in combinations([panel["gridPos"] for panel in PANELS], 2):
+        assert not _overlap(one, other)
+
+
+def test_the_dashboard_asks_for_its_prometheus() -> None:
+    """Nothing of the place where it was made is in it."""
+    sources = {panel["datasource"]["uid"] for panel in PANELS if panel["type"] != "row"}
+
+    assert sources == {"${datasource}"}
+    assert [variable["name"] for variable in dashboard()["templating"]["list"]] == [
+        "datasource",
+        "instance",
+    ]
+
+
+def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(
+        one[start] < other[start] + other[length] and other[start] < one[start] + one[length]
+        for start, length in (("x", "w"), ("y", "h"))
+    )

@@ -1,0 +1,124 @@
+"""The bench measures what it says: everything once, as little as possible, of real daemons."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.daemon import Daemon, clean_environment
+
+ROOT = Path(__file__).parents[2]
+
+MEASURED = {
+    "start.start", "start.idle",
+    "upload.speed", "upload.cpu", "upload.peak",
+    "chunked.speed", "chunked.cpu", "chunked.peak",
+    "crowd.speed", "crowd.cpu", "crowd.peak",
+    "download.speed", "download.cpu",
+    "show.p50", "show.many",
+    "records.pairs",
+    "small.cycles", "small.p99",
+    "load.p50", "load.p99", "load.speed",
+    "list.alone", "list.many", "deep.p50", "deep.depth",
+    "scrub.images",
+}  # fmt: skip
+NEEDS_A_COMMAND = {"start.start", "start.idle", "scrub.images"}
+MAY_BE_NOTHING = {"upload.cpu", "chunked.cpu", "crowd.cpu", "download.cpu"}  # so little is sent
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
+
+
+async def bench(*arguments: str) -> str:
+    """Run the bench as its users do; what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench", *arguments,
+        cwd=ROOT, env=clean_environment(), stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return output.decode()
+
+
+def result(**taken: dict[str, list[float]]) -> dict[str, Any]:
+    """The file of a run that took these figures (``upload__speed``)."""
+    return {
+        "at": "2026-01-01T00:00:00+00:00",
+        "machine": "a machine",
+        "names": {"first": "imaged", "second": "peer"},
+        "sizes": {},
+        "looks": [{"speeds": [400.0, 401.0, 402.0], "others": 0.0}],
+        "taken": {name.replace("__", "."): values for name, values in taken.items()},
+    }
+
+
+async def test_every_measure_is_taken_of_both_in_one_run(tmp_path: Path) -> None:
+    """Of the daemon that the bench starts, and of one that is running already."""
+    daemon, found = Daemon(tmp_path), tmp_path / "result.json"
+    await daemon.start()
+    try:
+        assert daemon.process is not None
+        await bench(
+            "--toy", "--folder", str(tmp_path), "--json", str(found),
+            "--against", daemon.url, "--against-pid", str(daemon.process.pid),
+            "--against-header", "X-Auth-Token: unused",
+        )  # fmt: skip
+    finally:
+        await daemon.end()
+    taken = json.loads(found.read_text())["taken"]
+    assert {name for name, values in taken.items() if "first" in values} == MEASURED
+    second = {name for name, values in taken.items() if "second" in values}
+    assert second == MEASURED - NEEDS_A_COMMAND
+    for name, values in taken.items():
+        for rounds in values.values():
+            assert all(value > 0 or name in MAY_BE_NOTHING for value in rounds), name
+
+
+async def test_a_result_says_which_bars_are_met(tmp_path: Path) -> None:
+    """Against the second endpoint, against the limit, and absolutely; medians count."""
+    found = tmp_path / "result.json"
+    taken = result(
+        upload__speed={"first": [440.0, 500.0, 1.0], "second": [200.0], "limit": [600.0]},
+        show__p50={"first": [0.4]},
+        start__start={"first": [0.9], "second": [1.1]},
+    )
+    found.write_text(json.dumps(taken))
+
+    shown = await bench("--read", str(found))
+
+    lines = {line.split("│")[1].strip(): line for line in shown.splitlines() if "│" in line}
+    assert "2.2 ×" in lines["upload, Content-Length"]
+    assert "73%" in lines["upload, Content-Length"]
+    assert "yes, no" in lines["upload, Content-Length"]
+    assert "yes" in lines["show, p50"]
+    assert "1.22 ×" in lines["start to first answer"]
+    assert "no" in lines["start to first answer"]
+
+
+async def test_a_result_is_compared_with_an_earlier_one(tmp_path: Path) -> None:
+    """More is better for speeds, less for waits."""
+    now, earlier = tmp_path / "now.json", tmp_path / "earlier.json"
+    earlier.write_text(json.dumps(result(show__p50={"first": [0.8]}, show__many={"first": [100]})))
+    now.write_text(json.dumps(result(show__p50={"first": [0.4]}, show__many={"first": [50]})))
+
+    shown = (await bench("--read", str(now), "--compare", str(earlier))).splitlines()
+
+    assert any("show, p50" in line and "2 ×" in line for line in shown)
+    assert any("show, 16 at once" in line and "0.5 ×" in line for line in shown)
+
+
+async def test_a_noisy_run_says_so(tmp_path: Path) -> None:
+    """Whether speeds were spread, or somebody else had the processors."""
+    found, run = tmp_path / "result.json", result()
+    for looks, word in (
+        ([{"speeds": [400.0, 401.0], "others": 0.0}], "quiet"),
+        ([{"speeds": [400.0, 200.0], "others": 0.0}], "NOISY"),
+        ([{"speeds": [400.0, 401.0], "others": 0.4}], "NOISY"),
+    ):
+        found.write_text(json.dumps({**run, "looks": looks}))
+        assert f"{word} machine" in await bench("--read", str(found))

@@ -1,0 +1,89 @@
+"""What services count of their own work, for whoever wants figures."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from imaged.core.errors import StoreError
+from imaged.services.scrubber import ScrubReport
+from services.test_reclaimer import SILENCE, kill_upload
+from support.bodies import BODY
+from support.faults import detour, store_fails
+from support.node import DELAY, A
+from support.site import Site
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_scrubber_counts_over_all_its_rounds(site: Site) -> None:
+    """What it deleted, what would not go, and nothing twice."""
+    node = site.node()
+    await site.doomed(1, 2)
+    await node.scrubber.run_due()
+    await site.doomed(3)
+    await node.scrubber.run_due()
+    await node.scrubber.run_due()
+
+    assert node.scrubber.totals == ScrubReport(deleted=3, deleted_bytes=3 * len(BODY))
+
+
+async def test_a_round_that_goes_on_is_counted_already(site: Site) -> None:
+    """A long one would look like none at all."""
+    await site.doomed(1, 2)
+    count = 0
+
+    async def delete(key: str, upload_id: str | None = None) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            await anyio.sleep_forever()
+        await site.near.delete(key, upload_id)
+
+    node = site.node(near=detour(site.near, delete=delete))
+    site.start(node.scrubber.run_due()).ignore()
+    await anyio.sleep(1)
+
+    assert node.scrubber.totals.deleted == 1
+
+
+async def test_what_would_not_go_is_counted_each_time(site: Site) -> None:
+    """As often as it was tried."""
+    await site.doomed(1)
+    node = site.node(near=detour(site.near, delete=store_fails))
+    for _ in range(2):
+        await node.scrubber.run_due()
+        await anyio.sleep(DELAY.total_seconds())
+
+    assert node.scrubber.totals == ScrubReport(failed=2)
+
+
+async def test_a_reclaimer_counts_the_claims_that_it_took_back(site: Site) -> None:
+    """Its own, and each of them once."""
+    await site.queued(A)
+    await kill_upload(site, A)
+    await anyio.sleep(SILENCE + 1)
+    first, second = site.node("first"), site.node("second")
+    for node in (first, second, first):
+        await node.reclaimer.run_due()
+
+    assert (first.reclaimer.taken_back, second.reclaimer.taken_back) == (1, 0)
+
+
+async def test_reconcile_remembers_its_last_comparison(site: Site) -> None:
+    """One that broke off has found nothing out."""
+    await site.active(A)
+    node = site.node()
+    assert node.reconcile.last is None
+    report = await node.reconcile.run_due()
+    assert node.reconcile.last is report
+
+    broken = site.node(near=detour(site.near, list_keys=fails_to_list))
+    with pytest.raises(StoreError):
+        await broken.reconcile.run_due()
+    assert broken.reconcile.last is None
+
+
+def fails_to_list(_prefix: str = "") -> None:
+    """A store that is down."""
+    raise StoreError("near", "is down")

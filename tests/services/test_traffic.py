@@ -1,0 +1,98 @@
+"""Traffic: what moves is counted while it moves, and what has moved stays counted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from imaged.core.errors import ClientVanished, InvalidTransition
+from imaged.services.traffic import Rate
+from support.bodies import BODY, send, send_torn
+from support.node import OWNER, A
+from support.site import Site
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_upload_counts_while_it_lasts(site: Site) -> None:
+    """It is in flight to its end, and its bytes are counted as they come."""
+    await site.queued(A)
+    node = site.node()
+    upload = site.start(node.upload(A, send(every=4)))
+    await anyio.sleep(2)
+
+    assert node.traffic.uploads_in_flight == 1
+    assert 0 < node.traffic.received_bytes < len(BODY)
+
+    await upload.outcome()
+    assert node.traffic.uploads_in_flight == 0
+    assert node.traffic.received_bytes == len(BODY)
+
+
+async def test_a_broken_upload_is_no_longer_in_flight(site: Site) -> None:
+    """What had come of it is counted."""
+    await site.queued(A)
+    node = site.node()
+
+    with pytest.raises(ClientVanished):
+        await node.upload(A, send_torn(ClientVanished(), after=5))
+
+    assert node.traffic.uploads_in_flight == 0
+    assert node.traffic.received_bytes > 0
+
+
+async def test_a_refused_upload_moves_nothing(site: Site) -> None:
+    """An image that is complete takes no data."""
+    await site.active(A)
+    node = site.node()
+
+    with pytest.raises(InvalidTransition):
+        await node.upload(A)
+
+    assert (node.traffic.uploads_in_flight, node.traffic.received_bytes) == (0, 0)
+
+
+async def test_a_download_counts_while_it_is_open(site: Site) -> None:
+    """Bytes are counted when somebody has taken them, and only then."""
+    await site.active(A)
+    node = site.node()
+    node.budget.fixed_bytes = 3  # type: ignore[attr-defined]  # small blocks
+
+    async with node.downloads.open(OWNER, A) as download:
+        assert node.traffic.downloads_in_flight == 1
+        await anext(download.chunks)
+        assert node.traffic.sent_bytes == 0
+        await anext(download.chunks)
+        assert node.traffic.sent_bytes == 3
+
+    assert node.traffic.downloads_in_flight == 0
+    assert node.traffic.sent_bytes == 3
+
+
+def test_a_rate_is_that_of_the_last_seconds() -> None:
+    """What happened before the window is forgotten."""
+    rate = Rate(timedelta(seconds=5))
+
+    assert rate.per_second(1000, at=10) == 0
+    assert rate.per_second(1100, at=12) == 50
+    assert rate.per_second(1100, at=16) == 100 / 6  # the window began between two questions
+    assert rate.per_second(1100, at=17) == 0
+
+
+def test_a_rate_asked_for_rarely_is_that_since_the_last_time() -> None:
+    """Nothing else is known."""
+    rate = Rate(timedelta(seconds=5))
+    rate.per_second(0, at=0)
+
+    assert rate.per_second(600, at=60) == 10
+    assert rate.per_second(600, at=120) == 0
+
+
+def test_a_rate_at_one_moment_is_nothing() -> None:
+    """Two questions at once divide by no time at all."""
+    rate = Rate()
+    rate.per_second(0, at=1)
+
+    assert rate.per_second(100, at=1) == 0

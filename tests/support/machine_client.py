@@ -1,0 +1,77 @@
+"""A client of an imaged that runs in a booted machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+
+from support.booted import PORT, Machine, until
+
+OCTETS = {"Content-Type": "application/octet-stream"}
+JSON = {"Content-Type": "application/json"}
+RAW = {"name": "new", "disk_format": "raw", "container_format": "bare"}
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who needs no token, because he is on loopback."""
+
+    machine: Machine
+    port: int = PORT
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """One request on a connection of its own; the status and the body."""
+        connection = self.machine.connect(self.port)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def create(self, **attributes: str) -> str:
+        """An image that waits for its data; its id."""
+        body = json.dumps({**RAW, **attributes}).encode()
+        status, answer = self.ask("POST", "/v2/images", body, JSON)
+        assert status == 201, answer
+        image_id: str = json.loads(answer)["id"]
+        return image_id
+
+    def upload(self, image_id: str, data: bytes) -> int:
+        """Send data at once; the status of the answer."""
+        return self.ask("PUT", f"/v2/images/{image_id}/file", data, OCTETS)[0]
+
+    def begin_upload(self, image_id: str, first: bytes, announced: int) -> HTTPConnection:
+        """Send the first bytes, and wait until the upload was claimed."""
+        connection = self.machine.connect(self.port)
+        connection.putrequest("PUT", f"/v2/images/{image_id}/file")
+        connection.putheader("Content-Type", "application/octet-stream")
+        connection.putheader("Content-Length", str(announced))
+        connection.endheaders(first)
+        until(
+            lambda: self.show(image_id)["status"],
+            lambda status: status == "saving",
+            lambda: "the upload does not begin",
+        )
+        return connection
+
+    def show(self, image_id: str) -> Any:
+        """The record of an image."""
+        status, answer = self.ask("GET", f"/v2/images/{image_id}")
+        assert status == 200, answer
+        return json.loads(answer)
+
+    def download(self, image_id: str) -> bytes:
+        """All of its data."""
+        status, data = self.ask("GET", f"/v2/images/{image_id}/file")
+        assert status == 200, data
+        return data
+
+    def delete(self, image_id: str) -> None:
+        """Delete an image."""
+        status, answer = self.ask("DELETE", f"/v2/images/{image_id}")
+        assert status == 204, answer

@@ -1,0 +1,152 @@
+"""imaged under a systemd that runs: it starts, reloads, hangs, drains, dies and comes back."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from operator import ne
+from pathlib import Path
+
+import pytest
+
+from support.booted import Machine, until
+from support.machine_client import Client
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+STATUS = r"ready: 0 uploads, 0 tasks, \d+ pending delete, (next scrub \d+ s|scrubbing)"
+DRAINING = r"draining for (\d+) s at most: 1 upload \(.*/s\)"
+
+
+def start(machine: Machine, unit: str = "imaged") -> Client:
+    """Start it, and wait until it is ready, as systemctl does."""
+    machine.systemctl("start", unit)
+    return Client(machine)
+
+
+def files(machine: Machine) -> list[Path]:
+    """The bytes in the store, whole or not."""
+    return [path for path in machine.path("/var/lib/imaged/images").rglob("*") if path.is_file()]
+
+
+def test_it_is_ready_when_systemctl_returns(machine: Machine) -> None:
+    """Installed by the how-to, it answers, and its status says what it is doing."""
+    machine.systemctl("enable", "--now", "imaged")
+
+    assert machine.show("imaged", "ActiveState") == "active"
+    assert Client(machine).ask("GET", "/healthcheck") == (200, b"OK")
+    machine.wait_for("imaged", "StatusText", lambda text: bool(re.fullmatch(STATUS, text)))
+
+
+def test_a_reload_changes_the_delay(machine: Machine) -> None:
+    """An image that would wait for a day goes at once; until then it is counted as pending."""
+    client = start(machine)
+    image_id = client.create()
+    assert client.upload(image_id, b"data") == 204
+    client.delete(image_id)
+    assert len(files(machine)) == 1
+
+    machine.configure("[scrubber]\ndelay = '0'")
+    machine.systemctl("reload", "imaged")
+
+    until(lambda: files(machine), lambda found: not found, lambda: machine.log("imaged"))
+    assert machine.show("imaged", "ActiveState") == "active"
+
+
+def test_a_rejected_reload_is_told(machine: Machine) -> None:
+    """It goes on as before, and its status says so until a reload is good."""
+    client = start(machine)
+
+    machine.configure("[scrubber]\ndelay = 'soon'")
+    machine.systemctl("reload", "imaged")
+    machine.wait_for("imaged", "StatusText", lambda text: "reload was rejected" in text)
+    assert client.ask("GET", "/healthcheck")[0] == 200
+
+    machine.configure("")
+    machine.systemctl("reload", "imaged")
+    machine.wait_for("imaged", "StatusText", lambda text: text.startswith("ready: "))
+
+
+def test_the_watchdog_ends_a_hang(machine: Machine) -> None:
+    """A process that stands still is ended, and another one answers; one that works is not."""
+    machine.override("imaged.service", {"WatchdogSec": "2s", "TimeoutAbortSec": "1s"})
+    client = start(machine)
+    before = machine.show("imaged", "MainPID")
+    for _ in range(4):  # twice as long as its watchdog would wait in vain
+        fed_at = machine.show("imaged", "WatchdogTimestampMonotonic")
+        machine.wait_for("imaged", "WatchdogTimestampMonotonic", partial(ne, fed_at))
+    assert machine.show("imaged", "MainPID") == before
+
+    machine.systemctl("kill", "--kill-whom=main", "--signal=STOP", "imaged")
+
+    machine.wait_for("imaged", "MainPID", lambda pid: pid not in {before, "0"})
+    machine.wait_for("imaged", "ActiveState", lambda state: state == "active")
+    assert client.ask("GET", "/healthcheck")[0] == 200
+    assert "Watchdog timeout" in machine.log("imaged")
+
+
+def test_a_stop_lets_uploads_end(machine: Machine) -> None:
+    """Longer than TimeoutStopSec: more time is asked for, again and again."""
+    machine.override("imaged.service", {"TimeoutStopSec": "1s"})
+    machine.configure("[daemon]\ndrain_timeout = '100s'")
+    client = start(machine)
+    image_id = client.create()
+    slow = client.begin_upload(image_id, b"12345", 10)
+
+    machine.systemctl("stop", "--no-block", "imaged")
+
+    first = machine.wait_for("imaged", "StatusText", lambda text: bool(re.match(DRAINING, text)))
+    machine.wait_for("imaged", "StatusText", lambda text: seconds(text) < seconds(first) - 3)
+    slow.sock.sendall(b"67890")
+    assert slow.getresponse().status == 204
+    machine.wait_for("imaged", "ActiveState", lambda state: state == "inactive")
+    assert machine.show("imaged", "Result") == "success"
+    client = start(machine)
+    assert client.download(image_id) == b"1234567890"
+
+
+def seconds(status: str) -> int:
+    """How long it drains at most."""
+    found = re.match(DRAINING, status)
+    assert found is not None, status
+    return int(found[1])
+
+
+def test_it_comes_back_after_a_kill(machine: Machine) -> None:
+    """What was acknowledged is there, and what was not can be sent again."""
+    machine.configure("[claims]\nlease = '2s'\nrenew_every = '500ms'")
+    machine.override("imaged.service", {"RestartSec": "100ms"})
+    client = start(machine)
+    whole, half = client.create(), client.create()
+    assert client.upload(whole, b"data") == 204
+    slow = client.begin_upload(half, b"12345", 10)
+
+    machine.systemctl("kill", "--kill-whom=main", "--signal=KILL", "imaged")
+
+    machine.wait_for("imaged", "NRestarts", lambda count: count == "1")
+    machine.wait_for("imaged", "ActiveState", lambda state: state == "active")
+    assert client.download(whole) == b"data"
+    until(
+        lambda: client.show(half)["status"],
+        lambda status: status == "queued",
+        lambda: machine.log("imaged"),
+    )
+    assert client.upload(half, b"1234567890") == 204
+    slow.close()
+
+
+def test_the_journal_finds_an_image(machine: Machine) -> None:
+    """Fields of events are fields of the journal."""
+    client = start(machine)
+    image_id = client.create()
+    assert client.upload(image_id, b"data") == 204
+
+    found = until(
+        lambda: machine.run("journalctl", f"IMAGE_ID={image_id}", "--output=cat").splitlines(),
+        lambda lines: any("active" in line for line in lines),
+        lambda: machine.log("imaged"),
+    )
+
+    other = machine.run("journalctl", "IMAGE_ID=another", "--output=cat")
+    assert found
+    assert not other.strip().replace("-- No entries --", "")

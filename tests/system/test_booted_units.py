@@ -1,0 +1,186 @@
+"""What the units let imaged do, shut in as they are: all of its work, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from support.booted import Machine, until
+from support.machine_client import Client
+from support.postgresql import Server, execute
+from support.root_image import VENV
+from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS, seaweedfs
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+CONVERT = Path(__file__).parents[1] / "support/confined_convert.py"
+PASSWORD = "made-up-for-a-database"
+SECRETS = {
+    "stores.cloud.access_key": ACCESS_KEY,
+    "stores.cloud.secret_key": SECRET_KEY,
+    "catalog.password": PASSWORD,
+}
+DISK_BYTES = 4 * 1024**2
+
+#: What makes a service of another kind out of imaged's, with everything that shuts it in.
+ONCE = {"Type": "oneshot", "Restart": "no", "WatchdogSec": "0", "ExecReload": ""}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """A bucket and a database in the machine's network."""
+
+    bucket: SeaweedFS
+    database: Server
+
+    def use(self, machine: Machine) -> None:
+        """Have all services keep images there, with secrets that only root and systemd can read."""
+        machine.run("sed", "-i", "/^\\[stores/,/^file_mode/d", "/etc/imaged/imaged.toml")
+        machine.run("sed", "-i", "/^\\[catalog/,/^password_file/d", "/etc/imaged/imaged.toml")
+        machine.configure(
+            f"""
+            [catalog]
+            url = "postgresql://imaged@127.0.0.1:{self.database.port}/imaged"
+            [stores]
+            default = "cloud"
+            [stores.cloud]
+            type = "s3"
+            endpoint = "{self.bucket.endpoint}"
+            bucket = "{BUCKET}"
+            [scrubber]
+            delay = "0"
+            every = "300ms"
+            """
+        )
+        lines = ["[Service]"]
+        for name, secret in SECRETS.items():
+            machine.write(f"/etc/imaged/secrets/{name}", secret, mode=0o600)
+            lines.append(f"LoadCredential={name}:/etc/imaged/secrets/{name}")
+        for unit in ("imaged.service", "imaged-scrubber.service"):
+            machine.write(f"/etc/systemd/system/{unit}.d/secrets.conf", "\n".join([*lines, ""]))
+        machine.systemctl("daemon-reload")
+        machine.run("env", f"PGPASSWORD={PASSWORD}", "imaged", "migrate")
+
+
+@pytest.fixture
+def servers(machine: Machine) -> Iterator[Servers]:
+    """Started for one test."""
+    with ExitStack() as opened:
+        bucket = machine.inside(lambda: opened.enter_context(seaweedfs()))
+        database = Server()
+        opened.callback(database.remove)
+        machine.inside(database.start)
+        for statement in (
+            f"CREATE ROLE imaged LOGIN PASSWORD '{PASSWORD}'",
+            "CREATE DATABASE imaged OWNER imaged",
+        ):
+            machine.inside(partial(asyncio.run, execute(database.url, statement)))
+        servers = Servers(bucket, database)
+        servers.use(machine)
+        yield servers
+
+
+@pytest.mark.usefixtures("servers")
+def test_systemd_hands_over_the_secrets(machine: Machine) -> None:
+    """What imaged's user cannot read opens bucket and database, and is told to nobody."""
+    client = Client(machine)
+
+    machine.systemctl("start", "imaged")
+
+    image_id = client.create()
+    assert client.upload(image_id, b"data") == 204
+    assert client.download(image_id) == b"data"
+    environment = machine.path(f"/proc/{machine.show('imaged', 'MainPID')}/environ").read_text()
+    for name, secret in SECRETS.items():
+        owner = machine.run("stat", "--format=%U %G %a", f"/etc/imaged/secrets/{name}")
+        assert owner.split() == ["root", "root", "600"]
+        assert secret not in environment + machine.log("imaged")
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_scrubber_of_its_own_reaches_bucket_and_database(machine: Machine) -> None:
+    """Beside an instance that only answers, imaged-scrubber.service deletes."""
+    machine.override("imaged.service", {"Environment": "IMAGED_DAEMON__ROLES=api"})
+    client = Client(machine)
+    machine.systemctl("start", "imaged")
+    image_id = client.create()
+    assert client.upload(image_id, b"data") == 204
+    client.delete(image_id)
+
+    machine.systemctl("start", "imaged-scrubber")
+
+    until(
+        lambda: machine.log("imaged-scrubber"),
+        lambda log: "scrub.finished" in log,
+        lambda: machine.log("imaged-scrubber"),
+    )
+    assert machine.show("imaged-scrubber", "StatusText").startswith("ready: ")
+
+
+def test_uploads_and_scrubs_are_all_that_it_needs(machine: Machine) -> None:
+    """With a folder and SQLite: data comes, is given again and goes; nothing was forbidden."""
+    machine.configure("[scrubber]\ndelay = '0'\nevery = '300ms'")
+    machine.systemctl("start", "imaged")
+    client = Client(machine)
+    image_id = client.create()
+    assert client.upload(image_id, b"data" * 1024**2) == 204
+    assert client.download(image_id) == b"data" * 1024**2
+
+    images = machine.path("/var/lib/imaged/images")
+    assert any(path.is_file() for path in images.rglob("*"))
+
+    client.delete(image_id)
+
+    until(
+        lambda: [path for path in images.rglob("*") if path.is_file()],
+        lambda files: not files,
+        lambda: machine.log("imaged"),
+    )
+    assert not re.search("error|denied|not permitted", machine.log("imaged"), re.IGNORECASE)
+
+
+def test_qemu_img_works_as_a_child(machine: Machine) -> None:
+    """With exactly what shuts imaged in, and limits and a filter that its parent adds."""
+    folder = "/var/lib/imaged"
+    machine.systemctl("start", "imaged")
+    unit = machine.path("/etc/systemd/system/imaged.service").read_text()
+    machine.write("/etc/systemd/system/imaged-convert.service", unit)
+    machine.write("/usr/lib/imaged-convert.py", CONVERT.read_text())
+    program = f"{VENV}/bin/python /usr/lib/imaged-convert.py {folder}/disk.qcow2 {folder}/disk.raw"
+    machine.override("imaged-convert.service", {**ONCE, "ExecStart": f"\nExecStart={program}"})
+    source = ("setpriv", "--reuid=imaged", "--regid=imaged", "--clear-groups", "qemu-img")
+    machine.run(*source, "create", "-q", "-f", "qcow2", f"{folder}/disk.qcow2", str(DISK_BYTES))
+
+    done = machine.attempt("systemctl", "start", "imaged-convert")
+
+    assert done.returncode == 0, machine.log("imaged-convert")
+    assert machine.path(f"{folder}/disk.raw").stat().st_size == DISK_BYTES
+
+
+def test_several_instances_share_a_host(machine: Machine) -> None:
+    """Each has a file of its own, all have one catalog; one can stop without the other."""
+    for name, port in (("east", 9301), ("west", 9302)):
+        sockets = f'["127.0.0.1:{port}", "unix:/run/imaged-{name}/api.sock"]'
+        text = f'[daemon]\nname = "{name}"\n[api]\nbind = {sockets}\n'
+        machine.write(f"/etc/imaged/{name}.toml", text)
+    machine.systemctl("start", "imaged@east", "imaged@west")
+    east, west = Client(machine, 9301), Client(machine, 9302)
+    image_id = east.create()
+    assert east.upload(image_id, b"data") == 204
+    assert west.download(image_id) == b"data"
+    told = json.loads(machine.run("imaged", "status", "--json"))
+    assert {instance["id"][:4] for instance in told["instances"]} == {"east", "west"}
+
+    machine.systemctl("stop", "imaged@east")
+
+    assert west.download(image_id) == b"data"
+    assert machine.path("/run/imaged-west/api.sock").is_socket()
+    assert not machine.path("/run/imaged-east").exists()
