@@ -23,7 +23,7 @@ LINES = {
     ),
     "nothing to do": (
         Activity(uploads=0, tasks=0, pending_delete=0, next_scrub=timedelta(seconds=9.9)),
-        "ready: 0 uploads, 0 tasks, 0 pending delete, next scrub 9 s",
+        "ready: 0 uploads, 0 tasks, 0 pending delete, next scrub 10 s",
     ),
     "one of each": (
         Activity(
@@ -61,15 +61,16 @@ def test_the_line_tells_what_is_going_on(case: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.4, "0 s"),
+        (0.4, "1 s"),
         (42, "42 s"),
         (119, "119 s"),
         (120, "2 min"),
-        (7199, "119 min"),
+        (7140, "119 min"),
+        (7141, "2 h"),
         (7200, "2 h"),
         (86_400, "24 h"),
     ],
 )
 def test_durations_can_be_read_at_a_glance(seconds: float, text: str) -> None:
-    """In one unit, rounded down."""
+    """In one unit, rounded up."""
     assert span(timedelta(seconds=seconds)) == text

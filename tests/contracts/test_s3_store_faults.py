@@ -99,8 +99,8 @@ def s3_settings(proxy: FaultProxy) -> S3Settings:
     return settings_for(
         proxy.endpoint,
         attempts=2,
-        connect_timeout=timedelta(seconds=0.2),
-        read_timeout=timedelta(seconds=0.4),
+        connect_timeout=timedelta(seconds=1),
+        read_timeout=timedelta(seconds=0.8),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from math import ceil
 
 from imaged.units import approximate_size
 
@@ -31,12 +32,15 @@ def status_line(state: str, activity: Activity) -> str:
 
 
 def span(duration: timedelta) -> str:
-    """Write a duration so that it can be read at a glance: ``42 s``, ``5 min``, ``6 h``."""
-    seconds = int(duration.total_seconds())
+    """Write a duration so that it can be read at a glance: ``42 s``, ``5 min``, ``6 h``.
+
+    Rounded up, because all that is told so is a time to wait.
+    """
+    seconds = ceil(duration.total_seconds())
     if seconds < MANY_SECONDS:
         return f"{seconds} s"
-    minutes = seconds // 60
-    return f"{minutes} min" if minutes < MANY_MINUTES else f"{minutes // 60} h"
+    minutes = ceil(seconds / 60)
+    return f"{minutes} min" if minutes < MANY_MINUTES else f"{ceil(minutes / 60)} h"
 
 
 def _facts(activity: Activity) -> Iterator[str]:
