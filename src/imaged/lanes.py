@@ -5,12 +5,16 @@ that the slowest of them sets the pace and not their sum. A lane is fed from the
 waits while too many items are unfinished: so memory stays bounded from end to end. The thread
 lives as long as its upload and belongs to it alone: a stalled disk holds up its own uploads only.
 
+Uploads can wait a few milliseconds, and whoever asks for a record cannot. So lanes are nicer than
+the event loop, and no more of them compute at once than there are processors (decision 23).
+
 ``InlineLane`` keeps the same promises without a thread, where time is virtual.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
@@ -25,6 +29,11 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 DEPTH = 4  # unfinished items, at most
 LAST_ITEM_SECONDS = 30  # how long the item under way is waited for when a lane is left
+NICER = 5  # a third of the event loop's share, where both want a processor
+
+#: Hold it to compute for long, and wait for nothing meanwhile. One thread for each processor is as
+#: fast as many are, and the event loop has fewer before it whenever it wakes.
+PROCESSORS = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
 
 
 class Lane(Protocol[T_contra]):
@@ -94,6 +103,8 @@ class ThreadLane(Generic[T]):
             raise self._failure
 
     def _run(self) -> None:
+        with suppress(OSError):  # where a sandbox forbids it, everything works, and others wait
+            os.nice(NICER)  # on Linux, of this thread alone
         while (item := self._queue.get()) is not None:
             if self._failure is None and not self._closing:
                 try:

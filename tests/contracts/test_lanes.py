@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -12,10 +13,11 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from imaged.lanes import DEPTH, InlineLane, Lane, LaneFactory, ThreadLane
+from imaged.lanes import DEPTH, NICER, InlineLane, Lane, LaneFactory, ThreadLane
 
 pytestmark = pytest.mark.asyncio
 
+NICEST = 19  # <sys/resource.h>: there is nothing below
 PATIENCE = 10  # seconds until a test gives up; none of them should wait that long
 
 
@@ -240,6 +242,20 @@ class TestThreadLane(LaneContract):
             gate.set()
 
             assert done == [2]
+
+    async def test_lanes_give_way_to_the_event_loop(self) -> None:
+        """Their threads are nicer than it, and it stays as nice as it was."""
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        seen: list[int] = []
+
+        def work(_: int) -> None:
+            seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+
+        async with ThreadLane[int](work) as feeding:
+            await _feed_and_drain(feeding)
+
+        assert seen == [min(before + NICER, NICEST)]
+        assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
     async def test_a_thread_that_was_left_behind_ends_quietly(
         self, monkeypatch: pytest.MonkeyPatch

@@ -6,7 +6,9 @@ statement of their own.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Sequence
+from typing import Any, cast
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
@@ -35,6 +37,10 @@ READ = select(
     tasks.c.max_attempts.label("task_max_attempts"),
     tasks.c.message.label("task_message"),
 ).select_from(images.outerjoin(claims).outerjoin(tasks))
+
+#: A row that ``READ`` found. Names are looked up ten times faster in it than in SQLAlchemy's row,
+#: where a page of 25 spends a third of its time on them.
+_Found = cast("Any", namedtuple)("_Found", READ.selected_columns.keys())  # noqa: PYI024 - no types
 
 _PLACES = (
     select(
@@ -90,7 +96,7 @@ def read(db: Connection, image_id: str) -> Image:
     if row is None:
         raise ImageNotFound(image_id)
     places = rows.places_by_image(db.execute(_PLACES_OF_THIS, {"this": image_id}))
-    return rows.image_of(row, places.get(image_id, {}))
+    return rows.image_of(_Found._make(row), places.get(image_id, {}))
 
 
 def complete(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
@@ -99,7 +105,7 @@ def complete(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
         return []
     these = [row.id for row in found]
     places = rows.places_by_image(db.execute(_PLACES_OF_THESE, {"these": these}))
-    return [rows.image_of(row, places.get(row.id, {})) for row in found]
+    return [rows.image_of(row, places.get(row.id, {})) for row in map(_Found._make, found)]
 
 
 def write(db: Connection, before: Image, after: Image) -> None:

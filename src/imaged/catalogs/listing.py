@@ -9,6 +9,7 @@ own index, and the page is made of those.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
@@ -42,6 +43,8 @@ from imaged.core.query import (
 )
 
 LARGEST = 2**63 - 1  # no column has a larger number
+REMEMBERED = 64  # statements of first pages
+FEW = 4  # filters
 
 Clause = ColumnElement[bool]
 
@@ -61,7 +64,27 @@ def list_images(db: Connection, query: ImageQuery) -> Sequence[Image]:
 
 
 def page(query: ImageQuery) -> Select[*tuple[Any, ...]]:
-    """The statement that finds the rows of a page."""
+    """The statement that finds the rows of a page.
+
+    The same callers ask for the same first pages again and again, and it takes as long to build
+    one as to have it answered.
+    """
+    return _remembered(query) if _is_usual(query) else _build(query)
+
+
+def _is_usual(query: ImageQuery) -> bool:
+    """A first page with few and plain filters: what is remembered stays small, whoever asks."""
+    if query.after is not None or query.tags or query.properties or len(query.conditions) > FEW:
+        return False
+    return not any(isinstance(condition.value, tuple) for condition in query.conditions)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(query: ImageQuery) -> Select[*tuple[Any, ...]]:
+    return _build(query)
+
+
+def _build(query: ImageQuery) -> Select[*tuple[Any, ...]]:
     wanted = _wanted(query)
     parts = _visible_parts(query)
     if len(parts) == 1 or query.tags or query.properties:  # those have an index of their own

@@ -17,7 +17,7 @@ from imaged.core.digests import CHECKSUM, Digest
 from imaged.core.disk_format import FormatPolicy, is_inspected, require_declared
 from imaged.core.image import Content, Image
 from imaged.core.limits import require_complete, require_within
-from imaged.lanes import Lane, LaneFactory
+from imaged.lanes import PROCESSORS, Lane, LaneFactory
 from imaged.ports.inspector import Inspector, InspectorFactory
 
 
@@ -94,14 +94,16 @@ class Stages:
         )
 
     def _feed_checksum(self, block: Block) -> None:
-        self._checksum.feed(block.chunks)
+        with PROCESSORS:
+            self._checksum.feed(block.chunks)
 
     def _feed_hash(self, block: Block) -> None:
         """Inspecting is cheap, and needs no lane of its own."""
-        self._hash.feed(block.chunks)
-        if self._inspector is not None:
-            for chunk in block.chunks:
-                self._inspector.feed(chunk)
+        with PROCESSORS:
+            self._hash.feed(block.chunks)
+            if self._inspector is not None:
+                for chunk in block.chunks:
+                    self._inspector.feed(chunk)
 
     def _judge(self) -> None:
         if self._inspector is None:
