@@ -5,6 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
+# Much of the time a test waits for a server or a disk. The tests of a file share their servers.
+AT_ONCE ?= --numprocesses auto --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help run test nightly test-system bench check format docs install-system clean
 
@@ -12,15 +15,15 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## serve http://127.0.0.1:9292 with config/imaged.dev.toml, everything under ./var
-	@mkdir -p var/images
+	@mkdir -p var/images var/scratch
 	$(BIN)/imaged serve --config config/imaged.dev.toml
 
 test: $(VENV)/.test $(VENV)/.docs ## all tests that need nothing but pip
-	$(BIN)/python -m pytest -m "not system"
+	$(BIN)/python -m pytest -m "not system" $(AT_ONCE)
 
 nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two hours)
 	IMAGED_SEEDS=1000-3000 PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation --timeout=7200
-	IMAGED_TEST_KILLS=500 $(BIN)/python -m pytest tests/probe --timeout=14400
+	IMAGED_TEST_KILLS=500 IMAGED_TEST_TASK_KILLS=10 $(BIN)/python -m pytest tests/probe --timeout=14400
 
 # apt-get install systemd mmdebstrap iproute2 qemu-utils fdisk gdisk grub-rescue-pc prometheus; as root, because it boots a system.
 test-system: $(VENV)/.test ## the tests that need Debian packages, named in the Makefile

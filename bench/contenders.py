@@ -37,6 +37,7 @@ class Contender:
     program: Program | None = None  # what the bench starts itself
     scrub: Sequence[str] = ()  # a command that frees what was deleted; empty: the server does
     kept: dict[str, str] = field(default_factory=dict)  # ids that measures made beforehand
+    origin: Endpoint | None = None  # where it may fetch from; nobody is there until a measure is
 
     @property
     def tree(self) -> Tree | None:
@@ -96,7 +97,7 @@ async def running(contender: Contender) -> AsyncIterator[Contender]:
 def imaged(folder: Path, catalog: str = "") -> Contender:
     """The daemon of this environment, with a new folder, and a new SQLite file or ``catalog``."""
     (folder / "images").mkdir(parents=True)
-    port = free_port()
+    port, origin = free_port(), Endpoint("127.0.0.1", free_port())
     config = folder / "imaged.toml"
     config.write_text(
         f"""
@@ -115,6 +116,15 @@ def imaged(folder: Path, catalog: str = "") -> Contender:
         [scrubber]
         delay = "0"
         every = "0"
+        [tasks]
+        concurrency = 8
+        poll_every = "200ms"
+        key_file = "{folder}/task.key"
+        [fetch]
+        allow = ["127.0.0.0/8"]
+        ports = [{origin.port}]
+        [conversion]
+        scratch = "{folder}/scratch"
         [log]
         level = "warning"
         """
@@ -127,4 +137,5 @@ def imaged(folder: Path, catalog: str = "") -> Contender:
         folder,
         program=Program([command, "serve", "--config", str(config)], endpoint, folder / "log"),
         scrub=[command, "scrub", "--once", "--config", str(config)],
+        origin=origin,
     )

@@ -17,6 +17,7 @@ class Sizes:
     crowd: int = 8  # uploads at once, which share image_bytes
     load: int = 4  # uploads that run flat out while others ask
     load_bytes: int = 256 * MIB  # each of them
+    imports: int = 8  # that run flat out while others ask, of load_bytes each
     at_once: int = 16  # connections of the measures that have many
     seconds: float = 2.0  # how long what is counted per second goes on
     records: int = 10_000  # images that there are when lists are asked for

@@ -11,6 +11,7 @@ from bench.measures.scrub import SCRUB
 from bench.measures.show import SHOW
 from bench.measures.small import SMALL
 from bench.measures.start import START
+from bench.measures.tasks import TASKS
 from bench.measures.upload import CHUNKED, UPLOAD
 
 MEASURES = (
@@ -23,6 +24,7 @@ MEASURES = (
     RECORDS,
     SMALL,
     LOAD,
+    TASKS,
     LISTING,
     DEEP,
     SCRUB,

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from imaged.api import refusals
 from imaged.api.app import Handler, paths
+from imaged.api.imports import ImportCalls
 from imaged.api.links import Links
 from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
 from imaged.api.problems import STATUSES
@@ -20,6 +21,7 @@ from imaged.core import errors
 from references.markdown import MADE, code, first_paragraph, table
 
 IMAGE = "/v2/images/{image_id}"
+TASK = "/v2/tasks/{task_id}"
 
 _HEAD = f"""\
 # Calls
@@ -50,6 +52,29 @@ class Call:
 
 _WRITE = (errors.ImageNotFound, errors.NotPermitted)
 _BODY = (errors.InvalidRequest, errors.InvalidAttribute, refusals.BodyTooLarge, errors.TooMany)
+_DATA = (
+    *_WRITE,
+    errors.InvalidRequest,
+    errors.UnknownStore,
+    errors.FormatsUnset,
+    errors.InvalidTransition,
+    errors.ImageDeleted,
+    errors.SizeMismatch,
+    errors.TooLarge,
+    errors.FormatRefused,
+    errors.QuotaExceeded,
+    errors.StoreFull,
+    errors.ClaimLost,
+    errors.StoreError,
+    refusals.MediaTypeRefused,
+)
+_IMPORT = (
+    *_WRITE,
+    errors.InvalidRequest,
+    errors.ImportNotReady,
+    errors.InvalidTransition,
+    refusals.BodyTooLarge,
+)
 _ATTRIBUTES = (*_BODY, errors.ReadOnlyAttribute, errors.NotPermitted)
 
 CALLS: Mapping[tuple[str, str], Call] = {
@@ -100,35 +125,62 @@ CALLS: Mapping[tuple[str, str], Call] = {
         "off ends with its connection, so that no part is taken for the whole.",
     ),
     ("PUT", f"{IMAGE}/file"): Call(
-        (
-            *_WRITE,
-            errors.InvalidRequest,
-            errors.UnknownStore,
-            errors.FormatsUnset,
-            errors.InvalidTransition,
-            errors.ImageDeleted,
-            errors.SizeMismatch,
-            errors.TooLarge,
-            errors.FormatRefused,
-            errors.QuotaExceeded,
-            errors.StoreFull,
-            errors.ClaimLost,
-            errors.StoreError,
-            refusals.MediaTypeRefused,
-        ),
+        _DATA,
         "After a failure the image is `queued` again (or "
         "`killed`, if so configured), and the upload can be repeated. `X-Image-Meta-Store` names "
         "the store. **Ours:** data that is not of its `disk_format`, and disk images that make "
         "their reader open other files, are refused.",
     ),
+    ("PUT", f"{IMAGE}/stage"): Call(
+        _DATA,
+        "The data waits in the image, which is `uploading`, for an import by `glance-direct`, and "
+        "`uploads.staged_time_to_live` at most.",
+    ),
+    ("POST", f"{IMAGE}/import"): Call(
+        (*_IMPORT, errors.UnknownStore),
+        "Names one store at most. How it goes is in `…/tasks`.",
+    ),
+    ("POST", f"{IMAGE}/locations"): Call(
+        (*_IMPORT, errors.InvalidInput),
+        "What is at `url` is fetched and kept; the address itself is not.",
+    ),
+    ("GET", f"{IMAGE}/tasks"): Call((errors.ImageNotFound,), "Also the one that made it."),
     ("POST", f"{IMAGE}/actions/deactivate"): Call((*_WRITE, errors.ActivationRefused)),
     ("POST", f"{IMAGE}/actions/reactivate"): Call((*_WRITE, errors.ActivationRefused)),
     ("PUT", f"{IMAGE}/tags/{{tag}}"): Call((*_WRITE, errors.InvalidAttribute, errors.TooMany)),
     ("DELETE", f"{IMAGE}/tags/{{tag}}"): Call((*_WRITE, errors.TagNotFound)),
+    ("GET", "/v2/tasks"): Call(
+        (errors.InvalidQuery, errors.NotPermitted),
+        "Without their inputs and results. **Ours:** the filters `owner` and `image_id`.",
+    ),
+    ("POST", "/v2/tasks"): Call(
+        (
+            *_ATTRIBUTES,
+            errors.UnknownTaskType,
+            errors.InvalidInput,
+            errors.ImageNotFound,
+            errors.DataForbidden,
+            errors.InvalidTransition,
+            errors.ImageExists,
+            errors.ExportError,
+            errors.SealMissing,
+        ),
+        "[Tasks](tasks.md) has the types, and the input of each.",
+    ),
+    ("GET", TASK): Call((errors.TaskNotFound, errors.NotPermitted)),
+    ("DELETE", TASK): Call(
+        (errors.TaskNotFound, errors.NotPermitted, errors.TaskNotFinal), "**Ours.**"
+    ),
+    ("POST", f"{TASK}/actions/cancel"): Call(
+        (errors.TaskNotFound, errors.NotPermitted, errors.TaskFinal), "**Ours.**"
+    ),
+    ("GET", "/v2/info/import"): Call(),
     ("GET", "/v2/info/stores"): Call(),
     ("GET", "/v2/info/stores/detail"): Call((errors.NotPermitted,), "For administrators."),
     ("GET", "/v2/schemas/image"): Call(),
     ("GET", "/v2/schemas/images"): Call(),
+    ("GET", "/v2/schemas/task"): Call(),
+    ("GET", "/v2/schemas/tasks"): Call(),
 }
 
 #: What lists can be asked for: a parameter, and what is listed.
@@ -150,10 +202,18 @@ FILTERS: Mapping[str, str] = {
 
 _SECTIONS: Mapping[str, str] = {
     "/v2/images": "Images",
-    "/v2/info": "Stores",
+    "/v2/tasks": "Tasks",
+    "/v2/info": "Stores and imports",
     "/v2/schemas": "Schemas",
     "": "Versions and health",
 }
+
+
+class _Nothing:
+    """Stands for the services, and for all that is theirs; nobody calls it."""
+
+    def __getattr__(self, name: str) -> _Nothing:
+        return self
 
 
 def reference() -> str:
@@ -166,8 +226,17 @@ def reference() -> str:
 
 def handlers() -> Mapping[tuple[str, str], Handler]:
     """What serves each method of each path. The services behind are not needed to look at it."""
-    nothing = cast("Any", None)
-    table = paths(nothing, nothing, nothing, nothing, links=Links(""), stores=())
+    nothing: Any = _Nothing()
+    table = paths(
+        nothing,
+        nothing,
+        nothing,
+        tasks=nothing,
+        imports=ImportCalls(nothing, nothing, nothing),
+        health=nothing,
+        links=Links(""),
+        stores=(),
+    )
     return {
         (method, path): handler
         for path, resource in table.items()

@@ -28,6 +28,7 @@ T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 DEPTH = 4  # unfinished items, at most
+NICENESS = 15
 LAST_ITEM_SECONDS = 30  # how long the item under way is waited for when a lane is left
 NICER = 5  # a third of the event loop's share, where both want a processor
 
@@ -118,6 +119,15 @@ class ThreadLane(Generic[T]):
     def _call(self, callback: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the loop was closed: nobody waits any more
             self._loop.call_soon_threadsafe(callback)
+
+
+class QuietLane(ThreadLane[T]):
+    """A lane that leaves the processor to others, where the system lets a thread do so."""
+
+    def _run(self) -> None:
+        with suppress(AttributeError, OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)  # of this thread
+        super()._run()
 
 
 class InlineLane(Generic[T]):

@@ -506,11 +506,14 @@ SCHEMA_FACTS = {
 async def test_schema_says_what_the_reference_says(service: Service) -> None:
     """The same names, types, lengths and enumerations; locations and the failure are ours."""
     properties = (await service.call("GET", "/v2/schemas/image")).json()["properties"]
-    assert properties.keys() - {"imaged_last_failure"} == (
+    assert properties.keys() - {"imaged_last_failure", "imaged_damage"} == (
         IMAGE_KEYS | {"stores", "direct_url", "locations"}
     )
     read_only = {name for name, schema in properties.items() if schema.get("readOnly")}
-    assert read_only - {"locations", "imaged_last_failure"} == SCHEMA_FACTS["readOnly"]
+    assert (
+        read_only - {"locations", "imaged_last_failure", "imaged_damage"}
+        == SCHEMA_FACTS["readOnly"]
+    )
     nullable = {name for name, schema in properties.items() if "null" in schema["type"]}
     assert nullable == SCHEMA_FACTS["nullable"]
     assert properties["disk_format"]["enum"] == [

@@ -12,7 +12,6 @@ import anyio
 import pytest
 
 from imaged.catalogs.memory import MemoryCatalog
-from imaged.core.claim import InstanceId
 from imaged.core.removal import delete
 from imaged.daemon.bulletin import Bulletin
 from imaged.ports.catalog import Catalog
@@ -40,6 +39,7 @@ class Instance:
     manager: Manager
     traffic: Traffic = field(default_factory=Traffic)
     catalog: Catalog = field(default_factory=lambda: MemoryCatalog(VirtualClock()))
+    running: set[str] = field(default_factory=set)
 
     def bulletin(self) -> Bulletin:
         """Tell of it."""
@@ -47,8 +47,8 @@ class Instance:
             Supervision({"NOTIFY_SOCKET": self.manager.address}),
             self.catalog,
             self.traffic,
-            instance=InstanceId("here"),
-            roles=("api", "scrubber"),
+            self.running,
+            roles=("api", "scrubber", "tasks"),
             next_scrub=lambda: timedelta(seconds=42),
         )
 
@@ -75,10 +75,11 @@ def test_the_catalog_is_counted_now_and_then(manager: Manager) -> None:
             assert "READY" in manager.heard()[0]
             before = await here.status_after(4)
             await here.catalog.modify_image(image.id, delete(delayed=True))
+            here.running.add("a task")
             after = await here.status_after(40)
             tasks.cancel_scope.cancel()
         assert before == "ready: 0 uploads, 0 tasks, 0 pending delete, next scrub 42 s"
-        assert after == "ready: 0 uploads, 0 tasks, 1 pending delete, next scrub 42 s"
+        assert after == "ready: 0 uploads, 1 task, 1 pending delete, next scrub 42 s"
 
     play(scenario)
 
@@ -91,7 +92,7 @@ def test_a_catalog_that_is_away_is_left_out(manager: Manager) -> None:
     async def scenario() -> None:
         async with anyio.create_task_group() as tasks:
             here.bulletin().begin(tasks)
-            assert await here.status_after(40) == "ready: 0 uploads, next scrub 42 s"
+            assert await here.status_after(40) == "ready: 0 uploads, 0 tasks, next scrub 42 s"
             tasks.cancel_scope.cancel()
 
     play(scenario)

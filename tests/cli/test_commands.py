@@ -40,7 +40,7 @@ def keep_image(place: Place, name: str, data: bytes = b"data", *, deleted: bool 
             services = Services(parts, config)
             formats = {"disk_format": "raw", "container_format": "bare"}
             image = await services.images.create(ADMIN, {"name": name, **formats})
-            await Front(parts, services, config).uploads.upload(ADMIN, image.id, body())
+            await Front(services, config).uploads.upload(ADMIN, image.id, body())
             if deleted:
                 await services.images.delete(ADMIN, image.id)
             return image.id

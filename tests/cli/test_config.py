@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def problems_of(folder: Path, text: str, **environment: str) -> list[str]:
 
 
 BUCKET = "[stores.local]\ntype = 's3'\nbucket = 'images'\n"
+
+EXPORT = "[exports.archive]\ntype = 's3'\nbucket = 'images'\n"
 
 #: A file, the key that is wrong in it, and some words of what is said of it.
 WRONG = [
@@ -54,7 +57,7 @@ WRONG = [
     ("[reconcile]\nmax_share = 'all'", "reconcile.max_share", "a number"),
     ("[daemon]\nroles = []", "daemon.roles", "must not be empty"),
     ("[daemon]\nroles = 'api'", "daemon.roles", "must be a list"),
-    ("[daemon]\nroles = ['api', 'cook']", "daemon.roles", "'api' or 'scrubber'"),
+    ("[daemon]\nroles = ['api', 'cook']", "daemon.roles", "'api', 'scrubber' or 'tasks'"),
     ("[api]\nbind = ['nowhere']", "api.bind", '"host:port"'),
     ("[api]\nbind = ['127.0.0.1:70000']", "api.bind", '"host:port"'),
     ("[api]\nbind = ['unix:relative.sock']", "api.bind", "unix:/path"),
@@ -91,9 +94,19 @@ WRONG = [
     ("[auth]\nmethod = 'keystone'", "auth.method", "does not have 'keystone' yet"),
     ("[auth]\nmethod = 'token'", "auth.token_file", "must be set"),
     ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info', 'warning' or 'error'"),
-    ("[tasks]\nconcurrency = 4", "tasks", "this version of imaged does not have it yet"),
-    ("[fetch]\nports = [80]", "fetch", "this version of imaged does not have it yet"),
-    ("[exports.archive]\ntype = 'filesystem'", "exports", "does not have it yet"),
+    ("[tasks]\naccess = 'all'", "tasks.access", "'members' or 'admins'"),
+    ("[tasks]\nlimits = ['convert']", "tasks.limits", '"convert=2"'),
+    ("[tasks]\nlimits = ['convert=0']", "tasks.limits", '"convert=2"'),
+    ("[tasks]\npoll_every = '0'", "tasks", "more than 0"),
+    ("[keystone]\nurl = 'x'", "keystone", "this version of imaged does not have it yet"),
+    ("[fetch]\nallow = ['here']", "fetch.allow", '"10.0.0.0/8"'),
+    ("[exports.archive]\ntype = 'filesystem'", "exports.archive.path", "is missing"),
+    ("[exports.archive]\ntype = 'tape'", "exports.archive.type", "'filesystem' or 's3'"),
+    ("[exports.archive]\npath = '/srv'", "exports.archive.type", "is missing"),
+    ("[exports]\narchive = 3", "exports.archive", "each destination is a table"),
+    (f"{EXPORT}bukcet = 'b'", "exports.archive.bukcet", "did you mean 'bucket'?"),
+    (f"{EXPORT}description = 'b'", "exports.archive.description", "is not known"),
+    (EXPORT.replace("archive", "No"), "exports", "No is no name for a destination"),
 ]
 
 
@@ -110,7 +123,7 @@ def test_each_mistake_is_named_with_its_key(
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """Whoever corrects what is told need not come back."""
-    alone = [text for text, _, _ in WRONG if text.startswith("[") and "stores" not in text]
+    alone = [text for text, _, _ in WRONG if re.match(r"\[(?!stores|exports)", text)]
     sections: dict[str, str] = {}
     for text in alone:
         head, _, body = text.partition("\n")

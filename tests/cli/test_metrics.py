@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sqlite3
 import time
@@ -60,14 +61,15 @@ def until(connection: HTTPConnection, name: str, value: float, *labels: str) -> 
     return series
 
 
-def create_and_upload(daemon: Serving, data: bytes) -> None:
-    """An image with data."""
+def create_and_upload(daemon: Serving, data: bytes) -> str:
+    """An image with data; its id."""
     body = b'{"name": "new", "disk_format": "raw", "container_format": "bare"}'
     _, answer = daemon.ask("/v2/images", "POST", body, Content_Type="application/json")
     image_id = answer.decode().split('"id":')[1].split('"')[1]
     path = f"/v2/images/{image_id}/file"
     assert daemon.ask(path, "PUT", data, Content_Type="application/octet-stream")[0] == 204
     assert daemon.ask(path) == (200, data)
+    return image_id
 
 
 def test_an_upload_and_a_download_are_seen_everywhere(place: Place) -> None:
@@ -92,6 +94,25 @@ def test_an_upload_and_a_download_are_seen_everywhere(place: Place) -> None:
     assert series["imaged_catalog_up", ()] == 1
     assert series["imaged_instances", ("here",)] == 1
     assert series["imaged_http_connections", ()] >= 1
+
+
+def test_a_verification_is_seen(place: Place) -> None:
+    """That it ended and how long it took, and what it found: by instance, and by the catalog."""
+    with serving(place.write()) as daemon:
+        image_id = create_and_upload(daemon, b"hello")
+        (blob,) = (path for path in place.images.rglob("*") if path.is_file())
+        blob.chmod(0o600)
+        blob.write_bytes(b"hallo")
+        asked = json.dumps({"type": "verify", "input": {"image_id": image_id}}).encode()
+        assert daemon.ask("/v2/tasks", "POST", asked)[0] == 201
+        until(daemon.connect(), "imaged_tasks_ended_total", 1, "success", "verify")
+        series = until(daemon.connect(), "imaged_damaged_images", 1)
+
+    assert series["imaged_task_seconds_count", ()] == 1
+    assert series["imaged_last_verify_timestamp_seconds", ()] > 1.7e9
+    assert series["imaged_tasks_ended_total", ("failure", "verify")] == 0
+    assert series["imaged_tasks", ("pending", "verify")] == 0
+    assert series["imaged_oldest_pending_task_seconds", ("import",)] == 0
 
 
 def test_addresses_of_their_own(place: Place) -> None:

@@ -51,6 +51,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "scrub": ("--once",),
     "restore": ("no-such-image",),
     "quota": ("p1",),
+    "tasks show": ("no-such-task",),
+    "tasks cancel": ("no-such-task",),
 }
 WITHOUT_PLACE: dict[str, tuple[str, ...]] = {
     "push": ("no-such-file", "--url", "http://127.0.0.1:1", "--tries", "1"),
@@ -79,16 +81,26 @@ def imported_by(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
-def commands() -> Iterator[tuple[str, click.Command]]:
-    """Each command."""
+def all_commands() -> Iterator[tuple[str, click.Command]]:
+    """Each command, also those that are nothing but names for others."""
     context = click.Context(group)
     for name in COMMANDS:
         command = group.get_command(context, name)
         assert command is not None
         yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {below}", inner) for below, inner in command.commands.items())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Each command that does something."""
+    return (pair for pair in all_commands() if not isinstance(pair[1], click.Group))
+
+
+NAMES = [name for name, _ in commands()]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([*name.split(), "--help"] for name in NAMES)])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     """What takes long to import is imported when it is needed."""
     assert not imported_by(*arguments) & HEAVY
@@ -98,10 +110,10 @@ def test_every_command_speaks_to_programs() -> None:
     """None is without --json."""
     assert {
         name: any(one.name == "as_json" for one in command.params) for name, command in commands()
-    } == (dict.fromkeys(COMMANDS, True))
+    } == (dict.fromkeys(NAMES, True))
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ENDLESS])
+@pytest.mark.parametrize("command", [name for name in NAMES if name not in ENDLESS])
 def test_what_programs_are_told_is_json(place: Place, command: str) -> None:
     """One document on standard output, whether it succeeds or fails."""
     if command in WITHOUT_PLACE:
@@ -326,9 +338,10 @@ def test_every_command_and_option_has_its_place_in_the_manual(tmp_path: Path) ->
     write(tmp_path)
     listed = {page.name for page in pages()}
 
-    assert listed == {"imaged", *(f"imaged {name}" for name in COMMANDS)}
-    for name, command in commands():
-        text = (tmp_path / f"man/imaged-{name}.1").read_text().replace("\\-", "-")
+    assert listed == {"imaged", *(f"imaged {name}" for name, _ in all_commands())}
+    for name, command in all_commands():
+        page = tmp_path / f"man/imaged-{name.replace(' ', '-')}.1"
+        text = page.read_text().replace("\\-", "-")
         assert "\n.SH EXIT STATUS\n" in text
         for parameter in command.params:
             if isinstance(parameter, click.Option):

@@ -15,11 +15,12 @@ from imaged.cli.summaries import status
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
-from imaged.core.summary import Holding, Instance, Stock, Summary
+from imaged.core.summary import Holding, Instance, Stock, Summary, TaskHolding, TaskStock
+from imaged.core.task import TaskStatus
 from support.command import Place, Serving, serving
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-A, B = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "ab")
+A, B, C = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abc")
 MINUTE = timedelta(minutes=1)
 
 BUSY = Summary(
@@ -41,6 +42,15 @@ BUSY = Summary(
     restorable=4,
     restorable_bytes=1024**3,
     oldest_due_at=NOW - 2 * MINUTE,
+    tasks=[
+        TaskStock("import", TaskStatus.PENDING, 3, NOW - 4 * MINUTE),
+        TaskStock("import", TaskStatus.PROCESSING, 1, NOW - 7 * MINUTE),
+        TaskStock("verify", TaskStatus.SUCCESS, 9, NOW - 600 * MINUTE),
+    ],
+    task_holdings=[
+        TaskHolding(InstanceId("far-2"), C, "import", "p1", NOW - MINUTE, NOW + MINUTE / 2)
+    ],
+    damaged=1,
 )
 IDLE = Summary(NOW, [], [], {}, [], 0, 0, None)
 
@@ -85,7 +95,10 @@ def test_people_are_shown_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["gone-3", B, "saving", "9m", "over"] in lines
     assert ["active", "7"] in lines
     assert ["cloud", "kept", "7", "3.0", "GiB"] in lines
-    assert "9 images" in text
+    assert "9 images, 1 of them damaged" in text
+    assert ["far-2", C, "import", "p1", "1m", "30s"] in lines
+    assert "3 tasks that wait" in text
+    assert ["import", "3", "4m"] in lines
     assert text.endswith(
         "For the scrubber: 4 deleted images that can still be restored (1.0 GiB); 4 blobs that "
         "nobody needs (6.0 MiB), 1 of them with failures; the first is due for 2m.\n"
@@ -111,6 +124,23 @@ def test_programs_are_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         "since": "2026-11-20T11:51:00.000+00:00",
         "lease_left_s": -60.0,
     }
+    assert facts["task_holdings"] == [
+        {
+            "instance": "far-2",
+            "task_id": C,
+            "type": "import",
+            "owner": "p1",
+            "since": "2026-11-20T11:59:00.000+00:00",
+            "lease_left_s": 30.0,
+        }
+    ]
+    assert facts["tasks"][1] == {
+        "type": "import",
+        "status": "processing",
+        "tasks": 1,
+        "oldest_at": "2026-11-20T11:53:00.000+00:00",
+    }
+    assert facts["damaged_images"] == 1
     assert facts["images"] == {"active": 7, "saving": 2}
     assert facts["stores"][1] == {
         "store": "cloud",
@@ -143,7 +173,7 @@ def test_what_is_not_due_is_told_as_that(
 
 def test_an_empty_catalog_is_told_in_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """No table without rows."""
-    assert len(shown(IDLE, monkeypatch).splitlines()) == 5
+    assert len(shown(IDLE, monkeypatch).splitlines()) == 7
 
 
 def test_daemons_and_scrubbers_are_there_until_they_end(place: Place) -> None:

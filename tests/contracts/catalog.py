@@ -14,6 +14,12 @@ from contracts.catalog_ledger import FindingContract, LedgerContract
 from contracts.catalog_lists import ListsContract
 from contracts.catalog_queue import LeasesContract, QueueContract
 from contracts.catalog_races import RacesContract
+from contracts.catalog_tasks import (
+    TaskListsContract,
+    TaskQueueContract,
+    TasksContract,
+    WritingTasksContract,
+)
 from contracts.catalog_whole import UnfinishedContract, WholeContract
 
 
@@ -24,6 +30,10 @@ class CatalogContract(
     QueueContract,
     LeasesContract,
     ListsContract,
+    TasksContract,
+    WritingTasksContract,
+    TaskQueueContract,
+    TaskListsContract,
     UnfinishedContract,
     WholeContract,
     RacesContract,

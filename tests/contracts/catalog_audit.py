@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from contracts.catalog_facts import ALL, STORE, all_images
 from imaged.core.blob import BlobState
+from imaged.core.image import Image
+from imaged.core.lifecycle import Status
+from imaged.core.task import Task, TaskStatus
+from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Catalog
 
 
@@ -34,5 +39,21 @@ async def audit(catalog: Catalog) -> None:
     for owner, used_bytes in charges.items():
         assert (await catalog.get_account(owner)).used_bytes == used_bytes, owner
 
+    tasks = await catalog.list_tasks(TaskQuery(limit=ALL))
     claims = {image.claim for image in images if image.claim is not None}
+    claims |= {task.claim for task in tasks if task.claim is not None}
     assert set(await catalog.renew_leases(claims)) == claims
+    assert set(await catalog.list_attempts()) == {claim.token for claim in claims}
+    _audit_tasks(images, tasks)
+
+
+def _audit_tasks(images: Sequence[Image], tasks: Sequence[Task]) -> None:
+    """What writes an image is in it exactly until it is final."""
+    writing = {task.writes: task for task in tasks if task.writes and not task.is_final}
+    assert writing == {image.id: image.task for image in images if image.task is not None}
+    for image in images:
+        assert (image.task is not None) == (image.status is Status.IMPORTING), image
+    for task in tasks:
+        assert task.is_final == (task.expires_at is not None), task
+        works = task.status is TaskStatus.PROCESSING and task.writes is None
+        assert (task.claim is not None) == works, task

@@ -32,9 +32,8 @@ from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.query import ImageQuery
 from imaged.core.removal import deactivate, delete, restore
-from imaged.core.task import Task, TaskStatus, fail
+from imaged.core.task import TaskStatus
 from imaged.core.writing import (
-    begin_attempt,
     begin_import,
     begin_staging,
     begin_upload,
@@ -45,6 +44,7 @@ from imaged.core.writing import (
     store_data,
 )
 from imaged.ports.catalog import Catalog
+from support.records import attempt_at, task
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 NUMBERS = st.integers(0, 2**31 - 1)
@@ -168,10 +168,10 @@ class ImagesContract:
             held_by(claim, begin_staging(place("i/staged"))),
             held_by(claim, reserve(25)),
             held_by(claim, stage_data(content(20))),
-            begin_import(Task("t1", max_attempts=2)),
-            held_by(claim, begin_attempt(place("i/1"))),
+            begin_import(task("t1", max_attempts=2)),
+            held_by(claim, attempt_at(place("i/1"))),
             give_back(claim, "the holder was lost", final=False),
-            held_by(claim, begin_attempt(place("i/2"))),
+            held_by(claim, attempt_at(place("i/2"))),
             held_by(claim, store_data(content(30))),
         ]
         for step in steps:
@@ -179,21 +179,25 @@ class ImagesContract:
             assert image == await catalog.get_image("i")
             assert [image] == await all_images(catalog)
 
-        assert image.task == Task("t1", TaskStatus.SUCCESS, attempts=2, max_attempts=2)
-        assert (image.staged, image.locations) == (None, (place("i/2", 30),))
+        done = await catalog.get_task("t1")
+        assert (done.status, done.attempts, done.writes) == (TaskStatus.SUCCESS, 2, "i")
+        assert (image.task, image.staged, image.locations) == (None, None, (place("i/2", 30),))
 
     async def test_a_task_gives_way_to_the_next(self, catalog: Catalog) -> None:
-        """An image has one task; a failed one is replaced by the next."""
+        """An image has one task at a time; one that failed leaves it, and stays by itself."""
         await catalog.add_image(queued("i"))
-        await catalog.modify_image("i", begin_import(Task("t1")))
+        await catalog.modify_image("i", begin_import(task("t1")))
         claim = new_claim()
-        await catalog.modify_image("i", held_by(claim, begin_attempt(place("i/1"))))
+        await catalog.modify_image("i", held_by(claim, attempt_at(place("i/1"))))
         failed = await catalog.modify_image("i", give_back(claim, "no such page", final=True))
-        assert failed.task == fail(Task("t1", TaskStatus.PROCESSING, attempts=1), "no such page")
+        assert failed.task is None
+        ended = await catalog.get_task("t1")
+        assert (ended.status, ended.message) == (TaskStatus.FAILURE, "no such page")
 
-        again = await catalog.modify_image("i", begin_import(Task("t2")))
+        again = await catalog.modify_image("i", begin_import(task("t2")))
 
-        assert again.task == Task("t2")
+        assert again.task == await catalog.get_task("t2")
+        assert await catalog.get_task("t1") == ended
         assert again == await catalog.get_image("i")
 
     async def test_locations_keep_their_order(self, catalog: Catalog) -> None:

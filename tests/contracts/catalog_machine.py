@@ -28,27 +28,47 @@ from contracts.catalog_facts import (
     place,
     queued,
 )
-from contracts.catalog_views import accounts, counted, ids, timeless, undated
+from contracts.catalog_views import (
+    accounts,
+    counted,
+    ids,
+    task_ids,
+    timeless,
+    timeless_task,
+    timeless_tasks,
+    undated,
+    unfinished,
+)
 from imaged.catalogs.memory import MemoryCatalog
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.image import Change, Image
 from imaged.core.removal import deactivate, delete, expire, reactivate, restore
 from imaged.core.summary import Instance
-from imaged.core.task import Task
+from imaged.core.task import (
+    Progress,
+    Task,
+    TaskChange,
+    cancel,
+    claim_task,
+    finish_task,
+    give_back_task,
+)
+from imaged.core.task_query import TaskQuery
 from imaged.core.writing import (
-    begin_attempt,
     begin_import,
     begin_staging,
     begin_upload,
     give_back,
     reserve,
     share_data,
+    share_to_finish,
     stage_data,
     store_data,
     unstage,
 )
 from imaged.ports.catalog import Catalog
+from support.records import attempt_at, draft, task
 
 T = TypeVar("T")
 
@@ -56,6 +76,7 @@ IDS = st.sampled_from(["i", "j", "k"])
 OWNERS = st.sampled_from(["a", "b"])
 SIZES = st.integers(0, 40)
 LEASES = st.sampled_from([AT_ONCE, AN_HOUR])
+KINDS = ["import", "verify"]
 LIMITS = st.sampled_from([None, 0, 30, 100])
 
 machine_settings = settings(
@@ -122,7 +143,7 @@ class CatalogMachine(RuleBasedStateMachine):
         claim = new_claim(lease)
         self.claims.append(claim)
         self.attempts += 1
-        begun = {"u": begin_upload, "s": begin_staging, "a": begin_attempt}[way]
+        begun = {"u": begin_upload, "s": begin_staging, "a": attempt_at}[way]
         where = place(f"{image_id}/{self.attempts}", size_bytes)
         self._modify(image_id, held_by(claim, begun(where)))
 
@@ -149,7 +170,76 @@ class CatalogMachine(RuleBasedStateMachine):
     def ask_for_import(self, image_id: str) -> None:
         """A new task each time."""
         self.attempts += 1
-        self._modify(image_id, begin_import(Task(f"t{self.attempts}", max_attempts=2)))
+        self._modify(image_id, begin_import(self._task(image_id)))
+
+    @rule(image_id=IDS, owner=OWNERS)
+    def ask_for_image(self, image_id: str, owner: str) -> None:
+        """A draft, also where there is an image already."""
+        self.attempts += 1
+        asked = draft(image_id, owner, self._task(None, owner))
+        self._both(lambda catalog: catalog.add_image(asked), timeless)
+
+    @rule(owner=OWNERS, image_id=IDS)
+    def ask_for_reading(self, owner: str, image_id: str) -> None:
+        """A task that writes no image."""
+        self.attempts += 1
+        asked = self._task(image_id, owner, "verify")
+        self._both(lambda catalog: catalog.add_task(asked), timeless_task)
+
+    @rule(limit=st.integers(0, 2), lease=LEASES, types=st.sampled_from([KINDS, ["verify"], []]))
+    def pick_up(self, limit: int, lease: timedelta, types: list[str]) -> None:
+        """Whoever has the first turns."""
+        found = self._both(lambda catalog: catalog.find_pending_tasks(types, limit), task_ids)
+        for waiting in found or ():
+            if waiting.writes is None:
+                self._pick_up(waiting.id, new_claim(lease))
+
+    @rule(number=st.integers(0, 9), way=st.sampled_from(["finish", "fail", "lose", "stop"]))
+    def end_reading(self, number: int, way: str) -> None:
+        """With the claim that stands, or with one that never did."""
+        task = self._known_task(number)
+        claim = (task and task.claim) or new_claim()
+        changes: dict[str, TaskChange] = {
+            "finish": lambda task: finish_task({"n": 1})(task, claim),
+            "fail": give_back_task(claim, "no", final=True),
+            "lose": give_back_task(claim, "lost", final=False),
+            "stop": give_back_task(claim, "stopped", final=False, counts=False),
+        }
+        if task is not None and task.writes is None:
+            self._change_task(task.id, changes[way])
+
+    @rule(number=st.integers(0, 9))
+    def cancel(self, number: int) -> None:
+        """Waiting, worked on or ended; and with it the image that it writes."""
+        task = self._known_task(number)
+        self._change_task("none" if task is None else task.id, lambda task: cancel(task, "enough"))
+
+    @rule(number=st.integers(0, 9), attempt=st.integers(0, 2), done=st.none() | SIZES)
+    def advance(self, number: int, attempt: int, done: int | None) -> None:
+        """Also an attempt that is not the one that runs."""
+        task = self._known_task(number)
+        name = "none" if task is None else task.id
+        progress = Progress("reading", done, 40)
+        self._both(lambda catalog: catalog.advance_task(name, attempt, progress))
+
+    @rule(number=st.integers(0, 9))
+    def remove_task(self, number: int) -> None:
+        """Only what has ended goes."""
+        task = self._known_task(number)
+        name = "none" if task is None else task.id
+        self._both(lambda catalog: catalog.remove_task(name, id))
+
+    @rule(limit=st.integers(0, 2))
+    def expire_tasks(self, limit: int) -> None:
+        """Those that were to be kept for no time."""
+        self._both(lambda catalog: catalog.expire_tasks(limit), task_ids)
+
+    @rule(image_id=IDS, source_id=IDS)
+    def finish_clone(self, image_id: str, source_id: str) -> None:
+        """A worker shares the bytes of whatever the source is."""
+        claim, source = self._claim(image_id), self.model.images.get(source_id)
+        if claim is not None and source is not None and source.content is not None:
+            self._modify(image_id, held_by(claim, share_to_finish(source)))
 
     @rule(image_id=IDS, source_id=IDS)
     def clone(self, image_id: str, source_id: str) -> None:
@@ -234,10 +324,13 @@ class CatalogMachine(RuleBasedStateMachine):
         self._both(lambda catalog: catalog.list_keys(STORE), set)
         self._both(lambda catalog: catalog.list_kept(STORE), set)
         self._both(lambda catalog: catalog.find_lapsed(ALL), list)
-        self._both(lambda catalog: catalog.find_pending_tasks(ALL), list)
+        self._both(lambda catalog: catalog.list_tasks(TaskQuery(limit=ALL)), timeless_tasks)
+        self._both(lambda catalog: catalog.find_pending_tasks(KINDS, ALL), task_ids)
+        self._both(lambda catalog: catalog.list_attempts(), set)
         self._both(lambda catalog: catalog.find_staged(AT_ONCE, ALL), ids)
         self._both(lambda catalog: catalog.find_expirable(AT_ONCE, ALL), ids)
         self._both(accounts)
+        self._both(unfinished)
         self._both(lambda catalog: catalog.summarize(), counted)
         for key in self.model.blobs:
             self._same_blob(key)
@@ -251,6 +344,28 @@ class CatalogMachine(RuleBasedStateMachine):
 
     def _same_blob(self, key: str) -> None:
         self._both(lambda catalog: catalog.get_blob(key), undated)
+
+    def _task(self, image_id: str | None, owner: str = "a", kind: str = "import") -> Task:
+        keep_for = AN_HOUR if self.attempts % 2 else AT_ONCE
+        return task(
+            f"t{self.attempts:03}",
+            type=kind,
+            owner=owner,
+            image_id=image_id,
+            max_attempts=2,
+            keep_for=keep_for,
+        )
+
+    def _known_task(self, number: int) -> Task | None:
+        known = sorted(self.model.tasks)
+        return self.model.tasks[known[number % len(known)]] if known else None
+
+    def _pick_up(self, task_id: str, claim: Claim) -> None:
+        self.claims.append(claim)
+        self._change_task(task_id, lambda task: claim_task(task, claim))
+
+    def _change_task(self, task_id: str, change: TaskChange) -> None:
+        self._both(lambda catalog: catalog.modify_task(task_id, change), timeless_task)
 
     def _claim(self, image_id: str) -> Claim | None:
         image = self.model.images.get(image_id)

@@ -28,9 +28,7 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.image import Location
 from imaged.core.lifecycle import Status
 from imaged.core.removal import delete
-from imaged.core.task import Task
 from imaged.core.writing import (
-    begin_attempt,
     begin_import,
     begin_staging,
     give_back,
@@ -38,6 +36,7 @@ from imaged.core.writing import (
     store_data,
 )
 from imaged.ports.catalog import Catalog, Lapsed
+from support.records import attempt_at, task
 
 
 class QueueContract:
@@ -64,8 +63,8 @@ class QueueContract:
         await catalog.add_image(queued("i"))
         await catalog.modify_image("i", held_by(claim, begin_staging(place("i/s"))))
         await catalog.modify_image("i", held_by(claim, stage_data(content())))
-        await catalog.modify_image("i", begin_import(Task("t")))
-        await catalog.modify_image("i", held_by(claim, begin_attempt(place("i/1"))))
+        await catalog.modify_image("i", begin_import(task("t")))
+        await catalog.modify_image("i", held_by(claim, attempt_at(place("i/1"))))
         await catalog.modify_image("i", held_by(claim, store_data(content())))
         assert await due_keys(catalog) == ["i/s"]
         assert await catalog.forget("i/s") is None
@@ -167,21 +166,6 @@ class QueueContract:
         assert set(await catalog.list_kept(STORE, "K")) == {"Kept/1"}
         assert not await catalog.list_kept(STORE, "k")
         assert not await catalog.list_kept("other")
-
-    async def test_tasks_that_wait(self, catalog: Catalog) -> None:
-        """From the call to the worker, and again when the worker was lost; the longest first."""
-        for image_id in ("j", "i"):
-            await catalog.add_image(queued(image_id))
-            await catalog.modify_image(image_id, begin_import(Task(f"t{image_id}")))
-        assert list(await catalog.find_pending_tasks(ALL)) == ["j", "i"]
-        assert list(await catalog.find_pending_tasks(1)) == ["j"]
-
-        claim = new_claim()
-        await catalog.modify_image("j", held_by(claim, begin_attempt(place("j/1"))))
-        assert list(await catalog.find_pending_tasks(ALL)) == ["i"]
-        await catalog.modify_image("j", give_back(claim, "lost", final=False))
-        await catalog.modify_image("i", delete(delayed=False))
-        assert list(await catalog.find_pending_tasks(ALL)) == ["j"]
 
     async def test_staged_bytes_that_nobody_imports(self, catalog: Catalog) -> None:
         """Unclaimed and idle for so long, the longest first."""

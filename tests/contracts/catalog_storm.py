@@ -18,8 +18,17 @@ from contracts.catalog_facts import (
 )
 from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.removal import delete, expire, restore
-from imaged.core.writing import give_back, share_data, store_data
+from imaged.core.task import Progress, cancel, claim_task, finish_task, give_back_task
+from imaged.core.task_query import TaskQuery
+from imaged.core.writing import (
+    begin_attempt,
+    give_back,
+    share_data,
+    share_to_finish,
+    store_data,
+)
 from imaged.ports.catalog import Catalog
+from support.records import draft, task
 
 ROOTS = tuple(f"root{number}" for number in range(12))
 OWNERS = ("a", "b")
@@ -47,7 +56,7 @@ class Storm:
         """Do something. A refusal is fine, an error of the catalog is not."""
         self._count += 1
         deeds = [self.clone, self.clone, self.upload, self.remove, self.expire]
-        deeds += [self.restore, self.scrub, self.reclaim]
+        deeds += [self.restore, self.scrub, self.reclaim, self.make, self.read, self.cancel]
         try:
             await self._dice.choice(deeds)(f"{self._name}-{self._count}")
             self.done += 1
@@ -78,6 +87,40 @@ class Storm:
             case 1:
                 return
         await self._catalog.modify_image(image_id, held_by(claim, store_data(content(7))))
+
+    async def make(self, image_id: str) -> None:
+        """Ask for a clone, and pick it up; some are finished, some are never heard of again."""
+        source = await self._catalog.get_image(self._dice.choice(ROOTS))
+        owner = self._dice.choice(OWNERS)
+        asked = task(f"t-{image_id}", type="clone", owner=owner, keep_for=AT_ONCE)
+        await self._catalog.add_image(draft(image_id, owner, asked))
+        claim = new_claim(self._dice.choice([AT_ONCE, timedelta(seconds=60)]))
+        await self._catalog.modify_image(image_id, held_by(claim, begin_attempt))
+        await self._catalog.advance_task(f"t-{image_id}", 1, Progress("sharing"))
+        if self._dice.random() < 0.7:
+            done = held_by(claim, share_to_finish(source))
+            made = await self._catalog.modify_image(image_id, done)
+            await self._catalog.modify_image(made.id, delete(delayed=False))
+
+    async def read(self, image_id: str) -> None:
+        """Ask for a task that writes nothing, and perhaps do it."""
+        asked = task(f"r-{image_id}", type="verify", keep_for=AT_ONCE)
+        await self._catalog.add_task(asked)
+        for waiting in await self._catalog.find_pending_tasks(["verify"], 2):
+            await self._read(waiting.id)
+
+    async def _read(self, task_id: str) -> None:
+        claim = new_claim(self._dice.choice([AT_ONCE, timedelta(seconds=60)]))
+        await self._catalog.modify_task(task_id, lambda task: claim_task(task, claim))
+        await self._catalog.renew_leases([claim])
+        if self._dice.random() < 0.7:
+            await self._catalog.modify_task(task_id, lambda task: finish_task({})(task, claim))
+
+    async def cancel(self, image_id: str) -> None:
+        """End what others ask for."""
+        del image_id
+        for seen in await self._catalog.list_tasks(TaskQuery(limit=3)):
+            await self._catalog.modify_task(seen.id, lambda task: cancel(task, "enough"))
 
     async def remove(self, image_id: str) -> None:
         """Delete what others clone."""
@@ -110,6 +153,11 @@ class Storm:
         del image_id
         await self._catalog.renew_leases([new_claim()])
         for lapsed in await self._catalog.find_lapsed(3):
-            back = give_back(lapsed.claim, "lost", final=True)
-            await self._catalog.modify_image(lapsed.image_id, back)
+            if lapsed.image_id is not None:
+                back = give_back(lapsed.claim, "lost", final=True)
+                await self._catalog.modify_image(lapsed.image_id, back)
+            if lapsed.task_id is not None:
+                lost = give_back_task(lapsed.claim, "lost", final=False)
+                await self._catalog.modify_task(lapsed.task_id, lost)
+        await self._catalog.expire_tasks(ALL)
         await self._catalog.bury(timedelta(milliseconds=100), ALL)

@@ -25,9 +25,10 @@ from contracts.catalog_facts import (
 )
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
+from imaged.core.damage import mark_damage
 from imaged.core.errors import BlobGone
 from imaged.core.lifecycle import Status
-from imaged.core.removal import delete
+from imaged.core.removal import delete, restore
 from imaged.core.summary import Instance, Stock
 from imaged.ports.catalog import Catalog
 
@@ -228,6 +229,21 @@ class WholeContract:
         assert (summary.restorable, summary.restorable_bytes) == (1, 40)
         late = await blob_of(catalog, "late/1")
         assert summary.oldest_due_at == late.due_at
+
+    async def test_damaged_images_are_counted_while_they_are_in_use(self, catalog: Catalog) -> None:
+        """Until they are whole again, or deleted."""
+        for image_id in ("a", "b", "c", "whole"):
+            await add_active(catalog, image_id)
+        for image_id in ("a", "b", "c"):
+            seen = await catalog.get_image(image_id)
+            await catalog.modify_image(image_id, mark_damage(seen, ["It is not what it was."]))
+        assert (await catalog.summarize()).damaged == 3
+
+        await catalog.modify_image("a", mark_damage(await catalog.get_image("a"), []))
+        await catalog.modify_image("b", delete(delayed=True))
+        assert (await catalog.summarize()).damaged == 1
+        await catalog.modify_image("b", restore)
+        assert (await catalog.summarize()).damaged == 2
 
     async def test_an_expired_image_cannot_be_restored(self, catalog: Catalog) -> None:
         """It waits for its bytes to go, and is counted with those alone."""

@@ -10,7 +10,16 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from contracts.catalog import CatalogContract
-from contracts.catalog_facts import AT_ONCE, add_active, add_saving, held_by, new_claim, queued
+from contracts.catalog_facts import (
+    AT_ONCE,
+    add_active,
+    add_saving,
+    content,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
 from contracts.catalog_machine import UtcClock
 from contracts.test_memory_catalog import opened
 from imaged.catalogs.journal import JournaledCatalog
@@ -18,8 +27,10 @@ from imaged.catalogs.memory import MemoryCatalog
 from imaged.core.errors import ActivationRefused, ImageExists
 from imaged.core.lifecycle import Event, Status
 from imaged.core.removal import deactivate, delete, expire, reactivate, restore
-from imaged.core.writing import give_back, reserve
+from imaged.core.task import Progress, Task, TaskStatus, cancel, claim_task
+from imaged.core.writing import begin_import, give_back, reserve, store_data
 from imaged.ports.catalog import Catalog
+from support.records import attempt_at, draft, task
 
 Log = list[EventDict]
 
@@ -141,3 +152,101 @@ async def test_the_hook_is_told_too(log: Log) -> None:
         (Status.SAVING, Status.ACTIVE, Event.UPLOAD_SUCCEEDED),
     ]
     assert [because for _, _, because in told(log)] == [str(because) for _, _, because in seen]
+
+
+def lives(log: Log) -> list[tuple[object, ...]]:
+    """What is told of tasks and images: which event, of whom, from where to where."""
+    return [
+        (
+            line["event"],
+            line["task_id" if line["event"] == "task.status" else "image_id"],
+            line["from_status"],
+            line["to_status"],
+        )
+        for line in log
+    ]
+
+
+async def test_the_life_of_a_task_is_told(catalog: JournaledCatalog, log: Log) -> None:
+    """Each change of status, with attempts and the reason of a failure; progress is none."""
+    claim = new_claim()
+    await catalog.add_task(task("t1", type="verify", image_id="i"))
+    await catalog.modify_task("t1", lambda task: claim_task(task, claim))
+    await catalog.advance_task("t1", 1, Progress("reading"))
+    await catalog.modify_task("t1", lambda task: task)
+    await catalog.modify_task("t1", lambda task: cancel(task, "Enough."))
+    await catalog.modify_task("t1", lambda task: cancel(task, "Again."))
+
+    assert [(line["from_status"], line["to_status"], line["attempts"]) for line in log] == [
+        (None, "pending", 0),
+        ("pending", "processing", 1),
+        ("processing", "failure", 1),
+    ]
+    assert {(line["event"], line["task_type"], line["image_id"]) for line in log} == {
+        ("task.status", "verify", "i")
+    }
+    assert [line.get("reason") for line in log] == [None, None, "Enough."]
+
+
+async def test_a_draft_is_not_told_of_before_it_is_made(
+    catalog: JournaledCatalog, log: Log
+) -> None:
+    """Its creation is the success of its task; one that failed never was."""
+    claims = {"made": new_claim(), "failed": new_claim()}
+    for name, claim in claims.items():
+        await catalog.add_image(draft(name, made_by=task(f"t-{name}", type="import")))
+        await catalog.modify_image(name, held_by(claim, attempt_at(place(f"{name}/1"))))
+        if name == "made":
+            await catalog.modify_image(name, held_by(claim, store_data(content())))
+        else:
+            await catalog.modify_task("t-failed", lambda task: cancel(task, "Enough."))
+
+    assert lives(log) == [
+        ("task.status", "t-made", None, "pending"),
+        ("task.status", "t-made", "pending", "processing"),
+        ("image.status", "made", None, "active"),
+        ("task.status", "t-made", "processing", "success"),
+        ("task.status", "t-failed", None, "pending"),
+        ("task.status", "t-failed", "pending", "processing"),
+        ("task.status", "t-failed", "processing", "failure"),
+    ]
+    assert "failed" not in {line.get("image_id") for line in log}
+    assert (log[2]["task_id"], log[2]["claim_id"]) == ("t-made", str(claims["made"].token))
+
+
+async def test_an_image_that_its_task_takes_along(catalog: JournaledCatalog, log: Log) -> None:
+    """Whoever ends one of both: each is told once, and why."""
+    for name in ("i", "j"):
+        await catalog.add_image(queued(name))
+        await catalog.modify_image(name, begin_import(task(f"t{name}")))
+    log.clear()
+
+    await catalog.modify_task("ti", lambda task: cancel(task, "Enough."))
+    await catalog.modify_image("j", delete(delayed=False))
+
+    assert lives(log) == [
+        ("task.status", "ti", "pending", "failure"),
+        ("image.status", "i", "importing", "queued"),
+        ("image.status", "j", "importing", "deleted"),
+        ("task.status", "tj", "pending", "failure"),
+    ]
+    assert [line.get("reason") for line in log] == [
+        "Enough.",
+        "Enough.",
+        None,
+        "The image was deleted.",
+    ]
+
+
+async def test_the_hook_of_tasks_is_told_too() -> None:
+    """A counter sees what the log sees."""
+    seen: list[tuple[TaskStatus | None, TaskStatus]] = []
+
+    def count(before: Task | None, after: Task) -> None:
+        seen.append((None if before is None else before.status, after.status))
+
+    catalog = JournaledCatalog(MemoryCatalog(UtcClock()), task_hook=count)
+    await catalog.add_image(draft("i", made_by=task("t1")))
+    await catalog.modify_task("t1", lambda task: cancel(task, "Enough."))
+
+    assert seen == [(None, TaskStatus.PENDING), (TaskStatus.PENDING, TaskStatus.FAILURE)]

@@ -16,10 +16,10 @@ from contracts.catalog_facts import all_images, queued
 from contracts.catalog_halves import HalvesContract
 from contracts.catalog_releases import NEXT, Releases, releases
 from imaged.catalogs import dialects, migrations
+from imaged.catalogs.columns import metadata
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.opening import migrate_catalog, open_catalog
 from imaged.catalogs.postgresql import PostgresqlDatabase
-from imaged.catalogs.tables import metadata
 from imaged.core.errors import CatalogError, CatalogTooOld
 from support.postgresql import connected, empty_database, fresh_database
 

@@ -18,7 +18,10 @@ from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
 from imaged.core.removal import delete
+from imaged.core.task import Progress, Task, TaskStatus, cancel, created
+from imaged.core.task_query import TaskQuery
 from support.postgresql import connected, fresh_database
+from support.records import task
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,6 +30,7 @@ ADMIN = Caller("u", "owner7", frozenset({"admin"}))
 LAST = Image(id="x", owner="p", name="n", created_at=datetime.now(UTC) - timedelta(days=3))
 STAGED = Condition(Column.STATUS, Operator.EQUAL, Status.UPLOADING)
 MINE = Condition(Column.OWNER, Operator.EQUAL, "owner7")
+LAST_TASK = created(task("t"), datetime(2026, 1, 1, tzinfo=UTC))
 NAMED = Condition(Column.NAME, Operator.EQUAL, "name7")
 
 #: Of a hundred images ten are being saved, one is staged, one can be restored, one is deleted and
@@ -55,9 +59,20 @@ FILLING = """
     FROM (SELECT n, n % 100 = 0 AS doomed FROM generate_series(1, 10000) n) a;
     INSERT INTO image_locations SELECT 'image' || n, lpad(n::text, 60, '0'), 0
     FROM generate_series(1, 10000) n;
-    INSERT INTO tasks SELECT 'task' || n, 'image' || n,
-        CASE WHEN n % 1000 = 4 THEN 'pending' ELSE 'success' END, 1, 3, NULL
-    FROM generate_series(1, 10000) n;
+    INSERT INTO task_records (id, type, owner, user_id, roles, input, image_id, status, attempts,
+        max_attempts, result, keep_for, expires_at, created_at, updated_at, token, holder, lease,
+        until)
+    SELECT 'task' || n, 'verify', 'owner' || n % 1000, 'ann', '[]', json_build_object('k',
+        md5(n::text) || repeat('v', 600)), 'image' || n, status, 1, 3,
+        CASE status WHEN 'success' THEN '{}'::json END, 1,
+        CASE status WHEN 'success' THEN now() + n * interval '1 minute' END,
+        now() - n * interval '1 minute', now() - n * interval '1 minute',
+        CASE status WHEN 'processing' THEN gen_random_uuid() END,
+        CASE status WHEN 'processing' THEN 'one' END,
+        CASE status WHEN 'processing' THEN 60000000 END,
+        CASE status WHEN 'processing' THEN now() + interval '1 minute' END
+    FROM (SELECT n, CASE n % 1000 WHEN 4 THEN 'pending' WHEN 5 THEN 'processing' ELSE 'success'
+        END AS status FROM generate_series(1, 10000) n) a;
     INSERT INTO claims SELECT gen_random_uuid(), id, 'one', 60000000, now() + interval '1 minute'
     FROM images WHERE status = 'saving';
 """
@@ -153,10 +168,48 @@ async def test_lists_use_an_index(catalog: SqlCatalog, name: str) -> None:
     assert plans.scans == set()
 
 
+def _cancelled(task: Task) -> Task:
+    return cancel(task, "enough")
+
+
 #: Each with an index that it must use; where there are two that do, either.
 DUTIES: dict[str, tuple[Callable[[SqlCatalog], Any], str]] = {
     "find_expirable": (lambda c: c.find_expirable(AN_HOUR, 10), "images_restorable"),
-    "find_pending_tasks": (lambda c: c.find_pending_tasks(10), "tasks_pending"),
+    "find_pending_tasks": (
+        lambda c: c.find_pending_tasks(["import", "verify"], 10),
+        "task_records_waiting",
+    ),
+    "count_unfinished_tasks": (
+        lambda c: c.count_unfinished_tasks("owner7"),
+        "task_records_waiting task_records_owner",
+    ),
+    "expire_tasks": (lambda c: c.expire_tasks(10), "task_records_expiring"),
+    "get_task": (lambda c: c.get_task("task7"), "task_records_pkey"),
+    "modify_task": (lambda c: c.modify_task("task4", _cancelled), "task_records_pkey"),
+    "advance_task": (
+        lambda c: c.advance_task("task5", 1, Progress("reading")),
+        "task_records_pkey",
+    ),
+    "list_attempts": (lambda c: c.list_attempts(), "task_records_token"),
+    "lapsed tasks": (lambda c: c.find_lapsed(10), "task_records_until"),
+    "leases of tasks": (lambda c: c.renew_leases([new_claim()]), "task_records_token"),
+    "tasks": (lambda c: c.list_tasks(TaskQuery()), "task_records_created"),
+    "tasks, next page": (
+        lambda c: c.list_tasks(TaskQuery(after=LAST_TASK)),
+        "task_records_created",
+    ),
+    "tasks of an owner": (
+        lambda c: c.list_tasks(TaskQuery(owner="owner7")),
+        "task_records_owner",
+    ),
+    "tasks of an image": (
+        lambda c: c.list_tasks(TaskQuery(image_id="image7")),
+        "task_records_image",
+    ),
+    "tasks in one status": (
+        lambda c: c.list_tasks(TaskQuery(status=TaskStatus.PENDING)),
+        "task_records_status task_records_waiting",
+    ),
     "find_staged": (lambda c: c.find_staged(AN_HOUR, 10), "images_since images_status"),
     "bury": (lambda c: c.bury(10_000 * AN_HOUR, 10), "images_since"),
     "take_doomed": (lambda c: c.take_doomed(10, AN_HOUR), "blobs_due"),
@@ -187,6 +240,7 @@ async def test_a_summary_counts_in_indexes(catalog: SqlCatalog) -> None:
     with Plans(catalog) as plans:
         await catalog.summarize()
 
-    assert {"images_restorable", "blobs_stock", "blobs_due"} <= plans.indexes
+    counting = {"images_restorable", "blobs_stock", "blobs_due", "task_records_status"}
+    assert counting <= plans.indexes
     assert plans.indexes & {"images_since", "images_status"}
     assert plans.scans == set()

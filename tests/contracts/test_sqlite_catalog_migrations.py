@@ -16,10 +16,10 @@ from contracts.catalog_files import opened, raw
 from contracts.catalog_halves import HalvesContract
 from contracts.catalog_releases import releases
 from imaged.catalogs import migrations
+from imaged.catalogs.columns import metadata
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.opening import migrate_catalog
 from imaged.catalogs.sqlite import SqliteDatabase, open_sqlite
-from imaged.catalogs.tables import metadata
 from imaged.core.errors import CatalogTooNew, CatalogTooOld
 
 __all__ = ["releases"]

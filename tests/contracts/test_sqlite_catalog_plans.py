@@ -18,12 +18,16 @@ from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
 from imaged.core.removal import delete
+from imaged.core.task import Progress, TaskStatus, cancel, created
+from imaged.core.task_query import TaskQuery
+from support.records import draft, task
 
 pytestmark = pytest.mark.asyncio
 
 MEMBER = Caller("u", "p", frozenset({"member"}))
 ADMIN = Caller("u", "p", frozenset({"admin"}))
 LAST = Image(id="x", owner="p", name="n", created_at=datetime(2026, 1, 1, tzinfo=UTC))
+LAST_TASK = created(task("t"), datetime(2026, 1, 1, tzinfo=UTC))
 ACTIVE = Condition(Column.STATUS, Operator.EQUAL, Status.ACTIVE)
 MINE = Condition(Column.OWNER, Operator.EQUAL, "p")
 NAMED = Condition(Column.NAME, Operator.EQUAL, "n")
@@ -74,6 +78,7 @@ class Plans:
             if step.startswith("SCAN ")
             and "USING" not in step
             and not step.startswith(("SCAN (", "SCAN CONSTANT ROW"))
+            and step.split()[1] not in {"waiting", "busy"}  # what was found by an index
         ]
 
     def sorts(self) -> list[str]:
@@ -108,7 +113,10 @@ async def test_duties_use_an_index(catalog: SqlCatalog) -> None:
     """What loops ask every few seconds costs what is due, not what there is."""
     plans = Plans(catalog)
     await catalog.find_expirable(AN_HOUR, 10)
-    await catalog.find_pending_tasks(10)
+    await catalog.find_pending_tasks(["import", "verify"], 10)
+    await catalog.expire_tasks(10)
+    await catalog.count_unfinished_tasks("a")
+    await catalog.list_attempts()
     await catalog.find_staged(AN_HOUR, 10)
     await catalog.bury(AN_HOUR, 10)
     await catalog.take_doomed(10, AN_HOUR)
@@ -118,8 +126,8 @@ async def test_duties_use_an_index(catalog: SqlCatalog) -> None:
     await catalog.list_keys(STORE, "aa/")
     await catalog.list_kept(STORE, "aa/")
 
-    used = {"images_restorable", "images_since", "tasks_pending", "blobs_due", "blobs_store"}
-    used.add("claims_until")
+    used = {"images_restorable", "images_since", "blobs_due", "blobs_store", "claims_until"}
+    used |= {f"task_records_{name}" for name in ("waiting", "expiring", "token", "until")}
     assert {index for index in used if any(index in step for step in plans.steps)} == used
     assert plans.scans() == []
 
@@ -138,6 +146,43 @@ async def test_changes_use_an_index(catalog: SqlCatalog) -> None:
     assert plans.steps
 
 
+TASK_LISTS = {
+    "everything": (TaskQuery(), "task_records_created"),
+    "next page": (TaskQuery(after=LAST_TASK), "task_records_created"),
+    "oldest first": (TaskQuery(descending=False), "task_records_created"),
+    "a member's": (TaskQuery(caller=MEMBER), "task_records_owner"),
+    "a member's next page": (TaskQuery(caller=MEMBER, after=LAST_TASK), "task_records_owner"),
+    "of an image": (TaskQuery(image_id="i"), "task_records_image"),
+    "that made an image": (TaskQuery(image_id="i"), "task_records_written"),
+    "in one status": (TaskQuery(status=TaskStatus.PENDING), "task_records_status"),
+}
+
+
+@pytest.mark.parametrize("name", TASK_LISTS)
+async def test_lists_of_tasks_use_an_index(catalog: SqlCatalog, name: str) -> None:
+    """No list looks at every task."""
+    query, index = TASK_LISTS[name]
+    plans = Plans(catalog)
+    await catalog.list_tasks(query)
+
+    assert any(f"INDEX {index} " in f"{step} " for step in plans.steps), plans.steps
+    assert plans.scans() == []
+
+
+async def test_changes_of_tasks_use_an_index(catalog: SqlCatalog) -> None:
+    """Alone or in an image, from the first to the last."""
+    plans = Plans(catalog)
+    await catalog.add_task(task("t1"))
+    await catalog.add_image(draft("i", made_by=task("t2")))
+    await catalog.advance_task("t1", 1, Progress("reading"))
+    for name in ("t1", "t2"):
+        await catalog.modify_task(name, lambda task: cancel(task, "enough"))
+        await catalog.get_task(name)
+        await catalog.remove_task(name, id)
+
+    assert plans.scans() == []
+
+
 async def test_a_summary_counts_in_indexes(catalog: SqlCatalog) -> None:
     """It looks at no row of a large table, but for the images that can be restored."""
     plans = Plans(catalog)
@@ -147,3 +192,5 @@ async def test_a_summary_counts_in_indexes(catalog: SqlCatalog) -> None:
     assert any("COVERING INDEX images_since" in step for step in plans.steps), plans.steps
     assert any("COVERING INDEX blobs_stock" in step for step in plans.steps), plans.steps
     assert any("INDEX images_restorable" in step for step in plans.steps), plans.steps
+    assert any("INDEX images_damaged" in step for step in plans.steps), plans.steps
+    assert any("COVERING INDEX task_records_status" in step for step in plans.steps), plans.steps

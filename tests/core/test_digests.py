@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaged.core.digests import CHECKSUM, Digest, is_usable
+from imaged.core.digests import CHECKSUM, Digest, is_usable, parse_promise
 
 ABC = b"abc"
 VECTORS = [  # RFC 1321, appendix A.5; FIPS 180-4, examples
@@ -77,3 +77,25 @@ def test_an_algorithm_that_the_machine_forbids(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(hashlib, "new", refuse)
 
     assert not is_usable("sha512")
+
+
+@pytest.mark.parametrize(
+    "text", ["md5:" + "0" * 32, "SHA256:" + "aB" * 32, "sha512:" + "0123456789abcdef" * 8]
+)
+def test_what_a_digest_may_be_promised_as(text: str) -> None:
+    """Upper case means the same as lower case."""
+    assert ":".join(parse_promise(text)) == text.lower()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("md5", "md5:", ":" + "0" * 32, "0" * 32, "crc32:00000000", "shake_128:00"),
+        *("md5:" + "0" * 31, "md5:" + "0" * 33, "md5:" + "g" * 32, "md5:" + "٠" * 32),
+        *("sha256:" + "0" * 32, "md5:0x" + "0" * 30, "md5: " + "0" * 31),
+    ],
+)
+def test_what_is_no_promise(text: str) -> None:
+    """It could never be kept, and nobody would know why."""
+    with pytest.raises(ValueError, match=r"digest|digits"):
+        parse_promise(text)

@@ -53,6 +53,7 @@ TEXTS = [
     (errors.ImageNotFound("i"), "There is no image i."),
     (errors.ImageProtected("i"), "protected"),
     (errors.TooMany("tags", 128), "128 tags"),
+    (errors.TooManyTasks("p1", 100), "p1 has 100 tasks"),
     (errors.StoreFull("local", "has 3 bytes left"), "The store 'local' has 3 bytes left."),
     (errors.BlobMissing("local", "k"), "The store 'local' has no blob k."),
     (errors.BlobExists("local", "k"), "has a blob k already"),

@@ -24,9 +24,7 @@ from imaged.core.ledger import (
 )
 from imaged.core.lifecycle import Status
 from imaged.core.removal import delete, expire, restore
-from imaged.core.task import Task
 from imaged.core.writing import (
-    begin_attempt,
     begin_import,
     give_back,
     reserve,
@@ -39,6 +37,7 @@ from support.records import (
     NOW,
     REASON,
     active,
+    attempt_at,
     claim,
     content,
     failure,
@@ -47,6 +46,7 @@ from support.records import (
     pending_delete,
     queued,
     saving,
+    task,
     uploading,
 )
 
@@ -64,7 +64,7 @@ def staged() -> Image:
 
 def attempting() -> Image:
     """An import whose worker writes to a second key."""
-    return begin_attempt(location("second"))(importing(staged()), claim())
+    return attempt_at(location("second"))(importing(staged()), claim())
 
 
 def clone() -> Image:
@@ -134,7 +134,7 @@ def test_a_finished_import_keeps_its_bytes_and_dooms_what_was_staged() -> None:
     [
         (active(), pending_delete()),
         (pending_delete(), restore(pending_delete())),
-        (staged(), begin_import(Task("1"))(staged())),
+        (staged(), begin_import(task())(staged())),
         (active(), replace(active(), name="new")),
         (active(), replace(active(), owner="p2")),
     ],

@@ -27,24 +27,36 @@ from imaged.core.ledger import (
     settle,
     settle_scrubbed,
     touched,
+    without_ended_task,
 )
 from imaged.core.lifecycle import MAY_BE_CLAIMED, RESTORES, Status, event_between
 from imaged.core.removal import deactivate, delete, expire, reactivate, restore
-from imaged.core.task import Task, TaskStatus
+from imaged.core.task import TaskStatus, cancel
 from imaged.core.writing import (
-    begin_attempt,
     begin_import,
     begin_staging,
     begin_upload,
+    change_task,
     give_back,
-    refuse_attempt,
     reserve,
     share_data,
+    share_to_finish,
     stage_data,
     store_data,
     unstage,
 )
-from support.records import LEASE, NOW, REASON, claim, content, location, queued
+from support.records import (
+    LEASE,
+    NOW,
+    REASON,
+    attempt_at,
+    claim,
+    content,
+    draft,
+    location,
+    queued,
+    task,
+)
 
 OWNERS = ("p1", "p2")
 LIMIT_BYTES = 300
@@ -67,6 +79,7 @@ class Life(RuleBasedStateMachine):
         self.doomed: set[str] = set()
         self.gone: set[str] = set()
         self.attempts = 0
+        self.ended: dict[str, TaskStatus] = {}  # tasks, once and for ever
 
     # what a catalog does
 
@@ -88,7 +101,8 @@ class Life(RuleBasedStateMachine):
         if after.status is not before.status:
             event_between(before.status, after.status)
         assert after.version == before.version + 1
-        self.stored[image_id] = after
+        self.note_end(before, after)
+        self.stored[image_id] = without_ended_task(after)
         self.blobs |= {blob.key: blob for blob in written}
         self.accounts |= accounts
         return True
@@ -113,6 +127,14 @@ class Life(RuleBasedStateMachine):
         self.stored[image.id] = image
         return image.id
 
+    @rule(target=images, owner=st.sampled_from(OWNERS))
+    def asks_for_image(self, owner: str) -> str:
+        """Somebody asks for a task that makes one."""
+        name = f"image-{len(self.stored)}"
+        made_by = task(f"task-{name}", type="import", owner=owner, max_attempts=2)
+        self.stored[name] = created(draft(name, owner, made_by), self.now)
+        return name
+
     @rule(target=work, image_id=images, size_bytes=SIZES)
     def begins_upload(self, image_id: str, size_bytes: int) -> Any:
         """A client sends data."""
@@ -126,12 +148,12 @@ class Life(RuleBasedStateMachine):
     @rule(image_id=images)
     def begins_import(self, image_id: str) -> None:
         """A client asks for an import."""
-        self.modify(image_id, begin_import(Task("task", max_attempts=2)))
+        self.modify(image_id, begin_import(task(self.new_key(), max_attempts=2)))
 
     @rule(target=work, image_id=images, size_bytes=SIZES)
     def begins_attempt(self, image_id: str, size_bytes: int) -> Any:
         """A worker picks up a task."""
-        return self.begin(image_id, begin_attempt(location(self.new_key(), size_bytes)))
+        return self.begin(image_id, attempt_at(location(self.new_key(), size_bytes)))
 
     @rule(mine=work, size_bytes=SIZES)
     def reserves(self, mine: tuple[str, Claim], size_bytes: int) -> None:
@@ -145,16 +167,23 @@ class Life(RuleBasedStateMachine):
         done = (stage_data if is_staging else store_data)(content(size_bytes))
         self.holds_if_made(mine, done)
 
-    @rule(mine=work, final=st.booleans(), kill=st.booleans())
-    def gives_back(self, mine: tuple[str, Claim], final: bool, kill: bool) -> None:
-        """A writer fails, or a reclaimer finds its lease over."""
-        change = give_back(mine[1], REASON, final=final, kill=kill)
+    @rule(mine=work, source_id=images)
+    def finishes_clone(self, mine: tuple[str, Claim], source_id: str) -> None:
+        """A worker shares the bytes of another image."""
+        source = self.stored[source_id]
+        if source.status in RESTORES and self.stored[mine[0]].status is Status.IMPORTING:
+            self.holds_if_made(mine, share_to_finish(source))
+
+    @rule(mine=work, final=st.booleans(), kill=st.booleans(), counts=st.booleans())
+    def gives_back(self, mine: tuple[str, Claim], final: bool, kill: bool, counts: bool) -> None:
+        """A writer fails or is stopped, or a reclaimer finds its lease over."""
+        change = give_back(mine[1], REASON, final=final, kill=kill, counts=counts)
         self.holds_if_made(mine, lambda image, _: change(image))
 
     @rule(image_id=images)
-    def refuses_attempt(self, image_id: str) -> None:
-        """No worker may begin."""
-        self.modify(image_id, refuse_attempt(REASON))
+    def cancels(self, image_id: str) -> None:
+        """Somebody ends the task, waiting or worked on."""
+        self.modify(image_id, change_task(lambda task: cancel(task, REASON)))
 
     @rule(target=sightings, image_id=images)
     def looks(self, image_id: str) -> Image:
@@ -219,6 +248,15 @@ class Life(RuleBasedStateMachine):
         made = self.modify(image_id, lambda image: change(image, token))
         assert held or not made
 
+    def note_end(self, before: Image, after: Image) -> None:
+        """A task ends once, and the image with it."""
+        if after.task is not None and after.task.is_final and after.task != before.task:
+            assert after.task.id not in self.ended
+            assert after.task.expires_at == self.now + after.task.keep_for
+            self.ended[after.task.id] = after.task.status
+            succeeded = after.task.status is TaskStatus.SUCCESS
+            assert succeeded == (after.status is Status.ACTIVE)
+
     def forget(self, key: str) -> None:
         """Bytes are gone: the row leaves, and perhaps a record goes with it."""
         blob = self.blobs.pop(key)
@@ -262,16 +300,26 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def claims_stand_where_they_may(self) -> None:
-        """Saving is always claimed; importing exactly while its task is worked on."""
+        """Saving is always claimed; importing exactly while its task is worked on. No other image
+        has a task.
+        """
         for image in self.stored.values():
             assert image.claim is None or image.status in MAY_BE_CLAIMED
             assert image.claim is not None or image.status is not Status.SAVING
+            assert (image.task is not None) == (image.status is Status.IMPORTING)
             if image.status is Status.IMPORTING:
                 working = image.claim is not None
                 assert image.task is not None
                 assert image.task.status is (
                     TaskStatus.PROCESSING if working else TaskStatus.PENDING
                 )
+
+    @invariant()
+    def drafts_are_made_or_never_were(self) -> None:
+        """A draft waits for its task, or is deleted."""
+        for image in self.stored.values():
+            if image.draft:
+                assert image.status in {Status.IMPORTING, Status.DELETED}
 
     @invariant()
     def only_claimed_bytes_are_being_written(self) -> None:

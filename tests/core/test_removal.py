@@ -111,7 +111,7 @@ def test_deleting_ends_the_task() -> None:
 
     assert gone.task is not None
     assert gone.task.status is TaskStatus.FAILURE
-    assert gone.task.message == "the image was deleted"
+    assert gone.task.message == "The image was deleted."
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status != "pending_delete"])

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 
 import pytest
 
-from imaged.core.errors import InvalidTransition
+from imaged.core.errors import ClaimLost, InvalidTransition, TaskNotFinal
 from imaged.core.task import (
     TRANSITIONS,
+    Progress,
     Task,
     TaskEvent,
     TaskStatus,
+    advance,
     cancel,
+    claim_task,
+    created,
     fail,
+    finish_task,
+    give_back_task,
     lose,
     pick_up,
+    release,
+    require_final,
+    stamp,
     succeed,
 )
+from support.records import NOW, claim, task
 
 LIFE = {
     ("pending", "picked up", "processing"),
@@ -29,15 +41,19 @@ LIFE = {
     ("processing", "holder lost", "pending"),
 }
 
-PENDING = Task("1")
-PROCESSING = Task("1", TaskStatus.PROCESSING, attempts=1)
-SUCCESS = Task("1", TaskStatus.SUCCESS, attempts=1)
-FAILURE = Task("1", TaskStatus.FAILURE, attempts=1, message="no room")
+PENDING = task()
+PROCESSING = pick_up(PENDING)
+SUCCESS = stamp(PROCESSING, succeed(PROCESSING, {"image_id": "i"}), NOW)
+FAILURE = stamp(PROCESSING, fail(PROCESSING, "no room"), NOW)
 TASKS = (PENDING, PROCESSING, SUCCESS, FAILURE)
 
 
 def _fail(task: Task) -> Task:
     return fail(task, "no room")
+
+
+def _succeed(task: Task) -> Task:
+    return succeed(task, {"image_id": "i"})
 
 
 def _lose(task: Task) -> Task:
@@ -46,7 +62,7 @@ def _lose(task: Task) -> Task:
 
 CHANGES: dict[TaskEvent, Callable[[Task], Task]] = {
     TaskEvent.PICKED_UP: pick_up,
-    TaskEvent.FINISHED: succeed,
+    TaskEvent.FINISHED: _succeed,
     TaskEvent.FAILED: _fail,
     TaskEvent.HOLDER_LOST: _lose,
 }
@@ -126,3 +142,118 @@ def test_cancelling_ends_a_task(task: Task) -> None:
 def test_cancelling_a_final_task_changes_nothing(task: Task) -> None:
     """What is over is not ended once more."""
     assert cancel(task, "too late") is task
+
+
+def test_a_stopped_attempt_does_not_count() -> None:
+    """A worker that was stopped in good order leaves the task as if it had not come."""
+    assert release(pick_up(PENDING)) == PENDING
+
+
+def test_what_is_final_has_what_belongs_to_it() -> None:
+    """Success has a result and no message, failure the other way round."""
+    assert (SUCCESS.result, SUCCESS.message) == ({"image_id": "i"}, None)
+    assert (FAILURE.result, FAILURE.message) == (None, "no room")
+
+
+@pytest.mark.parametrize("end", [_succeed, _fail, lambda task: cancel(task, "enough")])
+def test_what_is_final_keeps_no_secret(end: Callable[[Task], Task]) -> None:
+    """Nor a claim."""
+    ended = end(replace(PROCESSING, sealed=b"sealed", claim=claim()))
+
+    assert (ended.sealed, ended.claim) == (None, None)
+
+
+def test_a_task_is_about_what_it_made() -> None:
+    """Unless it was about another image from the beginning."""
+    making = replace(PROCESSING, writes="new")
+
+    assert succeed(making, {}).image_id == "new"
+    assert succeed(replace(making, image_id="source"), {}).image_id == "source"
+    assert fail(making, "no").image_id is None
+
+
+def test_a_final_task_expires() -> None:
+    """So long after its end as was configured when it was made, and no change moves that on."""
+    assert SUCCESS.expires_at == NOW + PENDING.keep_for
+    assert stamp(PENDING, PROCESSING, NOW).expires_at is None
+    later = NOW + timedelta(hours=1)
+    assert stamp(SUCCESS, replace(SUCCESS, message="odd"), later).expires_at == SUCCESS.expires_at
+
+
+def test_changes_are_dated() -> None:
+    """From the beginning; what changes nothing is none."""
+    new = created(PENDING, NOW)
+    later = NOW + timedelta(hours=1)
+
+    assert (new.created_at, new.updated_at) == (NOW, NOW)
+    assert stamp(new, pick_up(new), later).updated_at == later
+    assert stamp(new, new, later) is new
+
+
+def test_progress_is_of_the_attempt_that_runs() -> None:
+    """What an attempt says that has ended is left out; a new one begins at nothing."""
+    halfway = advance(PROCESSING, 1, Progress("reading", 5, 10), NOW)
+
+    assert halfway.progress == Progress("reading", 5, 10)
+    for other, attempt in ((PENDING, 0), (PROCESSING, 2), (SUCCESS, 1)):
+        assert advance(other, attempt, Progress("reading"), NOW) is other
+    assert pick_up(_lose(halfway)).progress is None
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "percent"),
+    [(None, 10, None), (5, None, None), (0, 10, 0), (999, 1000, 99), (0, 0, 100), (12, 10, 100)],
+)
+def test_progress_in_per_cent(done: int | None, total: int | None, percent: int | None) -> None:
+    """Rounded down, never above a hundred, and nothing where the whole is not known."""
+    assert Progress("reading", done, total).percent == percent
+
+
+def test_only_the_holder_finishes_or_gives_back() -> None:
+    """A claim that ended, or never was, changes nothing."""
+    held = claim_task(PENDING, claim())
+
+    assert held.claim == claim()
+    done = finish_task({"a": 1})(held, claim())
+    assert (done.status, done.finished_by, done.claim) == (
+        TaskStatus.SUCCESS,
+        claim().token,
+        None,
+    )
+    late: list[Callable[[], Task]] = [
+        lambda: finish_task({})(held, claim(2)),
+        lambda: finish_task({})(done, claim()),
+        lambda: give_back_task(claim(2), "lost", final=False)(held),
+        lambda: give_back_task(claim(), "lost", final=False)(done),
+    ]
+    for change in late:
+        with pytest.raises(ClaimLost):
+            change()
+    with pytest.raises(InvalidTransition):
+        claim_task(held, claim(2))
+
+
+@pytest.mark.parametrize(
+    ("final", "counts", "status", "attempts"),
+    [
+        (True, True, TaskStatus.FAILURE, 1),
+        (False, True, TaskStatus.PENDING, 1),
+        (False, False, TaskStatus.PENDING, 0),
+    ],
+)
+def test_work_given_back(final: bool, counts: bool, status: TaskStatus, attempts: int) -> None:
+    """Failed for good, lost, or stopped in good order."""
+    held = claim_task(PENDING, claim())
+
+    back = give_back_task(claim(), "lost", final=final, counts=counts)(held)
+
+    assert (back.status, back.attempts, back.claim) == (status, attempts, None)
+
+
+def test_only_final_tasks_are_removed() -> None:
+    """What is still to be worked on is refused by its status."""
+    require_final(SUCCESS)
+    require_final(FAILURE)
+    for other in (PENDING, PROCESSING):
+        with pytest.raises(TaskNotFinal, match=str(other.status)):
+            require_final(other)

@@ -13,33 +13,39 @@ from imaged.core.claim import Claim
 from imaged.core.errors import ClaimLost, FormatsUnset, ImageDeleted, InvalidTransition
 from imaged.core.image import Image
 from imaged.core.lifecycle import TRANSITIONS, Event, Status
-from imaged.core.task import Task, TaskStatus
+from imaged.core.task import TaskStatus, cancel
 from imaged.core.writing import (
     begin_attempt,
+    begin_draft,
     begin_import,
     begin_staging,
     begin_upload,
+    change_task,
     emptied,
     give_back,
-    refuse_attempt,
     require_undeleted,
     reserve,
     share_data,
+    share_to_finish,
     stage_data,
     store_data,
     unstage,
+    write_to,
 )
 from support.records import (
     REASON,
     active,
+    attempt_at,
     claim,
     content,
+    draft,
     failure,
     importing,
     in_status,
     location,
     queued,
     saving,
+    task,
     uploading,
 )
 
@@ -51,14 +57,14 @@ def _on(image: Image, change: Callable[[Image, Claim], Image]) -> Image:
 BEGINNINGS: dict[Event, Callable[[Image], Image]] = {
     Event.UPLOAD_BEGAN: partial(_on, change=begin_upload(location())),
     Event.STAGING_BEGAN: partial(_on, change=begin_staging(location())),
-    Event.IMPORT_BEGAN: begin_import(Task("1")),
+    Event.IMPORT_BEGAN: begin_import(task()),
 }
 
 
 def attempting() -> Image:
     """An image with a staged file, whose task a worker has picked up."""
     staged = stage_data(content())(uploading(), claim())
-    return begin_attempt(location("second"))(importing(staged), claim())
+    return attempt_at(location("second"))(importing(staged), claim())
 
 
 @pytest.mark.parametrize(("status", "event"), list(product(Status, BEGINNINGS)))
@@ -115,7 +121,7 @@ def test_staging_claims_the_image_and_keeps_apart_what_is_staged() -> None:
 def test_an_import_waits_for_its_staging() -> None:
     """While the staging still runs, the import is refused."""
     with pytest.raises(InvalidTransition):
-        begin_import(Task("1"))(uploading())
+        begin_import(task())(uploading())
 
 
 def test_an_attempt_picks_up_the_task() -> None:
@@ -132,13 +138,13 @@ def test_an_attempt_picks_up_the_task() -> None:
 def test_without_a_task_nothing_is_attempted(image: Image) -> None:
     """A worker that comes for an image without waiting work is refused."""
     with pytest.raises(InvalidTransition):
-        begin_attempt(location())(image, claim())
+        begin_attempt(image, claim())
 
 
 def test_a_second_worker_is_refused() -> None:
     """A task that was picked up is not picked up again."""
     with pytest.raises(InvalidTransition):
-        begin_attempt(location("third"))(attempting(), claim(2))
+        begin_attempt(attempting(), claim(2))
 
 
 def test_reserving_more_while_uploading() -> None:
@@ -323,8 +329,8 @@ def test_only_a_standing_claim_is_given_back(image: Image) -> None:
 
 
 def test_a_task_that_cannot_begin_ends() -> None:
-    """Where no worker may begin, the task fails instead of waiting for ever."""
-    refused = refuse_attempt("no room")(importing())
+    """Where no worker may begin, the task fails, and so does the image's import."""
+    refused = change_task(lambda task: cancel(task, "no room"))(importing())
 
     assert refused.status is Status.QUEUED
     assert refused.task is not None
@@ -332,11 +338,104 @@ def test_a_task_that_cannot_begin_ends() -> None:
     assert refused.last_failure == failure("import", "no room")
 
 
-@pytest.mark.parametrize("image", [queued(), active(), attempting()])
-def test_only_a_waiting_task_is_refused(image: Image) -> None:
-    """Work that began, or never was asked for, is not refused any more."""
+def test_a_cancelled_task_takes_the_claim_and_the_bytes_with_it() -> None:
+    """Whoever works on it has lost it."""
+    cancelled = change_task(lambda task: cancel(task, "enough"))(attempting())
+
+    assert (cancelled.status, cancelled.claim, cancelled.held) == (Status.QUEUED, None, {})
     with pytest.raises(ClaimLost):
-        refuse_attempt(REASON)(image)
+        store_data(content())(cancelled, claim())
+
+
+def test_only_the_task_that_is_there_is_changed() -> None:
+    """An image that is not importing has none; and what changes nothing leaves the very image."""
+    image = importing()
+
+    assert change_task(lambda task: task)(image) is image
+    with pytest.raises(ClaimLost):
+        change_task(lambda task: cancel(task, "enough"))(queued())
+
+
+# drafts: what a task makes
+
+
+def test_a_draft_waits_for_its_task() -> None:
+    """It is importing from its first moment, and its task knows that it writes it."""
+    image = draft()
+
+    assert (image.status, image.draft) == (Status.IMPORTING, True)
+    assert image.task is not None
+    assert image.task.writes == image.id
+
+
+@pytest.mark.parametrize("unset", ["disk_format", "container_format"])
+def test_a_draft_needs_both_formats(unset: str) -> None:
+    """As everything that is to take data."""
+    image = queued()
+    image = (
+        replace(image, disk_format=None)
+        if unset == "disk_format"
+        else replace(image, container_format=None)
+    )
+
+    with pytest.raises(FormatsUnset):
+        begin_draft(image, task())
+
+
+def test_the_success_of_its_task_makes_the_image() -> None:
+    """One change: the data, the task's end, and that the image is there."""
+    made = store_data(content(), {"image_id": "i", "more": 1})(drafting(), claim())
+
+    assert (made.status, made.draft, made.content) == (Status.ACTIVE, False, content())
+    assert made.task is not None
+    assert (made.task.status, made.task.image_id) == (TaskStatus.SUCCESS, made.id)
+    assert made.task.result == {"image_id": "i", "more": 1}
+
+
+def test_a_clone_is_made_by_sharing() -> None:
+    """The same without any bytes of its own."""
+    made = share_to_finish(active(queued("source")))(drafting(), claim())
+
+    assert (made.status, made.draft) == (Status.ACTIVE, False)
+    assert (made.locations, made.content) == (active().locations, content())
+    assert made.finished_by == claim().token
+    with pytest.raises(ClaimLost):
+        share_to_finish(active())(drafting(), claim(2))
+    with pytest.raises(InvalidTransition):
+        share_to_finish(queued())(drafting(), claim())
+
+
+def test_a_draft_whose_task_failed_never_was() -> None:
+    """It is deleted at once; there is nobody to tell why but its task."""
+    failed = give_back(claim(), "not an image", final=True)(drafting())
+
+    assert (failed.status, failed.draft, failed.held) == (Status.DELETED, True, {})
+    assert failed.last_failure is None
+    assert failed.task is not None
+    assert failed.task.message == "not an image"
+
+
+def test_a_worker_stopped_in_good_order_has_not_tried() -> None:
+    """The attempt does not count, and the draft waits for the next one."""
+    back = give_back(claim(), REASON, final=False, counts=False)(drafting())
+
+    assert (back.status, back.claim, back.locations) == (Status.IMPORTING, None, ())
+    assert back.task is not None
+    assert (back.task.status, back.task.attempts) == (TaskStatus.PENDING, 0)
+
+
+def test_an_attempt_may_begin_to_write_again() -> None:
+    """Under another key; what it wrote before is let go."""
+    again = write_to(location("third"))(drafting(), claim())
+
+    assert [where.key for where in again.locations] == ["third"]
+    with pytest.raises(ClaimLost):
+        write_to(location("third"))(drafting(), claim(2))
+
+
+def drafting() -> Image:
+    """A draft whose task a worker has picked up, and writes."""
+    return attempt_at(location())(draft(), claim())
 
 
 def test_staged_bytes_that_nobody_imports_go() -> None:

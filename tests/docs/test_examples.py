@@ -46,6 +46,10 @@ PLAYED: Mapping[str, Sequence[str]] = {
         f"head -c 20M /dev/zero | curl -sf -T - {OCTETS} {IMAGES}/{GOLDEN['id']}/file",
         f"curl -sf -X DELETE {IMAGES}/{GOLDEN['id']}",
     ),
+    "docs/how-to/run-tasks.md": (
+        f"curl -sf {IMAGES} -H 'Content-Type: application/json' -d '{json.dumps(GOLDEN)}'",
+        f"head -c 20M /dev/zero | curl -sf -T - {OCTETS} {IMAGES}/{GOLDEN['id']}/file",
+    ),
     "docs/how-to/tune-the-scrub-delay.md": (),
 }
 

@@ -34,11 +34,13 @@ def test_the_alerts_that_operators_expect() -> None:
     assert [alert.name.removeprefix("Imaged") for alert in alerts()] == [
         "NotReady",
         "BytesMissing",
+        "ChecksumMismatch",
         "StuckSaving",
         "ScrubLag",
         "StoreErrors",
         "DiskLow",
         "OrphansGrowing",
+        "TaskFailures",
         "LoopLag",
         "ClockJump",
     ]

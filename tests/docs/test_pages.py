@@ -69,7 +69,9 @@ def test_options_are_there(page: Path) -> None:
     """The same for what stands behind a command."""
     for name, *words in typed(page):
         command = imaged.get_command(click.Context(imaged), name)
-        assert command is not None
+        if isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words[0])
+        assert command is not None, f"imaged {name} {words}"
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         told = {word.partition("=")[0] for word in words if word.startswith("-")} - {"-"}
         assert told <= known, f"imaged {name}"

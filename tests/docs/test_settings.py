@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from imaged.config import Config, load
+from imaged.config.exports import EXPORT_KINDS
 from imaged.config.model import SECTIONS
 from imaged.config.reference import is_reloadable
 from imaged.config.secrets import is_secret
@@ -77,6 +78,25 @@ def test_the_sample_shows_a_store_in_a_bucket(tmp_path: Path) -> None:
     }
     assert isinstance(store, S3Section)
     assert store.secret_key is None
+
+
+def test_the_sample_shows_each_kind_of_destination(tmp_path: Path) -> None:
+    """Every setting of it but the secrets, with its default."""
+    shown = tomllib.loads(whole_sample())["exports"]
+    file = tmp_path / "imaged.toml"
+    file.write_text(whole_sample())
+
+    assert [*load(file, {}).exports.by_name] == ["archive", "offsite"]
+    given = {
+        "archive": {"type": "filesystem", "path": "/srv/exports"},
+        "offsite": {"type": "s3", "bucket": "archive"},
+    }
+    for name, table in given.items():
+        fields = EXPORT_KINDS[table["type"]].model_fields
+        optional = {key for key, field in fields.items() if not field.is_required()}
+        assert shown[name] == table | {
+            key: fields[key].default for key in optional if not is_secret(fields[key])
+        }
 
 
 def test_the_sample_gives_the_defaults(default_config: Config) -> None:

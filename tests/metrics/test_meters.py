@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -20,10 +21,12 @@ from imaged.core.errors import (
     StoreFull,
     WriteDiscarded,
 )
+from imaged.core.task import Task, cancel, lose, pick_up, release, succeed
 from imaged.daemon.connections import Reason
 from imaged.metrics import operations, tally
 from imaged.metrics.duties import DutyMeter
 from imaged.metrics.operations import CatalogMeter, StoreMeters
+from imaged.metrics.tasks import TaskMeter
 from imaged.metrics.transfers import Outcome, TransferMeter, outcome_of
 from imaged.stores import measured as measured_stores
 
@@ -145,6 +148,52 @@ def test_duties_that_fail_keep_the_moment_of_their_last_success(
 
     assert seen("scrubber") == (100, 1)
     assert seen("other")[0] == 200
+
+
+def test_how_tasks_end(registry: CollectorRegistry) -> None:
+    """By type; a type that was announced is there before, and one that was not comes with it."""
+    meter = TaskMeter(registry, clock=lambda: 100.0)
+    meter.announce(["verify", "import"])
+    waits = Task(id="t", type="verify", owner="p1")
+    runs = pick_up(waits)
+    meter.changed(None, waits)
+    meter.changed(waits, runs)
+    verified = "imaged_last_verify_timestamp_seconds"
+    assert registry.get_sample_value(verified) == 0
+    meter.changed(runs, succeed(runs, {}))
+    meter.changed(waits, cancel(replace(waits, type="other"), "enough"))
+
+    def ended(name: str, outcome: str) -> float | None:
+        labels = {"type": name, "outcome": outcome}
+        return registry.get_sample_value("imaged_tasks_ended_total", labels)
+
+    assert (ended("verify", "success"), ended("verify", "failure")) == (1, 0)
+    assert (ended("import", "success"), ended("import", "failure")) == (0, 0)
+    assert ended("other", "failure") == 1
+    assert registry.get_sample_value(verified) == 100
+    assert registry.get_sample_value("imaged_task_attempts_lost_total") == 0
+
+
+def test_attempts_that_were_lost(registry: CollectorRegistry) -> None:
+    """A worker that was stopped in good order has lost none."""
+    meter = TaskMeter(registry)
+    runs = pick_up(Task(id="t", type="verify", owner="p1"))
+
+    meter.changed(runs, lose(runs, "It went silent."))
+    meter.changed(runs, release(runs))
+
+    assert registry.get_sample_value("imaged_task_attempts_lost_total") == 1
+
+
+def test_how_long_tasks_take(registry: CollectorRegistry) -> None:
+    """Those that succeeded say it."""
+    meter = TaskMeter(registry)
+    meter("verify", 3, None)
+    meter("import", 5, FormatRefused("no"))
+    meter("import", 4, None)
+
+    assert registry.get_sample_value("imaged_task_seconds_count") == 2
+    assert registry.get_sample_value("imaged_task_seconds_sum") == 7
 
 
 def test_how_long_checks_take_is_not_told(registry: CollectorRegistry) -> None:

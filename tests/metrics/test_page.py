@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from imaged.config import load
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.errors import CatalogError
 from imaged.core.lifecycle import Status
-from imaged.core.summary import Instance, Stock, Summary
+from imaged.core.summary import Instance, Stock, Summary, TaskStock
+from imaged.core.task import TaskStatus
+from imaged.daemon.assembly import Services, open_parts
+from imaged.daemon.duties import names_of
 from imaged.metrics.figures import Figures, families
 from imaged.metrics.instruments import Instruments
 from imaged.metrics.lookout import Lookout
@@ -25,6 +31,7 @@ from imaged.metrics.tally import Tally
 from imaged.ports.catalog import Catalog
 from imaged.services.health import Health
 from imaged.services.reconcile import ReconcileReport
+from support.command import Place
 from support.faults import catalog_fails, detour
 from support.service import Service
 
@@ -34,7 +41,11 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 STORES = ("local", "near", "far")
 LEASE = timedelta(minutes=1)
 MOST_SERIES = 300
-FOR_TASKS = 25  # series that the task runner and verify will want
+DUTIES = names_of(("api", "scrubber", "tasks"))
+TYPES = (
+    *("import", "export", "clone", "convert", "verify"),
+    *("api_image_import", "location_import"),
+)
 
 FULL = Summary(
     at=NOW,
@@ -49,6 +60,13 @@ FULL = Summary(
     restorable_bytes=512,
     oldest_due_at=NOW - timedelta(seconds=90),
     oldest={Status.ACTIVE: NOW - timedelta(days=1), Status.SAVING: NOW - timedelta(minutes=3)},
+    tasks=[
+        TaskStock("import", TaskStatus.PENDING, 4, NOW - timedelta(minutes=2)),
+        TaskStock("import", TaskStatus.PROCESSING, 2, NOW - timedelta(minutes=9)),
+        TaskStock("verify", TaskStatus.SUCCESS, 70, NOW - timedelta(hours=9)),
+        TaskStock("gone", TaskStatus.FAILURE, 1, NOW - timedelta(hours=9)),
+    ],
+    damaged=1,
 )
 
 
@@ -59,14 +77,14 @@ def figures(summary: Summary | None = FULL) -> Figures:
         is_ready=True,
         stores_up=dict.fromkeys(STORES, True),
         free_bytes=dict.fromkeys(STORES, 10),
+        task_types=TYPES,
     )
 
 
 async def written(found: Figures, accept: str = "") -> dict[str, float]:
     """The page of an instance, read as Prometheus does: the series and their values."""
-    instruments = Instruments(
-        version="1", stores=STORES, duties=("reclaimer", "scrubber", "reconcile")
-    )
+    instruments = Instruments(version="1", stores=STORES, duties=DUTIES)
+    instruments.tasks.announce(TYPES)
     instruments.count(lambda: Tally(reconciled=ReconcileReport()))
 
     async def look() -> Figures:
@@ -89,8 +107,16 @@ def read(text: str) -> dict[str, float]:
 
 
 async def test_there_are_not_too_many_series() -> None:
-    """With three stores, and everything that labels can say."""
-    assert len(await written(figures())) <= MOST_SERIES - FOR_TASKS
+    """With three stores, the types that come with imaged, and everything that labels can say."""
+    assert len(await written(figures())) <= MOST_SERIES
+
+
+async def test_the_types_are_those_that_there_are(tmp_path: Path) -> None:
+    """So the test above counts the right ones."""
+    (tmp_path / "images").mkdir()
+    config = load(Place(tmp_path).write(), {})
+    async with open_parts(config) as parts:
+        assert sorted(Services(parts, config).desk.registry.names) == sorted(TYPES)
 
 
 async def test_every_value_of_a_label_is_there_from_the_start() -> None:
@@ -100,10 +126,11 @@ async def test_every_value_of_a_label_is_there_from_the_start() -> None:
 
     assert series["imaged_transfers_total direction=upload outcome=failed"] == 0
     assert series["imaged_store_errors_total operation=put store=far"] == 0
+    assert series["imaged_tasks_ended_total outcome=failure type=location_import"] == 0
     assert series["imaged_duty_failures_total duty=reconcile"] == 0
     assert labels == {
         "answer", "direction", "duty", "kind", "le", "operation", "outcome", "presence", "python",
-        "reason", "state", "status", "store", "version",
+        "reason", "state", "status", "store", "type", "version",
     }  # fmt: skip
 
 
@@ -114,13 +141,36 @@ async def test_the_catalogs_figures() -> None:
     assert series["imaged_images status=active"] == 7
     assert series["imaged_images status=killed"] == 0
     assert series["imaged_oldest_image_seconds status=saving"] == 180
-    assert series["imaged_oldest_image_seconds status=killed"] == 0
+    assert series["imaged_oldest_image_seconds status=pending_delete"] == 0
+    assert "imaged_oldest_image_seconds status=active" not in series
     assert series["imaged_blob_bytes state=kept store=near"] == 1024
     assert series["imaged_scrub_overdue_seconds"] == 90
     assert series["imaged_scrub_stuck_blobs"] == 9
     assert series["imaged_instances presence=here"] == 1
     assert series["imaged_instances presence=silent"] == 1
     assert series["imaged_catalog_up"] == 1
+
+
+async def test_the_figures_of_tasks() -> None:
+    """How many wait and since when, how many run; what has ended is counted when it does."""
+    series = await written(figures())
+
+    assert series["imaged_tasks status=pending type=import"] == 4
+    assert series["imaged_tasks status=processing type=import"] == 2
+    assert series["imaged_tasks status=pending type=verify"] == 0
+    assert series["imaged_oldest_pending_task_seconds type=import"] == 120
+    assert series["imaged_oldest_pending_task_seconds type=verify"] == 0
+    assert series["imaged_damaged_images"] == 1
+    assert not [name for name in series if "type=gone" in name or "status=success" in name]
+
+
+async def test_a_type_that_only_others_know_is_there_while_it_waits() -> None:
+    """Then somebody has to look who works on it."""
+    waits = TaskStock("theirs", TaskStatus.PENDING, 1, NOW)
+    series = await written(figures(replace(FULL, tasks=[waits])))
+
+    assert series["imaged_tasks status=pending type=theirs"] == 1
+    assert series["imaged_oldest_pending_task_seconds type=theirs"] == 0
 
 
 async def test_a_due_moment_to_come_is_not_overdue() -> None:

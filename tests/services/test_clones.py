@@ -22,7 +22,7 @@ async def test_a_clone_costs_no_bytes_in_the_store(site: Site) -> None:
     source = await site.active(A)
     await site.queued(B, owner="p2")
 
-    clone = await site.node().clones.clone(ADMIN, A, B)
+    clone = await site.node().clone(ADMIN, A, B)
 
     assert (clone.status, clone.content) == (Status.ACTIVE, source.content)
     assert site.keys == {source.locations[0].key}
@@ -37,7 +37,7 @@ async def test_each_is_whole_without_the_other(site: Site, first: str, *, delaye
     await site.active(A)
     await site.queued(B)
     node = site.node()
-    await node.clones.clone(OWNER, A, B)
+    await node.clone(OWNER, A, B)
     second = B if first == A else A
 
     await node.delete(first, delayed=delayed)
@@ -59,7 +59,7 @@ async def test_an_expired_image_does_not_wait_for_bytes_that_live_on(site: Site)
     await site.active(A)
     await site.queued(B, owner="p2")
     node = site.node(delay=timedelta(0))
-    await node.clones.clone(ADMIN, A, B)
+    await node.clone(ADMIN, A, B)
     await node.delete(A)
 
     await node.scrubber.run_due()
@@ -74,7 +74,7 @@ async def test_a_restored_source_is_whole_beside_its_clone(site: Site) -> None:
     await site.active(A)
     await site.queued(B)
     node = site.node()
-    await node.clones.clone(OWNER, A, B)
+    await node.clone(OWNER, A, B)
     await node.delete(A)
     await node.delete(B, delayed=False)
     await node.scrubber.run_due()
@@ -90,11 +90,11 @@ async def test_only_complete_images_are_cloned(site: Site) -> None:
     node = site.node()
 
     with pytest.raises(InvalidTransition):
-        await node.clones.clone(OWNER, A, B)
+        await node.clone(OWNER, A, B)
     await node.upload(A)
     await node.delete(A)
     with pytest.raises(ImageNotFound):
-        await node.clones.clone(OWNER, A, B)
+        await node.clone(OWNER, A, B)
 
 
 async def test_only_a_queued_image_becomes_a_clone(site: Site) -> None:
@@ -103,7 +103,7 @@ async def test_only_a_queued_image_becomes_a_clone(site: Site) -> None:
     before = await site.active(B)
 
     with pytest.raises(InvalidTransition):
-        await site.node().clones.clone(OWNER, A, B)
+        await site.node().clone(OWNER, A, B)
 
     assert await site.image(B) == before
 
@@ -117,11 +117,11 @@ async def test_cloning_asks_who_may_read_and_who_may_write(site: Site) -> None:
     stranger = Caller("bob", "p2", frozenset({"member"}))
 
     with pytest.raises(DataForbidden):
-        await node.clones.clone(OWNER, A, B)
+        await node.clone(OWNER, A, B)
     with pytest.raises(ImageNotFound):
-        await node.clones.clone(stranger, A, B)
+        await node.clone(stranger, A, B)
 
-    assert (await node.clones.clone(ADMIN, A, B)).status is Status.ACTIVE
+    assert (await node.clone(ADMIN, A, B)).status is Status.ACTIVE
 
 
 async def test_a_clone_needs_room_in_its_owners_quota(site: Site) -> None:
@@ -131,7 +131,7 @@ async def test_a_clone_needs_room_in_its_owners_quota(site: Site) -> None:
     await site.catalog.set_limit("p2", len(BODY) - 1)
 
     with pytest.raises(QuotaExceeded):
-        await site.node().clones.clone(ADMIN, A, B)
+        await site.node().clone(ADMIN, A, B)
 
     assert (await site.image(B)).status is Status.QUEUED
     site.audit()

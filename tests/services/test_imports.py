@@ -9,21 +9,25 @@ import pytest
 
 from imaged.core.access import Caller
 from imaged.core.errors import (
-    FormatsUnset,
     ImageDeleted,
     ImageNotFound,
+    ImportNotReady,
     InvalidTransition,
 )
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
 from imaged.services.stages import StageSettings
-from imaged.services.tasks.imports import BATCH
+from imaged.services.tasks.image_import import begin_import_call
+from imaged.services.tasks.import_methods import StagedBytes
+from imaged.services.tasks.runner import RunnerSettings
 from support.bodies import BODY, send
 from support.faults import detour, nth, pause, store_fails
 from support.node import A, B, image_id
 from support.site import Site
 
 pytestmark = pytest.mark.anyio
+
+ROOM = 10
 
 
 # from staged bytes to data
@@ -35,14 +39,14 @@ async def test_staged_bytes_become_the_images_data(site: Site) -> None:
     assert image.staged is not None
     assert image.status is Status.IMPORTING
 
-    assert await site.node().imports.run_due() == 1
+    assert await site.node().run_tasks() == 1
     image_after = await site.image(A)
     await site.settle()
 
     assert image_after.status is Status.ACTIVE
-    assert image_after.task is not None
-    assert image_after.task.status is TaskStatus.SUCCESS
-    assert image_after.task.message is None
+    task = await site.task_of(A)
+    assert task.status is TaskStatus.SUCCESS
+    assert task.message is None
     assert image_after.staged is None
     (location,) = image_after.locations
     assert location.key != image.staged.key
@@ -88,12 +92,12 @@ async def test_who_may_ask(site: Site) -> None:
 
 async def test_an_import_needs_formats(site: Site) -> None:
     """And nothing has changed where they are not set."""
-    await site.queued(A, disk_format=None)
+    await site.importing(A)  # how another image looks
+    await site.queued(B, disk_format=None)
+    staged = replace(await site.image(B), status=Status.UPLOADING)
 
-    with pytest.raises(FormatsUnset):
-        await site.node().ask_import(A)
-
-    assert (await site.image(A)).status is Status.QUEUED
+    with pytest.raises(ImportNotReady, match="disk_format"):
+        begin_import_call(await site.task_of(A), StagedBytes(site.stores()))(staged)
 
 
 # what ends a task
@@ -105,16 +109,16 @@ async def test_deleting_an_image_cancels_its_task(site: Site) -> None:
         await site.importing(name)
     await site.node().delete(B)
     node = site.node(near=detour(site.near, put=nth(site.near.put, 1, before=pause(40))))
-    running = site.start(node.imports.run_due())
+    running = site.start(node.run_tasks())
     await anyio.sleep(1)
     await site.node().delete(A)
 
     assert await running.outcome() == 0
     for image in (await site.image(A), await site.image(B)):
         assert image.status is Status.DELETED
-        assert image.task is not None
-        assert image.task.status is TaskStatus.FAILURE
-        assert image.task.message == "the image was deleted"
+        task = await site.task_of(image.id)
+        assert task.status is TaskStatus.FAILURE
+        assert task.message == "The image was deleted."
     await site.settle()
     assert not site.keys
     assert not site.catalog.blobs
@@ -125,14 +129,14 @@ async def test_a_task_without_room_fails_and_does_not_wait_for_ever(site: Site) 
     await site.importing(A)
     await site.catalog.set_limit("p1", len(BODY))
 
-    assert await site.node().imports.run_due() == 0
+    assert await site.node().run_tasks() == 0
     image = await site.image(A)
 
     assert image.status is Status.QUEUED
-    assert image.task is not None
-    assert image.task.message == "The quota of the project p1 is used up."
-    assert image.task.status is TaskStatus.FAILURE
-    assert not await site.catalog.find_pending_tasks(9)
+    task = await site.task_of(A)
+    assert task.message == "The quota of the project p1 is used up."
+    assert task.status is TaskStatus.FAILURE
+    assert not await site.catalog.find_pending_tasks(["api_image_import"], 9)
     await site.settle()
     assert not site.keys
 
@@ -142,12 +146,12 @@ async def test_a_task_that_is_too_large_now_fails_and_does_not_wait_for_ever(sit
     await site.importing(A)
     node = site.node(stages=StageSettings(max_size_bytes=len(BODY) - 1))
 
-    assert await node.imports.run_due() == 0
+    assert await node.run_tasks() == 0
     image = await site.image(A)
 
     assert image.status is Status.QUEUED
-    assert image.task is not None
-    assert image.task.status is TaskStatus.FAILURE
+    task = await site.task_of(A)
+    assert task.status is TaskStatus.FAILURE
     assert image.last_failure is not None
     assert "largest" in image.last_failure.reason or "larger" in image.last_failure.reason
 
@@ -157,29 +161,24 @@ async def test_data_that_is_refused_ends_the_task(site: Site) -> None:
     await site.importing(A)
     await site.change(A, lambda image: replace(image, disk_format="qcow2"))
 
-    assert await site.node().imports.run_due() == 0
+    assert await site.node().run_tasks() == 0
     image = await site.image(A)
 
     assert image.status is Status.QUEUED
-    assert image.task is not None
-    assert (image.task.status, image.task.attempts) == (TaskStatus.FAILURE, 1)
-    assert image.task.message is not None
-    assert "qcow2" in image.task.message
+    task = await site.task_of(A)
+    assert (task.status, task.attempts) == (TaskStatus.FAILURE, 1)
+    assert task.message is not None
+    assert "qcow2" in task.message
 
 
-async def test_an_import_of_nothing_ends(site: Site) -> None:
-    """Nothing was staged: the task says so, and does not try again."""
-    await site.queued(A)
-    await site.node().ask_import(A)
+async def test_an_import_of_nothing_is_refused(site: Site) -> None:
+    """Nothing was staged: nothing changes."""
+    image = await site.queued(A)
 
-    assert await site.node().imports.run_due() == 0
-    image = await site.image(A)
+    with pytest.raises(ImportNotReady, match="staged"):
+        await site.node().ask_import(A)
 
-    assert image.status is Status.QUEUED
-    assert image.task is not None
-    assert image.task.status is TaskStatus.FAILURE
-    await site.settle()
-    assert not site.keys
+    assert await site.image(A) == image
 
 
 async def test_a_failed_staging_is_told_and_can_be_repeated(site: Site) -> None:
@@ -197,17 +196,18 @@ async def test_a_failed_staging_is_told_and_can_be_repeated(site: Site) -> None:
 
 
 async def test_one_image_that_fails_does_not_hold_up_others(site: Site) -> None:
-    """More of them than a batch takes: all are worked on, in a few rounds."""
-    names = [image_id(number) for number in range(1, BATCH + 6)]
+    """More of them than there is room for: all are worked on, in a few rounds."""
+    names = [image_id(number) for number in range(1, ROOM + 6)]
     for name in names:
         await site.importing(name)
+        await anyio.sleep(1)
     for name in names[:5]:
         await site.change(name, lambda image: replace(image, disk_format="iso"))
-    node = site.node()
+    node = site.node(tasks=RunnerSettings(concurrency=ROOM))
 
-    counts = [await node.imports.run_due() for _ in range(3)]
+    counts = [await node.run_tasks() for _ in range(3)]
 
-    assert counts == [BATCH - 5, 5, 0]
+    assert counts == [ROOM - 5, 5, 0]
     site.audit()
 
 

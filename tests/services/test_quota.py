@@ -149,14 +149,14 @@ async def test_staged_bytes_count_beside_those_that_are_made_of_them(site: Site)
     await node.stage(A)
     assert await used(site) == len(BODY)
     await node.ask_import(A)
-    await node.imports.run_due()
+    await node.run_tasks()
     assert (await site.image(A)).status is Status.QUEUED
     assert await used(site) == 0
 
     await site.catalog.set_limit("p1", 2 * len(BODY))
     await node.stage(A)
     await node.ask_import(A)
-    await node.imports.run_due()
+    await node.run_tasks()
 
     assert (await site.image(A)).status is Status.ACTIVE
     assert await used(site) == len(BODY)

@@ -182,7 +182,7 @@ async def test_staged_data_whose_import_began_meanwhile_stays(site: Site) -> Non
     other.reclaimer.staged_time_to_live = timedelta(seconds=60)
 
     assert await other.reclaimer.run_due() == 0
-    await node.imports.run_due()
+    await node.run_tasks()
     assert (await site.image(A)).status is Status.ACTIVE
 
 

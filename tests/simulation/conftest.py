@@ -24,7 +24,7 @@ def crashes() -> Iterator[list[EventDict]]:
     found: list[EventDict] = []
 
     def keep_crashes(_: WrappedLogger, __: str, event: EventDict) -> NoReturn:
-        if event["event"] == "duty.crashed":
+        if event["event"] in {"duty.crashed", "task.crashed"}:
             found.append(event)
         raise structlog.DropEvent
 

@@ -21,6 +21,7 @@ from imaged.core.lifecycle import Event
 from imaged.ports.store import Stores
 from imaged.services.loops import repeat
 from imaged.services.reconcile import ReconcileSettings
+from imaged.services.tasks.runner import RunnerSettings
 from simulation.network import Killed, Network, Wire, WiredStore, wired_catalog
 from simulation.world import QUOTA_BYTES, World
 from support.node import RENEW_EVERY, FixedBlocks, Node
@@ -57,6 +58,8 @@ async def test_no_history_breaks_an_invariant(
     assert not crashes
     assert trouble.keys() >= {"slow", "refused", "late", "unanswered", "killed"}
     assert world.catalog.steps.keys() >= {Event.UPLOAD_SUCCEEDED, Event.IMPORT_SUCCEEDED}
+    done = {task.type for task in world.catalog.tasks.values() if task.result is not None}
+    assert done == {"api_image_import", "clone", "verify"}
 
 
 @pytest.mark.anyio
@@ -120,14 +123,16 @@ async def run_process(name: str, world: World, network: Network, *, is_last: boo
         budget=budget,
         delay=world.delay,
         keep_records=KEEP_RECORDS,
+        tasks=RunnerSettings(concurrency=3, poll_every=timedelta(seconds=15)),
     )
     node.reconcile.settings = RECONCILE
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(node.claims.renew_forever)
+        tasks.start_soon(node.runner.serve)
         for duty, once, every in (
             ("reclaim", node.reclaimer.run_due, RENEW_EVERY),
             ("scrub", node.scrubber.run_due, timedelta(seconds=30)),
-            ("import", node.imports.run_due, timedelta(seconds=15)),
+            ("expiry", node.desk.expire_due, timedelta(hours=1)),
             ("reconcile", node.reconcile.run_due, RECONCILE.every),
         ):
             tasks.start_soon(repeat, duty, once, lambda every=every: every)

@@ -48,15 +48,15 @@ class Recorder(MemoryCatalog):
         self.steps: Counter[str] = Counter()
         self.activated: set[bytes] = set()  # marks of the bodies that became an image's data
 
-    async def modify_image(self, image_id: str, change: Change) -> Image:
-        """Apply a change, and record it."""
+    def _modify(self, image_id: str, change: Change) -> Image:
+        """Apply a change, of an image or of the task that writes it, and record it."""
         seen: list[Image] = []
 
         def noting(image: Image) -> Image:
             seen.append(image)
             return change(image)
 
-        after = await super().modify_image(image_id, noting)
+        after = super()._modify(image_id, noting)
         self._record(seen[-1].status, after)
         return after
 
@@ -164,6 +164,9 @@ class World:
             self._clone: 4,
             self._download: 4,
             self._flip: 1,
+            self._ask_for_clone: 4,
+            self._ask_to_verify: 3,
+            self._cancel_task: 2,
             self._choose_delay: 0.3,
         }
         (wish,) = self.chance.choices(list(wishes), list(wishes.values()))
@@ -219,7 +222,7 @@ class World:
     async def _clone(self, node: Node, _: Network) -> None:
         if image := self._pick(Status.ACTIVE):
             clone = await self.new_image()
-            await node.clones.clone(ADMIN, image.id, clone.id)
+            await node.clone(ADMIN, image.id, clone.id)
 
     async def _download(self, node: Node, _: Network) -> None:
         if not (image := self._pick(*RESTORES)):
@@ -230,6 +233,19 @@ class World:
             return
         if hashlib.md5(data, usedforsecurity=False).hexdigest() != download.image.content.checksum:
             self.violations.append(f"wrong bytes of {image.id} were sent as if they were whole")
+
+    async def _ask_for_clone(self, node: Node, _: Network) -> None:
+        if image := self._pick(Status.ACTIVE):
+            await node.desk.create(ADMIN, "clone", {"image_id": image.id})
+
+    async def _ask_to_verify(self, node: Node, _: Network) -> None:
+        if image := self._pick(Status.ACTIVE):
+            await node.desk.create(ADMIN, "verify", {"image_id": image.id})
+
+    async def _cancel_task(self, node: Node, _: Network) -> None:
+        waiting = [task for task in self.catalog.tasks.values() if not task.is_final]
+        if waiting:
+            await node.desk.cancel(ADMIN, self.chance.choice(waiting).id)
 
     async def _flip(self, node: Node, _: Network) -> None:
         if image := self._pick(*RESTORES):

@@ -28,6 +28,7 @@ def audit(catalog: MemoryCatalog, stores: StoresByName) -> None:
         _audit_row(blob)
     _audit_holders(catalog)
     _audit_leases(catalog)
+    _audit_tasks(catalog)
     _audit_accounts(catalog)
 
 
@@ -38,7 +39,7 @@ def audit_rest(catalog: MemoryCatalog, stores: StoresByName) -> None:
 
     assert not catalog.leases, "STUCK"  # I1
     assert not [i for i in images if i.status in {Status.SAVING, Status.IMPORTING}], "STUCK"  # I1
-    assert all(image.task is None or image.task.is_final for image in images), "STUCK"  # I11
+    assert all(task.is_final for task in catalog.tasks.values()), "STUCK"  # I11
     rows = {(blob.store, blob.key) for blob in catalog.blobs.values()}
     held = {(place.store, key) for image in images for key, place in image.held.items()}
     kept = {(name, key) for name, s in stores.items() for key in (*s.blobs, *s.partial)}
@@ -55,8 +56,10 @@ def _audit_work(image: Image) -> None:
         assert image.task is not None, image
         assert not image.task.is_final, image
         assert (image.task.status is TaskStatus.PROCESSING) == (image.claim is not None), image
-    elif image.task is not None:
-        assert image.task.is_final, image
+    else:
+        assert image.task is None, image
+    if image.draft:
+        assert image.status in {Status.IMPORTING, Status.DELETED}, image
 
 
 def _audit_data(image: Image, catalog: MemoryCatalog, stores: StoresByName) -> None:
@@ -106,9 +109,23 @@ def _audit_holders(catalog: MemoryCatalog) -> None:
 
 
 def _audit_leases(catalog: MemoryCatalog) -> None:
-    claims = {i.claim: i.id for i in catalog.images.values() if i.claim is not None}
-    leases = {claim: lapsed.image_id for claim, (_, lapsed) in catalog.leases.items()}
-    assert claims == leases, "LEASES"
+    claims = {i.claim: (i.id, None) for i in catalog.images.values() if i.claim is not None}
+    of_tasks = {t.claim: (None, t.id) for t in catalog.tasks.values() if t.claim is not None}
+    leases = {claim: (at.image_id, at.task_id) for claim, (_, at) in catalog.leases.items()}
+    assert {**claims, **of_tasks} == leases, "LEASES"
+
+
+def _audit_tasks(catalog: MemoryCatalog) -> None:
+    for task in catalog.tasks.values():
+        assert task.attempts <= task.max_attempts, task  # I11
+        assert task.is_final == (task.expires_at is not None), task
+        if task.writes is None:
+            assert (task.status is TaskStatus.PROCESSING) == (task.claim is not None), task
+        elif not task.is_final:
+            assert catalog.images[task.writes].task == task, task
+        if task.status is TaskStatus.SUCCESS and task.writes is not None:
+            image = catalog.images.get(task.writes)
+            assert image is None or not image.draft, "SUCCESS WITHOUT AN IMAGE"
 
 
 def _audit_accounts(catalog: MemoryCatalog) -> None:

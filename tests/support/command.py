@@ -64,7 +64,7 @@ class Place:
         self, command: str, *arguments: str, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on this configuration."""
-        return imaged(command, "--config", str(self.file), *arguments, **environment)
+        return imaged(*command.split(), "--config", str(self.file), *arguments, **environment)
 
 
 def imaged(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

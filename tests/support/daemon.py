@@ -44,6 +44,7 @@ class Daemon:
         """Make what an operator would have made."""
         self.backend = self.on or Folder(self.folder)
         self.port = self.port or free_port()
+        self.scratch.mkdir(exist_ok=True)
         self.configure()
 
     @property
@@ -55,6 +56,11 @@ class Daemon:
     def log_file(self) -> Path:
         """Where standard error goes, over all lives."""
         return self.folder / f"{self.name}.log"
+
+    @property
+    def scratch(self) -> Path:
+        """Where it converts."""
+        return self.folder / "scratch"
 
     @property
     def url(self) -> str:
@@ -70,6 +76,8 @@ class Daemon:
         """Write the configuration; ``changes`` are sections whose keys are replaced."""
         sections: dict[str, dict[str, object]] = {
             "api": {"bind": [f"127.0.0.1:{self.port}"]},
+            "tasks": {"key_file": str(self.folder / "task.key")},
+            "conversion": {"scratch": str(self.scratch), "min_free": "0"},
         }
         for more in (self.backend.sections, QUICK, self.settings, changes):
             for section, keys in more.items():

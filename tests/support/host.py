@@ -30,6 +30,9 @@ _PLAYED = {
           token)  # ann keeps hers in her home
             {imaged} "$@" 2> {etc}/told || exit; cat {etc}/told >&2
             sed 's/.*: //' {etc}/told > ~/token ;;
+          tasks)
+            command=$2; shift 2
+            exec {imaged} tasks "$command" --config {etc}/imaged.toml "$@" ;;
           *) command=$1; shift; exec {imaged} "$command" --config {etc}/imaged.toml "$@" ;;
         esac""",
     "systemctl": """
@@ -72,6 +75,7 @@ class Host(Reader):
         super().__post_init__()
         (self._etc / "conf.d").mkdir(parents=True)
         (self.folder / "images").mkdir()
+        (self.folder / "scratch").mkdir()
         (self._etc / "imaged.toml").write_text(
             f"""
             [catalog]
@@ -80,6 +84,8 @@ class Host(Reader):
             type = "filesystem"
             path = "{self.folder}/images"
             min_free = "0"
+            [conversion]
+            scratch = "{self.folder}/scratch"
             """
         )
         played = self.folder / "played"

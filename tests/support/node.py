@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from imaged.core.access import Caller
+import anyio
+
+from imaged.core.access import Caller, by_owner, require_readable
 from imaged.core.claim import InstanceId
+from imaged.core.errors import InvalidTransition
 from imaged.core.image import Image
+from imaged.core.lifecycle import RESTORES
 from imaged.core.removal import delete, restore
+from imaged.core.task import Task, TaskStatus
+from imaged.core.writing import share_data
 from imaged.inspectors.oslo import OsloInspector
 from imaged.lanes import InlineLane
 from imaged.ports.catalog import Catalog
+from imaged.ports.fetcher import Fetcher
+from imaged.ports.import_check import ImportCheck
 from imaged.ports.store import Stores
 from imaged.services.budget import Budget
 from imaged.services.claims import Claims, ClaimSettings
@@ -25,11 +34,21 @@ from imaged.services.reconcile import Reconcile, ReconcileSettings
 from imaged.services.scrubber import Scrubber, ScrubberSettings
 from imaged.services.stages import StageSettings
 from imaged.services.staging import Staging
-from imaged.services.tasks.clones import Clones
-from imaged.services.tasks.imports import Imports
+from imaged.services.tasks.clone import Clone
+from imaged.services.tasks.clone_between import Copying
+from imaged.services.tasks.clone_remote import RemoteImages
+from imaged.services.tasks.desk import DeskSettings, TaskDesk
+from imaged.services.tasks.examination import Examiner
+from imaged.services.tasks.image_import import ImageImport, ImageImports
+from imaged.services.tasks.import_methods import STAGED, StagedBytes
+from imaged.services.tasks.runner import RunnerSettings, TaskRunner
+from imaged.services.tasks.types import Registry, TaskType
+from imaged.services.tasks.verify import Verify
 from imaged.services.traffic import Traffic
 from imaged.services.uploads import Uploads
 from support.bodies import send
+from support.seal import MirrorSeal
+from support.web import MemoryWeb
 
 OWNER = Caller("ann", "p1", frozenset({"member"}))
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
@@ -66,6 +85,10 @@ class Node:
         slice_bytes: int = 64,
         kill_uploads: bool = False,
         budget: Budget | None = None,
+        tasks: RunnerSettings | None = None,
+        types: Sequence[TaskType[Any]] = (),
+        web: Fetcher | None = None,
+        checks: Sequence[ImportCheck] = (),
     ) -> None:
         settings = ClaimSettings(LEASE, RENEW_EVERY)
         self.catalog = catalog
@@ -85,13 +108,77 @@ class Node:
         )
         self.uploads = Uploads(self.intake)
         self.staging = Staging(self.intake)
-        self.imports = Imports(catalog, stores, self.intake)
-        self.clones = Clones(catalog)
         self.downloads = Downloads(catalog, stores, self.budget, self.traffic)
+        self.web = web or MemoryWeb()
+        self.examiner = Examiner(lambda: self.intake.settings.max_size_bytes, checks, InlineLane)
+        self._build_tasks(catalog, stores, tasks, types)
         self.reclaimer = Reclaimer(catalog, kill_uploads=kill_uploads)
         scrubbing = ScrubberSettings(delay=delay, keep_records=keep_records)
         self.scrubber = Scrubber(catalog, stores, scrubbing)
         self.reconcile = Reconcile(catalog, stores, ReconcileSettings())
+
+    def _build_tasks(
+        self,
+        catalog: Catalog,
+        stores: Stores,
+        settings: RunnerSettings | None,
+        types: Sequence[TaskType[Any]],
+    ) -> None:
+        imported = ImageImport({STAGED: StagedBytes(stores)}, stores, self.examiner)
+        registry = Registry(
+            [
+                Clone(
+                    catalog,
+                    stores,
+                    Copying(catalog, stores, self.downloads, self.examiner),
+                    RemoteImages(self.web, self.examiner),
+                ),
+                Verify(catalog, stores, self.budget, InlineLane),
+                imported,
+                *types,
+            ]
+        )
+        seal = MirrorSeal()
+        self.runner = TaskRunner(
+            catalog,
+            self.claims,
+            self.intake,
+            registry,
+            seal=seal,
+            settings=settings or RunnerSettings(concurrency=100),
+        )
+        self.desk = TaskDesk(
+            catalog,
+            self.claims,
+            registry,
+            seal=seal,
+            bell=self.runner.bell,
+            settings=DeskSettings(),
+        )
+        self.imports = ImageImports(catalog, self.desk, self.runner.bell, imported)
+
+    async def run_tasks(self) -> int:
+        """Work on what waits, to its end; return how many of them were successful."""
+        async with anyio.create_task_group() as attempts:
+            await self.runner.begin_due(attempts)
+            begun = list(self.runner.running)
+        tasks = [await self.catalog.get_task(task_id) for task_id in begun]
+        return sum(task.status is TaskStatus.SUCCESS for task in tasks)
+
+    async def do_task(
+        self, type_name: str, fields: Mapping[str, object], caller: Caller = ADMIN
+    ) -> Task:
+        """Ask for a task, work on all that waits, and see what came of it."""
+        task = await self.desk.create(caller, type_name, fields, "req-1")
+        await self.run_tasks()
+        return await self.catalog.get_task(task.id)
+
+    async def clone(self, caller: Caller, source_id: str, image_id: str) -> Image:
+        """Give a queued image the bytes of another one, as the call that adds locations does."""
+        source = require_readable(caller, await self.catalog.get_image(source_id))
+        if source.status not in RESTORES:
+            raise InvalidTransition(source.status, "be cloned")
+        return await self.catalog.modify_image(image_id, by_owner(caller, share_data(source)))
 
     async def delete(self, image_id: str, *, delayed: bool = True) -> Image:
         """Delete an image, as its owner's request does."""

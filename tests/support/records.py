@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from imaged.core.claim import Claim, InstanceId
-from imaged.core.image import Content, Failure, Image, Location
+from imaged.core.image import ClaimedChange, Content, Failure, Image, Location
 from imaged.core.lifecycle import Status
 from imaged.core.removal import deactivate, delete
 from imaged.core.task import Task
-from imaged.core.writing import begin_import, begin_staging, begin_upload, give_back, store_data
+from imaged.core.writing import (
+    begin_attempt,
+    begin_draft,
+    begin_import,
+    begin_staging,
+    begin_upload,
+    give_back,
+    store_data,
+    write_to,
+)
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
@@ -39,6 +49,25 @@ def failure(phase: str = "upload", reason: str = REASON) -> Failure:
     return Failure(phase, reason)
 
 
+def task(task_id: str = "task-1", **more: Any) -> Task:
+    """A task that waits for a worker."""
+    return Task(**{"id": task_id, "type": "api_image_import", "owner": "p1", **more})
+
+
+def attempt_at(where: Location) -> ClaimedChange:
+    """Pick up an image's task, and begin to write."""
+
+    def change(image: Image, claim: Claim) -> Image:
+        return write_to(where)(begin_attempt(image, claim), claim)
+
+    return change
+
+
+def draft(image_id: str = IMAGE_ID, owner: str = "p1", made_by: Task | None = None) -> Image:
+    """An image that a task is to make."""
+    return begin_draft(queued(image_id, owner), made_by or task(type="import"))
+
+
 def queued(image_id: str = IMAGE_ID, owner: str = "p1") -> Image:
     """An image that may take data."""
     return Image(id=image_id, owner=owner, disk_format="raw", container_format="bare")
@@ -56,7 +85,7 @@ def uploading(image: Image | None = None) -> Image:
 
 def importing(image: Image | None = None) -> Image:
     """An image whose task waits for a worker."""
-    return begin_import(Task("task-1"))(image or queued())
+    return begin_import(task())(image or queued())
 
 
 def active(image: Image | None = None, where: Location | None = None) -> Image:

@@ -12,18 +12,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import anyio
 from starlette.types import ASGIApp, Message
 
 from imaged.api.app import ApiSettings, build_app
 from imaged.api.identity import TokenFile, fingerprint
+from imaged.api.imports import ImportCalls
 from imaged.api.metrics import Metrics
 from imaged.api.patches import V2_1
 from imaged.api.stores import StoreFacts
 from imaged.catalogs.memory import MemoryCatalog
+from imaged.conversion.scratch import DiskScratch, ScratchSettings
 from imaged.core.claim import InstanceId
 from imaged.core.image import Image
 from imaged.inspectors.oslo import OsloInspector
 from imaged.ports.catalog import Catalog
+from imaged.ports.fetcher import Fetcher
+from imaged.ports.import_check import ImportCheck
 from imaged.ports.store import Store, Stores
 from imaged.services.budget import Budget
 from imaged.services.claims import Claims, ClaimSettings
@@ -33,8 +38,26 @@ from imaged.services.images import Images
 from imaged.services.intake import Intake
 from imaged.services.scrubber import ScrubberSettings
 from imaged.services.stages import StageSettings
+from imaged.services.staging import Staging
+from imaged.services.tasks.clone import Clone
+from imaged.services.tasks.clone_between import Copying
+from imaged.services.tasks.clone_remote import RemoteImages
+from imaged.services.tasks.conversion import Conversion
+from imaged.services.tasks.convert import Convert
+from imaged.services.tasks.desk import Access, DeskSettings, TaskDesk
+from imaged.services.tasks.examination import Examiner
+from imaged.services.tasks.image_from_web import ImageFromWeb
+from imaged.services.tasks.image_import import ImageImport, ImageImports
+from imaged.services.tasks.import_methods import STAGED, WEB, ImportMethod, StagedBytes, WebDownload
+from imaged.services.tasks.location_import import LocationImport, LocationImports
+from imaged.services.tasks.runner import RunnerSettings, TaskRunner
+from imaged.services.tasks.types import Registry
+from imaged.services.tasks.verify import Verify
 from imaged.services.uploads import Uploads
 from imaged.stores.memory import MemoryStore
+from support.converting import ReadyConverter
+from support.seal import MirrorSeal
+from support.web import MemoryWeb
 
 BUDGET_BYTES = 64 * 1024**2
 OCTETS = "application/octet-stream"
@@ -94,6 +117,10 @@ class Service:
         delay: timedelta = timedelta(hours=1),
         max_size_bytes: int = 64 * 1024**2,
         public_url: str = "",
+        access: Access = "members",
+        fetcher: Fetcher | None = None,
+        checks: Sequence[ImportCheck] = (),
+        scratch: Path = Path("there is none"),
         metrics: Metrics | None = None,
     ) -> None:
         self.facts = MemoryCatalog(UtcClock())
@@ -111,16 +138,84 @@ class Service:
             inspector=OsloInspector,
         )
         self.images = Images(catalog, ScrubberSettings(delay=delay))
+        self.web = MemoryWeb()
+        self._fetcher: Fetcher = fetcher or self.web
+        self._checks = checks
+        self.scratch = DiskScratch(ScratchSettings(scratch))
+        self.converter = ReadyConverter()
+        self.downloads = Downloads(catalog, self.stores, budget)
+        self._build_tasks(catalog, claims, intake, budget, access)
         self.health = Health(catalog, self.stores)
         self.app = build_app(
             images=self.images,
             uploads=Uploads(intake),
-            downloads=Downloads(catalog, self.stores, budget),
+            downloads=self.downloads,
+            tasks=self.desk,
+            imports=self.imports,
             health=self.health,
             identity=token_file(),
             settings=ApiSettings(public_url, STORES),
             metrics=metrics,
         )
+
+    def _build_tasks(
+        self, catalog: Catalog, claims: Claims, intake: Intake, budget: Budget, access: Access
+    ) -> None:
+        fetcher, converter = self._fetcher, self.converter
+        examiner = Examiner(lambda: intake.settings.max_size_bytes, self._checks)
+        conversion = Conversion(self.scratch, converter, OsloInspector, examiner)
+        methods: dict[str, ImportMethod] = {
+            STAGED: StagedBytes(self.stores),
+            WEB: WebDownload(fetcher),
+        }
+        imported = ImageImport(methods, self.stores, examiner)
+        located = LocationImport(fetcher, examiner)
+        registry = Registry(
+            [
+                Clone(
+                    catalog,
+                    self.stores,
+                    Copying(catalog, self.stores, self.downloads, examiner),
+                    RemoteImages(fetcher, examiner),
+                ),
+                Verify(catalog, self.stores, budget),
+                ImageFromWeb(fetcher, conversion, examiner),
+                Convert(catalog, self.downloads, conversion),
+                imported,
+                located,
+            ]
+        )
+        seal = MirrorSeal()
+        self.runner = TaskRunner(
+            catalog, claims, intake, registry, seal=seal, settings=RunnerSettings()
+        )
+        self.desk = TaskDesk(
+            catalog,
+            claims,
+            registry,
+            seal=seal,
+            bell=self.runner.bell,
+            settings=DeskSettings(access=access),
+        )
+        accepts = catalog, self.desk, self.runner.bell
+        self.imports = ImportCalls(
+            Staging(intake), ImageImports(*accepts, imported), LocationImports(*accepts, located)
+        )
+
+    async def run_tasks(self) -> None:
+        """Work on all tasks that wait, to their end."""
+        async with anyio.create_task_group() as attempts:
+            await self.runner.begin_due(attempts)
+
+    async def ask_task(
+        self, type_name: str, caller: str = "alice", /, **fields: object
+    ) -> dict[str, Any]:
+        """Ask for a task; what was answered."""
+        body = {"type": type_name, "input": fields}
+        reply = await self.call("POST", "/v2/tasks", body, caller=caller)
+        assert reply.status == 201, reply.text
+        task: dict[str, Any] = reply.json()
+        return task
 
     def image(self, image_id: str) -> Image:
         """The image as the catalog has it."""

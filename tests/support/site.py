@@ -14,6 +14,8 @@ from imaged.catalogs.memory import MemoryCatalog
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
 from imaged.core.removal import delete
+from imaged.core.task import Task
+from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Store, Stores
 from imaged.stores.memory import MemoryStore
@@ -126,6 +128,12 @@ class Site:
     async def image(self, image_id: str) -> Image:
         """Look at an image."""
         return await self.catalog.get_image(image_id)
+
+    async def task_of(self, image_id: str) -> Task:
+        """Look at the last task on an image."""
+        query = TaskQuery(image_id=image_id, limit=1)
+        (task,) = await self.catalog.list_tasks(query)
+        return task
 
     async def change(self, image_id: str, change: Change) -> Image:
         """Change an image, as a request does."""

@@ -12,10 +12,10 @@ import trio._core._run as trio_run
 from trio.testing import MockClock
 
 from imaged.services import claims, intake
-from imaged.services.tasks import imports
+from imaged.services.tasks import clone, desk
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-DRAWING_NAMES = (claims, intake, imports)  # the modules that draw names by lot
+DRAWING_NAMES = (claims, intake, clone, desk)  # the modules that draw names by lot
 
 
 def virtual_trio() -> tuple[str, dict[str, object]]:

@@ -18,6 +18,7 @@ from imaged.api.health import Probes
 from imaged.api.identity import Identity
 from imaged.api.image_data import ImageData
 from imaged.api.images import ImageRecords
+from imaged.api.imports import ImportCalls
 from imaged.api.links import Links
 from imaged.api.metrics import PATH as METRICS_PATH
 from imaged.api.metrics import Metrics
@@ -25,10 +26,13 @@ from imaged.api.refusals import MethodNotAllowed, NoSuchPath
 from imaged.api.requests import CALLER, is_uuid
 from imaged.api.stores import StoreFacts, StoreRecords
 from imaged.api.tags import Tags
+from imaged.api.task_schemas import TaskSchemas
+from imaged.api.tasks import TaskRecords
 from imaged.api.versions import Versions, version_2_path
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images
+from imaged.services.tasks.desk import TaskDesk
 from imaged.services.uploads import Uploads
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
@@ -47,6 +51,8 @@ def build_app(
     images: Images,
     uploads: Uploads,
     downloads: Downloads,
+    tasks: TaskDesk,
+    imports: ImportCalls,
     health: Health,
     identity: Identity,
     settings: ApiSettings,
@@ -54,7 +60,16 @@ def build_app(
 ) -> ASGIApp:
     """Put the application together. It serves HTTP only: no lifespan, no websockets."""
     links = Links(settings.public_url)
-    table = paths(images, uploads, downloads, health, links=links, stores=settings.stores)
+    table = paths(
+        images,
+        uploads,
+        downloads,
+        tasks=tasks,
+        imports=imports,
+        health=health,
+        links=links,
+        stores=settings.stores,
+    )
     routes = [Route(path, resource) for path, resource in table.items()]
     if metrics is not None:
         routes.append(Route(METRICS_PATH, Resource(GET=metrics.tell_neighbours)))
@@ -72,16 +87,19 @@ def paths(
     images: Images,
     uploads: Uploads,
     downloads: Downloads,
-    health: Health,
     *,
+    tasks: TaskDesk,
+    imports: ImportCalls,
+    health: Health,
     links: Links,
     stores: Sequence[StoreFacts],
 ) -> Mapping[str, Resource]:
     """Every path that is served, and by whom."""
     versions, probes, known = Versions(links), Probes(health), StoreRecords(stores)
-    records = ImageRecords(images, links, [store.id for store in stores])
+    records = ImageRecords(images, links, [store.id for store in stores], imports.methods)
     data = ImageData(uploads, downloads)
     tags, actions = Tags(images), Actions(images)
+    work, task_schemas = TaskRecords(tasks, links), TaskSchemas(tasks.registry.names)
     image = "/v2/images/{image_id}"
     return {
         "/": Resource(GET=versions.choose),
@@ -93,13 +111,23 @@ def paths(
         "/v2/images": Resource(GET=records.list, POST=records.create),
         image: Resource(GET=records.show, PATCH=records.patch, DELETE=records.delete),
         f"{image}/file": Resource(GET=data.get, PUT=data.put),
+        f"{image}/stage": Resource(PUT=imports.stage),
+        f"{image}/import": Resource(POST=imports.begin),
+        f"{image}/locations": Resource(POST=imports.add_location),
         f"{image}/actions/deactivate": Resource(POST=actions.deactivate),
         f"{image}/actions/reactivate": Resource(POST=actions.reactivate),
         f"{image}/tags/{{tag}}": Resource(PUT=tags.put, DELETE=tags.delete),
+        f"{image}/tasks": Resource(GET=work.list_of_image),
+        "/v2/tasks": Resource(GET=work.list, POST=work.create),
+        "/v2/tasks/{task_id}": Resource(GET=work.show, DELETE=work.delete),
+        "/v2/tasks/{task_id}/actions/cancel": Resource(POST=work.cancel),
+        "/v2/info/import": Resource(GET=imports.tell),
         "/v2/info/stores": Resource(GET=known.list),
         "/v2/info/stores/detail": Resource(GET=known.detail),
         "/v2/schemas/image": Resource(GET=schemas.show_image_schema),
         "/v2/schemas/images": Resource(GET=schemas.show_images_schema),
+        "/v2/schemas/task": Resource(GET=task_schemas.show_task),
+        "/v2/schemas/tasks": Resource(GET=task_schemas.show_tasks),
     }
 
 
@@ -118,6 +146,9 @@ class Resource:
         image_id = request.path_params.get("image_id", "")
         if is_uuid(image_id):
             bind_contextvars(image_id=image_id)
+        task_id = request.path_params.get("task_id", "")
+        if is_uuid(task_id):
+            bind_contextvars(task_id=task_id)
         response = await handler(request)
         await response(scope, receive, send)
 

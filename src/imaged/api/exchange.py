@@ -19,6 +19,7 @@ from structlog.contextvars import bound_contextvars, unbind_contextvars
 
 from imaged.api.problems import answer_to, problem
 from imaged.api.refusals import Refusal
+from imaged.api.requests import REQUEST_ID as SCOPE_ID
 from imaged.core.errors import ClientVanished, ImagedError, StoreError
 from imaged.core.limits import MIB
 
@@ -48,7 +49,7 @@ class Exchange:
         answer = _Answer(send, body, request_id)
         with bound_contextvars(request_id=request_id, global_request_id=_global_id(headers)):
             try:
-                await self._app(scope, body.receive, answer.send)
+                await self._app({**scope, SCOPE_ID: request_id}, body.receive, answer.send)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
                 _log_failure(error, is_started=answer.status is not None)
                 if answer.status is None:
@@ -62,7 +63,7 @@ class Exchange:
                     status=answer.status,
                     duration_s=round(perf_counter() - started, 6),
                 )
-                unbind_contextvars("project_id", "image_id")
+                unbind_contextvars("project_id", "image_id", "task_id")
 
 
 class _Body:

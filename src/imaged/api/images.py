@@ -18,16 +18,20 @@ from imaged.core.errors import ImageNotFound, InvalidQuery, InvalidRequest
 from imaged.core.image import Image
 from imaged.services.images import Images
 
+METHODS_HEADER = "OpenStack-image-import-methods"  # by which its data may come
 STORES_HEADER = "OpenStack-image-store-ids"  # where its data may go
 
 
 class ImageRecords:
     """Create, list, show, change and delete."""
 
-    def __init__(self, images: Images, links: Links, stores: Sequence[str] = ()) -> None:
+    def __init__(
+        self, images: Images, links: Links, stores: Sequence[str], methods: Sequence[str]
+    ) -> None:
         self._images = images
         self._links = links
         self._stores = stores
+        self._methods = methods
 
     async def create(self, request: Request) -> Response:
         """Answer 201 with the new image, and where it is."""
@@ -37,6 +41,8 @@ class ImageRecords:
             raise InvalidRequest("The body must be a JSON object with the image's attributes.")
         image = await self._images.create(caller, attributes)
         headers = {"Location": self._links.absolute(request, image_path(image.id))}
+        if self._methods:
+            headers[METHODS_HEADER] = ",".join(self._methods)
         if self._stores:
             headers[STORES_HEADER] = ",".join(self._stores)
         return _shown(image, caller, 201, headers)

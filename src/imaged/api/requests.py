@@ -12,10 +12,11 @@ from starlette.requests import Request
 from imaged.api.refusals import BodyTooLarge
 from imaged.core.access import Caller
 from imaged.core.attributes import UUID_PATTERN
-from imaged.core.errors import ClientVanished, ImageNotFound, InvalidRequest
+from imaged.core.errors import ClientVanished, ImageNotFound, InvalidRequest, TaskNotFound
 from imaged.core.limits import MAX_REQUEST_BYTES
 
 CALLER = "imaged.caller"  # where the scope keeps who is asking
+REQUEST_ID = "imaged.request_id"  # and what the request is called, here and in the log
 
 _UUID = re.compile(UUID_PATTERN)
 _LONGEST_ID_SHOWN = 64
@@ -36,8 +37,22 @@ def image_id_of(request: Request) -> str:
     return image_id.lower()
 
 
+def task_id_of(request: Request) -> str:
+    """The id of a task in the path. Raises TaskNotFound for what cannot be one."""
+    task_id: str = request.path_params["task_id"]
+    if not is_uuid(task_id):
+        raise TaskNotFound(task_id[:_LONGEST_ID_SHOWN])
+    return task_id.lower()
+
+
+def request_id_of(request: Request) -> str:
+    """What the request is called."""
+    request_id: str = request.scope[REQUEST_ID]
+    return request_id
+
+
 def is_uuid(text: str) -> bool:
-    """Whether an image can have this id."""
+    """Whether an image or a task can have this id."""
     return _UUID.fullmatch(text) is not None
 
 

@@ -11,11 +11,11 @@ from imaged.api.links import Links
 from imaged.api.wire import encode
 
 CURRENT = "v2.7"
-#: Minors that are complete. 2.6 is staging and import; 2.8 and 2.9 let an import name its stores,
-#: beside the uploads that do so here, and 2.10 to 2.18 build on both.
-SUPPORTED = ("v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
+#: Minors that are complete. 2.8 and 2.9 let an import write to several stores at once, and 2.10 to
+#: 2.18 build on that.
+SUPPORTED = ("v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
 
-_NUMBER = r"v2(?:\.(?:0|1|2|3|4|5|7))?"
+_NUMBER = r"v2(?:\.[0-7])?"
 _IN_PATH = re.compile(rf"/{_NUMBER}(?=/|$)")
 _IN_ACCEPT = re.compile(rf"application/vnd\.openstack\.images-{_NUMBER}(?![\w.]).*")
 

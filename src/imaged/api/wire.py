@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from imaged.core.access import Caller
-from imaged.core.attributes import LAST_FAILURE
+from imaged.core.attributes import DAMAGE, LAST_FAILURE
 from imaged.core.image import Failure, Image
 
 _ENCODER = msgspec.json.Encoder()
@@ -54,6 +54,8 @@ def image_json(image: Image, caller: Caller) -> dict[str, object]:
         shown["stores"] = ",".join(location.store for location in image.locations)
     if image.last_failure is not None and (caller.is_admin or caller.project == image.owner):
         shown[LAST_FAILURE] = failure_text(image.last_failure)
+    if image.damage is not None and caller.is_admin:
+        shown[DAMAGE] = image.damage
     return shown
 
 

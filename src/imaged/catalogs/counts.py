@@ -10,7 +10,8 @@ from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim
 from imaged.core.image import Content, Image
 from imaged.core.lifecycle import Status
-from imaged.core.summary import Holding, Stock
+from imaged.core.summary import Holding, Stock, TaskHolding, TaskStock
+from imaged.core.task import Task, TaskStatus
 from imaged.ports.catalog import Lapsed
 
 
@@ -21,9 +22,27 @@ def holdings(
     found = [
         Holding(claim.owner, image.id, image.status, image.since, until)
         for claim, (until, lapsed) in leases.items()
-        if (image := by_id[lapsed.image_id]).since is not None
+        if lapsed.image_id is not None and (image := by_id[lapsed.image_id]).since is not None
     ]
     return sorted(found, key=lambda holding: (holding.instance, holding.image_id))
+
+
+def task_holdings(
+    by_id: Mapping[str, Task],
+    images: Mapping[str, Image],
+    leases: Mapping[Claim, tuple[datetime, Lapsed]],
+) -> Sequence[TaskHolding]:
+    """The tasks that are worked on, by instance: with claims of their own, or with an image's."""
+    found: list[TaskHolding] = []
+    for claim, (until, lapsed) in leases.items():
+        task = by_id[lapsed.task_id] if lapsed.task_id is not None else None
+        if lapsed.image_id is not None:
+            task = images[lapsed.image_id].task
+        if task is not None and task.begun_at is not None:
+            found.append(
+                TaskHolding(claim.owner, task.id, task.type, task.owner, task.begun_at, until)
+            )
+    return sorted(found, key=lambda holding: (holding.instance, holding.task_id))
 
 
 def images(records: Iterable[Image]) -> Mapping[Status, int]:
@@ -69,3 +88,14 @@ def stocks(ledger: Iterable[Blob]) -> Sequence[Stock]:
 def oldest_due_at(ledger: Iterable[Blob]) -> datetime | None:
     """The moment of the longest due."""
     return min((blob.due_at for blob in ledger if blob.due_at is not None), default=None)
+
+
+def tasks(records: Iterable[Task]) -> Sequence[TaskStock]:
+    """Those of each type in each status."""
+    groups: dict[tuple[str, TaskStatus], list[Task]] = {}
+    for task in records:
+        groups.setdefault((task.type, task.status), []).append(task)
+    return [
+        TaskStock(name, status, len(group), min(filter(None, (one.created_at for one in group))))
+        for (name, status), group in sorted(groups.items())
+    ]

@@ -1,7 +1,7 @@
 """The rows that make up one image: locked, read, and written where they differ.
 
-No join multiplies rows: claim and task are one to one with their image, and locations come by a
-statement of their own.
+No join multiplies rows: a claim is one to one with its image, and locations come by a statement of
+their own. So do the tasks of those that are importing: no other image has one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from imaged.catalogs import dialects, rows
+from imaged.catalogs import dialects, rows, task_rows
 from imaged.catalogs.rows import AnyRow
 from imaged.catalogs.tables import (
     blobs,
@@ -21,22 +21,17 @@ from imaged.catalogs.tables import (
     image_properties,
     image_tags,
     images,
-    tasks,
 )
 from imaged.core.errors import ImageNotFound
 from imaged.core.image import Image
+from imaged.core.lifecycle import Status
 
 READ = select(
     images,
     claims.c.token,
     claims.c.holder,
     claims.c.lease,
-    tasks.c.id.label("task_id"),
-    tasks.c.status.label("task_status"),
-    tasks.c.attempts.label("task_attempts"),
-    tasks.c.max_attempts.label("task_max_attempts"),
-    tasks.c.message.label("task_message"),
-).select_from(images.outerjoin(claims).outerjoin(tasks))
+).select_from(images.outerjoin(claims))
 
 #: A row that ``READ`` found. Names are looked up ten times faster in it than in SQLAlchemy's row,
 #: where a page of 25 spends a third of its time on them.
@@ -80,9 +75,6 @@ _REMOVE_PLACES = delete(image_locations).where(
     image_locations.c.image_id == bindparam("this"),
     image_locations.c.key.in_(bindparam("these", expanding=True)),
 )
-_ADD_TASK = insert(tasks)
-_UPDATE_TASK = update(tasks).where(tasks.c.id == bindparam("this"))
-_REMOVE_TASK = delete(tasks).where(tasks.c.id == bindparam("this"))
 
 
 def lock(db: Connection, image_id: str) -> None:
@@ -96,7 +88,8 @@ def read(db: Connection, image_id: str) -> Image:
     if row is None:
         raise ImageNotFound(image_id)
     places = rows.places_by_image(db.execute(_PLACES_OF_THIS, {"this": image_id}))
-    return rows.image_of(_Found._make(row), places.get(image_id, {}))
+    tasks = task_rows.writers(db, _importing([row]))
+    return rows.image_of(_Found._make(row), places.get(image_id, {}), tasks.get(image_id))
 
 
 def complete(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
@@ -105,11 +98,15 @@ def complete(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
         return []
     these = [row.id for row in found]
     places = rows.places_by_image(db.execute(_PLACES_OF_THESE, {"these": these}))
-    return [rows.image_of(row, places.get(row.id, {})) for row in map(_Found._make, found)]
+    tasks = task_rows.writers(db, _importing(found))
+    return [
+        rows.image_of(row, places.get(row.id, {}), tasks.get(row.id))
+        for row in map(_Found._make, found)
+    ]
 
 
 def write(db: Connection, before: Image, after: Image) -> None:
-    """Write what differs between two states of one image, but for its claim."""
+    """Write what differs between two states of one image, but for its claim and its task."""
     old, new = rows.image_values(before), rows.image_values(after)
     changed = {name: value for name, value in new.items() if value != old[name]}
     if changed:
@@ -125,8 +122,6 @@ def write_parts(db: Connection, before: Image, after: Image) -> None:
         _write_properties(db, before, after)
     if (after.locations, after.staged) != (before.locations, before.staged):
         _write_places(db, before, after)
-    if after.task != before.task:
-        _write_task(db, before, after)
 
 
 def _write_tags(db: Connection, before: Image, after: Image) -> None:
@@ -162,12 +157,5 @@ def _positions(image: Image) -> dict[str, int]:
     return {key: position for position, key in rows.places_of(image).items()}
 
 
-def _write_task(db: Connection, before: Image, after: Image) -> None:
-    old, new = before.task, after.task
-    if old is not None and new is not None and old.id == new.id:
-        db.execute(_UPDATE_TASK, {**rows.task_values(after.id, new), "this": old.id})
-        return
-    if old is not None:
-        db.execute(_REMOVE_TASK, {"this": old.id})
-    if new is not None:
-        db.execute(_ADD_TASK, rows.task_values(after.id, new))
+def _importing(found: Sequence[AnyRow]) -> list[str]:
+    return [row.id for row in found if row.status == Status.IMPORTING]

@@ -1,15 +1,27 @@
-"""Transactions about images. Locks come in the port's order: image, blobs, accounts, lease."""
+"""Transactions about images.
+
+Locks come in the port's order: image, blobs, accounts, lease, task.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection, Integer, bindparam, delete, insert, select, text
+from sqlalchemy import Connection, Integer, bindparam, delete, insert, select
 
-from imaged.catalogs import accounts, blobs, dialects, image_rows, leases, rows, tables
+from imaged.catalogs import (
+    accounts,
+    blobs,
+    dialects,
+    image_rows,
+    leases,
+    rows,
+    tables,
+    task_rows,
+)
 from imaged.catalogs.instants import Instant
-from imaged.catalogs.tables import images, tasks, tombstones
+from imaged.catalogs.tables import images, tombstones
 from imaged.core import ledger
 from imaged.core.errors import ImageExists
 from imaged.core.image import Change, Image
@@ -32,13 +44,6 @@ _STAGED = (
     .order_by(images.c.updated_at, images.c.id)
     .limit(_MOST)
 )
-_PENDING_TASKS = (
-    select(images.c.id)
-    .join_from(tasks, images)
-    .where(text("tasks.status = 'pending'"))
-    .order_by(images.c.since, images.c.id)
-    .limit(_MOST)
-)
 _LONG_DELETED = (
     select(images.c.id)
     .where(images.c.status == Status.DELETED.value, images.c.since <= _LATEST)
@@ -52,15 +57,17 @@ _TOMBSTONE = select(tombstones.c.id).where(tombstones.c.id == bindparam("this"))
 
 
 def add(db: Connection, image: Image) -> Image:
-    """Insert an image. Raises ImageExists.
+    """Insert an image, with the task that is to make it, if there is one. Raises ImageExists.
 
     The tombstone is looked for after the insert, which waits for a burial under way.
     """
-    image = ledger.created(image, dialects.now(db))
+    now = dialects.now(db)
+    image = ledger.created(image, now)
     added = dialects.insert_unless_there(db, images, rows.image_values(image))
     if not added or db.execute(_TOMBSTONE, {"this": image.id}).first() is not None:
         raise ImageExists(image.id)
     image_rows.write_parts(db, Image(id=image.id, owner=image.owner), image)
+    task_rows.write(db, None, image.task, now)
     return image
 
 
@@ -78,18 +85,14 @@ def modify(db: Connection, image_id: str, change: Change) -> Image:
     accounts.charge(db, ledger.charges(before, after))
     image_rows.write(db, before, after)
     leases.move(db, before, after, now)
-    return after
+    task_rows.write(db, before.task, after.task, now)
+    return ledger.without_ended_task(after)
 
 
 def find_expirable(db: Connection, delay: timedelta, limit: int) -> Sequence[Image]:
     """Read images that wait for so long and can still be restored, the longest first."""
     values = {"latest": dialects.now(db) - delay, "most": limit}
     return image_rows.complete(db, db.execute(_EXPIRABLE, values).all())
-
-
-def find_pending_tasks(db: Connection, limit: int) -> Sequence[str]:
-    """Read the ids of images whose task waits for a worker, the longest first."""
-    return db.execute(_PENDING_TASKS, {"most": limit}).scalars().all()
 
 
 def find_staged(db: Connection, idle_for: timedelta, limit: int) -> Sequence[Image]:

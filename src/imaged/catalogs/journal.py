@@ -1,4 +1,4 @@
-"""A catalog that tells of every change of status, once: as an event in the log, and to a hook.
+"""A catalog that tells of every change of status, once: as an event in the log, and to hooks.
 
 It stands around any other catalog, so that no service can forget to tell and no driver needs to.
 What is told was committed. A change whose fate is unknown (``CatalogError``) is not told of.
@@ -6,21 +6,25 @@ What is told was committed. A change whose fate is unknown (``CatalogError``) is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.errors import ImagedError
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Event, Status, event_between
 from imaged.core.query import ImageQuery
 from imaged.core.summary import Instance, Summary
-from imaged.core.task import Task
+from imaged.core.task import Progress, Task, TaskChange
+from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Catalog, Lapsed
 
 log = structlog.get_logger()
@@ -36,39 +40,85 @@ class StatusHook(Protocol):
         ...
 
 
+class TaskHook(Protocol):
+    """The same for tasks."""
+
+    def __call__(self, before: Task | None, after: Task) -> None:
+        """``before`` is None for a new task."""
+        ...
+
+
 def _tell_nobody(before: Status | None, after: Status, because: Event | str) -> None:
     del before, after, because
 
 
-class JournaledCatalog(Catalog):
-    """The catalog within, with a journal of its images' lives."""
+def _tell_nobody_of_task(before: Task | None, after: Task) -> None:
+    del before, after
 
-    def __init__(self, catalog: Catalog, hook: StatusHook = _tell_nobody) -> None:
+
+class JournaledCatalog(Catalog):
+    """The catalog within, with a journal of its images' and tasks' lives."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        hook: StatusHook = _tell_nobody,
+        task_hook: TaskHook = _tell_nobody_of_task,
+    ) -> None:
         self._catalog = catalog
         self._hook = hook
+        self._task_hook = task_hook
 
     # what changes statuses
 
     async def add_image(self, image: Image) -> Image:
-        """Store a new image, and tell of it."""
+        """Store a new image, and tell of it; of a draft nobody is told, but of its task."""
         added = await self._catalog.add_image(image)
-        self._tell(None, CREATED, added)
+        if not added.draft:
+            self._tell(None, CREATED, added)
+        self._tell_of_task(None, added.task)
+        return added
+
+    async def add_task(self, task: Task) -> Task:
+        """Store a new task, and tell of it."""
+        added = await self._catalog.add_task(task)
+        self._tell_of_task(None, added)
         return added
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change, and tell of it if it was one of status."""
-        seen: list[Image] = []
+        seen: list[tuple[Image, Image]] = []
 
         def noting(image: Image) -> Image:
-            seen[:] = [image]  # the last time counts, if there are several
-            return change(image)
+            after = change(image)
+            seen[:] = [(image, after)]  # the last time counts, if there are several
+            return after
 
         after = await self._catalog.modify_image(image_id, noting)
-        (before,) = seen
-        if after.status is not before.status:
+        ((before, changed),) = seen
+        if before.draft and not after.draft:
+            self._tell(before, CREATED, after)
+        elif after.status is not before.status and not after.draft:
             because = event_between(before.status, after.status)
             self._tell(before, because, after)
+        self._tell_of_task(before.task, changed.task)
         return after
+
+    async def modify_task(self, task_id: str, change: TaskChange) -> Task:
+        """Apply a change, and tell of it; and of the image, if that is another one by it."""
+        seen: list[tuple[Task, Task]] = []
+
+        def noting(task: Task) -> Task:
+            after = change(task)
+            seen[:] = [(task, after)]
+            return after
+
+        task = await self._catalog.modify_task(task_id, noting)
+        ((before, _),) = seen
+        self._tell_of_task(before, task)
+        if task.writes is not None and task.is_final and not before.is_final:
+            await self._tell_of_failed(task.writes, task)
+        return task
 
     async def forget(self, key: str) -> Image | None:
         """Let a row leave, and tell of the image that became deleted by it."""
@@ -78,7 +128,7 @@ class JournaledCatalog(Catalog):
         return deleted
 
     def _tell(self, before: Image | None, because: Event | str, after: Image) -> None:
-        from_status = before.status if before else None
+        from_status = before.status if before and not before.draft else None
         claim = (before and before.claim) or after.claim
         task = _task_at(before, after)
         log.info(
@@ -93,6 +143,33 @@ class JournaledCatalog(Catalog):
             task_id=task and task.id,
         )
         self._hook(from_status, after.status, because)
+
+    async def _tell_of_failed(self, image_id: str, task: Task) -> None:
+        """Of the image of a task that was ended; where it cannot be read, nothing is told."""
+        with suppress(ImagedError):
+            image = await self._catalog.get_image(image_id)
+            if not image.draft:
+                before = replace(image, status=Status.IMPORTING, task=task, last_failure=None)
+                self._tell(before, Event.IMPORT_FAILED, replace(image, status=Status.QUEUED))
+
+    def _tell_of_task(self, before: Task | None, after: Task | None) -> None:
+        if after is None or before is after:
+            return
+        before = None if before is None or before.id != after.id else before
+        if before is not None and before.status is after.status:
+            return
+        log.info(
+            "task.status",
+            task_id=after.id,  # not bound where it is asked for, or ended from elsewhere
+            task_type=after.type,
+            from_status=before and before.status.value,
+            to_status=after.status.value,
+            owner=after.owner,
+            attempts=after.attempts,
+            image_id=after.image_id or (after.writes if after.result else None),
+            reason=after.message,
+        )
+        self._task_hook(before, after)
 
     # what does not
 
@@ -112,9 +189,33 @@ class JournaledCatalog(Catalog):
         """As the catalog within."""
         return await self._catalog.find_expirable(delay, limit)
 
-    async def find_pending_tasks(self, limit: int) -> Sequence[str]:
+    async def get_task(self, task_id: str) -> Task:
         """As the catalog within."""
-        return await self._catalog.find_pending_tasks(limit)
+        return await self._catalog.get_task(task_id)
+
+    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
+        """As the catalog within."""
+        return await self._catalog.list_tasks(query)
+
+    async def count_unfinished_tasks(self, owner: str) -> int:
+        """As the catalog within."""
+        return await self._catalog.count_unfinished_tasks(owner)
+
+    async def advance_task(self, task_id: str, attempt: int, progress: Progress) -> None:
+        """As the catalog within."""
+        await self._catalog.advance_task(task_id, attempt, progress)
+
+    async def find_pending_tasks(self, types: Collection[str], limit: int) -> Sequence[Task]:
+        """As the catalog within."""
+        return await self._catalog.find_pending_tasks(types, limit)
+
+    async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
+        """As the catalog within."""
+        await self._catalog.remove_task(task_id, allow)
+
+    async def expire_tasks(self, limit: int) -> Sequence[Task]:
+        """As the catalog within."""
+        return await self._catalog.expire_tasks(limit)
 
     async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
         """As the catalog within."""
@@ -168,6 +269,10 @@ class JournaledCatalog(Catalog):
         """As the catalog within."""
         return await self._catalog.find_lapsed(limit)
 
+    async def list_attempts(self) -> Collection[UUID]:
+        """As the catalog within."""
+        return await self._catalog.list_attempts()
+
     async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
         """As the catalog within."""
         return await self._catalog.set_limit(owner, limit_bytes)
@@ -199,5 +304,7 @@ def _new_reason(before: Image | None, after: Image) -> str | None:
 
 def _task_at(before: Image | None, after: Image) -> Task | None:
     """The task whose work the change was a step of."""
-    at_work = {Status.IMPORTING} & {after.status, before.status if before else None}
-    return after.task if at_work else None
+    for image in (before, after):
+        if image is not None and image.status is Status.IMPORTING:
+            return image.task
+    return None

@@ -1,34 +1,68 @@
-"""Transactions about claims and their leases: the last locks of every transaction."""
+"""Transactions about claims and their leases: the last locks of every transaction.
+
+The claim of an image is a row of ``claims``, that of a task which writes none is in its own row.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Connection, Integer, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Integer,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from imaged.catalogs import dialects, rows
 from imaged.catalogs.tables import claims
+from imaged.catalogs.task_tables import tasks
 from imaged.core.claim import Claim
 from imaged.core.image import Image
 from imaged.ports.catalog import Lapsed
 
-_LOCK = (
-    select(claims)
-    .where(claims.c.token.in_(bindparam("these", expanding=True)))
-    .order_by(claims.c.token)
-    .with_for_update()
-)
-_PROLONG = (
-    update(claims).where(claims.c.token == bindparam("this")).values(until=bindparam("until_then"))
-)
+_THESE: BindParameter[UUID] = bindparam("these", expanding=True)
+_THEN: BindParameter[datetime] = bindparam("until_then")
+_MOST = bindparam("most", type_=Integer)
+
+_LOCK = select(claims).where(claims.c.token.in_(_THESE)).order_by(claims.c.token).with_for_update()
+_PROLONG = update(claims).where(claims.c.token == bindparam("this")).values(until=_THEN)
 _INSERT = insert(claims)
 _DELETE = delete(claims).where(claims.c.token == bindparam("this"))
 _LAPSED = (
     select(claims)
     .where(claims.c.until <= bindparam("now"))
-    .order_by(claims.c.until)
-    .limit(bindparam("most", type_=Integer))
+    .order_by(claims.c.until, claims.c.token)
+    .limit(_MOST)
+)
+_LOCK_TASKS = (
+    select(tasks.c.token, tasks.c.holder, tasks.c.lease)
+    .where(tasks.c.token.is_not(None), tasks.c.token.in_(_THESE))
+    .order_by(tasks.c.token)
+    .with_for_update()
+)
+_PROLONG_TASK = (
+    update(tasks)
+    .where(tasks.c.token.is_not(None), tasks.c.token == bindparam("this"))
+    .values(until=_THEN)
+)
+_LAPSED_TASKS = (
+    select(tasks.c.id, tasks.c.token, tasks.c.holder, tasks.c.lease, tasks.c.until)
+    .where(tasks.c.until.is_not(None), tasks.c.until <= bindparam("now"))
+    .order_by(tasks.c.until, tasks.c.token)
+    .limit(_MOST)
+)
+_ATTEMPTS = select(claims.c.token).union_all(
+    select(tasks.c.token).where(tasks.c.token.is_not(None))
 )
 
 
@@ -51,16 +85,42 @@ def move(db: Connection, before: Image, after: Image, now: datetime) -> None:
 
 def renew(db: Connection, held: Collection[Claim]) -> Collection[Claim]:
     """Prolong the leases of these claims, and return those that still stand."""
-    found = db.execute(_LOCK, {"these": [claim.token for claim in held]})
-    standing = {rows.claim_of(row) for row in found} & set(held)
-    now = dialects.now(db)
-    if standing:
-        until = [{"this": claim.token, "until_then": now + claim.lease} for claim in standing]
-        db.execute(_PROLONG, until)
+    these = [claim.token for claim in held]
+    standing = _renew(db, _LOCK, _PROLONG, these, held)
+    if len(standing) < len(held):
+        standing |= _renew(db, _LOCK_TASKS, _PROLONG_TASK, these, held)
     return standing
 
 
 def find_lapsed(db: Connection, limit: int) -> Sequence[Lapsed]:
     """Read the claims whose leases ran out, the longest first."""
-    found = db.execute(_LAPSED, {"now": dialects.now(db), "most": limit})
-    return [Lapsed(rows.claim_of(row), row.image_id) for row in found]
+    values = {"now": dialects.now(db), "most": limit}
+    found = [
+        (row.until, Lapsed(rows.claim_of(row), row.image_id)) for row in db.execute(_LAPSED, values)
+    ]
+    found += [
+        (row.until, Lapsed(rows.claim_of(row), None, row.id))
+        for row in db.execute(_LAPSED_TASKS, values)
+    ]
+    found.sort(key=lambda pair: pair[0])
+    return [lapsed for _, lapsed in found[:limit]]
+
+
+def list_attempts(db: Connection) -> Collection[UUID]:
+    """Read the tokens of all claims that stand."""
+    return set(db.execute(_ATTEMPTS).scalars())
+
+
+def _renew(
+    db: Connection,
+    lock: Select[*tuple[Any, ...]],
+    prolong: Update,
+    these: Sequence[UUID],
+    held: Collection[Claim],
+) -> set[Claim]:
+    standing = {rows.claim_of(row) for row in db.execute(lock, {"these": these})} & set(held)
+    now = dialects.now(db)
+    if standing:
+        until = [{"this": claim.token, "until_then": now + claim.lease} for claim in standing]
+        db.execute(prolong, until)
+    return standing

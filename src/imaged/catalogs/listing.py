@@ -99,7 +99,7 @@ def _visible_parts(query: ImageQuery) -> list[Clause]:
     caller = query.caller
     if caller is None:
         return [true()]
-    shown = images.c.status.not_in(sorted(GONE))
+    shown = and_(images.c.status.not_in(sorted(GONE)), ~images.c.draft)
     with_community = query.any_visibility or query.visibility is Visibility.COMMUNITY
     if caller.is_admin:
         return [and_(shown, true() if with_community else _not_of_others(caller))]

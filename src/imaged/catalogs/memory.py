@@ -10,21 +10,23 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
+from uuid import UUID
 
 from anyio.lowlevel import checkpoint
 
 from imaged.catalogs import counts
+from imaged.catalogs.memory_tasks import MemoryTasks
 from imaged.core import blob as blobs
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.damage import is_damaged
 from imaged.core.errors import BlobGone, ImageExists, ImageNotFound
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
 from imaged.core.query import ImageQuery, page
 from imaged.core.summary import Instance, Summary
-from imaged.core.task import TaskStatus
 from imaged.ports.catalog import Lapsed
 from imaged.ports.clock import Clock
 
@@ -32,15 +34,13 @@ T = TypeVar("T")
 MomentOf = Callable[[T], datetime | None]
 
 
-class MemoryCatalog:
+class MemoryCatalog(MemoryTasks):
     """Keeps facts as long as the process lives."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.images: dict[str, Image] = {}
+        super().__init__(clock)
         self.blobs: dict[str, Blob] = {}
         self.accounts: dict[str, Account] = {}
-        self.leases: dict[Claim, tuple[datetime, Lapsed]] = {}  # until when; what then is lapsed
         self.tombstones: set[str] = set()
         self.instances: dict[InstanceId, Instance] = {}
 
@@ -55,8 +55,10 @@ class MemoryCatalog:
         await checkpoint()
         if image.id in self.images or image.id in self.tombstones:
             raise ImageExists(image.id)
-        self.images[image.id] = ledger.created(image, self._clock.now())
-        return self.images[image.id]
+        image = self.images[image.id] = ledger.created(image, self._clock.now())
+        if image.task is not None:
+            self.tasks[image.task.id] = image.task
+        return image
 
     async def get_image(self, image_id: str) -> Image:
         """Return the image. Raises ImageNotFound."""
@@ -69,8 +71,12 @@ class MemoryCatalog:
         return page(list(self.images.values()), query)
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
-        """Apply a change, and what follows. Decide everything first, then write."""
+        """Apply a change, and what follows."""
         await checkpoint()
+        return self._modify(image_id, change)
+
+    def _modify(self, image_id: str, change: Change) -> Image:
+        """Decide everything first, then write."""
         before = self._image(image_id)
         after = change(before)
         if after is before:
@@ -85,8 +91,10 @@ class MemoryCatalog:
         ]
         self.blobs.update({blob.key: blob for blob in rows})
         self.accounts.update({account.owner: account for account in accounts})
-        self.images[image_id] = after
-        self._move_lease(before, after, now)
+        if after.task is not None:
+            self.tasks[after.task.id] = after.task
+        self.images[image_id] = after = ledger.without_ended_task(after)
+        self._move_claim(before.claim, after.claim, lambda claim: Lapsed(claim, image_id))
         return after
 
     async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
@@ -95,16 +103,6 @@ class MemoryCatalog:
         waiting = self._in(Status.PENDING_DELETE)
         restorable = [image for image in waiting if image.deleted_from is not None]
         return self._due(restorable, lambda image: image.since, delay)[:limit]
-
-    async def find_pending_tasks(self, limit: int) -> Sequence[str]:
-        """The ids of images whose task waits for a worker, the longest first."""
-        await checkpoint()
-        waiting = [
-            image
-            for image in self.images.values()
-            if image.task is not None and image.task.status is TaskStatus.PENDING
-        ]
-        return [image.id for image in self._due(waiting, lambda image: image.since)[:limit]]
 
     async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
         """Images in uploading, unclaimed, whose last change is so long ago."""
@@ -218,6 +216,11 @@ class MemoryCatalog:
         due = self._due(self.leases.values(), lambda lease: lease[0])
         return [lapsed for _, lapsed in due[:limit]]
 
+    async def list_attempts(self) -> Collection[UUID]:
+        """The tokens of all claims that stand."""
+        await checkpoint()
+        return {claim.token for claim in self.leases}
+
     # accounts
 
     async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
@@ -263,6 +266,9 @@ class MemoryCatalog:
             restorable_bytes=sum(content.size_bytes for content in restorable),
             oldest_due_at=counts.oldest_due_at(self.blobs.values()),
             oldest=counts.oldest(self.images.values()),
+            tasks=counts.tasks(self.tasks.values()),
+            task_holdings=counts.task_holdings(self.tasks, self.images, self.leases),
+            damaged=sum(map(is_damaged, self.images.values())),
         )
 
     def _image(self, image_id: str) -> Image:
@@ -296,12 +302,3 @@ class MemoryCatalog:
         dated = [(moment, record) for record in records if (moment := when(record)) is not None]
         dated.sort(key=lambda pair: pair[0])
         return [record for moment, record in dated if moment <= latest]
-
-    def _move_lease(self, before: Image, after: Image, now: datetime) -> None:
-        if before.claim == after.claim:
-            return
-        if before.claim is not None:
-            del self.leases[before.claim]
-        if after.claim is not None:
-            until = now + after.claim.lease
-            self.leases[after.claim] = (until, Lapsed(after.claim, after.id))

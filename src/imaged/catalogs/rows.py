@@ -13,7 +13,7 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.image import Content, Failure, Image, Location, Visibility
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
-from imaged.core.task import Task, TaskStatus
+from imaged.core.task import Task
 
 AnyRow = Row[*tuple[Any, ...]]
 Values = dict[str, Any]
@@ -38,6 +38,7 @@ def image_values(image: Image) -> Values:
         "status": image.status,
         "since": image.since,
         "deleted_from": image.deleted_from,
+        "draft": image.draft,
         "created_at": image.created_at,
         "updated_at": image.updated_at,
         "version": image.version,
@@ -50,11 +51,12 @@ def image_values(image: Image) -> Values:
         "failure_phase": failure and failure.phase,
         "failure_reason": failure and failure.reason,
         "failure_at": failure and failure.at,
+        "damage": image.damage,
     }
 
 
-def image_of(row: AnyRow, places: Mapping[int, Location]) -> Image:
-    """The image of a row that also has its claim and its task; its locations by position."""
+def image_of(row: AnyRow, places: Mapping[int, Location], task: Task | None) -> Image:
+    """The image of a row that also has its claim; its locations by position."""
     return Image(
         id=row.id,
         owner=row.owner,
@@ -71,6 +73,7 @@ def image_of(row: AnyRow, places: Mapping[int, Location]) -> Image:
         status=Status(row.status),
         since=row.since,
         deleted_from=None if row.deleted_from is None else Status(row.deleted_from),
+        draft=row.draft,
         created_at=row.created_at,
         updated_at=row.updated_at,
         version=row.version,
@@ -79,8 +82,9 @@ def image_of(row: AnyRow, places: Mapping[int, Location]) -> Image:
         staged=places.get(STAGED),
         claim=None if row.token is None else claim_of(row),
         finished_by=row.finished_by,
-        task=None if row.task_id is None else _task_of(row),
+        task=task,
         last_failure=_failure_of(row),
+        damage=row.damage,
     )
 
 
@@ -93,18 +97,6 @@ def places_of(image: Image) -> dict[int, str]:
 def claim_of(row: AnyRow) -> Claim:
     """The claim that a row has."""
     return Claim(row.token, InstanceId(row.holder), row.lease)
-
-
-def task_values(image_id: str, task: Task) -> Values:
-    """What the task's row has in its columns, by name."""
-    return {
-        "id": task.id,
-        "image_id": image_id,
-        "status": task.status,
-        "attempts": task.attempts,
-        "max_attempts": task.max_attempts,
-        "message": task.message,
-    }
 
 
 def blob_values(blob: Blob) -> Values:
@@ -162,16 +154,6 @@ def _content_of(row: AnyRow) -> Content | None:
         return None
     return Content(
         row.size_bytes, row.checksum, row.hash_algorithm, row.hash_value, row.virtual_size_bytes
-    )
-
-
-def _task_of(row: AnyRow) -> Task:
-    return Task(
-        row.task_id,
-        TaskStatus(row.task_status),
-        row.task_attempts,
-        row.task_max_attempts,
-        row.task_message,
     )
 
 

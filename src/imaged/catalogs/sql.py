@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Protocol, TypeVar
+from uuid import UUID
 
 from sqlalchemy import Connection, select
 
@@ -23,6 +24,9 @@ from imaged.catalogs import (
     leases,
     listing,
     summaries,
+    task_listing,
+    task_rows,
+    tasks,
 )
 from imaged.catalogs.tables import tombstones
 from imaged.core.blob import Blob
@@ -31,6 +35,8 @@ from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.query import ImageQuery
 from imaged.core.summary import Instance, Summary
+from imaged.core.task import Progress, Task, TaskChange
+from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Lapsed
 
 T = TypeVar("T")
@@ -113,10 +119,6 @@ class SqlCatalog:
         """Images in pending_delete for so long and still restorable, the longest first."""
         return await self.database.read(partial(images.find_expirable, delay=delay, limit=limit))
 
-    async def find_pending_tasks(self, limit: int) -> Sequence[str]:
-        """The ids of images whose task waits for a worker, the longest first."""
-        return await self.database.read(partial(images.find_pending_tasks, limit=limit))
-
     async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
         """Images in uploading, unclaimed, whose last change is so long ago."""
         return await self.database.read(partial(images.find_staged, idle_for=idle_for, limit=limit))
@@ -124,6 +126,47 @@ class SqlCatalog:
     async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
         """Replace the records of images that are deleted for so long by tombstones."""
         return await self.database.write(partial(images.bury, deleted_for=deleted_for, limit=limit))
+
+    # tasks
+
+    async def add_task(self, task: Task) -> Task:
+        """Store a new task that writes no image, and return it dated."""
+        return await self.database.write(partial(tasks.add, task=task))
+
+    async def get_task(self, task_id: str) -> Task:
+        """Return the task. Raises TaskNotFound."""
+        return await self.database.read(partial(task_rows.read, task_id=task_id))
+
+    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
+        """Return the page that ``core/task_query`` describes."""
+        return await self.database.read(partial(task_listing.list_tasks, query=query))
+
+    async def count_unfinished_tasks(self, owner: str) -> int:
+        """How many tasks of this owner wait for a worker or have one."""
+        return await self.database.read(partial(tasks.count_unfinished, owner=owner))
+
+    async def modify_task(self, task_id: str, change: TaskChange) -> Task:
+        """Apply a change. Raises what the port says."""
+        return await self.database.write(partial(tasks.modify, task_id=task_id, change=change))
+
+    async def advance_task(self, task_id: str, attempt: int, progress: Progress) -> None:
+        """Note how far an attempt is."""
+        advance = partial(tasks.advance, task_id=task_id, attempt=attempt, progress=progress)
+        await self.database.write(advance)
+
+    async def find_pending_tasks(self, types: Collection[str], limit: int) -> Sequence[Task]:
+        """Tasks of these types that wait for a worker, owners in turn."""
+        if not types:
+            return ()
+        return await self.database.read(partial(tasks.find_pending, types=types, limit=limit))
+
+    async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
+        """Remove the record, unless ``allow`` raises. Raises TaskNotFound, TaskNotFinal."""
+        await self.database.write(partial(tasks.remove, task_id=task_id, allow=allow))
+
+    async def expire_tasks(self, limit: int) -> Sequence[Task]:
+        """Remove the records of tasks whose time is over, the longest first."""
+        return await self.database.write(partial(tasks.expire, limit=limit))
 
     # blobs
 
@@ -180,6 +223,10 @@ class SqlCatalog:
     async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
         """Claims whose leases ran out, the longest first."""
         return await self.database.read(partial(leases.find_lapsed, limit=limit))
+
+    async def list_attempts(self) -> Collection[UUID]:
+        """The tokens of all claims that stand."""
+        return await self.database.read(leases.list_attempts)
 
     # accounts
 

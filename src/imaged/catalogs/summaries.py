@@ -11,11 +11,14 @@ from datetime import datetime
 from sqlalchemy import Connection, String, case, func, literal, select, union_all
 
 from imaged.catalogs import dialects
+from imaged.catalogs.instants import Instant
 from imaged.catalogs.tables import blobs, claims, images, instances
+from imaged.catalogs.task_tables import tasks
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
-from imaged.core.lifecycle import Status
-from imaged.core.summary import Holding, Instance, Stock, Summary
+from imaged.core.lifecycle import RESTORES, Status
+from imaged.core.summary import Holding, Instance, Stock, Summary, TaskHolding, TaskStock
+from imaged.core.task import TaskStatus
 
 _INSTANCES = select(instances).order_by(instances.c.id)
 _HOLDINGS = (
@@ -51,6 +54,33 @@ _OLDEST = union_all(
 _RESTORABLE = select(func.count(), func.coalesce(func.sum(images.c.size_bytes), 0)).where(
     images.c.deleted_from.is_not(None)
 )
+_TASKS = (
+    select(tasks.c.type, tasks.c.status, func.count(), func.min(tasks.c.created_at))
+    .group_by(tasks.c.status, tasks.c.type)
+    .order_by(tasks.c.type, tasks.c.status)
+)
+#: Who has a task that writes an image is who has that image.
+_TASK_HOLDINGS = (
+    select(
+        func.coalesce(tasks.c.holder, claims.c.holder).label("holder"),
+        tasks.c.id,
+        tasks.c.type,
+        tasks.c.owner,
+        tasks.c.begun_at,
+        func.coalesce(tasks.c.until, claims.c.until, type_=Instant),
+    )
+    .join_from(tasks, claims, claims.c.image_id == tasks.c.writes, isouter=True)
+    .where(tasks.c.status == TaskStatus.PROCESSING.value, tasks.c.expires_at.is_(None))
+    .order_by("holder", tasks.c.id)
+)
+_DAMAGED = (
+    select(func.count())
+    .select_from(images)
+    .where(
+        images.c.damage.is_not(None),
+        images.c.status.in_(sorted(status.value for status in RESTORES)),
+    )
+)
 _OLDEST_DUE = select(func.min(blobs.c.due_at)).where(blobs.c.due_at.is_not(None))
 
 
@@ -67,6 +97,9 @@ def summarize(db: Connection) -> Summary:
         restorable_bytes=int(restorable_bytes),
         oldest_due_at=db.execute(_OLDEST_DUE).scalar_one(),
         oldest=_oldest(db),
+        tasks=_tasks(db),
+        task_holdings=_task_holdings(db),
+        damaged=db.execute(_DAMAGED).scalar_one(),
     )
 
 
@@ -96,4 +129,19 @@ def _stocks(db: Connection) -> Sequence[Stock]:
     return [
         Stock(store, BlobState(state), count, int(size_bytes), int(failing))
         for store, state, count, size_bytes, failing in db.execute(_STOCKS)
+    ]
+
+
+def _task_holdings(db: Connection) -> Sequence[TaskHolding]:
+    return [
+        TaskHolding(InstanceId(holder), task_id, name, owner, begun_at, until)
+        for holder, task_id, name, owner, begun_at, until in db.execute(_TASK_HOLDINGS)
+        if holder is not None and begun_at is not None
+    ]
+
+
+def _tasks(db: Connection) -> Sequence[TaskStock]:
+    return [
+        TaskStock(name, TaskStatus(status), count, oldest_at)
+        for name, status, count, oldest_at in db.execute(_TASKS)
     ]

@@ -2,8 +2,9 @@
 
     images ─┬─< image_tags, image_properties   to filter by; to render there are JSON columns
             ├─< image_locations >── blobs      who holds which bytes; where they are, the blob says
-            ├─── tasks                         the one that is, or was last, writing the image
+            ├─── task_records                  of them, the one that writes the image
             └─── claims                        the image's claim and its lease, in one row
+    task_records   tasks, with the claims of those that write no image
     accounts       bytes held, by owner        tombstones     ids that are never used again
     instances      processes that are here     compatibility  the oldest revision that still fits
 
@@ -19,9 +20,6 @@ Text sorts by code point everywhere (on PostgreSQL: collation "C").
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from enum import StrEnum
-
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -31,8 +29,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
-    String,
     Table,
     Uuid,
     false,
@@ -40,28 +36,16 @@ from sqlalchemy import (
     text,
 )
 
+from imaged.catalogs.columns import TEXT, index_where, metadata, one_of
 from imaged.catalogs.instants import Duration, Instant
+from imaged.catalogs.task_tables import tasks as _tasks  # noqa: F401 - it is among them
 from imaged.core.blob import BlobState
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import RESTORES, Status
 from imaged.core.task import TaskStatus
 
-TEXT = String().with_variant(String(collation="C"), "postgresql")
-
 #: Long values are indexed by their beginning: an index entry has a largest size.
 value_prefix = literal_column("substr(value, 1, 64)", TEXT)
-
-metadata = MetaData()
-
-
-def _one_of(column: str, values: Iterable[StrEnum]) -> str:
-    names = ", ".join(f"'{value}'" for value in values)
-    return f"{column} IN ({names})"
-
-
-def _index_where(name: str, *columns: str, where: str) -> Index:
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
-
 
 images = Table(
     "images",
@@ -81,6 +65,7 @@ images = Table(
     Column("status", TEXT, nullable=False),
     Column("since", Instant, nullable=False),
     Column("deleted_from", TEXT),
+    Column("draft", Boolean, nullable=False, server_default=false()),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("version", BigInteger, nullable=False),
@@ -93,11 +78,12 @@ images = Table(
     Column("failure_phase", TEXT),
     Column("failure_reason", TEXT),
     Column("failure_at", Instant),
-    CheckConstraint(_one_of("status", Status), name="status_known"),
-    CheckConstraint(_one_of("visibility", Visibility), name="visibility_known"),
+    Column("damage", TEXT),
+    CheckConstraint(one_of("status", Status), name="status_known"),
+    CheckConstraint(one_of("visibility", Visibility), name="visibility_known"),
     CheckConstraint(
         "deleted_from IS NULL"
-        f" OR (status = 'pending_delete' AND {_one_of('deleted_from', RESTORES)})",
+        f" OR (status = 'pending_delete' AND {one_of('deleted_from', RESTORES)})",
         name="restorable_while_waiting",
     ),
     CheckConstraint(
@@ -133,7 +119,9 @@ images = Table(
     Index("images_name", "name", "id").ddl_if(dialect="sqlite"),
     Index("images_name", text("name NULLS FIRST"), "id").ddl_if(dialect="postgresql"),
     # find_expirable
-    _index_where("images_restorable", "since", "id", where="deleted_from IS NOT NULL"),
+    index_where("images_restorable", "since", "id", where="deleted_from IS NOT NULL"),
+    # summarize
+    index_where("images_damaged", "status", where="damage IS NOT NULL"),
     # bury, find_staged
     Index("images_since", "status", "since", "id"),
 )
@@ -173,19 +161,19 @@ blobs = Table(
     Column("upload_id", TEXT),
     Column("is_unfinished", Boolean, nullable=False, server_default=false()),
     Column("is_swept", Boolean, nullable=False, server_default=false()),
-    CheckConstraint(_one_of("state", BlobState), name="state_known"),
+    CheckConstraint(one_of("state", BlobState), name="state_known"),
     CheckConstraint("size_bytes >= 0", name="size_possible"),
     CheckConstraint("holders >= 0 AND (state = 'doomed') = (holders = 0)", name="doomed_unheld"),
     CheckConstraint("(state = 'doomed') = (due_at IS NOT NULL)", name="doomed_due"),
     CheckConstraint("awaited_by IS NULL OR state = 'doomed'", name="awaited_when_doomed"),
     # take_doomed, peek_doomed
-    _index_where("blobs_due", "due_at", "key", where="due_at IS NOT NULL"),
+    index_where("blobs_due", "due_at", "key", where="due_at IS NOT NULL"),
     # list_keys, list_kept
     Index("blobs_store", "store", "key"),
     # summarize, without looking at the rows
     Index("blobs_stock", "store", "state", "size_bytes", "failures"),
     # bury: does a blob await this image?
-    _index_where("blobs_awaited_by", "awaited_by", where="awaited_by IS NOT NULL"),
+    index_where("blobs_awaited_by", "awaited_by", where="awaited_by IS NOT NULL"),
 )
 
 image_locations = Table(
@@ -202,7 +190,8 @@ image_locations = Table(
 
 STAGED = -1
 
-tasks = Table(
+#: Of versions before 0.2, which join it to images one to one; there is nothing in it.
+old_tasks = Table(
     "tasks",
     metadata,
     Column("id", TEXT, primary_key=True),
@@ -211,11 +200,10 @@ tasks = Table(
     Column("attempts", Integer, nullable=False),
     Column("max_attempts", Integer, nullable=False),
     Column("message", TEXT),
-    CheckConstraint(_one_of("status", TaskStatus), name="status_known"),
+    CheckConstraint(one_of("status", TaskStatus), name="status_known"),
     CheckConstraint("attempts >= 0 AND attempts <= max_attempts", name="attempts_limited"),
     CheckConstraint("(status = 'failure') = (message IS NOT NULL)", name="failure_explained"),
-    # find_pending_tasks
-    _index_where("tasks_pending", "image_id", where="status = 'pending'"),
+    index_where("tasks_pending", "image_id", where="status = 'pending'"),
 )
 
 claims = Table(

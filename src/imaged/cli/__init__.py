@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "push": ("pushing", "Upload a file as an image."),
     "pull": ("pulling", "Download an image into a file."),
     "status": ("summaries", "Show the instances, what each works on, and what waits."),
+    "tasks": ("tasks", "List tasks, show one, or cancel it."),
     "doctor": ("doctor", "Look at all that a daemon needs, and say what to do."),
     "pending": ("images", "List the deleted images that can still be restored."),
     "restore": ("images", "Take back a deleted image, with everything that it had."),

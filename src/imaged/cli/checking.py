@@ -24,29 +24,30 @@ def check_config(file: Path | None, *, as_json: bool) -> int:
     """Say everything that is wrong with the configuration, and with what it names.
 
     Catalog, stores and the file of tokens are opened too. Run it as the user that the daemon runs
-    as. Exit code 0: all is well; 1: there are problems.
+    as. Exit code 0: all is well, but for hints at what only some tasks need; 1: there are problems.
     """
     from imaged.config import ConfigInvalid, load
 
     problems: Sequence[Problem]
+    hints: Sequence[str] = ()
     try:
-        problems = _look_behind(load(file))
+        problems, hints = _look_behind(load(file))
     except ConfigInvalid as error:
         problems = error.problems
     if as_json:
-        print_json({"problems": [asdict(problem) for problem in problems]})
-    for problem in () if as_json else problems:
-        click.echo(str(problem), err=True)
+        print_json({"problems": [asdict(problem) for problem in problems], "hints": hints})
+    for line in () if as_json else (*problems, *(f"hint: {hint}" for hint in hints)):
+        click.echo(str(line), err=True)
     if not problems and not as_json:
         click.echo("The configuration is good; catalog and stores can be used.")
     return EXIT_PROBLEMS if problems else 0
 
 
-def _look_behind(config: Config) -> list[Problem]:
+def _look_behind(config: Config) -> tuple[list[Problem], list[str]]:
     import anyio
 
-    from imaged.daemon.checkup import find_problems
+    from imaged.daemon.checkup import find_hints, find_problems
     from imaged.telemetry import configure_log
 
     configure_log("error")
-    return anyio.run(find_problems, config)
+    return anyio.run(find_problems, config), find_hints(config)

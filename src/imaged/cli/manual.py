@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -67,17 +67,31 @@ class Page:
     usage: str
     paragraphs: tuple[str, ...]
     options: tuple[tuple[str, str], ...]
+    commands: tuple[tuple[str, str], ...] = ()  # of one that has some: names, and what for
 
 
 def pages() -> Iterator[Page]:
     """The whole, and each command."""
     top = click.Context(imaged, info_name="imaged", **imaged.context_settings)
-    yield _page("imaged", "keeps disk images", imaged, top)
+    listed = tuple((f"imaged-{name}", purpose) for name, (_, purpose) in COMMANDS.items())
+    yield replace(_page("imaged", "keeps disk images", imaged, top), commands=listed)
     for name, (_, purpose) in COMMANDS.items():
         command = imaged.get_command(top, name)
         if command is not None:
             context = click.Context(command, info_name=name, parent=top)
-            yield _page(f"imaged {name}", purpose.rstrip("."), command, context)
+            below = list(_below(command, context))
+            listed = tuple((page.name.replace(" ", "-"), f"{page.purpose}.") for page in below)
+            page = _page(f"imaged {name}", purpose.rstrip("."), command, context)
+            yield replace(page, commands=listed)
+            yield from below
+
+
+def _below(command: click.Command, context: click.Context) -> Iterator[Page]:
+    """The commands of a command that has some."""
+    for name, inner in getattr(command, "commands", {}).items():
+        below = click.Context(inner, info_name=name, parent=context)
+        page = _page(below.command_path, "", inner, below)
+        yield replace(page, purpose=page.paragraphs[0].rstrip("."))
 
 
 def _page(name: str, purpose: str, command: click.Command, context: click.Context) -> Page:
@@ -132,8 +146,8 @@ def roff(page: Page) -> str:
     ]
     for paragraph in page.paragraphs:
         lines += [".PP", _roff(paragraph)]
-    if page.name == "imaged":
-        lines += [".SH COMMANDS", *_list({f"imaged-{n}(1)": p for n, (_, p) in COMMANDS.items()})]
+    if page.commands:
+        lines += [".SH COMMANDS", *_list({f"{name}(1)": what for name, what in page.commands})]
     lines += [".SH OPTIONS", *_list(dict(page.options))]
     lines += [".SH EXIT STATUS", *_list(codes)]
     lines += [".SH ENVIRONMENT", *_list(ENVIRONMENT), ".SH FILES", *_list(FILES)]

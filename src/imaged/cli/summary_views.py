@@ -9,6 +9,7 @@ from typing import Any
 from imaged.cli.tables import Listing
 from imaged.core.blob import BlobState
 from imaged.core.summary import Stock, Summary
+from imaged.core.task import TaskStatus
 from imaged.units import approximate_duration, approximate_size
 
 UNKNOWN = "?"
@@ -39,6 +40,27 @@ def facts_of(summary: Summary) -> dict[str, Any]:
             }
             for holding in summary.holdings
         ],
+        "task_holdings": [
+            {
+                "instance": holding.instance,
+                "task_id": holding.task_id,
+                "type": holding.type,
+                "owner": holding.owner,
+                "since": _moment(holding.since),
+                "lease_left_s": round((holding.lease_until - at).total_seconds(), 3),
+            }
+            for holding in summary.task_holdings
+        ],
+        "tasks": [
+            {
+                "type": stock.type,
+                "status": stock.status.value,
+                "tasks": stock.tasks,
+                "oldest_at": _moment(stock.oldest_at),
+            }
+            for stock in summary.tasks
+        ],
+        "damaged_images": summary.damaged,
         "images": {status.value: count for status, count in sorted(summary.images.items())},
         "stores": [
             {
@@ -92,7 +114,29 @@ def listings(summary: Summary) -> Iterator[Listing]:
         ],
     )
     yield Listing(
-        f"{sum(summary.images.values())} images",
+        f"{len(summary.task_holdings)} tasks that they work on",
+        ("instance", "task", "type", "owner", "for", "lease left"),
+        [
+            (
+                holding.instance,
+                holding.task_id,
+                holding.type,
+                holding.owner,
+                _since(holding.since, at),
+                _left(holding.lease_until - at),
+            )
+            for holding in summary.task_holdings
+        ],
+    )
+    waiting_tasks = [stock for stock in summary.tasks if stock.status is TaskStatus.PENDING]
+    yield Listing(
+        f"{sum(stock.tasks for stock in waiting_tasks)} tasks that wait",
+        ("type", "tasks", "oldest"),
+        [(one.type, str(one.tasks), _since(one.oldest_at, at)) for one in waiting_tasks],
+    )
+    damaged = f", {summary.damaged} of them damaged" if summary.damaged else ""
+    yield Listing(
+        f"{sum(summary.images.values())} images{damaged}",
         ("status", "images"),
         [(status, str(count)) for status, count in sorted(summary.images.items())],
     )

@@ -8,6 +8,9 @@ from typing import get_type_hints
 
 from pydantic.fields import FieldInfo
 
+from imaged.config.conversion import ConversionSection
+from imaged.config.exports import EXPORT_KINDS, ExportsSection
+from imaged.config.fetching import FetchSection
 from imaged.config.sections import (
     ApiSection,
     AuthSection,
@@ -20,6 +23,7 @@ from imaged.config.sections import (
     Role,
     ScrubberSection,
     Section,
+    TasksSection,
     UploadsSection,
 )
 from imaged.config.stores import KINDS, StoresSection
@@ -38,6 +42,10 @@ class Config:
     uploads: UploadsSection
     scrubber: ScrubberSection
     reconcile: ReconcileSection
+    tasks: TasksSection
+    exports: ExportsSection
+    fetch: FetchSection
+    conversion: ConversionSection
     log: LogSection
     metrics: MetricsSection
 
@@ -60,6 +68,8 @@ def models_at(path: Sequence[str]) -> Sequence[type[Section]]:
             return (SECTIONS[section],)
         case ("stores", _):
             return tuple(KINDS.values())
+        case ("exports", _):
+            return tuple(EXPORT_KINDS.values())
         case _:
             return ()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from imaged.config.exports import overlaps
 from imaged.config.layers import (
     KeyPath,
     Layer,
@@ -29,6 +30,11 @@ _TOO_OPEN = (
     "{address} can be reached from the network, and auth.method is none: everybody would be an "
     "administrator. Choose another method, bind to loopback or to a unix socket, or set "
     "auth.allow_anyone_on_the_network"
+)
+
+_IN_A_STORE = (
+    "the destination {name} and the store {store} must not be in the same place, or one in the "
+    "other: a file that is exported could be taken for an image there"
 )
 
 
@@ -102,5 +108,11 @@ def _contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
             (("api", "bind"), _TOO_OPEN.format(address=address))
             for address in api.bind
             if not address.is_private
+        ]
+    stores, exports = sections.get("stores"), sections.get("exports")
+    if stores and exports:
+        found += [
+            (("exports", name), _IN_A_STORE.format(name=name, store=store))
+            for name, store in overlaps(exports, stores)
         ]
     return found

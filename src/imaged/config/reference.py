@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from pydantic.fields import FieldInfo
 
+from imaged.config.exports import EXPORT_KINDS, ExportsSection
 from imaged.config.layers import variable
 from imaged.config.model import SECTIONS
 from imaged.config.secrets import is_secret
@@ -39,6 +40,9 @@ def reference() -> str:
         if model is StoresSection:
             for kind, store in KINDS.items():
                 lines += _table((name, "NAME"), store, f'type = "{kind}"')
+        if model is ExportsSection:
+            for kind, place in EXPORT_KINDS.items():
+                lines += _table((name, "NAME"), place, f'type = "{kind}"')
     return "\n".join(lines)
 
 
@@ -51,6 +55,8 @@ def is_reloadable(field: FieldInfo) -> bool:
 def _table(path: tuple[str, ...], model: type[Section], which: str = "") -> Iterator[str]:
     yield f"## [{'.'.join(path)}]{which and f' with {which}'}\n"
     yield f"{model.__doc__}\n"
+    if not model.model_fields:
+        return
     yield "| setting | default | variable | |"
     yield "|---|---|---|---|"
     for name, field in model.model_fields.items():

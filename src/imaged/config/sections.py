@@ -24,9 +24,10 @@ from imaged.config.values import (
     Several,
     Share,
     Size,
+    TypeLimits,
 )
 
-Role = Literal["api", "scrubber"]
+Role = Literal["api", "scrubber", "tasks"]
 
 SMALLEST_HEADER_BYTES = 4096  # clients could not show their tokens
 
@@ -64,9 +65,10 @@ class DaemonSection(Section):
 
     name: str = setting("", "Who works here, in claims and in the log; default: host and process.")
     roles: Several[Role] = setting(
-        ["api", "scrubber"],
-        "What this instance does: answer requests, scrub (and reconcile). An instance without "
-        '"scrubber" needs another one, or imaged-scrubber.service, beside it.',
+        ["api", "scrubber", "tasks"],
+        "What this instance does: answer requests, scrub (and reconcile), work on tasks. An "
+        'instance without "scrubber" needs another one, or imaged-scrubber.service, beside it; '
+        'without "tasks" it accepts tasks that others work on.',
     )
     drain_timeout: Duration = setting(
         "5m",
@@ -299,6 +301,56 @@ class ReconcileSection(Section):
         "The same as a share of all blobs; the larger of the two counts.",
         reloadable=True,
     )
+
+
+class TasksSection(Section):
+    """Long work on images, beside the calls that boot machines."""
+
+    concurrency: Concurrency = setting(
+        4,
+        "How many tasks this instance works on at a time. More get done sooner where they wait for "
+        "others' networks, and take more from everything else where they do not.",
+        reloadable=True,
+    )
+    limits: TypeLimits = setting(
+        [],
+        'How many of one type, where it may not have all of them: ["convert=2", "import=3"].',
+        reloadable=True,
+    )
+    time_to_live: Duration = setting(
+        "48h",
+        "How long the record of a task stays after its end; what it made stays anyway. Counted as "
+        "configured when the task was made.",
+        reloadable=True,
+    )
+    access: Literal["members", "admins"] = setting(
+        "members",
+        '"members": everybody makes and sees tasks of his own project. "admins": nobody else does.',
+        reloadable=True,
+    )
+    max_unfinished_per_owner: Count = setting(
+        100,
+        "How many tasks a project may have that wait or are worked on; more are refused with 413. "
+        "0: as many as it likes.",
+        reloadable=True,
+    )
+    poll_every: Duration = setting(
+        "2s",
+        "How often this instance looks for tasks that others accepted, or gave back; its own it "
+        "begins at once.",
+        reloadable=True,
+    )
+    key_file: str = setting(
+        "/var/lib/imaged/task.key",
+        "The key that secrets in tasks (tokens for other services) are encrypted with. It is made "
+        "when it is needed first; instances that share a catalog need the same file.",
+    )
+
+    @model_validator(mode="after")
+    def _look_now_and_then(self) -> TasksSection:
+        if not self.poll_every:
+            raise ValueError("poll_every must be more than 0")
+        return self
 
 
 class LogSection(Section):

@@ -8,12 +8,17 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from imaged.config.exports import EXPORT_KINDS
 from imaged.config.layers import KeyPath
 from imaged.config.model import SECTIONS
+from imaged.config.sections import Section
 from imaged.config.stores import KINDS
 
 #: What the architecture foresees and this version does not have.
-LATER = ("tasks", "fetch", "exports", "keystone", "journal")
+LATER = ("keystone", "journal")
+
+#: Sections of tables, and the kinds of these.
+TABLES: Mapping[str, Mapping[str, type[Section]]] = {"stores": KINDS, "exports": EXPORT_KINDS}
 
 _BY_TYPE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "bool_type": lambda _: "must be true or false",
@@ -38,15 +43,16 @@ def explain(section: str, details: ErrorDetails) -> tuple[KeyPath, str]:
     keys = [key for key in details["loc"] if isinstance(key, str)]
     kind, given = details["type"], details["input"]
     model = SECTIONS[section]
-    if section == "stores" and len(keys) > 1:
-        model = KINDS[keys.pop(1)]  # pydantic names the kind of store behind the store
+    if section in TABLES and len(keys) > 1:
+        model = TABLES[section][keys.pop(1)]  # pydantic names the kind behind the name
     path = (section, *keys)
     if kind.startswith("union_tag"):
         path = (*path, "type")
     if kind == "extra_forbidden":
         return path, unknown(path[-1], model.model_fields)
     if kind == "model_attributes_type":
-        return path, unknown(path[-1], ["default"]) + " (each store is a table)"
+        noun = {"exports": "destination"}.get(section, "store")
+        return path, f"{unknown(path[-1], model.model_fields)} (each {noun} is a table)"
     say = _BY_TYPE.get(kind)
     sentence = say(details.get("ctx", {})) if say else details["msg"]
     if kind == "literal_error" and given in LATER:

@@ -23,32 +23,30 @@ from imaged.config.values import Concurrency, FileMode, Folder, Size, is_store_n
 DESCRIPTION = "What users are told about it, in the list of stores."
 
 
-class FilesystemSection(Section):
+class FolderSection(Section):
     """A folder that keeps bytes."""
 
     type: Literal["filesystem"] = required("What keeps the bytes: a folder.")
-    description: str = setting("", DESCRIPTION)
     path: Folder = required("The folder. It must exist, so that a missing mount is noticed.")
     min_free: Size = setting(
         "1GiB",
-        "How much space stays free: uploads that would need it are refused with 413, so that "
+        "How much space stays free: what would need it is refused (uploads with 413), so that "
         "deletes and the catalog go on working on a full disk.",
     )
     file_mode: FileMode = setting(
         "0600", "Permissions of the files; folders get the execute bits that belong to them."
     )
 
-    def is_same_place(self, other: FilesystemSection) -> bool:
+    def is_same_place(self, other: FolderSection) -> bool:
         """Whether one folder is the other, or lies in it."""
         here, there = self.path.resolve(), other.path.resolve()
         return here.is_relative_to(there) or there.is_relative_to(here)
 
 
-class S3Section(Section):
+class BucketSection(Section):
     """A bucket that keeps bytes, of any service that speaks S3."""
 
     type: Literal["s3"] = required("What keeps the bytes: a bucket.")
-    description: str = setting("", DESCRIPTION)
     endpoint: Endpoint = setting("", "The address of the service; default: that of AWS.")
     bucket: BucketName = required("The bucket. It must exist.")
     prefix: KeyPrefix = setting(
@@ -92,7 +90,7 @@ class S3Section(Section):
     )
 
     @model_validator(mode="after")
-    def _have_both_keys(self) -> S3Section:
+    def _have_both_keys(self) -> BucketSection:
         has_access = bool(self.access_key or self.access_key_file)
         has_secret = bool(self.secret_key or self.secret_key_file)
         if has_access != has_secret:
@@ -100,13 +98,31 @@ class S3Section(Section):
             raise ValueError(f"has the {given} key, and the {missing} key is missing")
         return self
 
-    def is_same_place(self, other: S3Section) -> bool:
+    def is_same_place(self, other: BucketSection) -> bool:
         """Whether both keep the same objects."""
         return (self.endpoint, self.bucket, self.prefix) == (
             other.endpoint,
             other.bucket,
             other.prefix,
         )
+
+    def overlaps(self, other: BucketSection) -> bool:
+        """Whether one prefix is the other, or lies in it."""
+        here, there = (f"{prefix}/".lstrip("/") for prefix in (self.prefix, other.prefix))
+        is_same_bucket = (self.endpoint, self.bucket) == (other.endpoint, other.bucket)
+        return is_same_bucket and (here.startswith(there) or there.startswith(here))
+
+
+class FilesystemSection(FolderSection):
+    """A folder that keeps bytes."""
+
+    description: str = setting("", DESCRIPTION)
+
+
+class S3Section(BucketSection):
+    """A bucket that keeps bytes, of any service that speaks S3."""
+
+    description: str = setting("", DESCRIPTION)
 
 
 StoreSection = Annotated[FilesystemSection | S3Section, Field(discriminator="type")]

@@ -75,6 +75,17 @@ def _check_hash_algorithm(name: str) -> str:
     return name
 
 
+def _parse_limit(text: object) -> tuple[str, int]:
+    found = re.fullmatch(r"([a-z0-9_-]+) *= *([0-9]{1,3})", text) if isinstance(text, str) else None
+    if found is None or int(found[2]) == 0:
+        raise ValueError('must be a type of tasks and a number, such as "convert=2"')
+    return found[1], int(found[2])
+
+
+def _format_limit(limit: tuple[str, int]) -> str:
+    return f"{limit[0]}={limit[1]}"
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size)]
 FileMode = Annotated[int, BeforeValidator(_parse_file_mode), PlainSerializer("{:04o}".format)]
@@ -92,3 +103,7 @@ PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 HashAlgorithm = Annotated[str, AfterValidator(_check_hash_algorithm)]
 Several = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_require_some)]
 AnyNumber = Annotated[tuple[T, ...], Field(strict=False)]
+TypeLimit = Annotated[
+    tuple[str, int], BeforeValidator(_parse_limit), PlainSerializer(_format_limit)
+]
+TypeLimits = Annotated[tuple[TypeLimit, ...], Field(strict=False)]

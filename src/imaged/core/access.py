@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted
+from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted, TaskNotFound
 from imaged.core.image import Change, ClaimedChange, Image, Visibility
 from imaged.core.lifecycle import GONE, Status
+from imaged.core.task import Task
 
 WRITERS: AbstractSet[str] = frozenset({"admin", "member"})
 
@@ -30,9 +31,13 @@ class Caller:
         return "admin" in self.roles
 
 
+#: Who works on the catalog itself, by the command line.
+OPERATOR = Caller("the operator", "", frozenset({"admin"}))
+
+
 def may_see(caller: Caller, image: Image) -> bool:
-    """Whether the image exists for this caller."""
-    if image.status in GONE:
+    """Whether the image exists for this caller. A draft does for nobody."""
+    if image.draft or image.status in GONE:
         return False
     if caller.is_admin or caller.project == image.owner:
         return True
@@ -89,3 +94,27 @@ def require_publisher(caller: Caller, visibility: Visibility) -> None:
     """Raise NotPermitted if the caller may not give an image this visibility."""
     if visibility is Visibility.PUBLIC and not caller.is_admin:
         raise NotPermitted("Only an administrator may make an image public.")
+
+
+def caller_of(task: Task) -> Caller:
+    """Who asked for the task, with the rights that he had then."""
+    return Caller(task.user_id, task.owner, frozenset(task.roles))
+
+
+def may_see_task(caller: Caller, task: Task) -> bool:
+    """Whether the task exists for this caller: his project's, or he is an admin."""
+    return caller.is_admin or caller.project == task.owner
+
+
+def require_task(caller: Caller, task: Task) -> Task:
+    """Return the task. Raises TaskNotFound."""
+    if not may_see_task(caller, task):
+        raise TaskNotFound(task.id)
+    return task
+
+
+def require_task_owner(caller: Caller, task: Task) -> Task:
+    """Return the task, if the caller may end or remove it. Raises TaskNotFound, NotPermitted."""
+    require_task(caller, task)
+    require_writer(caller)
+    return task

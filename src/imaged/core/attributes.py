@@ -63,6 +63,7 @@ UUID_PATTERN = (
     "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
 )
 LAST_FAILURE = "imaged_last_failure"
+DAMAGE = "imaged_damage"
 
 #: Names that clients never write: they tell what the service itself knows.
 RESERVED_NAMES = frozenset({"location", "deleted", "deleted_at"})
@@ -175,6 +176,7 @@ _TABLE = (
     Attribute("schema", "Where the schema of an image is."),
     Attribute("locations", "Where the data is kept; never shown and never set.", kind=Kind.ARRAY),
     Attribute(LAST_FAILURE, "Why the last upload or import failed: moment, phase and reason."),
+    Attribute(DAMAGE, "What the last verification found wrong; shown to administrators."),
 )
 
 ATTRIBUTES: Mapping[str, Attribute] = {attribute.name: attribute for attribute in _TABLE}

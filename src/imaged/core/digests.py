@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import string
 from collections.abc import Sequence
 
 CHECKSUM = "md5"
@@ -22,6 +23,18 @@ class Digest:
     def hexdigest(self) -> str:
         """The digest of all that was fed, hexadecimal."""
         return self._hash.hexdigest()
+
+
+def parse_promise(text: str) -> tuple[str, str]:
+    """Algorithm and value of ``ALGORITHM:HEXADECIMAL``. Raises ValueError."""
+    algorithm, _, value = text.partition(":")
+    algorithm, value = algorithm.lower(), value.lower()
+    if not is_usable(algorithm):
+        raise ValueError(f"{algorithm[:40]!r} is no digest that this server has")
+    digits = 2 * hashlib.new(algorithm, usedforsecurity=False).digest_size
+    if len(value) != digits or set(value) - set(string.hexdigits):
+        raise ValueError(f"a {algorithm} has {digits} hexadecimal digits")
+    return algorithm, value
 
 
 def is_usable(algorithm: str) -> bool:

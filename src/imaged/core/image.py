@@ -73,6 +73,7 @@ class Image:
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     # where it is in its life
+    draft: bool = False  # its task has not made it yet: it exists for nobody
     status: Status = Status.QUEUED
     since: datetime | None = None  # when it entered this status, by the catalog's clock
     deleted_from: Status | None = None  # set while it can be restored
@@ -85,8 +86,9 @@ class Image:
     staged: Location | None = None
     claim: Claim | None = None
     finished_by: UUID | None = None  # the last claim whose work was finished
-    task: Task | None = None  # that is, or was last, writing this image
+    task: Task | None = None  # that is writing it, exactly while it is importing
     last_failure: Failure | None = None
+    damage: str | None = None  # what the last verification found wrong; for the operator
 
     @property
     def is_expired(self) -> bool:

@@ -17,10 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from imaged.core import task as tasks
 from imaged.core.blob import Blob, BlobState, doom
 from imaged.core.errors import BlobGone, QuotaExceeded
 from imaged.core.image import Image, Location
 from imaged.core.removal import lose_location
+from imaged.core.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,36 @@ def stamp(before: Image, after: Image, now: datetime) -> Image:
     failure = after.last_failure
     if failure is not None and failure.at is None:
         failure = replace(failure, at=now)
-    version = before.version + 1
-    return replace(after, since=since, updated_at=now, version=version, last_failure=failure)
+    after = replace(
+        after,
+        since=since,
+        updated_at=now,
+        version=before.version + 1,
+        last_failure=failure,
+        task=settle_task(before, after, now),
+    )
+    return replace(after, created_at=now) if before.draft and not after.draft else after
+
+
+def settle_task(before: Image, after: Image, now: datetime) -> Task | None:
+    """The task to store with an image, dated: one that is new, or changed, or has just ended."""
+    known, task = before.task, after.task
+    if task is None or task == known:
+        return task
+    if known is None or known.id != task.id:
+        return tasks.created(task, now)
+    return tasks.stamp(known, task, now)
+
+
+def without_ended_task(image: Image) -> Image:
+    """The image as it is read from now on: a task that has ended has left it."""
+    return replace(image, task=None) if image.task and image.task.is_final else image
 
 
 def created(image: Image, now: datetime) -> Image:
-    """Note when it was created."""
-    return replace(image, created_at=now, updated_at=now, since=now)
+    """Note when it was created, and the task that is to make it."""
+    task = image.task and tasks.created(image.task, now)
+    return replace(image, created_at=now, updated_at=now, since=now, task=task)
 
 
 def doomed_stray(location: Location, due_at: datetime) -> Blob:

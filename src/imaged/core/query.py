@@ -149,7 +149,7 @@ def _is_listed(image: Image, query: ImageQuery) -> bool:
     caller = query.caller
     if caller is None:
         return True
-    if image.status in GONE:
+    if image.draft or image.status in GONE:
         return False
     if image.owner == caller.project or image.visibility is Visibility.PUBLIC:
         return True

@@ -16,7 +16,7 @@ from imaged.core.errors import (
 )
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import RESTORES, Event, Status, next_status
-from imaged.core.task import cancel
+from imaged.core.task import IMAGE_DELETED, cancel
 
 
 def deactivate(image: Image) -> Image:
@@ -46,7 +46,7 @@ def delete(*, delayed: bool) -> Change:
             status = next_status(image.status, Event.DELETED_WITH_DELAY)
             return replace(image, status=status, deleted_from=image.status)
         status = next_status(image.status, Event.DELETED)
-        task = image.task and cancel(image.task, "the image was deleted")
+        task = image.task and cancel(image.task, IMAGE_DELETED)
         return replace(image, status=status, task=task, claim=None, locations=(), staged=None)
 
     return change

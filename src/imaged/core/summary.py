@@ -9,6 +9,7 @@ from datetime import datetime
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
+from imaged.core.task import TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,28 @@ class Stock:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskStock:
+    """The tasks of one type in one status."""
+
+    type: str
+    status: TaskStatus
+    tasks: int
+    oldest_at: datetime  # when the oldest of them was made
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHolding:
+    """A task that an instance works on."""
+
+    instance: InstanceId
+    task_id: str
+    type: str
+    owner: str
+    since: datetime  # when the attempt began
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """All of it, at one moment."""
 
@@ -57,3 +80,6 @@ class Summary:
     restorable_bytes: int
     oldest_due_at: datetime | None  # the longest due among doomed blobs
     oldest: Mapping[Status, datetime] = field(default_factory=dict)  # there since when, at longest
+    tasks: Sequence[TaskStock] = ()
+    task_holdings: Sequence[TaskHolding] = ()
+    damaged: int = 0  # images in use whose bytes are not what they were

@@ -1,12 +1,21 @@
-"""A task: long work that somebody asked for, and that outlives the worker doing it."""
+"""A task: long work on images that somebody asked for, and that outlives the worker doing it.
+
+Rule 1: no other module decides what status comes next; what is not in the table is refused.
+Rule 2: what is final stays as it is, keeps no secret, and is removed when its time is over.
+Rule 3: a task that writes an image is in that image (``image.task``) until it is final, and its
+        claim is the image's. Only tasks that write none have a claim of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
-from imaged.core.errors import InvalidTransition
+from imaged.core.claim import Claim, require_claim
+from imaged.core.errors import InvalidTransition, TaskNotFinal
 
 
 class TaskStatus(StrEnum):
@@ -43,48 +52,199 @@ TRANSITIONS: Mapping[TaskStatus, Mapping[TaskEvent, TaskStatus]] = {
     TaskStatus.FAILURE: {},
 }
 
+FINAL = frozenset(status for status, row in TRANSITIONS.items() if not row)
+
+KEEP_FOR = timedelta(hours=48)
+MAX_ATTEMPTS = 3
+
+IMAGE_DELETED = "The image was deleted."
+
 
 @dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """What is true of a type of task, whatever does the work."""
+
+    name: str  # as clients call it
+    is_creatable: bool = True  # by POST /v2/tasks; others are made by other calls
+    max_attempts: int = MAX_ATTEMPTS  # how many workers may be lost over it
+    secrets: frozenset[str] = frozenset()  # fields of its input that nobody may read again
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an attempt is. Bytes are None where they have no meaning, or are not known yet."""
+
+    phase: str  # what is being done, in a word or two for its owner: "fetching"
+    done_bytes: int | None = None
+    total_bytes: int | None = None
+
+    @property
+    def percent(self) -> int | None:
+        """0 to 100, rounded down."""
+        if self.done_bytes is None or self.total_bytes is None:
+            return None
+        return min(100 * self.done_bytes // self.total_bytes, 100) if self.total_bytes else 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A writing task; it travels inside the image that it writes."""
+    """One task. ``owner``, ``user_id`` and ``roles`` are those of who asked."""
 
     id: str
+    type: str
+    owner: str
+    user_id: str = ""
+    roles: tuple[str, ...] = ()
+    request_id: str | None = None  # of the call that made it
+    input: Mapping[str, object] = field(default_factory=dict)  # without what is secret
+    sealed: bytes | None = None  # the secret part of the input, encrypted; until it is final
+    image_id: str | None = None  # the image that it is about, and is listed under
+    writes: str | None = None  # the image that it writes, perhaps a draft that nobody sees yet
+    # where it is in its life
     status: TaskStatus = TaskStatus.PENDING
     attempts: int = 0
-    max_attempts: int = 3
-    message: str | None = None  # why it failed, for its owner; null otherwise
+    max_attempts: int = MAX_ATTEMPTS
+    progress: Progress | None = None
+    result: Mapping[str, object] | None = None  # success only
+    message: str | None = None  # failure only: one sentence, for its owner
+    keep_for: timedelta = KEEP_FOR  # after the final state
+    expires_at: datetime | None = None  # set when it is final
+    created_at: datetime | None = None  # by the catalog's clock, which fills all three in
+    updated_at: datetime | None = None
+    begun_at: datetime | None = None  # when the last attempt began, by the same clock
+    # the work on it, unless it writes an image: then that has both
+    claim: Claim | None = None
+    finished_by: UUID | None = None
 
     @property
     def is_final(self) -> bool:
         """Nothing happens to it any more."""
-        return not TRANSITIONS[self.status]
+        return self.status in FINAL
+
+
+TaskChange = Callable[[Task], Task]
+ClaimedTaskChange = Callable[[Task, Claim], Task]  # a change only a claim's holder can make
 
 
 def pick_up(task: Task) -> Task:
     """A worker begins another attempt."""
-    return replace(_after(task, TaskEvent.PICKED_UP), attempts=task.attempts + 1)
+    return replace(_after(task, TaskEvent.PICKED_UP), attempts=task.attempts + 1, progress=None)
 
 
-def succeed(task: Task) -> Task:
-    """The work is done."""
-    return _after(task, TaskEvent.FINISHED)
+def succeed(task: Task, result: Mapping[str, object]) -> Task:
+    """The work is done. A task that made an image is about that one from now on."""
+    image_id = task.writes if task.image_id is None else task.image_id
+    return _ended(task, TaskEvent.FINISHED, result=result, image_id=image_id)
 
 
 def fail(task: Task, why: str) -> Task:
     """The work cannot be done; another attempt would not help."""
-    return replace(_after(task, TaskEvent.FAILED), message=why)
+    return _ended(task, TaskEvent.FAILED, message=why)
 
 
 def cancel(task: Task, why: str) -> Task:
     """Somebody ended it, or it may not even begin. A final task stays as it is."""
-    return task if task.is_final else replace(_after(task, TaskEvent.CANCELLED), message=why)
+    return task if task.is_final else _ended(task, TaskEvent.CANCELLED, message=why)
 
 
 def lose(task: Task, why: str) -> Task:
     """Its worker has gone. Another may try, so many times."""
     if task.attempts < task.max_attempts:
-        return _after(task, TaskEvent.HOLDER_LOST)
+        return replace(_after(task, TaskEvent.HOLDER_LOST), claim=None)
     return fail(task, f"{why} That was attempt {task.attempts}, the last one.")
+
+
+def release(task: Task) -> Task:
+    """Its worker was stopped in good order; such an attempt does not count."""
+    attempts = max(task.attempts - 1, 0)
+    return replace(_after(task, TaskEvent.HOLDER_LOST), attempts=attempts, claim=None)
+
+
+# for tasks that write no image: the claim is their own
+
+
+def claim_task(task: Task, claim: Claim) -> Task:
+    """Pick it up. Raises InvalidTransition."""
+    return replace(pick_up(task), claim=claim)
+
+
+def finish_task(result: Mapping[str, object]) -> ClaimedTaskChange:
+    """The work is done, and the claim ends with it. Raises ClaimLost."""
+
+    def change(task: Task, claim: Claim) -> Task:
+        require_claim(task.claim, claim)
+        return replace(succeed(task, result), finished_by=claim.token)
+
+    return change
+
+
+def give_back_task(lost: Claim, why: str, *, final: bool, counts: bool = True) -> TaskChange:
+    """Claimed work ends without a result. Raises ClaimLost.
+
+    ``final``: the work failed, and another attempt would not help.
+    ``counts``: the attempt was one; False where its worker was stopped in good order.
+    """
+
+    def change(task: Task) -> Task:
+        require_claim(task.claim, lost)
+        return ended_attempt(task, why, final=final, counts=counts)
+
+    return change
+
+
+def ended_attempt(task: Task, why: str, *, final: bool, counts: bool) -> Task:
+    """What becomes of a task whose attempt ended without a result."""
+    if final:
+        return fail(task, why)
+    return lose(task, why) if counts else release(task)
+
+
+def require_final(task: Task) -> None:
+    """Raise TaskNotFinal for one that is still to be worked on."""
+    if not task.is_final:
+        raise TaskNotFinal(task.id, task.status)
+
+
+def created(task: Task, now: datetime) -> Task:
+    """Note when it was made."""
+    return replace(task, created_at=now, updated_at=now)
+
+
+def stamp(before: Task, after: Task, now: datetime) -> Task:
+    """Note when it changed, when an attempt began, and when a final task expires."""
+    if after == before:
+        return before
+    expires_at = now + after.keep_for if after.is_final else None
+    if before.is_final:
+        expires_at = before.expires_at
+    begun_at = now if after.attempts > before.attempts else before.begun_at
+    return replace(after, updated_at=now, expires_at=expires_at, begun_at=begun_at)
+
+
+def advance(task: Task, attempt: int, progress: Progress, now: datetime) -> Task:
+    """Note how far an attempt is. What was said by one that has ended is left out."""
+    if task.status is not TaskStatus.PROCESSING or task.attempts != attempt:
+        return task
+    return replace(task, progress=progress, updated_at=now)
+
+
+def _ended(
+    task: Task,
+    event: TaskEvent,
+    *,
+    result: Mapping[str, object] | None = None,
+    message: str | None = None,
+    image_id: str | None = None,
+) -> Task:
+    after = _after(task, event)
+    return replace(
+        after,
+        result=result,
+        message=message,
+        image_id=image_id or task.image_id,
+        sealed=None,
+        claim=None,
+    )
 
 
 def _after(task: Task, event: TaskEvent) -> Task:

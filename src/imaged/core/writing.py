@@ -1,5 +1,8 @@
 """The changes by which an image gets its data: uploads, staging, imports, clones.
 
+A task that writes an image is in it until the task is final: so the task's end and the image's
+are one change, whoever brings it about, and neither can be without the other.
+
 A change says what becomes of the image alone. What follows for the bytes, the ledger and the
 owner's account is worked out from the difference, in one place: ``ledger.py``.
 """
@@ -13,7 +16,14 @@ from imaged.core.claim import Claim, require_claim
 from imaged.core.errors import ClaimLost, FormatsUnset, ImageDeleted, InvalidTransition
 from imaged.core.image import Change, ClaimedChange, Content, Failure, Image, Location
 from imaged.core.lifecycle import FAILURES, GONE, Event, Status, next_status
-from imaged.core.task import Task, TaskStatus, cancel, fail, lose, pick_up, succeed
+from imaged.core.task import (
+    Task,
+    TaskChange,
+    TaskStatus,
+    ended_attempt,
+    pick_up,
+    succeed,
+)
 
 #: What an owner calls the work that an image is claimed for.
 PHASES: Mapping[Status, str] = {
@@ -49,18 +59,50 @@ def begin_import(task: Task) -> Change:
     def change(image: Image) -> Image:
         if image.claim is not None:  # its staging is still running
             raise InvalidTransition(image.status, Event.IMPORT_BEGAN)
-        return replace(image, status=_leave_for_data(image, Event.IMPORT_BEGAN), task=task)
+        status = _leave_for_data(image, Event.IMPORT_BEGAN)
+        return replace(image, status=status, task=replace(task, writes=image.id))
 
     return change
 
 
-def begin_attempt(location: Location) -> ClaimedChange:
+def begin_draft(image: Image, task: Task) -> Image:
+    """An image that nobody sees until its task has made it. Raises FormatsUnset."""
+    _require_formats(image)
+    return replace(image, draft=True, status=Status.IMPORTING, task=replace(task, writes=image.id))
+
+
+def begin_attempt(image: Image, claim: Claim) -> Image:
     """Pick up the image's task, as a worker."""
+    if image.status is not Status.IMPORTING or image.task is None:
+        raise InvalidTransition(image.status, "picked up")
+    return replace(image, claim=claim, task=pick_up(image.task))
+
+
+def describe(model: Image) -> ClaimedChange:
+    """Write on a draft what is only known since the work on it began: all that its source says."""
 
     def change(image: Image, claim: Claim) -> Image:
-        if image.status is not Status.IMPORTING or image.task is None:
-            raise InvalidTransition(image.status, "picked up")
-        return replace(image, claim=claim, task=pick_up(image.task), locations=(location,))
+        require_claim(image.claim, claim)
+        return replace(
+            image,
+            name=model.name,
+            disk_format=model.disk_format,
+            container_format=model.container_format,
+            min_ram_mib=model.min_ram_mib,
+            min_disk_gib=model.min_disk_gib,
+            tags=model.tags,
+            properties=model.properties,
+        )
+
+    return change
+
+
+def write_to(location: Location) -> ClaimedChange:
+    """Say where the bytes of an attempt are going. Bytes that it wrote before are let go."""
+
+    def change(image: Image, claim: Claim) -> Image:
+        require_claim(image.claim, claim)
+        return replace(image, locations=(location,))
 
     return change
 
@@ -88,23 +130,15 @@ def stage_data(content: Content) -> ClaimedChange:
     return change
 
 
-def store_data(content: Content) -> ClaimedChange:
-    """The image's bytes are whole and durable, and what they are is known."""
+def store_data(content: Content, result: Mapping[str, object] | None = None) -> ClaimedChange:
+    """The image's bytes are whole and durable, and what they are is known.
+
+    ``result``: of the task that wrote them, if it has more to say than the image's id.
+    """
 
     def change(image: Image, claim: Claim) -> Image:
         image = reserve(content.size_bytes)(image, claim)
-        imported = image.status is Status.IMPORTING
-        event = Event.IMPORT_SUCCEEDED if imported else Event.UPLOAD_SUCCEEDED
-        return replace(
-            image,
-            status=next_status(image.status, event),
-            claim=None,
-            finished_by=claim.token,
-            staged=None,
-            task=succeed(image.task) if imported and image.task else image.task,
-            content=content,
-            last_failure=None,
-        )
+        return _completed(image, claim, content, result)
 
     return change
 
@@ -124,43 +158,53 @@ def share_data(source: Image) -> Change:
     return change
 
 
-def give_back(lost: Claim, reason: str, *, final: bool, kill: bool = False) -> Change:
+def share_to_finish(source: Image, result: Mapping[str, object] | None = None) -> ClaimedChange:
+    """The same, as the end of the task that makes the clone. Raises ClaimLost."""
+
+    def change(image: Image, claim: Claim) -> Image:
+        require_claim(image.claim, claim)
+        if source.content is None:
+            raise InvalidTransition(source.status, "be cloned")
+        shared = replace(image, locations=source.locations)
+        return _completed(shared, claim, source.content, result)
+
+    return change
+
+
+def give_back(
+    lost: Claim, reason: str, *, final: bool, kill: bool = False, counts: bool = True
+) -> Change:
     """Where the image goes when claimed work ends without a result.
 
     ``reason``: one sentence, for the image's owner.
     ``final``: the work failed, and another attempt of its task would not help.
     ``kill``: an upload that failed is not to be tried again on this image (the v1 behaviour).
+    ``counts``: an attempt that ended so was one; False where its worker was stopped in good order.
     """
 
     def change(image: Image) -> Image:
         require_claim(image.claim, lost)
-        task = image.task
-        if image.status is Status.IMPORTING and task is not None:
-            task = fail(task, reason) if final else lose(task, reason)
-            if task.status is TaskStatus.PENDING:  # what was staged stays for the next attempt
-                return replace(image, claim=None, task=task, locations=())
+        if image.status is Status.IMPORTING and image.task is not None:
+            task = ended_attempt(image.task, reason, final=final, counts=counts)
+            return _with_task(image, task)
         event = FAILURES[image.status]
         if kill and event is Event.UPLOAD_FAILED:
             event = Event.UPLOAD_KILLED
-        failure = Failure(PHASES[image.status], reason)
-        status = next_status(image.status, event)
-        return replace(emptied(image), status=status, task=task, last_failure=failure)
+        return _failed(image, event, reason)
 
     return change
 
 
-def refuse_attempt(reason: str) -> Change:
-    """No worker may even begin; so the task ends here, instead of waiting for ever."""
+def change_task(change: TaskChange) -> Change:
+    """Change the task that writes the image, with what follows for the image. Raises ClaimLost."""
 
-    def change(image: Image) -> Image:
-        if image.task is None or image.task.status is not TaskStatus.PENDING:
+    def change_image(image: Image) -> Image:
+        if image.task is None:
             raise ClaimLost
-        status = next_status(image.status, Event.IMPORT_FAILED)
-        failure = Failure(PHASES[image.status], reason)
-        task = cancel(image.task, reason)
-        return replace(emptied(image), status=status, task=task, last_failure=failure)
+        task = change(image.task)
+        return image if task is image.task else _with_task(image, task)
 
-    return change
+    return change_image
 
 
 def unstage(seen: Image) -> Change:
@@ -185,8 +229,53 @@ def emptied(image: Image) -> Image:
     return replace(image, claim=None, locations=(), staged=None, content=None)
 
 
+def _completed(
+    image: Image, claim: Claim, content: Content, result: Mapping[str, object] | None
+) -> Image:
+    task, event = image.task, Event.UPLOAD_SUCCEEDED
+    if image.status is Status.IMPORTING:
+        task = task and succeed(task, result or {"image_id": image.id})
+        event = Event.IMPORT_SUCCEEDED
+    return replace(
+        image,
+        status=next_status(image.status, event),
+        draft=False,
+        claim=None,
+        finished_by=claim.token,
+        staged=None,
+        task=task,
+        content=content,
+        last_failure=None,
+    )
+
+
+def _with_task(image: Image, task: Task) -> Image:
+    """What follows for an image when its task is pending again, or has failed."""
+    match task.status:
+        case TaskStatus.PENDING:  # what was staged stays for the next attempt
+            return replace(image, claim=None, task=task, locations=())
+        case TaskStatus.FAILURE:
+            failed = _failed(image, Event.IMPORT_FAILED, task.message or "")
+            return replace(failed, task=task)
+        case _:
+            return replace(image, task=task)
+
+
+def _failed(image: Image, event: Event, reason: str) -> Image:
+    """The image without a result of the work on it; a draft is never seen by anybody."""
+    if image.draft:
+        return replace(emptied(image), status=next_status(image.status, Event.DELETED))
+    failure = Failure(PHASES[image.status], reason)
+    status = next_status(image.status, event)
+    return replace(emptied(image), status=status, last_failure=failure)
+
+
 def _leave_for_data(image: Image, event: Event) -> Status:
     status = next_status(image.status, event)
+    _require_formats(image)
+    return status
+
+
+def _require_formats(image: Image) -> None:
     if image.disk_format is None or image.container_format is None:
         raise FormatsUnset
-    return status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,19 +19,36 @@ from imaged.catalogs.sql import Database, SqlCatalog
 from imaged.config import Config
 from imaged.core.claim import InstanceId
 from imaged.core.summary import Instance
-from imaged.daemon import settings
+from imaged.daemon import settings, task_settings
+from imaged.daemon.destinations import open_destinations
 from imaged.daemon.places import open_stores
+from imaged.daemon.task_services import TaskMeans
+from imaged.daemon.task_types import build_registry, image_import, location_import
+from imaged.inspectors.oslo import OsloInspector
+from imaged.lanes import QuietLane
 from imaged.ports.catalog import Catalog
+from imaged.ports.export import Destination
 from imaged.ports.meter import Meter, tell_nobody
 from imaged.ports.store import Stores
+from imaged.sealing import FileSeal
 from imaged.services.budget import Budget
 from imaged.services.claims import Claims
+from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images
+from imaged.services.intake import Intake
+from imaged.services.loops import Alarm
 from imaged.services.presence import Presence
 from imaged.services.reclaimer import Reclaimer
 from imaged.services.reconcile import Reconcile
 from imaged.services.scrubber import Scrubber
+from imaged.services.tasks.desk import TaskDesk
+from imaged.services.tasks.image_import import ImageImports
+from imaged.services.tasks.location_import import LocationImports
+from imaged.services.tasks.plugins import TaskServices
+from imaged.services.tasks.runner import TaskRunner
+from imaged.services.tasks.sweeping import Sweeper
+from imaged.services.tasks.types import Registry
 from imaged.services.traffic import Traffic
 from imaged.telemetry.outages import watch_catalog, watch_store
 
@@ -46,6 +63,7 @@ class Parts:
     catalog: Catalog
     stores: Stores
     database: Database  # behind the catalog
+    destinations: Mapping[str, Destination]  # of exports
 
 
 @asynccontextmanager
@@ -55,7 +73,7 @@ async def open_parts(
     """Open the catalog and the stores, and make sure that they can be used; with instruments,
     both are measured.
 
-    Raises StoreError and CatalogError with what to do.
+    Raises StoreError, ExportError and CatalogError with what to do.
     """
     measure_store = measure_catalog = None
     if instruments is not None:
@@ -63,9 +81,16 @@ async def open_parts(
         measure_catalog = watch_catalog(instruments.catalog)
     async with (
         open_stores(config.stores, measure_store) as stores,
+        open_destinations(config.exports) as destinations,
         _open_catalog(config, measure_catalog) as catalog,
     ):
-        yield Parts(JournaledCatalog(catalog), stores, catalog.database)
+        yield Parts(_journaled(catalog, instruments), stores, catalog.database, destinations)
+
+
+def _journaled(catalog: Catalog, instruments: Instruments | None) -> Catalog:
+    if instruments is None:
+        return JournaledCatalog(catalog)
+    return JournaledCatalog(catalog, task_hook=instruments.tasks.changed)
 
 
 def _measure_store(instruments: Instruments, name: str) -> Meter:
@@ -101,6 +126,19 @@ def build_scrubber(parts: Parts, config: Config) -> Scrubber:
     return Scrubber(parts.catalog, parts.stores, scrubber, busy_for=config.claims.lease)
 
 
+def build_desk(catalog: Catalog, config: Config) -> TaskDesk:
+    """The desk of the operator, who looks at tasks and cancels them; he makes none."""
+    claims = Claims(catalog, name_instance(config.daemon.name), settings.claim_settings(config))
+    return TaskDesk(
+        catalog,
+        claims,
+        Registry(),
+        seal=FileSeal(task_settings.key_file(config)),
+        bell=Alarm(),
+        settings=task_settings.desk_settings(config),
+    )
+
+
 def build_reconcile(parts: Parts, config: Config) -> Reconcile:
     """What compares catalog and stores."""
     return Reconcile(parts.catalog, parts.stores, settings.reconcile_settings(config))
@@ -116,9 +154,11 @@ class Services:
         self.instance = name_instance(config.daemon.name)
         self.traffic = Traffic()
         self.duty_meter: Meter = tell_nobody
+        self.task_meter: Meter = tell_nobody
         if instruments is not None:
             self.traffic.meter = instruments.transfers
             self.duty_meter = instruments.duties
+            self.task_meter = instruments.tasks
         self.budget = Budget(config.uploads.transfer_budget)
         self.health = Health(parts.catalog, parts.stores)
         self.images = build_images(catalog, config)
@@ -137,6 +177,57 @@ class Services:
         )
         self.scrubber = build_scrubber(parts, config)
         self.reconcile = build_reconcile(parts, config)
+        make_intake = partial(
+            Intake,
+            catalog,
+            parts.stores,
+            self.claims,
+            settings.stage_settings(config),
+            budget=self.budget,
+            inspector=OsloInspector,
+            traffic=self.traffic,
+        )
+        self.intake = make_intake()
+        self.task_intake = make_intake(lanes=QuietLane)  # nobody waits for a task's bytes
+        self.downloads = Downloads(catalog, parts.stores, self.budget, self.traffic)
+        self._build_tasks(parts, config)
+
+    def _build_tasks(self, parts: Parts, config: Config) -> None:
+        """Raises TaskTypeRefused, ImportCheckRefused, CertificatesRefused."""
+        self._means = means = TaskMeans(config, lambda: self.intake.settings.max_size_bytes)
+        services = TaskServices(
+            parts.catalog,
+            parts.stores,
+            self.downloads,
+            self.budget,
+            means.fetcher,
+            means.examiner,
+            means.conversion,
+            parts.destinations,
+        )
+        registry = build_registry(services)
+        seal = FileSeal(task_settings.key_file(config))
+        self.runner = TaskRunner(
+            parts.catalog,
+            self.claims,
+            self.task_intake,
+            registry,
+            seal=seal,
+            settings=task_settings.runner_settings(config),
+            meter=self.task_meter,
+        )
+        self.desk = TaskDesk(
+            parts.catalog,
+            self.claims,
+            registry,
+            seal=seal,
+            bell=self.runner.bell,
+            settings=task_settings.desk_settings(config),
+        )
+        accepts = parts.catalog, self.desk, self.runner.bell
+        self.sweeper = Sweeper(parts.catalog, means.scratch, [*parts.destinations.values()])
+        self.imports = ImageImports(*accepts, image_import(services))
+        self.locations = LocationImports(*accepts, location_import(services))
 
     def apply(self, config: Config) -> None:
         """Go on with other settings: those that can be changed in a running process."""
@@ -144,6 +235,10 @@ class Services:
         self.reconcile.settings = settings.reconcile_settings(config)
         self.claims.kill_uploads = self.reclaimer.kill_uploads = settings.kills_uploads(config)
         self.reclaimer.staged_time_to_live = config.uploads.staged_time_to_live
+        self.intake.settings = self.task_intake.settings = settings.stage_settings(config)
+        self._means.apply(config)
+        self.desk.settings = task_settings.desk_settings(config)
+        self.runner.settings = task_settings.runner_settings(config)
 
 
 def name_instance(name: str) -> InstanceId:

@@ -1,8 +1,8 @@
 """What this instance is doing, told to the service manager every few seconds.
 
-Traffic and duties are known here. What the catalog has to count is asked for more rarely, and an
-answer that does not come leaves it out of the line. While the instance drains, each bulletin also
-asks for a little more time: so a drain that hangs is ended soon, and one that works is not.
+Traffic, tasks and duties are known here. What the catalog has to count is asked for more rarely,
+and an answer that does not come leaves it out of the line. While the instance drains, each bulletin
+also asks for a little more time: so a drain that hangs is ended soon, and one that works is not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from imaged.config.sections import Role
-from imaged.core.claim import InstanceId
 from imaged.core.errors import CatalogError
 from imaged.core.lifecycle import Status
 from imaged.daemon.status_line import Activity, span, status_line
@@ -30,27 +29,27 @@ AFTERWARDS = timedelta(seconds=30)  # how long after drain_timeout more time is 
 
 
 class Bulletin:
-    """Ready, and later draining."""
+    """Ready, and later draining. ``running``: the tasks that are worked on here."""
 
     def __init__(
         self,
         supervision: Supervision,
         catalog: Catalog,
         traffic: Traffic,
+        running: Collection[str],
         *,
-        instance: InstanceId,
         roles: Collection[Role],
         next_scrub: Callable[[], timedelta | None],
     ) -> None:
         self._supervision = supervision
         self._catalog = catalog
         self._traffic = traffic
-        self._instance = instance
+        self._running = running
         self._answers = "api" in roles
+        self._works = "tasks" in roles
         self._next_scrub = next_scrub
         self._received, self._sent = Rate(), Rate()
         self._pending: int | None = None
-        self._tasks: int | None = None
         self._was_rejected = False
         self._drains_until: float | None = None
 
@@ -92,7 +91,7 @@ class Bulletin:
     def _activity(self) -> Activity:
         return replace(
             self._transfers(),
-            tasks=self._tasks if self._answers else None,
+            tasks=len(self._running) if self._works else None,
             pending_delete=self._pending,
             next_scrub=self._next_scrub(),
         )
@@ -121,13 +120,9 @@ class Bulletin:
         try:
             summary = await self._catalog.summarize()
         except CatalogError:  # health tells of it; the line leaves out what nobody knows
-            self._pending = self._tasks = None
+            self._pending = None
             return
         self._pending = summary.images.get(Status.PENDING_DELETE, 0)
-        self._tasks = sum(
-            held.instance == self._instance and held.status is Status.IMPORTING
-            for held in summary.holdings
-        )
 
     def _left(self, moment: float) -> timedelta:
         return timedelta(seconds=moment - anyio.current_time())

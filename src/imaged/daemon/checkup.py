@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from imaged.api.identity import TokenFile
 from imaged.catalogs.opening import inspect_catalog
 from imaged.config import Config, Problem
-from imaged.core.errors import CatalogError, ImagedError, StoreError
+from imaged.conversion.qemu_img import whats_missing
+from imaged.core.errors import CatalogError, ExportError, ImagedError, StoreError
+from imaged.daemon.destinations import open_destination
+from imaged.daemon.import_checks import ImportCheckRefused, load_checks
 from imaged.daemon.places import open_store
 from imaged.daemon.settings import password_file
+from imaged.daemon.task_services import CertificatesRefused, build_fetcher
 
 
 async def find_problems(config: Config) -> list[Problem]:
@@ -21,6 +26,12 @@ async def find_problems(config: Config) -> list[Problem]:
                 pass
         except StoreError as error:
             problems.append(Problem("store", f"stores.{name}", str(error)))
+    for name, place in config.exports.by_name.items():
+        try:
+            async with open_destination(name, place) as destination:
+                await destination.check()
+        except ExportError as error:
+            problems.append(Problem("export", f"exports.{name}", str(error)))
     try:
         await inspect_catalog(config.catalog.url, password_file(config))
     except CatalogError as error:
@@ -30,4 +41,28 @@ async def find_problems(config: Config) -> list[Problem]:
             TokenFile(Path(config.auth.token_file))
         except ImagedError as error:
             problems.append(Problem("tokens", "auth.token_file", str(error)))
+    try:
+        build_fetcher(config)
+    except CertificatesRefused as error:
+        problems.append(Problem("certificates", "fetch.ca_file", str(error)))
+    try:
+        load_checks()
+    except ImportCheckRefused as error:
+        problems.append(Problem("package", None, str(error)))
     return problems
+
+
+def find_hints(config: Config) -> list[str]:
+    """What a daemon can do without, but for some tasks: each as a sentence."""
+    if "tasks" not in config.daemon.roles:
+        return []
+    hints = []
+    if why := whats_missing():
+        hints.append(f"Tasks that convert will be refused: {why}.")
+    scratch = config.conversion.scratch
+    if not (scratch.is_dir() and os.access(scratch, os.R_OK | os.W_OK | os.X_OK)):
+        hints.append(
+            f"Tasks that convert will fail: conversion.scratch, {scratch}, is no folder that this "
+            "user may write to."
+        )
+    return hints

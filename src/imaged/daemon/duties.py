@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
 from imaged.config import Config
+from imaged.config.sections import Role
 from imaged.daemon.assembly import Services
 from imaged.ports.meter import Meter, Timing, tell_nobody
 from imaged.services.loops import Alarm, repeat
 
 WHILE_OFF = timedelta(days=1)  # a reload wakes it earlier
+
+Once = Callable[[], Awaitable[object]]
+Every = Callable[[], timedelta]
 
 
 class Duty:
@@ -23,8 +26,8 @@ class Duty:
     def __init__(
         self,
         name: str,
-        once: Callable[[], Awaitable[object]],
-        every: Callable[[], timedelta],
+        once: Once,
+        every: Every,
         meter: Meter = tell_nobody,
     ) -> None:
         self.name = name
@@ -60,19 +63,31 @@ class Duty:
                 await self._once()
 
 
+def names_of(roles: Collection[Role]) -> Sequence[str]:
+    """The duties of an instance with these roles."""
+    names = ["reclaimer", "task_expiry"]
+    if {"scrubber", "tasks"} & {*roles}:
+        names.append("sweeper")  # also where tasks are worked on: scratch is of one machine
+    if "scrubber" in roles:
+        names += ["scrubber", "reconcile"]
+    return names
+
+
 class Duties:
     """All that an instance of these roles does."""
 
     def __init__(self, services: Services, config: Callable[[], Config]) -> None:
-        duty = partial(Duty, meter=services.duty_meter)
+        every: Mapping[str, tuple[Once, Every]] = {
+            "reclaimer": (services.reclaimer.run_due, lambda: config().claims.renew_every),
+            "task_expiry": (services.desk.expire_due, lambda: config().claims.renew_every),
+            "sweeper": (services.sweeper.run_due, lambda: config().scrubber.every),
+            "scrubber": (services.scrubber.run_due, lambda: config().scrubber.every),
+            "reconcile": (services.reconcile.run_due, lambda: config().reconcile.every),
+        }
         self._all = [
-            duty("reclaimer", services.reclaimer.run_due, lambda: config().claims.renew_every)
+            Duty(name, *every[name], services.duty_meter)
+            for name in names_of(config().daemon.roles)
         ]
-        if "scrubber" in config().daemon.roles:
-            self._all += [
-                duty("scrubber", services.scrubber.run_due, lambda: config().scrubber.every),
-                duty("reconcile", services.reconcile.run_due, lambda: config().reconcile.every),
-            ]
 
     def begin(self, tasks: TaskGroup) -> None:
         """Do them all, side by side."""

@@ -8,13 +8,12 @@ from starlette.types import ASGIApp
 
 from imaged.api.app import ApiSettings, build_app
 from imaged.api.identity import Identity, NoAuth, TokenFile
+from imaged.api.imports import ImportCalls
 from imaged.config import Config
 from imaged.daemon import settings
-from imaged.daemon.assembly import Parts, Services
+from imaged.daemon.assembly import Services
 from imaged.daemon.observatory import Observatory
-from imaged.inspectors.oslo import OsloInspector
-from imaged.services.downloads import Downloads
-from imaged.services.intake import Intake
+from imaged.services.staging import Staging
 from imaged.services.uploads import Uploads
 
 
@@ -22,28 +21,17 @@ class Front:
     """Raises TokenFileInvalid where callers cannot be known."""
 
     def __init__(
-        self,
-        parts: Parts,
-        services: Services,
-        config: Config,
-        observatory: Observatory | None = None,
+        self, services: Services, config: Config, observatory: Observatory | None = None
     ) -> None:
         self._health = services.health
         self._identity = _build_identity(config)
-        self._intake = Intake(
-            parts.catalog,
-            parts.stores,
-            services.claims,
-            settings.stage_settings(config),
-            budget=services.budget,
-            inspector=OsloInspector,
-            traffic=services.traffic,
-        )
-        self.uploads = Uploads(self._intake)
+        self.uploads = Uploads(services.intake)
         app = build_app(
             images=services.images,
             uploads=self.uploads,
-            downloads=Downloads(parts.catalog, parts.stores, services.budget, services.traffic),
+            downloads=services.downloads,
+            tasks=services.desk,
+            imports=ImportCalls(Staging(services.intake), services.imports, services.locations),
             health=self._health,
             identity=self._identity,
             settings=ApiSettings(config.api.public_url, settings.store_facts(config)),
@@ -55,7 +43,6 @@ class Front:
         """Go on with other settings. Raises TokenFileInvalid, and nothing is changed then."""
         if isinstance(self._identity, TokenFile):
             self._identity.reload(Path(config.auth.token_file))
-        self._intake.settings = settings.stage_settings(config)
 
     def stop_being_ready(self) -> None:
         """Tell whoever asks that requests should go elsewhere."""

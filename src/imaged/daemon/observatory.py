@@ -19,6 +19,7 @@ from imaged.config import Config
 from imaged.config.addresses import API, TcpAddress, UnixAddress
 from imaged.daemon.assembly import Parts, Services
 from imaged.daemon.connections import Reason
+from imaged.daemon.duties import names_of
 from imaged.daemon.listeners import listening
 from imaged.daemon.server import ApiServer
 from imaged.daemon.settings import connection_settings
@@ -32,20 +33,21 @@ class Observatory:
     """Measures one process."""
 
     def __init__(self, config: Config) -> None:
-        duties = ["reclaimer"]
-        if "scrubber" in config.daemon.roles:
-            duties += ["scrubber", "reconcile"]
         self._config = config
         self.instruments = Instruments(
-            version=version("imaged"), stores=list(config.stores.by_name), duties=duties
+            version=version("imaged"),
+            stores=list(config.stores.by_name),
+            duties=names_of(config.daemon.roles),
         )
         self._server: ApiServer | None = None  # the API's
 
     def observe(self, parts: Parts, services: Services) -> None:
         """Look at these from now on."""
         self._parts, self._services = parts, services
+        types = services.desk.registry.names
+        self.instruments.tasks.announce(types)
         self._lookout = Lookout(
-            parts.catalog, parts.stores, services.health, self._config.claims.lease
+            parts.catalog, parts.stores, services.health, self._config.claims.lease, types
         )
         self.instruments.count(self._tally)
         self._metrics = Metrics(Pages(self.instruments.registry, self._lookout.figures).write)

@@ -67,18 +67,18 @@ class Daemon:
                 self._supervision,
                 parts.catalog,
                 self._services.traffic,
-                instance=self._services.instance,
+                self._services.runner.running,
                 roles=self._config.daemon.roles,
                 next_scrub=lambda: self._duties.next_in("scrubber"),
             )
             if "api" in self._config.daemon.roles:
-                self._front = Front(parts, self._services, self._config, self._observatory)
+                self._front = Front(self._services, self._config, self._observatory)
             with self._listening() as listeners, self._observatory.listening():
                 async with anyio.create_task_group() as tasks:
                     await tasks.start(self._heed_signals)
                     self._begin_heartbeats(tasks)
                     tasks.start_soon(self._observatory.run)
-                    self._duties.begin(tasks)
+                    self._begin_duties(tasks)
                     await self._begin_answering(tasks, listeners)
                     self._log_start(listeners)
                     self._bulletin.begin(tasks)
@@ -107,6 +107,11 @@ class Daemon:
             self._services.presence.beat,
             lambda: self._config.claims.renew_every,
         )
+
+    def _begin_duties(self, tasks: TaskGroup) -> None:
+        self._duties.begin(tasks)
+        if "tasks" in self._config.daemon.roles:
+            tasks.start_soon(self._services.runner.serve)
 
     async def _begin_answering(self, tasks: TaskGroup, listeners: list[socket.socket]) -> None:
         if self._front:
@@ -174,6 +179,7 @@ class Daemon:
         log.info("daemon.stopping", in_flight=in_flight, drain_timeout_s=patience.total_seconds())
         self._bulletin.draining(patience)
         self._duties.end()
+        self._services.runner.stop_picking()
         if self._front and self._server:
             self._front.stop_being_ready()
             self._server.drain(patience)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from imaged.api.stores import StoreFacts
 from imaged.config import Config
-from imaged.config.stores import FilesystemSection, S3Section
+from imaged.config.stores import BucketSection, FilesystemSection, FolderSection, S3Section
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import StoreError
 from imaged.daemon.limits import ConnectionSettings, MinimumRate
@@ -22,7 +22,7 @@ from imaged.stores.s3_credentials import Secret, read_secret
 from imaged.stores.s3_settings import S3Settings
 
 
-def filesystem_settings(store: FilesystemSection) -> FilesystemSettings:
+def filesystem_settings(store: FolderSection) -> FilesystemSettings:
     """How a folder is used. Who may read a file may also search the folder that it is in."""
     searchable = (store.file_mode & 0o444) >> 2
     return FilesystemSettings(
@@ -38,7 +38,7 @@ def password_file(config: Config) -> Path | None:
     return Path(config.catalog.password_file) if config.catalog.password_file else None
 
 
-def s3_settings(name: str, store: S3Section) -> S3Settings:
+def s3_settings(name: str, store: BucketSection) -> S3Settings:
     """How a bucket is used. Raises StoreError where its keys cannot be read."""
     return S3Settings(
         endpoint=store.endpoint,

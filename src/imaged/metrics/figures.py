@@ -6,7 +6,7 @@ their maximum, and never their sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from imaged.core.blob import BlobState
 from imaged.core.lifecycle import Status
 from imaged.core.summary import Summary
+from imaged.core.task import TaskStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,13 @@ class Figures:
     is_ready: bool = False
     stores_up: Mapping[str, bool] = field(default_factory=dict)
     free_bytes: Mapping[str, int] = field(default_factory=dict)  # of stores that have an end
+    task_types: Sequence[str] = ()  # that this instance knows
+
+
+#: Statuses that images only pass through.
+PASSING = (Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.PENDING_DELETE)
+#: What is told of tasks that have not ended.
+UNFINISHED = (TaskStatus.PENDING, TaskStatus.PROCESSING)
 
 
 def families(figures: Figures) -> Iterator[Metric]:
@@ -49,6 +57,7 @@ def families(figures: Figures) -> Iterator[Metric]:
     if figures.summary is not None:
         yield from _of_images(figures.summary)
         yield from _of_blobs(figures.summary)
+        yield from _of_tasks(figures.summary, figures.task_types)
         yield _of_instances(figures.summary, figures.lease)
         yield GaugeMetricFamily(
             "imaged_catalog_clock_offset_seconds",
@@ -66,12 +75,17 @@ def _of_images(summary: Summary) -> Iterator[Metric]:
     )
     yield _labelled(
         "imaged_oldest_image_seconds",
-        "For how long the image has been in its status that is there for longest.",
+        "For how long the image has been in a passing status that is there for longest.",
         "status",
         {
             status: _age(summary, summary.oldest[status]) if status in summary.oldest else 0
-            for status in Status
+            for status in PASSING
         },
+    )
+    yield GaugeMetricFamily(
+        "imaged_damaged_images",
+        "Images in use whose bytes were found not to be what was stored.",
+        summary.damaged,
     )
     yield GaugeMetricFamily(
         "imaged_restorable_bytes",
@@ -108,6 +122,30 @@ def _of_blobs(summary: Summary) -> Iterator[Metric]:
         "imaged_scrub_overdue_seconds",
         "For how long the blob is due that has been due for longest; 0 where none is.",
         0 if due_at is None else _age(summary, due_at),
+    )
+
+
+def _of_tasks(summary: Summary, known: Sequence[str]) -> Iterator[Metric]:
+    stocks = {(stock.type, stock.status): stock for stock in summary.tasks}
+    types = dict.fromkeys((*known, *(name for name, status in stocks if status in UNFINISHED)))
+    counts = GaugeMetricFamily(
+        "imaged_tasks",
+        "Tasks that wait for a worker (pending), and that have one (processing), by type.",
+        labels=("type", "status"),
+    )
+    waits: dict[str, float] = {}
+    for name in types:
+        for status in UNFINISHED:
+            stock = stocks.get((name, status))
+            counts.add_metric((name, status), stock.tasks if stock else 0)
+        waiting = stocks.get((name, TaskStatus.PENDING))
+        waits[name] = _age(summary, waiting.oldest_at) if waiting else 0
+    yield counts
+    yield _labelled(
+        "imaged_oldest_pending_task_seconds",
+        "How long ago the oldest task was made that waits for a worker; 0 where none does.",
+        "type",
+        waits,
     )
 
 

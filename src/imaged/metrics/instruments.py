@@ -12,6 +12,7 @@ from imaged.metrics.operations import CatalogMeter, StoreMeters
 from imaged.metrics.process import Process
 from imaged.metrics.requests import RequestMeter
 from imaged.metrics.tally import Tallies, Tally
+from imaged.metrics.tasks import TaskMeter
 from imaged.metrics.transfers import TransferMeter
 
 
@@ -26,6 +27,7 @@ class Instruments:
         self.stores = StoreMeters(self.registry, stores)
         self.catalog = CatalogMeter(self.registry)
         self.duties = DutyMeter(self.registry, duties)
+        self.tasks = TaskMeter(self.registry)
         self.loop = LoopWatch()
         self.registry.register(self.loop)
         self._reloaded = Gauge(

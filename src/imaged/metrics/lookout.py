@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,9 +19,17 @@ from imaged.services.health import Health
 class Lookout:
     """Looks at everything at once, and waits for nobody in vain."""
 
-    def __init__(self, catalog: Catalog, stores: Stores, health: Health, lease: timedelta) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        stores: Stores,
+        health: Health,
+        lease: timedelta,
+        task_types: Sequence[str] = (),
+    ) -> None:
         self._catalog = catalog
         self._lease = lease
+        self._task_types = task_types
         self._summary = Look(self._summarize)
         self._troubles = Look(health.troubles)
         self._room = {name: Look(store.free_bytes) for name, store in stores.by_name.items()}
@@ -49,6 +58,7 @@ class Lookout:
                 name: troubles is not None and f"store {name}" not in troubles for name in room
             },
             free_bytes={name: left for name, left in room.items() if left is not None},
+            task_types=self._task_types,
         )
 
     async def _summarize(self) -> tuple[Summary, timedelta]:

@@ -31,6 +31,7 @@ so take their `max`, and never their `sum`. All others are of one instance, sinc
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _STORES = ("NAME",)
+_TASK_TYPES = ("NAME",)
 _WHOLE = Summary(
     at=_NOW,
     instances=(),
@@ -46,9 +47,16 @@ _FIGURES = Figures(
     summary=_WHOLE,
     stores_up=dict.fromkeys(_STORES, True),
     free_bytes=dict.fromkeys(_STORES, 0),
+    task_types=_TASK_TYPES,
 )
 #: What has no values of its own where nothing has happened.
-_SHOWN: Mapping[str, str] = {"version": "…", "python": "…", "store": "each store", "duty": "…"}
+_SHOWN: Mapping[str, str] = {
+    "version": "…",
+    "python": "…",
+    "store": "each store",
+    "duty": "…",
+    "type": "each type of tasks",
+}
 
 
 def all_families() -> Iterator[Metric]:
@@ -56,6 +64,7 @@ def all_families() -> Iterator[Metric]:
     instruments = Instruments(
         version="…", stores=_STORES, duties=("reclaimer", "scrubber", "reconcile")
     )
+    instruments.tasks.announce(_TASK_TYPES)
     instruments.count(lambda: Tally(reconciled=ReconcileReport()))
     yield from instruments.registry.collect()
     yield from families(_FIGURES)

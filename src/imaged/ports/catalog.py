@@ -5,7 +5,10 @@ Everything that changes an image, its bytes, its task or its owner's account is 
 ``core/ledger`` what follows, lock that, write. Doomed blobs are a queue beside it. Locks are
 always taken in one order, so that nobody waits in a circle:
 
-    image  →  blobs, by key  →  accounts, by owner  →  lease
+    image  →  blobs, by key  →  accounts, by owner  →  lease  →  task
+
+A task that writes an image is changed under the lock of that image, until it is final; all other
+tasks have locks, and leases, of their own.
 
 The catalog's clock decides leases and due moments; no other clock does.
 
@@ -15,10 +18,11 @@ Every method may raise ``CatalogError``; other errors of a driver never leave it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
+from uuid import UUID
 
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
@@ -26,14 +30,17 @@ from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.query import ImageQuery
 from imaged.core.summary import Instance, Summary
+from imaged.core.task import Progress, Task, TaskChange
+from imaged.core.task_query import TaskQuery
 
 
 @dataclass(frozen=True, slots=True)
 class Lapsed:
-    """A claim whose lease ran out."""
+    """A claim whose lease ran out: on an image, or on a task that writes none."""
 
     claim: Claim
-    image_id: str
+    image_id: str | None
+    task_id: str | None = None
 
 
 class Catalog(Protocol):
@@ -46,8 +53,8 @@ class Catalog(Protocol):
     # images
 
     async def add_image(self, image: Image) -> Image:
-        """Store a new image, dated (``ledger.created``), and return it. Raises ImageExists, also
-        for the id of a tombstone.
+        """Store a new image, dated (``ledger.created``), and return it; with the task that is to
+        make it, if it is a draft. Raises ImageExists, also for the id of a tombstone.
         """
         ...
 
@@ -63,17 +70,15 @@ class Catalog(Protocol):
         """Apply a pure change to the stored image, and what follows, atomically.
 
         ``change`` may run more than once. If it raises, or what follows is refused, nothing is
-        written. If it returns the image that it was given, nothing is written either.
+        written. If it returns the image that it was given, nothing is written either. The task of
+        the image is written with it; one that is final now is no longer in the image that is
+        returned (``get_task`` has it).
         Raises ImageNotFound, BlobGone, QuotaExceeded, and whatever ``change`` raises.
         """
         ...
 
     async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
         """Images in pending_delete for so long and still restorable, the longest first."""
-        ...
-
-    async def find_pending_tasks(self, limit: int) -> Sequence[str]:
-        """The ids of images whose task waits for a worker."""
         ...
 
     async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
@@ -84,6 +89,61 @@ class Catalog(Protocol):
         """Replace the records of images that are deleted for so long by tombstones; their ids.
 
         What is left of such an image is that its id is never used again.
+        """
+        ...
+
+    # tasks
+
+    async def add_task(self, task: Task) -> Task:
+        """Store a new task that writes no image, and return it dated (``task.created``)."""
+        ...
+
+    async def get_task(self, task_id: str) -> Task:
+        """Return the task. Raises TaskNotFound."""
+        ...
+
+    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
+        """Return the page that ``core/task_query`` describes."""
+        ...
+
+    async def count_unfinished_tasks(self, owner: str) -> int:
+        """How many tasks of this owner wait for a worker or have one."""
+        ...
+
+    async def modify_task(self, task_id: str, change: TaskChange) -> Task:
+        """Apply a pure change to the stored task, atomically, and return it as it is then.
+
+        Where it writes an image and is not final, this is ``modify_image`` with
+        ``writing.change_task(change)``: what follows for the image is written with it. The rules
+        for ``change`` are the same. Raises TaskNotFound, and whatever ``change`` raises.
+        """
+        ...
+
+    async def advance_task(self, task_id: str, attempt: int, progress: Progress) -> None:
+        """Note how far an attempt is, without any lock but the row's.
+
+        Nothing happens if the task is gone, not processing, or in another attempt.
+        """
+        ...
+
+    async def find_pending_tasks(self, types: Collection[str], limit: int) -> Sequence[Task]:
+        """Tasks of these types that wait for a worker, in the order in which they should begin.
+
+        Owners take turns: the n-th waiting task of an owner has the turn n plus the number of his
+        tasks in processing, anywhere. Lower turns first; among equals the owner for whom a task
+        began longest ago, or never; then the oldest.
+        """
+        ...
+
+    async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
+        """Remove the record, unless ``allow`` raises. Raises TaskNotFound, what ``allow`` raises,
+        and TaskNotFinal.
+        """
+        ...
+
+    async def expire_tasks(self, limit: int) -> Sequence[Task]:
+        """Remove the records of tasks whose ``expires_at`` has come, the longest first; all
+        owners' alike. What they made stays.
         """
         ...
 
@@ -147,6 +207,10 @@ class Catalog(Protocol):
 
     async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
         """Claims whose leases ran out, the longest first."""
+        ...
+
+    async def list_attempts(self) -> Collection[UUID]:
+        """The tokens of all claims that stand, lapsed or not: whose files may still be needed."""
         ...
 
     # accounts

@@ -1,11 +1,11 @@
-"""One mechanism under every long operation on an image.
+"""One mechanism under every long operation: on an image, or on a task that writes none.
 
     async with claims.on_image(image_id, begin_upload(location)) as work:
         content = …
         await work.finish(store_data(content))
     return work.image
 
-Entering claims the image. Inside, one heartbeat per process renews the leases of what it really
+Entering claims the record. Inside, one heartbeat per process renews the leases of what it really
 holds, and cancels the block once its claim is lost. A block that fails gives back what it claimed;
 if it cannot, the lease runs out and another process does. Giving back is one transaction and
 touches no store: it only dooms the bytes.
@@ -18,7 +18,7 @@ asked to finish, the catalog is asked once more before anybody is told of a fail
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,9 +30,10 @@ from structlog.contextvars import bound_contextvars
 
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.errors import CatalogError, ClaimLost, ImagedError
-from imaged.core.image import ClaimedChange, Image
-from imaged.core.writing import give_back, require_undeleted
+from imaged.core.image import ClaimedChange
+from imaged.core.task import claim_task
 from imaged.ports.catalog import Catalog
+from imaged.services.work import TaskWork, Work
 
 log = structlog.get_logger()
 
@@ -48,28 +49,6 @@ class ClaimSettings:
     def trust(self) -> timedelta:
         """How long we believe in our last renewal: less than others wait."""
         return self.lease - self.renew_every
-
-
-class Work:
-    """A claimed image: only this work may change and finish it."""
-
-    def __init__(self, catalog: Catalog, claim: Claim, image: Image) -> None:
-        self._catalog = catalog
-        self.claim = claim
-        self.image = image
-        self.asked_to_finish = False
-
-    async def change(self, change: ClaimedChange) -> Image:
-        """Change the image in the middle of the work. Raises ClaimLost."""
-        self.image = await self._catalog.modify_image(
-            self.image.id, lambda image: change(image, self.claim)
-        )
-        return self.image
-
-    async def finish(self, change: ClaimedChange) -> Image:
-        """Write the result and end the claim, in one transaction. Raises ClaimLost."""
-        self.asked_to_finish = True
-        return await self.change(change)
 
 
 class Claims:
@@ -92,7 +71,7 @@ class Claims:
 
     @property
     def held(self) -> int:
-        """How many images this process is working on."""
+        """How many images and tasks this process is working on."""
         return len(self._held)
 
     @asynccontextmanager
@@ -102,34 +81,53 @@ class Claims:
         Raises what ``begin`` refuses, ClaimLost when the claim ended meanwhile, and ImageDeleted
         when it ended because the image was deleted.
         """
-        claim = self._new_claim()
-        with bound_contextvars(image_id=image_id, claim_id=str(claim.token)):
-            async with self._working(image_id, claim, begin) as work:
+        work = Work(self._catalog, self._new_claim(), image_id)
+        with bound_contextvars(image_id=image_id):
+            async with self._holding(work, lambda: work.change(begin)):
                 yield work
 
     @asynccontextmanager
+    async def on_task(self, task_id: str) -> AsyncIterator[TaskWork]:
+        """Pick up a task that writes no image, and claim it for as long as the block runs.
+
+        Raises TaskNotFound, InvalidTransition where it does not wait for a worker, and ClaimLost.
+        """
+        work = TaskWork(self._catalog, self._new_claim(), task_id)
+        with bound_contextvars(task_id=task_id):
+            async with self._holding(work, lambda: work.change(claim_task)):
+                yield work
+
+    @asynccontextmanager
+    async def _holding(
+        self, work: Work | TaskWork, begin: Callable[[], Awaitable[object]]
+    ) -> AsyncIterator[None]:
+        with bound_contextvars(claim_id=str(work.claim.token)):
+            async with self._working(work, begin):
+                yield
+
+    @asynccontextmanager
     async def _working(
-        self, image_id: str, claim: Claim, begin: ClaimedChange
-    ) -> AsyncIterator[Work]:
-        asked_at, work = anyio.current_time(), None
+        self, work: Work | TaskWork, begin: Callable[[], Awaitable[object]]
+    ) -> AsyncIterator[None]:
+        asked_at = anyio.current_time()
         try:
-            image = await self._catalog.modify_image(image_id, lambda image: begin(image, claim))
-            work = Work(self._catalog, claim, image)
-            with bound_contextvars(task_id=image.task and image.task.id):
-                async with self._keep_lease(claim, asked_at):
-                    yield work
+            await begin()
+            async with self._keep_lease(work.claim, asked_at):
+                yield
         except BaseException as error:
-            if work is None and _was_refused(error):
+            if not work.has_begun and _was_refused(error):
                 raise
             failed = isinstance(error, Exception)
             final = failed and not isinstance(error, (ClaimLost, CatalogError))
-            change = give_back(claim, _reason(error), final=final, kill=self.kill_uploads)
-            given_back = await self._give_back(self._catalog.modify_image(image_id, change))
-            if work is None or given_back or not failed:
+            giving = work.give_back(
+                _reason(error), final=final, counts=failed, kill=self.kill_uploads
+            )
+            given_back = await self._give_back(giving)
+            if not work.has_begun or given_back or not failed:
                 raise
             if given_back is None and not work.asked_to_finish:
                 raise
-            if await self._was_heard(work):
+            if await work.was_heard():
                 return
             if given_back is None:
                 raise
@@ -188,15 +186,6 @@ class Claims:
             else:
                 return True
         return None
-
-    async def _was_heard(self, work: Work) -> bool:
-        """Whether the work was finished, although nobody told us."""
-        image = await self._catalog.get_image(work.image.id)
-        if work.asked_to_finish and image.finished_by == work.claim.token:
-            work.image = image
-            return True
-        require_undeleted(image)
-        return False
 
     def _new_claim(self) -> Claim:
         return Claim(uuid4(), self._instance, self._settings.lease)

@@ -6,8 +6,8 @@ that was frozen so long that its row had left before its bytes arrived.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
@@ -20,15 +20,16 @@ from imaged.core.errors import CatalogError, QuotaExceeded
 from imaged.core.image import ClaimedChange, Content, Image, Location
 from imaged.core.keys import make_key
 from imaged.core.limits import MIB, require_announced
-from imaged.core.writing import reserve
+from imaged.core.writing import reserve, write_to
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.inspector import InspectorFactory
-from imaged.ports.store import Store, Stores
+from imaged.ports.store import Stores
 from imaged.services.budget import Budget, gather_blocks
-from imaged.services.claims import Claims, Work
+from imaged.services.claims import Claims
 from imaged.services.stages import Stages, StageSettings
 from imaged.services.traffic import Traffic
+from imaged.services.work import Work
 
 log = structlog.get_logger()
 
@@ -80,23 +81,56 @@ class Intake:
         Raises UnknownStore, TooLarge, what ``begin`` refuses, DataRefused, QuotaExceeded,
         ClaimLost, ImageDeleted, StoreError, CatalogError, and what ``body`` raises.
         """
-        place = self._stores.pick(store)
         require_announced(announced_bytes, self.settings.max_size_bytes)
-        location = Location(place.name, make_key(image_id, uuid4()), announced_bytes or 0)
+        name = self._stores.pick(store).name
+        location = Location(name, make_key(image_id, uuid4()), announced_bytes or 0)
         with self._traffic.uploading():
-            async with AsyncExitStack() as on_failure:
-                async with self._claims.on_image(image_id, begin(location)) as work:
-                    on_failure.push_async_callback(self._leave_row, location)
-                    content = await self._fill(place, location, work, body, announced_bytes)
-                    await work.finish(end(content))
-                on_failure.pop_all()
+            async with (
+                AsyncExitStack() as afterwards,
+                self._claims.on_image(image_id, begin(location)) as work,
+            ):
+                await afterwards.enter_async_context(self._answering_for(location))
+                content = await self._fill(work, location, body, announced_bytes)
+                await work.finish(end(content))
         return work.image
+
+    async def store(
+        self,
+        work: Work,
+        body: AsyncIterable[bytes],
+        *,
+        announced_bytes: int | None = None,
+        store: str | None = None,
+    ) -> Content:
+        """Write a body for work that is under way; who does it finishes it.
+
+        Raises UnknownStore, TooLarge, DataRefused, QuotaExceeded, ClaimLost, StoreError,
+        CatalogError, and what ``body`` raises.
+        """
+        require_announced(announced_bytes, self.settings.max_size_bytes)
+        with self._traffic.uploading():
+            async with self.place(work, store, announced_bytes or 0) as location:
+                return await self._fill(work, location, body, announced_bytes)
+
+    @asynccontextmanager
+    async def place(
+        self, work: Work, store: str | None = None, size_bytes: int = 0
+    ) -> AsyncIterator[Location]:
+        """Where bytes of work under way may be written; so many are reserved.
+
+        If the block fails, the bytes are nobody's: a row is left to have them deleted by. Raises
+        UnknownStore, QuotaExceeded, ClaimLost.
+        """
+        name = self._stores.pick(store).name
+        location = Location(name, make_key(work.image.id, uuid4()), size_bytes)
+        await work.change(write_to(location))
+        async with self._answering_for(location):
+            yield location
 
     async def _fill(
         self,
-        place: Store,
-        location: Location,
         work: Work,
+        location: Location,
         body: AsyncIterable[bytes],
         announced_bytes: int | None,
     ) -> Content:
@@ -108,6 +142,7 @@ class Intake:
             aclosing(stages.check(blocks)) as good_blocks,
             aclosing(self._reserving(good_blocks, work, location)) as paid_blocks,
         ):
+            place = self._stores.pick(location.store)
             record = partial(self._catalog.note_upload, location.key)
             await place.put(location.key, paid_blocks, announced_bytes, record)
         return stages.content()
@@ -133,6 +168,14 @@ class Intake:
             await work.change(reserve(received_bytes))
             return received_bytes
         return ahead
+
+    @asynccontextmanager
+    async def _answering_for(self, location: Location) -> AsyncIterator[None]:
+        """Where the block fails, its bytes may have outlived their row."""
+        async with AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(self._leave_row, location)
+            yield
+            on_failure.pop_all()
 
     async def _leave_row(self, location: Location) -> None:
         """Our bytes may have outlived our row; where the row is still there, it stays."""

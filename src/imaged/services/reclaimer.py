@@ -13,12 +13,14 @@ from structlog.contextvars import bound_contextvars
 
 from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.image import Image
+from imaged.core.task import give_back_task
 from imaged.core.writing import give_back, unstage
 from imaged.ports.catalog import Catalog, Lapsed
 
 log = structlog.get_logger()
 
 BATCH = 100
+REASON = "The server that was working on it went silent."
 
 
 class Reclaimer:
@@ -50,11 +52,11 @@ class Reclaimer:
         return count
 
     async def _take_back(self, lapsed: Lapsed) -> bool:
-        reason = "The server that was working on it went silent."
-        change = give_back(lapsed.claim, reason, final=False, kill=self.kill_uploads)
-        with bound_contextvars(image_id=lapsed.image_id, claim_id=str(lapsed.claim.token)):
+        with bound_contextvars(
+            image_id=lapsed.image_id, task_id=lapsed.task_id, claim_id=str(lapsed.claim.token)
+        ):
             try:
-                await self._catalog.modify_image(lapsed.image_id, change)
+                await self._give_back(lapsed)
             except CatalogError:
                 raise
             except ImagedError:
@@ -62,6 +64,15 @@ class Reclaimer:
             self.taken_back += 1
             log.warning("claim.taken_back", lost_by=lapsed.claim.owner)
         return True
+
+    async def _give_back(self, lapsed: Lapsed) -> None:
+        """Raises ClaimLost where somebody else was faster."""
+        if lapsed.task_id is not None:
+            back = give_back_task(lapsed.claim, REASON, final=False)
+            await self._catalog.modify_task(lapsed.task_id, back)
+        if lapsed.image_id is not None:
+            change = give_back(lapsed.claim, REASON, final=False, kill=self.kill_uploads)
+            await self._catalog.modify_image(lapsed.image_id, change)
 
     async def _unstage_idle(self) -> int:
         count = 0

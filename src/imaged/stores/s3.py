@@ -18,33 +18,27 @@ Importing this module loads the library that speaks S3: do so only where such a 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
-
-import anyio
 
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.keys import is_key
 from imaged.ports.store import Record, Store, forget_upload
 from imaged.stores.keys import require_key
+from imaged.stores.s3_attempts import S3Attempts
 from imaged.stores.s3_calls import Answer, S3Calls
 from imaged.stores.s3_checkup import S3Checkup
 from imaged.stores.s3_copy import S3Source
 from imaged.stores.s3_links import S3Links
 from imaged.stores.s3_lists import list_objects, list_uploads
 from imaged.stores.s3_reader import S3Reader
-from imaged.stores.s3_room import PartRoom
 from imaged.stores.s3_session import S3Session
 from imaged.stores.s3_settings import LARGEST_BLOB_BYTES, S3Settings
 from imaged.stores.s3_sweep import S3Sweep
-from imaged.stores.s3_write import S3Write
 
 SETTLES_AFTER = timedelta(hours=1)  # longer than anything that is on its way
-CLEAN_UP_PATIENCE = timedelta(seconds=10)  # then it goes on by itself
 
 
 class S3Store:
@@ -56,8 +50,7 @@ class S3Store:
         self.settles_after = SETTLES_AFTER
         self._session = S3Session(settings)
         self._calls = S3Calls(name, settings, self._session)
-        self._room = PartRoom(settings)
-        self._clean_ups: set[asyncio.Task[None]] = set()
+        self._attempts = S3Attempts(self._calls)
 
     async def check(self) -> None:
         """Ask for the bucket, once. Raises StoreError."""
@@ -69,8 +62,7 @@ class S3Store:
 
     async def close(self) -> None:
         """Close all connections, when those that clean up have had their time."""
-        if self._clean_ups:
-            await asyncio.wait(self._clean_ups, timeout=CLEAN_UP_PATIENCE.total_seconds())
+        await self._attempts.settle()
         await self._session.close()
 
     async def put(
@@ -85,7 +77,7 @@ class S3Store:
         if (expected_bytes or 0) > LARGEST_BLOB_BYTES:
             raise StoreFull(self.name, "keeps no blob of more than 5 TiB")
         await self._require_unused(key)
-        async with self._write(key, expected_bytes, record) as write:
+        async with self._attempts.begin(key, expected_bytes, record) as write:
             return await write.publish(await write.fill(blocks))
 
     @asynccontextmanager
@@ -144,7 +136,7 @@ class S3Store:
             raise StoreError(self.name, f"cannot copy by itself from the store {source.name!r}")
         await self._require_unused(key)
         found = await source.look_for(source_key)
-        async with self._write(key, None, record) as write:
+        async with self._attempts.begin(key, None, record) as write:
             return await write.copy(S3Source(source.settings, source_key, found))
 
     async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
@@ -163,21 +155,6 @@ class S3Store:
             await self._calls.make("head_bucket")  # if that is gone, it is another trouble
             raise
 
-    @asynccontextmanager
-    async def _write(
-        self, key: str, expected_bytes: int | None, record: Record
-    ) -> AsyncIterator[S3Write]:
-        """An attempt to write; it is taken back unless the block ends well."""
-        with self._room.share() as share:
-            write = S3Write(self._calls, key, share, expected_bytes=expected_bytes, record=record)
-            is_published = False
-            try:
-                yield write
-                is_published = True  # since it is so, nothing was awaited
-            finally:
-                if not is_published:
-                    await self._finish(write.discard())
-
     async def _require_unused(self, key: str) -> None:
         try:
             await self._calls.make("head_object", key)
@@ -185,11 +162,3 @@ class S3Store:
             if not await S3Sweep(self._calls).uploads_of(key):
                 return
         raise BlobExists(self.name, key)
-
-    async def _finish(self, clean_up: Coroutine[Any, Any, None]) -> None:
-        """Do it in any case, also when cancelled; wait for it, but not for ever."""
-        task = asyncio.create_task(clean_up)
-        self._clean_ups.add(task)
-        task.add_done_callback(self._clean_ups.discard)
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait({task}, timeout=CLEAN_UP_PATIENCE.total_seconds())

@@ -39,12 +39,12 @@ class S3Checkup:
         """Ask for the bucket, once."""
         await self._calls.make("head_bucket", attempts=1)
 
-    async def rehearse(self) -> None:
-        """Do all that will be done, once."""
+    async def rehearse(self, name: str | None = None) -> None:
+        """Do all that will be done, once; under this name, or one that nobody else has."""
         await self._read_nothing()
         today = datetime.now(UTC).date()
         await self._remove_leftovers(today)
-        name = f"{REHEARSALS}{today}.{uuid4().hex}"
+        name = name or f"{REHEARSALS}{today}.{uuid4().hex}"
         try:
             await self._rehearse_upload(name)
             await self._rehearse_object(name)

@@ -34,6 +34,12 @@ class S3Source:
         """Whether one call is enough."""
         return self.size_bytes <= self.piece_bytes
 
+    def part(self, piece: range) -> dict[str, Any]:
+        """The parameters of a call that copies a piece: S3 takes no range of a small object."""
+        if len(piece) == self.size_bytes:
+            return self.parameters
+        return {**self.parameters, "CopySourceRange": f"bytes={piece.start}-{piece.stop - 1}"}
+
     def pieces(self) -> list[range]:
         """The bytes of each piece."""
         return [

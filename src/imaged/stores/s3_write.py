@@ -14,9 +14,10 @@ All of that is courtesy: a process that dies here leaves a row in the ledger.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Coroutine
+from collections.abc import AsyncIterable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +25,7 @@ import structlog
 
 from imaged.core.block import Block
 from imaged.core.errors import BlobMissing, StoreError
-from imaged.ports.store import Record
+from imaged.ports.store import Record, forget_upload
 from imaged.stores.s3_calls import S3Calls
 from imaged.stores.s3_copy import PIECES_AT_ONCE, S3Source
 from imaged.stores.s3_errors import ConditionUnknown
@@ -37,13 +38,24 @@ from imaged.stores.s3_sweep import S3Sweep
 log = structlog.get_logger()
 
 MARK = "imaged-write"  # the name of the metadata that says whose attempt an object is
+NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
 class S3Write:
-    """An attempt. Ends with ``publish``, or with ``discard``."""
+    """An attempt. Ends with ``publish``, or with ``discard``.
+
+    ``notes``: what the object says of itself besides, in ASCII.
+    """
 
     def __init__(
-        self, calls: S3Calls, key: str, share: Share, *, expected_bytes: int | None, record: Record
+        self,
+        calls: S3Calls,
+        key: str,
+        share: Share,
+        *,
+        expected_bytes: int | None = None,
+        record: Record = forget_upload,
+        notes: Mapping[str, str] = NO_NOTES,
     ) -> None:
         self._calls = calls
         self._key = key
@@ -54,6 +66,7 @@ class S3Write:
         is_small = expected_bytes is not None and expected_bytes <= share.part_bytes
         self._small_bytes = expected_bytes if is_small else None
         self._mark = uuid4().hex
+        self._metadata = {MARK: self._mark, **notes}
         self._size_bytes = 0
         self._upload_id: str | None = None
         self._flight = Flight(calls.store)
@@ -89,10 +102,14 @@ class S3Write:
         del last
         return await self._commit(commit)
 
-    async def copy(self, source: S3Source) -> int:
-        """Have all of it copied and made visible, and return its size. Raises StoreError."""
+    async def copy(self, source: S3Source, *, once: bool = False) -> int:
+        """Have all of it copied and made visible, and return its size. Raises StoreError.
+
+        ``once``: not where such an object is there. Few stores know that condition of a plain
+        copy, more of an upload's completion; so then it is an upload, however small it is.
+        """
         self._size_bytes = source.size_bytes
-        if source.is_small:
+        if source.is_small and not once:
             return await self._commit(self._copy(source))
         upload_id = await self._begin(checksum="none")
         for piece in source.pieces():
@@ -123,7 +140,7 @@ class S3Write:
         answer = await self._calls.make(
             "create_multipart_upload",
             self._key,
-            Metadata={MARK: self._mark},
+            Metadata=self._metadata,
             **announced(checksum),
         )
         upload_id: str = answer["UploadId"]
@@ -170,8 +187,7 @@ class S3Write:
             self._key,
             UploadId=upload_id,
             PartNumber=number,
-            CopySourceRange=f"bytes={piece.start}-{piece.stop - 1}",
-            **source.parameters,
+            **source.part(piece),
         )
         return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
 
@@ -179,14 +195,14 @@ class S3Write:
         await self._calls.make(
             "copy_object",
             self._key,
-            Metadata={MARK: self._mark},
+            Metadata=self._metadata,
             MetadataDirective="REPLACE",
             **source.parameters,
         )
 
     async def _put(self, part: Part) -> None:
         checksum = await part.checksum(self._checksum)
-        await self._make_once("put_object", body=part, Metadata={MARK: self._mark}, **checksum)
+        await self._make_once("put_object", body=part, Metadata=self._metadata, **checksum)
 
     async def _complete(self) -> None:
         await self._make_once(

@@ -50,7 +50,11 @@ class Migration:
     waiting: int  # steps that contract, and were not asked for
 
 
-STEPS = (Step("0001", Half.EXPAND), Step("0002", Half.EXPAND))  # oldest first
+STEPS = (  # oldest first
+    Step("0001", Half.EXPAND),
+    Step("0002", Half.EXPAND),
+    Step("0003", Half.EXPAND),
+)
 WHERE = ("imaged.catalogs:migrations/versions",)
 
 #: So long after its last beat, an instance that did not take its leave may still be alive.

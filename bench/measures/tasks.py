@@ -1,0 +1,128 @@
+"""A record, shown while tasks import images flat out: heavy work must not be felt elsewhere.
+
+The bytes come from a server of its own, and pass through everything that an upload does. That
+server would be on another machine: here it has the lowest priority, so that what is measured is
+what tasks cost. Whoever asks waits for one answer after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from bench.client import Client, Refused, connected
+from bench.contenders import Contender
+from bench.disk import level
+from bench.endpoint import Endpoint
+from bench.measure import Figure, Figures, Ground, Measure, absolute
+from bench.pace import keep_up, keep_up_while
+from bench.programs import Program
+
+NAME = "image.raw"
+LOOKED_AT_EVERY_SECONDS = 0.2
+FINAL = {"success", "failure"}
+
+
+async def take(on: Contender, ground: Ground) -> Figures:
+    """Ask without work, and as long as every import runs."""
+    sizes, origin = ground.sizes, on.origin
+    if origin is None:
+        return {}
+    await asyncio.to_thread(level, on.folder, sizes.load_bytes * sizes.imports)
+    shown = await on.new_image()
+
+    async def show(client: Client) -> None:
+        await client.get(f"/v2/images/{shown}")
+
+    idle = await keep_up(on.endpoint, show, at_once=1, seconds=sizes.seconds)
+    async with _serving(on, ground, origin), connected(on.endpoint) as client:
+        with on.watched() as spent:
+            ids = [await _ask(client, origin) for _ in range(sizes.imports)]
+            one_ended = asyncio.create_task(_until(on.endpoint, ids, any))
+            busy = await keep_up_while(on.endpoint, show, lambda: not one_ended.done())
+            await one_ended
+            await _until(on.endpoint, ids, all)
+        made = [await _image_of(client, task_id) for task_id in ids]
+    await on.forget([shown, *made])
+    return {
+        "idle_p50": idle.percentile_ms(50),
+        "idle_p99": idle.percentile_ms(99),
+        "p50": busy.percentile_ms(50),
+        "p99": busy.percentile_ms(99),
+        "ratio": busy.percentile_ms(99) / idle.percentile_ms(99),
+        "speed": sizes.load_bytes * sizes.imports / spent.seconds / 1e6,
+    }
+
+
+@asynccontextmanager
+async def _serving(on: Contender, ground: Ground, origin: Endpoint) -> AsyncIterator[None]:
+    """The server that the bytes come from."""
+    folder = on.folder / "origin"
+    if not folder.exists():
+        folder.mkdir()
+        os.link(ground.load, folder / NAME)
+    where = ["--bind", origin.host, "--directory", str(folder), str(origin.port)]
+    command = ["nice", "-n", "19", sys.executable, "-m", "http.server", *where]
+    program = Program(command, origin, on.folder / "origin.log", ready="/")
+    await program.start()
+    try:
+        yield
+    finally:
+        await program.stop()
+
+
+async def _ask(client: Client, origin: Endpoint) -> str:
+    """Ask for an import; the task's id."""
+    asked = {
+        "type": "import",
+        "input": {
+            "import_from": f"http://{origin.host}:{origin.port}/{NAME}",
+            "import_from_format": "raw",
+            "image_properties": {"name": "bench"},
+        },
+    }
+    answer = await client.ask("POST", "/v2/tasks", json.dumps(asked).encode(), "application/json")
+    task_id: str = answer.json()["id"]
+    return task_id
+
+
+async def _until(where: Endpoint, task_ids: Sequence[str], enough: Any) -> None:
+    """Wait until any of them, or all of them, have ended."""
+    async with connected(where) as client:
+        while True:
+            if enough([(await _task(client, one))["status"] in FINAL for one in task_ids]):
+                return
+            await asyncio.sleep(LOOKED_AT_EVERY_SECONDS)
+
+
+async def _image_of(client: Client, task_id: str) -> str:
+    """The image that a task made. Raises Refused where it made none."""
+    task = await _task(client, task_id)
+    if task["result"] is None:
+        raise Refused(f"an import failed: {task['message']}")
+    image_id: str = task["result"]["image_id"]
+    return image_id
+
+
+async def _task(client: Client, task_id: str) -> Any:
+    return (await client.get(f"/v2/tasks/{task_id}")).json()
+
+
+TASKS = Measure(
+    "tasks",
+    (
+        Figure("idle_p50", "show without tasks, p50", "ms", less_is_better=True),
+        Figure("idle_p99", "show without tasks, p99", "ms", less_is_better=True),
+        Figure("p50", "show while 8 imports run, p50", "ms", less_is_better=True),
+        Figure("p99", "show while 8 imports run, p99", "ms", less_is_better=True),
+        Figure("ratio", "p99 with imports : without", "×", (absolute(3),), less_is_better=True),
+        Figure("speed", "those imports, in all", "MB/s"),
+    ),
+    take,
+    suits=lambda on: on.origin is not None,
+)

@@ -1,0 +1,81 @@
+"""Imports into images that their clients made: staging, the import call, and added locations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from imaged.api.image_data import OCTETS, STORE_HEADER, announced_bytes
+from imaged.api.refusals import MediaTypeRefused
+from imaged.api.requests import (
+    body_of,
+    caller_of,
+    image_id_of,
+    json_of,
+    media_type_of,
+    request_id_of,
+)
+from imaged.api.wire import encode
+from imaged.core.errors import InvalidRequest
+from imaged.services.staging import Staging
+from imaged.services.tasks.image_import import ImageImports
+from imaged.services.tasks.location_import import LocationImports
+
+
+class ImportCalls:
+    """Each is answered when its task is stored; how it went is in ``…/tasks``."""
+
+    def __init__(self, staging: Staging, imports: ImageImports, locations: LocationImports) -> None:
+        self._staging = staging
+        self._imports = imports
+        self._locations = locations
+
+    @property
+    def methods(self) -> Sequence[str]:
+        """Those that an import call may name."""
+        return self._imports.methods
+
+    async def stage(self, request: Request) -> Response:
+        """Answer 204 once the bytes are durable, beside the image."""
+        if media_type_of(request) != OCTETS:
+            raise MediaTypeRefused(request.headers.get("content-type", ""), [OCTETS])
+        async with aclosing(body_of(request)) as body:
+            await self._staging.stage(
+                caller_of(request),
+                image_id_of(request),
+                body,
+                announced_bytes(request),
+                request.headers.get(STORE_HEADER),
+            )
+        return Response(status_code=204)
+
+    async def begin(self, request: Request) -> Response:
+        """Answer 202 to an import call."""
+        caller, image_id, asked = caller_of(request), image_id_of(request), await json_of(request)
+        if not isinstance(asked, dict):
+            raise InvalidRequest("The body must be a JSON object with the import's 'method'.")
+        store = request.headers.get(STORE_HEADER)
+        if store and not asked.get("stores"):
+            asked["stores"] = [store]
+        await self._imports.ask(caller, image_id, asked, request_id_of(request))
+        return Response(status_code=202)
+
+    async def add_location(self, request: Request) -> Response:
+        """Answer 202: what is there is fetched, and becomes the data of the image."""
+        caller, image_id, asked = caller_of(request), image_id_of(request), await json_of(request)
+        if not isinstance(asked, dict):
+            raise InvalidRequest("The body must be a JSON object with a 'url'.")
+        await self._locations.ask(caller, image_id, asked, request_id_of(request))
+        return Response(status_code=202)
+
+    async def tell(self, request: Request) -> Response:  # noqa: ARG002 - a handler
+        """Answer 200 with the methods that there are."""
+        methods = {
+            "description": "Import methods available.",
+            "type": "array",
+            "value": list(self.methods),
+        }
+        return Response(encode({"import-methods": methods}), media_type="application/json")

@@ -1,0 +1,141 @@
+"""The tasks of the catalog in memory. One that writes an image is in ``images`` as well, as long as
+it is not final.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from anyio.lowlevel import checkpoint
+
+from imaged.core import task as tasks
+from imaged.core.claim import Claim
+from imaged.core.errors import TaskNotFound
+from imaged.core.image import Change, Image
+from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
+from imaged.core.task_query import TaskQuery, page
+from imaged.core.writing import change_task
+from imaged.ports.catalog import Lapsed
+from imaged.ports.clock import Clock
+
+
+class MemoryTasks:
+    """What ``MemoryCatalog`` has besides images, bytes and accounts."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.images: dict[str, Image] = {}
+        self.tasks: dict[str, Task] = {}
+        self.leases: dict[Claim, tuple[datetime, Lapsed]] = {}  # until when; what then is lapsed
+
+    def _modify(self, image_id: str, change: Change) -> Image:
+        raise NotImplementedError
+
+    async def add_task(self, task: Task) -> Task:
+        """Store a new task that writes no image, and return it dated."""
+        await checkpoint()
+        self.tasks[task.id] = tasks.created(task, self._clock.now())
+        return self.tasks[task.id]
+
+    async def get_task(self, task_id: str) -> Task:
+        """Return the task. Raises TaskNotFound."""
+        await checkpoint()
+        return self._task(task_id)
+
+    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
+        """Return the page that ``core/task_query`` describes."""
+        await checkpoint()
+        return page(list(self.tasks.values()), query)
+
+    async def count_unfinished_tasks(self, owner: str) -> int:
+        """How many tasks of this owner wait for a worker or have one."""
+        await checkpoint()
+        return sum(task.owner == owner and not task.is_final for task in self.tasks.values())
+
+    async def modify_task(self, task_id: str, change: TaskChange) -> Task:
+        """Apply a change; where it writes an image, with what follows for that."""
+        await checkpoint()
+        before = self._task(task_id)
+        if before.writes is not None and self._is_in(before.writes, task_id):
+            self._modify(before.writes, change_task(change))
+            return self._task(task_id)
+        after = change(before)
+        if after is before:
+            return before
+        self.tasks[task_id] = after = tasks.stamp(before, after, self._clock.now())
+        self._move_claim(before.claim, after.claim, lambda claim: Lapsed(claim, None, task_id))
+        return after
+
+    async def advance_task(self, task_id: str, attempt: int, progress: Progress) -> None:
+        """Note how far an attempt is."""
+        await checkpoint()
+        if task_id not in self.tasks:
+            return
+        task = tasks.advance(self.tasks[task_id], attempt, progress, self._clock.now())
+        self.tasks[task_id] = task
+        if task.writes is not None and self._is_in(task.writes, task_id):
+            self.images[task.writes] = replace(self.images[task.writes], task=task)
+
+    async def find_pending_tasks(self, types: Collection[str], limit: int) -> Sequence[Task]:
+        """Tasks of these types that wait for a worker, owners in turn."""
+        await checkpoint()
+        turns: Counter[str] = Counter()
+        served: dict[str, datetime] = {}
+        for task in self.tasks.values():
+            turns[task.owner] += task.status is TaskStatus.PROCESSING
+            if task.begun_at is not None:
+                served[task.owner] = max(task.begun_at, served.get(task.owner, task.begun_at))
+        waiting: list[tuple[tuple[object, ...], Task]] = []
+        for task in sorted(self.tasks.values(), key=_age):
+            if task.status is TaskStatus.PENDING and task.type in types:
+                turns[task.owner] += 1
+                last = served.get(task.owner)
+                turn = (turns[task.owner], last is not None, last, _age(task))
+                waiting.append((turn, task))
+        return [task for _, task in sorted(waiting, key=lambda pair: pair[0])][:limit]
+
+    async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
+        """Remove the record, unless ``allow`` raises. Raises TaskNotFound, TaskNotFinal."""
+        await checkpoint()
+        task = self._task(task_id)
+        allow(task)
+        require_final(task)
+        del self.tasks[task_id]
+
+    async def expire_tasks(self, limit: int) -> Sequence[Task]:
+        """Remove the records of tasks whose time is over, the longest first."""
+        await checkpoint()
+        now = self._clock.now()
+        over = [task for task in self.tasks.values() if task.expires_at and task.expires_at <= now]
+        over.sort(key=lambda task: (task.expires_at, task.id))
+        for task in over[:limit]:
+            del self.tasks[task.id]
+        return over[:limit]
+
+    def _is_in(self, image_id: str, task_id: str) -> bool:
+        """Whether it is the task of this image; a final one is in none."""
+        image = self.images.get(image_id)
+        return image is not None and image.task is not None and image.task.id == task_id
+
+    def _task(self, task_id: str) -> Task:
+        try:
+            return self.tasks[task_id]
+        except KeyError:
+            raise TaskNotFound(task_id) from None
+
+    def _move_claim(
+        self, before: Claim | None, after: Claim | None, held: Callable[[Claim], Lapsed]
+    ) -> None:
+        if before == after:
+            return
+        if before is not None:
+            del self.leases[before]
+        if after is not None:
+            self.leases[after] = (self._clock.now() + after.lease, held(after))
+
+
+def _age(task: Task) -> tuple[object, str]:
+    return task.created_at, task.id

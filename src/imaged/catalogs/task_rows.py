@@ -1,0 +1,145 @@
+"""Tasks as rows, and back: locked, read, and written where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from imaged.catalogs import dialects, rows
+from imaged.catalogs.rows import AnyRow, Values
+from imaged.catalogs.task_tables import tasks
+from imaged.core.errors import TaskNotFound
+from imaged.core.task import Progress, Task, TaskStatus
+
+READ = select(tasks)
+
+_THIS = tasks.c.id == bindparam("this")
+_LOCK = select(tasks.c.id).where(_THIS).with_for_update()
+_READ_THIS = READ.where(_THIS)
+_WRITERS = READ.where(
+    tasks.c.writes.in_(bindparam("these", expanding=True)), tasks.c.expires_at.is_(None)
+)
+_INSERT = insert(tasks)
+_UPDATE = update(tasks).where(_THIS)
+_DELETE = delete(tasks).where(tasks.c.id.in_(bindparam("these", expanding=True)))
+
+
+def lock(db: Connection, task_id: str) -> None:
+    """Lock a task, if it is there."""
+    dialects.lock(db, _LOCK, {"this": task_id})
+
+
+def read(db: Connection, task_id: str) -> Task:
+    """Read one task. Raises TaskNotFound."""
+    row = db.execute(_READ_THIS, {"this": task_id}).first()
+    if row is None:
+        raise TaskNotFound(task_id)
+    return task_of(row)
+
+
+def writers(db: Connection, image_ids: Sequence[str]) -> dict[str, Task]:
+    """The tasks that write these images and are not final, by image."""
+    if not image_ids:
+        return {}
+    return {row.writes: task_of(row) for row in db.execute(_WRITERS, {"these": image_ids})}
+
+
+def write(db: Connection, before: Task | None, after: Task | None, now: datetime) -> None:
+    """Write what differs; its lease begins now, if it has one. A task never leaves so."""
+    if after is None or after == before:
+        return
+    if before is None or before.id != after.id:
+        db.execute(_INSERT, {**task_values(after), **_lease_values(after, now)})
+        return
+    old, new = task_values(before), task_values(after)
+    changed = {name: value for name, value in new.items() if value != old[name]}
+    if after.claim != before.claim:
+        changed |= _lease_values(after, now)
+    db.execute(_UPDATE, {"this": after.id, **changed})
+
+
+def remove(db: Connection, task_ids: Sequence[str]) -> None:
+    """Remove records."""
+    if task_ids:
+        db.execute(_DELETE, {"these": task_ids})
+
+
+def progress_values(progress: Progress | None) -> Values:
+    """How far it is, in columns."""
+    return {
+        "phase": progress and progress.phase,
+        "done_bytes": progress and progress.done_bytes,
+        "total_bytes": progress and progress.total_bytes,
+    }
+
+
+def task_values(task: Task) -> Values:
+    """What the task's row has in its columns, by name, but for its lease."""
+    return {
+        "id": task.id,
+        "type": task.type,
+        "owner": task.owner,
+        "user_id": task.user_id,
+        "roles": task.roles,
+        "request_id": task.request_id,
+        "input": task.input,
+        "sealed": task.sealed,
+        "image_id": task.image_id,
+        "writes": task.writes,
+        "status": task.status,
+        "attempts": task.attempts,
+        "max_attempts": task.max_attempts,
+        **progress_values(task.progress),
+        "result": task.result,
+        "message": task.message,
+        "keep_for": task.keep_for,
+        "expires_at": task.expires_at,
+        "created_at": task.created_at,
+        "updated_at": task.updated_at,
+        "begun_at": task.begun_at,
+        "finished_by": task.finished_by,
+    }
+
+
+def task_of(row: AnyRow) -> Task:
+    """The task of a row."""
+    progress = None
+    if row.phase is not None:
+        progress = Progress(row.phase, row.done_bytes, row.total_bytes)
+    return Task(
+        id=row.id,
+        type=row.type,
+        owner=row.owner,
+        user_id=row.user_id,
+        roles=tuple(row.roles),
+        request_id=row.request_id,
+        input=row.input,
+        sealed=row.sealed,
+        image_id=row.image_id,
+        writes=row.writes,
+        status=TaskStatus(row.status),
+        attempts=row.attempts,
+        max_attempts=row.max_attempts,
+        progress=progress,
+        result=row.result,
+        message=row.message,
+        keep_for=row.keep_for,
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        begun_at=row.begun_at,
+        claim=None if row.token is None else rows.claim_of(row),
+        finished_by=row.finished_by,
+    )
+
+
+def _lease_values(task: Task, now: datetime) -> Values:
+    claim = task.claim
+    return {
+        "token": claim and claim.token,
+        "holder": claim and claim.owner,
+        "lease": claim and claim.lease,
+        "until": claim and now + claim.lease,
+    }

@@ -1,0 +1,154 @@
+"""Transactions about tasks.
+
+One that writes an image is changed by ``images.modify``, under the lock of that image, until it is
+final; which image it writes never changes, so it is known before anything is locked. All others
+have the lock of their own row, and need no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from sqlalchemy import Connection, Integer, bindparam, func, select, update
+
+from imaged.catalogs import dialects, image_rows, images, task_rows
+from imaged.catalogs.instants import Instant
+from imaged.catalogs.task_tables import tasks
+from imaged.core import task as states
+from imaged.core.errors import ImageNotFound
+from imaged.core.image import Image
+from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
+from imaged.core.writing import change_task
+
+_MOST = bindparam("most", type_=Integer)
+
+_ADVANCE = update(tasks).where(
+    tasks.c.id == bindparam("this"),
+    tasks.c.status == TaskStatus.PROCESSING.value,
+    tasks.c.attempts == bindparam("attempt"),
+)
+_BUSY = (
+    select(tasks.c.owner, func.count().label("number"))
+    .where(tasks.c.expires_at.is_(None), tasks.c.status == TaskStatus.PROCESSING.value)
+    .group_by(tasks.c.owner)
+    .subquery("busy")
+)
+_WAITING = (
+    select(
+        tasks.c.id,
+        tasks.c.owner,
+        func.row_number()
+        .over(partition_by=tasks.c.owner, order_by=(tasks.c.created_at, tasks.c.id))
+        .label("place"),
+    )
+    .where(
+        tasks.c.expires_at.is_(None),
+        tasks.c.status == TaskStatus.PENDING.value,
+        tasks.c.type.in_(bindparam("types", expanding=True)),
+    )
+    .subquery("waiting")
+)
+_OTHER = tasks.alias("other")
+_SERVED = (
+    select(func.max(_OTHER.c.begun_at))
+    .where(_OTHER.c.owner == _WAITING.c.owner, _OTHER.c.begun_at.is_not(None))
+    .scalar_subquery()
+)
+_TURNS = (
+    task_rows.READ.join_from(tasks, _WAITING, tasks.c.id == _WAITING.c.id)
+    .outerjoin(_BUSY, tasks.c.owner == _BUSY.c.owner)
+    .order_by(
+        _WAITING.c.place + func.coalesce(_BUSY.c.number, 0),
+        _SERVED.asc().nulls_first(),
+        tasks.c.created_at,
+        tasks.c.id,
+    )
+    .limit(_MOST)
+)
+_UNFINISHED = (
+    select(func.count())
+    .select_from(tasks)
+    .where(
+        tasks.c.expires_at.is_(None),
+        tasks.c.status.in_((TaskStatus.PENDING.value, TaskStatus.PROCESSING.value)),
+        tasks.c.owner == bindparam("owner"),
+    )
+)
+_EXPIRED = (
+    task_rows.READ.where(tasks.c.expires_at <= bindparam("now", type_=Instant))
+    .order_by(tasks.c.expires_at, tasks.c.id)
+    .limit(_MOST)
+    .with_for_update(skip_locked=True)
+)
+
+
+def add(db: Connection, task: Task) -> Task:
+    """Insert a task that writes no image."""
+    now = dialects.now(db)
+    task = states.created(task, now)
+    task_rows.write(db, None, task, now)
+    return task
+
+
+def count_unfinished(db: Connection, owner: str) -> int:
+    """Count what an owner has that is not final."""
+    return db.execute(_UNFINISHED, {"owner": owner}).scalar_one()
+
+
+def modify(db: Connection, task_id: str, change: TaskChange) -> Task:
+    """Apply a change to the task; where it writes an image, with what follows for that."""
+    seen = task_rows.read(db, task_id)
+    if seen.writes is not None and not seen.is_final and _is_in(db, seen.writes, task_id):
+        images.modify(db, seen.writes, change_task(change))
+        return task_rows.read(db, task_id)
+    task_rows.lock(db, task_id)
+    before = task_rows.read(db, task_id)
+    after = change(before)
+    if after is before:
+        return before
+    now = dialects.now(db)
+    after = states.stamp(before, after, now)
+    task_rows.write(db, before, after, now)
+    return after
+
+
+def advance(db: Connection, task_id: str, attempt: int, progress: Progress) -> None:
+    """Note how far an attempt is, if it is that one."""
+    values = {**task_rows.progress_values(progress), "updated_at": dialects.now(db)}
+    db.execute(_ADVANCE, {"this": task_id, "attempt": attempt, **values})
+
+
+def find_pending(db: Connection, types: Collection[str], limit: int) -> Sequence[Task]:
+    """Read tasks that wait for a worker, owners in turn."""
+    found = db.execute(_TURNS, {"types": sorted(types), "most": limit})
+    return [task_rows.task_of(row) for row in found]
+
+
+def remove(db: Connection, task_id: str, allow: Callable[[Task], object]) -> None:
+    """Remove a final task, unless ``allow`` raises. Raises TaskNotFound, TaskNotFinal."""
+    task_rows.lock(db, task_id)
+    task = task_rows.read(db, task_id)
+    allow(task)
+    require_final(task)
+    task_rows.remove(db, [task_id])
+
+
+def expire(db: Connection, limit: int) -> Sequence[Task]:
+    """Remove tasks whose time is over. Those that others remove are no concern."""
+    found = db.execute(_EXPIRED, {"now": dialects.now(db), "most": limit})
+    expired = [task_rows.task_of(row) for row in found]
+    task_rows.remove(db, [task.id for task in expired])
+    return expired
+
+
+def _is_in(db: Connection, image_id: str, task_id: str) -> bool:
+    """Whether it is the task of the image, which is locked by this.
+
+    It is, unless an older version took the image back, which knows nothing of such tasks.
+    """
+    image_rows.lock(db, image_id)
+    try:
+        image: Image | None = image_rows.read(db, image_id)
+    except ImageNotFound:
+        image = None
+    return image is not None and image.task is not None and image.task.id == task_id

@@ -1,0 +1,49 @@
+"""``[exports.NAME]``: the places that images may be exported to, each outside every store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, model_validator
+
+from imaged.config.sections import Section
+from imaged.config.stores import BucketSection, FolderSection, StoresSection
+from imaged.config.values import is_store_name
+
+ExportSection = Annotated[FolderSection | BucketSection, Field(discriminator="type")]
+
+#: The kinds of destinations, by what ``type`` calls them.
+EXPORT_KINDS: Mapping[str, type[FolderSection | BucketSection]] = {
+    "filesystem": FolderSection,
+    "s3": BucketSection,
+}
+
+
+class ExportsSection(Section):
+    """Where images may be exported to: one table [exports.NAME] for each destination."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, ExportSection] = Field(init=False)
+
+    @property
+    def by_name(self) -> dict[str, FolderSection | BucketSection]:
+        """The tables."""
+        return dict(self.__pydantic_extra__)
+
+    @model_validator(mode="after")
+    def _have_good_names(self) -> ExportsSection:
+        if wrong := [name for name in self.by_name if not is_store_name(name)]:
+            raise ValueError(f"{wrong[0]} is no name for a destination: use a-z, 0-9, - and _")
+        return self
+
+
+def overlaps(exports: ExportsSection, stores: StoresSection) -> Iterator[tuple[str, str]]:
+    """Each destination that is a store, lies in one, or has one in it; with the store."""
+    for name, here in exports.by_name.items():
+        for store, there in stores.by_name.items():
+            match here, there:
+                case (FolderSection(), FolderSection()) if here.is_same_place(there):
+                    yield name, store
+                case (BucketSection(), BucketSection()) if here.overlaps(there):
+                    yield name, store

@@ -1,0 +1,1 @@
+"""What turns one disk format into another: qemu-img, confined."""

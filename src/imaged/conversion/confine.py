@@ -1,0 +1,96 @@
+"""Run a program that is given bytes nobody vouches for: ``python -I -m imaged.conversion.confine``.
+
+Before the program begins, this process gives up what it will not need: every file but those named,
+the network, the chance of more rights, and memory, processor time and file size beyond its limits.
+It takes one argument, a Confinement as JSON, and imports little, so that it begins at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from imaged.conversion import landlock, seccomp
+
+NICENESS = 19  # after everything else
+_PR_SET_PDEATHSIG = 1
+CANNOT_CONFINE = 125  # the exit status when a limit could not be set: nothing was run
+
+# Where programs, their libraries and what those read at start are.
+PROGRAMS = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/ld.so.preload")
+DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero")
+ENVIRONMENT = {
+    "LC_ALL": "C",
+    "PATH": "/usr/bin:/bin",
+    "MALLOC_ARENA_MAX": "1",  # else each thread takes 128 MiB of the address space
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """A program, and all that it may use."""
+
+    command: Sequence[str]  # the program by its whole path
+    reads: Sequence[str]
+    writes: Sequence[str]  # files that exist
+    memory_bytes: int
+    cpu_seconds: int
+    file_bytes: int  # the largest file that it may write
+    open_files: int = 64
+    parent: int = 0  # whose death is the program's too; 0: nobody's
+
+    def to_json(self) -> str:
+        """As ``confine`` takes it."""
+        return json.dumps(asdict(self))
+
+
+def main() -> None:
+    """Confine this process, and become the program."""
+    confinement = Confinement(**json.loads(sys.argv[1]))
+    try:
+        confine(confinement)
+    except OSError as error:
+        print(f"it cannot be confined: {error}", file=sys.stderr)  # noqa: T201 - for our parent
+        sys.exit(CANNOT_CONFINE)
+    command = tuple(confinement.command)
+    os.execve(command[0], command, ENVIRONMENT)  # noqa: S606 - no shell is wanted
+
+
+def confine(confinement: Confinement) -> None:
+    """Give up the rest. Raises OSError."""
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    if confinement.parent:
+        _die_with(confinement.parent)
+    for limit, value in (
+        (resource.RLIMIT_AS, confinement.memory_bytes),
+        (resource.RLIMIT_CPU, confinement.cpu_seconds),
+        (resource.RLIMIT_FSIZE, confinement.file_bytes),
+        (resource.RLIMIT_NOFILE, confinement.open_files),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+    landlock.restrict(
+        [(path, landlock.PROGRAM) for path in map(Path, PROGRAMS) if path.exists()]
+        + [(path, landlock.WRITE) for path in map(Path, DEVICES) if path.exists()]
+        + [(Path(path), landlock.READ) for path in confinement.reads]
+        + [(Path(path), landlock.WRITE) for path in confinement.writes]
+    )
+    seccomp.refuse_sockets()
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when the parent is, so that nothing works on for nobody (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was faster
+        sys.exit(CANNOT_CONFINE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Scratch files in a folder of this machine: ``<root>/<attempt>/<name>``, for its owner only."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import aiofiles
+import anyio
+from aiofiles.threadpool.binary import AsyncFileIO
+from anyio import to_thread
+
+from imaged.core.errors import ScratchError, ScratchFull
+from imaged.core.limits import MIB
+
+PRIVATE = 0o700
+LOOK_EVERY_BYTES = 64 * MIB  # written, until the room that is left is looked at again
+CLOSE_SECONDS = 10  # how long a disk may take to end what was cancelled
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchSettings:
+    """Where it is, and what must stay free there."""
+
+    root: Path
+    min_free_bytes: int = 0
+
+
+class DiskFolder:
+    """A ScratchFolder (``ports/scratch.py``)."""
+
+    def __init__(self, path: Path, min_free_bytes: int) -> None:
+        self._path = path
+        self._min_free_bytes = min_free_bytes
+
+    async def write(self, name: str, chunks: AsyncIterable[bytes]) -> Path:
+        """Raises ScratchFull, ScratchError, and what ``chunks`` raises."""
+        path = self._path / name
+        with _explained(path):
+            file = await aiofiles.open(path, "xb", buffering=0)
+        written_bytes = looked_at_bytes = 0
+        try:
+            await self.require_room()
+            async for chunk in chunks:
+                with _explained(path):
+                    await _write_all(file, chunk)
+                written_bytes += len(chunk)
+                if written_bytes - looked_at_bytes >= LOOK_EVERY_BYTES:
+                    looked_at_bytes = written_bytes
+                    await self.require_room()
+        finally:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await file.close()
+        return path
+
+    async def make(self, name: str) -> Path:
+        """Raises ScratchError."""
+        path = self._path / name
+        with _explained(path):
+            await anyio.Path(path).touch(exist_ok=False)
+        return path
+
+    async def read(self, name: str) -> AsyncGenerator[bytes]:
+        """Raises ScratchError."""
+        path = self._path / name
+        with _explained(path):
+            async with aiofiles.open(path, "rb", buffering=0) as file:
+                while chunk := await file.read(MIB):
+                    yield chunk
+
+    async def require_room(self) -> None:
+        """Raises ScratchFull, ScratchError."""
+        with _explained(self._path):
+            free_bytes = (await to_thread.run_sync(shutil.disk_usage, self._path)).free
+        if free_bytes < self._min_free_bytes:
+            why = f"{free_bytes} bytes are free, and {self._min_free_bytes} must stay so"
+            raise ScratchFull(str(self._path), why)
+
+    async def size_bytes(self, name: str) -> int:
+        """Raises ScratchError."""
+        path = anyio.Path(self._path / name)
+        with _explained(self._path / name):
+            return (await path.stat()).st_size
+
+
+class DiskScratch:
+    """A Scratch (``ports/scratch.py``)."""
+
+    def __init__(self, settings: ScratchSettings) -> None:
+        self._root = settings.root
+        self._min_free_bytes = settings.min_free_bytes
+
+    @asynccontextmanager
+    async def folder(self, attempt: UUID) -> AsyncIterator[DiskFolder]:
+        """Raises ScratchError."""
+        path = self._root / str(attempt)
+        with _explained(path):
+            await to_thread.run_sync(_make, path)
+        try:
+            yield DiskFolder(path, self._min_free_bytes)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.remove(attempt)
+
+    async def attempts(self) -> list[UUID]:
+        """Raises ScratchError."""
+        with _explained(self._root):
+            return await to_thread.run_sync(self._attempts)
+
+    async def remove(self, attempt: UUID) -> None:
+        """Raises ScratchError."""
+        path = self._root / str(attempt)
+        with _explained(path):
+            await to_thread.run_sync(_remove, path)
+
+    def _attempts(self) -> list[UUID]:
+        try:
+            return [attempt for path in self._root.iterdir() if (attempt := _attempt(path.name))]
+        except FileNotFoundError:  # nobody has needed it yet
+            return []
+
+
+async def _write_all(file: AsyncFileIO, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[await file.write(rest) :]
+
+
+def _attempt(name: str) -> UUID | None:
+    """The attempt whose folder this is; None where it is nothing of ours."""
+    try:
+        attempt = UUID(name)
+    except ValueError:
+        return None
+    return attempt if str(attempt) == name else None
+
+
+def _make(path: Path) -> None:
+    path.mkdir(mode=PRIVATE)
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = ScratchFull if error.errno in FULL else ScratchError
+        raise kind(str(path), error.strerror or str(error)) from error

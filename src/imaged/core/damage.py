@@ -1,0 +1,52 @@
+"""What a verification finds, and the mark that it leaves on an image for the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from imaged.core.image import Change, Content, Image
+from imaged.core.lifecycle import RESTORES
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the bytes in one store turned out to be; None where it has none."""
+
+    store: str
+    found: Content | None
+
+
+def problems_of(content: Content, reading: Reading) -> Sequence[str]:
+    """What is not as it was recorded, each as a sentence for the image's owner."""
+    found, where = reading.found, f"In the store {reading.store!r}"
+    if found is None:
+        return (f"{where} the data is missing.",)
+    if found.size_bytes != content.size_bytes:
+        return (f"{where} the data has {found.size_bytes} bytes, and not {content.size_bytes}.",)
+    compared = (
+        ("checksum", found.checksum, content.checksum),
+        (content.hash_algorithm, found.hash_value, content.hash_value),
+    )
+    return tuple(
+        f"{where} the data has the {name} {is_now}, and not {was}."
+        for name, is_now, was in compared
+        if is_now != was
+    )
+
+
+def is_damaged(image: Image) -> bool:
+    """Whether the operator has to look; one that was deleted is nobody's trouble any more."""
+    return image.damage is not None and image.status in RESTORES
+
+
+def mark_damage(seen: Image, problems: Sequence[str]) -> Change:
+    """Note what was found, or that all is well. Nothing is noted if the data is another by now."""
+
+    def change(image: Image) -> Image:
+        damage = " ".join(problems) or None
+        if image.locations != seen.locations or image.damage == damage:
+            return image
+        return replace(image, damage=damage)
+
+    return change

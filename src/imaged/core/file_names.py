@@ -1,0 +1,45 @@
+"""The names that exported files may have, below the folder or prefix of their destination.
+
+A name is parts with "/" between them. Rule 1: it never leads out of the destination. Rule 2: it
+never is one of ours (``.imaged-…``), nor anything else that is hidden. Rule 3: it reads as it is:
+nothing in it is invisible, or turns the text around.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+LONGEST_PART_BYTES = 255  # what filesystems allow
+LONGEST_BYTES = 512
+INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories
+
+
+def why_refused(name: str) -> str:
+    """Why a file may not have this name, as the end of a sentence; "" where it may."""
+    if any(unicodedata.category(character) in INVISIBLE for character in name):
+        return "has characters that cannot be seen"
+    if len(name.encode()) > LONGEST_BYTES:
+        return f"is longer than {LONGEST_BYTES} bytes"
+    if "\\" in name:
+        return 'has a "\\": folders are separated by "/"'
+    for part in name.split("/"):
+        if why := _why_part_refused(part):
+            return why
+    return ""
+
+
+def _why_part_refused(part: str) -> str:
+    if not part:
+        return 'has an empty part: it must not be absolute, nor end with "/"'
+    if part.startswith("."):
+        return 'has a part that begins with "."'
+    if part != part.strip():
+        return "has a part that begins or ends with a space"
+    if len(part.encode()) > LONGEST_PART_BYTES:
+        return f"has a part that is longer than {LONGEST_PART_BYTES} bytes"
+    return ""
+
+
+def default_file_name(image_id: str, disk_format: str) -> str:
+    """What a file is called where nobody says so."""
+    return f"{image_id}.{disk_format}"

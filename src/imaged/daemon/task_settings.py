@@ -1,0 +1,63 @@
+"""From the one Config to the settings of everything that tasks need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imaged.config import Config
+from imaged.conversion.qemu_img import QemuImgSettings
+from imaged.conversion.scratch import ScratchSettings
+from imaged.fetchers.settings import FetchSettings
+from imaged.services.tasks.desk import DeskSettings
+from imaged.services.tasks.runner import RunnerSettings
+
+
+def desk_settings(config: Config) -> DeskSettings:
+    """Who may ask, for how much, and how long what has ended is kept."""
+    tasks = config.tasks
+    return DeskSettings(
+        access=tasks.access,
+        time_to_live=tasks.time_to_live,
+        max_unfinished=tasks.max_unfinished_per_owner,
+    )
+
+
+def runner_settings(config: Config) -> RunnerSettings:
+    """How much is worked on at a time."""
+    tasks = config.tasks
+    return RunnerSettings(
+        concurrency=tasks.concurrency, limits=dict(tasks.limits), poll_every=tasks.poll_every
+    )
+
+
+def key_file(config: Config) -> Path:
+    """Where the key for secrets is."""
+    return Path(config.tasks.key_file)
+
+
+def fetch_settings(config: Config) -> FetchSettings:
+    """How far and how patiently fetches go."""
+    fetch = config.fetch
+    return FetchSettings(
+        allow=fetch.allow,
+        ports=fetch.ports,
+        total_time=fetch.total_time,
+        min_bytes_per_second=fetch.min_rate,
+        ca_file=Path(fetch.ca_file) if fetch.ca_file else None,
+    )
+
+
+def qemu_img_settings(config: Config) -> QemuImgSettings:
+    """What one conversion may use."""
+    conversion = config.conversion
+    return QemuImgSettings(
+        memory_bytes=conversion.memory,
+        cpu_time=conversion.cpu_time,
+        time=conversion.time,
+        max_size_bytes=config.uploads.max_size,
+    )
+
+
+def scratch_settings(config: Config) -> ScratchSettings:
+    """Where images lie while they are converted."""
+    return ScratchSettings(config.conversion.scratch, config.conversion.min_free)

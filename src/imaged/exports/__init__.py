@@ -1,0 +1,1 @@
+"""Places that files are exported to: drivers of ``ports/export.py``."""

@@ -1,0 +1,201 @@
+"""Exports to a folder of this machine, which must not belong to a store.
+
+What it creates: files for their owner alone, unless the settings say otherwise; the folders that
+their names ask for; and ``.imaged-<task id>.<attempt>`` beside them (``delivery.py``). The root is
+never created: a folder made where a filesystem should be mounted would fill the disk below it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from imaged.core.block import Block
+from imaged.core.errors import StoreError, StoreFull
+from imaged.core.limits import MIB
+from imaged.exports.border import border, label_of
+from imaged.exports.delivery import Delivery
+from imaged.exports.tree import NO_FOLDER, folder_of, identity
+from imaged.exports.unfinished import task_of, unfinished_name
+from imaged.lanes import LaneFactory, ThreadLane
+from imaged.ports.export import Parcel
+from imaged.stores.disk import Disk, sync_folder
+from imaged.stores.disk_errors import explained
+from imaged.stores.filesystem import FilesystemSettings
+from imaged.stores.shared_file import SharedFile
+from imaged.stores.threads import Threads
+
+CLEAN_UP_PATIENCE = timedelta(seconds=30)  # then a thread that hangs is left to itself
+
+
+class Folder:
+    """A Destination (``ports/export.py``)."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: FilesystemSettings,
+        *,
+        lanes: LaneFactory = ThreadLane,
+        disk: Disk | None = None,
+    ) -> None:
+        self.name = name
+        self._label = label_of(name)
+        self._settings = settings
+        self._root = settings.path
+        self._lanes = lanes
+        self._disk = disk or Disk()
+        self._threads = Threads(f"export-{name}", settings.threads)
+
+    def location_of(self, file_name: str) -> str:
+        """Its path."""
+        return str(self._root / file_name)
+
+    async def check(self) -> None:
+        """Rehearse a delivery. Raises ExportError with what to do."""
+        with border(self.name):
+            await self._threads.run(self._rehearse)
+
+    async def has(self, file_name: str) -> bool:
+        """Whether something of this name is there."""
+        with border(self.name), explained(self._label, self._root):
+            return await self._threads.run(partial(self._has, file_name))
+
+    async def has_delivered(self, parcel: Parcel) -> bool:
+        """Whether a file of the task has this name too."""
+        with border(self.name), explained(self._label, self._root):
+            return await self._threads.run(partial(self._has_delivered, parcel))
+
+    async def deliver(
+        self, parcel: Parcel, blocks: AsyncIterable[Block], expected_bytes: int | None = None
+    ) -> int:
+        """Write a file; its size in bytes. Raises ExportExists, ExportFull, ExportError."""
+        delivery = self._delivery(parcel)
+        is_kept = False
+        with border(self.name):
+            try:
+                await self._threads.run(partial(delivery.begin, expected_bytes or 0))
+                size_bytes = await self._fill(delivery, blocks)
+                await self._threads.run(delivery.publish)
+                delivery.keep()  # nothing is awaited from here to the end: no cancellation comes
+                is_kept = True
+            finally:
+                if not is_kept:
+                    discard = partial(delivery.discard, CLEAN_UP_PATIENCE.total_seconds())
+                    await self._threads.finish(discard, CLEAN_UP_PATIENCE)
+        return size_bytes
+
+    async def read(self, file_name: str) -> AsyncGenerator[bytes]:
+        """The bytes of a file."""
+        path, file = self._root / file_name, SharedFile(self._disk)
+
+        def read(at: int) -> bytes:
+            with file.in_use() as descriptor:
+                return self._disk.pread(descriptor, MIB, at)
+
+        with border(self.name), explained(self._label, path):
+            await self._threads.run(partial(file.open, path, os.O_RDONLY))
+        try:
+            offset = 0
+            while True:
+                with border(self.name), explained(self._label, path):
+                    data = await self._threads.run(partial(read, offset))
+                if not data:
+                    return
+                offset += len(data)
+                yield data
+        finally:
+            file.close()
+
+    async def leftovers(self) -> set[str]:
+        """The tasks that have something here."""
+        with border(self.name), explained(self._label, self._root):
+            names = await self._threads.run(partial(self._disk.scan, self._root))
+        return {task_id for name in names if (task_id := task_of(name))}
+
+    async def remove(self, task_id: str) -> None:
+        """Remove what is not, or no longer, needed."""
+        with border(self.name), explained(self._label, self._root):
+            await self._threads.run(partial(self._remove, task_id))
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def _fill(self, delivery: Delivery, blocks: AsyncIterable[Block]) -> int:
+        def flush(_size_bytes: int) -> None:
+            delivery.flush()
+
+        size_bytes = flushed_bytes = 0
+        async with self._lanes(delivery.write) as writing, self._lanes(flush) as flushing:
+            async for block in blocks:
+                size_bytes += block.size_bytes
+                await writing.feed(block)
+                del block  # nobody may keep it alive while we wait for more
+                if size_bytes - flushed_bytes >= self._settings.flush_every_bytes:
+                    await flushing.feed(size_bytes)
+                    flushed_bytes = size_bytes
+            await writing.drain()
+            await flushing.drain()
+        return size_bytes
+
+    def _delivery(self, parcel: Parcel) -> Delivery:
+        return Delivery(
+            self._label, self._settings, self._disk, unfinished_name(parcel), parcel.file_name
+        )
+
+    def _has(self, file_name: str) -> bool:
+        try:
+            return identity(self._disk, self._root, file_name) is not None
+        except NO_FOLDER:
+            return True  # a part of its name is a file
+
+    def _has_delivered(self, parcel: Parcel) -> bool:
+        try:
+            found = identity(self._disk, self._root, parcel.file_name)
+        except NO_FOLDER:
+            return False
+        if found is None:
+            return False
+        written = [identity(self._disk, self._root, name) for name in self._of(parcel.task_id)]
+        if found not in written:
+            return False
+        with folder_of(self._disk, self._root, parcel.file_name) as (folder, _):
+            self._disk.fsync(folder)  # the attempt may have died before it did so
+        return True
+
+    def _of(self, task_id: str) -> list[str]:
+        return [name for name in self._disk.scan(self._root) if task_of(name) == task_id]
+
+    def _remove(self, task_id: str) -> None:
+        for name in self._of(task_id):
+            with suppress(FileNotFoundError):
+                self._disk.unlink(self._root / name)
+        sync_folder(self._disk, self._root)
+
+    def _rehearse(self) -> None:
+        """What a crash leaves of it has the name of a task that nobody knows, and is removed."""
+        self._require_root()
+        task_id = str(uuid4())
+        last = unfinished_name(Parcel(task_id, uuid4(), ""))
+        delivery = self._delivery(Parcel(task_id, uuid4(), last))
+        try:
+            delivery.begin()
+            delivery.write(Block([b"imaged"]))
+            delivery.publish()
+        except StoreFull:
+            return  # it may have room later, and until then exports say so
+        finally:
+            delivery.discard(CLEAN_UP_PATIENCE.total_seconds())
+
+    def _require_root(self) -> None:
+        if not Path(self._root).is_dir():
+            raise StoreError(
+                self._label,
+                f"needs the folder {self._root}, which is missing or no folder: mount its "
+                "filesystem, or create it",
+            )

@@ -1,0 +1,1 @@
+"""What fetches bytes from elsewhere."""

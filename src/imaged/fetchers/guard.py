@@ -1,0 +1,41 @@
+"""The last look before a connection is made: at the address itself, whatever led to it.
+
+A name may resolve to another address a moment later, and ``http://2130706433/`` is a way to write
+127.0.0.1. So the decision is made where the socket is, with the address that it will connect to.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection
+from ipaddress import ip_address
+from typing import Any
+
+from imaged.core.destinations import Address, Network, may_be_reached
+
+
+class Forbidden(OSError):
+    """The address may not be connected to."""
+
+
+class SocketGuard:
+    """Makes the sockets of one fetch, for addresses that it may reach."""
+
+    def __init__(self, allow: Collection[Network]) -> None:
+        self._allow = allow
+        self.has_refused = False
+
+    def __call__(self, address_info: tuple[Any, ...]) -> socket.socket:
+        """A socket for this entry of ``getaddrinfo``. Raises Forbidden."""
+        family, kind, protocol, _, address = address_info
+        if not may_be_reached(numeric(address[0]), self._allow):
+            self.has_refused = True
+            raise Forbidden("this address may not be reached")
+        made = socket.socket(family, kind, protocol)
+        made.settimeout(0)
+        return made
+
+
+def numeric(text: str) -> Address:
+    """The address as ``getaddrinfo`` gives it; a link-local one has its zone behind ``%``."""
+    return ip_address(text.partition("%")[0])

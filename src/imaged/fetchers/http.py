@@ -1,0 +1,63 @@
+"""Fetches over http and https, no further than the operator allows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+
+from aiohttp import ThreadedResolver
+from aiohttp.abc import AbstractResolver
+
+from imaged.core.destinations import may_be_reached
+from imaged.core.errors import FetchRefused
+from imaged.fetchers.answer import Asking
+from imaged.fetchers.guard import numeric
+from imaged.fetchers.settings import FetchSettings
+from imaged.fetchers.transfer import Transfer
+from imaged.fetchers.urls import NOT_PUBLIC, host_of, parse_url
+from imaged.ports.fetcher import NO_HEADERS, Fetched
+
+LOOK_SECONDS = 5  # for a name, while a client waits for the answer to its request
+
+
+class HttpFetcher:
+    """A Fetcher (``ports/fetcher.py``)."""
+
+    def __init__(
+        self,
+        settings: FetchSettings,
+        resolver: Callable[[], AbstractResolver] = ThreadedResolver,
+    ) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        self._asking = Asking(settings, resolver)
+
+    async def check(self, url: str) -> None:
+        """Refuse what can be refused now. Raises FetchRefused."""
+        parsed = parse_url(url, self._settings)
+        resolver = self._resolver()
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                found = await resolver.resolve(parsed.host or "", parsed.port or 0)
+        except OSError:  # and TimeoutError: perhaps it can be resolved later
+            return
+        finally:
+            await resolver.close()
+        addresses = [numeric(entry["host"]) for entry in found]
+        if not any(may_be_reached(address, self._settings.allow) for address in addresses):
+            raise FetchRefused(host_of(parsed), "address", NOT_PUBLIC)
+
+    @asynccontextmanager
+    async def open(
+        self, url: str, headers: Mapping[str, str] = NO_HEADERS
+    ) -> AsyncIterator[Fetched]:
+        """Begin to fetch. Raises FetchRefused, FetchFailed."""
+        parsed = parse_url(url, self._settings)
+        transfer = Transfer(self._asking, self._settings, parsed, headers)
+        try:
+            size_bytes = await transfer.begin()
+            async with aclosing(transfer.chunks()) as chunks:
+                yield Fetched(size_bytes, chunks, transfer.host)
+        finally:
+            await transfer.close()

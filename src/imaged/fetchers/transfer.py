@@ -1,0 +1,160 @@
+"""A body on its way here, over as many connections as it takes.
+
+After a break the rest is asked for by its range (RFC 9110, section 14), under the condition that it
+is still the same body: by its validator where it has a strong one, by its whole size otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Mapping
+from http import HTTPStatus
+
+from yarl import URL
+
+from imaged.core.errors import FetchFailed
+from imaged.fetchers.answer import BROKEN, Answer, Asking, Broken, is_passing
+from imaged.fetchers.pace import Pace
+from imaged.fetchers.ranges import Identity, identity_of
+from imaged.fetchers.settings import FetchSettings
+from imaged.fetchers.urls import host_of
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 15.0
+
+
+class Transfer:
+    """One body. Raises FetchRefused and FetchFailed."""
+
+    def __init__(
+        self, asking: Asking, settings: FetchSettings, url: URL, headers: Mapping[str, str]
+    ) -> None:
+        self._asking = asking
+        self._settings = settings
+        self._url = url
+        self._headers = headers
+        self._answer: Answer | None = None
+        self._identity = Identity()
+        self._received_bytes = 0
+        self._failures = 0  # in a row
+        self._deadline = _now() + settings.total_time.total_seconds()
+
+    async def begin(self) -> int | None:
+        """Ask for it; how many bytes it has, where the other side says so."""
+        self._answer = await self._persist(None)
+        self._identity = identity_of(self._answer.response)
+        return self._identity.size_bytes
+
+    @property
+    def host(self) -> str:
+        """Who sends it; after the redirects, not before them."""
+        return host_of(self._url) if self._answer is None else self._answer.host
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._answer is not None:
+            await self._answer.close()
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """All of it, in order, once."""
+        answer, skip_bytes = self._answer, 0
+        assert answer is not None, "begin() comes first"  # noqa: S101 - of the caller, not the world
+        while True:
+            try:
+                async for chunk in self._pieces(answer):
+                    kept = chunk[skip_bytes:]
+                    skip_bytes -= len(chunk) - len(kept)
+                    if kept:
+                        self._received_bytes += len(kept)
+                        self._failures = 0
+                        yield kept
+                self._require_whole(answer)
+            except Broken as broken:
+                answer, skip_bytes = await self._resume(answer, broken)
+            else:
+                return
+
+    async def _pieces(self, answer: Answer) -> AsyncGenerator[bytes]:
+        pace = Pace(self._settings.min_bytes_per_second, self._settings.rate_window)
+        while True:
+            began = _now()
+            try:
+                async with asyncio.timeout(min(pace.patience_seconds, self._left(answer))):
+                    chunk = await answer.response.content.readany()
+            except TimeoutError:
+                chunk = None
+            except BROKEN as error:
+                raise Broken(FetchFailed(answer.host, "body", self._so_far())) from error
+            if not pace.note(_now() - began, len(chunk or b"")):
+                why = f"it sends less than {self._settings.min_bytes_per_second} bytes per second"
+                raise Broken(FetchFailed(answer.host, "body", why))
+            if chunk:
+                yield chunk
+            elif chunk is not None:
+                return
+
+    async def _resume(self, answer: Answer, broken: Broken) -> tuple[Answer, int]:
+        """The answer to go on with, and how many of its first bytes are here already."""
+        await answer.close()
+        self._answer = answer = await self._persist(broken)
+        if self._identity.is_rest(answer.response, self._received_bytes):
+            return answer, 0
+        if self._identity.is_again(answer.response, self._received_bytes):
+            return answer, self._received_bytes
+        why = f"it broke off after {self._received_bytes} bytes, and cannot be resumed there"
+        raise FetchFailed(answer.host, "body", why) from broken
+
+    async def _persist(self, broken: Broken | None) -> Answer:
+        """Ask until there is an answer that can be used, so many times."""
+        while True:
+            if broken is not None:
+                await self._pause(broken)
+            try:
+                return await self._ask()
+            except Broken as error:
+                broken = error
+
+    async def _ask(self) -> Answer:
+        rest = self._identity.request_for_rest(self._received_bytes)
+        answer = await self._asking.ask(self._url, {**self._headers, **rest})
+        status = answer.response.status
+        if status == HTTPStatus.OK or (rest and status == HTTPStatus.PARTIAL_CONTENT):
+            encoding = answer.response.headers.get("Content-Encoding", "identity")
+            if encoding.lower() == "identity":
+                return answer
+            why = f"it sends the body encoded as {encoding}, which was not asked for"
+        else:
+            why = f"it answered {status} {answer.response.reason or ''}".rstrip()
+        await answer.close()
+        failure = FetchFailed(answer.host, "answer", why)
+        if is_passing(status):
+            raise Broken(failure)
+        raise failure
+
+    async def _pause(self, broken: Broken) -> None:
+        self._failures += 1
+        if self._failures >= self._settings.attempts or _now() > self._deadline:
+            raise broken.failure from broken
+        longest = min(FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1), LONGEST_PAUSE_SECONDS)
+        await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - spreads load
+
+    def _require_whole(self, answer: Answer) -> None:
+        if self._identity.size_bytes not in {None, self._received_bytes}:
+            raise Broken(FetchFailed(answer.host, "body", self._so_far()))
+
+    def _so_far(self) -> str:
+        size = self._identity.size_bytes
+        of = "" if size is None else f" of {size}"
+        return f"it broke off after {self._received_bytes}{of} bytes"
+
+    def _left(self, answer: Answer) -> float:
+        left = self._deadline - _now()
+        if left <= 0:
+            why = f"it took longer than {self._settings.total_time}"
+            raise FetchFailed(answer.host, "body", why)
+        return left
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

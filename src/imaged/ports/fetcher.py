@@ -1,0 +1,41 @@
+"""What fetches bytes from elsewhere, for imports and for clones of other services' images."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A body that is being fetched. Its chunks can be read once."""
+
+    size_bytes: int | None  # None where the other side does not say
+    chunks: AsyncIterator[bytes]  # raises FetchFailed
+    host: str = ""  # who sends it, at the end of all redirects
+
+
+class Fetcher(Protocol):
+    """Fetches what may be fetched, and resumes after a break."""
+
+    async def check(self, url: str) -> None:
+        """Refuse at once what can be refused without asking the other side.
+
+        Raises FetchRefused. A name that cannot be resolved now is no reason: it may be later.
+        """
+        ...
+
+    def open(
+        self, url: str, headers: Mapping[str, str] = NO_HEADERS
+    ) -> AbstractAsyncContextManager[Fetched]:
+        """Begin to fetch. ``headers`` go to this origin only, not to where it redirects.
+
+        Raises FetchRefused where the address, port or scheme is forbidden, at any hop; FetchFailed
+        for everything else, while opening and while reading.
+        """
+        ...

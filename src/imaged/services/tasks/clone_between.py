@@ -1,0 +1,80 @@
+"""A clone in another store: the stores copy it among themselves where they can.
+
+A store that copies by itself has the same bytes, so what is known of the source is true of the
+copy; only its size is looked at. Otherwise the bytes come through here, as those of an upload do,
+and must have the digest of the source.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from imaged.core.errors import InvalidTransition, StoreError
+from imaged.core.image import Content, Image, Location
+from imaged.ports.abilities import ServerSideCopy
+from imaged.ports.catalog import Catalog
+from imaged.ports.store import Store, Stores
+from imaged.services.downloads import Downloads
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.examination import Examiner
+
+COPYING = "copying"
+COPIED = "copied"  # the store has done it, and it is not written down yet
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """Brings the bytes of an image into another store."""
+
+    catalog: Catalog
+    stores: Stores
+    downloads: Downloads
+    examiner: Examiner
+
+    async def copy(self, context: TaskContext, source: Image, store: str) -> None:
+        """Raises UnknownStore, QuotaExceeded, DataRefused, TaskFailed, StoreError, ClaimLost,
+        CatalogError.
+        """
+        if source.content is None:
+            raise InvalidTransition(source.status, "be cloned")
+        target = self.stores.pick(store)
+        for location in source.locations:
+            origin = self.stores.by_name.get(location.store)
+            if origin and isinstance(target, ServerSideCopy) and target.can_copy_from(origin):
+                await self._have_copied(context, (origin, location), target, source.content)
+                return
+        await self._carry(context, source, source.content, store)
+
+    async def _have_copied(
+        self,
+        context: TaskContext,
+        source: tuple[Store, Location],
+        target: Store,
+        content: Content,
+    ) -> None:
+        origin, there = source
+        assert isinstance(target, ServerSideCopy)  # noqa: S101 - for the type checker
+        await context.progress(COPYING, 0, content.size_bytes)
+        async with context.place(target.name, content.size_bytes) as here:
+            note = partial(self.catalog.note_upload, here.key)
+            copied_bytes = await target.copy_from(origin, there.key, here.key, note)
+            if copied_bytes != content.size_bytes:
+                why = f"copied {copied_bytes} bytes of {there.key}, and not {content.size_bytes}"
+                raise StoreError(target.name, why)
+        context.end_with(content)
+        await context.progress(COPIED, content.size_bytes, content.size_bytes)
+
+    async def _carry(
+        self, context: TaskContext, source: Image, content: Content, store: str
+    ) -> None:
+        examination = self.examiner.begin()
+        examination.expect(content.hash_algorithm, content.hash_value)
+        async with (
+            self.downloads.open(context.caller, source.id) as opened,
+            aclosing(examination.of(opened.chunks)) as body,
+        ):
+            await context.store(
+                body, announced_bytes=content.size_bytes, store=store, phase=COPYING
+            )

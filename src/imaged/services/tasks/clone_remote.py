@@ -1,0 +1,90 @@
+"""A clone of an image in another service: first what the service tells of it, then its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from imaged.core.access import Caller
+from imaged.core.errors import FetchRefused, InvalidInput, TaskFailed
+from imaged.core.limits import MIB
+from imaged.ports.fetcher import Fetched, Fetcher
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.examination import Examination, Examiner
+from imaged.services.tasks.remote_image import (
+    RemoteAddress,
+    RemoteImage,
+    parse_address,
+    read_image,
+)
+
+FETCHING = "fetching"
+
+LONGEST_RECORD_BYTES = MIB
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteImages:
+    """Images of other services. A token goes to the service that it is for, and nowhere else."""
+
+    fetcher: Fetcher
+    examiner: Examiner
+
+    async def check(self, url: str) -> None:
+        """Refuse what can be refused without asking anybody. Raises InvalidInput."""
+        try:
+            await self.fetcher.check(parse_address(url).url)
+        except FetchRefused as error:
+            raise InvalidInput("source_image_url", f"cannot be fetched: {error.reason}") from error
+
+    async def look(self, caller: Caller, url: str, token: str) -> RemoteImage:
+        """What the service tells of the image. Raises InvalidInput, FetchFailed."""
+        address = parse_address(url)
+        return read_image(caller, address, await self._record(address, token))
+
+    async def store(
+        self, context: TaskContext, remote: RemoteImage, token: str, store: str | None
+    ) -> None:
+        """Fetch its bytes into a store. Raises FetchFailed, and what ``context.store`` raises."""
+        address = remote.address
+        async with self.fetcher.open(address.data_url, _headers(token)) as fetched:
+            if fetched.size_bytes not in {None, remote.size_bytes}:
+                why = f"it sends {fetched.size_bytes} bytes of an image of {remote.size_bytes}"
+                raise address.refusal("answer", why)
+            examination = self._examination(context, remote, fetched)
+            async with aclosing(examination.of(fetched.chunks)) as body:
+                try:
+                    await context.store(
+                        body, announced_bytes=remote.size_bytes, store=store, phase=FETCHING
+                    )
+                except TaskFailed as verdict:
+                    raise address.refusal("body", str(verdict).rstrip(".")) from verdict
+
+    async def _record(self, address: RemoteAddress, token: str) -> bytes:
+        headers = {"Accept": "application/json", **_headers(token)}
+        record = bytearray()
+        async with self.fetcher.open(address.url, headers) as fetched:
+            async for chunk in fetched.chunks:
+                record += chunk
+                if len(record) > LONGEST_RECORD_BYTES:
+                    why = f"what it tells of the image is more than {LONGEST_RECORD_BYTES} bytes"
+                    raise address.refusal("answer", why)
+        return bytes(record)
+
+    def _examination(
+        self, context: TaskContext, remote: RemoteImage, fetched: Fetched
+    ) -> Examination:
+        examination = self.examiner.begin_import(
+            context,
+            disk_format=context.image.disk_format or "",
+            properties=context.image.properties,
+            source=fetched.host,
+        )
+        if remote.digest is not None:
+            examination.expect(*remote.digest)
+        return examination
+
+
+def _headers(token: str) -> Mapping[str, str]:
+    return {"X-Auth-Token": token} if token else {}

@@ -1,0 +1,149 @@
+"""What a worker of a type works with: the task, how far it is, and the image that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import anyio
+import structlog
+
+from imaged.core.access import Caller, caller_of
+from imaged.core.errors import CatalogError
+from imaged.core.image import ClaimedChange, Content, Image, Location
+from imaged.core.task import Progress, Task, finish_task
+from imaged.core.writing import describe, share_to_finish, store_data
+from imaged.ports.catalog import Catalog
+from imaged.services.intake import Intake
+from imaged.services.work import TaskWork, Work
+
+log = structlog.get_logger()
+
+WRITE_EVERY = timedelta(seconds=1)  # at most; a new phase is written at once
+STORING = "storing"
+
+
+class TaskContext:
+    """One attempt at one task."""
+
+    def __init__(self, catalog: Catalog, intake: Intake, work: Work | TaskWork, task: Task) -> None:
+        self._catalog = catalog
+        self._intake = intake
+        self._work = work
+        self._progress: Progress | None = None
+        self._written_at = float("-inf")
+        self._ending: tuple[Content | None, Image | None] = (None, None)
+        self.task = task
+
+    @property
+    def caller(self) -> Caller:
+        """Who asked, with the rights that he had then."""
+        return caller_of(self.task)
+
+    @property
+    def attempt(self) -> UUID:
+        """Names this attempt, and no other one; files that it needs may be named so."""
+        return self._work.claim.token
+
+    @property
+    def image(self) -> Image:
+        """The image that it writes, as it was last seen. Raises TypeError where it has none."""
+        return self._writing.image
+
+    async def progress(
+        self, phase: str, done_bytes: int | None = None, total_bytes: int | None = None
+    ) -> None:
+        """Tell how far it is, as often as one likes. Not to be heard is no failure."""
+        is_new = self._progress is None or self._progress.phase != phase
+        self._progress = Progress(phase, done_bytes, total_bytes)
+        if is_new:
+            log.debug("task.phase_began", phase=phase)
+        elif anyio.current_time() - self._written_at < WRITE_EVERY.total_seconds():
+            return
+        self._written_at = anyio.current_time()
+        try:
+            await self._catalog.advance_task(self.task.id, self.task.attempts, self._progress)
+        except CatalogError as error:
+            log.debug("task.progress_lost", error=str(error))
+
+    async def counted(
+        self, phase: str, body: AsyncIterable[bytes], total_bytes: int | None = None
+    ) -> AsyncGenerator[bytes]:
+        """The same chunks; what has passed is told as progress."""
+        done_bytes = 0
+        await self.progress(phase, done_bytes, total_bytes)
+        async for chunk in body:
+            yield chunk
+            done_bytes += len(chunk)
+            await self.progress(phase, done_bytes, total_bytes)
+        self._written_at = float("-inf")  # its end is told in any case
+        await self.progress(phase, done_bytes, total_bytes)
+
+    # for types that write an image: how it ends
+
+    async def describe(self, model: Image) -> None:
+        """Write on the draft what is known of it only now: as ``model`` is. Raises ClaimLost."""
+        await self._writing.change(describe(model))
+
+    async def store(
+        self,
+        body: AsyncIterable[bytes],
+        *,
+        announced_bytes: int | None = None,
+        store: str | None = None,
+        phase: str = STORING,
+    ) -> Content:
+        """Make the body the data of the image: through limits, digests and inspection.
+
+        Raises UnknownStore, TooLarge, DataRefused, QuotaExceeded, StoreError, ClaimLost,
+        CatalogError, and what ``body`` raises.
+        """
+        async with aclosing(self.counted(phase, body, announced_bytes)) as counted:
+            content = await self._intake.store(
+                self._writing, counted, announced_bytes=announced_bytes, store=store
+            )
+        self.end_with(content)
+        return content
+
+    @asynccontextmanager
+    async def place(self, store: str | None, size_bytes: int) -> AsyncIterator[Location]:
+        """Where bytes may be put that do not pass through here; ``end_with`` tells what they are.
+
+        Raises UnknownStore, QuotaExceeded, ClaimLost.
+        """
+        async with self._intake.place(self._writing, store, size_bytes) as location:
+            yield location
+
+    def end_with(self, content: Content) -> None:
+        """The bytes at the image's place are whole and durable, and this is what they are."""
+        self._ending = (content, None)
+
+    def share(self, source: Image) -> None:
+        """End as a clone: the image shares the bytes of the source."""
+        self._ending = (None, source)
+
+    # for the runner
+
+    async def finish(self, result: Mapping[str, object]) -> None:
+        """Write the result, and what became of the image, in one transaction. Raises ClaimLost."""
+        if isinstance(self._work, TaskWork):
+            await self._work.finish(finish_task(result))
+        else:
+            await self._work.finish(self._end(result))
+
+    @property
+    def _writing(self) -> Work:
+        if isinstance(self._work, TaskWork):
+            raise TypeError(f"a task of the type {self.task.type} writes no image")
+        return self._work
+
+    def _end(self, result: Mapping[str, object]) -> ClaimedChange:
+        match self._ending:
+            case (Content() as content, _):
+                return store_data(content, result)
+            case (_, Image() as source):
+                return share_to_finish(source, result)
+            case _:
+                raise LookupError(f"a task of the type {self.task.type} wrote no image")

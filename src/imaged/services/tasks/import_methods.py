@@ -1,0 +1,119 @@
+"""The methods of an import call: where the bytes of an image that its client made come from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from imaged.core.errors import BlobGone, FetchRefused, ImportNotReady, InvalidRequest
+from imaged.core.image import Image
+from imaged.core.lifecycle import Status
+from imaged.core.limits import MIB
+from imaged.ports.fetcher import Fetcher
+from imaged.ports.store import Stores
+from imaged.services.tasks.context import TaskContext
+
+STAGED = "glance-direct"  # as the API calls them
+WEB = "web-download"
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An open source of bytes."""
+
+    chunks: AsyncIterator[bytes]
+    size_bytes: int | None = None
+    host: str = ""  # who sends them; "" where they were staged here
+
+
+class ImportMethod(Protocol):
+    """Where the bytes come from; ``arguments`` are those of the call's ``method``."""
+
+    def require_ready(self, image: Image) -> None:
+        """Raises ImportNotReady for an image that this method is not for."""
+        ...
+
+    async def check(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse what can be refused at once. Raises InvalidRequest, FetchRefused."""
+        ...
+
+    def open(
+        self, context: TaskContext, arguments: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[Incoming]:
+        """Open the source; it may be opened again by the next attempt."""
+        ...
+
+
+class StagedBytes:
+    """What was put to ``/v2/images/{id}/stage``."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def require_ready(self, image: Image) -> None:
+        """Raises ImportNotReady where nothing was staged."""
+        if image.status is Status.QUEUED:
+            raise ImportNotReady(f"its data has to be staged before {STAGED!r} is asked for")
+
+    async def check(self, arguments: Mapping[str, Any]) -> None:
+        """It has no arguments. Raises InvalidRequest."""
+        _require_known(STAGED, arguments, ())
+
+    @asynccontextmanager
+    async def open(
+        self, context: TaskContext, arguments: Mapping[str, Any]
+    ) -> AsyncIterator[Incoming]:
+        """Open them. Raises BlobGone where nothing was staged; BlobMissing."""
+        del arguments
+        staged = context.image.staged
+        if staged is None:
+            raise BlobGone(context.image.id)
+        store = self._stores.pick(staged.store)
+        async with aclosing(_chunks(store.open(staged.key))) as chunks:
+            yield Incoming(chunks, staged.size_bytes)
+
+
+class WebDownload:
+    """What is at a URL."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+
+    def require_ready(self, image: Image) -> None:
+        """Raises ImportNotReady for an image that has data, or gets some already."""
+        if image.status is not Status.QUEUED:
+            raise ImportNotReady(f"it is {image.status}, and has to be queued for {WEB!r}")
+
+    async def check(self, arguments: Mapping[str, Any]) -> None:
+        """Look at the URL. Raises InvalidRequest, FetchRefused."""
+        _require_known(WEB, arguments, ("uri",))
+        uri = arguments.get("uri")
+        if not isinstance(uri, str) or not uri:
+            raise InvalidRequest(f"The import method {WEB!r} needs a 'uri', which is a string.")
+        try:
+            await self._fetcher.check(uri)
+        except FetchRefused as error:
+            raise InvalidRequest(f"The 'uri' cannot be fetched: {error.reason}.") from error
+
+    @asynccontextmanager
+    async def open(
+        self, context: TaskContext, arguments: Mapping[str, Any]
+    ) -> AsyncIterator[Incoming]:
+        """Begin to fetch. Raises FetchFailed."""
+        del context
+        async with self._fetcher.open(arguments["uri"]) as fetched:
+            yield Incoming(fetched.chunks, fetched.size_bytes, fetched.host)
+
+
+def _require_known(method: str, arguments: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for name in arguments:
+        if name not in {"name", *known}:
+            raise InvalidRequest(f"The import method {method!r} has no argument {name!r}.")
+
+
+async def _chunks(opening: AbstractAsyncContextManager[Any]) -> AsyncGenerator[bytes]:
+    async with opening as reader:
+        while chunk := await reader.read(MIB):
+            yield chunk

@@ -1,0 +1,214 @@
+"""Works on tasks: so many at once, owners in turn, the oldest first.
+
+Strategy. The catalog says who is next (``find_pending_tasks``); whoever claims a task first has it.
+A claim is what keeps a task processing: if this process dies, another one picks the task up again.
+
+Stopping: no new task begins. What is under way goes on for as long as the process has requests to
+answer, and is then given back: another instance, or the next start, picks it up, and the attempt
+does not count. So tasks never make a stop take longer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import TaskGroup
+from structlog.contextvars import bound_contextvars
+
+from imaged.core.claim import Claim
+from imaged.core.errors import CatalogError, ClaimLost, ImagedError, InvalidTransition
+from imaged.core.image import Image
+from imaged.core.task import Task, TaskStatus, cancel
+from imaged.core.writing import begin_attempt
+from imaged.ports.catalog import Catalog
+from imaged.ports.meter import Meter, Timing, tell_nobody
+from imaged.ports.seal import Seal
+from imaged.services.claims import Claims
+from imaged.services.intake import Intake
+from imaged.services.loops import Alarm, repeat
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.types import Registry, TaskType, read_input
+from imaged.services.work import TaskWork, Work
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    """How much runs in this process at a time."""
+
+    concurrency: int = 4
+    limits: Mapping[str, int] = field(default_factory=dict)  # by type, where it may not have all
+    poll_every: timedelta = timedelta(seconds=2)
+
+
+class TaskRunner:
+    """The worker of this process. ``settings`` may be replaced; they hold for what begins next."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        claims: Claims,
+        intake: Intake,
+        registry: Registry,
+        *,
+        seal: Seal,
+        settings: RunnerSettings,
+        meter: Meter = tell_nobody,
+    ) -> None:
+        self._catalog = catalog
+        self._claims = claims
+        self._intake = intake
+        self._registry = registry
+        self._seal = seal
+        self._meter = meter  # is told of each attempt, by the name of its type
+        self._picking: anyio.CancelScope | None = None
+        self.settings = settings
+        self.bell = Alarm()
+        self.running: dict[str, Task] = {}  # by id
+
+    async def serve(self) -> None:
+        """Work until it is cancelled."""
+        async with anyio.create_task_group() as attempts:
+            with anyio.CancelScope() as self._picking:
+                await repeat(
+                    "tasks",
+                    lambda: self.begin_due(attempts),
+                    lambda: self.settings.poll_every,
+                    self.bell,
+                )
+
+    def stop_picking(self) -> None:
+        """Begin nothing new."""
+        if self._picking is not None:
+            self._picking.cancel()
+
+    async def begin_due(self, attempts: TaskGroup) -> int:
+        """Begin what there is room for; return how many tasks that were. Raises CatalogError."""
+        count = 0
+        while chosen := await self._choose():
+            for task in chosen:
+                self.running[task.id] = task
+                attempts.start_soon(self._attempt, task)
+            count += len(chosen)
+        return count
+
+    async def _choose(self) -> Sequence[Task]:
+        """Those that begin now, in their order."""
+        room = self.settings.concurrency - len(self.running)
+        room_of = self._room_by_type()
+        types = [name for name, left in room_of.items() if left > 0]
+        if room <= 0 or not types:
+            return ()
+        waiting = await self._catalog.find_pending_tasks(types, room + len(self.running))
+        chosen: list[Task] = []
+        for task in waiting:
+            if task.id not in self.running and room_of[task.type] > 0 and len(chosen) < room:
+                room_of[task.type] -= 1
+                chosen.append(task)
+        return chosen
+
+    def _room_by_type(self) -> dict[str, int]:
+        running = Counter(task.type for task in self.running.values())
+        limits, most = self.settings.limits, self.settings.concurrency
+        return {name: limits.get(name, most) - running[name] for name in self._registry.names}
+
+    async def _attempt(self, task: Task) -> None:
+        try:
+            with bound_contextvars(
+                task_id=task.id,
+                task_type=task.type,
+                request_id=task.request_id,
+                project_id=task.owner,
+                image_id=task.image_id or task.writes,
+            ):
+                await self._work_on(task)
+        finally:
+            del self.running[task.id]
+            self.bell.ring()
+
+    async def _work_on(self, task: Task) -> None:
+        work: Work | TaskWork | None = None
+        try:
+            async with self._claimed(task) as work:
+                kind = self._registry.get(task.type)
+                context = TaskContext(self._catalog, self._intake, work, _claimed_task(work))
+                with Timing(self._meter, task.type):
+                    result = await _run(kind, context, self._fields(task))
+                    await context.finish(result)
+        except CatalogError as error:
+            log.warning("task.attempt_broken_off", error=str(error))
+        except ImagedError as error:  # the task's owner has been told, if it was ours to tell
+            log.debug("task.attempt_ended", error=str(error))
+            if work is None:
+                await self._refuse(task, error)
+        except Exception:
+            log.exception("task.crashed")
+
+    @asynccontextmanager
+    async def _claimed(self, task: Task) -> AsyncIterator[Work | TaskWork]:
+        if task.writes is None:
+            async with self._claims.on_task(task.id) as on_task:
+                yield on_task
+            return
+
+        def begin(image: Image, claim: Claim) -> Image:
+            if image.task is None or image.task.id != task.id:
+                raise InvalidTransition(image.status, "picked up")
+            return begin_attempt(image, claim)
+
+        async with self._claims.on_image(task.writes, begin) as on_image:
+            yield on_image
+
+    def _fields(self, task: Task) -> Mapping[str, object]:
+        if task.sealed is None:
+            return task.input
+        secret = msgspec.json.decode(self._seal.open(task.sealed), type=dict[str, Any])
+        return {**task.input, **secret}
+
+    async def _refuse(self, task: Task, error: ImagedError) -> None:
+        """What no worker may begin ends here, instead of waiting for ever."""
+
+        def change(now: Task) -> Task:
+            waits = now.status is TaskStatus.PENDING
+            return cancel(now, error.for_clients) if waits else now
+
+        try:
+            await self._catalog.modify_task(task.id, change)
+        except ImagedError as refusal:  # gone, or the catalog is silent: the next round sees
+            log.debug("task.refusal_lost", error=str(refusal))
+
+
+async def _run(
+    kind: TaskType[Any], context: TaskContext, fields: Mapping[str, object]
+) -> Mapping[str, object]:
+    try:
+        result = await kind.run(context, read_input(kind, fields))
+    except ExceptionGroup as several:
+        raise _one_of(several) from several
+    encoded: Mapping[str, object] = msgspec.to_builtins(result)
+    return encoded
+
+
+def _one_of(several: ExceptionGroup[Exception]) -> Exception:
+    """The error in a group, where it is one of ours: a task group of the type was in between."""
+    _, others = several.split(ImagedError)
+    first: Exception = several
+    while isinstance(first, ExceptionGroup) and others is None:
+        first = first.exceptions[0]
+    return first
+
+
+def _claimed_task(work: Work | TaskWork) -> Task:
+    task = work.task if isinstance(work, TaskWork) else work.image.task
+    if task is None:
+        raise ClaimLost
+    return task

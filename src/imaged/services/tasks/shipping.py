@@ -1,0 +1,139 @@
+"""How an image gets to a destination: read, perhaps converted, hashed, and delivered once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from imaged.core.block import Block
+from imaged.core.damage import Reading, mark_damage, problems_of
+from imaged.core.errors import ExportExists, InvalidTransition, TaskFailed
+from imaged.core.image import Content, Image
+from imaged.lanes import LaneFactory
+from imaged.ports.catalog import Catalog
+from imaged.ports.export import Destination, Parcel
+from imaged.services.budget import Budget, gather_blocks
+from imaged.services.downloads import Download
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.conversion import Conversion
+from imaged.services.tasks.fingerprint import Fingerprint
+
+log = structlog.get_logger()
+
+READING = "reading"
+EXPORTING = "exporting"
+PUBLISHING = "publishing"
+READING_BACK = "reading back"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is to be in the file."""
+
+    chunks: AsyncIterable[bytes]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shipping:
+    """What it takes."""
+
+    catalog: Catalog
+    conversion: Conversion
+    budget: Budget
+    lanes: LaneFactory
+
+    async def ship(
+        self,
+        context: TaskContext,
+        source: Download,
+        destination: Destination,
+        parcel: Parcel,
+        new_format: str | None,
+    ) -> Content:
+        """Deliver it, unless an attempt before this one did; what the file is.
+
+        Raises TaskFailed where the bytes are damaged, and what reading, converting and delivering
+        raise.
+        """
+        if await destination.has_delivered(parcel):
+            return await self._read_back(context, source.image, destination, parcel)
+        await destination.remove(parcel.task_id)  # what attempts before this one left
+        fingerprint = self._fingerprint(source.image)
+        async with self._body(context, source, new_format) as body:
+            original = source.image if new_format is None else None
+            try:
+                async with aclosing(self._sent(context, body, fingerprint, original)) as blocks:
+                    await destination.deliver(parcel, blocks, body.size_bytes)
+            except ExportExists:  # perhaps by an attempt that others took for dead
+                if not await destination.has_delivered(parcel):
+                    raise
+                return await self._read_back(context, source.image, destination, parcel)
+        return fingerprint.content()
+
+    @asynccontextmanager
+    async def _body(
+        self, context: TaskContext, source: Download, new_format: str | None
+    ) -> AsyncIterator[Body]:
+        size_bytes = _content(source.image).size_bytes
+        if new_format is None:
+            yield Body(source.chunks, size_bytes)
+            return
+        old_format = source.image.disk_format or ""
+        async with (
+            aclosing(context.counted(READING, source.chunks, size_bytes)) as chunks,
+            self.conversion.of(context, chunks, old_format, new_format) as converted,
+        ):
+            yield Body(converted.chunks, converted.size_bytes)
+
+    async def _sent(
+        self, context: TaskContext, body: Body, fingerprint: Fingerprint, original: Image | None
+    ) -> AsyncGenerator[Block]:
+        """The file in blocks. At their end it is known whether they are the image's."""
+        async with (
+            aclosing(context.counted(EXPORTING, body.chunks, body.size_bytes)) as chunks,
+            aclosing(gather_blocks(chunks, self.budget)) as gathered,
+            aclosing(fingerprint.of(gathered)) as blocks,
+        ):
+            async for block in blocks:
+                yield block
+                del block  # nobody may keep it alive while we wait for more
+        if original is not None:
+            await self._require_healthy(original, fingerprint.content())
+        await context.progress(PUBLISHING)
+
+    async def _read_back(
+        self, context: TaskContext, image: Image, destination: Destination, parcel: Parcel
+    ) -> Content:
+        """What the file is: the attempt that delivered it told nobody."""
+        fingerprint = self._fingerprint(image)
+        async with (
+            aclosing(destination.read(parcel.file_name)) as data,
+            aclosing(context.counted(READING_BACK, data)) as chunks,
+            aclosing(gather_blocks(chunks, self.budget)) as gathered,
+            aclosing(fingerprint.of(gathered)) as blocks,
+        ):
+            async for block in blocks:
+                del block
+        return fingerprint.content()
+
+    def _fingerprint(self, image: Image) -> Fingerprint:
+        return Fingerprint(_content(image).hash_algorithm, self.lanes)
+
+    async def _require_healthy(self, image: Image, found: Content) -> None:
+        problems = problems_of(_content(image), Reading(image.locations[0].store, found))
+        if not problems:
+            return
+        await self.catalog.modify_image(image.id, mark_damage(image, problems))
+        for problem in problems:
+            log.error("image.damaged", image_id=image.id, problem=problem)
+        raise TaskFailed(f"The data of the image is damaged. {' '.join(problems)}")
+
+
+def _content(image: Image) -> Content:
+    if image.content is None:
+        raise InvalidTransition(image.status, "be exported")
+    return image.content

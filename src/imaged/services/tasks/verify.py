@@ -1,0 +1,154 @@
+"""``verify``: whether the bytes of an image are still what they were when it became active.
+
+They are read in every store that has them, beside all other work: in small pieces of the transfer
+budget, hashed by a thread that leaves the processor to others. What is found is the result; damage
+is also an error in the log, and a mark on the image for the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import structlog
+from msgspec import field
+
+from imaged.core.access import Caller, require_owner
+from imaged.core.damage import Reading, mark_damage, problems_of
+from imaged.core.digests import CHECKSUM, Digest
+from imaged.core.errors import BlobMissing, InvalidTransition
+from imaged.core.image import Content, Image, Location
+from imaged.core.lifecycle import RESTORES
+from imaged.core.task import TaskFacts
+from imaged.lanes import LaneFactory, QuietLane
+from imaged.ports.catalog import Catalog
+from imaged.ports.store import Stores
+from imaged.services.budget import Budget
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.types import Example, ImageId, TaskInput, TaskResult, Ticket
+
+log = structlog.get_logger()
+
+READING = "verifying"
+
+
+class VerifyInput(TaskInput):
+    """Which image."""
+
+    image_id: ImageId
+
+
+class VerifyResult(TaskResult):
+    """What is right, and what is not."""
+
+    image_id: str
+    healthy: bool
+    size_bytes: int  # as it should be, like the digests
+    checksum: str
+    os_hash_algo: str
+    os_hash_value: str
+    stores: list[str]
+    problems: list[str] = field(default_factory=list)
+
+
+class Verify:
+    """The type."""
+
+    facts = TaskFacts("verify")
+    input = VerifyInput
+    example = Example(
+        VerifyInput(image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5"),
+        VerifyResult(
+            image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5",
+            healthy=False,
+            size_bytes=5,
+            checksum="5d41402abc4b2a76b9719d911017c592",
+            os_hash_algo="sha256",
+            os_hash_value="2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+            stores=["local"],
+            problems=["In the store 'local' the data has 4 bytes, and not 5."],
+        ),
+    )
+
+    def __init__(
+        self, catalog: Catalog, stores: Stores, budget: Budget, lanes: LaneFactory = QuietLane
+    ) -> None:
+        self._catalog = catalog
+        self._stores = stores
+        self._budget = budget
+        self._lanes = lanes
+
+    async def accept(self, caller: Caller, asked: VerifyInput) -> Ticket:
+        """Only its owner may ask, for an image with data. Raises InvalidTransition."""
+        return Ticket((await self._image(caller, asked.image_id)).id)
+
+    async def run(self, context: TaskContext, asked: VerifyInput) -> VerifyResult:
+        """Read everything, and tell."""
+        image = await self._image(context.caller, asked.image_id)
+        content = image.content
+        if content is None:
+            raise InvalidTransition(image.status, "be verified")
+        problems: list[str] = []
+        for location in image.locations:
+            found = await self._read(context, location, content)
+            problems += problems_of(content, Reading(location.store, found))
+        await self._note(image, problems)
+        return VerifyResult(
+            image_id=image.id,
+            healthy=not problems,
+            size_bytes=content.size_bytes,
+            checksum=content.checksum,
+            os_hash_algo=content.hash_algorithm,
+            os_hash_value=content.hash_value,
+            stores=[location.store for location in image.locations],
+            problems=problems,
+        )
+
+    async def _image(self, caller: Caller, image_id: str) -> Image:
+        image = require_owner(caller, await self._catalog.get_image(image_id.lower()))
+        if image.status not in RESTORES:
+            raise InvalidTransition(image.status, "be verified")
+        return image
+
+    async def _read(
+        self, context: TaskContext, location: Location, content: Content
+    ) -> Content | None:
+        digests = Digest(CHECKSUM), Digest(content.hash_algorithm)
+        size_bytes = 0
+
+        def hash_chunk(chunk: bytes) -> None:
+            for digest in digests:
+                digest.feed((chunk,))
+
+        async with (
+            self._lanes(hash_chunk) as lane,
+            aclosing(self._chunks(location)) as chunks,
+            aclosing(context.counted(READING, chunks, content.size_bytes)) as counted,
+        ):
+            try:
+                async for chunk in counted:
+                    size_bytes += len(chunk)
+                    await lane.feed(chunk)
+                    await lane.drain()  # its memory is lent until it is hashed
+            except BlobMissing:
+                return None
+        checksum, hash_value = (digest.hexdigest() for digest in digests)
+        return Content(size_bytes, checksum, content.hash_algorithm, hash_value)
+
+    async def _chunks(self, location: Location) -> AsyncGenerator[bytes]:
+        async with self._stores.pick(location.store).open(location.key) as reader:
+            while True:
+                length = self._budget.block_bytes
+                self._budget.take(length)
+                try:
+                    chunk = await reader.read(length)
+                    if not chunk:
+                        return
+                    yield chunk
+                finally:
+                    self._budget.give_back(length)
+
+    async def _note(self, image: Image, problems: list[str]) -> None:
+        await self._catalog.modify_image(image.id, mark_damage(image, problems))
+        for problem in problems:
+            log.error("image.damaged", image_id=image.id, problem=problem)

@@ -1,0 +1,246 @@
+"""``imaged tasks``: what operators see of tasks, and end, beside a daemon and without one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import anyio
+import pytest
+from rich.console import Console
+
+from imaged.cli.task_views import draw, facts_of, lines
+from imaged.config import load
+from imaged.core.image import Image
+from imaged.core.task import Progress, Task, TaskStatus
+from imaged.core.writing import begin_draft
+from imaged.daemon.assembly import open_catalog
+from imaged.ports.catalog import Catalog
+from support.command import Place, Serving, imaged, serving
+from support.daemon import IMAGED, clean_environment
+
+T = TypeVar("T")
+
+A, B, C = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abc")
+NOBODY_WORKS = '[daemon]\nroles = ["api"]'
+MIB = 1024**2
+
+
+def with_catalog(place: Place, work: Callable[[Catalog], Awaitable[T]]) -> T:
+    """Do something to the catalog, as a daemon would."""
+
+    async def run() -> T:
+        async with open_catalog(load(place.file, {})) as catalog:
+            return await work(catalog)
+
+    return anyio.run(run)
+
+
+def task(task_id: str, name: str = "verify", owner: str = "p1", **facts: Any) -> Task:
+    """A task of somebody's."""
+    return Task(id=task_id, type=name, owner=owner, user_id="ann", **facts)
+
+
+def fill(place: Place) -> None:
+    """Three tasks, the newest last: B is in processing, and half done; C makes an image."""
+
+    async def body(catalog: Catalog) -> None:
+        await catalog.add_task(task(A, owner="p2", input={"image_id": C}))
+        await catalog.add_task(task(B))
+        await catalog.modify_task(B, lambda one: replace(one, attempts=1))
+        image = Image(id=A, owner="p1", disk_format="raw", container_format="bare")
+        await catalog.add_image(begin_draft(image, task(C, "import")))
+
+    with_catalog(place, body)
+
+
+def told(place: Place, *arguments: str) -> Any:
+    """What a command of ``imaged tasks`` tells programs."""
+    name, *rest = arguments
+    done = place.imaged(f"tasks {name}", *rest, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def ask_for_verification(daemon: Serving) -> str:
+    """An image with data, and a task to verify it; the task's id."""
+    body = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
+    image_id = json.loads(daemon.ask("/v2/images", "POST", body)[1])["id"]
+    octets = "application/octet-stream"
+    daemon.ask(f"/v2/images/{image_id}/file", "PUT", b"hello", Content_Type=octets)
+    asked = json.dumps({"type": "verify", "input": {"image_id": image_id}}).encode()
+    status, answer = daemon.ask("/v2/tasks", "POST", asked)
+    assert status == 201, answer
+    task_id: str = json.loads(answer)["id"]
+    return task_id
+
+
+def test_everybodys_tasks_are_listed_the_newest_first(place: Place) -> None:
+    """Also those that make images which nobody may see yet."""
+    fill(place)
+
+    listed = told(place, "list")
+
+    assert [one["id"] for one in listed] == [C, B, A]
+    assert [one["owner"] for one in listed] == ["p1", "p1", "p2"]
+    assert listed[2]["input"] == {"image_id": C}
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        (["--type", "import"], [C]),
+        (["--owner", "p2"], [A]),
+        (["--status", "pending", "--type", "verify"], [B, A]),
+        (["--status", "failure"], []),
+        (["--limit", "1"], [C]),
+    ],
+)
+def test_filters_go_together(place: Place, filters: list[str], found: list[str]) -> None:
+    """By type, status and owner."""
+    fill(place)
+
+    assert [one["id"] for one in told(place, "list", *filters)] == found
+
+
+def test_a_status_that_there_is_not(place: Place) -> None:
+    """Is a wrong call."""
+    assert place.imaged("tasks list", "--status", "done").returncode == 2
+    assert imaged("tasks").returncode == 2
+
+
+def test_people_are_shown_a_table(place: Place) -> None:
+    """With a title that counts them, and why one failed."""
+    fill(place)
+    place.imaged("tasks cancel", A)
+
+    shown = place.imaged("tasks list").stdout
+
+    assert shown.startswith("3 tasks\n")
+    assert "It was cancelled by the operator." in shown
+    assert "s ago" in shown
+
+
+def test_one_is_shown_with_all_that_is_known(place: Place) -> None:
+    """Also where its id was typed in capitals."""
+    fill(place)
+
+    shown = place.imaged("tasks show", A.upper())
+
+    assert shown.returncode == 0, shown.stderr
+    assert f"{A}  verify  pending\n" in shown.stdout
+    assert "asked for by ann of p2" in shown.stdout
+    assert f'input   {{"image_id": "{C}"}}\n' in shown.stdout
+    assert told(place, "show", A)["attempts"] == 0
+
+
+def test_one_that_there_is_not(place: Place) -> None:
+    """Is told in a sentence."""
+    place.imaged("migrate")
+    for command in ("tasks show", "tasks cancel"):
+        done = place.imaged(command, A)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert A in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_cancelled_task_takes_its_image_with_it(place: Place) -> None:
+    """In one change, as by the API; what is final stays as it is."""
+    fill(place)
+
+    cancelled = told(place, "cancel", C)
+    again = place.imaged("tasks cancel", C)
+    image = with_catalog(place, lambda catalog: catalog.get_image(A))
+
+    assert (cancelled["status"], cancelled["message"]) == (
+        "failure",
+        "It was cancelled by the operator.",
+    )
+    assert (image.status, image.task) == ("deleted", None)
+    assert again.returncode == 1
+    assert "failure" in again.stderr
+
+
+def test_where_only_admins_may_use_tasks_the_operator_may_too(place: Place) -> None:
+    """He is one."""
+    place.write('[tasks]\naccess = "admins"')
+    fill(place)
+
+    assert told(place, "cancel", A)["status"] == "failure"
+
+
+def test_a_task_of_a_daemon_is_cancelled_from_beside(place: Place) -> None:
+    """The API shows it at once."""
+    with serving(place.write(NOBODY_WORKS)) as daemon:
+        task_id = ask_for_verification(daemon)
+        told(place, "cancel", task_id)
+        seen = json.loads(daemon.ask(f"/v2/tasks/{task_id}")[1])
+
+    assert (seen["status"], seen["message"]) == ("failure", "It was cancelled by the operator.")
+
+
+def test_a_task_can_be_watched_until_it_ends(place: Place) -> None:
+    """Each look is a line; the exit code says how it ended."""
+    with serving(place.write()) as daemon:
+        good = ask_for_verification(daemon)
+        done = place.imaged("tasks show", good, "--watch=100ms", "--json")
+    place.write(NOBODY_WORKS)
+    fill(place)
+    place.imaged("tasks cancel", A)
+    bad = place.imaged("tasks show", A, "--watch=100ms")
+
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, last["status"], last["result"]["healthy"]) == (0, "success", True)
+    assert bad.returncode == 1
+    assert "failed  It was cancelled by the operator.\n" in bad.stdout
+
+
+def test_a_list_can_be_watched(place: Place) -> None:
+    """Until somebody interrupts it."""
+    fill(place)
+    command = [IMAGED, "tasks", "list", "--config", str(place.file), "--watch=100ms", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environment()) as process:
+        assert process.stdout is not None
+        looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.terminate()
+
+    assert [[one["id"] for one in look] for look in looks] == [[C, B, A]] * 2
+
+
+def drawn(one: Task) -> str:
+    """What a terminal shows of it."""
+    console = Console(width=200, force_terminal=True, color_system=None)
+    with console.capture() as capture:
+        console.print(draw([one]))
+    return capture.get()
+
+
+def test_what_is_worked_on_has_a_bar() -> None:
+    """As far as it is; one that pulses, where nobody knows; none for what waits."""
+    running = task(A, status=TaskStatus.PROCESSING)
+    half = replace(running, progress=Progress("fetching", 3 * MIB, 6 * MIB))
+    unknown = replace(running, progress=Progress("fetching", 3 * MIB))
+
+    assert "━" in drawn(half)
+    assert "fetching: 3.0 MiB of 6.0 MiB, 50 %" in drawn(half)
+    assert "fetching: 3.0 MiB" in drawn(unknown)
+    assert "━" not in drawn(replace(half, status=TaskStatus.PENDING))
+
+
+def test_a_terminal_does_not_obey_what_tasks_say() -> None:
+    """Names and messages come from users and from other services."""
+    evil = task(A, owner="p\x1b[31m1", status=TaskStatus.FAILURE, message="no\x1b]0;you\x07")
+
+    assert "\x1b[31m1" not in drawn(evil)
+    assert "\x1b" not in "\n".join(lines(evil))
+
+
+def test_secrets_are_in_no_view() -> None:
+    """The sealed part of an input is for the worker alone."""
+    sealed = task(A, sealed=b"secret", input={"image_id": B})
+
+    assert "sealed" not in facts_of(sealed)
+    assert "secret" not in json.dumps(facts_of(sealed)) + "".join(lines(sealed))

@@ -1,0 +1,89 @@
+"""``openstack image import`` and ``stage``, unmodified, and ``task list``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from support import disk_images
+from support.client import Client
+from support.daemon import Daemon, clean_environment, until
+from support.origin import Origin
+
+OPENSTACK = str(Path(sys.executable).with_name("openstack"))
+DISK = disk_images.raw() + os.urandom(1_000_000)
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
+
+
+@pytest_asyncio.fixture
+async def origin() -> AsyncIterator[Origin]:
+    """A server that the daemon may fetch from."""
+    async with Origin(DISK, host="127.0.0.2").running() as origin:
+        yield origin
+
+
+@pytest_asyncio.fixture
+async def daemon(tmp_path: Path, origin: Origin) -> AsyncIterator[Daemon]:
+    """A running daemon."""
+    fetch = {"allow": ["127.0.0.2/32"], "ports": [80, origin.port]}
+    running = Daemon(tmp_path, {"fetch": fetch})
+    await running.start()
+    yield running
+    await running.end(signal.SIGKILL)
+
+
+async def openstack(daemon: Daemon, *arguments: str) -> str:
+    """Run one command of the client; its output. It must succeed."""
+    process = await asyncio.create_subprocess_exec(
+        *(OPENSTACK, "--os-auth-type", "none", "--os-endpoint", daemon.url, *arguments),
+        env=clean_environment() | {"HOME": str(daemon.folder)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode() + daemon.log_text()
+    return output.decode()
+
+
+async def require_imported(daemon: Daemon, image_id: str) -> None:
+    """Wait until it has its data, and compare that."""
+    async with Client(daemon.url) as client:
+
+        async def is_active() -> bool:
+            return bool((await client.show(image_id))["status"] == "active")
+
+        await until(is_active, "the import does not end")
+        assert await client.digest(image_id) == hashlib.sha512(DISK).hexdigest()
+
+
+@pytest.mark.parametrize("method", ["web-download", "glance-direct"])
+async def test_imports_through_the_openstack_client(
+    daemon: Daemon, origin: Origin, method: str
+) -> None:
+    """A record, perhaps staged data, and the import; its task is in the client's list."""
+    file = daemon.folder / "disk.raw"
+    file.write_bytes(DISK)
+    async with Client(daemon.url) as client:
+        image_id = await client.create()  # the command would take its own standard input for data
+    more = ["--uri", origin.url]
+    if method == "glance-direct":
+        await openstack(daemon, "image", "stage", "--file", str(file), image_id)
+        more = []
+
+    await openstack(daemon, "image", "import", "--method", method, *more, image_id)
+
+    await require_imported(daemon, image_id)
+    (task,) = json.loads(await openstack(daemon, "image", "task", "list", "-f", "json"))
+    assert (task["Type"], task["Status"]) == ("api_image_import", "success")
+    shown = json.loads(await openstack(daemon, "image", "task", "show", "-f", "json", task["ID"]))
+    assert shown["result"] == {"image_id": image_id}

@@ -1,0 +1,608 @@
+"""What every catalog does with tasks: alone, in the image that they write, in the queue."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.catalog_audit import audit
+from contracts.catalog_facts import (
+    ALL,
+    AN_HOUR,
+    AT_ONCE,
+    UNCHECKED,
+    add_active,
+    all_images,
+    content,
+    held_by,
+    new_claim,
+    place,
+    queued,
+    until,
+)
+from contracts.catalog_views import task_ids
+from imaged.core.access import Caller
+from imaged.core.claim import Claim
+from imaged.core.errors import (
+    ClaimLost,
+    ImagedError,
+    ImageNotFound,
+    InvalidTransition,
+    QuotaExceeded,
+    TaskNotFinal,
+    TaskNotFound,
+)
+from imaged.core.lifecycle import Status
+from imaged.core.query import ImageQuery
+from imaged.core.removal import delete
+from imaged.core.task import (
+    Progress,
+    Task,
+    TaskStatus,
+    cancel,
+    claim_task,
+    finish_task,
+    give_back_task,
+)
+from imaged.core.task_query import TaskColumn, TaskQuery
+from imaged.core.writing import (
+    begin_attempt,
+    begin_import,
+    give_back,
+    share_to_finish,
+    store_data,
+)
+from imaged.ports.catalog import Catalog, Lapsed
+from support.records import attempt_at, draft, task
+
+ANY = ("import", "verify")
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+async def pick_up(catalog: Catalog, task_id: str, claim: Claim | None = None) -> Claim:
+    """Claim a task that writes no image."""
+    claim = claim or new_claim()
+    await catalog.modify_task(task_id, lambda task: claim_task(task, claim))
+    return claim
+
+
+async def finish(catalog: Catalog, task_id: str, claim: Claim) -> Task:
+    """End it well."""
+    return await catalog.modify_task(task_id, lambda task: finish_task({"n": 1})(task, claim))
+
+
+class TasksContract:
+    """Records of tasks, and their leases."""
+
+    async def test_a_task_comes_back(self, catalog: Catalog) -> None:
+        """At each step, with everything that it has; what is final has no secret."""
+        asked = task(
+            "t1",
+            type="verify",
+            owner="ä",
+            user_id="ann",
+            roles=("member", "ö"),
+            request_id="req-1",
+            input={"image_id": "i", "deep": {"list": [1, None, "ü"]}},
+            sealed=b"\0secret\xff",
+            image_id="i",
+            max_attempts=5,
+            keep_for=timedelta(microseconds=7),
+        )
+        added = await catalog.add_task(asked)
+        assert added == await catalog.get_task("t1")
+        assert added.created_at is not None
+        assert added == replace(asked, created_at=added.created_at, updated_at=added.created_at)
+
+        claim = await pick_up(catalog, "t1")
+        await catalog.advance_task("t1", 1, Progress("reading", 2**60, None))
+        running = await catalog.get_task("t1")
+        assert (running.claim, running.attempts) == (claim, 1)
+        assert running.progress == Progress("reading", 2**60, None)
+
+        done = await finish(catalog, "t1", claim)
+        assert done == await catalog.get_task("t1")
+        assert (done.status, done.result, done.message) == (TaskStatus.SUCCESS, {"n": 1}, None)
+        assert (done.claim, done.finished_by, done.sealed) == (None, claim.token, None)
+        assert done.updated_at is not None
+        assert done.expires_at == done.updated_at + timedelta(microseconds=7)
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=UNCHECKED)
+    @given(fields=st.dictionaries(st.text(max_size=5), JSON, max_size=4))
+    async def test_any_input_comes_back(self, catalog: Catalog, fields: dict[str, object]) -> None:
+        """Whatever JSON can say, but for halves of characters, which are refused before."""
+        name = f"t{len(await catalog.list_tasks(TaskQuery(limit=ALL)))}"
+
+        await catalog.add_task(task(name, input=fields))
+
+        assert (await catalog.get_task(name)).input == fields
+
+    async def test_a_task_that_is_not_there(self, catalog: Catalog) -> None:
+        """Is told by its id, and progress of it is no matter."""
+        for ask in (
+            lambda: catalog.get_task("none"),
+            lambda: catalog.modify_task("none", lambda task: task),
+            lambda: catalog.remove_task("none", id),
+        ):
+            with pytest.raises(TaskNotFound, match="none"):
+                await ask()
+        await catalog.advance_task("none", 1, Progress("reading"))
+
+    async def test_a_refused_change_changes_nothing(self, catalog: Catalog) -> None:
+        """Nor does one that returns what it was given."""
+        added = await catalog.add_task(task("t1"))
+
+        with pytest.raises(ClaimLost):
+            await finish(catalog, "t1", new_claim())
+        assert await catalog.modify_task("t1", lambda task: task) == added
+        assert await catalog.get_task("t1") == added
+
+    async def test_progress_of_another_attempt_is_left_out(self, catalog: Catalog) -> None:
+        """Of one that was lost, and of a task that waits or has ended."""
+        await catalog.add_task(task("t1"))
+        await catalog.advance_task("t1", 0, Progress("early"))
+        assert (await catalog.get_task("t1")).progress is None
+        claim = await pick_up(catalog, "t1")
+        await catalog.advance_task("t1", 2, Progress("late"))
+        assert (await catalog.get_task("t1")).progress is None
+        done = await finish(catalog, "t1", claim)
+        await catalog.advance_task("t1", 1, Progress("too late"))
+        assert await catalog.get_task("t1") == done
+
+    async def test_an_owners_unfinished_tasks_are_counted(self, catalog: Catalog) -> None:
+        """Those that wait and those that run, alone or in an image; others' are not."""
+        for name, owner in (("t1", "a"), ("t2", "a"), ("t3", "a"), ("t4", "b")):
+            await catalog.add_task(task(name, owner=owner))
+        await catalog.add_image(draft("i", made_by=task("t5", owner="a")))
+        await pick_up(catalog, "t1")
+        await catalog.modify_task("t2", lambda task: cancel(task, "enough"))
+
+        assert await catalog.count_unfinished_tasks("a") == 3
+        assert await catalog.count_unfinished_tasks("b") == 1
+        assert await catalog.count_unfinished_tasks("c") == 0
+
+    async def test_a_summary_tells_who_works_on_which_task(self, catalog: Catalog) -> None:
+        """Whether the claim is the task's own, or that of the image that it writes."""
+        before = (await catalog.summarize()).at
+        await catalog.add_task(task("t1", type="verify", owner="b"))
+        await catalog.add_task(task("waits", type="verify"))
+        await catalog.add_image(draft("i", made_by=task("t2", type="import", owner="a")))
+        await pick_up(catalog, "t1", new_claim(AN_HOUR, "two"))
+        making = new_claim(AN_HOUR, "one")
+        await catalog.modify_image("i", held_by(making, begin_attempt))
+
+        summary = await catalog.summarize()
+
+        assert [(one.instance, one.task_id, one.type) for one in summary.task_holdings] == [
+            ("one", "t2", "import"),
+            ("two", "t1", "verify"),
+        ]
+        assert [one.owner for one in summary.task_holdings] == ["a", "b"]
+        for one in summary.task_holdings:
+            assert one.since == (await catalog.get_task(one.task_id)).begun_at
+            assert before + AN_HOUR < one.lease_until < summary.at + AN_HOUR
+        await catalog.modify_image("i", give_back(making, "lost", final=False))
+        left = (await catalog.summarize()).task_holdings
+        assert [one.task_id for one in left] == ["t1"]
+
+    async def test_leases_of_tasks_are_leases(self, catalog: Catalog) -> None:
+        """They are renewed, found when they lapse, and end with the work."""
+        for name in ("t1", "t2"):
+            await catalog.add_task(task(name))
+        held, lapsing = await pick_up(catalog, "t1"), new_claim(AT_ONCE)
+        await pick_up(catalog, "t2", lapsing)
+
+        assert set(await catalog.renew_leases([held, new_claim()])) == {held}
+        assert list(await catalog.find_lapsed(ALL)) == [Lapsed(lapsing, None, "t2")]
+        assert set(await catalog.list_attempts()) == {held.token, lapsing.token}
+
+        lost = await catalog.modify_task("t2", give_back_task(lapsing, "lost", final=False))
+        assert (lost.status, lost.attempts, lost.claim) == (TaskStatus.PENDING, 1, None)
+        await finish(catalog, "t1", held)
+        assert not await catalog.renew_leases([held, lapsing])
+        assert not await catalog.find_lapsed(ALL)
+        assert not await catalog.list_attempts()
+        await audit(catalog)
+
+    async def test_leases_of_both_kinds_lapse_in_one_order(self, catalog: Catalog) -> None:
+        """The longest first, whatever was claimed; and no more than were asked for."""
+        first, second, third = (new_claim(AT_ONCE) for _ in range(3))
+        await catalog.add_task(task("t1"))
+        await catalog.add_task(task("t3"))
+        await catalog.add_image(draft("i"))
+        await pick_up(catalog, "t1", first)
+        await catalog.modify_image("i", held_by(second, begin_attempt))
+        await pick_up(catalog, "t3", third)
+
+        lapsed = [Lapsed(first, None, "t1"), Lapsed(second, "i"), Lapsed(third, None, "t3")]
+        assert list(await catalog.find_lapsed(ALL)) == lapsed
+        assert list(await catalog.find_lapsed(2)) == lapsed[:2]
+        assert set(await catalog.renew_leases([first, second, third])) == {first, second, third}
+
+    async def test_only_final_tasks_are_removed(self, catalog: Catalog) -> None:
+        """And only if whoever asks is allowed to."""
+        await catalog.add_task(task("t1"))
+        with pytest.raises(TaskNotFinal):
+            await catalog.remove_task("t1", id)
+        claim = await pick_up(catalog, "t1")
+        with pytest.raises(TaskNotFinal):
+            await catalog.remove_task("t1", id)
+        await finish(catalog, "t1", claim)
+
+        def refuse(seen: Task) -> None:
+            raise TaskNotFound(seen.id)
+
+        with pytest.raises(TaskNotFound):
+            await catalog.remove_task("t1", refuse)
+        await catalog.remove_task("t1", id)
+        with pytest.raises(TaskNotFound):
+            await catalog.get_task("t1")
+
+    async def test_tasks_expire(self, catalog: Catalog) -> None:
+        """After their time, the longest ended first, all owners alike; what they made stays."""
+        await catalog.add_image(draft("i", made_by=task("made", owner="b", keep_for=AT_ONCE)))
+        source = await add_active(catalog, "source")
+        claim = new_claim()
+        await catalog.modify_image("i", held_by(claim, begin_attempt))
+        await catalog.modify_image("i", held_by(claim, share_to_finish(source)))
+        for name, keep_for in (("t2", AT_ONCE), ("later", AN_HOUR), ("t3", AT_ONCE)):
+            await catalog.add_task(task(name, keep_for=keep_for))
+            await catalog.modify_task(name, lambda task: cancel(task, "enough"))
+        await catalog.add_task(task("waits", keep_for=AT_ONCE))
+
+        assert task_ids(await catalog.expire_tasks(2)) == ["made", "t2"]
+        assert task_ids(await catalog.expire_tasks(ALL)) == ["t3"]
+        assert not await catalog.expire_tasks(ALL)
+        left = await catalog.list_tasks(TaskQuery(limit=ALL))
+        assert sorted(task_ids(left)) == ["later", "waits"]
+        assert (await catalog.get_image("i")).status is Status.ACTIVE
+
+    async def test_a_task_expires_by_itself(self, catalog: Catalog) -> None:
+        """By the catalog's clock."""
+        await catalog.add_task(task("t1", keep_for=timedelta(milliseconds=100)))
+        await catalog.modify_task("t1", lambda task: cancel(task, "enough"))
+
+        async def is_gone() -> bool:
+            return task_ids(await catalog.expire_tasks(ALL)) == ["t1"]
+
+        await until(is_gone)
+
+
+class WritingTasksContract:
+    """A task that writes an image is in it, and ends with it: one change for both."""
+
+    async def test_a_draft_comes_back_with_its_task(self, catalog: Catalog) -> None:
+        """And when the task has made it, it is an image like others, made at that moment."""
+        added = await catalog.add_image(draft("i", "b", task("t1", type="import", owner="b")))
+        assert added == await catalog.get_image("i")
+        assert (added.draft, added.status) == (True, Status.IMPORTING)
+        assert added.task == await catalog.get_task("t1")
+        assert added.task is not None
+        assert (added.task.writes, added.task.created_at) == ("i", added.created_at)
+
+        claim = new_claim()
+        await catalog.modify_image("i", held_by(claim, attempt_at(place("i/1"))))
+        made = await catalog.modify_image("i", held_by(claim, store_data(content())))
+        assert made == await catalog.get_image("i")
+        assert (made.draft, made.task, made.status) == (False, None, Status.ACTIVE)
+        assert made.created_at == made.updated_at
+        done = await catalog.get_task("t1")
+        assert (done.status, done.image_id) == (TaskStatus.SUCCESS, "i")
+        assert done.result == {"image_id": "i"}
+        await audit(catalog)
+
+    async def test_a_draft_is_nobodys_image(self, catalog: Catalog) -> None:
+        """Neither its owner nor an admin lists it; an operator does."""
+        await catalog.add_image(draft("i", "p1"))
+
+        for role in ("member", "admin"):
+            caller = Caller("ann", "p1", frozenset({role}))
+            for any_visibility in (False, True):
+                query = ImageQuery(caller=caller, any_visibility=any_visibility)
+                assert not await catalog.list_images(query)
+        assert [image.id for image in await all_images(catalog)] == ["i"]
+
+    async def test_a_refused_draft_leaves_no_task(self, catalog: Catalog) -> None:
+        """The id is taken: nothing of it is stored."""
+        await catalog.add_image(queued("i"))
+
+        with pytest.raises(ImagedError):
+            await catalog.add_image(draft("i", made_by=task("t1")))
+
+        assert not await catalog.list_tasks(TaskQuery())
+
+    async def test_cancelling_the_task_ends_the_work_on_the_image(self, catalog: Catalog) -> None:
+        """By the task alone: image, claim, bytes and quota follow in the same transaction."""
+        await catalog.add_image(draft("made", made_by=task("t1")))
+        await catalog.add_image(queued("own"))
+        await catalog.modify_image("own", begin_import(task("t2", owner="a")))
+        claims = {name: new_claim() for name in ("made", "own")}
+        for name, claim in claims.items():
+            await catalog.modify_image(name, held_by(claim, attempt_at(place(f"{name}/1"))))
+
+        for name in ("t1", "t2"):
+            ended = await catalog.modify_task(name, lambda task: cancel(task, "enough"))
+            assert ended == await catalog.get_task(name)
+            assert (ended.status, ended.message) == (TaskStatus.FAILURE, "enough")
+
+        made, own = await catalog.get_image("made"), await catalog.get_image("own")
+        assert (made.status, made.draft, made.task) == (Status.DELETED, True, None)
+        assert (own.status, own.task, own.claim) == (Status.QUEUED, None, None)
+        assert own.last_failure is not None
+        assert own.last_failure.reason == "enough"
+        assert not await catalog.renew_leases(claims.values())
+        assert (await catalog.get_account("a")).used_bytes == 0
+        await audit(catalog)
+
+    async def test_deleting_the_image_ends_its_task(self, catalog: Catalog) -> None:
+        """In the same transaction."""
+        await catalog.add_image(queued("i"))
+        await catalog.modify_image("i", begin_import(task("t1")))
+        await catalog.modify_image("i", delete(delayed=False))
+
+        ended = await catalog.get_task("t1")
+        assert (ended.status, ended.message) == (TaskStatus.FAILURE, "The image was deleted.")
+        await audit(catalog)
+
+    async def test_a_lost_attempt_leaves_the_task_to_others(self, catalog: Catalog) -> None:
+        """The task waits again, in the image; the last one ends both."""
+        await catalog.add_image(draft("i", made_by=task("t1", max_attempts=2)))
+        for attempt in (1, 2):
+            claim = new_claim()
+            await catalog.modify_image("i", held_by(claim, begin_attempt))
+            lost = await catalog.modify_image("i", give_back(claim, "Lost.", final=False))
+            now = await catalog.get_task("t1")
+            assert now.attempts == attempt
+            assert lost.task == (None if now.is_final else now)
+
+        ended = await catalog.get_task("t1")
+        assert ended.message == "Lost. That was attempt 2, the last one."
+        assert (await catalog.get_image("i")).status is Status.DELETED
+
+    async def test_progress_does_not_touch_the_image(self, catalog: Catalog) -> None:
+        """It is the task's alone; and the next change of the image does not undo it."""
+        await catalog.add_image(draft("i", made_by=task("t1")))
+        claim = new_claim()
+        before = await catalog.modify_image("i", held_by(claim, begin_attempt))
+
+        await catalog.advance_task("t1", 1, Progress("fetching", 3, 9))
+        after = await catalog.get_image("i")
+        assert after.task is not None
+        assert after.task.progress == Progress("fetching", 3, 9)
+        assert replace(after, task=before.task) == before
+        await catalog.modify_image("i", lambda image: replace(image, name="n"))
+        assert (await catalog.get_task("t1")).progress == Progress("fetching", 3, 9)
+
+    async def test_a_final_task_is_changed_by_itself(self, catalog: Catalog) -> None:
+        """Its image is another's business by now, or gone; to cancel it changes nothing."""
+        await catalog.add_image(draft("i", made_by=task("t1")))
+        ended = await catalog.modify_task("t1", lambda task: cancel(task, "enough"))
+        await catalog.bury(-AN_HOUR, ALL)
+        with pytest.raises(ImageNotFound):
+            await catalog.get_image("i")
+
+        assert await catalog.modify_task("t1", lambda task: cancel(task, "again")) == ended
+        await catalog.remove_task("t1", id)
+
+    async def test_an_image_has_one_writer(self, catalog: Catalog) -> None:
+        """The second is refused, and leaves nothing; after the first has ended, another may."""
+        await catalog.add_image(queued("i"))
+        await catalog.modify_image("i", begin_import(task("t1")))
+        with pytest.raises(InvalidTransition):
+            await catalog.modify_image("i", begin_import(task("t2")))
+        with pytest.raises(TaskNotFound):
+            await catalog.get_task("t2")
+
+        await catalog.modify_task("t1", lambda task: cancel(task, "enough"))
+        again = await catalog.modify_image("i", begin_import(task("t2")))
+        assert again.task == await catalog.get_task("t2")
+
+    async def test_no_room_for_what_a_task_writes(self, catalog: Catalog) -> None:
+        """Nothing of the change is kept: the attempt goes on, and is to fail by itself."""
+        await catalog.set_limit("p1", 5)
+        await catalog.add_image(draft("i", made_by=task("t1")))
+        claim = new_claim()
+        begun = await catalog.modify_image("i", held_by(claim, begin_attempt))
+
+        with pytest.raises(QuotaExceeded):
+            await catalog.modify_image("i", lambda image: replace(image, locations=(place("i/1"),)))
+
+        assert await catalog.get_image("i") == begun
+
+
+class TaskQueueContract:
+    """Owners take turns; the oldest first among equals."""
+
+    async def test_one_owner_gets_them_in_their_order(self, catalog: Catalog) -> None:
+        """By age, of the types that are asked for, and no more than were asked for."""
+        for name in ("c", "a", "b"):
+            await catalog.add_task(task(name, type="import"))
+        await catalog.add_task(task("v", type="verify"))
+
+        assert task_ids(await catalog.find_pending_tasks(["import"], ALL)) == ["c", "a", "b"]
+        assert task_ids(await catalog.find_pending_tasks(ANY, 2)) == ["c", "a"]
+        assert task_ids(await catalog.find_pending_tasks(["verify"], ALL)) == ["v"]
+        assert not await catalog.find_pending_tasks([], ALL)
+        assert not await catalog.find_pending_tasks(["unknown"], ALL)
+        found = await catalog.find_pending_tasks(["verify"], 1)
+        assert list(found) == [await catalog.get_task("v")]
+
+    async def test_owners_take_turns(self, catalog: Catalog) -> None:
+        """Who asked for many waits, after his first, until others had theirs."""
+        for number in range(4):
+            await catalog.add_task(task(f"a{number}", type="verify", owner="a"))
+        for number in range(2):
+            await catalog.add_task(task(f"b{number}", type="verify", owner="b"))
+        await catalog.add_task(task("c0", type="verify", owner="c"))
+
+        turns = task_ids(await catalog.find_pending_tasks(ANY, ALL))
+
+        assert turns == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
+
+    async def test_what_runs_counts_as_a_turn(self, catalog: Catalog) -> None:
+        """Wherever it runs, and of whatever type; what has ended does not."""
+        for name in ("a0", "a1", "a2", "a3"):
+            await catalog.add_task(task(name, type="verify", owner="a"))
+        await catalog.add_image(draft("i", "a", task("d", type="import", owner="a")))
+        await catalog.add_task(task("b0", type="verify", owner="b"))
+        await catalog.add_task(task("b1", type="verify", owner="b"))
+        claim = await pick_up(catalog, "a0")
+        await catalog.modify_image("i", held_by(new_claim(), begin_attempt))
+
+        turns = task_ids(await catalog.find_pending_tasks(["verify"], ALL))
+        assert turns == ["b0", "b1", "a1", "a2", "a3"]
+
+        await finish(catalog, "a0", claim)
+        turns = task_ids(await catalog.find_pending_tasks(["verify"], ALL))
+        assert turns == ["b0", "b1", "a1", "a2", "a3"]
+
+    async def test_who_was_served_last_waits(self, catalog: Catalog) -> None:
+        """Where nothing runs any more, it is another's turn, however old the tasks of the first."""
+        for name in ("a0", "a1", "a2"):
+            await catalog.add_task(task(name, type="verify", owner="a"))
+        for name in ("b0", "b1"):
+            await catalog.add_task(task(name, type="verify", owner="b"))
+
+        order = []
+        for _ in range(5):
+            (first, *_) = await catalog.find_pending_tasks(ANY, 1)
+            order.append(first.id)
+            await finish(catalog, first.id, await pick_up(catalog, first.id))
+
+        assert order == ["a0", "b0", "a1", "b1", "a2"]
+
+    async def test_what_was_given_back_waits_again(self, catalog: Catalog) -> None:
+        """At its old place: it has waited for longest. What was cancelled does not."""
+        for name in ("t1", "t2", "t3"):
+            await catalog.add_task(task(name, type="verify"))
+        claim = await pick_up(catalog, "t1")
+        assert task_ids(await catalog.find_pending_tasks(ANY, ALL)) == ["t2", "t3"]
+        await catalog.modify_task("t1", give_back_task(claim, "lost", final=False))
+        await catalog.modify_task("t2", lambda task: cancel(task, "enough"))
+
+        assert task_ids(await catalog.find_pending_tasks(ANY, ALL)) == ["t1", "t3"]
+
+    async def test_a_task_is_picked_up_once(self, catalog: Catalog) -> None:
+        """Of many workers who see it, one has it: alone or in an image."""
+        await catalog.add_task(task("t1", type="verify"))
+        await catalog.add_image(draft("i", made_by=task("t2")))
+        picked: list[str] = []
+
+        async def work() -> None:
+            with suppress(InvalidTransition):
+                await pick_up(catalog, "t1")
+                picked.append("t1")
+            with suppress(InvalidTransition):
+                await catalog.modify_image("i", held_by(new_claim(), begin_attempt))
+                picked.append("t2")
+
+        async with anyio.create_task_group() as crowd:
+            for _ in range(30):
+                crowd.start_soon(work)
+
+        assert sorted(picked) == ["t1", "t2"]
+        await audit(catalog)
+
+    async def test_cancelled_and_finished_at_once(self, catalog: Catalog) -> None:
+        """One of both: never a task that failed with an image that is there, or the reverse."""
+        source = await add_active(catalog, "source")
+        for number in range(12):
+            name, claim = f"i{number}", new_claim()
+            await catalog.add_image(draft(name, made_by=task(f"t{number}")))
+            await catalog.modify_image(name, held_by(claim, begin_attempt))
+
+            async def finish_it(name: str = name, claim: Claim = claim) -> None:
+                with suppress(ClaimLost):
+                    await catalog.modify_image(name, held_by(claim, share_to_finish(source)))
+
+            async def cancel_it(number: int = number) -> None:
+                await catalog.modify_task(f"t{number}", lambda task: cancel(task, "enough"))
+
+            async with anyio.create_task_group() as race:
+                for runner in (finish_it, cancel_it) if number % 2 else (cancel_it, finish_it):
+                    race.start_soon(runner)
+            image, ended = await catalog.get_image(name), await catalog.get_task(f"t{number}")
+            assert (ended.status, image.status) in {
+                (TaskStatus.SUCCESS, Status.ACTIVE),
+                (TaskStatus.FAILURE, Status.DELETED),
+            }
+        await audit(catalog)
+
+    async def test_an_expired_task_goes_once(self, catalog: Catalog) -> None:
+        """Of many who remove what is over, one has each."""
+        for number in range(10):
+            await catalog.add_task(task(f"t{number}", keep_for=AT_ONCE))
+            await catalog.modify_task(f"t{number}", lambda task: cancel(task, "enough"))
+        expired: list[str] = []
+
+        async def look() -> None:
+            for _ in range(6):
+                expired.extend(task_ids(await catalog.expire_tasks(3)))
+
+        async with anyio.create_task_group() as crowd:
+            for _ in range(6):
+                crowd.start_soon(look)
+
+        assert sorted(expired) == [f"t{number}" for number in range(10)]
+
+
+class TaskListsContract:
+    """Pages of tasks, as ``core/task_query`` says in plain Python."""
+
+    async def test_what_is_asked_for(self, catalog: Catalog) -> None:
+        """By type, status, owner and image, each alone and together."""
+        await catalog.add_task(task("v1", type="verify", owner="a", image_id="i"))
+        await catalog.add_task(task("v2", type="verify", owner="b", image_id="j"))
+        await catalog.add_image(draft("i", "a", task("m1", type="import", owner="a")))
+        await catalog.modify_task("v2", lambda task: cancel(task, "enough"))
+
+        async def found(**asked: object) -> list[str]:
+            query = TaskQuery(descending=False, **asked)  # type: ignore[arg-type]
+            return task_ids(await catalog.list_tasks(query))
+
+        assert await found() == ["v1", "v2", "m1"]
+        assert await found(type="verify") == ["v1", "v2"]
+        assert await found(status=TaskStatus.FAILURE) == ["v2"]
+        assert await found(owner="a") == ["v1", "m1"]
+        assert await found(image_id="i") == ["v1", "m1"]
+        assert await found(image_id="i", type="import") == ["m1"]
+        assert await found(caller=Caller("ann", "b", frozenset({"member"}))) == ["v2"]
+        assert await found(caller=Caller("root", "z", frozenset({"admin"}))) == ["v1", "v2", "m1"]
+        assert await found(caller=Caller("ann", "b", frozenset()), owner="a") == []
+        assert await found(limit=1) == ["v1"]
+
+    @pytest.mark.parametrize("column", list(TaskColumn))
+    @pytest.mark.parametrize("descending", [False, True])
+    async def test_pages_follow_each_other(
+        self, catalog: Catalog, column: TaskColumn, descending: bool
+    ) -> None:
+        """In any order, each task comes once, as plain Python would have it."""
+        for number in (3, 1, 4, 0, 5, 2):
+            asked = task(f"t{number}", type=ANY[number % 2], owner="ab"[number % 3 > 0])
+            await catalog.add_task(asked)
+        await catalog.modify_task("t4", lambda task: cancel(task, "enough"))
+        query = TaskQuery(sort_by=column, descending=descending, limit=4)
+        everything = list(await catalog.list_tasks(replace(query, limit=ALL)))
+
+        page, seen = list(await catalog.list_tasks(query)), []
+        while page:
+            seen += page
+            page = list(await catalog.list_tasks(replace(query, after=page[-1])))
+
+        assert seen == everything
+        expected = sorted(
+            everything, key=lambda task: (getattr(task, column), task.id), reverse=descending
+        )
+        assert seen == expected
+        assert len(seen) == 6

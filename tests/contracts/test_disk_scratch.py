@@ -1,0 +1,119 @@
+"""Scratch files on a real disk."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from imaged.conversion.scratch import DiskScratch, ScratchSettings
+from imaged.core.errors import ClientVanished, ScratchError, ScratchFull
+
+pytestmark = pytest.mark.asyncio
+
+BODY = os.urandom(3_000_000)
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    """These, one by one."""
+    for part in parts:
+        yield part
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> DiskScratch:
+    """One that nobody has used."""
+    (tmp_path / "scratch").mkdir()
+    return DiskScratch(ScratchSettings(tmp_path / "scratch"))
+
+
+async def test_what_is_written_is_read(scratch: DiskScratch) -> None:
+    """In order, and with its size."""
+    async with scratch.folder(uuid4()) as folder:
+        path = await folder.write("source", chunks(BODY[:1000], BODY[1000:]))
+
+        assert path.read_bytes() == BODY
+        assert await folder.size_bytes("source") == len(BODY)
+        assert b"".join([chunk async for chunk in folder.read("source")]) == BODY
+
+
+async def test_nobody_else_may_look(scratch: DiskScratch, tmp_path: Path) -> None:
+    """The folder is its owner's, whatever the umask is."""
+    attempt = uuid4()
+    async with scratch.folder(attempt):
+        mode = (tmp_path / "scratch" / str(attempt)).stat().st_mode
+    assert stat.S_IMODE(mode) == 0o700
+
+
+async def test_nothing_is_left(scratch: DiskScratch) -> None:
+    """Also when the work failed in the middle of a file."""
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield BODY
+        raise ClientVanished
+
+    attempt = uuid4()
+    async with scratch.folder(attempt) as folder:
+        assert await scratch.attempts() == [attempt]
+        await folder.make("target")
+        with pytest.raises(ClientVanished):
+            await folder.write("source", broken())
+
+    assert await scratch.attempts() == []
+
+
+async def test_what_a_dead_worker_left_is_removed(scratch: DiskScratch, tmp_path: Path) -> None:
+    """By its attempt, twice if need be; what is not of this kind stays."""
+    attempt = uuid4()
+    (tmp_path / "scratch" / str(attempt)).mkdir()
+    (tmp_path / "scratch" / str(attempt) / "source").write_bytes(BODY)
+    (tmp_path / "scratch" / "lost+found").mkdir()
+    (tmp_path / "scratch" / attempt.hex).mkdir()
+
+    assert await scratch.attempts() == [attempt]
+    await scratch.remove(attempt)
+    await scratch.remove(attempt)
+
+    assert await scratch.attempts() == []
+    left = {path.name for path in (tmp_path / "scratch").iterdir()}
+    assert left == {"lost+found", attempt.hex}
+
+
+async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """It has no attempts, and its error names the path to the operator alone."""
+    scratch = DiskScratch(ScratchSettings(tmp_path / "missing"))
+
+    assert await scratch.attempts() == []
+    with pytest.raises(ScratchError) as trouble:
+        async with scratch.folder(uuid4()):
+            pytest.fail("there is no folder")
+    assert str(tmp_path) in str(trouble.value)
+    assert str(tmp_path) not in trouble.value.for_clients
+
+
+async def test_a_disk_without_room(scratch: DiskScratch) -> None:
+    """It is said as such, so that the task can be tried later."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with scratch.folder(uuid4()) as folder:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+        try:
+            with pytest.raises(ScratchFull):
+                await folder.write("source", chunks(BODY))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_what_must_stay_free(tmp_path: Path) -> None:
+    """The catalog may be on the same disk: a conversion ends before that is full."""
+    scratch = DiskScratch(ScratchSettings(tmp_path, min_free_bytes=2**62))
+
+    async with scratch.folder(uuid4()) as folder:
+        with pytest.raises(ScratchFull, match="must stay so"):
+            await folder.write("source", chunks(BODY))
+        with pytest.raises(ScratchFull):
+            await folder.require_room()

@@ -1,0 +1,236 @@
+"""Exports to a folder sit the exam."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from contracts.destination import DestinationContract, parcel
+from contracts.store_bodies import body
+from contracts.store_disks import WatchedDisk
+from imaged.core.errors import ExportError, ExportExists, ExportFull
+from imaged.core.limits import MIB
+from imaged.exports.folder import Folder
+from imaged.exports.unfinished import unfinished_name
+from imaged.lanes import InlineLane
+from imaged.stores.disk import Disk
+from imaged.stores.filesystem import FilesystemSettings
+
+
+class OrderedDisk(WatchedDisk):
+    """Remembers the names of its calls, and what was opened."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._opened: dict[int, str] = {}
+
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        result = call(*args, **named)
+        if name == "open":
+            self._opened[result] = Path(args[0]).name
+        if name in {"writev", "fsync"}:
+            self.calls.append(f"{name} {self._opened[args[0]]}")
+        if name in {"link", "unlink", "mkdir"}:
+            self.calls.append(name)
+        return result
+
+
+class FolderDoor:
+    """The files, as others see them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def names(self) -> set[str]:
+        """All files below the root."""
+        found = (path for path in self._root.rglob("*") if not path.is_dir())
+        return {str(path.relative_to(self._root)) for path in found}
+
+    async def dig(self, name: str) -> bytes | None:
+        """The bytes of a file."""
+        path = self._root / name
+        return path.read_bytes() if path.exists() else None
+
+    async def plant(self, name: str, data: bytes) -> None:
+        """A file that somebody else made."""
+        path = self._root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    async def plant_unfinished(self, name: str, data: bytes) -> None:
+        """The same: what is not finished is a file with another name."""
+        await self.plant(name, data)
+
+
+def folder(root: Path, disk: Disk | None = None, **settings: int) -> Folder:
+    """A destination."""
+    return Folder(
+        "archive", FilesystemSettings(root, **{"min_free_bytes": 0, **settings}), disk=disk
+    )
+
+
+def names_in(path: Path) -> list[str]:
+    """What is there."""
+    return [found.name for found in path.iterdir()]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty folder."""
+    (tmp_path / "exports").mkdir()
+    return tmp_path / "exports"
+
+
+class TestFolderDestination(DestinationContract):
+    """Everything, and what only a folder does."""
+
+    @pytest.fixture
+    def destination(self, root: Path) -> Folder:
+        """Empty."""
+        return folder(root)
+
+    @pytest.fixture
+    def door(self, root: Path) -> FolderDoor:
+        """A back door to it."""
+        return FolderDoor(root)
+
+    async def test_permissions(self, root: Path) -> None:
+        """Those of the settings, whatever the umask is."""
+        destination = folder(root, file_mode=0o640, folder_mode=0o750)
+        mask = os.umask(0o777)
+        try:
+            await destination.deliver(parcel("a/b.raw"), body(b"bytes"))
+        finally:
+            os.umask(mask)
+
+        assert stat.S_IMODE((root / "a").stat().st_mode) == 0o750
+        assert stat.S_IMODE((root / "a/b.raw").stat().st_mode) == 0o640
+
+    async def test_links_are_not_followed(self, root: Path, tmp_path: Path) -> None:
+        """What somebody put there does not lead out."""
+        (tmp_path / "outside").mkdir()
+        (root / "way-out").symlink_to(tmp_path / "outside")
+        (root / "dangling").symlink_to(tmp_path / "outside/new.raw")
+
+        for name in ("way-out/x.raw", "dangling"):
+            assert await folder(root).has(name)
+            with pytest.raises(ExportExists):
+                await folder(root).deliver(parcel(name), body(b"bytes"))
+
+        assert names_in(tmp_path / "outside") == []
+
+    async def test_a_file_is_no_folder(self, root: Path) -> None:
+        """A name below one, or the name of a folder, is taken."""
+        (root / "file").touch()
+        (root / "folder").mkdir()
+
+        for name in ("file/x.raw", "folder"):
+            assert await folder(root).has(name)
+            with pytest.raises(ExportExists):
+                await folder(root).deliver(parcel(name), body(b"bytes"))
+
+    async def test_a_root_that_is_a_link(self, root: Path, tmp_path: Path) -> None:
+        """That is the operator's business."""
+        (tmp_path / "link").symlink_to(root)
+
+        await folder(tmp_path / "link").check()
+        await folder(tmp_path / "link").deliver(parcel("a/x.raw"), body(b"bytes"))
+
+        assert (root / "a/x.raw").read_bytes() == b"bytes"
+
+    async def test_a_root_that_is_missing(self, tmp_path: Path) -> None:
+        """It is not made, and every call says what to do."""
+        destination = folder(tmp_path / "missing")
+
+        with pytest.raises(ExportError, match="mount its filesystem, or create it"):
+            await destination.check()
+        for call in (
+            destination.has("x"),
+            destination.has_delivered(parcel()),
+            destination.deliver(parcel(), body(b"bytes")),
+            destination.leftovers(),
+            destination.remove("x"),
+        ):
+            with pytest.raises(ExportError, match="is its filesystem mounted"):
+                await call
+        assert not (tmp_path / "missing").exists()
+
+    async def test_what_must_stay_free(self, root: Path) -> None:
+        """An export that would take it is refused, and leaves nothing; a check does not mind."""
+        destination = folder(root, min_free_bytes=1 << 60)
+
+        with pytest.raises(ExportFull, match="min_free"):
+            await destination.deliver(parcel(), body(b"bytes"), 5)
+
+        await destination.check()
+        assert names_in(root) == []
+
+    async def test_a_disk_that_is_full(self, root: Path) -> None:
+        """In the middle of it."""
+
+        class FullDisk(Disk):
+            @staticmethod
+            def writev(*_: object) -> NoReturn:
+                raise OSError(errno.ENOSPC, "full")
+
+        with pytest.raises(ExportFull):
+            await folder(root, FullDisk()).deliver(parcel(), body(bytes(3 * MIB)))
+
+        assert names_in(root) == []
+
+    async def test_a_filesystem_without_links(self, root: Path) -> None:
+        """The check says so."""
+
+        class NoLinks(Disk):
+            @staticmethod
+            def link(*_: object, **__: object) -> NoReturn:
+                raise OSError(errno.EPERM, "no")
+
+        with pytest.raises(ExportError, match="needs hard links"):
+            await folder(root, NoLinks()).check()
+
+        assert names_in(root) == []
+
+    async def test_the_order_of_the_calls(self, root: Path) -> None:
+        """Bytes are durable before they get their name, and the names before anybody is told."""
+        disk, this = OrderedDisk(), parcel("a/b.raw")
+        destination = Folder(
+            "archive", FilesystemSettings(root, min_free_bytes=0), disk=disk, lanes=InlineLane
+        )
+
+        await destination.deliver(this, body(b"bytes"))
+
+        first = unfinished_name(this)
+        assert disk.calls == [
+            f"writev {first}",
+            f"fsync {first}",
+            "fsync exports",
+            "mkdir",
+            "fsync exports",
+            "link",
+            "fsync a",
+        ]
+
+    async def test_a_name_that_is_not_durable_goes(self, root: Path) -> None:
+        """When the last sync fails, nothing stays visible."""
+
+        class Forgetful(Disk):
+            syncs = 0
+
+            @staticmethod
+            def fsync(fd: object) -> None:
+                del fd
+                Forgetful.syncs += 1
+                if Forgetful.syncs == 3:
+                    raise OSError(errno.EIO, "lost")
+
+        with pytest.raises(ExportError, match="kernel's log"):
+            await folder(root, Forgetful()).deliver(parcel(), body(b"bytes"))
+
+        assert names_in(root) == []

@@ -1,0 +1,54 @@
+"""The seal: what is stored cannot be read without the key."""
+
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from imaged.core.errors import SealBroken, SealMissing
+from imaged.sealing import FileSeal
+
+SECRET = b'{"source_token": "gAAAA"}'
+
+
+def test_what_is_sealed_is_opened(tmp_path: Path) -> None:
+    """By every process that has the key; nobody else reads the file."""
+    path = tmp_path / "task.key"
+    sealed = FileSeal(path).seal(SECRET)
+
+    assert SECRET not in sealed
+    assert FileSeal(path).open(sealed) == SECRET
+    assert FileSeal(path).seal(SECRET) != sealed
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["task.key"]
+
+
+def test_another_key_opens_nothing(tmp_path: Path) -> None:
+    """Nor does what is no key."""
+    sealed = FileSeal(tmp_path / "one").seal(SECRET)
+
+    with pytest.raises(SealBroken):
+        FileSeal(tmp_path / "two").open(sealed)
+    with pytest.raises(SealBroken):
+        FileSeal(tmp_path / "one").open(b"nonsense")
+
+
+def test_a_key_that_cannot_be_used(tmp_path: Path) -> None:
+    """Its folder is missing, or it is no key: the operator is told where it should be."""
+    with pytest.raises(SealMissing, match=r"nowhere/task\.key"):
+        FileSeal(tmp_path / "nowhere/task.key").seal(SECRET)
+    (tmp_path / "odd.key").write_bytes(b"odd")
+    with pytest.raises(SealMissing, match=r"odd\.key"):
+        FileSeal(tmp_path / "odd.key").seal(SECRET)
+
+
+def test_many_who_need_it_first_make_one_key(tmp_path: Path) -> None:
+    """Whoever is faster: his counts for all."""
+    path = tmp_path / "task.key"
+    with ThreadPoolExecutor(16) as many:
+        sealed = list(many.map(lambda _: FileSeal(path).seal(SECRET), range(64)))
+
+    assert {FileSeal(path).open(one) for one in sealed} == {SECRET}

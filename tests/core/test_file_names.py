@@ -1,0 +1,88 @@
+"""The names that exported files may have."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imaged.core.file_names import default_file_name, why_refused
+
+GOOD = [
+    "a",
+    "debian-13.raw",
+    "2026/11/debian-13.qcow2",
+    "a/b",
+    "with space.raw",
+    "Ünïcödé 日本.raw",
+    "x" * 255,
+    "a.b..c",
+    "~",
+    "-rf",
+    "%2e%2e",
+]
+
+REFUSED = [
+    ("", "empty part"),
+    ("/etc/passwd", "absolute"),
+    ("//a", "absolute"),
+    ("a/", "end with"),
+    ("a//b", "empty part"),
+    (".", 'begins with "."'),
+    ("..", 'begins with "."'),
+    ("../a", 'begins with "."'),
+    ("a/../b", 'begins with "."'),
+    ("a/..", 'begins with "."'),
+    ("a/./b", 'begins with "."'),
+    (".hidden", 'begins with "."'),
+    (".imaged-0.part", 'begins with "."'),
+    ("a/.imaged-0", 'begins with "."'),
+    ("a\\b", '"\\"'),
+    ("..\\a", '"\\"'),
+    ("a\0b", "cannot be seen"),
+    ("a\nb", "cannot be seen"),
+    ("a\x1b[31m", "cannot be seen"),
+    ("a\x7f", "cannot be seen"),
+    ("a\x9b", "cannot be seen"),
+    ("a\u202egpj", "cannot be seen"),
+    ("a\u200b", "cannot be seen"),
+    ("a\u2028b", "cannot be seen"),
+    ("a\ud800", "cannot be seen"),
+    (" a", "space"),
+    ("a /b", "space"),
+    ("a\u00a0", "space"),
+    ("x" * 256, "a part that is longer than 255"),
+    ("ü" * 128, "a part that is longer than 255"),
+    ("/".join(["x" * 128] * 4), "longer than 512"),
+]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_names(name: str) -> None:
+    """Folders and all that can be read."""
+    assert why_refused(name) == ""
+
+
+@pytest.mark.parametrize(("name", "why"), REFUSED)
+def test_refused_names(name: str, why: str) -> None:
+    """Each says what is wrong with it."""
+    assert why in why_refused(name)
+
+
+@given(st.text())
+def test_no_name_leads_out(name: str) -> None:
+    """Whatever is let through stays below its folder, and is none of ours."""
+    if why_refused(name):
+        return
+    parts = name.split("/")
+    assert not {"", ".", ".."} & {*parts}
+    assert not any(part.startswith(".") for part in parts)
+    assert "\0" not in name
+
+
+def test_the_default_name_is_good() -> None:
+    """It tells the image and the format."""
+    name = default_file_name("5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5", "qcow2")
+
+    assert name == "5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5.qcow2"
+    assert why_refused(name) == ""

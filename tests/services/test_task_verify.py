@@ -1,0 +1,146 @@
+"""Verifying: damage is found, told, and marked; and the mark goes when it is mended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from imaged.core.access import Caller
+from imaged.core.errors import ImageNotFound, InvalidTransition, NotPermitted
+from imaged.core.image import Image
+from imaged.core.removal import deactivate, delete
+from imaged.core.task import TaskStatus
+from support.bodies import BODY
+from support.faults import detour, nth, store_fails
+from support.node import ADMIN, OWNER, A
+from support.site import Site
+
+pytestmark = pytest.mark.anyio
+
+BOB = Caller("bob", "p2", frozenset({"member"}))
+READER = Caller("rea", "p1", frozenset({"reader"}))
+
+
+async def verified(site: Site) -> tuple[dict[str, Any], list[Any], Image]:
+    """The result, the errors in the log, and the image afterwards."""
+    with capture_logs() as lines:
+        task = await site.node().do_task("verify", {"image_id": A}, OWNER)
+    assert task.status is TaskStatus.SUCCESS, task.message
+    assert task.result is not None
+    errors = [line for line in lines if line["log_level"] == "error"]
+    return dict(task.result), errors, await site.image(A)
+
+
+async def test_an_image_that_is_whole(site: Site) -> None:
+    """All is right, nothing is marked, and the image has not changed."""
+    before = await site.active(A)
+
+    result, errors, image = await verified(site)
+
+    assert result["healthy"] is True
+    assert result["size_bytes"] == len(BODY)
+    assert result["stores"] == ["near"]
+    assert "problems" not in result
+    assert not errors
+    assert image == before
+
+
+@pytest.mark.parametrize(
+    ("rotten", "problem"),
+    [
+        (BODY[:-1], f"has {len(BODY) - 1} bytes, and not {len(BODY)}"),
+        (b"X" + BODY[1:], "has the checksum"),
+        (None, "is missing"),
+    ],
+)
+async def test_damage_is_told_and_marked(site: Site, rotten: bytes | None, problem: str) -> None:
+    """In the result, as an error in the log, and on the image until it is mended."""
+    image = await site.active(A)
+    key = image.locations[0].key
+    if rotten is None:
+        del site.near.blobs[key]
+    else:
+        site.near.blobs[key] = rotten
+
+    result, errors, marked = await verified(site)
+
+    assert result["healthy"] is False
+    assert problem in result["problems"][0]
+    assert {line["event"] for line in errors} == {"image.damaged"}
+    assert errors[0]["image_id"] == A
+    assert marked.damage is not None
+    assert problem in marked.damage
+
+    site.near.blobs[key] = BODY
+    result, errors, mended = await verified(site)
+    assert (result["healthy"], errors, mended.damage) == (True, [], None)
+
+
+async def test_a_store_that_is_down_is_no_damage(site: Site) -> None:
+    """Nothing is known of the bytes: the task fails, and says why; nothing is marked."""
+    await site.active(A)
+    node = site.node(near=detour(site.near, open=_down))
+
+    task = await node.do_task("verify", {"image_id": A})
+
+    assert task.status is TaskStatus.FAILURE
+    assert task.message is not None
+    assert "storage of images does not work" in task.message
+    assert (await site.image(A)).damage is None
+
+
+async def test_what_was_deleted_meanwhile_is_not_marked(site: Site) -> None:
+    """Its bytes are going, as they should."""
+    image = await site.active(A)
+    del site.near.blobs[image.locations[0].key]
+
+    async def deleted(*_: object) -> None:
+        await site.change(A, delete(delayed=False))
+
+    modify = nth(site.catalog.modify_image, 1, before=deleted)
+    node = site.node(catalog=detour(site.catalog, modify_image=modify))
+    await node.do_task("verify", {"image_id": A})
+
+    assert (await site.image(A)).damage is None
+
+
+async def test_who_may_ask(site: Site) -> None:
+    """Its owner and admins, also where it is deactivated; it costs, so nobody else."""
+    await site.queued(A)
+    node = site.node()
+    with pytest.raises(InvalidTransition):
+        await node.desk.create(OWNER, "verify", {"image_id": A})
+    await node.upload(A)
+    await site.change(A, deactivate)
+
+    with pytest.raises(ImageNotFound):
+        await node.desk.create(BOB, "verify", {"image_id": A})
+    with pytest.raises(NotPermitted):
+        await node.desk.create(READER, "verify", {"image_id": A})
+    for caller in (OWNER, ADMIN):
+        task = await node.do_task("verify", {"image_id": A}, caller)
+        assert task.status is TaskStatus.SUCCESS
+
+
+async def test_several_read_one_image_side_by_side(site: Site) -> None:
+    """They do not write, so none waits for another."""
+    await site.active(A)
+    node = site.node()
+    tasks = [await node.desk.create(OWNER, "verify", {"image_id": A}) for _ in range(3)]
+
+    assert await node.run_tasks() == 3
+    assert {(await site.catalog.get_task(task.id)).attempts for task in tasks} == {1}
+    assert node.budget.free_bytes == node.budget.total_bytes
+
+
+def _down(*_: object) -> object:
+    class Down:
+        async def __aenter__(self) -> None:
+            await store_fails()
+
+        async def __aexit__(self, *_: object) -> None:
+            return None
+
+    return Down()

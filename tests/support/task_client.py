@@ -1,0 +1,62 @@
+"""Tasks of a real daemon, as their owner sees them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from support.client import Client
+from support.daemon import until
+
+
+class TaskClient:
+    """Asks for tasks, and waits for them."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def ask(self, type_name: str, **fields: object) -> str:
+        """Ask for a task; its id."""
+        body = {"type": type_name, "input": fields}
+        status, answer = await self._client.request("POST", "/v2/tasks", json=body)
+        assert status == 201, answer
+        task_id: str = json.loads(answer)["id"]
+        return task_id
+
+    async def show(self, task_id: str) -> dict[str, Any]:
+        """Look at a task."""
+        status, answer = await self._client.request("GET", f"/v2/tasks/{task_id}")
+        assert status == 200, answer
+        task: dict[str, Any] = json.loads(answer)
+        return task
+
+    async def cancel(self, task_id: str) -> dict[str, Any]:
+        """End a task."""
+        path = f"/v2/tasks/{task_id}/actions/cancel"
+        status, answer = await self._client.request("POST", path)
+        assert status == 200, answer
+        task: dict[str, Any] = json.loads(answer)
+        return task
+
+    async def until_phase(self, task_id: str, phase: str) -> None:
+        """Wait until it is worked on in this way."""
+
+        async def is_there() -> bool:
+            task = await self.show(task_id)
+            assert task["status"] in {"pending", "processing"}, task
+            return task["progress"] is not None and task["progress"]["phase"] == phase
+
+        await until(is_there, f"the task never began with {phase}")
+
+    async def end_of(self, task_id: str, within_seconds: float = 60) -> dict[str, Any]:
+        """The task, when it has ended."""
+
+        async def has_ended() -> bool:
+            return (await self.show(task_id))["status"] in {"success", "failure"}
+
+        await until(has_ended, "the task does not end", within_seconds)
+        return await self.show(task_id)
+
+    async def do(self, type_name: str, **fields: object) -> dict[str, Any]:
+        """Ask for a task, and wait for its end."""
+        return await self.end_of(await self.ask(type_name, **fields))

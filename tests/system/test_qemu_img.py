@@ -1,0 +1,210 @@
+"""Conversions by the real qemu-img: every format there and back, and every trick refused."""
+
+from __future__ import annotations
+
+import asyncio
+import filecmp
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from imaged.conversion.qemu_img import NAMES, QemuImg, QemuImgSettings
+from imaged.core.errors import ConversionFailed, ConversionRefused
+from imaged.core.limits import MIB
+
+pytestmark = [pytest.mark.system, pytest.mark.asyncio]
+
+DISK = 24 * MIB
+SECRET = b"what another tenant keeps here" * 1000
+
+
+@pytest.fixture(autouse=True)
+def programs() -> None:
+    """What these tests run."""
+    for program, package in (("qemu-img", "qemu-utils"), ("strace", "strace")):
+        if shutil.which(program) is None:
+            pytest.fail(f"{program} is missing: install the Debian package {package}.")
+
+
+@pytest.fixture
+def converter() -> QemuImg:
+    """With the limits that it has by default."""
+    return QemuImg(QemuImgSettings())
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """A disk with something at its beginning and its end."""
+    path = tmp_path / "disk"
+    path.write_bytes(os.urandom(3 * MIB) + bytes(DISK - 4 * MIB) + os.urandom(MIB))
+    return path
+
+
+def empty(path: Path) -> Path:
+    """A file to write to."""
+    path.write_bytes(b"")
+    return path
+
+
+def make(*arguments: str | Path) -> None:
+    """Have qemu-img make an image, not confined."""
+    subprocess.run(["qemu-img", "create", "-q", *arguments], check=True, capture_output=True)
+
+
+async def convert(
+    converter: QemuImg, source: Path, source_format: str, target: Path, target_format: str
+) -> list[float]:
+    """What was told on the way."""
+    told: list[float] = []
+    await converter.convert(source, source_format, empty(target), target_format, told.append)
+    return told
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_format_there_and_back(
+    converter: QemuImg, disk: Path, tmp_path: Path, name: str
+) -> None:
+    """The disk is the same afterwards, and its owner can follow."""
+    there = await convert(converter, disk, "raw", tmp_path / "image", name)
+    back = await convert(converter, tmp_path / "image", name, tmp_path / "back", "raw")
+
+    assert filecmp.cmp(tmp_path / "back", disk, shallow=False)
+    for told in (there, back):
+        assert told == sorted(told)
+        assert told[-1] == 1.0
+
+
+async def test_a_format_that_cannot_be_converted(converter: QemuImg) -> None:
+    """It is said before anything runs."""
+    with pytest.raises(ConversionRefused, match="ploop"):
+        converter.require_able("raw", "ploop")
+    with pytest.raises(ConversionRefused, match="iso"):
+        converter.require_able("iso", "raw")
+
+
+async def test_a_machine_without_qemu_img(
+    converter: QemuImg, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The remedy has the name of the package."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(ConversionRefused, match="qemu-utils"):
+        converter.require_able("raw", "qcow2")
+
+
+@pytest.mark.parametrize("trick", ["backing file", "data file", "flat extent"])
+async def test_files_that_an_image_names_are_not_opened(
+    converter: QemuImg, tmp_path: Path, trick: str
+) -> None:
+    """Even if nobody had inspected the image before."""
+    (tmp_path / "secret").write_bytes(SECRET)
+    source, name = tmp_path / "image", "qcow2"
+    match trick:
+        case "backing file":
+            make("-f", "qcow2", "-b", tmp_path / "secret", "-F", "raw", source)
+        case "data file":
+            options = f"data_file={tmp_path / 'data'},data_file_raw=on"
+            make("-f", "qcow2", "-o", options, source, "1M")
+            shutil.copy(tmp_path / "secret", tmp_path / "data")
+        case _:
+            name = "vmdk"
+            make("-f", "vmdk", "-o", "subformat=monolithicFlat", source, "1M")
+            shutil.copy(tmp_path / "secret", tmp_path / "image-flat.vmdk")
+
+    with pytest.raises(ConversionFailed):
+        await convert(converter, source, name, tmp_path / "target", "raw")
+
+    assert SECRET[:64] not in (tmp_path / "target").read_bytes()
+
+
+async def test_a_disk_of_absurd_size(tmp_path: Path) -> None:
+    """Its target grows to the limit, and no further."""
+    make("-f", "qcow2", "-o", "cluster_size=2M", tmp_path / "image", "60000T")
+    converter = QemuImg(QemuImgSettings(max_size_bytes=64 * MIB))
+
+    with pytest.raises(ConversionFailed):
+        await convert(converter, tmp_path / "image", "qcow2", tmp_path / "target", "raw")
+
+    assert (tmp_path / "target").stat().st_size <= 64 * MIB
+
+
+async def test_bytes_that_are_not_what_they_are_said_to_be(
+    converter: QemuImg, disk: Path, tmp_path: Path
+) -> None:
+    """The sentence is qemu-img's own, without the names of our files."""
+    with pytest.raises(ConversionFailed) as failure:
+        await convert(converter, disk, "qcow2", tmp_path / "target", "raw")
+
+    assert "not in qcow2 format" in str(failure.value)
+    assert str(tmp_path) not in str(failure.value)
+
+
+async def test_processor_time_ends(disk: Path, tmp_path: Path) -> None:
+    """The limit is said."""
+    converter = QemuImg(QemuImgSettings(cpu_time=timedelta(0)))
+
+    with pytest.raises(ConversionFailed, match="limits"):
+        await convert(converter, disk, "raw", tmp_path / "target", "qcow2")
+
+
+async def test_time_ends(disk: Path, tmp_path: Path) -> None:
+    """Nothing of it is left running."""
+    converter = QemuImg(QemuImgSettings(time=timedelta(microseconds=1)))
+
+    with pytest.raises(ConversionFailed, match="longer than"):
+        await convert(converter, disk, "raw", tmp_path / "target", "qcow2")
+
+    assert children() == []
+
+
+async def test_a_conversion_that_is_cancelled(
+    converter: QemuImg, disk: Path, tmp_path: Path
+) -> None:
+    """When this returns, nobody writes to the target any more."""
+    work = asyncio.create_task(
+        convert(converter, disk, "raw", tmp_path / "target", "vmdk"), name="conversion"
+    )
+    while not children():  # noqa: ASYNC110 - of the kernel
+        await asyncio.sleep(0)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+    assert children() == []
+
+
+def children() -> list[str]:
+    """The processes that this one has, also those that nobody has waited for."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+
+
+async def test_it_opens_its_source_and_its_target_only(
+    converter: QemuImg, disk: Path, tmp_path: Path
+) -> None:
+    """Traced: beyond these two there are programs, libraries, devices and what is refused."""
+    target, trace = empty(tmp_path / "target"), tmp_path / "trace"
+    command = ("/usr/bin/qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(disk), str(target))
+    confinement = replace(converter._confinement(command, disk, target), parent=0).to_json()
+    wanted = "trace=execve,open,openat,openat2,connect,bind"
+    watch = ["strace", "-f", "-qq", "-o", str(trace), "-e", wanted]
+    program = [sys.executable, "-I", "-m", "imaged.conversion.confine", confinement]
+
+    subprocess.run([*watch, *program], check=True)  # noqa: ASYNC221 - nothing else runs
+
+    calls = trace.read_text().splitlines()
+    begin = next(n for n, call in enumerate(calls) if f'execve("{command[0]}"' in call)
+    opened = {
+        match[1]
+        for call in calls[begin + 1 :]
+        if " = -1 " not in call and (match := re.search(r'"([^"]+)"', call))
+    }
+    own = ("/usr/", "/lib/", "/lib64/", "/dev/", "/etc/ld.so")
+    assert {path for path in opened if not path.startswith(own)} == {str(disk), str(target)}
+    assert not any("connect(" in call or "bind(" in call for call in calls)
