@@ -71,6 +71,18 @@ class Client:
         assert status == 200, data
         return data
 
+    def work(self, task_type: str, **fields: str) -> Any:
+        """Ask for a task, and wait until it has ended; the task."""
+        body = json.dumps({"type": task_type, "input": fields}).encode()
+        status, answer = self.ask("POST", "/v2/tasks", body, JSON)
+        assert status == 201, answer
+        path = f"/v2/tasks/{json.loads(answer)['id']}"
+        return until(
+            lambda: json.loads(self.ask("GET", path)[1]),
+            lambda task: task["status"] in {"success", "failure"},
+            lambda: f"{task_type} does not end",
+        )
+
     def delete(self, image_id: str) -> None:
         """Delete an image."""
         status, answer = self.ask("DELETE", f"/v2/images/{image_id}")
