@@ -95,7 +95,6 @@ async def test_forty_kills_leave_nothing_stuck_and_nothing_lost(
         with suppress(asyncio.CancelledError):
             await clients
         async with Client(daemons[0].url) as client:
-            await require_settled(client)
             await check_images(client, traffic)
             await check_bytes(daemons[0], client)
             await check_retries(client)
@@ -108,7 +107,7 @@ async def test_forty_kills_leave_nothing_stuck_and_nothing_lost(
 
 async def check_images(client: Client, traffic: Traffic) -> None:
     """What was acknowledged is there, whole; what is there is what somebody sent."""
-    images = {image["id"]: image for image in await client.list_all()}
+    images = await require_settled(client)
     for image_id, digest in traffic.acknowledged.items():
         if image_id not in traffic.deleted:
             assert images[image_id]["status"] == "active"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from imaged.config import load
 from imaged.daemon.assembly import open_catalog
 from support.client import Client
@@ -24,10 +26,18 @@ async def bytes_are_those_of(daemon: Daemon, image_ids: set[str]) -> bool:
     return {key[3:39] for key in keys} == image_ids and keys == await keys_in_ledger(daemon)
 
 
-async def require_settled(client: Client) -> None:
-    """Wait until no work is unfinished; the leases of the dead must be over by then."""
+async def require_settled(client: Client) -> dict[str, Any]:
+    """Wait until no work is unfinished; the images then, by id.
+
+    The leases of the dead must be over by then. What clients left behind may still be read, and
+    begin for a moment, so whoever asks again may see more.
+    """
+    images: dict[str, Any] = {}
 
     async def settled() -> bool:
-        return not any(image["status"] in UNFINISHED for image in await client.list_all())
+        nonlocal images
+        images = {image["id"]: image for image in await client.list_all()}
+        return not any(image["status"] in UNFINISHED for image in images.values())
 
     await until(settled, "an image is stuck", within_seconds=15)
+    return images
