@@ -23,7 +23,7 @@ def descendants(kind: type[Exception]) -> Iterator[type[Exception]]:
 
 
 CORE_ERRORS = [
-    kind for kind in descendants(errors.ImagedError) if kind.__module__ == errors.__name__
+    kind for kind in descendants(errors.ImagedError) if kind.__module__.startswith(errors.__name__)
 ]
 REFUSALS = [kind for kind in descendants(Refusal) if kind is not Refusal]
 

@@ -14,7 +14,7 @@ LINE = re.compile(r"(?P<indent> *)[*-] (?P<names>[A-Z]\w+(?:, [A-Z]\w+)*)(?:  .*
 CLASSES = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if kind.__module__ == errors.__name__
+    if kind.__module__.startswith(errors.__name__)
 ]
 
 

@@ -147,8 +147,8 @@ def booted(folder: Path) -> Iterator[Machine]:
     require_tools()
     root, wheel = root_image(), build_wheel(folder)
     with _boot(root, folder / "boot.log") as machine:
-        shutil.copy(wheel, machine.path("/root"))
-        install = ("install", "--quiet", "--no-index", "--no-deps", f"/root/{wheel.name}")
+        shutil.copy(wheel, machine.path("/srv"))
+        install = ("install", "--quiet", "--no-index", "--no-deps", f"/srv/{wheel.name}")
         machine.run(f"{VENV}/bin/pip", *install)
         machine.run("ln", "-s", f"{VENV}/bin/imaged", "/usr/bin/imaged")
         machine.install()

@@ -145,9 +145,9 @@ def test_images_are_converted(machine: Machine) -> None:
     """qemu-img runs as a confined child of a service that is shut in itself."""
     machine.systemctl("start", "imaged")
     client = Client(machine)
-    machine.run("qemu-img", "create", "-q", "-f", "qcow2", "/root/disk.qcow2", str(DISK_BYTES))
+    machine.run("qemu-img", "create", "-q", "-f", "qcow2", "/srv/disk.qcow2", str(DISK_BYTES))
     source_id = client.create(disk_format="qcow2")
-    assert client.upload(source_id, machine.path("/root/disk.qcow2").read_bytes()) == 204
+    assert client.upload(source_id, machine.path("/srv/disk.qcow2").read_bytes()) == 204
 
     task = client.work("convert", image_id=source_id, to_format="raw")
 

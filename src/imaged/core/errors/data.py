@@ -1,0 +1,41 @@
+"""What is wrong with bytes that come in."""
+
+from __future__ import annotations
+
+from imaged.core.errors.base import ImagedError
+
+
+class DataRefused(ImagedError):
+    """The bytes are not what they should be."""
+
+
+class SizeMismatch(DataRefused):
+    """Fewer or more bytes came than were announced."""
+
+    def __init__(self, announced_bytes: int, received_bytes: int) -> None:
+        super().__init__(f"{announced_bytes} bytes were announced and {received_bytes} came.")
+
+
+class TooLarge(DataRefused):
+    """More bytes than ``uploads.max_size`` allows."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The data is larger than {limit_bytes} bytes, the most that is accepted.")
+
+
+class FormatRefused(DataRefused):
+    """The bytes are not of the declared format, or have features that are not safe."""
+
+
+class ClientVanished(ImagedError):
+    """The body broke off before its end."""
+
+    def __init__(self) -> None:
+        super().__init__("The connection broke off before the end of the data.")
+
+
+class QuotaExceeded(ImagedError):
+    """The owner has no room for so many bytes."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(f"The quota of the project {owner} is used up.")

@@ -1,0 +1,90 @@
+"""What was asked for in a way, or by somebody, that it cannot be had."""
+
+from __future__ import annotations
+
+from imaged.core.errors.base import ImagedError
+
+
+class NotPermitted(ImagedError):
+    """The caller's roles do not allow this."""
+
+
+class DataForbidden(NotPermitted):
+    """Only an admin may read the data of a deactivated image."""
+
+    def __init__(self) -> None:
+        super().__init__("The image is deactivated; only an administrator may read its data.")
+
+
+class InvalidRequest(ImagedError):
+    """The request cannot be understood."""
+
+
+class InvalidAttribute(InvalidRequest):
+    """An attribute's value is of the wrong type, too long, or not among those allowed."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"The attribute {name!r} {why}.")
+        self.name = name
+
+
+class InvalidQuery(InvalidRequest):
+    """A parameter of the query string has no meaning."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"The query parameter {name!r} {why}.")
+        self.name = name
+
+
+class InvalidInput(InvalidRequest):
+    """A field of a task's input is missing, unknown, or has a value that is of no use."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"The field {name!r} of the task's input {why}.")
+        self.name = name
+
+
+class UnknownTaskType(InvalidRequest):
+    """No such type of task, or none that this call makes."""
+
+    def __init__(self, name: str, known: str) -> None:
+        super().__init__(f"There is no task type {name!r} to ask for; possible: {known}.")
+        self.name = name
+
+
+class UnknownStore(InvalidRequest):
+    """No store of this name is configured."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no store named {name!r}.")
+
+
+class ReadOnlyAttribute(ImagedError):
+    """Clients never set this attribute, or not in this status."""
+
+    def __init__(self, name: str, why: str = "is read-only") -> None:
+        super().__init__(f"The attribute {name!r} {why}.")
+        self.name = name
+
+
+class PropertyConflict(ImagedError):
+    """A patch expects a property that is not there, or the absence of one that is."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"The property {name!r} {why}.")
+        self.name = name
+
+
+class TooMany(ImagedError):
+    """An image may have so many of these, and not more."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(f"An image can have {limit} {what} at most.")
+
+
+class UnsatisfiableRange(ImagedError):
+    """The range begins behind the last byte."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"The range is outside of the image, which has {size_bytes} bytes.")
+        self.size_bytes = size_bytes
