@@ -1,5 +1,6 @@
 """A record, shown while tasks import images flat out: heavy work must not be felt elsewhere.
 
+Once in one process that does everything, and once beside an instance that works on tasks alone.
 The bytes come from a server of its own, and pass through everything that an upload does. That
 server would be on another machine: here it has the lowest priority, so that what is measured is
 what tasks cost. Whoever asks waits for one answer after the other.
@@ -11,12 +12,15 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.client import Client, Refused, connected
-from bench.contenders import Contender
+from bench.contenders import Contender, imaged, running, with_worker
 from bench.disk import level
 from bench.endpoint import Endpoint
 from bench.measure import Figure, Figures, Ground, Measure, absolute
@@ -24,15 +28,31 @@ from bench.pace import keep_up, keep_up_while
 from bench.programs import Program
 
 NAME = "image.raw"
-LOOKED_AT_EVERY_SECONDS = 0.2
+LOOKED_AT_EVERY_SECONDS = 0.1
 FINAL = {"success", "failure"}
+BEGUN = {"processing", *FINAL}
 
 
 async def take(on: Contender, ground: Ground) -> Figures:
-    """Ask without work, and as long as every import runs."""
-    sizes, origin = ground.sizes, on.origin
-    if origin is None:
+    """As an operator has it who configured nothing: one process does everything."""
+    if on.origin is None:
         return {}
+    return await _beside_imports(on, ground, on.origin)
+
+
+async def take_apart(on: Contender, ground: Ground) -> Figures:
+    """With tasks in an instance of their own, on a catalog and a store of their own."""
+    with TemporaryDirectory(dir=on.folder) as folder:
+        front = imaged(Path(folder) / "apart", roles=("api", "scrubber"))
+        if front.origin is None:
+            return {}
+        async with running(front), with_worker(front):
+            return await _beside_imports(front, ground, front.origin)
+
+
+async def _beside_imports(on: Contender, ground: Ground, origin: Endpoint) -> Figures:
+    """Ask without work, and then as long as every import runs."""
+    sizes = ground.sizes
     await asyncio.to_thread(level, on.folder, sizes.load_bytes * sizes.imports)
     shown = await on.new_image()
 
@@ -41,12 +61,13 @@ async def take(on: Contender, ground: Ground) -> Figures:
 
     idle = await keep_up(on.endpoint, show, at_once=1, seconds=sizes.seconds)
     async with _serving(on, ground, origin), connected(on.endpoint) as client:
+        ids = [await _ask(client, origin) for _ in range(sizes.imports)]
+        await _until(client, ids, any, BEGUN)
         with on.watched() as spent:
-            ids = [await _ask(client, origin) for _ in range(sizes.imports)]
-            one_ended = asyncio.create_task(_until(on.endpoint, ids, any))
+            one_ended = asyncio.create_task(_first_of(on.endpoint, ids))
             busy = await keep_up_while(on.endpoint, show, lambda: not one_ended.done())
             await one_ended
-            await _until(on.endpoint, ids, all)
+            await _until(client, ids, all, FINAL)
         made = [await _image_of(client, task_id) for task_id in ids]
     await on.forget([shown, *made])
     return {
@@ -91,13 +112,24 @@ async def _ask(client: Client, origin: Endpoint) -> str:
     return task_id
 
 
-async def _until(where: Endpoint, task_ids: Sequence[str], enough: Any) -> None:
-    """Wait until any of them, or all of them, have ended."""
+async def _first_of(where: Endpoint, task_ids: Sequence[str]) -> None:
+    """Wait until one of them has ended; by a connection of its own."""
     async with connected(where) as client:
-        while True:
-            if enough([(await _task(client, one))["status"] in FINAL for one in task_ids]):
-                return
-            await asyncio.sleep(LOOKED_AT_EVERY_SECONDS)
+        await _until(client, task_ids, any, FINAL)
+
+
+async def _until(
+    client: Client,
+    task_ids: Sequence[str],
+    enough: Callable[[Iterable[bool]], bool],
+    statuses: Collection[str],
+) -> None:
+    """Wait until any of them, or all of them, have such a status."""
+    while True:
+        found = [(await _task(client, one))["status"] in statuses for one in task_ids]
+        if enough(found):
+            return
+        await asyncio.sleep(LOOKED_AT_EVERY_SECONDS)
 
 
 async def _image_of(client: Client, task_id: str) -> str:
@@ -113,16 +145,19 @@ async def _task(client: Client, task_id: str) -> Any:
     return (await client.get(f"/v2/tasks/{task_id}")).json()
 
 
-TASKS = Measure(
-    "tasks",
-    (
-        Figure("idle_p50", "show without tasks, p50", "ms", less_is_better=True),
-        Figure("idle_p99", "show without tasks, p99", "ms", less_is_better=True),
-        Figure("p50", "show while 8 imports run, p50", "ms", less_is_better=True),
-        Figure("p99", "show while 8 imports run, p99", "ms", less_is_better=True),
-        Figure("ratio", "p99 with imports : without", "×", (absolute(3),), less_is_better=True),
-        Figure("speed", "those imports, in all", "MB/s"),
-    ),
-    take,
+FIGURES = (
+    Figure("idle_p50", "show without tasks, p50", "ms", less_is_better=True),
+    Figure("idle_p99", "show without tasks, p99", "ms", less_is_better=True),
+    Figure("p50", "show while 8 imports run, p50", "ms", less_is_better=True),
+    Figure("p99", "show while 8 imports run, p99", "ms", less_is_better=True),
+    Figure("ratio", "p99 with imports : without", "×", (absolute(3),), less_is_better=True),
+    Figure("speed", "those imports, in all", "MB/s"),
+)
+
+TASKS = Measure("tasks", FIGURES, take, suits=lambda on: on.origin is not None)
+APART = Measure(
+    "apart",
+    [replace(figure, title=f"{figure.title}; worker apart") for figure in FIGURES],
+    take_apart,
     suits=lambda on: on.origin is not None,
 )

@@ -6,7 +6,8 @@ waits while too many items are unfinished: so memory stays bounded from end to e
 lives as long as its upload and belongs to it alone: a stalled disk holds up its own uploads only.
 
 Uploads can wait a few milliseconds, and whoever asks for a record cannot. So lanes are nicer than
-the event loop, and no more of them compute at once than there are processors (decision 23).
+the event loop, and no more of them compute at once than there are processors. For the bytes of a
+task nobody waits at all: its lanes are nicer still, and leave one processor alone (decision 23).
 
 ``InlineLane`` keeps the same promises without a thread, where time is virtual.
 """
@@ -16,8 +17,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
@@ -28,13 +30,9 @@ T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 DEPTH = 4  # unfinished items, at most
-NICENESS = 15
 LAST_ITEM_SECONDS = 30  # how long the item under way is waited for when a lane is left
-NICER = 5  # a third of the event loop's share, where both want a processor
-
-#: Hold it to compute for long, and wait for nothing meanwhile. One thread for each processor is as
-#: fast as many are, and the event loop has fewer before it whenever it wakes.
-PROCESSORS = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
+PROCESSORS = len(os.sched_getaffinity(0))
+TURN_SECONDS = 0.25  # the longest wait for a turn: who has it may hang, in a disk for example
 
 
 class Lane(Protocol[T_contra]):
@@ -52,16 +50,47 @@ class Lane(Protocol[T_contra]):
 class LaneFactory(Protocol):
     """Makes a lane that applies ``work`` to each item."""
 
-    def __call__(self, work: Callable[[T], None]) -> AbstractAsyncContextManager[Lane[T]]:
-        """Leaving the block ends the lane; items not yet begun are dropped."""
+    def __call__(
+        self, work: Callable[[T], None], *, computes: bool = False
+    ) -> AbstractAsyncContextManager[Lane[T]]:
+        """Leaving the block ends the lane; items not yet begun are dropped.
+
+        Work that computes keeps a processor busy, and waits for nothing meanwhile.
+        """
         ...
+
+
+class Turns:
+    """So many work at the same time, and the others wait: more would be no faster, and each is one
+    more that the event loop may have to wait for whenever it wakes.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+        self._free = threading.BoundedSemaphore(at_once)
+
+    @contextmanager
+    def one(self) -> Iterator[bool]:
+        """Wait for a turn, and have it for the block; False: it did not come in time."""
+        came = self._free.acquire(timeout=TURN_SECONDS)
+        try:
+            yield came
+        finally:
+            if came:
+                self._free.release()
 
 
 class ThreadLane(Generic[T]):
     """A lane in a thread. Leaving its block waits for the item under way, but not for ever."""
 
-    def __init__(self, work: Callable[[T], None], depth: int = DEPTH) -> None:
+    niceness = 5  # a third of the event loop's share, where both want a processor
+    turns = Turns(PROCESSORS)
+
+    def __init__(
+        self, work: Callable[[T], None], *, computes: bool = False, depth: int = DEPTH
+    ) -> None:
         self._work = work
+        self._turn = self.turns.one if computes else partial(nullcontext, enter_result=False)
         self._room = asyncio.Semaphore(depth)
         self._depth = depth
         self._queue: SimpleQueue[T | None] = SimpleQueue()
@@ -105,11 +134,12 @@ class ThreadLane(Generic[T]):
 
     def _run(self) -> None:
         with suppress(OSError):  # where a sandbox forbids it, everything works, and others wait
-            os.nice(NICER)  # on Linux, of this thread alone
+            os.nice(self.niceness)  # on Linux, of this thread alone
         while (item := self._queue.get()) is not None:
             if self._failure is None and not self._closing:
                 try:
-                    self._work(item)
+                    with self._turn():
+                        self._work(item)
                 except BaseException as failure:  # noqa: BLE001 - raised again by feed and drain
                     self._failure = failure
             del item  # its memory is accounted for by its lifetime
@@ -122,18 +152,23 @@ class ThreadLane(Generic[T]):
 
 
 class QuietLane(ThreadLane[T]):
-    """A lane that leaves the processor to others, where the system lets a thread do so."""
+    """A lane for bytes that nobody waits for. It takes turns whatever its work is."""
 
-    def _run(self) -> None:
-        with suppress(AttributeError, OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)  # of this thread
-        super()._run()
+    niceness = 15
+    turns = Turns(max(1, PROCESSORS - 1))
+
+    def __init__(
+        self, work: Callable[[T], None], *, computes: bool = True, depth: int = DEPTH
+    ) -> None:
+        del computes
+        super().__init__(work, computes=True, depth=depth)
 
 
 class InlineLane(Generic[T]):
     """A lane without a thread: each item is done before ``feed`` returns."""
 
-    def __init__(self, work: Callable[[T], None]) -> None:
+    def __init__(self, work: Callable[[T], None], *, computes: bool = False) -> None:
+        del computes
         self._work = work
 
     async def __aenter__(self) -> Self:

@@ -8,12 +8,12 @@ import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
 
-from imaged.lanes import DEPTH, NICER, InlineLane, Lane, LaneFactory, ThreadLane
+from imaged.lanes import DEPTH, InlineLane, Lane, LaneFactory, QuietLane, ThreadLane, Turns
 
 pytestmark = pytest.mark.asyncio
 
@@ -242,7 +242,8 @@ class TestThreadLane(LaneContract):
 
             assert done == [2]
 
-    async def test_lanes_give_way_to_the_event_loop(self) -> None:
+    @pytest.mark.parametrize("lane", [ThreadLane, QuietLane])
+    async def test_lanes_give_way_to_the_event_loop(self, lane: type[ThreadLane[int]]) -> None:
         """Their threads are nicer than it, and it stays as nice as it was."""
         before = os.getpriority(os.PRIO_PROCESS, 0)
         seen: list[int] = []
@@ -250,10 +251,10 @@ class TestThreadLane(LaneContract):
         def work(_: int) -> None:
             seen.append(os.getpriority(os.PRIO_PROCESS, 0))
 
-        async with ThreadLane[int](work) as feeding:
+        async with lane(work) as feeding:
             await _feed_and_drain(feeding)
 
-        assert seen == [min(before + NICER, NICEST)]
+        assert seen == [min(before + lane.niceness, NICEST)]
         assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
     async def test_a_thread_that_was_left_behind_ends_quietly(
@@ -271,6 +272,79 @@ class TestThreadLane(LaneContract):
         await asyncio.to_thread(abandon)
         gate.set()
         await _until(lambda: threading.active_count() <= threads + 1)  # to_thread keeps its own
+
+
+class TestTurns:
+    """Whoever computes takes turns, so that few stand between the event loop and a processor."""
+
+    @pytest.mark.parametrize(
+        ("lane", "computes", "waits"),
+        [
+            (ThreadLane, True, True),
+            (ThreadLane, False, False),  # a disk is waited for beside others
+            (QuietLane, True, True),
+            (QuietLane, False, True),
+        ],
+    )
+    async def test_who_waits_for_a_turn(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        lane: type[ThreadLane[int]],
+        computes: bool,
+        waits: bool,
+    ) -> None:
+        """Where all turns are taken: work that computes, and whatever nobody waits for."""
+        monkeypatch.setattr("imaged.lanes.TURN_SECONDS", PATIENCE)
+        monkeypatch.setattr(lane, "turns", Turns(1))
+        done: list[int] = []
+        async with lane(done.append, computes=computes) as working:
+            with lane.turns.one():
+                await working.feed(1)
+                if waits:
+                    await asyncio.sleep(0.01)  # time to be done, were that allowed
+                    assert not done
+                else:
+                    await working.drain()
+            await working.drain()
+
+        assert done == [1]
+
+    async def test_one_that_hangs_does_not_keep_its_turn_for_ever(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A stalled disk slows other tasks down, and stops none."""
+        monkeypatch.setattr("imaged.lanes.TURN_SECONDS", 0.01)
+        monkeypatch.setattr(QuietLane, "turns", Turns(1))
+        gate = threading.Event()
+        done: list[int] = []
+        async with (
+            opened_at_end(gate),
+            QuietLane[int](_wait_for(gate)) as stuck,
+            QuietLane[int](done.append) as other,
+        ):
+            await stuck.feed(1)
+            await other.feed(2)
+            await other.drain()
+            gate.set()
+
+            assert done == [2]
+
+    async def test_turns_come_back(self) -> None:
+        """Also from work that failed; and one that never came is not given back."""
+        turns = Turns(1)
+        with suppress(ZeroDivisionError), turns.one() as came:
+            assert came
+            with turns.one() as came_twice:
+                assert not came_twice
+            raise ZeroDivisionError
+
+        with turns.one() as came:
+            assert came
+
+    async def test_tasks_leave_one_processor_alone(self) -> None:
+        """Where there are several."""
+        assert QuietLane.turns.at_once == max(1, ThreadLane.turns.at_once - 1)
+        assert ThreadLane.turns.at_once == len(os.sched_getaffinity(0))
 
 
 @asynccontextmanager

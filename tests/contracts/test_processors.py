@@ -13,7 +13,7 @@ import pytest
 from imaged.core.block import Block
 from imaged.core.disk_format import RAW, Findings
 from imaged.core.image import Image
-from imaged.lanes import PROCESSORS, ThreadLane
+from imaged.lanes import ThreadLane, Turns
 from imaged.services.stages import Stages, StageSettings
 
 pytestmark = pytest.mark.asyncio
@@ -38,20 +38,23 @@ class Witness:
 
 
 @asynccontextmanager
-async def every_processor_taken() -> AsyncIterator[ExitStack]:
-    """Other uploads compute on all of them, until the stack is closed."""
+async def every_turn_taken(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ExitStack]:
+    """Other uploads compute, until the stack is closed."""
+    monkeypatch.setattr("imaged.lanes.TURN_SECONDS", PATIENCE)
+    monkeypatch.setattr(ThreadLane, "turns", Turns(1))
     with ExitStack() as taken:
-        while PROCESSORS.acquire(blocking=False):
-            taken.callback(PROCESSORS.release)
+        taken.enter_context(ThreadLane.turns.one())
         yield taken
 
 
-async def test_bytes_pass_and_wait_for_a_processor_only_to_be_hashed() -> None:
+async def test_bytes_pass_and_wait_for_a_processor_only_to_be_hashed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Where all are taken, blocks still go on to the store, and are hashed when one is free."""
     witness = Witness()
     image = Image(id="i", owner="p", disk_format="raw", container_format="bare")
     stages = Stages(image, 2, StageSettings(), lambda: witness, ThreadLane)
-    async with every_processor_taken() as taken, stages:
+    async with every_turn_taken(monkeypatch) as taken, stages:
         passed = []
         with anyio.fail_after(PATIENCE):
             async for block in stages.check(_blocks()):

@@ -25,7 +25,7 @@ from imaged.daemon.places import open_stores
 from imaged.daemon.task_services import TaskMeans
 from imaged.daemon.task_types import build_registry, image_import, location_import
 from imaged.inspectors.oslo import OsloInspector
-from imaged.lanes import QuietLane
+from imaged.lanes import LaneFactory, QuietLane, ThreadLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.export import Destination
 from imaged.ports.meter import Meter, tell_nobody
@@ -80,7 +80,7 @@ async def open_parts(
         measure_store = partial(_measure_store, instruments)
         measure_catalog = watch_catalog(instruments.catalog)
     async with (
-        open_stores(config.stores, measure_store) as stores,
+        open_stores(config.stores, measure_store, lanes_of(config)) as stores,
         open_destinations(config.exports) as destinations,
         _open_catalog(config, measure_catalog) as catalog,
     ):
@@ -239,6 +239,11 @@ class Services:
         self._means.apply(config)
         self.desk.settings = task_settings.desk_settings(config)
         self.runner.settings = task_settings.runner_settings(config)
+
+
+def lanes_of(config: Config) -> LaneFactory:
+    """How the bytes that this process writes take their way."""
+    return QuietLane if set(config.daemon.roles) == {"tasks"} else ThreadLane
 
 
 def name_instance(name: str) -> InstanceId:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from imaged.config.stores import FilesystemSection, S3Section, StoresSection
 from imaged.daemon.settings import filesystem_settings, s3_settings
+from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.abilities import Closing, Rehearsing
 from imaged.ports.meter import Meter
 from imaged.ports.store import Store, Stores
@@ -16,7 +17,9 @@ from imaged.stores.measured import measure_store
 
 @asynccontextmanager
 async def open_stores(
-    section: StoresSection, meter_of: Callable[[str], Meter] | None = None
+    section: StoresSection,
+    meter_of: Callable[[str], Meter] | None = None,
+    lanes: LaneFactory = ThreadLane,
 ) -> AsyncIterator[Stores]:
     """All that are configured, each tried as far as can be; with ``meter_of``, measured.
 
@@ -24,7 +27,7 @@ async def open_stores(
     """
     async with AsyncExitStack() as opened:
         by_name = {
-            name: await opened.enter_async_context(open_store(name, store))
+            name: await opened.enter_async_context(open_store(name, store, lanes))
             for name, store in section.by_name.items()
         }
         if meter_of is not None:
@@ -35,9 +38,11 @@ async def open_stores(
 
 
 @asynccontextmanager
-async def open_store(name: str, section: FilesystemSection | S3Section) -> AsyncIterator[Store]:
+async def open_store(
+    name: str, section: FilesystemSection | S3Section, lanes: LaneFactory = ThreadLane
+) -> AsyncIterator[Store]:
     """One of them. Raises StoreError with what to do."""
-    store = _build(name, section)
+    store = _build(name, section, lanes)
     try:
         await (store.rehearse() if isinstance(store, Rehearsing) else store.check())
         yield store
@@ -46,10 +51,10 @@ async def open_store(name: str, section: FilesystemSection | S3Section) -> Async
             await store.close()
 
 
-def _build(name: str, section: FilesystemSection | S3Section) -> Store:
+def _build(name: str, section: FilesystemSection | S3Section, lanes: LaneFactory) -> Store:
     match section:
         case FilesystemSection():
-            return FilesystemStore(name, filesystem_settings(section))
+            return FilesystemStore(name, filesystem_settings(section), lanes=lanes)
         case S3Section():
             from imaged.stores.s3 import S3Store  # only here: its libraries are large
 

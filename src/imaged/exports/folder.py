@@ -22,7 +22,7 @@ from imaged.exports.border import border, label_of
 from imaged.exports.delivery import Delivery
 from imaged.exports.tree import NO_FOLDER, folder_of, identity
 from imaged.exports.unfinished import task_of, unfinished_name
-from imaged.lanes import LaneFactory, ThreadLane
+from imaged.lanes import LaneFactory, QuietLane
 from imaged.ports.export import Parcel
 from imaged.stores.disk import Disk, sync_folder
 from imaged.stores.disk_errors import explained
@@ -41,7 +41,7 @@ class Folder:
         name: str,
         settings: FilesystemSettings,
         *,
-        lanes: LaneFactory = ThreadLane,
+        lanes: LaneFactory = QuietLane,
         disk: Disk | None = None,
     ) -> None:
         self.name = name

@@ -21,7 +21,7 @@ from imaged.fetchers.settings import FetchSettings
 from imaged.fetchers.urls import NOT_PUBLIC, host_of, require_fetchable
 
 REDIRECTS = (301, 302, 303, 307, 308)
-READ_BUFFER_BYTES = 2**20
+READ_BUFFER_BYTES = 64 * 2**10  # a body that is ahead of its stages waits in the system, not here
 
 PUBLIC = ("Range", "If-Range")  # headers that may follow a redirect to somebody else
 BROKEN = (aiohttp.ClientError, TimeoutError, OSError)

@@ -81,17 +81,17 @@ class Transfer:
             began = _now()
             try:
                 async with asyncio.timeout(min(pace.patience_seconds, self._left(answer))):
-                    chunk = await answer.response.content.readany()
+                    chunk, ends_part = await answer.response.content.readchunk()
             except TimeoutError:
-                chunk = None
+                chunk, ends_part = b"", True
             except BROKEN as error:
                 raise Broken(FetchFailed(answer.host, "body", self._so_far())) from error
-            if not pace.note(_now() - began, len(chunk or b"")):
+            if not pace.note(_now() - began, len(chunk)):
                 why = f"it sends less than {self._settings.min_bytes_per_second} bytes per second"
                 raise Broken(FetchFailed(answer.host, "body", why))
             if chunk:
                 yield chunk
-            elif chunk is not None:
+            elif not ends_part:
                 return
 
     async def _resume(self, answer: Answer, broken: Broken) -> tuple[Answer, int]:

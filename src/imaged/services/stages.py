@@ -17,7 +17,7 @@ from imaged.core.digests import CHECKSUM, Digest
 from imaged.core.disk_format import FormatPolicy, is_inspected, require_declared
 from imaged.core.image import Content, Image
 from imaged.core.limits import require_complete, require_within
-from imaged.lanes import PROCESSORS, Lane, LaneFactory
+from imaged.lanes import Lane, LaneFactory
 from imaged.ports.inspector import Inspector, InspectorFactory
 
 
@@ -57,7 +57,8 @@ class Stages:
 
     async def __aenter__(self) -> Self:
         for work in (self._feed_checksum, self._feed_hash):
-            self._lanes.append(await self._open.enter_async_context(self._make_lane(work)))
+            lane = self._make_lane(work, computes=True)
+            self._lanes.append(await self._open.enter_async_context(lane))
         return self
 
     async def __aexit__(
@@ -94,16 +95,14 @@ class Stages:
         )
 
     def _feed_checksum(self, block: Block) -> None:
-        with PROCESSORS:
-            self._checksum.feed(block.chunks)
+        self._checksum.feed(block.chunks)
 
     def _feed_hash(self, block: Block) -> None:
         """Inspecting is cheap, and needs no lane of its own."""
-        with PROCESSORS:
-            self._hash.feed(block.chunks)
-            if self._inspector is not None:
-                for chunk in block.chunks:
-                    self._inspector.feed(chunk)
+        self._hash.feed(block.chunks)
+        if self._inspector is not None:
+            for chunk in block.chunks:
+                self._inspector.feed(chunk)
 
     def _judge(self) -> None:
         if self._inspector is None:

@@ -14,7 +14,7 @@ from imaged.core.digests import Digest
 from imaged.core.disk_format import Findings
 from imaged.core.errors import TaskFailed
 from imaged.core.limits import require_within
-from imaged.lanes import Lane, LaneFactory, ThreadLane
+from imaged.lanes import Lane, LaneFactory, QuietLane
 from imaged.ports.import_check import ImportCheck, ImportFacts, StreamCheck
 from imaged.ports.inspector import Inspector
 from imaged.services.tasks.context import TaskContext
@@ -62,7 +62,8 @@ class Examination:
         received_bytes = 0
         async with AsyncExitStack() as running:
             lanes: list[Lane[bytes]] = [
-                await running.enter_async_context(self._lanes(look)) for look in self._looks
+                await running.enter_async_context(self._lanes(look, computes=True))
+                for look in self._looks
             ]
             async for chunk in body:
                 received_bytes += len(chunk)
@@ -82,7 +83,7 @@ class Examiner:
 
     max_size_bytes: Callable[[], int]
     checks: Sequence[ImportCheck] = ()
-    lanes: LaneFactory = ThreadLane
+    lanes: LaneFactory = QuietLane
 
     def begin(self) -> Examination:
         """One that asks for nothing yet but that the stream is not too large."""

@@ -21,7 +21,7 @@ class Fingerprint:
 
     async def of(self, blocks: AsyncIterable[Block]) -> AsyncGenerator[Block]:
         """The same blocks; ``content`` tells when they have ended."""
-        async with self._lanes(self._feed) as lane:
+        async with self._lanes(self._feed, computes=True) as lane:
             async for block in blocks:
                 self._size_bytes += block.size_bytes
                 await lane.feed(block)

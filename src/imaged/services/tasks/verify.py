@@ -121,7 +121,7 @@ class Verify:
                 digest.feed((chunk,))
 
         async with (
-            self._lanes(hash_chunk) as lane,
+            self._lanes(hash_chunk, computes=True) as lane,
             aclosing(self._chunks(location)) as chunks,
             aclosing(context.counted(READING, chunks, content.size_bytes)) as counted,
         ):
