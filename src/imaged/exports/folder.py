@@ -27,6 +27,7 @@ from imaged.ports.export import Parcel
 from imaged.stores.disk import Disk, sync_folder
 from imaged.stores.disk_errors import explained
 from imaged.stores.filesystem import FilesystemSettings
+from imaged.stores.filling import fill
 from imaged.stores.shared_file import SharedFile
 from imaged.stores.threads import Threads
 
@@ -80,7 +81,12 @@ class Folder:
         with border(self.name):
             try:
                 await self._threads.run(partial(delivery.begin, expected_bytes or 0))
-                size_bytes = await self._fill(delivery, blocks)
+                size_bytes = await fill(
+                    delivery,
+                    blocks,
+                    self._lanes,
+                    flush_every_bytes=self._settings.flush_every_bytes,
+                )
                 await self._threads.run(delivery.publish)
                 delivery.keep()  # nothing is awaited from here to the end: no cancellation comes
                 is_kept = True
@@ -125,23 +131,6 @@ class Folder:
 
     async def close(self) -> None:
         """Nothing is held."""
-
-    async def _fill(self, delivery: Delivery, blocks: AsyncIterable[Block]) -> int:
-        def flush(_size_bytes: int) -> None:
-            delivery.flush()
-
-        size_bytes = flushed_bytes = 0
-        async with self._lanes(delivery.write) as writing, self._lanes(flush) as flushing:
-            async for block in blocks:
-                size_bytes += block.size_bytes
-                await writing.feed(block)
-                del block  # nobody may keep it alive while we wait for more
-                if size_bytes - flushed_bytes >= self._settings.flush_every_bytes:
-                    await flushing.feed(size_bytes)
-                    flushed_bytes = size_bytes
-            await writing.drain()
-            await flushing.drain()
-        return size_bytes
 
     def _delivery(self, parcel: Parcel) -> Delivery:
         return Delivery(
