@@ -89,20 +89,15 @@ class FilesystemStore:
         del record
         require_key(self.name, key)
         draft = Draft(self.name, key, self._folders, self._disk, self._settings.min_free_bytes)
-        is_kept = False
-        try:
-            begin = partial(draft.begin, self._settings.file_mode, expected_bytes or 0)
-            await self._threads.run(begin)
-            size_bytes = await fill(
-                draft, blocks, self._lanes, flush_every_bytes=self._settings.flush_every_bytes
-            )
-            await self._threads.run(draft.publish)
-            draft.keep()  # from here to the end nothing is awaited: no cancellation comes between
-            is_kept = True
-        finally:
-            if not is_kept:
-                await self._discard(draft)
-        return size_bytes
+        return await fill(
+            draft,
+            partial(draft.begin, self._settings.file_mode, expected_bytes or 0),
+            blocks,
+            threads=self._threads,
+            lanes=self._lanes,
+            flush_every_bytes=self._settings.flush_every_bytes,
+            patience=CLEAN_UP_PATIENCE,
+        )
 
     @asynccontextmanager
     async def open(self, key: str, start: int = 0) -> AsyncIterator[BlobFile]:
@@ -144,10 +139,6 @@ class FilesystemStore:
         """How much room the filesystem has, with what must stay free."""
         with explained(self.name, self._settings.path):
             return await self._threads.run(partial(free_bytes, self._disk, self._settings.path))
-
-    async def _discard(self, draft: Draft) -> None:
-        discard = partial(draft.discard, CLEAN_UP_PATIENCE.total_seconds())
-        await self._threads.finish(discard, CLEAN_UP_PATIENCE)
 
     def _remove(self, key: str) -> None:
         unfinished, whole = self._folders.unfinished_path(key), self._folders.whole_path(key)

@@ -1,19 +1,24 @@
-"""Filling a draft with blocks: one lane writes, another makes durable what was written meanwhile.
+"""Filling a draft: from its beginning to its name, or back to nothing.
 
-Whatever waits for the disk at the end has little left to wait for.
+Strategy. One lane writes, another makes durable what was written meanwhile, so that little is left
+to be waited for at the end. Whatever ends the work before that, be it a cancellation, discards the
+draft in any case.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
+from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from imaged.core.block import Block
 from imaged.lanes import LaneFactory
+from imaged.stores.threads import Threads
 
 
 class Unfinished(Protocol):
-    """A file that is being written, and has no name of its own yet. Both methods block."""
+    """A file that is being written, and does not have its name yet. All but ``keep`` may block."""
 
     def write(self, block: Block) -> None:
         """Append a block."""
@@ -23,18 +28,53 @@ class Unfinished(Protocol):
         """Make durable what was written so far."""
         ...
 
+    def publish(self) -> None:
+        """Make all of it durable and visible."""
+        ...
+
+    def keep(self) -> None:
+        """Let what is published stay."""
+        ...
+
+    def discard(self, patience_seconds: float) -> None:
+        """Make sure that nothing is or becomes visible; wait so long for threads that hang."""
+        ...
+
 
 async def fill(
-    draft: Unfinished, blocks: AsyncIterable[Block], lanes: LaneFactory, *, flush_every_bytes: int
+    draft: Unfinished,
+    begin: Callable[[], None],
+    blocks: AsyncIterable[Block],
+    *,
+    threads: Threads,
+    lanes: LaneFactory,
+    flush_every_bytes: int,
+    patience: timedelta,
 ) -> int:
-    """Write all blocks in their order, and return how many bytes they have.
+    """Begin the draft, write all blocks in their order, publish it; its size in bytes.
 
     Each time that at least ``flush_every_bytes`` more were handed over, the draft is flushed beside
-    the writing. When it returns, every block is written; what came after the last flush may not be
-    durable yet. Raises what ``draft.write``, ``draft.flush`` and ``blocks`` raise; the draft is
-    left for the caller to discard.
-    """
+    the writing. When this returns, the bytes are durable and visible. When it raises, nothing is
+    visible, unless a thread hung for longer than ``patience``.
 
+    Raises what ``begin``, the draft and ``blocks`` raise.
+    """
+    is_kept = False
+    try:
+        await threads.run(begin)
+        size_bytes = await _write(draft, blocks, lanes, flush_every_bytes)
+        await threads.run(draft.publish)
+        draft.keep()  # from here to the end nothing is awaited: no cancellation comes between
+        is_kept = True
+    finally:
+        if not is_kept:
+            await threads.finish(partial(draft.discard, patience.total_seconds()), patience)
+    return size_bytes
+
+
+async def _write(
+    draft: Unfinished, blocks: AsyncIterable[Block], lanes: LaneFactory, flush_every_bytes: int
+) -> int:
     def flush(_size_bytes: int) -> None:
         draft.flush()
 
