@@ -1,4 +1,7 @@
-"""Durations and sizes as operators write them: "24h", "1h30m", "256MiB", "1TB", "0"."""
+"""Durations and sizes as operators write them: "24h", "1h30m", "256MiB", "1TB", "0".
+
+And those, and counts, as they are told to people.
+"""
 
 from __future__ import annotations
 
@@ -103,3 +106,8 @@ def approximate_duration(duration: timedelta) -> str:
         return "0s"
     text = format_duration(duration - duration % DURATIONS["s"])
     return "".join(re.findall(r"\d+[a-z]+", text)[:2])
+
+
+def counted(count: int, noun: str) -> str:
+    """Write how many there are, for people: "1 image", "2 images". The noun's plural ends in s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -193,7 +193,7 @@ def test_scrub_once_deletes_what_is_due(place: Place) -> None:
 
     assert early["deleted"] == 0
     assert done.returncode == 0
-    assert "1 images expired, 1 blobs deleted (4 bytes)" in done.stdout
+    assert "1 image expired, 1 blob deleted (4 bytes), 0 put off, 0 records buried." in done.stdout
     (left,) = blobs(place)
     assert stays in left.name
 
@@ -211,6 +211,8 @@ def test_reconcile_touches_nothing_unless_it_is_told_to(place: Place) -> None:
 
     assert dry.returncode == 0
     assert stray.name in dry.stdout
+    assert "1 blob that no row tells of" in dry.stdout
+    assert "2 blobs compared: 1 stray, 0 doomed, 0 missing." in dry.stdout
     assert "Nothing was touched" in dry.stdout
     assert (wet["keys"], len(wet["strays"]), wet["doomed"]) == (2, 1, 1)
 
@@ -244,6 +246,8 @@ def test_missing_bytes_are_a_problem(place: Place) -> None:
 
     assert done.returncode == 1
     assert blob.name in done.stdout
+    assert "1 missing blob that an image needs" in done.stdout
+    assert "0 blobs compared: 0 strays, 0 doomed, 1 missing." in done.stdout
 
 
 def test_quotas_are_shown_and_set(place: Place) -> None:

@@ -235,6 +235,23 @@ def test_work_of_the_dead_is_a_problem_when_nobody_takes_it() -> None:
     assert level(61 * SECOND) is Level.PROBLEM
 
 
+@pytest.mark.parametrize(
+    ("held", "what"),
+    [
+        (0, "Live instances work on 0 images."),
+        (1, "Instances that died hold 1 image, an-image first."),
+        (2, "Instances that died hold 2 images, an-image first."),
+    ],
+)
+def test_work_of_the_dead_is_counted(held: int, what: str) -> None:
+    """With the image where to begin."""
+    long_ago = NOW - 61 * SECOND
+    holding = Holding(InstanceId("gone"), "an-image", Status.SAVING, NOW, long_ago)
+    summary = Summary(NOW, [], [holding] * held, {}, [], 0, 0, None)
+
+    assert what == next(examine_work(summary, 60 * SECOND)).what
+
+
 def test_a_clock_that_jumps_is_noticed() -> None:
     """By the clock that is never set."""
     began = Moment(wall=1000.0, steady=10.0)

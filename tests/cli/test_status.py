@@ -53,6 +53,18 @@ BUSY = Summary(
     damaged=1,
 )
 IDLE = Summary(NOW, [], [], {}, [], 0, 0, None)
+ONE = Summary(
+    at=NOW,
+    instances=BUSY.instances[:1],
+    holdings=BUSY.holdings[:1],
+    images={Status.SAVING: 1},
+    stocks=[Stock("local", BlobState.DOOMED, 1, 1024**2)],
+    restorable=1,
+    restorable_bytes=1024,
+    oldest_due_at=None,
+    tasks=[TaskStock("import", TaskStatus.PENDING, 1, NOW)],
+    task_holdings=BUSY.task_holdings,
+)
 
 
 def shown(summary: Summary, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
@@ -97,11 +109,30 @@ def test_people_are_shown_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["cloud", "kept", "7", "3.0", "GiB"] in lines
     assert "9 images, 1 of them damaged" in text
     assert ["far-2", C, "import", "p1", "1m", "30s"] in lines
-    assert "3 tasks that wait" in text
+    assert "3 tasks waiting" in text
     assert ["import", "3", "4m"] in lines
     assert text.endswith(
         "For the scrubber: 4 deleted images that can still be restored (1.0 GiB); 4 blobs that "
         "nobody needs (6.0 MiB), 1 of them with failures; the first is due for 2m.\n"
+    )
+
+
+def test_of_one_nobody_speaks_as_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every title, and the sentence at the end."""
+    text = shown(ONE, monkeypatch)
+
+    titles = {line for line in text.splitlines() if line.startswith("1 ")}
+    assert titles == {
+        "1 instance",
+        "1 image being worked on",
+        "1 task being worked on",
+        "1 task waiting",
+        "1 image",
+        "1 blob",
+    }
+    assert text.endswith(
+        "For the scrubber: 1 deleted image that can still be restored (1.0 KiB); 1 blob that "
+        "nobody needs (1.0 MiB), 0 of them with failures.\n"
     )
 
 

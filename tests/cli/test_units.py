@@ -13,6 +13,7 @@ from imaged.units import (
     LONGEST,
     approximate_duration,
     approximate_size,
+    counted,
     format_duration,
     format_size,
     parse_duration,
@@ -128,3 +129,11 @@ def test_durations_are_told_in_two_units(duration: timedelta, text: str) -> None
 def test_sizes_are_told_with_a_digit(size_bytes: int, text: str) -> None:
     """People want to know about how much."""
     assert text == approximate_size(size_bytes)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 images"), (1, "1 image"), (2, "2 images"), (21, "21 images")]
+)
+def test_only_one_is_told_without_an_s(count: int, text: str) -> None:
+    """People read it as a sentence."""
+    assert text == counted(count, "image")

@@ -17,6 +17,7 @@ from contracts.store_bodies import block_of, some_bytes
 from imaged.core.block import Block
 from imaged.core.limits import GIB, MIB
 from imaged.stores.s3_credentials import Secret
+from imaged.stores.s3_errors import may_pass
 from imaged.stores.s3_parts import PIECE_BYTES, Part, PartSizes
 from imaged.stores.s3_room import PartRoom
 from imaged.stores.s3_settings import (
@@ -125,6 +126,15 @@ async def test_a_part_is_sent_piece_by_piece() -> None:
         assert max(pieces) == PIECE_BYTES
         assert sum(pieces) == len(body) == 3 * MIB + 8
     assert len(told) == 2 * 13
+
+
+def test_a_part_is_not_read() -> None:
+    """A library that came to do so is a mistake that shows, and no call that is tried again."""
+    body = Part(8 * MIB).sending(lambda: None)
+
+    with pytest.raises(RuntimeError, match="sent piece by piece") as caught:
+        body.read()
+    assert not may_pass(caught.value)
 
 
 @pytest.mark.asyncio

@@ -6,29 +6,20 @@ of an answer breaks the connection, so that no client takes a part for the whole
 
 from __future__ import annotations
 
-import re
-from contextlib import aclosing
-
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imaged.api.byte_ranges import wanted_range
-from imaged.api.refusals import MediaTypeRefused
-from imaged.api.requests import body_of, caller_of, image_id_of, media_type_of
+from imaged.api.data_body import OCTETS, take_data
+from imaged.api.requests import caller_of, image_id_of
 from imaged.core.access import Caller
 from imaged.core.byte_range import ByteRange, ByteSpan
-from imaged.core.errors import ClientVanished, ImagedError, InvalidRequest
+from imaged.core.errors import ClientVanished, ImagedError
 from imaged.core.image import Content
 from imaged.services.downloads import Download, Downloads
 from imaged.services.uploads import Uploads
-
-OCTETS = "application/octet-stream"
-SIZE_HEADER = "x-openstack-image-size"
-STORE_HEADER = "x-image-meta-store"
-
-_SIZE = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class ImageData:
@@ -40,42 +31,13 @@ class ImageData:
 
     async def put(self, request: Request) -> Response:
         """Answer 204 once the bytes are durable."""
-        if media_type_of(request) != OCTETS:
-            raise MediaTypeRefused(request.headers.get("content-type", ""), [OCTETS])
-        async with aclosing(body_of(request)) as body:
-            await self._uploads.upload(
-                caller_of(request),
-                image_id_of(request),
-                body,
-                announced_bytes(request),
-                request.headers.get(STORE_HEADER),
-            )
-        return Response(status_code=204)
+        return await take_data(request, self._uploads.upload)
 
     async def get(self, request: Request) -> ASGIApp:
         """Answer 200 or 206 with the bytes, or 204 where there are none."""
         header = None if "if-range" in request.headers else request.headers.get("range")
         wanted = wanted_range(header)
         return _Data(self._downloads, caller_of(request), image_id_of(request), wanted)
-
-
-def announced_bytes(request: Request) -> int | None:
-    """How many bytes the body says that it has. Raises InvalidRequest where it says two things."""
-    lengths = {
-        name: _length(name, request.headers[name])
-        for name in ("content-length", SIZE_HEADER)
-        if name in request.headers
-    }
-    if len(set(lengths.values())) > 1:
-        said = " and ".join(f"{name} says {length}" for name, length in lengths.items())
-        raise InvalidRequest(f"The headers disagree on the size of the data: {said}.")
-    return next(iter(lengths.values()), None)
-
-
-def _length(name: str, text: str) -> int:
-    if _SIZE.fullmatch(text) is None:
-        raise InvalidRequest(f"The header {name} must be a number of bytes, and is {text!r}.")
-    return int(text)
 
 
 class _Data:

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import aclosing
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imaged.api.image_data import OCTETS, STORE_HEADER, announced_bytes
-from imaged.api.refusals import MediaTypeRefused
-from imaged.api.requests import (
-    body_of,
-    caller_of,
-    image_id_of,
-    json_of,
-    media_type_of,
-    request_id_of,
-)
+from imaged.api.data_body import take_data
+from imaged.api.requests import caller_of, image_id_of, json_of, request_id_of, store_of
 from imaged.api.wire import encode
 from imaged.core.errors import InvalidRequest
 from imaged.services.staging import Staging
@@ -40,24 +31,14 @@ class ImportCalls:
 
     async def stage(self, request: Request) -> Response:
         """Answer 204 once the bytes are durable, beside the image."""
-        if media_type_of(request) != OCTETS:
-            raise MediaTypeRefused(request.headers.get("content-type", ""), [OCTETS])
-        async with aclosing(body_of(request)) as body:
-            await self._staging.stage(
-                caller_of(request),
-                image_id_of(request),
-                body,
-                announced_bytes(request),
-                request.headers.get(STORE_HEADER),
-            )
-        return Response(status_code=204)
+        return await take_data(request, self._staging.stage)
 
     async def begin(self, request: Request) -> Response:
         """Answer 202 to an import call."""
         caller, image_id, asked = caller_of(request), image_id_of(request), await json_of(request)
         if not isinstance(asked, dict):
             raise InvalidRequest("The body must be a JSON object with the import's 'method'.")
-        store = request.headers.get(STORE_HEADER)
+        store = store_of(request)
         if store and not asked.get("stores"):
             asked["stores"] = [store]
         await self._imports.ask(caller, image_id, asked, request_id_of(request))

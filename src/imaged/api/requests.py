@@ -17,6 +17,7 @@ from imaged.core.limits import MAX_REQUEST_BYTES
 
 CALLER = "imaged.caller"  # where the scope keeps who is asking
 REQUEST_ID = "imaged.request_id"  # and what the request is called, here and in the log
+STORE_HEADER = "x-image-meta-store"
 
 _UUID = re.compile(UUID_PATTERN)
 _LONGEST_ID_SHOWN = 64
@@ -54,6 +55,11 @@ def request_id_of(request: Request) -> str:
 def is_uuid(text: str) -> bool:
     """Whether an image or a task can have this id."""
     return _UUID.fullmatch(text) is not None
+
+
+def store_of(request: Request) -> str | None:
+    """The store that the data is for, where the request names one."""
+    return request.headers.get(STORE_HEADER)
 
 
 def media_type_of(request: Request) -> str:

@@ -6,26 +6,18 @@ What is told was committed. A change whose fate is unknown (``CatalogError``) is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from typing import Protocol
-from uuid import UUID
 
 import structlog
 
-from imaged.core.blob import Blob
-from imaged.core.claim import Claim, InstanceId
+from imaged.catalogs.passing import PassingCatalog
 from imaged.core.errors import ImagedError
-from imaged.core.image import Change, Image, Location
-from imaged.core.ledger import Account
+from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Event, Status, event_between
-from imaged.core.query import ImageQuery
-from imaged.core.summary import Instance, Summary
-from imaged.core.task import Progress, Task, TaskChange
-from imaged.core.task_query import TaskQuery
-from imaged.ports.catalog import Catalog, Lapsed
+from imaged.core.task import Task, TaskChange
+from imaged.ports.catalog import Catalog
 
 log = structlog.get_logger()
 
@@ -56,7 +48,7 @@ def _tell_nobody_of_task(before: Task | None, after: Task) -> None:
     del before, after
 
 
-class JournaledCatalog(Catalog):
+class JournaledCatalog(PassingCatalog):
     """The catalog within, with a journal of its images' and tasks' lives."""
 
     def __init__(
@@ -65,11 +57,9 @@ class JournaledCatalog(Catalog):
         hook: StatusHook = _tell_nobody,
         task_hook: TaskHook = _tell_nobody_of_task,
     ) -> None:
-        self._catalog = catalog
+        super().__init__(catalog)
         self._hook = hook
         self._task_hook = task_hook
-
-    # what changes statuses
 
     async def add_image(self, image: Image) -> Image:
         """Store a new image, and tell of it; of a draft nobody is told, but of its task."""
@@ -170,128 +160,6 @@ class JournaledCatalog(Catalog):
             reason=after.message,
         )
         self._task_hook(before, after)
-
-    # what does not
-
-    async def check(self) -> None:
-        """As the catalog within."""
-        await self._catalog.check()
-
-    async def get_image(self, image_id: str) -> Image:
-        """As the catalog within."""
-        return await self._catalog.get_image(image_id)
-
-    async def list_images(self, query: ImageQuery) -> Sequence[Image]:
-        """As the catalog within."""
-        return await self._catalog.list_images(query)
-
-    async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
-        """As the catalog within."""
-        return await self._catalog.find_expirable(delay, limit)
-
-    async def get_task(self, task_id: str) -> Task:
-        """As the catalog within."""
-        return await self._catalog.get_task(task_id)
-
-    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
-        """As the catalog within."""
-        return await self._catalog.list_tasks(query)
-
-    async def count_unfinished_tasks(self, owner: str) -> int:
-        """As the catalog within."""
-        return await self._catalog.count_unfinished_tasks(owner)
-
-    async def advance_task(self, task_id: str, attempt: int, progress: Progress) -> None:
-        """As the catalog within."""
-        await self._catalog.advance_task(task_id, attempt, progress)
-
-    async def find_pending_tasks(self, types: Collection[str], limit: int) -> Sequence[Task]:
-        """As the catalog within."""
-        return await self._catalog.find_pending_tasks(types, limit)
-
-    async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
-        """As the catalog within."""
-        await self._catalog.remove_task(task_id, allow)
-
-    async def expire_tasks(self, limit: int) -> Sequence[Task]:
-        """As the catalog within."""
-        return await self._catalog.expire_tasks(limit)
-
-    async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
-        """As the catalog within."""
-        return await self._catalog.find_staged(idle_for, limit)
-
-    async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
-        """As the catalog within."""
-        return await self._catalog.bury(deleted_for, limit)
-
-    async def get_blob(self, key: str) -> Blob | None:
-        """As the catalog within."""
-        return await self._catalog.get_blob(key)
-
-    async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
-        """As the catalog within."""
-        return await self._catalog.take_doomed(limit, busy_for)
-
-    async def peek_doomed(self, limit: int) -> Sequence[Blob]:
-        """As the catalog within."""
-        return await self._catalog.peek_doomed(limit)
-
-    async def note_upload(self, key: str, upload_id: str) -> None:
-        """As the catalog within."""
-        await self._catalog.note_upload(key, upload_id)
-
-    async def look_again(self, key: str, after: timedelta) -> None:
-        """As the catalog within."""
-        await self._catalog.look_again(key, after)
-
-    async def put_off(self, key: str, why: str) -> Blob | None:
-        """As the catalog within."""
-        return await self._catalog.put_off(key, why)
-
-    async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
-        """As the catalog within."""
-        return await self._catalog.add_stray(location, quarantine)
-
-    async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
-        """As the catalog within."""
-        return await self._catalog.list_keys(store, prefix)
-
-    async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
-        """As the catalog within."""
-        return await self._catalog.list_kept(store, prefix)
-
-    async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
-        """As the catalog within."""
-        return await self._catalog.renew_leases(claims)
-
-    async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
-        """As the catalog within."""
-        return await self._catalog.find_lapsed(limit)
-
-    async def list_attempts(self) -> Collection[UUID]:
-        """As the catalog within."""
-        return await self._catalog.list_attempts()
-
-    async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
-        """As the catalog within."""
-        return await self._catalog.set_limit(owner, limit_bytes)
-
-    async def get_account(self, owner: str) -> Account:
-        """As the catalog within."""
-        return await self._catalog.get_account(owner)
-
-    async def beat(self, instance: Instance, forget_after: timedelta) -> None:
-        """As the catalog within."""
-        await self._catalog.beat(instance, forget_after)
-
-    async def leave(self, instance_id: InstanceId) -> None:
-        """As the catalog within."""
-        await self._catalog.leave(instance_id)
-
-    async def summarize(self) -> Summary:
-        """As the catalog within."""
-        return await self._catalog.summarize()
 
 
 def _new_reason(before: Image | None, after: Image) -> str | None:

@@ -11,28 +11,17 @@ from datetime import datetime
 
 from anyio.lowlevel import checkpoint
 
+from imaged.catalogs.memory_images import MemoryImages
 from imaged.core import task as tasks
-from imaged.core.claim import Claim
 from imaged.core.errors import TaskNotFound
-from imaged.core.image import Change, Image
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
 from imaged.core.task_query import TaskQuery, page
 from imaged.core.writing import change_task
 from imaged.ports.catalog import Lapsed
-from imaged.ports.clock import Clock
 
 
-class MemoryTasks:
-    """What ``MemoryCatalog`` has besides images, bytes and accounts."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.images: dict[str, Image] = {}
-        self.tasks: dict[str, Task] = {}
-        self.leases: dict[Claim, tuple[datetime, Lapsed]] = {}  # until when; what then is lapsed
-
-    def _modify(self, image_id: str, change: Change) -> Image:
-        raise NotImplementedError
+class MemoryTasks(MemoryImages):
+    """The calls for tasks; a task is changed as its image is, where it writes one."""
 
     async def add_task(self, task: Task) -> Task:
         """Store a new task that writes no image, and return it dated."""
@@ -125,16 +114,6 @@ class MemoryTasks:
             return self.tasks[task_id]
         except KeyError:
             raise TaskNotFound(task_id) from None
-
-    def _move_claim(
-        self, before: Claim | None, after: Claim | None, held: Callable[[Claim], Lapsed]
-    ) -> None:
-        if before == after:
-            return
-        if before is not None:
-            del self.leases[before]
-        if after is not None:
-            self.leases[after] = (self._clock.now() + after.lease, held(after))
 
 
 def _age(task: Task) -> tuple[object, str]:

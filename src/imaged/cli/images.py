@@ -10,7 +10,7 @@ import click
 
 from imaged.cli.options import config_option, json_option, print_json
 from imaged.cli.tables import print_table
-from imaged.units import approximate_duration, approximate_size
+from imaged.units import approximate_duration, approximate_size, counted
 
 if TYPE_CHECKING:
     from imaged.config import Config
@@ -30,7 +30,7 @@ def pending(file: Path | None, *, as_json: bool) -> None:
         print_json(rows)
         return
     print_table(
-        f"{len(rows)} deleted images that can be restored",
+        f"{counted(len(rows), 'deleted image')} that can be restored",
         ("image", "name", "size", "owner", "deleted at", "time left"),
         [
             (

@@ -11,6 +11,7 @@ import click
 from imaged.cli import EXIT_PROBLEMS
 from imaged.cli.options import config_option, json_option, print_json
 from imaged.cli.tables import print_table
+from imaged.units import counted
 
 if TYPE_CHECKING:
     from imaged.services.reconcile import ReconcileReport
@@ -49,17 +50,19 @@ def reconcile(file: Path | None, *, apply: bool, max_delete: int | None, as_json
 
 
 def _print(report: ReconcileReport, *, apply: bool) -> None:
-    for title, found in (
-        ("bytes that no row tells of", report.strays),
-        ("bytes that an image needs, and that are missing", report.missing),
+    for noun, which, found in (
+        ("blob", "that no row tells of", report.strays),
+        ("missing blob", "that an image needs", report.missing),
     ):
         if found:
             print_table(
-                f"{len(found)} {title}", ("store", "key"), [(one.store, one.key) for one in found]
+                f"{counted(len(found), noun)} {which}",
+                ("store", "key"),
+                [(one.store, one.key) for one in found],
             )
     click.echo(
-        f"{report.keys} blobs compared: {len(report.strays)} strays, {report.doomed} doomed, "
-        f"{len(report.missing)} missing."
+        f"{counted(report.keys, 'blob')} compared: {counted(len(report.strays), 'stray')}, "
+        f"{report.doomed} doomed, {len(report.missing)} missing."
     )
     if report.braked:
         click.echo(

@@ -11,6 +11,7 @@ import click
 from imaged.cli import EXIT_PROBLEMS
 from imaged.cli.options import config_option, json_option, print_json
 from imaged.cli.tables import print_table
+from imaged.units import counted
 
 if TYPE_CHECKING:
     from imaged.services.scrubber import ScrubPreview, ScrubReport
@@ -73,12 +74,12 @@ def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:
         print_json({"images": images, "blobs": blobs})
         return
     print_table(
-        f"{len(images)} deleted images whose delay is over",
+        f"{counted(len(images), 'deleted image')} whose delay is over",
         ("image", "name", "owner", "bytes"),
         ([str(value or "") for value in image.values()] for image in images),
     )
     print_table(
-        f"{len(blobs)} blobs that nobody needs",
+        f"{counted(len(blobs), 'blob')} that nobody needs",
         ("store", "key", "bytes", "due", "failures", "last error"),
         ([str("" if value is None else value) for value in blob.values()] for blob in blobs),
     )
@@ -89,6 +90,7 @@ def _print_report(report: ScrubReport, *, as_json: bool) -> None:
         print_json(asdict(report))
         return
     click.echo(
-        f"{report.expired} images expired, {report.deleted} blobs deleted "
-        f"({report.deleted_bytes} bytes), {report.failed} put off, {report.buried} records buried."
+        f"{counted(report.expired, 'image')} expired, {counted(report.deleted, 'blob')} deleted "
+        f"({counted(report.deleted_bytes, 'byte')}), {report.failed} put off, "
+        f"{counted(report.buried, 'record')} buried."
     )

@@ -10,7 +10,7 @@ from imaged.cli.tables import Listing
 from imaged.core.blob import BlobState
 from imaged.core.summary import Stock, Summary
 from imaged.core.task import TaskStatus
-from imaged.units import approximate_duration, approximate_size
+from imaged.units import approximate_duration, approximate_size, counted
 
 UNKNOWN = "?"
 
@@ -86,7 +86,7 @@ def listings(summary: Summary) -> Iterator[Listing]:
     """The same for people: who works, on what, and what there is."""
     at = summary.at
     yield Listing(
-        f"{len(summary.instances)} instances",
+        counted(len(summary.instances), "instance"),
         ("instance", "version", "roles", "for", "last seen"),
         [
             (
@@ -100,7 +100,7 @@ def listings(summary: Summary) -> Iterator[Listing]:
         ],
     )
     yield Listing(
-        f"{len(summary.holdings)} images that they work on",
+        f"{counted(len(summary.holdings), 'image')} being worked on",
         ("instance", "image", "status", "for", "lease left"),
         [
             (
@@ -114,7 +114,7 @@ def listings(summary: Summary) -> Iterator[Listing]:
         ],
     )
     yield Listing(
-        f"{len(summary.task_holdings)} tasks that they work on",
+        f"{counted(len(summary.task_holdings), 'task')} being worked on",
         ("instance", "task", "type", "owner", "for", "lease left"),
         [
             (
@@ -130,18 +130,18 @@ def listings(summary: Summary) -> Iterator[Listing]:
     )
     waiting_tasks = [stock for stock in summary.tasks if stock.status is TaskStatus.PENDING]
     yield Listing(
-        f"{sum(stock.tasks for stock in waiting_tasks)} tasks that wait",
+        f"{counted(sum(stock.tasks for stock in waiting_tasks), 'task')} waiting",
         ("type", "tasks", "oldest"),
         [(one.type, str(one.tasks), _since(one.oldest_at, at)) for one in waiting_tasks],
     )
     damaged = f", {summary.damaged} of them damaged" if summary.damaged else ""
     yield Listing(
-        f"{sum(summary.images.values())} images{damaged}",
+        counted(sum(summary.images.values()), "image") + damaged,
         ("status", "images"),
         [(status, str(count)) for status, count in sorted(summary.images.items())],
     )
     yield Listing(
-        f"{sum(stock.blobs for stock in summary.stocks)} blobs",
+        counted(sum(stock.blobs for stock in summary.stocks), "blob"),
         ("store", "state", "blobs", "size"),
         [
             (stock.store, stock.state, str(stock.blobs), approximate_size(stock.size_bytes))
@@ -154,11 +154,12 @@ def waiting(summary: Summary) -> str:
     """What the scrubber has before it, in a sentence."""
     doomed, due_at = _doomed(summary), summary.oldest_due_at
     size, failing = sum(one.size_bytes for one in doomed), sum(one.failing for one in doomed)
+    restorable = counted(summary.restorable, "deleted image")
+    unneeded = counted(sum(one.blobs for one in doomed), "blob")
     sentence = (
-        f"For the scrubber: {summary.restorable} deleted images that can still be restored "
+        f"For the scrubber: {restorable} that can still be restored "
         f"({approximate_size(summary.restorable_bytes)}); "
-        f"{sum(stock.blobs for stock in doomed)} blobs that nobody needs "
-        f"({approximate_size(size)}), {failing} of them with failures"
+        f"{unneeded} that nobody needs ({approximate_size(size)}), {failing} of them with failures"
     )
     if due_at is None:
         return f"{sentence}."

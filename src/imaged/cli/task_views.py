@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imaged.cli.tables import Listing, printable
 from imaged.core.task import Progress, Task, TaskStatus
-from imaged.units import approximate_duration, approximate_size
+from imaged.units import approximate_duration, approximate_size, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,7 +44,7 @@ def facts_of(task: Task) -> dict[str, object]:
 
 def listing(page: Sequence[Task]) -> Listing:
     """A page of them for people."""
-    return Listing(f"{len(page)} tasks", COLUMNS, [_row(task) for task in page])
+    return Listing(counted(len(page), "task"), COLUMNS, [_row(task) for task in page])
 
 
 def lines(task: Task) -> Iterator[str]:

@@ -8,25 +8,24 @@ from typing import get_type_hints
 
 from pydantic.fields import FieldInfo
 
+from imaged.config.api import ApiSection
 from imaged.config.conversion import ConversionSection
+from imaged.config.deletion import ReconcileSection, ScrubberSection
 from imaged.config.exports import EXPORT_KINDS, ExportsSection
 from imaged.config.fetching import FetchSection
 from imaged.config.sections import (
-    ApiSection,
     AuthSection,
     CatalogSection,
     ClaimsSection,
     DaemonSection,
     LogSection,
     MetricsSection,
-    ReconcileSection,
     Role,
-    ScrubberSection,
     Section,
-    TasksSection,
-    UploadsSection,
 )
 from imaged.config.stores import KINDS, StoresSection
+from imaged.config.tasks import TasksSection
+from imaged.config.uploads import UploadsSection
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
 
-from imaged.units import approximate_size
+from imaged.units import approximate_size, counted
 
 MANY_SECONDS = 120  # from here on, minutes say more
 MANY_MINUTES = 120
@@ -49,7 +49,7 @@ def _facts(activity: Activity) -> Iterator[str]:
     if activity.downloads:
         yield _transfers(activity.downloads, "download", activity.sent_bytes_per_second)
     if activity.tasks is not None:
-        yield _counted(activity.tasks, "task")
+        yield counted(activity.tasks, "task")
     if activity.pending_delete is not None:
         yield f"{activity.pending_delete} pending delete"
     if activity.next_scrub is not None:
@@ -58,8 +58,4 @@ def _facts(activity: Activity) -> Iterator[str]:
 
 def _transfers(count: int, what: str, bytes_per_second: float) -> str:
     speed = f" ({approximate_size(int(bytes_per_second))}/s)" if count else ""
-    return _counted(count, what) + speed
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return counted(count, what) + speed

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -26,11 +25,10 @@ from imaged.lanes import LaneFactory, QuietLane
 from imaged.ports.export import Parcel
 from imaged.stores.disk import Disk, sync_folder
 from imaged.stores.disk_errors import explained
-from imaged.stores.filesystem import FilesystemSettings
+from imaged.stores.filesystem import CLEAN_UP_PATIENCE, FilesystemSettings
+from imaged.stores.filling import fill
 from imaged.stores.shared_file import SharedFile
 from imaged.stores.threads import Threads
-
-CLEAN_UP_PATIENCE = timedelta(seconds=30)  # then a thread that hangs is left to itself
 
 
 class Folder:
@@ -76,19 +74,16 @@ class Folder:
     ) -> int:
         """Write a file; its size in bytes. Raises ExportExists, ExportFull, ExportError."""
         delivery = self._delivery(parcel)
-        is_kept = False
         with border(self.name):
-            try:
-                await self._threads.run(partial(delivery.begin, expected_bytes or 0))
-                size_bytes = await self._fill(delivery, blocks)
-                await self._threads.run(delivery.publish)
-                delivery.keep()  # nothing is awaited from here to the end: no cancellation comes
-                is_kept = True
-            finally:
-                if not is_kept:
-                    discard = partial(delivery.discard, CLEAN_UP_PATIENCE.total_seconds())
-                    await self._threads.finish(discard, CLEAN_UP_PATIENCE)
-        return size_bytes
+            return await fill(
+                delivery,
+                partial(delivery.begin, expected_bytes or 0),
+                blocks,
+                threads=self._threads,
+                lanes=self._lanes,
+                flush_every_bytes=self._settings.flush_every_bytes,
+                patience=CLEAN_UP_PATIENCE,
+            )
 
     async def read(self, file_name: str) -> AsyncGenerator[bytes]:
         """The bytes of a file."""
@@ -125,23 +120,6 @@ class Folder:
 
     async def close(self) -> None:
         """Nothing is held."""
-
-    async def _fill(self, delivery: Delivery, blocks: AsyncIterable[Block]) -> int:
-        def flush(_size_bytes: int) -> None:
-            delivery.flush()
-
-        size_bytes = flushed_bytes = 0
-        async with self._lanes(delivery.write) as writing, self._lanes(flush) as flushing:
-            async for block in blocks:
-                size_bytes += block.size_bytes
-                await writing.feed(block)
-                del block  # nobody may keep it alive while we wait for more
-                if size_bytes - flushed_bytes >= self._settings.flush_every_bytes:
-                    await flushing.feed(size_bytes)
-                    flushed_bytes = size_bytes
-            await writing.drain()
-            await flushing.drain()
-        return size_bytes
 
     def _delivery(self, parcel: Parcel) -> Delivery:
         return Delivery(

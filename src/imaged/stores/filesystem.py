@@ -25,6 +25,7 @@ from imaged.stores.checkup import Checkup
 from imaged.stores.disk import Disk, sync_folder
 from imaged.stores.disk_errors import explained
 from imaged.stores.draft import Draft
+from imaged.stores.filling import fill
 from imaged.stores.folders import Folders
 from imaged.stores.keys import require_key
 from imaged.stores.space import free_bytes
@@ -88,18 +89,15 @@ class FilesystemStore:
         del record
         require_key(self.name, key)
         draft = Draft(self.name, key, self._folders, self._disk, self._settings.min_free_bytes)
-        is_kept = False
-        try:
-            begin = partial(draft.begin, self._settings.file_mode, expected_bytes or 0)
-            await self._threads.run(begin)
-            size_bytes = await self._fill(draft, blocks)
-            await self._threads.run(draft.publish)
-            draft.keep()  # from here to the end nothing is awaited: no cancellation comes between
-            is_kept = True
-        finally:
-            if not is_kept:
-                await self._discard(draft)
-        return size_bytes
+        return await fill(
+            draft,
+            partial(draft.begin, self._settings.file_mode, expected_bytes or 0),
+            blocks,
+            threads=self._threads,
+            lanes=self._lanes,
+            flush_every_bytes=self._settings.flush_every_bytes,
+            patience=CLEAN_UP_PATIENCE,
+        )
 
     @asynccontextmanager
     async def open(self, key: str, start: int = 0) -> AsyncIterator[BlobFile]:
@@ -141,27 +139,6 @@ class FilesystemStore:
         """How much room the filesystem has, with what must stay free."""
         with explained(self.name, self._settings.path):
             return await self._threads.run(partial(free_bytes, self._disk, self._settings.path))
-
-    async def _fill(self, draft: Draft, blocks: AsyncIterable[Block]) -> int:
-        def flush(_size_bytes: int) -> None:
-            draft.flush()
-
-        size_bytes = flushed_bytes = 0
-        async with self._lanes(draft.write) as writing, self._lanes(flush) as flushing:
-            async for block in blocks:
-                size_bytes += block.size_bytes
-                await writing.feed(block)
-                del block  # nobody may keep it alive while we wait for more
-                if size_bytes - flushed_bytes >= self._settings.flush_every_bytes:
-                    await flushing.feed(size_bytes)
-                    flushed_bytes = size_bytes
-            await writing.drain()
-            await flushing.drain()
-        return size_bytes
-
-    async def _discard(self, draft: Draft) -> None:
-        discard = partial(draft.discard, CLEAN_UP_PATIENCE.total_seconds())
-        await self._threads.finish(discard, CLEAN_UP_PATIENCE)
 
     def _remove(self, key: str) -> None:
         unfinished, whole = self._folders.unfinished_path(key), self._folders.whole_path(key)

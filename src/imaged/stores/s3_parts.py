@@ -131,7 +131,8 @@ class PartBody:
 
     def read(self) -> bytes:
         """Only there because the library takes nothing without it for a body."""
-        raise NotImplementedError
+        # No OSError, as io.UnsupportedOperation is: it would be tried again like a broken line.
+        raise RuntimeError("A part is sent piece by piece, and cannot be read.")
 
 
 def _cut(chunk: bytes, first: int, last: int) -> list[bytes | memoryview]:

@@ -14,7 +14,7 @@ from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
 from imaged.core.summary import Summary
 from imaged.daemon.assembly import open_catalog
 from imaged.daemon.settings import password_file
-from imaged.units import approximate_duration
+from imaged.units import approximate_duration, counted
 
 SUBJECT = "catalog"
 CLOCK = "clock"
@@ -85,16 +85,16 @@ def examine_work(summary: Summary, lease: timedelta) -> Iterator[Finding]:
     if late:
         yield problem(
             "leases",
-            f"{len(late)} images are held by instances that died, the first is {late[0].image_id}.",
-            "Start an instance: it takes them back within a lease.",
+            f"Instances that died hold {counted(len(late), 'image')}, {late[0].image_id} first.",
+            "Start an instance: it takes back what they hold, within a lease.",
         )
     else:
-        yield ok("leases", f"{len(summary.holdings)} images are worked on, by live instances.")
+        yield ok("leases", f"Live instances work on {counted(len(summary.holdings), 'image')}.")
     failing = sum(stock.failing for stock in summary.stocks)
     if failing:
         yield warning(
             "scrubber",
-            f"{failing} blobs could not be deleted at least once.",
+            f"{counted(failing, 'blob')} could not be deleted at least once.",
             "imaged scrub --dry-run says why; it is tried again and again.",
         )
     if not summary.instances:

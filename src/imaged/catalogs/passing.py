@@ -1,0 +1,158 @@
+"""What a catalog that stands around another passes on as it is: all that changes no status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from imaged.core.blob import Blob
+from imaged.core.claim import Claim, InstanceId
+from imaged.core.image import Image, Location
+from imaged.core.ledger import Account
+from imaged.core.query import ImageQuery
+from imaged.core.summary import Instance, Summary
+from imaged.core.task import Progress, Task
+from imaged.core.task_query import TaskQuery
+from imaged.ports.catalog import Catalog, Lapsed
+
+
+class PassingCatalog(Catalog):
+    """Asks the catalog within. The calls that change a status are missing: the type checker lets
+    nobody make an heir that does not say what it does then.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def check(self) -> None:
+        """As the catalog within."""
+        await self._catalog.check()
+
+    # images
+
+    async def get_image(self, image_id: str) -> Image:
+        """As the catalog within."""
+        return await self._catalog.get_image(image_id)
+
+    async def list_images(self, query: ImageQuery) -> Sequence[Image]:
+        """As the catalog within."""
+        return await self._catalog.list_images(query)
+
+    async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
+        """As the catalog within."""
+        return await self._catalog.find_expirable(delay, limit)
+
+    async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """As the catalog within."""
+        return await self._catalog.find_staged(idle_for, limit)
+
+    async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
+        """As the catalog within."""
+        return await self._catalog.bury(deleted_for, limit)
+
+    # tasks
+
+    async def get_task(self, task_id: str) -> Task:
+        """As the catalog within."""
+        return await self._catalog.get_task(task_id)
+
+    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
+        """As the catalog within."""
+        return await self._catalog.list_tasks(query)
+
+    async def count_unfinished_tasks(self, owner: str) -> int:
+        """As the catalog within."""
+        return await self._catalog.count_unfinished_tasks(owner)
+
+    async def advance_task(self, task_id: str, attempt: int, progress: Progress) -> None:
+        """As the catalog within."""
+        await self._catalog.advance_task(task_id, attempt, progress)
+
+    async def find_pending_tasks(self, types: Collection[str], limit: int) -> Sequence[Task]:
+        """As the catalog within."""
+        return await self._catalog.find_pending_tasks(types, limit)
+
+    async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
+        """As the catalog within."""
+        await self._catalog.remove_task(task_id, allow)
+
+    async def expire_tasks(self, limit: int) -> Sequence[Task]:
+        """As the catalog within."""
+        return await self._catalog.expire_tasks(limit)
+
+    # blobs
+
+    async def get_blob(self, key: str) -> Blob | None:
+        """As the catalog within."""
+        return await self._catalog.get_blob(key)
+
+    async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
+        """As the catalog within."""
+        return await self._catalog.take_doomed(limit, busy_for)
+
+    async def peek_doomed(self, limit: int) -> Sequence[Blob]:
+        """As the catalog within."""
+        return await self._catalog.peek_doomed(limit)
+
+    async def note_upload(self, key: str, upload_id: str) -> None:
+        """As the catalog within."""
+        await self._catalog.note_upload(key, upload_id)
+
+    async def look_again(self, key: str, after: timedelta) -> None:
+        """As the catalog within."""
+        await self._catalog.look_again(key, after)
+
+    async def put_off(self, key: str, why: str) -> Blob | None:
+        """As the catalog within."""
+        return await self._catalog.put_off(key, why)
+
+    async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
+        """As the catalog within."""
+        return await self._catalog.add_stray(location, quarantine)
+
+    async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
+        """As the catalog within."""
+        return await self._catalog.list_keys(store, prefix)
+
+    async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
+        """As the catalog within."""
+        return await self._catalog.list_kept(store, prefix)
+
+    # leases
+
+    async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """As the catalog within."""
+        return await self._catalog.renew_leases(claims)
+
+    async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
+        """As the catalog within."""
+        return await self._catalog.find_lapsed(limit)
+
+    async def list_attempts(self) -> Collection[UUID]:
+        """As the catalog within."""
+        return await self._catalog.list_attempts()
+
+    # accounts
+
+    async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
+        """As the catalog within."""
+        return await self._catalog.set_limit(owner, limit_bytes)
+
+    async def get_account(self, owner: str) -> Account:
+        """As the catalog within."""
+        return await self._catalog.get_account(owner)
+
+    # the whole
+
+    async def beat(self, instance: Instance, forget_after: timedelta) -> None:
+        """As the catalog within."""
+        await self._catalog.beat(instance, forget_after)
+
+    async def leave(self, instance_id: InstanceId) -> None:
+        """As the catalog within."""
+        await self._catalog.leave(instance_id)
+
+    async def summarize(self) -> Summary:
+        """As the catalog within."""
+        return await self._catalog.summarize()

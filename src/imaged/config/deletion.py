@@ -1,0 +1,58 @@
+"""``[scrubber]`` and ``[reconcile]``: when bytes go, and which of them."""
+
+from __future__ import annotations
+
+from imaged.config.sections import Section, setting
+from imaged.config.values import Concurrency, Count, Duration, Share
+
+
+class ScrubberSection(Section):
+    """When deleted images really go."""
+
+    delay: Duration = setting(
+        "24h",
+        "How long a deleted image can be restored. Counted from its deletion with the delay "
+        'configured now: a lower one frees space at the next round. "0" frees at once.',
+        reloadable=True,
+    )
+    every: Duration = setting(
+        "30s",
+        'How often the scrubber looks for what is due; "0": never by itself.',
+        reloadable=True,
+    )
+    concurrency: Concurrency = setting(
+        4,
+        "How many blobs are deleted at the same time; more helps slow stores only.",
+        reloadable=True,
+    )
+    keep_records: Duration = setting(
+        "30d",
+        "How long the record of a deleted image stays; after that only its id does, so that it is "
+        "never used again.",
+        reloadable=True,
+    )
+
+
+class ReconcileSection(Section):
+    """Comparing catalog and stores: it finds what only double faults can leave."""
+
+    every: Duration = setting(
+        "6h", 'How often both are compared; "0": never by itself.', reloadable=True
+    )
+    quarantine: Duration = setting(
+        "24h",
+        "How long bytes without a row wait until they are deleted: time to notice that a catalog "
+        "was restored from an old backup.",
+        reloadable=True,
+    )
+    max_strays: Count = setting(
+        100,
+        "The brake: up to so many blobs without a row are no surprise. Where there are more, and "
+        "more than max_share, nothing is doomed and the log says so.",
+        reloadable=True,
+    )
+    max_share: Share = setting(
+        0.01,
+        "The same as a share of all blobs; the larger of the two counts.",
+        reloadable=True,
+    )

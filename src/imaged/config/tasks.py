@@ -1,0 +1,60 @@
+"""``[tasks]``: how many are worked on, whose, and how long they are remembered."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from imaged.config.sections import Section, setting
+from imaged.config.values import Concurrency, Count, Duration, TypeLimits
+
+
+class TasksSection(Section):
+    """Long work on images, beside the calls that boot machines."""
+
+    concurrency: Concurrency = setting(
+        4,
+        "How many tasks this instance works on at a time. More get done sooner where they wait for "
+        "others' networks, and take more from everything else where they do not.",
+        reloadable=True,
+    )
+    limits: TypeLimits = setting(
+        [],
+        'How many of one type, where it may not have all of them: ["convert=2", "import=3"].',
+        reloadable=True,
+    )
+    time_to_live: Duration = setting(
+        "48h",
+        "How long the record of a task stays after its end; what it made stays anyway. Counted as "
+        "configured when the task was made.",
+        reloadable=True,
+    )
+    access: Literal["members", "admins"] = setting(
+        "members",
+        '"members": everybody makes and sees tasks of his own project. "admins": nobody else does.',
+        reloadable=True,
+    )
+    max_unfinished_per_owner: Count = setting(
+        100,
+        "How many tasks a project may have that wait or are worked on; more are refused with 413. "
+        "0: as many as it likes.",
+        reloadable=True,
+    )
+    poll_every: Duration = setting(
+        "2s",
+        "How often this instance looks for tasks that others accepted, or gave back; its own it "
+        "begins at once.",
+        reloadable=True,
+    )
+    key_file: str = setting(
+        "/var/lib/imaged/task.key",
+        "The key that secrets in tasks (tokens for other services) are encrypted with. It is made "
+        "when it is needed first; instances that share a catalog need the same file.",
+    )
+
+    @model_validator(mode="after")
+    def _look_now_and_then(self) -> TasksSection:
+        if not self.poll_every:
+            raise ValueError("poll_every must be more than 0")
+        return self

@@ -1,0 +1,48 @@
+"""``[uploads]``: which data is accepted, and how much memory it may have on its way."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from imaged.config.sections import Section, setting
+from imaged.config.values import Duration, HashAlgorithm, Size
+
+
+class UploadsSection(Section):
+    """What is accepted as an image's data."""
+
+    max_size: Size = setting(
+        "1TiB", "The largest image that is accepted; larger ones get 413.", reloadable=True
+    )
+    on_failure: Literal["requeue", "kill"] = setting(
+        "requeue",
+        'What becomes of an image whose upload failed: "requeue" lets its owner try again, "kill" '
+        "leaves a killed record, as the first version of the API did.",
+        reloadable=True,
+    )
+    staged_time_to_live: Duration = setting(
+        "24h",
+        "How long staged data waits for its import; then it goes and the image is queued again.",
+        reloadable=True,
+    )
+    transfer_budget: Size = setting(
+        "256MiB",
+        "Memory for bytes in flight, all transfers together. When it is used up, transfers get "
+        "slower instead of memory larger.",
+    )
+    hash_algorithm: HashAlgorithm = setting(
+        "sha512",
+        "The second digest of every image, beside md5 (the checksum that the API asks for).",
+        reloadable=True,
+    )
+    check_format: bool = setting(
+        default=True,
+        reason="Refuse data that is not of the declared disk_format.",
+        reloadable=True,
+    )
+    refuse_unsafe: bool = setting(
+        default=True,
+        reason="Refuse disk images that make their reader open other files, such as a qcow2 with "
+        "a backing file.",
+        reloadable=True,
+    )
