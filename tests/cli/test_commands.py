@@ -323,7 +323,7 @@ def test_check_config_tells_all_problems(place: Place) -> None:
     ]
 
 
-@pytest.mark.parametrize("command", ["check-config", "serve", "scrub"])
+@pytest.mark.parametrize("command", ["check-config", "serve", "scrub", "work"])
 def test_a_missing_folder_and_a_missing_file_are_problems(place: Place, command: str) -> None:
     """Exit code 1 and sentences with what to do, before anything is served."""
     place.images.rmdir()

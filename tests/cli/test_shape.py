@@ -61,7 +61,7 @@ WITHOUT_PLACE: dict[str, tuple[str, ...]] = {
     "completion": ("bash",),
     "version": (),
 }
-ENDLESS = {"serve"}
+ENDLESS = {"serve", "work"}
 
 
 def imported_by(*arguments: str) -> set[str]:
@@ -127,7 +127,7 @@ def test_what_programs_are_told_is_json(place: Place, command: str) -> None:
         assert set(told) == {"error", "remedy"}
 
 
-@pytest.mark.parametrize("command", ["serve", "scrub"])
+@pytest.mark.parametrize("command", ["serve", "scrub", "work"])
 def test_a_service_logs_for_programs(place: Place, command: str) -> None:
     """--json is the format of its log, whatever the configuration says."""
     place.write("[log]\nformat = 'console'")

@@ -26,6 +26,9 @@ SECRETS = {
     "catalog.password": PASSWORD,
 }
 DISK_BYTES = 4 * 1024**2
+NO_TASKS = (
+    '[daemon]\nroles = ["api", "scrubber"]'  # in the file, which imaged-tasks.service reads too
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Servers:
         for name, secret in SECRETS.items():
             machine.write(f"/etc/imaged/secrets/{name}", secret, mode=0o600)
             lines.append(f"LoadCredential={name}:/etc/imaged/secrets/{name}")
-        for unit in ("imaged.service", "imaged-scrubber.service"):
+        for unit in ("imaged.service", "imaged-scrubber.service", "imaged-tasks.service"):
             machine.write(f"/etc/systemd/system/{unit}.d/secrets.conf", "\n".join([*lines, ""]))
         machine.systemctl("daemon-reload")
         machine.run("env", f"PGPASSWORD={PASSWORD}", "imaged", "migrate")
@@ -82,6 +85,14 @@ def servers(machine: Machine) -> Iterator[Servers]:
         yield servers
 
 
+def niceness(machine: Machine, unit: str) -> dict[str, int]:
+    """Of a service's process, and of its session."""
+    process = machine.path(f"/proc/{machine.show(unit, 'MainPID')}")
+    after_name = (process / "stat").read_text().rpartition(")")[2].split()
+    session = (process / "autogroup").read_text().split()
+    return {"stat": int(after_name[16]), "autogroup": int(session[-1])}
+
+
 @pytest.mark.usefixtures("servers")
 def test_systemd_hands_over_the_secrets(machine: Machine) -> None:
     """What imaged's user cannot read opens bucket and database, and is told to nobody."""
@@ -100,13 +111,15 @@ def test_systemd_hands_over_the_secrets(machine: Machine) -> None:
 
 
 @pytest.mark.usefixtures("servers")
-def test_a_scrubber_of_its_own_reaches_bucket_and_database(machine: Machine) -> None:
-    """Beside an instance that only answers, imaged-scrubber.service deletes."""
+def test_services_of_their_own_reach_bucket_and_database(machine: Machine) -> None:
+    """Beside one that only answers, imaged-tasks.service works, imaged-scrubber.service deletes."""
     machine.override("imaged.service", {"Environment": "IMAGED_DAEMON__ROLES=api"})
     client = Client(machine)
-    machine.systemctl("start", "imaged")
+    machine.systemctl("start", "imaged", "imaged-tasks")
     image_id = client.create()
     assert client.upload(image_id, b"data") == 204
+    task = client.work("verify", image_id=image_id)
+    assert (task["status"], task["result"]["healthy"]) == ("success", True), task
     client.delete(image_id)
 
     machine.systemctl("start", "imaged-scrubber")
@@ -141,9 +154,12 @@ def test_uploads_and_scrubs_are_all_that_it_needs(machine: Machine) -> None:
     assert not re.search("error|denied|not permitted", machine.log("imaged"), re.IGNORECASE)
 
 
-def test_images_are_converted(machine: Machine) -> None:
+@pytest.mark.parametrize("worker", ["imaged", "imaged-tasks"])
+def test_images_are_converted(machine: Machine, worker: str) -> None:
     """qemu-img runs as a confined child of a service that is shut in itself."""
-    machine.systemctl("start", "imaged")
+    if worker != "imaged":
+        machine.configure(NO_TASKS)
+    machine.systemctl("start", "imaged", worker)
     client = Client(machine)
     machine.run("qemu-img", "create", "-q", "-f", "qcow2", "/srv/disk.qcow2", str(DISK_BYTES))
     source_id = client.create(disk_format="qcow2")
@@ -151,9 +167,37 @@ def test_images_are_converted(machine: Machine) -> None:
 
     task = client.work("convert", image_id=source_id, to_format="raw")
 
-    assert task["status"] == "success", (task, machine.log("imaged"))
+    assert task["status"] == "success", (task, machine.log(worker))
     assert client.download(task["result"]["image_id"]) == bytes(DISK_BYTES)
     assert list(machine.path("/var/lib/imaged/scratch").iterdir()) == []
+    assert f"TASK_ID={task['id']}" in machine.run("journalctl", f"--unit={worker}", "-o", "export")
+
+
+def test_who_works_for_nobody_that_waits_goes_last(machine: Machine) -> None:
+    """At the processors, whatever decides there: niceness, shares of services, or of sessions."""
+    machine.configure(NO_TASKS)
+    machine.systemctl("start", "imaged", "imaged-tasks")
+
+    assert niceness(machine, "imaged-tasks") == {"stat": 19, "autogroup": 19}
+    assert machine.show("imaged-tasks", "CPUWeight") == "2"
+    assert niceness(machine, "imaged")["stat"] < 19
+    assert niceness(machine, "imaged")["autogroup"] == 0
+
+
+def test_who_may_not_go_last_works_all_the_same(machine: Machine) -> None:
+    """A sandbox may refuse it; that is told to whoever wants to know."""
+    machine.configure(NO_TASKS)
+    machine.override(
+        "imaged-tasks.service",
+        {"SystemCallFilter": "~setpriority", "Environment": "IMAGED_LOG__LEVEL=debug"},
+    )
+    machine.systemctl("start", "imaged", "imaged-tasks")
+    client = Client(machine)
+    image_id = client.create()
+    assert client.upload(image_id, b"data") == 204
+
+    assert client.work("verify", image_id=image_id)["status"] == "success"
+    assert "priority.refused" in machine.log("imaged-tasks")
 
 
 def test_several_instances_share_a_host(machine: Machine) -> None:

@@ -90,7 +90,7 @@ def test_all_services_are_shut_in_alike() -> None:
         for service in SERVICES
     ]
 
-    assert len(shut_in) == 3
+    assert len(shut_in) == 4
     assert shut_in[0].strip()
     assert len(set(shut_in)) == 1
 

@@ -22,6 +22,7 @@ EXIT_INTERRUPTED = 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("serving", "Answer requests and do the daemon's duties, until a signal ends it."),
     "scrub": ("scrubbing", "Delete what is due: as a service, once, or only say what would go."),
+    "work": ("working", "Work on tasks, as a service beside those that answer."),
     "push": ("pushing", "Upload a file as an image."),
     "pull": ("pulling", "Download an image into a file."),
     "status": ("summaries", "Show the instances, what each works on, and what waits."),

@@ -38,6 +38,7 @@ def run_daemon(
     from imaged.config import Config, load
     from imaged.daemon.activation import HandedOver
     from imaged.daemon.process import Daemon
+    from imaged.priority import go_last
     from imaged.supervision import Supervision
     from imaged.telemetry import configure_log
 
@@ -48,6 +49,8 @@ def run_daemon(
     config = read_config()
     configure_log(config.log.level, config.log.format)
     tune_allocation()
+    if set(config.daemon.roles) == {"tasks"}:
+        go_last()
     faulthandler.enable()  # a hang that the watchdog ends says where it was
     daemon = Daemon(config, read_config, Supervision(), HandedOver())
     anyio.run(daemon.run, backend="asyncio", backend_options={"use_uvloop": True})

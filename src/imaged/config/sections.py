@@ -52,7 +52,8 @@ class DaemonSection(Section):
         ["api", "scrubber", "tasks"],
         "What this instance does: answer requests, scrub (and reconcile), work on tasks. An "
         'instance without "scrubber" needs another one, or imaged-scrubber.service, beside it; '
-        'without "tasks" it accepts tasks that others work on.',
+        'without "tasks" it accepts tasks that others work on, such as imaged-tasks.service. One '
+        'with "tasks" alone leaves the processors to everybody else.',
     )
     drain_timeout: Duration = setting(
         "5m",

@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 
 class Daemon:
-    """``imaged serve``; with the scrubber's role alone, ``imaged scrub``."""
+    """``imaged serve``; with one role alone, ``imaged scrub`` or ``imaged work``."""
 
     def __init__(
         self,
