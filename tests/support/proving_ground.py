@@ -234,7 +234,9 @@ async def ground(
         port=port,
         on=both,
     )
-    worker = Daemon(folder, {**settings, "daemon": {"roles": ["tasks"]}}, name="worker", on=both)
+    worker = Daemon(
+        folder, {**settings, "daemon": {"roles": ["scrubber", "tasks"]}}, name="worker", on=both
+    )
     await front.start()
     try:
         catalog = await open_catalog(load(front.config, both.environment).catalog.url)
