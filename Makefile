@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 # Much of the time a test waits for a server or a disk. The tests of a file share their servers.
-AT_ONCE ?= --numprocesses auto --maxprocesses 4 --dist loadfile
+AT_ONCE ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help run test nightly test-system bench check format docs install-system clean
