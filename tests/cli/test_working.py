@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,12 @@ def shared(place: Place) -> Place:
 
 
 def niceness(process: subprocess.Popen[bytes]) -> set[int]:
-    """Of all threads of a process."""
-    threads = Path(f"/proc/{process.pid}/task").iterdir()
-    return {os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in threads}
+    """Of all threads of a process that are there long enough to be looked at."""
+    found = set()
+    for thread in Path(f"/proc/{process.pid}/task").iterdir():
+        with suppress(ProcessLookupError):
+            found.add(os.getpriority(os.PRIO_PROCESS, int(thread.name)))
+    return found
 
 
 def until(is_so: Callable[[], bool]) -> bool:

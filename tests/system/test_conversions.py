@@ -89,8 +89,10 @@ def children_of(daemon: Daemon) -> list[str]:
 
 def is_running(pid: str) -> bool:
     """Whether there is such a process, and it has not ended."""
-    status = Path(f"/proc/{pid}/status")
-    return status.exists() and "\nState:\tZ" not in status.read_text(encoding="ascii")
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):  # before it was looked at, or while
+        return False
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "raw"])
