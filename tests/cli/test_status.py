@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from imaged.cli import opening
-from imaged.cli.summaries import status
+from imaged.cli import imaged, opening
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
@@ -70,7 +69,7 @@ ONE = Summary(
 def shown(summary: Summary, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """What the command prints of a catalog in this state."""
     monkeypatch.setattr(opening, "run_with_catalog", lambda *_: summary)
-    done = CliRunner().invoke(status, arguments)
+    done = CliRunner().invoke(imaged, ["status", *arguments])
     assert done.exit_code == 0, done.output
     return done.output
 
