@@ -21,8 +21,9 @@ from imaged.core.limits import MIB
 from imaged.ports.store import BlobReader
 from imaged.stores.memory import MemoryStore
 from support.faults import detour
-from support.server import Line, served, wait_until
+from support.server import Line, served
 from support.service import OCTETS, Service
+from support.waiting import wait_until
 
 TYPE = f"Content-Type: {OCTETS}"
 CHUNKED = "Transfer-Encoding: chunked"

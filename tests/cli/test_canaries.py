@@ -20,7 +20,7 @@ from support.command import Place, serving
 from support.daemon import free_port
 from support.postgresql import Server
 from support.seaweedfs import ACCESS_KEY, BUCKET, SeaweedFS, seaweedfs
-from support.server import wait_until
+from support.waiting import wait_until
 
 FORMATS = ["json", "console", "journal"]
 LEVEL = 'level = "debug"'

@@ -57,7 +57,7 @@ def until(connection: HTTPConnection, name: str, value: float, *labels: str) -> 
     deadline = time.monotonic() + DEADLINE_SECONDS
     while (series := read(connection)).get((name, labels)) != value:
         assert time.monotonic() < deadline, series.get((name, labels))
-        time.sleep(0.05)
+        time.sleep(0.05)  # the page has to be asked for
     return series
 
 

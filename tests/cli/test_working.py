@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imaged.config import load
+from imaged.config.sections import Role
+from imaged.daemon.assembly import lanes_of
+from imaged.lanes import LaneFactory, QuietLane, ThreadLane
 from imaged.priority import AUTOGROUP
 from support.command import DEADLINE_SECONDS, Place, Serving, serving
 from support.daemon import IMAGED, clean_environment
+from support.waiting import wait_until
 
 LAST = 19
 FRONT = '["api", "scrubber"]'
@@ -37,14 +40,6 @@ def niceness(process: subprocess.Popen[bytes]) -> set[int]:
         with suppress(ProcessLookupError):
             found.add(os.getpriority(os.PRIO_PROCESS, int(thread.name)))
     return found
-
-
-def until(is_so: Callable[[], bool]) -> bool:
-    """Wait for something that comes soon, if it comes at all."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not is_so() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return is_so()
 
 
 def upload(daemon: Serving) -> str:
@@ -72,7 +67,7 @@ def end_of(daemon: Serving, task_id: str) -> Any:
     def show() -> Any:
         return json.loads(daemon.ask(f"/v2/tasks/{task_id}")[1])
 
-    assert until(lambda: show()["status"] in {"success", "failure"}), show()
+    wait_until(lambda: show()["status"] in {"success", "failure"}, show, DEADLINE_SECONDS)
     return show()
 
 
@@ -108,7 +103,7 @@ def test_a_worker_leaves_the_processors_to_others(shared: Place) -> None:
 def test_roles_make_a_worker_too(shared: Place) -> None:
     """It is not the name of the command that counts."""
     with serving(shared.file, IMAGED_DAEMON__ROLES='["tasks"]') as worker:
-        assert until(lambda: niceness(worker.process) == {LAST})
+        wait_until(lambda: niceness(worker.process) == {LAST})
 
 
 def test_a_worker_stays_one_when_it_reloads(shared: Place) -> None:
@@ -135,9 +130,26 @@ def test_a_session_of_its_own_has_the_smallest_share(shared: Place) -> None:
     share = Path(f"/proc/{worker.pid}/autogroup")
     try:
         if AUTOGROUP.exists():
-            assert until(lambda: share.read_text().split()[1:] == ["nice", str(LAST)])
+            wait_until(lambda: share.read_text().split()[1:] == ["nice", str(LAST)])
         else:  # a kernel that knows no shares of sessions
-            assert until(lambda: niceness(worker) == {LAST})
+            wait_until(lambda: niceness(worker) == {LAST})
     finally:
         worker.kill()
         worker.wait()
+
+
+@pytest.mark.parametrize(
+    ("roles", "lane"),
+    [
+        (("tasks",), QuietLane),
+        (("api", "tasks"), ThreadLane),
+        (("scrubber", "tasks"), ThreadLane),
+        (("api", "scrubber"), ThreadLane),
+        (("api", "scrubber", "tasks"), ThreadLane),
+    ],
+)
+def test_whose_bytes_nobody_waits_for(
+    shared: Place, roles: tuple[Role, ...], lane: LaneFactory
+) -> None:
+    """All that a process writes which only works on tasks; others write for clients, too."""
+    assert lanes_of(load(shared.file).with_roles(roles)) is lane

@@ -109,7 +109,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     def make(self) -> AbstractAsyncContextManager[Catalog]:
         """A fresh catalog."""
-        raise NotImplementedError
+        raise NotImplementedError  # each driver's suite has one; hypothesis' class is no ABC
 
     @initialize()
     def begin(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +24,7 @@ def os_error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-class WatchedDisk(Disk):
+class WatchedDisk(Disk, ABC):
     """A true disk; ``_watched`` stands between the store and every call."""
 
     def __getattribute__(self, name: str) -> Any:
@@ -31,8 +32,8 @@ class WatchedDisk(Disk):
         value = super().__getattribute__(name)
         return partial(self._watched, name, value) if name in CALLS else value
 
-    def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)

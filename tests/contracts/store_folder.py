@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from imaged.core.keys import is_key
 from imaged.core.limits import MIB
 from imaged.stores.disk import Disk
 from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+from support.waiting import wait_until
 
-PATIENCE_SECONDS = 10
 FOREIGN = ["notes.txt", ".tmp/.nfs000000000000007b", "0a/notes.txt", "lost+found/#12"]
 MISPLACED = [
     "0b/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
@@ -87,14 +86,6 @@ def lanes() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "lane"]
 
 
-def wait_until(is_true: Callable[[], bool]) -> bool:
-    """Wait for something that another thread does; say whether it did."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_true() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return is_true()
-
-
 def strays(root: Path) -> list[str]:
     """Files that are neither blobs, nor emptied remains, nor planted by a test."""
     files = [path for path in root.rglob("*") if path.is_file()]
@@ -116,8 +107,8 @@ def audited(root: Path) -> Iterator[Path]:
     """A folder in which nothing stays open, and nothing is left that has no name of ours."""
     root.mkdir()
     yield root
-    assert wait_until(lambda: not open_files(root)), open_files(root)
-    assert wait_until(lambda: not lanes()), lanes()
+    wait_until(lambda: not open_files(root), lambda: open_files(root))
+    wait_until(lambda: not lanes(), lanes)
     assert strays(root) == []
 
 

@@ -69,7 +69,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     async def make(self) -> tuple[Store, BackDoor]:
         """A fresh store, and its back door."""
-        raise NotImplementedError
+        raise NotImplementedError  # each driver's suite has one; hypothesis' class is no ABC
 
     @initialize()
     def begin(self) -> None:

@@ -6,14 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from imaged.conversion.confine import CANNOT_CONFINE, Confinement
 from imaged.core.limits import GIB, MIB
+from support.waiting import wait_until
 
 SHELL = "/bin/bash"
 
@@ -196,11 +196,3 @@ def test_an_orphan_does_not_begin(source: Path) -> None:
     done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=50)
 
     assert (done.returncode, done.stdout) == (CANNOT_CONFINE, "")
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Ask again and again, for a while."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -15,9 +15,10 @@ import pytest
 
 from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
 from contracts.store_disks import HangingDisk
-from contracts.store_folder import FolderDoor, audited, open_files, store_on, wait_until
+from contracts.store_folder import FolderDoor, audited, open_files, store_on
 from imaged.core.limits import MIB
 from imaged.stores.disk import Disk
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio
 
@@ -51,8 +52,8 @@ async def test_a_disk_that_hangs(root: Path, call: str, monkeypatch: pytest.Monk
         await well.put(other := new_key(), body(DATA))
 
     assert held == ([] if call == "open" else [str(root / ".tmp" / key[3:])])
-    assert await asyncio.to_thread(wait_until, lambda: open_files(root) == [])
-    assert await asyncio.to_thread(wait_until, lambda: _is_emptied(root, key))
+    await asyncio.to_thread(wait_until, lambda: open_files(root) == [])
+    await asyncio.to_thread(wait_until, lambda: _is_emptied(root, key))
     assert await FolderDoor(root).dig(key) is None
     assert await FolderDoor(root).dig(other) == DATA
 
@@ -79,7 +80,7 @@ async def test_a_disk_that_hangs_under_a_reader(
         held = open_files(root)
 
     assert held == [str(root / key)]
-    assert await asyncio.to_thread(wait_until, lambda: open_files(root) == [])
+    await asyncio.to_thread(wait_until, lambda: open_files(root) == [])
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
@@ -99,7 +100,7 @@ async def test_a_commit_that_is_cancelled_is_taken_back(root: Path, times: int) 
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    assert await asyncio.to_thread(wait_until, lambda: _is_emptied(root, key))
+    await asyncio.to_thread(wait_until, lambda: _is_emptied(root, key))
     assert await FolderDoor(root).dig(key) is None
 
 

@@ -31,7 +31,7 @@ class LaneContract:
     @pytest.fixture
     def lane(self) -> LaneFactory:
         """The lane to examine."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind's suite has one
 
     async def test_items_are_worked_off_in_order(self, lane: LaneFactory) -> None:
         """Each once, in the order in which they were fed."""

@@ -162,7 +162,7 @@ def until(ask: Callable[[], T], is_right: Callable[[T], bool], complaint: Callab
         answer = ask()
         if is_right(answer):
             return answer
-        time.sleep(0.05)
+        time.sleep(0.05)  # the machine tells nobody
     raise AssertionError(complaint())
 
 

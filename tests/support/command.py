@@ -103,7 +103,7 @@ class Serving:
             if len(found) >= count:
                 return found[count - 1]
             assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.02)
+            time.sleep(0.02)  # a log has to be read
         raise AssertionError(f"no {event} in\n{self.log.read_text()}")
 
     @property

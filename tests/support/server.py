@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -14,8 +13,7 @@ from starlette.types import ASGIApp
 from imaged.daemon.limits import ConnectionSettings
 from imaged.daemon.server import ApiServer
 from support.service import Service, token_of
-
-PATIENCE_SECONDS = 10.0
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 
 @contextmanager
@@ -40,14 +38,6 @@ def serving(app: ASGIApp, settings: ConnectionSettings) -> Iterator[tuple[int, A
         thread.join(PATIENCE_SECONDS)
         listener.close()
         assert not thread.is_alive()
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    """Look again and again, until it is so or patience ends."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "it never became so"
-        time.sleep(0.005)
 
 
 class Line:

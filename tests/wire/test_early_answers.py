@@ -17,8 +17,9 @@ import requests
 
 from imaged.core.limits import GIB, MIB
 from imaged.daemon.limits import ConnectionSettings
-from support.server import Line, served, serving, wait_until
+from support.server import Line, served, serving
 from support.service import OCTETS, Service, token_of
+from support.waiting import wait_until
 
 SIZE = 1 * GIB
 HEADERS = {"Content-Type": OCTETS, **token_of("alice")}

@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 from imaged.core.lifecycle import Status
 from imaged.daemon.limits import ConnectionSettings
 from imaged.daemon.protocol import Connection
-from support.server import Line, serving, wait_until
+from support.server import Line, serving
 from support.service import OCTETS, Service
+from support.waiting import wait_until
 
 SETTINGS = ConnectionSettings()
 

@@ -18,8 +18,9 @@ from imaged.core.limits import KIB, MIB
 from imaged.daemon.connections import Reason
 from imaged.daemon.limits import ConnectionSettings, MinimumRate
 from imaged.daemon.server import ApiServer
-from support.server import Line, serving, wait_until
+from support.server import Line, serving
 from support.service import OCTETS, Service
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_looks")
 

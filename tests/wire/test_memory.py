@@ -18,8 +18,9 @@ from imaged.daemon.limits import ConnectionSettings, MinimumRate
 from imaged.daemon.protocol import Connection
 from imaged.daemon.server import ApiServer
 from imaged.services.budget import SMALLEST_BLOCK_BYTES
-from support.server import Line, serving, wait_until
+from support.server import Line, serving
 from support.service import BUDGET_BYTES, OCTETS, Service, token_of
+from support.waiting import wait_until
 
 HIGH_WATER_BYTES = 64 * KIB  # when the library stops reading, and writing
 ONE_READ_BYTES = 256 * KIB  # what the event loop reads at once

@@ -111,7 +111,7 @@ def _busy() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if _code(error) != sqlite3.SQLITE_BUSY:
             raise
-        time.sleep(BUSY_PAUSE_SECONDS)  # in a worker thread
+        time.sleep(BUSY_PAUSE_SECONDS)  # in a worker thread; nobody tells when the lock is free
         raise Busy from error
 
 

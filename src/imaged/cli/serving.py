@@ -49,7 +49,7 @@ def run_daemon(
     config = read_config()
     configure_log(config.log.level, config.log.format)
     tune_allocation()
-    if set(config.daemon.roles) == {"tasks"}:
+    if config.daemon.only_works:
         go_last()
     faulthandler.enable()  # a hang that the watchdog ends says where it was
     daemon = Daemon(config, read_config, Supervision(), HandedOver())

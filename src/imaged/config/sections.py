@@ -62,6 +62,11 @@ class DaemonSection(Section):
         reloadable=True,
     )
 
+    @property
+    def only_works(self) -> bool:
+        """Whether nobody waits for what this instance does: it works on tasks, and that is all."""
+        return set(self.roles) == {"tasks"}
+
 
 class AuthSection(Section):
     """Who may come in."""

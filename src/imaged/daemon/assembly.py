@@ -243,7 +243,7 @@ class Services:
 
 def lanes_of(config: Config) -> LaneFactory:
     """How the bytes that this process writes take their way."""
-    return QuietLane if set(config.daemon.roles) == {"tasks"} else ThreadLane
+    return QuietLane if config.daemon.only_works else ThreadLane
 
 
 def name_instance(name: str) -> InstanceId:

@@ -1,0 +1,21 @@
+"""Waiting for what another thread or process does: they set no event of ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PATIENCE_SECONDS = 10.0
+LOOK_EVERY_SECONDS = 0.01
+
+
+def wait_until(
+    is_so: Callable[[], object],
+    found: Callable[[], object] = lambda: "it never became so",
+    within_seconds: float = PATIENCE_SECONDS,
+) -> None:
+    """Look again and again; fail, and say what was found instead, when patience ends."""
+    deadline = time.monotonic() + within_seconds
+    while not is_so():
+        assert time.monotonic() < deadline, found()
+        time.sleep(LOOK_EVERY_SECONDS)
