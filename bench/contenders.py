@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -15,7 +14,6 @@ from bench.endpoint import Endpoint
 from bench.processes import Tree
 from bench.programs import Program, free_port, run
 
-CONFIG = "imaged.toml"
 RECORD = b'{"name": "bench", "disk_format": "raw", "container_format": "bare"}'
 
 
@@ -96,16 +94,13 @@ async def running(contender: Contender) -> AsyncIterator[Contender]:
             await contender.program.stop()
 
 
-def imaged(
-    folder: Path, catalog: str = "", roles: Sequence[str] = ("api", "scrubber", "tasks")
-) -> Contender:
+def imaged(folder: Path, catalog: str = "") -> Contender:
     """The daemon of this environment, with a new folder, and a new SQLite file or ``catalog``."""
     (folder / "images").mkdir(parents=True)
     port, origin = free_port(), Endpoint("127.0.0.1", free_port())
-    (folder / CONFIG).write_text(
+    config = folder / "imaged.toml"
+    config.write_text(
         f"""
-        [daemon]
-        roles = {json.dumps(roles)}
         [api]
         bind = ["127.0.0.1:{port}"]
         [auth]
@@ -135,30 +130,12 @@ def imaged(
         """
     )
     endpoint = Endpoint("127.0.0.1", port)
+    command = str(Path(sys.executable).with_name("imaged"))
     return Contender(
         "imaged",
         endpoint,
         folder,
-        program=Program(_command(folder, "serve"), endpoint, folder / "log"),
-        scrub=_command(folder, "scrub", "--once"),
+        program=Program([command, "serve", "--config", str(config)], endpoint, folder / "log"),
+        scrub=[command, "scrub", "--once", "--config", str(config)],
         origin=origin,
     )
-
-
-@asynccontextmanager
-async def with_worker(contender: Contender) -> AsyncIterator[None]:
-    """An imaged of ours has its tasks done by another process."""
-    folder = contender.folder
-    command = _command(folder, "work")
-    program = Program(command, contender.endpoint, folder / "worker.log", ready=None)
-    await program.start()
-    contender.pids = (program.pid,)
-    try:
-        yield
-    finally:
-        await program.stop()
-
-
-def _command(folder: Path, *words: str) -> Sequence[str]:
-    name = Path(sys.executable).with_name("imaged")
-    return [str(name), *words, "--config", str(folder / CONFIG)]

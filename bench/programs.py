@@ -26,7 +26,7 @@ class Program:
     command: Sequence[str]
     endpoint: Endpoint
     log: Path
-    ready: str | None = "/v2/images?limit=1"  # what it answers when it is up; None: nothing ever
+    ready: str = "/v2/images?limit=1"  # what it answers when it is up
     process: Process | None = None
 
     @property
@@ -37,13 +37,13 @@ class Program:
         return self.process.pid
 
     async def start(self) -> float:
-        """Start it; seconds until its first answer, if any. Raises ChildProcessError."""
+        """Start it; seconds until its first answer. Raises ChildProcessError."""
         began = time.perf_counter()
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self.command, stdin=DEVNULL, stdout=log, stderr=log, env=_environment()
             )
-        while self.ready is not None and not await self._answers(self.ready):
+        while not await self._answers():
             if self.process.returncode is not None:
                 raise ChildProcessError(f"{self.command[0]} ended:\n{self.log.read_text()}")
             if time.perf_counter() - began > PATIENCE_SECONDS:
@@ -58,10 +58,10 @@ class Program:
             process.send_signal(signal.SIGTERM)
             await process.wait()
 
-    async def _answers(self, path: str) -> bool:
+    async def _answers(self) -> bool:
         try:
             async with connected(self.endpoint) as client:
-                await client.get(path)
+                await client.get(self.ready)
         except (OSError, Refused):
             return False
         return True

@@ -11,7 +11,7 @@ from bench.measures.scrub import SCRUB
 from bench.measures.show import SHOW
 from bench.measures.small import SMALL
 from bench.measures.start import START
-from bench.measures.tasks import APART, TASKS
+from bench.measures.tasks import TASKS
 from bench.measures.upload import CHUNKED, UPLOAD
 
 MEASURES = (
@@ -25,7 +25,6 @@ MEASURES = (
     SMALL,
     LOAD,
     TASKS,
-    APART,
     LISTING,
     DEEP,
     SCRUB,

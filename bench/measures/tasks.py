@@ -1,6 +1,5 @@
 """A record, shown while tasks import images flat out: heavy work must not be felt elsewhere.
 
-Once in one process that does everything, and once beside an instance that works on tasks alone.
 The bytes come from a server of its own, and pass through everything that an upload does. That
 server would be on another machine: here it has the lowest priority, so that what is measured is
 what tasks cost. Whoever asks waits for one answer after the other.
@@ -14,13 +13,10 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.client import Client, Refused, connected
-from bench.contenders import Contender, imaged, running, with_worker
+from bench.contenders import Contender
 from bench.disk import level
 from bench.endpoint import Endpoint
 from bench.measure import Figure, Figures, Ground, Measure, absolute
@@ -34,25 +30,10 @@ BEGUN = {"processing", *FINAL}
 
 
 async def take(on: Contender, ground: Ground) -> Figures:
-    """As an operator has it who configured nothing: one process does everything."""
+    """Ask without work, and then as long as every import runs."""
     if on.origin is None:
         return {}
-    return await _beside_imports(on, ground, on.origin)
-
-
-async def take_apart(on: Contender, ground: Ground) -> Figures:
-    """With tasks in an instance of their own, on a catalog and a store of their own."""
-    with TemporaryDirectory(dir=on.folder) as folder:
-        front = imaged(Path(folder) / "apart", roles=("api", "scrubber"))
-        if front.origin is None:
-            return {}
-        async with running(front), with_worker(front):
-            return await _beside_imports(front, ground, front.origin)
-
-
-async def _beside_imports(on: Contender, ground: Ground, origin: Endpoint) -> Figures:
-    """Ask without work, and then as long as every import runs."""
-    sizes = ground.sizes
+    sizes, origin = ground.sizes, on.origin
     await asyncio.to_thread(level, on.folder, sizes.load_bytes * sizes.imports)
     shown = await on.new_image()
 
@@ -155,9 +136,3 @@ FIGURES = (
 )
 
 TASKS = Measure("tasks", FIGURES, take, suits=lambda on: on.origin is not None)
-APART = Measure(
-    "apart",
-    [replace(figure, title=f"{figure.title}; worker apart") for figure in FIGURES],
-    take_apart,
-    suits=lambda on: on.origin is not None,
-)

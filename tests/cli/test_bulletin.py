@@ -47,7 +47,7 @@ class Instance:
             Supervision({"NOTIFY_SOCKET": self.manager.address}),
             self.catalog,
             self.traffic,
-            self.running,
+            lambda: self.running,
             roles=("api", "scrubber", "tasks"),
             next_scrub=lambda: timedelta(seconds=42),
         )

@@ -83,7 +83,7 @@ def figures(summary: Summary | None = FULL) -> Figures:
 
 async def written(found: Figures, accept: str = "") -> dict[str, float]:
     """The page of an instance, read as Prometheus does: the series and their values."""
-    instruments = Instruments(version="1", stores=STORES, duties=DUTIES)
+    instruments = Instruments(stores=STORES, duties=DUTIES)
     instruments.tasks.announce(TYPES)
     instruments.count(lambda: Tally(reconciled=ReconcileReport()))
 
@@ -300,7 +300,7 @@ async def test_a_look_that_hangs_is_waited_for_but_not_for_ever(
 
 async def test_both_formats_are_spoken() -> None:
     """The old one, and OpenMetrics for those who ask for it."""
-    instruments = Instruments(version="1", stores=STORES, duties=())
+    instruments = Instruments(stores=STORES, duties=())
 
     async def look() -> Figures:
         return figures()

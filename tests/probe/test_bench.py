@@ -26,12 +26,11 @@ MEASURED = {
     "small.cycles", "small.p99",
     "load.p50", "load.p99", "load.speed",
     "tasks.idle_p50", "tasks.idle_p99", "tasks.p50", "tasks.p99", "tasks.ratio", "tasks.speed",
-    "apart.idle_p50", "apart.idle_p99", "apart.p50", "apart.p99", "apart.ratio", "apart.speed",
     "list.alone", "list.many", "deep.p50", "deep.depth",
     "scrub.images",
 }  # fmt: skip
 NEEDS_A_COMMAND = {"start.start", "start.idle", "scrub.images"}
-NEEDS_AN_ORIGIN = {name for name in MEASURED if name.startswith(("tasks.", "apart."))}
+NEEDS_AN_ORIGIN = {name for name in MEASURED if name.startswith("tasks.")}
 MAY_BE_NOTHING = {"upload.cpu", "chunked.cpu", "crowd.cpu", "download.cpu"}  # so little is sent
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]

@@ -102,6 +102,17 @@ class Nap(Wait):
     facts = TaskFacts("nap")
 
 
+class Blink(Wait):
+    """So brief that it is done at once."""
+
+    facts = TaskFacts("blink")
+
+    async def accept(self, caller: Caller, asked: WaitInput) -> Ticket:
+        """Everybody may."""
+        del caller, asked
+        return Ticket(is_brief=True)
+
+
 async def _body() -> AsyncIterator[bytes]:
     yield BODY
 
@@ -185,6 +196,58 @@ async def test_a_task_begins_at_once_where_it_was_asked_for(site: Site) -> None:
     assert wait.running.total() == 1
     await anyio.sleep(120)
     assert len(wait.begun) == 2
+
+
+async def test_what_is_brief_goes_before(site: Site) -> None:
+    """Where it was asked for, and before all that others have asked for."""
+    wait, blink = Wait(), Blink()
+    node = site.node(types=[wait, blink], tasks=RunnerSettings(concurrency=2))
+    site.start(node.runner.attend())
+    await anyio.sleep(1)
+    for _ in range(3):
+        await ask(node, caller=ANN)
+    asked = await ask(node, "blink", seconds=1)
+
+    await anyio.sleep(2)
+
+    assert (await site.catalog.get_task(asked.id)).status is TaskStatus.SUCCESS
+    assert (blink.begun, wait.begun) == (["p1"], [])  # others are not its business here
+
+
+@pytest.mark.parametrize(
+    "settings", [RunnerSettings(concurrency=1), RunnerSettings(limits={"blink": 1})]
+)
+async def test_what_is_brief_waits_where_there_is_no_room(
+    site: Site, settings: RunnerSettings
+) -> None:
+    """For a look at what waits, as everything does."""
+    blink = Blink()
+    node = site.node(types=[blink], tasks=settings)
+    site.start(node.runner.attend())
+    await anyio.sleep(1)
+    for _ in range(3):
+        await ask(node, "blink", seconds=1)
+    await anyio.sleep(2)
+    assert len(blink.begun) == 1
+
+    await site.node("other", types=[blink]).run_tasks()
+    assert (len(blink.begun), blink.most) == (3, 2)
+
+
+async def test_who_stops_takes_nothing(site: Site) -> None:
+    """Nor does who has not begun to work."""
+    blink = Blink()
+    node = site.node(types=[blink])
+    await ask(node, "blink")
+    site.start(node.runner.attend())
+    await anyio.sleep(1)
+    node.runner.stop_picking()
+    await ask(node, "blink")
+
+    await anyio.sleep(1)
+
+    assert not blink.begun
+    assert await node.runner.is_due()
 
 
 async def test_a_node_does_what_it_knows(site: Site) -> None:

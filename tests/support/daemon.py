@@ -10,6 +10,7 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,12 +115,18 @@ class Daemon:
             await until(is_ready, "the daemon is not ready")
 
     async def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal, wait for the end, and return the exit code."""
+        """Send a signal, wait for the end, and return the exit code. SIGKILL is for its worker,
+        too, as a power cut would be.
+        """
         if self.process is None:
             return 0
         process, self.process = self.process, None
         if process.returncode is None:
+            workers = children_of(process.pid) if how is signal.SIGKILL else []
             process.send_signal(how)
+            for worker in workers:
+                with suppress(ProcessLookupError):
+                    os.kill(worker, how)
         return await process.wait()
 
     def reload(self) -> None:
@@ -147,12 +154,26 @@ class Daemon:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def peak_memory_mib(self) -> float:
-        """The most memory that this life of it ever had."""
+        """The most memory that this life of it ever had, and that of its worker."""
         assert self.process is not None
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-        raise LookupError("VmHWM")
+        pid = self.process.pid
+        return sum(_peak_kib(one) for one in (pid, *children_of(pid))) / 1024
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that it has started, also those that nobody has waited for."""
+    found: list[int] = []
+    with suppress(OSError):  # it, or a thread, has ended meanwhile
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (thread / "children").read_text().split()]
+    return found
+
+
+def _peak_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise LookupError("VmHWM")
 
 
 async def until(

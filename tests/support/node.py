@@ -153,6 +153,7 @@ class Node:
             registry,
             seal=seal,
             bell=self.runner.bell,
+            take=self.runner.take,
             settings=DeskSettings(),
         )
         self.imports = ImageImports(catalog, self.desk, self.runner.bell, imported)

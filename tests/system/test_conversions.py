@@ -19,7 +19,7 @@ import pytest_asyncio
 from imaged.conversion.qemu_img import NAMES
 from support import disk_images
 from support.client import Client
-from support.daemon import IMAGED, Daemon, until
+from support.daemon import IMAGED, Daemon, children_of, until
 from support.origin import Origin
 from support.task_client import TaskClient
 
@@ -80,14 +80,14 @@ async def fetch(client: Client, image_id: str, path: Path) -> Path:
     return path
 
 
-def children_of(daemon: Daemon) -> list[str]:
-    """The processes that a daemon has, also those that nobody has waited for."""
+def converters_of(daemon: Daemon) -> list[int]:
+    """The processes that its worker has, also those that nobody has waited for."""
     assert daemon.process is not None
-    pid = daemon.process.pid
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    workers = children_of(daemon.process.pid)
+    return [child for worker in workers for child in children_of(worker)]
 
 
-def is_running(pid: str) -> bool:
+def is_running(pid: int) -> bool:
     """Whether there is such a process, and it has not ended."""
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
@@ -115,7 +115,7 @@ async def test_every_format_there_and_back(
         again = await fetch(client, back["result"]["image_id"], tmp_path / "again")
 
     assert filecmp.cmp(again, disk, shallow=False)
-    assert children_of(daemon) == []
+    assert converters_of(daemon) == []
     assert list(daemon.scratch.iterdir()) == []
 
 
@@ -217,10 +217,10 @@ async def test_a_conversion_that_is_broken_off(daemon: Daemon, disk: Path, how: 
 
         async def has_child() -> bool:
             assert (await tasks.show(task_id))["status"] in {"pending", "processing"}
-            return bool(children_of(daemon))
+            return bool(converters_of(daemon))
 
         await until(has_child, "nothing is converted")
-        (child,) = children_of(daemon)
+        (child,) = converters_of(daemon)
         if how == "cancel":
             assert (await tasks.cancel(task_id))["status"] == "failure"
         else:
@@ -234,7 +234,7 @@ async def test_a_conversion_that_is_broken_off(daemon: Daemon, disk: Path, how: 
             assert len(await client.list_all()) == 1
 
             async def is_clean() -> bool:
-                return not list(daemon.scratch.iterdir()) and not children_of(daemon)
+                return not list(daemon.scratch.iterdir()) and not converters_of(daemon)
 
             await until(is_clean, "something is left")
 
@@ -261,8 +261,8 @@ async def test_it_opens_its_source_and_its_target_only(
             task = await TaskClient(client).do("convert", image_id=image_id, to_format="qcow2")
             assert (task["status"], task["message"]) == ("success", None)
     finally:
-        for traced in children_of(daemon):  # whom strace's own end would set free
-            os.kill(int(traced), signal.SIGKILL)
+        for traced in children_of(daemon.process.pid):  # whom strace's own end would set free
+            os.kill(traced, signal.SIGKILL)
 
     calls = calls_of_qemu_img(whole_calls(read(trace).decode().splitlines()))
     opened = {

@@ -15,8 +15,8 @@ from imaged.cli.options import config_option, json_option
 def work(file: Path | None, *, as_json: bool) -> None:
     """Work on tasks, and leave the processors to everybody else, until a signal ends it.
 
-    Any number may run side by side, and beside daemons. The daemons answer soonest if they have no
-    tasks of their own: daemon.roles = ["api", "scrubber"]. --json is log.format = "json".
+    For machines that do nothing else: a daemon with the role "tasks" has a process for them anyway.
+    Any number may run side by side, and beside daemons. --json is log.format = "json".
     """
     from imaged.cli.serving import run_daemon
 

@@ -63,6 +63,11 @@ class DaemonSection(Section):
     )
 
     @property
+    def works_apart(self) -> bool:
+        """Whether somebody waits for its answers while it works on tasks."""
+        return {"api", "tasks"} <= set(self.roles)
+
+    @property
     def only_works(self) -> bool:
         """Whether nobody waits for what this instance does: it works on tasks, and that is all."""
         return set(self.roles) == {"tasks"}

@@ -145,13 +145,17 @@ def build_reconcile(parts: Parts, config: Config) -> Reconcile:
 
 
 class Services:
-    """What a daemon does its work with."""
+    """What a daemon does its work with. ``instance``: whom it is a part of; default: a new one."""
 
     def __init__(
-        self, parts: Parts, config: Config, instruments: Instruments | None = None
+        self,
+        parts: Parts,
+        config: Config,
+        instruments: Instruments | None = None,
+        instance: InstanceId | None = None,
     ) -> None:
         catalog, kills = parts.catalog, settings.kills_uploads(config)
-        self.instance = name_instance(config.daemon.name)
+        self.instance = instance or name_instance(config.daemon.name)
         self.traffic = Traffic()
         self.duty_meter: Meter = tell_nobody
         self.task_meter: Meter = tell_nobody
@@ -222,6 +226,7 @@ class Services:
             registry,
             seal=seal,
             bell=self.runner.bell,
+            take=self.runner.take,
             settings=task_settings.desk_settings(config),
         )
         accepts = parts.catalog, self.desk, self.runner.bell
@@ -247,5 +252,5 @@ def lanes_of(config: Config) -> LaneFactory:
 
 
 def name_instance(name: str) -> InstanceId:
-    """Who this process is: readable, and never the same as another one, also after a restart."""
+    """Who this instance is: readable, and never the same as another one, also after a restart."""
     return InstanceId(f"{name or f'{socket.gethostname()}-{os.getpid()}'}-{uuid4().hex[:8]}")

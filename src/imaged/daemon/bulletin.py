@@ -29,14 +29,14 @@ AFTERWARDS = timedelta(seconds=30)  # how long after drain_timeout more time is 
 
 
 class Bulletin:
-    """Ready, and later draining. ``running``: the tasks that are worked on here."""
+    """Ready, and later draining. ``running``: the tasks that this instance works on."""
 
     def __init__(
         self,
         supervision: Supervision,
         catalog: Catalog,
         traffic: Traffic,
-        running: Collection[str],
+        running: Callable[[], Collection[str]],
         *,
         roles: Collection[Role],
         next_scrub: Callable[[], timedelta | None],
@@ -91,7 +91,7 @@ class Bulletin:
     def _activity(self) -> Activity:
         return replace(
             self._transfers(),
-            tasks=len(self._running) if self._works else None,
+            tasks=len(self._running()) if self._works else None,
             pending_delete=self._pending,
             next_scrub=self._next_scrub(),
         )

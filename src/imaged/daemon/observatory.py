@@ -6,8 +6,9 @@ An instance without the API, a scrubber for example, has the page at addresses o
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
 import anyio
@@ -18,39 +19,43 @@ from imaged.api.metrics import Metrics
 from imaged.config import Config
 from imaged.config.addresses import API, TcpAddress, UnixAddress
 from imaged.daemon.assembly import Parts, Services
-from imaged.daemon.connections import Reason
+from imaged.daemon.counting import tally_of
 from imaged.daemon.duties import names_of
 from imaged.daemon.listeners import listening
 from imaged.daemon.server import ApiServer
 from imaged.daemon.settings import connection_settings
+from imaged.daemon.workshop import Workshop
+from imaged.metrics.figures import Figures
 from imaged.metrics.instruments import Instruments
 from imaged.metrics.lookout import Lookout
 from imaged.metrics.page import Pages
+from imaged.metrics.relay import Relay
 from imaged.metrics.tally import Tally
 
 
 class Observatory:
-    """Measures one process."""
+    """Measures one instance."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self.instruments = Instruments(
-            version=version("imaged"),
-            stores=list(config.stores.by_name),
-            duties=names_of(config.daemon.roles),
+            stores=list(config.stores.by_name), duties=names_of(config.daemon.roles)
         )
+        self.instruments.watch_instance(version("imaged"))
+        self.relay = Relay()  # of a worker of this instance
         self._server: ApiServer | None = None  # the API's
+        self._workshop: Workshop | None = None
 
     def observe(self, parts: Parts, services: Services) -> None:
         """Look at these from now on."""
-        self._parts, self._services = parts, services
         types = services.desk.registry.names
         self.instruments.tasks.announce(types)
         self._lookout = Lookout(
             parts.catalog, parts.stores, services.health, self._config.claims.lease, types
         )
-        self.instruments.count(self._tally)
-        self._metrics = Metrics(Pages(self.instruments.registry, self._lookout.figures).write)
+        self.instruments.count(lambda: self._with_connections(tally_of(parts, services)))
+        pages = Pages(self.instruments.registry, self._look, self.relay)
+        self._metrics = Metrics(pages.write)
 
     @property
     def for_neighbours(self) -> Metrics | None:
@@ -64,6 +69,10 @@ class Observatory:
     def watch(self, server: ApiServer) -> None:
         """Count the connections of the API."""
         self._server = server
+
+    def ask(self, workshop: Workshop) -> None:
+        """Have the latest counts of its worker, whenever the page is written."""
+        self._workshop = workshop
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -94,22 +103,14 @@ class Observatory:
                 with anyio.CancelScope(shield=True):
                     await server.shutdown(listeners)
 
-    def _tally(self) -> Tally:
-        services, database = self._services, self._parts.database
-        budget = services.budget
-        connections = None if self._server is None else self._server.connections
-        ended: Mapping[Reason, int] = {} if connections is None else connections.ended
-        return Tally(
-            traffic=services.traffic,
-            budget_bytes=budget.total_bytes,
-            budget_used_bytes=max(0, budget.total_bytes - budget.free_bytes),
-            connections=0 if connections is None else len(connections),
-            connections_ended={reason.value: count for reason, count in ended.items()},
-            claims_held=services.claims.held,
-            claims_taken_back=services.reclaimer.taken_back,
-            scrubbed=services.scrubber.totals,
-            reconciled=services.reconcile.last,
-            transactions=database.busy,
-            connections_limit=database.connections_limit,
-            second_tries=database.second_tries,
-        )
+    async def _look(self) -> Figures:
+        if self._workshop is not None:
+            await self._workshop.refresh()
+        return await self._lookout.figures()
+
+    def _with_connections(self, tally: Tally) -> Tally:
+        if self._server is None:
+            return tally
+        connections = self._server.connections
+        ended = {reason.value: count for reason, count in connections.ended.items()}
+        return replace(tally, connections=len(connections), connections_ended=ended)

@@ -30,7 +30,9 @@ from imaged.daemon.reload import Changes, compare
 from imaged.daemon.server import ApiServer
 from imaged.daemon.settings import connection_settings
 from imaged.daemon.watchdog import keep_alive
+from imaged.daemon.workshop import Workshop
 from imaged.services.loops import repeat
+from imaged.services.tasks.runner import TaskRunner
 from imaged.supervision import Supervision
 from imaged.telemetry import configure_log
 
@@ -62,12 +64,13 @@ class Daemon:
         async with open_parts(self._config, instruments) as parts:
             self._services = Services(parts, self._config, instruments)
             self._observatory.observe(parts, self._services)
+            self._work = self._open_workshop()
             self._duties = Duties(self._services, lambda: self._config)
             self._bulletin = Bulletin(
                 self._supervision,
                 parts.catalog,
                 self._services.traffic,
-                self._services.runner.running,
+                lambda: self._work.running,
                 roles=self._config.daemon.roles,
                 next_scrub=lambda: self._duties.next_in("scrubber"),
             )
@@ -88,6 +91,16 @@ class Daemon:
                     tasks.cancel_scope.cancel()
             await self._services.presence.leave()
         log.info("daemon.stopped")
+
+    def _open_workshop(self) -> Workshop | TaskRunner:
+        """Where tasks are worked on: in a worker, or here, where nobody waits for answers."""
+        runner = self._services.runner
+        if not self._config.daemon.works_apart:
+            return runner
+        relay, instance = self._observatory.relay, self._services.instance
+        workshop = Workshop(runner, relay, instance, lambda: self._config)
+        self._observatory.ask(workshop)
+        return workshop
 
     @contextmanager
     def _listening(self) -> Iterator[list[socket.socket]]:
@@ -111,7 +124,7 @@ class Daemon:
     def _begin_duties(self, tasks: TaskGroup) -> None:
         self._duties.begin(tasks)
         if "tasks" in self._config.daemon.roles:
-            tasks.start_soon(self._services.runner.serve)
+            tasks.start_soon(self._work.serve)
 
     async def _begin_answering(self, tasks: TaskGroup, listeners: list[socket.socket]) -> None:
         if self._front:
@@ -164,6 +177,8 @@ class Daemon:
     def _apply(self, changes: Changes) -> None:
         self._config = changes.config
         self._services.apply(self._config)
+        if isinstance(self._work, Workshop):
+            self._work.reload()
         if self._server:
             self._server.connections.settings = connection_settings(self._config)
         configure_log(self._config.log.level, self._config.log.format)
@@ -179,7 +194,7 @@ class Daemon:
         log.info("daemon.stopping", in_flight=in_flight, drain_timeout_s=patience.total_seconds())
         self._bulletin.draining(patience)
         self._duties.end()
-        self._services.runner.stop_picking()
+        self._work.stop_picking()
         if self._front and self._server:
             self._front.stop_being_ready()
             self._server.drain(patience)

@@ -14,16 +14,15 @@ _STATM = Path("/proc/self/statm")
 _RESIDENT = 1  # which of its numbers; in pages
 
 
-class Process:
-    """Reads them when asked."""
+class Build:
+    """What runs, and since when."""
 
     def __init__(self, version: str) -> None:
         self._version = version
         self._began_at = time()
-        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
 
     def collect(self) -> Iterator[Metric]:
-        """All of them."""
+        """Both."""
         build = GaugeMetricFamily(
             "imaged_build_info",
             "Always 1; the labels say what runs.",
@@ -34,11 +33,21 @@ class Process:
         yield GaugeMetricFamily(
             "imaged_start_time_seconds", "When this instance began.", self._began_at
         )
+
+
+class Usage:
+    """Reads it when asked."""
+
+    def __init__(self) -> None:
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
+
+    def collect(self) -> Iterator[Metric]:
+        """All of it."""
         yield CounterMetricFamily(
-            "imaged_cpu_seconds", "Processor time that this process used.", process_time()
+            "imaged_cpu_seconds", "Processor time that this instance used.", process_time()
         )
         yield GaugeMetricFamily(
             "imaged_resident_memory_bytes",
-            "Memory that this process holds.",
+            "Memory that this instance holds; what its worker shares with it counts twice.",
             int(_STATM.read_text().split()[_RESIDENT]) * self._page_bytes,
         )

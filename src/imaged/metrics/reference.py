@@ -61,9 +61,8 @@ _SHOWN: Mapping[str, str] = {
 
 def all_families() -> Iterator[Metric]:
     """Every family, once, as it is where nothing has happened yet."""
-    instruments = Instruments(
-        version="…", stores=_STORES, duties=("reclaimer", "scrubber", "reconcile")
-    )
+    instruments = Instruments(stores=_STORES, duties=("reclaimer", "scrubber", "reconcile"))
+    instruments.watch_instance("…")
     instruments.tasks.announce(_TASK_TYPES)
     instruments.count(lambda: Tally(reconciled=ReconcileReport()))
     yield from instruments.registry.collect()

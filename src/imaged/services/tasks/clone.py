@@ -102,7 +102,8 @@ class Clone:
             await self.remote.check(asked.source_image_url)
             return Ticket(draft=draft)
         source = await self._source(caller, asked.image_id)
-        return Ticket(source.id, draft_of_clone(caller, source, asked.image_properties))
+        draft = draft_of_clone(caller, source, asked.image_properties)
+        return Ticket(source.id, draft, is_brief=_shares(source, asked.store))
 
     async def run(self, context: TaskContext, asked: CloneInput) -> CloneResult:
         """Share the bytes, copy them, or fetch them."""
@@ -114,7 +115,7 @@ class Clone:
 
     async def _clone(self, context: TaskContext, asked: CloneInput) -> None:
         source = await self._source(context.caller, asked.image_id)
-        if not asked.store or asked.store in {location.store for location in source.locations}:
+        if _shares(source, asked.store):
             await context.progress(SHARING)
             context.share(source)  # the ledger refuses if the bytes are doomed meanwhile
             return
@@ -148,3 +149,8 @@ class Clone:
             self.stores.pick(asked.store or None)
         except UnknownStore as error:
             raise InvalidInput("store", f"is none of {', '.join(self.stores.by_name)}") from error
+
+
+def _shares(source: Image, store: str) -> bool:
+    """Whether the source has its bytes where the clone's are to be; empty: wherever they are."""
+    return not store or store in {location.store for location in source.locations}

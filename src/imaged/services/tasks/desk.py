@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -46,8 +46,13 @@ class DeskSettings:
     max_unfinished: int = 0  # of one owner; 0: as many as he likes
 
 
+def _nobody_takes(_: Task) -> bool:
+    return False
+
+
 class TaskDesk:
-    """``/v2/tasks``. ``bell`` wakes the runner of this process. ``settings`` may be replaced.
+    """``/v2/tasks``. ``bell`` wakes the worker of this instance, and ``take`` begins what is brief,
+    if it can. ``settings`` may be replaced.
 
     A task that the caller may not see raises TaskNotFound.
     """
@@ -60,12 +65,14 @@ class TaskDesk:
         *,
         seal: Seal,
         bell: Alarm,
+        take: Callable[[Task], bool] = _nobody_takes,
         settings: DeskSettings,
     ) -> None:
         self._catalog = catalog
         self._claims = claims
         self._seal = seal
         self._bell = bell
+        self._take = take
         self.registry = registry
         self.settings = settings
 
@@ -88,7 +95,10 @@ class TaskDesk:
         ticket = await kind.accept(caller, read_input(kind, fields))
         task = self.draw_up(caller, kind.facts, fields, ticket.image_id, request_id)
         await self.require_room(caller)
-        return await self._store(task, ticket.draft)
+        task = await self._store(task, ticket.draft)
+        if not (ticket.is_brief and self._take(task)):
+            self._bell.ring()
+        return task
 
     async def require_room(self, caller: Caller) -> None:
         """Raise TooManyTasks where the caller's project has as many unfinished ones as it may have.
@@ -140,7 +150,7 @@ class TaskDesk:
         return await self._catalog.list_tasks(query)
 
     async def cancel(self, caller: Caller, task_id: str) -> Task:
-        """End it: here at once, in other processes within one renewal. Raises TaskFinal."""
+        """End it: in this instance at once, in others within one renewal. Raises TaskFinal."""
         self._require_guest(caller)
 
         def change(task: Task) -> Task:
@@ -151,6 +161,7 @@ class TaskDesk:
 
         task = await self._catalog.modify_task(task_id, change)
         await self._claims.renew()  # what is no longer held is stopped
+        self._bell.ring()  # and in the worker of this instance
         return task
 
     async def remove(self, caller: Caller, task_id: str) -> None:
@@ -180,7 +191,6 @@ class TaskDesk:
         else:
             added = (await self._catalog.add_image(begin_draft(draft, task))).task
             task = task if added is None else added
-        self._bell.ring()
         return task
 
     def _require_guest(self, caller: Caller) -> None:

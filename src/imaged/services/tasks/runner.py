@@ -70,6 +70,7 @@ class TaskRunner:
         self._registry = registry
         self._seal = seal
         self._meter = meter  # is told of each attempt, by the name of its type
+        self._attempts: TaskGroup | None = None  # while something may begin
         self._picking: anyio.CancelScope | None = None
         self.settings = settings
         self.bell = Alarm()
@@ -77,27 +78,60 @@ class TaskRunner:
 
     async def serve(self) -> None:
         """Work until it is cancelled."""
-        async with anyio.create_task_group() as attempts:
-            with anyio.CancelScope() as self._picking:
-                await repeat(
-                    "tasks",
-                    lambda: self.begin_due(attempts),
-                    lambda: self.settings.poll_every,
-                    self.bell,
-                )
+        async with self._working() as attempts:
+            await repeat(
+                "tasks",
+                lambda: self.begin_due(attempts),
+                lambda: self.settings.poll_every,
+                self.bell,
+            )
+
+    async def attend(self) -> None:
+        """Work only on what is handed to it, until it is cancelled."""
+        async with self._working():
+            await anyio.sleep_forever()
 
     def stop_picking(self) -> None:
         """Begin nothing new."""
+        self._attempts = None
         if self._picking is not None:
             self._picking.cancel()
+
+    def take(self, task: Task) -> bool:
+        """Begin one that has just been accepted, before all others; False: there is no room."""
+        if self._attempts is None or not self._has_room_for(task):
+            return False
+        self._begin(task, self._attempts)
+        return True
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[TaskGroup]:
+        async with anyio.create_task_group() as attempts:
+            with anyio.CancelScope() as self._picking:
+                self._attempts = attempts
+                try:
+                    yield attempts
+                finally:
+                    self._attempts = None
+
+    def _has_room_for(self, task: Task) -> bool:
+        is_full = len(self.running) >= self.settings.concurrency
+        return not is_full and self._room_by_type().get(task.type, 0) > 0
+
+    def _begin(self, task: Task, attempts: TaskGroup) -> None:
+        self.running[task.id] = task
+        attempts.start_soon(self._attempt, task)
+
+    async def is_due(self) -> bool:
+        """Whether there is anything that could begin now. Raises CatalogError."""
+        return bool(await self._choose())
 
     async def begin_due(self, attempts: TaskGroup) -> int:
         """Begin what there is room for; return how many tasks that were. Raises CatalogError."""
         count = 0
         while chosen := await self._choose():
             for task in chosen:
-                self.running[task.id] = task
-                attempts.start_soon(self._attempt, task)
+                self._begin(task, attempts)
             count += len(chosen)
         return count
 

@@ -65,6 +65,7 @@ class Ticket:
 
     image_id: str | None = None  # the image that it is about: whoever sees that lists the task
     draft: Image | None = None  # the image that it is to make, as ``edits.draft`` makes it
+    is_brief: bool = False  # a few transactions, and no bytes: whoever accepts it does it at once
 
 
 class TaskType(Protocol[InputT]):

@@ -1,0 +1,23 @@
+"""What the services of a process have counted, for its figures."""
+
+from __future__ import annotations
+
+from imaged.daemon.assembly import Parts, Services
+from imaged.metrics.tally import Tally
+
+
+def tally_of(parts: Parts, services: Services) -> Tally:
+    """All of it, as it is now."""
+    budget, database = services.budget, parts.database
+    return Tally(
+        traffic=services.traffic,
+        budget_bytes=budget.total_bytes,
+        budget_used_bytes=max(0, budget.total_bytes - budget.free_bytes),
+        claims_held=services.claims.held,
+        claims_taken_back=services.reclaimer.taken_back,
+        scrubbed=services.scrubber.totals,
+        reconciled=services.reconcile.last,
+        transactions=database.busy,
+        connections_limit=database.connections_limit,
+        second_tries=database.second_tries,
+    )

@@ -1,0 +1,120 @@
+"""What a daemon and its worker tell each other, over a socket between the two.
+
+What goes down are objects of ours, pickled: above all the configuration as the daemon has it, so
+that nothing is read a second time. What comes up is JSON, because a worker handles the bytes of
+strangers: from there we take facts, and never code.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import anyio
+import msgspec
+from anyio.abc import UNIXSocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from imaged.config import Config
+from imaged.core.claim import InstanceId
+from imaged.metrics.relay import Count
+
+_LENGTH = struct.Struct("!I")
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Work, as a part of this instance."""
+
+    config: Config
+    instance: InstanceId
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Go on with these settings."""
+
+    config: Config
+
+
+class Call(Enum):
+    """What needs no more words."""
+
+    LOOK = auto()  # a task was accepted, or cancelled
+    REPORT = auto()  # now, and not only when it is time
+    FINISH = auto()  # begin nothing new
+
+
+Order = Begin | Reload | Call
+
+
+class Report(msgspec.Struct, tag="report"):
+    """What a worker does, and has done since it began."""
+
+    running: Sequence[str] = ()  # ids of tasks
+    counts: Sequence[Count] = ()
+
+
+class Trouble(msgspec.Struct, tag="trouble"):
+    """Why it cannot work."""
+
+    sentence: str
+
+
+_NEWS = msgspec.json.Decoder(Report | Trouble)
+
+
+class Line:
+    """One end of it, for one sender and one receiver."""
+
+    def __init__(self, stream: UNIXSocketStream) -> None:
+        self._stream = stream
+        self._received = BufferedByteReceiveStream(stream)
+
+    @classmethod
+    async def adopt(cls, end: socket.socket) -> Line:
+        """Take over a connected socket."""
+        return cls(await UNIXSocketStream.from_socket(end))
+
+    async def close(self) -> None:
+        """The other end hears of nothing more."""
+        await self._stream.aclose()
+
+    async def give(self, order: Order) -> None:
+        """Tell the worker. Nobody may be there any more."""
+        await self._send(pickle.dumps(order))
+
+    async def next_order(self) -> Order | None:
+        """What the daemon says; None: it is gone."""
+        message = await self._receive()
+        if message is None:
+            return None
+        order: Order = pickle.loads(message)  # noqa: S301 - from the process that forked this one
+        return order
+
+    async def tell(self, news: Report | Trouble) -> None:
+        """Tell the daemon. Nobody may be there any more."""
+        await self._send(msgspec.json.encode(news))
+
+    async def next_news(self) -> Report | Trouble | None:
+        """What the worker says; None: it is gone. Raises msgspec.MsgspecError for anything else."""
+        message = await self._receive()
+        return None if message is None else _NEWS.decode(message)
+
+    async def _send(self, message: bytes) -> None:
+        try:
+            with anyio.CancelScope(shield=True):  # half a message would spoil the next
+                await self._stream.send(_LENGTH.pack(len(message)) + message)
+        except anyio.BrokenResourceError:  # whoever reads hears of it, and it is the same task's
+            return
+
+    async def _receive(self) -> bytes | None:
+        try:
+            (length,) = _LENGTH.unpack(await self._received.receive_exactly(_LENGTH.size))
+            return await self._received.receive_exactly(length)
+        except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError):
+            return None

@@ -1,0 +1,109 @@
+"""The worker of a daemon: what it hears, what it tells, and when it goes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from importlib.metadata import version
+
+import anyio
+import pytest
+
+from imaged.config import Config, load
+from imaged.core.claim import InstanceId
+from imaged.daemon import worker
+from imaged.daemon.orders import Begin, Call, Line, Report, Trouble
+from imaged.daemon.worker import Worker
+from support.command import Place
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
+
+HERE = InstanceId("here-1")
+
+
+@pytest.fixture
+def config(place: Place) -> Config:
+    """As a daemon hands it over."""
+    folder = place.folder
+    place.write(f'[tasks]\nkey_file = "{folder}/key"\n[conversion]\nscratch = "{folder}/scratch"')
+    return load(place.file).with_roles(("tasks",))
+
+
+@asynccontextmanager
+async def employed(wanted: str = version("imaged")) -> AsyncIterator[Line]:
+    """A worker in this process; the daemon's end of the line. It is gone at the end."""
+    ours, theirs = socket.socketpair()
+    async with anyio.create_task_group() as tasks:
+        line = await Line.adopt(ours)
+        tasks.start_soon(Worker(wanted).run, theirs)
+        yield line
+        await line.close()
+
+
+async def last_news(line: Line) -> Report | Trouble | None:
+    """What was said before it went."""
+    last = None
+    while news := await line.next_news():
+        last = news
+    return last
+
+
+async def test_it_goes_when_nothing_is_to_be_done(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And tells once more what it has counted, for which its daemon answers from then on."""
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.3)
+    async with employed() as line:
+        await line.give(Begin(config, HERE))
+        last = await last_news(line)
+
+    assert isinstance(last, Report)
+    assert last.running == []
+    assert {"imaged_catalog_transaction_seconds_count"} <= {count.name for count in last.counts}
+
+
+async def test_it_goes_when_its_daemon_does(config: Config) -> None:
+    """However that ended: nobody would hear what comes of it."""
+    async with employed() as line:
+        await line.give(Begin(config, HERE))
+        assert isinstance(await line.next_news(), Report)
+
+
+async def test_it_goes_without_having_begun() -> None:
+    """The daemon was quicker."""
+    async with employed():
+        pass
+
+
+async def test_it_tells_when_it_is_asked(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads figures does not wait until it is time."""
+    monkeypatch.setattr(worker, "REPORT_EVERY", timedelta(days=1))
+    async with employed() as line:
+        await line.give(Begin(config, HERE))
+        for _ in range(3):
+            assert isinstance(await line.next_news(), Report)
+            await line.give(Call.REPORT)
+
+
+async def test_it_says_why_it_cannot_work(config: Config, place: Place) -> None:
+    """In the words that a daemon would have at its start."""
+    place.images.rmdir()
+    async with employed() as line:
+        await line.give(Begin(config, HERE))
+        last = await last_news(line)
+
+    assert isinstance(last, Trouble)
+    assert str(place.images) in last.sentence
+
+
+async def test_a_program_that_was_exchanged() -> None:
+    """The daemon still runs, from files that are gone: nothing is read of what it says."""
+    async with employed(wanted="0.0.1") as line:
+        last = await last_news(line)
+
+    assert last == Trouble(
+        f"imaged {version('imaged')} is installed, and the daemon that runs is still 0.0.1: "
+        "restart it. Tasks wait until then."
+    )

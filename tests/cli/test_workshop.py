@@ -1,0 +1,151 @@
+"""Where workers are employed, and what becomes of those that do not work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from imaged.catalogs.memory import MemoryCatalog
+from imaged.config import load
+from imaged.core.claim import InstanceId
+from imaged.daemon import workshop
+from imaged.daemon.workshop import Workshop
+from imaged.metrics.relay import Relay
+from imaged.ports.store import Stores
+from imaged.services.tasks.runner import TaskRunner
+from imaged.stores.memory import MemoryStore
+from support.command import Place
+from support.node import ADMIN, Node
+from support.records import active
+from support.virtual_time import VirtualClock
+
+TESTS = Path(__file__).parents[1]
+PATIENCE_SECONDS = 20
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
+
+Log = Sequence[Mapping[str, Any]]
+
+
+@dataclass
+class Employer:
+    """A workshop with something to do, and workers of one kind."""
+
+    shop: Workshop
+    runner: TaskRunner
+    employed: Path  # a line for each that was started
+
+    async def until(self, is_so: Callable[[Log], object]) -> Log:
+        """Employ until the log is so, and be stopped then; all of the log."""
+        with capture_logs() as log, anyio.fail_after(PATIENCE_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.shop.serve)
+                while not is_so(log):  # noqa: ASYNC110 - the log sets no event
+                    await anyio.sleep(0.02)
+                tasks.cancel_scope.cancel()
+        return log
+
+
+@pytest_asyncio.fixture
+async def employer(place: Place, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Employer]:
+    """A task waits."""
+    place.write('[tasks]\npoll_every = "100ms"')
+    config, employed = load(place.file), place.folder / "employed"
+    monkeypatch.setattr(workshop, "WORKER", "support.odd_worker")
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("IMAGED_TEST_ODD_LOG", str(employed))
+    catalog = MemoryCatalog(VirtualClock())
+    node = Node("here", catalog, Stores("near", {"near": MemoryStore("near")}))
+    await catalog.add_image(image := active())
+    await node.desk.create(ADMIN, "verify", {"image_id": image.id})
+    shop = Workshop(node.runner, Relay(), InstanceId("here"), lambda: config)
+    yield Employer(shop, node.runner, employed)
+
+
+def told(log: Log, event: str) -> Log:
+    """What was logged of it."""
+    return [one for one in log if one["event"] == event]
+
+
+async def test_a_worker_that_dies(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told of once, and the next one is employed; each knows which version it is to be."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
+
+    log = await employer.until(lambda log: len(told(log, "worker.ended")) == 3)
+
+    assert {one["exit_code"] for one in told(log, "worker.ended")} == {3}
+    (failed,) = told(log, "duty.failed")
+    assert failed["error"].startswith("The process that worked on tasks ended with exit code 3.")
+    assert {*employer.employed.read_text().splitlines()} == {f"dies {version('imaged')}"}
+
+
+async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is ended so that the log says where it was."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "is silent")
+    monkeypatch.setattr(workshop, "SILENT_SECONDS", 1.0)
+
+    log = await employer.until(lambda log: told(log, "worker.ended"))
+
+    (silent, *_), (ended, *_) = told(log, "worker.silent"), told(log, "worker.ended")
+    assert (silent["log_level"], silent["pid"]) == ("error", ended["pid"])
+    assert ended["exit_code"] == -6
+
+
+async def test_a_worker_that_says_what_nobody_understands(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is a mistake of ours: told with its traceback, and ended."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "babbles")
+    monkeypatch.setattr(workshop, "ENDING_SECONDS", 0.1)
+
+    log = await employer.until(lambda log: told(log, "duty.crashed"))
+
+    assert told(log, "worker.ended")[0]["exit_code"] == -9
+
+
+async def test_a_worker_that_does_not_hear(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon ends, and waits for it, but not for ever."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "is deaf")
+    monkeypatch.setattr(workshop, "ENDING_SECONDS", 0.1)
+
+    log = await employer.until(lambda log: told(log, "worker.started"))
+
+    assert told(log, "worker.ended")[0]["exit_code"] == -9
+
+
+async def test_a_worker_that_cannot_be_started(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said why, and tried again."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+    log = await employer.until(lambda log: told(log, "duty.failed"))
+
+    (failed,) = told(log, "duty.failed")
+    assert failed["error"] == (
+        "The process that is to work on tasks cannot be started: No such file or directory."
+    )
+
+
+async def test_nobody_is_employed_for_nothing(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither when nothing waits, nor when the daemon is about to end."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
+    employer.shop.stop_picking()
+
+    with anyio.move_on_after(1):
+        await employer.until(lambda _: False)
+
+    assert not employer.employed.exists()

@@ -1,0 +1,27 @@
+"""Workers that do not work: ``python -m support.odd_worker VERSION``, IMAGED_TEST_ODD says how."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Be odd."""
+    faulthandler.enable()
+    how = os.environ["IMAGED_TEST_ODD"]
+    with Path(os.environ["IMAGED_TEST_ODD_LOG"]).open("a") as log:
+        log.write(f"{how} {' '.join(sys.argv[1:])}\n")
+    if how == "dies":
+        sys.exit(3)
+    if how == "babbles":
+        os.write(0, b"\0\0\0\3{}}")
+    while True:  # silent, and deaf
+        time.sleep(60)
+
+
+if __name__ == "__main__":
+    main()
