@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from imaged.catalogs.memory import MemoryCatalog
 from imaged.config import load
 from imaged.core.claim import InstanceId
 from imaged.daemon import workshop
-from imaged.daemon.workshop import Workshop
+from imaged.daemon.workshop import Workshop, next_wait
 from imaged.metrics.relay import Relay
 from imaged.ports.store import Stores
 from imaged.services.tasks.runner import TaskRunner
@@ -31,7 +32,7 @@ from support.virtual_time import VirtualClock
 TESTS = Path(__file__).parents[1]
 PATIENCE_SECONDS = 20
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.timeout(60)
 
 Log = Sequence[Mapping[str, Any]]
 
@@ -76,6 +77,7 @@ def told(log: Log, event: str) -> Log:
     return [one for one in log if one["event"] == event]
 
 
+@pytest.mark.asyncio
 async def test_a_worker_that_dies(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is told of once, and the next one is employed; each knows which version it is to be."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
@@ -88,6 +90,7 @@ async def test_a_worker_that_dies(employer: Employer, monkeypatch: pytest.Monkey
     assert {*employer.employed.read_text().splitlines()} == {f"dies {version('imaged')}"}
 
 
+@pytest.mark.asyncio
 async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is ended so that the log says where it was."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "is silent")
@@ -100,6 +103,7 @@ async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.M
     assert ended["exit_code"] == -6
 
 
+@pytest.mark.asyncio
 async def test_a_worker_that_says_what_nobody_understands(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +116,7 @@ async def test_a_worker_that_says_what_nobody_understands(
     assert told(log, "worker.ended")[0]["exit_code"] == -9
 
 
+@pytest.mark.asyncio
 async def test_a_worker_that_does_not_hear(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +129,7 @@ async def test_a_worker_that_does_not_hear(
     assert told(log, "worker.ended")[0]["exit_code"] == -9
 
 
+@pytest.mark.asyncio
 async def test_a_worker_that_cannot_be_started(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +144,27 @@ async def test_a_worker_that_cannot_be_started(
     )
 
 
+def test_it_waits_longer_each_time() -> None:
+    """A store may be away for a night, and a worker is not to be tried every second of it."""
+    waits = [*accumulate(range(8), lambda wait, _: next_wait(wait), initial=0.0)]
+
+    assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+
+
+@pytest.mark.asyncio
+async def test_who_has_worked_is_replaced_at_once(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What killed it may have been its task; that is tried so many times only."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "reports and dies")
+    monkeypatch.setattr(workshop, "next_wait", lambda _: 3600.0)
+
+    log = await employer.until(lambda log: len(told(log, "worker.ended")) == 3)
+
+    assert {one["exit_code"] for one in told(log, "worker.ended")} == {3}
+
+
+@pytest.mark.asyncio
 async def test_nobody_is_employed_for_nothing(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

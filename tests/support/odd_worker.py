@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import struct
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,10 @@ def main() -> None:
     how = os.environ["IMAGED_TEST_ODD"]
     with Path(os.environ["IMAGED_TEST_ODD_LOG"]).open("a") as log:
         log.write(f"{how} {' '.join(sys.argv[1:])}\n")
-    if how == "dies":
+    if how == "reports and dies":
+        report = b'{"type":"report"}'
+        os.write(0, struct.pack("!I", len(report)) + report)
+    if "dies" in how:
         sys.exit(3)
     if how == "babbles":
         os.write(0, b"\0\0\0\3{}}")

@@ -35,7 +35,9 @@ ENDING_SECONDS = (
     120.0  # giving back takes one transaction, and closing what a disk or a bucket takes
 )
 REPORT_SECONDS = 0.5  # so long do figures wait for the latest
+LONGEST_WAIT_SECONDS = 60.0  # to start costs most of a second of a processor
 A_DAY = timedelta(days=1)
+VERSION = version("imaged")  # ours: what is installed may be another one by and by
 WORKER = "imaged.daemon.worker"
 SAFELY = ("-P",)  # nothing is imported from the folder that we happen to be in
 
@@ -74,6 +76,7 @@ class Workshop:
         self._report = Report()
         self._reported = anyio.Event()
         self._picks = True
+        self._wait_seconds = 0.0  # until the next worker is tried, after one that was none
 
     @property
     def running(self) -> Collection[str]:
@@ -111,6 +114,8 @@ class Workshop:
     async def _employ_if_due(self) -> None:
         """Raises CannotWork, WorkerLost, CatalogError."""
         if self._picks and await self._runner.is_due():
+            await anyio.sleep(self._wait_seconds)
+            self._wait_seconds = next_wait(self._wait_seconds)  # a report makes it 0 again
             await self._employ()
             self._runner.bell.ring()  # perhaps something came in when it had just left
 
@@ -163,7 +168,7 @@ class Workshop:
                 return None
             match news:
                 case Report():
-                    self._report = news
+                    self._report, self._wait_seconds = news, 0.0
                     self._relay.update(news.counts)
                     self._reported.set()
                     self._reported = anyio.Event()
@@ -188,6 +193,11 @@ class Workshop:
         return self._config().with_roles(("tasks",))
 
 
+def next_wait(wait_seconds: float) -> float:
+    """How long to wait when that was in vain, too."""
+    return min(max(1.0, 2 * wait_seconds), LONGEST_WAIT_SECONDS)
+
+
 async def _pass_on(orders: ObjectReceiveStream[Order], line: Line) -> None:
     async for order in orders:
         await line.give(order)
@@ -199,7 +209,7 @@ async def _start() -> tuple[Process, Line]:
     with theirs:
         try:
             worker = await anyio.open_process(
-                [sys.executable, *SAFELY, "-m", WORKER, version("imaged")],
+                [sys.executable, *SAFELY, "-m", WORKER, VERSION],
                 stdin=theirs.fileno(),
                 stdout=None,
                 stderr=None,
