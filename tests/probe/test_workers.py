@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -77,6 +78,11 @@ def go_on(origin: Origin) -> None:
 def told(daemon: Daemon, event: str) -> list[dict[str, Any]]:
     """What was logged of it."""
     return [one for one in daemon.events() if one["event"] == event]
+
+
+async def is_told(daemon: Daemon, event: str) -> bool:
+    """Whether it was logged."""
+    return bool(told(daemon, event))
 
 
 def worker_of(daemon: Daemon) -> int:
@@ -189,6 +195,37 @@ async def test_a_daemon_that_is_stopped(daemon: Daemon, tasks: TaskClient, origi
     assert life(daemon, task_id)[-1]["to_status"] == "pending"
 
 
+async def test_a_daemon_that_drains(daemon: Daemon, tasks: TaskClient, origin: Origin) -> None:
+    """While an upload ends, so may a task that has begun; what waits is left to others."""
+    daemon.configure(tasks={"concurrency": 1})
+    await daemon.start()
+    begun = await import_halfway(tasks, origin)
+    waiting = await ask_import(tasks, origin)
+    stopping, last = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield DISK
+        stopping.set()
+        await last.wait()
+        yield DISK
+
+    async def has_ended() -> bool:
+        return bool(life(daemon, begun)[-1]["to_status"] == "success")
+
+    async with Client(daemon.url) as client:
+        image_id = await client.create()
+        upload = asyncio.create_task(client.put(image_id, body()))
+        await stopping.wait()
+        ending = asyncio.create_task(daemon.end())
+        await until(lambda: is_told(daemon, "daemon.stopping"), "it does not stop")
+        go_on(origin)
+        await until(has_ended, "the task does not end")
+        last.set()
+        assert (await upload, await ending) == (204, 0)
+
+    assert [one["to_status"] for one in life(daemon, waiting)] == ["pending"]
+
+
 async def test_signals_are_for_the_daemon(
     daemon: Daemon, tasks: TaskClient, origin: Origin
 ) -> None:
@@ -227,10 +264,7 @@ async def test_settings_that_are_changed(daemon: Daemon, tasks: TaskClient, orig
     daemon.configure(uploads={"max_size": "1MiB"})
     daemon.reload()
 
-    async def is_reloaded() -> bool:
-        return bool(told(daemon, "config.reloaded"))
-
-    await until(is_reloaded, "it does not reload")
+    await until(lambda: is_told(daemon, "config.reloaded"), "it does not reload")
     task = await tasks.end_of(await ask_import(tasks, origin))
 
     assert task["status"] == "failure"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 
 from imaged.core.access import Caller
@@ -23,6 +24,7 @@ from imaged.core.task import TaskStatus
 from support.bodies import BODY
 from support.faults import catalog_fails, detour, nth
 from support.node import ADMIN, LEASE, OWNER, A, Node
+from support.remote import URL, web_of
 from support.site import Site
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +61,30 @@ async def test_a_clone_is_like_its_source(site: Site) -> None:
     assert (other.name, other.min_ram_mib, other.min_disk_gib, other.tags) == (None, 1, 0, ("u",))
     assert clone.created_at == clone.updated_at
     site.audit()
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"image_id": A}, TaskStatus.SUCCESS),
+        ({"image_id": A, "store": "near"}, TaskStatus.SUCCESS),
+        ({"image_id": A, "store": "far"}, TaskStatus.PENDING),
+        ({"source_image_url": URL}, TaskStatus.PENDING),
+    ],
+)
+async def test_what_moves_no_bytes_is_done_by_who_accepts_it(
+    site: Site, fields: dict[str, object], status: TaskStatus
+) -> None:
+    """All else waits for a worker."""
+    await site.active(A)
+    node = site.node(web=web_of())
+    site.start(node.runner.attend())
+    await anyio.sleep(1)
+
+    task = await node.desk.create(OWNER, "clone", fields)
+    await anyio.sleep(1)
+
+    assert (await site.catalog.get_task(task.id)).status is status
 
 
 async def test_a_clone_costs_no_bytes(site: Site) -> None:
