@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
@@ -17,10 +17,18 @@ from imaged.daemon import worker
 from imaged.daemon.orders import Begin, Call, Line, Report, Trouble
 from imaged.daemon.worker import Worker
 from support.command import Place
+from support.log import log_restored
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
 HERE = InstanceId("here-1")
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """Leave the log of the test run as it was: a worker has one of its own."""
+    with log_restored():
+        yield
 
 
 @pytest.fixture
