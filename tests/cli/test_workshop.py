@@ -152,6 +152,22 @@ def test_it_waits_longer_each_time() -> None:
 
 
 @pytest.mark.asyncio
+async def test_who_has_not_worked_is_not_replaced_at_once(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often somebody asks for another task."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
+    monkeypatch.setattr(workshop, "next_wait", lambda _: 3600.0)
+    await employer.until(lambda log: told(log, "duty.failed"))
+    employer.runner.bell.ring()
+
+    with anyio.move_on_after(1):
+        await employer.until(lambda _: False)
+
+    assert len(employer.employed.read_text().splitlines()) == 1
+
+
+@pytest.mark.asyncio
 async def test_who_has_worked_is_replaced_at_once(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
