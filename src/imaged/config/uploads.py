@@ -27,8 +27,8 @@ class UploadsSection(Section):
     )
     transfer_budget: Size = setting(
         "256MiB",
-        "Memory for bytes in flight, all transfers together. When it is used up, transfers get "
-        "slower instead of memory larger.",
+        "Memory for bytes in flight, all transfers together, and as much again for tasks while "
+        "there are some. When it is used up, transfers get slower instead of memory larger.",
     )
     hash_algorithm: HashAlgorithm = setting(
         "sha512",
