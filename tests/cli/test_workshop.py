@@ -104,27 +104,21 @@ async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.M
 
 
 @pytest.mark.asyncio
-async def test_a_worker_that_says_what_nobody_understands(
-    employer: Employer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("how", "event"),
+    [
+        ("babbles", "duty.crashed"),  # what nobody understands is a mistake of ours, with traceback
+        ("is deaf", "worker.started"),  # the daemon ends
+    ],
+)
+async def test_a_worker_that_does_not_end(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch, how: str, event: str
 ) -> None:
-    """Is a mistake of ours: told with its traceback, and ended."""
-    monkeypatch.setenv("IMAGED_TEST_ODD", "babbles")
+    """It is waited for, but not for ever."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", how)
     monkeypatch.setattr(workshop, "ENDING_SECONDS", 0.1)
 
-    log = await employer.until(lambda log: told(log, "duty.crashed"))
-
-    assert told(log, "worker.ended")[0]["exit_code"] == -9
-
-
-@pytest.mark.asyncio
-async def test_a_worker_that_does_not_hear(
-    employer: Employer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The daemon ends, and waits for it, but not for ever."""
-    monkeypatch.setenv("IMAGED_TEST_ODD", "is deaf")
-    monkeypatch.setattr(workshop, "ENDING_SECONDS", 0.1)
-
-    log = await employer.until(lambda log: told(log, "worker.started"))
+    log = await employer.until(lambda log: told(log, event))
 
     assert told(log, "worker.ended")[0]["exit_code"] == -9
 
