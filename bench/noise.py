@@ -81,7 +81,7 @@ def _work(path: Path) -> float:
 
 def _busy_share() -> float:
     busy, total = _ticks()
-    time.sleep(LOOK_SECONDS)  # what is measured is what happens meanwhile
+    time.sleep(LOOK_SECONDS)  # no waiting for anything: what others do meanwhile is the measure
     busy_later, total_later = _ticks()
     return (busy_later - busy) / max(total_later - total, 1)
 

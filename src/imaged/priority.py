@@ -18,8 +18,9 @@ def go_later() -> None:
     """Leave the processors first to the process that started this one, and one of them to others
     altogether: they need not even wait until we are put aside (decision 24).
 
-    Call it before there is any thread. Not the last, because a worker shares its control group, or
-    its session, with everything else there, and would starve beside what never rests.
+    Call it before there is any thread, as ``go_last``. Not the last, because a worker shares its
+    control group, or its session, with everything else there, and would starve beside what never
+    rests.
     """
     try:
         os.nice(LATER)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
-import time
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -15,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.command import DEADLINE_SECONDS, Place, Serving, serving
 from support.daemon import free_port
+from support.waiting import wait_until
 
 Series = dict[tuple[str, tuple[str, ...]], float]
 
@@ -54,11 +54,14 @@ def read(connection: HTTPConnection) -> Series:
 
 def until(connection: HTTPConnection, name: str, value: float, *labels: str) -> Series:
     """Read the page until a series has this value."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while (series := read(connection)).get((name, labels)) != value:
-        assert time.monotonic() < deadline, series.get((name, labels))
-        time.sleep(0.05)  # the page has to be asked for
-    return series
+    found: list[Series] = []
+
+    def is_so() -> bool:
+        found[:] = [read(connection)]
+        return found[0].get((name, labels)) == value
+
+    wait_until(is_so, lambda: found[0].get((name, labels)), DEADLINE_SECONDS)
+    return found[0]
 
 
 def create_and_upload(daemon: Serving, data: bytes) -> str:

@@ -55,6 +55,11 @@ class Employer:
                 tasks.cancel_scope.cancel()
         return log
 
+    async def for_a_second(self) -> None:
+        """Employ whom it would employ meanwhile."""
+        with anyio.move_on_after(1):
+            await self.until(lambda _: False)
+
 
 @pytest_asyncio.fixture
 async def employer(place: Place, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Employer]:
@@ -155,8 +160,7 @@ async def test_who_has_not_worked_is_not_replaced_at_once(
     await employer.until(lambda log: told(log, "duty.failed"))
     employer.runner.bell.ring()
 
-    with anyio.move_on_after(1):
-        await employer.until(lambda _: False)
+    await employer.for_a_second()
 
     assert len(employer.employed.read_text().splitlines()) == 1
 
@@ -182,7 +186,6 @@ async def test_nobody_is_employed_for_nothing(
     monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
     employer.shop.stop_picking()
 
-    with anyio.move_on_after(1):
-        await employer.until(lambda _: False)
+    await employer.for_a_second()
 
     assert not employer.employed.exists()

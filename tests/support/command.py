@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from support.daemon import IMAGED, clean_environment
 from support.manager import activating
+from support.waiting import wait_until
 
 DEADLINE_SECONDS = 30
 
@@ -97,14 +98,16 @@ class Serving:
 
     def wait_for(self, event: str, count: int = 1) -> dict[str, Any]:
         """Wait until an event was logged so often, and return the last of them."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while time.monotonic() < deadline:
-            found = [one for one in self.events() if one["event"] == event]
-            if len(found) >= count:
-                return found[count - 1]
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.02)  # a log has to be read
-        raise AssertionError(f"no {event} in\n{self.log.read_text()}")
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            has_ended = self.process.poll() is not None  # looked at first: it may log, and end
+            found[:] = [one for one in self.events() if one["event"] == event]
+            assert len(found) >= count or not has_ended, self.log.read_text()
+            return len(found) >= count
+
+        wait_until(is_there, lambda: f"no {event} in\n{self.log.read_text()}", DEADLINE_SECONDS)
+        return found[count - 1]
 
     @property
     def url(self) -> str:

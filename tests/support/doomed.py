@@ -185,7 +185,7 @@ class Doom:
                         self._held.add(pid)
                     self._arrive(task_id)
                     return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)  # in a thread of its own; a child's birth is told to nobody
 
     def _tell(self, task_id: str) -> None:
         with self._told.open("a") as file:
@@ -236,12 +236,12 @@ def _go_on_to_qemu_img(pid: int) -> None:
     """Step by step, so that it is not over before anybody sees it. Raises OSError if it is."""
     while Path(f"/proc/{pid}/comm").read_text().strip() != "qemu-img":
         os.kill(pid, signal.SIGCONT)
-        time.sleep(STEP_SECONDS)
+        time.sleep(STEP_SECONDS)  # so far it may go until it is looked at again
         os.kill(pid, signal.SIGSTOP)
         while (state := _state(pid)) != "T":
             if state == "Z":
                 raise ChildProcessError(pid)
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)  # when a signal has been heeded is told to nobody
 
 
 def _state(pid: int) -> str:

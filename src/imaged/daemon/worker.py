@@ -41,7 +41,6 @@ def main(wanted: str) -> None:
         signal.signal(one, _let_pass)
     faulthandler.enable()
     tune_allocation()
-    go_later()
     end = socket.socket(fileno=STDIN)
     worker = Worker(wanted)
     anyio.run(worker.run, end, backend="asyncio", backend_options={"use_uvloop": True})
@@ -83,6 +82,7 @@ class Worker:
     async def _work(self, begin: Begin) -> None:
         config = begin.config
         configure_log(config.log.level, config.log.format)
+        go_later()
         instruments = Instruments(stores=list(config.stores.by_name))
         async with open_parts(config, instruments) as parts:
             self._services = Services(parts, config, instruments, begin.instance)

@@ -76,7 +76,8 @@ class Workshop:
         self._report = Report()
         self._reported = anyio.Event()
         self._picks = True
-        self._wait_seconds = 0.0  # until the next worker is tried, after one that was none
+        self._wait_seconds = 0.0  # from a worker that was none to the next
+        self._again_at = -inf
 
     @property
     def running(self) -> Collection[str]:
@@ -113,9 +114,12 @@ class Workshop:
 
     async def _employ_if_due(self) -> None:
         """Raises CannotWork, WorkerLost, CatalogError."""
-        if self._picks and await self._runner.is_due():
-            await anyio.sleep(self._wait_seconds)
+        if not await self._runner.is_due():
+            return
+        await anyio.sleep_until(self._again_at)
+        if self._picks:
             self._wait_seconds = next_wait(self._wait_seconds)  # a report makes it 0 again
+            self._again_at = anyio.current_time() + self._wait_seconds
             await self._employ()
             self._runner.bell.ring()  # perhaps something came in when it had just left
 
@@ -168,7 +172,8 @@ class Workshop:
                 return None
             match news:
                 case Report():
-                    self._report, self._wait_seconds = news, 0.0
+                    self._report = news
+                    self._wait_seconds, self._again_at = 0.0, -inf
                     self._relay.update(news.counts)
                     self._reported.set()
                     self._reported = anyio.Event()
