@@ -1,6 +1,11 @@
-"""The order of the tests."""
+"""The order of the tests, and what each leaves for the next."""
 
 from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,3 +15,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     short then fills the time of the other workers.
     """
     items.sort(key=lambda item: "probe" not in item.path.parts)
+
+
+@pytest.fixture(autouse=True)
+def _process_left_as_it_was() -> Iterator[None]:
+    """A test that changes what a process has once is told so itself: otherwise another one fails,
+    much later, and only in some orders.
+    """
+    before = _of_this_process()
+    yield
+    assert _of_this_process() == before
+
+
+def _of_this_process() -> dict[str, object]:
+    return {
+        "processors": os.sched_getaffinity(0),
+        "niceness": os.getpriority(os.PRIO_PROCESS, 0),
+        "log level": logging.getLogger().level,
+        "folder": Path.cwd(),
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
@@ -17,18 +17,10 @@ from imaged.daemon import worker
 from imaged.daemon.orders import Begin, Call, Line, Report, Trouble
 from imaged.daemon.worker import Worker
 from support.command import Place
-from support.log import log_restored
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
 HERE = InstanceId("here-1")
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Leave the log of the test run as it was: a worker has one of its own."""
-    with log_restored():
-        yield
 
 
 @pytest.fixture
@@ -41,11 +33,13 @@ def config(place: Place) -> Config:
 
 @asynccontextmanager
 async def employed(wanted: str = version("imaged")) -> AsyncIterator[Line]:
-    """A worker in this process; the daemon's end of the line. It is gone at the end."""
+    """A worker in this process, which it leaves as it is; the daemon's end of the line. It is gone
+    at the end.
+    """
     ours, theirs = socket.socketpair()
     async with anyio.create_task_group() as tasks:
         line = await Line.adopt(ours)
-        tasks.start_soon(Worker(wanted).run, theirs)
+        tasks.start_soon(Worker(wanted, settle=lambda _: None).run, theirs)
         yield line
         await line.close()
 

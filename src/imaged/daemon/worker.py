@@ -12,6 +12,7 @@ import faulthandler
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -19,6 +20,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from imaged.allocation import tune_allocation
+from imaged.config import Config
 from imaged.core.errors import ImagedError
 from imaged.daemon.assembly import Services, open_parts
 from imaged.daemon.counting import tally_of
@@ -42,8 +44,14 @@ def main(wanted: str) -> None:
     faulthandler.enable()
     tune_allocation()
     end = socket.socket(fileno=STDIN)
-    worker = Worker(wanted)
+    worker = Worker(wanted, _settle)
     anyio.run(worker.run, end, backend="asyncio", backend_options={"use_uvloop": True})
+
+
+def _settle(config: Config) -> None:
+    """Have this process work in the background. Its log comes first, which tells of the rest."""
+    configure_log(config.log.level, config.log.format)
+    go_later()
 
 
 class Upgraded(ImagedError):
@@ -57,10 +65,15 @@ class Upgraded(ImagedError):
 
 
 class Worker:
-    """One life of it."""
+    """One life of it.
 
-    def __init__(self, wanted: str) -> None:
+    ``settle`` is called once, with the configuration that the daemon sent, before anything is
+    opened: what concerns the whole process is done there.
+    """
+
+    def __init__(self, wanted: str, settle: Callable[[Config], None]) -> None:
         self._wanted = wanted
+        self._settle = settle
 
     async def run(self, end: socket.socket) -> None:
         """Work until there is nothing to do, or nobody to do it for."""
@@ -81,8 +94,7 @@ class Worker:
 
     async def _work(self, begin: Begin) -> None:
         config = begin.config
-        configure_log(config.log.level, config.log.format)
-        go_later()
+        self._settle(config)
         instruments = Instruments(stores=list(config.stores.by_name))
         async with open_parts(config, instruments) as parts:
             self._services = Services(parts, config, instruments, begin.instance)
