@@ -114,3 +114,22 @@ async def test_a_folder_from_which_nothing_can_be_removed(root: Path) -> None:
         await store_on(root, disk).check()
 
     assert rehearsals(root) == 1
+
+
+@pytest.mark.parametrize("folder", [".tmp", "00"])
+async def test_a_check_removes_what_an_earlier_one_left(root: Path, folder: str) -> None:
+    """Killed on the way, more than a day ago: of one that still runs, and of others, nothing."""
+    store, key = store_on(root), new_key()
+    await store.check()
+    names = [".rehearsal-old", ".rehearsal-new", ".foreign", key[3:]]
+    old, new, *others = paths = [root / folder / name for name in names]
+    for path in paths:
+        path.write_bytes(b"imaged")
+    for path in (old, *others):
+        os.utime(path, (0, 0))
+
+    await store.check()
+
+    assert [path for path in paths if path.exists()] == [new, *others]
+    for path in (new, *others):
+        path.unlink()

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+from imaged.stores.checkup import REHEARSAL
+from imaged.stores.s3_checkup import REHEARSALS
 from support.postgresql import fresh_database
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
 
@@ -75,9 +77,9 @@ class Folder:
         return {}
 
     async def keys(self) -> set[str]:
-        """The files, whole or not."""
+        """The files, whole or not; but for what a start rehearses, and leaves if it is killed."""
         files = (path.name for path in self.images.rglob("*") if path.is_file())
-        return {f"{name[:2]}/{name}" for name in files}
+        return {f"{name[:2]}/{name}" for name in files if not name.startswith(REHEARSAL)}
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,10 @@ class Servers:
         return {f"{name}__ACCESS_KEY": ACCESS_KEY, f"{name}__SECRET_KEY": SECRET_KEY}
 
     async def keys(self) -> set[str]:
-        """The objects, and the uploads that are not finished."""
+        """The objects, and the uploads that are not finished; but for rehearsed ones, likewise."""
         names = await asyncio.to_thread(self._names)
-        return {name.removeprefix(f"{self.prefix}/") for name in names}
+        keys = {name.removeprefix(f"{self.prefix}/") for name in names}
+        return {key for key in keys if not key.startswith(REHEARSALS)}
 
     def _names(self) -> set[str]:
         client, names = plain_client(self.endpoint), set[str]()

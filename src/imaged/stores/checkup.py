@@ -2,14 +2,17 @@
 
 The root is never created: a folder made where a filesystem should be mounted would fill the disk
 below it. What belongs inside is created. Little free space is no reason to refuse: downloads and
-the scrubber, which makes room, must work then too.
+the scrubber, which makes room, must work then too. A write is rehearsed; what is left of it by one
+who dies on the way, a check-up of a later day removes.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import time
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +24,9 @@ from imaged.stores.disk import Disk, move, sync_folder
 from imaged.stores.disk_errors import explain, explained
 from imaged.stores.folders import Folders
 from imaged.stores.space import free_bytes
+
+REHEARSAL = ".rehearsal-"  # how its names begin; no key does
+LONGEST = timedelta(days=1)  # what is older than this belongs to no rehearsal that still runs
 
 log = structlog.get_logger()
 
@@ -42,6 +48,7 @@ class Checkup:
         self._require_root()
         self._make_folders()
         self._require_one_filesystem()
+        self._remove_leftovers()
         try:
             self._rehearse()
         except StoreFull as error:
@@ -90,9 +97,27 @@ class Checkup:
         unfinished = self._folders.unfinished
         return f"needs {unfinished} and {folder} on one filesystem: unmount what is mounted there"
 
+    def _remove_leftovers(self) -> None:
+        for folder in self._stages:
+            with explained(self._store, folder):
+                for name in self._disk.scan(folder):
+                    if name.startswith(REHEARSAL):
+                        self._remove_leftover(folder / name)
+
+    def _remove_leftover(self, path: Path) -> None:
+        with suppress(FileNotFoundError):  # its owner lives, or somebody else came first
+            age = time.time() - self._disk.stat(path).st_mtime
+            if age > LONGEST.total_seconds():
+                self._disk.unlink(path)
+
+    @property
+    def _stages(self) -> tuple[Path, Path]:
+        """Where the rehearsed write begins, and where it is moved to."""
+        return self._folders.unfinished, self._folders.whole[0]
+
     def _rehearse(self) -> None:
-        name = f".rehearsal-{uuid4().hex}"
-        first, last = self._folders.unfinished / name, self._folders.whole[0] / name
+        name = f"{REHEARSAL}{uuid4().hex}"
+        first, last = (folder / name for folder in self._stages)
         try:
             with explained(self._store, first):
                 self._write(first)
