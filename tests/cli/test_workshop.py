@@ -113,6 +113,7 @@ async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.M
     ("how", "event"),
     [
         ("babbles", "duty.crashed"),  # what nobody understands is a mistake of ours, with traceback
+        ("announces 4 GiB", "duty.crashed"),  # which nobody waits for, and nobody keeps
         ("is deaf", "worker.started"),  # the daemon ends
     ],
 )

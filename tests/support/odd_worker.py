@@ -23,6 +23,8 @@ def main() -> None:
         sys.exit(3)
     if how == "babbles":
         os.write(0, b"\0\0\0\3{}}")
+    if how == "announces 4 GiB":
+        os.write(0, b"\xff\xff\xff\xff")
     while True:  # silent, and deaf
         signal.pause()
 

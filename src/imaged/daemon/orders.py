@@ -21,8 +21,10 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from imaged.config import Config
 from imaged.core.claim import InstanceId
+from imaged.core.limits import MIB
 from imaged.metrics.relay import Count
 
+LONGEST_BYTES = 16 * MIB  # of a message; a thousand times what is usual
 _LENGTH = struct.Struct("!I")
 
 
@@ -115,6 +117,8 @@ class Line:
     async def _receive(self) -> bytes | None:
         try:
             (length,) = _LENGTH.unpack(await self._received.receive_exactly(_LENGTH.size))
+            if length > LONGEST_BYTES:
+                raise msgspec.ValidationError(f"A message of {length} bytes is none of ours")
             return await self._received.receive_exactly(length)
         except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError):
             return None
