@@ -76,6 +76,13 @@ class PausedBody:
         self._released.set()
 
 
+async def body_that_must_not_end(paused: PausedBody) -> AsyncIterator[Block]:
+    """The same body; its end is an error."""
+    async for block in paused:
+        yield block
+    raise Verdict("it was read to its end")
+
+
 async def read_all(store: Store, key: str, start: int = 0, length: int = MIB) -> bytes:
     """What a store gives, read by so many bytes at once."""
     parts = []

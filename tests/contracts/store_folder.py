@@ -12,7 +12,8 @@ from pathlib import Path
 from imaged.core.keys import is_key
 from imaged.core.limits import MIB
 from imaged.stores.disk import Disk
-from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+from imaged.stores.filesystem import FilesystemStore
+from imaged.stores.filesystem_settings import FilesystemSettings
 from support.waiting import wait_until
 
 FOREIGN = ["notes.txt", ".tmp/.nfs000000000000007b", "0a/notes.txt", "lost+found/#12"]

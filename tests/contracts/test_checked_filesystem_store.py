@@ -14,7 +14,8 @@ from contracts.store_disks import Fault, FaultyDisk
 from contracts.store_folder import FolderDoor, audited, folders, rehearsals, store_on, vanish
 from imaged.core.errors import StoreError, StoreFull
 from imaged.stores.disk import Disk
-from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+from imaged.stores.filesystem import FilesystemStore
+from imaged.stores.filesystem_settings import FilesystemSettings
 
 pytestmark = pytest.mark.asyncio
 

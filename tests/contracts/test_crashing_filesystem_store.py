@@ -14,7 +14,8 @@ from contracts.store_disks import Call, TracedDisk
 from contracts.store_folder import audited
 from imaged.core.limits import KIB
 from imaged.lanes import InlineLane
-from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+from imaged.stores.filesystem import FilesystemStore
+from imaged.stores.filesystem_settings import FilesystemSettings
 
 pytestmark = pytest.mark.asyncio
 

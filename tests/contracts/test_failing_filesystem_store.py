@@ -34,7 +34,7 @@ HARMLESS = {"close"}  # calls whose failure changes nothing
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder, audited at the end; writes look at their space after each block."""
-    monkeypatch.setattr("imaged.stores.draft.LOOK_EVERY_BYTES", MIB)
+    monkeypatch.setattr("imaged.stores.unfinished_file.LOOK_EVERY_BYTES", MIB)
     with audited(tmp_path / "store") as root:
         yield root
 
@@ -269,7 +269,8 @@ LIMITED = """
     from pathlib import Path
 
     from imaged.core.block import Block
-    from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+    from imaged.stores.filesystem import FilesystemStore
+    from imaged.stores.filesystem_settings import FilesystemSettings
 
     async def blocks():
         for _ in range(3):

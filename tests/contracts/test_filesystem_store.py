@@ -19,6 +19,7 @@ from contracts.store_bodies import (
     Verdict,
     all_keys,
     body,
+    body_that_must_not_end,
     new_key,
     read_all,
     some_bytes,
@@ -30,11 +31,11 @@ from contracts.store_machine import StoreMachine, machine_settings
 from contracts.store_reading import LastingReadersContract
 from contracts.store_refusing import OPERATIONS, LimitedStoreContract
 from contracts.store_writing import ExclusiveWritersContract
-from imaged.core.block import Block
 from imaged.core.errors import BlobExists, StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.ports.store import Store
-from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+from imaged.stores.filesystem import FilesystemStore
+from imaged.stores.filesystem_settings import FilesystemSettings
 from imaged.stores.keys import FOLDERS
 
 LOW = 16 * MIB  # free space that every machine has
@@ -153,7 +154,7 @@ class TestFilesystemStore(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Space that others take while a blob is written is seen before the disk is full."""
-        monkeypatch.setattr("imaged.stores.draft.LOOK_EVERY_BYTES", 2 * MIB)
+        monkeypatch.setattr("imaged.stores.unfinished_file.LOOK_EVERY_BYTES", 2 * MIB)
         disk = SmallDisk(100 * MIB)
         high = FilesystemSettings(root, min_free_bytes=90 * MIB)
         store = FilesystemStore("local", high, disk=disk)
@@ -165,7 +166,7 @@ class TestFilesystemStore(
         self, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A write that can never be completed does not go on to its end."""
-        monkeypatch.setattr("imaged.stores.draft.LOOK_EVERY_BYTES", MIB)
+        monkeypatch.setattr("imaged.stores.unfinished_file.LOOK_EVERY_BYTES", MIB)
         key, paused = new_key(), PausedBody(b"first", some_bytes(20 * MIB))
         paused_to_the_end = body_that_must_not_end(paused)
         task = asyncio.create_task(store.put(key, paused_to_the_end))
@@ -271,10 +272,3 @@ class FilesystemStoreMachine(StoreMachine):
 
 TestFilesystemStoreMachine = FilesystemStoreMachine.TestCase
 TestFilesystemStoreMachine.settings = settings(machine_settings, max_examples=10)
-
-
-async def body_that_must_not_end(paused: PausedBody) -> AsyncIterator[Block]:
-    """The same body; its end is an error."""
-    async for block in paused:
-        yield block
-    raise Verdict("it was read to its end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import stat
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.destination import DestinationContract, parcel
-from contracts.store_bodies import body
+from contracts.store_bodies import PausedBody, body, body_that_must_not_end, some_bytes
 from contracts.store_disks import WatchedDisk
 from imaged.core.errors import ExportError, ExportExists, ExportFull
 from imaged.core.limits import MIB
@@ -20,7 +22,7 @@ from imaged.exports.folder import Folder
 from imaged.exports.unfinished import unfinished_name
 from imaged.lanes import InlineLane
 from imaged.stores.disk import Disk
-from imaged.stores.filesystem import FilesystemSettings
+from imaged.stores.filesystem_settings import FilesystemSettings
 
 
 class OrderedDisk(WatchedDisk):
@@ -217,8 +219,11 @@ class TestFolderDestination(DestinationContract):
             "fsync a",
         ]
 
-    async def test_a_name_that_is_not_durable_goes(self, root: Path) -> None:
-        """When the last sync fails, nothing stays visible."""
+    @pytest.mark.parametrize("is_taken_away", [False, True])
+    async def test_a_name_that_is_not_durable_goes(
+        self, root: Path, *, is_taken_away: bool
+    ) -> None:
+        """When the last sync fails, nothing stays, whether or not somebody else was quicker."""
 
         class Forgetful(Disk):
             syncs = 0
@@ -228,9 +233,28 @@ class TestFolderDestination(DestinationContract):
                 del fd
                 Forgetful.syncs += 1
                 if Forgetful.syncs == 3:
+                    if is_taken_away:
+                        (root / parcel().file_name).unlink()
                     raise OSError(errno.EIO, "lost")
 
         with pytest.raises(ExportError, match="kernel's log"):
             await folder(root, Forgetful()).deliver(parcel(), body(b"bytes"))
 
         assert names_in(root) == []
+
+    async def test_a_long_export_that_is_over(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It notices, and does not go on to its end. That is nothing to warn of."""
+        monkeypatch.setattr("imaged.stores.unfinished_file.LOOK_EVERY_BYTES", MIB)
+        destination, this = folder(root), parcel()
+        paused = PausedBody(b"first", some_bytes(20 * MIB))
+        delivering = asyncio.create_task(destination.deliver(this, body_that_must_not_end(paused)))
+        await paused.halted()
+        await destination.remove(this.task_id)
+        paused.release()
+
+        with capture_logs() as log, pytest.raises(ExportError, match="discarded"):
+            await delivering
+
+        assert (names_in(root), log) == ([], [])

@@ -13,7 +13,8 @@ from imaged.core.keys import make_key
 from imaged.ports.store import Stores
 from imaged.services.reconcile import Reconcile, ReconcileSettings
 from imaged.services.scrubber import Scrubber, ScrubberSettings
-from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+from imaged.stores.filesystem import FilesystemStore
+from imaged.stores.filesystem_settings import FilesystemSettings
 
 IMAGE = "a1a1a1a1-a1a1-41a1-81a1-a1a1a1a1a1a1"
 FOREIGN = (

@@ -25,7 +25,8 @@ from imaged.core.limits import MIB
 from imaged.ports.abilities import Closing, PresignedDownload, Rehearsing, ServerSideCopy
 from imaged.ports.meter import Meter, tell_nobody
 from imaged.ports.store import Store
-from imaged.stores.filesystem import FilesystemSettings, FilesystemStore
+from imaged.stores.filesystem import FilesystemStore
+from imaged.stores.filesystem_settings import FilesystemSettings
 from imaged.stores.measured import OPERATIONS, MeasuredStore, measure_store
 from imaged.stores.memory import MemoryStore
 from imaged.stores.s3_settings import S3Settings

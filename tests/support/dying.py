@@ -26,7 +26,7 @@ from imaged.exports.folder import Folder
 from imaged.lanes import InlineLane
 from imaged.ports.export import Destination, Parcel
 from imaged.stores.disk import Disk
-from imaged.stores.filesystem import FilesystemSettings
+from imaged.stores.filesystem_settings import FilesystemSettings
 
 SMALL = some_bytes(12 * KIB)
 LARGE = some_bytes(6 * MIB)

@@ -17,7 +17,7 @@ from imaged.services.claims import ClaimSettings
 from imaged.services.reconcile import ReconcileSettings
 from imaged.services.scrubber import ScrubberSettings
 from imaged.services.stages import StageSettings
-from imaged.stores.filesystem import FilesystemSettings
+from imaged.stores.filesystem_settings import FilesystemSettings
 from imaged.stores.s3_credentials import Secret, read_secret
 from imaged.stores.s3_settings import S3Settings
 

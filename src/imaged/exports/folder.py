@@ -25,7 +25,8 @@ from imaged.lanes import LaneFactory, QuietLane
 from imaged.ports.export import Parcel
 from imaged.stores.disk import Disk, sync_folder
 from imaged.stores.disk_errors import explained
-from imaged.stores.filesystem import CLEAN_UP_PATIENCE, FilesystemSettings
+from imaged.stores.filesystem import CLEAN_UP_PATIENCE
+from imaged.stores.filesystem_settings import FilesystemSettings
 from imaged.stores.filling import fill
 from imaged.stores.shared_file import SharedFile
 from imaged.stores.threads import Threads
@@ -73,11 +74,10 @@ class Folder:
         self, parcel: Parcel, blocks: AsyncIterable[Block], expected_bytes: int | None = None
     ) -> int:
         """Write a file; its size in bytes. Raises ExportExists, ExportFull, ExportError."""
-        delivery = self._delivery(parcel)
         with border(self.name):
             return await fill(
-                delivery,
-                partial(delivery.begin, expected_bytes or 0),
+                self._delivery(parcel),
+                expected_bytes or 0,
                 blocks,
                 threads=self._threads,
                 lanes=self._lanes,

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from imaged.core.block import Block
 from imaged.core.keys import is_key
-from imaged.core.limits import GIB, MIB
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.store import Record, forget_upload
 from imaged.stores.blob_file import BlobFile
@@ -25,6 +23,7 @@ from imaged.stores.checkup import Checkup
 from imaged.stores.disk import Disk, sync_folder
 from imaged.stores.disk_errors import explained
 from imaged.stores.draft import Draft
+from imaged.stores.filesystem_settings import FilesystemSettings
 from imaged.stores.filling import fill
 from imaged.stores.folders import Folders
 from imaged.stores.keys import require_key
@@ -32,19 +31,6 @@ from imaged.stores.space import free_bytes
 from imaged.stores.threads import Threads
 
 CLEAN_UP_PATIENCE = timedelta(seconds=30)  # then a thread that hangs is left to itself
-
-
-@dataclass(frozen=True, slots=True)
-class FilesystemSettings:
-    """How a folder is used."""
-
-    path: Path
-    min_free_bytes: int = GIB  # what must stay free; a write that would take it is refused
-    file_mode: int = 0o600
-    folder_mode: int = 0o700
-    flush_every_bytes: int = 32 * MIB  # so that little is left to be flushed at the end
-    threads: int = 8  # for names, flushing and deleting
-    reading_threads: int = 16
 
 
 class FilesystemStore:
@@ -88,10 +74,10 @@ class FilesystemStore:
         """Write a blob, and return its size in bytes. Its writes have no names of their own."""
         del record
         require_key(self.name, key)
-        draft = Draft(self.name, key, self._folders, self._disk, self._settings.min_free_bytes)
+        draft = Draft(self.name, key, self._settings, self._disk)
         return await fill(
             draft,
-            partial(draft.begin, self._settings.file_mode, expected_bytes or 0),
+            expected_bytes or 0,
             blocks,
             threads=self._threads,
             lanes=self._lanes,

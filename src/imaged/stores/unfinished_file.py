@@ -1,0 +1,136 @@
+"""A file that is being written, and does not have its name yet.
+
+Where it is to have its name, and how it gets it, is known to those who have such files: a blob of a
+store (``draft.py``), and an export to a folder (``exports/delivery.py``). The bytes go to a
+temporary name until then, which tells others that somebody wants them: whoever takes it away has
+ended the writing.
+
+Methods block; several threads may be in them, one of them perhaps for ever (``shared_file.py``).
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import structlog
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobExists, WriteDiscarded
+from imaged.core.limits import MIB
+from imaged.stores.disk import Disk, write_chunks
+from imaged.stores.disk_errors import explained
+from imaged.stores.filesystem_settings import FilesystemSettings
+from imaged.stores.shared_file import SharedFile
+from imaged.stores.space import require_room
+
+log = structlog.get_logger()
+
+LOOK_EVERY_BYTES = 64 * MIB  # how often a long write looks whether it should go on
+CHUNKS_AT_ONCE = os.sysconf("SC_IOV_MAX")
+NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+
+
+class UnfinishedFile(ABC):
+    """One attempt to write one file. Ends with ``keep`` or with ``discard``.
+
+    ``store`` and ``name`` are those that errors tell.
+    """
+
+    def __init__(
+        self, store: str, name: str, temporary: Path, settings: FilesystemSettings, disk: Disk
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._temporary = temporary
+        self._settings = settings
+        self._disk = disk
+        self._file = SharedFile(disk, before_close=self._clean_up)
+        self._unwatched_bytes = 0
+        self._is_kept = False
+
+    def begin(self, expected_bytes: int = 0) -> None:
+        """Create it, unless it could not get its name. Raises StoreFull, BlobExists, StoreError."""
+        mode = self._settings.file_mode
+        with explained(self._store, self._temporary):
+            self._require_room(expected_bytes)
+            self._require_unused()
+            try:
+                self._file.open(self._temporary, NEW_FILE, mode)
+            except FileExistsError:
+                raise self._exists() from None
+            with self._file.in_use() as descriptor:
+                self._disk.fchmod(descriptor, mode)  # whatever the umask is
+
+    def write(self, block: Block) -> None:
+        """Append a block. Raises StoreFull, WriteDiscarded, StoreError."""
+        with explained(self._store, self._temporary), self._file.in_use() as descriptor:
+            write_chunks(self._disk, descriptor, block.chunks, CHUNKS_AT_ONCE)
+            self._unwatched_bytes += block.size_bytes
+            if self._unwatched_bytes >= LOOK_EVERY_BYTES:
+                self._unwatched_bytes = 0
+                self._require_room()
+                self._require_wanted(descriptor)
+
+    def flush(self) -> None:
+        """Make durable what was written so far, so that less is left for the end."""
+        with explained(self._store, self._temporary), self._file.in_use() as descriptor:
+            self._disk.fdatasync(descriptor)
+
+    def publish(self) -> None:
+        """Make the bytes durable and visible. Raises BlobExists, WriteDiscarded, StoreError."""
+        with explained(self._store, self._temporary), self._file.in_use() as descriptor:
+            self._disk.fsync(descriptor)
+            self._give_name()
+
+    def keep(self) -> None:
+        """Let what is published stay. Never blocks: it is synced, and no thread uses it."""
+        self._is_kept = True
+        self._file.close()
+
+    def discard(self, patience_seconds: float) -> None:
+        """Make sure that nothing is or becomes visible; wait so long for threads that hang."""
+        self._file.close()
+        self._file.wait_closed(patience_seconds)
+
+    @abstractmethod
+    def _require_unused(self) -> None:
+        """Raises BlobExists where the name is taken; OSError."""
+
+    @abstractmethod
+    def _give_name(self) -> None:
+        """Make the synced file visible, and that durable. Raises as ``publish``, and OSError."""
+
+    @abstractmethod
+    def _withdraw(self, descriptor: int) -> None:
+        """Take back a name that it was given, and free its space. Raises OSError."""
+
+    def _exists(self) -> BlobExists:
+        return BlobExists(self._store, self._name)
+
+    def _discarded(self) -> WriteDiscarded:
+        return WriteDiscarded(self._store, self._name)
+
+    def _require_room(self, expected_bytes: int = 0) -> None:
+        require_room(
+            self._store,
+            self._disk,
+            self._settings.path,
+            min_free_bytes=self._settings.min_free_bytes,
+            expected_bytes=expected_bytes,
+        )
+
+    def _require_wanted(self, descriptor: int) -> None:
+        if self._disk.fstat(descriptor).st_nlink == 0:
+            raise self._discarded()
+
+    def _clean_up(self, descriptor: int) -> None:
+        if self._is_kept:
+            return
+        try:
+            self._withdraw(descriptor)
+        except FileNotFoundError:
+            return  # deleted meanwhile: its space goes with the descriptor
+        except OSError as error:
+            log.warning("write.left_behind", store=self._store, key=self._name, error=str(error))
