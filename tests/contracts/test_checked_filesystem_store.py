@@ -86,6 +86,38 @@ async def test_a_check_makes_what_is_missing(root: Path) -> None:
     assert await FolderDoor(root).dig(key) == b"bytes"
 
 
+@pytest.mark.parametrize(
+    ("who", "owner", "handed_over"), [(0, 1234, 257), (0, 0, 0), (1234, 1234, 0), (1234, 0, 0)]
+)
+async def test_whose_folders_they_are(
+    root: Path, monkeypatch: pytest.MonkeyPatch, who: int, owner: int, handed_over: int
+) -> None:
+    """Root's only if the store is: a daemon that starts later must be able to use them.
+
+    Others may be members of the group that the store belongs to, and cannot give files away.
+    """
+    given = []
+
+    class Owned(Disk):
+        @staticmethod
+        def stat(path: Path) -> os.stat_result:  # type: ignore[override]  # narrower
+            status = [*path.stat()]
+            status[4:6] = owner, 99  # st_uid, st_gid
+            return os.stat_result(status)
+
+        @staticmethod
+        def chown(path: Path, *to: int) -> None:  # type: ignore[override]  # narrower
+            given.append((path, to))
+
+    monkeypatch.setattr(os, "geteuid", lambda: who)
+    await store_on(root, Owned()).check()
+
+    made = [root / name for name in folders(root)]
+    assert sorted(path for path, _ in given) == (sorted(made) if handed_over else [])
+    assert {to for _, to in given} <= {(owner, 99)}
+    assert len(given) == handed_over
+
+
 async def test_a_full_disk_is_no_reason_not_to_start(root: Path) -> None:
     """The scrubber, which makes room, must start too."""
     store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=1 << 60))

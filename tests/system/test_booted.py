@@ -38,6 +38,19 @@ def test_it_is_ready_when_systemctl_returns(machine: Machine) -> None:
     machine.wait_for("imaged", "StatusText", lambda text: bool(re.fullmatch(STATUS, text)))
 
 
+def test_root_may_look_first(machine: Machine) -> None:
+    """Before the daemon was ever started: what that makes in the store is the daemon's."""
+    store = machine.path("/var/lib/imaged/images")
+    assert files(machine) == [] == list(store.iterdir())
+
+    assert "The configuration is good" in machine.run("imaged", "check-config")
+
+    assert {path.stat().st_uid for path in store.iterdir()} == {store.stat().st_uid} != {0}
+    client = start(machine)
+    image_id = client.create()
+    assert client.upload(image_id, b"data") == 204
+
+
 def test_a_reload_changes_the_delay(machine: Machine) -> None:
     """An image that would wait for a day goes at once; until then it is counted as pending."""
     client = start(machine)

@@ -1,9 +1,10 @@
 """The check-up of a folder that is to be a store: what an operator should know at start.
 
 The root is never created: a folder made where a filesystem should be mounted would fill the disk
-below it. What belongs inside is created. Little free space is no reason to refuse: downloads and
-the scrubber, which makes room, must work then too. A write is rehearsed; what is left of it by one
-who dies on the way, a check-up of a later day removes.
+below it. What belongs inside is created, and belongs to whom the root belongs, also if root looks
+(``sudo imaged check-config``) before the daemon does. Little free space is no reason to refuse:
+downloads and the scrubber, which makes room, must work then too. A write is rehearsed; what is left
+of it by one who dies on the way, a check-up of a later day removes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from imaged.stores.disk_errors import explain, explained
 from imaged.stores.folders import Folders
 from imaged.stores.space import free_bytes
 
+SUPERUSER = 0
 REHEARSAL = ".rehearsal-"  # how its names begin; no key does
 LONGEST = timedelta(days=1)  # what is older than this belongs to no rehearsal that still runs
 
@@ -81,7 +83,13 @@ class Checkup:
             except FileExistsError:
                 return False
             self._disk.chmod(folder, self._folder_mode)  # whatever the umask is
+            self._hand_over(folder)
             return True
+
+    def _hand_over(self, folder: Path) -> None:
+        owner = self._disk.stat(self._folders.root)
+        if os.geteuid() == SUPERUSER and owner.st_uid != SUPERUSER:
+            self._disk.chown(folder, owner.st_uid, owner.st_gid)
 
     def _require_one_filesystem(self) -> None:
         device = self._device(self._folders.unfinished)

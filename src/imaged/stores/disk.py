@@ -50,6 +50,7 @@ class Disk:
     statvfs = staticmethod(os.statvfs)
     mkdir = staticmethod(os.mkdir)
     chmod = staticmethod(os.chmod)
+    chown = staticmethod(os.chown)
     rename = staticmethod(rename_noreplace)
     link = staticmethod(os.link)
     unlink = staticmethod(os.unlink)
