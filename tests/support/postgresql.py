@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -29,6 +28,7 @@ from uuid import uuid4
 import asyncpg  # type: ignore[import-untyped]
 
 from imaged.catalogs.postgresql import migrate_postgresql
+from support.waiting import wait_until
 
 VARIABLE = "IMAGED_TEST_POSTGRESQL"
 TEMPLATE = "imaged_template"
@@ -72,13 +72,11 @@ class Server:
         for setting in (*QUICK, *SMALL, *self._settings):
             command += ["-c", setting]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        until = time.monotonic() + PATIENCE_SECONDS
-        while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > until:
-                said = (self._folder / "log").read_text("utf-8", "replace")
-                raise RuntimeError(f"PostgreSQL does not start: {said[-2000:]}")
-            time.sleep(0.02)
+            process = self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_until(
+            lambda: self._is_ready() or process.poll() is not None, self._why_not, PATIENCE_SECONDS
+        )
+        assert process.poll() is None, self._why_not()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Throw everybody out and end; with SIGQUIT, as if it had crashed."""
@@ -135,6 +133,10 @@ class Server:
             nobody = pwd.getpwnam("nobody")
             command += [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
         return [*command, str(self._binaries / program), *arguments]
+
+    def _why_not(self) -> str:
+        said = (self._folder / "log").read_text("utf-8", "replace")
+        return f"PostgreSQL does not start: {said[-2000:]}"
 
     def _is_ready(self) -> bool:
         command = [str(self._binaries / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.port)]

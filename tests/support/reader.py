@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from urllib.request import urlopen
 
 from support.daemon import clean_environment, free_port
 from support.examples import AFTER_CTRL_C, ROOT, Block
+from support.waiting import wait_until
 
 PLACE = "127.0.0.1:9292"  # where the pages have imaged
 FIRST_TERMINAL = "make run"
@@ -99,15 +99,19 @@ class Reader:
         os.write(self._typing, f"{command}\nprintf '\\036{self._count}:%d\\n' $?\n".encode())
         if command.endswith("&") and "serve" in command:
             self.wait_ready()
-        deadline, written = time.monotonic() + DEADLINE_SECONDS, b""
-        while time.monotonic() < deadline:
-            written = self._output.read_bytes()[before:]
-            if found := end.search(written):
-                shown = written[: found.start()].decode(errors="replace")
-                return int(found[1]), shown.replace(f"127.0.0.1:{self._port}", PLACE)
-            assert self._shell.poll() is None, written.decode(errors="replace")
-            time.sleep(0.02)
-        raise AssertionError(f"{command}\nnever ended, and showed\n{written.decode()}")
+
+        def written() -> bytes:
+            return self._output.read_bytes()[before:]
+
+        wait_until(
+            lambda: end.search(written()) or self._shell.poll() is not None,
+            lambda: f"{command}\nnever ended, and showed\n{written()!r}",
+            DEADLINE_SECONDS,
+        )
+        found = end.search(written())
+        assert found is not None, f"{command}\nended the shell, and showed\n{written()!r}"
+        shown = written()[: found.start()].decode(errors="replace")
+        return int(found[1]), shown.replace(f"127.0.0.1:{self._port}", PLACE)
 
     def press_ctrl_c(self) -> None:
         """End what runs in the first terminal."""
@@ -136,16 +140,19 @@ class Reader:
 
     def wait_ready(self) -> None:
         """Return when imaged answers. Raises AssertionError."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                with urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5) as answer:
-                    if answer.status == 200:
-                        return
-            except (URLError, ConnectionError):
-                time.sleep(0.05)
         log = self.folder / "terminal.log"
-        raise AssertionError(f"it is not ready\n{log.read_text() if log.exists() else ''}")
+        wait_until(
+            self._is_ready,
+            lambda: f"it is not ready\n{log.read_text() if log.exists() else ''}",
+            DEADLINE_SECONDS,
+        )
+
+    def _is_ready(self) -> bool:
+        try:
+            with urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (URLError, ConnectionError):
+            return False
 
 
 def _end(process: subprocess.Popen[bytes], how: signal.Signals) -> None:

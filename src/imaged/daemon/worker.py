@@ -68,7 +68,7 @@ class Worker:
     """One life of it.
 
     ``settle`` is called once, with the configuration that the daemon sent, before anything is
-    opened: what concerns the whole process is done there.
+    opened, and makes the whole process one that works in the background.
     """
 
     def __init__(self, wanted: str, settle: Callable[[Config], None]) -> None:
