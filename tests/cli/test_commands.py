@@ -205,7 +205,7 @@ def test_reconcile_touches_nothing_unless_it_is_told_to(place: Place) -> None:
     stray.write_bytes(b"whose?")
 
     dry = place.imaged("reconcile")
-    wet = json.loads(place.imaged("reconcile", "--apply", "--json").stdout)
+    wet = json.loads(place.imaged("reconcile", "--apply", "--max-delete", "1", "--json").stdout)
     place.imaged("scrub", "--once", IMAGED_SCRUBBER__DELAY="0")
     assert stray.exists(), "the quarantine is not over"
 

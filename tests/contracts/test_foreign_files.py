@@ -49,7 +49,7 @@ async def test_a_foreign_file_is_untouched(tmp_path: Path) -> None:
     catalog, stores = MemoryCatalog(StillClock()), Stores("local", {"local": store})
 
     settings = ReconcileSettings(quarantine=timedelta(0))
-    report = await Reconcile(catalog, stores, settings).run_due()
+    report = await Reconcile(catalog, stores, settings).run(apply=True, max_strays=1)
     scrubbed = await Scrubber(catalog, stores, ScrubberSettings()).run_due()
 
     assert (report.keys, len(report.strays), scrubbed.deleted) == (1, 1, 1)

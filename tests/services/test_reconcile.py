@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from imaged.core.errors import CatalogError, StoreError
 from imaged.core.keys import make_key
 from imaged.core.lifecycle import Status
+from imaged.core.strays import StrayLimits
 from support.bodies import send
 from support.faults import catalog_fails, detour, nth, store_fails
 from support.node import A, B, image_id
@@ -36,7 +37,7 @@ async def test_strays_go_after_a_quarantine(site: Site) -> None:
     (stray,) = plant(site, 7)
     node = site.node()
 
-    report = await node.reconcile.run_due()
+    report = await node.reconcile.run(apply=True, max_strays=1)
     await node.scrubber.run_due()
     assert ([place.key for place in report.strays], report.doomed) == ([stray], 1)
     assert site.keys == {stray}
@@ -55,7 +56,7 @@ async def test_unfinished_writes_without_a_row_go_too(site: Site) -> None:
     (stray,) = plant(site, 7)
     site.near.partial[stray] = site.near.blobs.pop(stray)
     node = site.node()
-    await node.reconcile.run_due()
+    await node.reconcile.run(apply=True, max_strays=1)
     await anyio.sleep(DAY)
 
     await node.scrubber.run_due()
@@ -72,7 +73,7 @@ async def test_without_apply_nothing_is_touched(site: Site) -> None:
     assert (len(report.strays), report.doomed) == (2, 0)
     assert not site.catalog.blobs
 
-    applied = await node.reconcile.run(apply=True)
+    applied = await node.reconcile.run(apply=True, max_strays=2)
     assert (applied.strays, applied.doomed) == (report.strays, 2)
 
 
@@ -81,7 +82,7 @@ async def test_strays_are_told_once_they_are_known_no_more(site: Site) -> None:
     (stray,) = plant(site, 7)
     node = site.node()
     with capture_logs() as logs:
-        await node.reconcile.run_due()
+        await node.reconcile.run(apply=True, max_strays=1)
         due_at = site.catalog.blobs[stray].due_at
         await anyio.sleep(60)
         report = await node.reconcile.run_due()
@@ -95,12 +96,14 @@ async def test_a_brake_holds_where_strays_are_suspiciously_many(site: Site) -> N
     """Perhaps the catalog is older than the store: nothing is doomed until an operator says so."""
     plant(site, *range(1, 12))
     node = site.node()
-    node.reconcile.settings = replace(node.reconcile.settings, max_strays=10)
 
     with capture_logs() as logs:
         report = await node.reconcile.run_due()
+    told = [entry for entry in logs if entry["event"] == "reconcile.braked"]
     assert (report.braked, report.doomed, len(report.strays)) == (True, 0, 11)
-    assert "reconcile.braked" in [entry["event"] for entry in logs]
+    assert [(one["store"], one["strays"], one["log_level"]) for one in told] == [
+        ("near", 11, "error")
+    ]
     assert not site.catalog.blobs
 
     assert (await node.reconcile.run(apply=True, max_strays=10)).braked
@@ -108,17 +111,37 @@ async def test_a_brake_holds_where_strays_are_suspiciously_many(site: Site) -> N
 
 
 async def test_a_small_share_of_many_is_not_suspicious(site: Site) -> None:
-    """In a large store a few strays more are nothing unusual."""
+    """In a large store a few strays more are nothing unusual: within the count and the share."""
     for number in range(100, 108):
         await site.active(image_id(number))
     plant(site, 1, 2)
     node = site.node()
-    careful = replace(node.reconcile.settings, max_strays=0, max_share=0.1)
 
-    node.reconcile.settings = careful
-    assert (await node.reconcile.run_due()).braked
-    node.reconcile.settings = replace(careful, max_share=0.2)
+    for limits in (
+        StrayLimits(max_strays=1, max_share=0.2),
+        StrayLimits(max_strays=2, max_share=0.1),
+    ):
+        node.reconcile.settings = replace(node.reconcile.settings, limits=limits)
+        assert (await node.reconcile.run_due()).braked
+    allowed = StrayLimits(max_strays=2, max_share=0.2)
+    node.reconcile.settings = replace(node.reconcile.settings, limits=allowed)
     assert (await node.reconcile.run_due()).doomed == 2
+
+
+async def test_each_store_has_a_brake_of_its_own(site: Site) -> None:
+    """A store that is lost to the catalog does not go because another one is large."""
+    for number in range(100, 108):
+        await site.active(image_id(number))
+    plant(site, 1)
+    site.far.blobs[make_key(A, UUID(int=1))] = b"somebody's"
+    node = site.node()
+    half = StrayLimits(max_strays=10, max_share=0.5)
+    node.reconcile.settings = replace(node.reconcile.settings, limits=half)
+
+    report = await node.reconcile.run_due()
+
+    assert (report.braked_stores, report.doomed) == (["far"], 1)
+    assert {blob.store for blob in site.catalog.blobs.values()} == {"near"}
 
 
 async def test_missing_bytes_are_told_and_nothing_is_done(site: Site) -> None:

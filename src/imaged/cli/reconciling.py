@@ -43,7 +43,7 @@ def reconcile(file: Path | None, *, apply: bool, max_delete: int | None, as_json
         ),
     )
     if as_json:
-        print_json(asdict(report))
+        print_json({**asdict(report), "braked": report.braked})
     else:
         _print(report, apply=apply)
     return EXIT_PROBLEMS if report.missing or (apply and report.braked) else 0
@@ -64,11 +64,12 @@ def _print(report: ReconcileReport, *, apply: bool) -> None:
         f"{counted(report.keys, 'blob')} compared: {counted(len(report.strays), 'stray')}, "
         f"{report.doomed} doomed, {len(report.missing)} missing."
     )
+    if report.strays and not apply:
+        click.echo("Nothing was touched. With --apply the strays are doomed.")
     if report.braked:
         click.echo(
-            "So many strays are a surprise: nothing is doomed. Was the catalog restored from a "
-            f"backup? If they may go: imaged reconcile --apply --max-delete {len(report.strays)}",
+            f"So many strays in {', '.join(report.braked_stores)} are a surprise: nothing is "
+            "doomed there. Is catalog.url right, and was the catalog restored from a backup? If "
+            f"they may go: imaged reconcile --apply --max-delete {len(report.strays)}",
             err=True,
         )
-    elif report.strays and not apply:
-        click.echo("Nothing was touched. With --apply the strays are doomed.")

@@ -47,12 +47,14 @@ class ReconcileSection(Section):
     )
     max_strays: Count = setting(
         100,
-        "The brake: up to so many blobs without a row are no surprise. Where there are more, and "
-        "more than max_share, nothing is doomed and the log says so.",
+        "The brake: up to so many blobs of a store without a row are no surprise, as long as they "
+        "are within max_share too. Where there are more, nothing is doomed there, and the log says "
+        "so: an operator looks, and `imaged reconcile --apply --max-delete N` lets them go.",
         reloadable=True,
     )
     max_share: Share = setting(
         0.01,
-        "The same as a share of all blobs; the larger of the two counts.",
+        "The same as a share of the store's blobs; both must hold. All blobs of a store never go, "
+        "and in a store of less than 100 none goes by itself.",
         reloadable=True,
     )

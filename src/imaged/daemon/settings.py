@@ -12,6 +12,7 @@ from imaged.config import Config
 from imaged.config.stores import BucketSection, FilesystemSection, FolderSection, S3Section
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import StoreError
+from imaged.core.strays import StrayLimits
 from imaged.daemon.limits import ConnectionSettings, MinimumRate
 from imaged.services.claims import ClaimSettings
 from imaged.services.reconcile import ReconcileSettings
@@ -144,8 +145,7 @@ def reconcile_settings(config: Config) -> ReconcileSettings:
     return ReconcileSettings(
         every=reconcile.every,
         quarantine=reconcile.quarantine,
-        max_strays=reconcile.max_strays,
-        max_share=reconcile.max_share,
+        limits=StrayLimits(max_strays=reconcile.max_strays, max_share=reconcile.max_share),
     )
 
 

@@ -1,8 +1,9 @@
 """Compare the stores with the ledger, both ways. A loop, not an emergency tool.
 
 Bytes without a row belong to nobody, because a row is there before its first byte. They are
-doomed, and the scrubber deletes them; but a catalog restored from a backup can make good bytes
-look so: hence they go after a quarantine, and a brake holds where they are suspiciously many.
+doomed, and the scrubber deletes them; but a catalog that is new, or restored from a backup, can
+make good bytes look so: hence they go after a quarantine, and a brake holds, store by store, where
+they are suspiciously many (``core/strays.py``).
 Bytes that are kept but not there are told to the operator; nothing else can be done here.
 
 The order of the looks matters. For strays: the store first, then the ledger; a write that began
@@ -13,7 +14,8 @@ longer kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -21,6 +23,7 @@ import structlog
 
 from imaged.core.blob import BlobState
 from imaged.core.image import Location
+from imaged.core.strays import StrayLimits
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Store, Stores
 
@@ -35,8 +38,7 @@ class ReconcileSettings:
 
     every: timedelta = timedelta(hours=6)
     quarantine: timedelta = timedelta(hours=24)
-    max_strays: int = 100  # more than these, and …
-    max_share: float = 0.01  # … more than this share of all keys: nothing is doomed
+    limits: StrayLimits = field(default_factory=StrayLimits)  # beyond them nothing is doomed
 
 
 @dataclass(slots=True)
@@ -47,7 +49,12 @@ class ReconcileReport:
     strays: list[Location] = field(default_factory=list)
     missing: list[Location] = field(default_factory=list)
     doomed: int = 0
-    braked: bool = False
+    braked_stores: list[str] = field(default_factory=list)  # so many strays are a surprise there
+
+    @property
+    def braked(self) -> bool:
+        """Whether strays were left alone because there are too many."""
+        return bool(self.braked_stores)
 
 
 class Reconcile:
@@ -66,18 +73,22 @@ class Reconcile:
     async def run(self, *, apply: bool, max_strays: int | None = None) -> ReconcileReport:
         """Compare, and with ``apply`` doom the strays.
 
-        ``max_strays``: an operator's word that so many are no surprise.
+        ``max_strays``: an operator's word that so many, in all stores, are no surprise.
         Raises StoreError, CatalogError.
         """
         report = ReconcileReport()
-        for store in self._stores.by_name.values():
+        keys_of = {}
+        for name, store in self._stores.by_name.items():
+            before = report.keys
             for prefix in PREFIXES:
                 await self._compare(store, prefix, report)
-        report.braked = self._is_surprising(report, max_strays)
+            keys_of[name] = report.keys - before
+        strays_of = Counter(stray.store for stray in report.strays)
+        report.braked_stores = self._surprising(strays_of, keys_of, max_strays)
         self.last = report
-        self._tell(report)
-        if apply and not report.braked:
-            await self._doom(report.strays, report)
+        self._tell(report, strays_of, keys_of)
+        if apply:
+            await self._doom(report)
         return report
 
     async def _compare(self, store: Store, prefix: str, report: ReconcileReport) -> None:
@@ -96,21 +107,27 @@ class Reconcile:
             if blob is not None and blob.state is BlobState.KEPT:
                 report.missing.append(Location(store.name, key, blob.size_bytes))
 
-    def _is_surprising(self, report: ReconcileReport, max_strays: int | None) -> bool:
-        strays = len(report.strays)
+    def _surprising(
+        self, strays_of: Mapping[str, int], keys_of: Mapping[str, int], max_strays: int | None
+    ) -> list[str]:
         if max_strays is not None:
-            return strays > max_strays
-        allowed = max(self.settings.max_strays, int(report.keys * self.settings.max_share))
-        return strays > allowed
+            return list(strays_of) if sum(strays_of.values()) > max_strays else []
+        limits = self.settings.limits
+        return [
+            store for store, keys in keys_of.items() if not limits.allow(strays_of[store], keys)
+        ]
 
-    async def _doom(self, strays: Sequence[Location], report: ReconcileReport) -> None:
-        for stray in strays:
-            report.doomed += await self._catalog.add_stray(stray, self.settings.quarantine)
+    async def _doom(self, report: ReconcileReport) -> None:
+        for stray in report.strays:
+            if stray.store not in report.braked_stores:
+                report.doomed += await self._catalog.add_stray(stray, self.settings.quarantine)
 
-    def _tell(self, report: ReconcileReport) -> None:
+    def _tell(
+        self, report: ReconcileReport, strays_of: Mapping[str, int], keys_of: Mapping[str, int]
+    ) -> None:
         for missing in report.missing:
             log.error("blob.bytes_missing", store=missing.store, key=missing.key)
         for stray in report.strays:
             log.warning("blob.stray_found", store=stray.store, key=stray.key)
-        if report.braked:
-            log.error("reconcile.braked", strays=len(report.strays), keys=report.keys)
+        for store in report.braked_stores:
+            log.error("reconcile.braked", store=store, strays=strays_of[store], keys=keys_of[store])
