@@ -258,7 +258,7 @@ def test_no_value_is_ever_repeated(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "is_private"),
+    ("address", "is_local_only"),
     [
         ("127.0.0.1:9292", True),
         ("127.8.8.8:9292", True),
@@ -272,7 +272,7 @@ def test_no_value_is_ever_repeated(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_without_a_method_only_this_machine_may_come_in(
-    tmp_path: Path, address: str, is_private: bool
+    tmp_path: Path, address: str, is_local_only: bool
 ) -> None:
     """Everybody is an administrator then; the network is let in by many words only."""
     file = tmp_path / "imaged.toml"
@@ -282,7 +282,7 @@ def test_without_a_method_only_this_machine_may_come_in(
 
     assert address == str(load(file, token).api.bind[0])
     assert address == str(load(file, told_so).api.bind[0])
-    if is_private:
+    if is_local_only:
         assert address == str(load(file, {}).api.bind[0])
     else:
         (problem,) = problems_of(tmp_path, file.read_text())

@@ -7,7 +7,7 @@ that a proxy passed on comes from this machine too, perhaps; its headers say tha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from imaged.api.refusals import NotLocal
+from imaged.core.special_addresses import is_loopback
 
 PATH = "/metrics"
 PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -57,5 +58,4 @@ def _is_loopback(host: str) -> bool:
         address = ip_address(host)
     except ValueError:
         return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+    return is_loopback(address)

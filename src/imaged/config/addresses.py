@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from imaged.core.special_addresses import is_loopback
+
 _TCP = re.compile(
     r"(?:\[(?P<v6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d{1,5})", re.ASCII
 )
@@ -21,12 +23,12 @@ class TcpAddress:
     port: int
 
     @property
-    def is_private(self) -> bool:
+    def is_local_only(self) -> bool:
         """Whether only this machine can reach it. Names other than localhost may be anywhere."""
         if self.host == "localhost":
             return True
         try:
-            return ip_address(self.host).is_loopback
+            return is_loopback(ip_address(self.host))
         except ValueError:
             return False
 
@@ -39,7 +41,7 @@ class UnixAddress:
     """The path of a socket."""
 
     path: Path
-    is_private: bool = True
+    is_local_only: bool = True
 
     def __str__(self) -> str:
         return f"unix:{self.path}"

@@ -107,7 +107,7 @@ def _contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         found += [
             (("api", "bind"), _TOO_OPEN.format(address=address))
             for address in api.bind
-            if not address.is_private
+            if not address.is_local_only
         ]
     stores, exports = sections.get("stores"), sections.get("exports")
     if stores and exports:

@@ -59,7 +59,7 @@ class HandedOver:
 def others_can_connect(listeners: Iterable[socket.socket]) -> bool:
     """Whether any of them can be reached from other machines."""
     return any(
-        not TcpAddress(*one.getsockname()[:2]).is_private
+        not TcpAddress(*one.getsockname()[:2]).is_local_only
         for one in listeners
         if one.family is not socket.AF_UNIX
     )
