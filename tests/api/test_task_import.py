@@ -179,7 +179,7 @@ async def test_urls_that_are_refused_at_once(url: str, reason: str) -> None:
 async def test_names_that_change_what_they_stand_for(address: str) -> None:
     """Public when it is asked for, something else when it counts: nobody is connected to."""
     resolver = Rebinding(["8.8.8.8", address])
-    service = Service(fetcher=HttpFetcher(FetchSettings(), lambda: resolver))
+    service = Service(fetcher=HttpFetcher(FetchSettings(), lambda _: resolver))
 
     task = await done(service, asked())
 

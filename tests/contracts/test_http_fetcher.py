@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import ThreadedResolver
 
 from core.test_destinations import INSIDE
 from imaged.core.errors import FetchFailed, FetchRefused
@@ -104,7 +103,7 @@ async def test_forbidden_addresses_behind_a_redirect(origin: Origin, host: str) 
 async def test_names_that_change_what_they_stand_for(address: str) -> None:
     """The address that is connected to counts, not the one that was looked at."""
     resolver = Rebinding(["8.8.8.8", address])
-    fetcher = HttpFetcher(FetchSettings(), lambda: resolver)
+    fetcher = HttpFetcher(FetchSettings(), lambda _: resolver)
 
     await fetcher.check("http://images.example/image")
     with pytest.raises(FetchRefused):
@@ -179,11 +178,11 @@ async def test_a_circle_of_redirects_ends(origin: Origin) -> None:
     with pytest.raises(FetchFailed) as failure:
         await fetch(fetcher_for(origin), origin.redirect_url)
     assert failure.value.phase == "redirect"
-    assert len(origin.asked) == 4
+    assert len(origin.asked) == 11
 
 
-@pytest.mark.parametrize("etag", ['"one"', None, 'W/"one"'])
-async def test_a_break_is_resumed(origin: Origin, etag: str | None) -> None:
+@pytest.mark.parametrize("etag", ['"one"', 'W/"one"'])
+async def test_a_break_is_resumed(origin: Origin, etag: str) -> None:
     """Several times, at the byte where it broke off, by the validator if there is a strong one."""
     origin.etag = etag
     origin.breaks = [100_000, 1, 50_000]
@@ -302,8 +301,6 @@ async def test_tls_that_is_not_there(origin: Origin) -> None:
 
 async def test_names_are_resolved_for_real(origin: Origin) -> None:
     """The default asks the system, and the address is allowed by its number."""
-    fetcher = HttpFetcher(
-        FetchSettings(allow=(ip_network("127.0.0.0/8"),), ports=(origin.port,)), ThreadedResolver
-    )
+    fetcher = HttpFetcher(FetchSettings(allow=(ip_network("127.0.0.0/8"),), ports=(origin.port,)))
 
     await fetcher.check(f"http://localhost:{origin.port}/image")

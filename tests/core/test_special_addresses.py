@@ -108,7 +108,7 @@ def test_metadata_services_are_not_public(text: str) -> None:
 @pytest.mark.parametrize("network", [*IPV4_SPECIAL, *IPV6_SPECIAL], ids=str)
 def test_the_addresses_around_a_block(network: IPv4Network | IPv6Network) -> None:
     """A block is as large as it says: its neighbours are public unless another row has them."""
-    everything = [*IPV4_SPECIAL, *IPV6_SPECIAL]
+    everything: list[IPv4Network | IPv6Network] = [*IPV4_SPECIAL, *IPV6_SPECIAL]
     for number in (int(network[0]) - 1, int(network[-1]) + 1):
         if not 0 <= number < 2**network.max_prefixlen:
             continue
@@ -116,7 +116,7 @@ def test_the_addresses_around_a_block(network: IPv4Network | IPv6Network) -> Non
         is_other = any(
             neighbour in other for other in everything if other.version == neighbour.version
         )
-        is_unicast = neighbour.version == 4 or neighbour in ip_network("2000::/3")
+        is_unicast = neighbour.version == 4 or neighbour in IPv6Network("2000::/3")
         assert is_public(neighbour) is (is_unicast and not is_other)
 
 

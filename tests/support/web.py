@@ -23,17 +23,18 @@ class MemoryWeb:
     every: float = 0  # seconds between two chunks
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
 
-    async def check(self, url: str) -> None:
+    async def check(self, url: str, *, owner: str = "") -> None:
         """Raises FetchRefused."""
+        del owner
         if self.private in url:
             raise FetchRefused(self.private, "address", "its address is not public")
 
     @asynccontextmanager
     async def open(
-        self, url: str, headers: Mapping[str, str] = NO_HEADERS
+        self, url: str, headers: Mapping[str, str] = NO_HEADERS, *, owner: str = ""
     ) -> AsyncIterator[Fetched]:
         """Begin to fetch. Raises FetchRefused, FetchFailed."""
-        await self.check(url)
+        await self.check(url, owner=owner)
         self.asked.append((url, headers))
         if url not in self.pages:
             raise FetchFailed("there", "answer", "it answered 404 Not Found")

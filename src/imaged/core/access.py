@@ -7,11 +7,12 @@ record that is locked, and an image that the caller may not see does not exist f
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted, TaskNotFound
 from imaged.core.image import Change, ClaimedChange, Image, Visibility
 from imaged.core.lifecycle import GONE, Status
+from imaged.core.signed_urls import without_queries
 from imaged.core.task import Task
 
 WRITERS: AbstractSet[str] = frozenset({"admin", "member"})
@@ -111,6 +112,13 @@ def require_task(caller: Caller, task: Task) -> Task:
     if not may_see_task(caller, task):
         raise TaskNotFound(task.id)
     return task
+
+
+def task_as_seen_by(caller: Caller, task: Task) -> Task:
+    """The task, with queries of URLs for its own project only: they may be credentials."""
+    if caller.project == task.owner:
+        return task
+    return replace(task, input=without_queries(task.input))
 
 
 def require_task_owner(caller: Caller, task: Task) -> Task:

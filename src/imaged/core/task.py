@@ -1,7 +1,8 @@
 """A task: long work on images that somebody asked for, and that outlives the worker doing it.
 
 Rule 1: no other module decides what status comes next; what is not in the table is refused.
-Rule 2: what is final stays as it is, keeps no secret, and is removed when its time is over.
+Rule 2: what is final stays as it is, keeps no secret and no query of a URL, and is removed when its
+        time is over.
 Rule 3: a task that writes an image is in that image (``image.task``) until it is final, and its
         claim is the image's. Only tasks that write none have a claim of their own.
 """
@@ -16,6 +17,7 @@ from uuid import UUID
 
 from imaged.core.claim import Claim, require_claim
 from imaged.core.errors import InvalidTransition, TaskNotFinal
+from imaged.core.signed_urls import without_queries
 
 
 class TaskStatus(StrEnum):
@@ -239,6 +241,7 @@ def _ended(
     after = _after(task, event)
     return replace(
         after,
+        input=without_queries(after.input),
         result=result,
         message=message,
         image_id=image_id or task.image_id,

@@ -18,10 +18,12 @@ from yarl import URL
 from imaged.core.errors import FetchFailed, FetchRefused
 from imaged.fetchers.guard import SocketGuard
 from imaged.fetchers.settings import FetchSettings
-from imaged.fetchers.urls import NOT_PUBLIC, host_of, require_fetchable
+from imaged.fetchers.urls import NOT_PUBLIC, host_of, redirected, require_fetchable
 
 REDIRECTS = (301, 302, 303, 307, 308)
 READ_BUFFER_BYTES = 64 * 2**10  # a body that is ahead of its stages waits in the system, not here
+
+LONGEST_HEADERS_BYTES = 64 * 2**10  # signed cookies and policies of some are longer than 8 KiB
 
 PUBLIC = ("Range", "If-Range")  # headers that may follow a redirect to somebody else
 BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
@@ -32,7 +34,11 @@ _TROUBLES: Mapping[type[BaseException], tuple[str, str, bool]] = {  # phase, rea
     aiohttp.ClientSSLError: ("connection", "it does not speak TLS as we do", False),
     aiohttp.ClientConnectorError: ("connection", "it cannot be connected to", True),
     aiohttp.ConnectionTimeoutError: ("connection", "it cannot be connected to", True),
-    aiohttp.ClientResponseError: ("answer", "what it answers is not HTTP", False),
+    aiohttp.ClientResponseError: (
+        "answer",
+        "what it answers is not HTTP, or has more than 64 KiB of headers",
+        False,
+    ),
     aiohttp.InvalidURL: ("address", "it is not one that can be understood", False),
     TimeoutError: ("answer", "no answer came in time", True),
     Exception: ("answer", "the connection broke off", True),
@@ -40,11 +46,15 @@ _TROUBLES: Mapping[type[BaseException], tuple[str, str, bool]] = {  # phase, rea
 
 
 class Broken(Exception):
-    """It may go better the next time; ``failure`` is what to say if it does not."""
+    """It may go better the next time; ``failure`` is what to say if it does not.
 
-    def __init__(self, failure: FetchFailed) -> None:
+    ``wait_seconds``: how long the other side asks to be left alone (RFC 9110, 10.2.3).
+    """
+
+    def __init__(self, failure: FetchFailed, wait_seconds: float = 0.0) -> None:
         super().__init__(str(failure))
         self.failure = failure
+        self.wait_seconds = wait_seconds
 
 
 class Answer:
@@ -69,12 +79,14 @@ class Answer:
 
 
 class Asking:
-    """Asks for URLs."""
+    """Asks for URLs, for one project."""
 
-    def __init__(self, settings: FetchSettings, resolver: Callable[[], AbstractResolver]) -> None:
+    def __init__(
+        self, settings: FetchSettings, resolver: Callable[[], AbstractResolver], tls: ssl.SSLContext
+    ) -> None:
         self._settings = settings
         self._resolver = resolver
-        self._tls = ssl.create_default_context(cafile=settings.ca_file)
+        self._tls = tls
 
     async def ask(self, url: URL, headers: Mapping[str, str]) -> Answer:
         """The answer at the end of the redirects. Raises FetchRefused, FetchFailed, Broken."""
@@ -94,10 +106,9 @@ class Asking:
         raise FetchFailed(host_of(url), "redirect", why)
 
     def _target(self, answer: Answer) -> URL:
-        location = answer.response.headers.get("Location", "")
         try:
-            target = answer.url.join(URL(location))
-        except ValueError as error:
+            target = redirected(answer.url, answer.response.headers.get("Location", ""))
+        except FetchRefused as error:
             why = "it redirected to something that is no URL"
             raise FetchFailed(answer.host, "redirect", why) from error
         if answer.url.scheme == "https" and target.scheme == "http":
@@ -134,6 +145,8 @@ class Asking:
             trust_env=False,
             auto_decompress=False,
             read_bufsize=READ_BUFFER_BYTES,
+            max_line_size=LONGEST_HEADERS_BYTES,
+            max_field_size=LONGEST_HEADERS_BYTES,
             headers={"Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
         )

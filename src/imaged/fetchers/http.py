@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 
-from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver
 
 from imaged.core.destinations import may_be_reached
 from imaged.core.errors import FetchRefused
 from imaged.fetchers.answer import Asking
 from imaged.fetchers.guard import numeric
+from imaged.fetchers.resolver import NameLookups
 from imaged.fetchers.settings import FetchSettings
 from imaged.fetchers.transfer import Transfer
 from imaged.fetchers.urls import NOT_PUBLIC, host_of, parse_url
@@ -27,16 +28,16 @@ class HttpFetcher:
     def __init__(
         self,
         settings: FetchSettings,
-        resolver: Callable[[], AbstractResolver] = ThreadedResolver,
+        resolver_of: Callable[[str], AbstractResolver] | None = None,
     ) -> None:
         self._settings = settings
-        self._resolver = resolver
-        self._asking = Asking(settings, resolver)
+        self._resolver_of = resolver_of or NameLookups().of
+        self._tls = ssl.create_default_context(cafile=settings.ca_file)
 
-    async def check(self, url: str) -> None:
+    async def check(self, url: str, *, owner: str = "") -> None:
         """Refuse what can be refused now. Raises FetchRefused."""
         parsed = parse_url(url, self._settings)
-        resolver = self._resolver()
+        resolver = self._resolver_of(owner)
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 found = await resolver.resolve(parsed.host or "", parsed.port or 0)
@@ -50,11 +51,12 @@ class HttpFetcher:
 
     @asynccontextmanager
     async def open(
-        self, url: str, headers: Mapping[str, str] = NO_HEADERS
+        self, url: str, headers: Mapping[str, str] = NO_HEADERS, *, owner: str = ""
     ) -> AsyncIterator[Fetched]:
         """Begin to fetch. Raises FetchRefused, FetchFailed."""
         parsed = parse_url(url, self._settings)
-        transfer = Transfer(self._asking, self._settings, parsed, headers)
+        asking = Asking(self._settings, lambda: self._resolver_of(owner), self._tls)
+        transfer = Transfer(asking, self._settings, parsed, headers)
         try:
             size_bytes = await transfer.begin()
             async with aclosing(transfer.chunks()) as chunks:

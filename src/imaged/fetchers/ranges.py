@@ -1,49 +1,79 @@
-"""Whether two answers are about the same body (RFC 9110, sections 8.8 and 14)."""
+"""Whether two answers are about the same body (RFC 9110, sections 8.8, 13.1.5 and 15.3.7.3)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import aiohttp
 
-CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells a body from another one under the same URL."""
+    """What tells a body from another one under the same URL: its marks, and its size."""
 
     size_bytes: int | None = None
-    validator: str | None = None  # a strong entity tag, or the moment it was modified
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @property
+    def has_strong_etag(self) -> bool:
+        """Whether equal tags mean equal bytes (RFC 9110, 8.8.3)."""
+        return self.etag is not None and self.etag.startswith('"')
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether a change could be noticed at all. The size alone is no mark."""
+        return self.etag is not None or self.last_modified is not None
 
     def request_for_rest(self, received_bytes: int) -> Mapping[str, str]:
-        """The headers that ask for what is missing."""
-        if not received_bytes:
+        """The headers that ask for what is missing; a weak tag may not be a condition."""
+        if not received_bytes or not self.has_marks:
             return {}
-        condition = {"If-Range": self.validator} if self.validator else {}
+        validator = self.etag if self.has_strong_etag else self.last_modified
+        condition = {"If-Range": validator} if validator else {}
         return {"Range": f"bytes={received_bytes}-", **condition}
 
-    def is_rest(self, response: aiohttp.ClientResponse, received_bytes: int) -> bool:
-        """Whether this is the rest of it, from there on."""
-        match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if response.status != HTTPStatus.PARTIAL_CONTENT or match is None:
-            return False
-        start, size = int(match[1]), match[3]
-        is_same_size = self.size_bytes is not None and size == str(self.size_bytes)
-        return start == received_bytes and (is_same_size or self.validator is not None)
+    def with_rest(self, response: aiohttp.ClientResponse, received_bytes: int) -> Identity | None:
+        """The identity, with the size if the answer tells it; None unless it is the rest.
+
+        A server may ignore If-Range, so the marks of the answer are compared as well. Beside a
+        strong tag an answer may leave out when the body was modified (RFC 9110, 15.3.7).
+        """
+        found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status != HTTPStatus.PARTIAL_CONTENT or found is None:
+            return None
+        if int(found[1]) != received_bytes or not self._has_marks_of(response):
+            return None
+        if found[3] == "*":
+            return self if self.has_strong_etag else None
+        size_bytes = int(found[3])
+        if self.size_bytes not in {None, size_bytes}:
+            return None
+        return replace(self, size_bytes=size_bytes)
 
     def is_again(self, response: aiohttp.ClientResponse, received_bytes: int) -> bool:
         """Whether this is the same body from its beginning."""
-        is_known = self.validator is not None or not received_bytes
+        is_known = self.has_marks or not received_bytes
         return response.status == HTTPStatus.OK and is_known and identity_of(response) == self
+
+    def _has_marks_of(self, response: aiohttp.ClientResponse) -> bool:
+        other = identity_of(response)
+        if not self.has_marks or other.etag != self.etag:
+            return False
+        if other.last_modified is None and self.has_strong_etag:
+            return True
+        return other.last_modified == self.last_modified
 
 
 def identity_of(response: aiohttp.ClientResponse) -> Identity:
     """What an answer says of its whole body."""
-    tag = response.headers.get("ETag", "")
-    strong = tag if tag.startswith('"') else None
-    size_bytes = response.content_length if response.status == HTTPStatus.OK else None
-    return Identity(size_bytes, strong or response.headers.get("Last-Modified"))
+    return Identity(
+        response.content_length if response.status == HTTPStatus.OK else None,
+        response.headers.get("ETag") or None,
+        response.headers.get("Last-Modified") or None,
+    )

@@ -15,7 +15,7 @@ class FetchSettings:
 
     allow: tuple[Network, ...] = ()  # beyond the public internet
     ports: tuple[int, ...] = (80, 443)
-    redirects: int = 3
+    redirects: int = 10
     attempts: int = 5  # in a row, without a byte in between
     connect_timeout: timedelta = timedelta(seconds=10)
     answer_timeout: timedelta = timedelta(seconds=60)  # from the request to the headers

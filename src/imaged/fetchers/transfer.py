@@ -1,20 +1,26 @@
 """A body on its way here, over as many connections as it takes.
 
-After a break the rest is asked for by its range (RFC 9110, section 14), under the condition that it
-is still the same body: by its validator where it has a strong one, by its whole size otherwise.
+After a break the rest is asked for by its range (RFC 9110, section 14), and taken only if it is of
+the same body: its ETag, Last-Modified and size are those of the first answer. A body without any of
+the first two is not resumed, because a mixture of two versions would not be noticed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from imaged.core.errors import FetchFailed
 from imaged.fetchers.answer import BROKEN, Answer, Asking, Broken, is_passing
+from imaged.fetchers.foreign_text import readable
 from imaged.fetchers.pace import Pace
 from imaged.fetchers.ranges import Identity, identity_of
 from imaged.fetchers.settings import FetchSettings
@@ -22,6 +28,8 @@ from imaged.fetchers.urls import host_of
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+
+PLAIN = {"", "identity", "aws-chunked"}  # content codings that leave the bytes as they are
 
 
 class Transfer:
@@ -98,46 +106,56 @@ class Transfer:
         """The answer to go on with, and how many of its first bytes are here already."""
         await answer.close()
         self._answer = answer = await self._persist(broken)
-        if self._identity.is_rest(answer.response, self._received_bytes):
-            return answer, 0
+        if answer.response.status == HTTPStatus.PARTIAL_CONTENT:
+            identity = self._identity.with_rest(answer.response, self._received_bytes)
+            if identity is not None:
+                self._identity = identity
+                return answer, 0
+            await answer.close()  # of another version, or it does not say: the whole tells
+            self._answer = answer = await self._persist(None, whole=True)
         if self._identity.is_again(answer.response, self._received_bytes):
             return answer, self._received_bytes
         why = f"it broke off after {self._received_bytes} bytes, and cannot be resumed there"
+        if not self._identity.has_marks:
+            why += ", because neither ETag nor Last-Modified tells whether it is still the same"
         raise FetchFailed(answer.host, "body", why) from broken
 
-    async def _persist(self, broken: Broken | None) -> Answer:
+    async def _persist(self, broken: Broken | None, *, whole: bool = False) -> Answer:
         """Ask until there is an answer that can be used, so many times."""
         while True:
             if broken is not None:
                 await self._pause(broken)
             try:
-                return await self._ask()
+                return await self._ask(whole=whole)
             except Broken as error:
                 broken = error
 
-    async def _ask(self) -> Answer:
-        rest = self._identity.request_for_rest(self._received_bytes)
+    async def _ask(self, *, whole: bool) -> Answer:
+        rest = {} if whole else self._identity.request_for_rest(self._received_bytes)
         answer = await self._asking.ask(self._url, {**self._headers, **rest})
-        status = answer.response.status
+        status, headers = answer.response.status, answer.response.headers
         if status == HTTPStatus.OK or (rest and status == HTTPStatus.PARTIAL_CONTENT):
-            encoding = answer.response.headers.get("Content-Encoding", "identity")
-            if encoding.lower() == "identity":
+            if not (coding := _foreign_coding(headers)):
                 return answer
-            why = f"it sends the body encoded as {encoding}, which was not asked for"
+            why = f"it sends the body encoded as {readable(coding)}, which was not asked for"
         else:
-            why = f"it answered {status} {answer.response.reason or ''}".rstrip()
+            why = f"it answered {status} {readable(answer.response.reason or '')}".rstrip()
         await answer.close()
         failure = FetchFailed(answer.host, "answer", why)
         if is_passing(status):
-            raise Broken(failure)
+            raise Broken(failure, retry_after_seconds(headers.get("Retry-After", ""), _wall()))
         raise failure
 
     async def _pause(self, broken: Broken) -> None:
         self._failures += 1
-        if self._failures >= self._settings.attempts or _now() > self._deadline:
+        if self._failures >= self._settings.attempts:
             raise broken.failure from broken
         longest = min(FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1), LONGEST_PAUSE_SECONDS)
-        await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - spreads load
+        pause = random.uniform(longest / 2, longest)  # noqa: S311 - spreads load
+        pause = max(pause, broken.wait_seconds)
+        if _now() + pause > self._deadline:
+            raise broken.failure from broken
+        await asyncio.sleep(pause)
 
     def _require_whole(self, answer: Answer) -> None:
         if self._identity.size_bytes not in {None, self._received_bytes}:
@@ -154,6 +172,37 @@ class Transfer:
             why = f"it took longer than {self._settings.total_time}"
             raise FetchFailed(answer.host, "body", why)
         return left
+
+
+def retry_after_seconds(text: str, now: datetime) -> float:
+    """How long a Retry-After asks to wait: seconds, or a moment (RFC 9110, 10.2.3).
+
+    0.0 where there is none, it lies in the past, or cannot be understood.
+    """
+    if re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    return max(0.0, (moment.astimezone(UTC) - now).total_seconds())
+
+
+def _foreign_coding(headers: CIMultiDictProxy[str]) -> str:
+    """A coding under which the bytes are not the image's; "" where there is none.
+
+    Object stores say "aws-chunked" of what they were sent, not of what they send. A transfer coding
+    beside "chunked" would have to be undone, and was not offered in TE (RFC 9110, 10.1.4).
+    """
+    for name, plain in (("Content-Encoding", PLAIN), ("Transfer-Encoding", {"", "chunked"})):
+        for coding in ",".join(headers.getall(name, [])).split(","):
+            if coding.strip().lower() not in plain:
+                return coding.strip()
+    return ""
+
+
+def _wall() -> datetime:
+    return datetime.now(UTC)
 
 
 def _now() -> float:

@@ -1,12 +1,16 @@
-"""What a URL must be like before anybody connects, at every hop.
+"""What a URL must be like before a connection is made, at every hop.
 
-One parser only, that of the client which makes the request: two parsers that disagree about a host
-are how filters are walked around.
+The host has one parser, that of the client which makes the request: two parsers that disagree about
+a host are how filters are walked around. Path and query are not parsed at all. They go out as they
+were written (RFC 9112, 3.2.1), because a signed URL is valid for its very bytes.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from ipaddress import ip_address
+from urllib.parse import quote, urljoin
 
 from yarl import URL
 
@@ -16,22 +20,61 @@ from imaged.fetchers.settings import FetchSettings
 
 SCHEMES = ("http", "https")
 LONGEST_URL = 4096  # characters
+NOT_PUBLIC = "its address is not public, and not in fetch.allow"
+
+_PARTS = re.compile(
+    r"(?P<origin>[a-z][a-z0-9+.-]*://[^/?#]*)(?P<target>[^#]*)(#.*)?", re.IGNORECASE
+)
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def parse_url(text: str, settings: FetchSettings) -> URL:
     """The URL, if it may be asked for. Raises FetchRefused."""
     if len(text) > LONGEST_URL:
         raise FetchRefused("a URL", "address", f"it is longer than {LONGEST_URL} characters")
-    try:
-        url = URL(text)
-    except ValueError as error:
-        raise FetchRefused("a URL", "address", "it is not one that can be understood") from error
+    url = exact_url(text)
     require_fetchable(url, settings)
     return url
 
 
+def exact_url(text: str) -> URL:
+    """The URL, with its path and query as they are written; its fragment is dropped.
+
+    Spaces and characters beyond ASCII, which a request cannot hold, are percent-encoded as UTF-8
+    (RFC 3987, 3.1). Raises FetchRefused.
+    """
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise FetchRefused("a URL", "address", "it has control characters")
+    parts = _PARTS.fullmatch(text)
+    try:
+        if parts is None:
+            return URL(text)  # of no scheme or no host; what it lacks is told by whoever asked
+        origin = URL(parts["origin"])
+        target = quote(parts["target"], safe=_ASCII, errors="surrogateescape")
+    except ValueError as error:
+        raise FetchRefused("a URL", "address", "it is not one that can be understood") from error
+    if not origin.raw_host:
+        return origin
+    if not target.startswith("/"):
+        target = f"/{target}"
+    return URL.build(  # yarl drops a last "?" from a query, but leaves an encoded path alone
+        scheme=origin.scheme, authority=origin.raw_authority, path=target, encoded=True
+    )
+
+
+def redirected(base: URL, location: str) -> URL:
+    """Where an answer points to (RFC 9110, 10.2.2). Raises FetchRefused."""
+    if location.startswith("//"):
+        return exact_url(f"{base.scheme}:{location}")
+    if location.startswith("/"):
+        return exact_url(f"{base.origin()}{location}")
+    if _PARTS.fullmatch(location):
+        return exact_url(location)
+    return exact_url(urljoin(str(base), location))
+
+
 def require_fetchable(url: URL, settings: FetchSettings) -> None:
-    """Look at all that can be seen without asking anybody. Raises FetchRefused."""
+    """Look at all that can be seen without asking a server. Raises FetchRefused."""
     if url.scheme not in SCHEMES:
         raise _refused(url, f"its scheme is {url.scheme or 'missing'}, not http or https")
     if not url.host:
@@ -51,9 +94,6 @@ def require_fetchable(url: URL, settings: FetchSettings) -> None:
         return  # a name: what it resolves to is looked at when it is connected to
     if not may_be_reached(address, settings.allow):
         raise _refused(url, NOT_PUBLIC)
-
-
-NOT_PUBLIC = "its address is not public, and not in fetch.allow"
 
 
 def host_of(url: URL) -> str:

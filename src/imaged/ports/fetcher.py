@@ -21,9 +21,12 @@ class Fetched:
 
 
 class Fetcher(Protocol):
-    """Fetches what may be fetched, and resumes after a break."""
+    """Fetches what may be fetched, and resumes after a break.
 
-    async def check(self, url: str) -> None:
+    ``owner`` is the project that asks. One project cannot use up what all of them need.
+    """
+
+    async def check(self, url: str, *, owner: str = "") -> None:
         """Refuse at once what can be refused without asking the other side.
 
         Raises FetchRefused. A name that cannot be resolved now is no reason: it may be later.
@@ -31,7 +34,7 @@ class Fetcher(Protocol):
         ...
 
     def open(
-        self, url: str, headers: Mapping[str, str] = NO_HEADERS
+        self, url: str, headers: Mapping[str, str] = NO_HEADERS, *, owner: str = ""
     ) -> AbstractAsyncContextManager[Fetched]:
         """Begin to fetch. ``headers`` go to this origin only, not to where it redirects.
 

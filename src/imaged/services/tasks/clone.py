@@ -99,7 +99,7 @@ class Clone:
         self._require_sense(asked)
         if asked.source_image_url:
             draft = edits.draft(caller, str(uuid4()), {**NOT_KNOWN_YET, **asked.image_properties})
-            await self.remote.check(asked.source_image_url)
+            await self.remote.check(asked.source_image_url, caller)
             return Ticket(draft=draft)
         source = await self._source(caller, asked.image_id)
         draft = draft_of_clone(caller, source, asked.image_properties)

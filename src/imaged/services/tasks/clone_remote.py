@@ -31,24 +31,25 @@ class RemoteImages:
     fetcher: Fetcher
     examiner: Examiner
 
-    async def check(self, url: str) -> None:
+    async def check(self, url: str, caller: Caller) -> None:
         """Refuse what can be refused without asking anybody. Raises InvalidInput."""
         try:
-            await self.fetcher.check(parse_address(url).url)
+            await self.fetcher.check(parse_address(url).url, owner=caller.project)
         except FetchRefused as error:
             raise InvalidInput("source_image_url", f"cannot be fetched: {error.reason}") from error
 
     async def look(self, caller: Caller, url: str, token: str) -> RemoteImage:
         """What the service tells of the image. Raises InvalidInput, FetchFailed."""
         address = parse_address(url)
-        return read_image(caller, address, await self._record(address, token))
+        return read_image(caller, address, await self._record(address, token, caller.project))
 
     async def store(
         self, context: TaskContext, remote: RemoteImage, token: str, store: str | None
     ) -> None:
         """Fetch its bytes into a store. Raises FetchFailed, and what ``context.store`` raises."""
         address = remote.address
-        async with self.fetcher.open(address.data_url, _headers(token)) as fetched:
+        owner = context.task.owner
+        async with self.fetcher.open(address.data_url, _headers(token), owner=owner) as fetched:
             if fetched.size_bytes not in {None, remote.size_bytes}:
                 why = f"it sends {fetched.size_bytes} bytes of an image of {remote.size_bytes}"
                 raise address.refusal("answer", why)
@@ -61,10 +62,10 @@ class RemoteImages:
                 except TaskFailed as verdict:
                     raise address.refusal("body", str(verdict).rstrip(".")) from verdict
 
-    async def _record(self, address: RemoteAddress, token: str) -> bytes:
+    async def _record(self, address: RemoteAddress, token: str, owner: str) -> bytes:
         headers = {"Accept": "application/json", **_headers(token)}
         record = bytearray()
-        async with self.fetcher.open(address.url, headers) as fetched:
+        async with self.fetcher.open(address.url, headers, owner=owner) as fetched:
             async for chunk in fetched.chunks:
                 record += chunk
                 if len(record) > LONGEST_RECORD_BYTES:

@@ -17,6 +17,7 @@ from imaged.core.access import (
     require_task_owner,
     require_visible,
     require_writer,
+    task_as_seen_by,
 )
 from imaged.core.errors import InvalidInput, NotPermitted, TaskFinal, TooManyTasks
 from imaged.core.image import Image
@@ -135,7 +136,8 @@ class TaskDesk:
     async def show(self, caller: Caller, task_id: str) -> Task:
         """Return the task."""
         self._require_guest(caller)
-        return require_task(caller, await self._catalog.get_task(task_id))
+        task = require_task(caller, await self._catalog.get_task(task_id))
+        return task_as_seen_by(caller, task)
 
     async def list(self, query: TaskQuery) -> Sequence[Task]:
         """Return a page of what the query's caller may see."""
@@ -147,7 +149,8 @@ class TaskDesk:
         """The caller's tasks on an image that he sees, the newest first. Raises ImageNotFound."""
         require_visible(caller, await self._catalog.get_image(image_id))
         query = TaskQuery(caller=caller, image_id=image_id, limit=MOST_OF_AN_IMAGE)
-        return await self._catalog.list_tasks(query)
+        tasks = await self._catalog.list_tasks(query)
+        return [task_as_seen_by(caller, task) for task in tasks]
 
     async def cancel(self, caller: Caller, task_id: str) -> Task:
         """End it: in this instance at once, in others within one renewal. Raises TaskFinal."""

@@ -92,14 +92,14 @@ class ImageFromWeb:
             self._require_able(asked.import_from_format, draft)
         _promise(asked.checksum)
         try:
-            await self.fetcher.check(asked.import_from)
+            await self.fetcher.check(asked.import_from, owner=caller.project)
         except FetchRefused as error:
             raise InvalidInput("import_from", f"cannot be fetched: {error.reason}") from error
         return Ticket(draft=draft)
 
     async def run(self, context: TaskContext, asked: ImportInput) -> ImportResult:
         """Raises what fetching, examining, converting and storing raise."""
-        async with self.fetcher.open(asked.import_from) as fetched:
+        async with self.fetcher.open(asked.import_from, owner=context.task.owner) as fetched:
             require_announced(fetched.size_bytes, self.examiner.max_size_bytes())
             examination = self._examination(context, asked, fetched)
             if context.image.disk_format == asked.import_from_format:

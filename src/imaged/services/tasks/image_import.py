@@ -121,7 +121,7 @@ class ImageImports:
         task = self._desk.draw_up(caller, self._kind.facts, asked, image_id, request_id)
         change = by_owner(caller, begin_import_call(task, method))
         change(await self._catalog.get_image(image_id))  # what is refused is refused before ...
-        await method.check(request.arguments)  # ... anybody else is asked
+        await method.check(request.arguments, caller.project)  # ... anybody else is asked
         await self._desk.require_room(caller)
         image = await self._catalog.modify_image(image_id, change)
         self._bell.ring()

@@ -35,8 +35,11 @@ class ImportMethod(Protocol):
         """Raises ImportNotReady for an image that this method is not for."""
         ...
 
-    async def check(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse what can be refused at once. Raises InvalidRequest, FetchRefused."""
+    async def check(self, arguments: Mapping[str, Any], owner: str) -> None:
+        """Refuse what can be refused at once; ``owner`` is the project that asks.
+
+        Raises InvalidRequest, FetchRefused.
+        """
         ...
 
     def open(
@@ -57,8 +60,9 @@ class StagedBytes:
         if image.status is Status.QUEUED:
             raise ImportNotReady(f"its data has to be staged before {STAGED!r} is asked for")
 
-    async def check(self, arguments: Mapping[str, Any]) -> None:
+    async def check(self, arguments: Mapping[str, Any], owner: str) -> None:
         """It has no arguments. Raises InvalidRequest."""
+        del owner
         _require_known(STAGED, arguments, ())
 
     @asynccontextmanager
@@ -86,14 +90,14 @@ class WebDownload:
         if image.status is not Status.QUEUED:
             raise ImportNotReady(f"it is {image.status}, and has to be queued for {WEB!r}")
 
-    async def check(self, arguments: Mapping[str, Any]) -> None:
+    async def check(self, arguments: Mapping[str, Any], owner: str) -> None:
         """Look at the URL. Raises InvalidRequest, FetchRefused."""
         _require_known(WEB, arguments, ("uri",))
         uri = arguments.get("uri")
         if not isinstance(uri, str) or not uri:
             raise InvalidRequest(f"The import method {WEB!r} needs a 'uri', which is a string.")
         try:
-            await self._fetcher.check(uri)
+            await self._fetcher.check(uri, owner=owner)
         except FetchRefused as error:
             raise InvalidRequest(f"The 'uri' cannot be fetched: {error.reason}.") from error
 
@@ -102,8 +106,8 @@ class WebDownload:
         self, context: TaskContext, arguments: Mapping[str, Any]
     ) -> AsyncIterator[Incoming]:
         """Begin to fetch. Raises FetchFailed."""
-        del context
-        async with self._fetcher.open(arguments["uri"]) as fetched:
+        owner = context.task.owner
+        async with self._fetcher.open(arguments["uri"], owner=owner) as fetched:
             yield Incoming(fetched.chunks, fetched.size_bytes, fetched.host)
 
 

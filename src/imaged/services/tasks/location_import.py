@@ -77,7 +77,7 @@ class LocationImport:
     async def run(self, context: TaskContext, asked: LocationImportInput) -> LocationImportResult:
         """Fetch it, look at it, and store it."""
         image = context.image
-        async with self.fetcher.open(asked.loc_url) as fetched:
+        async with self.fetcher.open(asked.loc_url, owner=context.task.owner) as fetched:
             require_announced(fetched.size_bytes, self.examiner.max_size_bytes())
             examination = self.examiner.begin_import(
                 context,
@@ -119,15 +119,15 @@ class LocationImports:
         task = self._desk.draw_up(caller, self._kind.facts, fields, image_id, request_id)
         change = by_owner(caller, begin_import_call(task, WebDownload(self._kind.fetcher)))
         change(await self._catalog.get_image(image_id))
-        await self._check(asked.loc_url)
+        await self._check(asked.loc_url, caller)
         await self._desk.require_room(caller)
         image = await self._catalog.modify_image(image_id, change)
         self._bell.ring()
         return image
 
-    async def _check(self, url: str) -> None:
+    async def _check(self, url: str, caller: Caller) -> None:
         try:
-            await self._kind.fetcher.check(url)
+            await self._kind.fetcher.check(url, owner=caller.project)
         except FetchRefused as error:
             raise InvalidInput("url", f"cannot be fetched: {error.reason}") from error
 

@@ -1,0 +1,137 @@
+"""Looks up the names of fetches, apart from everything else that looks up names.
+
+``getaddrinfo`` cannot be broken off: a lookup whose time is over goes on in its thread for as long
+as the system's resolver tries. On the threads that the event loop shares, a few names that nothing
+answers for would stop the lookups of S3 and PostgreSQL. So each lookup has a thread of its own, and
+holds one of few places until that thread has ended, not until its caller stops waiting.
+
+``getaddrinfo`` is asked rather than a DNS library, because operators expect /etc/hosts and
+nsswitch.conf to count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Thread
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+PLACES = 16  # lookups of this process at a time
+PLACES_OF_OWNER = 4  # of one project: it cannot take all
+
+LookUp = Callable[..., list[tuple[Any, ...]]]
+
+
+@dataclass(slots=True)
+class _Owner:
+    """A project's places, for as long as it uses or waits for one."""
+
+    places: asyncio.Semaphore
+    users: int = 0
+
+
+@dataclass(slots=True)
+class NameLookups:
+    """The places for lookups; ``look_up`` has the signature of ``socket.getaddrinfo``."""
+
+    look_up: LookUp = socket.getaddrinfo
+    places: int = PLACES
+    places_of_owner: int = PLACES_OF_OWNER
+    _free: asyncio.Semaphore = field(init=False)
+    _owners: dict[str, _Owner] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._free = asyncio.Semaphore(self.places)
+
+    def of(self, owner: str) -> AbstractResolver:
+        """A resolver for one fetch of this project."""
+        return _Resolver(self, owner)
+
+    async def resolve(
+        self, owner: str, host: str, port: int, family: socket.AddressFamily
+    ) -> list[tuple[Any, ...]]:
+        """The entries of ``getaddrinfo``. Waits for a place. Raises OSError."""
+        kept = self._owners.setdefault(owner, _Owner(asyncio.Semaphore(self.places_of_owner)))
+        kept.users += 1
+        try:
+            await kept.places.acquire()
+        except BaseException:
+            self._leave(owner, kept)
+            raise
+        try:
+            await self._free.acquire()
+        except BaseException:
+            kept.places.release()
+            self._leave(owner, kept)
+            raise
+        return await self._in_thread(owner, kept, (host, port, family, socket.SOCK_STREAM))
+
+    async def _in_thread(
+        self, owner: str, kept: _Owner, question: tuple[Any, ...]
+    ) -> list[tuple[Any, ...]]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
+
+        def end(found: list[tuple[Any, ...]], error: OSError | None) -> None:
+            self._free.release()
+            kept.places.release()
+            self._leave(owner, kept)
+            if answer.done():  # its caller stopped waiting
+                return
+            if error is None:
+                answer.set_result(found)
+            else:
+                answer.set_exception(error)
+
+        def run() -> None:
+            found: list[tuple[Any, ...]] = []
+            error: OSError | None = None
+            try:
+                found = self.look_up(*question)
+            except OSError as failure:
+                error = failure
+            except UnicodeError:  # a label that is empty, or longer than 63 characters
+                error = socket.gaierror(socket.EAI_NONAME, "this is not a name")
+            with suppress(RuntimeError):  # the loop has ended, and nothing waits
+                loop.call_soon_threadsafe(end, found, error)
+
+        Thread(target=run, name="name-lookup", daemon=True).start()
+        return await answer
+
+    def _leave(self, owner: str, kept: _Owner) -> None:
+        kept.users -= 1
+        if not kept.users:
+            del self._owners[owner]
+
+
+class _Resolver(AbstractResolver):
+    """What aiohttp asks."""
+
+    def __init__(self, lookups: NameLookups, owner: str) -> None:
+        self._lookups = lookups
+        self._owner = owner
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of a name. Raises OSError."""
+        found = await self._lookups.resolve(self._owner, host, port, family)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address[0],
+                port=port,
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close: the places are shared."""
