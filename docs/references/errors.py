@@ -68,6 +68,8 @@ ADVICE: Mapping[type[BaseException], str] = {
     errors.TooLarge: "Send less, or have the operator raise `uploads.max_size`.",
     errors.FormatRefused: "Send what `disk_format` says, or set that right; a disk image that "
     "opens other files has to be converted to one that does not.",
+    errors.DataDamaged: "Tell the operator, who finds `image.damaged` in the log and restores the "
+    "data from a backup. Asking again does not help.",
     errors.ClientVanished: "Send it again: the image is queued again.",
     errors.FetchFailed: "Look at what the host says, and ask again.",
     errors.FetchRefused: "Have the operator allow it in `[fetch]`, if it really is to be reached.",
@@ -126,7 +128,7 @@ def _sections() -> Iterator[str]:
     for status in sorted(set(STATUSES.values())):
         yield f"## {status} {TITLES[status]}\n"
         if status == OURS:
-            yield f'Always says: "{OUR_MISTAKE}"\n'
+            yield f'A mistake of ours always says: "{OUR_MISTAKE}"\n'
         yield table(
             ("error", "when", "what to do"),
             (

@@ -427,7 +427,7 @@ async def test_schemas_say_what_is_answered() -> None:
 
     assert (task["name"], set(task["properties"])) == ("task", FIELDS)
     assert task["properties"]["type"]["enum"] == [
-        *("clone", "verify", "import", "convert", "api_image_import", "location_import")
+        *("clone", "verify", "import", "convert", "export", "api_image_import", "location_import")
     ]
     assert task["properties"]["status"]["enum"] == list(TaskStatus)
     assert task["properties"]["message"]["type"] == ["null", "string"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from contracts.catalog_checksums import ChecksumsContract
 from contracts.catalog_images import ImagesContract
 from contracts.catalog_ledger import FindingContract, LedgerContract
 from contracts.catalog_lists import ListsContract
@@ -26,6 +27,7 @@ from contracts.catalog_whole import UnfinishedContract, WholeContract
 class CatalogContract(
     ImagesContract,
     LedgerContract,
+    ChecksumsContract,
     FindingContract,
     QueueContract,
     LeasesContract,

@@ -1,4 +1,4 @@
-"""What follows from a change: rules 1 to 5 of the ledger, each by itself."""
+"""What follows from a change: rules 1 to 6 of the ledger, each by itself."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from imaged.core.errors import BlobGone, QuotaExceeded
 from imaged.core.image import Image
 from imaged.core.ledger import (
     Account,
+    block_checksums_of,
     charge,
     charges,
     created,
@@ -21,6 +22,7 @@ from imaged.core.ledger import (
     settle_scrubbed,
     stamp,
     touched,
+    without_block_checksums,
 )
 from imaged.core.lifecycle import Status
 from imaged.core.removal import delete, expire, restore
@@ -365,3 +367,22 @@ def test_a_new_failure_is_dated_once() -> None:
 
     assert failed.last_failure == replace(failure(), at=NOW)
     assert named.last_failure == failed.last_failure
+
+
+# rule 6: the checksums of blocks come with what completes the bytes
+
+
+def test_checksums_of_blocks_are_those_of_the_bytes_just_written() -> None:
+    """Of staged bytes and of an image's; nothing else has any, and the image keeps none."""
+    told = replace(content(), block_checksums=b"abcd")
+    waiting = stage_data(told)(uploading(), claim())
+    stored = store_data(told)(saving(), claim())
+
+    for image in (waiting, stored):
+        assert block_checksums_of(image) == {"first": b"abcd"}
+        kept = without_block_checksums(image)
+        assert block_checksums_of(kept) == {}
+        assert kept == image
+    for image in (queued(), uploading(), saving(), active(), attempting()):
+        assert block_checksums_of(image) == {}
+        assert without_block_checksums(image) is image

@@ -130,7 +130,7 @@ class Node:
                 Clone(
                     catalog,
                     stores,
-                    Copying(catalog, stores, self.downloads, self.examiner),
+                    Copying(catalog, stores, self.downloads),
                     RemoteImages(self.web, self.examiner),
                 ),
                 Verify(catalog, stores, self.budget, InlineLane),

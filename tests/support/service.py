@@ -46,6 +46,7 @@ from imaged.services.tasks.conversion import Conversion
 from imaged.services.tasks.convert import Convert
 from imaged.services.tasks.desk import Access, DeskSettings, TaskDesk
 from imaged.services.tasks.examination import Examiner
+from imaged.services.tasks.export import Export
 from imaged.services.tasks.image_from_web import ImageFromWeb
 from imaged.services.tasks.image_import import ImageImport, ImageImports
 from imaged.services.tasks.import_methods import STAGED, WEB, ImportMethod, StagedBytes, WebDownload
@@ -57,6 +58,7 @@ from imaged.services.uploads import Uploads
 from imaged.stores.memory import MemoryStore
 from support.converting import ReadyConverter
 from support.seal import MirrorSeal
+from support.shelf import Shelf
 from support.web import MemoryWeb
 
 BUDGET_BYTES = 64 * 1024**2
@@ -143,6 +145,7 @@ class Service:
         self._checks = checks
         self.scratch = DiskScratch(ScratchSettings(scratch))
         self.converter = ReadyConverter()
+        self.shelf = Shelf()
         self.downloads = Downloads(catalog, self.stores, budget)
         self._build_tasks(catalog, claims, intake, budget, access)
         self.health = Health(catalog, self.stores)
@@ -175,12 +178,13 @@ class Service:
                 Clone(
                     catalog,
                     self.stores,
-                    Copying(catalog, self.stores, self.downloads, examiner),
+                    Copying(catalog, self.stores, self.downloads),
                     RemoteImages(fetcher, examiner),
                 ),
                 Verify(catalog, self.stores, budget),
                 ImageFromWeb(fetcher, conversion, examiner),
                 Convert(catalog, self.downloads, conversion),
+                Export(catalog, self.downloads, conversion, {"archive": self.shelf}, budget),
                 imported,
                 located,
             ]

@@ -68,6 +68,7 @@ STATUSES: Mapping[type[BaseException], int] = {
     errors.SizeMismatch: 400,
     errors.TooLarge: 413,
     errors.FormatRefused: 415,
+    errors.DataDamaged: OURS,
     errors.ClientVanished: 400,
     errors.FetchFailed: 400,
     errors.FetchRefused: 400,
@@ -101,6 +102,9 @@ STATUSES: Mapping[type[BaseException], int] = {
     Unauthenticated: 401,
 }
 
+#: What only our own mistakes raise; their text is for the log alone.
+MISTAKES = (Exception, errors.ImagedError)
+
 TITLES: Mapping[int, str] = {
     400: "Bad Request",
     401: "Unauthorized",
@@ -121,10 +125,10 @@ TITLES: Mapping[int, str] = {
 
 def answer_to(error: Exception) -> Answer:
     """The status and the sentence for an error."""
-    status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
-    if status != OURS and isinstance(error, errors.ImagedError):
-        return Answer(status, error.for_clients)
-    return Answer(status, OUR_MISTAKE)
+    kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
+    if kind not in MISTAKES and isinstance(error, errors.ImagedError):
+        return Answer(STATUSES[kind], error.for_clients)
+    return Answer(STATUSES[kind], OUR_MISTAKE)
 
 
 def problem(error: Exception, accept: str) -> Response:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Integer, bindparam, delete, insert, select
 from imaged.catalogs import (
     accounts,
     blobs,
+    block_checksums,
     dialects,
     image_rows,
     leases,
@@ -86,7 +87,9 @@ def modify(db: Connection, image_id: str, change: Change) -> Image:
     image_rows.write(db, before, after)
     leases.move(db, before, after, now)
     task_rows.write(db, before.task, after.task, now)
-    return ledger.without_ended_task(after)
+    for key, checksums in ledger.block_checksums_of(after).items():
+        block_checksums.add(db, key, checksums)
+    return ledger.without_ended_task(ledger.without_block_checksums(after))
 
 
 def find_expirable(db: Connection, delay: timedelta, limit: int) -> Sequence[Image]:

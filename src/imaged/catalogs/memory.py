@@ -19,6 +19,7 @@ from imaged.catalogs.memory_tasks import MemoryTasks
 from imaged.core import blob as blobs
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
+from imaged.core.block_checksums import pages_of
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.damage import is_damaged
 from imaged.core.errors import BlobGone
@@ -46,6 +47,18 @@ class MemoryCatalog(MemoryTasks):
         """Return the row of the ledger, if it is there."""
         await checkpoint()
         return self.blobs.get(key)
+
+    async def get_block_checksums(self, key: str, page: int) -> bytes | None:
+        """Return a page of the checksums of a blob's blocks, if they are recorded."""
+        await checkpoint()
+        return dict(pages_of(self.block_checksums.get(key, b""))).get(page)
+
+    async def set_block_checksums(self, key: str, checksums: bytes) -> None:
+        """Record the checksums of all blocks of a blob that is whole."""
+        await checkpoint()
+        blob = self.blobs.get(key)
+        if blob is not None and blob.state is BlobState.KEPT:
+            self.block_checksums[key] = checksums
 
     async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
         """Blobs that are due, the longest due first. They are due again after so long."""
@@ -91,6 +104,7 @@ class MemoryCatalog(MemoryTasks):
         if blob is None:
             return None
         del self.blobs[key]
+        self.block_checksums.pop(key, None)
         if blob.awaited_by is None:
             return None
         before = self.images[blob.awaited_by]

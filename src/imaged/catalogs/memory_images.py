@@ -32,6 +32,7 @@ class MemoryImages:
         self.images: dict[str, Image] = {}
         self.tombstones: set[str] = set()
         self.blobs: dict[str, Blob] = {}
+        self.block_checksums: dict[str, bytes] = {}  # by the key of the blob
         self.accounts: dict[str, Account] = {}
         self.tasks: dict[str, Task] = {}
         self.leases: dict[Claim, tuple[datetime, Lapsed]] = {}  # until when; what then is lapsed
@@ -79,7 +80,9 @@ class MemoryImages:
         self.accounts.update({account.owner: account for account in accounts})
         if after.task is not None:
             self.tasks[after.task.id] = after.task
-        self.images[image_id] = after = ledger.without_ended_task(after)
+        self.block_checksums.update(ledger.block_checksums_of(after))
+        after = ledger.without_ended_task(ledger.without_block_checksums(after))
+        self.images[image_id] = after
         self._move_claim(before.claim, after.claim, lambda claim: Lapsed(claim, image_id))
         return after
 

@@ -87,6 +87,14 @@ class PassingCatalog(Catalog):
         """As the catalog within."""
         return await self._catalog.get_blob(key)
 
+    async def get_block_checksums(self, key: str, page: int) -> bytes | None:
+        """As the catalog within."""
+        return await self._catalog.get_block_checksums(key, page)
+
+    async def set_block_checksums(self, key: str, checksums: bytes) -> None:
+        """As the catalog within."""
+        await self._catalog.set_block_checksums(key, checksums)
+
     async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
         """As the catalog within."""
         return await self._catalog.take_doomed(limit, busy_for)

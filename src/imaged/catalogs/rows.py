@@ -47,6 +47,7 @@ def image_values(image: Image) -> Values:
         "hash_algorithm": content and content.hash_algorithm,
         "hash_value": content and content.hash_value,
         "virtual_size_bytes": content and content.virtual_size_bytes,
+        "staged_content": _staged_values(image),
         "finished_by": image.finished_by,
         "failure_phase": failure and failure.phase,
         "failure_reason": failure and failure.reason,
@@ -80,6 +81,7 @@ def image_of(row: AnyRow, places: Mapping[int, Location], task: Task | None) -> 
         content=_content_of(row),
         locations=tuple(places[at] for at in places if at != STAGED),
         staged=places.get(STAGED),
+        staged_content=_staged_content_of(row, places.get(STAGED)),
         claim=None if row.token is None else claim_of(row),
         finished_by=row.finished_by,
         task=task,
@@ -154,6 +156,28 @@ def _content_of(row: AnyRow) -> Content | None:
         return None
     return Content(
         row.size_bytes, row.checksum, row.hash_algorithm, row.hash_value, row.virtual_size_bytes
+    )
+
+
+def _staged_values(image: Image) -> Values | None:
+    """With the key of the bytes: versions before stage other bytes and leave the column alone."""
+    staged, content = image.staged, image.staged_content
+    if staged is None or content is None:
+        return None
+    return {
+        "key": staged.key,
+        "checksum": content.checksum,
+        "hash_algorithm": content.hash_algorithm,
+        "hash_value": content.hash_value,
+    }
+
+
+def _staged_content_of(row: AnyRow, staged: Location | None) -> Content | None:
+    values = row.staged_content
+    if staged is None or values is None or values["key"] != staged.key:
+        return None
+    return Content(
+        staged.size_bytes, values["checksum"], values["hash_algorithm"], values["hash_value"]
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select
 from imaged.catalogs import (
     accounts,
     blobs,
+    block_checksums,
     image_rows,
     images,
     instances,
@@ -173,6 +174,15 @@ class SqlCatalog:
     async def get_blob(self, key: str) -> Blob | None:
         """Return the row of the ledger, if it is there."""
         return await self.database.read(partial(blobs.get, key=key))
+
+    async def get_block_checksums(self, key: str, page: int) -> bytes | None:
+        """Return a page of the checksums of a blob's blocks, if they are recorded."""
+        return await self.database.read(partial(block_checksums.get, key=key, page=page))
+
+    async def set_block_checksums(self, key: str, checksums: bytes) -> None:
+        """Record the checksums of all blocks of a blob that is whole."""
+        replace = partial(block_checksums.replace, key=key, checksums=checksums)
+        await self.database.write(replace)
 
     async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
         """Blobs that are due, the longest due first. They are due again after so long."""

@@ -2,6 +2,7 @@
 
     images ─┬─< image_tags, image_properties   to filter by; to render there are JSON columns
             ├─< image_locations >── blobs      who holds which bytes; where they are, the blob says
+            │                         └─< block_checksums   of its bytes, in pages
             ├─── task_records                  of them, the one that writes the image
             └─── claims                        the image's claim and its lease, in one row
     task_records   tasks, with the claims of those that write no image
@@ -29,6 +30,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     Table,
     Uuid,
     false,
@@ -74,6 +76,7 @@ images = Table(
     Column("hash_algorithm", TEXT),
     Column("hash_value", TEXT),
     Column("virtual_size_bytes", BigInteger),
+    Column("staged_content", JSON(none_as_null=True)),
     Column("finished_by", Uuid),
     Column("failure_phase", TEXT),
     Column("failure_reason", TEXT),
@@ -174,6 +177,15 @@ blobs = Table(
     Index("blobs_stock", "store", "state", "size_bytes", "failures"),
     # bury: does a blob await this image?
     index_where("blobs_awaited_by", "awaited_by", where="awaited_by IS NOT NULL"),
+)
+
+#: Pages of ``core/block_checksums.py``. The page of a block is found by the primary key.
+block_checksums = Table(
+    "block_checksums",
+    metadata,
+    Column("key", ForeignKey("blobs.key", ondelete="CASCADE"), primary_key=True),
+    Column("page", Integer, primary_key=True),
+    Column("checksums", LargeBinary, nullable=False),
 )
 
 image_locations = Table(

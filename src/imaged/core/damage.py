@@ -1,10 +1,11 @@
-"""What a verification finds, and the mark that it leaves on an image for the operator."""
+"""What a read of stored bytes finds, and the mark that damage leaves on an image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from imaged.core.errors import DataDamaged
 from imaged.core.image import Change, Content, Image
 from imaged.core.lifecycle import RESTORES
 
@@ -24,15 +25,20 @@ def problems_of(content: Content, reading: Reading) -> Sequence[str]:
         return (f"{where} the data is missing.",)
     if found.size_bytes != content.size_bytes:
         return (f"{where} the data has {found.size_bytes} bytes, and not {content.size_bytes}.",)
-    compared = (
-        ("checksum", found.checksum, content.checksum),
-        (content.hash_algorithm, found.hash_value, content.hash_value),
-    )
+    compared = [("checksum", found.checksum, content.checksum)]
+    if found.hash_algorithm == content.hash_algorithm:  # else the checksum has to be enough
+        compared.append((content.hash_algorithm, found.hash_value, content.hash_value))
     return tuple(
         f"{where} the data has the {name} {is_now}, and not {was}."
         for name, is_now, was in compared
         if is_now != was
     )
+
+
+def require_undamaged(content: Content, reading: Reading) -> None:
+    """Raise DataDamaged unless the bytes are as they were recorded."""
+    if problems := problems_of(content, reading):
+        raise DataDamaged(problems)
 
 
 def is_damaged(image: Image) -> bool:

@@ -44,6 +44,9 @@ class Content:
     hash_algorithm: str
     hash_value: str  # hexadecimal
     virtual_size_bytes: int | None = None  # of the disk inside, where its format tells
+    #: Of its blocks (``core/block_checksums.py``), where they were just computed. The catalog keeps
+    #: them beside the image, and no image that it returns has them.
+    block_checksums: bytes = field(default=b"", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Image:
     content: Content | None = None
     locations: tuple[Location, ...] = ()
     staged: Location | None = None
+    staged_content: Content | None = None  # what was staged, once that is complete
     claim: Claim | None = None
     finished_by: UUID | None = None  # the last claim whose work was finished
     task: Task | None = None  # that is writing it, exactly while it is importing

@@ -8,6 +8,7 @@ Rule 2: bytes that nobody holds are doomed, and doomed is final.
 Rule 3: bytes whose writer may still be writing are due only when its lease must be over.
 Rule 4: the record of an expired image goes with its last bytes, not before.
 Rule 5: whoever holds bytes is charged for them, from before the first byte.
+Rule 6: the checksums of the blocks of a blob are stored by the change that completes it.
 """
 
 from __future__ import annotations
@@ -74,6 +75,26 @@ def charge(account: Account, more_bytes: int) -> Account:
     if more_bytes > 0 and account.limit_bytes is not None and used > account.limit_bytes:
         raise QuotaExceeded(account.owner)
     return replace(account, used_bytes=used)
+
+
+def block_checksums_of(after: Image) -> dict[str, bytes]:
+    """The checksums of blocks to store, by key: of bytes that a writer has just completed."""
+    written = [(after.staged, after.staged_content)]
+    written += [(location, after.content) for location in after.locations[:1]]
+    return {
+        location.key: content.block_checksums
+        for location, content in written
+        if location is not None and content is not None and content.block_checksums
+    }
+
+
+def without_block_checksums(image: Image) -> Image:
+    """The image as it is stored: the checksums of its blocks are beside it."""
+    if not block_checksums_of(image):
+        return image
+    contents = (image.content, image.staged_content)
+    content, staged = (it and replace(it, block_checksums=b"") for it in contents)
+    return replace(image, content=content, staged_content=staged)
 
 
 def settle_scrubbed(before: Image, key: str, now: datetime) -> Image:

@@ -121,11 +121,15 @@ def reserve(size_bytes: int) -> ClaimedChange:
 
 
 def stage_data(content: Content) -> ClaimedChange:
-    """The staged bytes are whole and durable."""
+    """The staged bytes are whole and durable; their digests are kept, for the import to compare.
+
+    What their format told is not kept: it may be declared otherwise before they are imported.
+    """
+    staged = replace(content, virtual_size_bytes=None)
 
     def change(image: Image, claim: Claim) -> Image:
         image = reserve(content.size_bytes)(image, claim)
-        return replace(image, claim=None, finished_by=claim.token)
+        return replace(image, claim=None, finished_by=claim.token, staged_content=staged)
 
     return change
 
@@ -226,7 +230,7 @@ def require_undeleted(image: Image) -> None:
 
 def emptied(image: Image) -> Image:
     """The image without data, and without work on it: a retry always starts clean."""
-    return replace(image, claim=None, locations=(), staged=None, content=None)
+    return replace(image, claim=None, locations=(), staged=None, staged_content=None, content=None)
 
 
 def _completed(
@@ -243,6 +247,7 @@ def _completed(
         claim=None,
         finished_by=claim.token,
         staged=None,
+        staged_content=None,
         task=task,
         content=content,
         last_failure=None,

@@ -153,6 +153,20 @@ class Catalog(Protocol):
         """Return the row of the ledger, if it is there."""
         ...
 
+    async def get_block_checksums(self, key: str, page: int) -> bytes | None:
+        """Return a page of the checksums of a blob's blocks (``core/block_checksums.py``).
+
+        None where none are recorded: for bytes of versions before, and for keys that are unknown.
+        """
+        ...
+
+    async def set_block_checksums(self, key: str, checksums: bytes) -> None:
+        """Record the checksums of all blocks of a blob, in place of those that were recorded.
+
+        A blob that is not whole, or not needed any more, is fine; nothing is recorded for it.
+        """
+        ...
+
     async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
         """Blobs that are due, the longest due first. They are due again after so long."""
         ...

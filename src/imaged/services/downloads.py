@@ -13,6 +13,7 @@ from imaged.core.image import Content, Image, Location
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import BlobReader, Store, Stores
 from imaged.services.budget import Budget, Sending
+from imaged.services.damage import DamageReports
 from imaged.services.traffic import Traffic
 
 
@@ -35,6 +36,7 @@ class Downloads:
         self._stores = stores
         self._budget = budget
         self._traffic = traffic or Traffic()
+        self._damage = DamageReports(catalog)
 
     @asynccontextmanager
     async def open(
@@ -43,7 +45,8 @@ class Downloads:
         """Open an image's data; nothing is deleted under an open download.
 
         Raises ImageNotFound, DataForbidden, UnsatisfiableRange, StoreError before the first byte.
-        Iterating over the chunks raises StoreError rather than end early.
+        Iterating over the chunks raises StoreError rather than end early. DataDamaged that ends
+        the block is about this image: it is marked, and the operator is told.
         """
         image = require_readable(caller, await self._catalog.get_image(image_id))
         if image.content is None:
@@ -52,7 +55,10 @@ class Downloads:
         span = _span(image.content, wanted)
         location = image.locations[0]
         with self._traffic.downloading(), Sending(self._budget) as sending:
-            async with self._store_of(location).open(location.key, span.start) as reader:
+            async with (
+                self._damage.reporting(image),
+                self._store_of(location).open(location.key, span.start) as reader,
+            ):
                 _require_whole(location, image.content, reader)
                 async with aclosing(self._read(location, reader, span, sending)) as chunks:
                     yield Download(image, span, chunks)

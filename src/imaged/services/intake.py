@@ -27,7 +27,7 @@ from imaged.ports.inspector import InspectorFactory
 from imaged.ports.store import Stores
 from imaged.services.budget import Budget, gather_blocks
 from imaged.services.claims import Claims
-from imaged.services.stages import Stages, StageSettings
+from imaged.services.stages import Source, Stages, StageSettings
 from imaged.services.traffic import Traffic
 from imaged.services.work import Work
 
@@ -101,16 +101,18 @@ class Intake:
         *,
         announced_bytes: int | None = None,
         store: str | None = None,
+        source: Source | None = None,
     ) -> Content:
         """Write a body for work that is under way; who does it finishes it.
 
-        Raises UnknownStore, TooLarge, DataRefused, QuotaExceeded, ClaimLost, StoreError,
-        CatalogError, and what ``body`` raises.
+        ``source``: where the body is read from, if it was stored before. Raises DataDamaged where
+        it is not what was recorded then; UnknownStore, TooLarge, DataRefused, QuotaExceeded,
+        ClaimLost, StoreError, CatalogError, and what ``body`` raises.
         """
         require_announced(announced_bytes, self.settings.max_size_bytes)
         with self._traffic.uploading():
             async with self.place(work, store, announced_bytes or 0) as location:
-                return await self._fill(work, location, body, announced_bytes)
+                return await self._fill(work, location, body, announced_bytes, source)
 
     @asynccontextmanager
     async def place(
@@ -133,9 +135,12 @@ class Intake:
         location: Location,
         body: AsyncIterable[bytes],
         announced_bytes: int | None,
+        source: Source | None = None,
     ) -> Content:
         """Pass the body through the stages into the store, and say what it was."""
-        stages = Stages(work.image, announced_bytes, self.settings, self._inspector, self._lanes)
+        stages = Stages(
+            work.image, announced_bytes, self.settings, self._inspector, self._lanes, source=source
+        )
         async with (
             stages,
             aclosing(gather_blocks(body, self._budget)) as blocks,

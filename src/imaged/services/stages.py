@@ -2,6 +2,8 @@
 
 Each digest, and the inspection, has a lane of its own. The verdict comes with the end of the
 bytes, before the store commits them: whoever iterates over ``check`` to its end has good bytes.
+Bytes that were stored before are compared with what was recorded then, so that no copy makes
+damaged data look healthy.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from types import TracebackType
 from typing import Self
 
 from imaged.core.block import Block
+from imaged.core.damage import Reading, require_undamaged
 from imaged.core.digests import CHECKSUM, Digest
 from imaged.core.disk_format import FormatPolicy, is_inspected, require_declared
 from imaged.core.image import Content, Image
 from imaged.core.limits import require_complete, require_within
 from imaged.lanes import Lane, LaneFactory
 from imaged.ports.inspector import Inspector, InspectorFactory
+from imaged.services.block_checksums import BlockChecksums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,14 @@ class StageSettings:
     max_size_bytes: int = 1024**4
     hash_algorithm: str = "sha512"
     formats: FormatPolicy = field(default_factory=FormatPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a body is read from that was stored before, and what was recorded of it then."""
+
+    store: str
+    content: Content
 
 
 class Stages:
@@ -40,13 +52,17 @@ class Stages:
         settings: StageSettings,
         inspector: InspectorFactory,
         lanes: LaneFactory,
+        *,
+        source: Source | None = None,
     ) -> None:
         self._image = image
-        self._announced_bytes = announced_bytes
+        self._source = source
+        self._announced_bytes = announced_bytes if source is None else None  # all is compared
         self._settings = settings
         self._make_lane = lanes
         self._checksum = Digest(CHECKSUM)
         self._hash = Digest(settings.hash_algorithm)
+        self._block_checksums = BlockChecksums()
         self._inspector: Inspector | None = None
         if is_inspected(image.container_format or ""):
             self._inspector = inspector()
@@ -70,7 +86,7 @@ class Stages:
         await self._open.__aexit__(kind, error, traceback)
 
     async def check(self, blocks: AsyncIterable[Block]) -> AsyncGenerator[Block]:
-        """Pass the blocks on. Raises DataRefused, at their end at the latest."""
+        """Pass the blocks on. Raises DataRefused and DataDamaged, at their end at the latest."""
         async for block in blocks:
             self._received_bytes += block.size_bytes
             limit = self._settings.max_size_bytes
@@ -82,6 +98,8 @@ class Stages:
         require_complete(self._received_bytes, self._announced_bytes)
         for lane in self._lanes:
             await lane.drain()
+        if self._source is not None:
+            require_undamaged(self._source.content, Reading(self._source.store, self.content()))
         self._judge()
 
     def content(self) -> Content:
@@ -92,14 +110,16 @@ class Stages:
             hash_algorithm=self._settings.hash_algorithm,
             hash_value=self._hash.hexdigest(),
             virtual_size_bytes=self._virtual_size_bytes,
+            block_checksums=self._block_checksums.packed(),
         )
 
     def _feed_checksum(self, block: Block) -> None:
         self._checksum.feed(block.chunks)
 
     def _feed_hash(self, block: Block) -> None:
-        """Inspecting is cheap, and needs no lane of its own."""
+        """Inspecting and the checksums of blocks are cheap, and need no lane of their own."""
         self._hash.feed(block.chunks)
+        self._block_checksums.feed(block.chunks)
         if self._inspector is not None:
             for chunk in block.chunks:
                 self._inspector.feed(chunk)

@@ -54,6 +54,7 @@ STEPS = (  # oldest first
     Step("0001", Half.EXPAND),
     Step("0002", Half.EXPAND),
     Step("0003", Half.EXPAND),
+    Step("0004", Half.EXPAND),
 )
 WHERE = ("imaged.catalogs:migrations/versions",)
 

@@ -31,6 +31,7 @@
       - SizeMismatch
       - TooLarge
       - FormatRefused
+  - DataDamaged             stored bytes are not what was recorded of them
   - ClientVanished          the body broke off
   - FetchFailed             what was to be fetched could not be had, or not all of it
       - FetchRefused        … and never will be: it lies where fetches may not go
@@ -63,6 +64,7 @@ from imaged.core.errors.base import (
 )
 from imaged.core.errors.data import (
     ClientVanished,
+    DataDamaged,
     DataRefused,
     FormatRefused,
     QuotaExceeded,
@@ -138,6 +140,7 @@ __all__ = [
     "ClientVanished",
     "ConversionFailed",
     "ConversionRefused",
+    "DataDamaged",
     "DataForbidden",
     "DataRefused",
     "ExportError",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from imaged.core.errors.base import ImagedError
 
 
@@ -25,6 +27,14 @@ class TooLarge(DataRefused):
 
 class FormatRefused(DataRefused):
     """The bytes are not of the declared format, or have features that are not safe."""
+
+
+class DataDamaged(ImagedError):
+    """Bytes that are stored are not what was recorded of them. ``problems``: a sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(f"The data of the image is damaged. {' '.join(problems)}")
+        self.problems = tuple(problems)
 
 
 class ClientVanished(ImagedError):

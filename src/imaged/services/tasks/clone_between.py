@@ -2,12 +2,11 @@
 
 A store that copies by itself has the same bytes, so what is known of the source is true of the
 copy; only its size is looked at. Otherwise the bytes come through here, as those of an upload do,
-and must have the digest of the source.
+and must be what was recorded of the source.
 """
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,8 +16,8 @@ from imaged.ports.abilities import ServerSideCopy
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Store, Stores
 from imaged.services.downloads import Downloads
+from imaged.services.stages import Source
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.examination import Examiner
 
 COPYING = "copying"
 COPIED = "copied"  # the store has done it, and it is not written down yet
@@ -31,10 +30,9 @@ class Copying:
     catalog: Catalog
     stores: Stores
     downloads: Downloads
-    examiner: Examiner
 
     async def copy(self, context: TaskContext, source: Image, store: str) -> None:
-        """Raises UnknownStore, QuotaExceeded, DataRefused, TaskFailed, StoreError, ClaimLost,
+        """Raises UnknownStore, QuotaExceeded, DataRefused, DataDamaged, StoreError, ClaimLost,
         CatalogError.
         """
         if source.content is None:
@@ -69,12 +67,11 @@ class Copying:
     async def _carry(
         self, context: TaskContext, source: Image, content: Content, store: str
     ) -> None:
-        examination = self.examiner.begin()
-        examination.expect(content.hash_algorithm, content.hash_value)
-        async with (
-            self.downloads.open(context.caller, source.id) as opened,
-            aclosing(examination.of(opened.chunks)) as body,
-        ):
+        async with self.downloads.open(context.caller, source.id) as opened:
             await context.store(
-                body, announced_bytes=content.size_bytes, store=store, phase=COPYING
+                opened.chunks,
+                announced_bytes=content.size_bytes,
+                store=store,
+                source=Source(source.locations[0].store, content),
+                phase=COPYING,
             )

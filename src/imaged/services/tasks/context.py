@@ -17,6 +17,7 @@ from imaged.core.task import Progress, Task, finish_task
 from imaged.core.writing import describe, share_to_finish, store_data
 from imaged.ports.catalog import Catalog
 from imaged.services.intake import Intake
+from imaged.services.stages import Source
 from imaged.services.work import TaskWork, Work
 
 log = structlog.get_logger()
@@ -93,16 +94,22 @@ class TaskContext:
         *,
         announced_bytes: int | None = None,
         store: str | None = None,
+        source: Source | None = None,
         phase: str = STORING,
     ) -> Content:
         """Make the body the data of the image: through limits, digests and inspection.
 
-        Raises UnknownStore, TooLarge, DataRefused, QuotaExceeded, StoreError, ClaimLost,
-        CatalogError, and what ``body`` raises.
+        ``source``: where the body is read from, if it was stored before. Raises UnknownStore,
+        TooLarge, DataRefused, DataDamaged, QuotaExceeded, StoreError, ClaimLost, CatalogError,
+        and what ``body`` raises.
         """
         async with aclosing(self.counted(phase, body, announced_bytes)) as counted:
             content = await self._intake.store(
-                self._writing, counted, announced_bytes=announced_bytes, store=store
+                self._writing,
+                counted,
+                announced_bytes=announced_bytes,
+                store=store,
+                source=source,
             )
         self.end_with(content)
         return content

@@ -47,7 +47,7 @@ class Conversion:
         self._scratch = scratch
         self._converter = converter
         self._inspector = inspector
-        self._examiner = examiner
+        self.examiner = examiner
 
     def require_able(self, source_format: str, target_format: str) -> None:
         """Raises ConversionRefused where it cannot be done, whatever the bytes are."""
@@ -65,7 +65,7 @@ class Conversion:
         """Convert a body. Raises what it and ``examination`` raise, FormatRefused, TooLarge,
         ConversionFailed, ScratchError.
         """
-        examination = examination or self._examiner.begin()
+        examination = examination or self.examiner.begin()
         examination.inspect(self._inspector(), lambda found: self._judge(source_format, found))
         async with self._scratch.folder(context.attempt) as folder:
             async with aclosing(examination.of(body)) as examined:
@@ -79,7 +79,7 @@ class Conversion:
 
     def _judge(self, declared: str, findings: Findings) -> None:
         require_declared(declared, findings, STRICT)
-        most, size_bytes = self._examiner.max_size_bytes(), findings.virtual_size_bytes or 0
+        most, size_bytes = self.examiner.max_size_bytes(), findings.virtual_size_bytes or 0
         if size_bytes > most:
             raise FormatRefused(
                 f"The disk in the image has {size_bytes} bytes, more than the {most} that are "

@@ -78,12 +78,16 @@ class Convert:
     async def run(self, context: TaskContext, asked: ConvertInput) -> ConvertResult:
         """Raises what reading, examining, converting and storing raise."""
         async with self.downloads.open(context.caller, asked.image_id.lower()) as source:
-            size_bytes = None if source.span is None else source.span.length
-            body = context.counted(READING, source.chunks, size_bytes)
+            image, content = source.image, source.image.content
+            if content is None:
+                raise InvalidTransition(image.status, "be converted")
+            examination = self.conversion.examiner.begin()
+            examination.compare(image.locations[0].store, content)
+            body = context.counted(READING, source.chunks, content.size_bytes)
             async with (
                 aclosing(body),
                 self.conversion.of(
-                    context, body, source.image.disk_format or "", asked.to_format
+                    context, body, image.disk_format or "", asked.to_format, examination
                 ) as converted,
             ):
                 await context.store(converted.chunks, announced_bytes=converted.size_bytes)

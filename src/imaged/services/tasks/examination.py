@@ -10,14 +10,17 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, M
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from imaged.core.damage import Reading, require_undamaged
 from imaged.core.digests import Digest
 from imaged.core.disk_format import Findings
 from imaged.core.errors import TaskFailed
+from imaged.core.image import Content
 from imaged.core.limits import require_within
 from imaged.lanes import Lane, LaneFactory, QuietLane
 from imaged.ports.import_check import ImportCheck, ImportFacts, StreamCheck
 from imaged.ports.inspector import Inspector
 from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.fingerprint import Fingerprint
 
 Look = Callable[[bytes], None]
 
@@ -35,6 +38,14 @@ class Examination:
         """Find out which format it is; ``judge`` raises what is to be said about it."""
         self._looks.append(inspector.feed)
         self._verdicts.append(lambda: judge(inspector.findings()))
+
+    def compare(self, store: str, content: Content) -> None:
+        """It is read from a store, and must be what was recorded of it. Else: DataDamaged."""
+        fingerprint = Fingerprint(content.hash_algorithm, self._lanes)
+        self._looks.append(lambda chunk: fingerprint.feed((chunk,)))
+        self._verdicts.append(
+            lambda: require_undamaged(content, Reading(store, fingerprint.content()))
+        )
 
     def expect(self, algorithm: str, value: str) -> None:
         """Its digest must be this one, hexadecimal."""

@@ -105,7 +105,7 @@ class Export:
         async with self.downloads.open(context.caller, asked.image_id.lower()) as source:
             self._require_able(source.image, asked)
             parcel = Parcel(context.task.id, context.attempt, _file_name(source.image, asked))
-            shipping = Shipping(self.catalog, self.conversion, self.budget, self.lanes)
+            shipping = Shipping(self.conversion, self.budget, self.lanes)
             written = await shipping.ship(
                 context, source, destination, parcel, _new_format(source.image, asked)
             )

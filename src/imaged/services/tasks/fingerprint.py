@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 
 from imaged.core.block import Block
 from imaged.core.digests import CHECKSUM, Digest
@@ -23,7 +23,6 @@ class Fingerprint:
         """The same blocks; ``content`` tells when they have ended."""
         async with self._lanes(self._feed, computes=True) as lane:
             async for block in blocks:
-                self._size_bytes += block.size_bytes
                 await lane.feed(block)
                 yield block
                 del block  # nobody may keep it alive while we wait for more
@@ -34,6 +33,11 @@ class Fingerprint:
         checksum, hash_value = (digest.hexdigest() for digest in self._digests)
         return Content(self._size_bytes, checksum, self._hash_algorithm, hash_value)
 
-    def _feed(self, block: Block) -> None:
+    def feed(self, chunks: Sequence[bytes]) -> None:
+        """Take the next chunks; for those who have a lane of their own."""
+        self._size_bytes += sum(map(len, chunks))
         for digest in self._digests:
-            digest.feed(block.chunks)
+            digest.feed(chunks)
+
+    def _feed(self, block: Block) -> None:
+        self.feed(block.chunks)

@@ -79,7 +79,12 @@ class ImageImport:
                 source=incoming.host,
             )
             async with aclosing(examination.of(incoming.chunks)) as body:
-                await context.store(body, announced_bytes=incoming.size_bytes, store=request.store)
+                await context.store(
+                    body,
+                    announced_bytes=incoming.size_bytes,
+                    store=request.store,
+                    source=incoming.source,
+                )
         return ImageImportResult(image_id=image.id)
 
 

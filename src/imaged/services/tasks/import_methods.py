@@ -7,12 +7,21 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from imaged.core.errors import BlobGone, FetchRefused, ImportNotReady, InvalidRequest
+from imaged.core.errors import (
+    BlobGone,
+    DataDamaged,
+    FetchRefused,
+    ImportNotReady,
+    InvalidRequest,
+    TaskFailed,
+)
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.store import Stores
+from imaged.services.damage import tell
+from imaged.services.stages import Source
 from imaged.services.tasks.context import TaskContext
 
 STAGED = "glance-direct"  # as the API calls them
@@ -26,6 +35,7 @@ class Incoming:
     chunks: AsyncIterator[bytes]
     size_bytes: int | None = None
     host: str = ""  # who sends them; "" where they were staged here
+    source: Source | None = None  # where they were staged; None for bytes of versions before
 
 
 class ImportMethod(Protocol):
@@ -69,14 +79,24 @@ class StagedBytes:
     async def open(
         self, context: TaskContext, arguments: Mapping[str, Any]
     ) -> AsyncIterator[Incoming]:
-        """Open them. Raises BlobGone where nothing was staged; BlobMissing."""
+        """Open them. Raises BlobGone where nothing was staged; BlobMissing; and TaskFailed where
+        the import found that they are not what was staged.
+        """
         del arguments
-        staged = context.image.staged
+        image, staged = context.image, context.image.staged
         if staged is None:
-            raise BlobGone(context.image.id)
+            raise BlobGone(image.id)
         store = self._stores.pick(staged.store)
+        content = image.staged_content
+        source = None if content is None else Source(staged.store, content)
         async with aclosing(_chunks(store.open(staged.key))) as chunks:
-            yield Incoming(chunks, staged.size_bytes)
+            try:
+                yield Incoming(chunks, staged.size_bytes, source=source)
+            except DataDamaged as damage:
+                tell(image.id, damage.problems)
+                raise TaskFailed(
+                    f"The staged data is damaged. {' '.join(damage.problems)} Stage it again."
+                ) from damage
 
 
 class WebDownload:

@@ -6,22 +6,18 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
-import structlog
-
 from imaged.core.block import Block
-from imaged.core.damage import Reading, mark_damage, problems_of
-from imaged.core.errors import ExportExists, InvalidTransition, TaskFailed
+from imaged.core.damage import Reading, require_undamaged
+from imaged.core.errors import ExportExists, InvalidTransition
 from imaged.core.image import Content, Image
 from imaged.lanes import LaneFactory
-from imaged.ports.catalog import Catalog
 from imaged.ports.export import Destination, Parcel
 from imaged.services.budget import Budget, gather_blocks
 from imaged.services.downloads import Download
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.conversion import Conversion
+from imaged.services.tasks.examination import Examination
 from imaged.services.tasks.fingerprint import Fingerprint
-
-log = structlog.get_logger()
 
 READING = "reading"
 EXPORTING = "exporting"
@@ -41,7 +37,6 @@ class Body:
 class Shipping:
     """What it takes."""
 
-    catalog: Catalog
     conversion: Conversion
     budget: Budget
     lanes: LaneFactory
@@ -56,8 +51,8 @@ class Shipping:
     ) -> Content:
         """Deliver it, unless an attempt before this one did; what the file is.
 
-        Raises TaskFailed where the bytes are damaged, and what reading, converting and delivering
-        raise.
+        Raises DataDamaged where the image's bytes are not what was recorded of them, and what
+        reading, converting and delivering raise.
         """
         if await destination.has_delivered(parcel):
             return await self._read_back(context, source.image, destination, parcel)
@@ -85,7 +80,9 @@ class Shipping:
         old_format = source.image.disk_format or ""
         async with (
             aclosing(context.counted(READING, source.chunks, size_bytes)) as chunks,
-            self.conversion.of(context, chunks, old_format, new_format) as converted,
+            self.conversion.of(
+                context, chunks, old_format, new_format, self._compared(source.image)
+            ) as converted,
         ):
             yield Body(converted.chunks, converted.size_bytes)
 
@@ -102,7 +99,8 @@ class Shipping:
                 yield block
                 del block  # nobody may keep it alive while we wait for more
         if original is not None:
-            await self._require_healthy(original, fingerprint.content())
+            found = Reading(original.locations[0].store, fingerprint.content())
+            require_undamaged(_content(original), found)
         await context.progress(PUBLISHING)
 
     async def _read_back(
@@ -123,14 +121,11 @@ class Shipping:
     def _fingerprint(self, image: Image) -> Fingerprint:
         return Fingerprint(_content(image).hash_algorithm, self.lanes)
 
-    async def _require_healthy(self, image: Image, found: Content) -> None:
-        problems = problems_of(_content(image), Reading(image.locations[0].store, found))
-        if not problems:
-            return
-        await self.catalog.modify_image(image.id, mark_damage(image, problems))
-        for problem in problems:
-            log.error("image.damaged", image_id=image.id, problem=problem)
-        raise TaskFailed(f"The data of the image is damaged. {' '.join(problems)}")
+    def _compared(self, image: Image) -> Examination:
+        """The look at the bytes that are converted: they must be those of the image."""
+        examination = self.conversion.examiner.begin()
+        examination.compare(image.locations[0].store, _content(image))
+        return examination
 
 
 def _content(image: Image) -> Content:

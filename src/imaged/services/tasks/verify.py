@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import structlog
 from msgspec import field
 
 from imaged.core.access import Caller, require_owner
-from imaged.core.damage import Reading, mark_damage, problems_of
+from imaged.core.damage import Reading, problems_of
 from imaged.core.digests import CHECKSUM, Digest
 from imaged.core.errors import BlobMissing, InvalidTransition
 from imaged.core.image import Content, Image, Location
@@ -24,10 +23,9 @@ from imaged.lanes import LaneFactory, QuietLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
 from imaged.services.budget import Budget
+from imaged.services.damage import DamageReports
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.types import Example, ImageId, TaskInput, TaskResult, Ticket
-
-log = structlog.get_logger()
 
 READING = "verifying"
 
@@ -77,6 +75,7 @@ class Verify:
         self._stores = stores
         self._budget = budget
         self._lanes = lanes
+        self._damage = DamageReports(catalog)
 
     async def accept(self, caller: Caller, asked: VerifyInput) -> Ticket:
         """Only its owner may ask, for an image with data. Raises InvalidTransition."""
@@ -92,7 +91,7 @@ class Verify:
         for location in image.locations:
             found = await self._read(context, location, content)
             problems += problems_of(content, Reading(location.store, found))
-        await self._note(image, problems)
+        await self._damage.note(image, problems)
         return VerifyResult(
             image_id=image.id,
             healthy=not problems,
@@ -147,8 +146,3 @@ class Verify:
                     yield chunk
                 finally:
                     self._budget.give_back(length)
-
-    async def _note(self, image: Image, problems: list[str]) -> None:
-        await self._catalog.modify_image(image.id, mark_damage(image, problems))
-        for problem in problems:
-            log.error("image.damaged", image_id=image.id, problem=problem)
