@@ -25,7 +25,7 @@ nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two ho
 	IMAGED_SEEDS=1000-3000 PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation --timeout=7200
 	IMAGED_TEST_KILLS=500 IMAGED_TEST_TASK_KILLS=10 $(BIN)/python -m pytest tests/probe --timeout=14400
 
-# apt-get install systemd mmdebstrap iproute2 qemu-utils fdisk gdisk grub-rescue-pc prometheus; as root, because it boots a system.
+# apt-get install systemd mmdebstrap iproute2 qemu-utils fdisk gdisk grub-rescue-pc udftools dosfstools ntfs-3g cryptsetup-bin prometheus; as root, because it boots a system.
 test-system: $(VENV)/.test ## the tests that need Debian packages, named in the Makefile
 	$(BIN)/python -m pytest -m system
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from imaged.cli import manual
 from imaged.config import reference as settings
 from imaged.metrics import reference as metrics
-from references import calls, errors, schemas, statuses
+from references import calls, errors, formats, schemas, statuses
 
 DOCS = Path(__file__).parent
 
@@ -21,6 +21,7 @@ REFERENCE: Mapping[str, Callable[[], str]] = {
     "reference/cli.md": manual.reference,
     "reference/configuration.md": settings.reference,
     "reference/errors.md": errors.reference,
+    "reference/formats.md": formats.reference,
     "reference/metrics.md": metrics.reference,
     "reference/schemas.md": schemas.reference,
     "reference/statuses.md": statuses.reference,

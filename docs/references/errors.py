@@ -66,8 +66,8 @@ ADVICE: Mapping[type[BaseException], str] = {
     errors.DataRefused: "Send data that is what it is said to be.",
     errors.SizeMismatch: "Send it again, whole: the image is queued again.",
     errors.TooLarge: "Send less, or have the operator raise `uploads.max_size`.",
-    errors.FormatRefused: "Send what `disk_format` says, or set that right; a disk image that "
-    "opens other files has to be converted to one that does not.",
+    errors.FormatRefused: "Do what the sentence says: it names the `disk_format` that fits, or the "
+    "remedy ([formats](formats.md) lists them all).",
     errors.DataDamaged: "Tell the operator, who finds `image.damaged` in the log and restores the "
     "data from a backup. Asking again does not help.",
     errors.ClientVanished: "Send it again: the image is queued again.",

@@ -12,23 +12,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from imaged.core.disk_format import Findings
+from imaged.core.disk_format import Findings, Flaw
 from imaged.inspectors.oslo import BLOCK_BYTES, OsloInspector
 from imaged.ports.inspector import InspectorFactory
 from support import disk_images as disks
 from support.disk_images import DISK, KIB, MIB
 
 FACTORY: InspectorFactory = OsloInspector
-
-BACKING = "a backing file"
-DATA_FILE = "an external data file"
-UNKNOWN = "a version or features that are not known to be safe"
-DESCRIPTOR = "a descriptor that names other files or cannot be understood"
-FOOTER = "a footer that contradicts the header"
-BANNED = "a format that is never allowed"
-VERSION = "a version that is not supported"
-DAMAGED = "headers that are damaged or incomplete"
-HUGE = "a virtual size that no disk can have"
 
 FLAT = disks.vmdk_descriptor()
 
@@ -50,48 +40,125 @@ SAFE = {
     "vdi": (disks.vdi(), "vdi", DISK),
     "iso": (disks.iso(), "iso", 200 * 2048),
     "iso, also for a stick": (disks.hybrid_iso(), "gpt+iso", 200 * 2048),
-    "luks": (disks.luks(), "luks", disks.SMALL - 8 * 512),
+    "luks": (disks.luks(), "luks", disks.SMALL),
+    "luks of version 2": (disks.luks(version=2), "luks", disks.SMALL),
+    "luks, cut": (disks.luks()[:100], "luks", 100),
+    "raw, a file system that looks partitioned": (disks.ntfs(), "gpt", disks.SMALL),
+    "a kernel": (disks.kernel(), "gpt", disks.SMALL),
+    "qcow2 with extended L2 entries": (disks.qcow2(incompatible=1 << 4), "qcow2", DISK),
+    "qcow2 with all that is known": (disks.qcow2(incompatible=0b11011), "qcow2", DISK),
+    "vhd, fixed": (disks.fixed_vhd(disks.raw()), "vhd", disks.SMALL),
+    "vhd, fixed, with partitions": (disks.fixed_vhd(disks.mbr()), "vhd", MIB),
+    "vhd, fixed, encrypted": (disks.fixed_vhd(disks.luks()), "vhd", disks.SMALL),
+    "vhd, fixed, larger than a block": (disks.fixed_vhd(bytes(3 * MIB)), "vhd", 3 * MIB),
+    "vdi, static": (disks.vdi(kind=2), "vdi", DISK),
+    "vmdk, beyond ASCII": (disks.vmdk(extent="größe.vmdk"), "vmdk", DISK),
+    "vmdk, a comment beyond ASCII": (disks.vmdk(more="# größe\n"), "vmdk", DISK),
+    "vmdk in one go, beyond ASCII": (
+        disks.stream_optimized_vmdk(more="# größe\n"),
+        "vmdk",
+        DISK,
+    ),
+    "udf": (disks.udf(), "udf", MIB),
+    "udf in large blocks": (disks.udf(4096, (b"BEA01", b"NSR03", b"TEA01")), "udf", MIB),
+    "udf with partitions": (disks.mbr(disks.udf()), "gpt+udf", MIB),
+    "raw, a sequence without udf": (disks.udf(marks=(b"BEA01", b"TEA01")), "raw", MIB),
+    "raw, udf too late": (disks.udf(marks=(b"-----", b"NSR02")), "raw", MIB),
 }
 
 UNSAFE = {
-    "a backing file": (disks.qcow2(backing_file=b"/etc/hosts"), "qcow2", BACKING),
+    "a backing file": (disks.qcow2(backing_file=b"/etc/hosts"), "qcow2", Flaw.BACKING_FILE),
     "a backing file, in version 2": (
         disks.qcow2(version=2, backing_file=b"/etc/hosts"),
         "qcow2",
-        BACKING,
+        Flaw.BACKING_FILE,
     ),
     "a backing file, in a file shorter than a sector": (
         disks.qcow2(backing_file=b"/etc/hosts")[:150],
         "qcow2",
-        BACKING,
+        Flaw.BACKING_FILE,
     ),
-    "an external data file": (disks.qcow2(incompatible=1 << 2), "qcow2", DATA_FILE),
-    "extended L2 entries": (disks.qcow2(incompatible=1 << 4), "qcow2", UNKNOWN),
-    "a feature of the future": (disks.qcow2(incompatible=1 << 63), "qcow2", UNKNOWN),
-    "qcow of version 1": (disks.qcow1(), "qcow2", UNKNOWN),
-    "qcow2 of version 4": (disks.qcow2(version=4), "qcow2", UNKNOWN),
-    "qed": (disks.qed(), "qed", BANNED),
-    "a disk of 60,000 TiB": (disks.qcow2(disk_bytes=60_000 << 40), "qcow2", HUGE),
-    "the largest vhdx": (disks.vhdx(disk_bytes=2**64 - 1), "vhdx", HUGE),
-    "vmdk, flat": (FLAT, "vmdk", DESCRIPTOR),
-    "vmdk, flat, behind comments": (b"# hello\n" * 80_000 + FLAT, "vmdk", DESCRIPTOR),
-    "vmdk, flat in pieces": (disks.vmdk_descriptor("twoGbMaxExtentFlat"), "vmdk", DESCRIPTOR),
-    "vmdk, a flat one in disguise": (disks.vmdk(create_type="monolithicFlat"), "vmdk", DESCRIPTOR),
-    "vmdk, a path in its extent": (disks.vmdk(extent="/etc/hosts"), "vmdk", DESCRIPTOR),
+    "an external data file": (disks.qcow2(incompatible=1 << 2), "qcow2", Flaw.DATA_FILE),
+    "a parent, vmdk by its id": (disks.vmdk(parent_id="12345678"), "vmdk", Flaw.PARENT),
+    "a parent, vmdk by its name": (
+        disks.vmdk(more='parentFileNameHint="base.vmdk"\n'),
+        "vmdk",
+        Flaw.PARENT,
+    ),
+    "a parent, vmdk by its name in a comment": (
+        disks.vmdk(more='# PARENTFILENAMEHINT="base.vmdk"\n'),
+        "vmdk",
+        Flaw.PARENT,
+    ),
+    "a parent, vmdk in one go": (
+        disks.stream_optimized_vmdk(parent_id="12345678"),
+        "vmdk",
+        Flaw.PARENT,
+    ),
+    "a parent, vhd": (disks.vhd(kind=4), "vhd", Flaw.PARENT),
+    "a parent, vhd without its beginning": (
+        disks.fixed_vhd(disks.raw(), kind=4),
+        "vhd",
+        Flaw.PARENT,
+    ),
+    "a parent, vhdx by its flag": (disks.vhdx(flags=0b10), "vhdx", Flaw.PARENT),
+    "a parent, vhdx by its locator": (disks.vhdx(parent_locator=True), "vhdx", Flaw.PARENT),
+    "a parent, vhdx far behind": (
+        disks.vhdx(flags=0b10, metadata_offset=MIB),
+        "vhdx",
+        Flaw.PARENT,
+    ),
+    "a parent, vdi by its kind": (disks.vdi(kind=4), "vdi", Flaw.PARENT),
+    "a parent, vdi by its id": (disks.vdi(parent=bytes(15) + b"1"), "vdi", Flaw.PARENT),
+    "an undo log, vdi": (disks.vdi(kind=3), "vdi", Flaw.PARENT),
+    "vdi of another version": (disks.vdi(version=1), "vdi", Flaw.UNKNOWN_FEATURES),
+    "vhd, fixed, without its beginning": (
+        disks.fixed_vhd(disks.raw())[512:],
+        "vhd",
+        Flaw.UNREADABLE,
+    ),
+    "vhd, dynamic, without its beginning": (
+        disks.fixed_vhd(disks.raw(), kind=3),
+        "vhd",
+        Flaw.UNREADABLE,
+    ),
+    "vhd that is fixed and dynamic": (disks.vhd(kind=2), "vhd", Flaw.UNREADABLE),
+    "vhd with a footer of its own": (disks.vhd(footer_kind=2), "vhd", Flaw.FOOTER),
+    "vhdx with a log": (disks.vhdx(log=b"1" * 16), "vhdx", Flaw.UNFINISHED),
+    "vmdk without a size": (disks.vmdk(0), "vmdk", Flaw.DESCRIPTOR),
+    "vmdk, flat, beyond ASCII": ("# größe\n".encode() + FLAT, "vmdk", Flaw.DESCRIPTOR),
+    "vmdk, a descriptor of one file": (
+        disks.vmdk_descriptor("monolithicSparse", "other.vmdk"),
+        "vmdk",
+        Flaw.DESCRIPTOR,
+    ),
+    "a feature of the future": (disks.qcow2(incompatible=1 << 63), "qcow2", Flaw.UNKNOWN_FEATURES),
+    "qcow of version 1": (disks.qcow1(), "qcow2", Flaw.UNKNOWN_FEATURES),
+    "qcow2 of version 4": (disks.qcow2(version=4), "qcow2", Flaw.UNKNOWN_FEATURES),
+    "qed": (disks.qed(), "qed", Flaw.BANNED),
+    "a disk of 60,000 TiB": (disks.qcow2(disk_bytes=60_000 << 40), "qcow2", Flaw.TOO_LARGE),
+    "the largest vhdx": (disks.vhdx(disk_bytes=2**64 - 1), "vhdx", Flaw.TOO_LARGE),
+    "vmdk, flat": (FLAT, "vmdk", Flaw.DESCRIPTOR),
+    "vmdk, flat, behind comments": (b"# hello\n" * 80_000 + FLAT, "vmdk", Flaw.DESCRIPTOR),
+    "vmdk, flat in pieces": (disks.vmdk_descriptor("twoGbMaxExtentFlat"), "vmdk", Flaw.DESCRIPTOR),
+    "vmdk, a flat one in disguise": (
+        disks.vmdk(create_type="monolithicFlat"),
+        "vmdk",
+        Flaw.DESCRIPTOR,
+    ),
+    "vmdk, a path in its extent": (disks.vmdk(extent="/etc/hosts"), "vmdk", Flaw.DESCRIPTOR),
     "vmdk, a footer of its own": (
         disks.stream_optimized_vmdk(footer_version=1),
         "vmdk",
-        FOOTER,
+        Flaw.FOOTER,
     ),
-    "vmdk of version 9": (disks.vmdk(version=9), "vmdk", DAMAGED),
-    "vmdk, its descriptor elsewhere": (disks.vmdk(descriptor_sector=7), "vmdk", DAMAGED),
-    "vmdk, cut": (disks.vmdk()[:4096], "vmdk", DAMAGED),
-    "vhdx, its tables far away": (disks.vhdx(metadata_offset=1 << 50), "vhdx", DAMAGED),
-    "vhdx, cut": (disks.vhdx()[:MIB], "vhdx", DAMAGED),
-    "vhdx, nothing but its name": (b"vhdxfile".ljust(MIB, b"\0"), "vhdx", DAMAGED),
-    "vhdx, a size of five bytes": (disks.vhdx(size_length=5), "vhdx", DAMAGED),
-    "luks, cut": (disks.luks()[:100], "luks", DAMAGED),
-    "luks of version 2": (disks.luks(version=2), "luks", VERSION),
+    "vmdk of version 9": (disks.vmdk(version=9), "vmdk", Flaw.UNREADABLE),
+    "vmdk, its descriptor elsewhere": (disks.vmdk(descriptor_sector=7), "vmdk", Flaw.UNREADABLE),
+    "vmdk, cut": (disks.vmdk()[:4096], "vmdk", Flaw.UNREADABLE),
+    "vhdx, its tables far away": (disks.vhdx(metadata_offset=1 << 50), "vhdx", Flaw.UNREADABLE),
+    "vhdx, cut": (disks.vhdx()[:MIB], "vhdx", Flaw.UNREADABLE),
+    "vhdx, nothing but its name": (b"vhdxfile".ljust(MIB, b"\0"), "vhdx", Flaw.UNREADABLE),
+    "vhdx, a size of five bytes": (disks.vhdx(size_length=5), "vhdx", Flaw.UNREADABLE),
 }
 
 EVERYTHING = [image for image, *_ in (*SAFE.values(), *UNSAFE.values())]
@@ -117,20 +184,25 @@ def test_safe_images(image: bytes, formats: str, size_bytes: int) -> None:
     assert inspect(image) == Findings(frozenset(formats.split("+")), size_bytes)
 
 
-@pytest.mark.parametrize(("image", "name", "phrase"), UNSAFE.values(), ids=UNSAFE)
-def test_unsafe_images(image: bytes, name: str, phrase: str) -> None:
-    """The format is found, and what is wrong with it is said in a few words."""
+@pytest.mark.parametrize(("image", "name", "flaw"), UNSAFE.values(), ids=UNSAFE)
+def test_unsafe_images(image: bytes, name: str, flaw: Flaw) -> None:
+    """The format is found, and what is wrong with it."""
     findings = inspect(image)
 
     assert findings.formats == {name}
-    assert findings.unsafe == (phrase,)
+    assert findings.flaws == (flaw,)
 
 
 def test_everything_that_is_wrong_is_said_once() -> None:
     """Several features, each named."""
-    image = disks.qcow2(backing_file=b"x", incompatible=1 << 2 | 1 << 4, disk_bytes=1 << 60)
+    image = disks.qcow2(backing_file=b"x", incompatible=1 << 2 | 1 << 5, disk_bytes=1 << 60)
 
-    assert inspect(image).unsafe == (BACKING, DATA_FILE, UNKNOWN, HUGE)
+    assert inspect(image).flaws == (
+        Flaw.BACKING_FILE,
+        Flaw.DATA_FILE,
+        Flaw.UNKNOWN_FEATURES,
+        Flaw.TOO_LARGE,
+    )
 
 
 def test_no_bytes_at_all_are_raw() -> None:
@@ -143,13 +215,13 @@ def test_an_absurd_size_is_not_passed_on() -> None:
     assert inspect(disks.vhdx(disk_bytes=2**64 - 1)).virtual_size_bytes is None
 
 
-@pytest.mark.parametrize(("size_bytes", "unsafe"), [(DISK, ()), (DISK + 512, (HUGE,))])
-def test_the_largest_disk_is_a_setting(size_bytes: int, unsafe: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("size_bytes", "flaws"), [(DISK, ()), (DISK + 512, (Flaw.TOO_LARGE,))])
+def test_the_largest_disk_is_a_setting(size_bytes: int, flaws: tuple[Flaw, ...]) -> None:
     """Up to that size and not a sector more."""
     inspector = OsloInspector(max_virtual_size_bytes=DISK)
     inspector.feed(disks.vdi(size_bytes))
 
-    assert inspector.findings().unsafe == unsafe
+    assert inspector.findings().flaws == flaws
 
 
 def test_a_format_hidden_in_another_is_seen() -> None:

@@ -11,6 +11,7 @@ from imaged.core.disk_format import (
     CONTAINER_FORMATS,
     DISK_FORMATS,
     Findings,
+    Flaw,
     FormatPolicy,
     is_inspected,
     require_declared,
@@ -23,7 +24,10 @@ LENIENT = FormatPolicy(check_format=False, refuse_unsafe=False)
 #: What an inspector may find.
 FOUND = [
     *(frozenset({name}) for name in ("raw", "gpt", "iso", "qcow2", "vhd", "vhdx", "vmdk", "vdi")),
-    *(frozenset({name}) for name in ("qed", "luks")),
+    *(frozenset({name}) for name in ("qed", "luks", "udf")),
+    frozenset({"gpt", "udf"}),
+    frozenset({"gpt", "luks"}),
+    frozenset({"iso", "vhd"}),
     frozenset({"iso", "gpt"}),
     frozenset({"iso", "qcow2"}),
     frozenset({"gpt", "qcow2"}),
@@ -32,12 +36,12 @@ FOUND = [
 
 #: What is accepted, written out once more: declared, and what may be found then.
 ACCEPTED = {
-    "raw": {"raw", "gpt"},
-    "iso": {"iso", "gpt+iso"},
-    "ami": {"raw"},
-    "ari": {"raw"},
-    "aki": {"raw"},
-    "ploop": {"raw"},
+    "raw": {"raw", "gpt", "luks", "udf", "gpt+udf"},
+    "iso": {"iso", "gpt+iso", "udf", "gpt+udf"},
+    "ami": {"raw", "gpt", "luks", "udf", "gpt+udf"},
+    "ari": {"raw", "gpt", "luks", "udf", "gpt+udf"},
+    "aki": {"raw", "gpt", "luks", "udf", "gpt+udf"},
+    "ploop": {"raw", "gpt", "luks", "udf", "gpt+udf"},
     "qcow2": {"qcow2"},
     "vhd": {"vhd"},
     "vhdx": {"vhdx"},
@@ -71,7 +75,51 @@ def test_the_check_can_be_switched_off(declared: str, found: AbstractSet[str]) -
     require_declared(declared, Findings(found), FormatPolicy(check_format=False))
 
 
-UNSAFE = Findings(frozenset({"qcow2"}), 100, ("a backing file", "an external data file"))
+@pytest.mark.parametrize(
+    ("declared", "found", "remedy"),
+    [
+        ("raw", "qcow2", "Set 'disk_format' to qcow2,"),
+        ("raw", "vhd", "Set 'disk_format' to vhd,"),
+        ("qcow2", "raw", "Set 'disk_format' to raw,"),
+        ("qcow2", "gpt", "Set 'disk_format' to raw,"),
+        ("qcow2", "luks", "Set 'disk_format' to raw,"),
+        ("qcow2", "udf", "Set 'disk_format' to raw,"),
+        ("raw", "gpt+iso", "Set 'disk_format' to iso,"),
+        ("raw", "qed", "No 'disk_format' fits it:"),
+        ("raw", "gpt+qcow2", "No 'disk_format' fits it:"),
+        ("vhd", "iso+vhd", "No 'disk_format' fits it:"),
+    ],
+)
+def test_a_refusal_names_what_would_be_accepted(declared: str, found: str, remedy: str) -> None:
+    """The attribute that fits the data, or that there is none."""
+    with pytest.raises(FormatRefused) as refusal:
+        require_declared(declared, Findings(frozenset(found.split("+"))), STRICT)
+
+    assert remedy in str(refusal.value)
+
+
+@pytest.mark.parametrize("flaw", Flaw)
+def test_each_flaw_is_told_with_its_remedy(flaw: Flaw) -> None:
+    """What the data has, and what its owner can do, as a sentence."""
+    with pytest.raises(FormatRefused) as refusal:
+        require_declared("qcow2", Findings(frozenset({"qcow2"}), flaws=(flaw,)), STRICT)
+
+    assert str(refusal.value) == f"The data is refused because it has {flaw.phrase}. {flaw.remedy}"
+    assert flaw.remedy[0].isupper()
+    assert flaw.remedy.endswith(".")
+
+
+def test_one_remedy_for_two_flaws_is_told_once() -> None:
+    """Nothing is said twice."""
+    flaws = (Flaw.FOOTER, Flaw.UNREADABLE)
+
+    with pytest.raises(FormatRefused) as refusal:
+        require_declared("vhd", Findings(frozenset({"vhd"}), flaws=flaws), STRICT)
+
+    assert str(refusal.value).count(Flaw.FOOTER.remedy) == 1
+
+
+UNSAFE = Findings(frozenset({"qcow2"}), 100, (Flaw.BACKING_FILE, Flaw.DATA_FILE))
 
 
 def test_unsafe_features_are_refused() -> None:

@@ -33,12 +33,16 @@ def qcow2(
     disk_bytes: int = DISK,
     backing_file: bytes = b"",
     incompatible: int = 0,
+    encryption: int = 0,
 ) -> bytes:
-    """QEMU's format. Bits of ``incompatible``: 2 is an external data file, 4 extended L2."""
+    """QEMU's format. Bits of ``incompatible``: 2 is an external data file, 4 extended L2.
+
+    ``encryption``: 1 is AES, 2 LUKS.
+    """
     header_bytes = 112
     offset = header_bytes if backing_file else 0
     header = struct.pack(
-        ">4sIQIIQ", b"QFI\xfb", version, offset, len(backing_file), 16, disk_bytes
+        ">4sIQIIQI", b"QFI\xfb", version, offset, len(backing_file), 16, disk_bytes, encryption
     ).ljust(72, b"\0")
     if version >= 3:
         header += struct.pack(">QQQII", incompatible, 0, 0, 4, header_bytes)
@@ -55,48 +59,93 @@ def qed() -> bytes:
     return _padded(b"QED\0")
 
 
-def vhd(disk_bytes: int = DISK) -> bytes:
-    """A dynamic VHD: it begins with a copy of its footer."""
+def vhd(disk_bytes: int = DISK, *, kind: int = 3, footer_kind: int = 0) -> bytes:
+    """A dynamic VHD: it begins with a copy of its footer.
+
+    Kinds: 2 fixed, 3 dynamic, 4 with a parent. ``footer_kind``: what the footer says, if not what
+    its copy says.
+    """
+    return _padded(vhd_footer(disk_bytes, kind)) + vhd_footer(disk_bytes, footer_kind or kind)
+
+
+def fixed_vhd(disk: bytes, *, kind: int = 2) -> bytes:
+    """A bare disk with a footer behind it."""
+    return disk + vhd_footer(len(disk), kind)
+
+
+def vhd_footer(disk_bytes: int, kind: int) -> bytes:
+    """The sector that describes a VHD; it was smaller when it was made."""
     footer = bytearray(512)
     footer[0:8] = b"conectix"
-    footer[40:56] = struct.pack(">QQ", disk_bytes, disk_bytes)
-    return _padded(bytes(footer))
+    footer[40:56] = struct.pack(">QQ", disk_bytes // 2, disk_bytes)
+    footer[60:64] = struct.pack(">I", kind)
+    footer[64:68] = struct.pack(">I", ~sum(footer) & 0xFFFFFFFF)
+    return bytes(footer)
 
 
-def vhdx(disk_bytes: int = DISK, *, metadata_offset: int = 2 * MIB, size_length: int = 8) -> bytes:
-    """A VHDX: its region table leads to the metadata, and its metadata to the disk's size."""
+def vhdx(
+    disk_bytes: int = DISK,
+    *,
+    metadata_offset: int = 2 * MIB,
+    size_length: int = 8,
+    flags: int = 0,
+    parent_locator: bool = False,
+    log: bytes = bytes(16),
+) -> bytes:
+    """A VHDX: its region table leads to the metadata, and its metadata to the disk's size.
+
+    Bit 1 of ``flags`` says that it has a parent; ``log`` is the id of a log to be replayed.
+    """
     image = bytearray(3 * MIB)
     image[0:8] = b"vhdxfile"
+    image[64 * KIB : 64 * KIB + 64] = struct.pack("<4sIQ32x16s", b"head", 0, 7, log)
+    image[128 * KIB : 128 * KIB + 64] = struct.pack("<4sIQ32x16s", b"head", 0, 6, bytes(16))
     region_table = struct.pack("<4sIII", b"regi", 0, 1, 0)
     region_table += UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
     region_table += struct.pack("<QII", metadata_offset, MIB, 1)
-    image[192 * KIB : 192 * KIB + len(region_table)] = region_table
-    metadata = struct.pack("<8sHH20x", b"metadata", 0, 1)
-    metadata += UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8").bytes_le
-    metadata += struct.pack("<IIII", 64 * KIB, size_length, 0, 0)
+    for at in (192 * KIB, 256 * KIB):
+        image[at : at + len(region_table)] = region_table
+    entries = [
+        ("2fa54224-cd1b-4876-b211-5dbed83bf4b8", 64 * KIB, size_length),
+        ("caa16737-fa36-4d43-b3b6-33f0aa44e76b", 64 * KIB + 8, 8),
+    ]
+    if parent_locator:
+        entries.append(("a8d35f2d-b30b-454d-abf7-d3d84834ab0c", 64 * KIB + 16, 64))
+    metadata = struct.pack("<8sHH20x", b"metadata", 0, len(entries))
+    for item, offset, length in entries:
+        metadata += UUID(item).bytes_le + struct.pack("<IIII", offset, length, 0, 0)
+    metadata = metadata.ljust(64 * KIB, b"\0") + struct.pack("<QII", disk_bytes, 32 * MIB, flags)
     if metadata_offset < len(image):
         image[metadata_offset : metadata_offset + len(metadata)] = metadata
-        size_at = metadata_offset + 64 * KIB
-        image[size_at : size_at + 8] = struct.pack("<Q", disk_bytes)
     return bytes(image)
 
 
-def vdi(disk_bytes: int = DISK) -> bytes:
-    """VirtualBox's format."""
+def vdi(
+    disk_bytes: int = DISK, *, version: int = 0x10001, kind: int = 1, parent: bytes = bytes(16)
+) -> bytes:
+    """VirtualBox's format. Kinds: 1 dynamic, 2 static, 3 undo, 4 with a parent."""
     header = bytearray(512)
-    header[0x40:0x44] = struct.pack("<I", 0xBEDA107F)
+    header[0x40:0x50] = struct.pack("<IIII", 0xBEDA107F, version, 0x190, kind)
     header[0x170:0x178] = struct.pack("<Q", disk_bytes)
+    header[0x1A8:0x1B8] = parent
     return _padded(bytes(header))
 
 
-def vmdk_descriptor(create_type: str = "monolithicFlat", extent: str = "disk-flat.vmdk") -> bytes:
-    """A VMDK that is all text and names the file with the data."""
+def vmdk_descriptor(
+    create_type: str = "monolithicFlat",
+    extent: str = "disk-flat.vmdk",
+    *,
+    parent_id: str = "ffffffff",
+    more: str = "",
+) -> bytes:
+    """A VMDK that is all text and names the file with the data. ``more``: lines of its header."""
     kind = "FLAT" if "lat" in create_type else "SPARSE"
     return (
         "# Disk DescriptorFile\n"
         "version=1\n"
         "CID=00000001\n"
-        "parentCID=ffffffff\n"
+        f"parentCID={parent_id}\n"
+        f"{more}"
         f'createType="{create_type}"\n'
         "\n"
         "# Extent description\n"
@@ -114,16 +163,26 @@ def vmdk(
     *,
     version: int = 1,
     descriptor_sector: int = 1,
+    parent_id: str = "ffffffff",
+    more: str = "",
 ) -> bytes:
     """A VMDK in one file: a header, its descriptor, and then grains."""
-    descriptor = vmdk_descriptor(create_type, extent).ljust(20 * SECTOR, b"\0")
+    descriptor = vmdk_descriptor(create_type, extent, parent_id=parent_id, more=more)
+    descriptor = descriptor.ljust(20 * SECTOR, b"\0")
     header = _vmdk_header(disk_bytes, version, descriptor_sector, directory=26)
     return _padded(header + descriptor)
 
 
-def stream_optimized_vmdk(disk_bytes: int = DISK, *, footer_version: int = 3) -> bytes:
+def stream_optimized_vmdk(
+    disk_bytes: int = DISK,
+    *,
+    footer_version: int = 3,
+    parent_id: str = "ffffffff",
+    more: str = "",
+) -> bytes:
     """A VMDK to be written in one go: its last three sectors say where its tables are."""
-    descriptor = vmdk_descriptor("streamOptimized", "disk.vmdk").ljust(20 * SECTOR, b"\0")
+    descriptor = vmdk_descriptor("streamOptimized", "disk.vmdk", parent_id=parent_id, more=more)
+    descriptor = descriptor.ljust(20 * SECTOR, b"\0")
     at_end = 0xFFFF_FFFF_FFFF_FFFF
     header = _vmdk_header(disk_bytes, 3, 1, directory=at_end)
     marker = struct.pack("<QII", 1, 0, 3).ljust(SECTOR, b"\0")
@@ -140,6 +199,31 @@ def iso(blocks: int = 200, block_bytes: int = 2048) -> bytes:
     descriptor[80:88] = struct.pack("<I", blocks) + struct.pack(">I", blocks)
     descriptor[128:132] = struct.pack("<H", block_bytes) + struct.pack(">H", block_bytes)
     image[32 * KIB : 34 * KIB] = descriptor
+    return bytes(image)
+
+
+def udf(block_bytes: int = 2048, marks: Sequence[bytes] = (b"BEA01", b"NSR02", b"TEA01")) -> bytes:
+    """A disc with UDF alone: its recognition sequence begins behind 32 KiB."""
+    image = bytearray(MIB)
+    for place, mark in enumerate(marks):
+        at = 32 * KIB + place * block_bytes
+        image[at : at + 7] = b"\0" + mark + b"\1"
+    return bytes(image)
+
+
+def kernel() -> bytes:
+    """A Linux kernel for x86: its boot sector ends like that of a disk (Documentation/arch/x86)."""
+    image = bytearray(raw())
+    image[0x1F1:0x200] = bytes(13) + b"\x55\xaa"
+    image[0x202:0x206] = b"HdrS"
+    return bytes(image)
+
+
+def ntfs() -> bytes:
+    """A file system on a whole disk, whose first sector looks like a partition table."""
+    image = bytearray(SMALL)
+    image[0:11] = b"\xeb\x52\x90NTFS    "
+    image[510:512] = b"\x55\xaa"
     return bytes(image)
 
 
@@ -167,7 +251,7 @@ def hybrid_iso() -> bytes:
 
 
 def luks(version: int = 1, payload_offset: int = 8) -> bytes:
-    """An encrypted disk."""
+    """A disk that is encrypted as a whole."""
     header = struct.pack(
         ">6sH32s32s32sII20s32sI40s",
         b"LUKS\xba\xbe",

@@ -24,6 +24,7 @@ from imaged.api.stores import StoreFacts
 from imaged.catalogs.memory import MemoryCatalog
 from imaged.conversion.scratch import DiskScratch, ScratchSettings
 from imaged.core.claim import InstanceId
+from imaged.core.disk_format import FormatPolicy
 from imaged.core.image import Image
 from imaged.inspectors.oslo import OsloInspector
 from imaged.ports.catalog import Catalog
@@ -118,6 +119,7 @@ class Service:
         store: Store | None = None,
         delay: timedelta = timedelta(hours=1),
         max_size_bytes: int = 64 * 1024**2,
+        formats: FormatPolicy | None = None,
         public_url: str = "",
         access: Access = "members",
         fetcher: Fetcher | None = None,
@@ -135,7 +137,7 @@ class Service:
             catalog,
             self.stores,
             claims,
-            StageSettings(max_size_bytes=max_size_bytes),
+            StageSettings(max_size_bytes=max_size_bytes, formats=formats or FormatPolicy()),
             budget=budget,
             inspector=OsloInspector,
         )

@@ -45,6 +45,7 @@ class MemoryWeb:
 
 
 async def _cut(page: bytes, every: float) -> AsyncGenerator[bytes]:
-    for start in range(0, len(page), 5):
-        yield page[start : start + 5]
+    length = max(5, len(page) // 1000)
+    for start in range(0, len(page), length):
+        yield page[start : start + length]
         await anyio.sleep(every)

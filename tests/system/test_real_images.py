@@ -29,6 +29,8 @@ ACCEPTED = {
     "vmdk in one go": ("vmdk", ["-f", "vmdk", "-o", "subformat=streamOptimized"]),
     "vdi": ("vdi", ["-f", "vdi"]),
     "vhd": ("vhd", ["-f", "vpc", "-o", "subformat=dynamic,force_size=on"]),
+    "vhd, fixed": ("vhd", ["-f", "vpc", "-o", "subformat=fixed,force_size=on"]),
+    "qcow2 with extended L2": ("qcow2", ["-f", "qcow2", "-o", "extended_l2=on"]),
     "vhdx": ("vhdx", ["-f", "vhdx"]),
     "vhdx, all allocated": ("vhdx", ["-f", "vhdx", "-o", "subformat=fixed"]),
     "raw": ("raw", ["-f", "raw"]),
@@ -37,11 +39,10 @@ REFUSED = {
     "vmdk, flat": ("vmdk", ["-f", "vmdk", "-o", "subformat=monolithicFlat"], "a descriptor"),
     "vmdk, flat pieces": ("vmdk", ["-f", "vmdk", "-o", "subformat=twoGbMaxExtentFlat"], "a desc"),
     "vmdk, pieces": ("vmdk", ["-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse"], "a desc"),
-    "qcow2 with extended L2": ("qcow2", ["-f", "qcow2", "-o", "extended_l2=on"], "features"),
     "qcow": ("qcow2", ["-f", "qcow"], "a version"),
     "qed": ("raw", ["-f", "qed"], "data is qed"),
     "parallels": ("qcow2", ["-f", "parallels"], "data is raw"),
-    "vhd without a header": ("vhd", ["-f", "vpc", "-o", "subformat=fixed"], "data is raw"),
+    "vhd, fixed": ("raw", ["-f", "vpc", "-o", "subformat=fixed"], "'disk_format' to vhd"),
 }
 
 
@@ -53,6 +54,10 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> None:
         ("qemu-img", "qemu-utils"),
         ("sfdisk", "fdisk"),
         ("sgdisk", "gdisk"),
+        ("mkudffs", "udftools"),
+        ("mkfs.vfat", "dosfstools"),
+        ("mkfs.ntfs", "ntfs-3g"),
+        ("cryptsetup", "cryptsetup-bin"),
     ):
         if shutil.which(program) is None:
             pytest.fail(f"{program} is missing: install the Debian package {package}.")
@@ -114,6 +119,52 @@ def test_a_backing_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(FormatRefused, match="a backing file"):
         require(tmp_path / "image", "qcow2")
+
+
+def test_a_parent_of_a_vmdk_is_refused(tmp_path: Path) -> None:
+    """Named as other programs name it."""
+    create(base := tmp_path / "base", ["-f", "vmdk"])
+    run("qemu-img", "create", "-q", "-f", "vmdk", "-b", base, "-F", "vmdk", tmp_path / "image")
+
+    with pytest.raises(FormatRefused, match="a parent disk"):
+        require(tmp_path / "image", "vmdk")
+
+
+@pytest.mark.parametrize("version", ["luks1", "luks2"])
+def test_encrypted_volumes(tmp_path: Path, version: str) -> None:
+    """A raw disk, as Cinder uploads it."""
+    image = create(tmp_path / "image", ["-f", "raw"])
+    derivation = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+    command = ["cryptsetup", "luksFormat", "-q", "--type", version]
+    run(*command, *derivation, image, "-", told="a passphrase")
+
+    assert require(image, "raw") == Findings(frozenset({"luks"}), DISK)
+
+
+@pytest.mark.parametrize("block_bytes", ["512", "2048", "4096"])
+def test_discs_with_udf(tmp_path: Path, block_bytes: str) -> None:
+    """Without ISO 9660: a disc, and a raw disk with a file system."""
+    image = create(tmp_path / "image", ["-f", "raw"])
+    run("mkudffs", f"--blocksize={block_bytes}", image)
+
+    assert require(image, "iso") == require(image, "raw") == Findings(frozenset({"udf"}), DISK)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["mkfs.vfat"],
+        ["mkfs.vfat", "-f", "1", "-M", "0xF0"],
+        ["mkfs.ntfs", "-F", "-q"],
+    ],
+)
+@pytest.mark.parametrize("declared", ["raw", "ami"])
+def test_file_systems_without_partitions(tmp_path: Path, command: list[str], declared: str) -> None:
+    """Though some of their first sectors look like a partition table."""
+    image = create(tmp_path / "image", ["-f", "raw"])
+    run(*command, image)
+
+    assert require(image, declared).virtual_size_bytes == DISK
 
 
 def test_an_external_data_file_is_refused(tmp_path: Path) -> None:

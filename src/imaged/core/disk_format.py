@@ -5,6 +5,7 @@ The looking is done by an ``Inspector`` (``ports/inspector.py``); here is the ve
 Rule 1: declared must equal detected, with the equivalences below.
 Rule 2: a format that no inspector knows looks like raw.
 Rule 3: features that make a reader open other files are refused, whatever was declared.
+Rule 4: each refusal names its remedy, and the remedy is the true one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from enum import Enum
 
 from imaged.core.errors import FormatRefused
 
@@ -31,17 +33,101 @@ DISK_FORMATS = (
 CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
 
 RAW = frozenset({"raw"})
+UDF = frozenset({"udf"})
 
-#: What may be found where this was declared. A raw disk with a partition table is found as gpt,
-#: also where the table is an MBR; a hybrid ISO, made to boot from a stick too, is found as both.
+#: What may be found in the bytes of a disk that has no format of its own. A partition table is
+#: found as gpt, also where it is an MBR or the first sector of a file system or kernel; a volume
+#: that is encrypted as a whole (LUKS 1 and 2) is the raw disk that Cinder uploads.
+PLAIN = frozenset({RAW, UDF, frozenset({"gpt"}), frozenset({"luks"}), frozenset({"gpt", "udf"})})
+
+#: What may be found where this was declared. A hybrid ISO, made to boot from a stick too, is found
+#: as both; a disc may have UDF (ECMA-167) without ISO 9660.
 EQUIVALENTS: Mapping[str, AbstractSet[AbstractSet[str]]] = {
-    "raw": frozenset({RAW, frozenset({"gpt"})}),
-    "iso": frozenset({frozenset({"iso"}), frozenset({"iso", "gpt"})}),
-    "ami": frozenset({RAW}),
-    "ari": frozenset({RAW}),
-    "aki": frozenset({RAW}),
-    "ploop": frozenset({RAW}),
+    "raw": PLAIN,
+    "iso": frozenset({frozenset({"iso"}), frozenset({"iso", "gpt"}), UDF, UDF | {"gpt"}}),
+    "ami": PLAIN,
+    "ari": PLAIN,
+    "aki": PLAIN,
+    "ploop": PLAIN,
 }
+
+
+class Flaw(Enum):
+    """Why data is refused although its format is as declared: what it has, and the remedy."""
+
+    BACKING_FILE = (
+        "a backing file",
+        (
+            "Merge it with that file where both are, for example by 'qemu-img convert', and send "
+            "the result, which stands alone."
+        ),
+    )
+    PARENT = (
+        "a parent disk that keeps a part of its data",
+        (
+            "Merge it with its parent where both are, for example by 'qemu-img convert' (VMDK), "
+            "'VBoxManage clonemedium' (VDI) or Convert-VHD (VHD, VHDX), and send the result, which "
+            "stands alone."
+        ),
+    )
+    DATA_FILE = (
+        "an external data file",
+        (
+            "Convert it where that file is, by 'qemu-img convert -O qcow2', and send the result, "
+            "which stands alone."
+        ),
+    )
+    UNKNOWN_FEATURES = (
+        "a version or features that are not known to be safe",
+        "Convert it to a common version of its format, for example by 'qemu-img convert'.",
+    )
+    DESCRIPTOR = (
+        "a descriptor that names other files or cannot be understood",
+        (
+            "Convert it to a VMDK in one file, by 'qemu-img convert -O vmdk -o "
+            "subformat=streamOptimized'."
+        ),
+    )
+    FOOTER = (
+        "a footer that contradicts the header",
+        (
+            "Send the file again; if it is whole, have the disk written anew by the program that "
+            "made it."
+        ),
+    )
+    BANNED = ("a format that is never allowed", "Convert it to qcow2.")
+    UNREADABLE = (
+        "headers that are damaged or incomplete",
+        (
+            "Send the file again; if it is whole, have the disk written anew by the program that "
+            "made it."
+        ),
+    )
+    TOO_LARGE = (
+        "a virtual size that no disk can have",
+        "Make the disk smaller, or look for what damaged its headers.",
+    )
+    UNFINISHED = (
+        "a log of changes that are not in its data yet",
+        (
+            "Open and close the disk once with the program that made it, or convert it by "
+            "'Convert-VHD', and send the result."
+        ),
+    )
+    UNCHECKED = (
+        "what a safety check of its format refuses",
+        "Convert it, for example by 'qemu-img convert -O qcow2', and send the result.",
+    )
+
+    @property
+    def phrase(self) -> str:
+        """What the data has, in a few words."""
+        return self.value[0]
+
+    @property
+    def remedy(self) -> str:
+        """What its owner can do, as a sentence."""
+        return self.value[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +136,8 @@ class Findings:
 
     formats: AbstractSet[str]  # {"raw"} where it knows none; more than one for a hybrid
     virtual_size_bytes: int | None = None
-    unsafe: tuple[str, ...] = ()  # features that may not be, each in a few words
+    flaws: tuple[Flaw, ...] = ()  # why it may not be accepted, whatever was declared
+    is_encrypted: bool = False  # by its format: without the key nothing can be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +155,24 @@ def is_inspected(container_format: str) -> bool:
 
 def require_declared(declared: str, findings: Findings, policy: FormatPolicy) -> None:
     """Raise FormatRefused for bytes that are not what they were declared to be, or not safe."""
-    allowed = EQUIVALENTS.get(declared, frozenset({frozenset({declared})}))
-    if policy.check_format and findings.formats not in allowed:
+    if policy.check_format and not _fits(declared, findings.formats):
         found = " and ".join(sorted(findings.formats))
         raise FormatRefused(
-            f"The data is {found}, but 'disk_format' says {declared}. "
-            "Correct the attribute, or send other data."
+            f"The data is {found}, but 'disk_format' says {declared}. {_way_out(findings.formats)}"
         )
-    if policy.refuse_unsafe and findings.unsafe:
-        raise FormatRefused(
-            f"The data has features that are not safe: {', '.join(findings.unsafe)}. "
-            "Convert the image so that it stands alone."
-        )
+    if policy.refuse_unsafe and findings.flaws:
+        phrases = ", ".join(flaw.phrase for flaw in findings.flaws)
+        remedies = " ".join(dict.fromkeys(flaw.remedy for flaw in findings.flaws))
+        raise FormatRefused(f"The data is refused because it has {phrases}. {remedies}")
+
+
+def _fits(declared: str, found: AbstractSet[str]) -> bool:
+    return found in EQUIVALENTS.get(declared, frozenset({frozenset({declared})}))
+
+
+def _way_out(found: AbstractSet[str]) -> str:
+    """The remedy for data of these formats under a declaration that does not fit."""
+    fitting = next((name for name in ("raw", *DISK_FORMATS) if _fits(name, found)), None)
+    if fitting is None:
+        return "No 'disk_format' fits it: convert it to qcow2 or raw, or send other data."
+    return f"Set 'disk_format' to {fitting}, or send other data."

@@ -1,4 +1,4 @@
-"""An inspector made of those that oslo.utils maintains, one for each disk format.
+"""An inspector made of those that oslo.utils maintains, and of our own reading of headers.
 
 Strategy. All of them look at the stream at once, and the answer is what those say that recognise
 it. They depend on how a stream is cut: a descriptor is read from the chunk that it begins in, and
@@ -7,43 +7,50 @@ however the bytes come: that is the whole of what is read at a stream's beginnin
 its tables on borders of a mebibyte. Nearly always all of them are done after the first block, and
 the rest of the stream is only counted.
 
-Nobody is believed to cope with every byte sequence: one that raises is shown nothing more, and
-where it had recognised its format before, the stream has headers that cannot be read.
+No inspector is believed to cope with every byte sequence: one that raises is shown nothing more,
+and where it had recognised its format before, the stream has headers that cannot be read.
+
+What oslo does not look at is read here (``headers``, ``virtual_hard_disks``): disks that name a
+parent, the footer of a VHD, UDF, encryption, and the features of a qcow2.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from oslo_utils.imageutils import format_inspector as oslo
 
-from imaged.core.disk_format import RAW, Findings
+from imaged.core.disk_format import RAW, Findings, Flaw
 from imaged.core.limits import MIB
+from imaged.inspectors import headers, virtual_hard_disks
+from imaged.inspectors.headers import Reading
 
 BLOCK_BYTES = MIB
 SECTOR_BYTES = 512
 MAX_VIRTUAL_SIZE_BYTES = 1 << 50  # 1 PiB: more than a disk of any hypervisor
 
-#: Formats whose disk is taken to be as large as the stream, but for what they put before it.
-GROWING = frozenset({"gpt", "luks", "qed"})
+#: Formats whose disk is taken to be as large as the stream.
+PLAIN = frozenset({"gpt", "luks", "udf"})
 
-#: Formats whose failures are not told. What a partition table says concerns those who boot from
-#: the disk; no reader of the image opens another file because of it.
-HARMLESS = frozenset({"gpt"})
+#: Formats whose failures are not told. What a partition table says concerns the machine that boots
+#: from the disk, and what is encrypted names no file: no reader opens another file because of it.
+HARMLESS = frozenset({"gpt", "luks"})
 
-UNREADABLE = "headers that are damaged or incomplete"
-TOO_LARGE = "a virtual size that no disk can have"
+#: What the bare disk in a fixed VHD, which has its mark only at its end, may be found to be.
+IN_FIXED_VHD = frozenset({"gpt", "luks", "udf"})
 
-#: What the failure of a safety check means, in a few words for people.
-MEANINGS: Mapping[str, str] = {
-    "backing_file": "a backing file",
-    "data_file": "an external data file",
-    "unknown_features": "a version or features that are not known to be safe",
-    "descriptor": "a descriptor that names other files or cannot be understood",
-    "footer": "a footer that contradicts the header",
-    "banned": "a format that is never allowed",
-    "version": "a version that is not supported",
+#: Checks of oslo's that are made here instead, by what is known of later versions of the format.
+READ_HERE = frozenset({"unknown_features"})
+
+#: What the failure of one of oslo's safety checks means.
+MEANINGS: Mapping[str, Flaw] = {
+    "backing_file": Flaw.BACKING_FILE,
+    "data_file": Flaw.DATA_FILE,
+    "descriptor": Flaw.DESCRIPTOR,
+    "footer": Flaw.FOOTER,
+    "banned": Flaw.BANNED,
 }
 
 # What it finds is told once, by ``findings``; its own lines would quote the client's bytes.
@@ -61,6 +68,7 @@ class OsloInspector:
         self._looking = self._experts
         self._block = bytearray()
         self._seen_bytes = 0
+        self._own = _OwnReading()
 
     def feed(self, chunk: bytes) -> None:
         """Look at the next bytes. Never raises because of what they are."""
@@ -72,29 +80,41 @@ class OsloInspector:
             rest = rest[room:]
             if len(self._block) == BLOCK_BYTES:
                 self._show_block()
+        self._own.pass_by(chunk)
 
     def findings(self) -> Findings:
         """Say what was found, once the stream has ended. Call it once."""
         self._show_block()
         self._complete_sector()
-        found = [expert for expert in self._experts if expert.finish()]
-        if not found:
-            return Findings(RAW, self._seen_bytes or None)
-        virtual_size_bytes = self._virtual_size_bytes(found)
-        unsafe = [phrase for expert in found for phrase in expert.unsafe()]
-        if virtual_size_bytes > self._max_virtual_size_bytes:
-            virtual_size_bytes = 0
-            unsafe.append(TOO_LARGE)
+        experts = {expert.name: expert for expert in self._experts if expert.finish()}
+        readings = self._own.readings()
+        formats = _formats(experts.keys(), readings)
+        flaws = [flaw for expert in experts.values() for flaw in expert.flaws()]
+        flaws += [flaw for reading in readings for flaw in reading.flaws]
+        if "vmdk" in experts and not any(reading.format == "vmdk" for reading in readings):
+            flaws.append(Flaw.DESCRIPTOR)  # a descriptor alone: its data is in other files
+        size_bytes = self._virtual_size_bytes(formats, experts, readings)
+        if any(expert.is_broken for expert in experts.values()) and not flaws:
+            flaws.append(Flaw.UNREADABLE)
+        if size_bytes > self._max_virtual_size_bytes:
+            size_bytes = 0
+            flaws.append(Flaw.TOO_LARGE)
         return Findings(
-            formats=frozenset(expert.name for expert in found),
-            virtual_size_bytes=virtual_size_bytes or None,
-            unsafe=tuple(unsafe),
+            formats=formats,
+            virtual_size_bytes=size_bytes or None,
+            flaws=tuple(dict.fromkeys(flaws)),
+            is_encrypted=any(reading.is_encrypted for reading in readings),
         )
 
     def _show_block(self) -> None:
         block = bytes(self._block)
         self._block.clear()
-        self._looking = [expert for expert in self._looking if expert.looks_on_after(block)]
+        is_first = self._own.is_empty
+        if is_first:
+            self._own.read_head(block.ljust(SECTOR_BYTES, b"\0"))
+        self._looking = [
+            expert for expert in self._looking if expert.looks_on_after(block, is_first=is_first)
+        ]
 
     def _complete_sector(self) -> None:
         """Readers see a file shorter than a sector with zeros behind it; so do we."""
@@ -102,12 +122,24 @@ class OsloInspector:
             self._block += bytes(SECTOR_BYTES - self._seen_bytes)
             self._show_block()
 
-    def _virtual_size_bytes(self, found: Sequence[_Expert]) -> int:
+    def _virtual_size_bytes(
+        self,
+        formats: AbstractSet[str],
+        experts: Mapping[str, _Expert],
+        readings: Sequence[Reading],
+    ) -> int:
         """The size of the disk inside, or 0 where it is not known."""
-        if len(found) == 1:
-            return found[0].virtual_size_bytes(self._seen_bytes)
-        sizes = [e.virtual_size_bytes(self._seen_bytes) for e in found if e.name == "iso"]
-        return max(sizes, default=0)
+        if formats <= PLAIN | RAW:
+            return self._seen_bytes
+        if formats - PLAIN == {"iso"}:
+            return experts["iso"].virtual_size_bytes()
+        if len(formats) > 1:
+            return 0
+        (name,) = formats
+        for reading in readings:
+            if reading.format == name and reading.virtual_size_bytes is not None:
+                return reading.virtual_size_bytes
+        return experts[name].virtual_size_bytes()
 
 
 class _Expert:
@@ -115,16 +147,18 @@ class _Expert:
 
     def __init__(self, inspector: oslo.FileInspector) -> None:
         self.name = inspector.NAME
+        self.is_broken = False
         self._inspector = inspector
-        self._is_broken = False
 
-    def looks_on_after(self, block: bytes) -> bool:
+    def looks_on_after(self, block: bytes, *, is_first: bool) -> bool:
         """Show it a block; whether it needs more to decide."""
+        if is_first and self.name == "vmdk":
+            block = headers.in_ascii(block)
         try:
             self._inspector.eat_chunk(block)
         except Exception:  # noqa: BLE001 - whatever the bytes make it raise
-            self._is_broken = True
-        return not self._is_broken and not self._inspector.complete
+            self.is_broken = True
+        return not self.is_broken and not self._inspector.complete
 
     def finish(self) -> bool:
         """Tell it that the stream has ended; whether it recognises it."""
@@ -134,25 +168,80 @@ class _Expert:
         except Exception:  # noqa: BLE001 - it never got far enough to know
             return False
 
-    def unsafe(self) -> list[str]:
-        """What may not be, each in a few words."""
+    def flaws(self) -> list[Flaw]:
+        """What may not be."""
         if self.name in HARMLESS:
             return []
-        if self._is_broken:
-            return [UNREADABLE]
+        if self.is_broken:
+            return [Flaw.UNREADABLE]
         try:
             self._inspector.safety_check()
         except oslo.SafetyCheckFailed as error:
-            return [MEANINGS.get(name, f"a failed check ({name})") for name in error.failures]
+            failures = [name for name in error.failures if name not in READ_HERE]
+            return [MEANINGS.get(name, Flaw.UNCHECKED) for name in failures]
         except Exception:  # noqa: BLE001 - whatever the bytes make it raise
-            return [UNREADABLE]
+            return [Flaw.UNREADABLE]
         return []
 
-    def virtual_size_bytes(self, seen_bytes: int) -> int:
+    def virtual_size_bytes(self) -> int:
         """The size of the disk inside, or 0 where it is not known."""
         try:
-            unseen = seen_bytes - self._inspector.actual_size if self.name in GROWING else 0
-            return max(0, self._inspector.virtual_size + unseen)
+            return max(0, self._inspector.virtual_size)
         except Exception:  # noqa: BLE001 - whatever the bytes make it raise
-            self._is_broken = True
+            self.is_broken = True
             return 0
+
+
+class _OwnReading:
+    """What is read of the stream without oslo, from its beginning, its end, and VHDX's metadata."""
+
+    def __init__(self) -> None:
+        self.is_empty = True
+        self._readings: list[Reading] = []
+        self._start = b""
+        self._tail = b""
+        self._seen_bytes = 0
+        self._vhdx_head = b""
+        self._metadata = bytearray()
+        self._metadata_offset: int | None = None
+
+    def read_head(self, head: bytes) -> None:
+        """Read the first block."""
+        self.is_empty = False
+        self._start = head[: virtual_hard_disks.FOOTER_BYTES]
+        for read in (headers.read_qcow2, headers.read_vdi, headers.read_vmdk, headers.read_udf):
+            if reading := read(head):
+                self._readings.append(reading)
+        if virtual_hard_disks.is_vhdx(head):
+            self._vhdx_head = head
+            self._metadata_offset = virtual_hard_disks.find_metadata(head)
+            self._metadata += head[self._metadata_offset :] if self._metadata_offset else b""
+
+    def pass_by(self, chunk: bytes) -> None:
+        """Keep what is wanted of the next bytes of the stream."""
+        start = self._seen_bytes
+        self._seen_bytes += len(chunk)
+        end = chunk[-virtual_hard_disks.FOOTER_BYTES :]
+        self._tail = (self._tail + end)[-virtual_hard_disks.FOOTER_BYTES :]
+        if self._metadata_offset is not None:
+            at = self._metadata_offset + len(self._metadata) - start
+            if 0 <= at < len(chunk):
+                self._metadata += chunk[at : at + BLOCK_BYTES - len(self._metadata)]
+
+    def readings(self) -> list[Reading]:
+        """What each format that is recognised says, once the stream has ended."""
+        readings = list(self._readings)
+        if self._vhdx_head:
+            readings.append(virtual_hard_disks.read_vhdx(self._vhdx_head, bytes(self._metadata)))
+        vhd = virtual_hard_disks.read_vhd(self._start, self._tail, self._seen_bytes)
+        return [*readings, vhd] if vhd else readings
+
+
+def _formats(by_oslo: AbstractSet[str], readings: Sequence[Reading]) -> AbstractSet[str]:
+    """The names of what was found, {"raw"} for nothing."""
+    found = set(by_oslo) | {reading.format for reading in readings}
+    if "vhd" in found - by_oslo:
+        found -= IN_FIXED_VHD
+    if "iso" in found:
+        found -= {"udf"}  # a disc for readers of both
+    return frozenset(found) or RAW

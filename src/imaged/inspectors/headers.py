@@ -1,0 +1,136 @@
+"""Readers of the headers of disk formats, each a pure function of bytes.
+
+They read what oslo's inspectors do not: parents, footers, encryption, and features that are safe
+although oslo does not know them. Sources: qcow2, docs/interop/qcow2.rst in QEMU's tree; VDI,
+VirtualBox's VDICore.h; VMDK, VMware's "Virtual Disk Format 5.0"; UDF, ECMA-167, 2/8 and 2/9.
+VHD and VHDX are in ``virtual_hard_disks``.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from imaged.core.disk_format import Flaw
+from imaged.core.limits import MIB
+
+SECTOR_BYTES = 512
+
+_QCOW2 = struct.Struct(">4sIQIIQI")  # up to crypt_method
+_QCOW2_WITHOUT_FEATURES, _QCOW2_WITH_FEATURES = 2, 3  # versions
+_QCOW2_INCOMPATIBLE_AT = 72
+_QCOW2_KNOWN = 0b11111  # dirty, corrupt, external data file, compression type, extended L2
+
+_VDI_SIGNATURE = 0xBEDA107F
+_VDI_VERSION = 0x00010001
+_VDI_ALONE = frozenset({1, 2})  # dynamic and static; 3 is an undo log, 4 a differencing disk
+_VDI_PARENTS = (0x1A8, 0x1B8)  # uuidLinkage and uuidParentModify
+
+_VMDK = struct.Struct("<4sIIQQQQ")
+_VMDK_DESCRIPTOR_AT = SECTOR_BYTES
+_VMDK_LEAST_READ = 20 * SECTOR_BYTES  # QEMU looks for a parent's name in so much of it
+_VMDK_MAX_DESCRIPTOR = MIB - 1
+_NO_PARENT = 0xFFFFFFFF
+_PARENT_ID = re.compile(rb"^[ \t]*parentcid[ \t]*=[ \t]*([0-9a-f]+)", re.MULTILINE)
+_PARENT_NAME = b"parentfilenamehint"
+_BEYOND_ASCII = bytes(range(128)) + b"?" * 128
+
+_UDF_AT = 32 * 1024
+_UDF_MAX_STRUCTURES = 16
+_UDF_BLOCKS = (2048, 4096)
+_UDF_MARKS = frozenset({b"BEA01", b"BOOT2", b"CD001", b"CDW02", b"TEA01"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the headers of one format say."""
+
+    format: str
+    flaws: tuple[Flaw, ...] = ()
+    virtual_size_bytes: int | None = None  # where it is known better here than by oslo
+    is_encrypted: bool = False
+
+
+def read_qcow2(head: bytes) -> Reading | None:
+    """Features and encryption of a qcow2; None for other data."""
+    if len(head) < _QCOW2.size or not head.startswith(b"QFI\xfb"):
+        return None
+    version, crypt_method = _QCOW2.unpack_from(head)[1::5]
+    known = version == _QCOW2_WITHOUT_FEATURES
+    if version == _QCOW2_WITH_FEATURES and len(head) >= _QCOW2_INCOMPATIBLE_AT + 8:
+        (incompatible,) = struct.unpack_from(">Q", head, _QCOW2_INCOMPATIBLE_AT)
+        known = not incompatible & ~_QCOW2_KNOWN
+    flaws = () if known else (Flaw.UNKNOWN_FEATURES,)
+    return Reading("qcow2", flaws, is_encrypted=crypt_method != 0)
+
+
+def read_vdi(head: bytes) -> Reading | None:
+    """Version and parent of a VDI; None for other data."""
+    if len(head) < SECTOR_BYTES:
+        return None
+    signature, version, _, kind = struct.unpack_from("<IIII", head, 0x40)
+    if signature != _VDI_SIGNATURE:
+        return None
+    if version != _VDI_VERSION:
+        return Reading("vdi", (Flaw.UNKNOWN_FEATURES,))
+    has_parent = any(any(head[at : at + 16]) for at in _VDI_PARENTS)
+    return Reading("vdi", (Flaw.PARENT,) if has_parent or kind not in _VDI_ALONE else ())
+
+
+def read_vmdk(head: bytes) -> Reading | None:
+    """Parent of a VMDK, and whether its data is in the same file; None for other data.
+
+    A descriptor that is a file of its own is recognised by oslo's inspector, not here.
+    """
+    if len(head) < _VMDK.size or not head.startswith(b"KDMV"):
+        return None
+    *_, capacity, _, _, descriptor_sectors = _VMDK.unpack_from(head)
+    length = max(descriptor_sectors * SECTOR_BYTES, _VMDK_LEAST_READ)
+    text = head[_VMDK_DESCRIPTOR_AT:][: min(length, _VMDK_MAX_DESCRIPTOR)]
+    flaws = []
+    if has_vmdk_parent(text):
+        flaws.append(Flaw.PARENT)
+    if not capacity:  # QEMU then opens the extents that the descriptor names
+        flaws.append(Flaw.DESCRIPTOR)
+    return Reading("vmdk", tuple(flaws))
+
+
+def has_vmdk_parent(descriptor: bytes) -> bool:
+    """Whether a descriptor names a parent, by its content id or its file."""
+    text = descriptor.partition(b"\0")[0].replace(b"\r", b"\n").lower()
+    parents = [int(found, 16) for found in _PARENT_ID.findall(text)]
+    return _PARENT_NAME in text or any(parent != _NO_PARENT for parent in parents)
+
+
+def in_ascii(head: bytes) -> bytes:
+    """The same beginning of a stream, with '?' for what goes beyond ASCII in a VMDK's descriptor.
+
+    Descriptors may have names and comments in other encodings (they begin with ``encoding=``), and
+    oslo's inspector takes ASCII alone.
+    """
+    if not head.startswith(b"KDMV"):
+        return head.translate(_BEYOND_ASCII)
+    if len(head) < _VMDK.size:
+        return head
+    sectors = _VMDK.unpack_from(head)[-1]
+    end = _VMDK_DESCRIPTOR_AT + min(sectors * SECTOR_BYTES, _VMDK_MAX_DESCRIPTOR)
+    text = head[_VMDK_DESCRIPTOR_AT:end].translate(_BEYOND_ASCII)
+    return head[:_VMDK_DESCRIPTOR_AT] + text + head[end:]
+
+
+def read_udf(head: bytes) -> Reading | None:
+    """A disc with UDF; None where its recognition sequence is not there."""
+    return Reading("udf") if any(_has_udf(head, block) for block in _UDF_BLOCKS) else None
+
+
+def _has_udf(head: bytes, block_bytes: int) -> bool:
+    """Whether the volume recognition sequence has UDF's descriptor (ECMA-167, 2/9 and 3/9.1)."""
+    end = _UDF_AT + _UDF_MAX_STRUCTURES * block_bytes
+    for at in range(_UDF_AT, end, block_bytes):
+        mark = head[at + 1 : at + 6]
+        if mark in (b"NSR02", b"NSR03"):
+            return True
+        if mark not in _UDF_MARKS:
+            return False
+    return False
