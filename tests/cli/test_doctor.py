@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from imaged.cli.doctor.unit import examine_unit, read_time_span
 from imaged.config import load
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
-from imaged.core.summary import Holding, Summary
+from imaged.core.summary import Holding, Instance, Summary
 from support.command import Place, serving
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -250,6 +251,18 @@ def test_work_of_the_dead_is_counted(held: int, what: str) -> None:
     summary = Summary(NOW, [], [holding] * held, {}, [], 0, 0, None)
 
     assert what == next(examine_work(summary, 60 * SECOND)).what
+
+
+def test_what_instances_have_trouble_with_is_told() -> None:
+    """Each sentence, with who says it."""
+    names = (InstanceId("well"), InstanceId("ill"))
+    well, ill = (Instance(name, "1.0", ("scrubber",)) for name in names)
+    ill = replace(ill, troubles=("reclaimer: i failed 3 times: It is locked.",))
+    summary = Summary(NOW, [well, ill], [], {}, [], 0, 0, None)
+
+    told = [one.what for one in examine_work(summary, SECOND) if one.level is Level.WARNING]
+
+    assert told == ["ill says: reclaimer: i failed 3 times: It is locked."]
 
 
 def test_a_clock_that_jumps_is_noticed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -135,6 +136,19 @@ def test_of_one_nobody_speaks_as_of_many(monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
+def test_what_an_instance_has_trouble_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its own sentence, for people and for programs; without any there is no table of it."""
+    said = "scrubber: an image failed 3 times: It is locked."
+    ill = replace(ONE, instances=[replace(ONE.instances[0], troubles=(said,))])
+    text = shown(ill, monkeypatch)
+    facts = json.loads(shown(ill, monkeypatch, "--json"))
+
+    assert "1 trouble" in text
+    assert said in text
+    assert facts["instances"][0]["troubles"] == [said]
+    assert "trouble" not in shown(BUSY, monkeypatch)
+
+
 def test_programs_are_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """In bytes, seconds and moments."""
     facts = json.loads(shown(BUSY, monkeypatch, "--json"))
@@ -146,6 +160,7 @@ def test_programs_are_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         "roles": ["api", "scrubber"],
         "since": "2026-11-20T10:30:00.000+00:00",
         "seen_at": "2026-11-20T12:00:00.000+00:00",
+        "troubles": [],
     }
     assert facts["holdings"][1] == {
         "instance": "gone-3",

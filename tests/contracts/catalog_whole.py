@@ -151,6 +151,16 @@ class WholeContract:
         await catalog.leave(InstanceId("a"))
         assert [one.id for one in (await catalog.summarize()).instances] == ["b"]
 
+    async def test_what_an_instance_says_of_itself(self, catalog: Catalog) -> None:
+        """Its last beat counts."""
+        said = ("scrubber: ä failed 2 times: It is locked.", "again")
+        await catalog.beat(replace(instance("a"), troubles=said), AN_HOUR)
+        (ill,) = (await catalog.summarize()).instances
+        await catalog.beat(instance("a"), AN_HOUR)
+        (well,) = (await catalog.summarize()).instances
+
+        assert (ill.troubles, well.troubles) == (said, ())
+
     async def test_a_silent_instance_is_forgotten(self, catalog: Catalog) -> None:
         """By the next beat of another one; no beat forgets its own instance."""
         await catalog.beat(instance("a"), AN_HOUR)

@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[2] / "src/imaged"
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 BINDINGS = {"bind_contextvars", "bound_contextvars"}
-MOST = 60
+MOST = 100
 
 
 @dataclass(frozen=True)

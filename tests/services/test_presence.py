@@ -13,7 +13,13 @@ from imaged.core.errors import CatalogError
 from imaged.core.summary import Instance
 from imaged.ports.catalog import Catalog
 from imaged.services.loops import repeat
-from imaged.services.presence import LEAVING_SECONDS, REMEMBERED_LEASES, Presence
+from imaged.services.presence import (
+    LEAVING_SECONDS,
+    LONGEST_TROUBLE,
+    MOST_TROUBLES,
+    REMEMBERED_LEASES,
+    Presence,
+)
 from support.faults import catalog_fails, detour, hangs
 from support.node import LEASE, RENEW_EVERY
 from support.site import Site
@@ -124,3 +130,19 @@ async def test_a_catalog_that_fails_ends_no_beat(site: Site) -> None:
 
     assert [line["event"] for line in lines] == ["duty.failed"]
     assert await names(site) == ["one"]
+
+
+async def test_a_beat_says_what_troubles_there_are(site: Site) -> None:
+    """As they are then; so many, and each so long, that the row stays small."""
+    troubles = ["x" * 1000] * 50
+    instance = Instance(InstanceId("one"), "1.0", ())
+    presence = Presence(site.catalog, instance, LEASE, lambda: troubles)
+
+    await presence.beat()
+    (ill,) = (await site.catalog.summarize()).instances
+    troubles.clear()
+    await presence.beat()
+    (well,) = (await site.catalog.summarize()).instances
+
+    assert ill.troubles == ("x" * LONGEST_TROUBLE,) * MOST_TROUBLES
+    assert well.troubles == ()

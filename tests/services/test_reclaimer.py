@@ -86,10 +86,9 @@ async def test_a_catalog_that_is_away_ends_the_round(site: Site) -> None:
     await kill_upload(site, A)
     await anyio.sleep(SILENCE + 1)
 
+    away = detour(site.catalog, modify_image=catalog_fails, check=catalog_fails)
     with pytest.raises(CatalogError):
-        await site.node(
-            catalog=detour(site.catalog, modify_image=catalog_fails)
-        ).reclaimer.run_due()
+        await site.node(catalog=away).reclaimer.run_due()
 
     assert await site.node().reclaimer.run_due() == 1
 

@@ -269,3 +269,39 @@ async def test_a_store_or_catalog_that_is_away_dooms_nothing(site: Site) -> None
         await site.node(near=detour(site.near, list_keys=away)).reconcile.run_due()
 
     assert not site.catalog.blobs
+
+
+async def test_a_store_that_fails_keeps_no_other_one_waiting(site: Site) -> None:
+    """The others are compared, and their strays doomed; who runs the round is told of it."""
+    stray = make_key(A, UUID(int=1))
+    site.far.blobs[stray] = b"stray"
+
+    async def breaks_in_the_middle(prefix: str) -> AsyncIterator[str]:
+        if prefix == "80/":
+            await store_fails()
+        if prefix == "00/":
+            yield make_key(image_id(0), UUID(int=1))
+
+    node = site.node(near=detour(site.near, list_keys=breaks_in_the_middle))
+    report = await node.reconcile.run(apply=True, max_strays=1)
+
+    assert report.failed == {"near": "is down"}
+    assert set(site.catalog.blobs) == {stray}
+    with pytest.raises(StoreError, match="near"):
+        await node.reconcile.run_due()
+
+
+async def test_a_store_that_hangs_is_left_after_a_while(site: Site) -> None:
+    """A listing that never ends ends no round for the others."""
+    stray = make_key(A, UUID(int=1))
+    site.far.blobs[stray] = b"stray"
+
+    async def frozen(_: str) -> AsyncIterator[str]:
+        await anyio.sleep_forever()
+        yield ""
+
+    node = site.node(near=detour(site.near, list_keys=frozen))
+    report = await node.reconcile.run(apply=True, max_strays=1)
+
+    assert report.failed == {"near": "did not list its keys within 0:10:00"}
+    assert set(site.catalog.blobs) == {stray}

@@ -126,7 +126,8 @@ async def test_a_catalog_that_is_away_ends_the_round(site: Site) -> None:
     await site.active(A)
     node = site.node(delay=NOW)
     await node.delete(A)
-    broken = site.node(catalog=detour(site.catalog, modify_image=catalog_fails), delay=NOW)
+    away = detour(site.catalog, modify_image=catalog_fails, check=catalog_fails)
+    broken = site.node(catalog=away, delay=NOW)
 
     with pytest.raises(CatalogError):
         await broken.scrubber.run_due()

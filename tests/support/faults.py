@@ -71,6 +71,15 @@ async def catalog_fails(*_: object, **__: object) -> NoReturn:
     raise CatalogError("The catalog does not answer.")
 
 
+def fails_for(call: Call, *items: str) -> Call:
+    """The call; the catalog has no answer where its first argument is one of these."""
+
+    async def chosen(item: str, *args: Any, **named: Any) -> Any:
+        return await (catalog_fails if item in items else call)(item, *args, **named)
+
+    return chosen
+
+
 async def store_fails(*_: object, **__: object) -> NoReturn:
     """The store will not do it."""
     raise StoreError("near", "is down")

@@ -29,7 +29,12 @@ def beat(db: Connection, instance: Instance, forget_after: timedelta) -> None:
     Those whose rows are locked are not silent. To wait for them would be to wait in a circle.
     """
     now = dialects.now(db)
-    facts = {"version": instance.version, "roles": instance.roles, "seen_at": now}
+    facts = {
+        "version": instance.version,
+        "roles": instance.roles,
+        "troubles": instance.troubles,
+        "seen_at": now,
+    }
     if not db.execute(_SEEN, {"this": instance.id, **facts}).rowcount:
         values = {"id": instance.id, "started_at": now, **facts}
         dialects.insert_unless_there(db, instances, values)

@@ -105,7 +105,14 @@ def summarize(db: Connection) -> Summary:
 
 def _instances(db: Connection) -> Sequence[Instance]:
     return [
-        Instance(InstanceId(row.id), row.version, tuple(row.roles), row.started_at, row.seen_at)
+        Instance(
+            InstanceId(row.id),
+            row.version,
+            tuple(row.roles),
+            row.started_at,
+            row.seen_at,
+            tuple(row.troubles),
+        )
         for row in db.execute(_INSTANCES)
     ]
 

@@ -251,6 +251,7 @@ instances = Table(
     Column("roles", JSON, nullable=False),
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
+    Column("troubles", JSON, nullable=False, server_default=text("'[]'")),
 )
 
 #: One row: who knows this revision of the tables, or a later one, can work with them.

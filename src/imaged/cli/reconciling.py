@@ -46,7 +46,8 @@ def reconcile(file: Path | None, *, apply: bool, max_delete: int | None, as_json
         print_json({**asdict(report), "braked": report.braked})
     else:
         _print(report, apply=apply)
-    return EXIT_PROBLEMS if report.missing or (apply and report.braked) else 0
+    is_braked = apply and report.braked
+    return EXIT_PROBLEMS if report.missing or report.failed or is_braked else 0
 
 
 def _print(report: ReconcileReport, *, apply: bool) -> None:
@@ -66,6 +67,8 @@ def _print(report: ReconcileReport, *, apply: bool) -> None:
     )
     if report.strays and not apply:
         click.echo("Nothing was touched. With --apply the strays are doomed.")
+    for store, why in report.failed.items():
+        click.echo(f"The store {store} was not compared: it {why}.", err=True)
     if report.braked:
         click.echo(
             f"So many strays in {', '.join(report.braked_stores)} are a surprise: nothing is "

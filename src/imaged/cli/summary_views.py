@@ -27,6 +27,7 @@ def facts_of(summary: Summary) -> dict[str, Any]:
                 "roles": list(instance.roles),
                 "since": _moment(instance.started_at),
                 "seen_at": _moment(instance.seen_at),
+                "troubles": list(instance.troubles),
             }
             for instance in summary.instances
         ],
@@ -99,6 +100,9 @@ def listings(summary: Summary) -> Iterator[Listing]:
             for instance in summary.instances
         ],
     )
+    troubles = [(one.id, trouble) for one in summary.instances for trouble in one.troubles]
+    if troubles:
+        yield Listing(counted(len(troubles), "trouble"), ("instance", "what it says"), troubles)
     yield Listing(
         f"{counted(len(summary.holdings), 'image')} being worked on",
         ("instance", "image", "status", "for", "lease left"),

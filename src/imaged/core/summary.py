@@ -21,6 +21,7 @@ class Instance:
     roles: tuple[str, ...]
     started_at: datetime | None = None  # by the catalog's clock, which fills both in
     seen_at: datetime | None = None
+    troubles: tuple[str, ...] = ()  # sentences for operators
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +38,7 @@ from imaged.services.health import Health
 from imaged.services.images import Images
 from imaged.services.intake import Intake
 from imaged.services.loops import Alarm
+from imaged.services.postponed import Postponed
 from imaged.services.presence import Presence
 from imaged.services.reclaimer import Reclaimer
 from imaged.services.reconcile import Reconcile
@@ -173,6 +174,7 @@ class Services:
             catalog,
             Instance(self.instance, version("imaged"), config.daemon.roles),
             config.claims.lease,
+            lambda: self.troubles,
         )
         self.reclaimer = Reclaimer(
             catalog,
@@ -233,6 +235,16 @@ class Services:
         self.sweeper = Sweeper(parts.catalog, means.scratch, [*parts.destinations.values()])
         self.imports = ImageImports(*accepts, image_import(services))
         self.locations = LocationImports(*accepts, location_import(services))
+
+    @property
+    def postponed(self) -> Sequence[Postponed]:
+        """What failed by itself, by duty."""
+        return self.reclaimer.postponed, self.scrubber.postponed, self.sweeper.postponed
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """What this instance has to tell an operator, in sentences; most often nothing."""
+        return [trouble for one in self.postponed for trouble in one.troubles]
 
     def apply(self, config: Config) -> None:
         """Go on with other settings: those that can be changed in a running process."""

@@ -20,4 +20,6 @@ def tally_of(parts: Parts, services: Services) -> Tally:
         transactions=database.busy,
         connections_limit=database.connections_limit,
         second_tries=database.second_tries,
+        items_failed={one.duty: one.failures for one in services.postponed},
+        items_put_off={one.duty: len(one) for one in services.postponed},
     )

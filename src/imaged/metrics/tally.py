@@ -24,6 +24,10 @@ REASONS = (
 )
 
 
+#: The duties whose items fail one by one.
+ITEMIZED = ("reclaimer", "scrubber", "sweeper")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """The counts. Totals only grow."""
@@ -40,6 +44,8 @@ class Tally:
     transactions: int = 0  # that run now
     connections_limit: int = 0
     second_tries: int = 0
+    items_failed: Mapping[str, int] = field(default_factory=dict)  # by duty
+    items_put_off: Mapping[str, int] = field(default_factory=dict)  # now, by duty
 
 
 class Tallies:
@@ -58,6 +64,7 @@ class Tallies:
         if tally.reconciled is not None:
             yield from _orphans(tally.reconciled)
         yield from _transactions(tally)
+        yield from _items(tally)
 
 
 def _transfers(tally: Tally) -> Iterator[Metric]:
@@ -157,3 +164,21 @@ def _transactions(tally: Tally) -> Iterator[Metric]:
         "Transactions that were begun anew, because of a lock or a lost connection.",
         tally.second_tries,
     )
+
+
+def _items(tally: Tally) -> Iterator[Metric]:
+    failed = CounterMetricFamily(
+        "imaged_duty_items_failed",
+        "How often one item of a duty failed while the others of its round went on.",
+        labels=("duty",),
+    )
+    put_off = GaugeMetricFamily(
+        "imaged_duty_items_put_off",
+        "Items of a duty that failed and wait for their next turn.",
+        labels=("duty",),
+    )
+    for duty in ITEMIZED:
+        failed.add_metric((duty,), tally.items_failed.get(duty, 0))
+        put_off.add_metric((duty,), tally.items_put_off.get(duty, 0))
+    yield failed
+    yield put_off

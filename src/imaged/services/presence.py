@@ -6,6 +6,8 @@ nothing of beats. An instance that was killed is shown as silent for a while, an
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio
@@ -19,19 +21,30 @@ log = structlog.get_logger()
 
 REMEMBERED_LEASES = 10  # how long a silent one is shown, so that somebody looks for why
 LEAVING_SECONDS = 5
+MOST_TROUBLES = 20  # that operators are shown; the log has all of them
+LONGEST_TROUBLE = 300  # characters
 
 
 class Presence:
     """Keeps one row of the catalog, as long as the instance lives."""
 
-    def __init__(self, catalog: Catalog, instance: Instance, lease: timedelta) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        instance: Instance,
+        lease: timedelta,
+        troubles: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self._catalog = catalog
         self._instance = instance
+        self._troubles = troubles
         self._forget_after = REMEMBERED_LEASES * lease
 
     async def beat(self) -> None:
-        """Say that it is there. Raises CatalogError."""
-        await self._catalog.beat(self._instance, self._forget_after)
+        """Say that it is there, and what troubles it has. Raises CatalogError."""
+        troubles = tuple(trouble[:LONGEST_TROUBLE] for trouble in self._troubles()[:MOST_TROUBLES])
+        instance = replace(self._instance, troubles=troubles)
+        await self._catalog.beat(instance, self._forget_after)
 
     async def leave(self) -> None:
         """Say that it ends. Where nobody listens, the row goes by itself."""

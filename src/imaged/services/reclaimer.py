@@ -7,6 +7,7 @@ every ``claims.renew_every``; giving back twice is refused by the claim, so any 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from structlog.contextvars import bound_contextvars
@@ -16,6 +17,7 @@ from imaged.core.image import Image
 from imaged.core.task import give_back_task
 from imaged.core.writing import give_back, unstage
 from imaged.ports.catalog import Catalog, Lapsed
+from imaged.services.postponed import Postponed, run_all
 
 log = structlog.get_logger()
 
@@ -37,19 +39,31 @@ class Reclaimer:
         self.kill_uploads = kill_uploads
         self.staged_time_to_live = staged_time_to_live
         self.taken_back = 0  # claims, since the process began
+        self._unstaged = 0  # staged images, since the process began
+        self.postponed = Postponed("reclaimer", catalog.check)
 
     async def run_due(self) -> int:
-        """Give back all that is due; return how many claims and staged images that were."""
-        return await self._reclaim_lapsed() + await self._unstage_idle()
+        """Give back all that is due; return how many claims and staged images that were.
 
-    async def _reclaim_lapsed(self) -> int:
-        count = 0
-        while lapsed := await self._catalog.find_lapsed(BATCH):
-            given_back = sum([await self._take_back(claim) for claim in lapsed])
-            count += given_back
+        What fails by itself is put off, and the others go on. Raises CatalogError where the catalog
+        does not answer, after all that can be done.
+        """
+        before = self.taken_back + self._unstaged
+        await run_all(self._reclaim_lapsed, self._unstage_idle)
+        return self.taken_back + self._unstaged - before
+
+    async def _reclaim_lapsed(self) -> None:
+        while lapsed := await self._find_lapsed():
+            given_back = 0
+            for claim in lapsed:
+                done = await self.postponed.try_one(name_of(claim), partial(self._take_back, claim))
+                given_back += bool(done)
             if not given_back:  # others are at it
-                break
-        return count
+                return
+
+    async def _find_lapsed(self) -> list[Lapsed]:
+        found = await self._catalog.find_lapsed(BATCH + len(self.postponed))
+        return [lapsed for lapsed in found if not self.postponed.is_waiting(name_of(lapsed))]
 
     async def _take_back(self, lapsed: Lapsed) -> bool:
         with bound_contextvars(
@@ -74,11 +88,10 @@ class Reclaimer:
             change = give_back(lapsed.claim, REASON, final=False, kill=self.kill_uploads)
             await self._catalog.modify_image(lapsed.image_id, change)
 
-    async def _unstage_idle(self) -> int:
-        count = 0
-        for image in await self._catalog.find_staged(self.staged_time_to_live, BATCH):
-            count += await self._unstage(image)
-        return count
+    async def _unstage_idle(self) -> None:
+        limit = BATCH + len(self.postponed)
+        for image in await self._catalog.find_staged(self.staged_time_to_live, limit):
+            await self.postponed.try_one(image.id, partial(self._unstage, image))
 
     async def _unstage(self, image: Image) -> bool:
         with bound_contextvars(image_id=image.id):
@@ -88,5 +101,11 @@ class Reclaimer:
                 raise
             except ImagedError:
                 return False  # imported or deleted meanwhile
+            self._unstaged += 1
             log.info("staging.expired")
         return True
+
+
+def name_of(lapsed: Lapsed) -> str:
+    """What is claimed, by its id."""
+    return lapsed.task_id or lapsed.image_id or ""

@@ -19,9 +19,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import anyio
 import structlog
 
 from imaged.core.blob import BlobState
+from imaged.core.errors import StoreError
 from imaged.core.image import Location
 from imaged.core.strays import StrayLimits
 from imaged.ports.catalog import Catalog
@@ -30,6 +32,7 @@ from imaged.ports.store import Store, Stores
 log = structlog.get_logger()
 
 PREFIXES = tuple(f"{number:02x}/" for number in range(256))  # one part of the keys at a time
+LIMIT = timedelta(minutes=10)  # for one part; a disk that hangs never ends a listing by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class ReconcileReport:
     missing: list[Location] = field(default_factory=list)
     doomed: int = 0
     braked_stores: list[str] = field(default_factory=list)  # so many strays are a surprise there
+    failed: dict[str, str] = field(default_factory=dict)  # stores that were not compared, and why
 
     @property
     def braked(self) -> bool:
@@ -67,21 +71,26 @@ class Reconcile:
         self.last: ReconcileReport | None = None  # of the last comparison that came to its end
 
     async def run_due(self) -> ReconcileReport:
-        """Compare, and doom the strays."""
-        return await self.run(apply=True)
+        """Compare, and doom the strays.
+
+        Raises StoreError when all is done, if a store could not be compared.
+        """
+        report = await self.run(apply=True)
+        for store, why in report.failed.items():
+            raise StoreError(store, why)
+        return report
 
     async def run(self, *, apply: bool, max_strays: int | None = None) -> ReconcileReport:
         """Compare, and with ``apply`` doom the strays.
 
         ``max_strays``: an operator's word that so many, in all stores, are no surprise.
-        Raises StoreError, CatalogError.
+        A store that fails keeps no other one waiting. Raises CatalogError.
         """
         report = ReconcileReport()
         keys_of = {}
         for name, store in self._stores.by_name.items():
             before = report.keys
-            for prefix in PREFIXES:
-                await self._compare(store, prefix, report)
+            await self._compare_all(store, report)
             keys_of[name] = report.keys - before
         strays_of = Counter(stray.store for stray in report.strays)
         report.braked_stores = self._surprising(strays_of, keys_of, max_strays)
@@ -90,6 +99,22 @@ class Reconcile:
         if apply:
             await self._doom(report)
         return report
+
+    async def _compare_all(self, store: Store, report: ReconcileReport) -> None:
+        """Compare one store. What was found before it failed does not count."""
+        found = ReconcileReport()
+        try:
+            for prefix in PREFIXES:
+                with anyio.fail_after(LIMIT.total_seconds()):
+                    await self._compare(store, prefix, found)
+        except StoreError as error:
+            report.failed[store.name] = error.why
+        except TimeoutError:
+            report.failed[store.name] = f"did not list its keys within {LIMIT}"
+        else:
+            report.keys += found.keys
+            report.strays += found.strays
+            report.missing += found.missing
 
     async def _compare(self, store: Store, prefix: str, report: ReconcileReport) -> None:
         kept = set(await self._catalog.list_kept(store.name, prefix))

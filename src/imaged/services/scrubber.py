@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from functools import partial
 
 import anyio
 import structlog
@@ -22,6 +23,7 @@ from imaged.core.image import Image
 from imaged.core.removal import expire
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
+from imaged.services.postponed import Postponed, run_all
 
 log = structlog.get_logger()
 
@@ -81,6 +83,7 @@ class Scrubber:
         self._busy_for = busy_for
         self._before = ScrubReport()  # what all rounds did but the last
         self._last = ScrubReport()
+        self.postponed = Postponed("scrubber", catalog.check)
         self.settings = settings
 
     @property
@@ -89,12 +92,14 @@ class Scrubber:
         return self._before + self._last
 
     async def run_due(self) -> ScrubReport:
-        """Do all that is due. Raises CatalogError; what a store refuses is put off instead."""
+        """Do all that is due. What fails by itself is put off, and the others go on.
+
+        Raises CatalogError where the catalog does not answer, after all that can be done.
+        """
         self._before += self._last
         self._last = report = ScrubReport()
-        await self._expire_due(report)
-        await self._delete_due(report)
-        await self._bury_due(report)
+        steps = (self._expire_due, self._delete_due, self._bury_due)
+        await run_all(*(partial(step, report) for step in steps))
         if report:
             log.info(
                 "scrub.finished",
@@ -112,11 +117,19 @@ class Scrubber:
         return ScrubPreview(images, await self._catalog.peek_doomed(limit))
 
     async def _expire_due(self, report: ScrubReport) -> None:
-        while images := await self._catalog.find_expirable(self.settings.delay, BATCH):
-            expired = sum([await self._expire(image) for image in images])
+        while images := await self._find_expirable():
+            expired = 0
+            for image in images:
+                done = await self.postponed.try_one(image.id, partial(self._expire, image))
+                expired += bool(done)
             report.expired += expired
             if not expired:  # others are at it
                 return
+
+    async def _find_expirable(self) -> Sequence[Image]:
+        limit = BATCH + len(self.postponed)
+        found = await self._catalog.find_expirable(self.settings.delay, limit)
+        return [image for image in found if not self.postponed.is_waiting(image.id)]
 
     async def _expire(self, image: Image) -> bool:
         try:
@@ -137,10 +150,13 @@ class Scrubber:
 
     async def _delete(self, blob: Blob, report: ScrubReport, limiter: anyio.Semaphore) -> None:
         async with limiter:
-            try:
-                await self._delete_bytes(blob, report)
-            except CatalogError as error:  # it is due again when it is no longer hidden
-                log.warning("blob.row_kept", key=blob.key, error=str(error))
+            await self.postponed.try_one(blob.key, partial(self._delete_row, blob, report))
+
+    async def _delete_row(self, blob: Blob, report: ScrubReport) -> None:
+        try:
+            await self._delete_bytes(blob, report)
+        except CatalogError as error:  # it is due again when it is no longer hidden
+            log.warning("blob.row_kept", key=blob.key, error=str(error))
 
     async def _delete_bytes(self, blob: Blob, report: ScrubReport) -> None:
         try:

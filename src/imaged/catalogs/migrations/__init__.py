@@ -55,6 +55,7 @@ STEPS = (  # oldest first
     Step("0002", Half.EXPAND),
     Step("0003", Half.EXPAND),
     Step("0004", Half.EXPAND),
+    Step("0005", Half.EXPAND),
 )
 WHERE = ("imaged.catalogs:migrations/versions",)
 

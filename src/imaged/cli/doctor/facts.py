@@ -102,3 +102,10 @@ def examine_work(summary: Summary, lease: timedelta) -> Iterator[Finding]:
     else:
         names = ", ".join(instance.id for instance in summary.instances)
         yield ok("instances", f"At work: {names}.")
+    for instance in summary.instances:
+        for trouble in instance.troubles:
+            yield warning(
+                "instances",
+                f"{instance.id} says: {trouble}",
+                "The page of events says what to do; it is tried again and again.",
+            )

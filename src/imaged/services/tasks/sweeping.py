@@ -6,16 +6,24 @@ is taken away. A part of it that fails keeps nobody else waiting.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
 
+import anyio
 import structlog
 
 from imaged.core.errors import ExportError, ScratchError, TaskNotFound
 from imaged.ports.catalog import Catalog
 from imaged.ports.export import Destination
 from imaged.ports.scratch import Scratch
+from imaged.services.postponed import Postponed, run_all
 
 log = structlog.get_logger()
+
+#: For one place to answer, or to remove one thing: a disk that hangs never does.
+LIMIT = timedelta(minutes=1)
 
 
 class Sweeper:
@@ -28,34 +36,57 @@ class Sweeper:
         self._scratch = scratch
         self._destinations = destinations
         self._troubles: dict[str, str] = {}
+        self.postponed = Postponed("sweeper", catalog.check)
 
     async def run_due(self) -> None:
-        """Remove everything that nobody needs. Raises CatalogError."""
-        await self._sweep("scratch", self._sweep_scratch())
+        """Remove everything that nobody needs. Raises CatalogError, when all is done."""
+        sweeps = [partial(self._sweep, "scratch", self._sweep_scratch)]
         for destination in self._destinations:
-            await self._sweep(f"exports.{destination.name}", self._sweep_exports(destination))
+            sweep = partial(self._sweep_exports, destination)
+            sweeps.append(partial(self._sweep, f"exports.{destination.name}", sweep))
+        await run_all(*sweeps)
 
-    async def _sweep(self, place: str, sweeping: Awaitable[None]) -> None:
+    async def _sweep(self, place: str, sweep: Callable[[], Awaitable[None]]) -> None:
         try:
-            await sweeping
+            await sweep()
         except (ExportError, ScratchError) as error:
-            if self._troubles.get(place) != str(error):
-                log.warning("sweep.failed", place=place, error=str(error))
-            self._troubles[place] = str(error)
+            self._tell(place, str(error))
+        except TimeoutError:
+            self._tell(place, f"It did not answer within {LIMIT.total_seconds():g} s.")
         else:
             self._troubles.pop(place, None)
 
+    def _tell(self, place: str, trouble: str) -> None:
+        if self._troubles.get(place) != trouble:
+            log.warning("sweep.failed", place=place, error=trouble)
+        self._troubles[place] = trouble
+
     async def _sweep_scratch(self) -> None:
-        if found := await self._scratch.attempts():
+        with anyio.fail_after(LIMIT.total_seconds()):
+            found = await self._scratch.attempts()
+        if found:
             for attempt in {*found} - {*await self._catalog.list_attempts()}:
-                await self._scratch.remove(attempt)
-                log.info("scratch.swept", attempt=str(attempt))
+                removing = partial(self._remove_scratch, attempt)
+                await self.postponed.try_one(f"scratch/{attempt}", removing)
+
+    async def _remove_scratch(self, attempt: UUID) -> None:
+        with anyio.fail_after(LIMIT.total_seconds()):
+            await self._scratch.remove(attempt)
+        log.info("scratch.swept", attempt=str(attempt))
 
     async def _sweep_exports(self, destination: Destination) -> None:
-        for task_id in await destination.leftovers():
-            if await self._has_ended(task_id):
-                await destination.remove(task_id)
-                log.debug("export.swept", destination=destination.name, task_id=task_id)
+        with anyio.fail_after(LIMIT.total_seconds()):
+            leftovers = await destination.leftovers()
+        for task_id in leftovers:
+            removing = partial(self._remove_export, destination, task_id)
+            await self.postponed.try_one(f"exports.{destination.name}/{task_id}", removing)
+
+    async def _remove_export(self, destination: Destination, task_id: str) -> None:
+        if not await self._has_ended(task_id):
+            return
+        with anyio.fail_after(LIMIT.total_seconds()):
+            await destination.remove(task_id)
+        log.debug("export.swept", destination=destination.name, task_id=task_id)
 
     async def _has_ended(self, task_id: str) -> bool:
         try:

@@ -1,0 +1,125 @@
+"""Items of a duty that fail by themselves: each is put off, and no other item waits for it.
+
+A row that another session has locked, or that a rule of the database refuses to change, fails
+again and again. Without this, every round of its duty would end there, before the items behind it.
+A catalog that does not answer is another matter: then the round ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import anyio
+import structlog
+
+from imaged.core.blob import patience
+from imaged.core.errors import CatalogError, ImagedError
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+LONGEST_PAUSE = timedelta(minutes=1)  # when its trouble is over, an item waits no longer than that
+FORGOTTEN_AFTER = timedelta(minutes=10)  # an item that did not come again: others had success
+
+
+@dataclass(slots=True)
+class Setback:
+    """An item that failed."""
+
+    failures: int
+    error: str
+    again_at: float  # seconds of the event loop's clock
+
+
+class Postponed:
+    """The failed items of one duty of this process.
+
+    The pause after the first failure is 10 s, and longer after each other one, up to a minute: so
+    nothing waits longer than a lease does when its trouble is over. ``check`` raises CatalogError
+    where it is the catalog that fails, and not one item of it.
+    """
+
+    def __init__(self, duty: str, check: Callable[[], Awaitable[None]]) -> None:
+        self.duty = duty
+        self._check = check
+        self._setbacks: dict[str, Setback] = {}
+        self.failures = 0  # since the process began
+
+    def __len__(self) -> int:
+        """How many items are put off."""
+        return len(self._setbacks)
+
+    @property
+    def troubles(self) -> list[str]:
+        """A sentence for each item that is put off, the one that failed most often first."""
+        setbacks = sorted(self._setbacks.items(), key=lambda pair: -pair[1].failures)
+        return [
+            f"{self.duty}: {item} failed {setback.failures} times: {setback.error}"
+            for item, setback in setbacks
+        ]
+
+    def is_waiting(self, item: str) -> bool:
+        """Whether it is not yet this item's turn again."""
+        setback = self._setbacks.get(item)
+        return setback is not None and anyio.current_time() < setback.again_at
+
+    async def try_one(self, item: str, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Do the work on an item and return its result; None if it failed, or has to wait.
+
+        Raises CatalogError if the catalog does not answer at all.
+        """
+        if self.is_waiting(item):
+            return None
+        try:
+            result = await work()
+        except Exception as error:  # noqa: BLE001 - it is told, and others have their turn
+            if isinstance(error, CatalogError):
+                await self._check()
+            self._put_off(item, error)
+            return None
+        self._setbacks.pop(item, None)
+        return result
+
+    def _put_off(self, item: str, error: Exception) -> None:
+        now, sentence = anyio.current_time(), str(error) or type(error).__name__
+        self._forget_before(now - FORGOTTEN_AFTER.total_seconds())
+        known = self._setbacks.get(item)
+        failures = 1 if known is None else known.failures + 1
+        pause = min(patience(failures), LONGEST_PAUSE)
+        self._setbacks[item] = Setback(failures, sentence, now + pause.total_seconds())
+        self.failures += 1
+        if known is not None and known.error == sentence:
+            return  # told already
+        log.warning(
+            "item.put_off",
+            duty=self.duty,
+            item=item,
+            error=sentence,
+            again_in_s=pause.total_seconds(),
+            exc_info=None if isinstance(error, ImagedError) else error,
+        )
+
+    def _forget_before(self, moment: float) -> None:
+        """Remember no items that were due before this moment and did not come again."""
+        gone = [item for item, setback in self._setbacks.items() if setback.again_at < moment]
+        for item in gone:
+            del self._setbacks[item]
+
+
+async def run_all(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Run the steps of a round, each also where one before it failed.
+
+    Raises the first ImagedError that a step raised, after the last step.
+    """
+    failure: ImagedError | None = None
+    for step in steps:
+        try:
+            await step()
+        except ImagedError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
