@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from imaged.api import refusals
-from imaged.api.app import Handler, paths
+from imaged.api.app import paths
 from imaged.api.imports import ImportCalls
 from imaged.api.links import Links
 from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
 from imaged.api.problems import STATUSES
+from imaged.api.resource import Handler
 from imaged.api.versions import CURRENT, SUPPORTED
 from imaged.core import errors
 from references.markdown import MADE, code, first_paragraph, table
@@ -35,9 +36,13 @@ for the rest. Versions {", ".join(reversed(SUPPORTED))} and {CURRENT} are served
 what an image looks like is in [schemas](schemas.md).
 
 Besides those in the tables, every call below `/v2` may answer 401 where `auth.method` asks for
-tokens, 404 for a path that is not served, 405 for another method, 408 where the client stalls, 503
-while the catalog does not answer, and 500 for a mistake of imaged. Every answer has the header
-`X-Openstack-Request-Id`.
+tokens, 404 for a path that is not served, 405 for another method, 408 where the client stalls, 412
+where its `If-Match` or `If-None-Match` does not hold (imaged gives no ETags), 503 while the catalog
+does not answer, and 500 for a mistake of imaged. Every answer has the header
+`X-Openstack-Request-Id`. HEAD is answered wherever GET is, with the same header and no content.
+
+A body in JSON must have the `Content-Type` `application/json` (a patch: one of its own two), data
+`application/octet-stream`, and neither may have a `Content-Encoding`; or else 415.
 """
 
 
@@ -51,7 +56,8 @@ class Call:
 
 
 _WRITE = (errors.ImageNotFound, errors.NotPermitted)
-_BODY = (errors.InvalidRequest, errors.InvalidAttribute, refusals.BodyTooLarge, errors.TooMany)
+_JSON = (errors.InvalidRequest, refusals.BodyTooLarge, refusals.MediaTypeRefused)
+_BODY = (*_JSON, errors.InvalidAttribute, errors.TooMany)
 _DATA = (
     *_WRITE,
     errors.InvalidRequest,
@@ -67,14 +73,9 @@ _DATA = (
     errors.ClaimLost,
     errors.StoreError,
     refusals.MediaTypeRefused,
+    refusals.LengthRequired,
 )
-_IMPORT = (
-    *_WRITE,
-    errors.InvalidRequest,
-    errors.ImportNotReady,
-    errors.InvalidTransition,
-    refusals.BodyTooLarge,
-)
+_IMPORT = (*_WRITE, *_JSON, errors.ImportNotReady, errors.InvalidTransition)
 _ATTRIBUTES = (*_BODY, errors.ReadOnlyAttribute, errors.NotPermitted)
 
 CALLS: Mapping[tuple[str, str], Call] = {
@@ -104,7 +105,6 @@ CALLS: Mapping[tuple[str, str], Call] = {
             *_ATTRIBUTES,
             errors.ImageNotFound,
             errors.PropertyConflict,
-            refusals.MediaTypeRefused,
         ),
         "All operations, or none. Takes both media types of the API; `locations` are never set.",
     ),
@@ -121,14 +121,19 @@ CALLS: Mapping[tuple[str, str], Call] = {
             errors.UnsatisfiableRange,
             errors.StoreError,
         ),
-        "One range (`Range`) is served; several at once are refused. An answer that breaks "
-        "off ends with its connection, so that no part is taken for the whole.",
+        "One range (`Range`) is served; where several are asked for at once, or of another unit, "
+        "the whole is sent. An answer that breaks off ends with its connection, so that no part is "
+        "taken for the whole.",
+    ),
+    ("HEAD", f"{IMAGE}/file"): Call(
+        (errors.ImageNotFound, errors.DataForbidden), "No store is asked, and a `Range` is ignored."
     ),
     ("PUT", f"{IMAGE}/file"): Call(
         _DATA,
         "After a failure the image is `queued` again (or "
         "`killed`, if so configured), and the upload can be repeated. `X-Image-Meta-Store` names "
-        "the store. **Ours:** data that is not of its `disk_format`, and disk images that make "
+        "the store. A part (`Content-Range`) is refused, and data without length and chunks. "
+        "**Ours:** data that is not of its `disk_format`, and disk images that make "
         "their reader open other files, are refused.",
     ),
     ("PUT", f"{IMAGE}/stage"): Call(

@@ -99,6 +99,11 @@ ADVICE: Mapping[type[BaseException], str] = {
     refusals.NoSuchPath: "Look at the address; [the calls](api.md) have all that there are.",
     refusals.MethodNotAllowed: "Use one of the methods in the header `Allow`.",
     refusals.MediaTypeRefused: "Send the `Content-Type` that the sentence names.",
+    refusals.EncodingRefused: "Unpack the body, and send it without `Content-Encoding`.",
+    refusals.LengthRequired: "Send the length of the data, or send it in chunks.",
+    refusals.NotModified: "Nothing: what is there exists, as the condition asked.",
+    refusals.PreconditionFailed: "Ask again without the condition, or with `If-Match: *`: imaged "
+    "gives no ETags, so none can match.",
     refusals.BodyTooLarge: "Send a smaller body; data goes to `…/file`.",
     refusals.BodyTooSlow: "Send it again, over a line that carries more.",
     refusals.NotLocal: "Ask on the machine itself, or have the operator set `metrics.bind`.",

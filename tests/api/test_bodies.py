@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from imaged.api import json_bodies
 from imaged.api.patches import V2_0, V2_1
 from imaged.core.limits import MAX_REQUEST_BYTES
-from support.service import Service, ask, token_of
+from support.service import JSON, Service, ask, token_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -24,6 +27,12 @@ MALFORMED = [
     (b'{"min_ram": 1' + b"0" * 5000 + b"}", "too large"),
     (b'{"k": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "nested too deeply"),
     (b'{"k": ' * 9_000 + b"1" + b"}" * 9_000, "nested too deeply"),
+    (b'{"min_ram": 1e999}', "too large"),
+    (b'{"min_ram": 0.' + b"1" * 5000 + b"}", "too long"),
+    (b'{"k": {"x": ["\\ud800"]}}', "'x' has half a character"),
+    (b'{"k": "\\uDFFF"}', "'k' has half a character"),
+    (b'{"k": "\\udc00\\ud800"}', "'k' has half a character"),
+    (b'{"\\ud800": 1}', "has half a character"),
     (b"[]", "JSON object"),
     (b"null", "JSON object"),
     (b"5", "JSON object"),
@@ -40,6 +49,79 @@ async def test_malformed_body_is_refused(service: Service, body: bytes, words: s
     assert not service.facts.images
 
 
+async def test_whole_characters_are_taken(service: Service) -> None:
+    """Two escapes make one character, and an escape of an escape is none."""
+    body = b'{"name": "\\ud83d\\ude00", "k": "\\\\ud800"}'
+    reply = await service.call("POST", "/v2/images", body)
+    assert (reply.status, reply.json()["name"], reply.json()["k"]) == (201, "\U0001f600", "\\ud800")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/tasks", "/v2/images/{id}/import", "/v2/images/{id}/locations"]
+)
+async def test_half_a_character_goes_nowhere(service: Service, path: str) -> None:
+    """No store of facts could keep it: every body in JSON is looked through."""
+    image_id = await service.create()
+    body = {"type": "import", "input": {"import_from": "http://a/\ud800"}, "url": "\udfff"}
+    reply = await service.call("POST", path.replace("{id}", image_id), body)
+    assert (reply.status, "half a character" in reply.text) == (400, True), reply.text
+    assert not service.facts.tasks
+
+
+@pytest.mark.parametrize(
+    "sent", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "x/json"]
+)
+async def test_json_says_that_it_is_json(service: Service, sent: str) -> None:
+    """Any page of the web may send other types without asking; ours says what to add."""
+    image_id = await service.create()
+    before = len(service.facts.images)
+    for path in ("/v2/images", "/v2/tasks", f"/v2/images/{image_id}/import"):
+        reply = await service.call("POST", path, {}, headers={"content-type": sent})
+        assert (reply.status, "'Content-Type: application/json'" in reply.text) == (415, True)
+    assert len(service.facts.images) == before
+
+
+async def test_packed_bodies_are_refused(service: Service) -> None:
+    """Nothing here unpacks them; the answer says what is taken (RFC 9110, section 15.5.16)."""
+    for coding, status in (("gzip", 415), ("identity, br", 415), ("identity", 201), ("", 201)):
+        reply = await service.call("POST", "/v2/images", {}, headers={"content-encoding": coding})
+        assert reply.status == status
+        assert status == 201 or reply.headers["accept-encoding"] == "identity"
+
+
+async def test_large_bodies_are_parsed_elsewhere(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop goes on meanwhile; small ones are not worth a thread."""
+    threads: list[bool] = []
+
+    parse = json_bodies.parse
+
+    def noted(body: bytes) -> object:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return parse(body)
+
+    monkeypatch.setattr(json_bodies, "parse", noted)
+    for size in (json_bodies.LARGE_BYTES, json_bodies.LARGE_BYTES + 1):
+        frame = b'{"k": "%s"}'
+        await service.call("POST", "/v2/images", frame % (b"x" * (size - len(frame) + 2)))
+    assert threads == [True, False]
+
+
+async def test_readers_are_refused_unread(service: Service) -> None:
+    """A body is looked at once its sender may write: what is wrong with it is not even said."""
+    image_id = await service.create()
+    for method, path, media_type in (
+        ("POST", "/v2/images", JSON),
+        ("POST", "/v2/tasks", JSON),
+        ("POST", f"/v2/images/{image_id}/import", JSON),
+        ("PATCH", f"/v2/images/{image_id}", V2_1),
+    ):
+        headers = {"content-type": media_type}
+        reply = await service.call(method, path, b"{", caller="carol", headers=headers)
+        assert reply.status == 403, reply.text
+
+
 async def test_large_body_is_refused(service: Service) -> None:
     """64 KiB are accepted, and one byte more is not."""
     frame = b'{"k": "%s"}'
@@ -52,7 +134,7 @@ async def test_large_body_is_refused(service: Service) -> None:
 async def test_body_in_pieces(service: Service) -> None:
     """A body may come byte by byte."""
     chunks = [bytes([byte]) for byte in b'{"name": "pieces"}']
-    sent = {**token_of("alice"), "transfer-encoding": "chunked"}
+    sent = {**token_of("alice"), "transfer-encoding": "chunked", "content-type": JSON}
     reply = await ask(service.app, "POST", "/v2/images", sent, chunks)
     assert (reply.status, reply.json()["name"]) == (201, "pieces")
 

@@ -13,9 +13,9 @@ from starlette.types import Message
 from structlog.contextvars import get_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
-from imaged.api.app import Resource
 from imaged.api.exchange import SHORT_REST_BYTES, Exchange
 from imaged.api.links import Links
+from imaged.api.resource import Resource
 from imaged.api.wire import failure_text
 from imaged.core.image import Failure
 from imaged.stores.memory import MemoryStore

@@ -36,7 +36,7 @@ def shown(error: Exception, accept: str = "*/*") -> Response:
 def test_the_tree_is_there() -> None:
     """The walk below walks over something."""
     assert len(CORE_ERRORS) > 30
-    assert len(REFUSALS) == 7
+    assert len(REFUSALS) > 7
 
 
 @pytest.mark.parametrize("kind", [*CORE_ERRORS, *REFUSALS], ids=lambda kind: kind.__name__)

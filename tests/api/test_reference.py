@@ -189,7 +189,7 @@ CREATE = [
         keys=IMAGE_KEYS,
         headers={"location": f"http://images.test/v2/images/{OWN_ID}"},
     ),
-    create("wrong content type", 201, {}, media_type="text/plain", keys=IMAGE_KEYS),
+    create("wrong content type", 415, {}, media_type="text/plain"),  # 201 there, and from any page
     Exchange("duplicate id", "POST /v2/images#{taken}", 409, {"id": OWN_ID}),
     create("bad id", 400, {"id": "xyz"}),
     create("bad disk_format", 400, {"disk_format": "nope"}),
@@ -362,7 +362,7 @@ DATA = [
         text=b"lo",
     ),
     get("range outside", "/v2/images/{active}/file", 416, sent={"range": "bytes=9-12"}),
-    get("two ranges", "/v2/images/{active}/file", 400, sent={"range": "bytes=0-0,2-2"}),
+    get("two ranges", "/v2/images/{active}/file", 200, sent={"range": "bytes=0-0,2-2"}),
     get("file of a stranger", "/v2/images/{private}/file", 404, caller="bob"),
     get("deactivated", "/v2/images/{deactivated}/file", 403),
     get("deactivated as admin", "/v2/images/{deactivated}/file", 200, caller="root"),
@@ -380,15 +380,15 @@ REST = [
     Exchange("delete as other project", "DELETE /v2/images/{active}", 404, caller="bob"),
     Exchange("delete protected", "DELETE /v2/images/{protected}", 403),
     Exchange("delete again", "DELETE /v2/images/{deleted}", 404),
-    Exchange("405", "PUT /v2/images", 405, headers={"allow": "GET, POST"}),
+    Exchange("405", "PUT /v2/images", 405, headers={"allow": "GET, HEAD, POST"}),
     Exchange(
         "405 of an image",
         "POST /v2/images/{queued}",
         405,
-        headers={"allow": "GET, PATCH, DELETE"},
+        headers={"allow": "GET, HEAD, PATCH, DELETE"},
     ),
-    Exchange("HEAD", "HEAD /v2/images/{active}", 405),
-    Exchange("HEAD file", "HEAD /v2/images/{active}/file", 405, headers={"allow": "GET, PUT"}),
+    Exchange("HEAD", "HEAD /v2/images/{active}", 200),  # 405 there
+    Exchange("HEAD file", "HEAD /v2/images/{active}/file", 200),
 ]
 
 EXCHANGES = [*VERSIONS, *SCHEMAS, *CREATE, *SHOW, *LIST, *PATCH, *DATA, *REST]

@@ -269,14 +269,14 @@ def test_store_that_is_full() -> None:
             assert line.read()[0] == 204
 
 
-def test_head_is_not_served(running: Running) -> None:
-    """HEAD answers 405 without a body, and the connection lives on."""
+def test_head_has_no_body(running: Running) -> None:
+    """HEAD answers with the header of GET, and the connection lives on."""
     image_id = running.create_active(b"hello")
     with running.line() as line:
         for path in (path_of(image_id), "/v2/images", "/"):
             line.ask(f"HEAD {path}")
             status, headers = line.read_head()
-            assert (status, "allow" in headers) == (405, True)
+            assert (status in {200, 300}, int(headers["content-length"]) > 0) == (True, True)
         line.ask("GET /versions")
         assert line.read()[0] == 200
 

@@ -64,6 +64,8 @@ from support.web import MemoryWeb
 
 BUDGET_BYTES = 64 * 1024**2
 OCTETS = "application/octet-stream"
+JSON = "application/json"
+BODIES = frozenset({"POST", "PUT", "PATCH"})
 RAW = {"disk_format": "raw", "container_format": "bare"}
 
 #: Who is there: user, project and roles.
@@ -239,8 +241,10 @@ class Service:
         """Ask the application, without a network between. A body that is no bytes is JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"host": "images.test", **token_of(caller), **(headers or {})}
-        if data:
+        if data or method in BODIES:
             sent.setdefault("content-length", str(len(data)))
+        if method == "POST":
+            sent.setdefault("content-type", JSON)
         return await ask(self.app, method, path, sent, [data])
 
     async def create(self, caller: str = "alice", /, **attributes: object) -> str:

@@ -14,7 +14,8 @@ SMUGGLED = b"GET /v2/smuggled HTTP/1.1\r\nHost: images.test\r\n\r\n"
 
 def post(headers: bytes, body: bytes = b"", host: bytes = HOST) -> bytes:
     """A request with a body."""
-    return b"POST /v2/images HTTP/1.1\r\n" + host + headers + b"\r\n" + body
+    head = b"POST /v2/images HTTP/1.1\r\n" + host + b"Content-Type: application/json\r\n"
+    return head + headers + b"\r\n" + body
 
 
 def get(target: bytes, version: bytes = b"HTTP/1.1") -> bytes:

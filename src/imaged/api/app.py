@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -22,8 +22,9 @@ from imaged.api.imports import ImportCalls
 from imaged.api.links import Links
 from imaged.api.metrics import PATH as METRICS_PATH
 from imaged.api.metrics import Metrics
-from imaged.api.refusals import MethodNotAllowed, NoSuchPath
-from imaged.api.requests import CALLER, is_uuid
+from imaged.api.refusals import NoSuchPath
+from imaged.api.requests import CALLER
+from imaged.api.resource import Resource
 from imaged.api.stores import StoreFacts, StoreRecords
 from imaged.api.tags import Tags
 from imaged.api.task_schemas import TaskSchemas
@@ -34,8 +35,6 @@ from imaged.services.health import Health
 from imaged.services.images import Images
 from imaged.services.tasks.desk import TaskDesk
 from imaged.services.uploads import Uploads
-
-Handler = Callable[[Request], Awaitable[ASGIApp]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def paths(
     data = ImageData(uploads, downloads)
     tags, actions = Tags(images), Actions(images)
     work, task_schemas = TaskRecords(tasks, links), TaskSchemas(tasks.registry.names)
-    image = "/v2/images/{image_id}"
+    image, find = "/v2/images/{image_id}", records.show
     return {
         "/": Resource(GET=versions.choose),
         "/versions": Resource(GET=versions.show),
@@ -109,18 +108,20 @@ def paths(
         "/healthcheck": Resource(GET=probes.ready),
         "/v2": Resource(GET=versions.enter),
         "/v2/images": Resource(GET=records.list, POST=records.create),
-        image: Resource(GET=records.show, PATCH=records.patch, DELETE=records.delete),
-        f"{image}/file": Resource(GET=data.get, PUT=data.put),
-        f"{image}/stage": Resource(PUT=imports.stage),
-        f"{image}/import": Resource(POST=imports.begin),
-        f"{image}/locations": Resource(POST=imports.add_location),
-        f"{image}/actions/deactivate": Resource(POST=actions.deactivate),
-        f"{image}/actions/reactivate": Resource(POST=actions.reactivate),
-        f"{image}/tags/{{tag}}": Resource(PUT=tags.put, DELETE=tags.delete),
+        image: Resource(find=find, GET=records.show, PATCH=records.patch, DELETE=records.delete),
+        f"{image}/file": Resource(
+            find=find, is_made_by_put=True, GET=data.get, HEAD=data.look, PUT=data.put
+        ),
+        f"{image}/stage": Resource(find=find, is_made_by_put=True, PUT=imports.stage),
+        f"{image}/import": Resource(find=find, POST=imports.begin),
+        f"{image}/locations": Resource(find=find, POST=imports.add_location),
+        f"{image}/actions/deactivate": Resource(find=find, POST=actions.deactivate),
+        f"{image}/actions/reactivate": Resource(find=find, POST=actions.reactivate),
+        f"{image}/tags/{{tag}}": Resource(find=find, PUT=tags.put, DELETE=tags.delete),
         f"{image}/tasks": Resource(GET=work.list_of_image),
         "/v2/tasks": Resource(GET=work.list, POST=work.create),
-        "/v2/tasks/{task_id}": Resource(GET=work.show, DELETE=work.delete),
-        "/v2/tasks/{task_id}/actions/cancel": Resource(POST=work.cancel),
+        "/v2/tasks/{task_id}": Resource(find=work.show, GET=work.show, DELETE=work.delete),
+        "/v2/tasks/{task_id}/actions/cancel": Resource(find=work.show, POST=work.cancel),
         "/v2/info/import": Resource(GET=imports.tell),
         "/v2/info/stores": Resource(GET=known.list),
         "/v2/info/stores/detail": Resource(GET=known.detail),
@@ -129,28 +130,6 @@ def paths(
         "/v2/schemas/task": Resource(GET=task_schemas.show_task),
         "/v2/schemas/tasks": Resource(GET=task_schemas.show_tasks),
     }
-
-
-class Resource:
-    """What is served under one path, by method. HEAD has to be there to be served."""
-
-    def __init__(self, **handlers: Handler) -> None:
-        self.handlers: Mapping[str, Handler] = handlers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. Raises MethodNotAllowed."""
-        request = Request(scope, receive, send)
-        handler = self.handlers.get(request.method)
-        if handler is None:
-            raise MethodNotAllowed(request.method, self.handlers)
-        image_id = request.path_params.get("image_id", "")
-        if is_uuid(image_id):
-            bind_contextvars(image_id=image_id)
-        task_id = request.path_params.get("task_id", "")
-        if is_uuid(task_id):
-            bind_contextvars(task_id=task_id)
-        response = await handler(request)
-        await response(scope, receive, send)
 
 
 class Entrance:

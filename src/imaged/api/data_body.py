@@ -9,8 +9,15 @@ from contextlib import aclosing
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imaged.api.refusals import MediaTypeRefused
-from imaged.api.requests import body_of, caller_of, image_id_of, media_type_of, store_of
+from imaged.api.refusals import LengthRequired, MediaTypeRefused
+from imaged.api.requests import (
+    body_of,
+    caller_of,
+    image_id_of,
+    media_type_of,
+    require_unpacked,
+    store_of,
+)
 from imaged.core.access import Caller
 from imaged.core.errors import InvalidRequest
 
@@ -26,11 +33,13 @@ Take = Callable[[Caller, str, AsyncIterable[bytes], int | None, str | None], Awa
 async def take_data(request: Request, take: Take) -> Response:
     """Hand the body to ``take``, and answer 204 when that returns.
 
-    Raises MediaTypeRefused, ImageNotFound and InvalidRequest before anything is read, then what
-    ``take`` raises, and ClientVanished through it.
+    Raises MediaTypeRefused, EncodingRefused, LengthRequired, ImageNotFound and InvalidRequest
+    before anything is read, then what ``take`` raises, and ClientVanished through it.
     """
     if media_type_of(request) != OCTETS:
         raise MediaTypeRefused(request.headers.get("content-type", ""), [OCTETS])
+    require_unpacked(request)
+    _require_whole(request)
     async with aclosing(body_of(request)) as body:
         await take(
             caller_of(request),
@@ -40,6 +49,19 @@ async def take_data(request: Request, take: Take) -> Response:
             store_of(request),
         )
     return Response(status_code=204)
+
+
+def _require_whole(request: Request) -> None:
+    """Refuse a part of the data (RFC 9110, section 14.5), and data whose end nothing tells (RFC
+    9112, section 6.3). Raises InvalidRequest, LengthRequired.
+    """
+    if "content-range" in request.headers:
+        raise InvalidRequest(
+            "The header Content-Range says that the body is a part of the data. Parts cannot be "
+            "put together here: send the whole, without this header."
+        )
+    if not {"content-length", "transfer-encoding"} & set(request.headers.keys()):
+        raise LengthRequired
 
 
 def _announced_bytes(request: Request) -> int | None:

@@ -46,7 +46,7 @@ class Exchange:
         started, headers, request_id = perf_counter(), Headers(scope=scope), f"req-{uuid4()}"
         scope[SCOPE_REQUEST_ID] = request_id
         body = _Body(headers, receive)
-        answer = _Answer(send, body, request_id)
+        answer = _Answer(send, body, request_id, is_head=scope["method"] == "HEAD")
         with bound_contextvars(request_id=request_id, global_request_id=_global_id(headers)):
             try:
                 await self._app({**scope, SCOPE_ID: request_id}, body.receive, answer.send)
@@ -93,8 +93,9 @@ class _Body:
 class _Answer:
     """The answer, with what every answer has."""
 
-    def __init__(self, send: Send, body: _Body, request_id: str) -> None:
+    def __init__(self, send: Send, body: _Body, request_id: str, *, is_head: bool) -> None:
         self._send = send
+        self._is_head = is_head
         self._body = body
         self._request_id = request_id
         self.status: int | None = None  # None: not started
@@ -107,6 +108,8 @@ class _Answer:
             headers["X-Content-Type-Options"] = "nosniff"
             if self._body.closes_connection:
                 headers["Connection"] = "close"
+        elif self._is_head:  # RFC 9110, section 9.3.2: the same header, and no content
+            message = {**message, "body": b""}
         await self._send(message)
 
 

@@ -39,6 +39,17 @@ class ImageData:
         wanted = wanted_range(header)
         return _Data(self._downloads, caller_of(request), image_id_of(request), wanted)
 
+    async def look(self, request: Request) -> Response:
+        """Answer 200 without the bytes, or 204 where there are none; no store is asked.
+
+        A range is ignored: only GET has them (RFC 9110, section 14.2).
+        """
+        image = await self._downloads.look(caller_of(request), image_id_of(request))
+        if image.content is None:
+            return Response(status_code=204)
+        whole = ByteSpan(0, image.content.size_bytes)
+        return Response(headers=_headers(image.content, whole, is_part=False))
+
 
 class _Data:
     """An answer that is open as long as the image's data is."""
@@ -60,21 +71,26 @@ class _Data:
             await _stream(download, receive, send)
 
     def _start(self, content: Content, span: ByteSpan) -> dict[str, object]:
-        headers = {
-            "Content-Type": OCTETS,
-            "Content-Length": str(span.length),
-            "Content-MD5": content.checksum,  # in hex, of the whole image: as clients expect
-            "Content-Disposition": "attachment",
-            "Accept-Ranges": "bytes",
-        }
-        if self._is_part:
-            last = span.start + span.length - 1
-            headers["Content-Range"] = f"bytes {span.start}-{last}/{content.size_bytes}"
+        headers = _headers(content, span, is_part=self._is_part)
         return {
             "type": "http.response.start",
             "status": 206 if self._is_part else 200,
             "headers": [(name.lower().encode(), text.encode()) for name, text in headers.items()],
         }
+
+
+def _headers(content: Content, span: ByteSpan, *, is_part: bool) -> dict[str, str]:
+    headers = {
+        "Content-Type": OCTETS,
+        "Content-Length": str(span.length),
+        "Content-MD5": content.checksum,  # in hex, of the whole image: as clients expect
+        "Content-Disposition": "attachment",
+        "Accept-Ranges": "bytes",
+    }
+    if is_part:
+        last = span.start + span.length - 1
+        headers["Content-Range"] = f"bytes {span.start}-{last}/{content.size_bytes}"
+    return headers
 
 
 async def _stream(download: Download, receive: Receive, send: Send) -> None:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
+from imaged.api.json_bodies import document_of, json_of
 from imaged.api.links import Links
 from imaged.api.listing import Listing, read_listing
 from imaged.api.patches import operations, require_patch
-from imaged.api.requests import caller_of, image_id_of, is_uuid, json_of, media_type_of
+from imaged.api.requests import caller_of, image_id_of, is_uuid, media_type_of
 from imaged.api.wire import encode, image_json, image_path
 from imaged.core.access import Caller
 from imaged.core.errors import ImageNotFound, InvalidQuery, InvalidRequest
@@ -71,7 +72,7 @@ class ImageRecords:
         """Answer 200 with the image as it is after the patch."""
         caller, media_type = caller_of(request), media_type_of(request)
         require_patch(media_type)
-        steps = operations(media_type, await json_of(request))
+        steps = operations(media_type, await document_of(request))
         return _shown(await self._images.patch(caller, image_id_of(request), steps), caller)
 
     async def delete(self, request: Request) -> Response:

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.data_body import take_data
-from imaged.api.requests import caller_of, image_id_of, json_of, request_id_of, store_of
+from imaged.api.json_bodies import json_of
+from imaged.api.requests import caller_of, image_id_of, request_id_of, store_of
 from imaged.api.wire import encode
 from imaged.core.errors import InvalidRequest
 from imaged.services.staging import Staging

@@ -14,10 +14,14 @@ from starlette.responses import Response
 from imaged.api.refusals import (
     BodyTooLarge,
     BodyTooSlow,
+    EncodingRefused,
+    LengthRequired,
     MediaTypeRefused,
     MethodNotAllowed,
     NoSuchPath,
     NotLocal,
+    NotModified,
+    PreconditionFailed,
     Refusal,
     Unauthenticated,
 )
@@ -25,6 +29,7 @@ from imaged.api.wire import encode
 from imaged.core import errors
 
 OURS = 500
+NOT_MODIFIED = 304
 OUR_MISTAKE = "The server made a mistake. Its log says more, under the id of this request."
 
 
@@ -96,6 +101,10 @@ STATUSES: Mapping[type[BaseException], int] = {
     NoSuchPath: 404,
     MethodNotAllowed: 405,
     MediaTypeRefused: 415,
+    EncodingRefused: 415,
+    LengthRequired: 411,
+    NotModified: 304,
+    PreconditionFailed: 412,
     BodyTooLarge: 413,
     BodyTooSlow: 408,
     NotLocal: 403,
@@ -106,6 +115,7 @@ STATUSES: Mapping[type[BaseException], int] = {
 MISTAKES = (Exception, errors.ImagedError)
 
 TITLES: Mapping[int, str] = {
+    304: "Not Modified",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
@@ -114,6 +124,8 @@ TITLES: Mapping[int, str] = {
     408: "Request Timeout",
     409: "Conflict",
     410: "Gone",
+    411: "Length Required",
+    412: "Precondition Failed",
     413: "Request Entity Too Large",
     415: "Unsupported Media Type",
     416: "Request Range Not Satisfiable",
@@ -135,6 +147,8 @@ def problem(error: Exception, accept: str) -> Response:
     """The answer to a request that failed: JSON where it is asked for, plain text otherwise."""
     status, sentence = answer_to(error)
     title, headers = TITLES[status], _headers(error)
+    if status == NOT_MODIFIED:  # which has no body: RFC 9110, section 15.4.5
+        return Response(status_code=status)
     readable = sentence.encode(errors="backslashreplace").decode()
     if wants_json(accept):
         body = {"message": readable, "code": f"{status} {title}", "title": title}

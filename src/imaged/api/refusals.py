@@ -38,8 +38,49 @@ class MediaTypeRefused(Refusal):
     def __init__(
         self, given: str, accepted: Iterable[str], headers: Mapping[str, str] | None = None
     ) -> None:
-        types = " or ".join(accepted)
-        super().__init__(f"The Content-Type is {given or 'missing'}; it must be {types}.", headers)
+        types = list(accepted)
+        super().__init__(
+            f"The Content-Type is {given or 'missing'}; it must be {' or '.join(types)}. "
+            f"Add the header 'Content-Type: {types[-1]}'.",
+            headers,
+        )
+
+
+class EncodingRefused(Refusal):
+    """The body is packed, and is stored or read as it comes."""
+
+    def __init__(self, coding: str) -> None:
+        super().__init__(
+            f"The body has the Content-Encoding {coding!r}, and nothing here unpacks it. "
+            "Send it unpacked, without this header.",
+            {"Accept-Encoding": "identity"},
+        )
+
+
+class LengthRequired(Refusal):
+    """Data comes neither with its length nor in chunks: it would end before it begins."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The data needs the header Content-Length, or 'Transfer-Encoding: chunked'.",
+            {"Connection": "close"},
+        )
+
+
+class NotModified(Refusal):
+    """The client asked for what it does not have (``If-None-Match: *``), and this exists."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+
+class PreconditionFailed(Refusal):
+    """A condition of the request (RFC 9110, section 13) does not hold."""
+
+    def __init__(self, header: str) -> None:
+        super().__init__(
+            f"The condition in the header {header} does not hold: nothing here has an ETag."
+        )
 
 
 class BodyTooLarge(Refusal):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncGenerator
-from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from imaged.api.refusals import BodyTooLarge
+from imaged.api.refusals import EncodingRefused
 from imaged.core.access import Caller
 from imaged.core.attributes import UUID_PATTERN
-from imaged.core.errors import ClientVanished, ImageNotFound, InvalidRequest, TaskNotFound
-from imaged.core.limits import MAX_REQUEST_BYTES
+from imaged.core.errors import ClientVanished, ImageNotFound, TaskNotFound
 
 CALLER = "imaged.caller"  # where the scope keeps who is asking
 REQUEST_ID = "imaged.request_id"  # and what the request is called, here and in the log
@@ -21,7 +18,6 @@ STORE_HEADER = "x-image-meta-store"
 
 _UUID = re.compile(UUID_PATTERN)
 _LONGEST_ID_SHOWN = 64
-_MOST_DIGITS = 20
 
 
 def caller_of(request: Request) -> Caller:
@@ -79,47 +75,12 @@ async def body_of(request: Request) -> AsyncGenerator[bytes]:
         more = message.get("more_body", False)
 
 
-async def json_of(request: Request) -> Any:
-    """The body, which must be JSON. Raises InvalidRequest, BodyTooLarge, ClientVanished.
+def require_unpacked(request: Request) -> None:
+    """Refuse a body with a Content-Encoding (RFC 9110, section 8.4): nothing here unpacks it.
 
-    Stricter than most parsers: a name may not come twice, because two readers could see two values.
+    Raises EncodingRefused.
     """
-    body = bytearray()
-    async for chunk in body_of(request):
-        body += chunk
-        if len(body) > MAX_REQUEST_BYTES:
-            raise BodyTooLarge(MAX_REQUEST_BYTES)
-    if not body:
-        raise InvalidRequest("The request needs a body, in JSON.")
-    try:
-        return json.loads(
-            body.decode(),
-            object_pairs_hook=_each_name_once,
-            parse_constant=_refuse_constant,
-            parse_int=_parse_int,
-        )
-    except RecursionError:
-        raise InvalidRequest("The body is nested too deeply.") from None
-    except UnicodeDecodeError:
-        raise InvalidRequest("The body is not in UTF-8.") from None
-    except ValueError as error:
-        raise InvalidRequest(f"The body is not JSON: {error}.") from None
-
-
-def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest(f"The name {twice!r} comes twice in the body.")
-    return table
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise InvalidRequest(f"The body is not JSON: {text} is no number.")
-
-
-def _parse_int(text: str) -> int:
-    if len(text) > _MOST_DIGITS:
-        raise InvalidRequest("The body has an integer that is too large.")
-    return int(text)
+    for line in request.headers.getlist("content-encoding"):
+        for coding in line.split(","):
+            if coding.strip().lower() not in {"", "identity"}:
+                raise EncodingRefused(coding.strip())

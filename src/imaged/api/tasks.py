@@ -7,8 +7,9 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
+from imaged.api.json_bodies import json_of
 from imaged.api.links import Links
-from imaged.api.requests import caller_of, image_id_of, is_uuid, json_of, request_id_of, task_id_of
+from imaged.api.requests import caller_of, image_id_of, is_uuid, request_id_of, task_id_of
 from imaged.api.task_listing import read_task_listing
 from imaged.api.task_wire import task_json, task_path, task_summary_json
 from imaged.api.wire import encode

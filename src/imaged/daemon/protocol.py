@@ -21,7 +21,7 @@ from imaged.daemon import answers
 from imaged.daemon.connections import Connections, Reason, origin_of
 from imaged.daemon.framing import objection_to, without_offer
 from imaged.daemon.line import Line
-from imaged.daemon.pace import Pace
+from imaged.daemon.patience import Patience
 from imaged.daemon.turns import Objection, Turn
 
 CHUNK_FRAME_BYTES = 32  # what a chunk may need beside its data: size, line ends, a short extension
@@ -43,15 +43,12 @@ class Connection(HttpToolsProtocol):
         self._is_deaf = False  # what comes in is thrown away
         self._objection = (400, Reason.MALFORMED, answers.MALFORMED)
         self._turn = Turn.HEADER
-        self._waited_seconds = 0.0  # for a header, or for its first byte
+        self._patience = Patience()
         self._header_bytes = self._unparsed_bytes = 0
-        self._body_bytes = 0
-        self._frame_bytes = 0  # of chunks, without what they may need
+        self._body_bytes = self._frame_bytes = 0  # of chunks, without what they may need
         self._offers_upgrade = False
         self._running: RequestResponseCycle | None = None
         self._slow: RequestResponseCycle | None = None
-        self._coming, self._seen_coming = Pace(), 0
-        self._going, self._seen_going = Pace(), 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let it in, if there is room."""
@@ -95,6 +92,17 @@ class Connection(HttpToolsProtocol):
         except (httptools.HttpParserError, Objection):
             self._refuse(*self._objection)
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio lets it say
+        """The client sends no more (RFC 9112, section 9.6): keep the connection for the answers to
+        what it asked for as a whole, and close it behind the last. A part of a request is none.
+        """
+        if self._turn is Turn.BODY and self.pipeline:
+            self._drop_unfinished()
+        if self._turn is Turn.BODY or self._is_free or self._line.is_closing():
+            return False
+        self.cycle.keep_alive = False
+        return True
+
     def on_message_begin(self) -> None:
         """A header begins."""
         super().on_message_begin()
@@ -123,7 +131,7 @@ class Connection(HttpToolsProtocol):
             return
         self._turn = Turn.BODY
         self._body_bytes = self._frame_bytes = 0
-        self._coming, self._seen_coming = Pace(), 0
+        self._patience.begin_body()
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
@@ -144,7 +152,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The answer is written as a whole."""
-        self._waited_seconds = 0.0
+        self._patience.begin_header()
         super().on_response_complete()
 
     @property
@@ -163,24 +171,17 @@ class Connection(HttpToolsProtocol):
             self._look_at_header(elapsed_seconds)
 
     def _look_at_reading(self, elapsed_seconds: float) -> None:
-        """Nobody is slow for whom nothing waits in our memory."""
-        rate, taken_bytes = self._all.settings.min_rate, self._line.taken_bytes
-        if not self._line.held_bytes:
-            self._going = Pace()
-        else:
-            self._going.note(elapsed_seconds, taken_bytes - self._seen_going, rate)
-            if self._going.is_below(rate):
-                self._all.note_end(Reason.SLOW_READER, self._origin)
-                self._line.abort()
-        self._seen_going = taken_bytes
+        held_bytes, taken_bytes = self._line.held_bytes, self._line.taken_bytes
+        settings = self._all.settings
+        if self._patience.reader_is_slow(elapsed_seconds, settings, held_bytes, taken_bytes):
+            self._all.note_end(Reason.SLOW_READER, self._origin)
+            self._line.abort()
 
     def _look_at_body(self, elapsed_seconds: float) -> None:
-        """Nobody is slow who waits for us: for permission to send, or for room."""
-        rate, cycle = self._all.settings.min_rate, self.cycle
+        cycle, came = self.cycle, (elapsed_seconds, self._all.settings, self._body_bytes)
         waits_for_us = self.flow.read_paused or cycle.waiting_for_100_continue
-        came_bytes, self._seen_coming = self._body_bytes - self._seen_coming, self._body_bytes
-        self._coming.note(0 if waits_for_us else elapsed_seconds, came_bytes, rate)
-        if not self._coming.is_below(rate) or cycle is self._slow:
+        is_slow = self._patience.body_is_slow(*came, waits_for_us=waits_for_us)
+        if not is_slow or cycle is self._slow:
             return
         self._all.note_end(Reason.SLOW_BODY, self._origin)
         if cycle.response_started:
@@ -190,11 +191,8 @@ class Connection(HttpToolsProtocol):
             cycle.message_event.set()
 
     def _look_at_header(self, elapsed_seconds: float) -> None:
-        settings = self._all.settings
         is_idle = self._turn is Turn.NOTHING
-        timeout = settings.idle_timeout if is_idle else settings.header_timeout
-        self._waited_seconds += elapsed_seconds
-        if self._waited_seconds < timeout.total_seconds():
+        if not self._patience.header_is_late(elapsed_seconds, self._all.settings, is_idle=is_idle):
             return
         if self._unparsed_bytes:
             self._refuse(408, Reason.SLOW_HEADER, answers.SLOW_HEADER)
@@ -209,7 +207,7 @@ class Connection(HttpToolsProtocol):
 
     def _await_header(self) -> None:
         self._turn = Turn.HEADER
-        self._waited_seconds = 0.0
+        self._patience.begin_header()
         self._header_bytes = self._unparsed_bytes = 0
 
     def _count(self, turn: Turn, size_bytes: int) -> None:
@@ -234,10 +232,7 @@ class Connection(HttpToolsProtocol):
         raise Objection
 
     def _decline_upgrade(self, rest: bytes) -> None:
-        """Read the request again as if nothing had been offered, as RFC 9110 (7.8) allows.
-
-        The parser takes what follows such an offer for another protocol, and drops the body.
-        """
+        """Read the request again without its offer (RFC 9110, 7.8): the parser drops its body."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         head = without_offer(method, self.url, version, self.headers)
         self.parser = httptools.HttpRequestParser(self)
@@ -247,11 +242,8 @@ class Connection(HttpToolsProtocol):
         """Heed nothing more; answer for the application, unless answers are under way."""
         self._all.note_end(reason, self._origin)
         self._is_deaf = True
-        if self._turn is Turn.BODY and self.pipeline:  # it was not its turn to be answered
-            self.pipeline.popleft()
-            before = self.pipeline[0][0] if self.pipeline else self._running
-            self.cycle = cast("RequestResponseCycle", before)
-            self._turn = Turn.HEADER
+        if self._turn is Turn.BODY and self.pipeline:
+            self._drop_unfinished()
         if self._turn is Turn.HEADER and not self._is_free:  # those before it are answered
             self.cycle.keep_alive = False
             return
@@ -263,6 +255,13 @@ class Connection(HttpToolsProtocol):
                 return
         self._line.write(answers.refusal(status, sentence, self._all.default_headers))
         self._line.close()
+
+    def _drop_unfinished(self) -> None:
+        """Forget the request whose body is coming: it was not its turn to be answered."""
+        self.pipeline.popleft()
+        before = self.pipeline[0][0] if self.pipeline else self._running
+        self.cycle = cast("RequestResponseCycle", before)
+        self._turn = Turn.HEADER
 
     def _leave(self) -> None:
         """Close, after the client had time to read the answer: it may still be sending."""

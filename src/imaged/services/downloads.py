@@ -38,6 +38,10 @@ class Downloads:
         self._traffic = traffic or Traffic()
         self._damage = DamageReports(catalog)
 
+    async def look(self, caller: Caller, image_id: str) -> Image:
+        """Return an image whose data the caller may read. Raises ImageNotFound, DataForbidden."""
+        return require_readable(caller, await self._catalog.get_image(image_id))
+
     @asynccontextmanager
     async def open(
         self, caller: Caller, image_id: str, wanted: ByteRange | None = None
@@ -48,7 +52,7 @@ class Downloads:
         Iterating over the chunks raises StoreError rather than end early. DataDamaged that ends
         the block is about this image: it is marked, and the operator is told.
         """
-        image = require_readable(caller, await self._catalog.get_image(image_id))
+        image = await self.look(caller, image_id)
         if image.content is None:
             yield Download(image, None, _nothing())
             return

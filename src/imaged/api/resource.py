@@ -1,0 +1,91 @@
+"""One path of the API: a handler for each method, and what holds for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
+
+from imaged.api.conditions import conditional, require_condition
+from imaged.api.refusals import MethodNotAllowed
+from imaged.api.requests import CALLER, is_uuid
+from imaged.core.access import WRITERS, require_writer
+
+Handler = Callable[[Request], Awaitable[ASGIApp]]
+#: Raises what says that the resource of a request does not exist for its caller.
+Find = Callable[[Request], Awaitable[object]]
+
+READS = frozenset({"GET", "HEAD"})
+
+
+class Resource:
+    """What is served under one path, by method.
+
+    HEAD is answered as GET is (RFC 9110, section 9.3.2); a handler of its own spares it the work.
+    Of a change, roles and conditions are checked before its body is looked at, and ``find`` is
+    asked before either. ``is_made_by_put``: what a PUT writes does not exist before.
+    """
+
+    def __init__(
+        self, *, find: Find | None = None, is_made_by_put: bool = False, **handlers: Handler
+    ) -> None:
+        self.handlers: Mapping[str, Handler] = handlers
+        self._find = find
+        self._is_made_by_put = is_made_by_put
+
+    @property
+    def methods(self) -> list[str]:
+        """Those that are possible."""
+        methods = list(self.handlers)
+        if "GET" in methods and "HEAD" not in methods:
+            methods.insert(methods.index("GET") + 1, "HEAD")
+        return methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request.
+
+        Raises MethodNotAllowed, NotPermitted, PreconditionFailed, NotModified.
+        """
+        request = Request(scope, receive, send)
+        handler = self._handler(request.method)
+        _bind_ids(request)
+        if request.method in READS:
+            send = conditional(request.headers, send)
+        else:
+            await self._require_right(request)
+            await self._require_condition(request)
+        response = await handler(request)
+        await response(scope, receive, send)
+
+    def _handler(self, method: str) -> Handler:
+        handler = self.handlers.get(method)
+        if handler is None and method == "HEAD":
+            handler = self.handlers.get("GET")
+        if handler is None:
+            raise MethodNotAllowed(method, self.methods)
+        return handler
+
+    async def _require_right(self, request: Request) -> None:
+        """Refuse every change to those who may only read, at no cost to the others."""
+        caller = request.scope.get(CALLER)
+        if caller is None or caller.roles & WRITERS:
+            return
+        if self._find is not None:
+            await self._find(request)
+        require_writer(caller)
+
+    async def _require_condition(self, request: Request) -> None:
+        if not {"if-match", "if-none-match"} & set(request.headers.keys()):
+            return
+        if self._find is not None:
+            await self._find(request)
+        exists = not (self._is_made_by_put and request.method == "PUT")
+        require_condition(request.headers, exists=exists)
+
+
+def _bind_ids(request: Request) -> None:
+    """Have the log name what the request is about."""
+    ids = {name: request.path_params.get(name, "") for name in ("image_id", "task_id")}
+    bind_contextvars(**{name: text for name, text in ids.items() if is_uuid(text)})
