@@ -252,18 +252,19 @@ def test_what_clients_send(canaries: Canaries, place: Place, output_format: str)
         "X-Subject-Token": canaries["subject-token"],
         "Proxy-Authorization": f"Basic {canaries['proxy']}",
     }
+    wrote = {**good, "Content-Type": "application/json"}
     bad = {**good, "X-Auth-Token": canaries["bad-token"]}
     signed = f"X-Amz-Credential={canaries['credential']}&X-Amz-Signature={canaries['signature']}"
     with serving(place.file) as daemon:
         wait_until(lambda: "daemon.started" in daemon.log.read_text())
         answers = [
-            ask(port, "POST", "/v2/images", good, b'{"disk_format": "raw"}'),
+            ask(port, "POST", "/v2/images", wrote, b'{"disk_format": "raw"}'),
             ask(port, "GET", "/v2/images", bad),
             ask(port, "GET", f"/v2/images/nothing?{signed}", good),
             ask(port, "GET", f"/v2/images?marker={canaries['good-token']}", good),
             ask(port, "GET", f"/nowhere?token={canaries['query']}", good),
             ask(port, "PATCH", "/v2/images", good),
-            ask(port, "POST", "/v2/images", good, b"{"),
+            ask(port, "POST", "/v2/images", wrote, b"{"),
             ask(port, "GET", "/readyz", good),
             ask(port, "GET", "/metrics", good),
         ]

@@ -25,7 +25,9 @@ def daemon(tmp_path: Path) -> Iterator[Serving]:
 
 def upload(connection: HTTPConnection, data: bytes, *, chunked: bool) -> str:
     """Create an image and send its data; its id."""
-    connection.request("POST", "/v2/images", json.dumps(IMAGE), {"Content-Type": "text/json"})
+    connection.request(
+        "POST", "/v2/images", json.dumps(IMAGE), {"Content-Type": "application/json"}
+    )
     image_id: str = json.loads(connection.getresponse().read())["id"]
     connection.request(
         "PUT",

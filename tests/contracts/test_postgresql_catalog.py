@@ -11,12 +11,13 @@ from hypothesis import settings
 
 from contracts import catalog_databases
 from contracts.catalog import CatalogContract
+from contracts.catalog_errors import ErrorsContract
 from contracts.catalog_lists import Fresh
 from contracts.catalog_machine import CatalogMachine, machine_settings
 from imaged.ports.catalog import Catalog
 
 
-class TestPostgresqlCatalog(CatalogContract):
+class TestPostgresqlCatalog(CatalogContract, ErrorsContract):
     """Everything."""
 
     @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from contracts.catalog import CatalogContract
+from contracts.catalog_errors import ErrorsContract
 from contracts.catalog_files import opened
 from contracts.catalog_lists import Fresh
 from contracts.catalog_machine import CatalogMachine, machine_settings
@@ -28,7 +29,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class TestSqliteCatalog(CatalogContract):
+class TestSqliteCatalog(CatalogContract, ErrorsContract):
     """Everything."""
 
     @pytest.fixture

@@ -124,9 +124,10 @@ class Serving:
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
     ) -> tuple[int, bytes]:
-        """Ask for something; the status and the body."""
+        """Ask for something; the status and the body. A body of a POST is JSON."""
         connection = self.connect()
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        names = {"Content-Type": "application/json"} if method == "POST" else {}
+        names |= {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, names)
         answer = connection.getresponse()
         return answer.status, answer.read()

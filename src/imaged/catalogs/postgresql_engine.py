@@ -75,6 +75,7 @@ def make_engine(url: str, password_file: Path | None, opened: Opened) -> AsyncEn
         URL.create("postgresql+imaged"),
         async_creator=connect,
         poolclass=AsyncAdaptedQueuePool,
+        hide_parameters=True,  # what clients wrote belongs into no error, and no log
         pool_size=CONNECTIONS,
         max_overflow=0,
         json_serializer=lambda value: msgspec.json.encode(value).decode(),

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from imaged.catalogs.sql import Transaction
 from imaged.core.errors import CatalogError
@@ -48,6 +48,7 @@ def make_engine(path: Path, *, begin: str, connections: int) -> Engine:
         pool_size=connections,
         max_overflow=0,
         pool_reset_on_return=None,  # every transaction was ended
+        hide_parameters=True,  # what clients wrote belongs into no error, and no log
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
@@ -73,7 +74,8 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise CatalogError(f"The catalog {path} {_why(error)}.") from error
     except (SQLAlchemyError, OverflowError, UnicodeError) as error:
-        raise CatalogError(f"The catalog {path} cannot do that: {error}.") from error
+        why = error.orig if isinstance(error, StatementError) else error  # without the statement
+        raise CatalogError(f"The catalog {path} cannot do that: {why}.") from error
 
 
 def _set_up(connection: sqlite3.Connection, record: object) -> None:
