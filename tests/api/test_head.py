@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 
 from imaged.stores.memory import MemoryStore
@@ -47,7 +49,7 @@ async def test_head_is_get_without_content(service: Service, path: str) -> None:
 class Unreadable(MemoryStore):
     """A store that must not be asked."""
 
-    def open(self, key: str, start: int = 0) -> None:  # type: ignore[override]
+    def open(self, key: str, start: int = 0) -> NoReturn:
         """Nobody may."""
         raise AssertionError((key, start))
 

@@ -172,7 +172,7 @@ SETTINGS: Mapping[str, Read] = {
 }
 
 ANSWERS: Mapping[str, Read] = {
-    "a range": lambda n: Identity(1, '"a"').is_rest(
+    "a range": lambda n: Identity(1, '"a"').with_rest(
         answer(content_range="bytes 0-" + "9" * n + "/*"), 0
     ),
     "a validator": lambda n: identity_of(answer(etag='"' + "a" * n + '"')),
@@ -197,6 +197,12 @@ ALL = {
 def test_a_parser_is_linear(name: str) -> None:
     """Counted in operations: a busy machine counts as an idle one does."""
     assert growth(ALL[name], SIZES) < LIMIT
+
+
+def test_a_range_that_no_file_has_is_none() -> None:
+    """Python refuses to read a number of so many digits, and that is no answer of ours."""
+    told = answer(etag='"a"', content_range="bytes 6-" + "9" * 5000 + "/*")
+    assert Identity(10, '"a"').with_rest(told, 6) is None
 
 
 def test_a_token_file_is_linear(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -36,8 +37,9 @@ def operations(call: Callable[[], object]) -> int:
         nonlocal count
         if event == "c_call":
             owner = getattr(argument, "__self__", None)
-            is_walk = isinstance(owner, SIZED) and argument.__name__ in WALKS
-            count += len(owner) if is_walk else 1
+            if isinstance(owner, SIZED) and argument.__name__ in WALKS:
+                count += len(owner)
+            count += 1
 
     before = sys.gettrace(), sys.getprofile()
     sys.settrace(traced)
@@ -57,6 +59,6 @@ def growth(call: Callable[[int], object], sizes: Sequence[int]) -> float:
 
     ``sizes`` are n, 2n and 4n. What does not depend on the size falls out.
     """
-    operations(lambda: call(sizes[0]))  # what is made once, at the first call, is not counted
-    small, middle, large = (operations(lambda size=size: call(size)) for size in sizes)
+    operations(partial(call, sizes[0]))  # what is made once, at the first call, is not counted
+    small, middle, large = (operations(partial(call, size)) for size in sizes)
     return (large - middle) / max(middle - small, sizes[0] / 2)

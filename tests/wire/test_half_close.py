@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import pytest
+
 from imaged.core.lifecycle import Status
 from imaged.daemon.limits import ConnectionSettings
 from support.server import Line, serving
@@ -78,16 +80,16 @@ def test_garbage_behind_a_request_does_not_cut_its_answer(service: Service) -> N
         assert (status, body == DATA) == (200, True)
 
 
-def test_an_upload_that_is_not_whole_is_given_back(service: Service) -> None:
+@pytest.mark.parametrize("length", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+def test_an_upload_that_is_not_whole_is_given_back(service: Service, length: str) -> None:
     """Who says no more in the middle of a body has gone; the image takes another upload."""
-    for length in ("Content-Length: 9", "Transfer-Encoding: chunked"):
-        image_id = asyncio.run(service.create())
-        with serving(service.app, SETTINGS) as (port, server), Line(port) as line:
-            line.ask(f"PUT /v2/images/{image_id}/file", f"Content-Type: {OCTETS}", length)
-            wait_until(lambda one=image_id: service.image(one).status is Status.SAVING)
-            shut(line)
-            wait_until(lambda one=image_id: service.image(one).status is Status.QUEUED)
-            wait_until(lambda: not len(server.connections))
+    image_id = asyncio.run(service.create())
+    with serving(service.app, SETTINGS) as (port, server), Line(port) as line:
+        line.ask(f"PUT /v2/images/{image_id}/file", f"Content-Type: {OCTETS}", length)
+        wait_until(lambda: service.image(image_id).status is Status.SAVING)
+        shut(line)
+        wait_until(lambda: service.image(image_id).status is Status.QUEUED)
+        wait_until(lambda: not len(server.connections))
 
 
 def test_a_reader_that_leaves_a_download_is_noticed(service: Service) -> None:

@@ -9,7 +9,9 @@ from http import HTTPStatus
 
 import aiohttp
 
-CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
+CONTENT_RANGE = re.compile(
+    r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE
+)  # no longer number is one of a file
 
 
 @dataclass(frozen=True, slots=True)
