@@ -87,5 +87,9 @@ class Resource:
 
 def _bind_ids(request: Request) -> None:
     """Have the log name what the request is about."""
-    ids = {name: request.path_params.get(name, "") for name in ("image_id", "task_id")}
-    bind_contextvars(**{name: text for name, text in ids.items() if is_uuid(text)})
+    image_id = request.path_params.get("image_id", "")
+    if is_uuid(image_id):
+        bind_contextvars(image_id=image_id)
+    task_id = request.path_params.get("task_id", "")
+    if is_uuid(task_id):
+        bind_contextvars(task_id=task_id)
