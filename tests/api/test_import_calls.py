@@ -90,6 +90,20 @@ async def test_staged_data_becomes_the_images() -> None:
     assert task["request_id"] == accepted.headers["x-openstack-request-id"]
 
 
+async def test_a_signed_uri_is_shown_to_its_project_alone() -> None:
+    """In the list of the image's tasks too."""
+    service = serve()
+    image_id = await service.create(visibility="private")
+    signed = {"method": {**WEB["method"], "uri": f"{WEB['method']['uri']}?signature=made-up"}}
+    await begin(service, image_id, signed)
+
+    mine = await service.call("GET", f"/v2/images/{image_id}/tasks")
+    seen = await service.call("GET", f"/v2/images/{image_id}/tasks", caller="root")
+
+    assert "made-up" in mine.text
+    assert (seen.status, "made-up" in seen.text) == (200, False)
+
+
 async def test_a_download_from_the_web() -> None:
     """Into the store that was named, by the body or by the header."""
     service = serve()
@@ -102,6 +116,7 @@ async def test_a_download_from_the_web() -> None:
         assert accepted.status == 202
         image = await show(service, image_id)
         assert (image["status"], image["stores"]) == ("active", "near")
+    assert set(service.web.owners) == {"p1"}
 
 
 async def test_an_added_location_is_fetched() -> None:
@@ -119,6 +134,7 @@ async def test_an_added_location_is_fetched() -> None:
     assert image["os_hash_value"] == digest
     assert (task["type"], task["status"]) == ("location_import", "success")
     assert "locations" not in image
+    assert set(service.web.owners) == {"p1"}
 
 
 @pytest.mark.parametrize(

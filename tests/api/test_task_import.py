@@ -138,6 +138,21 @@ async def test_fields_that_are_needed(missing: str) -> None:
     assert (status, f"'{missing}'" in text, "missing" in text) == (400, True, True)
 
 
+async def test_a_signed_url_is_shown_to_its_project_alone() -> None:
+    """An administrator sees where from, not with which signature; at the end it is gone."""
+    service = serve()
+    signed = f"{URL}?signature=made-up"
+    task = await service.ask_task("import", **asked(import_from=signed))
+    path = f"/v2/tasks/{task['id']}"
+
+    assert (await service.call("GET", path)).json()["input"]["import_from"] == signed
+    seen = await service.call("GET", path, caller="root")
+    assert seen.json()["input"]["import_from"] == f"{URL}?***"
+
+    assert (await service.call("POST", f"{path}/actions/cancel")).status == 200
+    assert (await service.call("GET", path)).json()["input"]["import_from"] == f"{URL}?***"
+
+
 @pytest.mark.parametrize("host", [*INSIDE, *DISGUISED])
 async def test_addresses_that_are_refused_at_once(host: str) -> None:
     """The real fetcher's table, seen by a client."""
@@ -245,6 +260,7 @@ async def test_an_import() -> None:
         ["stable"],
         "debian",
     )
+    assert set(service.web.owners) == {"p1"}
     assert image["size"] == len(QCOW2)
     data = await service.call("GET", f"/v2/images/{image['id']}/file")
     assert data.body == QCOW2

@@ -107,6 +107,22 @@ async def test_giving_up_while_waiting_for_a_place_takes_none(names: SlowNames) 
     await until(lambda: not lookups._owners)
 
 
+async def test_giving_up_lets_the_next_of_the_project_on(names: SlowNames) -> None:
+    """The place of a project is free again, though the project still waits for another one."""
+    lookups = NameLookups(names, places=1, places_of_owner=1)
+    await abandon(lookups, names, "a", "slow.a")
+    first = asyncio.create_task(look_up(lookups, "b", "first"))
+    await until(lambda: "b" in lookups._owners)
+    second = asyncio.create_task(look_up(lookups, "b", "second"))
+    await until(lambda: lookups._owners["b"].users == 2)
+
+    first.cancel()
+    names.go_on.set()
+
+    assert await second == "192.0.2.7"
+    assert "first" not in names.asked
+
+
 async def test_other_lookups_are_not_behind_them(names: SlowNames) -> None:
     """The loop's own threads, which S3 and PostgreSQL use, are free whatever hangs here."""
     lookups = NameLookups(names)

@@ -22,10 +22,11 @@ class MemoryWeb:
     says_size: bool = True
     every: float = 0  # seconds between two chunks
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)  # of all that was checked or opened
 
     async def check(self, url: str, *, owner: str = "") -> None:
         """Raises FetchRefused."""
-        del owner
+        self.owners.append(owner)
         if self.private in url:
             raise FetchRefused(self.private, "address", "its address is not public")
 
