@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 AT_ONCE ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run test nightly test-system bench check format docs install-system clean
+.PHONY: help run test nightly test-system test-s3 bench check format docs install-system clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## serve http://127.0.0.1:9292 with config/imaged.dev.toml, everything under ./var
 	@mkdir -p var/images var/scratch
@@ -25,9 +25,15 @@ nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two ho
 	IMAGED_SEEDS=1000-3000 PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation --timeout=7200
 	IMAGED_TEST_KILLS=500 IMAGED_TEST_TASK_KILLS=10 $(BIN)/python -m pytest tests/probe --timeout=14400
 
-# apt-get install systemd mmdebstrap iproute2 qemu-utils fdisk gdisk grub-rescue-pc udftools dosfstools ntfs-3g cryptsetup-bin prometheus; as root, because it boots a system.
+# apt-get install systemd mmdebstrap iproute2 qemu-utils fdisk gdisk grub-rescue-pc udftools dosfstools
+#   ntfs-3g cryptsetup-bin prometheus ceph-mon ceph-osd ceph-mgr ceph-common radosgw memcached nginx-light
+# As root, because it boots a system.
 test-system: $(VENV)/.test ## the tests that need Debian packages, named in the Makefile
 	$(BIN)/python -m pytest -m system
+
+test-s3: $(VENV)/.test ## the exam of stores at an S3 server: URL=… (keys and bucket: tests/system/test_s3_servers.py)
+	@test -n "$(URL)" || { echo "make test-s3 URL=https://s3.example.net"; exit 2; }
+	IMAGED_TEST_S3_URL=$(URL) $(BIN)/python -m pytest tests/system/test_s3_servers.py
 
 bench: $(VENV)/.run ## every measure of bench/README.md; ARGS='--against URL' for a second endpoint
 	$(BIN)/python -m bench $(ARGS)

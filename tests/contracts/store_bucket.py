@@ -38,8 +38,14 @@ def settings_for(endpoint: str, **changes: Any) -> S3Settings:
         secret_key=Secret(SECRET_KEY),
         part_size_bytes=5 * 2**20,
         read_timeout=timedelta(seconds=20),
+        retry_for=timedelta(0),  # no more attempts than are counted
     )
     return replace(settings, **changes)
+
+
+def elsewhere_in(settings: S3Settings) -> S3Settings:
+    """Another folder in the same bucket."""
+    return replace(settings, prefix=f"tests/{uuid4().hex}")
 
 
 @asynccontextmanager
@@ -61,12 +67,21 @@ def _tasks() -> set[asyncio.Task[Any]]:
     return {task for task in asyncio.all_tasks() - {this} if task.get_name() != SERVING}
 
 
+def client_for(settings: S3Settings, endpoint: str | None = None) -> Any:
+    """A client without anything of ours, with the keys of a store; they may be wrong there."""
+    if settings.access_key is None or settings.secret_key is None:
+        return plain_client(endpoint or settings.endpoint)
+    keys = (settings.access_key.reveal(), settings.secret_key.reveal())
+    return plain_client(endpoint or settings.endpoint, *keys, settings.region)
+
+
 class BucketDoor:
     """A folder in a bucket, seen by a client that knows nothing of ours."""
 
     def __init__(self, settings: S3Settings, endpoint: str | None = None) -> None:
         self.root = settings.root
-        self._client = plain_client(endpoint or settings.endpoint)
+        self._bucket = settings.bucket
+        self._client = client_for(settings, endpoint)
 
     async def plant(self, key: str, data: bytes) -> None:
         """A whole blob appears."""
@@ -131,7 +146,7 @@ class BucketDoor:
         if key is not None:
             parameters["Key"] = self.root + key
         work = getattr(self._client, operation)
-        return await asyncio.to_thread(work, Bucket=BUCKET, **parameters)
+        return await asyncio.to_thread(work, Bucket=self._bucket, **parameters)
 
     @staticmethod
     async def _unless(code: str, call: Awaitable[Any]) -> Any:

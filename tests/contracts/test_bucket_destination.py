@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
 
-from contracts.destination import DestinationContract, another_attempt, parcel
-from contracts.store_bodies import body, some_bytes
-from contracts.store_bucket import BucketDoor, settings_for
-from imaged.core.errors import ExportError
-from imaged.core.limits import MIB
-from imaged.exports.bucket import FILE_NAME, TASK, Bucket
-from imaged.exports.unfinished import unfinished_name
+from contracts.destination_bucket import BucketDestinationContract
+from contracts.store_bucket import settings_for
 from imaged.stores.s3_settings import S3Settings
 from support.seaweedfs import SeaweedFS, seaweedfs
-
-
-class ExportDoor(BucketDoor):
-    """Everything in it has a name, also what is not finished."""
-
-    async def names(self) -> set[str]:
-        """Objects and uploads."""
-        return {*await self.objects(), *(await self.uploads()).values()}
-
-
-@asynccontextmanager
-async def opened(settings: S3Settings) -> AsyncIterator[Bucket]:
-    """A destination."""
-    bucket = Bucket("archive", settings)
-    try:
-        yield bucket
-    finally:
-        await bucket.close()
 
 
 @pytest.fixture(scope="module")
@@ -50,81 +25,5 @@ def s3_settings(server: SeaweedFS) -> S3Settings:
     return settings_for(server.endpoint)
 
 
-class TestBucketDestination(DestinationContract):
-    """Everything, and what only a bucket does."""
-
-    @pytest_asyncio.fixture
-    async def destination(self, s3_settings: S3Settings) -> AsyncIterator[Bucket]:
-        """Empty."""
-        async with opened(s3_settings) as bucket:
-            yield bucket
-
-    @pytest.fixture
-    def door(self, s3_settings: S3Settings) -> ExportDoor:
-        """A back door to it."""
-        return ExportDoor(s3_settings)
-
-    async def test_a_file_tells_its_task(
-        self, destination: Bucket, door: ExportDoor, s3_settings: S3Settings
-    ) -> None:
-        """And nothing else is left of the export, before anybody sweeps."""
-        this = parcel("a/ü.raw")
-
-        await destination.deliver(this, body(some_bytes(11 * MIB)))
-
-        assert await door.names() == {"a/ü.raw"}
-        assert (await door.metadata("a/ü.raw"))[TASK] == this.task_id
-        location = f"s3://{s3_settings.bucket}/{s3_settings.root}a/ü.raw"
-        assert destination.location_of("a/ü.raw") == location
-
-    async def test_large_ones_are_copied_in_pieces(
-        self, destination: Bucket, door: ExportDoor, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """With the same bytes."""
-        monkeypatch.setattr("imaged.stores.s3_copy.PIECE_BYTES", 5 * MIB)
-        data = some_bytes(12 * MIB)
-
-        await destination.deliver(parcel(), body(data))
-
-        assert await door.dig("image.raw") == data
-        assert (await door.etag("image.raw")).endswith("-3")
-
-    async def test_a_copy_that_was_cut_off_is_ended(
-        self, destination: Bucket, door: ExportDoor
-    ) -> None:
-        """The upload under the file's own name is found by what the first object says."""
-        dead = parcel("a/ü.raw")
-        await door.call(
-            "put_object",
-            unfinished_name(dead),
-            Body=b"whole",
-            Metadata={FILE_NAME: "a/%C3%BC.raw"},
-        )
-        await door.plant_unfinished("a/ü.raw", b"half")
-        await door.plant_unfinished("a/other.raw", b"of somebody else")
-
-        await destination.remove(dead.task_id)
-
-        assert await door.names() == {"a/other.raw"}
-
-    async def test_an_attempt_after_a_copy(self, destination: Bucket, door: ExportDoor) -> None:
-        """Killed between the copy and the end of the first object."""
-        this = parcel()
-        await destination.deliver(this, body(b"bytes"))
-        await door.call(
-            "put_object", unfinished_name(this), Body=b"bytes", Metadata={FILE_NAME: "image.raw"}
-        )
-
-        assert await destination.has_delivered(another_attempt(this))
-        await destination.remove(this.task_id)
-
-        assert await door.names() == {"image.raw"}
-
-    async def test_a_bucket_that_is_missing(self, s3_settings: S3Settings) -> None:
-        """What is said names the destination, and what to do."""
-        changed = settings_for(s3_settings.endpoint, bucket="missing")
-        async with opened(changed) as bucket:
-            with pytest.raises(ExportError, match=r"'archive'.*create the bucket"):
-                await bucket.check()
-            with pytest.raises(ExportError):
-                await bucket.deliver(parcel(), body(b"bytes"))
+class TestBucketDestination(BucketDestinationContract):
+    """All of it, on SeaweedFS."""

@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 
 from contracts.destination import DestinationDoor, another_attempt, read_back
+from contracts.destination_bucket import ExportDoor
 from contracts.store_bodies import body
 from contracts.store_bucket import settings_for
-from contracts.test_bucket_destination import ExportDoor
 from contracts.test_folder_destination import FolderDoor
 from imaged.ports.export import Destination
 from support.dying import LARGE, PARCEL, SMALL, bucket_at, folder_at

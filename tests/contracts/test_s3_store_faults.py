@@ -7,23 +7,26 @@ StoreError, nothing is visible, and after its delete nothing is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
-from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
+from contracts.store_bodies import PausedBody, all_keys, body, new_key, read_all, some_bytes
 from contracts.store_bucket import BucketDoor, opened, settings_for
-from imaged.core.errors import BlobMissing, StoreError
+from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
 from imaged.core.limits import MIB
 from imaged.stores.s3 import S3Store
+from imaged.stores.s3_calls import Attempts
 from imaged.stores.s3_settings import S3Settings
-from support.fault_proxy import CARRIED_OUT, Fault, FaultProxy, fail, fail_all, no_faults
+from support.fault_proxy import CARRIED_OUT, SERVING, Fault, FaultProxy, fail, fail_all, no_faults
 from support.seaweedfs import SeaweedFS, seaweedfs
 
 pytestmark = pytest.mark.asyncio
 
+ATTEMPTS = 2
 DATA = some_bytes(6 * MIB)  # two parts
 SMALL = some_bytes(3000)
 
@@ -71,6 +74,7 @@ def server() -> Iterator[SeaweedFS]:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses so short that the tests need not wait for them."""
     monkeypatch.setattr("imaged.stores.s3_calls.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("imaged.stores.s3_calls.LONGEST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("imaged.stores.s3_sweep.PAUSE_SECONDS", 0.01)
 
 
@@ -98,7 +102,8 @@ def s3_settings(proxy: FaultProxy) -> S3Settings:
     """Little patience."""
     return settings_for(
         proxy.endpoint,
-        attempts=2,
+        attempts=ATTEMPTS,
+        retry_for=timedelta(0),
         connect_timeout=timedelta(seconds=1),
         read_timeout=timedelta(seconds=0.8),
     )
@@ -192,6 +197,190 @@ async def test_a_call_of_an_upload_fails_from_then_on(
     succeeded = await attempt.write(DATA)
 
     assert not succeeded or (call == "complete_multipart_upload" and fault in CARRIED_OUT)
+
+
+NOT_KEPT = [Fault.PAGE, Fault.NOTHING, Fault.OTHER_TAG]
+
+
+@pytest.mark.parametrize("fault", NOT_KEPT)
+@pytest.mark.parametrize("call", ["put_object", "complete_multipart_upload"])
+async def test_an_answer_without_a_result_is_no_success(
+    attempt: Attempt, proxy: FaultProxy, call: str, fault: Fault
+) -> None:
+    """A proxy or a portal that says 200 and passes nothing on has kept nothing."""
+    is_small = call == "put_object"
+    data = SMALL if is_small else DATA
+    proxy.plan = fail(call, 0, fault)
+
+    assert not await attempt.write(data, len(data) if is_small else None)
+    assert call in proxy.calls
+
+
+@pytest.mark.parametrize("call", ["put_object", "complete_multipart_upload"])
+async def test_an_answer_without_a_result_is_followed_by_a_look(
+    attempt: Attempt, proxy: FaultProxy, call: str
+) -> None:
+    """Ceph RGW answers completions with an empty ETag at first: our mark and size prove them."""
+    is_small = call == "put_object"
+    data = SMALL if is_small else DATA
+    proxy.plan = fail(call, 0, Fault.NOTHING_AFTER)
+
+    assert await attempt.write(data, len(data) if is_small else None)
+    assert proxy.calls.count(call) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.NOTHING, Fault.PAGE])
+@pytest.mark.parametrize("size_bytes", [3000, 6 * MIB])
+@pytest.mark.usefixtures("_small_pieces")
+async def test_a_copy_without_a_result_is_no_success(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, size_bytes: int, fault: Fault
+) -> None:
+    """Neither in one call nor in pieces."""
+    source, key = new_key(), new_key()
+    await door.plant(source, some_bytes(size_bytes))
+    call = "upload_part_copy" if size_bytes > MIB else "copy_object"
+    proxy.plan = fail(call, 0, fault)
+
+    with pytest.raises(StoreError):
+        await store.copy_from(store, source, key)
+
+    assert await door.objects() == [source]
+
+
+@pytest.mark.parametrize("fault", [Fault.PAGE, Fault.NOTHING])
+async def test_no_list_is_not_an_empty_one(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, fault: Fault
+) -> None:
+    """Or every image would be called missing."""
+    await door.plant(new_key(), b"whole")
+    for call in ("list_objects_v2", "list_multipart_uploads"):
+        proxy.plan = fail(call, 0, fault, for_ever=True)
+
+        with pytest.raises(StoreError, match="IsTruncated"):
+            await all_keys(store)
+
+
+@pytest.mark.parametrize("call", ["list_objects_v2", "list_multipart_uploads"])
+async def test_a_list_that_does_not_advance_is_an_error(
+    store: S3Store, proxy: FaultProxy, call: str
+) -> None:
+    """And no loop."""
+    proxy.plan = fail(call, 0, Fault.SAME_PAGE, for_ever=True)
+
+    with pytest.raises(StoreError, match="do not advance"):
+        await all_keys(store)
+
+    assert proxy.calls.count(call) <= 2
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET_AFTER, Fault.TRUNCATED, Fault.DRAWN_OUT])
+async def test_a_part_that_is_sent_again_has_the_same_bytes(
+    attempt: Attempt, proxy: FaultProxy, fault: Fault
+) -> None:
+    """Servers differ in which of them they keep; and no part follows the completion."""
+    proxy.plan = fail("upload_part", 0, fault)
+
+    assert await attempt.write(DATA)
+
+    assert proxy.calls.count("upload_part") == 3
+    assert [len(digests) for digests in proxy.parts.values()] == [1, 1]
+    behind = proxy.calls[proxy.calls.index("complete_multipart_upload") :]
+    assert "upload_part" not in behind
+
+
+async def test_an_upload_that_is_gone_is_not_completed_for_ever(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor
+) -> None:
+    """Ceph RGW answers 500 to it: so it is looked whether the upload is there, before a repeat."""
+    key, paused = new_key(), PausedBody(DATA)
+    task = asyncio.create_task(store.put(key, paused))
+    await paused.halted()
+    await store.delete(key)
+    proxy.plan = fail("complete_multipart_upload", 0, Fault.INTERNAL_ERROR, for_ever=True)
+    paused.release()
+
+    with pytest.raises(WriteDiscarded):
+        await task
+    assert await door.objects() == []
+
+
+class Outage:
+    """A gateway that is away until a client has paused more often than ``attempts`` says."""
+
+    def __init__(self, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pauses = 0
+        self.proxy = proxy
+        self._pause = Attempts.pause
+        monkeypatch.setattr(Attempts, "pause", self._counted(3 * ATTEMPTS))
+
+    def begin_with(self, call: str, number: int) -> None:
+        """The gateway goes away when this call comes."""
+
+        def plan(this: str, before: int) -> Fault | None:
+            if (this, before) == (call, number):
+                self._leaving = asyncio.create_task(self.proxy.leave(), name=SERVING)
+                return Fault.HANGING
+            return None
+
+        self.proxy.plan = plan
+
+    def _counted(self, until: int) -> Callable[[Attempts], Awaitable[None]]:
+        async def pause(count: Attempts) -> None:
+            self.pauses += 1
+            if self.pauses == until:
+                self.proxy.plan = no_faults
+                await self.proxy.come_back()
+            await self._pause(count)
+
+        return pause
+
+
+@pytest.fixture
+def outage(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Outage:
+    """One that has not begun."""
+    return Outage(proxy, monkeypatch)
+
+
+@pytest.fixture
+def patient(s3_settings: S3Settings) -> S3Settings:
+    """Settings that outlast an outage."""
+    return replace(s3_settings, retry_for=timedelta(seconds=30))
+
+
+@pytest.mark.parametrize(("call", "number"), CALLS)
+async def test_a_gateway_that_restarts_ends_no_upload(
+    patient: S3Settings, door: BucketDoor, outage: Outage, call: str, number: int
+) -> None:
+    """Refused connections are tried again for a time, not a number of times."""
+    outage.begin_with(call, number)
+    async with opened(patient) as store:
+        assert await Attempt(store, outage.proxy, door).write(DATA)
+
+    assert outage.pauses >= 3 * ATTEMPTS
+
+
+async def test_a_gateway_that_restarts_ends_no_download(
+    patient: S3Settings, door: BucketDoor, outage: Outage
+) -> None:
+    """It goes on from the next byte."""
+    key, data = new_key(), some_bytes(4 * MIB)
+    await door.plant(key, data)
+    outage.begin_with("get_object", 0)
+    async with opened(patient) as store:
+        assert await read_all(store, key) == data
+
+    assert outage.pauses >= 3 * ATTEMPTS
+
+
+async def test_a_server_that_is_overloaded_for_a_while(
+    patient: S3Settings, proxy: FaultProxy, door: BucketDoor
+) -> None:
+    """503 more often than ``attempts``."""
+    proxy.plan = lambda call, number: (
+        Fault.SLOW_DOWN if call == "upload_part" and number < 3 * ATTEMPTS else None
+    )
+    async with opened(patient) as store:
+        assert await Attempt(store, proxy, door).write(DATA)
 
 
 @pytest.mark.parametrize("for_ever", [False, True])
@@ -381,7 +570,7 @@ async def test_a_store_that_does_not_list_uploads(
     key = new_key()
     await door.plant_unfinished(key, b"half")
     (recorded,) = await door.uploads()
-    proxy.plan = fail("list_multipart_uploads", 0, Fault.PAGE, for_ever=True)
+    proxy.plan = fail("list_multipart_uploads", 0, Fault.EMPTY_LIST, for_ever=True)
 
     await store.delete(key, recorded)
 
@@ -398,7 +587,7 @@ async def test_an_upload_that_does_not_end(
 
     def plan(call: str, number: int) -> Fault | None:
         if call == "list_multipart_uploads":
-            return Fault.PAGE
+            return Fault.EMPTY_LIST
         pretends = call == "abort_multipart_upload" and number < 6
         return Fault.PRETENDED if pretends else None
 

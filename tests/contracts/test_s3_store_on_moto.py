@@ -1,8 +1,4 @@
-"""The store in a bucket, on a second server: what it does must not depend on one of them.
-
-Deletes under a writer are left to the real one: moto answers 500 to who completes an upload that
-was aborted.
-"""
+"""The store in a bucket, on a second server: what it does must not depend on one of them."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from contracts.store_bodies import body, new_key, some_bytes
 from contracts.store_bucket import BucketDoor, opened, settings_for
+from contracts.store_deleting import DeletingContract
 from contracts.store_doors import BackDoor
 from contracts.store_listing import ListingContract
 from contracts.store_reading import ReadingContract
@@ -40,8 +37,8 @@ def endpoint() -> Iterator[str]:
         server.stop()
 
 
-class TestS3StoreOnMoto(WritingContract, ReadingContract, ListingContract):
-    """All that is written, read and listed."""
+class TestS3StoreOnMoto(WritingContract, ReadingContract, ListingContract, DeletingContract):
+    """All that is written, read, listed and deleted."""
 
     pytestmark = pytest.mark.asyncio
 

@@ -15,8 +15,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from contracts.destination_bucket import ExportDoor
 from contracts.store_bucket import settings_for
-from contracts.test_bucket_destination import ExportDoor
 from contracts.test_folder_destination import FolderDoor
 from support.backend import Backend, Folder
 from support.client import Client

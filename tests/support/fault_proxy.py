@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from hashlib import sha256
 from itertools import count
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -39,6 +40,13 @@ class Fault(StrEnum):
     ERROR_IN_200_AFTER = "200 with an error after"
     GARBAGE = "200 with garbage"
     PAGE = "200 with a page of the web"
+    NOTHING = "200 with nothing, before"
+    NOTHING_AFTER = "200 with nothing, after"
+    OTHER_TAG = "200 with the tag of other bytes, before"
+    EMPTY_LIST = "200 with a list that is empty"
+    SAME_PAGE = "200 with a list that goes on where it began"
+    TOO_LONG = "413 from a proxy before"
+    NOWHERE = "404 from a proxy before"
     NO_CONDITIONS = "501 where there is a condition"
     NO_RANGES = "200 where a range was asked for"
     STALLED = "the body is not taken"
@@ -67,6 +75,24 @@ CARRIED_OUT = {
     Fault.TRUNCATED,
     Fault.HANGING_AFTER,
     Fault.ERROR_IN_200_AFTER,
+    Fault.NOTHING_AFTER,
+}
+
+EMPTY_LISTS = {
+    "list_objects_v2": b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>",
+    "list_multipart_uploads": (
+        b"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>"
+    ),
+}
+SAME_PAGES = {  # as Swift 2.38 gives of uploads, one by one
+    "list_objects_v2": (
+        b"<ListBucketResult><IsTruncated>true</IsTruncated>"
+        b"<NextContinuationToken>again</NextContinuationToken></ListBucketResult>"
+    ),
+    "list_multipart_uploads": (
+        b"<ListMultipartUploadsResult><KeyMarker/><UploadIdMarker/><NextKeyMarker/>"
+        b"<NextUploadIdMarker/><IsTruncated>true</IsTruncated></ListMultipartUploadsResult>"
+    ),
 }
 
 #: By method: the call that concerns a bucket, an upload, an object.
@@ -139,6 +165,9 @@ class FaultProxy:
     endpoint: str = ""  # where clients find it, while it runs
     answered_bytes: int | None = None  # cut answers to get_object after so many bytes of body
     hides_length: bool = False  # and do not say in them how many there should be
+    parts: dict[str, set[bytes]] = field(default_factory=dict)  # digests of each, by its address
+    _port: int = 0
+    _server: asyncio.Server = field(init=False, repr=False)
     _late: list[asyncio.Task[bytes]] = field(default_factory=list)
     _released: asyncio.Event = field(default_factory=asyncio.Event)
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
@@ -146,17 +175,29 @@ class FaultProxy:
     @asynccontextmanager
     async def running(self, secure: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
         """Serve as long as the block lasts, perhaps over TLS."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=secure)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=secure)
         scheme = "http" if secure is None else "https"
-        self.endpoint = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._port = self._server.sockets[0].getsockname()[1]
+        self.endpoint = f"{scheme}://127.0.0.1:{self._port}"
         try:
             yield self
         finally:
-            server.close()
+            self._server.close()
             await self.release()
             for connection in self._connections:  # that nobody uses any more
                 connection.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def leave(self) -> None:
+        """Go away as a gateway that restarts: break off what is under way, refuse connections."""
+        self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def come_back(self) -> None:
+        """Listen again, where it was."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
 
     async def release(self) -> None:
         """End what hangs, and carry out what is late."""
@@ -179,11 +220,18 @@ class FaultProxy:
                 fault = self._choose(request)
                 if fault is Fault.STALLED:
                     await self._released.wait()
-                await self._handle(await _read_body(request, reader), fault, writer)
+                request = await _read_body(request, reader)
+                self._note_part(request)
+                await self._handle(request, fault, writer)
         finally:
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
+
+    def _note_part(self, request: Request) -> None:
+        if request.call == "upload_part":
+            address = request.head.split(b" ", 2)[1].decode()
+            self.parts.setdefault(address, set()).add(sha256(request.body).digest())
 
     def _choose(self, request: Request) -> Fault | None:
         self.heads[request.call] = request.head.decode().lower()
@@ -226,10 +274,12 @@ class FaultProxy:
                 _reset(writer)
             case Fault.HANGING | Fault.HANGING_AFTER | Fault.LATE | Fault.DRAWN_OUT:
                 await self._released.wait()
-            case Fault.GARBAGE:
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<nothing<")
-            case Fault.PAGE:
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>")
+            case Fault.EMPTY_LIST:
+                writer.write(_answer_of("200 OK", EMPTY_LISTS[request.call]))
+            case Fault.SAME_PAGE:
+                writer.write(_answer_of("200 OK", SAME_PAGES[request.call]))
+            case fault if fault in MADE_UP:
+                writer.write(MADE_UP[fault])
             case _:
                 writer.write(_error(*STATUSES[fault], has_body=request.call[:5] != "head_"))
         with suppress(ConnectionError):
@@ -274,6 +324,23 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     opened: socket.socket = writer.get_extra_info("socket")
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     writer.transport.abort()
+
+
+def _answer_of(status: str, body: bytes = b"", header: str = "X-Made-Up: yes") -> bytes:
+    head = f"HTTP/1.1 {status}\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+#: Of somebody in between who knows no S3.
+MADE_UP = {
+    Fault.GARBAGE: _answer_of("200 OK", b"<nothing<"),
+    Fault.PAGE: _answer_of("200 OK", b"<html></html>"),
+    Fault.NOTHING: _answer_of("200 OK"),
+    Fault.NOTHING_AFTER: _answer_of("200 OK"),
+    Fault.OTHER_TAG: _answer_of("200 OK", header=f'ETag: "{"0" * 32}"'),
+    Fault.TOO_LONG: _answer_of("413 Request Entity Too Large", b"<html></html>"),
+    Fault.NOWHERE: _answer_of("404 Not Found", b"<html></html>"),
+}
 
 
 def _error(status: str, code: str, *, has_body: bool) -> bytes:

@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
-from contracts.test_bucket_destination import ExportDoor
+from contracts.destination_bucket import ExportDoor
 from contracts.test_folder_destination import FolderDoor
 from imaged.catalogs.opening import open_catalog
 from imaged.catalogs.sql import SqlCatalog

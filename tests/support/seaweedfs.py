@@ -106,7 +106,7 @@ def _kill(server: SeaweedFS) -> None:
 
 
 def _launch(folder: Path) -> SeaweedFS:
-    ports, identities, data = _free_ports(8), folder / "identities.json", folder / "data"
+    ports, identities, data = free_ports(8), folder / "identities.json", folder / "data"
     data.mkdir(parents=True)
     identities.write_text(json.dumps(IDENTITIES))
     options = {
@@ -176,14 +176,19 @@ def _keeps_bytes(client: Any) -> bool:
 
 
 @cache
-def plain_client(endpoint: str) -> Any:
+def plain_client(
+    endpoint: str,
+    access_key: str = ACCESS_KEY,
+    secret_key: str = SECRET_KEY,
+    region: str = "us-east-1",
+) -> Any:
     """A client without anything of ours, for back doors. It blocks."""
     return Session().create_client(
         "s3",
-        region_name="us-east-1",
+        region_name=region,
         endpoint_url=endpoint,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
         config=Config(
             s3={"addressing_style": "path"},
             connect_timeout=5,
@@ -193,7 +198,7 @@ def plain_client(endpoint: str) -> Any:
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on, and that the system gives nobody for outgoing connections."""
     ports: list[int] = []
     while len(ports) < count:

@@ -18,7 +18,7 @@ from imaged.config.buckets import (
     Secret,
 )
 from imaged.config.sections import Section, required, secret, setting
-from imaged.config.values import Concurrency, FileMode, Folder, Size, is_store_name
+from imaged.config.values import Concurrency, Duration, FileMode, Folder, Size, is_store_name
 
 DESCRIPTION = "What users are told about it, in the list of stores."
 
@@ -87,6 +87,11 @@ class BucketSection(Section):
     read_timeout: Patience = setting("30s", "How long the service may be silent.")
     attempts: Attempts = setting(
         5, "How often each request is tried, with growing pauses in between."
+    )
+    retry_for: Duration = setting(
+        "30s",
+        "How long each request is tried while the service refuses connections or answers 5xx or "
+        "429, however often that is; long enough for a gateway to restart.",
     )
 
     @model_validator(mode="after")

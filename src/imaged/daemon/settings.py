@@ -56,6 +56,7 @@ def s3_settings(name: str, store: BucketSection) -> S3Settings:
         connect_timeout=store.connect_timeout,
         read_timeout=store.read_timeout,
         attempts=store.attempts,
+        retry_for=store.retry_for,
     )
 
 

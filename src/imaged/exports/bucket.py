@@ -124,7 +124,7 @@ class Bucket:
                     if file_name := unquote(_notes_of(found).get(FILE_NAME, "")):
                         await self._sweep.end_all(file_name)
                 await self._sweep.end_all(name)
-                await self._calls.make("delete_object", name)
+                await self._sweep.remove(name)
 
     async def close(self) -> None:
         """Close all connections, when those that clean up have had their time."""
@@ -144,7 +144,7 @@ class Bucket:
 
     async def _forget(self, unfinished: str) -> None:
         with suppress(StoreError):  # what is left goes when the task has ended
-            await self._calls.make("delete_object", unfinished)
+            await self._sweep.remove(unfinished)
 
     async def _require_free(self, file_name: str) -> None:
         if await self._look_for(file_name) is not None:

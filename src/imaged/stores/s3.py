@@ -103,7 +103,7 @@ class S3Store:
         if upload_id is not None:
             await sweep.end(key, upload_id)
         await sweep.end_all(key)
-        await self._calls.make("delete_object", key)
+        await sweep.remove(key)
 
     async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
         """Every key with bytes, whole or unfinished, that begins so.

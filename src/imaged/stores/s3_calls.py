@@ -1,7 +1,9 @@
 """Calls of S3: each with a deadline, and tried again where that may help.
 
 This is the only layer that tries again. What may pass (``s3_errors.py``) is tried a few times, with
-pauses that grow and are random, so that many clients do not come back in step. A call is given up
+pauses that grow and are random, so that many clients do not come back in step. While a server
+refuses connections or work, as it does when it restarts, a call is tried for ``retry_for``, however
+often that is. A call is given up
 when no byte has moved for ``read_timeout``, in either direction; the library looks after the one,
 and this module after the other. Whoever makes a call whose effect matters, and is told that it
 failed, does not know whether it was carried out, and has to look.
@@ -11,31 +13,41 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
 
 import anyio
 
 from imaged.core.errors import StoreError
-from imaged.stores.s3_errors import FOREIGN, S3Errors, may_pass
+from imaged.stores.s3_errors import FOREIGN, S3Errors, is_unavailable, may_pass
 from imaged.stores.s3_parts import Part
 from imaged.stores.s3_session import S3Session
 from imaged.stores.s3_settings import S3Settings
 
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 5.0
 LONGEST_CALL_SECONDS = 600.0  # some stores take minutes to complete an upload, byte by byte
 
 Parameters = dict[str, Any]
 
 
 class Answer(dict[str, Any]):
-    """What a call was answered. What S3 always tells may be taken from it without a look."""
+    """What a call was answered. What S3 always tells may be taken from it without a look.
+
+    An empty text is no answer, so it is left out: Ceph RGW 16.2 gives an empty ETag at first, and
+    Swift 2.38 empty markers.
+    """
 
     def __init__(self, store: str, answer: Parameters) -> None:
-        super().__init__(answer)
+        super().__init__({name: value for name, value in answer.items() if value != ""})
         self._store = store
+
+    def within(self, name: str) -> Answer:
+        """A structure in the answer."""
+        return Answer(self._store, self[name])
 
     def __missing__(self, name: str) -> NoReturn:
         why = f"got an answer without {name}: is its endpoint right, and does S3 live there?"
@@ -43,10 +55,16 @@ class Answer(dict[str, Any]):
 
 
 class Attempts:
-    """Counts the attempts of one call."""
+    """Counts the attempts of one call, and measures how long it has failed.
 
-    def __init__(self, limit: int) -> None:
+    ``limit``: how many there are in any case. ``retry_for``: how long there are others, from the
+    first failure on, while the server is unavailable.
+    """
+
+    def __init__(self, limit: int, retry_for: timedelta = timedelta(0)) -> None:
         self._limit = limit
+        self._retry_seconds = retry_for.total_seconds()
+        self._failed_at: float | None = None
         self._made = 1
 
     @property
@@ -56,17 +74,29 @@ class Attempts:
 
     def may_go_on(self, error: BaseException) -> bool:
         """Whether another one is allowed, and may help."""
-        return self._made < self._limit and may_pass(error)
+        if self._failed_at is None:
+            self._failed_at = anyio.current_time()
+        if self._made < self._limit:
+            return may_pass(error)
+        return self._left_seconds() > 0 and is_unavailable(error)
 
     async def pause(self) -> None:
-        """Wait before the next one."""
-        longest = min(FIRST_PAUSE_SECONDS * 2**self.repeats, LONGEST_PAUSE_SECONDS)
+        """Wait before the next one; the last one is made when the time ends."""
+        longest = min(FIRST_PAUSE_SECONDS * 2 ** min(self.repeats, 10), LONGEST_PAUSE_SECONDS)
+        seconds = random.uniform(longest / 2, longest)  # noqa: S311 - spreads load
+        if self._made >= self._limit:
+            seconds = min(seconds, self._left_seconds())
         self._made += 1
-        await anyio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - spreads load
+        await anyio.sleep(seconds)
 
     def begin_anew(self) -> None:
         """Something was achieved: what failed before no longer counts."""
+        self._failed_at = None
         self._made = 1
+
+    def _left_seconds(self) -> float:
+        failed_at = anyio.current_time() if self._failed_at is None else self._failed_at
+        return failed_at + self._retry_seconds - anyio.current_time()
 
 
 class S3Calls:
@@ -86,13 +116,16 @@ class S3Calls:
         *,
         body: Part | None = None,
         attempts: int | None = None,
+        before_repeat: Callable[[], Awaitable[None]] | None = None,
         **parameters: Any,
     ) -> Answer:
         """Make a call, and again where that may help.
 
         The answer tells in ``ResponseMetadata`` how often it was repeated (``RetryAttempts``).
+        ``attempts``: no more than so many, however short they are. ``before_repeat``: looks whether
+        there is any use in it; what it raises ends the call.
         """
-        count = Attempts(attempts or self.settings.attempts)
+        count = Attempts(attempts) if attempts else self.attempts()
         while True:
             try:
                 answer = await self.once(operation, key, body=body, **parameters)
@@ -104,7 +137,13 @@ class S3Calls:
             else:
                 answer["ResponseMetadata"]["RetryAttempts"] = count.repeats
                 return answer
+            if before_repeat is not None:
+                await before_repeat()
             await count.pause()
+
+    def attempts(self) -> Attempts:
+        """As many attempts as the settings allow one call."""
+        return Attempts(self.settings.attempts, self.settings.retry_for)
 
     async def once(
         self, operation: str, key: str | None = None, *, body: Part | None = None, **parameters: Any

@@ -67,7 +67,7 @@ class S3Checkup:
 
     async def _remove(self, name: str) -> None:
         await self._sweep.end_all(name)
-        await self._calls.make("delete_object", name)
+        await self._sweep.remove(name)
 
     async def _rehearse_upload(self, name: str) -> None:
         part, kind = _part(), self._calls.settings.checksum

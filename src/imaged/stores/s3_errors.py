@@ -47,11 +47,11 @@ PASSING_ERRORS = (
     OSError,
 )
 LASTING_ERRORS = (SSLError, CertificatesUnreadable)  # although they are among the above
+TIMEOUTS = (TimeoutError, ConnectTimeoutError, ReadTimeoutError)
 PASSING_STATUSES = {408, 429, 500, 502, 503, 504}
-PASSING_CODES = {
-    "SlowDown",
-    "InternalError",
-    "ServiceUnavailable",
+UNAVAILABLE_STATUSES = {429, 500, 502, 503, 504}
+UNAVAILABLE_CODES = {"SlowDown", "InternalError", "ServiceUnavailable"}
+PASSING_CODES = UNAVAILABLE_CODES | {
     "RequestTimeout",
     "Throttling",
     "ThrottlingException",
@@ -98,6 +98,15 @@ REMEDIES = {
 }
 REFUSED = {"AccessDenied", "403", "AllAccessDisabled", "AccountProblem", "Forbidden"}
 MISSING = {"NoSuchKey", "404", "NotFound"}
+
+#: Calls that name an upload: Ceph RGW 16.2 answers NoSuchKey to a list of the parts of one that is
+#: gone, and Swift 2.38 to an abort of one that was completed.
+CALLS_OF_UPLOADS = {
+    "upload_part",
+    "list_parts",
+    "abort_multipart_upload",
+    "complete_multipart_upload",
+}
 UNMET = {"PreconditionFailed", "412"}
 
 
@@ -110,6 +119,17 @@ def may_pass(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         return code_of(error) in PASSING_CODES or _status_of(error) in PASSING_STATUSES
     return isinstance(error, PASSING_ERRORS) and not isinstance(error, LASTING_ERRORS)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the server refuses connections or work for now, as it does while it restarts.
+
+    A timeout is none: it takes its own time, and may be the fault of this one call.
+    """
+    if isinstance(error, ClientError):
+        code, status = code_of(error), _status_of(error)
+        return code in UNAVAILABLE_CODES or status in UNAVAILABLE_STATUSES
+    return may_pass(error) and not isinstance(error, TIMEOUTS)
 
 
 def code_of(error: ClientError) -> str:
@@ -137,9 +157,10 @@ class S3Errors:
         self, operation: str, key: str, error: ClientError, *, on_condition: bool
     ) -> StoreError:
         code = code_of(error)
-        if code == "NoSuchUpload":
+        is_of_upload = operation in CALLS_OF_UPLOADS
+        if code == "NoSuchUpload" or (is_of_upload and code == "NoSuchKey"):
             return WriteDiscarded(self._store, key)
-        if code in MISSING and key:
+        if code in MISSING and key and not is_of_upload:
             return BlobMissing(self._store, key)
         if on_condition and code in UNMET:
             return BlobExists(self._store, key)
@@ -191,7 +212,7 @@ SILENCES: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], str]], ..
         lambda where: f"does not trust the certificate of {where}: set ca_file, or correct it",
     ),
     (
-        (TimeoutError, ConnectTimeoutError, ReadTimeoutError),
+        TIMEOUTS,
         lambda where: (
             f"got no answer from {where} in time; look whether it is running, and not overloaded"
         ),

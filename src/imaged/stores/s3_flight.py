@@ -68,5 +68,7 @@ class Flight:
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        if not task.cancelled() and self._failure is None:
-            self._failure = task.exception()
+        if task.cancelled():
+            return
+        error = task.exception()  # asked of each, or asyncio reports it as never retrieved
+        self._failure = self._failure or error

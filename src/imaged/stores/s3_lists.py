@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from imaged.core.errors import StoreError
 from imaged.stores.s3_calls import Parameters, S3Calls
 
 PAGE = 1000  # names in one answer; S3 gives no more
@@ -31,9 +32,9 @@ async def list_objects(calls: S3Calls, prefix: str) -> AsyncIterator[str]:
         for found in page.get("Contents", []):
             if (name := _below_root(calls, found["Key"], prefix)) is not None:
                 yield name
-        if not page.get("IsTruncated"):
+        if not page["IsTruncated"]:  # which a page of the web does not tell
             return
-        markers = {"ContinuationToken": page["NextContinuationToken"]}
+        markers = _advanced(calls, markers, {"ContinuationToken": page["NextContinuationToken"]})
 
 
 async def list_uploads(calls: S3Calls, prefix: str) -> AsyncIterator[Upload]:
@@ -49,13 +50,25 @@ async def list_uploads(calls: S3Calls, prefix: str) -> AsyncIterator[Upload]:
         for found in page.get("Uploads", []):
             if (name := _below_root(calls, found["Key"], prefix)) is not None:
                 yield Upload(name, found["UploadId"])
-        if not page.get("IsTruncated"):
+        if not page["IsTruncated"]:
             return
-        markers = {
+        next_markers = {
             name: page[f"Next{name}"]
             for name in ("KeyMarker", "UploadIdMarker")
             if page.get(f"Next{name}")
         }
+        markers = _advanced(calls, markers, next_markers)
+
+
+def _advanced(calls: S3Calls, markers: Parameters, next_markers: Parameters) -> Parameters:
+    """Where the next page begins, if that is another place. Raises StoreError.
+
+    Swift 2.38 tells no place behind a page of one upload.
+    """
+    if not next_markers or next_markers == markers:
+        why = "gives lists that do not advance: it says that more follows, and not where"
+        raise StoreError(calls.store, why)
+    return next_markers
 
 
 def _below_root(calls: S3Calls, found: str, prefix: str) -> str | None:

@@ -83,6 +83,12 @@ class Part:
             return self._checksum(kind)
         return await asyncio.to_thread(self._checksum, kind)
 
+    async def md5(self) -> str:
+        """What S3 calls an object of these bytes (ETag), unless it encrypts them; in hex."""
+        if self.size_bytes < LONG_BYTES:
+            return self._md5().hex()
+        return (await asyncio.to_thread(self._md5)).hex()
+
     def _checksum(self, kind: Checksum) -> dict[str, str]:
         match kind:
             case "crc32":

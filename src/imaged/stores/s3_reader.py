@@ -13,7 +13,7 @@ from typing import Any
 
 from imaged.core.errors import StoreError
 from imaged.core.limits import KIB
-from imaged.stores.s3_calls import Attempts, Parameters, S3Calls
+from imaged.stores.s3_calls import Parameters, S3Calls
 from imaged.stores.s3_errors import FOREIGN
 
 AHEAD_BYTES = 512 * KIB
@@ -77,7 +77,7 @@ class S3Reader:
     async def _fetch(self, length: int) -> None:
         """Have so many bytes ready, unless the blob ends."""
         length = min(length, self.size_bytes - self._offset)
-        attempts = Attempts(self._calls.settings.attempts)
+        attempts = self._calls.attempts()
         while self._ahead_bytes < length:
             try:
                 data = await self._next(length - self._ahead_bytes)

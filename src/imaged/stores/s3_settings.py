@@ -40,6 +40,7 @@ class S3Settings:
     connect_timeout: timedelta = timedelta(seconds=5)
     read_timeout: timedelta = timedelta(seconds=30)  # without a byte in either direction
     attempts: int = 5  # of each call, with growing pauses in between
+    retry_for: timedelta = timedelta(seconds=30)  # at least, while the server is unavailable
 
     def __post_init__(self) -> None:
         """Refuse what cannot work. No value is repeated: it may be in the wrong place."""
@@ -52,6 +53,7 @@ class S3Settings:
         )
         _require(self.parts_in_flight > 0, "parts_in_flight must be at least 1")
         _require(self.attempts > 0, "attempts must be at least 1")
+        _require(self.retry_for >= timedelta(0), "retry_for must be 0 or more")
         _require(self.connect_timeout > timedelta(0), "connect_timeout must be more than 0")
         _require(self.read_timeout > timedelta(0), "read_timeout must be more than 0")
 

@@ -8,9 +8,11 @@ swept when the row of the ledger is looked at again (``Store.settles_after``).
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import anyio
 
-from imaged.core.errors import StoreError, WriteDiscarded
+from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
 from imaged.stores.s3_calls import S3Calls
 from imaged.stores.s3_lists import list_uploads
 
@@ -45,6 +47,11 @@ class S3Sweep:
         why = f"goes on listing uploads of {key} that were aborted {ROUNDS} times"
         raise StoreError(self._calls.store, why)
 
+    async def remove(self, key: str) -> None:
+        """Remove an object; one that is gone is fine."""
+        with suppress(BlobMissing):  # some answer 204 then, others NoSuchKey
+            await self._calls.make("delete_object", key)
+
     async def uploads_of(self, key: str) -> set[str]:
         """The ids of the uploads of exactly this key."""
         return {
@@ -55,6 +62,6 @@ class S3Sweep:
         try:
             await self._calls.make("abort_multipart_upload", key, UploadId=upload_id)
             left = await self._calls.make("list_parts", key, UploadId=upload_id, MaxParts=1)
-        except WriteDiscarded:
+        except WriteDiscarded:  # it is gone, or was completed, whose parts Swift goes on listing
             return True
-        return not left.get("Parts")
+        return not (left["IsTruncated"] or left.get("Parts"))

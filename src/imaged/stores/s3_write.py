@@ -24,9 +24,9 @@ from uuid import uuid4
 import structlog
 
 from imaged.core.block import Block
-from imaged.core.errors import BlobMissing, StoreError
+from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
 from imaged.ports.store import Record, forget_upload
-from imaged.stores.s3_calls import S3Calls
+from imaged.stores.s3_calls import Answer, S3Calls
 from imaged.stores.s3_copy import PIECES_AT_ONCE, S3Source
 from imaged.stores.s3_errors import ConditionUnknown
 from imaged.stores.s3_flight import Flight, Stored
@@ -172,6 +172,7 @@ class S3Write:
             "upload_part",
             self._key,
             body=part,
+            before_repeat=self._require_upload,
             UploadId=upload_id,
             PartNumber=number,
             **checksum,
@@ -189,53 +190,81 @@ class S3Write:
             PartNumber=number,
             **source.part(piece),
         )
-        return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+        return {"PartNumber": number, "ETag": answer.within("CopyPartResult")["ETag"]}
 
-    async def _copy(self, source: S3Source) -> None:
-        await self._calls.make(
+    async def _copy(self, source: S3Source) -> bool:
+        answer = await self._calls.make(
             "copy_object",
             self._key,
             Metadata=self._metadata,
             MetadataDirective="REPLACE",
             **source.parameters,
         )
+        return bool(answer.get("CopyObjectResult", {}).get("ETag"))
 
-    async def _put(self, part: Part) -> None:
+    async def _put(self, part: Part) -> bool:
         checksum = await part.checksum(self._checksum)
-        await self._make_once("put_object", body=part, Metadata=self._metadata, **checksum)
+        md5 = await part.md5()
+        answer = await self._make_once("put_object", body=part, Metadata=self._metadata, **checksum)
+        return bool(answer.get("ETag", "").strip('"') == md5)
 
-    async def _complete(self) -> None:
-        await self._make_once(
+    async def _complete(self) -> bool:
+        answer = await self._make_once(
             "complete_multipart_upload",
+            before_repeat=self._require_upload,
             UploadId=self._upload_id,
             MultipartUpload={"Parts": self._flight.stored()},
         )
+        return "ETag" in answer
 
-    async def _make_once(self, operation: str, **parameters: Any) -> None:
+    async def _require_upload(self) -> None:
+        """Look whether the upload is still there. Raises WriteDiscarded.
+
+        Some answer 500 to parts (moto 5.2) or the completion (Ceph RGW 16.2) of one that was
+        aborted, and a repeat would not change that.
+        """
+        try:
+            await self._calls.make(
+                "list_parts", self._key, attempts=1, UploadId=self._upload_id, MaxParts=1
+            )
+        except WriteDiscarded:
+            raise
+        except StoreError:  # then the next attempt tells
+            return
+
+    async def _make_once(self, operation: str, **parameters: Any) -> Answer:
         """With the condition that no such object is there, where the store knows conditions."""
         if self._calls.knows_conditions:
             try:
-                await self._calls.make(operation, self._key, IfNoneMatch="*", **parameters)
+                return await self._calls.make(operation, self._key, IfNoneMatch="*", **parameters)
             except ConditionUnknown:
                 self._calls.knows_conditions = False
-            else:
-                return
-        await self._calls.make(operation, self._key, **parameters)
+        return await self._calls.make(operation, self._key, **parameters)
 
-    async def _commit(self, commit: Coroutine[Any, Any, None]) -> int:
+    async def _commit(self, commit: Coroutine[Any, Any, bool]) -> int:
         self._publishing = asyncio.create_task(self._assured(commit))
         await asyncio.shield(self._publishing)
         return self._size_bytes
 
-    async def _assured(self, commit: Coroutine[Any, Any, None]) -> None:
-        """It may have gone well although we were told something else, or nothing."""
+    async def _assured(self, commit: Coroutine[Any, Any, bool]) -> None:
+        """Look whether the blob is there, unless the answer proves it.
+
+        It may have gone well although we were told something else, or nothing. And a 200 without a
+        result may come from a proxy or a portal that keeps nothing.
+        """
         try:
-            await commit
+            is_proven = await commit
         except StoreError:
             with suppress(StoreError):
                 if await self._published_bytes() == self._size_bytes:
                     return
             raise
+        if not is_proven and await self._published_bytes() != self._size_bytes:
+            why = (
+                f"answered that it keeps {self._key}, and does not have it: "
+                "look whether something between answers in its place"
+            )
+            raise StoreError(self._calls.store, why)
 
     async def _published_bytes(self) -> int | None:
         """The size of the blob, if it is there and ours."""
@@ -253,4 +282,4 @@ class S3Write:
         elif self._beginning is not None:
             await sweep.end_all(self._key)
         if self._publishing is not None and await self._published_bytes() is not None:
-            await self._calls.make("delete_object", self._key)
+            await sweep.remove(self._key)

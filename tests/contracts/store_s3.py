@@ -1,0 +1,503 @@
+"""The exam of stores in buckets: everything that every store does, and what only a bucket does.
+
+Each S3 server that is tested inherits it, the endpoint that ``make test-s3`` is given too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from contracts.store import StoreContract
+from contracts.store_bodies import (
+    PausedBody,
+    Verdict,
+    all_keys,
+    body,
+    new_key,
+    read_all,
+    some_bytes,
+)
+from contracts.store_bucket import BucketDoor, elsewhere_in, opened
+from contracts.store_doors import BackDoor
+from contracts.store_listing import KEYS
+from imaged.core.block import Block
+from imaged.core.errors import (
+    BlobExists,
+    BlobGone,
+    BlobMissing,
+    StoreError,
+    StoreFull,
+    WriteDiscarded,
+)
+from imaged.core.limits import GIB, MIB
+from imaged.ports.abilities import Closing, PresignedDownload, Rehearsing, ServerSideCopy
+from imaged.stores.memory import MemoryStore
+from imaged.stores.s3 import S3Store
+from imaged.stores.s3_settings import Checksum, S3Settings
+
+PART = 5 * MIB
+UNFINISHED = some_bytes(2 * PART + 1)  # two parts are on their way when the third begins
+
+
+class Recorder:
+    """Takes down what a store calls its write, as the ledger does."""
+
+    def __init__(self, door: BucketDoor, key: str) -> None:
+        self.upload_ids: list[str] = []
+        self.parts: list[int] = []
+        self._door = door
+        self._key = key
+
+    async def __call__(self, upload_id: str) -> None:
+        """The upload is there, and nothing of it was sent."""
+        self.upload_ids.append(upload_id)
+        assert await self._door.uploads() == {upload_id: self._key}
+        self.parts += await self._door.parts(self._key, upload_id)
+
+
+class S3StoreContract(StoreContract):
+    """Everything, and what only a bucket does. A suite brings the fixture ``s3_settings``."""
+
+    @pytest_asyncio.fixture
+    async def store(self, s3_settings: S3Settings) -> AsyncIterator[S3Store]:
+        """Empty, audited at the end."""
+        async with opened(s3_settings) as store:
+            yield store
+
+    @pytest.fixture
+    def door(self, s3_settings: S3Settings) -> BucketDoor:
+        """A back door to it."""
+        return BucketDoor(s3_settings)
+
+    async def test_it_has_every_ability(self, store: S3Store) -> None:
+        """Those that are Protocols of their own; and it says how late a write may land."""
+        assert isinstance(store, Rehearsing)
+        assert isinstance(store, Closing)
+        assert isinstance(store, ServerSideCopy)
+        assert isinstance(store, PresignedDownload)
+        assert store.settles_after == timedelta(hours=1)
+
+    async def test_a_rehearsal_leaves_nothing(self, store: S3Store, door: BucketDoor) -> None:
+        """It tries everything, twice, and cleans up."""
+        await store.rehearse()
+        await store.rehearse()
+
+        assert await door.objects() == []
+        assert await door.uploads() == {}
+
+    async def test_an_upload_is_recorded_before_its_first_part(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """Whoever finds the row of a dead writer knows what to end."""
+        key = new_key()
+        recorder = Recorder(door, key)
+
+        await store.put(key, body(UNFINISHED), record=recorder)
+
+        assert len(recorder.upload_ids) == 1
+        assert recorder.parts == []
+        assert await door.dig(key) == UNFINISHED
+
+    async def test_a_record_that_is_refused_ends_the_write(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """When the row has left, nothing is sent."""
+        key = new_key()
+
+        async def refuse(_upload_id: str) -> NoReturn:
+            raise BlobGone(key)
+
+        with pytest.raises(BlobGone):
+            await store.put(key, body(b"", ending=Verdict("the body was asked")), record=refuse)
+
+        assert await door.uploads() == {}
+
+    async def test_parts_are_stored_while_more_comes(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """Two parts are there before the end, and not visible as a blob."""
+        key, paused = new_key(), PausedBody(UNFINISHED, b"last")
+        async with asyncio.TaskGroup() as group:
+            put = group.create_task(store.put(key, paused))
+            await paused.halted()
+            (upload_id,) = await door.uploads()
+            await door.until_parts(key, upload_id, [PART, PART])
+
+            assert await door.dig(key) is None
+
+            paused.release()
+        assert put.result() == len(UNFINISHED) + 4
+        assert await door.dig(key) == UNFINISHED + b"last"
+        assert (await door.etag(key)).endswith("-3")
+        assert await door.uploads() == {}
+
+    async def test_a_cancelled_write_ends_its_upload(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """Nothing is left, although nobody has called delete yet."""
+        key, paused = new_key(), PausedBody(UNFINISHED)
+        task = asyncio.create_task(store.put(key, paused))
+        await paused.halted()
+
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert await door.uploads() == {}
+
+    async def test_a_refused_write_ends_its_upload(self, store: S3Store, door: BucketDoor) -> None:
+        """The same for a verdict at the end."""
+        with pytest.raises(Verdict):
+            await store.put(new_key(), body(UNFINISHED, ending=Verdict("no")))
+
+        assert await door.uploads() == {}
+
+    async def test_a_write_notices_that_its_upload_was_ended(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """It does not read on to the end of its body, which may never come."""
+        key, paused = new_key(), PausedBody(b"", some_bytes(20 * PART))
+        task = asyncio.create_task(store.put(key, paused))
+        await paused.halted()
+        await store.delete(key)
+        paused.release()
+
+        with pytest.raises(WriteDiscarded):
+            await task
+        assert await door.objects() == []
+
+    async def test_a_write_notices_it_before_the_next_part(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """A client who is slow from then on does not keep it waiting."""
+        begun, deleted = asyncio.Event(), asyncio.Event()
+
+        async def slow_body() -> AsyncIterator[Block]:
+            begun.set()
+            await deleted.wait()
+            yield Block([bytes(PART)])
+            while True:
+                yield Block([b"drop"])
+                await asyncio.sleep(0.001)
+
+        key = new_key()
+        task = asyncio.create_task(store.put(key, slow_body()))
+        await begun.wait()
+        await store.delete(key)
+        deleted.set()
+
+        with pytest.raises(WriteDiscarded):
+            await asyncio.wait_for(task, 10)
+        assert await door.objects() == []
+
+    @pytest.mark.parametrize("size_bytes", [0, 3, PART])
+    async def test_a_small_blob_is_put_at_once(
+        self, store: S3Store, door: BucketDoor, size_bytes: int
+    ) -> None:
+        """Where it is announced to fit into one part, there is no upload."""
+        key, data = new_key(), some_bytes(size_bytes)
+        recorder = Recorder(door, key)
+
+        assert await store.put(key, body(data), size_bytes, recorder) == size_bytes
+
+        assert recorder.upload_ids == []
+        assert await door.dig(key) == data
+        assert "-" not in await door.etag(key)
+
+    async def test_a_small_blob_that_grows(self, store: S3Store, door: BucketDoor) -> None:
+        """An announcement that was too small is corrected on the way."""
+        key = new_key()
+        recorder = Recorder(door, key)
+
+        await store.put(key, body(UNFINISHED), 5, recorder)
+
+        assert len(recorder.upload_ids) == 1
+        assert await door.dig(key) == UNFINISHED
+
+    async def test_a_small_blob_is_visible_at_the_end_only(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """Nothing of it is in the store before, so a verdict leaves nothing."""
+        key, paused = new_key(), PausedBody(b"all of it")
+        task = asyncio.create_task(store.put(key, paused, 9))
+        await paused.halted()
+        assert await all_keys(store) == []
+
+        paused.release()
+
+        assert await task == 9
+        with pytest.raises(Verdict):
+            await store.put(new_key(), body(b"refused", ending=Verdict("no")), 7)
+        assert await door.objects() == [key]
+
+    @pytest.mark.parametrize("patience", [*range(12), 20, 50, 100, 150, 200, 300, 500, 1000])
+    async def test_a_small_write_returns_or_was_never_there(
+        self, store: S3Store, door: BackDoor, patience: int
+    ) -> None:
+        """Whenever it is cancelled, as any other."""
+        key = new_key()
+        task = asyncio.create_task(store.put(key, body(b"some bytes"), 10))
+        for _ in range(patience):
+            await asyncio.sleep(0)
+
+        task.cancel()
+        (result,) = await asyncio.gather(task, return_exceptions=True)
+
+        assert await door.dig(key) == (b"some bytes" if result == 10 else None)
+
+    async def test_a_small_blob_is_not_replaced(self, store: S3Store, door: BucketDoor) -> None:
+        """Of two writers of one key, one is refused when it comes to its end."""
+        key, paused = new_key(), PausedBody(b"second")
+        task = asyncio.create_task(store.put(key, paused, 6))
+        await paused.halted()
+        await door.plant(key, b"first")
+        paused.release()
+
+        with pytest.raises(BlobExists):
+            await task
+
+        assert await door.dig(key) == b"first"
+
+    async def test_parts_grow_with_the_blob(
+        self, store: S3Store, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A part is at least a given share of what was sent before it."""
+        monkeypatch.setattr("imaged.stores.s3_parts.GROWTH", 2)
+        key, data = new_key(), some_bytes(40 * MIB)
+
+        await store.put(key, body(data))
+
+        assert await door.dig(key) == data
+        assert (await door.etag(key)).endswith("-6")  # 5, 5, 5, 8, 12 and 5 MiB
+
+    async def test_what_has_no_room_anywhere(self, store: S3Store) -> None:
+        """More than S3 can keep is refused before the body."""
+        never = body(b"", ending=Verdict("the body was asked"))
+
+        with pytest.raises(StoreFull, match="5 TiB"):
+            await store.put(new_key(), never, 6 * 1024 * GIB)
+
+    async def test_too_many_parts(
+        self, store: S3Store, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A body that turns out too long ends in the same error, and leaves nothing."""
+        monkeypatch.setattr("imaged.stores.s3_flight.MOST_PARTS", 2)
+
+        with pytest.raises(StoreFull, match="2 parts"):
+            await store.put(new_key(), body(UNFINISHED))
+
+        assert await door.uploads() == {}
+
+    @pytest.mark.parametrize("kind", ["crc32", "md5", "none"])
+    async def test_every_checksum(self, s3_settings: S3Settings, kind: Checksum) -> None:
+        """Whatever goes with the parts, the same bytes arrive."""
+        changed = replace(s3_settings, checksum=kind)
+        key, small = new_key(), new_key()
+        async with opened(changed) as store:
+            await store.rehearse()
+            await store.put(key, body(UNFINISHED))
+            await store.put(small, body(b"small"), 5)
+
+            assert await read_all(store, key) == UNFINISHED
+            assert await read_all(store, small) == b"small"
+
+    @pytest.mark.parametrize("call", ["put_object", "upload_part"])
+    async def test_damaged_bytes_are_refused(
+        self, store: S3Store, door: BucketDoor, call: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The store compares what it got with the checksum."""
+        monkeypatch.setattr("imaged.stores.s3_parts.Part._crc32", lambda _: bytes(4))
+        monkeypatch.setattr("imaged.stores.s3_parts.Part._md5", lambda _: bytes(16))
+        monkeypatch.setattr("imaged.stores.s3_calls.FIRST_PAUSE_SECONDS", 0.001)
+
+        with pytest.raises(StoreError, match="damaged"):
+            await store.put(new_key(), body(b"bytes"), 5 if call == "put_object" else None)
+
+        assert await door.objects() == []
+        assert await door.uploads() == {}
+
+    async def test_a_delete_ends_every_upload_of_the_key(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """Also those that nobody recorded; those of other keys stay."""
+        key, other = new_key(), new_key()
+        for unfinished in (key, key, key, other):
+            await door.plant_unfinished(unfinished, b"half")
+        recorded, *_ = [found for found, of in (await door.uploads()).items() if of == key]
+
+        await store.delete(key, recorded)
+
+        assert list((await door.uploads()).values()) == [other]
+
+    async def test_a_delete_after_the_upload_was_completed(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """The row still has the id of an upload that is long over."""
+        key = new_key()
+        recorder = Recorder(door, key)
+        await store.put(key, body(b"bytes"), record=recorder)
+
+        await store.delete(key, recorder.upload_ids[0])
+        await store.delete(key, "never-heard-of")
+
+        assert await door.objects() == []
+
+    async def test_long_lists_come_in_pages(
+        self, store: S3Store, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Every key is listed, however many pages that takes, and is listed once."""
+        monkeypatch.setattr("imaged.stores.s3_lists.PAGE", 2)
+        for key in KEYS:
+            await door.plant(key, b"whole")
+            await door.plant_unfinished(key, b"half")
+        await door.plant_unfinished(other := new_key(), b"half")
+
+        assert await all_keys(store) == sorted({*KEYS, other})
+
+    async def test_folders_of_a_bucket_do_not_meet(
+        self, store: S3Store, s3_settings: S3Settings
+    ) -> None:
+        """Two stores in one bucket have different prefixes, and each its own blobs."""
+        key = new_key()
+        await store.put(key, body(b"here"))
+
+        async with opened(replace(s3_settings, prefix=f"{s3_settings.prefix}/x")) as other:
+            assert await all_keys(other) == []
+            await other.delete(key)
+            with pytest.raises(BlobMissing):
+                await read_all(other, key)
+        assert await all_keys(store) == [key]
+
+    async def test_a_store_without_a_prefix(self, s3_settings: S3Settings) -> None:
+        """Its keys are the names of its objects, and folders of others are not ours."""
+        changed = replace(s3_settings, prefix="")
+        key = new_key()
+        async with opened(changed) as store:
+            await store.put(key, body(b"bytes"))
+
+            assert await BucketDoor(changed).dig(key) == b"bytes"
+            assert await all_keys(store) == [key]
+            await store.delete(key)
+
+    async def test_a_blob_that_is_changed_under_a_reader(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """It is read to its true end, or is an error; never a mixture."""
+        key, data, other = new_key(), some_bytes(8 * MIB), some_bytes(8 * MIB + 1)[1:]
+        await door.plant(key, data)
+
+        async with store.open(key) as reader:
+            got = await reader.read(MIB)
+            await door.plant(key, other)
+            reader._drop()
+            with pytest.raises(StoreError, match="another object"):
+                await reader.read(8 * MIB)
+
+        assert got == data[:MIB]
+
+    async def test_a_store_can_be_closed_and_used_again(self, store: S3Store) -> None:
+        """Closing lets go of connections, and of nothing else."""
+        key = new_key()
+        await store.put(key, body(b"bytes"))
+
+        await store.close()
+
+        assert await read_all(store, key) == b"bytes"
+
+    @pytest.mark.parametrize("size_bytes", [0, 7, 3 * MIB, 12 * MIB + 1])
+    async def test_a_blob_is_copied_by_the_server(
+        self,
+        store: S3Store,
+        door: BucketDoor,
+        size_bytes: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """In one call or in pieces, to the byte; the copy is as any other blob."""
+        monkeypatch.setattr("imaged.stores.s3_copy.PIECE_BYTES", PART)
+        source, key, data = new_key(), new_key(), some_bytes(size_bytes)
+        await door.plant(source, data)
+        recorder = Recorder(door, key)
+
+        assert await store.copy_from(store, source, key, recorder) == size_bytes
+
+        assert await door.dig(key) == data
+        assert len(recorder.upload_ids) == (size_bytes > PART)
+        with pytest.raises(BlobExists):
+            await store.copy_from(store, source, key)
+        await store.delete(source)
+        assert await read_all(store, key) == data
+
+    async def test_a_blob_is_copied_between_stores(
+        self, store: S3Store, door: BucketDoor, s3_settings: S3Settings
+    ) -> None:
+        """Those of one endpoint, also under the same key; others have to send the bytes."""
+        key = new_key()
+        await door.plant(key, b"bytes")
+
+        async with opened(elsewhere_in(s3_settings), "other") as other:
+            assert other.can_copy_from(store)
+            await other.copy_from(store, key, key)
+            assert await read_all(other, key) == b"bytes"
+
+        elsewhere = MemoryStore("elsewhere")
+        assert not store.can_copy_from(elsewhere)
+        with pytest.raises(StoreError, match="'elsewhere'"):
+            await store.copy_from(elsewhere, key, new_key())
+
+    async def test_a_blob_that_is_not_there_is_not_copied(
+        self, store: S3Store, door: BucketDoor
+    ) -> None:
+        """The error names the source, and nothing is left."""
+        source, key = new_key(), new_key()
+
+        with pytest.raises(BlobMissing, match=source):
+            await store.copy_from(store, source, key)
+
+        assert await door.objects() == []
+
+    async def test_a_link_lets_anybody_read(self, store: S3Store, door: BucketDoor) -> None:
+        """All of it or a range, for a while, and as something to be saved."""
+        key = new_key()
+        await door.plant(key, b"some bytes")
+        link = await store.presign(key, timedelta(minutes=1), 'disk "ä".img')
+
+        async with aiohttp.ClientSession() as session:
+            async with session.get(link) as answer:
+                whole = await answer.read()
+            async with session.get(link, headers={"Range": "bytes=5-"}) as answer_to_range:
+                rest = await answer_to_range.read()
+
+        assert (answer.status, whole) == (200, b"some bytes")
+        assert (answer_to_range.status, rest) == (206, b"bytes")
+        assert answer.content_type == "application/octet-stream"
+        disposition = answer.headers["Content-Disposition"]
+        assert disposition == "attachment; filename*=UTF-8''disk%20%22%C3%A4%22.img"
+
+    async def test_a_link_is_for_one_blob(self, store: S3Store, door: BucketDoor) -> None:
+        """Nothing else can be read with it, and nothing written."""
+        key, other = new_key(), new_key()
+        await door.plant(key, b"bytes")
+        await door.plant(other, b"others")
+        link = await store.presign(key, timedelta(minutes=1))
+
+        async with aiohttp.ClientSession() as session:
+            async with session.get(link.replace(key, other)) as answer:
+                assert answer.status == 403
+            async with session.put(link, data=b"changed") as answer:
+                assert answer.status == 403
+        assert "Signature" in urlsplit(link).query
+
+    @pytest.mark.parametrize("valid_for", [timedelta(0), timedelta(days=8), timedelta(days=-1)])
+    async def test_links_do_not_last_for_ever(self, store: S3Store, valid_for: timedelta) -> None:
+        """Nor for no time at all."""
+        with pytest.raises(StoreError, match="7 days"):
+            await store.presign(new_key(), valid_for)

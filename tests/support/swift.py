@@ -1,0 +1,190 @@
+"""A real OpenStack Swift with its S3 interface (s3api), on loopback, in a temporary folder.
+
+Its package is installed into a virtual environment of its own, once for all runs of a user, since
+what it needs does not go together with ours. One device, one replica, keys of tempauth.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts.store_bucket import settings_for
+from imaged.stores.s3_credentials import Secret
+from imaged.stores.s3_settings import S3Settings
+from support.seaweedfs import BUCKET, SECRET_KEY, free_ports, plain_client
+from support.waiting import wait_until
+
+PACKAGES = ("swift==2.38.3", "pyeclib==1.8.0", "setuptools<81")
+PLACE = Path.home() / ".cache" / "imaged-tests" / "swift-2.38.3"
+ACCESS_KEY = "made:up"  # account and user
+PATIENCE_SECONDS = 60.0
+SERVERS = ("account", "container", "object")
+
+SWIFT = """
+[swift-hash]
+swift_hash_path_prefix = made
+swift_hash_path_suffix = up
+[storage-policy:0]
+name = only
+default = yes
+"""
+SERVER = """
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = {port}
+swift_dir = {folder}
+devices = {folder}/devices
+mount_check = false
+fallocate_reserve = 1%
+workers = 0
+user = {user}
+log_address = {folder}/none
+[pipeline:main]
+pipeline = {kind}-server
+[app:{kind}-server]
+use = egg:swift#{kind}
+"""
+PROXY = """
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = {port}
+swift_dir = {folder}
+workers = 0
+user = {user}
+log_address = {folder}/none
+[pipeline:main]
+pipeline = {pipeline} proxy-server
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+[filter:tempauth]
+use = egg:swift#tempauth
+user_made_up = {secret} .admin
+[filter:cache]
+use = egg:swift#memcache
+memcache_servers = 127.0.0.1:{cache_port}
+"""
+PLAIN_FILTERS = [
+    "catch_errors", "gatekeeper", "listing_formats", "bulk", "s3api", "copy", "slo", "dlo",
+    "versioned_writes", "symlink",
+]  # fmt: skip
+PIPELINE = (
+    "catch_errors gatekeeper cache listing_formats bulk s3api tempauth copy slo dlo "
+    "versioned_writes symlink"
+)
+
+#: Its programs look for swift.conf in /etc; each is told of ours before it begins.
+RUN = """
+import sys
+from swift.common import utils
+from swift.common.utils import base
+base.SWIFT_CONF_FILE = utils.SWIFT_CONF_FILE = {swift_conf!r}
+from swift.common.wsgi import run_wsgi
+from swift.obj import server as objects
+kind = sys.argv[1]
+options = dict(global_conf_callback=objects.global_conf_callback) if kind == "object" else dict()
+sys.exit(run_wsgi({folder!r} + "/" + kind + ".conf", kind + "-server", **options))
+"""
+
+
+@dataclass(frozen=True)
+class Swift:
+    """A cluster that runs."""
+
+    port: int
+
+    @property
+    def endpoint(self) -> str:
+        """Where its proxy speaks S3."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> S3Settings:
+        """Its bucket, which is a container of the account."""
+        return settings_for(self.endpoint, access_key=Secret(ACCESS_KEY))
+
+
+@contextmanager
+def swift() -> Iterator[Swift]:
+    """Run a cluster with one empty bucket; nothing of it is left but what was installed."""
+    _install()
+    folder = Path(tempfile.mkdtemp(prefix="swift-"))
+    port, cache_port, *ports = free_ports(2 + len(SERVERS))
+    try:
+        with ExitStack() as running:
+            _write_configuration(folder, port, cache_port, ports)
+            memcached = ["memcached", "-l", "127.0.0.1", "-p", str(cache_port), "-u", _user()]
+            _start(folder, running, "memcached", memcached)
+            for kind in (*SERVERS, "proxy"):
+                program = [str(PLACE / "bin" / "python"), str(folder / "run.py"), kind]
+                _start(folder, running, kind, program)
+            cluster = Swift(port)
+            wait_until(lambda: _has_bucket(cluster), within_seconds=PATIENCE_SECONDS)
+            yield cluster
+    finally:
+        shutil.rmtree(folder)
+
+
+def _install() -> None:
+    """Where it was not installed whole: a file at the end says so."""
+    mark = PLACE / "installed"
+    if not mark.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(PLACE)], check=True)
+        pip = [str(PLACE / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, *PACKAGES], check=True)
+        mark.touch()
+
+
+def _write_configuration(folder: Path, port: int, cache_port: int, ports: list[int]) -> None:
+    (folder / "devices" / "d1").mkdir(parents=True)
+    (folder / "swift.conf").write_text(SWIFT)
+    for kind, kind_port in zip(SERVERS, ports, strict=True):
+        text = SERVER.format(kind=kind, port=kind_port, folder=folder, user=_user())
+        (folder / f"{kind}.conf").write_text(text)
+        _make_ring(folder / f"{kind}.builder", f"r1z1-127.0.0.1:{kind_port}/d1")
+    text = PROXY.format(
+        port=port, cache_port=cache_port, folder=folder, user=_user(), secret=SECRET_KEY,
+        pipeline=PIPELINE,
+    )  # fmt: skip
+    for name in PLAIN_FILTERS:
+        text += f"[filter:{name}]\nuse = egg:swift#{name}\n"
+    (folder / "proxy.conf").write_text(text)
+    run = RUN.format(swift_conf=str(folder / "swift.conf"), folder=str(folder))
+    (folder / "run.py").write_text(run)
+
+
+def _make_ring(builder: Path, device: str) -> None:
+    program = str(PLACE / "bin" / "swift-ring-builder")
+    for step in (("create", "4", "1", "1"), ("add", device, "1"), ("rebalance",)):
+        subprocess.run([program, str(builder), *step], check=True, capture_output=True)
+
+
+def _has_bucket(cluster: Swift) -> bool:
+    client = plain_client(cluster.endpoint, ACCESS_KEY, SECRET_KEY)
+    try:
+        client.create_bucket(Bucket=BUCKET)
+    except (BotoCoreError, ClientError):
+        return False
+    return True
+
+
+def _start(folder: Path, running: ExitStack, name: str, command: list[str]) -> None:
+    with (folder / f"{name}.out").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    running.callback(process.wait)
+    running.callback(process.kill)
+
+
+def _user() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
