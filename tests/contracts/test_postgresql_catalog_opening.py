@@ -16,7 +16,7 @@ from contracts.catalog_facts import all_images, queued
 from imaged.catalogs import postgresql
 from imaged.catalogs.opening import inspect_catalog, migrate_catalog, open_catalog, shown
 from imaged.catalogs.postgresql import open_postgresql
-from imaged.catalogs.postgresql_engine import name_of
+from imaged.catalogs.postgresql_url import name_of
 from imaged.core.errors import CatalogError, CatalogTooOld
 from support.postgresql import (
     Server,

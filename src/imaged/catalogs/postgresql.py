@@ -28,8 +28,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imaged.catalogs import migrations
 from imaged.catalogs.migrations import Migration
-from imaged.catalogs.postgresql_engine import CONNECTIONS, Opened, make_engine, name_of
-from imaged.catalogs.postgresql_errors import ERRORS, WHY, Fault, fault_of
+from imaged.catalogs.postgresql_engine import CONNECTIONS, Connector
+from imaged.catalogs.postgresql_errors import ERRORS, READ_ONLY, WHY, Fault, fault_of, translated
+from imaged.catalogs.postgresql_url import name_of, read_url
 from imaged.catalogs.sql import SqlCatalog, Transaction, probe
 from imaged.core.errors import CatalogError
 
@@ -54,14 +55,22 @@ class PostgresqlDatabase:
     def __init__(self, url: str, password_file: Path | None = None) -> None:
         self.name = name_of(url)
         self.second_tries = 0
-        self._opened: Opened = set()
-        self.engine = make_engine(url, password_file, self._opened)
+        self.connector = Connector(read_url(url), password_file)
+        self.engine = self.connector.make_engine()
         self._readers = self.engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
+
+    @classmethod
+    async def reach(cls, url: str, password_file: Path | None = None) -> PostgresqlDatabase:
+        """See how the database is reached. Raises CatalogError."""
+        database = cls(url, password_file)
+        with translated(database.name):
+            await database.connector.find_pooler()
+        return database
 
     @property
     def busy(self) -> int:
@@ -71,7 +80,7 @@ class PostgresqlDatabase:
     @property
     def connections(self) -> int:
         """How many connections are open."""
-        return sum(not connection.is_closed() for connection in self._opened)
+        return sum(not connection.is_closed() for connection in self.connector.opened)
 
     @property
     def checked_out(self) -> int:
@@ -94,7 +103,8 @@ class PostgresqlDatabase:
     async def check(self) -> None:
         """Make sure that it answers, soon, and that it can be written to."""
         if await self._run(self._readers, _is_read_only, CHECK_SECONDS):
-            raise self._error(WHY["25006"])
+            await self.engine.dispose()  # the next connections may find another server
+            raise self._error(WHY[READ_ONLY])
 
     async def close(self) -> None:
         """Wait for what runs, but not for ever, and close every connection."""
@@ -103,7 +113,7 @@ class PostgresqlDatabase:
             if self._running:
                 await asyncio.wait(self._running, timeout=CLOSING_SECONDS)
             await self.engine.dispose()
-            for connection in list(self._opened):
+            for connection in list(self.connector.opened):
                 connection.terminate()
 
     async def _run(self, engine: AsyncEngine, work: Transaction[T], seconds: float) -> T:
@@ -147,6 +157,7 @@ class PostgresqlDatabase:
         is_committing = False
         try:
             async with engine.connect() as db:
+                await self.connector.limit(db)
                 answer = await db.run_sync(work)
                 is_committing = engine is not self._readers
                 await db.commit()
@@ -170,7 +181,7 @@ async def open_postgresql(url: str, password_file: Path | None = None) -> SqlCat
     Raises CatalogTooOld, CatalogTooNew; CatalogError: it cannot be reached, is no catalog, or its
     server is too old.
     """
-    database = PostgresqlDatabase(url, password_file)
+    database = await PostgresqlDatabase.reach(url, password_file)
     try:
         await database.read(_require_usable)
     except BaseException:
@@ -183,7 +194,7 @@ async def migrate_postgresql(
     url: str, password_file: Path | None = None, *, contract: bool = False
 ) -> Migration:
     """Take the steps that are missing. Raises CatalogError, CatalogTooNew."""
-    database = PostgresqlDatabase(url, password_file)
+    database = await PostgresqlDatabase.reach(url, password_file)
     try:
         await database.read(_require_server)
         return await database.migrate(partial(migrations.take_steps, contract=contract))

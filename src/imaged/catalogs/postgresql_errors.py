@@ -1,7 +1,9 @@
 """What PostgreSQL's errors say, and whether a transaction that met one may be run again.
 
 The server tells by five letters (SQLSTATE) what happened. The longest entry below that they begin
-with is what an operator reads. No text of a driver goes into an error: one may hold a password.
+with is what an operator reads. Where no connection is made, the server's (or a pooler's) own words
+follow: they say which parameter, which host, which limit. Where a statement fails they do not: they
+may quote what somebody wrote. No text of the driver goes into an error: one may hold a password.
 """
 
 from __future__ import annotations
@@ -20,9 +22,14 @@ from imaged.core.errors import CatalogError
 #: By SQLSTATE, or its beginning: the server's error, as "The catalog x on y …".
 WHY: Mapping[str, str] = {
     "08": "was lost: the connection broke off",
+    "08P01": "was not understood by its server, or by a pooler before it",
     "22": "cannot keep such a value",
     "23": "refused what would break one of its rules",
     "25006": "is read-only: its server is a standby, or was told to refuse changes",
+    "26": (
+        "lost its prepared statements: a pooler before its server gives connections other "
+        "sessions; let it pool transactions or sessions, and restart imaged"
+    ),
     "25P03": "was lost: the server ended a transaction that stood still for too long",
     "28": "does not let this role in: look at the role's name, and at the server's pg_hba.conf",
     "28P01": "refused the role, or its password",
@@ -30,6 +37,11 @@ WHY: Mapping[str, str] = {
     "3F000": "has no schema where its tables could be: look at the role's search_path",
     "40": "was in the way of others again and again",
     "42": "does not fit this version of imaged",
+    "42P05": (
+        "has statements of another connection in its session: a pooler before its server gives "
+        "connections other sessions; let it pool transactions or sessions, and restart imaged"
+    ),
+    "42704": "does not know a setting: look at the parameters of its URL",
     "42501": "does not allow this to the role: its tables belong to another one",
     "42P01": "has no tables: run `imaged migrate`",
     "53": "has no resources left on its server",
@@ -60,6 +72,7 @@ UNREACHED: Mapping[type[BaseException], str] = {
     asyncpg.ClientConfigurationError: (
         "cannot be reached: its URL, or one of PostgreSQL's variables, is wrong"
     ),
+    ValueError: "cannot be reached: its URL, or one of PostgreSQL's variables, is wrong",
 }
 
 #: The transaction was rolled back, and might do better when it is run again.
@@ -72,7 +85,14 @@ CONNECTION_LOST = ("08", "25P03", "57P01", "57P02", "57P05")
 #: If a commit fails so, it is certain that nothing was committed.
 ROLLED_BACK = ("23", "40")
 
-ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+#: Refused by a server that only follows another one, or was told to refuse changes.
+READ_ONLY = "25006"
+MISUNDERSTOOD = "08P01"
+#: The connection was there, and ended while it was set up.
+BROKEN_OFF = (ConnectionResetError, BrokenPipeError)
+#: What every host of a URL would say as well.
+FINAL = ("28", "3D")
+MOST_WORDS = 300  # letters that are passed on
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +104,47 @@ class Fault:
     is_rolled_back: bool = False  # even if it was
 
 
+class NotConnected(Exception):
+    """No connection was made. Strictly private: it becomes a CatalogError."""
+
+    def __init__(self, why: str, *, may_try_again: bool = False) -> None:
+        super().__init__(why)
+        self.fault = Fault(why, may_try_again=may_try_again)
+
+    @classmethod
+    def because_of(cls, error: BaseException) -> NotConnected:
+        """Say why, with the words of the server where it spoke."""
+        code = getattr(error, "sqlstate", None) or ""
+        is_lost = code.startswith(CONNECTION_LOST) or isinstance(error, BROKEN_OFF)
+        why = _said(code) if code else WHY["08"] if is_lost else _unreached(error)
+        if words := _words_of(error):
+            why += f". Its server says: {words}"
+        one = cls(why, may_try_again=is_lost and code != MISUNDERSTOOD)
+        one.__cause__ = error
+        return one
+
+
+#: What may come out of the driver while a connection is made.
+CONNECTING = (
+    OSError,
+    ValueError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+ERRORS = (SQLAlchemyError, NotConnected, *CONNECTING)
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether other hosts need not be asked: they have the same roles and databases."""
+    code = getattr(error, "sqlstate", None) or ""
+    return isinstance(error, ValueError) or code.startswith(FINAL)
+
+
 def fault_of(error: BaseException) -> Fault:
     """Look an error up."""
+    if isinstance(error, NotConnected):
+        return error.fault
     if isinstance(error, DBAPIError):
         code = getattr(error.orig, "sqlstate", None) or ""
         is_lost = error.connection_invalidated or code.startswith(CONNECTION_LOST)
@@ -108,6 +167,17 @@ def translated(name: str) -> Iterator[None]:
         yield
     except ERRORS as error:
         raise CatalogError(f"The catalog {name} {fault_of(error).why}.") from error
+
+
+def _words_of(error: BaseException) -> str:
+    """What the server said: on one line, without what a terminal would obey, and not for ever."""
+    said = str(error.args[0]) if error.args else ""
+    if isinstance(error, asyncpg.ConnectionDoesNotExistError):
+        said = said.partition(": ")[2]  # before it, the driver speaks
+    elif getattr(error, "severity", None) is None:
+        return ""
+    plain = "".join(letter if letter.isprintable() else " " for letter in said)
+    return " ".join(plain.split())[:MOST_WORDS]
 
 
 def _said(code: str) -> str:
