@@ -1,7 +1,8 @@
 """Run a program that is given bytes nobody vouches for: ``python -I -m imaged.conversion.confine``.
 
 Before the program begins, this process gives up what it will not need: every file but those named,
-the network, the chance of more rights, and memory, processor time and file size beyond its limits.
+every system call that a conversion does without, the chance of more rights, and memory, processor
+time, threads and file size beyond its limits.
 It takes one argument, a Confinement as JSON, and imports little, so that it begins at once.
 """
 
@@ -14,6 +15,7 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,6 +46,7 @@ class Confinement:
     cpu_seconds: int
     file_bytes: int  # the largest file that it may write
     open_files: int = 64
+    more_threads: int = 64  # than its user has when it begins
     parent: int = 0  # whose death is the program's too; 0: nobody's
 
     def to_json(self) -> str:
@@ -73,16 +76,36 @@ def confine(confinement: Confinement) -> None:
         (resource.RLIMIT_CPU, confinement.cpu_seconds),
         (resource.RLIMIT_FSIZE, confinement.file_bytes),
         (resource.RLIMIT_NOFILE, confinement.open_files),
+        (resource.RLIMIT_NPROC, _threads_of_user() + confinement.more_threads),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(limit, (value, value))
+        _limit(limit, value)
     landlock.restrict(
         [(path, landlock.PROGRAM) for path in map(Path, PROGRAMS) if path.exists()]
         + [(path, landlock.WRITE) for path in map(Path, DEVICES) if path.exists()]
         + [(Path(path), landlock.READ) for path in confinement.reads]
         + [(Path(path), landlock.WRITE) for path in confinement.writes]
     )
-    seccomp.refuse_sockets()
+    seccomp.allow_conversions()
+
+
+def _limit(limit: int, value: int) -> None:
+    """Set a limit, unless one that is lower holds already. Raises OSError."""
+    _, hard = resource.getrlimit(limit)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (value, value))
+
+
+def _threads_of_user() -> int:
+    """How many threads this process's user has. RLIMIT_NPROC counts those; it does not bind root,
+    whose threads the control group of the service limits.
+    """
+    own, threads = str(os.getuid()), 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):  # it has ended meanwhile
+            facts = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+            threads += int(facts["Threads"]) if facts["Uid"].split()[0] == own else 0
+    return threads
 
 
 def _die_with(parent: int) -> None:

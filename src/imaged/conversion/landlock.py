@@ -1,5 +1,8 @@
 """Give up all files but some: Landlock, a part of Linux since 5.13 (landlock(7)).
 
+Where the kernel has it, TCP is given up too (version 4, Linux 6.7), and so are signals and abstract
+sockets of other processes (version 6, Linux 6.12).
+
 Irrevocable, for this process and all that it starts; needs no rights. The C library has no
 functions for it, so the system calls are made by number; theirs are the same on every machine.
 """
@@ -25,11 +28,18 @@ WRITE = READ_FILE | WRITE_FILE | TRUNCATE
 
 _HANDLED = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 
+_NETWORK_SINCE, _NETWORK = 4, 0b11  # to bind and to connect
+_SCOPE_SINCE, _SCOPE = 6, 0b11  # abstract UNIX sockets, and signals
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = (("handled_access_fs", ctypes.c_uint64),)
+    _fields_ = (
+        ("handled_access_fs", ctypes.c_uint64),
+        ("handled_access_net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    )
 
 
 class _PathBeneath(ctypes.Structure):
@@ -45,8 +55,13 @@ def version() -> int:
 
 def restrict(allowed: Iterable[tuple[Path, int]]) -> None:
     """Keep these accesses below these paths, and no others. Raises OSError."""
-    handled = max(bits for since, bits in _HANDLED.items() if since <= version())
-    attributes = _Ruleset(handled)
+    known = version()
+    handled = max(bits for since, bits in _HANDLED.items() if since <= known)
+    attributes = _Ruleset(
+        handled,
+        _NETWORK if known >= _NETWORK_SINCE else 0,
+        _SCOPE if known >= _SCOPE_SINCE else 0,
+    )  # a kernel takes a longer structure than it knows, if the rest is zeros
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
     ruleset = _call(_CREATE_RULESET, ctypes.byref(attributes), size, 0)
     for path, access in allowed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import re
 import shutil
 import sys
@@ -121,7 +122,13 @@ def whats_missing() -> str | None:
     """What this machine needs before it can convert, as a clause; None where nothing is."""
     if shutil.which(PROGRAM) is None:
         return "this server has no qemu-img: install the package qemu-utils"
-    if not landlock.version() or not seccomp.is_known():
+    if not seccomp.is_known():
+        covered = " and ".join(seccomp.ARCHITECTURES)
+        return (
+            f"qemu-img cannot be confined on this server's machine, {platform.machine()}, only on "
+            f"{covered}: have images converted by an instance there"
+        )
+    if not landlock.version():
         return "this server's kernel cannot confine qemu-img (it needs Landlock)"
     return None
 
