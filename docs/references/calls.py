@@ -15,7 +15,7 @@ from imaged.api.app import paths
 from imaged.api.imports import ImportCalls
 from imaged.api.links import Links
 from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
-from imaged.api.problems import STATUSES
+from imaged.api.problems import BAD_GATEWAY, STATUSES
 from imaged.api.resource import Handler
 from imaged.api.versions import CURRENT, SUPPORTED
 from imaged.core import errors
@@ -66,12 +66,11 @@ _DATA = (
     errors.InvalidTransition,
     errors.ImageDeleted,
     errors.SizeMismatch,
+    errors.RetryMismatch,
     errors.TooLarge,
     errors.FormatRefused,
     errors.QuotaExceeded,
     errors.StoreFull,
-    errors.ClaimLost,
-    errors.StoreError,
     refusals.MediaTypeRefused,
     refusals.LengthRequired,
 )
@@ -130,16 +129,20 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ),
     ("PUT", f"{IMAGE}/file"): Call(
         _DATA,
-        "After a failure the image is `queued` again (or "
-        "`killed`, if so configured), and the upload can be repeated. `X-Image-Meta-Store` names "
+        also=(BAD_GATEWAY,),
+        note="After a failure the image is `queued` again (or "
+        "`killed`, if so configured), and the upload can be repeated, from the file's first byte: "
+        "a body that does not begin as the one that broke off gets 409. `X-Image-Meta-Store` names "
         "the store. A part (`Content-Range`) is refused, and data without length and chunks. "
-        "**Ours:** data that is not of its `disk_format`, and disk images that make "
+        "**Ours:** `X-Imaged-Replace: true` says that another file is sent on purpose. "
+        "Data that is not of its `disk_format`, and disk images that make "
         "their reader open other files, are refused.",
     ),
     ("PUT", f"{IMAGE}/stage"): Call(
         _DATA,
-        "The data waits in the image, which is `uploading`, for an import by `glance-direct`, and "
-        "`uploads.staged_time_to_live` at most.",
+        also=(BAD_GATEWAY,),
+        note="The data waits in the image, which is `uploading`, for an import by "
+        "`glance-direct`, and `uploads.staged_time_to_live` at most.",
     ),
     ("POST", f"{IMAGE}/import"): Call(
         (*_IMPORT, errors.UnknownStore),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from imaged.api import refusals
-from imaged.api.problems import OUR_MISTAKE, OURS, STATUSES, TITLES
+from imaged.api.problems import BAD_GATEWAY, OUR_MISTAKE, OURS, STATUSES, TITLES, UNAVAILABLE
 from imaged.core import errors
 from imaged.daemon import answers
 from references.markdown import MADE, code, first_paragraph, table
@@ -65,6 +65,8 @@ ADVICE: Mapping[type[BaseException], str] = {
     errors.UnsatisfiableRange: "Ask for a range within the size, which `Content-Range` tells.",
     errors.DataRefused: "Send data that is what it is said to be.",
     errors.SizeMismatch: "Send it again, whole: the image is queued again.",
+    errors.RetryMismatch: "Send the whole file again, from its first byte. To send another file "
+    "on purpose, set the header `X-Imaged-Replace: true`, or wait for `uploads.remember_broken`.",
     errors.TooLarge: "Send less, or have the operator raise `uploads.max_size`.",
     errors.FormatRefused: "Do what the sentence says: it names the `disk_format` that fits, or the "
     "remedy ([formats](formats.md) lists them all).",
@@ -120,6 +122,13 @@ WIRE: Sequence[tuple[int, str, str]] = (
 )
 
 
+_UPLOADS = (
+    f"An upload gets {BAD_GATEWAY} {TITLES[BAD_GATEWAY]} instead, as soon as some of its file is "
+    "on its way: many clients repeat a request by themselves after 503, and of the file they send "
+    "the rest alone.\n"
+)
+
+
 def reference() -> str:
     """The page, a section for each status."""
     wire = table(
@@ -132,6 +141,8 @@ def reference() -> str:
 def _sections() -> Iterator[str]:
     for status in sorted(set(STATUSES.values())):
         yield f"## {status} {TITLES[status]}\n"
+        if status == UNAVAILABLE:
+            yield _UPLOADS
         if status == OURS:
             yield f'A mistake of ours always says: "{OUR_MISTAKE}"\n'
         yield table(

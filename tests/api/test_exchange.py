@@ -115,7 +115,9 @@ async def test_mistake_of_ours_is_one_error_line() -> None:
 
 @pytest.mark.parametrize("part", ["catalog", "store"])
 async def test_failing_part_is_one_error_line(part: str) -> None:
-    """A catalog or a store that fails is 503, and the reason is for the log alone."""
+    """A catalog or a store that fails is 502 to an upload: after 503 clients would send its rest.
+    The reason is for the log alone.
+    """
     service = Service()
     image_id = await service.create()
     failing = {
@@ -124,7 +126,7 @@ async def test_failing_part_is_one_error_line(part: str) -> None:
     }
     with capture_logs(processors=[merge_contextvars]) as lines:
         reply = await failing[part].put_data(image_id, b"hello")
-    assert reply.status == 503
+    assert reply.status == 502
     assert "is down" not in reply.text
     (line,) = lines_of(lines, "request.failed")
     assert (line["log_level"], line["image_id"]) == ("error", image_id)

@@ -60,7 +60,8 @@ class Running:
         assert image.last_failure is not None
         assert not self.service.bytes.blobs
         with self.line() as line:
-            line.ask(f"PUT {path_of(image_id)}", TYPE, "Content-Length: 5", body=b"retry")
+            other = "X-Imaged-Replace: true"
+            line.ask(f"PUT {path_of(image_id)}", TYPE, other, "Content-Length: 5", body=b"retry")
             assert line.read()[0] == 204
         assert self.service.image(image_id).status is Status.ACTIVE
 
@@ -194,6 +195,52 @@ def test_client_that_vanishes(running: Running) -> None:
     running.wait_for(image_id, Status.SAVING)
     line.hang_up()
     running.require_clean(image_id)
+
+
+FILE = bytes(range(1, 256)) * 20_000  # 5.1 MB
+CUT = 2_000_000
+
+
+def length(is_announced: bool, body: bytes) -> str:
+    """How a client says how long its body is."""
+    return f"Content-Length: {len(body)}" if is_announced else CHUNKED
+
+
+def framed(is_announced: bool, body: bytes) -> bytes:
+    """The body as it goes over the wire."""
+    return body if is_announced else chunk(body) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("where", ["file", "stage"])
+@pytest.mark.parametrize("first", [True, False], ids=["length", "chunks"])
+@pytest.mark.parametrize("second", [True, False], ids=["length", "chunks"])
+def test_rest_of_a_broken_upload(running: Running, where: str, first: bool, second: bool) -> None:
+    """A client that repeats it without rewinding its file is refused; with the whole it is not."""
+    image_id = running.create()
+    path = f"PUT /v2/images/{image_id}/{where}"
+    with running.line() as line:
+        part = FILE[:CUT] if first else chunk(FILE[:CUT])
+        line.ask(path, TYPE, length(first, FILE), body=part)
+        running.wait_for(image_id, Status.SAVING if where == "file" else Status.UPLOADING)
+    running.wait_for(image_id, Status.QUEUED)
+
+    for body, status in ((FILE[CUT:], 409), (FILE, 204)):
+        with running.line() as line:
+            line.ask(path, TYPE, length(second, body), body=framed(second, body))
+            answer = line.read()
+        assert answer[0] == status
+        if status == 409:
+            assert b"X-Imaged-Replace: true" in answer[2]
+
+
+def test_upload_without_a_length(running: Running) -> None:
+    """Neither a length nor chunks: it is asked for one, and no empty image comes of it."""
+    image_id = running.create()
+    for where in ("file", "stage"):
+        with running.line() as line:
+            line.ask(f"PUT /v2/images/{image_id}/{where}", TYPE)
+            assert line.read()[0] == 411
+    assert running.service.image(image_id).status is Status.QUEUED
 
 
 def test_image_deleted_during_its_upload(running: Running) -> None:

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from imaged.cli.task_views import draw, facts_of, lines
 from imaged.config import load
+from imaged.core.drafts import begin_draft
 from imaged.core.image import Image
 from imaged.core.task import Progress, Task, TaskStatus
-from imaged.core.writing import begin_draft
 from imaged.daemon.assembly import open_catalog
 from imaged.ports.catalog import Catalog
 from support.command import Place, Serving, imaged, serving

@@ -143,9 +143,13 @@ class CatalogMachine(RuleBasedStateMachine):
         claim = new_claim(lease)
         self.claims.append(claim)
         self.attempts += 1
-        begun = {"u": begin_upload, "s": begin_staging, "a": attempt_at}[way]
         where = place(f"{image_id}/{self.attempts}", size_bytes)
-        self._modify(image_id, held_by(claim, begun(where)))
+        begun = {
+            "u": begin_upload(where, size_bytes),
+            "s": begin_staging(where),
+            "a": attempt_at(where),
+        }[way]
+        self._modify(image_id, held_by(claim, begun))
 
     @rule(image_id=IDS, size_bytes=SIZES, way=st.sampled_from(["reserve", "stage", "store"]))
     def go_on(self, image_id: str, size_bytes: int, way: str) -> None:

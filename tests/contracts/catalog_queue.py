@@ -24,6 +24,7 @@ from contracts.catalog_facts import (
     until,
 )
 from imaged.core.blob import FIRST_PATIENCE, BlobState
+from imaged.core.broken_upload import forget_broken
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.image import Location
 from imaged.core.lifecycle import Status
@@ -31,6 +32,7 @@ from imaged.core.removal import delete
 from imaged.core.writing import (
     begin_import,
     begin_staging,
+    begin_upload,
     give_back,
     stage_data,
     store_data,
@@ -70,6 +72,33 @@ class QueueContract:
         assert await catalog.forget("i/s") is None
         assert (await catalog.get_image("i")).status is Status.ACTIVE
         await audit(catalog)
+
+    async def test_what_broke_off_is_remembered_and_found(self, catalog: Catalog) -> None:
+        """With a length or without; dated by the catalog, unclaimed, the longest ago first."""
+        for number, announced_bytes in enumerate((9, None, 9)):
+            image_id, claim = f"i{number}", new_claim()
+            begun = begin_upload(place(f"{image_id}/1"), announced_bytes)
+            await catalog.add_image(queued(image_id))
+            await catalog.modify_image(image_id, held_by(claim, begun))
+            if number < 2:
+                await catalog.modify_image(image_id, give_back(claim, "lost", final=True))
+
+        found = await catalog.find_broken_uploads(AT_ONCE, ALL)
+        assert [image.id for image in found] == ["i0", "i1"]
+        first, second = [image.broken_upload for image in found]
+        assert first is not None
+        assert second is not None
+        assert (first.announced_bytes, second.announced_bytes) == (9, None)
+        assert first.at is not None
+        assert second.at is not None
+        assert first.at <= second.at
+        assert [image.id for image in await catalog.find_broken_uploads(AT_ONCE, 1)] == ["i0"]
+        assert not await catalog.find_broken_uploads(AN_HOUR, ALL)
+
+        forgotten = await catalog.modify_image("i0", forget_broken(found[0]))
+        assert forgotten.broken_upload is None
+        assert forgotten == await catalog.get_image("i0")
+        assert [i.id for i in await catalog.find_broken_uploads(AT_ONCE, ALL)] == ["i1"]
 
     async def test_the_longest_due_come_first(self, catalog: Catalog) -> None:
         """In the order of their dooming, and no more than were asked for."""

@@ -10,13 +10,13 @@ from itertools import product
 import pytest
 
 from imaged.core.claim import Claim
+from imaged.core.drafts import begin_draft
 from imaged.core.errors import ClaimLost, FormatsUnset, ImageDeleted, InvalidTransition
 from imaged.core.image import Image
 from imaged.core.lifecycle import TRANSITIONS, Event, Status
 from imaged.core.task import TaskStatus, cancel
 from imaged.core.writing import (
     begin_attempt,
-    begin_draft,
     begin_import,
     begin_staging,
     begin_upload,

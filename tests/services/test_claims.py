@@ -175,7 +175,7 @@ async def test_a_finish_that_arrives_after_giving_back_is_refused(site: Site) ->
     node = site.node("first", catalog=detour(site.catalog, modify_image=modify))
     with pytest.raises(CatalogError):
         await node.upload(A, send(), len(BODY))
-    image = await site.node("second").upload(A, send(chunks=4, every=5))
+    image = await site.node("second").upload(A, send(chunks=4, every=5), replaces=True)
 
     assert refused == [ClaimLost]
     assert image.content is not None

@@ -35,7 +35,7 @@ async def test_work_of_a_dead_holder_is_taken_back_in_time(site: Site) -> None:
     assert image.last_failure is not None
     assert image.last_failure.reason == "The server that was working on it went silent."
     assert image.last_failure.at is not None
-    assert (await node.upload(A)).status is Status.ACTIVE
+    assert (await node.upload(A, replaces=True)).status is Status.ACTIVE
     await site.settle()
     assert len(site.keys) == 1
 

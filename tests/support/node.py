@@ -201,20 +201,27 @@ class Node:
         store: str | None = None,
         *,
         caller: Caller = ADMIN,
+        replaces: bool = False,
     ) -> Image:
         """Upload a body, a short one if none is given; and close it, as a server would."""
         async with aclosing(body or send()) as sent:
-            return await self.uploads.upload(caller, image_id, sent, announced_bytes, store)
+            return await self.uploads.upload(
+                caller, image_id, sent, announced_bytes, store, replaces=replaces
+            )
 
     async def stage(
         self,
         image_id: str,
         body: AsyncGenerator[bytes] | None = None,
         announced_bytes: int | None = None,
+        *,
+        replaces: bool = False,
     ) -> Image:
         """The same for data to be imported."""
         async with aclosing(body or send()) as sent:
-            return await self.staging.stage(ADMIN, image_id, sent, announced_bytes)
+            return await self.staging.stage(
+                ADMIN, image_id, sent, announced_bytes, replaces=replaces
+            )
 
 
 def image_id(number: int) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.drafts import begin_draft
 from imaged.core.image import ClaimedChange, Content, Failure, Image, Location
 from imaged.core.lifecycle import Status
 from imaged.core.removal import deactivate, delete
 from imaged.core.task import Task
 from imaged.core.writing import (
     begin_attempt,
-    begin_draft,
     begin_import,
     begin_staging,
     begin_upload,

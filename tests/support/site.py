@@ -159,7 +159,8 @@ class Site:
         assert (await self.catalog.get_account(image.owner)).used_bytes == 0
 
         await self.change(image_id, lambda image: replace(image, disk_format=disk_format))
-        retried = await Node("retry", self.catalog, self.stores()).upload(image_id)
+        retry = Node("retry", self.catalog, self.stores())
+        retried = await retry.upload(image_id, replaces=True)  # it may have been another body
         assert retried.status is Status.ACTIVE
         self.audit()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable
 from contextlib import aclosing
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.refusals import LengthRequired, MediaTypeRefused
 from imaged.api.requests import (
+    OCTETS,
     body_of,
     caller_of,
     image_id_of,
@@ -21,13 +23,29 @@ from imaged.api.requests import (
 from imaged.core.access import Caller
 from imaged.core.errors import InvalidRequest
 
-OCTETS = "application/octet-stream"
 SIZE_HEADER = "x-openstack-image-size"
+REPLACE_HEADER = "x-imaged-replace"
 
 _SIZE = re.compile(r"\d{1,18}", re.ASCII)
 
-#: Makes a body durable: who asks, the image, the body, its size in bytes and its store, if told.
-Take = Callable[[Caller, str, AsyncIterable[bytes], int | None, str | None], Awaitable[object]]
+
+class Take(Protocol):
+    """Makes a body durable: who asks, the image, the body, its size in bytes and its store, if
+    told; ``replaces``: it is another file on purpose, after an upload that broke off.
+    """
+
+    def __call__(
+        self,
+        caller: Caller,
+        image_id: str,
+        body: AsyncIterable[bytes],
+        announced_bytes: int | None,
+        store: str | None,
+        *,
+        replaces: bool,
+    ) -> Awaitable[object]:
+        """Return once the body is durable."""
+        ...
 
 
 async def take_data(request: Request, take: Take) -> Response:
@@ -47,6 +65,7 @@ async def take_data(request: Request, take: Take) -> Response:
             body,
             _announced_bytes(request),
             store_of(request),
+            replaces=_replaces(request),
         )
     return Response(status_code=204)
 
@@ -75,6 +94,19 @@ def _announced_bytes(request: Request) -> int | None:
         said = " and ".join(f"{name} says {length}" for name, length in lengths.items())
         raise InvalidRequest(f"The headers disagree on the size of the data: {said}.")
     return next(iter(lengths.values()), None)
+
+
+def _replaces(request: Request) -> bool:
+    """Whether the client says that the body is another file. Raises InvalidRequest."""
+    match request.headers.get(REPLACE_HEADER, "false").strip().lower():
+        case "true":
+            return True
+        case "false":
+            return False
+        case said:
+            raise InvalidRequest(
+                f"The header {REPLACE_HEADER} must be true or false, not {said!r}."
+            )
 
 
 def _length(name: str, text: str) -> int:

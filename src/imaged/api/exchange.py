@@ -20,6 +20,7 @@ from structlog.contextvars import bound_contextvars, unbind_contextvars
 from imaged.api.problems import answer_to, problem
 from imaged.api.refusals import Refusal
 from imaged.api.requests import REQUEST_ID as SCOPE_ID
+from imaged.api.requests import sends_file
 from imaged.core.errors import ClientVanished, ImagedError, StoreError
 from imaged.core.limits import MIB
 
@@ -51,9 +52,10 @@ class Exchange:
             try:
                 await self._app({**scope, SCOPE_ID: request_id}, body.receive, answer.send)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-                _log_failure(error, is_started=answer.status is not None)
+                is_upload = body.is_upload
+                _log_failure(error, is_started=answer.status is not None, is_upload=is_upload)
                 if answer.status is None:
-                    response = problem(error, headers.get("accept", ""))
+                    response = problem(error, headers.get("accept", ""), is_upload=is_upload)
                     await response(scope, body.receive, answer.send)
             finally:
                 log.debug(
@@ -71,6 +73,7 @@ class _Body:
 
     def __init__(self, headers: Headers, receive: Receive) -> None:
         self._receive = receive
+        self._is_file = sends_file(headers)
         self._left = _announced(headers)
         self._is_held_back = headers.get("expect", "").lower() == "100-continue"
 
@@ -79,6 +82,11 @@ class _Body:
         """Whether too much is to come for the connection to be used again."""
         is_long = self._left is None or self._left > SHORT_REST_BYTES
         return is_long or (self._is_held_back and self._left != 0)
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether bytes of a file are on their way to us, or have come."""
+        return self._is_file and not self._is_held_back
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -127,11 +135,11 @@ def _global_id(headers: Headers) -> str | None:
     return global_id if _GLOBAL_ID.fullmatch(global_id) else None
 
 
-def _log_failure(error: Exception, *, is_started: bool) -> None:
+def _log_failure(error: Exception, *, is_started: bool, is_upload: bool) -> None:
     """One line for what is not the client's doing."""
     if isinstance(error, ClientVanished | Refusal):
         return
-    status = answer_to(error).status
+    status = answer_to(error, is_upload=is_upload).status
     is_ours = status >= FROM_SERVER_ERRORS or isinstance(error, StoreError)
     if not is_ours and not is_started:
         return

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imaged.api.byte_ranges import wanted_range
-from imaged.api.data_body import OCTETS, take_data
-from imaged.api.requests import caller_of, image_id_of
+from imaged.api.data_body import take_data
+from imaged.api.requests import OCTETS, caller_of, image_id_of
 from imaged.core.access import Caller
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import ClientVanished, ImagedError

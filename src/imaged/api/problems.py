@@ -30,6 +30,8 @@ from imaged.core import errors
 
 OURS = 500
 NOT_MODIFIED = 304
+UNAVAILABLE = 503
+BAD_GATEWAY = 502
 OUR_MISTAKE = "The server made a mistake. Its log says more, under the id of this request."
 
 
@@ -71,6 +73,7 @@ STATUSES: Mapping[type[BaseException], int] = {
     errors.UnsatisfiableRange: 416,
     errors.DataRefused: 400,
     errors.SizeMismatch: 400,
+    errors.RetryMismatch: 409,
     errors.TooLarge: 413,
     errors.FormatRefused: 415,
     errors.DataDamaged: OURS,
@@ -131,21 +134,27 @@ TITLES: Mapping[int, str] = {
     416: "Request Range Not Satisfiable",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
+    502: "Bad Gateway",
     503: "Service Unavailable",
 }
 
 
-def answer_to(error: Exception) -> Answer:
-    """The status and the sentence for an error."""
+def answer_to(error: Exception, *, is_upload: bool = False) -> Answer:
+    """The status and the sentence for an error.
+
+    ``is_upload``: some of a file is on its way to us. Then 503 is answered as 502, because clients
+    repeat a request after 503, and send only the rest of the file.
+    """
     kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
+    status = BAD_GATEWAY if is_upload and STATUSES[kind] == UNAVAILABLE else STATUSES[kind]
     if kind not in MISTAKES and isinstance(error, errors.ImagedError):
-        return Answer(STATUSES[kind], error.for_clients)
-    return Answer(STATUSES[kind], OUR_MISTAKE)
+        return Answer(status, error.for_clients)
+    return Answer(status, OUR_MISTAKE)
 
 
-def problem(error: Exception, accept: str) -> Response:
+def problem(error: Exception, accept: str, *, is_upload: bool = False) -> Response:
     """The answer to a request that failed: JSON where it is asked for, plain text otherwise."""
-    status, sentence = answer_to(error)
+    status, sentence = answer_to(error, is_upload=is_upload)
     title, headers = TITLES[status], _headers(error)
     if status == NOT_MODIFIED:  # which has no body: RFC 9110, section 15.4.5
         return Response(status_code=status)

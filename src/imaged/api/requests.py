@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from imaged.api.refusals import EncodingRefused
@@ -15,6 +16,7 @@ from imaged.core.errors import ClientVanished, ImageNotFound, TaskNotFound
 CALLER = "imaged.caller"  # where the scope keeps who is asking
 REQUEST_ID = "imaged.request_id"  # and what the request is called, here and in the log
 STORE_HEADER = "x-image-meta-store"
+OCTETS = "application/octet-stream"  # the media type of data
 
 _UUID = re.compile(UUID_PATTERN)
 _LONGEST_ID_SHOWN = 64
@@ -60,7 +62,13 @@ def store_of(request: Request) -> str | None:
 
 def media_type_of(request: Request) -> str:
     """The Content-Type without its parameters."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return _media_type(request.headers)
+
+
+def sends_file(headers: Headers) -> bool:
+    """Whether the body is of a file that the client reads as it sends it."""
+    is_empty = headers.get("content-length") == "0"
+    return _media_type(headers) == OCTETS and not is_empty
 
 
 async def body_of(request: Request) -> AsyncGenerator[bytes]:
@@ -84,3 +92,7 @@ def require_unpacked(request: Request) -> None:
         for coding in line.split(","):
             if coding.strip().lower() not in {"", "identity"}:
                 raise EncodingRefused(coding.strip())
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -45,6 +45,15 @@ _STAGED = (
     .order_by(images.c.updated_at, images.c.id)
     .limit(_MOST)
 )
+_BROKEN = (
+    image_rows.READ.where(
+        images.c.broken_at.is_not(None),
+        images.c.broken_at <= _LATEST,
+        tables.claims.c.token.is_(None),
+    )
+    .order_by(images.c.broken_at, images.c.id)
+    .limit(_MOST)
+)
 _LONG_DELETED = (
     select(images.c.id)
     .where(images.c.status == Status.DELETED.value, images.c.since <= _LATEST)
@@ -102,6 +111,12 @@ def find_staged(db: Connection, idle_for: timedelta, limit: int) -> Sequence[Ima
     """Read unclaimed images with staged data that were not touched for so long."""
     values = {"latest": dialects.now(db) - idle_for, "most": limit}
     return image_rows.complete(db, db.execute(_STAGED, values).all())
+
+
+def find_broken_uploads(db: Connection, idle_for: timedelta, limit: int) -> Sequence[Image]:
+    """Read unclaimed images that remember a broken upload for so long, the longest first."""
+    values = {"latest": dialects.now(db) - idle_for, "most": limit}
+    return image_rows.complete(db, db.execute(_BROKEN, values).all())
 
 
 def bury(db: Connection, deleted_for: timedelta, limit: int) -> Sequence[str]:

@@ -99,6 +99,12 @@ class MemoryImages:
         idle = [image for image in self._in(Status.UPLOADING) if image.claim is None]
         return self._due(idle, lambda image: image.updated_at, idle_for)[:limit]
 
+    async def find_broken_uploads(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """Images that remember a broken upload, unclaimed, for so long, the longest first."""
+        await checkpoint()
+        unclaimed = [image for image in self.images.values() if image.claim is None]
+        return self._due(unclaimed, _broken_at, idle_for)[:limit]
+
     async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
         """Replace the records of images that are deleted for so long by tombstones."""
         await checkpoint()
@@ -139,3 +145,7 @@ class MemoryImages:
         dated = [(moment, record) for record in records if (moment := when(record)) is not None]
         dated.sort(key=lambda pair: pair[0])
         return [record for moment, record in dated if moment <= latest]
+
+
+def _broken_at(image: Image) -> datetime | None:
+    return None if image.broken_upload is None else image.broken_upload.at

@@ -47,6 +47,10 @@ class PassingCatalog(Catalog):
         """As the catalog within."""
         return await self._catalog.find_staged(idle_for, limit)
 
+    async def find_broken_uploads(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """As the catalog within."""
+        return await self._catalog.find_broken_uploads(idle_for, limit)
+
     async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
         """As the catalog within."""
         return await self._catalog.bury(deleted_for, limit)

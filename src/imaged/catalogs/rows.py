@@ -10,7 +10,7 @@ from sqlalchemy import Row
 from imaged.catalogs.tables import STAGED
 from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim, InstanceId
-from imaged.core.image import Content, Failure, Image, Location, Visibility
+from imaged.core.image import BrokenUpload, Content, Failure, Image, Location, Visibility
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task
@@ -21,7 +21,7 @@ Values = dict[str, Any]
 
 def image_values(image: Image) -> Values:
     """What the image's row has in its columns, by name."""
-    content, failure = image.content, image.last_failure
+    content, failure, broken = image.content, image.last_failure, image.broken_upload
     return {
         "id": image.id,
         "owner": image.owner,
@@ -52,6 +52,10 @@ def image_values(image: Image) -> Values:
         "failure_phase": failure and failure.phase,
         "failure_reason": failure and failure.reason,
         "failure_at": failure and failure.at,
+        "broken_announced_bytes": broken and broken.announced_bytes,
+        "broken_received_bytes": broken and broken.received_bytes,
+        "broken_checksum": broken and broken.checksum,
+        "broken_at": broken and broken.at,
         "damage": image.damage,
     }
 
@@ -86,6 +90,7 @@ def image_of(row: AnyRow, places: Mapping[int, Location], task: Task | None) -> 
         finished_by=row.finished_by,
         task=task,
         last_failure=_failure_of(row),
+        broken_upload=_broken_upload_of(row),
         damage=row.damage,
     )
 
@@ -185,3 +190,11 @@ def _failure_of(row: AnyRow) -> Failure | None:
     if row.failure_phase is None:
         return None
     return Failure(row.failure_phase, row.failure_reason, row.failure_at)
+
+
+def _broken_upload_of(row: AnyRow) -> BrokenUpload | None:
+    if row.broken_checksum is None:
+        return None
+    return BrokenUpload(
+        row.broken_announced_bytes, row.broken_received_bytes, row.broken_checksum, row.broken_at
+    )

@@ -124,6 +124,11 @@ class SqlCatalog:
         """Images in uploading, unclaimed, whose last change is so long ago."""
         return await self.database.read(partial(images.find_staged, idle_for=idle_for, limit=limit))
 
+    async def find_broken_uploads(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """Images that remember a broken upload, unclaimed, for so long, the longest first."""
+        find = partial(images.find_broken_uploads, idle_for=idle_for, limit=limit)
+        return await self.database.read(find)
+
     async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
         """Replace the records of images that are deleted for so long by tombstones."""
         return await self.database.write(partial(images.bury, deleted_for=deleted_for, limit=limit))

@@ -82,6 +82,10 @@ images = Table(
     Column("failure_reason", TEXT),
     Column("failure_at", Instant),
     Column("damage", TEXT),
+    Column("broken_announced_bytes", BigInteger),
+    Column("broken_received_bytes", BigInteger),
+    Column("broken_checksum", TEXT),
+    Column("broken_at", Instant),
     CheckConstraint(one_of("status", Status), name="status_known"),
     CheckConstraint(one_of("visibility", Visibility), name="visibility_known"),
     CheckConstraint(
@@ -123,6 +127,8 @@ images = Table(
     Index("images_name", text("name NULLS FIRST"), "id").ddl_if(dialect="postgresql"),
     # find_expirable
     index_where("images_restorable", "since", "id", where="deleted_from IS NOT NULL"),
+    # find_broken_uploads
+    index_where("images_broken", "broken_at", "id", where="broken_at IS NOT NULL"),
     # summarize
     index_where("images_damaged", "status", where="damage IS NOT NULL"),
     # bury, find_staged

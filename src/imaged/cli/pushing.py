@@ -67,6 +67,12 @@ class Property(click.ParamType[tuple[str, str]]):
     metavar="ID",
     help="Send the data of an image that is there and waits for it; other options change it.",
 )
+@click.option(
+    "--replace",
+    "replaces",
+    is_flag=True,
+    help="FILE is another one than that whose upload into the image broke off.",
+)
 @tries_option
 @endpoint_options
 @quiet_option
@@ -82,6 +88,7 @@ def push(
     properties: tuple[tuple[str, str], ...],
     store: str | None,
     image_id: str | None,
+    replaces: bool,
     tries: int,
     url: str | None,
     token_file: Path | None,
@@ -112,7 +119,7 @@ def push(
         **{key: value for key, value in given.items() if value is not None},
         **dict(properties),
     }
-    wish = Wish(attributes, image_id, store, Patience(tries))
+    wish = Wish(attributes, image_id, store, Patience(tries), replaces=replaces)
     endpoint = choose_endpoint(url, token_file, ca_file, file)
     with shown_progress(default_name or "image", is_quiet=quiet or as_json) as progress:
         done = _push(endpoint, source, wish, progress)

@@ -45,6 +45,7 @@ class Wish:
     image_id: str | None = None  # a record that is there already
     store: str | None = None
     patience: Patience = field(default_factory=Patience)
+    replaces: bool = False  # another file on purpose, after an upload that broke off
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,13 @@ class Push:
     async def _send(self, image_id: str) -> None:
         self._progress.begin(self._source.size_bytes)
         blocks = self._source.blocks(self._progress)  # who sends them also ends them
-        await self._service.send(image_id, blocks, self._source.size_bytes, self._wish.store)
+        await self._service.send(
+            image_id,
+            blocks,
+            self._source.size_bytes,
+            self._wish.store,
+            replaces=self._wish.replaces,
+        )
 
     async def _look(self, image_id: str, cause: ClientError) -> Record:
         """The record when the service has let go of it. Raises what was the cause."""

@@ -27,6 +27,7 @@ IMAGES = "/v2/images"
 OCTETS = "application/octet-stream"
 PATCH = "application/openstack-images-v2.1-json-patch"
 STORE_HEADER = "X-Image-Meta-Store"
+REPLACE_HEADER = "X-Imaged-Replace"
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)", re.ASCII)
 
@@ -93,6 +94,8 @@ class Service:
         body: AsyncIterator[bytes],
         size_bytes: int | None,
         store: str | None = None,
+        *,
+        replaces: bool = False,
     ) -> None:
         """Upload; a body of unknown size goes in chunks. What the body raises passes through."""
         headers = {"Content-Type": OCTETS}
@@ -100,6 +103,8 @@ class Service:
             headers["Content-Length"] = str(size_bytes)
         if store is not None:
             headers[STORE_HEADER] = store
+        if replaces:
+            headers[REPLACE_HEADER] = "true"
         kept = _Kept(body)
         try:
             async with self._wire.ask(

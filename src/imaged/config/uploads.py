@@ -20,6 +20,14 @@ class UploadsSection(Section):
         "leaves a killed record, as the first version of the API did.",
         reloadable=True,
     )
+    remember_broken: Duration = setting(
+        "24h",
+        "How long it is remembered what had come of an upload that broke off. Until then the next "
+        "body must begin with those bytes, because many clients repeat an upload without rewinding "
+        'their file, and send only the rest. "0": nothing is remembered, and such a rest becomes '
+        "the image.",
+        reloadable=True,
+    )
     staged_time_to_live: Duration = setting(
         "24h",
         "How long staged data waits for its import; then it goes and the image is queued again.",

@@ -15,7 +15,7 @@ class Digest:
     def __init__(self, algorithm: str) -> None:
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
 
-    def feed(self, block: Sequence[bytes]) -> None:
+    def feed(self, block: Sequence[bytes | memoryview]) -> None:
         """Take the next chunks. hashlib lets other threads run meanwhile."""
         for chunk in block:
             self._hash.update(chunk)

@@ -58,6 +58,19 @@ class Failure:
     at: datetime | None = None  # by the catalog's clock, which fills it in
 
 
+@dataclass(frozen=True, slots=True)
+class BrokenUpload:
+    """What had come of a body that never became the image's data: the next one must begin so.
+
+    It is written while the body comes, because a process may die at any moment.
+    """
+
+    announced_bytes: int | None  # None: the body came in chunks, without a length
+    received_bytes: int
+    checksum: str  # md5 of the bytes that had come, hexadecimal
+    at: datetime | None = None  # by the catalog's clock, which fills it in
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """One image, with everything that must change together."""
@@ -92,6 +105,7 @@ class Image:
     finished_by: UUID | None = None  # the last claim whose work was finished
     task: Task | None = None  # that is writing it, exactly while it is importing
     last_failure: Failure | None = None
+    broken_upload: BrokenUpload | None = None  # None: nothing is remembered
     damage: str | None = None  # what the last verification found wrong; for the operator
 
     @property

@@ -103,17 +103,21 @@ def settle_scrubbed(before: Image, key: str, now: datetime) -> Image:
 
 
 def stamp(before: Image, after: Image, now: datetime) -> Image:
-    """Note when it changed; a failure that is new is dated too."""
+    """Note when it changed; a failure that is new is dated too, and so is a broken upload."""
     since = now if after.status is not before.status else before.since
     failure = after.last_failure
     if failure is not None and failure.at is None:
         failure = replace(failure, at=now)
+    broken = after.broken_upload
+    if broken is not None and broken.at is None:
+        broken = replace(broken, at=now)
     after = replace(
         after,
         since=since,
         updated_at=now,
         version=before.version + 1,
         last_failure=failure,
+        broken_upload=broken,
         task=settle_task(before, after, now),
     )
     return replace(after, created_at=now) if before.draft and not after.draft else after

@@ -47,7 +47,15 @@ def delete(*, delayed: bool) -> Change:
             return replace(image, status=status, deleted_from=image.status)
         status = next_status(image.status, Event.DELETED)
         task = image.task and cancel(image.task, IMAGE_DELETED)
-        return replace(image, status=status, task=task, claim=None, locations=(), staged=None)
+        return replace(
+            image,
+            status=status,
+            task=task,
+            claim=None,
+            locations=(),
+            staged=None,
+            broken_upload=None,
+        )
 
     return change
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from imaged.core.broken_upload import begin_body
 from imaged.core.claim import Claim, require_claim
 from imaged.core.errors import ClaimLost, FormatsUnset, ImageDeleted, InvalidTransition
-from imaged.core.image import Change, ClaimedChange, Content, Failure, Image, Location
+from imaged.core.image import BrokenUpload, Change, ClaimedChange, Content, Failure, Image, Location
 from imaged.core.lifecycle import FAILURES, GONE, Event, Status, next_status
 from imaged.core.task import (
     Task,
@@ -33,22 +34,29 @@ PHASES: Mapping[Status, str] = {
 }
 
 
-def begin_upload(location: Location) -> ClaimedChange:
-    """Claim a queued image, and say where its bytes are going."""
+def begin_upload(location: Location, announced_bytes: int | None = None) -> ClaimedChange:
+    """Claim a queued image, and say where its bytes are going.
+
+    Raises RetryMismatch for what cannot be the whole file whose upload broke off before.
+    """
 
     def change(image: Image, claim: Claim) -> Image:
         status = _leave_for_data(image, Event.UPLOAD_BEGAN)
-        return replace(image, status=status, claim=claim, locations=(location,))
+        broken = begin_body(image.broken_upload, announced_bytes)
+        return replace(
+            image, status=status, claim=claim, locations=(location,), broken_upload=broken
+        )
 
     return change
 
 
-def begin_staging(location: Location) -> ClaimedChange:
-    """Claim a queued image, and say where its staged bytes are going."""
+def begin_staging(location: Location, announced_bytes: int | None = None) -> ClaimedChange:
+    """The same for bytes that are staged."""
 
     def change(image: Image, claim: Claim) -> Image:
         status = _leave_for_data(image, Event.STAGING_BEGAN)
-        return replace(image, status=status, claim=claim, staged=location)
+        broken = begin_body(image.broken_upload, announced_bytes)
+        return replace(image, status=status, claim=claim, staged=location, broken_upload=broken)
 
     return change
 
@@ -65,36 +73,11 @@ def begin_import(task: Task) -> Change:
     return change
 
 
-def begin_draft(image: Image, task: Task) -> Image:
-    """An image that nobody sees until its task has made it. Raises FormatsUnset."""
-    _require_formats(image)
-    return replace(image, draft=True, status=Status.IMPORTING, task=replace(task, writes=image.id))
-
-
 def begin_attempt(image: Image, claim: Claim) -> Image:
     """Pick up the image's task, as a worker."""
     if image.status is not Status.IMPORTING or image.task is None:
         raise InvalidTransition(image.status, "picked up")
     return replace(image, claim=claim, task=pick_up(image.task))
-
-
-def describe(model: Image) -> ClaimedChange:
-    """Write on a draft what is only known since the work on it began: all that its source says."""
-
-    def change(image: Image, claim: Claim) -> Image:
-        require_claim(image.claim, claim)
-        return replace(
-            image,
-            name=model.name,
-            disk_format=model.disk_format,
-            container_format=model.container_format,
-            min_ram_mib=model.min_ram_mib,
-            min_disk_gib=model.min_disk_gib,
-            tags=model.tags,
-            properties=model.properties,
-        )
-
-    return change
 
 
 def write_to(location: Location) -> ClaimedChange:
@@ -107,11 +90,16 @@ def write_to(location: Location) -> ClaimedChange:
     return change
 
 
-def reserve(size_bytes: int) -> ClaimedChange:
-    """Reserve more, because the body turns out longer than what was reserved for it."""
+def reserve(size_bytes: int, received: BrokenUpload | None = None) -> ClaimedChange:
+    """Reserve more, because the body turns out longer than what was reserved for it.
+
+    ``received``: what has come of it, to be remembered in case that it breaks off.
+    """
 
     def change(image: Image, claim: Claim) -> Image:
         require_claim(image.claim, claim)
+        if received is not None:
+            image = replace(image, broken_upload=received)
         if image.status is Status.UPLOADING and image.staged is not None:
             return replace(image, staged=replace(image.staged, size_bytes=size_bytes))
         (location,) = image.locations
@@ -129,7 +117,13 @@ def stage_data(content: Content) -> ClaimedChange:
 
     def change(image: Image, claim: Claim) -> Image:
         image = reserve(content.size_bytes)(image, claim)
-        return replace(image, claim=None, finished_by=claim.token, staged_content=staged)
+        return replace(
+            image,
+            claim=None,
+            finished_by=claim.token,
+            staged_content=staged,
+            broken_upload=None,
+        )
 
     return change
 
@@ -157,6 +151,7 @@ def share_data(source: Image) -> Change:
             locations=source.locations,
             content=source.content,
             last_failure=None,
+            broken_upload=None,
         )
 
     return change
@@ -228,8 +223,17 @@ def require_undeleted(image: Image) -> None:
         raise ImageDeleted(image.id)
 
 
+def require_formats(image: Image) -> None:
+    """Raise FormatsUnset unless both formats are said."""
+    if image.disk_format is None or image.container_format is None:
+        raise FormatsUnset
+
+
 def emptied(image: Image) -> Image:
-    """The image without data, and without work on it: a retry always starts clean."""
+    """The image without data, and without work on it: a retry always starts clean.
+
+    What is remembered of a body that broke off stays: that body alone is a retry.
+    """
     return replace(image, claim=None, locations=(), staged=None, staged_content=None, content=None)
 
 
@@ -251,6 +255,7 @@ def _completed(
         task=task,
         content=content,
         last_failure=None,
+        broken_upload=None,
     )
 
 
@@ -277,10 +282,5 @@ def _failed(image: Image, event: Event, reason: str) -> Image:
 
 def _leave_for_data(image: Image, event: Event) -> Status:
     status = next_status(image.status, event)
-    _require_formats(image)
+    require_formats(image)
     return status
-
-
-def _require_formats(image: Image) -> None:
-    if image.disk_format is None or image.container_format is None:
-        raise FormatsUnset

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import uuid4
 
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Scope
 
 from imaged.api.exchange import REQUEST_ID, SCOPE_REQUEST_ID
-from imaged.api.problems import TITLES
+from imaged.api.problems import BAD_GATEWAY, TITLES, UNAVAILABLE
+from imaged.api.requests import sends_file
 
 MALFORMED = "The request is not HTTP/1.1 as it should be."
 LARGE_HEADER = "The header of the request is too large."
@@ -30,13 +32,17 @@ def refusal(status: int, sentence: str, headers: Iterable[tuple[bytes, bytes]] =
         "connection": "close",
         "x-content-type-options": "nosniff",
         REQUEST_ID.lower(): f"req-{uuid4()}",
-        **(RETRY_AFTER if status == 503 else {}),  # noqa: PLR2004 - unavailable, for now
+        **(RETRY_AFTER if status == UNAVAILABLE else {}),
     }
     head = "".join(f"{name.lower()}: {text}\r\n" for name, text in named.items())
     return f"HTTP/1.1 {title}\r\n{head}\r\n".encode() + body
 
 
 def stopping(scope: Scope) -> Response:
-    """The answer to a request that is cancelled, under the id that the log has for it."""
+    """The answer to a request that is cancelled, under the id that the log has for it.
+
+    An upload gets 502: after 503 clients repeat it, and send only the rest of their file.
+    """
     headers = {"Connection": "close", REQUEST_ID: scope[SCOPE_REQUEST_ID], **RETRY_AFTER}
-    return PlainTextResponse(STOPPING, status_code=503, headers=headers)
+    status = BAD_GATEWAY if sends_file(Headers(scope=scope)) else UNAVAILABLE
+    return PlainTextResponse(STOPPING, status_code=status, headers=headers)

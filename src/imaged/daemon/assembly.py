@@ -180,6 +180,7 @@ class Services:
             catalog,
             kill_uploads=kills,
             staged_time_to_live=config.uploads.staged_time_to_live,
+            remember_broken=config.uploads.remember_broken,
         )
         self.scrubber = build_scrubber(parts, config)
         self.reconcile = build_reconcile(parts, config)
@@ -252,6 +253,7 @@ class Services:
         self.reconcile.settings = settings.reconcile_settings(config)
         self.claims.kill_uploads = self.reclaimer.kill_uploads = settings.kills_uploads(config)
         self.reclaimer.staged_time_to_live = config.uploads.staged_time_to_live
+        self.reclaimer.remember_broken = config.uploads.remember_broken
         self.intake.settings = self.task_intake.settings = settings.stage_settings(config)
         self._means.apply(config)
         self.desk.settings = task_settings.desk_settings(config)

@@ -126,6 +126,7 @@ def stage_settings(config: Config) -> StageSettings:
         max_size_bytes=uploads.max_size,
         hash_algorithm=uploads.hash_algorithm,
         formats=FormatPolicy(uploads.check_format, uploads.refuse_unsafe),
+        remembers_broken=bool(uploads.remember_broken),
     )
 
 

@@ -85,6 +85,12 @@ class Catalog(Protocol):
         """Images in uploading, unclaimed, whose last change is so long ago."""
         ...
 
+    async def find_broken_uploads(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """Images that remember a broken upload, unclaimed, whose ``broken_upload.at`` is so long
+        ago; the longest first.
+        """
+        ...
+
     async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
         """Replace the records of images that are deleted for so long by tombstones; their ids.
 

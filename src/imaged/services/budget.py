@@ -82,10 +82,14 @@ class Sending:
         self._before, self._latest = self._latest, size_bytes
 
 
-async def gather_blocks(body: AsyncIterable[bytes], budget: Budget) -> AsyncGenerator[Block]:
+async def gather_blocks(
+    body: AsyncIterable[bytes], budget: Budget, unfinished: list[bytes] | None = None
+) -> AsyncGenerator[Block]:
     """Put the chunks of a body together to blocks, as they come; none is empty.
 
     What has come is in flight before its block is full: its sender may stall for long.
+    ``unfinished``: where to leave the chunks of the block that was not full yet when the body
+    broke off.
     """
     chunks: list[bytes] = []
     size_bytes = 0
@@ -105,3 +109,5 @@ async def gather_blocks(body: AsyncIterable[bytes], budget: Budget) -> AsyncGene
             yield budget.lend(chunks, rest_bytes)
     finally:
         budget.give_back(size_bytes)
+        if unfinished is not None and size_bytes:
+            unfinished.extend(chunks)

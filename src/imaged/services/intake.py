@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
@@ -16,8 +17,9 @@ import anyio
 import structlog
 
 from imaged.core.block import Block
+from imaged.core.broken_upload import note_received, replacing, unremembered
 from imaged.core.errors import CatalogError, QuotaExceeded
-from imaged.core.image import ClaimedChange, Content, Image, Location
+from imaged.core.image import BrokenUpload, ClaimedChange, Content, Image, Location
 from imaged.core.keys import make_key
 from imaged.core.limits import MIB, require_announced
 from imaged.core.writing import reserve, write_to
@@ -34,6 +36,7 @@ from imaged.services.work import Work
 log = structlog.get_logger()
 
 SLICE_BYTES = 64 * MIB  # reserved ahead of a body whose length is not known
+NOTE_SECONDS = 10  # how often it is noted what has come, for the case that this process dies
 ACCOUNT_SECONDS = 10  # how long a failed writer tries to leave its row
 
 Begin = Callable[[Location], ClaimedChange]
@@ -75,22 +78,30 @@ class Intake:
         *,
         announced_bytes: int | None = None,
         store: str | None = None,
+        replaces: bool = False,
     ) -> Image:
         """Write a body under a claim, and return the image as it is then.
 
-        Raises UnknownStore, TooLarge, what ``begin`` refuses, DataRefused, QuotaExceeded,
-        ClaimLost, ImageDeleted, StoreError, CatalogError, and what ``body`` raises.
+        ``replaces``: another file is sent on purpose, after an upload that broke off. Raises
+        UnknownStore, TooLarge, what ``begin`` refuses, DataRefused, QuotaExceeded, ClaimLost,
+        ImageDeleted, StoreError, CatalogError, and what ``body`` raises.
         """
         require_announced(announced_bytes, self.settings.max_size_bytes)
         name = self._stores.pick(store).name
         location = Location(name, make_key(image_id, uuid4()), announced_bytes or 0)
+        change = begin(location)
+        if not self.settings.remembers_broken:
+            change = unremembered(change)
+        elif replaces:
+            change = replacing(change)
         with self._traffic.uploading():
             async with (
                 AsyncExitStack() as afterwards,
-                self._claims.on_image(image_id, begin(location)) as work,
+                self._claims.on_image(image_id, change) as work,
             ):
                 await afterwards.enter_async_context(self._answering_for(location))
-                content = await self._fill(work, location, body, announced_bytes)
+                before = work.image.broken_upload
+                content = await self._fill(work, location, body, announced_bytes, before=before)
                 await work.finish(end(content))
         return work.image
 
@@ -112,7 +123,7 @@ class Intake:
         require_announced(announced_bytes, self.settings.max_size_bytes)
         with self._traffic.uploading():
             async with self.place(work, store, announced_bytes or 0) as location:
-                return await self._fill(work, location, body, announced_bytes, source)
+                return await self._fill(work, location, body, announced_bytes, source=source)
 
     @asynccontextmanager
     async def place(
@@ -135,17 +146,30 @@ class Intake:
         location: Location,
         body: AsyncIterable[bytes],
         announced_bytes: int | None,
+        *,
         source: Source | None = None,
+        before: BrokenUpload | None = None,
     ) -> Content:
-        """Pass the body through the stages into the store, and say what it was."""
+        """Pass the body through the stages into the store, and say what it was.
+
+        ``before``: what had come of a body that broke off; None: nothing is remembered.
+        """
         stages = Stages(
-            work.image, announced_bytes, self.settings, self._inspector, self._lanes, source=source
+            work.image,
+            announced_bytes,
+            self.settings,
+            self._inspector,
+            self._lanes,
+            source=source,
+            before=before,
         )
+        if before is not None:
+            work.on_failure = lambda image: replace(image, broken_upload=stages.remembered)
         async with (
             stages,
-            aclosing(gather_blocks(body, self._budget)) as blocks,
+            aclosing(gather_blocks(body, self._budget, stages.unfinished)) as blocks,
             aclosing(stages.check(blocks)) as good_blocks,
-            aclosing(self._reserving(good_blocks, work, location)) as paid_blocks,
+            aclosing(self._reserving(good_blocks, work, location, stages)) as paid_blocks,
         ):
             place = self._stores.pick(location.store)
             record = partial(self._catalog.note_upload, location.key)
@@ -153,24 +177,34 @@ class Intake:
         return stages.content()
 
     async def _reserving(
-        self, blocks: AsyncIterable[Block], work: Work, location: Location
+        self, blocks: AsyncIterable[Block], work: Work, location: Location, stages: Stages
     ) -> AsyncGenerator[Block]:
-        """Charge a body that outgrows what was reserved for it, before its bytes are written."""
+        """Charge a body that outgrows what was reserved for it, before its bytes are written.
+
+        What has come is noted with it, and now and then without: this process may die.
+        """
         received, reserved = 0, location.size_bytes
+        noted_at = anyio.current_time()
         async for block in blocks:
             received += block.size_bytes
             self._traffic.received_bytes += block.size_bytes
             if received > reserved:
-                reserved = await self._reserve(work, received)
+                if not reserved:  # of the first block of a body without a length all is noted
+                    await stages.catch_up()
+                reserved = await self._reserve(work, received, stages)
+                noted_at = anyio.current_time()
+            elif stages.remembered and anyio.current_time() - noted_at >= NOTE_SECONDS:
+                await work.change(note_received(stages.remembered))
+                noted_at = anyio.current_time()
             yield block
             del block  # nobody may keep it alive while we wait for more
 
-    async def _reserve(self, work: Work, received_bytes: int) -> int:
+    async def _reserve(self, work: Work, received_bytes: int, stages: Stages) -> int:
         ahead = received_bytes + self._slice_bytes
         try:
-            await work.change(reserve(ahead))
+            await work.change(reserve(ahead, stages.remembered))
         except QuotaExceeded:  # the rest may be short enough
-            await work.change(reserve(received_bytes))
+            await work.change(reserve(received_bytes, stages.remembered))
             return received_bytes
         return ahead
 

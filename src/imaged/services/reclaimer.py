@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from imaged.core.broken_upload import forget_broken
 from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.image import Image
 from imaged.core.task import give_back_task
@@ -26,7 +27,9 @@ REASON = "The server that was working on it went silent."
 
 
 class Reclaimer:
-    """Gives back the work of dead holders, and staged data that nobody imported in time."""
+    """Gives back the work of dead holders, and staged data that was not imported in time; forgets
+    what had come of uploads that broke off long ago.
+    """
 
     def __init__(
         self,
@@ -34,23 +37,29 @@ class Reclaimer:
         *,
         kill_uploads: bool = False,
         staged_time_to_live: timedelta = timedelta(hours=24),
+        remember_broken: timedelta = timedelta(hours=24),
     ) -> None:
         self._catalog = catalog
         self.kill_uploads = kill_uploads
         self.staged_time_to_live = staged_time_to_live
+        self.remember_broken = remember_broken
         self.taken_back = 0  # claims, since the process began
-        self._unstaged = 0  # staged images, since the process began
+        self._unstaged = self._forgotten = 0  # staged images, and broken uploads, likewise
         self.postponed = Postponed("reclaimer", catalog.check)
 
     async def run_due(self) -> int:
-        """Give back all that is due; return how many claims and staged images that were.
+        """Give back, and forget, all that is due; return how many images and tasks that were.
 
         What fails by itself is put off, and the others go on. Raises CatalogError where the catalog
         does not answer, after all that can be done.
         """
-        before = self.taken_back + self._unstaged
-        await run_all(self._reclaim_lapsed, self._unstage_idle)
-        return self.taken_back + self._unstaged - before
+        before = self._done
+        await run_all(self._reclaim_lapsed, self._unstage_idle, self._forget_broken)
+        return self._done - before
+
+    @property
+    def _done(self) -> int:
+        return self.taken_back + self._unstaged + self._forgotten
 
     async def _reclaim_lapsed(self) -> None:
         while lapsed := await self._find_lapsed():
@@ -103,6 +112,22 @@ class Reclaimer:
                 return False  # imported or deleted meanwhile
             self._unstaged += 1
             log.info("staging.expired")
+        return True
+
+    async def _forget_broken(self) -> None:
+        limit = BATCH + len(self.postponed)
+        for image in await self._catalog.find_broken_uploads(self.remember_broken, limit):
+            await self.postponed.try_one(image.id, partial(self._forget, image))
+
+    async def _forget(self, image: Image) -> bool:
+        with bound_contextvars(image_id=image.id):
+            try:
+                await self._catalog.modify_image(image.id, forget_broken(image))
+            except CatalogError:
+                raise
+            except ImagedError:
+                return False  # uploaded or deleted meanwhile
+            self._forgotten += 1
         return True
 
 

@@ -8,21 +8,27 @@ damaged data look healthy.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
+
+import anyio
 
 from imaged.core.block import Block
 from imaged.core.damage import Reading, require_undamaged
 from imaged.core.digests import CHECKSUM, Digest
 from imaged.core.disk_format import FormatPolicy, is_inspected, require_declared
-from imaged.core.image import Content, Image
+from imaged.core.errors import FormatRefused, RetryMismatch, SizeMismatch
+from imaged.core.image import BrokenUpload, Content, Image
 from imaged.core.limits import require_complete, require_within
+from imaged.core.retry_digest import RetryDigest
 from imaged.lanes import Lane, LaneFactory
 from imaged.ports.inspector import Inspector, InspectorFactory
 from imaged.services.block_checksums import BlockChecksums
+
+LAST_BYTES_SECONDS = 5  # how long the digest of a broken body is waited for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +38,7 @@ class StageSettings:
     max_size_bytes: int = 1024**4
     hash_algorithm: str = "sha512"
     formats: FormatPolicy = field(default_factory=FormatPolicy)
+    remembers_broken: bool = True  # whether a body that broke off is compared with the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +61,16 @@ class Stages:
         lanes: LaneFactory,
         *,
         source: Source | None = None,
+        before: BrokenUpload | None = None,
     ) -> None:
+        """``before``: what had come of a body that broke off; None: nothing is remembered."""
         self._image = image
         self._source = source
         self._announced_bytes = announced_bytes if source is None else None  # all is compared
         self._settings = settings
         self._make_lane = lanes
-        self._checksum = Digest(CHECKSUM)
+        self._retry = None if before is None else RetryDigest(before)
+        self._checksum = self._retry or Digest(CHECKSUM)
         self._hash = Digest(settings.hash_algorithm)
         self._block_checksums = BlockChecksums()
         self._inspector: Inspector | None = None
@@ -70,6 +80,7 @@ class Stages:
         self._virtual_size_bytes: int | None = None
         self._lanes: list[Lane[Block]] = []
         self._open = AsyncExitStack()
+        self.unfinished: list[bytes] = []  # of a block that was not full when the body broke off
 
     async def __aenter__(self) -> Self:
         for work in (self._feed_checksum, self._feed_hash):
@@ -83,6 +94,8 @@ class Stages:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is not None and self._retry is not None:
+            await self._take_in_the_rest()
         await self._open.__aexit__(kind, error, traceback)
 
     async def check(self, blocks: AsyncIterable[Block]) -> AsyncGenerator[Block]:
@@ -90,17 +103,30 @@ class Stages:
         async for block in blocks:
             self._received_bytes += block.size_bytes
             limit = self._settings.max_size_bytes
-            require_within(self._received_bytes, self._announced_bytes, limit)
+            with self._distrusting_length():
+                require_within(self._received_bytes, self._announced_bytes, limit)
             for lane in self._lanes:
                 await lane.feed(block)
             yield block
             del block  # nobody may keep it alive while we wait for more
-        require_complete(self._received_bytes, self._announced_bytes)
         for lane in self._lanes:
             await lane.drain()
+        with self._distrusting_length():
+            require_complete(self._received_bytes, self._announced_bytes)
+        if self._retry is not None:
+            self._retry.require_whole()
         if self._source is not None:
             require_undamaged(self._source.content, Reading(self._source.store, self.content()))
         self._judge()
+
+    @property
+    def remembered(self) -> BrokenUpload | None:
+        """What the image is to remember, should the body break off now."""
+        return None if self._retry is None else self._retry.remembered
+
+    async def catch_up(self) -> None:
+        """Wait until all that has come is in what is remembered. Raises RetryMismatch."""
+        await self._lanes[0].drain()
 
     def content(self) -> Content:
         """What the bytes are, once they have all passed."""
@@ -124,10 +150,31 @@ class Stages:
             for chunk in block.chunks:
                 self._inspector.feed(chunk)
 
+    async def _take_in_the_rest(self) -> None:
+        """What had come when the body broke off is remembered to its last byte."""
+        with anyio.move_on_after(LAST_BYTES_SECONDS, shield=True), suppress(RetryMismatch):
+            if self.unfinished:
+                await self._lanes[0].feed(Block(self.unfinished))
+            await self.catch_up()
+
+    @contextmanager
+    def _distrusting_length(self) -> Iterator[None]:
+        try:
+            yield
+        except SizeMismatch:
+            if self._retry is not None:
+                self._retry.distrust_length()
+            raise
+
     def _judge(self) -> None:
         if self._inspector is None:
             return
         findings = self._inspector.findings()
         if self._received_bytes:  # nothing at all has no format
-            require_declared(self._image.disk_format or "", findings, self._settings.formats)
+            try:
+                require_declared(self._image.disk_format or "", findings, self._settings.formats)
+            except FormatRefused:
+                if self._retry is not None:
+                    self._retry.forget()
+                raise
         self._virtual_size_bytes = findings.virtual_size_bytes

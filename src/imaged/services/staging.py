@@ -23,12 +23,20 @@ class Staging:
         body: AsyncIterable[bytes],
         announced_bytes: int | None = None,
         store: str | None = None,
+        *,
+        replaces: bool = False,
     ) -> Image:
         """Keep the body for an import. Raises what ``Uploads.upload`` raises."""
 
         def begin(location: Location) -> ClaimedChange:
-            return claimed_by_owner(caller, begin_staging(location))
+            return claimed_by_owner(caller, begin_staging(location, announced_bytes))
 
         return await self._intake.write(
-            image_id, body, begin, stage_data, announced_bytes=announced_bytes, store=store
+            image_id,
+            body,
+            begin,
+            stage_data,
+            announced_bytes=announced_bytes,
+            store=store,
+            replaces=replaces,
         )

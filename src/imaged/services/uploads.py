@@ -27,16 +27,25 @@ class Uploads:
         body: AsyncIterable[bytes],
         announced_bytes: int | None = None,
         store: str | None = None,
+        *,
+        replaces: bool = False,
     ) -> Image:
         """Make the body the data of a queued image; when it returns, the bytes are durable.
 
-        Raises what ``Intake.write`` raises, and ImageNotFound, NotPermitted, InvalidTransition and
-        FormatsUnset before anything is read.
+        ``replaces``: another file on purpose, after an upload that broke off. Raises what
+        ``Intake.write`` raises, and ImageNotFound, NotPermitted, InvalidTransition, FormatsUnset
+        and RetryMismatch before anything is read.
         """
 
         def begin(location: Location) -> ClaimedChange:
-            return claimed_by_owner(caller, begin_upload(location))
+            return claimed_by_owner(caller, begin_upload(location, announced_bytes))
 
         return await self._intake.write(
-            image_id, body, begin, store_data, announced_bytes=announced_bytes, store=store
+            image_id,
+            body,
+            begin,
+            store_data,
+            announced_bytes=announced_bytes,
+            store=store,
+            replaces=replaces,
         )

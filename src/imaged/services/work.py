@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imaged.core.claim import Claim
 from imaged.core.errors import ClaimLost
-from imaged.core.image import ClaimedChange, Image
+from imaged.core.image import Change, ClaimedChange, Image
 from imaged.core.task import ClaimedTaskChange, Task, give_back_task
 from imaged.core.writing import give_back, require_undeleted
 from imaged.ports.catalog import Catalog
@@ -19,6 +19,7 @@ class Work:
         self._image: Image | None = None
         self.claim = claim
         self.asked_to_finish = False
+        self.on_failure: Change | None = None  # what an attempt that fails leaves in the image
 
     @property
     def image(self) -> Image:
@@ -46,7 +47,11 @@ class Work:
 
     async def give_back(self, reason: str, *, final: bool, counts: bool, kill: bool) -> None:
         """End the claim without a result. Raises ClaimLost."""
-        change = give_back(self.claim, reason, final=final, kill=kill, counts=counts)
+        end, leave = (
+            give_back(self.claim, reason, final=final, kill=kill, counts=counts),
+            self.on_failure,
+        )
+        change = end if leave is None else lambda image: end(leave(image))
         await self._catalog.modify_image(self._image_id, change)
 
     async def was_heard(self) -> bool:

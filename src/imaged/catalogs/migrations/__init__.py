@@ -56,6 +56,7 @@ STEPS = (  # oldest first
     Step("0003", Half.EXPAND),
     Step("0004", Half.EXPAND),
     Step("0005", Half.EXPAND),
+    Step("0006", Half.EXPAND),
 )
 WHERE = ("imaged.catalogs:migrations/versions",)
 

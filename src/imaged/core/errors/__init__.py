@@ -29,6 +29,7 @@
   - UnsatisfiableRange
   - DataRefused             the bytes are not what they should be
       - SizeMismatch
+      - RetryMismatch       an upload broke off, and this body is not the same file
       - TooLarge
       - FormatRefused
   - DataDamaged             stored bytes are not what was recorded of them
@@ -68,6 +69,7 @@ from imaged.core.errors.data import (
     DataRefused,
     FormatRefused,
     QuotaExceeded,
+    RetryMismatch,
     SizeMismatch,
     TooLarge,
 )
@@ -166,6 +168,7 @@ __all__ = [
     "PropertyConflict",
     "QuotaExceeded",
     "ReadOnlyAttribute",
+    "RetryMismatch",
     "ScratchError",
     "ScratchFull",
     "SealBroken",

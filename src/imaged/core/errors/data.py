@@ -18,6 +18,17 @@ class SizeMismatch(DataRefused):
         super().__init__(f"{announced_bytes} bytes were announced and {received_bytes} came.")
 
 
+class RetryMismatch(DataRefused):
+    """An upload broke off, and this body is not the same file from its first byte."""
+
+    def __init__(self, received_bytes: int, why: str) -> None:
+        super().__init__(
+            f"An upload into this image broke off after {received_bytes} bytes, and this one "
+            f"{why}. Send the whole file again, from its first byte; or, to send another file on "
+            "purpose, set the header 'X-Imaged-Replace: true'."
+        )
+
+
 class TooLarge(DataRefused):
     """More bytes than ``uploads.max_size`` allows."""
 

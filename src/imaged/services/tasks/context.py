@@ -11,10 +11,11 @@ import anyio
 import structlog
 
 from imaged.core.access import Caller, caller_of
+from imaged.core.drafts import describe
 from imaged.core.errors import CatalogError
 from imaged.core.image import ClaimedChange, Content, Image, Location
 from imaged.core.task import Progress, Task, finish_task
-from imaged.core.writing import describe, share_to_finish, store_data
+from imaged.core.writing import share_to_finish, store_data
 from imaged.ports.catalog import Catalog
 from imaged.services.intake import Intake
 from imaged.services.stages import Source

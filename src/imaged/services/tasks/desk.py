@@ -19,11 +19,11 @@ from imaged.core.access import (
     require_writer,
     task_as_seen_by,
 )
+from imaged.core.drafts import begin_draft
 from imaged.core.errors import InvalidInput, NotPermitted, TaskFinal, TooManyTasks
 from imaged.core.image import Image
 from imaged.core.task import KEEP_FOR, Task, TaskFacts, cancel, require_final
 from imaged.core.task_query import TaskQuery
-from imaged.core.writing import begin_draft
 from imaged.ports.catalog import Catalog
 from imaged.ports.seal import Seal
 from imaged.services.claims import Claims

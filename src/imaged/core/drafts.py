@@ -1,0 +1,36 @@
+"""Drafts: images that nobody sees until their tasks have made them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from imaged.core.claim import Claim, require_claim
+from imaged.core.image import ClaimedChange, Image
+from imaged.core.lifecycle import Status
+from imaged.core.task import Task
+from imaged.core.writing import require_formats
+
+
+def begin_draft(image: Image, task: Task) -> Image:
+    """An image that nobody sees until its task has made it. Raises FormatsUnset."""
+    require_formats(image)
+    return replace(image, draft=True, status=Status.IMPORTING, task=replace(task, writes=image.id))
+
+
+def describe(model: Image) -> ClaimedChange:
+    """Write on a draft what is only known since the work on it began: all that its source says."""
+
+    def change(image: Image, claim: Claim) -> Image:
+        require_claim(image.claim, claim)
+        return replace(
+            image,
+            name=model.name,
+            disk_format=model.disk_format,
+            container_format=model.container_format,
+            min_ram_mib=model.min_ram_mib,
+            min_disk_gib=model.min_disk_gib,
+            tags=model.tags,
+            properties=model.properties,
+        )
+
+    return change
