@@ -34,6 +34,17 @@ async def findings(place: Place) -> tuple[int, dict[str, tuple[str, str]]]:
     return process.returncode or 0, {one["subject"]: (one["level"], one["what"]) for one in told}
 
 
+async def hints_of_check(place: Place, proxy: FaultProxy) -> str:
+    """What ``imaged check-config`` says of a store that can be used."""
+    proxy.plan = fail("put_object", proxy.calls.count("put_object") + 1, Fault.OTHER_TAG)
+    process = await asyncio.create_subprocess_exec(
+        IMAGED, "check-config", "--config", str(place.file),
+        stderr=asyncio.subprocess.PIPE, env=clean_environment(),
+    )  # fmt: skip
+    _, output = await process.communicate()
+    return output.decode()
+
+
 async def test_a_right_that_is_missing_is_named(place: Place, server: SeaweedFS) -> None:
     """Also that to abort uploads, which is missed when something went wrong, and not before."""
     for name, key in (("access", ACCESS_KEY), ("secret", SECRET_KEY)):
@@ -50,9 +61,16 @@ async def test_a_right_that_is_missing_is_named(place: Place, server: SeaweedFS)
         code, denied = await findings(place)
         proxy.plan = no_faults
         _, allowed = await findings(place)
+        proxy.plan = fail("put_object", 3, Fault.OTHER_TAG)
+        lacking_code, lacking = await findings(place)
+        hints = await hints_of_check(place, proxy)
 
     assert code == 2
     assert denied["store cloud"][0] == "problem"
     assert "s3:AbortMultipartUpload" in denied["store cloud"][1]
-    assert allowed["store cloud"][0] == "ok"
+    assert allowed["store cloud"][1].startswith("An upload was listed and aborted")
+    assert lacking_code == 1
+    assert lacking["store cloud"][0] == "warning"
+    assert 'set checksum = "md5"' in lacking["store cloud"][1]
+    assert 'set checksum = "md5"' in hints
     assert denied[f"file {place.folder / 'secret'}"][0] == "ok"

@@ -17,10 +17,11 @@ import pytest_asyncio
 
 from contracts.store_bodies import body, new_key, read_all
 from contracts.store_bucket import BucketDoor, opened, settings_for
-from imaged.core.errors import BlobMissing, StoreError
+from imaged.core.errors import BlobMissing, StoreError, StoreFull
+from imaged.core.limits import MIB
 from imaged.stores.s3_checkup import is_leftover
 from imaged.stores.s3_credentials import Secret
-from imaged.stores.s3_settings import S3Settings
+from imaged.stores.s3_settings import Checksum, S3Settings
 from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
 from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS, seaweedfs
 
@@ -31,6 +32,7 @@ CALLS = {
     "head_bucket": "s3:ListBucket",
     "create_multipart_upload": "s3:PutObject",
     "upload_part": "s3:PutObject",
+    "complete_multipart_upload": "s3:PutObject",
     "list_multipart_uploads": "s3:ListBucketMultipartUploads",
     "abort_multipart_upload": "s3:AbortMultipartUpload",
     "list_parts": "s3:ListMultipartUploadParts",
@@ -90,10 +92,67 @@ async def test_every_right_is_missed(
 
 async def test_a_rehearsal_makes_every_call(proxy: FaultProxy) -> None:
     """Each that a store will need, with everything that it asks of them."""
-    async with opened(settings_for(proxy.endpoint)) as store:
-        await store.rehearse()
+    async with opened(settings_for(proxy.endpoint, part_size_bytes=6 * MIB)) as store:
+        assert await store.rehearse() == []
 
     assert set(proxy.calls) == set(CALLS)
+    assert f"\r\ncontent-length: {6 * MIB}\r\n" in proxy.heads["upload_part"]
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "fault", "text"),
+    [
+        ("upload_part", 1, Fault.TOO_LONG, "client_max_body_size"),
+        ("list_objects_v2", 0, Fault.UNSIGNED, "proxy changes the Host header or the path"),
+        ("list_objects_v2", 0, Fault.NOWHERE, "proxy changes the path"),
+        ("list_multipart_uploads", 0, Fault.NO_UPLOADS, "does not list the uploads"),
+        ("get_object", 0, Fault.NO_RANGES, "not the range"),
+        ("head_object", 0, Fault.UNNOTED, "x-amz-meta"),
+        ("delete_object", 0, Fault.PRETENDED, "still has an object that was deleted"),
+    ],
+)
+async def test_what_the_server_lacks(
+    proxy: FaultProxy, call: str, number: int, fault: Fault, text: str
+) -> None:
+    """Or what stands before it: the sentence names the likely cause."""
+    proxy.plan = fail(call, number, fault)
+
+    assert text in await told(settings_for(proxy.endpoint))
+
+
+@pytest.mark.parametrize(("kind", "remedy"), [("crc32", 'set checksum = "md5"'), ("md5", "https")])
+async def test_a_server_that_compares_no_checksums(
+    proxy: FaultProxy, kind: Checksum, remedy: str
+) -> None:
+    """Ceph RGW 16.2 takes any CRC32: it can be used, and what to set is said."""
+    proxy.plan = fail("put_object", 1, Fault.OTHER_TAG)  # the one whose checksum is wrong
+
+    async with opened(settings_for(proxy.endpoint, checksum=kind)) as store:
+        (lack,) = await store.rehearse()
+
+    assert remedy in str(lack)
+    assert not isinstance(lack, StoreFull)
+
+
+@pytest.mark.parametrize("call", ["create_multipart_upload", "upload_part", "put_object"])
+async def test_a_bucket_without_room_can_be_used(
+    server: SeaweedFS, proxy: FaultProxy, call: str
+) -> None:
+    """It is full, and not broken: reads and deletes go on, and nothing is left of the trial."""
+    settings = settings_for(proxy.endpoint)
+    key, door = new_key(), BucketDoor(settings, server.endpoint)
+    await door.plant(key, b"bytes")
+    proxy.plan = fail(call, 0, Fault.FULL, for_ever=True)
+
+    async with opened(settings) as store:
+        (lack,) = await store.rehearse()
+        assert await read_all(store, key) == b"bytes"
+        await store.delete(key)
+
+    assert isinstance(lack, StoreFull)
+    assert "raise its quota" in str(lack)
+    assert await door.objects() == []
+    assert await door.uploads() == {}
 
 
 async def test_a_key_that_may_only_read(server: SeaweedFS) -> None:

@@ -47,6 +47,10 @@ class Fault(StrEnum):
     SAME_PAGE = "200 with a list that goes on where it began"
     TOO_LONG = "413 from a proxy before"
     NOWHERE = "404 from a proxy before"
+    FULL = "403 because of a quota"
+    NO_UPLOADS = "404 as rclone answers a list of uploads"
+    UNSIGNED = "403 as where a proxy changes what is signed"
+    UNNOTED = "answered without metadata"
     NO_CONDITIONS = "501 where there is a condition"
     NO_RANGES = "200 where a range was asked for"
     STALLED = "the body is not taken"
@@ -66,6 +70,9 @@ STATUSES = {
     Fault.NO_CONDITIONS: ("501 Not Implemented", "NotImplemented"),
     Fault.DENIED: ("403 Forbidden", "AccessDenied"),
     Fault.PRETENDED: ("204 No Content", ""),
+    Fault.FULL: ("403 Forbidden", "QuotaExceeded"),
+    Fault.NO_UPLOADS: ("404 Not Found", "NoSuchUpload"),
+    Fault.UNSIGNED: ("403 Forbidden", "SignatureDoesNotMatch"),
 }
 CARRIED_OUT = {
     None,
@@ -249,6 +256,8 @@ class FaultProxy:
             await asyncio.sleep(A_WHILE_SECONDS)
         if fault in CARRIED_OUT:
             answer = await self._forward(request)
+        if fault is Fault.UNNOTED:
+            answer = _without_metadata(await self._forward(request))
         if fault is Fault.NO_RANGES:
             answer = (await self._forward(request)).replace(b" 206 ", b" 200 ", 1)
         if fault in {Fault.LATE, Fault.DRAWN_OUT}:
@@ -266,7 +275,7 @@ class FaultProxy:
         self, request: Request, fault: Fault | None, answer: bytes, writer: asyncio.StreamWriter
     ) -> None:
         match fault:
-            case None | Fault.SLOW | Fault.NO_RANGES | Fault.STALLED:
+            case None | Fault.SLOW | Fault.NO_RANGES | Fault.STALLED | Fault.UNNOTED:
                 writer.write(answer)
             case Fault.TRUNCATED:
                 writer.write(answer[: max(len(answer) - 20, 20)])
@@ -318,6 +327,12 @@ async def _read_body(request: Request, reader: asyncio.StreamReader) -> Request:
         if name == b"content-length":
             length = int(value)
     return replace(request, body=await reader.readexactly(length))
+
+
+def _without_metadata(answer: bytes) -> bytes:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"x-amz-meta-")]
+    return b"\r\n".join(lines) + end + body
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -50,4 +50,6 @@ def _look_behind(config: Config) -> tuple[list[Problem], list[str]]:
     from imaged.telemetry import configure_log
 
     configure_log("error")
-    return anyio.run(find_problems, config), find_hints(config)
+    hints = find_hints(config)
+    problems = anyio.run(find_problems, config, lambda lack: hints.append(str(lack)))
+    return problems, hints

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from imaged.api.identity import TokenFile
@@ -12,17 +13,19 @@ from imaged.conversion.qemu_img import whats_missing
 from imaged.core.errors import CatalogError, ExportError, ImagedError, StoreError
 from imaged.daemon.destinations import open_destination
 from imaged.daemon.import_checks import ImportCheckRefused, load_checks
-from imaged.daemon.places import open_store
+from imaged.daemon.places import log_lack, open_store
 from imaged.daemon.settings import password_file
 from imaged.daemon.task_services import CertificatesRefused, build_fetcher
 
 
-async def find_problems(config: Config) -> list[Problem]:
-    """All that would keep a daemon from its work."""
+async def find_problems(
+    config: Config, on_lack: Callable[[StoreError], None] = log_lack
+) -> list[Problem]:
+    """All that would keep a daemon from its work. ``on_lack``: see ``open_store``."""
     problems: list[Problem] = []
     for name, section in config.stores.by_name.items():
         try:
-            async with open_store(name, section):
+            async with open_store(name, section, on_lack=on_lack):
                 pass
         except StoreError as error:
             problems.append(Problem("store", f"stores.{name}", str(error)))

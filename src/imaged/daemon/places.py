@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import structlog
+
 from imaged.config.stores import FilesystemSection, S3Section, StoresSection
+from imaged.core.errors import StoreError, StoreFull
 from imaged.daemon.settings import filesystem_settings, s3_settings
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.abilities import Closing, Rehearsing
@@ -13,6 +16,16 @@ from imaged.ports.meter import Meter
 from imaged.ports.store import Store, Stores
 from imaged.stores.filesystem import FilesystemStore
 from imaged.stores.measured import measure_store
+
+log = structlog.get_logger()
+
+
+def log_lack(lack: StoreError) -> None:
+    """Write down what a store lacks."""
+    if isinstance(lack, StoreFull):
+        log.warning("store.full", store=lack.store, error=str(lack))
+    else:
+        log.warning("store.lacks", store=lack.store, error=str(lack))
 
 
 @asynccontextmanager
@@ -39,12 +52,22 @@ async def open_stores(
 
 @asynccontextmanager
 async def open_store(
-    name: str, section: FilesystemSection | S3Section, lanes: LaneFactory = ThreadLane
+    name: str,
+    section: FilesystemSection | S3Section,
+    lanes: LaneFactory = ThreadLane,
+    on_lack: Callable[[StoreError], None] = log_lack,
 ) -> AsyncIterator[Store]:
-    """One of them. Raises StoreError with what to do."""
+    """One of them. Raises StoreError with what to do.
+
+    ``on_lack`` is told what it lacks although it can be used.
+    """
     store = _build(name, section, lanes)
     try:
-        await (store.rehearse() if isinstance(store, Rehearsing) else store.check())
+        if isinstance(store, Rehearsing):
+            for lack in await store.rehearse():
+                on_lack(lack)
+        else:
+            await store.check()
         yield store
     finally:
         if isinstance(store, Closing):

@@ -18,13 +18,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import suppress
-from typing import Any
 from urllib.parse import quote, unquote
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
+import structlog
+
 from imaged.core.block import Block
-from imaged.core.errors import BlobExists, BlobMissing, StoreError
+from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.exports.border import border, label_of
 from imaged.exports.unfinished import PREFIX, task_of, unfinished_name
@@ -38,6 +39,8 @@ from imaged.stores.s3_reader import S3Reader
 from imaged.stores.s3_session import S3Session
 from imaged.stores.s3_settings import S3Settings
 from imaged.stores.s3_sweep import S3Sweep
+
+log = structlog.get_logger()
 
 TASK = "imaged-task"  # metadata of a file: the task that delivered it
 FILE_NAME = "imaged-file-name"  # metadata of what is not a file yet: what it is to be called
@@ -63,7 +66,10 @@ class Bucket:
         """Try everything. What a crash leaves of it has the name of a task that nobody knows."""
         key = unfinished_name(Parcel(str(uuid4()), uuid4(), ""))
         with border(self.name):
-            await S3Checkup(self._calls).rehearse(key)
+            for lack in await S3Checkup(self._calls).rehearse(key):
+                if isinstance(lack, StoreFull):
+                    raise lack
+                log.warning("export.lacks", destination=self.name, error=lack.why)
 
     async def has(self, file_name: str) -> bool:
         """Whether there is an object of this name."""
@@ -74,7 +80,7 @@ class Bucket:
         """Whether the object says that it is of this task."""
         with border(self.name):
             found = await self._look_for(parcel.file_name)
-        return found is not None and _notes_of(found).get(TASK) == parcel.task_id
+        return found is not None and found.notes.get(TASK) == parcel.task_id
 
     async def deliver(
         self, parcel: Parcel, blocks: AsyncIterable[Block], expected_bytes: int | None = None
@@ -121,7 +127,7 @@ class Bucket:
             async for name in self._unfinished(task_id):
                 with suppress(BlobMissing):
                     found = await self._calls.make("head_object", name)
-                    if file_name := unquote(_notes_of(found).get(FILE_NAME, "")):
+                    if file_name := unquote(found.notes.get(FILE_NAME, "")):
                         await self._sweep.end_all(file_name)
                 await self._sweep.end_all(name)
                 await self._sweep.remove(name)
@@ -163,11 +169,6 @@ class Bucket:
         names |= {name async for name in list_objects(self._calls, prefix)}
         for name in sorted(names):
             yield name
-
-
-def _notes_of(found: Answer) -> dict[str, Any]:
-    notes: dict[str, Any] = found.get("Metadata", {})
-    return notes
 
 
 async def _nothing() -> AsyncIterator[Block]:

@@ -5,9 +5,11 @@ Ask with ``isinstance`` before using one. Every method may raise ``StoreError``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
+from imaged.core.errors import StoreError
 from imaged.ports.store import Record, Store, forget_upload
 
 
@@ -15,8 +17,12 @@ from imaged.ports.store import Record, Store, forget_upload
 class Rehearsing(Protocol):
     """Can try everything that it will need, which takes longer than ``check``."""
 
-    async def rehearse(self) -> None:
-        """Try it, in a key of its own. Raises StoreError with what to do."""
+    async def rehearse(self) -> Sequence[StoreError]:
+        """Try it, in a key of its own. Raises StoreError with what to do.
+
+        Returns what it lacks although it can be used, each with a remedy: StoreFull, where it has
+        no room.
+        """
         ...
 
 

@@ -6,13 +6,14 @@ nobody keeps one. What ``put`` waits for its blocks is not the store's time, and
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from time import perf_counter
 from typing import Protocol
 
 from imaged.core.block import Block
+from imaged.core.errors import StoreError
 from imaged.ports.abilities import Closing, PresignedDownload, Rehearsing, ServerSideCopy
 from imaged.ports.meter import Meter, Timing
 from imaged.ports.store import BlobReader, Record, Store, forget_upload
@@ -92,9 +93,9 @@ class MeasuredAbleStore(MeasuredStore):
         super().__init__(store, meter)
         self._able = store
 
-    async def rehearse(self) -> None:
-        """Try everything, in a key of its own. Raises StoreError with what to do."""
-        await self._able.rehearse()
+    async def rehearse(self) -> Sequence[StoreError]:
+        """Try everything, in a key of its own; what it lacks. Raises StoreError with what to do."""
+        return await self._able.rehearse()
 
     async def close(self) -> None:
         """Let go of connections."""

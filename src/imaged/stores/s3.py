@@ -18,7 +18,7 @@ Importing this module loads the library that speaks S3: do so only where such a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -56,9 +56,12 @@ class S3Store:
         """Ask for the bucket, once. Raises StoreError."""
         await S3Checkup(self._calls).look()
 
-    async def rehearse(self) -> None:
-        """Try everything that will be needed, in a key of its own. Raises StoreError."""
-        await S3Checkup(self._calls).rehearse()
+    async def rehearse(self) -> Sequence[StoreError]:
+        """Try everything that will be needed, in a key of its own; what it lacks.
+
+        Raises StoreError.
+        """
+        return await S3Checkup(self._calls).rehearse()
 
     async def close(self) -> None:
         """Close all connections, when those that clean up have had their time."""

@@ -45,6 +45,11 @@ class Answer(dict[str, Any]):
         super().__init__({name: value for name, value in answer.items() if value != ""})
         self._store = store
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """The metadata of an object. Names of headers have no case (RFC 9110, 5.1)."""
+        return {name.lower(): text for name, text in self.get("Metadata", {}).items()}
+
     def within(self, name: str) -> Answer:
         """A structure in the answer."""
         return Answer(self._store, self[name])

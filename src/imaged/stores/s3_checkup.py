@@ -1,27 +1,44 @@
 """The check-up of a bucket that is to be a store: what an operator should know at start.
 
 ``look`` is one cheap question, for probes that come often. ``rehearse`` tries each call that will
-be needed, under a name that is no key, so that nobody takes it for a stray, and says which right or
-setting is missing. What it leaves when it dies on the way, a rehearsal of a later day removes.
+be needed, under a name that is no key, so that nothing takes it for a stray, and says which right
+or setting is missing, and what the server lacks. A bucket without room is no reason to refuse it:
+downloads and the scrubber, which makes room, must work then too. What a rehearsal leaves when it is
+killed on the way, one of a later day removes.
 """
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
+from botocore.exceptions import ClientError
+
 from imaged.core.block import Block
-from imaged.core.errors import BlobMissing, StoreError
-from imaged.stores.s3_calls import S3Calls
-from imaged.stores.s3_errors import FOREIGN
+from imaged.core.errors import BlobMissing, StoreError, StoreFull
+from imaged.core.limits import KIB
+from imaged.stores.s3_attempts import S3Attempts
+from imaged.stores.s3_calls import Answer, S3Calls
+from imaged.stores.s3_errors import FOREIGN, is_refusal_of_bytes
 from imaged.stores.s3_lists import list_objects, list_uploads
 from imaged.stores.s3_parts import Part, announced
+from imaged.stores.s3_reader import S3Reader
+from imaged.stores.s3_settings import Checksum
 from imaged.stores.s3_sweep import S3Sweep
 
 SCRIPT = b"imaged was here"
 SKIPPED = 7  # bytes, when a range is read
+NOTE = "imaged-note"  # metadata of what is rehearsed
+ZEROS = bytes(256 * KIB)
+
+WRONG_CHECKSUMS: dict[Checksum, dict[str, str]] = {
+    "crc32": {"ChecksumCRC32": base64.b64encode(bytes(4)).decode()},
+    "md5": {"ContentMD5": base64.b64encode(bytes(16)).decode()},
+}
 
 REHEARSALS = "rehearsals/"  # below the root
 REHEARSAL = re.compile(rf"{REHEARSALS}(\d{{4}}-\d{{2}}-\d{{2}})\.[0-9a-f]{{32}}")
@@ -39,23 +56,44 @@ class S3Checkup:
         """Ask for the bucket, once."""
         await self._calls.make("head_bucket", attempts=1)
 
-    async def rehearse(self, name: str | None = None) -> None:
-        """Do all that will be done, once; under this name, or one that nobody else has."""
+    async def rehearse(self, name: str | None = None) -> Sequence[StoreError]:
+        """Do all that will be done, once; under this name, or one that nothing else has.
+
+        Returns what the bucket lacks although it can be used: StoreFull where it has no room.
+        Raises StoreError where it cannot be used.
+        """
         await self._read_nothing()
         today = datetime.now(UTC).date()
         await self._remove_leftovers(today)
         name = name or f"{REHEARSALS}{today}.{uuid4().hex}"
         try:
-            await self._rehearse_upload(name)
-            await self._rehearse_object(name)
+            return await self._rehearse_all(name)
         except BaseException:
             with suppress(StoreError):
                 await self._remove(name)
             raise
 
+    async def _rehearse_all(self, name: str) -> Sequence[StoreError]:
+        try:
+            await self._rehearse_abort(name)
+            await self._rehearse_upload(name)
+            await self._rehearse_object(name)
+            compares = await self._compares_checksums(name)
+        except StoreFull as error:
+            await self._remove(name)
+            return [error]
+        await self._remove(name)
+        await self._require_gone(name)
+        return [] if compares else [self._without_checksums()]
+
     async def _read_nothing(self) -> None:
-        """Lists say why they are refused; an answer to HEAD could not."""
-        await self._calls.make("list_objects_v2", Prefix=self._calls.settings.root, MaxKeys=1)
+        """Lists say why they are refused; an answer to HEAD could not.
+
+        A wrong endpoint is told soon: so the attempts are counted, and their time is not measured.
+        """
+        attempts = self._calls.settings.attempts
+        root = self._calls.settings.root
+        await self._calls.make("list_objects_v2", attempts=attempts, Prefix=root, MaxKeys=1)
         await self.look()
 
     async def _remove_leftovers(self, today: date) -> None:
@@ -69,7 +107,8 @@ class S3Checkup:
         await self._sweep.end_all(name)
         await self._sweep.remove(name)
 
-    async def _rehearse_upload(self, name: str) -> None:
+    async def _rehearse_abort(self, name: str) -> None:
+        """What becomes of an upload that fails."""
         part, kind = _part(), self._calls.settings.checksum
         begun = await self._calls.make("create_multipart_upload", name, **announced(kind))
         upload_id = begun["UploadId"]
@@ -83,6 +122,31 @@ class S3Checkup:
         )
         await self._sweep.end(name, upload_id)
 
+    async def _rehearse_upload(self, name: str) -> None:
+        """One that is completed, with a part of ``part_size``; and its end, by its id."""
+        recorded: list[str] = []
+
+        async def record(upload_id: str) -> None:
+            recorded.append(upload_id)
+
+        size_bytes = self._calls.settings.part_size_bytes
+        attempts = S3Attempts(self._calls)
+        async with attempts.begin(name, None, record, {NOTE: "kept"}) as write:
+            await write.publish(await write.fill(_blocks(size_bytes)))
+        found = await self._calls.make("head_object", name)
+        self._require(found["ContentLength"] == size_bytes, "has another size of an object")
+        self._require(
+            found.notes.get(NOTE) == "kept",
+            "does not keep what an object says of itself (x-amz-meta-…)",
+        )
+        self._require(
+            await self._read_range(name, found) == SCRIPT[SKIPPED:],
+            "does not give the range of an object that was asked for",
+        )
+        await self._sweep.end(name, recorded[0])
+        await self._remove(name)
+        await self._require_gone(name)
+
     async def _rehearse_object(self, name: str) -> None:
         part = _part()
         checksum = await part.checksum(self._calls.settings.checksum)
@@ -92,22 +156,34 @@ class S3Checkup:
             [found async for found in list_objects(self._calls, name)] == [name],
             "does not list an object that is there",
         )
-        self._require(
-            await self._read_from(name, SKIPPED) == SCRIPT[SKIPPED:],
-            "does not give the range of an object that was asked for",
-        )
-        await self._calls.make("delete_object", name)
-        await self._require_gone(name)
 
-    async def _read_from(self, name: str, start: int) -> bytes:
-        answer = await self._calls.make("get_object", name, Range=f"bytes={start}-")
+    async def _compares_checksums(self, name: str) -> bool:
+        """Whether bytes are refused that do not fit the checksum that goes with them."""
+        wrong = WRONG_CHECKSUMS.get(self._calls.settings.checksum)
+        if wrong is None:  # none goes with them
+            return True
         try:
-            data: bytes = await answer["Body"].read()
+            await self._calls.once("put_object", name, body=_part(), **wrong)
         except FOREIGN as error:
-            raise self._calls.errors.translate("get_object", name, error) from error
+            if isinstance(error, ClientError) and is_refusal_of_bytes(error):
+                return True
+            raise self._calls.errors.translate("put_object", name, error) from error
+        return False
+
+    def _without_checksums(self) -> StoreError:
+        kind = self._calls.settings.checksum
+        remedy = 'set checksum = "md5"' if kind == "crc32" else "use https"
+        why = f"takes bytes that do not fit their checksum ({kind}): {remedy}"
+        return StoreError(self._calls.store, why)
+
+    async def _read_range(self, name: str, found: Answer) -> bytes:
+        reader = S3Reader(
+            self._calls, name, size_bytes=found["ContentLength"], etag=found["ETag"], start=SKIPPED
+        )
+        try:
+            return await reader.read(len(SCRIPT) - SKIPPED)
         finally:
-            answer["Body"].close()
-        return data
+            await reader.close()
 
     async def _require_gone(self, name: str) -> None:
         with suppress(BlobMissing):
@@ -132,3 +208,13 @@ def _part() -> Part:
     part = Part(len(SCRIPT))
     part.take(Block([SCRIPT]))
     return part
+
+
+async def _blocks(size_bytes: int) -> AsyncIterator[Block]:
+    """So many bytes, which take no memory: all but the first are the same zeros."""
+    yield Block([SCRIPT])
+    left = size_bytes - len(SCRIPT)
+    while left:
+        length = min(left, len(ZEROS))
+        yield Block([ZEROS if length == len(ZEROS) else ZEROS[:length]])
+        left -= length

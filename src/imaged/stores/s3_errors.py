@@ -49,6 +49,8 @@ PASSING_ERRORS = (
 LASTING_ERRORS = (SSLError, CertificatesUnreadable)  # although they are among the above
 TIMEOUTS = (TimeoutError, ConnectTimeoutError, ReadTimeoutError)
 PASSING_STATUSES = {408, 429, 500, 502, 503, 504}
+BAD_REQUEST = 400
+REFUSALS_OF_BYTES = {"BadDigest", "XAmzContentChecksumMismatch"}
 UNAVAILABLE_STATUSES = {429, 500, 502, 503, 504}
 UNAVAILABLE_CODES = {"SlowDown", "InternalError", "ServiceUnavailable"}
 PASSING_CODES = UNAVAILABLE_CODES | {
@@ -76,12 +78,15 @@ RIGHTS = {
 RIGHT_TO_WRITE = "s3:PutObject"
 
 FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "StorageFull", "507"}
-TOO_LARGE = {"EntityTooLarge", "413"}
+TOO_LARGE = {"EntityTooLarge"}
 REMEDIES = {
     "NoSuchBucket": "create the bucket, or correct its name",
     "InvalidBucketName": "correct the name of the bucket",
     "InvalidAccessKeyId": "the access key is not known there: correct it",
-    "SignatureDoesNotMatch": "the secret key is wrong, or a proxy changes requests on their way",
+    "SignatureDoesNotMatch": (
+        "the secret key is wrong; or a proxy changes the Host header or the path, which are signed "
+        "(nginx: proxy_set_header Host $http_host, and a proxy_pass without a path)"
+    ),
     "AuthorizationHeaderMalformed": "the region is wrong: set that of the bucket",
     "PermanentRedirect": "the bucket is elsewhere: set its region and endpoint",
     "IllegalLocationConstraintException": "the region is wrong: set that of the bucket",
@@ -92,15 +97,23 @@ REMEDIES = {
     "SlowDown": "it is overloaded; it was asked several times, with pauses",
     "301": "the bucket is elsewhere: set its region and endpoint",
     "400": "the region or the credentials may be wrong, or it needs another kind of addressing",
+    "404": (
+        "nothing is there: look at endpoint and bucket, and whether a proxy changes the path or "
+        "the Host header"
+    ),
+    "413": (
+        "a proxy takes no body of part_size (nginx: client_max_body_size): let it take more, or "
+        "lower part_size"
+    ),
     "NotImplemented": "it cannot do this",
     "InvalidRequest": "if it does not know checksums of this kind, set another checksum",
     "BadDigest": "bytes were damaged on their way, several times",
 }
 REFUSED = {"AccessDenied", "403", "AllAccessDisabled", "AccountProblem", "Forbidden"}
-MISSING = {"NoSuchKey", "404", "NotFound"}
 
 #: Calls that name an upload: Ceph RGW 16.2 answers NoSuchKey to a list of the parts of one that is
 #: gone, and Swift 2.38 to an abort of one that was completed.
+NO_UPLOADS = {"NoSuchUpload", "NoSuchKey", "NotImplemented", "501", "405", "MethodNotAllowed"}
 CALLS_OF_UPLOADS = {
     "upload_part",
     "list_parts",
@@ -121,6 +134,11 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, PASSING_ERRORS) and not isinstance(error, LASTING_ERRORS)
 
 
+def is_refusal_of_bytes(error: ClientError) -> bool:
+    """Whether bytes were refused because they do not fit what was said of them."""
+    return code_of(error) in REFUSALS_OF_BYTES or _status_of(error) == BAD_REQUEST
+
+
 def is_unavailable(error: BaseException) -> bool:
     """Whether the server refuses connections or work for now, as it does while it restarts.
 
@@ -130,6 +148,19 @@ def is_unavailable(error: BaseException) -> bool:
         code, status = code_of(error), _status_of(error)
         return code in UNAVAILABLE_CODES or status in UNAVAILABLE_STATUSES
     return may_pass(error) and not isinstance(error, TIMEOUTS)
+
+
+def is_gone_upload(operation: str, code: str) -> bool:
+    """Whether the upload that a call names was aborted or completed, or never was."""
+    return code == "NoSuchUpload" or (operation in CALLS_OF_UPLOADS and code == "NoSuchKey")
+
+
+def is_missing_object(operation: str, code: str) -> bool:
+    """Whether the object that a call names is not there.
+
+    Only answers to HEAD have no body to say so; a bare 404 to anything else is a proxy's.
+    """
+    return code == "NoSuchKey" or (operation == "head_object" and code in {"404", "NotFound"})
 
 
 def code_of(error: ClientError) -> str:
@@ -157,17 +188,17 @@ class S3Errors:
         self, operation: str, key: str, error: ClientError, *, on_condition: bool
     ) -> StoreError:
         code = code_of(error)
-        is_of_upload = operation in CALLS_OF_UPLOADS
-        if code == "NoSuchUpload" or (is_of_upload and code == "NoSuchKey"):
+        if key and is_gone_upload(operation, code):
             return WriteDiscarded(self._store, key)
-        if code in MISSING and key and not is_of_upload:
+        if key and is_missing_object(operation, code):
             return BlobMissing(self._store, key)
         if on_condition and code in UNMET:
             return BlobExists(self._store, key)
         if on_condition and code == "NotImplemented":
             return ConditionUnknown(self._store, "knows no conditional writes")
         if code in FULL | TOO_LARGE:
-            return StoreFull(self._store, f"has no room in {self._bucket}: it answered {code}")
+            why = f"has no room in {self._bucket} ({code}): free some, or raise its quota"
+            return StoreFull(self._store, why)
         return StoreError(self._store, self._sentence(operation, code))
 
     def _sentence(self, operation: str, code: str) -> str:
@@ -176,6 +207,11 @@ class S3Errors:
             return (
                 f"was refused {_camel(operation)} in {self._bucket} ({code}): "
                 f"allow its access key {right}, if the keys are right"
+            )
+        if operation == "list_multipart_uploads" and code in NO_UPLOADS:
+            return (
+                f"does not list the uploads that are not finished in {self._bucket} ({code}), so "
+                "what a crash leaves could not be found: use another server"
             )
         if code in UNMET:
             return f"has another object than before: {_camel(operation)} in {self._bucket}"

@@ -109,7 +109,11 @@ class S3Reader:
         answer = await self._calls.once("get_object", self._key, **wanted)
         status = answer["ResponseMetadata"]["HTTPStatusCode"]
         length = answer.get("ContentLength")
-        if (start and status != PARTIAL) or length not in {None, self.size_bytes - start}:
+        if start and status != PARTIAL:
+            answer["Body"].close()
+            why = f"gives all of {self._key} ({status}), and not the range that was asked for"
+            raise StoreError(self._calls.store, why)
+        if length not in {None, self.size_bytes - start}:
             answer["Body"].close()
             why = f"gave other bytes of {self._key} than were asked for, or changed it meanwhile"
             raise StoreError(self._calls.store, why)

@@ -272,7 +272,7 @@ class S3Write:
             found = await self._calls.make("head_object", self._key)
         except BlobMissing:
             return None
-        is_ours = found.get("Metadata", {}).get(MARK) == self._mark
+        is_ours = found.notes.get(MARK) == self._mark
         return int(found["ContentLength"]) if is_ours else None
 
     async def _take_back(self) -> None:

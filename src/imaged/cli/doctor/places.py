@@ -26,6 +26,7 @@ async def examine_store(
 ) -> AsyncIterator[Finding]:
     """Rehearse all of it, as a daemon does at its start."""
     subject, began = f"store {name}", time.monotonic()
+    lacks: list[StoreError] = []
     if isinstance(section, FilesystemSection) and (owner := other_owner(section.path)):
         yield problem(
             subject,
@@ -34,7 +35,7 @@ async def examine_store(
         )
         return
     try:
-        async with open_store(name, section) as store:
+        async with open_store(name, section, on_lack=lacks.append) as store:
             took = time.monotonic() - began
             free_bytes = await store.free_bytes()
     except StoreError as error:
@@ -47,6 +48,8 @@ async def examine_store(
         )
     else:
         yield ok(subject, f"{done}: it took {took * 1000:.0f} ms.")
+    for lack in lacks:
+        yield warning(subject, str(lack), "docs/how-to/use-s3.md tells what each server lacks.")
     if isinstance(section, FilesystemSection):
         yield _kind(subject, section.path)
         yield _room(subject, free_bytes or 0, section.min_free)
@@ -72,8 +75,8 @@ def _rehearsed(section: FilesystemSection | S3Section) -> str:
             return "A file was written, synced to the disk, renamed and removed"
         case S3Section():
             return (
-                "A part was uploaded, listed and aborted; an object was put, listed, read from its "
-                "middle and deleted"
+                "An upload was listed and aborted, another one completed, read from its middle and "
+                "deleted; an object was put, listed and deleted"
             )
 
 
