@@ -10,6 +10,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.catalog_checksums import ChecksumsContract
+from contracts.catalog_clock import ClockContract
 from contracts.catalog_images import ImagesContract
 from contracts.catalog_ledger import FindingContract, LedgerContract
 from contracts.catalog_lists import ListsContract
@@ -39,6 +40,7 @@ class CatalogContract(
     UnfinishedContract,
     WholeContract,
     RacesContract,
+    ClockContract,
 ):
     """Everything that ``ports/catalog.py`` promises."""
 

@@ -10,7 +10,9 @@ import pytest
 
 from imaged.catalogs.memory import MemoryCatalog
 from imaged.core.keys import make_key
+from imaged.machine import read_uptime
 from imaged.ports.store import Stores
+from imaged.services.clock_guard import ClockGuard
 from imaged.services.reconcile import Reconcile, ReconcileSettings
 from imaged.services.scrubber import Scrubber, ScrubberSettings
 from imaged.stores.filesystem import FilesystemStore
@@ -50,7 +52,8 @@ async def test_a_foreign_file_is_untouched(tmp_path: Path) -> None:
 
     settings = ReconcileSettings(quarantine=timedelta(0))
     report = await Reconcile(catalog, stores, settings).run(apply=True, max_strays=1)
-    scrubbed = await Scrubber(catalog, stores, ScrubberSettings()).run_due()
+    clock = ClockGuard(catalog, read_uptime)
+    scrubbed = await Scrubber(catalog, stores, ScrubberSettings(), clock=clock).run_due()
 
     assert (report.keys, len(report.strays), scrubbed.deleted) == (1, 1, 1)
     assert not stray.exists()

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 
 import pytest
 
 from contracts.catalog import CatalogContract
+from contracts.catalog_clock import SetAhead
 from contracts.catalog_lists import Fresh
 from contracts.catalog_machine import UtcClock
 from imaged.catalogs.memory import MemoryCatalog
 from imaged.ports.catalog import Catalog
+
+
+class ClockAhead(UtcClock):
+    """A clock that somebody has set."""
+
+    def __init__(self, by: timedelta) -> None:
+        self._by = by
+
+    def now(self) -> datetime:
+        """So much later than it is."""
+        return super().now() + self._by
 
 
 @asynccontextmanager
@@ -27,6 +40,15 @@ class TestMemoryCatalog(CatalogContract):
     def catalog(self) -> MemoryCatalog:
         """Empty."""
         return MemoryCatalog(UtcClock())
+
+    @pytest.fixture
+    def set_ahead(self, catalog: MemoryCatalog) -> SetAhead:
+        """By another clock."""
+
+        def set_ahead(by: timedelta) -> None:
+            catalog._clock = ClockAhead(by)
+
+        return set_ahead
 
     @pytest.fixture
     def fresh(self) -> Fresh:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,7 @@ class Daemon:
     port: int = 0
     process: Process | None = None
     on: Backend | None = None
+    program: Sequence[str] = (IMAGED,)
 
     def __post_init__(self) -> None:
         """Make what an operator would have made."""
@@ -95,7 +96,7 @@ class Daemon:
         """Start it, and do not wait."""
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                IMAGED, "serve", "--config", str(self.config),
+                *self.program, "serve", "--config", str(self.config),
                 stdin=DEVNULL, stdout=log, stderr=log, env=self.environment,
             )  # fmt: skip
 

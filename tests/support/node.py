@@ -27,6 +27,7 @@ from imaged.ports.import_check import ImportCheck
 from imaged.ports.store import Stores
 from imaged.services.budget import Budget
 from imaged.services.claims import Claims, ClaimSettings
+from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
 from imaged.services.intake import Intake
 from imaged.services.reclaimer import Reclaimer
@@ -70,6 +71,11 @@ class FixedBlocks(Budget):
         return self.fixed_bytes
 
 
+def virtual_uptime() -> tuple[str, timedelta]:
+    """A machine that was started with the test."""
+    return "boot", timedelta(seconds=anyio.current_time())
+
+
 class Node:
     """One process."""
 
@@ -92,6 +98,7 @@ class Node:
     ) -> None:
         settings = ClaimSettings(LEASE, RENEW_EVERY)
         self.catalog = catalog
+        self.clock = ClockGuard(catalog, virtual_uptime)
         self.budget = budget or FixedBlocks(1024)
         self.traffic = Traffic()
         self.claims = Claims(catalog, InstanceId(name), settings, kill_uploads=kill_uploads)
@@ -112,9 +119,11 @@ class Node:
         self.web = web or MemoryWeb()
         self.examiner = Examiner(lambda: self.intake.settings.max_size_bytes, checks, InlineLane)
         self._build_tasks(catalog, stores, tasks, types)
-        self.reclaimer = Reclaimer(catalog, kill_uploads=kill_uploads)
+        self.reclaimer = Reclaimer(
+            catalog, clock=self.clock, lease=LEASE, kill_uploads=kill_uploads
+        )
         scrubbing = ScrubberSettings(delay=delay, keep_records=keep_records)
-        self.scrubber = Scrubber(catalog, stores, scrubbing)
+        self.scrubber = Scrubber(catalog, stores, scrubbing, clock=self.clock)
         self.reconcile = Reconcile(catalog, stores, ReconcileSettings())
 
     def _build_tasks(
@@ -155,6 +164,7 @@ class Node:
             bell=self.runner.bell,
             take=self.runner.take,
             settings=DeskSettings(),
+            clock=self.clock,
         )
         self.imports = ImageImports(catalog, self.desk, self.runner.bell, imported)
 

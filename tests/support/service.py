@@ -27,12 +27,14 @@ from imaged.core.claim import InstanceId
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.image import Image
 from imaged.inspectors.oslo import OsloInspector
+from imaged.machine import read_uptime
 from imaged.ports.catalog import Catalog
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.import_check import ImportCheck
 from imaged.ports.store import Store, Stores
 from imaged.services.budget import Budget
 from imaged.services.claims import Claims, ClaimSettings
+from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images
@@ -204,6 +206,7 @@ class Service:
             seal=seal,
             bell=self.runner.bell,
             settings=DeskSettings(access=access),
+            clock=ClockGuard(catalog, read_uptime),
         )
         accepts = catalog, self.desk, self.runner.bell
         self.imports = ImportCalls(

@@ -9,7 +9,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect
+from sqlalchemy import BigInteger, ColumnElement, DateTime, Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,3 +61,29 @@ class Duration(TypeDecorator[timedelta]):
         """What comes back."""
         del dialect
         return None if value is None else timedelta(microseconds=value)
+
+
+class _Earlier(FunctionElement[datetime]):
+    """An instant, minus a duration."""
+
+    type = Instant()
+    inherit_cache = True
+
+
+@compiles(_Earlier)
+def _with_intervals(element: _Earlier, compiler: SQLCompiler, **options: Any) -> str:
+    instant, duration = (compiler.process(one, **options) for one in element.clauses)
+    return f"({instant} - {duration} * interval '1 microsecond')"
+
+
+@compiles(_Earlier, "sqlite")
+def _with_numbers(element: _Earlier, compiler: SQLCompiler, **options: Any) -> str:
+    instant, duration = (compiler.process(one, **options) for one in element.clauses)
+    return f"({instant} - {duration})"
+
+
+def earlier(
+    instant: ColumnElement[datetime], duration: ColumnElement[timedelta]
+) -> ColumnElement[datetime]:
+    """The moment that lies so long before another one, in SQL."""
+    return _Earlier(instant, duration)

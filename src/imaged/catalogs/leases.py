@@ -24,15 +24,18 @@ from sqlalchemy import (
 )
 
 from imaged.catalogs import dialects, rows
+from imaged.catalogs.instants import Instant, earlier
 from imaged.catalogs.tables import claims
 from imaged.catalogs.task_tables import tasks
 from imaged.core.claim import Claim
+from imaged.core.clock import NOTICEABLE
 from imaged.core.image import Image
 from imaged.ports.catalog import Lapsed
 
 _THESE: BindParameter[UUID] = bindparam("these", expanding=True)
 _THEN: BindParameter[datetime] = bindparam("until_then")
 _MOST = bindparam("most", type_=Integer)
+_LATEST = bindparam("latest", type_=Instant)
 
 _LOCK = select(claims).where(claims.c.token.in_(_THESE)).order_by(claims.c.token).with_for_update()
 _PROLONG = update(claims).where(claims.c.token == bindparam("this")).values(until=_THEN)
@@ -42,6 +45,23 @@ _LAPSED = (
     select(claims)
     .where(claims.c.until <= bindparam("now"))
     .order_by(claims.c.until, claims.c.token)
+    .limit(_MOST)
+)
+#: Further ahead than their lease explains: they were dated by a clock that went back since.
+_AHEAD = (
+    select(claims)
+    .where(claims.c.until > bindparam("now"), earlier(claims.c.until, claims.c.lease) > _LATEST)
+    .order_by(claims.c.until, claims.c.token)
+    .limit(_MOST)
+)
+_AHEAD_TASKS = (
+    select(tasks.c.id, tasks.c.token, tasks.c.holder, tasks.c.lease, tasks.c.until)
+    .where(
+        tasks.c.until.is_not(None),
+        tasks.c.until > bindparam("now"),
+        earlier(tasks.c.until, tasks.c.lease) > _LATEST,
+    )
+    .order_by(tasks.c.until, tasks.c.token)
     .limit(_MOST)
 )
 _LOCK_TASKS = (
@@ -93,14 +113,17 @@ def renew(db: Connection, held: Collection[Claim]) -> Collection[Claim]:
 
 
 def find_lapsed(db: Connection, limit: int) -> Sequence[Lapsed]:
-    """Read the claims whose leases ran out, the longest first."""
-    values = {"now": dialects.now(db), "most": limit}
+    """Read the claims whose leases ran out, the longest first; then those dated too far ahead."""
+    now = dialects.now(db)
+    over = {"now": now, "most": limit}
+    ahead = {**over, "latest": now + NOTICEABLE}
     found = [
-        (row.until, Lapsed(rows.claim_of(row), row.image_id)) for row in db.execute(_LAPSED, values)
+        (row.until, Lapsed(rows.claim_of(row), row.image_id))
+        for row in (*db.execute(_LAPSED, over), *db.execute(_AHEAD, ahead))
     ]
     found += [
         (row.until, Lapsed(rows.claim_of(row), None, row.id))
-        for row in db.execute(_LAPSED_TASKS, values)
+        for row in (*db.execute(_LAPSED_TASKS, over), *db.execute(_AHEAD_TASKS, ahead))
     ]
     found.sort(key=lambda pair: pair[0])
     return [lapsed for _, lapsed in found[:limit]]

@@ -15,12 +15,14 @@ from uuid import UUID
 from anyio.lowlevel import checkpoint
 
 from imaged.catalogs import counts
+from imaged.catalogs import memory_redating as redating
 from imaged.catalogs.memory_tasks import MemoryTasks
 from imaged.core import blob as blobs
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
 from imaged.core.block_checksums import pages_of
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.clock import NOTICEABLE, ClockMark, ClockReading, date_anew
 from imaged.core.damage import is_damaged
 from imaged.core.errors import BlobGone
 from imaged.core.image import Image, Location
@@ -36,6 +38,8 @@ class MemoryCatalog(MemoryTasks):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.instances: dict[InstanceId, Instance] = {}
+        self.clock_mark: ClockMark | None = None
+        self.confirmations = 0
 
     async def check(self) -> None:
         """Memory always answers."""
@@ -148,7 +152,12 @@ class MemoryCatalog(MemoryTasks):
         """Claims whose leases ran out, the longest first."""
         await checkpoint()
         due = self._due(self.leases.values(), lambda lease: lease[0])
-        return [lapsed for _, lapsed in due[:limit]]
+        latest = self._clock.now() + NOTICEABLE
+        ahead = [
+            lease for lease in self.leases.values() if lease[0] - lease[1].claim.lease > latest
+        ]
+        ahead.sort(key=lambda lease: lease[0])
+        return [lapsed for _, lapsed in (*due, *ahead)][:limit]
 
     async def list_attempts(self) -> Collection[UUID]:
         """The tokens of all claims that stand."""
@@ -186,6 +195,33 @@ class MemoryCatalog(MemoryTasks):
         """Forget an instance that has ended."""
         await checkpoint()
         self.instances.pop(instance_id, None)
+
+    async def read_clock(self) -> ClockReading:
+        """The catalog's clock now, and what was noted of it."""
+        await checkpoint()
+        return ClockReading(self._clock.now(), self.clock_mark, self.confirmations)
+
+    async def note_clock(self, mark: ClockMark) -> None:
+        """Note the last moment that was believed, or a step."""
+        await checkpoint()
+        self.clock_mark = mark
+
+    async def confirm_clock(self, mark: ClockMark) -> None:
+        """Note that an operator says that this moment is right."""
+        await checkpoint()
+        self.clock_mark = mark
+        self.confirmations += 1
+
+    async def redate(self, quarantine: timedelta) -> int:
+        """Date anew what lies further ahead than its delay or patience explains."""
+        await checkpoint()
+        now = self._clock.now()
+        return (
+            redating.change(self.images, lambda image: redating.image(image, now))
+            + redating.change(self.tasks, lambda task: redating.task(task, now))
+            + redating.change(self.blobs, lambda blob: date_anew(blob, now, quarantine))
+            + redating.change(self.instances, lambda one: redating.beat(one, now))
+        )
 
     async def summarize(self) -> Summary:
         """Count everything, in one look."""

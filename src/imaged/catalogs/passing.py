@@ -8,6 +8,7 @@ from uuid import UUID
 
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Image, Location
 from imaged.core.ledger import Account
 from imaged.core.query import ImageQuery
@@ -164,6 +165,22 @@ class PassingCatalog(Catalog):
     async def leave(self, instance_id: InstanceId) -> None:
         """As the catalog within."""
         await self._catalog.leave(instance_id)
+
+    async def read_clock(self) -> ClockReading:
+        """As the catalog within."""
+        return await self._catalog.read_clock()
+
+    async def note_clock(self, mark: ClockMark) -> None:
+        """As the catalog within."""
+        await self._catalog.note_clock(mark)
+
+    async def confirm_clock(self, mark: ClockMark) -> None:
+        """As the catalog within."""
+        await self._catalog.confirm_clock(mark)
+
+    async def redate(self, quarantine: timedelta) -> int:
+        """As the catalog within."""
+        return await self._catalog.redate(quarantine)
 
     async def summarize(self) -> Summary:
         """As the catalog within."""

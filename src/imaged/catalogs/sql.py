@@ -19,6 +19,7 @@ from imaged.catalogs import (
     accounts,
     blobs,
     block_checksums,
+    clocks,
     image_rows,
     images,
     instances,
@@ -32,6 +33,7 @@ from imaged.catalogs import (
 from imaged.catalogs.tables import tombstones
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.query import ImageQuery
@@ -266,6 +268,22 @@ class SqlCatalog:
     async def leave(self, instance_id: InstanceId) -> None:
         """Forget an instance that has ended."""
         await self.database.write(partial(instances.leave, instance_id=instance_id))
+
+    async def read_clock(self) -> ClockReading:
+        """The catalog's clock now, and what was noted of it."""
+        return await self.database.read(clocks.read)
+
+    async def note_clock(self, mark: ClockMark) -> None:
+        """Note the last moment that was believed, or a step."""
+        await self.database.write(partial(clocks.note, mark=mark))
+
+    async def confirm_clock(self, mark: ClockMark) -> None:
+        """Note that an operator says that this moment is right."""
+        await self.database.write(partial(clocks.confirm, mark=mark))
+
+    async def redate(self, quarantine: timedelta) -> int:
+        """Date anew what lies further ahead than its delay or patience explains."""
+        return await self.database.write(partial(clocks.redate, quarantine=quarantine))
 
     async def summarize(self) -> Summary:
         """Count everything, in one look."""

@@ -8,6 +8,7 @@
     task_records   tasks, with the claims of those that write no image
     accounts       bytes held, by owner        tombstones     ids that are never used again
     instances      processes that are here     compatibility  the oldest revision that still fits
+    clock          whether it can be believed
 
 Rule 1: what the lifecycle forbids, a CHECK refuses, whatever the statement's author thought.
 Rule 2: nothing is told twice. An image's claim *is* its row in ``claims``, and a location's size
@@ -258,6 +259,19 @@ instances = Table(
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
     Column("troubles", JSON, nullable=False, server_default=text("'[]'")),
+)
+
+#: One row: the last moment that an instance believed, for who starts next (``core/clock.py``).
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("boot_id", TEXT, nullable=False),
+    Column("uptime", Duration, nullable=False),
+    Column("step", Duration, nullable=False),
+    Column("held_until", Duration),
+    Column("confirmations", Integer, nullable=False),
 )
 
 #: One row: who knows this revision of the tables, or a later one, can work with them.

@@ -14,6 +14,10 @@ from imaged.cli.tables import print_table
 from imaged.units import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imaged.config import Config
+    from imaged.daemon.assembly import Parts
     from imaged.services.scrubber import ScrubPreview, ScrubReport
 
 
@@ -21,19 +25,31 @@ if TYPE_CHECKING:
 @config_option
 @click.option("--once", is_flag=True, help="Do all that is due, and end.")
 @click.option("--dry-run", is_flag=True, help="Say what would go now, and touch nothing.")
+@click.option(
+    "--confirm-clock",
+    is_flag=True,
+    help="Say that the catalog's clock is right, after it stepped; then end.",
+)
 @json_option
-def scrub(file: Path | None, *, once: bool, dry_run: bool, as_json: bool) -> int:
+def scrub(
+    file: Path | None, *, once: bool, dry_run: bool, confirm_clock: bool, as_json: bool
+) -> int:
     """Delete what is due: again and again until a signal ends it, or once.
 
     Any number may run side by side, and beside daemons. --json alone is log.format = "json".
     """
+    if confirm_clock:
+        _confirm_clock(file)
+        return 0
     if dry_run:
         _print_preview(_preview(file), as_json=as_json)
         return 0
     if once:
-        report = _run_once(file)
+        report, troubles = _run_once(file)
         _print_report(report, as_json=as_json)
-        return EXIT_PROBLEMS if report.failed else 0
+        for trouble in troubles:
+            click.echo(trouble, err=True)
+        return EXIT_PROBLEMS if report.failed or troubles else 0
     from imaged.cli.serving import run_daemon
 
     run_daemon(file, roles=("scrubber",), as_json=as_json)
@@ -47,11 +63,26 @@ def _preview(file: Path | None) -> ScrubPreview:
     return run_with_parts(file, lambda parts, config: build_scrubber(parts, config).preview())
 
 
-def _run_once(file: Path | None) -> ScrubReport:
+def _run_once(file: Path | None) -> tuple[ScrubReport, Sequence[str]]:
+    """What was done, and what keeps more from being done."""
     from imaged.cli.opening import run_with_parts
-    from imaged.daemon.assembly import build_scrubber
+    from imaged.daemon.assembly import build_clock, build_scrubber
 
-    return run_with_parts(file, lambda parts, config: build_scrubber(parts, config).run_due())
+    async def run(parts: Parts, config: Config) -> tuple[ScrubReport, Sequence[str]]:
+        clock = build_clock(parts.catalog, config)
+        scrubber = build_scrubber(parts, config, clock)
+        report = await scrubber.run_due()
+        return report, [*clock.troubles, *scrubber.postponed.troubles]
+
+    return run_with_parts(file, run)
+
+
+def _confirm_clock(file: Path | None) -> None:
+    from imaged.cli.opening import run_with_catalog
+    from imaged.daemon.assembly import build_clock
+
+    run_with_catalog(file, lambda catalog, config: build_clock(catalog, config).confirm())
+    click.echo("The catalog's clock counts as right: what is due by it is deleted from now on.")
 
 
 def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:

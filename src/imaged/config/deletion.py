@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from pydantic import model_validator
+
 from imaged.config.sections import Section, setting
 from imaged.config.values import Concurrency, Count, Duration, Share
+
+SMALLEST_STEP = timedelta(minutes=1)
 
 
 class ScrubberSection(Section):
@@ -31,6 +37,20 @@ class ScrubberSection(Section):
         "never used again.",
         reloadable=True,
     )
+    max_clock_step: Duration = setting(
+        "1h",
+        "By how much the catalog's clock may step before nothing is expired or deleted any more: a "
+        "step ahead would end every delay too early. What is due goes when the step is undone, "
+        "after as much time as it skipped, or when `imaged scrub --confirm-clock` says that the "
+        "clock is right.",
+        reloadable=True,
+    )
+
+    @model_validator(mode="after")
+    def _bear_small_steps(self) -> ScrubberSection:
+        if self.max_clock_step < SMALLEST_STEP:
+            raise ValueError("max_clock_step must be 1m at least: smaller steps are ordinary")
+        return self
 
 
 class ReconcileSection(Section):

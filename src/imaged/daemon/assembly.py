@@ -26,6 +26,7 @@ from imaged.daemon.task_services import TaskMeans
 from imaged.daemon.task_types import build_registry, image_import, location_import
 from imaged.inspectors.oslo import OsloInspector
 from imaged.lanes import LaneFactory, QuietLane, ThreadLane
+from imaged.machine import read_uptime
 from imaged.ports.catalog import Catalog
 from imaged.ports.export import Destination
 from imaged.ports.meter import Meter, tell_nobody
@@ -33,6 +34,7 @@ from imaged.ports.store import Stores
 from imaged.sealing import FileSeal
 from imaged.services.budget import Budget
 from imaged.services.claims import Claims
+from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images
@@ -121,10 +123,21 @@ def build_images(catalog: Catalog, config: Config) -> Images:
     return Images(catalog, settings.scrubber_settings(config))
 
 
-def build_scrubber(parts: Parts, config: Config) -> Scrubber:
+def build_clock(catalog: Catalog, config: Config) -> ClockGuard:
+    """What looks whether the catalog's clock can be believed."""
+    return ClockGuard(catalog, read_uptime, config.scrubber.max_clock_step)
+
+
+def build_scrubber(parts: Parts, config: Config, clock: ClockGuard | None = None) -> Scrubber:
     """What deletes bytes."""
-    scrubber = settings.scrubber_settings(config)
-    return Scrubber(parts.catalog, parts.stores, scrubber, busy_for=config.claims.lease)
+    return Scrubber(
+        parts.catalog,
+        parts.stores,
+        settings.scrubber_settings(config),
+        busy_for=config.claims.lease,
+        clock=clock or build_clock(parts.catalog, config),
+        quarantine=config.reconcile.quarantine,
+    )
 
 
 def build_desk(catalog: Catalog, config: Config) -> TaskDesk:
@@ -137,6 +150,7 @@ def build_desk(catalog: Catalog, config: Config) -> TaskDesk:
         seal=FileSeal(task_settings.key_file(config)),
         bell=Alarm(),
         settings=task_settings.desk_settings(config),
+        clock=build_clock(catalog, config),
     )
 
 
@@ -176,13 +190,16 @@ class Services:
             config.claims.lease,
             lambda: self.troubles,
         )
+        self.clock = build_clock(catalog, config)
         self.reclaimer = Reclaimer(
             catalog,
+            clock=self.clock,
+            lease=config.claims.lease,
             kill_uploads=kills,
             staged_time_to_live=config.uploads.staged_time_to_live,
             remember_broken=config.uploads.remember_broken,
         )
-        self.scrubber = build_scrubber(parts, config)
+        self.scrubber = build_scrubber(parts, config, self.clock)
         self.reconcile = build_reconcile(parts, config)
         make_intake = partial(
             Intake,
@@ -231,6 +248,7 @@ class Services:
             bell=self.runner.bell,
             take=self.runner.take,
             settings=task_settings.desk_settings(config),
+            clock=self.clock,
         )
         accepts = parts.catalog, self.desk, self.runner.bell
         self.sweeper = Sweeper(parts.catalog, means.scratch, [*parts.destinations.values()])
@@ -245,11 +263,14 @@ class Services:
     @property
     def troubles(self) -> Sequence[str]:
         """What this instance has to tell an operator, in sentences; most often nothing."""
-        return [trouble for one in self.postponed for trouble in one.troubles]
+        put_off = [trouble for one in self.postponed for trouble in one.troubles]
+        return [*self.clock.troubles, *put_off]
 
     def apply(self, config: Config) -> None:
         """Go on with other settings: those that can be changed in a running process."""
         self.images.settings = self.scrubber.settings = settings.scrubber_settings(config)
+        self.scrubber.quarantine = config.reconcile.quarantine
+        self.clock.max_step = config.scrubber.max_clock_step
         self.reconcile.settings = settings.reconcile_settings(config)
         self.claims.kill_uploads = self.reclaimer.kill_uploads = settings.kills_uploads(config)
         self.reclaimer.staged_time_to_live = config.uploads.staged_time_to_live

@@ -26,6 +26,7 @@ from uuid import UUID
 
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.query import ImageQuery
@@ -226,7 +227,9 @@ class Catalog(Protocol):
         ...
 
     async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
-        """Claims whose leases ran out, the longest first."""
+        """Claims whose leases ran out, the longest first; then those that were dated by a clock
+        which has gone back since, so that they would last longer than a lease.
+        """
         ...
 
     async def list_attempts(self) -> Collection[UUID]:
@@ -254,6 +257,28 @@ class Catalog(Protocol):
 
     async def leave(self, instance_id: InstanceId) -> None:
         """Forget an instance that has ended. One that is not known is fine."""
+        ...
+
+    async def read_clock(self) -> ClockReading:
+        """The catalog's clock now, and the last mark that was noted of it."""
+        ...
+
+    async def note_clock(self, mark: ClockMark) -> None:
+        """Note the last moment that was believed, or a step, for the process that starts next."""
+        ...
+
+    async def confirm_clock(self, mark: ClockMark) -> None:
+        """Note that an operator says that the clock is right, at this moment."""
+        ...
+
+    async def redate(self, quarantine: timedelta) -> int:
+        """Date anew what lies further ahead than its delay or patience explains, after a clock that
+        was ahead has gone back; return how many rows that were.
+
+        What is counted from a moment (a deletion, a last change, a beat) is counted from now; what
+        has a moment of its own (an expiry, a doomed blob: ``clock.date_anew``) has a new one.
+        ``quarantine``: how long a stray waits.
+        """
         ...
 
     async def summarize(self) -> Summary:

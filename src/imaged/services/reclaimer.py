@@ -18,6 +18,7 @@ from imaged.core.image import Image
 from imaged.core.task import give_back_task
 from imaged.core.writing import give_back, unstage
 from imaged.ports.catalog import Catalog, Lapsed
+from imaged.services.clock_guard import ClockGuard
 from imaged.services.postponed import Postponed, run_all
 
 log = structlog.get_logger()
@@ -35,11 +36,15 @@ class Reclaimer:
         self,
         catalog: Catalog,
         *,
+        clock: ClockGuard,
+        lease: timedelta = timedelta(minutes=1),
         kill_uploads: bool = False,
         staged_time_to_live: timedelta = timedelta(hours=24),
         remember_broken: timedelta = timedelta(hours=24),
     ) -> None:
         self._catalog = catalog
+        self._clock = clock
+        self._lease = lease
         self.kill_uploads = kill_uploads
         self.staged_time_to_live = staged_time_to_live
         self.remember_broken = remember_broken
@@ -62,13 +67,16 @@ class Reclaimer:
         return self.taken_back + self._unstaged + self._forgotten
 
     async def _reclaim_lapsed(self) -> None:
-        while lapsed := await self._find_lapsed():
+        """A clock that stepped makes living holders look dead: so it is looked at in each round."""
+        lapsed = await self._find_lapsed()
+        while await self._clock.are_leases_told(self._lease) and lapsed:
             given_back = 0
             for claim in lapsed:
                 done = await self.postponed.try_one(name_of(claim), partial(self._take_back, claim))
                 given_back += bool(done)
             if not given_back:  # others are at it
                 return
+            lapsed = await self._find_lapsed()
 
     async def _find_lapsed(self) -> list[Lapsed]:
         found = await self._catalog.find_lapsed(BATCH + len(self.postponed))
@@ -99,7 +107,10 @@ class Reclaimer:
 
     async def _unstage_idle(self) -> None:
         limit = BATCH + len(self.postponed)
-        for image in await self._catalog.find_staged(self.staged_time_to_live, limit):
+        idle = await self._catalog.find_staged(self.staged_time_to_live, limit)
+        if not idle or not await self._clock.is_steady():
+            return
+        for image in idle:
             await self.postponed.try_one(image.id, partial(self._unstage, image))
 
     async def _unstage(self, image: Image) -> bool:

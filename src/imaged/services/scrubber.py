@@ -23,12 +23,14 @@ from imaged.core.image import Image
 from imaged.core.removal import expire
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
+from imaged.services.clock_guard import ClockGuard
 from imaged.services.postponed import Postponed, run_all
 
 log = structlog.get_logger()
 
 BATCH = 100  # images expired, or records buried, between two looks
 ROUNDS = 4  # blobs taken at a time, for each that is deleted at once
+QUARANTINE = timedelta(hours=24)  # of strays
 BUSY_FOR = timedelta(minutes=1)  # how long a blob that was taken is hidden from others
 
 
@@ -77,10 +79,15 @@ class Scrubber:
         stores: Stores,
         settings: ScrubberSettings,
         busy_for: timedelta = BUSY_FOR,
+        *,
+        clock: ClockGuard,
+        quarantine: timedelta = QUARANTINE,
     ) -> None:
         self._catalog = catalog
         self._stores = stores
         self._busy_for = busy_for
+        self._clock = clock
+        self.quarantine = quarantine
         self._before = ScrubReport()  # what all rounds did but the last
         self._last = ScrubReport()
         self.postponed = Postponed("scrubber", catalog.check)
@@ -92,13 +99,16 @@ class Scrubber:
         return self._before + self._last
 
     async def run_due(self) -> ScrubReport:
-        """Do all that is due. What fails by itself is put off, and the others go on.
+        """Do all that is due, and nothing while the clock cannot be believed.
 
-        Raises CatalogError where the catalog does not answer, after all that can be done.
+        What fails by itself is put off, and the others go on. Raises CatalogError where the catalog
+        does not answer, after all that can be done.
         """
         self._before += self._last
         self._last = report = ScrubReport()
-        steps = (self._expire_due, self._delete_due, self._bury_due)
+        if not await self._clock.is_steady():
+            return report
+        steps = (self._redate, self._expire_due, self._delete_due, self._bury_due)
         await run_all(*(partial(step, report) for step in steps))
         if report:
             log.info(
@@ -116,8 +126,15 @@ class Scrubber:
         images = await self._catalog.find_expirable(self.settings.delay, limit)
         return ScrubPreview(images, await self._catalog.peek_doomed(limit))
 
+    async def _redate(self, _: ScrubReport) -> None:
+        """A clock that was ahead has dated some of it so far ahead that it would never be due."""
+        if count := await self._catalog.redate(self.quarantine):
+            log.warning("moments.corrected", rows=count)
+
     async def _expire_due(self, report: ScrubReport) -> None:
         while images := await self._find_expirable():
+            if not await self._clock.is_steady():
+                return
             expired = 0
             for image in images:
                 done = await self.postponed.try_one(image.id, partial(self._expire, image))
@@ -143,6 +160,8 @@ class Scrubber:
     async def _delete_due(self, report: ScrubReport) -> None:
         at_once = self.settings.concurrency
         while blobs := await self._catalog.take_doomed(at_once * ROUNDS, self._busy_for):
+            if not await self._clock.is_steady():
+                return  # they are due again when they are no longer hidden
             limiter = anyio.Semaphore(at_once)
             async with anyio.create_task_group() as tasks:
                 for blob in blobs:
@@ -180,5 +199,8 @@ class Scrubber:
             log.error("blob.delete_failed", store=blob.store, key=blob.key, error=why)
 
     async def _bury_due(self, report: ScrubReport) -> None:
-        while buried := await self._catalog.bury(self.settings.keep_records, BATCH):
+        while await self._clock.is_steady():
+            buried = await self._catalog.bury(self.settings.keep_records, BATCH)
             report.buried += len(buried)
+            if not buried:
+                return

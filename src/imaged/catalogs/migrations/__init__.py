@@ -57,6 +57,7 @@ STEPS = (  # oldest first
     Step("0004", Half.EXPAND),
     Step("0005", Half.EXPAND),
     Step("0006", Half.EXPAND),
+    Step("0007", Half.EXPAND),
 )
 WHERE = ("imaged.catalogs:migrations/versions",)
 

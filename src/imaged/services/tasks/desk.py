@@ -27,6 +27,7 @@ from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Catalog
 from imaged.ports.seal import Seal
 from imaged.services.claims import Claims
+from imaged.services.clock_guard import ClockGuard
 from imaged.services.loops import Alarm
 from imaged.services.tasks.types import Registry, read_input
 
@@ -68,12 +69,14 @@ class TaskDesk:
         bell: Alarm,
         take: Callable[[Task], bool] = _nobody_takes,
         settings: DeskSettings,
+        clock: ClockGuard,
     ) -> None:
         self._catalog = catalog
         self._claims = claims
         self._seal = seal
         self._bell = bell
         self._take = take
+        self._clock = clock
         self.registry = registry
         self.settings = settings
 
@@ -180,7 +183,8 @@ class TaskDesk:
     async def expire_due(self) -> int:
         """Remove the records of all tasks whose time is over; return how many."""
         count = 0
-        while expired := await self._catalog.expire_tasks(BATCH):
+        while await self._clock.is_steady():
+            expired = await self._catalog.expire_tasks(BATCH)
             count += len(expired)
             for task in expired:
                 log.debug("task.expired", task_id=task.id, task_type=task.type, owner=task.owner)

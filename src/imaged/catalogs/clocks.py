@@ -1,0 +1,114 @@
+"""Transactions about the catalog's clock, and about moments that it cannot explain."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from imaged.catalogs import blobs as ledger
+from imaged.catalogs import dialects, rows
+from imaged.catalogs.instants import Instant, earlier
+from imaged.catalogs.tables import blobs, clock, images, instances
+from imaged.catalogs.task_tables import tasks
+from imaged.core.blob import LONGEST_PATIENCE
+from imaged.core.clock import NOTICEABLE, ClockMark, ClockReading, date_anew
+from imaged.core.lifecycle import Status
+from imaged.core.task import TaskStatus
+
+ONLY = 1  # the one row
+
+_NOW = bindparam("this_moment", type_=Instant)
+_AHEAD = bindparam("ahead", type_=Instant)
+
+_READ = select(clock)
+_UPDATE = update(clock)
+_CONFIRM = update(clock).values(confirmations=clock.c.confirmations + 1)
+
+#: Moments that something is counted from, where they lie ahead: it is counted from now.
+_COUNTED_FROM = (
+    update(images)
+    .where(
+        images.c.status.in_((Status.PENDING_DELETE.value, Status.DELETED.value)),
+        images.c.since > _AHEAD,
+    )
+    .values(since=_NOW),
+    update(images)
+    .where(images.c.status == Status.UPLOADING.value, images.c.updated_at > _AHEAD)
+    .values(updated_at=_NOW),
+    update(tasks)
+    .where(
+        tasks.c.expires_at.is_(None),
+        tasks.c.status == TaskStatus.PENDING.value,
+        tasks.c.created_at > _AHEAD,
+    )
+    .values(created_at=_NOW),
+    update(instances).where(instances.c.seen_at > _AHEAD).values(seen_at=_NOW),
+)
+_EXPIRING = select(tasks.c.id, tasks.c.keep_for).where(
+    tasks.c.expires_at > _AHEAD, earlier(tasks.c.expires_at, tasks.c.keep_for) > _AHEAD
+)
+_EXPIRE = update(tasks).where(tasks.c.id == bindparam("this")).values(expires_at=bindparam("then"))
+_DUE = (
+    select(blobs)
+    .where(blobs.c.due_at > _AHEAD)
+    .order_by(blobs.c.key)
+    .with_for_update(skip_locked=True)
+)
+
+
+def read(db: Connection) -> ClockReading:
+    """Read the clock, and what was noted of it."""
+    row = db.execute(_READ).first()
+    if row is None:
+        return ClockReading(dialects.now(db))
+    mark = ClockMark(
+        at=row.at,
+        boot_id=row.boot_id,
+        uptime=row.uptime,
+        step=row.step,
+        held_until=row.held_until,
+    )
+    return ClockReading(dialects.now(db), mark, row.confirmations)
+
+
+def note(db: Connection, mark: ClockMark) -> None:
+    """Note a mark in place of the one before."""
+    values = {
+        "at": mark.at,
+        "boot_id": mark.boot_id,
+        "uptime": mark.uptime,
+        "step": mark.step,
+        "held_until": mark.held_until,
+    }
+    if not db.execute(_UPDATE, values).rowcount:
+        dialects.insert_unless_there(db, clock, {"id": ONLY, "confirmations": 0, **values})
+
+
+def confirm(db: Connection, mark: ClockMark) -> None:
+    """Note a mark, and that an operator says that it is right."""
+    note(db, mark)
+    db.execute(_CONFIRM)
+
+
+def redate(db: Connection, quarantine: timedelta) -> int:
+    """Date anew what lies further ahead than its delay or patience explains; how many rows."""
+    now = dialects.now(db)
+    moments = {"this_moment": now, "ahead": now + NOTICEABLE}
+    count = sum(db.execute(statement, moments).rowcount for statement in _COUNTED_FROM)
+    return count + _redate_expiring(db, now) + _redate_doomed(db, now, quarantine)
+
+
+def _redate_expiring(db: Connection, now: datetime) -> int:
+    found = db.execute(_EXPIRING, {"ahead": now + NOTICEABLE}).all()
+    if found:
+        db.execute(_EXPIRE, [{"this": row.id, "then": now + row.keep_for} for row in found])
+    return len(found)
+
+
+def _redate_doomed(db: Connection, now: datetime, quarantine: timedelta) -> int:
+    ahead = {"ahead": now + LONGEST_PATIENCE + NOTICEABLE}
+    known = {row.key: rows.blob_of(row) for row in db.execute(_DUE, ahead)}
+    dated = [date_anew(blob, now, quarantine) for blob in known.values()]
+    ledger.write(db, known, dated)
+    return sum(blob != known[blob.key] for blob in dated)

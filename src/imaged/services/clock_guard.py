@@ -1,0 +1,136 @@
+"""Looks whether the catalog's clock can be believed, for all that deletes when its time is over.
+
+Whoever is about to delete asks after it has found what is due: so a clock that stepped before that
+is noticed before anything is gone. The rules are in ``core/clock.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import anyio
+import structlog
+
+from imaged.core.clock import (
+    NOTICEABLE,
+    ClockMark,
+    ClockReading,
+    has_jumped,
+    judge_clock,
+    step_between,
+)
+from imaged.ports.catalog import Catalog
+from imaged.units import approximate_duration
+
+log = structlog.get_logger()
+
+MAX_STEP = timedelta(hours=1)
+NOTED_EVERY = timedelta(minutes=1)
+CONFIRM = "imaged scrub --confirm-clock"
+
+#: The name of the machine's boot, and the time since then.
+Uptime = Callable[[], tuple[str, timedelta]]
+
+
+class ClockGuard:
+    """Of one process. ``max_step`` may be replaced; ``uptime`` reads this machine's."""
+
+    def __init__(self, catalog: Catalog, uptime: Uptime, max_step: timedelta = MAX_STEP) -> None:
+        self._catalog = catalog
+        self._uptime = uptime
+        self._lock = anyio.Lock()
+        self._mark: ClockMark | None = None  # the last moment that was believed, or is held
+        self._seen: ClockMark | None = None  # the last look, believed or not
+        self._confirmations = 0
+        self._jumped_at: timedelta | None = None  # uptime
+        self._noted_at: timedelta | None = None
+        self._noted_held = False
+        self.max_step = max_step
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """A sentence while a step is waited out."""
+        mark, seen = self._mark, self._seen
+        if mark is None or mark.held_until is None or seen is None:
+            return ()
+        left = approximate_duration(max(mark.held_until - seen.uptime, timedelta(0)))
+        step = f"The clock stepped by {mark.step.total_seconds():+.0f} s, or the machine was off"
+        remedy = f"unless the step is undone: if the clock is right, run `{CONFIRM}`"
+        return (f"{step}. Nothing is expired or deleted for {left}, {remedy}.",)
+
+    async def is_steady(self) -> bool:
+        """Whether what seems due is due. Raises CatalogError."""
+        async with self._lock:
+            return not (await self._look()).is_held
+
+    async def are_leases_told(self, lease: timedelta) -> bool:
+        """Whether every living holder has renewed its lease by the clock as it is now.
+
+        False for one ``lease`` after each step, however small. Raises CatalogError.
+        """
+        async with self._lock:
+            now = await self._look_again()
+        return self._jumped_at is None or now.uptime - self._jumped_at >= lease
+
+    async def confirm(self) -> None:
+        """An operator says that the clock is right: every instance believes it from its next look.
+
+        Raises CatalogError.
+        """
+        async with self._lock:
+            now, _, _ = await self._read()
+            await self._catalog.confirm_clock(now)
+
+    async def _look(self) -> ClockMark:
+        await self._look_again()
+        if self._mark is None:
+            raise LookupError("a look leaves a mark")
+        return self._mark
+
+    async def _look_again(self) -> ClockMark:
+        now, reading, took = await self._read()
+        before = self._before(now, reading)
+        mark = judge_clock(before, now, self.max_step)
+        seen = self._seen or before
+        if (
+            has_jumped(seen, now, self.max_step)
+            and abs(step_between(seen, now)) > took + NOTICEABLE
+        ):
+            self._jumped_at = now.uptime
+        self._tell(mark)
+        self._mark, self._seen, self._confirmations = mark, now, reading.confirmations
+        await self._note(mark, now)
+        return now
+
+    def _before(self, now: ClockMark, reading: ClockReading) -> ClockMark:
+        """What the clock is compared with."""
+        if self._mark is None:
+            return reading.mark or now
+        return now if reading.confirmations != self._confirmations else self._mark
+
+    async def _read(self) -> tuple[ClockMark, ClockReading, timedelta]:
+        """The clock now, what the catalog says of it, and how long it took to say so."""
+        _, asked = self._uptime()
+        reading = await self._catalog.read_clock()
+        boot_id, answered = self._uptime()
+        now = ClockMark(at=reading.now, boot_id=boot_id, uptime=asked + (answered - asked) / 2)
+        return now, reading, answered - asked
+
+    async def _note(self, mark: ClockMark, now: ClockMark) -> None:
+        """Have the catalog remember it, for who starts next; not at every look."""
+        is_news = self._noted_at is None or now.uptime - self._noted_at >= NOTED_EVERY
+        if is_news or mark.is_held != self._noted_held:
+            await self._catalog.note_clock(mark)
+            self._noted_at, self._noted_held = now.uptime, mark.is_held
+
+    def _tell(self, mark: ClockMark) -> None:
+        known = self._mark
+        if mark.held_until is not None and (known is None or known.step != mark.step):
+            log.critical(
+                "clock.stepped",
+                step_s=round(mark.step.total_seconds(), 3),
+                held_for_s=round((mark.held_until - self._uptime()[1]).total_seconds()),
+            )
+        elif known is not None and known.is_held and not mark.is_held:
+            log.info("clock.believed", step_s=round(known.step.total_seconds(), 3))

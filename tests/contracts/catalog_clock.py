@@ -1,0 +1,193 @@
+"""What every catalog does about its own clock, and about what a clock that was ahead has dated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from contracts.catalog_audit import audit
+from contracts.catalog_facts import (
+    ALL,
+    AN_HOUR,
+    AT_ONCE,
+    add_active,
+    add_expired,
+    add_saving,
+    blob_of,
+    content,
+    due_keys,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
+from contracts.catalog_views import task_ids
+from imaged.catalogs import dialects
+from imaged.core.claim import InstanceId
+from imaged.core.clock import ClockMark
+from imaged.core.removal import delete
+from imaged.core.summary import Instance
+from imaged.core.task import cancel, claim_task
+from imaged.core.writing import begin_staging, stage_data
+from imaged.ports.catalog import Catalog, Lapsed
+from support.records import task
+
+A_YEAR = timedelta(days=365)
+CLOCKS_APART = timedelta(minutes=1)  # the catalog's and the test's
+MARK = ClockMark(
+    at=datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC),
+    boot_id="ä",
+    uptime=timedelta(days=7, microseconds=1),
+)
+
+#: Sets the catalog's clock ahead by so much, of what it is by itself.
+SetAhead = Callable[[timedelta], None]
+
+
+class ClockContract:
+    """It tells its time, remembers what was noted, and dates anew what it cannot explain."""
+
+    @pytest.fixture
+    def set_ahead(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> SetAhead:
+        """By the one function that asks the database for the time."""
+        del catalog
+        now = dialects.now
+
+        def set_ahead(by: timedelta) -> None:
+            monkeypatch.setattr(dialects, "now", lambda db: now(db) + by)
+
+        return set_ahead
+
+    async def test_the_clock_and_what_was_noted_of_it(self, catalog: Catalog) -> None:
+        """The last mark counts; confirmations are counted."""
+        first = await catalog.read_clock()
+        held = ClockMark(
+            at=MARK.at, boot_id="b", uptime=MARK.uptime, step=-A_YEAR, held_until=AN_HOUR
+        )
+        await catalog.note_clock(MARK)
+        noted = await catalog.read_clock()
+        await catalog.note_clock(held)
+        later = await catalog.read_clock()
+        await catalog.confirm_clock(MARK)
+        confirmed = await catalog.read_clock()
+        await catalog.confirm_clock(MARK)
+
+        assert abs(first.now - datetime.now(UTC)) < CLOCKS_APART
+        assert (first.mark, first.confirmations) == (None, 0)
+        assert (noted.mark, noted.confirmations) == (MARK, 0)
+        assert (later.mark, later.confirmations) == (held, 0)
+        assert (confirmed.mark, confirmed.confirmations) == (MARK, 1)
+        assert (await catalog.read_clock()).confirmations == 2
+
+    async def test_to_confirm_needs_no_mark(self, catalog: Catalog) -> None:
+        """It may be the first thing that anybody says."""
+        await catalog.confirm_clock(MARK)
+
+        assert (await catalog.read_clock()).mark == MARK
+        assert (await catalog.read_clock()).confirmations == 1
+
+    async def test_a_lease_that_was_dated_ahead_is_over(
+        self, catalog: Catalog, set_ahead: SetAhead
+    ) -> None:
+        """Of an image and of a task; one that its own length explains is not."""
+        await add_saving(catalog, "long", new_claim(AN_HOUR))
+        set_ahead(A_YEAR)
+        image, alone = new_claim(), new_claim()
+        await add_saving(catalog, "i", image)
+        await catalog.add_task(task("t"))
+        await catalog.modify_task("t", lambda task: claim_task(task, alone))
+        set_ahead(AT_ONCE)
+
+        found = [Lapsed(image, "i"), Lapsed(alone, None, "t")]
+        assert list(await catalog.find_lapsed(ALL)) == found
+        assert list(await catalog.find_lapsed(1)) == found[:1]
+        assert set(await catalog.renew_leases([image, alone])) == {image, alone}
+        assert not await catalog.find_lapsed(ALL)
+
+    async def test_what_was_deleted_ahead_is_counted_from_now(
+        self, catalog: Catalog, set_ahead: SetAhead
+    ) -> None:
+        """It can be restored for its delay, and not for a year and its delay."""
+        set_ahead(A_YEAR)
+        await add_active(catalog, "i")
+        await catalog.modify_image("i", delete(delayed=True))
+        await catalog.add_image(queued("gone"))
+        await catalog.modify_image("gone", delete(delayed=False))
+        claim = new_claim()
+        await catalog.add_image(queued("staged"))
+        await catalog.modify_image("staged", held_by(claim, begin_staging(place("staged/1"))))
+        await catalog.modify_image("staged", held_by(claim, stage_data(content())))
+        set_ahead(AT_ONCE)
+        assert not await catalog.find_expirable(AT_ONCE, ALL)
+
+        assert await catalog.redate(AN_HOUR) == 3
+        assert await catalog.redate(AN_HOUR) == 0
+
+        assert [image.id for image in await catalog.find_expirable(AT_ONCE, ALL)] == ["i"]
+        assert not await catalog.find_expirable(AN_HOUR, ALL)
+        assert [image.id for image in await catalog.find_staged(AT_ONCE, ALL)] == ["staged"]
+        assert list(await catalog.bury(AT_ONCE, ALL)) == ["gone"]
+        await audit(catalog)
+
+    async def test_what_is_not_ahead_stays(self, catalog: Catalog) -> None:
+        """However long it still has to wait."""
+        await add_active(catalog, "i")
+        await catalog.modify_image("i", delete(delayed=True))
+        await catalog.add_task(task("t", keep_for=A_YEAR))
+        await catalog.modify_task("t", lambda task: cancel(task, "enough"))
+        await catalog.add_stray(place("stray"), A_YEAR)
+        before = (await catalog.get_image("i"), await catalog.get_task("t"))
+
+        assert await catalog.redate(A_YEAR) == 0
+
+        assert before == (await catalog.get_image("i"), await catalog.get_task("t"))
+
+    async def test_tasks_that_were_dated_ahead(self, catalog: Catalog, set_ahead: SetAhead) -> None:
+        """Their records go after their time; those that wait are as old as they can be."""
+        set_ahead(A_YEAR)
+        for name, keep_for in (("t1", AT_ONCE), ("t2", AN_HOUR)):
+            await catalog.add_task(task(name, keep_for=keep_for))
+            await catalog.modify_task(name, lambda task: cancel(task, "enough"))
+        await catalog.add_task(task("waits"))
+        set_ahead(AT_ONCE)
+        assert not await catalog.expire_tasks(ALL)
+
+        assert await catalog.redate(AN_HOUR) == 3
+
+        assert task_ids(await catalog.expire_tasks(ALL)) == ["t1"]
+        kept, waits = await catalog.get_task("t2"), await catalog.get_task("waits")
+        assert kept.expires_at is not None
+        assert waits.created_at is not None
+        now = (await catalog.read_clock()).now
+        assert now < kept.expires_at < now + AN_HOUR
+        assert waits.created_at < now
+
+    async def test_doomed_bytes_that_were_dated_ahead(
+        self, catalog: Catalog, set_ahead: SetAhead
+    ) -> None:
+        """Those that would not go are due; a stray has its quarantine again."""
+        set_ahead(A_YEAR)
+        await add_expired(catalog, "i")
+        await catalog.put_off("i/1", "no")
+        await catalog.add_stray(place("stray"), AN_HOUR)
+        set_ahead(AT_ONCE)
+
+        assert await catalog.redate(AN_HOUR) == 3  # with the image that awaits its bytes
+
+        assert await due_keys(catalog) == ["i/1"]
+        stray, now = await blob_of(catalog, "stray"), (await catalog.read_clock()).now
+        assert stray.due_at is not None
+        assert now < stray.due_at < now + AN_HOUR
+
+    async def test_a_beat_from_the_future(self, catalog: Catalog, set_ahead: SetAhead) -> None:
+        """It keeps no dead instance in the list for a year."""
+        set_ahead(A_YEAR)
+        await catalog.beat(Instance(InstanceId("dead"), "1.0", ()), AN_HOUR)
+        set_ahead(AT_ONCE)
+
+        assert await catalog.redate(AN_HOUR) == 1
+
+        await catalog.beat(Instance(InstanceId("lives"), "1.0", ()), AT_ONCE)
+        assert [one.id for one in (await catalog.summarize()).instances] == ["lives"]

@@ -1,0 +1,145 @@
+"""Whether a clock can be believed, and what becomes of moments that it cannot explain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from imaged.core.blob import LONGEST_PATIENCE, Blob, BlobState
+from imaged.core.clock import (
+    NOTICEABLE,
+    ClockMark,
+    date_anew,
+    has_jumped,
+    judge_clock,
+    step_between,
+)
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+HOUR, DAY, NONE = timedelta(hours=1), timedelta(days=1), timedelta(0)
+UP = timedelta(hours=7)
+BEFORE = ClockMark(at=NOON, boot_id="one", uptime=UP)
+
+
+def later(passed: timedelta, step: timedelta = NONE, boot_id: str = "one") -> ClockMark:
+    """What is read after so much time, when the clock has stepped by so much."""
+    uptime = UP + passed if boot_id == "one" else passed
+    return ClockMark(at=NOON + passed + step, boot_id=boot_id, uptime=uptime)
+
+
+@pytest.mark.parametrize("passed", [NONE, HOUR, 400 * DAY])
+@pytest.mark.parametrize("step", [-DAY, -HOUR, NONE, HOUR, 9000 * DAY])
+def test_a_step_is_what_time_does_not_explain(passed: timedelta, step: timedelta) -> None:
+    """However long ago the last look was: a suspended machine counts on."""
+    assert step_between(BEFORE, later(passed, step)) == step
+
+
+@pytest.mark.parametrize("step", [-HOUR, -timedelta(minutes=59), NONE, HOUR])
+def test_a_small_step_is_believed(step: timedelta) -> None:
+    """Up to the limit, and the next look compares with this one."""
+    now = later(DAY, step)
+
+    assert judge_clock(BEFORE, now, HOUR) == now
+
+
+@pytest.mark.parametrize("step", [25 * HOUR, 400 * DAY, -25 * HOUR, HOUR + NOTICEABLE])
+def test_a_step_is_waited_out(step: timedelta) -> None:
+    """For as long as it skipped: then nothing is due too early by it any more."""
+    held = judge_clock(BEFORE, later(HOUR, step), HOUR)
+    almost = judge_clock(held, later(HOUR + abs(step) - NOTICEABLE, step), HOUR)
+    over = judge_clock(almost, end := later(HOUR + abs(step), step), HOUR)
+
+    assert (held.is_held, held.step, held.at) == (True, step, NOON)
+    assert almost == held
+    assert over == end
+
+
+def test_a_step_that_is_undone_is_over() -> None:
+    """At once: the clock is where it would have been."""
+    held = judge_clock(BEFORE, later(HOUR, 25 * HOUR), HOUR)
+
+    assert judge_clock(held, now := later(2 * HOUR), HOUR) == now
+
+
+def test_a_second_step_is_waited_out_too() -> None:
+    """From when it is seen, and in full."""
+    held = judge_clock(BEFORE, later(HOUR, 25 * HOUR), HOUR)
+    again = judge_clock(held, later(20 * HOUR, 99 * HOUR), HOUR)
+
+    assert (again.step, again.held_until) == (99 * HOUR, UP + 119 * HOUR)
+
+
+def test_a_machine_that_was_off_goes_on_when_its_clock_goes_evenly() -> None:
+    """Time passed, and nobody knows how much: so it is looked at for a while."""
+    held = judge_clock(BEFORE, later(NONE, 3 * DAY, "two"), HOUR)
+    still = judge_clock(held, later(HOUR - NOTICEABLE, 3 * DAY, "two"), HOUR)
+    over = judge_clock(still, now := later(HOUR, 3 * DAY, "two"), HOUR)
+
+    assert held.is_held
+    assert still == held
+    assert over == now
+
+
+def test_a_machine_that_starts_with_a_clock_of_the_past() -> None:
+    """Time does not go back: it is a step, and is over when it is set right."""
+    held = judge_clock(BEFORE, later(NONE, -9000 * DAY, "two"), HOUR)
+
+    assert held.held_until == 9000 * DAY
+    assert judge_clock(held, now := later(HOUR, NONE, "two"), HOUR) == now
+
+
+def test_a_step_is_not_forgotten_by_a_boot() -> None:
+    """What was being waited out is waited out in full by the machine that starts next."""
+    held = judge_clock(BEFORE, later(HOUR, 25 * HOUR), HOUR)
+    other = judge_clock(held, later(2 * HOUR, 25 * HOUR, "two"), HOUR)
+
+    assert other.held_until == 2 * HOUR + 27 * HOUR
+
+
+def test_a_short_stop_of_a_machine_is_nothing() -> None:
+    """A reboot takes less than the limit."""
+    now = later(NONE, HOUR / 2, "two")
+
+    assert judge_clock(BEFORE, now, HOUR) == now
+
+
+@pytest.mark.parametrize("step", [2 * NOTICEABLE, -2 * NOTICEABLE, DAY])
+def test_leases_mind_every_step(step: timedelta) -> None:
+    """Also those that no delay minds; a drift is none."""
+    assert has_jumped(BEFORE, later(DAY, step), HOUR)
+    assert not has_jumped(BEFORE, later(DAY, NOTICEABLE), HOUR)
+    assert not has_jumped(BEFORE, later(NONE, HOUR, "two"), HOUR)
+
+
+STRAY = Blob("k", "s", 1, BlobState.DOOMED, 0)
+WEEK = 7 * DAY
+
+
+@pytest.mark.parametrize(
+    ("blob", "longest", "wait"),
+    [
+        (STRAY, DAY, DAY),
+        (replace(STRAY, failures=3), LONGEST_PATIENCE, NONE),
+        (replace(STRAY, is_swept=True), LONGEST_PATIENCE, NONE),
+        (replace(STRAY, awaited_by="i"), LONGEST_PATIENCE, NONE),
+    ],
+    ids=["perhaps a stray", "failed", "swept", "awaited"],
+)
+def test_a_doomed_blob_waits_for_what_explains_it(
+    blob: Blob, longest: timedelta, wait: timedelta
+) -> None:
+    """Up to that its moment stays; beyond, it has a new one."""
+    explained = replace(blob, due_at=NOON + longest)
+
+    assert date_anew(explained, NOON, DAY) == explained
+    assert date_anew(replace(blob, due_at=NOON + WEEK), NOON, DAY).due_at == NOON + wait
+    assert date_anew(replace(blob, due_at=NOON - WEEK), NOON, DAY).due_at == NOON - WEEK
+
+
+def test_what_is_not_doomed_has_no_moment() -> None:
+    """It stays as it is."""
+    kept = Blob("k", "s", 1, BlobState.KEPT)
+
+    assert date_anew(kept, NOON, DAY) is kept

@@ -1,0 +1,237 @@
+"""A clock that steps: nothing is deleted by it, nobody is taken for dead, nothing waits for ever.
+
+The machine's uptime is virtual time; the catalog's clock is that and what it was set ahead by.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from contracts.catalog_facts import held_by, new_claim
+from imaged.core.image import Location
+from imaged.core.lifecycle import Status
+from imaged.core.task import cancel
+from imaged.core.writing import begin_upload
+from imaged.services.clock_guard import ClockGuard
+from support.bodies import send
+from support.node import LEASE, RENEW_EVERY, A, B, Node, virtual_uptime
+from support.records import task
+from support.site import Site
+from support.virtual_time import VirtualClock
+
+pytestmark = pytest.mark.anyio
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+DELAY = timedelta(hours=24)
+
+
+class SetClock(VirtualClock):
+    """A clock that somebody sets."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        """What it says."""
+        return super().now() + self.ahead
+
+
+@pytest.fixture
+def clock(site: Site) -> SetClock:
+    """The catalog's."""
+    clock = SetClock()
+    site.clock = site.catalog._clock = clock
+    return clock
+
+
+async def scrub(*nodes: Node) -> int:
+    """One round of each; how many images and blobs went."""
+    reports = [await node.scrubber.run_due() for node in nodes]
+    return sum(report.expired + report.deleted + report.buried for report in reports)
+
+
+async def test_a_clock_a_day_ahead_scrubs_nothing(site: Site, clock: SetClock) -> None:
+    """25 h ahead for some rounds, and back: what was deleted can still be restored."""
+    await site.active(A)
+    node = site.node(delay=DELAY)
+    await node.delete(A)
+    await scrub(node)
+
+    clock.ahead = timedelta(hours=25)
+    with capture_logs() as lines:
+        for _ in range(10):
+            assert not await scrub(node)
+            await anyio.sleep(30)
+    told = [line for line in lines if line["event"] == "clock.stepped"]
+    clock.ahead = timedelta(0)
+    assert not await scrub(node)
+
+    assert (await node.restore(A)).status is Status.ACTIVE
+    assert [(line["log_level"], line["step_s"]) for line in told] == [("critical", 90_000)]
+    assert not node.clock.troubles
+
+
+async def test_a_step_is_waited_out(site: Site, clock: SetClock) -> None:
+    """Without an operator: after as much time as was skipped, what is due is really due."""
+    await site.active(A)
+    node = site.node(delay=DELAY, beats=False)
+    await node.delete(A)
+    await scrub(node)
+    clock.ahead = timedelta(hours=25)
+
+    await scrub(node)
+    assert "imaged scrub --confirm-clock" in node.clock.troubles[0]
+    await anyio.sleep(timedelta(hours=24, minutes=59).total_seconds())
+    assert not await scrub(node)
+    await anyio.sleep(60)
+
+    assert await scrub(node) == 2
+
+
+async def test_an_operator_confirms(site: Site, clock: SetClock) -> None:
+    """In a process of his own; every instance believes the clock from its next look."""
+    await site.active(A)
+    nodes = [site.node(name, delay=DELAY) for name in "ab"]
+    await nodes[0].delete(A)
+    await scrub(*nodes)
+    clock.ahead = timedelta(hours=25)
+    assert not await scrub(*nodes)
+
+    await ClockGuard(site.catalog, virtual_uptime).confirm()
+
+    assert await scrub(*nodes) == 2
+    assert not [node.clock.troubles for node in nodes if node.clock.troubles]
+
+
+async def test_a_start_with_a_wrong_clock_is_noticed(site: Site, clock: SetClock) -> None:
+    """The catalog remembers the last moment that was believed; and a restart forgets no step."""
+    await site.active(A)
+    node = site.node("before", delay=DELAY)
+    await node.delete(A)
+    await scrub(node)
+    clock.ahead = timedelta(hours=25)
+
+    started, restarted = (site.node(name, delay=DELAY) for name in ("started", "restarted"))
+    for one in (started, restarted):
+        assert not await scrub(one)
+        assert one.clock.troubles
+        await anyio.sleep(60)
+    clock.ahead = timedelta(0)
+    assert not await scrub(restarted)
+
+    assert not restarted.clock.troubles
+    assert (await site.image(A)).status is Status.PENDING_DELETE
+
+
+async def test_a_machine_that_was_off_waits_an_hour(site: Site, clock: SetClock) -> None:
+    """Nobody knows how long it was off: three days may be right."""
+    await site.active(A)
+    node = site.node(delay=DELAY)
+    await node.delete(A)
+    await scrub(node)
+    clock.ahead = 3 * DAY
+
+    started = site.node("started", delay=DELAY)
+    started.scrubber._clock = ClockGuard(site.catalog, lambda: ("other", virtual_uptime()[1]))
+    assert not await scrub(started)
+    await anyio.sleep(3600)
+
+    assert await scrub(started) == 2
+
+
+async def test_nothing_else_goes_by_a_clock_that_stepped(site: Site, clock: SetClock) -> None:
+    """Neither staged bytes, nor records of tasks and images, nor strays."""
+    await site.queued(A)
+    await site.queued(B)
+    node = site.node()
+    await node.stage(A)
+    await node.delete(B)
+    await site.catalog.add_task(task("t"))
+    await site.catalog.modify_task("t", lambda task: cancel(task, "enough"))
+    await site.catalog.add_stray(Location("near", "stray", 1), DAY)
+    await node.reclaimer.run_due()
+    await scrub(node)
+    await node.desk.expire_due()
+    clock.ahead = 400 * DAY
+
+    for _ in range(9):
+        await node.reclaimer.run_due()
+        assert not await scrub(node)
+        assert not await node.desk.expire_due()
+        await anyio.sleep(30)
+
+    assert (await site.image(A)).status is Status.UPLOADING
+    assert (await site.image(B)).status is Status.DELETED
+    assert "t" in site.catalog.tasks
+    assert "stray" in site.catalog.blobs
+
+
+@pytest.mark.parametrize("step", [400 * DAY, 10 * LEASE, -10 * LEASE, -400 * DAY])
+async def test_a_living_holder_keeps_its_work_over_a_step(
+    site: Site, clock: SetClock, step: timedelta
+) -> None:
+    """Its lease seems to be over, or dated ahead, until it renews it by the new time."""
+    await site.queued(A)
+    node, other = site.node(), site.node("other")
+    running = site.start(node.upload(A, send(chunks=40, every=10)))
+    await anyio.sleep(RENEW_EVERY.total_seconds() / 2)
+    await other.reclaimer.run_due()
+
+    clock.ahead = step
+    for _ in range(40):
+        assert await other.reclaimer.run_due() == 0
+        await anyio.sleep(10)
+
+    assert (await running.outcome()).status is Status.ACTIVE
+
+
+async def test_a_dead_holder_of_the_future_is_taken_back(site: Site, clock: SetClock) -> None:
+    """A claim that was made while the clock was a year ahead lasts no year."""
+    clock.ahead = 365 * DAY
+    await site.queued(A)
+    begun = held_by(new_claim(LEASE, "dead"), begin_upload(Location("near", "a/1", 1)))
+    await site.change(A, begun)
+    other = site.node("other")
+    await other.reclaimer.run_due()
+    clock.ahead = timedelta(0)
+
+    for _ in range(2 * int(LEASE / RENEW_EVERY)):
+        await other.reclaimer.run_due()
+        await anyio.sleep(RENEW_EVERY.total_seconds())
+
+    assert (await site.image(A)).status is Status.QUEUED
+
+
+async def test_what_was_dated_ahead_is_dated_anew(site: Site, clock: SetClock) -> None:
+    """When the clock is believed again: deleted while it was a year ahead, due after the delay."""
+    clock.ahead = 365 * DAY
+    await site.active(A)
+    node = site.node(delay=DELAY, beats=False)
+    await node.delete(A)
+    await scrub(node)
+    clock.ahead = timedelta(0)
+    await ClockGuard(site.catalog, virtual_uptime).confirm()
+
+    with capture_logs() as lines:
+        assert not await scrub(node)
+    await anyio.sleep(DELAY.total_seconds() - 1)
+    assert not await scrub(node)
+    await anyio.sleep(1)
+
+    assert await scrub(node) == 2
+    assert [line["rows"] for line in lines if line["event"] == "moments.corrected"] == [1]
+
+
+async def test_small_steps_and_slow_catalogs_are_nothing(site: Site, clock: SetClock) -> None:
+    """Time services set clocks by seconds, and a read may take a while."""
+    node = site.node()
+    for seconds in (1, -1, 40, 1800, -1800):
+        clock.ahead += timedelta(seconds=seconds)
+        assert await node.clock.is_steady()
+        await anyio.sleep(60)
+
+    assert not node.clock.troubles
