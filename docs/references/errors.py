@@ -108,7 +108,10 @@ ADVICE: Mapping[type[BaseException], str] = {
     "gives no ETags, so none can match.",
     refusals.BodyTooLarge: "Send a smaller body; data goes to `…/file`.",
     refusals.BodyTooSlow: "Send it again, over a line that carries more.",
-    refusals.NotLocal: "Ask on the machine itself, or have the operator set `metrics.bind`.",
+    refusals.HostRefused: "Ask for localhost, or have the operator set `api.public_url`.",
+    refusals.CrossSiteRefused: "Ask with a program, or have the operator choose tokens.",
+    refusals.MetricsTokenMissing: "Show the token of `metrics.token_file`, or have the operator "
+    "give the figures an address of their own in `metrics.bind`.",
     refusals.Unauthenticated: "Send a token that is known, in `X-Auth-Token`.",
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.datastructures import Headers
 
+from imaged.api.browsers import OwnNames
 from imaged.api.identity import ADMIN, NoAuth, TokenFile, TokenFileInvalid, fingerprint
 from imaged.api.refusals import Unauthenticated
 from imaged.core.access import Caller
@@ -42,7 +43,7 @@ def shows(token: str) -> Headers:
 @pytest.mark.asyncio
 async def test_without_authentication_everybody_is_the_administrator() -> None:
     """Nothing is asked."""
-    assert await NoAuth().identify(Headers({})) == ADMIN
+    assert await NoAuth(OwnNames()).identify(Headers({"host": "localhost"})) == ADMIN
     assert ADMIN.is_admin
 
 

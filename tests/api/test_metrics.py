@@ -1,19 +1,25 @@
-"""``/metrics`` on the API's own addresses: for this machine, and for nobody behind a proxy."""
+"""``/metrics``: with a token at the API's addresses, and at addresses of their own."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imaged.api.app import build_metrics_app
-from imaged.api.metrics import Metrics, is_local
+from imaged.api.bearer import SHORTEST, BearerToken
+from imaged.api.browsers import OwnNames
+from imaged.api.identity import TokenFileInvalid
+from imaged.api.metrics import Metrics
 from support.service import Reply, Service, ask
 
 pytestmark = pytest.mark.asyncio
 
 MEDIA_TYPE = "text/plain; version=0.0.4"
+TOKEN = "the-token-of-prometheus"
+SHOWN = {"authorization": f"Bearer {TOKEN}"}
+LOCAL = {"host": "127.0.0.1:9292"}
 
 
 async def write(accept: str) -> tuple[bytes, str]:
@@ -22,32 +28,29 @@ async def write(accept: str) -> tuple[bytes, str]:
 
 
 @pytest.fixture
-def service() -> Service:
+def token(tmp_path: Path) -> BearerToken:
+    """The token that the daemon knows."""
+    path = tmp_path / "metrics.token"
+    path.write_text(f"{TOKEN}\n")
+    return BearerToken(path)
+
+
+@pytest.fixture
+def service(token: BearerToken) -> Service:
     """The API with metrics."""
-    return Service(metrics=Metrics(write))
+    return Service(metrics=Metrics(write, token))
 
 
-def seen_from(app: ASGIApp, client: tuple[str, int] | None) -> ASGIApp:
-    """The application, as a server shows it somebody."""
-
-    async def shown(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, "client": client}, receive, send)
-
-    return shown
+async def get(service: Service, **headers: str) -> Reply:
+    """Ask for the page at the API."""
+    return await ask(service.app, "GET", "/metrics", {**LOCAL, **headers}, [b""])
 
 
-async def get(service: Service, client: tuple[str, int] | None, **headers: str) -> Reply:
-    """Ask for the page from somewhere; nobody shows a token."""
-    sent = {"host": "images.test", **headers}
-    return await ask(seen_from(service.app, client), "GET", "/metrics", sent, [b""])
-
-
-@pytest.mark.parametrize(
-    "client", [None, ("127.0.0.1", 5), ("127.3.2.1", 5), ("::1", 5), ("::ffff:127.0.0.1", 5)]
-)
-async def test_this_machine_is_answered(service: Service, client: tuple[str, int] | None) -> None:
-    """By loopback or a unix socket, in the format that it asks for."""
-    reply = await get(service, client, accept="this")
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+async def test_the_token_is_shown(service: Service, scheme: str) -> None:
+    """The page comes in the format that is asked for, through a proxy too."""
+    shown = {"authorization": f"{scheme} {TOKEN}", "x-forwarded-for": "192.0.2.7"}
+    reply = await get(service, accept="this", **shown)
 
     assert (reply.status, reply.text) == (200, "accept this")
     assert reply.headers["content-type"] == MEDIA_TYPE
@@ -55,50 +58,80 @@ async def test_this_machine_is_answered(service: Service, client: tuple[str, int
 
 
 @pytest.mark.parametrize(
-    "client", [("10.0.0.1", 5), ("192.0.2.7", 5), ("2001:db8::1", 5), ("::ffff:10.0.0.1", 5)]
-)
-async def test_others_are_not(service: Service, client: tuple[str, int]) -> None:
-    """They are told which setting decides."""
-    reply = await get(service, client, accept="application/json")
+    "headers",
+    [{}, {"authorization": "Bearer"}, {"authorization": f"Bearer {TOKEN}s"},
+     {"authorization": f"Basic {TOKEN}"}, {"authorization": "Bearer é" + TOKEN},
+     {"x-auth-token": TOKEN}],
+)  # fmt: skip
+async def test_without_the_token(service: Service, headers: dict[str, str]) -> None:
+    """Nobody is answered at the API, wherever the request seems to come from."""
+    reply = await get(service, accept="application/json", **headers)
 
-    assert reply.status == 403
-    assert "metrics.bind" in json.loads(reply.body)["message"]
-
-
-@pytest.mark.parametrize("header", ["forwarded", "x-forwarded-for", "x-real-ip", "via"])
-async def test_nobody_is_answered_through_a_proxy(service: Service, header: str) -> None:
-    """Also if the proxy is on this machine, whatever it says."""
-    reply = await get(service, ("127.0.0.1", 5), **{header: "127.0.0.1"})
-
-    assert reply.status == 403
+    assert (reply.status, reply.headers["www-authenticate"].partition(" ")[0]) == (401, "Bearer")
+    assert "metrics.token_file" in json.loads(reply.body)["message"]
 
 
-async def test_a_peer_that_is_no_address_is_not_local() -> None:
-    """Who cannot be known is a stranger."""
-    assert not is_local({"type": "http", "headers": [], "client": ("testclient", 5)})
+async def test_the_api_has_no_page_without_a_token() -> None:
+    """Not even to this machine: a proxy on it looks the same."""
+    reply = await get(Service(metrics=Metrics(write)), **SHOWN)
+
+    assert reply.status == 401
 
 
 async def test_without_metrics_the_path_is_like_any_other() -> None:
     """It offers the versions of the API."""
-    reply = await get(Service(), ("127.0.0.1", 5))
-
-    assert reply.status == 300
+    assert (await get(Service(), **SHOWN)).status == 300
 
 
 async def test_other_methods(service: Service) -> None:
     """Nothing can be written."""
     reply = await service.call("POST", "/metrics")
 
-    assert (reply.status, reply.headers["allow"]) == (405, "GET")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/metrics", 200), ("POST", "/metrics", 405), ("GET", "/v2/images", 404)],
-)
+    [("GET", "/metrics", 200), ("HEAD", "/metrics", 200), ("POST", "/metrics", 405),
+     ("GET", "/v2/images", 404)],
+)  # fmt: skip
 async def test_addresses_of_their_own(method: str, path: str, status: int) -> None:
     """Everybody is answered there, and nothing else is."""
-    app = seen_from(build_metrics_app(Metrics(write)), ("192.0.2.7", 5))
+    app = build_metrics_app(Metrics(write))
     reply = await ask(app, method, path, {"host": "images.test", "via": "1.1 proxy"}, [b""])
 
     assert reply.status == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (LOCAL, 200),
+        ({"host": "evil.test:9293"}, 421),
+        ({**LOCAL, "origin": "http://evil.test"}, 403),
+    ],
+)
+async def test_no_page_of_the_web_reads_them(headers: dict[str, str], status: int) -> None:
+    """An address that only this machine reaches is reached by its browsers, too."""
+    app = build_metrics_app(Metrics(write, names=OwnNames()))
+
+    assert (await ask(app, "GET", "/metrics", headers, [b""])).status == status
+
+
+async def test_a_token_for_addresses_of_their_own(token: BearerToken) -> None:
+    """Where there is one, it is asked for everywhere."""
+    app = build_metrics_app(Metrics(write, token))
+    for headers, status in ((LOCAL, 401), ({**LOCAL, **SHOWN}, 200)):
+        assert (await ask(app, "GET", "/metrics", headers, [b""])).status == status
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a" * (SHORTEST - 1), "a token and one more", "é" * 20])
+async def test_a_file_that_holds_no_token(tmp_path: Path, token: BearerToken, text: str) -> None:
+    """It is refused, and a reload leaves what was known."""
+    path = tmp_path / "other"
+    path.write_text(text)
+    with pytest.raises(TokenFileInvalid, match="other"):
+        BearerToken(path)
+    with pytest.raises(TokenFileInvalid):
+        token.reload(path)
+    assert (await get(Service(metrics=Metrics(write, token)), **SHOWN)).status == 200

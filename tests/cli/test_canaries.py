@@ -239,8 +239,11 @@ def test_what_clients_send(canaries: Canaries, place: Place, output_format: str)
     """Tokens good and bad, other headers, signed links; refused requests, and one that crashes."""
     port, tokens = free_port(), place.folder / "tokens.toml"
     tokens.write_text(_entry(canaries["good-token"]))
+    figures = place.folder / "metrics.token"
+    figures.write_text(canaries["authorization"])
     place.write(
         f'[auth]\nmethod = "token"\ntoken_file = "{tokens}"\n'
+        f'[metrics]\nbind = ["api"]\ntoken_file = "{figures}"\n'
         f'[log]\n{LEVEL}\nformat = "{output_format}"'
     )
     place.file.write_text(place.file.read_text().replace(":0", f":{port}"))

@@ -93,6 +93,7 @@ WRONG = [
     ("[stores.local]\ntype = 's3'\nbucket = ''", "stores.local.bucket", "the name of a bucket"),
     ("[auth]\nmethod = 'keystone'", "auth.method", "does not have 'keystone' yet"),
     ("[auth]\nmethod = 'token'", "auth.token_file", "must be set"),
+    ("[metrics]\nbind = ['api']", "metrics.token_file", "must be set"),
     ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info', 'warning' or 'error'"),
     ("[tasks]\naccess = 'all'", "tasks.access", "'members' or 'admins'"),
     ("[tasks]\nlimits = ['convert']", "tasks.limits", '"convert=2"'),

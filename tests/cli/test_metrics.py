@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -36,6 +37,24 @@ class UnixConnection(HTTPConnection):
 def place(tmp_path: Path) -> Place:
     """An empty place."""
     return Place(tmp_path)
+
+
+def write(place: Place, more: str = "") -> Path:
+    """Write a configuration that tells the figures at a socket of their own."""
+    return place.write(f'[metrics]\nbind = ["unix:{place.folder / "metrics.sock"}"]\n{more}')
+
+
+@contextmanager
+def measured(place: Place, more: str = "") -> Iterator[Serving]:
+    """A daemon that has begun to tell them."""
+    with serving(write(place, more)) as daemon:
+        daemon.wait_for("daemon.started")
+        yield daemon
+
+
+def page(place: Place) -> UnixConnection:
+    """Where they are told."""
+    return UnixConnection(place.folder / "metrics.sock")
 
 
 def read(connection: HTTPConnection) -> Series:
@@ -77,9 +96,9 @@ def create_and_upload(daemon: Serving, data: bytes) -> str:
 
 def test_an_upload_and_a_download_are_seen_everywhere(place: Place) -> None:
     """By the API, by the services, by the store and by the catalog."""
-    with serving(place.write()) as daemon:
+    with measured(place) as daemon:
         create_and_upload(daemon, b"hello")
-        series = read(daemon.connect())
+        series = read(page(place))
 
     assert series["imaged_transfers_total", ("upload", "completed")] == 1
     assert series["imaged_transfers_total", ("download", "completed")] == 1
@@ -101,15 +120,15 @@ def test_an_upload_and_a_download_are_seen_everywhere(place: Place) -> None:
 
 def test_a_verification_is_seen(place: Place) -> None:
     """That it ended and how long it took, and what it found: by instance, and by the catalog."""
-    with serving(place.write()) as daemon:
+    with measured(place) as daemon:
         image_id = create_and_upload(daemon, b"hello")
         (blob,) = (path for path in place.images.rglob("*") if path.is_file())
         blob.chmod(0o600)
         blob.write_bytes(b"hallo")
         asked = json.dumps({"type": "verify", "input": {"image_id": image_id}}).encode()
         assert daemon.ask("/v2/tasks", "POST", asked)[0] == 201
-        until(daemon.connect(), "imaged_tasks_ended_total", 1, "success", "verify")
-        series = until(daemon.connect(), "imaged_damaged_images", 1)
+        until(page(place), "imaged_tasks_ended_total", 1, "success", "verify")
+        series = until(page(place), "imaged_damaged_images", 1)
 
     assert series["imaged_task_seconds_count", ()] == 1
     assert series["imaged_last_verify_timestamp_seconds", ()] > 1.7e9
@@ -142,16 +161,33 @@ def test_a_taken_address_is_told(place: Place) -> None:
     assert f"Cannot listen on {address}" in done.stderr
 
 
-def test_nowhere(place: Place) -> None:
-    """Whoever wants none has none."""
-    with serving(place.write("[metrics]\nbind = []")) as daemon:
+def test_nowhere_by_default(place: Place) -> None:
+    """At the API there is no page, though the request is of this machine and of no proxy."""
+    with serving(place.write()) as daemon:
         assert daemon.ask("/metrics")[0] == 300
+
+
+def test_the_token_for_the_addresses_of_the_api(place: Place) -> None:
+    """Whoever shows it reads the page there; a reload takes over another one."""
+    file = place.folder / "metrics.token"
+    file.write_text("the-first-token-of-prometheus")
+    with serving(place.write(f'[metrics]\nbind = ["api"]\ntoken_file = "{file}"')) as daemon:
+
+        def status(token: str) -> int:
+            return daemon.ask("/metrics", Authorization=f"Bearer {token}")[0]
+
+        assert daemon.ask("/metrics")[0] == 401
+        assert status("the-first-token-of-prometheus") == 200
+        file.write_text("the-second-token-of-prometheus")
+        daemon.reload()
+        wait_until(lambda: status("the-second-token-of-prometheus") == 200)
+        assert status("the-first-token-of-prometheus") == 401
 
 
 def test_a_scrubber_has_a_page_too(place: Place) -> None:
     """At an address of its own; what it does is told, and it has no requests to count."""
     path = place.folder / "metrics.sock"
-    place.write(f'[metrics]\nbind = ["api", "unix:{path}"]\n[scrubber]\nevery = "100ms"')
+    place.write(f'[metrics]\nbind = ["unix:{path}"]\n[scrubber]\nevery = "100ms"')
     with serving(place.file, "scrub") as daemon:
         daemon.wait_for("daemon.started")
         series = read(UnixConnection(path))
@@ -164,26 +200,26 @@ def test_a_scrubber_has_a_page_too(place: Place) -> None:
 
 def test_a_rejected_reload_is_seen(place: Place) -> None:
     """Until the next one that is applied."""
-    with serving(place.write()) as daemon:
+    with measured(place) as daemon:
         name = "imaged_config_last_reload_successful"
-        assert read(daemon.connect())[name, ()] == 1
+        assert read(page(place))[name, ()] == 1
 
-        place.write("[scrubber]\ndelay = 'tomorrow'")
+        write(place, "[scrubber]\ndelay = 'tomorrow'")
         daemon.reload()
-        until(daemon.connect(), name, 0)
+        until(page(place), name, 0)
 
-        place.write("[scrubber]\ndelay = '2h'")
+        write(place, "[scrubber]\ndelay = '2h'")
         daemon.reload()
-        until(daemon.connect(), name, 1)
+        until(page(place), name, 1)
 
 
 def test_a_broken_catalog_does_not_break_the_page(place: Place) -> None:
     """It is down, and is told to be; what the process knows by itself is there."""
-    with serving(place.write('[claims]\nlease = "3s"\nrenew_every = "1s"')) as daemon:
+    with measured(place, '[claims]\nlease = "3s"\nrenew_every = "1s"') as daemon:
         create_and_upload(daemon, b"hello")
         with closing(sqlite3.connect(place.catalog)) as db:
             db.execute("ALTER TABLE claims RENAME TO lost")
-        series = until(daemon.connect(), "imaged_catalog_up", 0)
+        series = until(page(place), "imaged_catalog_up", 0)
 
     assert series["imaged_transfers_total", ("upload", "completed")] == 1
     assert series["imaged_catalog_errors_total", ("read",)] >= 1

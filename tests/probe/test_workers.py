@@ -42,7 +42,7 @@ async def daemon(tmp_path: Path, origin: Origin) -> AsyncIterator[Daemon]:
     settings: dict[str, dict[str, object]] = {
         "claims": {"lease": "8s", "renew_every": "500ms"},  # busy machines let a worker wait
         "fetch": {"allow": ["127.0.0.2/32"], "ports": [80, origin.port]},
-        "metrics": {"bind": ["api"]},
+        "metrics": {"bind": [f"unix:{tmp_path / 'metrics.sock'}"]},
     }
     daemon = Daemon(tmp_path, settings)
     yield daemon
@@ -99,9 +99,10 @@ def is_there(pid: int) -> bool:
 
 async def figures(daemon: Daemon) -> dict[str, float]:
     """What the daemon tells of itself."""
+    path = str(daemon.folder / "metrics.sock")
     async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{daemon.url}/metrics", headers={"Accept": "text/plain"}) as answer,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as session,
+        session.get("http://localhost/metrics", headers={"Accept": "text/plain"}) as answer,
     ):
         text = await answer.text()
     return {

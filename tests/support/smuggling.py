@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-HOST = b"Host: images.test\r\n"
+HOST = b"Host: localhost\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
-SMUGGLED = b"GET /v2/smuggled HTTP/1.1\r\nHost: images.test\r\n\r\n"
+SMUGGLED = b"GET /v2/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def post(headers: bytes, body: bytes = b"", host: bytes = HOST) -> bytes:
@@ -56,7 +56,7 @@ ENCODINGS: Mapping[str, bytes] = {
     "chunked in HTTP/1.0": b"POST / HTTP/1.0\r\n" + CHUNKED + b"\r\n0\r\n\r\n",
 }
 LINES: Mapping[str, bytes] = {
-    "bare LF everywhere": b"GET /livez HTTP/1.1\nHost: images.test\n\n",
+    "bare LF everywhere": b"GET /livez HTTP/1.1\nHost: localhost\n\n",
     "bare LF behind a header": post(b"X: a\nContent-Length: 0\r\n"),
     "bare LF at the end of the header": b"GET /livez HTTP/1.1\r\n" + HOST + b"\n",
     "bare CR in a header": post(b"X: a\rContent-Length: 0\r\n"),
@@ -86,7 +86,7 @@ TARGETS: Mapping[str, bytes] = {
     "NUL in the address": get(b"/livez\0"),
     "bytes in the address": get(b"/\xff"),
     "an asterisk": get(b"*"),
-    "a tunnel": b"CONNECT images.test:80 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a tunnel": b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n",
     "a small method": b"get /livez HTTP/1.1\r\n" + HOST + b"\r\n",
     "a method of nobody's": b"SMUGGLE /livez HTTP/1.1\r\n" + HOST + b"\r\n",
 }

@@ -33,10 +33,13 @@ def said(done: subprocess.CompletedProcess[bytes]) -> str:
 def test_the_page_is_clean(tmp_path: Path) -> None:
     """Names, units, types and helps are as Prometheus wants them, after some work too."""
     place = Place(tmp_path)
-    with serving(place.write()) as daemon:
+    token = "a-token-for-prometheus"
+    (tmp_path / "token").write_text(token)
+    more = f'[metrics]\nbind = ["api"]\ntoken_file = "{tmp_path / "token"}"'
+    with serving(place.write(more)) as daemon:
         daemon.ask("/v2/images")
         daemon.ask("/v2/images/none")
-        status, page = daemon.ask("/metrics")
+        status, page = daemon.ask("/metrics", Authorization=f"Bearer {token}")
 
     done = promtool("check", "metrics", page=page)
 

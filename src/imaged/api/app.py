@@ -71,7 +71,7 @@ def build_app(
     )
     routes = [Route(path, resource) for path, resource in table.items()]
     if metrics is not None:
-        routes.append(Route(METRICS_PATH, Resource(GET=metrics.tell_neighbours)))
+        routes.append(Route(METRICS_PATH, Resource(GET=metrics.tell_with_token)))
     elsewhere = Elsewhere(Versions(links))
     return Exchange(Entrance(identity, Router(routes, redirect_slashes=False, default=elsewhere)))
 

@@ -15,6 +15,7 @@ from typing import Annotated, Protocol
 import msgspec
 from starlette.datastructures import Headers
 
+from imaged.api.browsers import OwnNames
 from imaged.api.refusals import Unauthenticated
 from imaged.core.access import Caller
 from imaged.core.errors import ImagedError
@@ -27,15 +28,19 @@ class Identity(Protocol):
     """Knows callers by what they send."""
 
     async def identify(self, headers: Headers) -> Caller:
-        """Return who sent these headers. Raises Unauthenticated."""
+        """Return who sent these headers. Raises Refusal."""
         ...
 
 
 class NoAuth:
-    """Everybody who can connect is the administrator."""
+    """Everybody who can connect is the administrator, but for pages of the web in a browser."""
 
-    async def identify(self, headers: Headers) -> Caller:  # noqa: ARG002 - nothing is asked
-        """Return the administrator."""
+    def __init__(self, names: OwnNames) -> None:
+        self._names = names
+
+    async def identify(self, headers: Headers) -> Caller:
+        """Return the administrator. Raises HostRefused, CrossSiteRefused."""
+        self._names.require_own(headers)
         return ADMIN
 
 

@@ -1,61 +1,54 @@
-"""Figures for whoever watches: ``/metrics``, on the API's own addresses and on others.
+"""Figures for Prometheus: ``/metrics``, at addresses of their own, and at the API's with a token.
 
-On the API's addresses they are told to this machine alone: a scraper beside the instance. A request
-that a proxy passed on comes from this machine too, perhaps; its headers say that it does not.
+Where a request comes from is never asked: what a proxy passes on looks like its own. An address of
+their own is for nothing but figures, and whoever it lets connect reads them, unless there is a
+token; the addresses of the API are for everybody, so there is none without one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Scope
 
-from imaged.api.refusals import NotLocal
-from imaged.core.special_addresses import is_loopback
+from imaged.api.bearer import BearerToken
+from imaged.api.browsers import OwnNames
+from imaged.api.refusals import MetricsTokenMissing
 
 PATH = "/metrics"
-PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 #: Writes the page for an Accept header: the page, and its media type.
 Write = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 class Metrics:
-    """Answers with the page."""
+    """Answers with the page. ``names``: those of addresses that only this machine can reach."""
 
-    def __init__(self, write: Write) -> None:
+    def __init__(
+        self, write: Write, token: BearerToken | None = None, names: OwnNames | None = None
+    ) -> None:
         self._write = write
+        self._token = token
+        self._names = names
 
-    async def tell_neighbours(self, request: Request) -> Response:
-        """Answer 200 to this machine. Raises NotLocal."""
-        if not is_local(request.scope):
-            raise NotLocal
-        return await self.tell(request)
+    async def tell_with_token(self, request: Request) -> Response:
+        """Answer 200 to those who show the token. Raises MetricsTokenMissing."""
+        if self._token is None or not self._token.is_shown(request.headers):
+            raise MetricsTokenMissing
+        return await self._tell(request)
 
     async def tell(self, request: Request) -> Response:
-        """Answer 200."""
+        """Answer 200, to all who show the token if there is one.
+
+        Raises MetricsTokenMissing, HostRefused, CrossSiteRefused.
+        """
+        if self._token is not None:
+            return await self.tell_with_token(request)
+        if self._names is not None:
+            self._names.require_own(request.headers)
+        return await self._tell(request)
+
+    async def _tell(self, request: Request) -> Response:
         body, media_type = await self._write(request.headers.get("accept", ""))
         return Response(body, 200, {"Cache-Control": "no-store", "Content-Type": media_type})
-
-
-def is_local(scope: Scope) -> bool:
-    """Whether a request comes from this machine, by a unix socket or loopback, and from nobody
-    else through a proxy.
-    """
-    headers = Headers(scope=scope)
-    if any(name in headers for name in PASSED_ON):
-        return False
-    client = scope.get("client")
-    return client is None or _is_loopback(client[0])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return is_loopback(address)

@@ -97,13 +97,35 @@ class BodyTooSlow(Refusal):
         super().__init__("The body came too slowly.", {"Connection": "close"})
 
 
-class NotLocal(Refusal):
-    """What is for this machine alone was asked for from elsewhere."""
+class HostRefused(Refusal):
+    """Without authentication, the service is called by a name that a page of the web could have."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"The header Host says {host!r}. With auth.method none this service answers to "
+            "localhost and loopback addresses, and to the host of api.public_url; set that, or "
+            "another auth.method."
+        )
+
+
+class CrossSiteRefused(Refusal):
+    """Without authentication, a page of another site had a browser send this."""
+
+    def __init__(self, header: str, value: str) -> None:
+        super().__init__(
+            f"The header {header} says {value!r}: a page of another site asks. With auth.method "
+            "none no other site may; let it use tokens, or be below api.public_url."
+        )
+
+
+class MetricsTokenMissing(Refusal):
+    """Figures are told here to those only who show the token for them."""
 
     def __init__(self) -> None:
         super().__init__(
-            "Metrics are told here to this machine alone, and to no proxy; "
-            "give them an address of their own with the setting metrics.bind."
+            "The figures need the token of metrics.token_file, in the header 'Authorization: "
+            "Bearer …'.",
+            {"WWW-Authenticate": 'Bearer realm="imaged metrics"'},
         )
 
 

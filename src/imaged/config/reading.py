@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from imaged.config.addresses import API
 from imaged.config.exports import overlaps
 from imaged.config.layers import (
     KeyPath,
@@ -30,6 +31,11 @@ _TOO_OPEN = (
     "{address} can be reached from the network, and auth.method is none: everybody would be an "
     "administrator. Choose another method, bind to loopback or to a unix socket, or set "
     "auth.allow_anyone_on_the_network"
+)
+
+_METRICS_FOR_ALL = (
+    'must be set where metrics.bind has "api": whoever reaches the API, through a proxy too, would '
+    'read the figures. Or give them an address of their own, such as "127.0.0.1:9293"'
 )
 
 _IN_A_STORE = (
@@ -109,6 +115,9 @@ def _contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
             for address in api.bind
             if not address.is_local_only
         ]
+    metrics = sections.get("metrics")
+    if metrics and API in metrics.bind and not metrics.token_file:
+        found.append((("metrics", "token_file"), _METRICS_FOR_ALL))
     stores, exports = sections.get("stores"), sections.get("exports")
     if stores and exports:
         found += [

@@ -78,8 +78,9 @@ class AuthSection(Section):
 
     method: Literal["none", "token"] = setting(
         "none",
-        '"none": everybody who can connect is an administrator. "token": callers show a token '
-        "that token_file knows.",
+        '"none": everybody who can connect is an administrator, but for pages of the web in a '
+        "browser: what they send is refused, and so is a Host other than localhost and that of "
+        'api.public_url. "token": callers show a token that token_file knows.',
     )
     token_file: str = setting(
         "",
@@ -151,9 +152,15 @@ class MetricsSection(Section):
     """Where figures for Prometheus are told, at /metrics."""
 
     bind: AnyNumber[MetricsAddress] = setting(
-        ["api"],
-        '"api": at the addresses of api.bind, for requests of this machine that no proxy passed '
-        'on; others get 403. Or addresses of their own, such as "127.0.0.1:9293" or '
-        '"unix:/run/imaged/metrics.sock", which an instance without the role "api" needs: there '
-        "everybody is answered who can connect. []: nowhere.",
+        [],
+        'Addresses of their own, such as "127.0.0.1:9293" or "unix:/run/imaged/metrics.sock", each '
+        "instance another: there everybody is answered who can connect, unless there is a "
+        'token_file. "api": at the addresses of api.bind too, where proxies bring everybody: to '
+        "those who show the token. []: nowhere, until you have decided who may read them.",
+    )
+    token_file: str = setting(
+        "",
+        "The file of the token that readers must show (Authorization: Bearer), in its only line. "
+        'Default: none is asked for; "api" needs one.',
+        reloadable=True,
     )

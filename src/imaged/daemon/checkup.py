@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from imaged.api.identity import TokenFile
+from imaged.api.bearer import BearerToken
+from imaged.api.identity import TokenFile, TokenFileInvalid
 from imaged.catalogs.opening import inspect_catalog
 from imaged.config import Config, Problem
 from imaged.conversion.qemu_img import whats_missing
-from imaged.core.errors import CatalogError, ExportError, ImagedError, StoreError
+from imaged.core.errors import CatalogError, ExportError, StoreError
 from imaged.daemon.destinations import open_destination
 from imaged.daemon.import_checks import ImportCheckRefused, load_checks
 from imaged.daemon.places import log_lack, open_store
@@ -39,11 +40,7 @@ async def find_problems(
         await inspect_catalog(config.catalog.url, password_file(config))
     except CatalogError as error:
         problems.append(Problem("catalog", "catalog.url", str(error)))
-    if config.auth.method == "token":
-        try:
-            TokenFile(Path(config.auth.token_file))
-        except ImagedError as error:
-            problems.append(Problem("tokens", "auth.token_file", str(error)))
+    problems += _problems_of_tokens(config)
     try:
         build_fetcher(config)
     except CertificatesRefused as error:
@@ -53,6 +50,19 @@ async def find_problems(
     except ImportCheckRefused as error:
         problems.append(Problem("package", None, str(error)))
     return problems
+
+
+def _problems_of_tokens(config: Config) -> Iterator[Problem]:
+    files: list[tuple[str, str, Callable[[Path], object]]] = []
+    if config.auth.method == "token":
+        files.append(("auth.token_file", config.auth.token_file, TokenFile))
+    if config.metrics.token_file:
+        files.append(("metrics.token_file", config.metrics.token_file, BearerToken))
+    for setting, file, read in files:
+        try:
+            read(Path(file))
+        except TokenFileInvalid as error:
+            yield Problem("tokens", setting, str(error))
 
 
 def find_hints(config: Config) -> list[str]:

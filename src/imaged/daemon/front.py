@@ -35,7 +35,7 @@ class Front:
             health=self._health,
             identity=self._identity,
             settings=ApiSettings(config.api.public_url, settings.store_facts(config)),
-            metrics=None if observatory is None else observatory.for_neighbours,
+            metrics=None if observatory is None else observatory.for_api,
         )
         self.app: ASGIApp = app if observatory is None else observatory.around(app)
 
@@ -52,4 +52,4 @@ class Front:
 def _build_identity(config: Config) -> Identity:
     if config.auth.method == "token":
         return TokenFile(Path(config.auth.token_file))
-    return NoAuth()
+    return NoAuth(settings.own_names(config))

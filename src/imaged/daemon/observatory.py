@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import anyio
 from starlette.types import ASGIApp
 
 from imaged.api.app import build_metrics_app
+from imaged.api.bearer import BearerToken
+from imaged.api.browsers import OwnNames
 from imaged.api.metrics import Metrics
 from imaged.config import Config
-from imaged.config.addresses import API, TcpAddress, UnixAddress
+from imaged.config.addresses import API, Address, TcpAddress, UnixAddress
 from imaged.daemon.assembly import Parts, Services
 from imaged.daemon.counting import tally_of
 from imaged.daemon.duties import names_of
@@ -43,6 +46,7 @@ class Observatory:
         )
         self.instruments.watch_instance(version("imaged"))
         self.relay = Relay()  # of a worker of this instance
+        self._token = _token_of(config)
         self._server: ApiServer | None = None  # the API's
         self._workshop: Workshop | None = None
 
@@ -55,10 +59,15 @@ class Observatory:
         )
         self.instruments.count(lambda: self._with_connections(tally_of(parts, services)))
         pages = Pages(self.instruments.registry, self._look, self.relay)
-        self._metrics = Metrics(pages.write)
+        self._metrics = Metrics(pages.write, self._token, self._names())
+
+    def apply(self, config: Config) -> None:
+        """Read the token again. Raises TokenFileInvalid, and nothing is changed then."""
+        if self._token is not None and config.metrics.token_file:
+            self._token.reload(Path(config.metrics.token_file))
 
     @property
-    def for_neighbours(self) -> Metrics | None:
+    def for_api(self) -> Metrics | None:
         """The page for the API's own addresses, if it is to be there."""
         return self._metrics if API in self._config.metrics.bind else None
 
@@ -77,12 +86,7 @@ class Observatory:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Listen at the addresses of its own. Raises CannotListen."""
-        own = [
-            address
-            for address in self._config.metrics.bind
-            if isinstance(address, TcpAddress | UnixAddress)
-        ]
-        with listening(own) as listeners:
+        with listening(self._own_addresses()) as listeners:
             self._listeners = listeners
             yield
 
@@ -103,6 +107,15 @@ class Observatory:
                 with anyio.CancelScope(shield=True):
                     await server.shutdown(listeners)
 
+    def _own_addresses(self) -> list[Address]:
+        bind = self._config.metrics.bind
+        return [address for address in bind if isinstance(address, TcpAddress | UnixAddress)]
+
+    def _names(self) -> OwnNames | None:
+        """None where other machines may ask: by which names, only they know."""
+        is_private = all(address.is_local_only for address in self._own_addresses())
+        return OwnNames() if is_private else None
+
     async def _look(self) -> Figures:
         if self._workshop is not None:
             await self._workshop.refresh()
@@ -114,3 +127,9 @@ class Observatory:
         connections = self._server.connections
         ended = {reason.value: count for reason, count in connections.ended.items()}
         return replace(tally, connections=len(connections), connections_ended=ended)
+
+
+def _token_of(config: Config) -> BearerToken | None:
+    """Raises TokenFileInvalid."""
+    file = config.metrics.token_file
+    return BearerToken(Path(file)) if file else None

@@ -166,6 +166,7 @@ class Daemon:
             changes = compare(self._config, self._read_config())
             if self._front:
                 self._front.apply(changes.config)
+            self._observatory.apply(changes.config)
         except (ConfigInvalid, ImagedError) as error:
             rejected = True
             log.error("config.rejected", problems=str(error).splitlines())  # noqa: TRY400 - no crash

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from imaged.api.browsers import OwnNames
 from imaged.api.stores import StoreFacts
 from imaged.config import Config
+from imaged.config.addresses import TcpAddress
 from imaged.config.stores import BucketSection, FilesystemSection, FolderSection, S3Section
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import StoreError
@@ -111,6 +113,15 @@ def connection_settings(config: Config) -> ConnectionSettings:
         min_rate=MinimumRate(api.min_rate, api.min_rate_window),
         idle_timeout=api.idle_timeout,
         linger=api.linger,
+    )
+
+
+def own_names(config: Config) -> OwnNames:
+    """The names by which the API may be called where nobody shows who he is."""
+    bound = {address.host for address in config.api.bind if isinstance(address, TcpAddress)}
+    is_networked = config.auth.allow_anyone_on_the_network
+    return OwnNames(
+        config.api.public_url, frozenset(bound) if is_networked else frozenset(), is_networked
     )
 
 

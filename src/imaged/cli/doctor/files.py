@@ -30,6 +30,8 @@ def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
         yield "catalog.password_file", Path(config.catalog.password_file)
     if config.auth.method == "token":
         yield "auth.token_file", Path(config.auth.token_file)
+    if config.metrics.token_file:
+        yield "metrics.token_file", Path(config.metrics.token_file)
     for name, store in config.stores.by_name.items():
         if isinstance(store, S3Section):
             for key in ("access_key_file", "secret_key_file"):
