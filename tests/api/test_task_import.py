@@ -390,6 +390,19 @@ async def test_bytes_that_are_refused(
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("encryption", [1, 2])
+async def test_an_encrypted_disk(tmp_path: Path, encryption: int) -> None:
+    """Stored as it is; to convert it takes the key, which is not here."""
+    service = serve(disk_images.qcow2(encryption=encryption), scratch=tmp_path)
+
+    stored = await done(service, asked())
+    converted = await done(service, asked(image_properties={"disk_format": "raw"}))
+
+    assert (stored["status"], converted["status"]) == ("success", "failure")
+    assert "encrypted, and cannot be converted without its key" in converted["message"]
+    assert service.converter.sources == []
+
+
 async def test_a_disk_that_is_larger_than_what_is_accepted(tmp_path: Path) -> None:
     """Few bytes can be a large disk; it is not converted into many."""
     service = serve(disk_images.qcow2(disk_bytes=2**40), scratch=tmp_path, max_size_bytes=2**30)

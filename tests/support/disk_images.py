@@ -131,6 +131,37 @@ def vdi(
     return _padded(bytes(header))
 
 
+def allocated_vdi() -> bytes:
+    """A VDI of two blocks of a mebibyte, whose second one is first in the file."""
+    header = bytearray(vdi(2 * MIB)[:SECTOR])
+    header[0x154:0x15C] = struct.pack("<II", 512, 1024)
+    header[0x178:0x188] = struct.pack("<IIII", MIB, 0, 2, 2)
+    table = struct.pack("<II", 1, 0).ljust(512, b"\0")
+    return bytes(header) + table + raw(2 * MIB)
+
+
+def allocated_vhd() -> bytes:
+    """A VHD of two blocks of a mebibyte, one of which it has."""
+    footer = bytearray(vhd_footer(2 * MIB, 3))
+    footer[16:24] = struct.pack(">Q", 512)
+    header = bytearray(1024)
+    header[0:8] = b"cxsparse"
+    header[16:36] = struct.pack(">QIII", 1536, 0x10000, 2, MIB)
+    table = struct.pack(">II", 0xFFFFFFFF, 4).ljust(512, b"\xff")
+    return bytes(footer + header) + table + b"\xff" * 512 + raw(MIB) + bytes(footer)
+
+
+def allocated_vhdx() -> bytes:
+    """A VHDX of blocks of 32 MiB, one of which it has, behind its table of blocks."""
+    image = bytearray(vhdx(64 * MIB, metadata_offset=2 * MIB))
+    entry = UUID("2dc27766-f623-4200-9d64-115e9bfd4a08").bytes_le
+    for at in (192 * KIB, 256 * KIB):
+        image[at + 8 : at + 12] = struct.pack("<I", 2)
+        image[at + 48 : at + 80] = entry + struct.pack("<QII", 3 * MIB, MIB, 1)
+    table = struct.pack("<QQ", 0, 4 << 20 | 6).ljust(MIB, b"\0")
+    return bytes(image) + table + bytes(32 * MIB)
+
+
 def vmdk_descriptor(
     create_type: str = "monolithicFlat",
     extent: str = "disk-flat.vmdk",

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from imaged.conversion.qemu_img import NAMES, QemuImg, QemuImgSettings
 from imaged.core.errors import ConversionFailed, ConversionRefused
@@ -56,6 +57,12 @@ def empty(path: Path) -> Path:
 def make(*arguments: str | Path) -> None:
     """Have qemu-img make an image, not confined."""
     subprocess.run(["qemu-img", "create", "-q", *arguments], check=True, capture_output=True)
+
+
+def make_from(disk: Path, *arguments: str | Path) -> None:
+    """Have qemu-img make an image of a disk, not confined."""
+    command = ["qemu-img", "convert", "-f", "raw", disk, *arguments]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 async def convert(
@@ -138,12 +145,110 @@ async def test_a_disk_of_absurd_size(tmp_path: Path) -> None:
 async def test_bytes_that_are_not_what_they_are_said_to_be(
     converter: QemuImg, disk: Path, tmp_path: Path
 ) -> None:
-    """The sentence is qemu-img's own, without the names of our files."""
-    with pytest.raises(ConversionFailed) as failure:
+    """The sentence is ours; qemu-img's own words, with names of files, are in the log alone."""
+    with capture_logs() as lines, pytest.raises(ConversionFailed) as failure:
         await convert(converter, disk, "qcow2", tmp_path / "target", "raw")
 
-    assert "not in qcow2 format" in str(failure.value)
+    assert "qemu-img cannot read it as qcow2: it is damaged" in str(failure.value)
     assert str(tmp_path) not in str(failure.value)
+    (line,) = (line for line in lines if line["event"] == "conversion.failed")
+    assert "not in qcow2 format" in line["said"]
+
+
+@pytest.mark.parametrize("name", ["qcow2", "vmdk", "vdi", "vhd", "vhdx"])
+async def test_a_disk_that_was_cut(
+    converter: QemuImg, disk: Path, tmp_path: Path, name: str
+) -> None:
+    """QEMU would read zeros where bytes are missing; it is refused before that."""
+    image = tmp_path / "image"
+    options = ["-o", "subformat=monolithicSparse"] if name == "vmdk" else []
+    make_from(disk, "-O", NAMES[name], *options, image)
+    os.truncate(image, image.stat().st_size - 2 * MIB)
+    target = tmp_path / "target"
+
+    with pytest.raises(ConversionFailed, match="send the whole file"):
+        await convert(converter, image, name, target, "raw")
+
+    assert target.stat().st_size == 0
+
+
+async def test_tables_that_contradict_each_other(
+    converter: QemuImg, disk: Path, tmp_path: Path
+) -> None:
+    """Two blocks of the disk are said to be in the same place."""
+    image = tmp_path / "image"
+    make_from(disk, "-O", "vdi", image)
+    with image.open("r+b") as file:
+        file.seek(512)  # its table of blocks
+        file.write(bytes(8))
+
+    with pytest.raises(ConversionFailed, match="its tables contradict each other"):
+        await convert(converter, image, "vdi", tmp_path / "target", "raw")
+
+
+async def test_space_that_leaks_is_no_damage(
+    converter: QemuImg, disk: Path, tmp_path: Path
+) -> None:
+    """A qcow2 whose writer was killed has clusters that nothing refers to."""
+    image = tmp_path / "image"
+    make_from(disk, "-O", "qcow2", image)
+    with image.open("r+b") as file:
+        file.seek(2 * 64 * 1024 + 2 * 600)  # the count of references of a free cluster
+        file.write(b"\0\1")
+        file.truncate(601 * 64 * 1024)
+
+    await convert(converter, image, "qcow2", tmp_path / "target", "raw")
+
+    assert filecmp.cmp(tmp_path / "target", disk, shallow=False)
+
+
+@pytest.mark.parametrize("subformat", ["dynamic", "fixed"])
+@pytest.mark.parametrize("creator", [b"vbox", b"qemu", b"vpc ", b"win "])
+async def test_a_vhd_keeps_its_size(
+    converter: QemuImg, disk: Path, tmp_path: Path, subformat: str, creator: bytes
+) -> None:
+    """Whichever program made it: its end is not cut to whole cylinders."""
+    image = tmp_path / "image"
+    make_from(disk, "-O", "vpc", "-o", f"subformat={subformat},force_size=on", image)
+    image.write_bytes(created_by(creator, image.read_bytes()))
+
+    await convert(converter, image, "vhd", tmp_path / "target", "raw")
+
+    assert filecmp.cmp(tmp_path / "target", disk, shallow=False)
+
+
+def created_by(creator: bytes, data: bytes) -> bytes:
+    """The same VHD, of another program: in its footer, and in the copy of that."""
+    places = {len(data) - 512, *([0] if data.startswith(b"conectix") else [])}
+    for at in places:
+        footer = bytearray(data[at : at + 512])
+        footer[28:32] = creator
+        footer[64:68] = bytes(4)
+        footer[64:68] = (~sum(footer) & 0xFFFFFFFF).to_bytes(4, "big")
+        data = data[:at] + footer + data[at + 512 :]
+    return data
+
+
+async def test_a_qcow2_with_extended_l2_entries(
+    converter: QemuImg, disk: Path, tmp_path: Path
+) -> None:
+    """Converted as any other."""
+    make_from(disk, "-O", "qcow2", "-o", "extended_l2=on", tmp_path / "image")
+
+    await convert(converter, tmp_path / "image", "qcow2", tmp_path / "target", "raw")
+
+    assert filecmp.cmp(tmp_path / "target", disk, shallow=False)
+
+
+async def test_a_folder_with_a_comma(converter: QemuImg, disk: Path, tmp_path: Path) -> None:
+    """An operator may name his folders as he likes."""
+    folder = tmp_path / "a,b=c"
+    folder.mkdir()
+    shutil.copy(disk, folder / "source")
+
+    await convert(converter, folder / "source", "raw", folder / "target", "raw")
+
+    assert filecmp.cmp(folder / "target", disk, shallow=False)
 
 
 async def test_processor_time_ends(disk: Path, tmp_path: Path) -> None:
@@ -194,7 +299,7 @@ async def test_it_opens_its_source_and_its_target_only(
     """Traced: beyond these two there are programs, libraries, devices and what is refused."""
     target, trace = empty(tmp_path / "target"), tmp_path / "trace"
     command = ("/usr/bin/qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(disk), str(target))
-    confinement = replace(converter._confinement(command, disk, target), parent=0).to_json()
+    confinement = replace(converter._confinement(command, disk, (target,)), parent=0).to_json()
     wanted = "trace=execve,open,openat,openat2,connect,bind"
     watch = ["strace", "-f", "-qq", "-o", str(trace), "-e", wanted]
     program = [sys.executable, "-I", "-m", "imaged.conversion.confine", confinement]

@@ -1,7 +1,11 @@
-"""qemu-img, one confined child for each conversion.
+"""qemu-img, one confined child for each step of a conversion.
 
 Both formats are named, so that nothing is probed; both files are ours, with names that we chose;
 the child can open no other. It is killed, and waited for, whatever ends the conversion.
+
+A disk of which a part is missing, or whose tables contradict each other, is refused before it is
+converted: QEMU would read zeros there. What qemu-img says when it fails is for the operator, in the
+log; owners get a sentence of ours, because its words name files of the server.
 """
 
 from __future__ import annotations
@@ -20,12 +24,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import anyio
+import structlog
+from anyio import to_thread
 
 from imaged.conversion import landlock, seccomp
+from imaged.conversion.completeness import missing_bytes
 from imaged.conversion.confine import Confinement
 from imaged.core.errors import ConversionFailed, ConversionRefused
 from imaged.core.limits import GIB
 from imaged.ports.converter import Share
+
+log = structlog.get_logger()
 
 PROGRAM = "qemu-img"
 PERCENT = re.compile(rb"\((\d+\.\d+)/100%\)")
@@ -42,10 +51,31 @@ NAMES: Mapping[str, str] = {
     "vhd": "vpc",
     "vhdx": "vhdx",
 }
+#: Those that ``qemu-img check`` looks through; of VHDX it knows the log alone, of VHD nothing.
+CHECKED = frozenset({"qcow2", "vmdk", "vdi"})
+CHECK_FOUND_ERRORS, CHECK_FOUND_LEAKS = 2, 3  # exit statuses; what leaks is space, and no data
+CHECK_OF_VMDK_FAILED = "points after EOF"  # with the status of a program that could not look
+
 OPTIONS: Mapping[str, str] = {
     "vmdk": "subformat=streamOptimized",
     "vhd": "force_size=on",  # not rounded to what a disk of cylinders can have
 }
+
+
+#: How a source is to be read. QEMU takes the size of a VHD from its cylinders unless it knows
+#: the program that made it, and so leaves out the end of disks that VirtualBox made.
+READING: Mapping[str, Mapping[str, str]] = {"vhd": {"force_size_calc": "current_size"}}
+
+# What qemu-img says of errors of the disk that it writes to, in the words of the C library.
+TOO_LARGE, DISK_FULL = "File too large", "No space left on device"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How a step ended."""
+
+    status: int  # negative: by a signal
+    said: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +113,35 @@ class QemuImg:
     ) -> None:
         """Raises ConversionRefused, ConversionFailed."""
         self.require_able(source_format, target_format)
+        if missing := await to_thread.run_sync(missing_bytes, source, source_format):
+            raise ConversionFailed(
+                f"the disk has at least {missing} bytes more than were sent: send the whole file"
+            )
+        if source_format in CHECKED:
+            await self._check(source, source_format)
         command = _command(source, source_format, target, target_format)
-        confinement = self._confinement(command, source, target)
+        ended = await self._run(command, source, (target,), tell)
+        if ended.status:
+            raise ConversionFailed(self._why(ended, source_format))
+
+    async def _check(self, source: Path, source_format: str) -> None:
+        """Look whether its tables are whole. Raises ConversionFailed."""
+        command = (_program(), "check", "-q", "-U", "-f", NAMES[source_format], str(source))
+        ended = await self._run(command, source, (), lambda _share: None)
+        if ended.status == CHECK_FOUND_ERRORS or CHECK_OF_VMDK_FAILED in ended.said:
+            log.warning("conversion.failed", step="check", said=ended.said)
+            raise ConversionFailed(
+                "its tables contradict each other, or lead beyond its end: send the whole file, or "
+                "what 'qemu-img check -r all' makes of it"
+            )
+        if ended.status not in (0, CHECK_FOUND_LEAKS):
+            raise ConversionFailed(self._why(ended, source_format))
+
+    async def _run(
+        self, command: tuple[str, ...], source: Path, targets: tuple[Path, ...], tell: Share
+    ) -> _Ended:
+        """Run one step to its end. Raises ConversionFailed where that takes too long."""
+        confinement = self._confinement(command, source, targets)
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
@@ -98,19 +155,34 @@ class QemuImg:
         try:
             async with asyncio.timeout(self.settings.time.total_seconds()):
                 last_words = await _watch(child, tell)
-                status = await child.wait()
+                return _Ended(await child.wait(), last_words)
         except TimeoutError:
             raise ConversionFailed(f"it took longer than {self.settings.time}") from None
         finally:
             await _end(child)
-        if status:
-            raise ConversionFailed(_why(status, last_words, source, target))
 
-    def _confinement(self, command: tuple[str, ...], source: Path, target: Path) -> Confinement:
+    def _why(self, ended: _Ended, source_format: str) -> str:
+        """What its owner is told; the operator gets its own words."""
+        log.warning("conversion.failed", step="convert", status=ended.status, said=ended.said)
+        if ended.status < 0:
+            return f"qemu-img was ended by signal {-ended.status}: it went beyond its limits"
+        if TOO_LARGE in ended.said:
+            most = self.settings.max_size_bytes
+            return f"the result would have more than {most} bytes, the most that is accepted"
+        if DISK_FULL in ended.said:
+            return "the server has no room for the result now: try again later"
+        return (
+            f"qemu-img cannot read it as {source_format}: it is damaged, or of a kind that it does "
+            "not know; the server's log has its own words"
+        )
+
+    def _confinement(
+        self, command: tuple[str, ...], source: Path, targets: tuple[Path, ...]
+    ) -> Confinement:
         return Confinement(
             command=command,
             reads=(str(source),),
-            writes=(str(target),),
+            writes=tuple(map(str, targets)),
             memory_bytes=self.settings.memory_bytes,
             cpu_seconds=int(self.settings.cpu_time.total_seconds()),
             file_bytes=self.settings.max_size_bytes,
@@ -133,15 +205,29 @@ def whats_missing() -> str | None:
     return None
 
 
+def _program() -> str:
+    return shutil.which(PROGRAM) or PROGRAM
+
+
 def _command(source: Path, source_format: str, target: Path, target_format: str) -> tuple[str, ...]:
-    program = shutil.which(PROGRAM) or PROGRAM
     option = OPTIONS.get(target_format)
     return (
-        *(program, "convert", "-p", "-U"),
-        *("-f", NAMES[source_format], "-O", NAMES[target_format]),
+        *(_program(), "convert", "-p", "-U", "--image-opts"),
+        *("-O", NAMES[target_format]),
         *(("-o", option) if option else ()),
-        *("--", str(source.absolute()), str(target.absolute())),
+        *("--", _described(source, source_format), str(target.absolute())),
     )
+
+
+def _described(source: Path, source_format: str) -> str:
+    """The source in the words of QEMU's options, where a comma in a name is written twice."""
+    options = {
+        "driver": NAMES[source_format],
+        **READING.get(source_format, {}),
+        "file.driver": "file",
+        "file.filename": str(source.absolute()).replace(",", ",,"),
+    }
+    return ",".join(f"{name}={value}" for name, value in options.items())
 
 
 async def _watch(child: asyncio.subprocess.Process, tell: Share) -> str:
@@ -171,12 +257,3 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         child.kill()
     with anyio.move_on_after(END_SECONDS, shield=True):
         await child.wait()
-
-
-def _why(status: int, last_words: str, source: Path, target: Path) -> str:
-    """What it said, without our names for its files."""
-    if status < 0:
-        return f"qemu-img was ended by signal {-status}: it went beyond its limits"
-    said = last_words.replace(str(source.absolute()), "the source")
-    said = said.replace(str(target.absolute()), "the target")
-    return f"qemu-img says: {said.removeprefix('qemu-img: ') or f'exit status {status}'}"

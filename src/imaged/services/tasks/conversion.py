@@ -79,6 +79,11 @@ class Conversion:
 
     def _judge(self, declared: str, findings: Findings) -> None:
         require_declared(declared, findings, STRICT)
+        if findings.is_encrypted:
+            raise FormatRefused(
+                f"The disk in the {declared} is encrypted, and cannot be converted without its "
+                "key: convert it where the key is, and send the result."
+            )
         most, size_bytes = self.examiner.max_size_bytes(), findings.virtual_size_bytes or 0
         if size_bytes > most:
             raise FormatRefused(
