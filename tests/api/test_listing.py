@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
 
+from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
 from support.faults import catalog_fails, detour
 from support.service import Service
 
@@ -231,3 +233,22 @@ async def test_links_carry_the_query(listed: Service) -> None:
     reply = (await listed.call("GET", "/v2/images?tag=x&tag=x&limit=1&name=in:a,b")).json()
     assert reply["first"] == "/v2/images?tag=x&tag=x&limit=1&name=in%3Aa%2Cb"
     assert reply["next"] == f"{reply['first']}&marker={B}"
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ([("tag", f"t{number}") for number in range(MAX_TAGS + 1)], "tag"),
+        ([(f"p{number}", "x") for number in range(MAX_PROPERTIES + 1)], f"p{MAX_PROPERTIES}"),
+    ],
+    ids=["tags", "properties"],
+)
+async def test_more_filters_than_an_image_can_match(
+    service: Service, query: list[tuple[str, str]], name: str
+) -> None:
+    """They are refused, and the sentence says how many there may be; one less is asked."""
+    reply = await service.call("GET", f"/v2/images?{urlencode(query)}")
+    assert (reply.status, f"'{name}'" in reply.text, "128" in reply.text) == (400, True, True)
+    assert (await service.call("GET", f"/v2/images?{urlencode(query[1:])}")).status == 200
+    again = [*query[1:], query[1]]
+    assert (await service.call("GET", f"/v2/images?{urlencode(again)}")).status == 200

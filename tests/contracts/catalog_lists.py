@@ -15,6 +15,7 @@ from contracts.catalog_facts import ALL, UNCHECKED, UNSHRUNK, all_images, conten
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
+from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
 from imaged.core.query import (
     SORTABLE,
     Column,
@@ -90,8 +91,8 @@ def queries(draw: st.DrawFn, there: list[Image]) -> ImageQuery:
         conditions=tuple(draw(st.lists(conditions(there), max_size=2))),
         visibility=draw(st.none() | st.sampled_from(Visibility)),
         any_visibility=draw(st.booleans()),
-        tags=tuple(draw(st.sets(tags, max_size=2))),
-        properties=tuple(draw(properties).items())[:1],
+        tags=tuple(draw(st.sets(tags, max_size=3))),
+        properties=tuple(draw(properties).items()),
         order=tuple(Order(column, descending=draw(st.booleans())) for column in columns),
         after=draw(st.none() | st.sampled_from(there)) if there else None,
         limit=draw(st.integers(0, 5)),
@@ -154,6 +155,22 @@ class ListsContract:
 
         assert walked == page(await all_images(catalog), replace(query, after=None, limit=ALL))
         assert len(walked) == 23
+
+    async def test_as_many_filters_as_an_image_can_have(self, catalog: Catalog) -> None:
+        """It is found by all of its tags and properties, and not with one more of either."""
+        tags = tuple(f"t{number}" for number in range(MAX_TAGS))
+        held = {f"k{number}": str(number) for number in range(MAX_PROPERTIES)}
+        image = await catalog.add_image(Image(id="i", owner="a", tags=tags, properties=held))
+        await catalog.add_image(Image(id="j", owner="a", tags=tags[1:], properties=held))
+        wanted = ImageQuery(tags=tags, properties=tuple(held.items()))
+
+        assert await catalog.list_images(wanted) == [image]
+        for more in (
+            replace(wanted, tags=(*tags, "another")),
+            replace(wanted, properties=(*wanted.properties, ("another", "1"))),
+            replace(wanted, properties=(*wanted.properties, ("k1", "2"))),
+        ):
+            assert await catalog.list_images(more) == []
 
     async def test_lists_follow_changes(self, catalog: Catalog) -> None:
         """An image is found by the tags and properties that it has, and by no others."""

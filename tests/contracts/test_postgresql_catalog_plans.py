@@ -153,7 +153,12 @@ LISTS = {
     "by name, backwards": (ImageQuery(order=(Order(Column.NAME, True),)), "images_name"),
     "one name": (ImageQuery(conditions=(NAMED,)), "images_name"),
     "a tag": (ImageQuery(tags=("tag3one",)), "image_tags_tag"),
+    "tags": (ImageQuery(tags=("tag3one", "tag3two")), "image_tags_tag"),
     "a property": (ImageQuery(properties=(("k", "vimage7"),)), "image_properties_value"),
+    "properties": (
+        ImageQuery(properties=(("k", "vimage7"), ("l", "vimage7"))),
+        "image_properties_value",
+    ),
 }
 
 

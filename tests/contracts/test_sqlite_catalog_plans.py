@@ -16,6 +16,7 @@ from imaged.catalogs.sql import SqlCatalog
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
+from imaged.core.limits import MAX_PROPERTIES
 from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
 from imaged.core.removal import delete
 from imaged.core.task import Progress, TaskStatus, cancel, created
@@ -47,7 +48,9 @@ LISTS = {
     "by name": (ImageQuery(order=(Order(Column.NAME),)), "images_name"),
     "one name": (ImageQuery(conditions=(NAMED,)), "images_name"),
     "a tag": (ImageQuery(tags=("t",)), "image_tags_tag"),
+    "tags": (ImageQuery(tags=("t", "u")), "image_tags_tag"),
     "a property": (ImageQuery(properties=(("k", "v"),)), "image_properties_value"),
+    "properties": (ImageQuery(properties=(("k", "v"), ("l", "v"))), "image_properties_value"),
 }
 
 
@@ -107,6 +110,18 @@ async def test_lists_use_an_index(catalog: SqlCatalog, name: str) -> None:
     if query.caller is not MEMBER and not query.tags and not query.properties:
         sorts = [step for step in plans.sorts() if "RIGHT PART" not in step]
         assert len(sorts) <= 1, plans.steps  # the page's locations
+
+
+@pytest.mark.parametrize("count", [2, MAX_PROPERTIES])
+async def test_many_filters_are_one_subquery(catalog: SqlCatalog, count: int) -> None:
+    """Each is looked up in the index, once: no subquery for each, and none within another."""
+    properties = tuple((f"k{number}", "v") for number in range(count))
+    plans = Plans(catalog)
+    await catalog.list_images(ImageQuery(properties=properties))
+
+    assert sum("LIST SUBQUERY" in step for step in plans.steps) == 1, plans.steps
+    lookups = [step for step in plans.steps if "image_properties_value" in step]
+    assert len(lookups) == count, plans.steps
 
 
 async def test_duties_use_an_index(catalog: SqlCatalog) -> None:

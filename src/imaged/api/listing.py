@@ -13,6 +13,7 @@ from imaged.core.access import Caller
 from imaged.core.attributes import is_printable
 from imaged.core.errors import InvalidQuery
 from imaged.core.image import Visibility
+from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
 from imaged.core.query import NEWEST_FIRST, SORTABLE, Column, Condition, ImageQuery, Operator, Order
 
 DEFAULT_LIMIT = 25
@@ -59,12 +60,15 @@ def read_listing(caller: Caller, parameters: QueryParams) -> Listing:
     visibility = _visibility(parameters.get("visibility"))
     _check_member_status(parameters.get("member_status", "accepted"))
     compared, properties = _filters(dict(pairs))
+    tags = tuple(dict.fromkeys(parameters.getlist("tag")))
+    if len(tags) > MAX_TAGS:
+        raise InvalidQuery("tag", f"comes {len(tags)} times; an image has {MAX_TAGS} tags at most")
     query = ImageQuery(
         caller=caller,
         conditions=(*compared, _hidden(parameters.get("os_hidden", "false"))),
         visibility=visibility,
         any_visibility=parameters.get("visibility") == "all",
-        tags=tuple(dict.fromkeys(parameters.getlist("tag"))),
+        tags=tags,
         properties=properties,
         order=_order(parameters),
         limit=_limit(parameters.get("limit")),
@@ -91,6 +95,10 @@ def _filters(
         found = conditions(name, value)
         if found is None:
             properties.append((name, value))
+            if len(properties) > MAX_PROPERTIES:
+                raise InvalidQuery(
+                    name, f"is one too many: an image has {MAX_PROPERTIES} properties at most"
+                )
         else:
             compared += found
     return tuple(compared), tuple(properties)

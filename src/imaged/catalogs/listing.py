@@ -20,6 +20,7 @@ from sqlalchemy import (
     UnaryExpression,
     and_,
     false,
+    func,
     literal,
     or_,
     select,
@@ -118,8 +119,10 @@ def _wanted(query: ImageQuery) -> list[Clause]:
     clauses = [_holds(condition) for condition in query.conditions]
     if query.visibility is not None:
         clauses.append(images.c.visibility == query.visibility)
-    clauses += [_is_tagged(tag) for tag in query.tags]
-    clauses += [_has_property(name, value) for name, value in query.properties]
+    if query.tags:
+        clauses.append(_has_all_tags(query.tags))
+    if query.properties:
+        clauses.append(_has_all_properties(query.properties))
     if query.after is not None:
         clauses.append(_comes_after(query.after, full_order(query.order)))
     return clauses
@@ -139,16 +142,31 @@ def _holds(condition: Condition) -> Clause:
     return held
 
 
-def _is_tagged(tag: str) -> Clause:
-    return images.c.id.in_(select(image_tags.c.image_id).where(image_tags.c.tag == tag))
+def _has_all_tags(tags: Sequence[str]) -> Clause:
+    wanted = set(tags)
+    found = select(image_tags.c.image_id).where(image_tags.c.tag.in_(sorted(wanted)))
+    return _in_all(found, image_tags.c.image_id, len(wanted))
 
 
-def _has_property(name: str, value: str) -> Clause:
-    found = select(image_properties.c.image_id).where(
+def _has_all_properties(properties: Sequence[tuple[str, str]]) -> Clause:
+    wanted = set(properties)
+    ways = [_is_property(name, value) for name, value in sorted(wanted)]
+    found = select(image_properties.c.image_id).where(or_(*ways))
+    return _in_all(found, image_properties.c.image_id, len(wanted))
+
+
+def _is_property(name: str, value: str) -> Clause:
+    return and_(
         image_properties.c.name == name,
         value_prefix == value[:64],
         image_properties.c.value == value,
     )
+
+
+def _in_all(found: Select[Any], image_id: ColumnElement[str], count: int) -> Clause:
+    """One subquery however many are wanted: an image is found once by each that it has."""
+    if count > 1:
+        found = found.group_by(image_id).having(func.count() == count)
     return images.c.id.in_(found)
 
 
