@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from imaged.core.block import Block
-from imaged.core.errors import CatalogError, ImagedError, StoreError
+from imaged.core.errors import CatalogUnavailable, ImagedError, StoreError
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import BlobReader, Record, forget_upload
 from imaged.stores.memory import MemoryStore
@@ -215,5 +215,5 @@ async def _unless_dead(blocks: AsyncIterable[Block], wire: Wire) -> AsyncGenerat
         yield block
 
 
-def _catalog_error() -> CatalogError:
-    return CatalogError("The catalog does not answer.")
+def _catalog_error() -> CatalogUnavailable:
+    return CatalogUnavailable("The catalog does not answer.")

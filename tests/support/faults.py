@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import anyio
 
-from imaged.core.errors import CatalogError, StoreError
+from imaged.core.errors import CatalogError, CatalogUnavailable, StoreError
 
 P = TypeVar("P")
 Call = Callable[..., Awaitable[Any]]
@@ -67,7 +67,7 @@ def pause(seconds: float) -> Call:
 
 
 async def catalog_fails(*_: object, **__: object) -> NoReturn:
-    """No answer comes from the catalog."""
+    """The catalog cannot do it, and never will."""
     raise CatalogError("The catalog does not answer.")
 
 
@@ -78,6 +78,33 @@ def fails_for(call: Call, *items: str) -> Call:
         return await (catalog_fails if item in items else call)(item, *args, **named)
 
     return chosen
+
+
+async def catalog_is_away(*_: object, **__: object) -> NoReturn:
+    """No answer comes from the catalog now."""
+    raise CatalogUnavailable("The catalog does not answer.")
+
+
+def away(port: P, begin: float, end: float) -> P:
+    """The same catalog; between these moments of virtual time, no call is answered."""
+    return cast("P", _Away(port, begin, end))
+
+
+class _Away:
+    def __init__(self, port: object, begin: float, end: float) -> None:
+        self._port = port
+        self._begin = begin
+        self._end = end
+
+    def __getattr__(self, name: str) -> Call:
+        call = getattr(self._port, name)
+
+        async def unless_away(*args: Any, **named: Any) -> Any:
+            if self._begin <= anyio.current_time() < self._end:
+                await catalog_is_away()
+            return await call(*args, **named)
+
+        return unless_away
 
 
 async def store_fails(*_: object, **__: object) -> NoReturn:

@@ -29,7 +29,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from imaged.catalogs import migrations
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.postgresql_engine import CONNECTIONS, Connector
-from imaged.catalogs.postgresql_errors import ERRORS, READ_ONLY, WHY, Fault, fault_of, translated
+from imaged.catalogs.postgresql_errors import (
+    ERRORS,
+    READ_ONLY,
+    WHY,
+    Fault,
+    error_of,
+    fault_of,
+    translated,
+)
 from imaged.catalogs.postgresql_url import name_of, read_url
 from imaged.catalogs.sql import SqlCatalog, Transaction, probe
 from imaged.core.errors import CatalogError
@@ -104,7 +112,7 @@ class PostgresqlDatabase:
         """Make sure that it answers, soon, and that it can be written to."""
         if await self._run(self._readers, _is_read_only, CHECK_SECONDS):
             await self.engine.dispose()  # the next connections may find another server
-            raise self._error(WHY[READ_ONLY])
+            raise self._error(Fault(WHY[READ_ONLY]))
 
     async def close(self) -> None:
         """Wait for what runs, but not for ever, and close every connection."""
@@ -118,7 +126,7 @@ class PostgresqlDatabase:
 
     async def _run(self, engine: AsyncEngine, work: Transaction[T], seconds: float) -> T:
         if self._closed:
-            raise self._error("is closed")
+            raise self._error(Fault("is closed", may_pass=False))
         task = self._begin(self._try(engine, work))
         try:
             await asyncio.wait([task], timeout=seconds)
@@ -128,7 +136,7 @@ class PostgresqlDatabase:
                 with CancelScope(shield=True):
                     await asyncio.wait([task], timeout=ROLLBACK_SECONDS)
         if task.cancelled() or not task.done():
-            raise self._error(f"did not answer within {seconds} seconds")
+            raise self._error(Fault(f"did not answer within {seconds} seconds"))
         return task.result()
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -166,13 +174,13 @@ class PostgresqlDatabase:
             fault = fault_of(error)
             if is_committing and not fault.is_rolled_back:
                 why = "was lost while a change was being committed, and may have it or not"
-                raise self._error(why) from error
+                raise self._error(Fault(why)) from error
             if fault.may_try_again and not is_last:
                 return fault
-            raise self._error(fault.why) from error
+            raise self._error(fault) from error
 
-    def _error(self, why: str) -> CatalogError:
-        return CatalogError(f"The catalog {self.name} {why}.")
+    def _error(self, fault: Fault) -> CatalogError:
+        return error_of(self.name, fault)
 
 
 async def open_postgresql(url: str, password_file: Path | None = None) -> SqlCatalog:

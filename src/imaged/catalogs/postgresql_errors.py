@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from imaged.core.errors import CatalogError
+from imaged.core.errors import CatalogError, CatalogUnavailable
 
 #: By SQLSTATE, or its beginning: the server's error, as "The catalog x on y …".
 WHY: Mapping[str, str] = {
@@ -80,6 +80,8 @@ WORTH_ANOTHER_TRY = (
     "23505",  # somebody else made the same row: seen the next time
     "40",
 )
+#: What asking again does not mend, whatever the server does meanwhile.
+LASTING = ("22", "23", "28", "3D", "3F", "42", "XX")
 #: The connection is gone: with an open transaction, or before one began.
 CONNECTION_LOST = ("08", "25P03", "57P01", "57P02", "57P05")
 #: If a commit fails so, it is certain that nothing was committed.
@@ -100,16 +102,17 @@ class Fault:
     """What went wrong."""
 
     why: str
-    may_try_again: bool = False  # if the commit was not sent yet
+    may_try_again: bool = False  # at once, if the commit was not sent yet
+    may_pass: bool = True  # when the server is back, or has room, or takes changes
     is_rolled_back: bool = False  # even if it was
 
 
 class NotConnected(Exception):
     """No connection was made. Strictly private: it becomes a CatalogError."""
 
-    def __init__(self, why: str, *, may_try_again: bool = False) -> None:
+    def __init__(self, why: str, *, may_try_again: bool = False, may_pass: bool = True) -> None:
         super().__init__(why)
-        self.fault = Fault(why, may_try_again=may_try_again)
+        self.fault = Fault(why, may_try_again=may_try_again, may_pass=may_pass)
 
     @classmethod
     def because_of(cls, error: BaseException) -> NotConnected:
@@ -119,7 +122,11 @@ class NotConnected(Exception):
         why = _said(code) if code else WHY["08"] if is_lost else _unreached(error)
         if words := _words_of(error):
             why += f". Its server says: {words}"
-        one = cls(why, may_try_again=is_lost and code != MISUNDERSTOOD)
+        one = cls(
+            why,
+            may_try_again=is_lost and code != MISUNDERSTOOD,
+            may_pass=not isinstance(error, ValueError) and not code.startswith(LASTING),
+        )
         one.__cause__ = error
         return one
 
@@ -153,11 +160,12 @@ def fault_of(error: BaseException) -> Fault:
         return Fault(
             _said(code) if code else without_code,
             may_try_again=is_lost or is_stale or code.startswith(WORTH_ANOTHER_TRY),
+            may_pass=(bool(code) or is_lost) and not code.startswith(LASTING),
             is_rolled_back=code.startswith(ROLLED_BACK),
         )
     if isinstance(error, asyncpg.PostgresError):
         return Fault(_said(error.sqlstate or ""))
-    return Fault(_unreached(error))
+    return Fault(_unreached(error), may_pass=isinstance(error, OSError))
 
 
 @contextmanager
@@ -166,7 +174,13 @@ def translated(name: str) -> Iterator[None]:
     try:
         yield
     except ERRORS as error:
-        raise CatalogError(f"The catalog {name} {fault_of(error).why}.") from error
+        raise error_of(name, fault_of(error)) from error
+
+
+def error_of(name: str, fault: Fault) -> CatalogError:
+    """What callers are told of a fault."""
+    kind = CatalogUnavailable if fault.may_pass else CatalogError
+    return kind(f"The catalog {name} {fault.why}.")
 
 
 def _words_of(error: BaseException) -> str:

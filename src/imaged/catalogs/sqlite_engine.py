@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from imaged.catalogs.sql import Transaction
-from imaged.core.errors import CatalogError
+from imaged.core.errors import CatalogError, CatalogUnavailable
 
 T = TypeVar("T")
 
@@ -34,6 +34,11 @@ WHY = {
     sqlite3.SQLITE_BUSY: "is locked by another process",
     sqlite3.SQLITE_CONSTRAINT: "refused what would break one of its rules",
 }
+
+#: What may pass: room is made, a disk comes back, somebody lets go.
+PASSING = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN}
+)
 
 
 class Busy(Exception):
@@ -70,9 +75,9 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise CatalogError(f"The catalog {path} {_why(error.orig)}.") from error
+        raise _error_of(path, error.orig) from error
     except sqlite3.Error as error:
-        raise CatalogError(f"The catalog {path} {_why(error)}.") from error
+        raise _error_of(path, error) from error
     except (SQLAlchemyError, OverflowError, UnicodeError) as error:
         why = error.orig if isinstance(error, StatementError) else error  # without the statement
         raise CatalogError(f"The catalog {path} cannot do that: {why}.") from error
@@ -121,5 +126,6 @@ def _code(error: BaseException | None) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _why(error: BaseException | None) -> str:
-    return WHY.get(_code(error), f"failed: {error}")
+def _error_of(path: Path, error: BaseException | None) -> CatalogError:
+    kind = CatalogUnavailable if _code(error) in PASSING else CatalogError
+    return kind(f"The catalog {path} {WHY.get(_code(error), f'failed: {error}')}.")

@@ -6,9 +6,9 @@
     return work.image
 
 Entering claims the record. Inside, one heartbeat per process renews the leases of what it really
-holds, and cancels the block once its claim is lost. A block that fails gives back what it claimed;
-if it cannot, the lease runs out and another process does. Giving back is one transaction and
-touches no store: it only dooms the bytes.
+holds, and cancels the block once its claim is lost. A catalog that is away is asked again until the
+lease ends. A block that fails gives back what it claimed; if it cannot, the lease runs out and
+another process does. Giving back is one transaction and touches no store: it only dooms the bytes.
 
 Rule 1: a process that cannot renew cancels its own blocks before others may act. So a block's
 cancel scope has a deadline, which every renewal moves on: to be silent is enough to be stopped.
@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import anyio
@@ -33,6 +34,7 @@ from imaged.core.errors import CatalogError, ClaimLost, ImagedError
 from imaged.core.image import ClaimedChange
 from imaged.core.task import claim_task
 from imaged.ports.catalog import Catalog
+from imaged.services.catalog_retries import until_answered
 from imaged.services.work import TaskWork, Work
 
 log = structlog.get_logger()
@@ -83,7 +85,7 @@ class Claims:
         """
         work = Work(self._catalog, self._new_claim(), image_id)
         with bound_contextvars(image_id=image_id):
-            async with self._holding(work, lambda: work.change(begin)):
+            async with self._holding(work, lambda: work.begin(begin)):
                 yield work
 
     @asynccontextmanager
@@ -94,7 +96,7 @@ class Claims:
         """
         work = TaskWork(self._catalog, self._new_claim(), task_id)
         with bound_contextvars(task_id=task_id):
-            async with self._holding(work, lambda: work.change(claim_task)):
+            async with self._holding(work, lambda: work.begin(claim_task)):
                 yield work
 
     @asynccontextmanager
@@ -119,10 +121,11 @@ class Claims:
                 raise
             failed = isinstance(error, Exception)
             final = failed and not isinstance(error, (ClaimLost, CatalogError))
-            giving = work.give_back(
-                _reason(error), final=final, counts=failed, kill=self.kill_uploads
+            give_back = partial(
+                work.give_back, _reason(error), final=final, counts=failed, kill=self.kill_uploads
             )
-            given_back = await self._give_back(giving)
+            waits = work.has_begun and not isinstance(error, ClaimLost)
+            given_back = await self._give_back(give_back, waits=waits)
             if not work.has_begun or given_back or not failed:
                 raise
             if given_back is None and not work.asked_to_finish:
@@ -174,11 +177,16 @@ class Claims:
         if scope.cancelled_caught:
             raise ClaimLost
 
-    async def _give_back(self, giving: Awaitable[object]) -> bool | None:
-        """Whether it was still ours to give; None: nobody answered, and the lease runs out."""
+    async def _give_back(
+        self, give_back: Callable[[], Awaitable[object]], *, waits: bool
+    ) -> bool | None:
+        """Whether it was still ours to give; None: nobody answered, and the lease runs out.
+
+        ``waits``: whether a catalog that is away is asked again, until then.
+        """
         with anyio.move_on_after(self._settings.lease.total_seconds(), shield=True):
             try:
-                await giving
+                await (until_answered(give_back) if waits else give_back())
             except ClaimLost:
                 return False  # finished after all, deleted, or somebody else was faster
             except ImagedError as error:

@@ -28,6 +28,7 @@ from imaged.ports.catalog import Catalog
 from imaged.ports.inspector import InspectorFactory
 from imaged.ports.store import Stores
 from imaged.services.budget import Budget, gather_blocks
+from imaged.services.catalog_retries import until_answered
 from imaged.services.claims import Claims
 from imaged.services.stages import Source, Stages, StageSettings
 from imaged.services.traffic import Traffic
@@ -172,9 +173,13 @@ class Intake:
             aclosing(self._reserving(good_blocks, work, location, stages)) as paid_blocks,
         ):
             place = self._stores.pick(location.store)
-            record = partial(self._catalog.note_upload, location.key)
+            record = partial(self._note_upload, location.key)
             await place.put(location.key, paid_blocks, announced_bytes, record)
         return stages.content()
+
+    async def _note_upload(self, key: str, upload_id: str) -> None:
+        """Note the store's own name for the write. Raises BlobGone, CatalogError."""
+        await until_answered(partial(self._catalog.note_upload, key, upload_id))
 
     async def _reserving(
         self, blocks: AsyncIterable[Block], work: Work, location: Location, stages: Stages
@@ -218,8 +223,10 @@ class Intake:
 
     async def _leave_row(self, location: Location) -> None:
         """Our bytes may have outlived our row; where the row is still there, it stays."""
-        with anyio.move_on_after(ACCOUNT_SECONDS, shield=True):
-            try:
-                await self._catalog.add_stray(location, quarantine=timedelta(0))
-            except CatalogError as error:
-                log.warning("blob.row_missing", key=location.key, error=str(error))
+        leave = partial(self._catalog.add_stray, location, quarantine=timedelta(0))
+        try:
+            with anyio.CancelScope(shield=True), anyio.fail_after(ACCOUNT_SECONDS):
+                await until_answered(leave)
+        except (CatalogError, TimeoutError) as error:
+            why = str(error) or "the catalog does not answer"
+            log.warning("blob.row_missing", key=location.key, error=why)

@@ -1,4 +1,9 @@
-"""What is claimed: an image, or a task that writes none. Claims are made in ``claims.py``."""
+"""What is claimed: an image, or a task that writes none. Claims are made in ``claims.py``.
+
+Rule: where the catalog is away, it is asked again until the lease ends. So every change may be
+carried out twice; a finish that was carried out and not heard is refused then, as a claim that has
+ended, and ``was_heard`` tells it from one that was lost.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from imaged.core.image import Change, ClaimedChange, Image
 from imaged.core.task import ClaimedTaskChange, Task, give_back_task
 from imaged.core.writing import give_back, require_undeleted
 from imaged.ports.catalog import Catalog
+from imaged.services.catalog_retries import until_answered
 
 
 class Work:
@@ -33,12 +39,16 @@ class Work:
         """Whether it is known that the claim stood."""
         return self._image is not None
 
-    async def change(self, change: ClaimedChange) -> Image:
-        """Change the image in the middle of the work. Raises ClaimLost."""
+    async def begin(self, change: ClaimedChange) -> Image:
+        """Claim the image. Raises what ``change`` refuses, CatalogError."""
         self._image = await self._catalog.modify_image(
             self._image_id, lambda image: change(image, self.claim)
         )
         return self._image
+
+    async def change(self, change: ClaimedChange) -> Image:
+        """Change the image in the middle of the work. Raises ClaimLost."""
+        return await until_answered(lambda: self.begin(change))
 
     async def finish(self, change: ClaimedChange) -> Image:
         """Write the result and end the claim, in one transaction. Raises ClaimLost."""
@@ -87,12 +97,16 @@ class TaskWork:
         """Whether it is known that the claim stood."""
         return self._task is not None
 
-    async def change(self, change: ClaimedTaskChange) -> Task:
-        """Change the task. Raises ClaimLost."""
+    async def begin(self, change: ClaimedTaskChange) -> Task:
+        """Claim the task. Raises what ``change`` refuses, CatalogError."""
         self._task = await self._catalog.modify_task(
             self._task_id, lambda task: change(task, self.claim)
         )
         return self._task
+
+    async def change(self, change: ClaimedTaskChange) -> Task:
+        """Change the task. Raises ClaimLost."""
+        return await until_answered(lambda: self.begin(change))
 
     async def finish(self, change: ClaimedTaskChange) -> Task:
         """Write the result and end the claim, in one transaction. Raises ClaimLost."""

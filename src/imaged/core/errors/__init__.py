@@ -55,7 +55,7 @@
   - ScratchError            the folder for scratch files could not do what was asked
       - ScratchFull
   - CatalogError            the catalog could not do what was asked
-      - CatalogTooNew, CatalogTooOld
+      - CatalogUnavailable, CatalogTooNew, CatalogTooOld
 
 Which HTTP status each of them gets is decided in ``api/problems.py`` and nowhere else.
 """
@@ -93,6 +93,7 @@ from imaged.core.errors.places import (
     CatalogError,
     CatalogTooNew,
     CatalogTooOld,
+    CatalogUnavailable,
     ExportError,
     ExportExists,
     ExportFull,
@@ -138,6 +139,7 @@ __all__ = [
     "CatalogError",
     "CatalogTooNew",
     "CatalogTooOld",
+    "CatalogUnavailable",
     "ClaimLost",
     "ClientVanished",
     "ConversionFailed",

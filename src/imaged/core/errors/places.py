@@ -145,6 +145,13 @@ class CatalogError(ImagedError):
         return "The catalog of images does not answer at the moment. Please try again later."
 
 
+class CatalogUnavailable(CatalogError):
+    """The catalog does not answer, or cannot do it now; it may in a moment.
+
+    What was asked may have been carried out all the same.
+    """
+
+
 class CatalogTooNew(CatalogError):
     """The catalog was written by a newer version of imaged."""
 
