@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from imaged.api.exchange import SHORT_REST_BYTES
+from imaged.core.block_checksums import BLOCK_BYTES
 from imaged.core.errors import StoreError
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
@@ -329,18 +330,18 @@ def test_head_has_no_body(running: Running) -> None:
 
 
 class BreakingReader:
-    """Reads a first mebibyte, and then no more."""
+    """Reads a first block, and then no more."""
 
     def __init__(self, reader: BlobReader, error: Exception | None) -> None:
         self._reader = reader
         self._error = error
         self.size_bytes = reader.size_bytes
-        self._is_first = True
+        self._left_bytes = BLOCK_BYTES
 
     async def read(self, length: int) -> bytes:
-        """The next bytes, once."""
-        if self._is_first:
-            self._is_first = False
+        """The next bytes, of the first block."""
+        if self._left_bytes:
+            self._left_bytes -= length
             return await self._reader.read(length)
         if self._error is None:
             return b""
@@ -362,14 +363,14 @@ def test_download_that_breaks(error: Exception | None) -> None:
             yield BreakingReader(reader, error)
 
     service = Service(store=detour(memory, open=breaks))
-    data = b"x" * 3 * MIB
+    data = b"x" * 3 * BLOCK_BYTES
     image_id = asyncio.run(service.create_active(data))
     with capture_logs() as lines, served(service) as port:
         with Line(port) as line:
             line.ask(f"GET {path_of(image_id)}")
             status, headers = line.read_head()
             assert (status, headers["content-length"]) == (200, str(len(data)))
-            assert len(line.read_rest()) == MIB
+            assert len(line.read_rest()) == BLOCK_BYTES
         with Line(port) as line:
             line.ask("GET /livez")
             assert line.read()[0] == 200

@@ -184,13 +184,14 @@ async def test_a_store_that_loses_the_end_never_looks_like_success(site: Site) -
             async for chunk in download.chunks:
                 received += chunk
 
-    assert received == BODY[:4]
+    assert received == b""
 
 
 async def test_what_is_read_is_in_flight_until_the_next_is_asked_for(site: Site) -> None:
     """And nothing is, when it has ended, at its end or in the middle."""
     await site.queued(A)
     node = site.node(budget=Budget(8 * LARGEST_BLOCK_BYTES))
+    node.downloads.verify = False
     await node.upload(A, send(chunks=2, chunk=bytes(LARGEST_BLOCK_BYTES)))
     total = node.budget.total_bytes
     assert node.budget.free_bytes == total

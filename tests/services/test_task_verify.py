@@ -78,6 +78,23 @@ async def test_damage_is_told_and_marked(site: Site, rotten: bytes | None, probl
     assert (result["healthy"], errors, mended.damage) == (True, [], None)
 
 
+@pytest.mark.parametrize("recorded", [b"", b"1234"], ids=["none", "wrong"])
+async def test_checksums_of_blocks_are_recorded(site: Site, recorded: bytes) -> None:
+    """For bytes of versions before, and in place of what is wrong in the catalog itself; but never
+    those of damaged bytes.
+    """
+    key = (await site.active(A)).locations[0].key
+    right = site.catalog.block_checksums[key]
+    for data, expected in ((b"X" + BODY[1:], recorded), (BODY, right)):
+        site.catalog.block_checksums[key] = recorded
+        site.near.blobs[key] = data
+
+        await verified(site)
+
+        assert site.catalog.block_checksums[key] == expected
+    assert right != recorded
+
+
 async def test_a_store_that_is_down_is_no_damage(site: Site) -> None:
     """Nothing is known of the bytes: the task fails, and says why; nothing is marked."""
     await site.active(A)

@@ -59,6 +59,7 @@ async def test_a_download_counts_while_it_is_open(site: Site) -> None:
     await site.active(A)
     node = site.node()
     node.budget.fixed_bytes = 3  # type: ignore[attr-defined]  # small blocks
+    node.downloads.verify = False  # which would read all of it at once
 
     async with node.downloads.open(OWNER, A) as download:
         assert node.traffic.downloads_in_flight == 1

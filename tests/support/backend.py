@@ -81,6 +81,14 @@ class Folder:
         files = (path.name for path in self.images.rglob("*") if path.is_file())
         return {f"{name[:2]}/{name}" for name in files if not name.startswith(REHEARSAL)}
 
+    async def flip(self, key: str, offset: int) -> None:
+        """Let a bit of this byte rot; done again, it is right again."""
+        with (self.images / key).open("r+b") as file:
+            file.seek(offset)
+            (byte,) = file.read(1)
+            file.seek(offset)
+            file.write(bytes([byte ^ 1]))
+
 
 @dataclass(frozen=True)
 class Servers:
@@ -117,6 +125,18 @@ class Servers:
         names = await asyncio.to_thread(self._names)
         keys = {name.removeprefix(f"{self.prefix}/") for name in names}
         return {key for key in keys if not key.startswith(REHEARSALS)}
+
+    async def flip(self, key: str, offset: int) -> None:
+        """Let a bit of this byte rot, by an object that takes its place."""
+        where = {"Bucket": BUCKET, "Key": f"{self.prefix}/{key}"}
+        await asyncio.to_thread(self._flip, where, offset)
+
+    def _flip(self, where: Mapping[str, str], offset: int) -> None:
+        client = plain_client(self.endpoint)
+        data = bytearray(client.get_object(**where)["Body"].read())
+        data[offset] ^= 1
+        client.put_object(**where, Body=bytes(data))
+        client.close()
 
     def _names(self) -> set[str]:
         client, names = plain_client(self.endpoint), set[str]()

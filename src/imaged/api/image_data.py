@@ -19,6 +19,7 @@ from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import ClientVanished, ImagedError
 from imaged.core.image import Content
 from imaged.services.downloads import Download, Downloads
+from imaged.services.kept_block import KEPT_BLOCK, KeptBlock
 from imaged.services.uploads import Uploads
 
 
@@ -62,7 +63,8 @@ class _Data:
         self._is_part = wanted is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._downloads.open(*self._asked) as download:
+        kept: KeptBlock | None = scope.get("state", {}).get(KEPT_BLOCK)
+        async with self._downloads.open(*self._asked, kept) as download:
             content, span = download.image.content, download.span
             if content is None or span is None:
                 await Response(status_code=204)(scope, receive, send)

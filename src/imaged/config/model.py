@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from imaged.config.api import ApiSection
 from imaged.config.conversion import ConversionSection
 from imaged.config.deletion import ReconcileSection, ScrubberSection
+from imaged.config.downloads import DownloadsSection
 from imaged.config.exports import EXPORT_KINDS, ExportsSection
 from imaged.config.fetching import FetchSection
 from imaged.config.sections import (
@@ -39,6 +40,7 @@ class Config:
     claims: ClaimsSection
     stores: StoresSection
     uploads: UploadsSection
+    downloads: DownloadsSection
     scrubber: ScrubberSection
     reconcile: ReconcileSection
     tasks: TasksSection

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from imaged.core.byte_range import ByteSpan
 from imaged.core.errors import DataDamaged
 from imaged.core.image import Change, Content, Image
 from imaged.core.lifecycle import RESTORES
@@ -39,6 +40,14 @@ def require_undamaged(content: Content, reading: Reading) -> None:
     """Raise DataDamaged unless the bytes are as they were recorded."""
     if problems := problems_of(content, reading):
         raise DataDamaged(problems)
+
+
+def require_checksum(store: str, span: ByteSpan, found: int, expected: int | None) -> None:
+    """Raise DataDamaged unless a block has the CRC-32C that was recorded, if one was."""
+    if expected is None or found == expected:
+        return
+    where = f"In the store {store!r} the bytes {span.start} to {span.start + span.length - 1}"
+    raise DataDamaged([f"{where} have the CRC-32C {found:08x}, and not {expected:08x}."])
 
 
 def is_damaged(image: Image) -> bool:

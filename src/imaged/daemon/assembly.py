@@ -213,7 +213,9 @@ class Services:
         )
         self.intake = make_intake()
         self.task_intake = make_intake(lanes=QuietLane)  # nobody waits for a task's bytes
-        self.downloads = Downloads(catalog, parts.stores, self.budget, self.traffic)
+        self.downloads = Downloads(
+            catalog, parts.stores, self.budget, self.traffic, verify=config.downloads.verify
+        )
         self._build_tasks(parts, config)
 
     def _build_tasks(self, parts: Parts, config: Config) -> None:
@@ -275,6 +277,7 @@ class Services:
         self.claims.kill_uploads = self.reclaimer.kill_uploads = settings.kills_uploads(config)
         self.reclaimer.staged_time_to_live = config.uploads.staged_time_to_live
         self.reclaimer.remember_broken = config.uploads.remember_broken
+        self.downloads.verify = config.downloads.verify
         self.intake.settings = self.task_intake.settings = settings.stage_settings(config)
         self._means.apply(config)
         self.desk.settings = task_settings.desk_settings(config)

@@ -23,6 +23,7 @@ from imaged.daemon.framing import objection_to, without_offer
 from imaged.daemon.line import Line
 from imaged.daemon.patience import Patience
 from imaged.daemon.turns import Objection, Turn
+from imaged.services.kept_block import KEPT_BLOCK, KeptBlock
 
 CHUNK_FRAME_BYTES = 32  # what a chunk may need beside its data: size, line ends, a short extension
 
@@ -37,7 +38,7 @@ class Connection(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, {**app_state, KEPT_BLOCK: KeptBlock()}, _loop)
         self._all = server_state
         self._origin: str | None = None
         self._is_deaf = False  # what comes in is thrown away
@@ -66,6 +67,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone, and so is whoever the requests in flight were for."""
         self._all.forget(self)
+        self.app_state[KEPT_BLOCK].release()
         if self.transport is None:  # it was not let in
             return
         super().connection_lost(exc)

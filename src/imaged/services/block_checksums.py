@@ -1,4 +1,4 @@
-"""Computes the CRC-32C of each block of a stream, by a library in C."""
+"""Computes the CRC-32C of each block of a stream, by a library in C (docs/decisions/0032)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ floor of each connection, and a crowd gets slower instead of larger.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -53,6 +54,23 @@ class Budget:
     def give_back(self, size_bytes: int) -> None:
         """Count bytes that are in flight no more. Any thread may say so."""
         self._returned.append(size_bytes)
+
+    def has_room_for(self, size_bytes: int) -> bool:
+        """Whether so much may be held for long: blocks would stay of the largest size beside it.
+
+        What is no larger than the smallest block may always be held.
+        """
+        is_small = size_bytes <= SMALLEST_BLOCK_BYTES
+        return is_small or (self.free_bytes - size_bytes) * ROOMY >= self.total_bytes
+
+    @contextmanager
+    def lending(self, size_bytes: int) -> Iterator[None]:
+        """Count so many bytes as in flight for as long as the block runs."""
+        self.take(size_bytes)
+        try:
+            yield
+        finally:
+            self.give_back(size_bytes)
 
     def lend(self, chunks: list[bytes], size_bytes: int) -> Block:
         """Make a block of bytes that were taken: in flight until nobody refers to it."""

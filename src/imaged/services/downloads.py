@@ -7,13 +7,21 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from imaged.core.access import Caller, require_readable
+from imaged.core.block_checksums import blocks_of
 from imaged.core.byte_range import ByteRange, ByteSpan
-from imaged.core.errors import BlobMissing, StoreError, UnknownStore
-from imaged.core.image import Content, Image, Location
+from imaged.core.errors import StoreError, UnknownStore
+from imaged.core.image import Content, Image
 from imaged.ports.catalog import Catalog
-from imaged.ports.store import BlobReader, Store, Stores
-from imaged.services.budget import Budget, Sending
+from imaged.ports.store import Stores
+from imaged.services.blob_reads import (
+    RecordedChecksums,
+    StoredBlob,
+    read_plain,
+    read_verified,
+)
+from imaged.services.budget import Budget
 from imaged.services.damage import DamageReports
+from imaged.services.kept_block import KeptBlock
 from imaged.services.traffic import Traffic
 
 
@@ -27,16 +35,23 @@ class Download:
 
 
 class Downloads:
-    """``GET …/file``."""
+    """``GET …/file``. ``verify``: whether blocks are compared with their checksums."""
 
     def __init__(
-        self, catalog: Catalog, stores: Stores, budget: Budget, traffic: Traffic | None = None
+        self,
+        catalog: Catalog,
+        stores: Stores,
+        budget: Budget,
+        traffic: Traffic | None = None,
+        *,
+        verify: bool = True,
     ) -> None:
         self._catalog = catalog
         self._stores = stores
         self._budget = budget
         self._traffic = traffic or Traffic()
         self._damage = DamageReports(catalog)
+        self.verify = verify
 
     async def look(self, caller: Caller, image_id: str) -> Image:
         """Return an image whose data the caller may read. Raises ImageNotFound, DataForbidden."""
@@ -44,46 +59,62 @@ class Downloads:
 
     @asynccontextmanager
     async def open(
-        self, caller: Caller, image_id: str, wanted: ByteRange | None = None
+        self,
+        caller: Caller,
+        image_id: str,
+        wanted: ByteRange | None = None,
+        kept: KeptBlock | None = None,
     ) -> AsyncIterator[Download]:
         """Open an image's data; nothing is deleted under an open download.
 
-        Raises ImageNotFound, DataForbidden, UnsatisfiableRange, StoreError before the first byte.
-        Iterating over the chunks raises StoreError rather than end early. DataDamaged that ends
-        the block is about this image: it is marked, and the operator is told.
+        ``kept``: what the connection kept of the range before, and keeps of this one.
+
+        Raises ImageNotFound, DataForbidden, UnsatisfiableRange, StoreError, and DataDamaged where
+        the first block is wrong, before the first byte. Iterating over the chunks raises StoreError
+        or DataDamaged rather than end early. DataDamaged that ends the block is about this image:
+        it is marked, and the operator is told.
         """
         image = await self.look(caller, image_id)
         if image.content is None:
             yield Download(image, None, _nothing())
             return
         span = _span(image.content, wanted)
-        location = image.locations[0]
-        with self._traffic.downloading(), Sending(self._budget) as sending:
+        with self._traffic.downloading():
             async with (
                 self._damage.reporting(image),
-                self._store_of(location).open(location.key, span.start) as reader,
+                aclosing(self._read(image, image.content, span, kept)) as chunks,
             ):
-                _require_whole(location, image.content, reader)
-                async with aclosing(self._read(location, reader, span, sending)) as chunks:
-                    yield Download(image, span, chunks)
-
-    def _store_of(self, location: Location) -> Store:
-        try:
-            return self._stores.pick(location.store)
-        except UnknownStore as error:
-            raise StoreError(location.store, "is no longer configured") from error
+                first = await anext(chunks, b"")
+                async with aclosing(self._counted(first, chunks)) as counted:
+                    yield Download(image, span, counted)
 
     async def _read(
-        self, location: Location, reader: BlobReader, span: ByteSpan, sending: Sending
+        self, image: Image, content: Content, span: ByteSpan, kept: KeptBlock | None
     ) -> AsyncGenerator[bytes]:
-        left = span.length
-        while left:
-            length = min(left, self._budget.block_bytes)
-            sending.take(length)
-            chunk = await reader.read(length)
-            if not chunk:
-                raise StoreError(location.store, f"lost the end of {location.key}")
-            left -= len(chunk)
+        location = image.locations[0]
+        try:
+            store = self._stores.pick(location.store)
+        except UnknownStore as error:
+            raise StoreError(location.store, "is no longer configured") from error
+        blob = StoredBlob(store, location, content)
+        checksums = RecordedChecksums(self._catalog, location.key)
+        is_verified = (
+            self.verify and span.length and await checksums.of(blocks_of(span).start) is not None
+        )
+        if is_verified:
+            reading = read_verified(blob, span, checksums, self._budget, kept or KeptBlock())
+        else:
+            reading = read_plain(blob, span, self._budget)
+        async with aclosing(reading) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _counted(self, first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+        """All chunks, each counted once it was taken."""
+        if first:
+            yield first
+            self._traffic.sent_bytes += len(first)
+        async for chunk in rest:
             yield chunk
             self._traffic.sent_bytes += len(chunk)
 
@@ -92,17 +123,6 @@ def _span(content: Content, wanted: ByteRange | None) -> ByteSpan:
     if wanted is None:
         return ByteSpan(0, content.size_bytes)
     return wanted.within(content.size_bytes)
-
-
-def _require_whole(location: Location, content: Content, reader: BlobReader) -> None:
-    """Bytes that are not all there are not sent as if they were."""
-    if reader.size_bytes == 0 < content.size_bytes:
-        raise BlobMissing(location.store, location.key)
-    if reader.size_bytes != content.size_bytes:
-        raise StoreError(
-            location.store,
-            f"has {reader.size_bytes} bytes of {location.key}, and not {content.size_bytes}",
-        )
 
 
 async def _nothing() -> AsyncIterator[bytes]:

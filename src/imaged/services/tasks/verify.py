@@ -2,19 +2,20 @@
 
 They are read in every store that has them, beside all other work: in small pieces of the transfer
 budget, hashed by a thread that leaves the processor to others. What is found is the result; damage
-is also an error in the log, and a mark on the image for the operator.
+is also an error in the log, and a mark on the image for the operator. Where all is well, the
+checksums of the blocks are recorded, so that downloads are verified from then on.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from msgspec import field
 
 from imaged.core.access import Caller, require_owner
 from imaged.core.damage import Reading, problems_of
-from imaged.core.digests import CHECKSUM, Digest
 from imaged.core.errors import BlobMissing, InvalidTransition
 from imaged.core.image import Content, Image, Location
 from imaged.core.lifecycle import RESTORES
@@ -22,9 +23,11 @@ from imaged.core.task import TaskFacts
 from imaged.lanes import LaneFactory, QuietLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
+from imaged.services.block_checksums import BlockChecksums
 from imaged.services.budget import Budget
 from imaged.services.damage import DamageReports
 from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.fingerprint import Fingerprint
 from imaged.services.tasks.types import Example, ImageId, TaskInput, TaskResult, Ticket
 
 READING = "verifying"
@@ -90,7 +93,10 @@ class Verify:
         problems: list[str] = []
         for location in image.locations:
             found = await self._read(context, location, content)
-            problems += problems_of(content, Reading(location.store, found))
+            wrong = problems_of(content, Reading(location.store, found))
+            problems += wrong
+            if found is not None and not wrong:  # also for bytes of versions that recorded none
+                await self._catalog.set_block_checksums(location.key, found.block_checksums)
         await self._damage.note(image, problems)
         return VerifyResult(
             image_id=image.id,
@@ -112,12 +118,11 @@ class Verify:
     async def _read(
         self, context: TaskContext, location: Location, content: Content
     ) -> Content | None:
-        digests = Digest(CHECKSUM), Digest(content.hash_algorithm)
-        size_bytes = 0
+        fingerprint, checksums = Fingerprint(content.hash_algorithm, self._lanes), BlockChecksums()
 
         def hash_chunk(chunk: bytes) -> None:
-            for digest in digests:
-                digest.feed((chunk,))
+            fingerprint.feed((chunk,))
+            checksums.feed((chunk,))
 
         async with (
             self._lanes(hash_chunk, computes=True) as lane,
@@ -126,13 +131,11 @@ class Verify:
         ):
             try:
                 async for chunk in counted:
-                    size_bytes += len(chunk)
                     await lane.feed(chunk)
                     await lane.drain()  # its memory is lent until it is hashed
             except BlobMissing:
                 return None
-        checksum, hash_value = (digest.hexdigest() for digest in digests)
-        return Content(size_bytes, checksum, content.hash_algorithm, hash_value)
+        return replace(fingerprint.content(), block_checksums=checksums.packed())
 
     async def _chunks(self, location: Location) -> AsyncGenerator[bytes]:
         async with self._stores.pick(location.store).open(location.key) as reader:
