@@ -59,7 +59,7 @@ class CrashModel:
                 self.open_files[descriptor].data += b"".join(chunks)[: call.result]
             case "ftruncate", (descriptor, length):
                 file = self.open_files[descriptor]
-                file.data = file.data[:length]
+                file.data = file.data[:length].ljust(length, b"\0")
             case (("fsync" | "fdatasync"), (descriptor,)):
                 self._sync(descriptor)
             case "rename", (source, target):

@@ -120,7 +120,8 @@ class SmallDisk(WatchedDisk):
                 self._forget(Path(args[0]).stat())
                 return call(*args)
             case "ftruncate":
-                self._forget(os.fstat(args[0]))
+                if not args[1]:  # a hole takes no room
+                    self._forget(os.fstat(args[0]))
                 return call(*args)
             case _:
                 return call(*args)
@@ -136,7 +137,8 @@ class SmallDisk(WatchedDisk):
         if not data:
             raise os_error(errno.ENOSPC)
         status = os.fstat(descriptor)
-        self._sizes[status.st_dev, status.st_ino] = status.st_size + len(data)
+        file = (status.st_dev, status.st_ino)
+        self._sizes[file] = self._sizes.get(file, 0) + len(data)
         return os.write(descriptor, data)
 
 

@@ -52,6 +52,15 @@ class WritingContract:
 
         assert await door.dig(key) == data
 
+    @pytest.mark.parametrize("block_bytes", [MIB, 100_000])
+    async def test_zeros_arrive(self, store: Store, door: BackDoor, block_bytes: int) -> None:
+        """At the beginning, in between and at the end, though a store may not write them."""
+        key, data = new_key(), bytes(MIB) + some_bytes(300_000) + bytes(MIB) + b"x" + bytes(MIB)
+
+        assert await store.put(key, body(data, block_bytes)) == len(data)
+        assert await door.dig(key) == data
+        assert await read_all(store, key) == data
+
     async def test_no_blocks_make_an_empty_blob(self, store: Store, door: BackDoor) -> None:
         """A blob may have no bytes."""
         key = new_key()

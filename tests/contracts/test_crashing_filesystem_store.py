@@ -97,6 +97,21 @@ async def test_a_put_survives_every_cut(root: Path, without: Sequence[str]) -> N
     assert _is_whole(_last(trace), root / key)
 
 
+async def test_holes_survive_every_cut(root: Path) -> None:
+    """Zeros that were never written are as durable as data, also at the end of the file."""
+    data = some_bytes(64 * KIB) + bytes(128 * KIB) + some_bytes(KIB) + bytes(256 * KIB)
+    key, disk = new_key(), TracedDisk()
+    store = await _store(root, disk)
+
+    await store.put(key, body(data, 256 * KIB))
+
+    assert any(call.name == "ftruncate" for call in disk.trace)
+    for number, model in enumerate(moments(disk.trace)):
+        states = [state.get(root / key, {data}) for state in model.outcomes()]
+        assert all(state == {data} for state in states), disk.trace[:number]
+    assert all(state.get(root / key) == {data} for state in _last(disk.trace).outcomes())
+
+
 @pytest.mark.parametrize("lost", ["fsync of the file", "fsync of the folder"])
 async def test_the_model_sees_what_is_not_synced(root: Path, lost: str) -> None:
     """The same trace without one of its syncs is found out: the test above can fail."""

@@ -42,6 +42,16 @@ async def test_what_is_written_is_read(scratch: DiskScratch) -> None:
         assert b"".join([chunk async for chunk in folder.read("source")]) == BODY
 
 
+async def test_zeros_take_no_space(scratch: DiskScratch) -> None:
+    """A file has holes there, also at its end."""
+    data = BODY + bytes(9_000_000) + b"x" + bytes(9_000_000)
+    async with scratch.folder(uuid4()) as folder:
+        path = await folder.write("source", chunks(data[:5_000_000], data[5_000_000:]))
+
+        assert path.read_bytes() == data
+        assert path.stat().st_blocks * 512 < 4_000_000
+
+
 async def test_nobody_else_may_look(scratch: DiskScratch, tmp_path: Path) -> None:
     """The folder is its owner's, whatever the umask is."""
     attempt = uuid4()

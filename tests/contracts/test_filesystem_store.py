@@ -78,6 +78,16 @@ class TestFilesystemStore(
         """A back door to it."""
         return FolderDoor(root)
 
+    async def test_zeros_take_no_space(self, store: FilesystemStore, root: Path) -> None:
+        """The file has holes there, and is as long as what was put."""
+        key, data = new_key(), b"x" + bytes(8 * MIB) + b"y" + bytes(8 * MIB)
+
+        await store.put(key, body(data))
+
+        status = (root / key).stat()
+        assert status.st_size == len(data)
+        assert status.st_blocks * 512 < MIB
+
     async def test_the_layout(self, store: FilesystemStore, root: Path) -> None:
         """The folders are those that the drawing shows, all of them, from the beginning."""
         assert {*folders(root)} == {".tmp", *FOLDERS}

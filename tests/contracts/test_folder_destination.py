@@ -182,7 +182,7 @@ class TestFolderDestination(DestinationContract):
                 raise OSError(errno.ENOSPC, "full")
 
         with pytest.raises(ExportFull):
-            await folder(root, FullDisk()).deliver(parcel(), body(bytes(3 * MIB)))
+            await folder(root, FullDisk()).deliver(parcel(), body(some_bytes(3 * MIB)))
 
         assert names_in(root) == []
 

@@ -17,6 +17,7 @@ from anyio import to_thread
 
 from imaged.core.errors import ScratchError, ScratchFull
 from imaged.core.limits import MIB
+from imaged.core.sparse import pieces
 
 PRIVATE = 0o700
 LOOK_EVERY_BYTES = 64 * MIB  # written, until the room that is left is looked at again
@@ -49,7 +50,7 @@ class DiskFolder:
             await self.require_room()
             async for chunk in chunks:
                 with _explained(path):
-                    await _write_all(file, chunk)
+                    await _write_sparse(file, chunk, written_bytes)
                 written_bytes += len(chunk)
                 if written_bytes - looked_at_bytes >= LOOK_EVERY_BYTES:
                     looked_at_bytes = written_bytes
@@ -124,6 +125,19 @@ class DiskScratch:
             return [attempt for path in self._root.iterdir() if (attempt := _attempt(path.name))]
         except FileNotFoundError:  # nobody has needed it yet
             return []
+
+
+async def _write_sparse(file: AsyncFileIO, chunk: bytes, offset: int) -> None:
+    """Write a chunk at the end of a file of ``offset`` bytes, with holes where it has zeros."""
+    for piece in pieces((chunk,), offset):
+        if isinstance(piece, int):
+            offset += piece
+            await file.truncate(offset)
+            await file.seek(offset)
+            continue
+        for part in piece:
+            await _write_all(file, part)
+            offset += len(part)
 
 
 async def _write_all(file: AsyncFileIO, chunk: bytes) -> None:

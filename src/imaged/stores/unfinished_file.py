@@ -5,6 +5,8 @@ store (``draft.py``), and an export to a folder (``exports/delivery.py``). The b
 temporary name until then, which tells others that somebody wants them: whoever takes it away has
 ended the writing.
 
+Where a body has zeros, the file gets holes: they take no space, and readers see zeros.
+
 Methods block; several threads may be in them, one of them perhaps for ever (``shared_file.py``).
 """
 
@@ -19,6 +21,7 @@ import structlog
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, WriteDiscarded
 from imaged.core.limits import MIB
+from imaged.core.sparse import pieces
 from imaged.stores.disk import Disk, write_chunks
 from imaged.stores.disk_errors import explained
 from imaged.stores.filesystem_settings import FilesystemSettings
@@ -29,7 +32,7 @@ log = structlog.get_logger()
 
 LOOK_EVERY_BYTES = 64 * MIB  # how often a long write looks whether it should go on
 CHUNKS_AT_ONCE = os.sysconf("SC_IOV_MAX")
-NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND  # so that data follows a hole
 
 
 class UnfinishedFile(ABC):
@@ -47,6 +50,7 @@ class UnfinishedFile(ABC):
         self._settings = settings
         self._disk = disk
         self._file = SharedFile(disk, before_close=self._clean_up)
+        self._size_bytes = 0
         self._unwatched_bytes = 0
         self._is_kept = False
 
@@ -66,12 +70,23 @@ class UnfinishedFile(ABC):
     def write(self, block: Block) -> None:
         """Append a block. Raises StoreFull, WriteDiscarded, StoreError."""
         with explained(self._store, self._temporary), self._file.in_use() as descriptor:
-            write_chunks(self._disk, descriptor, block.chunks, CHUNKS_AT_ONCE)
+            self._append(descriptor, block)
             self._unwatched_bytes += block.size_bytes
             if self._unwatched_bytes >= LOOK_EVERY_BYTES:
                 self._unwatched_bytes = 0
                 self._require_room()
                 self._require_wanted(descriptor)
+
+    def _append(self, descriptor: int, block: Block) -> None:
+        end_bytes = self._size_bytes
+        for piece in pieces(block.chunks, self._size_bytes):
+            if isinstance(piece, int):
+                end_bytes += piece
+                self._disk.ftruncate(descriptor, end_bytes)
+            else:
+                write_chunks(self._disk, descriptor, piece, CHUNKS_AT_ONCE)
+                end_bytes += sum(map(len, piece))
+        self._size_bytes = end_bytes
 
     def flush(self) -> None:
         """Make durable what was written so far, so that less is left for the end."""
