@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
@@ -18,7 +19,8 @@ from structlog.testing import capture_logs
 from imaged.catalogs.memory import MemoryCatalog
 from imaged.config import load
 from imaged.core.claim import InstanceId
-from imaged.daemon import workshop
+from imaged.daemon import orders, workshop
+from imaged.daemon.orders import Begin, Call, Reload
 from imaged.daemon.workshop import Workshop, next_wait
 from imaged.metrics.relay import Relay
 from imaged.ports.store import Stores
@@ -127,6 +129,50 @@ async def test_a_worker_that_does_not_end(
     log = await employer.until(lambda log: told(log, event))
 
     assert told(log, "worker.ended")[0]["exit_code"] == -9
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_does_not_read(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is not waited for: its line is full, so it is ended, and the daemon can end as well."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "is deaf")
+    monkeypatch.setattr(orders, "UNREAD_SECONDS", 0.2)
+    monkeypatch.setattr(workshop, "SILENT_SECONDS", 3600.0)
+
+    async def say_too_much() -> None:
+        while True:
+            employer.shop.reload()
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(say_too_much)
+        log = await employer.until(lambda log: told(log, "worker.ended"))
+        tasks.cancel_scope.cancel()
+
+    (silent, *_), (ended, *_) = told(log, "worker.silent"), told(log, "worker.ended")
+    assert (silent["log_level"], silent["pid"]) == ("error", ended["pid"])
+    assert ended["exit_code"] == -6
+
+
+@pytest.mark.asyncio
+async def test_what_a_worker_has_not_heard_yet() -> None:
+    """Of each kind the last one, in the order in which they came; so it takes no memory."""
+    config = load(None)
+    mailbox, last = orders.Mailbox(), Reload(config.with_roles(("tasks",)))
+    mailbox.put(Begin(config, InstanceId("here")))
+    for _ in range(1000):
+        mailbox.put(Reload(config))
+        mailbox.put(Call.LOOK)
+        mailbox.put(Call.REPORT)
+    mailbox.put(last)
+
+    assert len(mailbox) == 4
+    taken = [await mailbox.take() for _ in range(4)]
+    assert taken == [Begin(config, InstanceId("here")), last, Call.LOOK, Call.REPORT]
+    with anyio.move_on_after(0.01) as patience:
+        await mailbox.take()
+    assert patience.cancelled_caught
 
 
 @pytest.mark.asyncio

@@ -438,6 +438,23 @@ class TaskQueueContract:
         found = await catalog.find_pending_tasks(["verify"], 1)
         assert list(found) == [await catalog.get_task("v")]
 
+    async def test_tasks_that_are_strange_to_who_asks(self, catalog: Catalog) -> None:
+        """Of none of the types that are known, and that wait for so long, since they do."""
+        for name, kind in (("b", "magic"), ("a", "magic"), ("v", "verify"), ("p", "magic")):
+            await catalog.add_task(task(name, type=kind))
+        await pick_up(catalog, "p")
+        again = await pick_up(catalog, "b")
+        await catalog.modify_task("b", give_back_task(again, "lost", final=False))
+        await catalog.add_task(task("ended", type="magic"))
+        await catalog.modify_task("ended", lambda task: cancel(task, "enough"))
+
+        found = await catalog.find_strange_tasks(["verify"], AT_ONCE, ALL)
+        assert task_ids(found) == ["a", "b"]
+        assert found[0] == await catalog.get_task("a")
+        assert task_ids(await catalog.find_strange_tasks(["verify"], AT_ONCE, 1)) == ["a"]
+        assert not await catalog.find_strange_tasks(["verify", "magic"], AT_ONCE, ALL)
+        assert not await catalog.find_strange_tasks([], AN_HOUR, ALL)
+
     async def test_owners_take_turns(self, catalog: Catalog) -> None:
         """Who asked for many waits, after his first, until others had theirs."""
         for number in range(4):

@@ -40,9 +40,9 @@ _COUNTED_FROM = (
     .where(
         tasks.c.expires_at.is_(None),
         tasks.c.status == TaskStatus.PENDING.value,
-        tasks.c.created_at > _AHEAD,
+        tasks.c.updated_at > _AHEAD,
     )
-    .values(created_at=_NOW),
+    .values(updated_at=_NOW),
     update(instances).where(instances.c.seen_at > _AHEAD).values(seen_at=_NOW),
 )
 _EXPIRING = select(tasks.c.id, tasks.c.keep_for).where(

@@ -36,13 +36,13 @@ def image(image: Image, now: datetime) -> Image:
 
 
 def task(task: Task, now: datetime) -> Task:
-    """One that would be kept for longer than it is to be, or that was asked for in the future."""
+    """One that would be kept for longer than it is to be, or that began to wait in the future."""
     ahead = now + NOTICEABLE
     if task.expires_at is not None and task.expires_at - task.keep_for > ahead:
         return replace(task, expires_at=now + task.keep_for)
     is_pending = task.status is TaskStatus.PENDING
-    if is_pending and task.created_at is not None and task.created_at > ahead:
-        return replace(task, created_at=now)
+    if is_pending and task.updated_at is not None and task.updated_at > ahead:
+        return replace(task, updated_at=now)
     return task
 
 

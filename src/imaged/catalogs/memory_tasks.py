@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from anyio.lowlevel import checkpoint
 
@@ -85,6 +85,18 @@ class MemoryTasks(MemoryImages):
                 turn = (turns[task.owner], last is not None, last, _age(task))
                 waiting.append((turn, task))
         return [task for _, task in sorted(waiting, key=lambda pair: pair[0])][:limit]
+
+    async def find_strange_tasks(
+        self, known: Collection[str], pending_for: timedelta, limit: int
+    ) -> Sequence[Task]:
+        """Tasks of none of these types that have waited for a worker for so long."""
+        await checkpoint()
+        strange = [
+            task
+            for task in self.tasks.values()
+            if task.status is TaskStatus.PENDING and task.type not in known
+        ]
+        return self._due(strange, lambda task: task.updated_at, pending_for)[:limit]
 
     async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
         """Remove the record, unless ``allow`` raises. Raises TaskNotFound, TaskNotFinal."""

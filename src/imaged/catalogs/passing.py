@@ -78,6 +78,12 @@ class PassingCatalog(Catalog):
         """As the catalog within."""
         return await self._catalog.find_pending_tasks(types, limit)
 
+    async def find_strange_tasks(
+        self, known: Collection[str], pending_for: timedelta, limit: int
+    ) -> Sequence[Task]:
+        """As the catalog within."""
+        return await self._catalog.find_strange_tasks(known, pending_for, limit)
+
     async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
         """As the catalog within."""
         await self._catalog.remove_task(task_id, allow)

@@ -168,6 +168,13 @@ class SqlCatalog:
             return ()
         return await self.database.read(partial(tasks.find_pending, types=types, limit=limit))
 
+    async def find_strange_tasks(
+        self, known: Collection[str], pending_for: timedelta, limit: int
+    ) -> Sequence[Task]:
+        """Tasks of none of these types that have waited for a worker for so long."""
+        find = partial(tasks.find_strange, known=known, pending_for=pending_for, limit=limit)
+        return await self.database.read(find)
+
     async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
         """Remove the record, unless ``allow`` raises. Raises TaskNotFound, TaskNotFinal."""
         await self.database.write(partial(tasks.remove, task_id=task_id, allow=allow))

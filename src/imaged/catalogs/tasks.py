@@ -8,6 +8,7 @@ have the lock of their own row, and need no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 
 from sqlalchemy import Connection, Integer, bindparam, func, select, update
 
@@ -63,6 +64,16 @@ _TURNS = (
         tasks.c.created_at,
         tasks.c.id,
     )
+    .limit(_MOST)
+)
+_STRANGE = (
+    task_rows.READ.where(
+        tasks.c.expires_at.is_(None),
+        tasks.c.status == TaskStatus.PENDING.value,
+        tasks.c.type.not_in(bindparam("types", expanding=True)),
+        tasks.c.updated_at <= bindparam("latest", type_=Instant),
+    )
+    .order_by(tasks.c.updated_at, tasks.c.id)
     .limit(_MOST)
 )
 _UNFINISHED = (
@@ -122,6 +133,14 @@ def find_pending(db: Connection, types: Collection[str], limit: int) -> Sequence
     """Read tasks that wait for a worker, owners in turn."""
     found = db.execute(_TURNS, {"types": sorted(types), "most": limit})
     return [task_rows.task_of(row) for row in found]
+
+
+def find_strange(
+    db: Connection, known: Collection[str], pending_for: timedelta, limit: int
+) -> Sequence[Task]:
+    """Read tasks of other types that have waited for so long, the longest first."""
+    values = {"types": sorted(known), "latest": dialects.now(db) - pending_for, "most": limit}
+    return [task_rows.task_of(row) for row in db.execute(_STRANGE, values)]
 
 
 def remove(db: Connection, task_id: str, allow: Callable[[Task], object]) -> None:

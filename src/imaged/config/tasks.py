@@ -47,6 +47,12 @@ class TasksSection(Section):
         "begins at once.",
         reloadable=True,
     )
+    longest_pending: Duration = setting(
+        "7d",
+        "How long a task may wait whose type this instance does not know; then it fails. Time to "
+        "install what adds the type, here or on another instance.",
+        reloadable=True,
+    )
     key_file: str = setting(
         "/var/lib/imaged/task.key",
         "The key that secrets in tasks (tokens for other services) are encrypted with. It is made "
@@ -57,4 +63,6 @@ class TasksSection(Section):
     def _look_now_and_then(self) -> TasksSection:
         if not self.poll_every:
             raise ValueError("poll_every must be more than 0")
+        if not self.longest_pending:
+            raise ValueError("longest_pending must be more than 0")
         return self

@@ -40,7 +40,7 @@ from imaged.services.health import Health
 from imaged.services.images import Images
 from imaged.services.intake import Intake
 from imaged.services.loops import Alarm
-from imaged.services.postponed import Postponed
+from imaged.services.postponed import Postponed, run_all
 from imaged.services.presence import Presence
 from imaged.services.reclaimer import Reclaimer
 from imaged.services.reconcile import Reconcile
@@ -50,6 +50,7 @@ from imaged.services.tasks.image_import import ImageImports
 from imaged.services.tasks.location_import import LocationImports
 from imaged.services.tasks.plugins import TaskServices
 from imaged.services.tasks.runner import TaskRunner
+from imaged.services.tasks.strange import StrangeTasks
 from imaged.services.tasks.sweeping import Sweeper
 from imaged.services.tasks.types import Registry
 from imaged.services.traffic import Traffic
@@ -252,6 +253,13 @@ class Services:
             settings=task_settings.desk_settings(config),
             clock=self.clock,
         )
+        self.strange_tasks = StrangeTasks(
+            parts.catalog,
+            registry,
+            self.clock,
+            Postponed("task_expiry", parts.catalog.check),
+            config.tasks.longest_pending,
+        )
         accepts = parts.catalog, self.desk, self.runner.bell
         self.sweeper = Sweeper(parts.catalog, means.scratch, [*parts.destinations.values()])
         self.imports = ImageImports(*accepts, image_import(services))
@@ -260,7 +268,16 @@ class Services:
     @property
     def postponed(self) -> Sequence[Postponed]:
         """What failed by itself, by duty."""
-        return self.reclaimer.postponed, self.scrubber.postponed, self.sweeper.postponed
+        return (
+            self.reclaimer.postponed,
+            self.scrubber.postponed,
+            self.sweeper.postponed,
+            self.strange_tasks.postponed,
+        )
+
+    async def expire_tasks(self) -> None:
+        """Remove the records of tasks whose time is over, and end those that nobody can begin."""
+        await run_all(self.desk.expire_due, self.strange_tasks.run_due)
 
     @property
     def troubles(self) -> Sequence[str]:
@@ -281,6 +298,7 @@ class Services:
         self.intake.settings = self.task_intake.settings = settings.stage_settings(config)
         self._means.apply(config)
         self.desk.settings = task_settings.desk_settings(config)
+        self.strange_tasks.longest_pending = config.tasks.longest_pending
         self.runner.settings = task_settings.runner_settings(config)
 
 

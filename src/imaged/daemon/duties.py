@@ -79,7 +79,7 @@ class Duties:
     def __init__(self, services: Services, config: Callable[[], Config]) -> None:
         every: Mapping[str, tuple[Once, Every]] = {
             "reclaimer": (services.reclaimer.run_due, lambda: config().claims.renew_every),
-            "task_expiry": (services.desk.expire_due, lambda: config().claims.renew_every),
+            "task_expiry": (services.expire_tasks, lambda: config().claims.renew_every),
             "sweeper": (services.sweeper.run_due, lambda: config().scrubber.every),
             "scrubber": (services.scrubber.run_due, lambda: config().scrubber.every),
             "reconcile": (services.reconcile.run_due, lambda: config().reconcile.every),

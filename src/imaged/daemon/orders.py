@@ -25,6 +25,7 @@ from imaged.core.limits import MIB
 from imaged.metrics.relay import Count
 
 LONGEST_BYTES = 16 * MIB  # of a message; a thousand times what is usual
+UNREAD_SECONDS = 30.0  # the other end reads at once, unless it hangs or is starved
 _LENGTH = struct.Struct("!I")
 
 
@@ -70,6 +71,35 @@ class Trouble(msgspec.Struct, tag="trouble"):
 _NEWS = msgspec.json.Decoder(Report | Trouble)
 
 
+class Mailbox:
+    """Orders that the worker has not been given yet: of each kind the last one, in their order.
+
+    So a worker that does not read costs no memory, however often somebody has something to say.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[object, Order] = {}
+        self._filled = anyio.Event()
+
+    def put(self, order: Order) -> None:
+        """Leave an order; one of the same kind that still waits gives way to it."""
+        kind = order if isinstance(order, Call) else type(order)
+        self._waiting[kind] = order
+        self._filled.set()
+
+    async def take(self) -> Order:
+        """The next order, as soon as there is one."""
+        await self._filled.wait()
+        order = self._waiting.pop(next(iter(self._waiting)))
+        if not self._waiting:
+            self._filled = anyio.Event()
+        return order
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+
 class Line:
     """One end of it, for one sender and one receiver."""
 
@@ -86,9 +116,9 @@ class Line:
         """The other end hears of nothing more."""
         await self._stream.aclose()
 
-    async def give(self, order: Order) -> None:
-        """Tell the worker. Nobody may be there any more."""
-        await self._send(pickle.dumps(order))
+    async def give(self, order: Order) -> bool:
+        """Tell the worker; False: it does not read. Nobody may be there any more."""
+        return await self._send(pickle.dumps(order))
 
     async def next_order(self) -> Order | None:
         """What the daemon says; None: it is gone."""
@@ -98,21 +128,28 @@ class Line:
         order: Order = pickle.loads(message)  # noqa: S301 - from the process that forked this one
         return order
 
-    async def tell(self, news: Report | Trouble) -> None:
-        """Tell the daemon. Nobody may be there any more."""
-        await self._send(msgspec.json.encode(news))
+    async def tell(self, news: Report | Trouble) -> bool:
+        """Tell the daemon; False: it does not read. Nobody may be there any more."""
+        return await self._send(msgspec.json.encode(news))
 
     async def next_news(self) -> Report | Trouble | None:
         """What the worker says; None: it is gone. Raises msgspec.MsgspecError for anything else."""
         message = await self._receive()
         return None if message is None else _NEWS.decode(message)
 
-    async def _send(self, message: bytes) -> None:
-        try:
-            with anyio.CancelScope(shield=True):  # half a message would spoil the next
+    async def _send(self, message: bytes) -> bool:
+        """Half a message would spoil the next one: so a send is not cancelled, but it has a limit,
+        and after that the line is closed.
+        """
+        with anyio.move_on_after(UNREAD_SECONDS, shield=True) as limit:
+            try:
                 await self._stream.send(_LENGTH.pack(len(message)) + message)
-        except anyio.BrokenResourceError:  # whoever reads hears of it, and it is the same task's
-            return
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return True  # the receiver of this end hears of it
+        if limit.cancelled_caught:
+            with anyio.CancelScope(shield=True):  # the receiver of this end ends everything
+                await self.close()
+        return not limit.cancelled_caught
 
     async def _receive(self) -> bytes | None:
         try:
@@ -120,5 +157,10 @@ class Line:
             if length > LONGEST_BYTES:
                 raise msgspec.ValidationError(f"A message of {length} bytes is none of ours")
             return await self._received.receive_exactly(length)
-        except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError):
+        except (
+            anyio.IncompleteRead,
+            anyio.EndOfStream,
+            anyio.BrokenResourceError,
+            anyio.ClosedResourceError,  # by a send that came to nothing
+        ):
             return None

@@ -11,19 +11,29 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import version
 from math import inf
 
 import anyio
 import structlog
-from anyio.abc import ObjectReceiveStream, Process
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.abc import Process
 
 from imaged.config import Config
 from imaged.core.claim import InstanceId
 from imaged.core.errors import ImagedError
-from imaged.daemon.orders import Begin, Call, Line, Order, Reload, Report, Trouble
+from imaged.daemon.orders import (
+    UNREAD_SECONDS,
+    Begin,
+    Call,
+    Line,
+    Mailbox,
+    Order,
+    Reload,
+    Report,
+    Trouble,
+)
 from imaged.metrics.relay import Relay
 from imaged.services.loops import repeat
 from imaged.services.tasks.runner import TaskRunner
@@ -72,7 +82,7 @@ class Workshop:
         self._relay = relay
         self._instance = instance
         self._config = config
-        self._orders: MemoryObjectSendStream[Order] | None = None  # for the worker that there is
+        self._orders: Mailbox | None = None  # for the worker that there is
         self._report = Report()
         self._reported = anyio.Event()
         self._picks = True
@@ -144,20 +154,18 @@ class Workshop:
             raise WorkerLost(exit_code)
 
     async def _direct(self, line: Line, worker: Process) -> Trouble | None:
-        send, receive = anyio.create_memory_object_stream[Order](inf)
-        with send, receive:
-            async with anyio.create_task_group() as tasks:
-                self._orders = send
-                self._tell(Begin(self._config_of_worker(), self._instance))
-                if not self._picks:
-                    self._tell(Call.FINISH)
-                tasks.start_soon(_pass_on, receive, line)
-                tasks.start_soon(self._pass_rings_on)
-                try:
-                    trouble = await self._listen(line, worker)
-                finally:
-                    self._orders = None
-                    tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as tasks:
+            orders = self._orders = Mailbox()
+            self._tell(Begin(self._config_of_worker(), self._instance))
+            if not self._picks:
+                self._tell(Call.FINISH)
+            tasks.start_soon(_pass_on, orders, line, worker)
+            tasks.start_soon(self._pass_rings_on)
+            try:
+                trouble = await self._listen(line, worker)
+            finally:
+                self._orders = None
+                tasks.cancel_scope.cancel()
         return trouble
 
     async def _listen(self, line: Line, worker: Process) -> Trouble | None:
@@ -168,7 +176,7 @@ class Workshop:
                 news = await line.next_news()
             if patience.cancelled_caught:
                 log.error("worker.silent", pid=worker.pid, seconds=SILENT_SECONDS)
-                worker.send_signal(signal.SIGABRT)  # the log gets where it was
+                _abort(worker)
                 return None
             match news:
                 case Report():
@@ -191,7 +199,7 @@ class Workshop:
         """Tell the worker, if there is one."""
         if self._orders is None:
             return False
-        self._orders.send_nowait(order)
+        self._orders.put(order)
         return True
 
     def _config_of_worker(self) -> Config:
@@ -203,9 +211,18 @@ def next_wait(wait_seconds: float) -> float:
     return min(max(1.0, 2 * wait_seconds), LONGEST_WAIT_SECONDS)
 
 
-async def _pass_on(orders: ObjectReceiveStream[Order], line: Line) -> None:
-    async for order in orders:
-        await line.give(order)
+async def _pass_on(orders: Mailbox, line: Line, worker: Process) -> None:
+    """Give the worker its orders, for as long as it reads."""
+    while await line.give(await orders.take()):
+        pass
+    log.error("worker.silent", pid=worker.pid, seconds=UNREAD_SECONDS)
+    _abort(worker)
+
+
+def _abort(worker: Process) -> None:
+    """End one that hangs, so that the log gets where it was; one that has ended is fine."""
+    with suppress(ProcessLookupError):
+        worker.send_signal(signal.SIGABRT)
 
 
 async def _start() -> tuple[Process, Line]:

@@ -25,7 +25,7 @@ REASONS = (
 
 
 #: The duties whose items fail one by one.
-ITEMIZED = ("reclaimer", "scrubber", "sweeper")
+ITEMIZED = ("reclaimer", "scrubber", "sweeper", "task_expiry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,15 @@ class Catalog(Protocol):
         """
         ...
 
+    async def find_strange_tasks(
+        self, known: Collection[str], pending_for: timedelta, limit: int
+    ) -> Sequence[Task]:
+        """Tasks of none of these types that have waited for so long, the longest first.
+
+        A task that was given back waits since then.
+        """
+        ...
+
     async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
         """Remove the record, unless ``allow`` raises. Raises TaskNotFound, what ``allow`` raises,
         and TaskNotFinal.

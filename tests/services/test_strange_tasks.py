@@ -1,0 +1,82 @@
+"""Tasks of a type that nobody has: they end with a sentence, and what they write ends with them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from imaged.core.lifecycle import Status
+from imaged.core.task import TaskStatus
+from imaged.core.writing import begin_import
+from imaged.services.postponed import Postponed
+from imaged.services.tasks.strange import StrangeTasks
+from support.faults import detour, fails_for
+from support.node import A
+from support.records import draft, task
+from support.site import Site
+
+pytestmark = pytest.mark.anyio
+
+A_DAY = timedelta(days=1).total_seconds()
+
+
+def strange(site: Site, **calls: object) -> StrangeTasks:
+    """Of an instance that has clone, verify and imports of what was staged."""
+    catalog = detour(site.catalog, **calls)  # type: ignore[arg-type]
+    node = site.node()
+    postponed = Postponed("task_expiry", catalog.check)
+    return StrangeTasks(catalog, node.desk.registry, node.clock, postponed)
+
+
+async def test_they_fail_after_a_week(site: Site) -> None:
+    """With a sentence for their owner; a task whose type is known waits on."""
+    for name, kind in (("t", "magic"), ("v", "verify")):
+        await site.catalog.add_task(task(name, type=kind))
+    ending = strange(site)
+    for _ in range(7):
+        await ending.run_due()
+        assert not (await site.catalog.get_task("t")).is_final
+        await anyio.sleep(A_DAY)
+
+    await ending.run_due()
+    ended = await site.catalog.get_task("t")
+
+    assert ended.status is TaskStatus.FAILURE
+    assert ended.message == (
+        "No server has been able to do tasks of the type 'magic' for 7d: the program that adds "
+        "this type is missing. Ask the operator to install it, and then ask for the task again."
+    )
+    assert (await site.catalog.get_task("v")).status is TaskStatus.PENDING
+
+
+async def test_what_they_would_write_ends_with_them(site: Site) -> None:
+    """A draft goes; an image whose import was asked for is queued again, and says why."""
+    await site.catalog.add_image(draft("made", made_by=task("t1", type="magic")))
+    await site.queued(A)
+    await site.change(A, begin_import(task("t2", type="magic")))
+    await anyio.sleep(7 * A_DAY)
+
+    await strange(site).run_due()
+
+    image = await site.image(A)
+    assert image.status is Status.QUEUED
+    assert image.last_failure is not None
+    assert "'magic'" in image.last_failure.reason
+    assert (await site.image("made")).status is Status.DELETED
+    site.audit()
+
+
+async def test_one_that_cannot_be_ended_keeps_no_other(site: Site) -> None:
+    """It is put off."""
+    for name in ("t1", "t2"):
+        await site.catalog.add_task(task(name, type="magic"))
+    await anyio.sleep(7 * A_DAY)
+    ending = strange(site, modify_task=fails_for(site.catalog.modify_task, "t1"))
+
+    await ending.run_due()
+
+    assert not (await site.catalog.get_task("t1")).is_final
+    assert (await site.catalog.get_task("t2")).is_final
+    assert len(ending.postponed) == 1
