@@ -43,6 +43,7 @@ ADVICE: Mapping[type[BaseException], str] = {
     errors.TaskNotFinal: "Wait for its end, or cancel it first.",
     errors.TaskFinal: "Nothing: it has ended.",
     errors.TaskFailed: "Do what the sentence says, and ask again.",
+    errors.TaskStalled: "Wait: the task is tried again. If it goes on, a disk or a server hangs.",
     errors.ImageExists: "Choose another id, or let imaged choose one.",
     errors.ImageDeleted: "Nothing: somebody deleted it meanwhile. Its bytes go by themselves.",
     errors.ImageProtected: "Set `protected` to false first, if it really may go.",

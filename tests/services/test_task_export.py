@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from imaged.core.access import Caller
+from imaged.core.block import Block
 from imaged.core.errors import (
     DataForbidden,
     ExportError,
@@ -33,11 +34,13 @@ from imaged.services.downloads import Downloads
 from imaged.services.tasks.conversion import Conversion
 from imaged.services.tasks.examination import Examiner
 from imaged.services.tasks.export import Export
+from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.sweeping import Sweeper
 from support.bodies import BODY
 from support.converting import ReadyConverter
 from support.faults import catalog_fails, detour, from_nth, hangs, nth, pause
 from support.node import ADMIN, OWNER, A, B, FixedBlocks, Node
+from support.records import task as record
 from support.shelf import Shelf
 from support.site import Site
 from support.virtual_time import elapsed
@@ -83,6 +86,13 @@ def exporter(site: Site, shelf: Shelf, name: str = "n", **settings: Any) -> Node
         catalog, downloads, conversion, {"archive": shelf}, budget=budget, lanes=InlineLane
     )
     return site.node(name, types=[export], budget=budget, **settings)
+
+
+def destinations_of(node: Node) -> dict[str, Any]:
+    """Where a node exports to, to be changed."""
+    export: Any = node.desk.registry.get("export")
+    destinations: dict[str, Any] = export.destinations
+    return destinations
 
 
 def sweeper(site: Site, *shelves: Shelf, scratch: Scratch | None = None) -> Sweeper:
@@ -198,7 +208,7 @@ async def test_several_run_side_by_side(site: Site) -> None:
     """On one image; of two with the same name, one says why not."""
     await site.active(A)
     shelf = Shelf()
-    node = exporter(site, shelf)
+    node = exporter(site, shelf, tasks=RunnerSettings(at_one_place=4))
     for name in ("one", "two", "three", "three"):
         await node.desk.create(OWNER, "export", {**ASKED, "file_name": name})
 
@@ -337,8 +347,7 @@ async def test_being_cancelled_leaves_nothing(site: Site) -> None:
     await site.active(A)
     shelf = Shelf()
     node = exporter(site, shelf)
-    export: Any = node.desk.registry.get("export")
-    export.destinations["archive"] = detour(shelf, deliver=hangs)
+    destinations_of(node)["archive"] = detour(shelf, deliver=hangs)
     task = await node.desk.create(OWNER, "export", ASKED)
     running = site.start(node.run_tasks())
     await anyio.sleep(5)
@@ -412,3 +421,89 @@ async def test_trouble_in_one_place_holds_up_no_other(site: Site) -> None:
     assert not up.unfinished
     told = [line["place"] for line in lines if line["event"] == "sweep.failed"]
     assert told == ["scratch", "exports.down", "exports.down"]
+
+
+# destinations that hang
+
+
+async def test_a_destination_that_hangs_stops_nobody_else(site: Site) -> None:
+    """Four exports to it: a verification and an export elsewhere are done meanwhile."""
+    await site.active(A)
+    frozen, archive = Shelf("frozen"), Shelf()
+    node = exporter(site, archive, tasks=RunnerSettings(concurrency=2))
+    destinations_of(node)["frozen"] = detour(frozen, deliver=hangs)
+    for number in range(4):
+        asked = {**ASKED, "export_to": "frozen", "file_name": str(number)}
+        await node.desk.create(OWNER, "export", asked)
+    site.start(node.runner.serve()).ignore()
+    await anyio.sleep(1)
+    others = [
+        await node.desk.create(OWNER, "export", {**ASKED, "export_to": "archive"}),
+        await node.desk.create(OWNER, "verify", {"image_id": A}),
+    ]
+    await anyio.sleep(10)
+
+    for task in others:
+        assert (await site.catalog.get_task(task.id)).status is TaskStatus.SUCCESS
+    assert len(node.runner.running) == 2
+
+
+async def test_an_attempt_that_stalls_ends_and_is_told(site: Site) -> None:
+    """Three times, then for good, with a sentence; its lease was renewed all the time."""
+    await site.active(A)
+    shelf = Shelf()
+    node = exporter(site, shelf)
+    destinations_of(node)["archive"] = detour(shelf, deliver=hangs)
+    task = await node.desk.create(OWNER, "export", ASKED)
+    site.start(node.runner.serve()).ignore()
+
+    with capture_logs() as lines:
+        await anyio.sleep(3 * 900 + 30)
+    ended = await site.catalog.get_task(task.id)
+
+    assert (ended.status, ended.attempts) == (TaskStatus.FAILURE, 3)
+    assert ended.message == (
+        "No progress was made for 900 s (at its beginning): what is read from, or written to, "
+        "does not answer. That was attempt 3, the last one."
+    )
+    stalls = [line for line in lines if line["event"] == "task.stalled"]
+    assert [line["log_level"] for line in stalls] == ["error"] * 3
+    assert not node.runner.running
+
+
+async def test_an_attempt_that_goes_on_slowly_does_not_stall(site: Site) -> None:
+    """However long it takes in all, and however long a step with limits of its own does."""
+    await site.active(A)
+    shelf = Shelf(has_limits=True)
+    node = exporter(site, shelf)
+
+    async def slow(parcel: Parcel, blocks: AsyncIterable[Block], _: int | None) -> int:
+        async def slowly() -> AsyncIterator[Block]:
+            async for block in blocks:
+                await anyio.sleep(800)
+                yield block
+            await anyio.sleep(5000)
+
+        return await shelf.deliver(parcel, slowly())
+
+    destinations_of(node)["archive"] = detour(shelf, deliver=slow)
+    task = await node.do_task("export", ASKED, OWNER)
+
+    assert (task.status, task.attempts) == (TaskStatus.SUCCESS, 1)
+
+
+async def test_the_queue_behind_a_full_destination(site: Site) -> None:
+    """Thousands wait for it, and are older: who goes elsewhere is found behind them."""
+    await site.active(A)
+    frozen, archive = Shelf("frozen"), Shelf()
+    node = exporter(site, archive)
+    destinations_of(node)["frozen"] = detour(frozen, deliver=hangs)
+    for number in range(250):
+        await site.catalog.add_task(
+            record(f"t{number}", type="export", input={**ASKED, "export_to": "frozen"})
+        )
+    site.start(node.runner.serve()).ignore()
+    task = await node.desk.create(OWNER, "export", {**ASKED, "export_to": "archive"})
+    await anyio.sleep(10)
+
+    assert (await site.catalog.get_task(task.id)).status is TaskStatus.SUCCESS

@@ -22,6 +22,7 @@ class Shelf:
     files: dict[str, bytes] = field(default_factory=dict)
     makers: dict[str, str] = field(default_factory=dict)  # the task that delivered a file
     unfinished: dict[str, bytes] = field(default_factory=dict)
+    has_limits: bool = False
     error: ExportError | None = None  # raised by every call
 
     def location_of(self, file_name: str) -> str:

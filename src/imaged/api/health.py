@@ -19,11 +19,12 @@ class Probes:
         return _text("OK", 200)
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002 - a handler
-        """Answer 200, or 503 and what does not work."""
+        """Answer 200, with parts that it can do without and that do not work; or 503 and why."""
         troubles = await self._health.troubles()
         if troubles:
             return _text("not ready: " + ", ".join(troubles), 503)
-        return _text("OK", 200)
+        ailing = ", ".join(self._health.ailing())
+        return _text(f"OK, without {ailing}" if ailing else "OK", 200)
 
 
 def _text(body: str, status: int) -> Response:

@@ -53,6 +53,7 @@ STATUSES: Mapping[type[BaseException], int] = {
     errors.TaskNotFinal: 409,
     errors.TaskFinal: 409,
     errors.TaskFailed: 400,
+    errors.TaskStalled: 503,
     errors.ImageExists: 409,
     errors.ImageDeleted: 410,
     errors.ImageProtected: 403,

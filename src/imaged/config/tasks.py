@@ -47,6 +47,18 @@ class TasksSection(Section):
         "begins at once.",
         reloadable=True,
     )
+    exports_per_destination: Concurrency = setting(
+        2,
+        "How many exports to one destination this instance works on at a time, beside concurrency: "
+        "a destination that hangs holds up nobody else.",
+        reloadable=True,
+    )
+    stalled_after: Duration = setting(
+        "15m",
+        "How long an attempt may make no progress, because a disk hangs for example; then it ends "
+        "and counts as one. Steps with limits of their own, such as [fetch] and S3's, are theirs.",
+        reloadable=True,
+    )
     longest_pending: Duration = setting(
         "7d",
         "How long a task may wait whose type this instance does not know; then it fails. Time to "
@@ -63,6 +75,8 @@ class TasksSection(Section):
     def _look_now_and_then(self) -> TasksSection:
         if not self.poll_every:
             raise ValueError("poll_every must be more than 0")
+        if not self.stalled_after:
+            raise ValueError("stalled_after must be more than 0")
         if not self.longest_pending:
             raise ValueError("longest_pending must be more than 0")
         return self

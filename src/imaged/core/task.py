@@ -69,6 +69,7 @@ class TaskFacts:
     name: str  # as clients call it
     is_creatable: bool = True  # by POST /v2/tasks; others are made by other calls
     max_attempts: int = MAX_ATTEMPTS  # how many workers may be lost over it
+    place_field: str | None = None  # of its input: names the place that has room for so many
     secrets: frozenset[str] = frozenset()  # fields of its input that nobody may read again
 
 

@@ -262,6 +262,7 @@ class Services:
         )
         accepts = parts.catalog, self.desk, self.runner.bell
         self.sweeper = Sweeper(parts.catalog, means.scratch, [*parts.destinations.values()])
+        self.health.ailing = lambda: self.sweeper.troubles
         self.imports = ImageImports(*accepts, image_import(services))
         self.locations = LocationImports(*accepts, location_import(services))
 
@@ -283,7 +284,8 @@ class Services:
     def troubles(self) -> Sequence[str]:
         """What this instance has to tell an operator, in sentences; most often nothing."""
         put_off = [trouble for one in self.postponed for trouble in one.troubles]
-        return [*self.clock.troubles, *put_off]
+        places = [f"{place}: {why}" for place, why in self.sweeper.troubles.items()]
+        return [*self.clock.troubles, *places, *put_off]
 
     def apply(self, config: Config) -> None:
         """Go on with other settings: those that can be changed in a running process."""

@@ -26,7 +26,11 @@ def runner_settings(config: Config) -> RunnerSettings:
     """How much is worked on at a time."""
     tasks = config.tasks
     return RunnerSettings(
-        concurrency=tasks.concurrency, limits=dict(tasks.limits), poll_every=tasks.poll_every
+        concurrency=tasks.concurrency,
+        limits=dict(tasks.limits),
+        poll_every=tasks.poll_every,
+        at_one_place=tasks.exports_per_destination,
+        stalled_after=tasks.stalled_after,
     )
 
 

@@ -44,6 +44,7 @@ SILENT_SECONDS = 120.0  # a report is due every second; as patient as the servic
 ENDING_SECONDS = (
     120.0  # giving back takes one transaction, and closing what a disk or a bucket takes
 )
+KILLED_SECONDS = 10.0
 REPORT_SECONDS = 0.5  # so long do figures wait for the latest
 LONGEST_WAIT_SECONDS = 60.0  # to start costs most of a second of a processor
 A_DAY = timedelta(days=1)
@@ -248,4 +249,6 @@ async def _end_of(worker: Process) -> int:
     with anyio.move_on_after(ENDING_SECONDS):
         return await worker.wait()
     worker.kill()
-    return await worker.wait()
+    with anyio.move_on_after(KILLED_SECONDS):
+        return await worker.wait()
+    return -signal.SIGKILL  # it hangs in a call of the system, and ends with that

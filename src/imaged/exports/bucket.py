@@ -49,6 +49,8 @@ FILE_NAME = "imaged-file-name"  # metadata of what is not a file yet: what it is
 class Bucket:
     """A Destination (``ports/export.py``)."""
 
+    has_limits = True  # connect_timeout, read_timeout, attempts
+
     def __init__(self, name: str, settings: S3Settings) -> None:
         self.name = name
         self._settings = settings

@@ -8,11 +8,14 @@ never created: a folder made where a filesystem should be mounted would fill the
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
+
+import anyio
 
 from imaged.core.block import Block
 from imaged.core.errors import StoreError, StoreFull
@@ -31,9 +34,15 @@ from imaged.stores.filling import fill
 from imaged.stores.shared_file import SharedFile
 from imaged.stores.threads import Threads
 
+CALL_SECONDS = 60.0  # for one call that moves no data
+
+T = TypeVar("T")
+
 
 class Folder:
     """A Destination (``ports/export.py``)."""
+
+    has_limits = False
 
     def __init__(
         self,
@@ -58,17 +67,17 @@ class Folder:
     async def check(self) -> None:
         """Rehearse a delivery. Raises ExportError with what to do."""
         with border(self.name):
-            await self._threads.run(self._rehearse)
+            await self._call(self._rehearse)
 
     async def has(self, file_name: str) -> bool:
         """Whether something of this name is there."""
         with border(self.name), explained(self._label, self._root):
-            return await self._threads.run(partial(self._has, file_name))
+            return await self._call(partial(self._has, file_name))
 
     async def has_delivered(self, parcel: Parcel) -> bool:
         """Whether a file of the task has this name too."""
         with border(self.name), explained(self._label, self._root):
-            return await self._threads.run(partial(self._has_delivered, parcel))
+            return await self._call(partial(self._has_delivered, parcel))
 
     async def deliver(
         self, parcel: Parcel, blocks: AsyncIterable[Block], expected_bytes: int | None = None
@@ -94,12 +103,12 @@ class Folder:
                 return self._disk.pread(descriptor, MIB, at)
 
         with border(self.name), explained(self._label, path):
-            await self._threads.run(partial(file.open, path, os.O_RDONLY))
+            await self._call(partial(file.open, path, os.O_RDONLY))
         try:
             offset = 0
             while True:
                 with border(self.name), explained(self._label, path):
-                    data = await self._threads.run(partial(read, offset))
+                    data = await self._call(partial(read, offset))
                 if not data:
                     return
                 offset += len(data)
@@ -110,16 +119,23 @@ class Folder:
     async def leftovers(self) -> set[str]:
         """The tasks that have something here."""
         with border(self.name), explained(self._label, self._root):
-            names = await self._threads.run(partial(self._disk.scan, self._root))
+            names = await self._call(partial(self._disk.scan, self._root))
         return {task_id for name in names if (task_id := task_of(name))}
 
     async def remove(self, task_id: str) -> None:
         """Remove what is not, or no longer, needed."""
         with border(self.name), explained(self._label, self._root):
-            await self._threads.run(partial(self._remove, task_id))
+            await self._call(partial(self._remove, task_id))
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        """Have a thread do it. A filesystem that hangs is not waited for: the thread is left."""
+        with anyio.move_on_after(CALL_SECONDS):
+            return await self._threads.run(work)
+        why = f"did not answer within {CALL_SECONDS:g} s: does the filesystem of {self._root} hang"
+        raise StoreError(self._label, why)
 
     def _delivery(self, parcel: Parcel) -> Delivery:
         return Delivery(

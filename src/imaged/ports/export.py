@@ -32,6 +32,14 @@ class Destination(Protocol):
         """The name that the configuration gives it; errors carry it."""
         ...
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether each of its calls ends after a while, so that a slow one has not stalled.
+
+        A disk that hangs never ends a call by itself.
+        """
+        ...
+
     def location_of(self, file_name: str) -> str:
         """Where a file of this name is, for people."""
         ...

@@ -30,7 +30,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from imaged.core.claim import Claim, InstanceId
-from imaged.core.errors import CatalogError, ClaimLost, ImagedError
+from imaged.core.errors import CatalogError, ClaimLost, ImagedError, TaskStalled
 from imaged.core.image import ClaimedChange
 from imaged.core.task import claim_task
 from imaged.ports.catalog import Catalog
@@ -38,6 +38,10 @@ from imaged.services.catalog_retries import until_answered
 from imaged.services.work import TaskWork, Work
 
 log = structlog.get_logger()
+
+
+#: After these, another attempt may have success.
+MAY_DO_BETTER = (ClaimLost, CatalogError, TaskStalled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ class Claims:
             if not work.has_begun and _was_refused(error):
                 raise
             failed = isinstance(error, Exception)
-            final = failed and not isinstance(error, (ClaimLost, CatalogError))
+            final = failed and not isinstance(error, MAY_DO_BETTER)
             give_back = partial(
                 work.give_back, _reason(error), final=final, counts=failed, kill=self.kill_uploads
             )

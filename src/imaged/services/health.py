@@ -6,7 +6,7 @@ who ask meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from math import inf
 
 import anyio
@@ -23,10 +23,15 @@ LIMIT_SECONDS = 2.0  # for one part to answer
 
 
 class Health:
-    """Looks when it is asked. ``draining`` is set by who stops the instance."""
+    """Looks when it is asked. ``draining`` is set by who stops the instance. ``ailing``: the names
+    of parts that do not work, and that an instance can do without: destinations of exports.
+    """
 
-    def __init__(self, catalog: Catalog, stores: Stores) -> None:
+    def __init__(
+        self, catalog: Catalog, stores: Stores, ailing: Callable[[], Iterable[str]] = tuple
+    ) -> None:
         self.draining = False
+        self.ailing = ailing
         self._parts: Mapping[str, Callable[[], Awaitable[None]]] = {
             "catalog": catalog.check,
             **{f"store {name}": store.check for name, store in stores.by_name.items()},

@@ -7,6 +7,7 @@
   - TaskNotFinal            the task is still to be worked on, or is being worked on
   - TaskFinal               the task has ended already
   - TaskFailed              the work cannot be done, and another attempt would not help
+  - TaskStalled             an attempt made no progress for too long
   - ImageExists             the id is taken, perhaps by an image deleted long ago
   - ImageDeleted            the image was deleted while its data was being written
   - ImageProtected
@@ -128,6 +129,7 @@ from imaged.core.errors.tasks import (
     TaskFinal,
     TaskNotFinal,
     TaskNotFound,
+    TaskStalled,
     TooManyTasks,
 )
 
@@ -183,6 +185,7 @@ __all__ = [
     "TaskFinal",
     "TaskNotFinal",
     "TaskNotFound",
+    "TaskStalled",
     "TooLarge",
     "TooMany",
     "TooManyTasks",

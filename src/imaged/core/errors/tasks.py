@@ -33,6 +33,18 @@ class TaskFailed(ImagedError):
     """
 
 
+class TaskStalled(ImagedError):
+    """An attempt made no progress for too long. Another one may do better."""
+
+    def __init__(self, phase: str, seconds: float) -> None:
+        super().__init__(
+            f"No progress was made for {seconds:g} s ({phase}): what is read from, or written to, "
+            "does not answer."
+        )
+        self.phase = phase
+        self.seconds = seconds
+
+
 class TooManyTasks(ImagedError):
     """The owner has as many tasks that have not ended as he may have."""
 

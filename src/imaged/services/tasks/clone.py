@@ -126,7 +126,7 @@ class Clone:
             raise
 
     async def _fetch(self, context: TaskContext, asked: CloneInput) -> None:
-        await context.progress(ASKING)
+        await context.progress(ASKING, has_limits=True)
         caller, token = context.caller, asked.source_token
         remote = await self.remote.look(caller, asked.source_image_url, token)
         await context.describe(draft_of_clone(caller, remote.model, asked.image_properties))

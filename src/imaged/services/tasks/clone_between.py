@@ -54,7 +54,7 @@ class Copying:
     ) -> None:
         origin, there = source
         assert isinstance(target, ServerSideCopy)  # noqa: S101 - for the type checker
-        await context.progress(COPYING, 0, content.size_bytes)
+        await context.progress(COPYING, 0, content.size_bytes, has_limits=True)
         async with context.place(target.name, content.size_bytes) as here:
             note = partial(self.catalog.note_upload, here.key)
             copied_bytes = await target.copy_from(origin, there.key, here.key, note)

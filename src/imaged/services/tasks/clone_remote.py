@@ -49,6 +49,7 @@ class RemoteImages:
         """Fetch its bytes into a store. Raises FetchFailed, and what ``context.store`` raises."""
         address = remote.address
         owner = context.task.owner
+        context.rely_on_limits()
         async with self.fetcher.open(address.data_url, _headers(token), owner=owner) as fetched:
             if fetched.size_bytes not in {None, remote.size_bytes}:
                 why = f"it sends {fetched.size_bytes} bytes of an image of {remote.size_bytes}"
@@ -57,7 +58,11 @@ class RemoteImages:
             async with aclosing(examination.of(fetched.chunks)) as body:
                 try:
                     await context.store(
-                        body, announced_bytes=remote.size_bytes, store=store, phase=FETCHING
+                        body,
+                        announced_bytes=remote.size_bytes,
+                        store=store,
+                        phase=FETCHING,
+                        has_limits=True,
                     )
                 except TaskFailed as verdict:
                     raise address.refusal("body", str(verdict).rstrip(".")) from verdict

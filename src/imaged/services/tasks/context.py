@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import timedelta
+from math import inf
 from uuid import UUID
 
 import anyio
@@ -12,7 +13,7 @@ import structlog
 
 from imaged.core.access import Caller, caller_of
 from imaged.core.drafts import describe
-from imaged.core.errors import CatalogError
+from imaged.core.errors import CatalogError, TaskStalled
 from imaged.core.image import ClaimedChange, Content, Image, Location
 from imaged.core.task import Progress, Task, finish_task
 from imaged.core.writing import share_to_finish, store_data
@@ -36,6 +37,8 @@ class TaskContext:
         self._work = work
         self._progress: Progress | None = None
         self._written_at = float("-inf")
+        self._scope: anyio.CancelScope | None = None  # of the attempt, while it may stall
+        self._patience_seconds = inf
         self._ending: tuple[Content | None, Image | None] = (None, None)
         self.task = task
 
@@ -55,11 +58,23 @@ class TaskContext:
         return self._writing.image
 
     async def progress(
-        self, phase: str, done_bytes: int | None = None, total_bytes: int | None = None
+        self,
+        phase: str,
+        done_bytes: int | None = None,
+        total_bytes: int | None = None,
+        *,
+        has_limits: bool = False,
     ) -> None:
-        """Tell how far it is, as often as one likes. Not to be heard is no failure."""
+        """Tell how far it is, as often as one likes. Not to be heard is no failure.
+
+        An attempt that tells nothing new for too long has stalled, unless what it does now
+        ``has_limits`` of its own: then it may be silent until the next call.
+        """
+        told = Progress(phase, done_bytes, total_bytes)
+        if told != self._progress:
+            self._wait(has_limits=has_limits)
         is_new = self._progress is None or self._progress.phase != phase
-        self._progress = Progress(phase, done_bytes, total_bytes)
+        self._progress = told
         if is_new:
             log.debug("task.phase_began", phase=phase)
         elif anyio.current_time() - self._written_at < WRITE_EVERY.total_seconds():
@@ -71,17 +86,52 @@ class TaskContext:
             log.debug("task.progress_lost", error=str(error))
 
     async def counted(
-        self, phase: str, body: AsyncIterable[bytes], total_bytes: int | None = None
+        self,
+        phase: str,
+        body: AsyncIterable[bytes],
+        total_bytes: int | None = None,
+        *,
+        has_limits: bool = False,
     ) -> AsyncGenerator[bytes]:
-        """The same chunks; what has passed is told as progress."""
+        """The same chunks; what has passed is told as progress.
+
+        ``has_limits``: the body may let us wait as long as its own limits allow.
+        """
         done_bytes = 0
-        await self.progress(phase, done_bytes, total_bytes)
+        await self.progress(phase, done_bytes, total_bytes, has_limits=has_limits)
         async for chunk in body:
+            self._wait(has_limits=False)
             yield chunk
             done_bytes += len(chunk)
-            await self.progress(phase, done_bytes, total_bytes)
+            await self.progress(phase, done_bytes, total_bytes, has_limits=has_limits)
+        self._wait(has_limits=False)
         self._written_at = float("-inf")  # its end is told in any case
         await self.progress(phase, done_bytes, total_bytes)
+
+    @contextmanager
+    def unless_stalled(self, patience: timedelta) -> Iterator[None]:
+        """Cancel the block when no progress was told for so long. Raises TaskStalled.
+
+        The scope has a deadline, which progress moves on: so nobody has to look. A thread that
+        hangs in a call of the system is left to itself, and the attempt ends without it.
+        """
+        self._patience_seconds = patience.total_seconds()
+        with anyio.CancelScope() as self._scope:
+            self._wait(has_limits=False)
+            yield
+        if self._scope.cancelled_caught:
+            phase = self._progress.phase if self._progress else "at its beginning"
+            raise TaskStalled(phase, self._patience_seconds)
+
+    def rely_on_limits(self) -> None:
+        """What is waited for until the next progress has limits of its own: another service."""
+        self._wait(has_limits=True)
+
+    def _wait(self, *, has_limits: bool) -> None:
+        """Be patient from now on; for ever with what has limits of its own."""
+        if self._scope is not None:
+            now = anyio.current_time()
+            self._scope.deadline = inf if has_limits else now + self._patience_seconds
 
     # for types that write an image: how it ends
 
@@ -97,14 +147,18 @@ class TaskContext:
         store: str | None = None,
         source: Source | None = None,
         phase: str = STORING,
+        has_limits: bool = False,
     ) -> Content:
         """Make the body the data of the image: through limits, digests and inspection.
 
-        ``source``: where the body is read from, if it was stored before. Raises UnknownStore,
+        ``source``: where the body is read from, if it was stored before. ``has_limits``: as for
+        ``counted``. Raises UnknownStore,
         TooLarge, DataRefused, DataDamaged, QuotaExceeded, StoreError, ClaimLost, CatalogError,
         and what ``body`` raises.
         """
-        async with aclosing(self.counted(phase, body, announced_bytes)) as counted:
+        async with aclosing(
+            self.counted(phase, body, announced_bytes, has_limits=has_limits)
+        ) as counted:
             content = await self._intake.store(
                 self._writing,
                 counted,

@@ -70,7 +70,7 @@ class Export:
     budget: Budget
     lanes: LaneFactory = QuietLane
 
-    facts = TaskFacts("export")
+    facts = TaskFacts("export", place_field="export_to")
     input = ExportInput
     example = Example(
         ExportInput(

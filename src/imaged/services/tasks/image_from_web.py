@@ -99,6 +99,7 @@ class ImageFromWeb:
 
     async def run(self, context: TaskContext, asked: ImportInput) -> ImportResult:
         """Raises what fetching, examining, converting and storing raise."""
+        context.rely_on_limits()
         async with self.fetcher.open(asked.import_from, owner=context.task.owner) as fetched:
             require_announced(fetched.size_bytes, self.examiner.max_size_bytes())
             examination = self._examination(context, asked, fetched)
@@ -112,7 +113,9 @@ class ImageFromWeb:
         self, context: TaskContext, fetched: Fetched, examination: Examination
     ) -> None:
         async with aclosing(examination.of(fetched.chunks)) as body:
-            await context.store(body, announced_bytes=fetched.size_bytes, phase=FETCHING)
+            await context.store(
+                body, announced_bytes=fetched.size_bytes, phase=FETCHING, has_limits=True
+            )
 
     async def _convert(
         self,
@@ -123,7 +126,9 @@ class ImageFromWeb:
     ) -> None:
         source_format, target_format = asked.import_from_format, context.image.disk_format or ""
         async with (
-            aclosing(context.counted(FETCHING, fetched.chunks, fetched.size_bytes)) as body,
+            aclosing(
+                context.counted(FETCHING, fetched.chunks, fetched.size_bytes, has_limits=True)
+            ) as body,
             self.conversion.of(
                 context, body, source_format, target_format, examination
             ) as converted,

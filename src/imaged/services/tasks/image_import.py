@@ -84,6 +84,7 @@ class ImageImport:
                     announced_bytes=incoming.size_bytes,
                     store=request.store,
                     source=incoming.source,
+                    has_limits=incoming.has_limits,
                 )
         return ImageImportResult(image_id=image.id)
 

@@ -35,6 +35,7 @@ class Incoming:
     chunks: AsyncIterator[bytes]
     size_bytes: int | None = None
     host: str = ""  # who sends them; "" where they were staged here
+    has_limits: bool = False  # those who send them may be slow, and not too slow
     source: Source | None = None  # where they were staged; None for bytes of versions before
 
 
@@ -127,8 +128,9 @@ class WebDownload:
     ) -> AsyncIterator[Incoming]:
         """Begin to fetch. Raises FetchFailed."""
         owner = context.task.owner
+        context.rely_on_limits()
         async with self._fetcher.open(arguments["uri"], owner=owner) as fetched:
-            yield Incoming(fetched.chunks, fetched.size_bytes, fetched.host)
+            yield Incoming(fetched.chunks, fetched.size_bytes, fetched.host, has_limits=True)
 
 
 def _require_known(method: str, arguments: Mapping[str, Any], known: tuple[str, ...]) -> None:

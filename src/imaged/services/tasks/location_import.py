@@ -77,6 +77,7 @@ class LocationImport:
     async def run(self, context: TaskContext, asked: LocationImportInput) -> LocationImportResult:
         """Fetch it, look at it, and store it."""
         image = context.image
+        context.rely_on_limits()
         async with self.fetcher.open(asked.loc_url, owner=context.task.owner) as fetched:
             require_announced(fetched.size_bytes, self.examiner.max_size_bytes())
             examination = self.examiner.begin_import(
@@ -88,7 +89,9 @@ class LocationImport:
             if promise := _promise(asked.validation_data):
                 examination.expect(*promise)
             async with aclosing(examination.of(fetched.chunks)) as body:
-                await context.store(body, announced_bytes=fetched.size_bytes, phase=FETCHING)
+                await context.store(
+                    body, announced_bytes=fetched.size_bytes, phase=FETCHING, has_limits=True
+                )
         return LocationImportResult(image_id=image.id)
 
 

@@ -10,7 +10,6 @@ does not count. So tasks never make a stop take longer.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,8 +23,15 @@ from anyio.abc import TaskGroup
 from structlog.contextvars import bound_contextvars
 
 from imaged.core.claim import Claim
-from imaged.core.errors import CatalogError, ClaimLost, ImagedError, InvalidTransition
+from imaged.core.errors import (
+    CatalogError,
+    ClaimLost,
+    ImagedError,
+    InvalidTransition,
+    TaskStalled,
+)
 from imaged.core.image import Image
+from imaged.core.room import Room
 from imaged.core.task import Task, TaskStatus, cancel
 from imaged.core.writing import begin_attempt
 from imaged.ports.catalog import Catalog
@@ -41,12 +47,17 @@ from imaged.services.work import TaskWork, Work
 log = structlog.get_logger()
 
 
+LOOKED_AT = 100  # waiting tasks, at first
+
+
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
     """How much runs in this process at a time."""
 
     concurrency: int = 4
     limits: Mapping[str, int] = field(default_factory=dict)  # by type, where it may not have all
+    at_one_place: int = 2  # exports to one destination, beside all others
+    stalled_after: timedelta = timedelta(minutes=15)
     poll_every: timedelta = timedelta(seconds=2)
 
 
@@ -115,8 +126,7 @@ class TaskRunner:
                     self._attempts = None
 
     def _has_room_for(self, task: Task) -> bool:
-        is_full = len(self.running) >= self.settings.concurrency
-        return not is_full and self._room_by_type().get(task.type, 0) > 0
+        return self._room().has(task)
 
     def _begin(self, task: Task, attempts: TaskGroup) -> None:
         self.running[task.id] = task
@@ -137,23 +147,26 @@ class TaskRunner:
 
     async def _choose(self) -> Sequence[Task]:
         """Those that begin now, in their order."""
-        room = self.settings.concurrency - len(self.running)
-        room_of = self._room_by_type()
-        types = [name for name, left in room_of.items() if left > 0]
-        if room <= 0 or not types:
-            return ()
-        waiting = await self._catalog.find_pending_tasks(types, room + len(self.running))
-        chosen: list[Task] = []
-        for task in waiting:
-            if task.id not in self.running and room_of[task.type] > 0 and len(chosen) < room:
-                room_of[task.type] -= 1
-                chosen.append(task)
+        room, chosen, limit = self._room(), list[Task](), LOOKED_AT + len(self.running)
+        while types := room.types:
+            waiting = await self._catalog.find_pending_tasks(types, limit)
+            for task in waiting:
+                if task.id not in self.running and room.has(task):
+                    room.take(task)
+                    chosen.append(task)
+            if chosen or len(waiting) < limit:
+                break
+            limit *= LOOKED_AT  # all of them wait for places that are taken
         return chosen
 
-    def _room_by_type(self) -> dict[str, int]:
-        running = Counter(task.type for task in self.running.values())
-        limits, most = self.settings.limits, self.settings.concurrency
-        return {name: limits.get(name, most) - running[name] for name in self._registry.names}
+    def _room(self) -> Room:
+        kinds = [kind.facts for kind in self._registry]
+        room = Room(
+            kinds, self.settings.concurrency, self.settings.at_one_place, self.settings.limits
+        )
+        for task in self.running.values():
+            room.take(task)
+        return room
 
     async def _attempt(self, task: Task) -> None:
         try:
@@ -176,8 +189,11 @@ class TaskRunner:
                 kind = self._registry.get(task.type)
                 context = TaskContext(self._catalog, self._intake, work, _claimed_task(work))
                 with Timing(self._meter, task.type):
-                    result = await _run(kind, context, self._fields(task))
+                    with context.unless_stalled(self.settings.stalled_after):
+                        result = await _run(kind, context, self._fields(task))
                     await context.finish(result)
+        except TaskStalled as error:
+            log.error("task.stalled", phase=error.phase, seconds=error.seconds)  # noqa: TRY400 - no crash
         except CatalogError as error:
             log.warning("task.attempt_broken_off", error=str(error))
         except ImagedError as error:  # the task's owner has been told, if it was ours to tell

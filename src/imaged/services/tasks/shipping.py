@@ -61,7 +61,9 @@ class Shipping:
         async with self._body(context, source, new_format) as body:
             original = source.image if new_format is None else None
             try:
-                async with aclosing(self._sent(context, body, fingerprint, original)) as blocks:
+                async with aclosing(
+                    self._sent(context, body, fingerprint, destination, original)
+                ) as blocks:
                     await destination.deliver(parcel, blocks, body.size_bytes)
             except ExportExists:  # perhaps by an attempt that others took for dead
                 if not await destination.has_delivered(parcel):
@@ -87,7 +89,12 @@ class Shipping:
             yield Body(converted.chunks, converted.size_bytes)
 
     async def _sent(
-        self, context: TaskContext, body: Body, fingerprint: Fingerprint, original: Image | None
+        self,
+        context: TaskContext,
+        body: Body,
+        fingerprint: Fingerprint,
+        destination: Destination,
+        original: Image | None,
     ) -> AsyncGenerator[Block]:
         """The file in blocks. At their end it is known whether they are the image's."""
         async with (
@@ -101,7 +108,7 @@ class Shipping:
         if original is not None:
             found = Reading(original.locations[0].store, fingerprint.content())
             require_undamaged(_content(original), found)
-        await context.progress(PUBLISHING)
+        await context.progress(PUBLISHING, has_limits=destination.has_limits)
 
     async def _read_back(
         self, context: TaskContext, image: Image, destination: Destination, parcel: Parcel

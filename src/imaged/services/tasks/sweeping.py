@@ -6,7 +6,7 @@ is taken away. A part of it that fails keeps nobody else waiting.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -37,6 +37,11 @@ class Sweeper:
         self._destinations = destinations
         self._troubles: dict[str, str] = {}
         self.postponed = Postponed("sweeper", catalog.check)
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """What is wrong with a place, by its name: "scratch", "exports.archive"."""
+        return self._troubles
 
     async def run_due(self) -> None:
         """Remove everything that nobody needs. Raises CatalogError, when all is done."""
