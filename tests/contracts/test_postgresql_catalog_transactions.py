@@ -27,6 +27,7 @@ from contracts.catalog_facts import (
     new_claim,
     queued,
 )
+from contracts.catalog_slow_lists import SlowListsContract
 from contracts.catalog_storm import plant_roots
 from imaged.catalogs import postgresql
 from imaged.catalogs.postgresql import open_postgresql
@@ -51,6 +52,12 @@ async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
     """Empty, and audited at the end."""
     async with opened(url) as catalog:
         yield catalog
+
+
+class TestSlowLists(SlowListsContract):
+    """They have some of the connections, and are cancelled."""
+
+    slow = "SELECT pg_sleep(60)"
 
 
 def rename(image: Image) -> Image:

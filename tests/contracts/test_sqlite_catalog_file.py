@@ -20,6 +20,7 @@ from contracts import catalog_hammer
 from contracts.catalog_audit import audit
 from contracts.catalog_facts import add_active, all_images, queued
 from contracts.catalog_files import database_of, names_in, opened, raw
+from contracts.catalog_slow_lists import SlowListsContract
 from contracts.catalog_storm import plant_roots
 from imaged.catalogs.sql import SqlCatalog
 from imaged.catalogs.sqlite import open_sqlite, path_of
@@ -43,6 +44,12 @@ async def catalog(path: Path) -> AsyncIterator[SqlCatalog]:
     """Empty."""
     async with opened(path) as catalog:
         yield catalog
+
+
+class TestSlowLists(SlowListsContract):
+    """They have connections of their own, and are interrupted."""
+
+    slow = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 
 
 async def test_several_processes_on_one_file(catalog: SqlCatalog, path: Path) -> None:

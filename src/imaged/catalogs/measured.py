@@ -44,6 +44,11 @@ class MeasuredDatabase:
         with Timing(self._meter, "read"):
             return await self.within.read(transaction)
 
+    async def read_list(self, transaction: Transaction[T]) -> T:
+        """Run one that reads a page of a list. Raises ListTooSlow, CatalogError."""
+        with Timing(self._meter, "read"):
+            return await self.within.read_list(transaction)
+
     async def write(self, transaction: Transaction[T]) -> T:
         """Run one that writes. Raises CatalogError."""
         with Timing(self._meter, "write"):

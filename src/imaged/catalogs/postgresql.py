@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anyio import CancelScope
+from anyio import CancelScope, CapacityLimiter
 from sqlalchemy import AsyncAdaptedQueuePool, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -39,7 +39,7 @@ from imaged.catalogs.postgresql_errors import (
     translated,
 )
 from imaged.catalogs.postgresql_url import name_of, read_url
-from imaged.catalogs.sql import SqlCatalog, Transaction, probe
+from imaged.catalogs.sql import SqlCatalog, Transaction, in_time_for_a_list, probe
 from imaged.core.errors import CatalogError
 
 T = TypeVar("T")
@@ -50,6 +50,7 @@ MIGRATION_SECONDS = 24 * 3600
 ROLLBACK_SECONDS = 5
 CLOSING_SECONDS = 30
 TRIES = 4
+LISTS = 4  # of the connections may be busy with lists; the others are for claims and records
 PAUSE_SECONDS = 0.05  # at most, before another try
 
 OLDEST_SERVER = 13
@@ -70,6 +71,7 @@ class PostgresqlDatabase:
         )
         self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._running: set[asyncio.Task[Any]] = set()
+        self._listing = CapacityLimiter(LISTS)
         self._closed = False
 
     @classmethod
@@ -99,6 +101,12 @@ class PostgresqlDatabase:
     async def read(self, transaction: Transaction[T]) -> T:
         """Run a transaction that only reads."""
         return await self._run(self._readers, transaction, ANSWER_SECONDS)
+
+    async def read_list(self, transaction: Transaction[T]) -> T:
+        """Run a transaction that reads a page of a list."""
+        with in_time_for_a_list():
+            async with self._listing:
+                return await self.read(transaction)
 
     async def write(self, transaction: Transaction[T]) -> T:
         """Run a transaction that writes."""

@@ -7,12 +7,14 @@ in a thread (``sqlite.py``), PostgreSQL in a greenlet (``postgresql.py``). See d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Protocol, TypeVar
 from uuid import UUID
 
+from anyio import fail_after
 from sqlalchemy import Connection, select
 
 from imaged.catalogs import (
@@ -34,6 +36,7 @@ from imaged.catalogs.tables import tombstones
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
+from imaged.core.errors import ListTooSlow
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.query import ImageQuery
@@ -44,6 +47,9 @@ from imaged.ports.catalog import Lapsed
 
 T = TypeVar("T")
 Transaction = Callable[[Connection], T]
+
+#: A page of a million images takes a few milliseconds: what takes longer was made to.
+LIST_SECONDS = 5.0
 
 
 class Database(Protocol):
@@ -68,6 +74,13 @@ class Database(Protocol):
         """Run one that only reads; all its statements see one state. Raises CatalogError."""
         ...
 
+    async def read_list(self, transaction: Transaction[T]) -> T:
+        """Run one that reads a page of a list. Few run at once, and none for longer than
+        ``LIST_SECONDS``: what keeps claims alive never waits for them. Raises ListTooSlow,
+        CatalogError.
+        """
+        ...
+
     async def write(self, transaction: Transaction[T]) -> T:
         """Run one that writes: all of it, or nothing if it raises. Raises CatalogError."""
         ...
@@ -79,6 +92,16 @@ class Database(Protocol):
     async def close(self) -> None:
         """Wait for what runs, and let go of every connection."""
         ...
+
+
+@contextmanager
+def in_time_for_a_list() -> Iterator[None]:
+    """Cancel the block when a list may take no longer. Raises ListTooSlow."""
+    try:
+        with fail_after(LIST_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise ListTooSlow(LIST_SECONDS) from error
 
 
 def probe(db: Connection) -> None:
@@ -112,7 +135,7 @@ class SqlCatalog:
 
     async def list_images(self, query: ImageQuery) -> Sequence[Image]:
         """Return the page that ``core/query`` describes."""
-        return await self.database.read(partial(listing.list_images, query=query))
+        return await self.database.read_list(partial(listing.list_images, query=query))
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change, and what follows. Raises what the port says."""
@@ -147,7 +170,7 @@ class SqlCatalog:
 
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
         """Return the page that ``core/task_query`` describes."""
-        return await self.database.read(partial(task_listing.list_tasks, query=query))
+        return await self.database.read_list(partial(task_listing.list_tasks, query=query))
 
     async def count_unfinished_tasks(self, owner: str) -> int:
         """How many tasks of this owner wait for a worker or have one."""

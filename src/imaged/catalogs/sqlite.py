@@ -16,46 +16,67 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from anyio import CancelScope, CapacityLimiter, move_on_after, to_thread
+from anyio import (
+    CancelScope,
+    CapacityLimiter,
+    current_effective_deadline,
+    current_time,
+    move_on_after,
+    to_thread,
+)
 from anyio.lowlevel import checkpoint
 from sqlalchemy import Engine, QueuePool, make_url
 from sqlalchemy.exc import ArgumentError
 
 from imaged.catalogs import migrations
 from imaged.catalogs.migrations import Migration
-from imaged.catalogs.sql import SqlCatalog, Transaction, probe
-from imaged.catalogs.sqlite_engine import Busy, make_engine, run_once
+from imaged.catalogs.sql import (
+    SqlCatalog,
+    Transaction,
+    in_time_for_a_list,
+    probe,
+)
+from imaged.catalogs.sqlite_engine import Busy, limited, make_engine, run_once
 from imaged.core.errors import CatalogError
 
 T = TypeVar("T")
 
 READERS = 4  # connections; more do not read faster, they only hold up one another less
+LISTERS = 2  # connections for lists, which may be slow
 CLOSING_SECONDS = 30
 
 
 class SqliteDatabase:
     """Runs transactions on one file."""
 
-    connections_limit = READERS + 1
+    connections_limit = READERS + LISTERS + 1
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.second_tries = 0
         self.writer = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
         self.readers = make_engine(path, begin="BEGIN", connections=READERS)
+        self.listers = make_engine(path, begin="BEGIN", connections=LISTERS)
         self._writing = CapacityLimiter(1)
+        self._listing = CapacityLimiter(LISTERS)
         self._reading = CapacityLimiter(READERS)
         self._closed = False
 
     @property
     def busy(self) -> int:
         """How many transactions are running."""
-        pools = (self.writer.pool, self.readers.pool)
+        pools = (self.writer.pool, self.readers.pool, self.listers.pool)
         return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
 
     async def read(self, transaction: Transaction[T]) -> T:
         """Run a transaction that only reads."""
         return await self._run(self.readers, self._reading, transaction)
+
+    async def read_list(self, transaction: Transaction[T]) -> T:
+        """Run a transaction that reads a page of a list."""
+        with in_time_for_a_list():
+            seconds = current_effective_deadline() - current_time()
+            return await self._run(self.listers, self._listing, limited(transaction, seconds))
 
     async def write(self, transaction: Transaction[T]) -> T:
         """Run a transaction that writes."""
@@ -71,12 +92,13 @@ class SqliteDatabase:
             return
         self._closed = True
         with move_on_after(CLOSING_SECONDS, shield=True):
-            for limiter in (self._writing, self._reading):
+            for limiter in (self._writing, self._reading, self._listing):
                 for _ in range(int(limiter.total_tokens)):
                     await limiter.acquire_on_behalf_of(object())  # for good: nothing begins
         with CancelScope(shield=True):
             await to_thread.run_sync(self.writer.dispose)
             await to_thread.run_sync(self.readers.dispose)
+            await to_thread.run_sync(self.listers.dispose)
 
     async def _run(self, engine: Engine, limiter: CapacityLimiter, work: Transaction[T]) -> T:
         run = partial(run_once, engine, self._path, work)

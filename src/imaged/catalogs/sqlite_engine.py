@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_SECONDS = 0.1  # after so long in vain, look whether the caller still waits
 BUSY_PAUSE_SECONDS = 0.005  # not every statement waits at all
+LOOK_EVERY_STEPS = 10_000  # of SQLite's machine: at the clock, about a thousand times a second
 
 WHY = {
     sqlite3.SQLITE_FULL: "has no room: its disk is full",
@@ -67,6 +68,28 @@ def run_once(engine: Engine, path: Path, work: Transaction[T]) -> T:
     """Run a transaction in this thread. Raises Busy only if nothing was begun."""
     with translated(path), engine.begin() as db:
         return work(db)
+
+
+def limited(work: Transaction[T], seconds: float) -> Transaction[T]:
+    """The transaction, whose statements are interrupted when its time is over: TimeoutError.
+
+    Its time begins now, and passes while it waits for a connection, too.
+    """
+    deadline = time.monotonic() + seconds
+
+    def run(db: Connection) -> T:
+        raw: Any = db.connection.dbapi_connection
+        raw.set_progress_handler(lambda: time.monotonic() > deadline, LOOK_EVERY_STEPS)
+        try:
+            return work(db)
+        except DBAPIError as error:
+            if _code(error.orig) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            raise TimeoutError from error
+        finally:
+            raw.set_progress_handler(None, LOOK_EVERY_STEPS)
+
+    return run
 
 
 @contextmanager

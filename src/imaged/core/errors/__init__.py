@@ -55,6 +55,7 @@
   - SealBroken              a secret was sealed with another key than ours
   - ScratchError            the folder for scratch files could not do what was asked
       - ScratchFull
+  - ListTooSlow             a list was not ready in time
   - CatalogError            the catalog could not do what was asked
       - CatalogUnavailable, CatalogTooNew, CatalogTooOld
 
@@ -98,6 +99,7 @@ from imaged.core.errors.places import (
     ExportError,
     ExportExists,
     ExportFull,
+    ListTooSlow,
     ScratchError,
     ScratchFull,
     SealBroken,
@@ -167,6 +169,7 @@ __all__ = [
     "InvalidQuery",
     "InvalidRequest",
     "InvalidTransition",
+    "ListTooSlow",
     "NotPermitted",
     "NotRestorable",
     "PropertyConflict",

@@ -152,6 +152,16 @@ class CatalogUnavailable(CatalogError):
     """
 
 
+class ListTooSlow(ImagedError):
+    """A list was not ready in time; what else the catalog does must not wait behind it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The list was not ready within {seconds:g} seconds. Ask for less of it: fewer "
+            "filters, a smaller limit; or ask later."
+        )
+
+
 class CatalogTooNew(CatalogError):
     """The catalog was written by a newer version of imaged."""
 

@@ -1,0 +1,70 @@
+"""What every catalog in a database does about lists that are slow."""
+
+from __future__ import annotations
+
+import asyncio
+
+import anyio
+import pytest
+from sqlalchemy import Connection, text
+
+from contracts.catalog_facts import add_saving, new_claim, until
+from imaged.catalogs import sql
+from imaged.catalogs.sql import SqlCatalog
+from imaged.core.errors import ListTooSlow
+
+LISTS = 20
+AT_ONCE = 2  # at least so many run
+LONG_SECONDS, SHORT_SECONDS = 4, 0.3
+
+
+class SlowListsContract:
+    """Lists end, and nothing else waits for them."""
+
+    #: A statement without an end.
+    slow: str
+
+    async def test_slow_lists_hold_up_nothing_else(
+        self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Twenty at once: a claim is renewed, a record is shown and changed beside them."""
+        monkeypatch.setattr(sql, "LIST_SECONDS", LONG_SECONDS)
+        claim = new_claim()
+        await add_saving(catalog, "i", claim)
+        lists = [asyncio.create_task(catalog.database.read_list(self.work)) for _ in range(LISTS)]
+        await self.until_busy(catalog)
+
+        assert await catalog.renew_leases([claim]) == {claim}
+        assert (await catalog.get_image("i")).claim == claim
+        await catalog.check()
+
+        assert not any(one.done() for one in lists)
+        await asyncio.gather(*lists, return_exceptions=True)
+
+    async def test_a_slow_list_is_ended(
+        self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those that run, and those that wait for their turn: each with a sentence."""
+        monkeypatch.setattr(sql, "LIST_SECONDS", SHORT_SECONDS)
+        with anyio.fail_after(20):
+            ends = await asyncio.gather(
+                *[catalog.database.read_list(self.work) for _ in range(LISTS)],
+                return_exceptions=True,
+            )
+        assert {type(end) for end in ends} == {ListTooSlow}
+        assert "fewer filters" in str(ends[0])
+        assert catalog.database.busy == 0
+        monkeypatch.undo()
+        assert await catalog.database.read_list(lambda db: db.scalar(text("SELECT 1"))) == 1
+
+    def work(self, db: Connection) -> None:
+        """Run the statement."""
+        db.execute(text(self.slow))
+
+    async def until_busy(self, catalog: SqlCatalog) -> None:
+        """Wait until as many run as may."""
+
+        async def are_running() -> bool:
+            return catalog.database.busy >= AT_ONCE
+
+        await until(are_running)
