@@ -57,7 +57,7 @@ class Call:
 
 _WRITE = (errors.ImageNotFound, errors.NotPermitted)
 _JSON = (errors.InvalidRequest, refusals.BodyTooLarge, refusals.MediaTypeRefused)
-_BODY = (*_JSON, errors.InvalidAttribute, errors.TooMany)
+_BODY = (*_JSON, errors.InvalidAttribute, errors.TooMany, errors.PropertiesTooLarge)
 _DATA = (
     *_WRITE,
     errors.InvalidRequest,
@@ -86,7 +86,8 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "/v2"): Call(also=(302,)),
     ("GET", "/v2/images"): Call(
         (errors.InvalidQuery,),
-        f"`limit` is {DEFAULT_LIMIT} where it is not given, and {MAX_LIMIT:,} at most. A parameter "
+        f"`limit` is {DEFAULT_LIMIT} where it is not given, and {MAX_LIMIT:,} at most; a page ends "
+        "earlier where it has `api.max_page_size`. A parameter "
         "that no image can be listed by is refused, and not passed over.",
     ),
     ("POST", "/v2/images"): Call(

@@ -62,6 +62,8 @@ ADVICE: Mapping[type[BaseException], str] = {
     errors.UnknownTaskType: "Name one of those in [tasks](tasks.md).",
     errors.ReadOnlyAttribute: "Leave the attribute out; [schemas](schemas.md) says who writes it.",
     errors.PropertyConflict: "Show the image, and patch what is there.",
+    errors.PropertiesTooLarge: "Remove properties, or have the operator raise "
+    "`uploads.max_properties_size`.",
     errors.TooMany: "Remove some first.",
     errors.UnsatisfiableRange: "Ask for a range within the size, which `Content-Range` tells.",
     errors.DataRefused: "Send data that is what it is said to be.",

@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
+from imaged.services.images import RecordLimits
+from imaged.services.tasks.desk import DeskSettings
 from support.faults import catalog_fails, detour
 from support.service import Service
 
@@ -252,3 +254,45 @@ async def test_more_filters_than_an_image_can_match(
     assert (await service.call("GET", f"/v2/images?{urlencode(query[1:])}")).status == 200
     again = [*query[1:], query[1]]
     assert (await service.call("GET", f"/v2/images?{urlencode(again)}")).status == 200
+
+
+async def test_a_page_ends_early_where_images_are_large(service: Service) -> None:
+    """It has a link to the next one, and page by page every image comes once."""
+    service.images.limits = RecordLimits(max_page_bytes=3 * 5000)
+    made = [await service.create(note="x" * 4000) for _ in range(7)]
+    link, seen, pages = "/v2/images?limit=5&sort=id:asc", [], 0
+    while link:
+        page = (await service.call("GET", link)).json()
+        seen += [image["id"] for image in page["images"]]
+        link, pages = page.get("next"), pages + 1
+    assert (seen, pages) == (sorted(made), 4)  # of two, and the last one alone
+
+
+async def test_properties_have_a_size_in_all(service: Service) -> None:
+    """413 where they are created, patched or asked for by a task; nothing is changed by it."""
+    service.images.limits = RecordLimits(max_properties_bytes=10_000)
+    service.desk.settings = DeskSettings(max_properties_bytes=10_000)
+    image_id = await service.create(a="x" * 9000)
+    before = service.image(image_id)
+    asked = {"a": "x" * 9000, "b": "x" * 1000}
+    task = {"type": "clone", "input": {"source_image_id": image_id, "image_properties": asked}}
+    step = {"op": "add", "path": "/b", "value": "x" * 1000}
+    for reply in (
+        await service.call("POST", "/v2/images", asked),
+        await service.patch(image_id, [step]),
+    ):
+        assert (reply.status, "10000 bytes" in reply.text) == (413, True), reply.text
+    assert (await service.call("POST", "/v2/tasks", task)).status in {400, 413}
+    assert list(service.facts.images.values()) == [before]
+
+
+async def test_large_properties_of_before_may_shrink(service: Service) -> None:
+    """An image from before the limit is shown, listed and changed, as long as it does not grow."""
+    image_id = await service.create(a="x" * 9000, b="x" * 9000)
+    service.images.limits = RecordLimits(max_properties_bytes=10_000)
+    rename = {"op": "replace", "path": "/name", "value": "renamed"}
+    shrink = {"op": "replace", "path": "/a", "value": "x" * 8000}
+    grow = {"op": "replace", "path": "/a", "value": "x" * 9000}
+    statuses = [(await service.patch(image_id, [step])).status for step in (rename, shrink, grow)]
+    assert statuses == [200, 200, 413]
+    assert len(service.image(image_id).properties["a"]) == 8000

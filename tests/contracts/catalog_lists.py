@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Protocol
@@ -15,8 +16,9 @@ from contracts.catalog_facts import ALL, UNCHECKED, UNSHRUNK, all_images, conten
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
-from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
+from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS, MIB
 from imaged.core.query import (
+    LISTED_BYTES,
     SORTABLE,
     Column,
     Condition,
@@ -24,6 +26,7 @@ from imaged.core.query import (
     Operator,
     Order,
     column_value,
+    listed_size,
     page,
 )
 from imaged.ports.catalog import Catalog
@@ -128,7 +131,14 @@ class ListsContract:
             there = await all_images(catalog)
             for _ in range(QUERIES):
                 query = data.draw(queries(there))
-                assert await catalog.list_images(query) == page(there, query)
+                whole = page(there, query)
+                assert await catalog.list_images(query) == whole
+                max_bytes = data.draw(st.integers(0, 5 * LISTED_BYTES))
+                part = await catalog.list_page(query, max_bytes)
+                assert list(part.images) == whole[: len(part.images)]
+                assert part.is_cut == (len(part.images) < len(whole))
+                assert len(part.images) >= min(1, len(whole))
+                assert len(part.images) <= 1 or sum(map(listed_size, part.images)) <= max_bytes
 
     @pytest.mark.parametrize("descending", [False, True], ids=["up", "down"])
     @pytest.mark.parametrize("column", SORTABLE)
@@ -155,6 +165,24 @@ class ListsContract:
 
         assert walked == page(await all_images(catalog), replace(query, after=None, limit=ALL))
         assert len(walked) == 23
+
+    async def test_memory_is_bounded_while_a_page_is_read(self, catalog: Catalog) -> None:
+        """A page that ends early does not read what comes behind its end."""
+        held = {f"k{number}": "x" * 65_000 for number in range(16)}
+        for number in range(24):
+            await catalog.add_image(Image(id=f"i{number:02}", owner="a", properties=held))
+        query = ImageQuery(order=(Order(Column.ID),))
+        before = await catalog.list_page(query, 2 * MIB)  # what is made once is made now
+        tracemalloc.start()
+        try:
+            part = await catalog.list_page(query, 2 * MIB)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert part == before
+        assert ([image.id for image in part.images], part.is_cut) == (["i00", "i01"], True)
+        assert peak_bytes < 12 * MIB  # and 24 and more without a limit
 
     async def test_as_many_filters_as_an_image_can_have(self, catalog: Catalog) -> None:
         """It is found by all of its tags and properties, and not with one more of either."""

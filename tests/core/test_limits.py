@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from imaged.core.errors import ImagedError, SizeMismatch, TooLarge
-from imaged.core.limits import GIB, KIB, MIB, require_announced, require_complete, require_within
+from imaged.core.errors import ImagedError, PropertiesTooLarge, SizeMismatch, TooLarge
+from imaged.core.limits import (
+    GIB,
+    KIB,
+    MIB,
+    require_announced,
+    require_complete,
+    require_properties_within,
+    require_within,
+)
 
 
 @pytest.mark.parametrize("announced_bytes", [None, 0, 99, 100])
@@ -58,3 +66,30 @@ def test_bodies_that_are_not_what_they_announced(received_bytes: int, announced_
 def test_units_are_binary() -> None:
     """A kibibyte has 1024 bytes, and so on."""
     assert (KIB, MIB, GIB) == (2**10, 2**20, 2**30)
+
+
+@pytest.mark.parametrize(
+    ("properties", "before", "fits"),
+    [
+        ({}, None, True),
+        ({"name": "x" * 6}, None, True),
+        ({"name": "x" * 7}, None, False),
+        ({"name": "\u00e9" * 3}, None, True),
+        ({"name": "\u00e9" * 4}, None, False),
+        ({"a": "12345", "b": "123"}, None, True),
+        ({"a": "12345", "b": "1234"}, None, False),
+        ({"name": "x" * 20}, {"name": "y" * 20}, True),
+        ({"name": "x" * 19}, {"name": "y" * 20}, True),
+        ({"name": "x" * 21}, {"name": "y" * 20}, False),
+        ({"name": "x" * 7}, {"name": "y"}, False),
+    ],
+)
+def test_properties_have_a_size_in_all(
+    properties: dict[str, str], before: dict[str, str] | None, *, fits: bool
+) -> None:
+    """Names and values, in UTF-8; what is larger already may stay, and shrink, and not grow."""
+    if fits:
+        require_properties_within(properties, 10, before)
+        return
+    with pytest.raises(PropertiesTooLarge, match="10 bytes in all"):
+        require_properties_within(properties, 10, before)

@@ -23,7 +23,9 @@ from imaged.core.query import (
     Order,
     Value,
     column_value,
+    fitting,
     full_order,
+    listed_size,
     matches,
     page,
 )
@@ -277,3 +279,32 @@ def test_pages_joined_are_the_whole_list(
 
     assert joined == whole
     assert sorted(_ids(whole)) == sorted(_ids(images))
+
+
+LARGE = [
+    Image(id=name, owner="a", properties={"k": "\u00e9" * count}, tags=("\u00e9",))
+    for name, count in (("a", 100), ("b", 200), ("c", 300))
+]
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "names", "is_cut"),
+    [
+        (0, "a", True),
+        (listed_size(LARGE[0]), "a", True),
+        (listed_size(LARGE[0]) + listed_size(LARGE[1]) - 1, "a", True),
+        (listed_size(LARGE[0]) + listed_size(LARGE[1]), "ab", True),
+        (sum(map(listed_size, LARGE)) - 1, "ab", True),
+        (sum(map(listed_size, LARGE)), "abc", False),
+    ],
+)
+def test_a_page_ends_where_its_bytes_do(max_bytes: int, names: str, *, is_cut: bool) -> None:
+    """It has one image at least, so that a list always goes on; bytes are those of UTF-8."""
+    part = fitting(LARGE, max_bytes)
+    assert ("".join(image.id for image in part.images), part.is_cut) == (names, is_cut)
+    assert listed_size(LARGE[1]) - listed_size(LARGE[0]) == 200
+
+
+def test_an_empty_page_is_whole() -> None:
+    """There is nothing to go on with."""
+    assert not fitting([], 0).is_cut

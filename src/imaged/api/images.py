@@ -17,6 +17,7 @@ from imaged.api.wire import encode, image_json, image_path
 from imaged.core.access import Caller
 from imaged.core.errors import ImageNotFound, InvalidQuery, InvalidRequest
 from imaged.core.image import Image
+from imaged.core.query import ImagePage
 from imaged.services.images import Images
 
 METHODS_HEADER = "OpenStack-image-import-methods"  # by which its data may come
@@ -58,14 +59,14 @@ class ImageRecords:
         caller = caller_of(request)
         listing = read_listing(caller, request.query_params)
         page = await self._page(caller, listing)
-        limit = listing.query.limit
+        shown = page.images[: listing.query.limit]
         body: dict[str, object] = {
-            "images": [image_json(image, caller) for image in page[:limit]],
+            "images": [image_json(image, caller) for image in shown],
             "first": listing.first,
             "schema": "/v2/schemas/images",
         }
-        if len(page) > limit > 0:
-            body["next"] = listing.next_after(page[limit - 1].id)
+        if shown and (page.is_cut or len(page.images) > len(shown)):
+            body["next"] = listing.next_after(shown[-1].id)
         return Response(encode(body), media_type="application/json")
 
     async def patch(self, request: Request) -> Response:
@@ -80,14 +81,14 @@ class ImageRecords:
         await self._images.delete(caller_of(request), image_id_of(request))
         return Response(status_code=204)
 
-    async def _page(self, caller: Caller, listing: Listing) -> tuple[Image, ...]:
+    async def _page(self, caller: Caller, listing: Listing) -> ImagePage:
         """One image more than asked for: it tells whether another page follows."""
         query = listing.query
         if listing.marker is not None:
             query = replace(query, after=await self._marked(caller, listing.marker))
         if query.limit == 0:
-            return ()
-        return tuple(await self._images.list(replace(query, limit=query.limit + 1)))
+            return ImagePage(())
+        return await self._images.list(replace(query, limit=query.limit + 1))
 
     async def _marked(self, caller: Caller, marker: str) -> Image:
         try:

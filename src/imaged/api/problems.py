@@ -73,6 +73,7 @@ STATUSES: Mapping[type[BaseException], int] = {
     errors.ReadOnlyAttribute: 403,
     errors.PropertyConflict: 409,
     errors.TooMany: 413,
+    errors.PropertiesTooLarge: 413,
     errors.UnsatisfiableRange: 416,
     errors.DataRefused: 400,
     errors.SizeMismatch: 400,

@@ -27,6 +27,7 @@ from sqlalchemy import (
     true,
     union,
 )
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from imaged.catalogs import image_rows
 from imaged.catalogs.tables import image_properties, image_tags, images, value_prefix
@@ -70,10 +71,10 @@ def page(query: ImageQuery) -> Select[*tuple[Any, ...]]:
     The same callers ask for the same first pages again and again, and it takes as long to build
     one as to have it answered.
     """
-    return _remembered(query) if _is_usual(query) else _build(query)
+    return _remembered(query) if is_usual(query) else _build(query)
 
 
-def _is_usual(query: ImageQuery) -> bool:
+def is_usual(query: ImageQuery) -> bool:
     """A first page with few and plain filters: what is remembered stays small, whoever asks."""
     if query.after is not None or query.tags or query.properties or len(query.conditions) > FEW:
         return False
@@ -171,13 +172,20 @@ def _in_all(found: Select[Any], image_id: ColumnElement[str], count: int) -> Cla
 
 
 def _first(statement: Select[*tuple[Any, ...]], query: ImageQuery) -> Select[*tuple[Any, ...]]:
-    return statement.order_by(*map(_sorted_by, full_order(query.order))).limit(query.limit)
+    return statement.order_by(*in_order(query)).limit(query.limit)
 
 
-def _sorted_by(key: Order) -> UnaryExpression[Any]:
-    column = images.c[key.column]
+def in_order(
+    query: ImageQuery, columns: ReadOnlyColumnCollection[str, Any] = images.c
+) -> list[UnaryExpression[Any]]:
+    """The order of a list, of the table or of what was selected from it."""
+    return [_sorted_by(key, columns) for key in full_order(query.order)]
+
+
+def _sorted_by(key: Order, columns: ReadOnlyColumnCollection[str, Any]) -> UnaryExpression[Any]:
+    column: ColumnElement[Any] = columns[key.column]
     expression = column.desc() if key.descending else column.asc()
-    if not column.nullable:
+    if not images.c[key.column].nullable:
         return expression
     return expression.nulls_last() if key.descending else expression.nulls_first()
 

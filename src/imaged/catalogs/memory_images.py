@@ -15,7 +15,7 @@ from imaged.core.errors import ImageExists, ImageNotFound
 from imaged.core.image import Change, Image
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
-from imaged.core.query import ImageQuery, page
+from imaged.core.query import ImagePage, ImageQuery, fitting, page
 from imaged.core.task import Task
 from imaged.ports.catalog import Lapsed
 from imaged.ports.clock import Clock
@@ -56,6 +56,11 @@ class MemoryImages:
         """Return the page that ``core/query`` describes."""
         await checkpoint()
         return page(list(self.images.values()), query)
+
+    async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
+        """Return the beginning of that page which has so many bytes."""
+        await checkpoint()
+        return fitting(page(list(self.images.values()), query), max_bytes)
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change, and what follows."""

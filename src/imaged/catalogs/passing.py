@@ -11,7 +11,7 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Image, Location
 from imaged.core.ledger import Account
-from imaged.core.query import ImageQuery
+from imaged.core.query import ImagePage, ImageQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task
 from imaged.core.task_query import TaskQuery
@@ -39,6 +39,10 @@ class PassingCatalog(Catalog):
     async def list_images(self, query: ImageQuery) -> Sequence[Image]:
         """As the catalog within."""
         return await self._catalog.list_images(query)
+
+    async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
+        """As the catalog within."""
+        return await self._catalog.list_page(query, max_bytes)
 
     async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
         """As the catalog within."""

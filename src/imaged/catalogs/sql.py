@@ -26,6 +26,7 @@ from imaged.catalogs import (
     images,
     instances,
     leases,
+    listed_pages,
     listing,
     summaries,
     task_listing,
@@ -39,7 +40,7 @@ from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.errors import ListTooSlow
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
-from imaged.core.query import ImageQuery
+from imaged.core.query import ImagePage, ImageQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task, TaskChange
 from imaged.core.task_query import TaskQuery
@@ -136,6 +137,11 @@ class SqlCatalog:
     async def list_images(self, query: ImageQuery) -> Sequence[Image]:
         """Return the page that ``core/query`` describes."""
         return await self.database.read_list(partial(listing.list_images, query=query))
+
+    async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
+        """Return the beginning of that page which has about so many bytes."""
+        listed = partial(listed_pages.list_page, query=query, max_bytes=max_bytes)
+        return await self.database.read(listed)
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change, and what follows. Raises what the port says."""

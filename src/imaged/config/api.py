@@ -48,6 +48,12 @@ class ApiSection(Section):
         "Fernet's have 300 bytes, PKI's had 8 KiB.",
         reloadable=True,
     )
+    max_page_size: Size = setting(
+        "8MiB",
+        "How many bytes a page of a list of images may have, about; it ends earlier then, with a "
+        "link to the next one. It is in memory several times while it is made.",
+        reloadable=True,
+    )
     min_rate: Size = setting(
         "1KiB",
         "Bytes per second that a client must send of a body (or else 408, and the upload is given "

@@ -33,6 +33,12 @@ class UploadsSection(Section):
         "How long staged data waits for its import; then it goes and the image is queued again.",
         reloadable=True,
     )
+    max_properties_size: Size = setting(
+        "256KiB",
+        "How many bytes the properties of an image may have in all, names and values together; "
+        "more get 413. Every list carries them. What has more already stays, and may shrink.",
+        reloadable=True,
+    )
     transfer_budget: Size = setting(
         "256MiB",
         "Memory for bytes in flight, all transfers together, and as much again for tasks while "

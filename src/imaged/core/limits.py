@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from imaged.core.errors import SizeMismatch, TooLarge
+from collections.abc import Mapping
+
+from imaged.core.errors import PropertiesTooLarge, SizeMismatch, TooLarge
 
 MAX_NAME_LENGTH = 255
 MAX_TAG_LENGTH = 255
@@ -17,6 +19,9 @@ MAX_INTEGER = 2**31 - 1  # of min_ram and min_disk
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+
+MAX_PROPERTIES_BYTES = 256 * KIB  # of one image, unless it is configured otherwise
+MAX_PAGE_BYTES = 8 * MIB  # of a list, likewise
 
 
 def require_announced(announced_bytes: int | None, limit_bytes: int) -> None:
@@ -37,3 +42,19 @@ def require_complete(received_bytes: int, announced_bytes: int | None) -> None:
     """Refuse a body that ended too early. Raises SizeMismatch."""
     if announced_bytes is not None and received_bytes != announced_bytes:
         raise SizeMismatch(announced_bytes, received_bytes)
+
+
+def size_of_properties(properties: Mapping[str, str]) -> int:
+    """Bytes of all names and values together, in UTF-8."""
+    return sum(len(name.encode()) + len(value.encode()) for name, value in properties.items())
+
+
+def require_properties_within(
+    properties: Mapping[str, str], limit_bytes: int, before: Mapping[str, str] | None = None
+) -> None:
+    """Refuse properties that are too large in all. ``before``: those that an image has; what is
+    larger than the limit already may stay, and shrink. Raises PropertiesTooLarge.
+    """
+    size_bytes = size_of_properties(properties)
+    if size_bytes > max(limit_bytes, size_of_properties(before or {})):
+        raise PropertiesTooLarge(size_bytes, limit_bytes)

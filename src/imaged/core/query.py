@@ -8,7 +8,7 @@ A value that is not set comes before all others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,6 +18,7 @@ from typing import Any
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import GONE
+from imaged.core.limits import size_of_properties
 
 
 class Operator(StrEnum):
@@ -87,6 +88,8 @@ class Order:
     descending: bool = False
 
 
+LISTED_BYTES = 1024  # what an image has in a list beside its tags and properties, at most
+
 NEWEST_FIRST = (Order(Column.CREATED_AT, descending=True),)
 
 
@@ -143,6 +146,32 @@ def page(images: Sequence[Image], query: ImageQuery) -> list[Image]:
         last = query.after
         found = [image for image in found if _comes_after(image, last, order)]
     return found[: query.limit]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePage:
+    """Images of a list, as many as there was room for."""
+
+    images: Sequence[Image]
+    is_cut: bool = False  # the next one would have been too much
+
+
+def listed_size(image: Image) -> int:
+    """About how many bytes an image is in a list."""
+    tags_bytes = sum(len(tag.encode()) for tag in image.tags)
+    return LISTED_BYTES + tags_bytes + size_of_properties(image.properties)
+
+
+def fitting(images: Iterable[Image], max_bytes: int) -> ImagePage:
+    """Those at the beginning that have so many bytes in all, and one at least."""
+    taken: list[Image] = []
+    total_bytes = 0
+    for image in images:
+        total_bytes += listed_size(image)
+        if taken and total_bytes > max_bytes:
+            return ImagePage(taken, is_cut=True)
+        taken.append(image)
+    return ImagePage(taken)
 
 
 def _is_listed(image: Image, query: ImageQuery) -> bool:

@@ -121,7 +121,7 @@ async def _open_catalog(config: Config, meter: Meter | None = None) -> AsyncIter
 
 def build_images(catalog: Catalog, config: Config) -> Images:
     """The records of images."""
-    return Images(catalog, settings.scrubber_settings(config))
+    return Images(catalog, settings.scrubber_settings(config), settings.record_limits(config))
 
 
 def build_clock(catalog: Catalog, config: Config) -> ClockGuard:
@@ -292,6 +292,7 @@ class Services:
         self.images.settings = self.scrubber.settings = settings.scrubber_settings(config)
         self.scrubber.quarantine = config.reconcile.quarantine
         self.clock.max_step = config.scrubber.max_clock_step
+        self.images.limits = settings.record_limits(config)
         self.reconcile.settings = settings.reconcile_settings(config)
         self.claims.kill_uploads = self.reclaimer.kill_uploads = settings.kills_uploads(config)
         self.reclaimer.staged_time_to_live = config.uploads.staged_time_to_live

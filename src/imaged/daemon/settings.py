@@ -17,6 +17,7 @@ from imaged.core.errors import StoreError
 from imaged.core.strays import StrayLimits
 from imaged.daemon.limits import ConnectionSettings, MinimumRate
 from imaged.services.claims import ClaimSettings
+from imaged.services.images import RecordLimits
 from imaged.services.reconcile import ReconcileSettings
 from imaged.services.scrubber import ScrubberSettings
 from imaged.services.stages import StageSettings
@@ -159,6 +160,14 @@ def reconcile_settings(config: Config) -> ReconcileSettings:
         every=reconcile.every,
         quarantine=reconcile.quarantine,
         limits=StrayLimits(max_strays=reconcile.max_strays, max_share=reconcile.max_share),
+    )
+
+
+def record_limits(config: Config) -> RecordLimits:
+    """How large records may be."""
+    return RecordLimits(
+        max_properties_bytes=config.uploads.max_properties_size,
+        max_page_bytes=config.api.max_page_size,
     )
 
 

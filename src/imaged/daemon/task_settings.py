@@ -19,6 +19,7 @@ def desk_settings(config: Config) -> DeskSettings:
         access=tasks.access,
         time_to_live=tasks.time_to_live,
         max_unfinished=tasks.max_unfinished_per_owner,
+        max_properties_bytes=config.uploads.max_properties_size,
     )
 
 

@@ -29,7 +29,7 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
-from imaged.core.query import ImageQuery
+from imaged.core.query import ImagePage, ImageQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task, TaskChange
 from imaged.core.task_query import TaskQuery
@@ -65,6 +65,14 @@ class Catalog(Protocol):
 
     async def list_images(self, query: ImageQuery) -> Sequence[Image]:
         """Return the page that ``core/query`` describes."""
+        ...
+
+    async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
+        """Return the beginning of that page which has about so many bytes, and one image at least.
+
+        No more than that, and one image, is ever in memory. What ``core.query.fitting`` would take
+        is never exceeded; a catalog may count more bytes for an image.
+        """
         ...
 
     async def modify_image(self, image_id: str, change: Change) -> Image:

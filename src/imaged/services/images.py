@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -12,7 +12,8 @@ from imaged.core.access import Caller, by_owner, require_visible, require_writer
 from imaged.core.edits import Operation
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
-from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
+from imaged.core.limits import MAX_PAGE_BYTES, MAX_PROPERTIES_BYTES, require_properties_within
+from imaged.core.query import Column, Condition, ImagePage, ImageQuery, Operator, Order
 from imaged.ports.catalog import Catalog
 from imaged.services.scrubber import ScrubberSettings
 
@@ -25,34 +26,47 @@ WAITING = ImageQuery(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RecordLimits:
+    """How large records may be."""
+
+    max_properties_bytes: int = MAX_PROPERTIES_BYTES  # of one image
+    max_page_bytes: int = MAX_PAGE_BYTES  # of a list
+
+
 class Images:
-    """All but the data. ``settings`` may be replaced: the next delete goes by the new ones.
+    """All but the data. ``settings`` and ``limits`` may be replaced: what comes next goes by them.
 
     Whether a caller may do it is decided on the record that is locked. An image that he may not
     see raises ImageNotFound; one that he may not change raises NotPermitted.
     """
 
-    def __init__(self, catalog: Catalog, settings: ScrubberSettings) -> None:
+    def __init__(
+        self, catalog: Catalog, settings: ScrubberSettings, limits: RecordLimits | None = None
+    ) -> None:
         self._catalog = catalog
         self.settings = settings
+        self.limits = limits or RecordLimits()
 
     async def create(self, caller: Caller, attributes: Mapping[str, object]) -> Image:
         """Create an image without data. Raises ImageExists, and what ``edits.draft`` refuses."""
         require_writer(caller)
-        return await self._catalog.add_image(edits.draft(caller, str(uuid4()), attributes))
+        image = edits.draft(caller, str(uuid4()), attributes)
+        require_properties_within(image.properties, self.limits.max_properties_bytes)
+        return await self._catalog.add_image(image)
 
     async def show(self, caller: Caller, image_id: str) -> Image:
         """Return the image."""
         return require_visible(caller, await self._catalog.get_image(image_id))
 
-    async def list(self, query: ImageQuery) -> Sequence[Image]:
-        """Return a page of what the query's caller may see."""
-        return await self._catalog.list_images(query)
+    async def list(self, query: ImageQuery) -> ImagePage:
+        """Return a page of what the query's caller may see, with ``max_page_bytes`` at most."""
+        return await self._catalog.list_page(query, self.limits.max_page_bytes)
 
     async def patch(self, caller: Caller, image_id: str, operations: Sequence[Operation]) -> Image:
         """Change all that the operations say, or nothing. Raises what ``edits.apply`` refuses."""
         return await self._change(
-            caller, image_id, lambda image: edits.apply(caller, image, operations)
+            caller, image_id, lambda image: self._patched(caller, image, operations)
         )
 
     async def delete(self, caller: Caller, image_id: str) -> Image:
@@ -85,11 +99,17 @@ class Images:
 
         ``since`` is when it was deleted; ``is_expired`` says that it cannot be restored any more.
         """
-        page: Sequence[Image] = await self._catalog.list_images(WAITING)
-        while page:
-            for image in page:
+        query = WAITING
+        while images := (await self.list(query)).images:
+            for image in images:
                 yield image
-            page = await self._catalog.list_images(replace(WAITING, after=page[-1]))
+            query = replace(WAITING, after=images[-1])
+
+    def _patched(self, caller: Caller, image: Image, operations: Sequence[Operation]) -> Image:
+        after = edits.apply(caller, image, operations)
+        limit_bytes = self.limits.max_properties_bytes
+        require_properties_within(after.properties, limit_bytes, image.properties)
+        return after
 
     async def _change(self, caller: Caller, image_id: str, change: Change) -> Image:
         return await self._catalog.modify_image(image_id, by_owner(caller, change))

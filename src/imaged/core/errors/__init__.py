@@ -27,6 +27,7 @@
   - ReadOnlyAttribute       clients never set it
   - PropertyConflict        a patch needs a property that is not there, or the other way round
   - TooMany                 more tags or properties than an image may have
+  - PropertiesTooLarge      more bytes of properties than an image may have
   - UnsatisfiableRange
   - DataRefused             the bytes are not what they should be
       - SizeMismatch
@@ -115,6 +116,7 @@ from imaged.core.errors.requests import (
     InvalidQuery,
     InvalidRequest,
     NotPermitted,
+    PropertiesTooLarge,
     PropertyConflict,
     ReadOnlyAttribute,
     TooMany,
@@ -172,6 +174,7 @@ __all__ = [
     "ListTooSlow",
     "NotPermitted",
     "NotRestorable",
+    "PropertiesTooLarge",
     "PropertyConflict",
     "QuotaExceeded",
     "ReadOnlyAttribute",

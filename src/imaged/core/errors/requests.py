@@ -82,6 +82,16 @@ class TooMany(ImagedError):
         super().__init__(f"An image can have {limit} {what} at most.")
 
 
+class PropertiesTooLarge(ImagedError):
+    """The properties of an image have too many bytes, all names and values together."""
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"The properties of an image may have {limit_bytes} bytes in all, names and values "
+            f"together, and these have {size_bytes}. Remove some, or write less into them."
+        )
+
+
 class UnsatisfiableRange(ImagedError):
     """The range begins behind the last byte."""
 

@@ -22,6 +22,7 @@ from imaged.core.access import (
 from imaged.core.drafts import begin_draft
 from imaged.core.errors import InvalidInput, NotPermitted, TaskFinal, TooManyTasks
 from imaged.core.image import Image
+from imaged.core.limits import MAX_PROPERTIES_BYTES, require_properties_within
 from imaged.core.task import KEEP_FOR, Task, TaskFacts, cancel, require_final
 from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Catalog
@@ -46,6 +47,7 @@ class DeskSettings:
     access: Access = "members"
     time_to_live: timedelta = KEEP_FOR
     max_unfinished: int = 0  # of one owner; 0: as many as he likes
+    max_properties_bytes: int = MAX_PROPERTIES_BYTES  # of an image that a task makes
 
 
 def _nobody_takes(_: Task) -> bool:
@@ -196,6 +198,8 @@ class TaskDesk:
         if draft is None:
             task = await self._catalog.add_task(task)
         else:
+            limit_bytes = self.settings.max_properties_bytes
+            require_properties_within(draft.properties, limit_bytes)
             added = (await self._catalog.add_image(begin_draft(draft, task))).task
             task = task if added is None else added
         return task

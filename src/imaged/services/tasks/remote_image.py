@@ -21,6 +21,7 @@ from imaged.core.digests import CHECKSUM, is_usable
 from imaged.core.errors import FetchFailed, ImagedError, InvalidInput
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
+from imaged.core.limits import MAX_PROPERTIES_BYTES, require_properties_within
 from imaged.services.tasks.clone_draft import FORMATS
 
 DESCRIBING = ("name", "disk_format", "container_format", "min_ram", "min_disk", "tags")
@@ -100,10 +101,12 @@ def _model(caller: Caller, address: RemoteAddress, fields: Mapping[str, Any]) ->
     described = {name: fields[name] for name in DESCRIBING if fields.get(name) is not None}
     properties = {name: value for name, value in fields.items() if _is_property(name, value)}
     try:
-        return edits.draft(caller, str(fields.get("id")), {**properties, **described})
+        image = edits.draft(caller, str(fields.get("id")), {**properties, **described})
+        require_properties_within(image.properties, MAX_PROPERTIES_BYTES)
     except ImagedError as error:
         why = f"the image there could not be one here: {str(error).rstrip('.')}"
         raise address.refusal("answer", why) from error
+    return image
 
 
 def _is_property(name: str, value: object) -> bool:
