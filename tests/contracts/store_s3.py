@@ -42,6 +42,7 @@ from imaged.core.limits import GIB, MIB
 from imaged.ports.abilities import Closing, PresignedDownload, Rehearsing, ServerSideCopy
 from imaged.stores.memory import MemoryStore
 from imaged.stores.s3 import S3Store
+from imaged.stores.s3_room import Share
 from imaged.stores.s3_settings import Checksum, S3Settings
 
 PART = 5 * MIB
@@ -278,6 +279,65 @@ class S3StoreContract(StoreContract):
 
         assert await door.dig(key) == data
         assert (await door.etag(key)).endswith("-6")  # 5, 5, 5, 8, 12 and 5 MiB
+
+    @pytest.mark.parametrize("size_bytes", [24 * MIB, 26 * MIB + 1])
+    async def test_parts_larger_than_their_memory_are_streamed(
+        self,
+        s3_settings: S3Settings,
+        door: BucketDoor,
+        size_bytes: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """With the same bytes in the end, and none of them held."""
+        monkeypatch.setattr("imaged.stores.s3_parts.PLANNED_PARTS", 2)
+        held, take = [0], Share.take
+
+        async def watched(share: Share, taken_bytes: int) -> None:
+            await take(share, taken_bytes)
+            held.append(share.held_bytes)
+
+        monkeypatch.setattr(Share, "take", watched)
+        key, data = new_key(), some_bytes(size_bytes)
+        async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+            assert await store.put(key, body(data), size_bytes) == size_bytes
+
+        assert await door.dig(key) == data
+        assert (await door.etag(key)).endswith("-2")
+        assert max(held) == 0
+
+    async def test_a_streamed_part_that_gets_too_few_bytes(
+        self, s3_settings: S3Settings, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An announcement that was too large ends in an error, and leaves nothing."""
+        monkeypatch.setattr("imaged.stores.s3_parts.PLANNED_PARTS", 2)
+        async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+            with pytest.raises(StoreError, match="fewer bytes"):
+                await store.put(new_key(), body(some_bytes(7 * MIB)), 24 * MIB)
+
+        assert await door.uploads() == {}
+
+    async def test_a_streamed_part_whose_body_is_refused(
+        self, s3_settings: S3Settings, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The verdict passes through, and the request that was on its way leaves nothing."""
+        monkeypatch.setattr("imaged.stores.s3_parts.PLANNED_PARTS", 2)
+        refused = body(some_bytes(7 * MIB), ending=Verdict("no"))
+        async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+            with pytest.raises(Verdict):
+                await store.put(new_key(), refused, 24 * MIB)
+
+        assert await door.uploads() == {}
+
+    async def test_more_comes_than_was_announced_to_streamed_parts(
+        self, s3_settings: S3Settings, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What comes behind the announced end is held."""
+        monkeypatch.setattr("imaged.stores.s3_parts.PLANNED_PARTS", 2)
+        key, data = new_key(), some_bytes(30 * MIB)
+        async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+            assert await store.put(key, body(data), 24 * MIB) == len(data)
+
+        assert await door.dig(key) == data
 
     async def test_what_has_no_room_anywhere(self, store: S3Store) -> None:
         """More than S3 can keep is refused before the body."""

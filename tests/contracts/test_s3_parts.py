@@ -8,6 +8,7 @@ import gc
 import hashlib
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from imaged.core.block import Block
 from imaged.core.limits import GIB, MIB
 from imaged.stores.s3_credentials import Secret
 from imaged.stores.s3_errors import may_pass
+from imaged.stores.s3_part_planner import PartPlanner
 from imaged.stores.s3_parts import PIECE_BYTES, Part, PartSizes
 from imaged.stores.s3_room import PartRoom
 from imaged.stores.s3_settings import (
@@ -27,6 +29,7 @@ from imaged.stores.s3_settings import (
     SMALLEST_PART_BYTES,
     S3Settings,
 )
+from imaged.stores.s3_streamed_part import SourceChanged, StreamedPart
 
 TIB = 1024 * GIB
 
@@ -253,3 +256,101 @@ def test_in_a_crowd_parts_are_small() -> None:
         ]
     with room.share() as alone:
         assert alone.part_bytes == 8 * MIB
+
+
+@pytest.mark.asyncio
+async def test_a_larger_part_is_held_where_there_is_room() -> None:
+    """And a second one beside it; in a crowd, none but those of the usual size are."""
+    room = _room(4)
+    with room.share() as first, room.share() as second:
+        assert await first.take_if_any(16 * MIB)
+        assert await second.take_if_any(12 * MIB)
+        assert not await room_of_third(room)
+        assert room.held_bytes == 28 * MIB
+
+
+async def room_of_third(room: PartRoom) -> bool:
+    """Whether somebody who comes later may hold a larger part."""
+    with room.share() as third:
+        return await third.take_if_any(12 * MIB)
+
+
+@pytest.mark.asyncio
+async def test_a_part_without_room_for_a_second_one_is_not_held() -> None:
+    """Whatever is free."""
+    with _room(4).share() as share:
+        assert not await share.take_if_any(17 * MIB)
+
+
+@pytest.mark.asyncio
+async def test_a_part_of_a_blob_of_unknown_size_is_as_large_as_the_room() -> None:
+    """And no smaller than usual."""
+    room = _room(4)
+    with room.share() as first, room.share() as second, room.share() as third:
+        assert await first.take_up_to(100 * MIB) == 32 * MIB
+        assert await second.take_up_to(100 * MIB) == 8 * MIB
+        assert await third.take_up_to(8 * MIB) == 8 * MIB
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("expected_bytes", [TIB, 5 * TIB])
+async def test_memory_does_not_follow_the_announced_size(expected_bytes: int) -> None:
+    """A crowd of blobs that are announced as large holds nothing of them."""
+    room = _room(8)
+    with ExitStack() as shares:
+        for _ in range(12):
+            planner = PartPlanner(shares.enter_context(room.share()), expected_bytes)
+            assert isinstance(await planner.make(0), StreamedPart)
+
+        assert room.held_bytes == 0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("expected_bytes", [0, 100 * GIB, TIB, LARGEST_BLOB_BYTES])
+async def test_the_planned_parts_are_enough(expected_bytes: int) -> None:
+    """For all that was announced; and the last one ends where the blob does."""
+    total_bytes = expected_bytes or 200 * GIB
+    sent_bytes = count = 0
+    room = _room(8)
+    with room.share() as share:
+        planner = PartPlanner(share, expected_bytes)
+        while sent_bytes < total_bytes:
+            part = await planner.make(sent_bytes)
+            assert SMALLEST_PART_BYTES <= part.limit_bytes <= LARGEST_PART_BYTES
+            share.give_back(share.held_bytes)
+            sent_bytes += part.limit_bytes
+            count += 1
+            if isinstance(part, StreamedPart):
+                assert sent_bytes <= total_bytes
+
+    assert count <= MOST_PARTS
+
+
+@pytest.mark.asyncio
+async def test_a_streamed_part_is_sent_once() -> None:
+    """A library that begins the request anew gets an error that may pass, and no half of it."""
+    part = StreamedPart(6)
+    part.take(Block([b"123456"]))
+    drained = asyncio.create_task(part.drain())
+    sent = [bytes(piece) async for piece in part.sending(lambda: None)]
+    await drained
+
+    assert sent == [b"123456"]
+    assert part.md5 == hashlib.md5(b"123456", usedforsecurity=False).hexdigest()
+    with pytest.raises(SourceChanged) as caught:
+        _ = [piece async for piece in part.sending(lambda: None)]
+    assert may_pass(caught.value)
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_ends_lets_a_streamed_part_go() -> None:
+    """Nothing waits for a server that takes no more."""
+    part = StreamedPart(12)
+    part.take(Block([b"123456"]))
+    drained = asyncio.create_task(part.drain())
+    while not part._are_hashed:  # noqa: ASYNC110 - in a thread
+        await asyncio.sleep(0)
+
+    part.close()
+
+    await asyncio.wait_for(drained, 10)

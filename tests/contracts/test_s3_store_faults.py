@@ -85,6 +85,12 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def _few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of blobs whose size is known, so that parts are large."""
+    monkeypatch.setattr("imaged.stores.s3_parts.PLANNED_PARTS", 2)
+
+
+@pytest.fixture
 def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of lists."""
     monkeypatch.setattr("imaged.stores.s3_lists.PAGE", 1)
@@ -197,6 +203,22 @@ async def test_a_call_of_an_upload_fails_from_then_on(
     succeeded = await attempt.write(DATA)
 
     assert not succeeded or (call == "complete_multipart_upload" and fault in CARRIED_OUT)
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, Fault.PAGE, Fault.OTHER_TAG, Fault.STALLED])
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.usefixtures("_few_parts")
+async def test_a_streamed_part_fails(
+    s3_settings: S3Settings, proxy: FaultProxy, door: BucketDoor, fault: Fault, number: int
+) -> None:
+    """Its bytes are gone, so it is not sent again: the write fails, and leaves nothing."""
+    proxy.plan = fail("upload_part", number, fault)
+    data = some_bytes(14 * MIB)
+
+    async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+        assert not await Attempt(store, proxy, door).write(data, len(data))
+
+    assert proxy.calls.count("upload_part") <= 2
 
 
 NOT_KEPT = [Fault.PAGE, Fault.NOTHING, Fault.OTHER_TAG]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from support.backend import servers
-from support.client import Client
+from support.backend import Servers, servers
+from support.client import OCTETS, Client
 from support.daemon import Daemon
 from support.seaweedfs import SeaweedFS
 from support.throttle import Throttle
@@ -33,6 +34,62 @@ async def chunks(count: int) -> AsyncIterator[bytes]:
     block = os.urandom(MIB)
     for number in range(count):
         yield number.to_bytes(8, "big") + block[8:]
+
+
+CROWD = 12
+ANNOUNCED_BYTES = 1 << 40
+SENT_MIB = 24
+
+
+async def test_memory_does_not_follow_the_size_that_is_announced(
+    shared: Servers, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """A crowd of uploads of 1 TiB, whose parts are of 117 MiB, stays within the budget."""
+    settings = {
+        "claims": {"lease": "60s", "renew_every": "10s"},  # nobody dies here
+        "uploads": {"transfer_budget": f"{BUDGET_MIB}MiB"},
+    }
+    daemon = Daemon(tmp_path, settings, on=shared)
+    await daemon.start()
+    try:
+        idle = daemon.peak_memory_mib()
+        peak = await _peak_of_a_crowd(daemon)
+    finally:
+        await daemon.end(signal.SIGKILL)
+
+    record_property("idle_mib", idle)
+    record_property("peak_mib", peak)
+    assert peak <= idle + BUDGET_MIB + ALLOWANCE_MIB, f"idle {idle}, peak {peak} MiB"
+
+
+async def _peak_of_a_crowd(daemon: Daemon) -> float:
+    """When the first bytes of all of them were sent, and none of them has ended."""
+    sent = [asyncio.Event() for _ in range(CROWD)]
+
+    async def body(all_sent: asyncio.Event) -> AsyncIterator[bytes]:
+        async for chunk in chunks(SENT_MIB):
+            yield chunk
+        all_sent.set()
+        await asyncio.Event().wait()
+
+    async def upload(all_sent: asyncio.Event) -> None:
+        status, why = await client.request(
+            "PUT",
+            f"/v2/images/{await client.create()}/file",
+            data=body(all_sent),
+            headers={**OCTETS, "Content-Length": str(ANNOUNCED_BYTES)},
+        )
+        raise AssertionError(f"answered before the end: {status} {why!r}")
+
+    async with Client(daemon.url) as client, asyncio.TaskGroup() as uploads:
+        tasks = [uploads.create_task(upload(event)) for event in sent]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for event in sent:
+                await event.wait()
+        peak = daemon.peak_memory_mib()
+        for task in tasks:
+            task.cancel()
+    return peak
 
 
 @pytest.mark.parametrize("bytes_per_second", [None, SLOW_BYTES_PER_SECOND], ids=["fast", "slow"])

@@ -26,6 +26,7 @@ from imaged.stores.s3_errors import FOREIGN, S3Errors, is_unavailable, may_pass
 from imaged.stores.s3_parts import Part
 from imaged.stores.s3_session import S3Session
 from imaged.stores.s3_settings import S3Settings
+from imaged.stores.s3_streamed_part import StreamedPart
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
@@ -44,6 +45,15 @@ class Answer(dict[str, Any]):
     def __init__(self, store: str, answer: Parameters) -> None:
         super().__init__({name: value for name, value in answer.items() if value != ""})
         self._store = store
+
+    @property
+    def has_md5_for_etag(self) -> bool:
+        """Whether the ETag of a part is the MD5 of its bytes.
+
+        It is, unless they are encrypted by SSE-C or SSE-KMS (Amazon S3 API reference, Object).
+        """
+        is_with_own_key = "SSECustomerAlgorithm" in self
+        return not is_with_own_key and self.get("ServerSideEncryption", "AES256") == "AES256"
 
     @property
     def notes(self) -> dict[str, str]:
@@ -119,7 +129,7 @@ class S3Calls:
         operation: str,
         key: str | None = None,
         *,
-        body: Part | None = None,
+        body: Part | StreamedPart | None = None,
         attempts: int | None = None,
         before_repeat: Callable[[], Awaitable[None]] | None = None,
         **parameters: Any,
@@ -151,7 +161,12 @@ class S3Calls:
         return Attempts(self.settings.attempts, self.settings.retry_for)
 
     async def once(
-        self, operation: str, key: str | None = None, *, body: Part | None = None, **parameters: Any
+        self,
+        operation: str,
+        key: str | None = None,
+        *,
+        body: Part | StreamedPart | None = None,
+        **parameters: Any,
     ) -> Answer:
         """Make a call once. Raises what the libraries raise (``s3_errors.FOREIGN``)."""
         client = await self._session.client()

@@ -7,10 +7,12 @@ The credentials of the store that is written to must be allowed to read the othe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from imaged.core.limits import MIB
-from imaged.stores.s3_calls import Answer
+from imaged.stores.s3_calls import Answer, S3Calls
+from imaged.stores.s3_flight import Stored
 from imaged.stores.s3_settings import MOST_PARTS, S3Settings
 
 PIECE_BYTES = 256 * MIB
@@ -33,6 +35,26 @@ class S3Source:
     def is_small(self) -> bool:
         """Whether one call is enough."""
         return self.size_bytes <= self.piece_bytes
+
+    async def copy(self, calls: S3Calls, key: str, metadata: Mapping[str, str]) -> bool:
+        """Copy all of it by one call; whether the answer proves it. Raises StoreError."""
+        answer = await calls.make(
+            "copy_object",
+            key,
+            Metadata=metadata,
+            MetadataDirective="REPLACE",
+            **self.parameters,
+        )
+        return bool(answer.get("CopyObjectResult", {}).get("ETag"))
+
+    async def copy_piece(
+        self, calls: S3Calls, key: str, upload_id: str, piece: range, number: int
+    ) -> Stored:
+        """Copy some of it as a part of an upload. Raises StoreError."""
+        answer = await calls.make(
+            "upload_part_copy", key, UploadId=upload_id, PartNumber=number, **self.part(piece)
+        )
+        return {"PartNumber": number, "ETag": answer.within("CopyPartResult")["ETag"]}
 
     def part(self, piece: range) -> dict[str, Any]:
         """The parameters of a call that copies a piece: S3 takes no range of a small object."""

@@ -33,7 +33,10 @@ class Flight:
         self._parts += 1
         self._size_bytes += size_bytes
         if self._parts > MOST_PARTS or self._size_bytes > LARGEST_BLOB_BYTES:
-            why = f"allows a blob {MOST_PARTS} parts and 5 TiB, and this one needs more"
+            why = (
+                f"allows a blob {MOST_PARTS} parts and 5 TiB, and this one needs more: announce "
+                "its size, or set a larger part_size"
+            )
             raise StoreFull(self._store, why)
         task = asyncio.create_task(self._store_part(self._parts, work))
         self._under_way.add(task)

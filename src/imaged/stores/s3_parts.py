@@ -9,7 +9,8 @@ Sizes. S3 allows 10,000 parts, so a blob of unknown size cannot have small parts
 has the configured size until that would be less than 1/1,250 of what was sent before it; from there
 on the parts grow with the blob. With parts of 5 MiB at first that is enough for 5 TiB, and begins
 to matter after 6 GiB. Until then all parts are of one size, which some stores ask for. Where the
-size is known, all parts are of the size that it needs.
+size is known, all parts are of the size that it needs. Those that are larger than their memory are
+streamed (``s3_streamed_part.py``), or smaller where the size is not known (``s3_room.py``).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from imaged.core.limits import KIB, MIB
 from imaged.stores.s3_settings import LARGEST_PART_BYTES, MOST_PARTS, Checksum
 
 GROWTH = 1_250  # a part is at least one in so many of what was sent before
-SPARE_PARTS = MOST_PARTS // 10  # where the size is known, in case it is not true
+PLANNED_PARTS = MOST_PARTS - MOST_PARTS // 10  # where the size is known: it may not be true
 PIECE_BYTES = 256 * KIB  # sent at once
 LONG_BYTES = MIB  # hashed in a thread
 
@@ -41,7 +42,7 @@ class PartSizes:
 
     def next_after(self, sent_bytes: int) -> int:
         """The size of the part that follows so many bytes."""
-        planned = _whole_mib(self.expected_bytes, MOST_PARTS - SPARE_PARTS)
+        planned = _whole_mib(self.expected_bytes, PLANNED_PARTS)
         grown = _whole_mib(sent_bytes - self.expected_bytes, GROWTH)
         return min(max(self.first_bytes, planned, grown), LARGEST_PART_BYTES)
 
@@ -63,12 +64,7 @@ class Part:
     def take(self, block: Block, start: int = 0) -> int:
         """Take from a block what has room, beginning at an offset; the offset behind it."""
         end = min(block.size_bytes, start + self.limit_bytes - self.size_bytes)
-        position = 0
-        for chunk in block.chunks:
-            first, last = max(start - position, 0), min(end - position, len(chunk))
-            if first < last:
-                self._pieces.extend(_cut(chunk, first, last))
-            position += len(chunk)
+        self._pieces.extend(cut(block, start, end))
         self.size_bytes += end - start
         self._blocks.append(block)
         return end
@@ -141,7 +137,19 @@ class PartBody:
         raise RuntimeError("A part is sent piece by piece, and cannot be read.")
 
 
-def _cut(chunk: bytes, first: int, last: int) -> list[bytes | memoryview]:
+def cut(block: Block, start: int, end: int) -> list[bytes | memoryview]:
+    """The bytes of a block between two offsets, in pieces that are sent at once, not copied."""
+    pieces: list[bytes | memoryview] = []
+    position = 0
+    for chunk in block.chunks:
+        first, last = max(start - position, 0), min(end - position, len(chunk))
+        if first < last:
+            pieces.extend(_cut_chunk(chunk, first, last))
+        position += len(chunk)
+    return pieces
+
+
+def _cut_chunk(chunk: bytes, first: int, last: int) -> list[bytes | memoryview]:
     if first == 0 and last == len(chunk) <= PIECE_BYTES:
         return [chunk]
     view = memoryview(chunk)

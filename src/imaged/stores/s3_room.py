@@ -6,6 +6,10 @@ of speed, and is given as long as the memory for parts allows it; who does not g
 his own part is stored, and reads nothing from his client meanwhile. Only the store's speed decides
 how long that is. So the memory of many uploads is one part each, and in a crowd the parts of new
 uploads are as small as S3 allows.
+
+That one part is of the usual size. A larger one, as the parts of large blobs are, is held only
+where there is room for it: otherwise it is streamed, or it is smaller (``s3_part_planner.py``). So
+memory does not follow the size that a client announces.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from contextlib import contextmanager
 
 import anyio
 
+from imaged.core.limits import MIB
 from imaged.stores.s3_settings import SMALLEST_PART_BYTES, S3Settings
 
 
@@ -39,9 +44,14 @@ class PartRoom:
             self._uploads -= 1
             share.give_back(share.held_bytes)
 
+    @property
+    def total_bytes(self) -> int:
+        """What may be held, but for the one part of the usual size that each upload may have."""
+        return self._parts * self._part_bytes
+
     def has_room_for(self, size_bytes: int) -> bool:
         """Whether more than the one part that everybody has may be held."""
-        return self.held_bytes + size_bytes <= self._parts * self._part_bytes
+        return self.held_bytes + size_bytes <= self.total_bytes
 
     async def change(self) -> None:
         """Wait until something was given back."""
@@ -71,6 +81,29 @@ class Share:
             await self._room.change()
         self.held_bytes += size_bytes
         self._room.held_bytes += size_bytes
+
+    async def take_if_any(self, size_bytes: int) -> bool:
+        """Take memory for a part that is larger than usual; whether it may be had.
+
+        Not where a second one would have no room beside it: streaming is as quick then.
+        """
+        if 2 * size_bytes > self._room.total_bytes:
+            return False
+        while self.held_bytes and not self._room.has_room_for(size_bytes):
+            await self._room.change()
+        if not self._room.has_room_for(size_bytes):
+            return False
+        await self.take(size_bytes)
+        return True
+
+    async def take_up_to(self, size_bytes: int) -> int:
+        """Take memory for a part of the usual size, or of up to this one where there is room."""
+        while self.held_bytes and not self._room.has_room_for(self.part_bytes):
+            await self._room.change()
+        free_bytes = (self._room.total_bytes - self._room.held_bytes) // MIB * MIB
+        granted_bytes = max(self.part_bytes, min(size_bytes, free_bytes))
+        await self.take(granted_bytes)
+        return granted_bytes
 
     def give_back(self, size_bytes: int) -> None:
         """A part is stored, or given up."""

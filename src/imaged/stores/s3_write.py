@@ -30,9 +30,11 @@ from imaged.stores.s3_calls import Answer, S3Calls
 from imaged.stores.s3_copy import PIECES_AT_ONCE, S3Source
 from imaged.stores.s3_errors import ConditionUnknown
 from imaged.stores.s3_flight import Flight, Stored
-from imaged.stores.s3_parts import Part, PartSizes, announced
+from imaged.stores.s3_part_planner import PartPlanner
+from imaged.stores.s3_parts import Part, announced
 from imaged.stores.s3_room import Share
 from imaged.stores.s3_settings import Checksum
+from imaged.stores.s3_streamed_part import StreamedPart
 from imaged.stores.s3_sweep import S3Sweep
 
 log = structlog.get_logger()
@@ -61,8 +63,10 @@ class S3Write:
         self._key = key
         self._share = share
         self._record = record
+        self._planner = PartPlanner(share, expected_bytes or 0)
         self._checksum = calls.settings.checksum
-        self._sizes = PartSizes(share.part_bytes, expected_bytes or 0)
+        if self._planner.may_stream and self._checksum == "crc32":
+            self._checksum = "md5"  # S3 wants CRC32 with all parts of an upload, or with none
         is_small = expected_bytes is not None and expected_bytes <= share.part_bytes
         self._small_bytes = expected_bytes if is_small else None
         self._mark = uuid4().hex
@@ -73,7 +77,7 @@ class S3Write:
         self._beginning: asyncio.Task[str] | None = None
         self._publishing: asyncio.Task[None] | None = None
 
-    async def fill(self, blocks: AsyncIterable[Block]) -> Part:
+    async def fill(self, blocks: AsyncIterable[Block]) -> Part | StreamedPart:
         """Send all parts but the last; the last one. Raises StoreError, and what others raise."""
         if self._small_bytes is None:
             await self._begin(self._checksum)
@@ -85,18 +89,21 @@ class S3Write:
                     await self._send(part)
                     del part
                     part = await self._new_part()
-                start = part.take(block, start)
+                end = part.take(block, start)
+                self._size_bytes += end - start
+                start = end
+                if isinstance(part, StreamedPart):
+                    await part.drain()
             self._flight.raise_failure()
-            self._size_bytes += block.size_bytes
             del block  # nobody may keep it alive while we wait for more
         return part
 
-    async def publish(self, last: Part) -> int:
+    async def publish(self, last: Part | StreamedPart) -> int:
         """Send the last part, make all of it visible, and return its size. Raises StoreError."""
-        if self._upload_id is None:
+        if self._upload_id is None and isinstance(last, Part):
             commit = self._put(last)
         else:
-            self._launch(last, self._upload_id)
+            await self._send(last)
             await self._flight.settle()
             commit = self._complete()
         del last
@@ -110,11 +117,12 @@ class S3Write:
         """
         self._size_bytes = source.size_bytes
         if source.is_small and not once:
-            return await self._commit(self._copy(source))
+            return await self._commit(source.copy(self._calls, self._key, self._metadata))
         upload_id = await self._begin(checksum="none")
         for piece in source.pieces():
             await self._flight.settle(PIECES_AT_ONCE - 1)
-            self._flight.launch(partial(self._copy_piece, source, piece, upload_id), len(piece))
+            copy = partial(source.copy_piece, self._calls, self._key, upload_id, piece)
+            self._flight.launch(copy, len(piece))
         await self._flight.settle()
         return await self._commit(self._complete())
 
@@ -150,21 +158,26 @@ class S3Write:
                 await S3Sweep(self._calls).end_all(self._key, but=upload_id)
         return upload_id
 
-    async def _new_part(self, taken_bytes: int | None = None) -> Part:
-        size_bytes = self._sizes.next_after(self._size_bytes)
-        await self._share.take(size_bytes if taken_bytes is None else taken_bytes)
+    async def _new_part(self, small_bytes: int | None = None) -> Part | StreamedPart:
+        if small_bytes is not None:
+            return await self._planner.make_small(small_bytes)
+        part = await self._planner.make(self._size_bytes)
         self._flight.raise_failure()
-        return Part(size_bytes)
+        if isinstance(part, StreamedPart):
+            self._flight.launch(partial(self._stream, part), part.limit_bytes)
+        return part
 
-    async def _send(self, part: Part) -> None:
-        self._launch(part, self._upload_id or await self._begin(self._checksum))
-
-    def _launch(self, part: Part, upload_id: str) -> None:
-        self._flight.launch(
-            partial(self._upload, part, upload_id),
-            part.size_bytes,
-            at_end=partial(self._share.give_back, part.limit_bytes),
-        )
+    async def _send(self, part: Part | StreamedPart) -> None:
+        if isinstance(part, Part):
+            upload_id = self._upload_id or await self._begin(self._checksum)
+            self._flight.launch(
+                partial(self._upload, part, upload_id),
+                part.size_bytes,
+                at_end=partial(self._share.give_back, part.limit_bytes),
+            )
+        elif not part.is_full:  # all others are on their way since they were made
+            why = f"got fewer bytes of {self._key} than were announced, so a part has no end"
+            raise StoreError(self._calls.store, why)
 
     async def _upload(self, part: Part, upload_id: str, number: int) -> Stored:
         checksum = await part.checksum(self._checksum)
@@ -180,27 +193,22 @@ class S3Write:
         checksum.pop("ContentMD5", None)
         return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
 
-    async def _copy_piece(
-        self, source: S3Source, piece: range, upload_id: str, number: int
-    ) -> Stored:
-        answer = await self._calls.make(
-            "upload_part_copy",
-            self._key,
-            UploadId=upload_id,
-            PartNumber=number,
-            **source.part(piece),
-        )
-        return {"PartNumber": number, "ETag": answer.within("CopyPartResult")["ETag"]}
-
-    async def _copy(self, source: S3Source) -> bool:
-        answer = await self._calls.make(
-            "copy_object",
-            self._key,
-            Metadata=self._metadata,
-            MetadataDirective="REPLACE",
-            **source.parameters,
-        )
-        return bool(answer.get("CopyObjectResult", {}).get("ETag"))
+    async def _stream(self, part: StreamedPart, number: int) -> Stored:
+        try:
+            answer = await self._calls.make(
+                "upload_part",
+                self._key,
+                body=part,
+                attempts=1,
+                UploadId=self._upload_id,
+                PartNumber=number,
+            )
+        finally:
+            part.close()
+        if answer.has_md5_for_etag and answer["ETag"].strip('"') != part.md5:
+            why = f"has other bytes of a part of {self._key}: they were damaged on their way"
+            raise StoreError(self._calls.store, why)
+        return {"PartNumber": number, "ETag": answer["ETag"]}
 
     async def _put(self, part: Part) -> bool:
         checksum = await part.checksum(self._checksum)
