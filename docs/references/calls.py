@@ -98,7 +98,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", IMAGE): Call(
         (errors.ImageNotFound,),
         "**Ours:** `imaged_last_failure`, for the owner and administrators, says why the last "
-        "upload failed.",
+        "upload failed; `imaged_notice` says so if the data looks like something else than a disk.",
     ),
     ("PATCH", IMAGE): Call(
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from imaged.core.disk_format import DISK_FORMATS, EQUIVALENTS, Flaw
+from imaged.core.lookalike import Lookalike
 from references.markdown import MADE, code, table
 
 _HEAD = f"""\
@@ -36,6 +37,13 @@ _FLAWS_HEAD = """\
 ## What is refused, and the remedy
 
 Whatever is declared. Everything that is found is said in one sentence.
+"""
+
+_NOTICES_HEAD = """\
+## What is accepted with a notice
+
+`imaged_notice` on the image says so to its owner where a raw disk begins like one of these, and
+where an image has no data at all. `imaged push` repeats it.
 """
 
 #: What people have, what to declare, and what is good to know.
@@ -74,6 +82,8 @@ def reference() -> str:
             table(("declared", "found"), (_row(name) for name in DISK_FORMATS)),
             _FLAWS_HEAD,
             table(("what it has", "what to do"), ((f.phrase, f.remedy) for f in Flaw)),
+            _NOTICES_HEAD,
+            table(("what it looks like", "what to do"), ((k.phrase, k.remedy) for k in Lookalike)),
         ]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import MutableMapping
 from datetime import timedelta
 from typing import Any
@@ -216,6 +217,35 @@ async def test_body_that_waits_to_be_asked_for_is_not_asked_for() -> None:
     headers = await wire.put(content_length="1000", expect="100-continue")
     assert headers[b"connection"] == b"close"
     assert wire.received_bytes == 0
+
+
+@pytest.mark.parametrize("data", [b"", gzip.compress(b"a disk")])
+async def test_a_notice_is_shown_to_the_owner_alone(data: bytes) -> None:
+    """What the data looks like is the owner's business and the administrator's; others see none."""
+    service = Service()
+    image_id = await service.create_active(data, visibility="community", protected=True)
+    shown = {
+        person: (await service.call("GET", f"/v2/images/{image_id}", caller=person)).json()
+        for person in ("alice", "carol", "root", "bob")
+    }
+
+    said = "0 bytes were sent" if not data else "looks like a file packed by gzip"
+    for person in ("alice", "carol", "root"):
+        assert said in shown[person]["imaged_notice"]
+    assert "imaged_notice" not in shown["bob"]
+
+
+async def test_a_notice_goes_with_the_data() -> None:
+    """A clone has it too; a disk has none."""
+    service = Service()
+    source = await service.create_active(gzip.compress(b"a disk"))
+    disk = await service.create_active(b"a disk")
+    task = await service.ask_task("clone", image_id=source)
+    await service.run_tasks()
+    clone = (await service.call("GET", f"/v2/tasks/{task['id']}")).json()["result"]["image_id"]
+
+    assert "gzip" in (await service.call("GET", f"/v2/images/{clone}")).json()["imaged_notice"]
+    assert "imaged_notice" not in (await service.call("GET", f"/v2/images/{disk}")).json()
 
 
 async def test_failure_is_shown_to_the_owner_alone() -> None:

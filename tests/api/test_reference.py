@@ -219,7 +219,7 @@ SHOW = [
     get("show", "/v2/images/{queued}", 200, keys=IMAGE_KEYS | {"custom"}),
     get("slash at the end", "/v2/images/{queued}/", 200, keys=IMAGE_KEYS | {"custom"}),
     get("show active", "/v2/images/{active}", 200, keys=ACTIVE_KEYS),
-    get("show empty", "/v2/images/{empty}", 200, keys=ACTIVE_KEYS),
+    get("show empty", "/v2/images/{empty}", 200, keys=ACTIVE_KEYS | {"imaged_notice"}),
     get("unknown", f"/v2/images/{UNKNOWN_ID}", 404),
     get("no uuid", "/v2/images/xyz", 404),
     get("private of another project", "/v2/images/{private}", 404, caller="bob"),
@@ -506,12 +506,12 @@ SCHEMA_FACTS = {
 async def test_schema_says_what_the_reference_says(service: Service) -> None:
     """The same names, types, lengths and enumerations; locations and the failure are ours."""
     properties = (await service.call("GET", "/v2/schemas/image")).json()["properties"]
-    assert properties.keys() - {"imaged_last_failure", "imaged_damage"} == (
+    assert properties.keys() - {"imaged_last_failure", "imaged_notice", "imaged_damage"} == (
         IMAGE_KEYS | {"stores", "direct_url", "locations"}
     )
     read_only = {name for name, schema in properties.items() if schema.get("readOnly")}
     assert (
-        read_only - {"locations", "imaged_last_failure", "imaged_damage"}
+        read_only - {"locations", "imaged_last_failure", "imaged_notice", "imaged_damage"}
         == SCHEMA_FACTS["readOnly"]
     )
     nullable = {name for name, schema in properties.items() if "null" in schema["type"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import os
@@ -126,6 +127,19 @@ async def test_an_image_is_as_it_was_wished(daemon: Daemon, here: Path) -> None:
     }
     assert (facts["status"], facts["size_bytes"], facts["guessed"]) == ("active", len(DATA), None)
     assert (facts["verified_by"], facts["digests"]["sha512"]) == ("sha512", SHA512)
+
+
+async def test_what_looks_like_no_disk_is_told(daemon: Daemon, here: Path) -> None:
+    """For people on standard error, for programs as a fact; the push is no failure."""
+    (here / "disk.gz").write_bytes(gzip.compress(DATA[:10_000]))
+    formats = ("--disk-format", "raw", "--container-format", "bare", "--url", daemon.url)
+    told = await imaged(here, "push", "disk.gz", *formats)
+    facts = (await imaged(here, "push", "disk.gz", *formats, "--json")).facts
+    quiet = await imaged(here, "push", "disk.gz", *formats, "--quiet")
+
+    assert (told.code, quiet.code, quiet.errors) == (0, 0, "")
+    assert "looks like a file packed by gzip" in told.errors
+    assert "Unpack it" in facts["notice"]
 
 
 async def test_standard_input_and_output(daemon: Daemon, here: Path) -> None:

@@ -46,7 +46,9 @@ def place(key: str, size_bytes: int = 10) -> Location:
 
 def content(size_bytes: int = 10) -> Content:
     """What is known of bytes."""
-    return Content(size_bytes, "md5 of them", "sha512", "sha512 of them", size_bytes * 2)
+    return Content(
+        size_bytes, "md5 of them", "sha512", "sha512 of them", size_bytes * 2, "a notice"
+    )
 
 
 def queued(image_id: str, owner: str = "a") -> Image:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import random
 import subprocess
 import sys
+import tarfile
 import tracemalloc
+import zipfile
 from itertools import pairwise
 
 import pytest
@@ -13,6 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imaged.core.disk_format import Findings, Flaw
+from imaged.core.lookalike import Lookalike
 from imaged.inspectors.oslo import BLOCK_BYTES, OsloInspector
 from imaged.ports.inspector import InspectorFactory
 from support import disk_images as disks
@@ -208,6 +215,49 @@ def test_everything_that_is_wrong_is_said_once() -> None:
 def test_no_bytes_at_all_are_raw() -> None:
     """An empty stream is of no known format, and no size is known of its disk."""
     assert inspect() == inspect(b"") == Findings(frozenset({"raw"}), None)
+
+
+def packed_as_tar() -> bytes:
+    """A file in a tar."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("disk.vmdk"))
+    return file.getvalue()
+
+
+def packed_as_zip() -> bytes:
+    """A file in a zip."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("disk.raw", disks.raw())
+    return file.getvalue()
+
+
+LOOKALIKES = {
+    "gzip": (gzip.compress(disks.raw()), Lookalike.GZIP),
+    "xz": (lzma.compress(disks.raw()), Lookalike.XZ),
+    "zstd": (b"\x28\xb5\x2f\xfd" + disks.raw(), Lookalike.ZSTD),
+    "bzip2": (bz2.compress(disks.raw()), Lookalike.BZIP2),
+    "lz4": (b"\x04\x22\x4d\x18" + disks.raw(), Lookalike.LZ4),
+    "zip": (packed_as_zip(), Lookalike.ZIP),
+    "7z": (b"7z\xbc\xaf\x27\x1c" + disks.raw(), Lookalike.SEVEN_ZIP),
+    "tar": (packed_as_tar(), Lookalike.TAR),
+    "a page": (b"\r\n<!DOCTYPE html>\n<html>", Lookalike.HTML),
+    "an old page": (b"\xef\xbb\xbf<HTML><title>403", Lookalike.HTML),
+    "a text": (b"html", None),
+    "a script": (b"#!/bin/sh\n", None),
+    "a disk": (disks.raw(), None),
+    "a disk with partitions": (disks.mbr(gzip.compress(disks.raw())), None),
+    "a disk in a format": (disks.qcow2(), None),
+    "nothing": (b"", None),
+}
+
+
+@pytest.mark.parametrize(("image", "lookalike"), LOOKALIKES.values(), ids=LOOKALIKES)
+def test_what_is_no_disk(image: bytes, lookalike: Lookalike | None) -> None:
+    """What is often sent in the place of a disk is recognised, however it is cut."""
+    assert inspect(image).lookalike is lookalike
+    assert inspect_cut(image, 1, 3, 260).lookalike is lookalike
 
 
 def test_an_absurd_size_is_not_passed_on() -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from imaged.core.access import Caller
-from imaged.core.attributes import DAMAGE, LAST_FAILURE
+from imaged.core.attributes import DAMAGE, LAST_FAILURE, NOTICE
 from imaged.core.image import Failure, Image
 
 _ENCODER = msgspec.json.Encoder()
@@ -52,8 +52,11 @@ def image_json(image: Image, caller: Caller) -> dict[str, object]:
     }
     if content is not None:
         shown["stores"] = ",".join(location.store for location in image.locations)
-    if image.last_failure is not None and (caller.is_admin or caller.project == image.owner):
+    is_owners = caller.is_admin or caller.project == image.owner
+    if is_owners and image.last_failure is not None:
         shown[LAST_FAILURE] = failure_text(image.last_failure)
+    if is_owners and content is not None and content.notice is not None:
+        shown[NOTICE] = content.notice
     if image.damage is not None and caller.is_admin:
         shown[DAMAGE] = image.damage
     return shown

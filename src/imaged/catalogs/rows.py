@@ -47,6 +47,7 @@ def image_values(image: Image) -> Values:
         "hash_algorithm": content and content.hash_algorithm,
         "hash_value": content and content.hash_value,
         "virtual_size_bytes": content and content.virtual_size_bytes,
+        "notice": content and content.notice,
         "staged_content": _staged_values(image),
         "finished_by": image.finished_by,
         "failure_phase": failure and failure.phase,
@@ -160,7 +161,12 @@ def _content_of(row: AnyRow) -> Content | None:
     if row.size_bytes is None:
         return None
     return Content(
-        row.size_bytes, row.checksum, row.hash_algorithm, row.hash_value, row.virtual_size_bytes
+        row.size_bytes,
+        row.checksum,
+        row.hash_algorithm,
+        row.hash_value,
+        row.virtual_size_bytes,
+        row.notice,
     )
 
 

@@ -77,6 +77,7 @@ images = Table(
     Column("hash_algorithm", TEXT),
     Column("hash_value", TEXT),
     Column("virtual_size_bytes", BigInteger),
+    Column("notice", TEXT),
     Column("staged_content", JSON(none_as_null=True)),
     Column("finished_by", Uuid),
     Column("failure_phase", TEXT),

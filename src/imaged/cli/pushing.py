@@ -11,6 +11,8 @@ import click
 from imaged.cli.completion import complete_store
 from imaged.cli.endpoints import choose_endpoint, endpoint_options
 from imaged.cli.options import json_option, print_json, quiet_option, tries_option
+from imaged.cli.tables import printable
+from imaged.core.attributes import NOTICE
 from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
 
 if TYPE_CHECKING:
@@ -123,6 +125,9 @@ def push(
     endpoint = choose_endpoint(url, token_file, ca_file, file)
     with shown_progress(default_name or "image", is_quiet=quiet or as_json) as progress:
         done = _push(endpoint, source, wish, progress)
+    notice = done.record.all.get(NOTICE)
+    if isinstance(notice, str) and not quiet and not as_json:
+        click.echo(printable(notice), err=True)
     if as_json:
         print_json(_facts(done))
     else:
@@ -157,4 +162,5 @@ def _facts(done: Pushed) -> dict[str, Any]:
         "digests": dict(record.digests),
         "verified_by": done.verified_by,
         "tries": done.tries,
+        "notice": record.all.get(NOTICE),
     }

@@ -64,6 +64,7 @@ UUID_PATTERN = (
 )
 LAST_FAILURE = "imaged_last_failure"
 DAMAGE = "imaged_damage"
+NOTICE = "imaged_notice"
 
 #: Names that clients never write: they tell what the service itself knows.
 RESERVED_NAMES = frozenset({"location", "deleted", "deleted_at"})
@@ -176,6 +177,9 @@ _TABLE = (
     Attribute("schema", "Where the schema of an image is."),
     Attribute("locations", "Where the data is kept; never shown and never set.", kind=Kind.ARRAY),
     Attribute(LAST_FAILURE, "Why the last upload or import failed: moment, phase and reason."),
+    Attribute(
+        NOTICE, "What the data looks like, if not like a disk, and what to do; shown to its owner."
+    ),
     Attribute(DAMAGE, "What the last verification found wrong; shown to administrators."),
 )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from imaged.core.errors import FormatRefused
+from imaged.core.lookalike import Lookalike
 
 DISK_FORMATS = (
     "ami",
@@ -138,6 +139,7 @@ class Findings:
     virtual_size_bytes: int | None = None
     flaws: tuple[Flaw, ...] = ()  # why it may not be accepted, whatever was declared
     is_encrypted: bool = False  # by its format: without the key nothing can be read
+    lookalike: Lookalike | None = None  # what it begins like, where no format is recognised
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def require_declared(declared: str, findings: Findings, policy: FormatPolicy) ->
     if policy.check_format and not _fits(declared, findings.formats):
         found = " and ".join(sorted(findings.formats))
         raise FormatRefused(
-            f"The data is {found}, but 'disk_format' says {declared}. {_way_out(findings.formats)}"
+            f"The data is {found}, but 'disk_format' says {declared}. {_way_out(findings)}"
         )
     if policy.refuse_unsafe and findings.flaws:
         phrases = ", ".join(flaw.phrase for flaw in findings.flaws)
@@ -170,8 +172,11 @@ def _fits(declared: str, found: AbstractSet[str]) -> bool:
     return found in EQUIVALENTS.get(declared, frozenset({frozenset({declared})}))
 
 
-def _way_out(found: AbstractSet[str]) -> str:
-    """The remedy for data of these formats under a declaration that does not fit."""
+def _way_out(findings: Findings) -> str:
+    """The remedy for data under a declaration that does not fit."""
+    if findings.lookalike is not None:
+        return f"It looks like {findings.lookalike.phrase}. {findings.lookalike.remedy}"
+    found = findings.formats
     fitting = next((name for name in ("raw", *DISK_FORMATS) if _fits(name, found)), None)
     if fitting is None:
         return "No 'disk_format' fits it: convert it to qcow2 or raw, or send other data."

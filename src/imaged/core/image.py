@@ -44,6 +44,7 @@ class Content:
     hash_algorithm: str
     hash_value: str  # hexadecimal
     virtual_size_bytes: int | None = None  # of the disk inside, where its format tells
+    notice: str | None = None  # for its owner: why it may not be what was meant
     #: Of its blocks (``core/block_checksums.py``), where they were just computed. The catalog keeps
     #: them beside the image, and no image that it returns has them.
     block_checksums: bytes = field(default=b"", compare=False, repr=False)

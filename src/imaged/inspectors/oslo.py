@@ -24,8 +24,10 @@ from oslo_utils.imageutils import format_inspector as oslo
 
 from imaged.core.disk_format import RAW, Findings, Flaw
 from imaged.core.limits import MIB
+from imaged.core.lookalike import Lookalike
 from imaged.inspectors import headers, virtual_hard_disks
 from imaged.inspectors.headers import Reading
+from imaged.inspectors.lookalikes import find_lookalike
 
 BLOCK_BYTES = MIB
 SECTOR_BYTES = 512
@@ -104,6 +106,7 @@ class OsloInspector:
             virtual_size_bytes=size_bytes or None,
             flaws=tuple(dict.fromkeys(flaws)),
             is_encrypted=any(reading.is_encrypted for reading in readings),
+            lookalike=self._own.lookalike if formats == RAW else None,
         )
 
     def _show_block(self) -> None:
@@ -197,6 +200,7 @@ class _OwnReading:
 
     def __init__(self) -> None:
         self.is_empty = True
+        self.lookalike: Lookalike | None = None
         self._readings: list[Reading] = []
         self._start = b""
         self._tail = b""
@@ -208,6 +212,7 @@ class _OwnReading:
     def read_head(self, head: bytes) -> None:
         """Read the first block."""
         self.is_empty = False
+        self.lookalike = find_lookalike(head)
         self._start = head[: virtual_hard_disks.FOOTER_BYTES]
         for read in (headers.read_qcow2, headers.read_vdi, headers.read_vmdk, headers.read_udf):
             if reading := read(head):

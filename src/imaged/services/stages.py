@@ -19,10 +19,11 @@ import anyio
 from imaged.core.block import Block
 from imaged.core.damage import Reading, require_undamaged
 from imaged.core.digests import CHECKSUM, Digest
-from imaged.core.disk_format import FormatPolicy, is_inspected, require_declared
+from imaged.core.disk_format import Findings, FormatPolicy, is_inspected, require_declared
 from imaged.core.errors import FormatRefused, RetryMismatch, SizeMismatch
 from imaged.core.image import BrokenUpload, Content, Image
 from imaged.core.limits import require_complete, require_within
+from imaged.core.lookalike import notice_of
 from imaged.core.retry_digest import RetryDigest
 from imaged.lanes import Lane, LaneFactory
 from imaged.ports.inspector import Inspector, InspectorFactory
@@ -78,6 +79,7 @@ class Stages:
             self._inspector = inspector()
         self._received_bytes = 0
         self._virtual_size_bytes: int | None = None
+        self._notice: str | None = None
         self._lanes: list[Lane[Block]] = []
         self._open = AsyncExitStack()
         self.unfinished: list[bytes] = []  # of a block that was not full when the body broke off
@@ -136,6 +138,7 @@ class Stages:
             hash_algorithm=self._settings.hash_algorithm,
             hash_value=self._hash.hexdigest(),
             virtual_size_bytes=self._virtual_size_bytes,
+            notice=self._notice,
             block_checksums=self._block_checksums.packed(),
         )
 
@@ -167,14 +170,23 @@ class Stages:
             raise
 
     def _judge(self) -> None:
-        if self._inspector is None:
+        findings = None if self._inspector is None else self._inspector.findings()
+        if findings is not None:
+            self._require_declared(findings)
+            self._virtual_size_bytes = findings.virtual_size_bytes
+        self._notice = notice_of(
+            self._image.disk_format or "",
+            self._received_bytes,
+            None if findings is None else findings.lookalike,
+            self._image.properties,
+        )
+
+    def _require_declared(self, findings: Findings) -> None:
+        if not self._received_bytes:  # nothing at all has no format
             return
-        findings = self._inspector.findings()
-        if self._received_bytes:  # nothing at all has no format
-            try:
-                require_declared(self._image.disk_format or "", findings, self._settings.formats)
-            except FormatRefused:
-                if self._retry is not None:
-                    self._retry.forget()
-                raise
-        self._virtual_size_bytes = findings.virtual_size_bytes
+        try:
+            require_declared(self._image.disk_format or "", findings, self._settings.formats)
+        except FormatRefused:
+            if self._retry is not None:
+                self._retry.forget()
+            raise

@@ -58,6 +58,7 @@ STEPS = (  # oldest first
     Step("0005", Half.EXPAND),
     Step("0006", Half.EXPAND),
     Step("0007", Half.EXPAND),
+    Step("0008", Half.EXPAND),
 )
 WHERE = ("imaged.catalogs:migrations/versions",)
 
