@@ -16,10 +16,11 @@ from imaged.core.task import Task, TaskStatus
 from imaged.ports.store import Store, Stores
 from imaged.services.budget import Budget
 from imaged.stores.memory import MemoryStore
+from imaged.stores.s3 import S3Store
 from support.bodies import cut
 from support.fault_proxy import Fault, FaultProxy, fail
 from support.node import OWNER, A, Node
-from support.seaweedfs import SeaweedFS, seaweedfs
+from support.seaweedfs import SeaweedFS, plain_client, seaweedfs
 from support.service import UtcClock
 
 pytestmark = pytest.mark.asyncio
@@ -50,6 +51,7 @@ class Bench:
     def __init__(self, near: Store, far: Store, proxy: FaultProxy) -> None:
         self.catalog = MemoryCatalog(UtcClock())
         self.elsewhere = MemoryStore("elsewhere")
+        self.near = near
         self.far = far
         self._proxy = proxy
         stores = {"near": near, "far": far, "elsewhere": self.elsewhere}
@@ -103,6 +105,25 @@ async def test_the_server_copies(bench: Bench, size_bytes: int, call: str) -> No
     await bench.node.delete(A, delayed=False)
     await bench.node.scrubber.run_due()
     assert await read_all(bench.far, place.key) == data
+
+
+async def test_the_server_copies_damage(bench: Bench, server: SeaweedFS) -> None:
+    """What the server tells of the copy is compared, and then the copy: no image is made of it."""
+    data = some_bytes(3000)
+    (location,) = (await bench.add(data)).locations
+    near = bench.near
+    assert isinstance(near, S3Store)
+    client = plain_client(server.endpoint)
+    where = {"Bucket": near.settings.bucket, "Key": near.settings.root + location.key}
+    client.put_object(**where, Body=data[:-1] + bytes([data[-1] ^ 1]))
+    client.close()
+
+    task, calls = await bench.clone("far")
+
+    assert task.status is TaskStatus.FAILURE
+    assert "is damaged. In the store 'far'" in (task.message or "")
+    assert "copy_object" in calls
+    assert not [image for image in bench.catalog.images.values() if image.content and image.id != A]
 
 
 async def test_the_write_is_known_before_it_begins(bench: Bench, proxy: FaultProxy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -29,6 +30,7 @@ class CopyingStore(MemoryStore):
 
     lost_bytes = 0
     copies = 0
+    told = ""
 
     def can_copy_from(self, source: Store) -> bool:
         """From all of its kind."""
@@ -46,6 +48,10 @@ class CopyingStore(MemoryStore):
         self.blobs[key] = data[: len(data) - self.lost_bytes]
         self.copies += 1
         return len(self.blobs[key])
+
+    async def stored_md5(self, key: str) -> str | None:
+        """Of what is there; or what ``told`` says."""
+        return self.told or hashlib.md5(self.blobs[key], usedforsecurity=False).hexdigest()
 
 
 @pytest.fixture(params=["through here", "by itself"])
@@ -161,6 +167,38 @@ async def test_a_source_that_goes_while_it_is_copied(site: Site) -> None:
         assert (await clone_of(site, task)).status is Status.ACTIVE
     await site.settle()
     assert len(site.keys) == (task.status is TaskStatus.SUCCESS)
+
+
+async def test_the_copy_is_verified_when_it_is_read(site: Site) -> None:
+    """Its blocks have checksums, whoever copied them."""
+    source = await site.active(A)
+
+    clone = await clone_of(site, await clone_far(site))
+
+    checksums = site.catalog.block_checksums
+    assert checksums[clone.locations[0].key] == checksums[source.locations[0].key] != b""
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+async def test_a_store_that_tells_of_other_bytes(site: Site, is_damaged: bool) -> None:
+    """What it tells is no proof: the copy is read, and compared with what was recorded."""
+    key = (await site.active(A)).locations[0].key
+    if not isinstance(site.far, CopyingStore):
+        pytest.skip("nothing is told")
+    if is_damaged:
+        site.near.blobs[key] = BODY[::-1]
+    else:
+        site.far.told = "0" * 32
+
+    task = await clone_far(site)
+
+    if is_damaged:
+        assert "is damaged. In the store 'far'" in (task.message or "")
+        site.near.blobs[key] = BODY
+        await site.settle()
+        assert not site.far.blobs
+    else:
+        assert site.far.blobs[(await clone_of(site, task)).locations[0].key] == BODY
 
 
 async def test_bytes_that_are_not_those_of_the_source(site: Site) -> None:

@@ -139,7 +139,7 @@ class Node:
                 Clone(
                     catalog,
                     stores,
-                    Copying(catalog, stores, self.downloads),
+                    Copying(catalog, stores, self.downloads, self.examiner),
                     RemoteImages(self.web, self.examiner),
                 ),
                 Verify(catalog, stores, self.budget, InlineLane),

@@ -184,7 +184,7 @@ class Service:
                 Clone(
                     catalog,
                     self.stores,
-                    Copying(catalog, self.stores, self.downloads),
+                    Copying(catalog, self.stores, self.downloads, examiner),
                     RemoteImages(fetcher, examiner),
                 ),
                 Verify(catalog, self.stores, budget),

@@ -77,7 +77,9 @@ def _export(services: TaskServices) -> Export:
 
 def _clone(services: TaskServices, remote: RemoteImages) -> Clone:
     catalog, stores = services.catalog, services.stores
-    return Clone(catalog, stores, Copying(catalog, stores, services.downloads), remote)
+    return Clone(
+        catalog, stores, Copying(catalog, stores, services.downloads, services.examiner), remote
+    )
 
 
 def _load(name: str, load: Any, services: TaskServices) -> TaskType[Any]:

@@ -52,6 +52,13 @@ class ServerSideCopy(Protocol):
         """
         ...
 
+    async def stored_md5(self, key: str) -> str | None:
+        """The md5 of a whole blob as the place itself tells it, hexadecimal; None where it tells
+        none. What it tells may be another digest, as for encrypted objects of S3: where it is not
+        the one that is expected, only reading the blob decides. Raises BlobMissing.
+        """
+        ...
+
 
 @runtime_checkable
 class PresignedDownload(Protocol):

@@ -112,6 +112,10 @@ class MeasuredAbleStore(MeasuredStore):
         with Timing(self._meter, "put"):
             return await self._able.copy_from(_unmeasured(source), source_key, key, record)
 
+    async def stored_md5(self, key: str) -> str | None:
+        """The md5 of a blob as the place itself tells it, if it tells one."""
+        return await self._able.stored_md5(key)
+
     async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
         """A URL for GET and ranges of it. Whoever has it can read the blob: never log it."""
         return await self._able.presign(key, valid_for, file_name)

@@ -18,6 +18,7 @@ Importing this module loads the library that speaks S3: do so only where such a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -39,6 +40,8 @@ from imaged.stores.s3_settings import LARGEST_BLOB_BYTES, S3Settings
 from imaged.stores.s3_sweep import S3Sweep
 
 SETTLES_AFTER = timedelta(hours=1)  # longer than anything that is on its way
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class S3Store:
@@ -141,6 +144,11 @@ class S3Store:
         found = await source.look_for(source_key)
         async with self._attempts.begin(key, None, record) as write:
             return await write.copy(S3Source(source.settings, source_key, found))
+
+    async def stored_md5(self, key: str) -> str | None:
+        """The ETag, where it is no digest of parts (S3 API reference, "ETag" of HeadObject)."""
+        etag: str = (await self.look_for(key)).get("ETag", "").strip('"').lower()
+        return etag if _MD5.fullmatch(etag) else None
 
     async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
         """A URL that lets whoever has it read the blob for a while: never log it."""

@@ -1,25 +1,31 @@
 """A clone in another store: the stores copy it among themselves where they can.
 
 A store that copies by itself has the same bytes, so what is known of the source is true of the
-copy; only its size is looked at. Otherwise the bytes come through here, as those of an upload do,
-and must be what was recorded of the source.
+copy; its size is compared, and its md5 where the store tells it. If the source was damaged, so is
+the copy, and the checksums that were recorded of the source tell so of both. Otherwise the bytes
+come through here, as those of an upload do, and must be what was recorded of the source.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from functools import partial
 
-from imaged.core.errors import InvalidTransition, StoreError
+from imaged.core.errors import DataDamaged, InvalidTransition, StoreError
 from imaged.core.image import Content, Image, Location
 from imaged.ports.abilities import ServerSideCopy
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Store, Stores
+from imaged.services.damage import tell
 from imaged.services.downloads import Downloads
 from imaged.services.stages import Source
 from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.examination import Examiner
+from imaged.services.tasks.import_methods import read_chunks
 
 COPYING = "copying"
+READING_BACK = "reading back"
 COPIED = "copied"  # the store has done it, and it is not written down yet
 
 
@@ -30,6 +36,7 @@ class Copying:
     catalog: Catalog
     stores: Stores
     downloads: Downloads
+    examiner: Examiner
 
     async def copy(self, context: TaskContext, source: Image, store: str) -> None:
         """Raises UnknownStore, QuotaExceeded, DataRefused, DataDamaged, StoreError, ClaimLost,
@@ -61,8 +68,36 @@ class Copying:
             if copied_bytes != content.size_bytes:
                 why = f"copied {copied_bytes} bytes of {there.key}, and not {content.size_bytes}"
                 raise StoreError(target.name, why)
-        context.end_with(content)
+            if await target.stored_md5(here.key) not in {None, content.checksum}:
+                await self._read_back(context, target, here, content)
+        checksums = await self._block_checksums(there.key)
+        context.end_with(replace(content, block_checksums=checksums))
         await context.progress(COPIED, content.size_bytes, content.size_bytes)
+
+    async def _read_back(
+        self, context: TaskContext, target: Store, here: Location, content: Content
+    ) -> None:
+        """Read a copy of which the store tells something else. Raises DataDamaged."""
+        examination = self.examiner.begin()
+        examination.compare(target.name, content)
+        async with (
+            aclosing(read_chunks(target.open(here.key))) as chunks,
+            aclosing(context.counted(READING_BACK, chunks, content.size_bytes)) as counted,
+            aclosing(examination.of(counted)) as compared,
+        ):
+            try:
+                async for chunk in compared:
+                    del chunk
+            except DataDamaged as damage:  # the source's, or the copying's: verifying it tells
+                tell(context.image.id, damage.problems)
+                raise
+
+    async def _block_checksums(self, key: str) -> bytes:
+        """Those of the source: the copy has the same blocks."""
+        pages: list[bytes] = []
+        while page := await self.catalog.get_block_checksums(key, len(pages)):
+            pages.append(page)
+        return b"".join(pages)
 
     async def _carry(
         self, context: TaskContext, source: Image, content: Content, store: str

@@ -19,7 +19,7 @@ from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
 from imaged.ports.fetcher import Fetcher
-from imaged.ports.store import Stores
+from imaged.ports.store import BlobReader, Stores
 from imaged.services.damage import tell
 from imaged.services.stages import Source
 from imaged.services.tasks.context import TaskContext
@@ -90,7 +90,7 @@ class StagedBytes:
         store = self._stores.pick(staged.store)
         content = image.staged_content
         source = None if content is None else Source(staged.store, content)
-        async with aclosing(_chunks(store.open(staged.key))) as chunks:
+        async with aclosing(read_chunks(store.open(staged.key))) as chunks:
             try:
                 yield Incoming(chunks, staged.size_bytes, source=source)
             except DataDamaged as damage:
@@ -139,7 +139,8 @@ def _require_known(method: str, arguments: Mapping[str, Any], known: tuple[str, 
             raise InvalidRequest(f"The import method {method!r} has no argument {name!r}.")
 
 
-async def _chunks(opening: AbstractAsyncContextManager[Any]) -> AsyncGenerator[bytes]:
+async def read_chunks(opening: AbstractAsyncContextManager[BlobReader]) -> AsyncGenerator[bytes]:
+    """All bytes of a blob, a mebibyte at a time. Raises BlobMissing, StoreError."""
     async with opening as reader:
         while chunk := await reader.read(MIB):
             yield chunk
