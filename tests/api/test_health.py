@@ -91,3 +91,13 @@ async def test_changes_are_logged_once(service: Service) -> None:
         answers = [await watched.health.troubles() for _ in range(4)]
     assert answers == [("store local",), ("store local",), (), ()]
     assert [line["event"] for line in lines] == ["health.degraded", "health.recovered"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_it_can_do_without_is_named(service: Service, path: str) -> None:
+    """A destination of exports that hangs: load balancers need not mind, and operators read it."""
+    service.health.ailing = lambda: ("exports.archive", "scratch")
+
+    reply = await service.call("GET", path)
+
+    assert (reply.status, reply.text) == (200, "OK, without exports.archive, scratch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,6 +28,7 @@ from contracts.catalog_views import task_ids
 from imaged.catalogs import dialects
 from imaged.core.claim import InstanceId
 from imaged.core.clock import ClockMark
+from imaged.core.image import BrokenUpload
 from imaged.core.removal import delete
 from imaged.core.summary import Instance
 from imaged.core.task import cancel, claim_task
@@ -130,6 +132,21 @@ class ClockContract:
         assert [image.id for image in await catalog.find_staged(AT_ONCE, ALL)] == ["staged"]
         assert list(await catalog.bury(AT_ONCE, ALL)) == ["gone"]
         await audit(catalog)
+
+    async def test_a_broken_upload_of_the_future(
+        self, catalog: Catalog, set_ahead: SetAhead
+    ) -> None:
+        """It is remembered for its time, and not for a year more."""
+        set_ahead(A_YEAR)
+        broken = BrokenUpload(10, 5, "0" * 32)
+        await catalog.add_image(queued("i"))
+        await catalog.modify_image("i", lambda image: replace(image, broken_upload=broken))
+        set_ahead(AT_ONCE)
+        assert not await catalog.find_broken_uploads(AT_ONCE, ALL)
+
+        assert await catalog.redate(AN_HOUR) == 1
+
+        assert [image.id for image in await catalog.find_broken_uploads(AT_ONCE, ALL)] == ["i"]
 
     async def test_what_is_not_ahead_stays(self, catalog: Catalog) -> None:
         """However long it still has to wait."""

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from contracts.store_bodies import PausedBody, body, body_that_must_not_end, som
 from contracts.store_disks import WatchedDisk
 from imaged.core.errors import ExportError, ExportExists, ExportFull
 from imaged.core.limits import MIB
+from imaged.exports import folder as folders
 from imaged.exports.folder import Folder
 from imaged.exports.unfinished import unfinished_name
 from imaged.lanes import InlineLane
@@ -258,3 +260,28 @@ class TestFolderDestination(DestinationContract):
             await delivering
 
         assert (names_in(root), log) == ([], [])
+
+
+@pytest.mark.asyncio
+async def test_a_filesystem_that_hangs_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call has a limit, and says what to look at; the thread is left alone."""
+    answers = threading.Event()
+
+    class HangingDisk(Disk):
+        @staticmethod
+        def open(*args: Any, **named: Any) -> int:
+            answers.wait()
+            return os.open(*args, **named)
+
+    monkeypatch.setattr(folders, "CALL_SECONDS", 0.1)
+    settings = FilesystemSettings(tmp_path, min_free_bytes=0)
+    folder = Folder("archive", settings, disk=HangingDisk())
+    try:
+        for call in (folder.has("a"), folder.has_delivered(parcel("a")), folder.remove("t")):
+            with pytest.raises(ExportError, match=r"did not answer within 0\.1 s"):
+                await call
+    finally:
+        answers.set()
+    assert not await folder.has("a")

@@ -5,6 +5,7 @@ The machine's uptime is virtual time; the catalog's clock is that and what it wa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import anyio
@@ -12,13 +13,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.catalog_facts import held_by, new_claim
-from imaged.core.image import Location
+from imaged.core.image import BrokenUpload, Location
 from imaged.core.lifecycle import Status
 from imaged.core.task import cancel
 from imaged.core.writing import begin_upload
 from imaged.services.clock_guard import ClockGuard
 from support.bodies import send
-from support.node import LEASE, RENEW_EVERY, A, B, Node, virtual_uptime
+from support.node import LEASE, RENEW_EVERY, A, B, Node, image_id, virtual_uptime
 from support.records import task
 from support.site import Site
 from support.virtual_time import VirtualClock
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.anyio
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 DELAY = timedelta(hours=24)
+C = image_id(0xC3)
 
 
 class SetClock(VirtualClock):
@@ -152,6 +154,10 @@ async def test_nothing_else_goes_by_a_clock_that_stepped(site: Site, clock: SetC
     await node.delete(B)
     await site.catalog.add_task(task("t"))
     await site.catalog.modify_task("t", lambda task: cancel(task, "enough"))
+    node.reclaimer.remember_broken = DAY
+    await site.queued(C)
+    broken = BrokenUpload(10, 5, "0" * 32)
+    await site.change(C, lambda image: replace(image, broken_upload=broken))
     await site.catalog.add_stray(Location("near", "stray", 1), DAY)
     await node.reclaimer.run_due()
     await scrub(node)
@@ -168,6 +174,7 @@ async def test_nothing_else_goes_by_a_clock_that_stepped(site: Site, clock: SetC
     assert (await site.image(B)).status is Status.DELETED
     assert "t" in site.catalog.tasks
     assert "stray" in site.catalog.blobs
+    assert (await site.image(C)).broken_upload is not None
 
 
 @pytest.mark.parametrize("step", [400 * DAY, 10 * LEASE, -10 * LEASE, -400 * DAY])

@@ -503,6 +503,7 @@ async def test_the_queue_behind_a_full_destination(site: Site) -> None:
             record(f"t{number}", type="export", input={**ASKED, "export_to": "frozen"})
         )
     site.start(node.runner.serve()).ignore()
+    await anyio.sleep(1)
     task = await node.desk.create(OWNER, "export", {**ASKED, "export_to": "archive"})
     await anyio.sleep(10)
 

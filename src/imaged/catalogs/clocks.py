@@ -36,6 +36,9 @@ _COUNTED_FROM = (
     update(images)
     .where(images.c.status == Status.UPLOADING.value, images.c.updated_at > _AHEAD)
     .values(updated_at=_NOW),
+    update(images)
+    .where(images.c.broken_at.is_not(None), images.c.broken_at > _AHEAD)
+    .values(broken_at=_NOW),
     update(tasks)
     .where(
         tasks.c.expires_at.is_(None),

@@ -26,8 +26,10 @@ def change(records: dict[K, T], date_anew: Callable[[T], T]) -> int:
 
 
 def image(image: Image, now: datetime) -> Image:
-    """One whose deletion, or whose last change while it is staged, lies ahead."""
-    ahead, status = now + NOTICEABLE, image.status
+    """One whose deletion, last change while it is staged, or broken upload lies ahead."""
+    ahead, status, broken = now + NOTICEABLE, image.status, image.broken_upload
+    if broken is not None and broken.at is not None and broken.at > ahead:
+        image = replace(image, broken_upload=replace(broken, at=now))
     if status in {Status.PENDING_DELETE, Status.DELETED} and image.since and image.since > ahead:
         return replace(image, since=now)
     if status is Status.UPLOADING and image.updated_at and image.updated_at > ahead:

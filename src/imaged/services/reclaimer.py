@@ -127,7 +127,10 @@ class Reclaimer:
 
     async def _forget_broken(self) -> None:
         limit = BATCH + len(self.postponed)
-        for image in await self._catalog.find_broken_uploads(self.remember_broken, limit):
+        idle = await self._catalog.find_broken_uploads(self.remember_broken, limit)
+        if not idle or not await self._clock.is_steady():
+            return
+        for image in idle:
             await self.postponed.try_one(image.id, partial(self._forget, image))
 
     async def _forget(self, image: Image) -> bool:
