@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 
 from imaged.api.browsers import OwnNames
 from imaged.api.identity import ADMIN, NoAuth, TokenFile, TokenFileInvalid, fingerprint
-from imaged.api.refusals import Unauthenticated
+from imaged.api.refusals import CrossSiteRefused, HostRefused, Unauthenticated
 from imaged.core.access import Caller
 from support.service import Service
 
@@ -45,6 +45,17 @@ async def test_without_authentication_everybody_is_the_administrator() -> None:
     """Nothing is asked."""
     assert await NoAuth(OwnNames()).identify(Headers({"host": "localhost"})) == ADMIN
     assert ADMIN.is_admin
+
+
+@pytest.mark.asyncio
+async def test_without_authentication_no_page_of_the_web_is_heard() -> None:
+    """Its browser can connect as well as the administrator can."""
+    for headers, refusal in (
+        ({"host": "rebound.example"}, HostRefused),
+        ({"host": "localhost", "origin": "https://page.example"}, CrossSiteRefused),
+    ):
+        with pytest.raises(refusal):
+            await NoAuth(OwnNames()).identify(Headers(headers))
 
 
 @pytest.mark.asyncio
