@@ -143,11 +143,15 @@ CALLS: Mapping[tuple[str, str], Call] = {
         _DATA,
         also=(BAD_GATEWAY,),
         note="The data waits in the image, which is `uploading`, for an import by "
-        "`glance-direct`, and `uploads.staged_time_to_live` at most.",
+        "`glance-direct`, and `uploads.staged_time_to_live` at most. It stays when an import "
+        "fails. **Ours:** `X-Imaged-Replace: true` puts other data in its place.",
     ),
     ("POST", f"{IMAGE}/import"): Call(
         (*_IMPORT, errors.UnknownStore),
-        "Names one store at most. How it goes is in `…/tasks`.",
+        "Names one store at most. How it goes is in `…/tasks`. After a failure the image is "
+        "`uploading` again where its data was staged, or `queued`, and the call can be repeated. "
+        "Formats that are patched meanwhile make it fail: what is published was judged as what "
+        "the image says.",
     ),
     ("POST", f"{IMAGE}/locations"): Call(
         (*_IMPORT, errors.InvalidInput),

@@ -50,6 +50,7 @@ ADVICE: Mapping[type[BaseException], str] = {
     errors.InvalidTransition: "Look at the image's status, and at [what may follow](statuses.md).",
     errors.ActivationRefused: "Look at the status of the image.",
     errors.ImportNotReady: "Look at the status of the image, and whether data was staged.",
+    errors.FormatsChanged: "Ask again: the data is judged as what the image says now.",
     errors.FormatsUnset: "Set `disk_format` and `container_format`, and send the data again.",
     errors.NotRestorable: "Nothing brings it back; create it anew.",
     errors.NotPermitted: "Use a token with the role, or of the project, that the sentence names.",

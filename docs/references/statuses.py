@@ -20,7 +20,7 @@ change is one line of the log, `image.status`, with the event in `because`.
 MEANINGS: Mapping[Status, str] = {
     Status.QUEUED: "The record is there and its data is not.",
     Status.SAVING: "Data is coming in, by an upload that holds a claim.",
-    Status.UPLOADING: "Data is coming in to be staged for an import.",
+    Status.UPLOADING: "Data is coming in to be staged for an import, or waits for one.",
     Status.IMPORTING: "A task makes data of what was staged.",
     Status.ACTIVE: "The data is whole, and whoever sees the image may read it.",
     Status.DEACTIVATED: "The data is whole, and only administrators may read it.",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +13,10 @@ import pytest
 from core.test_destinations import INSIDE
 from imaged.fetchers.http import HttpFetcher
 from imaged.fetchers.settings import FetchSettings
+from imaged.ports.fetcher import Fetched
 from support import disk_images
 from support.service import OCTETS, Reply, Service
+from support.web import MemoryWeb
 
 pytestmark = pytest.mark.asyncio
 
@@ -168,6 +173,100 @@ async def test_what_is_not_as_it_should_be_leaves_a_queued_image(
     assert task["message"] in image["imaged_last_failure"]
     service.web.pages[URL] = RAW
     assert (await begin(service, image_id, WEB)).status == 202
+
+
+class PatchingWeb(MemoryWeb):
+    """Its client patches the image while it is fetched from here."""
+
+    patch: Callable[[], Awaitable[Reply]]
+
+    @asynccontextmanager
+    async def open(self, url: str, *rest: Any, **more: Any) -> AsyncIterator[Fetched]:
+        """Begin to fetch."""
+        async with (
+            super().open(url, *rest, **more) as fetched,
+            aclosing(self._patching(fetched.chunks)) as chunks,
+        ):
+            yield replace(fetched, chunks=chunks)
+
+    async def _patching(self, chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
+        is_first = True
+        async for chunk in chunks:
+            yield chunk
+            if is_first:
+                assert (await self.patch()).status == 200
+            is_first = False
+
+
+@pytest.mark.parametrize(("call", "body"), [(begin, WEB), (add, {"url": URL})])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [({"disk_format": "raw"}, "qcow2"), ({"container_format": "ova"}, "bare")],
+)
+async def test_what_is_patched_while_it_is_imported(
+    call: Any, body: dict[str, Any], first: dict[str, str], then: str
+) -> None:
+    """A disk that opens other files is never published by a patch in the middle; the next try is
+    judged as what the image says then.
+    """
+    ((name, _),) = first.items()
+    web = PatchingWeb()
+    is_disk = name == "disk_format"
+    web.pages[URL] = RAW if is_disk else disk_images.qcow2(backing_file=b"/etc/passwd")
+    service = Service(fetcher=web)
+    image_id = await service.create(**first)
+    step = {"op": "replace", "path": f"/{name}", "value": then}
+    web.patch = lambda: service.patch(image_id, [step])
+    assert (await call(service, image_id, body)).status == 202
+    await service.run_tasks()
+
+    image, task = await show(service, image_id), await task_of(service, image_id)
+    assert (image["status"], image[name], task["status"]) == ("queued", then, "failure")
+    assert "changed meanwhile" in task["message"]
+
+
+async def test_staged_data_survives_a_failed_import() -> None:
+    """The image is uploading again and says why; its format is corrected, and a next call works."""
+    service = serve()
+    image_id = await service.create()
+    await stage(service, image_id)
+    await service.patch(image_id, [{"op": "replace", "path": "/disk_format", "value": "qcow2"}])
+    await begin(service, image_id, STAGED)
+    await service.run_tasks()
+    image, task = await show(service, image_id), await task_of(service, image_id)
+    assert (image["status"], task["status"]) == ("uploading", "failure")
+    assert task["message"] in image["imaged_last_failure"]
+    assert (await stage(service, image_id)).status == 409
+
+    await service.patch(image_id, [{"op": "replace", "path": "/disk_format", "value": "raw"}])
+    assert (await begin(service, image_id, STAGED)).status == 202
+    await service.run_tasks()
+
+    assert (await show(service, image_id))["status"] == "active"
+
+
+async def test_other_data_is_staged_instead_on_purpose() -> None:
+    """With the header for it."""
+    service = serve()
+    image_id = await service.create()
+    await stage(service, image_id)
+
+    reply = await stage(service, image_id, **{"x-imaged-replace": "true"})
+
+    assert reply.status == 204
+    assert (await show(service, image_id))["status"] == "uploading"
+
+
+@pytest.mark.parametrize("said", ["yes", "1", ""])
+async def test_a_replacement_is_said_in_two_words(said: str) -> None:
+    """True or false; what else it may mean is not guessed."""
+    service = serve()
+    image_id = await service.create()
+
+    reply = await stage(service, image_id, **{"x-imaged-replace": said})
+
+    assert reply.status == 400
+    assert "x-imaged-replace" in reply.text
 
 
 @pytest.mark.parametrize(

@@ -147,13 +147,22 @@ def test_id_is_chosen_once() -> None:
 @pytest.mark.parametrize("status", Status)
 @pytest.mark.parametrize(("name", "value"), [("disk_format", "iso"), ("container_format", "ova")])
 def test_formats_are_frozen_by_data(status: Status, name: str, value: str) -> None:
-    """Formats change in queued and importing, and in no other status."""
+    """Formats change while the image is queued, importing or holds staged data alone."""
     image = in_status(status)
     if status in {Status.QUEUED, Status.IMPORTING}:
         assert getattr(apply(MEMBER, image, [put(name, value)]), name) == value
         return
     with pytest.raises(ReadOnlyAttribute, match=name):
         apply(MEMBER, image, [put(name, value)])
+
+
+def test_formats_of_staged_data_are_corrected_before_its_import() -> None:
+    """Once it is there; while it is being sent they are frozen, as in an upload."""
+    waiting = replace(in_status(Status.UPLOADING), claim=None)
+
+    assert apply(MEMBER, waiting, [put("disk_format", "iso")]).disk_format == "iso"
+    with pytest.raises(ReadOnlyAttribute, match="disk_format"):
+        apply(MEMBER, in_status(Status.UPLOADING), [put("disk_format", "iso")])
 
 
 def test_properties_come_change_and_go() -> None:

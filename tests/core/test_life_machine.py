@@ -17,8 +17,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim
+from imaged.core.edits import are_formats_open
 from imaged.core.errors import ImagedError
-from imaged.core.image import Change, ClaimedChange, Image
+from imaged.core.image import Change, ClaimedChange, Formats, Image
 from imaged.core.ledger import (
     Account,
     charge,
@@ -32,6 +33,7 @@ from imaged.core.ledger import (
 from imaged.core.lifecycle import MAY_BE_CLAIMED, RESTORES, Status, event_between
 from imaged.core.removal import deactivate, delete, expire, reactivate, restore
 from imaged.core.task import TaskStatus, cancel
+from imaged.core.verdict import as_judged
 from imaged.core.writing import (
     begin_import,
     begin_staging,
@@ -80,6 +82,7 @@ class Life(RuleBasedStateMachine):
         self.gone: set[str] = set()
         self.attempts = 0
         self.ended: dict[str, TaskStatus] = {}  # tasks, once and for ever
+        self.judged: dict[Claim, Formats] = {}  # as what the bytes of an attempt are looked at
 
     # what a catalog does
 
@@ -111,6 +114,7 @@ class Life(RuleBasedStateMachine):
         """Claim an image, if it can be; what the work bundle gets."""
         mine = claim(self.attempts)
         begun = self.modify(image_id, lambda image: change(image, mine))
+        self.judged[mine] = self.stored[image_id].formats
         return (image_id, mine) if begun else multiple()
 
     def new_key(self) -> str:
@@ -165,14 +169,16 @@ class Life(RuleBasedStateMachine):
         """A writer, perhaps one that was taken for dead, says that its bytes are whole."""
         is_staging = self.stored[mine[0]].status is Status.UPLOADING
         done = (stage_data if is_staging else store_data)(content(size_bytes))
-        self.holds_if_made(mine, done)
+        made = self.holds_if_made(mine, as_judged(self.judged[mine[1]], done))
+        assert not made or self.stored[mine[0]].formats == self.judged[mine[1]]
 
     @rule(mine=work, source_id=images)
     def finishes_clone(self, mine: tuple[str, Claim], source_id: str) -> None:
         """A worker shares the bytes of another image."""
         source = self.stored[source_id]
         if source.status in RESTORES and self.stored[mine[0]].status is Status.IMPORTING:
-            self.holds_if_made(mine, share_to_finish(source))
+            made = self.holds_if_made(mine, share_to_finish(source))
+            assert not made or self.stored[mine[0]].formats == source.formats
 
     @rule(mine=work, final=st.booleans(), kill=st.booleans(), counts=st.booleans())
     def gives_back(self, mine: tuple[str, Claim], final: bool, kill: bool, counts: bool) -> None:
@@ -218,6 +224,12 @@ class Life(RuleBasedStateMachine):
         """An admin gives an image to another project."""
         self.modify(image_id, lambda image: replace(image, owner=owner))
 
+    @rule(image_id=images, disk=st.sampled_from(["raw", "qcow2"]))
+    def is_patched(self, image_id: str, disk: str) -> None:
+        """Its owner corrects a format, also while its data is being imported."""
+        if are_formats_open(self.stored[image_id]):
+            self.modify(image_id, lambda image: replace(image, disk_format=disk))
+
     @rule(image_id=images, delayed=st.booleans())
     def deletes(self, image_id: str, delayed: bool) -> None:
         """Its owner deletes it."""
@@ -241,12 +253,13 @@ class Life(RuleBasedStateMachine):
         """The catalog's clock goes on."""
         self.now += timedelta(seconds=seconds)
 
-    def holds_if_made(self, mine: tuple[str, Claim], change: ClaimedChange) -> None:
+    def holds_if_made(self, mine: tuple[str, Claim], change: ClaimedChange) -> bool:
         """A change of claimed work is made by the holder of the standing claim only."""
         image_id, token = mine
         held = self.stored[image_id].claim == token
         made = self.modify(image_id, lambda image: change(image, token))
         assert held or not made
+        return made
 
     def note_end(self, before: Image, after: Image) -> None:
         """A task ends once, and the image with it."""

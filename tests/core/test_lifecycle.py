@@ -31,6 +31,7 @@ LIFE = {
     ("uploading", "import began", "importing"),
     ("importing", "import succeeded", "active"),
     ("importing", "import failed", "queued"),
+    ("importing", "import failed, staged data kept", "uploading"),
     ("queued", "location added", "active"),
     ("active", "deactivated", "deactivated"),
     ("deactivated", "reactivated", "active"),

@@ -13,7 +13,9 @@ from imaged.core.claim import Claim
 from imaged.core.drafts import begin_draft
 from imaged.core.errors import ClaimLost, FormatsUnset, ImageDeleted, InvalidTransition
 from imaged.core.image import Image
+from imaged.core.ledger import without_ended_task
 from imaged.core.lifecycle import TRANSITIONS, Event, Status
+from imaged.core.removal import require_undeleted
 from imaged.core.task import TaskStatus, cancel
 from imaged.core.writing import (
     begin_attempt,
@@ -23,7 +25,6 @@ from imaged.core.writing import (
     change_task,
     emptied,
     give_back,
-    require_undeleted,
     reserve,
     share_data,
     share_to_finish,
@@ -202,7 +203,7 @@ def test_imported_data_ends_its_task_and_lets_go_of_what_was_staged() -> None:
 
 def test_an_upload_leaves_the_task_of_an_earlier_import_alone() -> None:
     """An upload after a failed import does not turn that failure into a success."""
-    failed = give_back(claim(), REASON, final=True)(attempting())
+    failed = give_back(claim(), REASON, final=True)(replace(attempting(), staged=None))
     image = store_data(content())(begin_upload(location("third"))(failed, claim()), claim())
 
     assert image.task == failed.task
@@ -247,7 +248,11 @@ def test_only_a_queued_image_becomes_a_clone(status: Status) -> None:
 
 @pytest.mark.parametrize(
     ("image", "phase"),
-    [(saving(), "upload"), (uploading(), "staging"), (attempting(), "import")],
+    [
+        (saving(), "upload"),
+        (uploading(), "staging"),
+        (replace(attempting(), staged=None), "import"),
+    ],
 )
 def test_work_that_failed_leaves_a_clean_image(image: Image, phase: str) -> None:
     """Whatever was under way: queued again, without data, and it says why."""
@@ -277,7 +282,7 @@ def test_a_failed_upload_may_kill_its_image() -> None:
     assert killed.held == {}
 
 
-@pytest.mark.parametrize("image", [uploading(), attempting()])
+@pytest.mark.parametrize("image", [uploading(), replace(attempting(), staged=None)])
 def test_only_uploads_kill(image: Image) -> None:
     """A failed staging or import leaves a queued image, also where failed uploads kill."""
     back = give_back(claim(), REASON, final=True, kill=True)(image)
@@ -299,17 +304,17 @@ def test_a_lost_attempt_leaves_the_task_for_the_next_worker() -> None:
 
 
 def test_the_last_lost_attempt_ends_the_import() -> None:
-    """When no attempt is left, the image is queued and its task has failed."""
+    """When no attempt is left, the task has failed; what was staged waits for another import."""
     image = attempting()
     assert image.task is not None
     image = replace(image, task=replace(image.task, attempts=image.task.max_attempts))
 
     back = give_back(claim(), REASON, final=False)(image)
 
-    assert back.status is Status.QUEUED
+    assert back.status is Status.UPLOADING
     assert back.task is not None
     assert back.task.status is TaskStatus.FAILURE
-    assert back.staged is None
+    assert (back.claim, back.staged, back.locations) == (None, image.staged, ())
 
 
 def test_a_final_failure_ends_the_import_at_once() -> None:
@@ -318,7 +323,30 @@ def test_a_final_failure_ends_the_import_at_once() -> None:
 
     assert back.task is not None
     assert back.task.message == "not an image"
-    assert back.status is Status.QUEUED
+    assert back.status is Status.UPLOADING
+    assert back.last_failure == failure("import", "not an image")
+
+
+def test_an_import_that_failed_is_asked_for_again() -> None:
+    """What was staged is still there, and becomes the data."""
+    back = without_ended_task(give_back(claim(), REASON, final=True)(attempting()))
+
+    again = attempt_at(location("third"))(begin_import(task("t2"))(back), claim(2))
+
+    assert again.staged == location()
+    assert store_data(content())(again, claim(2)).status is Status.ACTIVE
+
+
+def test_other_data_is_staged_on_purpose() -> None:
+    """Only with the word for it, and never while some is being sent."""
+    waiting = stage_data(content())(uploading(), claim())
+
+    for image, replaces in ((waiting, False), (uploading(), True)):
+        with pytest.raises(InvalidTransition):
+            begin_staging(location("second"), replaces=replaces)(image, claim(2))
+    replaced = begin_staging(location("second"), replaces=True)(waiting, claim(2))
+    assert (replaced.status, replaced.claim) == (Status.UPLOADING, claim(2))
+    assert replaced.held.keys() == {"second"}
 
 
 @pytest.mark.parametrize("image", [queued(), saving(), active(), importing()])
@@ -342,7 +370,8 @@ def test_a_cancelled_task_takes_the_claim_and_the_bytes_with_it() -> None:
     """Whoever works on it has lost it."""
     cancelled = change_task(lambda task: cancel(task, "enough"))(attempting())
 
-    assert (cancelled.status, cancelled.claim, cancelled.held) == (Status.QUEUED, None, {})
+    assert (cancelled.status, cancelled.claim) == (Status.UPLOADING, None)
+    assert cancelled.held == {"first": location()}
     with pytest.raises(ClaimLost):
         store_data(content())(cancelled, claim())
 

@@ -146,4 +146,4 @@ async def require_nothing_half_made(here: Ground, cases: Mapping[str, Case]) -> 
         if task["result"] and "image_id" in task["result"]
     ]
     assert {*others} <= {here.source_id, *made}
-    assert {image["status"] for image in called} <= {"importing", "active", "queued"}
+    assert {image["status"] for image in called} <= {"importing", "active", "queued", "uploading"}

@@ -60,7 +60,6 @@ async def test_a_task_is_picked_up_by_its_id(site: Site) -> None:
     node = site.node()
     await node.desk.cancel(ADMIN, first.id)
     await anyio.sleep(1)
-    await node.stage(A)
     await node.ask_import(A)
 
     async def long_ago(*_: object) -> list[Task]:
@@ -93,14 +92,15 @@ async def test_staged_bytes_survive_a_lost_attempt(site: Site) -> None:
 
 
 async def test_an_import_survives_its_worker_a_few_times_only(site: Site) -> None:
-    """What kills every worker must not do so for ever: then it is queued, and says why."""
+    """What kills every worker must not do so for ever: then it has failed, and says why."""
     await site.importing(A)
     for _ in range(3):
         await die_in_attempt(site)
         await site.settle(150)
     image = await site.image(A)
 
-    assert image.status is Status.QUEUED
+    assert image.status is Status.UPLOADING
+    assert image.staged is not None
     task = await site.task_of(A)
     assert (task.status, task.attempts) == (TaskStatus.FAILURE, 3)
     assert task.message == (
@@ -109,8 +109,7 @@ async def test_an_import_survives_its_worker_a_few_times_only(site: Site) -> Non
     assert image.last_failure is not None
     assert image.last_failure.phase == "import"
     assert await site.node().run_tasks() == 0
-    assert not site.keys
-    assert not site.catalog.blobs
+    assert site.keys == site.catalog.blobs.keys() == {image.staged.key}
 
 
 async def test_a_worker_that_is_stopped_leaves_the_task_to_others(site: Site) -> None:

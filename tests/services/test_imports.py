@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import pytest
 
 from imaged.core.access import Caller
+from imaged.core.disk_format import FormatPolicy
+from imaged.core.edits import are_formats_open
 from imaged.core.errors import (
+    FormatRefused,
     ImageDeleted,
     ImageNotFound,
     ImportNotReady,
@@ -16,13 +21,14 @@ from imaged.core.errors import (
 )
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
+from imaged.core.writing import change_task
 from imaged.services.stages import StageSettings
 from imaged.services.tasks.image_import import begin_import_call
 from imaged.services.tasks.import_methods import StagedBytes
 from imaged.services.tasks.runner import RunnerSettings
 from support.bodies import BODY, send
-from support.faults import detour, nth, pause, store_fails
-from support.node import A, B, image_id
+from support.faults import catalog_fails, detour, from_nth, nth, pause, store_fails
+from support.node import ADMIN, LEASE, RENEW_EVERY, A, B, image_id
 from support.site import Site
 
 pytestmark = pytest.mark.anyio
@@ -124,21 +130,59 @@ async def test_deleting_an_image_cancels_its_task(site: Site) -> None:
     assert not site.catalog.blobs
 
 
-async def test_a_task_without_room_fails_and_does_not_wait_for_ever(site: Site) -> None:
-    """It may not even begin, so it ends; a retry works when there is room."""
-    await site.importing(A)
-    await site.catalog.set_limit("p1", len(BODY))
+@pytest.mark.parametrize("why", ["size", "format", "store", "cancelled", "lost"])
+async def test_a_failure_keeps_what_was_staged(site: Site, why: str) -> None:
+    """Whatever ended the import: the image waits, says why, and a next call works."""
+    staged = (await site.importing(A)).staged
+    node = site.node()
+    match why:
+        case "size":
+            node = site.node(stages=StageSettings(max_size_bytes=len(BODY) - 1))
+        case "format":
+            await site.change(A, lambda image: replace(image, disk_format="qcow2"))
+        case "store":
+            node = site.node(near=detour(site.near, put=store_fails))
+        case "cancelled":
+            await node.desk.cancel(ADMIN, (await site.task_of(A)).id)
+        case "lost":
+            await lose_last_attempt(site)
+            await node.reclaimer.run_due()
+    assert await node.run_tasks() == 0
 
-    assert await site.node().run_tasks() == 0
     image = await site.image(A)
-
-    assert image.status is Status.QUEUED
-    task = await site.task_of(A)
-    assert task.message == "The quota of the project p1 is used up."
-    assert task.status is TaskStatus.FAILURE
-    assert not await site.catalog.find_pending_tasks(["api_image_import"], 9)
+    assert (image.status, image.staged, image.locations) == (Status.UPLOADING, staged, ())
+    assert image.last_failure is not None
+    assert (image.last_failure.phase, image.claim, image.task) == ("import", None, None)
+    assert (await site.task_of(A)).status is TaskStatus.FAILURE
     await site.settle()
-    assert not site.keys
+    assert staged is not None
+    assert site.keys == {staged.key}
+    assert (await site.catalog.get_account("p1")).used_bytes == len(BODY)
+
+    await site.change(A, lambda image: replace(image, disk_format="raw"))
+    await site.node().ask_import(A)
+    assert await site.node().run_tasks() == 1
+    image = await site.image(A)
+    assert (image.status, image.last_failure) == (Status.ACTIVE, None)
+    await site.settle()
+    assert site.keys == {image.locations[0].key}
+
+
+async def test_other_data_is_staged_instead_on_purpose(site: Site) -> None:
+    """What was staged before is let go."""
+    await site.queued(A)
+    node = site.node()
+    before = await node.stage(A)
+    with pytest.raises(InvalidTransition):
+        await node.stage(A)
+
+    after = await node.stage(A, send(chunks=3), replaces=True)
+
+    assert after.status is Status.UPLOADING
+    await site.settle()
+    assert before.staged is not None
+    assert after.staged is not None
+    assert site.keys == {after.staged.key} != {before.staged.key}
 
 
 async def test_a_task_that_is_too_large_now_fails_and_does_not_wait_for_ever(site: Site) -> None:
@@ -149,7 +193,7 @@ async def test_a_task_that_is_too_large_now_fails_and_does_not_wait_for_ever(sit
     assert await node.run_tasks() == 0
     image = await site.image(A)
 
-    assert image.status is Status.QUEUED
+    assert image.status is Status.UPLOADING
     task = await site.task_of(A)
     assert task.status is TaskStatus.FAILURE
     assert image.last_failure is not None
@@ -164,7 +208,7 @@ async def test_data_that_is_refused_ends_the_task(site: Site) -> None:
     assert await site.node().run_tasks() == 0
     image = await site.image(A)
 
-    assert image.status is Status.QUEUED
+    assert image.status is Status.UPLOADING
     task = await site.task_of(A)
     assert (task.status, task.attempts) == (TaskStatus.FAILURE, 1)
     assert task.message is not None
@@ -223,3 +267,62 @@ async def test_staging_an_image_that_is_deleted_meanwhile(site: Site) -> None:
 
     with pytest.raises(ImageDeleted):
         await node.stage(A, send(), len(BODY))
+
+
+async def lose_last_attempt(site: Site) -> None:
+    """A worker picks the task up for the last time, and dies."""
+    last = change_task(lambda task: replace(task, attempts=task.max_attempts - 1))
+    await site.change(A, last)
+    modify = from_nth(site.catalog.modify_image, 3, catalog_fails)
+    deaf = detour(site.catalog, modify_image=modify, add_stray=catalog_fails)
+    slow = detour(site.near, put=pause(900))
+    with anyio.move_on_after(1):
+        await site.node("dead", catalog=deaf, near=slow, beats=False).run_tasks()
+    await anyio.sleep((LEASE + 2 * RENEW_EVERY).total_seconds())
+
+
+# what is judged is what is published
+
+PATCHES: list[dict[str, Any]] = [
+    {"disk_format": "qcow2"},
+    {"container_format": "ova"},
+    {"disk_format": None},
+]
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+async def test_formats_that_are_patched_in_the_middle_are_not_believed(
+    site: Site, patch: dict[str, Any]
+) -> None:
+    """The patch is made; what was judged as something else is not published as that."""
+    await site.importing(A)
+
+    async def patched(*_: object) -> None:
+        assert are_formats_open(await site.image(A))
+        await site.change(A, lambda image: replace(image, **patch))
+
+    near = detour(site.near, put=nth(site.near.put, 1, after=patched))
+    assert await site.node(near=near).run_tasks() == 0
+
+    image, task = await site.image(A), await site.task_of(A)
+    assert (image.status, task.status) == (Status.UPLOADING, TaskStatus.FAILURE)
+    assert task.message is not None
+    assert "changed meanwhile" in task.message
+    await site.change(A, lambda image: replace(image, disk_format="raw", container_format="bare"))
+    await site.node().ask_import(A)
+    assert await site.node().run_tasks() == 1
+
+
+async def test_the_policy_of_the_verdict_is_that_of_its_moment(site: Site) -> None:
+    """An operator who forbids something while it is sent does not see it published."""
+    await site.queued(A, disk_format="qcow2")
+    node = site.node(stages=StageSettings(formats=FormatPolicy(check_format=False)))
+
+    async def forbidden(*_: object) -> AsyncGenerator[bytes]:
+        yield BODY
+        node.intake.settings = StageSettings()
+        yield BODY
+
+    with pytest.raises(FormatRefused):
+        await node.upload(A, forbidden())
+    assert (await site.image(A)).status is Status.QUEUED

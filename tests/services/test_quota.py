@@ -141,24 +141,20 @@ async def test_a_pending_delete_counts_until_it_expires(site: Site) -> None:
     assert await used(site) == 0
 
 
-async def test_staged_bytes_count_beside_those_that_are_made_of_them(site: Site) -> None:
-    """An import needs room for both, until it has succeeded."""
-    await site.catalog.set_limit("p1", 2 * len(BODY) - 1)
+async def test_staged_bytes_and_what_is_made_of_them_count_once(site: Site) -> None:
+    """An import of what is staged needs no more room than an upload of it."""
+    await site.catalog.set_limit("p1", len(BODY))
     await site.queued(A)
     node = site.node(slice_bytes=0)
     await node.stage(A)
     assert await used(site) == len(BODY)
-    await node.ask_import(A)
-    await node.run_tasks()
-    assert (await site.image(A)).status is Status.QUEUED
-    assert await used(site) == 0
 
-    await site.catalog.set_limit("p1", 2 * len(BODY))
-    await node.stage(A)
     await node.ask_import(A)
     await node.run_tasks()
 
     assert (await site.image(A)).status is Status.ACTIVE
+    assert await used(site) == len(BODY)
+    await site.settle()
     assert await used(site) == len(BODY)
 
 

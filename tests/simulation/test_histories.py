@@ -18,6 +18,7 @@ import pytest
 from structlog.typing import EventDict
 
 from imaged.core.lifecycle import Event
+from imaged.core.strays import StrayLimits
 from imaged.ports.store import Stores
 from imaged.services.loops import repeat
 from imaged.services.reconcile import ReconcileSettings
@@ -34,7 +35,11 @@ STORM_SECONDS = 4000  # bad weather
 CALM_SECONDS = 4000  # good weather: long enough for everything to come to rest
 LOOK_EVERY_SECONDS = 5
 KEEP_RECORDS = timedelta(seconds=3000)
-RECONCILE = ReconcileSettings(every=timedelta(seconds=500), quarantine=timedelta(seconds=300))
+RECONCILE = ReconcileSettings(
+    every=timedelta(seconds=500),
+    quarantine=timedelta(seconds=300),
+    limits=StrayLimits(max_share=0.9),  # it is a small world: a few of its blobs are many
+)
 
 
 def seeds() -> range:

@@ -60,6 +60,7 @@ STATUSES: Mapping[type[BaseException], int] = {
     errors.InvalidTransition: 409,
     errors.ActivationRefused: 403,
     errors.ImportNotReady: 409,
+    errors.FormatsChanged: 409,
     errors.FormatsUnset: 400,
     errors.NotRestorable: 409,
     errors.NotPermitted: 403,

@@ -140,7 +140,9 @@ class JournaledCatalog(PassingCatalog):
             image = await self._catalog.get_image(image_id)
             if not image.draft:
                 before = replace(image, status=Status.IMPORTING, task=task, last_failure=None)
-                self._tell(before, Event.IMPORT_FAILED, replace(image, status=Status.QUEUED))
+                status = Status.QUEUED if image.staged is None else Status.UPLOADING
+                because = event_between(Status.IMPORTING, status)
+                self._tell(before, because, replace(image, status=status))
 
     def _tell_of_task(self, before: Task | None, after: Task | None) -> None:
         if after is None or before is after:

@@ -8,7 +8,7 @@ from imaged.core.claim import Claim, require_claim
 from imaged.core.image import ClaimedChange, Image
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task
-from imaged.core.writing import require_formats
+from imaged.core.verdict import require_formats
 
 
 def begin_draft(image: Image, task: Task) -> Image:

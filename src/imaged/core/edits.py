@@ -1,7 +1,8 @@
 """What clients write on an image: all of it when it is created, parts of it by a patch.
 
 Rule 1: a patch is applied as a whole, or nothing of it is.
-Rule 2: both formats are frozen once there is data, or data is on its way.
+Rule 2: both formats are frozen once there is data, or a request is sending it. While data waits to
+be imported, or is, they are not: it is judged as what the image says when it becomes its data.
 Rule 3: only an administrator gives an image to another project, or to everybody.
 """
 
@@ -32,7 +33,13 @@ from imaged.core.image import Change, Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
 
-FORMATS_OPEN = frozenset({Status.QUEUED, Status.IMPORTING})
+FORMATS_OPEN = frozenset({Status.QUEUED, Status.UPLOADING, Status.IMPORTING})
+
+
+def are_formats_open(image: Image) -> bool:
+    """Whether both formats may be changed: not while a request is sending data."""
+    is_sent_to = image.status is Status.UPLOADING and image.claim is not None
+    return image.status in FORMATS_OPEN and not is_sent_to
 
 
 class Action(StrEnum):
@@ -162,9 +169,11 @@ class _Sheet:
                 raise ReadOnlyAttribute(attribute.name)
             case Writable.AT_CREATION if not self._is_new:
                 raise ReadOnlyAttribute(attribute.name)
-            case Writable.BEFORE_DATA if self._image.status not in FORMATS_OPEN:
+            case Writable.BEFORE_DATA if not are_formats_open(self._image):
                 raise ReadOnlyAttribute(
-                    attribute.name, "can only be changed while the image is queued or importing"
+                    attribute.name,
+                    "can only be changed while the image is queued, its data is staged, or it is "
+                    "importing",
                 )
             case _:
                 pass

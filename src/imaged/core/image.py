@@ -72,6 +72,17 @@ class BrokenUpload:
     at: datetime | None = None  # by the catalog's clock, which fills it in
 
 
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """What an image says that its bytes are."""
+
+    disk: str | None
+    container: str | None
+
+    def __str__(self) -> str:
+        return f"{self.disk} in {self.container}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """One image, with everything that must change together."""
@@ -115,6 +126,11 @@ class Image:
         return self.status is Status.PENDING_DELETE and self.deleted_from is None
 
     @property
+    def formats(self) -> Formats:
+        """Both, as its bytes are judged by them."""
+        return Formats(self.disk_format, self.container_format)
+
+    @property
     def held(self) -> dict[str, Location]:
         """The bytes that must stay because of this image, by key."""
         if self.is_expired:
@@ -124,8 +140,14 @@ class Image:
 
     @property
     def charge_bytes(self) -> int:
-        """What its owner's quota counts: written, staged, and being written."""
-        return sum(location.size_bytes for location in self.held.values())
+        """What its owner's quota counts: written, staged, or being written.
+
+        What is staged and what an import makes of it are the same data, and count once: as much as
+        the larger of the two.
+        """
+        staged_bytes = 0 if self.staged is None else self.staged.size_bytes
+        held_bytes = sum(location.size_bytes for location in self.held.values())
+        return max(staged_bytes, held_bytes - staged_bytes) if held_bytes else 0
 
 
 Change = Callable[[Image], Image]

@@ -41,6 +41,7 @@ class Event(StrEnum):
     IMPORT_BEGAN = "import began"
     IMPORT_SUCCEEDED = "import succeeded"
     IMPORT_FAILED = "import failed"
+    IMPORT_FAILED_STAGED = "import failed, staged data kept"
     LOCATION_ADDED = "location added"
     DEACTIVATED = "deactivated"
     REACTIVATED = "reactivated"
@@ -73,6 +74,7 @@ TRANSITIONS: Mapping[Status, Mapping[Event, Status]] = {
     Status.IMPORTING: {
         Event.IMPORT_SUCCEEDED: Status.ACTIVE,
         Event.IMPORT_FAILED: Status.QUEUED,
+        Event.IMPORT_FAILED_STAGED: Status.UPLOADING,
         Event.DELETED: Status.DELETED,
     },
     Status.ACTIVE: {

@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from imaged.core.errors import (
     ActivationRefused,
+    ImageDeleted,
     ImageProtected,
     InvalidTransition,
     NotRestorable,
 )
 from imaged.core.image import Change, Image
-from imaged.core.lifecycle import RESTORES, Event, Status, next_status
+from imaged.core.lifecycle import GONE, RESTORES, Event, Status, next_status
 from imaged.core.task import IMAGE_DELETED, cancel
 
 
@@ -58,6 +59,12 @@ def delete(*, delayed: bool) -> Change:
         )
 
     return change
+
+
+def require_undeleted(image: Image) -> None:
+    """Raise ImageDeleted if the image is gone for its users."""
+    if image.status in GONE:
+        raise ImageDeleted(image.id)
 
 
 def restore(image: Image) -> Image:

@@ -14,9 +14,9 @@ from dataclasses import replace
 
 from imaged.core.broken_upload import begin_body
 from imaged.core.claim import Claim, require_claim
-from imaged.core.errors import ClaimLost, FormatsUnset, ImageDeleted, InvalidTransition
+from imaged.core.errors import ClaimLost, InvalidTransition
 from imaged.core.image import BrokenUpload, Change, ClaimedChange, Content, Failure, Image, Location
-from imaged.core.lifecycle import FAILURES, GONE, Event, Status, next_status
+from imaged.core.lifecycle import FAILURES, Event, Status, next_status
 from imaged.core.task import (
     Task,
     TaskChange,
@@ -25,6 +25,7 @@ from imaged.core.task import (
     pick_up,
     succeed,
 )
+from imaged.core.verdict import require_formats, require_judged_as
 
 #: What an owner calls the work that an image is claimed for.
 PHASES: Mapping[Status, str] = {
@@ -50,10 +51,17 @@ def begin_upload(location: Location, announced_bytes: int | None = None) -> Clai
     return change
 
 
-def begin_staging(location: Location, announced_bytes: int | None = None) -> ClaimedChange:
-    """The same for bytes that are staged."""
+def begin_staging(
+    location: Location, announced_bytes: int | None = None, *, replaces: bool = False
+) -> ClaimedChange:
+    """The same for bytes that are staged.
+
+    ``replaces``: they come instead of those that were staged before, and are let go.
+    """
 
     def change(image: Image, claim: Claim) -> Image:
+        if replaces and image.status is Status.UPLOADING and image.claim is None:
+            image = _unstaged(image)
         status = _leave_for_data(image, Event.STAGING_BEGAN)
         broken = begin_body(image.broken_upload, announced_bytes)
         return replace(image, status=status, claim=claim, staged=location, broken_upload=broken)
@@ -142,9 +150,10 @@ def store_data(content: Content, result: Mapping[str, object] | None = None) -> 
 
 
 def share_data(source: Image) -> Change:
-    """Become a clone: other locations of the same bytes."""
+    """Become a clone: other locations of the same bytes. Raises FormatsChanged."""
 
     def change(image: Image) -> Image:
+        require_judged_as(image, source.formats)
         return replace(
             image,
             status=next_status(image.status, Event.LOCATION_ADDED),
@@ -158,10 +167,11 @@ def share_data(source: Image) -> Change:
 
 
 def share_to_finish(source: Image, result: Mapping[str, object] | None = None) -> ClaimedChange:
-    """The same, as the end of the task that makes the clone. Raises ClaimLost."""
+    """The same, as the end of the task that makes the clone. Raises ClaimLost, FormatsChanged."""
 
     def change(image: Image, claim: Claim) -> Image:
         require_claim(image.claim, claim)
+        require_judged_as(image, source.formats)
         if source.content is None:
             raise InvalidTransition(source.status, "be cloned")
         shared = replace(image, locations=source.locations)
@@ -212,21 +222,9 @@ def unstage(seen: Image) -> Change:
     def change(image: Image) -> Image:
         if image.version != seen.version or image.claim is not None:
             raise InvalidTransition(image.status, Event.STAGING_FAILED)
-        return replace(emptied(image), status=next_status(image.status, Event.STAGING_FAILED))
+        return _unstaged(image)
 
     return change
-
-
-def require_undeleted(image: Image) -> None:
-    """Raise ImageDeleted if the image is gone for its users."""
-    if image.status in GONE:
-        raise ImageDeleted(image.id)
-
-
-def require_formats(image: Image) -> None:
-    """Raise FormatsUnset unless both formats are said."""
-    if image.disk_format is None or image.container_format is None:
-        raise FormatsUnset
 
 
 def emptied(image: Image) -> Image:
@@ -259,16 +257,32 @@ def _completed(
     )
 
 
+def _unstaged(image: Image) -> Image:
+    return replace(emptied(image), status=next_status(image.status, Event.STAGING_FAILED))
+
+
 def _with_task(image: Image, task: Task) -> Image:
     """What follows for an image when its task is pending again, or has failed."""
     match task.status:
         case TaskStatus.PENDING:  # what was staged stays for the next attempt
             return replace(image, claim=None, task=task, locations=())
         case TaskStatus.FAILURE:
-            failed = _failed(image, Event.IMPORT_FAILED, task.message or "")
-            return replace(failed, task=task)
+            return replace(_failed_import(image, task.message or ""), task=task)
         case _:
             return replace(image, task=task)
+
+
+def _failed_import(image: Image, reason: str) -> Image:
+    """What was staged stays, whole as it is: a next import call finds it."""
+    if image.staged is None or image.draft:
+        return _failed(image, Event.IMPORT_FAILED, reason)
+    return replace(
+        image,
+        status=next_status(image.status, Event.IMPORT_FAILED_STAGED),
+        claim=None,
+        locations=(),
+        last_failure=Failure(PHASES[image.status], reason),
+    )
 
 
 def _failed(image: Image, event: Event, reason: str) -> Image:

@@ -22,6 +22,7 @@ from imaged.core.errors import CatalogError, QuotaExceeded
 from imaged.core.image import BrokenUpload, ClaimedChange, Content, Image, Location
 from imaged.core.keys import make_key
 from imaged.core.limits import MIB, require_announced
+from imaged.core.verdict import as_judged
 from imaged.core.writing import reserve, write_to
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.catalog import Catalog
@@ -101,9 +102,9 @@ class Intake:
                 self._claims.on_image(image_id, change) as work,
             ):
                 await afterwards.enter_async_context(self._answering_for(location))
-                before = work.image.broken_upload
+                before, judged = work.image.broken_upload, work.image.formats
                 content = await self._fill(work, location, body, announced_bytes, before=before)
-                await work.finish(end(content))
+                await work.finish(as_judged(judged, end(content)))
         return work.image
 
     async def store(
@@ -161,6 +162,7 @@ class Intake:
             self.settings,
             self._inspector,
             self._lanes,
+            policy=lambda: self.settings.formats,
             source=source,
             before=before,
         )

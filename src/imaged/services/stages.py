@@ -8,7 +8,7 @@ damaged data look healthy.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -61,14 +61,20 @@ class Stages:
         inspector: InspectorFactory,
         lanes: LaneFactory,
         *,
+        policy: Callable[[], FormatPolicy] | None = None,
         source: Source | None = None,
         before: BrokenUpload | None = None,
     ) -> None:
-        """``before``: what had come of a body that broke off; None: nothing is remembered."""
+        """Nothing is read yet.
+
+        ``policy``: asked for when the verdict is given, which may be hours later. ``before``: what
+        had come of a body that broke off; None: nothing is remembered.
+        """
         self._image = image
         self._source = source
         self._announced_bytes = announced_bytes if source is None else None  # all is compared
         self._settings = settings
+        self._policy = policy or (lambda: settings.formats)
         self._make_lane = lanes
         self._retry = None if before is None else RetryDigest(before)
         self._checksum = self._retry or Digest(CHECKSUM)
@@ -185,7 +191,7 @@ class Stages:
         if not self._received_bytes:  # nothing at all has no format
             return
         try:
-            require_declared(self._image.disk_format or "", findings, self._settings.formats)
+            require_declared(self._image.disk_format or "", findings, self._policy())
         except FormatRefused:
             if self._retry is not None:
                 self._retry.forget()

@@ -29,7 +29,9 @@ class Staging:
         """Keep the body for an import. Raises what ``Uploads.upload`` raises."""
 
         def begin(location: Location) -> ClaimedChange:
-            return claimed_by_owner(caller, begin_staging(location, announced_bytes))
+            return claimed_by_owner(
+                caller, begin_staging(location, announced_bytes, replaces=replaces)
+            )
 
         return await self._intake.write(
             image_id,

@@ -10,8 +10,9 @@ from __future__ import annotations
 from imaged.core.claim import Claim
 from imaged.core.errors import ClaimLost
 from imaged.core.image import Change, ClaimedChange, Image
+from imaged.core.removal import require_undeleted
 from imaged.core.task import ClaimedTaskChange, Task, give_back_task
-from imaged.core.writing import give_back, require_undeleted
+from imaged.core.writing import give_back
 from imaged.ports.catalog import Catalog
 from imaged.services.catalog_retries import until_answered
 

@@ -14,6 +14,7 @@
   - InvalidTransition       the event is not possible in this status
       - ActivationRefused   … and the event was to deactivate or to reactivate
   - ImportNotReady          the image is not as an import needs it
+  - FormatsChanged          the image was patched while its data was judged as something else
   - FormatsUnset            data may not come before disk_format and container_format
   - NotRestorable           the image's time was up, or it never waited
   - NotPermitted            the caller's roles do not allow this
@@ -80,6 +81,7 @@ from imaged.core.errors.images import (
     ActivationRefused,
     BlobGone,
     ClaimLost,
+    FormatsChanged,
     FormatsUnset,
     ImageDeleted,
     ImageExists,
@@ -159,6 +161,7 @@ __all__ = [
     "FetchFailed",
     "FetchRefused",
     "FormatRefused",
+    "FormatsChanged",
     "FormatsUnset",
     "ImageDeleted",
     "ImageExists",

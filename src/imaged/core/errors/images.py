@@ -68,6 +68,17 @@ class FormatsUnset(ImagedError):
         )
 
 
+class FormatsChanged(ImagedError):
+    """The image was patched while its data was judged as something else."""
+
+    def __init__(self, judged: str, said: str) -> None:
+        super().__init__(
+            f"The attributes 'disk_format' and 'container_format' were changed meanwhile: the data "
+            f"was judged as {judged}, and the image says {said} now. Ask again, and it is judged "
+            "as that."
+        )
+
+
 class ImportNotReady(ImagedError):
     """The image is not in the status, or does not say what, an import of it needs."""
 

@@ -14,8 +14,9 @@ import structlog
 from imaged.core.access import Caller, caller_of
 from imaged.core.drafts import describe
 from imaged.core.errors import CatalogError, TaskStalled
-from imaged.core.image import ClaimedChange, Content, Image, Location
+from imaged.core.image import ClaimedChange, Content, Formats, Image, Location
 from imaged.core.task import Progress, Task, finish_task
+from imaged.core.verdict import as_judged
 from imaged.core.writing import share_to_finish, store_data
 from imaged.ports.catalog import Catalog
 from imaged.services.intake import Intake
@@ -40,6 +41,8 @@ class TaskContext:
         self._scope: anyio.CancelScope | None = None  # of the attempt, while it may stall
         self._patience_seconds = inf
         self._ending: tuple[Content | None, Image | None] = (None, None)
+        no_image = Formats(None, None)
+        self._judged = no_image if isinstance(work, TaskWork) else work.image.formats
         self.task = task
 
     @property
@@ -137,7 +140,7 @@ class TaskContext:
 
     async def describe(self, model: Image) -> None:
         """Write on the draft what is known of it only now: as ``model`` is. Raises ClaimLost."""
-        await self._writing.change(describe(model))
+        self._judged = (await self._writing.change(describe(model))).formats
 
     async def store(
         self,
@@ -189,11 +192,14 @@ class TaskContext:
     # for the runner
 
     async def finish(self, result: Mapping[str, object]) -> None:
-        """Write the result, and what became of the image, in one transaction. Raises ClaimLost."""
+        """Write the result, and what became of the image, in one transaction.
+
+        Raises ClaimLost; FormatsChanged where the image was patched since the attempt began.
+        """
         if isinstance(self._work, TaskWork):
             await self._work.finish(finish_task(result))
         else:
-            await self._work.finish(self._end(result))
+            await self._work.finish(as_judged(self._judged, self._end(result)))
 
     @property
     def _writing(self) -> Work:
