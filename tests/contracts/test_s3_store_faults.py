@@ -478,6 +478,7 @@ async def test_what_goes_with_a_body(store: S3Store, proxy: FaultProxy) -> None:
         assert "\r\nx-amz-content-sha256: unsigned-payload\r\n" in proxy.heads[call]
         assert "\r\nx-amz-checksum-crc32: " in proxy.heads[call]
         assert "\r\nexpect:" not in proxy.heads[call]
+        assert "\r\nx-amz-trailer:" not in proxy.heads[call]  # Ceph RGW answers 411 to one
         assert f"\r\ncontent-length: {len(SMALL)}\r\n" in proxy.heads[call]
     for call in ("complete_multipart_upload", "put_object"):
         assert "\r\nif-none-match: *\r\n" in proxy.heads[call]

@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,11 +21,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.store_bucket import settings_for
 from imaged.stores.s3_credentials import Secret
 from imaged.stores.s3_settings import S3Settings
+from support.environments import environment
 from support.seaweedfs import BUCKET, SECRET_KEY, free_ports, plain_client
 from support.waiting import wait_until
 
 PACKAGES = ("swift==2.38.3", "pyeclib==1.8.0", "setuptools<81")
-PLACE = Path.home() / ".cache" / "imaged-tests" / "swift-2.38.3"
 ACCESS_KEY = "made:up"  # account and user
 PATIENCE_SECONDS = 60.0
 SERVERS = ("account", "container", "object")
@@ -118,16 +117,16 @@ class Swift:
 @contextmanager
 def swift() -> Iterator[Swift]:
     """Run a cluster with one empty bucket; nothing of it is left but what was installed."""
-    _install()
+    programs = environment("swift-2.38.3", *PACKAGES)
     folder = Path(tempfile.mkdtemp(prefix="swift-"))
     port, cache_port, *ports = free_ports(2 + len(SERVERS))
     try:
         with ExitStack() as running:
-            _write_configuration(folder, port, cache_port, ports)
+            _write_configuration(folder, programs, [port, cache_port, *ports])
             memcached = ["memcached", "-l", "127.0.0.1", "-p", str(cache_port), "-u", _user()]
             _start(folder, running, "memcached", memcached)
             for kind in (*SERVERS, "proxy"):
-                program = [str(PLACE / "bin" / "python"), str(folder / "run.py"), kind]
+                program = [str(programs / "python"), str(folder / "run.py"), kind]
                 _start(folder, running, kind, program)
             cluster = Swift(port)
             wait_until(lambda: _has_bucket(cluster), within_seconds=PATIENCE_SECONDS)
@@ -136,23 +135,14 @@ def swift() -> Iterator[Swift]:
         shutil.rmtree(folder)
 
 
-def _install() -> None:
-    """Where it was not installed whole: a file at the end says so."""
-    mark = PLACE / "installed"
-    if not mark.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(PLACE)], check=True)
-        pip = [str(PLACE / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, *PACKAGES], check=True)
-        mark.touch()
-
-
-def _write_configuration(folder: Path, port: int, cache_port: int, ports: list[int]) -> None:
+def _write_configuration(folder: Path, programs: Path, all_ports: list[int]) -> None:
+    port, cache_port, *ports = all_ports
     (folder / "devices" / "d1").mkdir(parents=True)
     (folder / "swift.conf").write_text(SWIFT)
     for kind, kind_port in zip(SERVERS, ports, strict=True):
         text = SERVER.format(kind=kind, port=kind_port, folder=folder, user=_user())
         (folder / f"{kind}.conf").write_text(text)
-        _make_ring(folder / f"{kind}.builder", f"r1z1-127.0.0.1:{kind_port}/d1")
+        _make_ring(programs, folder / f"{kind}.builder", f"r1z1-127.0.0.1:{kind_port}/d1")
     text = PROXY.format(
         port=port, cache_port=cache_port, folder=folder, user=_user(), secret=SECRET_KEY,
         pipeline=PIPELINE,
@@ -164,8 +154,8 @@ def _write_configuration(folder: Path, port: int, cache_port: int, ports: list[i
     (folder / "run.py").write_text(run)
 
 
-def _make_ring(builder: Path, device: str) -> None:
-    program = str(PLACE / "bin" / "swift-ring-builder")
+def _make_ring(programs: Path, builder: Path, device: str) -> None:
+    program = str(programs / "swift-ring-builder")
     for step in (("create", "4", "1", "1"), ("add", device, "1"), ("rebalance",)):
         subprocess.run([program, str(builder), *step], check=True, capture_output=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 
@@ -19,3 +20,12 @@ def wait_until(
     while not is_so():
         assert time.monotonic() < deadline, found()
         time.sleep(LOOK_EVERY_SECONDS)
+
+
+def is_listening(port: int) -> bool:
+    """Whether something listens on this port of the loopback."""
+    try:
+        with socket.create_connection(("127.0.0.1", port)):
+            return True
+    except ConnectionRefusedError:
+        return False
