@@ -164,6 +164,20 @@ def test_secrets_that_others_can_read_are_problems(place: Place) -> None:
     assert not bad(mended)
 
 
+def test_figures_that_everybody_reads_are_a_warning(place: Place) -> None:
+    """Unless there is a token, whose file is looked at as every other secret."""
+    token = place.folder / "metrics.token"
+    token.write_text("a-token-for-prometheus")
+    token.chmod(0o604)
+    place.write("[metrics]\nbind = ['0.0.0.0:9293']")
+    _, findings = examined(place)
+    place.write(f"[metrics]\nbind = ['0.0.0.0:9293']\ntoken_file = '{token}'")
+    _, with_token = examined(place)
+
+    assert [one["subject"] for one in bad(findings)] == ["figures at 0.0.0.0:9293"]
+    assert [one["subject"] for one in bad(with_token)] == [f"file {token}"]
+
+
 def test_a_secret_that_is_missing_is_a_problem(place: Place) -> None:
     """With the setting that names it."""
     missing = place.folder / "no-such-file"

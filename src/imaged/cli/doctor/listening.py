@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from imaged.cli.doctor.finding import Finding, ok, problem, warning
@@ -12,17 +12,34 @@ from imaged.client.endpoint import read_endpoint
 from imaged.client.errors import ClientError, ConnectionFailed
 from imaged.client.wire import open_wire
 from imaged.config import Config
-from imaged.config.addresses import Address, UnixAddress
+from imaged.config.addresses import Address, TcpAddress, UnixAddress
 
 READY = "/readyz"
 
 
 async def examine_addresses(config: Config) -> AsyncIterator[Finding]:
     """Each of them; a daemon that is not running is no problem of its own."""
+    for finding in _figures(config):
+        yield finding
     if "api" not in config.daemon.roles:
         return
     for address in config.api.bind:
         yield await _examine(address)
+
+
+def _figures(config: Config) -> Iterator[Finding]:
+    """Addresses of figures that other machines reach, and where nothing is asked of them."""
+    for address in config.metrics.bind:
+        if isinstance(address, TcpAddress) and not address.is_local_only:
+            subject = f"figures at {address}"
+            if config.metrics.token_file:
+                yield ok(subject, "They are told to those who show the token.")
+            else:
+                yield warning(
+                    subject,
+                    "Everybody reads them who reaches the address.",
+                    "Set metrics.token_file, or give them an address of this machine alone.",
+                )
 
 
 async def _examine(address: Address) -> Finding:
