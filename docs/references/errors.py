@@ -100,6 +100,8 @@ ADVICE: Mapping[type[BaseException], str] = {
     errors.SealMissing: "Have the operator look at `tasks.key_file`; without secrets it works.",
     errors.SealBroken: "Ask again: the key was changed meanwhile.",
     errors.CatalogError: "Try again later; the operator finds `request.failed` in the log.",
+    errors.CatalogFull: "Have the operator make room on the disk of the catalog; `/readyz` and "
+    "`imaged doctor` say when there is room again.",
     errors.ListTooSlow: "Ask for less: fewer filters, a smaller `limit`; or later. Lists have "
     "connections of their own and 5 s each, so that they hold up nothing else.",
     errors.CatalogUnavailable: "Try again in a moment: the catalog is away, or busy. Uploads under "

@@ -30,9 +30,11 @@ from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
 from imaged.core.summary import Holding, Instance, Summary
 from support.command import Place, serving
+from support.daemon import IMAGED
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+LARGEST_FILE = 150_000  # less than a catalog needs for a large record
 MACHINES_OWN = {"clock", "open files"}  # what a test cannot choose
 
 
@@ -120,6 +122,21 @@ def test_a_store_that_is_nearly_full(place: Place) -> None:
     assert [(one["level"], one["subject"]) for one in bad(full)] == [("problem", "store local")]
     assert "413" in bad(full)[0]["remedy"]
     assert [(one["level"], one["subject"]) for one in bad(nearly)] == [("warning", "store local")]
+
+
+def test_a_catalog_that_cannot_grow(place: Place) -> None:
+    """It can be opened and read, and seems well until something is written."""
+    assert place.imaged("scrub", "--once").returncode == 0  # so there is a catalog
+    for command in ("doctor", "check-config"):
+        limit = ["prlimit", f"--fsize={LARGEST_FILE}"]
+        done = subprocess.run(
+            [*limit, IMAGED, command, "--config", str(place.file)],
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+        )
+        assert done.returncode != 0
+        assert "catalog.db cannot be read or written" in done.stdout + done.stderr
 
 
 @pytest.mark.system

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from contracts.catalog_facts import add_saving, new_claim, until
-from imaged.catalogs import sql
+from imaged.catalogs import list_limit
 from imaged.catalogs.sql import SqlCatalog
 from imaged.core.errors import ListTooSlow
 
@@ -28,7 +28,7 @@ class SlowListsContract:
         self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Twenty at once: a claim is renewed, a record is shown and changed beside them."""
-        monkeypatch.setattr(sql, "LIST_SECONDS", LONG_SECONDS)
+        monkeypatch.setattr(list_limit, "LIST_SECONDS", LONG_SECONDS)
         claim = new_claim()
         await add_saving(catalog, "i", claim)
         lists = [asyncio.create_task(catalog.database.read_list(self.work)) for _ in range(LISTS)]
@@ -45,7 +45,7 @@ class SlowListsContract:
         self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Those that run, and those that wait for their turn: each with a sentence."""
-        monkeypatch.setattr(sql, "LIST_SECONDS", SHORT_SECONDS)
+        monkeypatch.setattr(list_limit, "LIST_SECONDS", SHORT_SECONDS)
         with anyio.fail_after(20):
             ends = await asyncio.gather(
                 *[catalog.database.read_list(self.work) for _ in range(LISTS)],

@@ -8,7 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -25,7 +26,7 @@ from contracts.catalog_storm import plant_roots
 from imaged.catalogs.sql import SqlCatalog
 from imaged.catalogs.sqlite import open_sqlite, path_of
 from imaged.catalogs.tables import accounts
-from imaged.core.errors import CatalogError
+from imaged.core.errors import CatalogError, CatalogFull
 
 pytestmark = pytest.mark.asyncio
 
@@ -200,6 +201,40 @@ async def test_what_a_disk_can_do(catalog: SqlCatalog, pragma: str, why: str) ->
     ask("PRAGMA query_only = OFF")
     ask("PRAGMA max_page_count = 1000000")
     await catalog.add_image(long)
+
+
+async def test_a_full_disk_is_noticed_until_there_is_room(catalog: SqlCatalog) -> None:
+    """A check says so after the first write that failed, though small writes may still succeed."""
+    await catalog.add_image(queued("i"))
+    await catalog.check()
+    with page_limit(catalog, 1):
+        with pytest.raises(CatalogFull):
+            await catalog.add_image(queued("j", "x" * 100_000))
+        for _ in range(2):
+            with pytest.raises(CatalogFull, match="its disk is full"):
+                await catalog.check()
+
+    await catalog.check()
+    assert [image.id for image in await all_images(catalog)] == ["i"]
+
+
+async def test_a_trial_needs_room_and_leaves_nothing(catalog: SqlCatalog) -> None:
+    """It reaches the disk, although it is taken back."""
+    with page_limit(catalog, 1), pytest.raises(CatalogFull):
+        await catalog.database.try_writing()
+
+    await catalog.database.try_writing()
+    assert (await catalog.summarize()).instances == []
+
+
+@contextmanager
+def page_limit(catalog: SqlCatalog, pages: int) -> Iterator[None]:
+    """As if the disk had no room for more."""
+    with database_of(catalog).writer.connect() as db:
+        db.connection.driver_connection.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[union-attr]
+    yield
+    with database_of(catalog).writer.connect() as db:
+        db.connection.driver_connection.execute("PRAGMA max_page_count = 1000000")  # type: ignore[union-attr]
 
 
 async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:

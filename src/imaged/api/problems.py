@@ -104,6 +104,7 @@ STATUSES: Mapping[type[BaseException], int] = {
     errors.SealMissing: 503,
     errors.SealBroken: 409,
     errors.CatalogError: 503,
+    errors.CatalogFull: 503,
     errors.ListTooSlow: 503,
     errors.CatalogUnavailable: 503,
     errors.CatalogTooNew: 503,

@@ -59,6 +59,11 @@ class MeasuredDatabase:
         with Timing(self._meter, "check"):
             await self.within.check()
 
+    async def try_writing(self) -> None:
+        """Write something, and take it back. Raises CatalogError."""
+        with Timing(self._meter, "check"):
+            await self.within.try_writing()
+
     async def close(self) -> None:
         """Wait for what runs, and let go of every connection."""
         await self.within.close()

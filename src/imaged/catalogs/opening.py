@@ -47,6 +47,7 @@ async def inspect_catalog(url: str, password_file: Path | None = None) -> None:
         catalog = await open_catalog(url, password_file)
         try:
             await catalog.check()
+            await catalog.database.try_writing()
         finally:
             await catalog.close()
     else:

@@ -27,6 +27,7 @@ from sqlalchemy import AsyncAdaptedQueuePool, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imaged.catalogs import migrations
+from imaged.catalogs.list_limit import in_time_for_a_list
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.postgresql_engine import CONNECTIONS, Connector
 from imaged.catalogs.postgresql_errors import (
@@ -39,8 +40,9 @@ from imaged.catalogs.postgresql_errors import (
     translated,
 )
 from imaged.catalogs.postgresql_url import name_of, read_url
-from imaged.catalogs.sql import SqlCatalog, Transaction, in_time_for_a_list, probe
-from imaged.core.errors import CatalogError
+from imaged.catalogs.probes import probe, write_and_take_back
+from imaged.catalogs.sql import SqlCatalog, Transaction
+from imaged.core.errors import CatalogError, CatalogFull
 
 T = TypeVar("T")
 
@@ -72,6 +74,7 @@ class PostgresqlDatabase:
         self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._running: set[asyncio.Task[Any]] = set()
         self._listing = CapacityLimiter(LISTS)
+        self._was_full = False  # when something was written, and until a trial succeeds
         self._closed = False
 
     @classmethod
@@ -110,7 +113,11 @@ class PostgresqlDatabase:
 
     async def write(self, transaction: Transaction[T]) -> T:
         """Run a transaction that writes."""
-        return await self._run(self._writers, transaction, ANSWER_SECONDS)
+        try:
+            return await self._run(self._writers, transaction, ANSWER_SECONDS)
+        except CatalogFull:
+            self._was_full = True
+            raise
 
     async def migrate(self, transaction: Transaction[T]) -> T:
         """Run a transaction that changes the tables, however long that takes."""
@@ -121,6 +128,13 @@ class PostgresqlDatabase:
         if await self._run(self._readers, _is_read_only, CHECK_SECONDS):
             await self.engine.dispose()  # the next connections may find another server
             raise self._error(Fault(WHY[READ_ONLY]))
+        if self._was_full:
+            await self.try_writing()
+            self._was_full = False
+
+    async def try_writing(self) -> None:
+        """Write something, and take it back."""
+        await self._run(self._writers, write_and_take_back, CHECK_SECONDS)
 
     async def close(self) -> None:
         """Wait for what runs, but not for ever, and close every connection."""

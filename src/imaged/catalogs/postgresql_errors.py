@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from imaged.core.errors import CatalogError, CatalogUnavailable
+from imaged.core.errors import CatalogError, CatalogFull, CatalogUnavailable
 
 #: By SQLSTATE, or its beginning: the server's error, as "The catalog x on y …".
 WHY: Mapping[str, str] = {
@@ -90,6 +90,7 @@ ROLLED_BACK = ("23", "40")
 #: Refused by a server that only follows another one, or was told to refuse changes.
 READ_ONLY = "25006"
 MISUNDERSTOOD = "08P01"
+DISK_FULL = "53100"
 #: The connection was there, and ended while it was set up.
 BROKEN_OFF = (ConnectionResetError, BrokenPipeError)
 #: What every host of a URL would say as well.
@@ -105,6 +106,7 @@ class Fault:
     may_try_again: bool = False  # at once, if the commit was not sent yet
     may_pass: bool = True  # when the server is back, or has room, or takes changes
     is_rolled_back: bool = False  # even if it was
+    is_full: bool = False  # the server's disk
 
 
 class NotConnected(Exception):
@@ -162,6 +164,7 @@ def fault_of(error: BaseException) -> Fault:
             may_try_again=is_lost or is_stale or code.startswith(WORTH_ANOTHER_TRY),
             may_pass=(bool(code) or is_lost) and not code.startswith(LASTING),
             is_rolled_back=code.startswith(ROLLED_BACK),
+            is_full=code == DISK_FULL,
         )
     if isinstance(error, asyncpg.PostgresError):
         return Fault(_said(error.sqlstate or ""))
@@ -180,6 +183,8 @@ def translated(name: str) -> Iterator[None]:
 def error_of(name: str, fault: Fault) -> CatalogError:
     """What callers are told of a fault."""
     kind = CatalogUnavailable if fault.may_pass else CatalogError
+    if fault.is_full:
+        kind = CatalogFull
     return kind(f"The catalog {name} {fault.why}.")
 
 

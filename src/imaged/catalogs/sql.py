@@ -7,15 +7,13 @@ in a thread (``sqlite.py``), PostgreSQL in a greenlet (``postgresql.py``). See d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from anyio import fail_after
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from imaged.catalogs import (
     accounts,
@@ -33,11 +31,9 @@ from imaged.catalogs import (
     task_rows,
     tasks,
 )
-from imaged.catalogs.tables import tombstones
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
-from imaged.core.errors import ListTooSlow
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.query import ImagePage, ImageQuery
@@ -48,9 +44,6 @@ from imaged.ports.catalog import Lapsed
 
 T = TypeVar("T")
 Transaction = Callable[[Connection], T]
-
-#: A page of a million images takes a few milliseconds: what takes longer was made to.
-LIST_SECONDS = 5.0
 
 
 class Database(Protocol):
@@ -90,24 +83,13 @@ class Database(Protocol):
         """Make sure that it answers, and soon. Raises CatalogError."""
         ...
 
+    async def try_writing(self) -> None:
+        """Write as much as a large record to the disk, and take it back. Raises CatalogError."""
+        ...
+
     async def close(self) -> None:
         """Wait for what runs, and let go of every connection."""
         ...
-
-
-@contextmanager
-def in_time_for_a_list() -> Iterator[None]:
-    """Cancel the block when a list may take no longer. Raises ListTooSlow."""
-    try:
-        with fail_after(LIST_SECONDS):
-            yield
-    except TimeoutError as error:
-        raise ListTooSlow(LIST_SECONDS) from error
-
-
-def probe(db: Connection) -> None:
-    """The smallest transaction that needs the tables."""
-    db.execute(select(tombstones.c.id).limit(1)).first()
 
 
 class SqlCatalog:

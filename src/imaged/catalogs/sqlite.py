@@ -29,15 +29,12 @@ from sqlalchemy import Engine, QueuePool, make_url
 from sqlalchemy.exc import ArgumentError
 
 from imaged.catalogs import migrations
+from imaged.catalogs.list_limit import in_time_for_a_list
 from imaged.catalogs.migrations import Migration
-from imaged.catalogs.sql import (
-    SqlCatalog,
-    Transaction,
-    in_time_for_a_list,
-    probe,
-)
-from imaged.catalogs.sqlite_engine import Busy, limited, make_engine, run_once
-from imaged.core.errors import CatalogError
+from imaged.catalogs.probes import probe, write_and_take_back
+from imaged.catalogs.sql import SqlCatalog, Transaction
+from imaged.catalogs.sqlite_engine import Busy, limited, make_engine, run_once, spilling
+from imaged.core.errors import CatalogError, CatalogUnavailable
 
 T = TypeVar("T")
 
@@ -60,6 +57,7 @@ class SqliteDatabase:
         self._writing = CapacityLimiter(1)
         self._listing = CapacityLimiter(LISTERS)
         self._reading = CapacityLimiter(READERS)
+        self._has_failed = False  # to write, and until a trial succeeds
         self._closed = False
 
     @property
@@ -80,11 +78,22 @@ class SqliteDatabase:
 
     async def write(self, transaction: Transaction[T]) -> T:
         """Run a transaction that writes."""
-        return await self._run(self.writer, self._writing, transaction)
+        try:
+            return await self._run(self.writer, self._writing, transaction)
+        except CatalogUnavailable:
+            self._has_failed = True
+            raise
 
     async def check(self) -> None:
-        """Make sure that it answers."""
+        """Make sure that it answers, and that it can be written to if it could not be once."""
         await self.read(probe)
+        if self._has_failed:
+            await self.try_writing()
+            self._has_failed = False
+
+    async def try_writing(self) -> None:
+        """Write something, and take it back."""
+        await self._run(self.writer, self._writing, spilling(write_and_take_back))
 
     async def close(self) -> None:
         """Wait for what runs, but not for ever, and close every connection."""
@@ -134,7 +143,7 @@ async def migrate_sqlite(path: Path, *, contract: bool = False) -> Migration:
 
 
 async def inspect_sqlite(path: Path) -> None:
-    """See whether the file can be opened; one that is missing is made when it is.
+    """See whether the file can be opened and written; one that is missing is made when it is.
 
     Raises CatalogError, CatalogTooNew.
     """
@@ -142,7 +151,8 @@ async def inspect_sqlite(path: Path) -> None:
         return
     database = SqliteDatabase(path)
     try:
-        await database.read(migrations.missing_steps)
+        if not await database.read(migrations.missing_steps):
+            await database.try_writing()
     finally:
         await database.close()
 

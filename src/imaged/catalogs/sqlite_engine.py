@@ -15,12 +15,13 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from imaged.catalogs.sql import Transaction
-from imaged.core.errors import CatalogError, CatalogUnavailable
+from imaged.core.errors import CatalogError, CatalogFull, CatalogUnavailable
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_SECONDS = 0.1  # after so long in vain, look whether the caller still waits
 BUSY_PAUSE_SECONDS = 0.005  # not every statement waits at all
+PAGES, FEW_PAGES = -2000, 10  # kept in memory, before some are written: SQLite's default, and less
 LOOK_EVERY_STEPS = 10_000  # of SQLite's machine: at the clock, about a thousand times a second
 
 WHY = {
@@ -92,6 +93,20 @@ def limited(work: Transaction[T], seconds: float) -> Transaction[T]:
     return run
 
 
+def spilling(work: Transaction[T]) -> Transaction[T]:
+    """The transaction, which writes to the disk before it ends: so also what it takes back."""
+
+    def run(db: Connection) -> T:
+        raw: Any = db.connection.dbapi_connection
+        raw.execute(f"PRAGMA cache_size = {FEW_PAGES}")
+        try:
+            return work(db)
+        finally:
+            raw.execute(f"PRAGMA cache_size = {PAGES}")
+
+    return run
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Let no error out but our own."""
@@ -151,4 +166,6 @@ def _code(error: BaseException | None) -> int:
 
 def _error_of(path: Path, error: BaseException | None) -> CatalogError:
     kind = CatalogUnavailable if _code(error) in PASSING else CatalogError
+    if _code(error) == sqlite3.SQLITE_FULL:
+        kind = CatalogFull
     return kind(f"The catalog {path} {WHY.get(_code(error), f'failed: {error}')}.")

@@ -59,7 +59,9 @@
       - ScratchFull
   - ListTooSlow             a list was not ready in time
   - CatalogError            the catalog could not do what was asked
-      - CatalogUnavailable, CatalogTooNew, CatalogTooOld
+      - CatalogTooNew, CatalogTooOld
+      - CatalogUnavailable  it does not answer now, and may in a moment
+          - CatalogFull
 
 Which HTTP status each of them gets is decided in ``api/problems.py`` and nowhere else.
 """
@@ -96,6 +98,7 @@ from imaged.core.errors.places import (
     BlobExists,
     BlobMissing,
     CatalogError,
+    CatalogFull,
     CatalogTooNew,
     CatalogTooOld,
     CatalogUnavailable,
@@ -145,6 +148,7 @@ __all__ = [
     "BlobGone",
     "BlobMissing",
     "CatalogError",
+    "CatalogFull",
     "CatalogTooNew",
     "CatalogTooOld",
     "CatalogUnavailable",

@@ -152,6 +152,10 @@ class CatalogUnavailable(CatalogError):
     """
 
 
+class CatalogFull(CatalogUnavailable):
+    """The disk of the catalog has no room left."""
+
+
 class ListTooSlow(ImagedError):
     """A list was not ready in time; what else the catalog does must not wait behind it."""
 

@@ -1,0 +1,33 @@
+"""The transactions by which a database is seen to work."""
+
+from __future__ import annotations
+
+from secrets import token_hex
+from uuid import uuid4
+
+from sqlalchemy import Connection, insert, select
+
+from imaged.catalogs import dialects
+from imaged.catalogs.tables import instances, tombstones
+
+#: As large as a record may be, with all of its properties.
+TRIAL_BYTES = 256 * 1024
+
+
+def probe(db: Connection) -> None:
+    """The smallest transaction that needs the tables."""
+    db.execute(select(tombstones.c.id).limit(1)).first()
+
+
+def write_and_take_back(db: Connection) -> None:
+    """Need as much room as a large record does, and leave nothing."""
+    now = dialects.now(db)
+    trial = {
+        "id": f"trial-{uuid4()}",
+        "version": token_hex(TRIAL_BYTES // 2),  # what cannot be compressed
+        "roles": [],
+        "started_at": now,
+        "seen_at": now,
+    }
+    db.execute(insert(instances), trial)
+    db.rollback()
