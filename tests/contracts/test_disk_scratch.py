@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import stat
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
+import anyio
 import pytest
 
+from imaged.conversion import scratch as disk
 from imaged.conversion.scratch import DiskScratch, ScratchSettings
 from imaged.core.errors import ClientVanished, ScratchError, ScratchFull
 
@@ -127,3 +130,22 @@ async def test_what_must_stay_free(tmp_path: Path) -> None:
             await folder.write("source", chunks(BODY))
         with pytest.raises(ScratchFull):
             await folder.require_room()
+
+
+async def test_a_disk_that_hangs_is_left(
+    scratch: DiskScratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that is cancelled ends, and so does a look of the sweeper; threads are left."""
+    answers = threading.Event()
+    monkeypatch.setattr(disk, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(disk, "_remove", lambda _: answers.wait())
+    monkeypatch.setattr(DiskScratch, "_attempts", lambda _: answers.wait())
+    try:
+        async with scratch.folder(uuid4()):
+            pass
+        with anyio.move_on_after(0.1) as patience:
+            await scratch.attempts()
+    finally:
+        answers.set()
+
+    assert patience.cancelled_caught

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 import aiofiles
@@ -18,6 +20,8 @@ from anyio import to_thread
 from imaged.core.errors import ScratchError, ScratchFull
 from imaged.core.limits import MIB
 from imaged.core.sparse import pieces
+
+T = TypeVar("T")
 
 PRIVATE = 0o700
 LOOK_EVERY_BYTES = 64 * MIB  # written, until the room that is left is looked at again
@@ -64,7 +68,7 @@ class DiskFolder:
         """Raises ScratchError."""
         path = self._path / name
         with _explained(path):
-            await anyio.Path(path).touch(exist_ok=False)
+            await _in_thread(partial(path.touch, exist_ok=False))
         return path
 
     async def read(self, name: str) -> AsyncGenerator[bytes]:
@@ -78,16 +82,16 @@ class DiskFolder:
     async def require_room(self) -> None:
         """Raises ScratchFull, ScratchError."""
         with _explained(self._path):
-            free_bytes = (await to_thread.run_sync(shutil.disk_usage, self._path)).free
+            free_bytes = (await _in_thread(partial(shutil.disk_usage, self._path))).free
         if free_bytes < self._min_free_bytes:
             why = f"{free_bytes} bytes are free, and {self._min_free_bytes} must stay so"
             raise ScratchFull(str(self._path), why)
 
     async def size_bytes(self, name: str) -> int:
         """Raises ScratchError."""
-        path = anyio.Path(self._path / name)
-        with _explained(self._path / name):
-            return (await path.stat()).st_size
+        path = self._path / name
+        with _explained(path):
+            return (await _in_thread(path.stat)).st_size
 
 
 class DiskScratch:
@@ -102,29 +106,34 @@ class DiskScratch:
         """Raises ScratchError."""
         path = self._root / str(attempt)
         with _explained(path):
-            await to_thread.run_sync(_make, path)
+            await _in_thread(partial(_make, path))
         try:
             yield DiskFolder(path, self._min_free_bytes)
         finally:
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):  # the sweeper has what is left
                 await self.remove(attempt)
 
     async def attempts(self) -> list[UUID]:
         """Raises ScratchError."""
         with _explained(self._root):
-            return await to_thread.run_sync(self._attempts)
+            return await _in_thread(self._attempts)
 
     async def remove(self, attempt: UUID) -> None:
         """Raises ScratchError."""
         path = self._root / str(attempt)
         with _explained(path):
-            await to_thread.run_sync(_remove, path)
+            await _in_thread(partial(_remove, path))
 
     def _attempts(self) -> list[UUID]:
         try:
             return [attempt for path in self._root.iterdir() if (attempt := _attempt(path.name))]
         except FileNotFoundError:  # nobody has needed it yet
             return []
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Have a thread do it. When cancelled, one that hangs in a disk is left alone."""
+    return await to_thread.run_sync(work, abandon_on_cancel=True)
 
 
 async def _write_sparse(file: AsyncFileIO, chunk: bytes, offset: int) -> None:
