@@ -99,7 +99,7 @@ async def test_staged_bytes_are_compared(service: Service, how: str) -> None:
     assert image.content is None
     assert image.last_failure is not None
     assert image.last_failure.reason.startswith("The staged data is damaged. In the store 'local'")
-    assert image.last_failure.reason.endswith("Stage it again.")
+    assert image.last_failure.reason.endswith("with the header X-Imaged-Replace: true.")
     assert "image.damaged" in {line["event"] for line in lines}
 
 

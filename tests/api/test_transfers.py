@@ -420,6 +420,33 @@ def test_reader_that_leaves_is_not_read_for() -> None:
     assert errors_in(lines) == []
 
 
+def test_little_ranges_on_one_connection_read_a_block_once() -> None:
+    """Its connection keeps it, and lets go of it at its end; another one reads it anew."""
+    memory, opened = MemoryStore("local"), 0
+
+    @asynccontextmanager
+    async def counted(key: str, start: int = 0) -> AsyncIterator[BlobReader]:
+        nonlocal opened
+        opened += 1
+        async with memory.open(key, start) as reader:
+            yield reader
+
+    service = Service(store=detour(memory, open=counted))
+    data = random.Random(1).randbytes(BLOCK_BYTES)
+    image_id = asyncio.run(service.create_active(data))
+    total_bytes = service.budget.total_bytes
+    with served(service) as port:
+        for connections in (1, 2):
+            with Line(port) as line:
+                for start in range(0, 5 * SHORT_REST_BYTES // 2, SHORT_REST_BYTES // 2):
+                    line.ask(f"GET {path_of(image_id)}", f"Range: bytes={start}-{start + 99}")
+                    status, _, body = line.read()
+                    assert (status, body) == (206, data[start : start + 100])
+                assert opened == connections
+                assert service.budget.free_bytes == total_bytes - BLOCK_BYTES
+            wait_until(lambda: service.budget.free_bytes == total_bytes)
+
+
 def test_requests_that_come_at_once(running: Running) -> None:
     """Pipelined requests are answered in order, and each has its own id."""
     image_id = running.create_active(b"hello")

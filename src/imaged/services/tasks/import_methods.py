@@ -95,9 +95,9 @@ class StagedBytes:
                 yield Incoming(chunks, staged.size_bytes, source=source)
             except DataDamaged as damage:
                 tell(image.id, damage.problems)
-                raise TaskFailed(
-                    f"The staged data is damaged. {' '.join(damage.problems)} Stage it again."
-                ) from damage
+                problems = " ".join(damage.problems)
+                remedy = "Stage it again, with the header X-Imaged-Replace: true."
+                raise TaskFailed(f"The staged data is damaged. {problems} {remedy}") from damage
 
 
 class WebDownload:
