@@ -77,8 +77,12 @@ class Recorder(MemoryCatalog):
             return
         self.steps[event] += 1
         if after.status is Status.ACTIVE and before in {Status.SAVING, Status.IMPORTING}:
-            data = self._world.stores[after.locations[0].store].blobs[after.locations[0].key]
+            (location, *_) = after.locations
+            data = self._world.stores[location.store].blobs[location.key]
             self.activated.add(data[:MARK_BYTES])
+            is_whole = data[MARK_BYTES:].rstrip(END).strip(b"\0") == b"" and data.endswith(END)
+            if location.key not in self._world.rotten and not is_whole:
+                self._world.violations.append(f"{location.key} is a copy of rotten bytes")
 
 
 class GuardedStore(MemoryStore):
@@ -139,17 +143,18 @@ class World:
         self.delay = timedelta(minutes=5)
         self._images = 0
         self._bodies = 0
+        self.rotten: set[str] = set()  # keys of bytes that a disk has changed
         self._denied: set[bytes] = set()  # marks of the bodies whose upload was a failure
 
     def audit(self) -> None:
         """Check what holds at every moment."""
         assert not self.violations
-        audit(self.catalog, self.stores)
+        audit(self.catalog, self.stores, self.rotten)
 
     def audit_rest(self) -> None:
         """Check that everything has come to rest, and that nobody was told what is not so."""
         assert not self.violations
-        audit_rest(self.catalog, self.stores)
+        audit_rest(self.catalog, self.stores, self.rotten)
         lies = self._denied & self.catalog.activated
         assert not lies, f"GOOD UPLOADS REPORTED AS FAILED: {lies}"
 
@@ -164,6 +169,7 @@ class World:
             self._clone: 4,
             self._download: 4,
             self._flip: 1,
+            self._rot: 1,
             self._ask_for_clone: 4,
             self._ask_to_verify: 3,
             self._cancel_task: 2,
@@ -251,6 +257,16 @@ class World:
         if image := self._pick(*RESTORES):
             flip = self.chance.choice((deactivate, reactivate))
             await node.catalog.modify_image(image.id, flip)
+
+    async def _rot(self, _: Node, __: Network) -> None:
+        """A disk changes a byte of an image, or of what was staged; its mark stays readable."""
+        image = self._pick(*RESTORES, Status.UPLOADING)
+        places = [] if image is None or image.claim is not None else list(image.held.values())
+        for place in places[:1]:
+            data = bytearray(self.stores[place.store].blobs[place.key])
+            data[self.chance.randrange(MARK_BYTES, len(data))] ^= 0x40
+            self.stores[place.store].blobs[place.key] = bytes(data)
+            self.rotten.add(place.key)
 
     async def _choose_delay(self, node: Node, _: Network) -> None:
         self.delay = timedelta(seconds=self.chance.choice(DELAYS))
