@@ -89,6 +89,8 @@ ADVICE: Mapping[type[BaseException], str] = {
     errors.BlobGone: "Nothing: the bytes were deleted meanwhile.",
     errors.StoreError: "Try again later; the operator finds `request.failed` in the log.",
     errors.StoreFull: "Have the operator make room: `store.full` is in the log.",
+    errors.WrongPlace: "The operator finds what to do in the log, in `health.degraded`.",
+    errors.MarkerRefused: "The same.",
     errors.BlobMissing: "Have the operator run `imaged reconcile`, and restore the bytes.",
     errors.BlobExists: _AGAIN,
     errors.WriteDiscarded: _AGAIN,
@@ -106,6 +108,7 @@ ADVICE: Mapping[type[BaseException], str] = {
     "connections of their own and 5 s each, so that they hold up nothing else.",
     errors.CatalogUnavailable: "Try again in a moment: the catalog is away, or busy. Uploads under "
     "way wait for it, for as long as their leases hold.",
+    errors.CatalogMissing: "The operator corrects `catalog.url`, or restores the catalog.",
     errors.CatalogTooNew: "The operator starts the version that wrote the catalog.",
     errors.CatalogTooOld: "The operator runs `imaged migrate`.",
     refusals.NoSuchPath: "Look at the address; [the calls](api.md) have all that there are.",

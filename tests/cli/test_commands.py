@@ -20,6 +20,7 @@ from imaged.cli import COMMANDS, main
 from imaged.cli import imaged as group
 from imaged.config import load
 from imaged.core.access import Caller
+from imaged.core.places import MARKER_NAME
 from imaged.daemon.assembly import Services, open_parts
 from imaged.daemon.front import Front
 from support.command import Place, imaged
@@ -50,7 +51,7 @@ def keep_image(place: Place, name: str, data: bytes = b"data", *, deleted: bool 
 
 def blobs(place: Place) -> list[Path]:
     """The files that the store has."""
-    return [path for path in place.images.rglob("*") if path.is_file()]
+    return [path for path in place.images.rglob("*") if path.is_file() and path.name != MARKER_NAME]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from imaged.core.places import MARKER_NAME
 from support.command import DEADLINE_SECONDS, Place, Serving, serving
 from support.daemon import free_port
 from support.waiting import wait_until
@@ -122,7 +123,9 @@ def test_a_verification_is_seen(place: Place) -> None:
     """That it ended and how long it took, and what it found: by instance, and by the catalog."""
     with measured(place) as daemon:
         image_id = create_and_upload(daemon, b"hello")
-        (blob,) = (path for path in place.images.rglob("*") if path.is_file())
+        (blob,) = (
+            path for path in place.images.rglob("*") if path.is_file() and path.name != MARKER_NAME
+        )
         blob.chmod(0o600)
         blob.write_bytes(b"hallo")
         asked = json.dumps({"type": "verify", "input": {"image_id": image_id}}).encode()

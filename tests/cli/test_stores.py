@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from imaged.core.places import MARKER_NAME
 from support.command import Place, Serving, serving
 
 OCTETS = "application/octet-stream"
@@ -32,7 +33,7 @@ def upload(daemon: Serving, store: str) -> int:
 
 def blobs(folder: Path) -> int:
     """How many files a store has."""
-    return sum(path.is_file() for path in folder.rglob("*"))
+    return sum(path.is_file() and path.name != MARKER_NAME for path in folder.rglob("*"))
 
 
 def unused_endpoint() -> str:

@@ -14,6 +14,7 @@ from contracts.catalog_clock import ClockContract
 from contracts.catalog_images import ImagesContract
 from contracts.catalog_ledger import FindingContract, LedgerContract
 from contracts.catalog_lists import ListsContract
+from contracts.catalog_places import PlacesContract
 from contracts.catalog_queue import LeasesContract, QueueContract
 from contracts.catalog_races import RacesContract
 from contracts.catalog_tasks import (
@@ -38,6 +39,7 @@ class CatalogContract(
     TaskQueueContract,
     TaskListsContract,
     UnfinishedContract,
+    PlacesContract,
     WholeContract,
     RacesContract,
     ClockContract,

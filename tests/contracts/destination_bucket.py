@@ -14,6 +14,7 @@ from contracts.store_bodies import body, some_bytes
 from contracts.store_bucket import BucketDoor
 from imaged.core.errors import ExportError
 from imaged.core.limits import MIB
+from imaged.core.places import MARKER_NAME
 from imaged.exports.bucket import FILE_NAME, TASK, Bucket
 from imaged.exports.unfinished import unfinished_name
 from imaged.stores.s3_settings import S3Settings
@@ -24,7 +25,7 @@ class ExportDoor(BucketDoor):
 
     async def names(self) -> set[str]:
         """Objects and uploads."""
-        return {*await self.objects(), *(await self.uploads()).values()}
+        return {*await self.objects(), *(await self.uploads()).values()} - {MARKER_NAME}
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from contracts.store_bodies import PausedBody, body, body_that_must_not_end, som
 from contracts.store_disks import WatchedDisk
 from imaged.core.errors import ExportError, ExportExists, ExportFull
 from imaged.core.limits import MIB
+from imaged.core.places import MARKER_NAME
 from imaged.exports import folder as folders
 from imaged.exports.folder import Folder
 from imaged.exports.unfinished import unfinished_name
@@ -54,7 +55,7 @@ class FolderDoor:
     async def names(self) -> set[str]:
         """All files below the root."""
         found = (path for path in self._root.rglob("*") if not path.is_dir())
-        return {str(path.relative_to(self._root)) for path in found}
+        return {str(path.relative_to(self._root)) for path in found} - {MARKER_NAME}
 
     async def dig(self, name: str) -> bytes | None:
         """The bytes of a file."""

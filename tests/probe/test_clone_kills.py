@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from imaged.core.limits import MIB
+from imaged.core.places import MARKER_NAME
 from imaged.stores.checkup import REHEARSAL
 from support.behind import bytes_are_those_of
 from support.client import Client
@@ -121,4 +122,4 @@ async def test_a_kill_between_two_stores(tmp_path: Path) -> None:
 def blobs(folder: Path) -> list[str]:
     """The names of blobs, whole or not: of all but what a start rehearses."""
     names = (path.name for path in folder.rglob("*") if path.is_file())
-    return [name for name in names if not name.startswith(REHEARSAL)]
+    return [name for name in names if not name.startswith((REHEARSAL, MARKER_NAME))]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+from imaged.core.places import MARKER_NAME
 from imaged.stores.checkup import REHEARSAL
 from imaged.stores.s3_checkup import REHEARSALS
 from support.postgresql import fresh_database
@@ -79,7 +80,8 @@ class Folder:
     async def keys(self) -> set[str]:
         """The files, whole or not; but for what a start rehearses, and leaves if it is killed."""
         files = (path.name for path in self.images.rglob("*") if path.is_file())
-        return {f"{name[:2]}/{name}" for name in files if not name.startswith(REHEARSAL)}
+        skipped = (REHEARSAL, MARKER_NAME)
+        return {f"{name[:2]}/{name}" for name in files if not name.startswith(skipped)}
 
     async def flip(self, key: str, offset: int) -> None:
         """Let a bit of this byte rot; done again, it is right again."""
@@ -124,7 +126,7 @@ class Servers:
         """The objects, and the uploads that are not finished; but for rehearsed ones, likewise."""
         names = await asyncio.to_thread(self._names)
         keys = {name.removeprefix(f"{self.prefix}/") for name in names}
-        return {key for key in keys if not key.startswith(REHEARSALS)}
+        return {key for key in keys if not key.startswith((REHEARSALS, MARKER_NAME))}
 
     async def flip(self, key: str, offset: int) -> None:
         """Let a bit of this byte rot, by an object that takes its place."""

@@ -179,7 +179,7 @@ class Ground:
             yield f"{used} bytes of the quota"
         if attempts := await self.catalog.list_attempts():
             yield f"the claims {attempts}"
-        if scratch := [path.name for path in self.worker.scratch.iterdir()]:
+        if scratch := [path.name for path in self.worker.scratch.iterdir() if path.is_dir()]:
             yield f"the scratch folders {scratch}"
         if (exported := await self.door.names()) != files:
             yield f"the exports {exported ^ files}"

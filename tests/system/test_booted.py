@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from imaged.core.places import MARKER_NAME
 from support.booted import Machine, until
 from support.machine_client import Client
 
@@ -26,7 +27,11 @@ def start(machine: Machine, unit: str = "imaged") -> Client:
 
 def files(machine: Machine) -> list[Path]:
     """The bytes in the store, whole or not."""
-    return [path for path in machine.path("/var/lib/imaged/images").rglob("*") if path.is_file()]
+    return [
+        path
+        for path in machine.path("/var/lib/imaged/images").rglob("*")
+        if path.is_file() and path.name != MARKER_NAME
+    ]
 
 
 def test_it_is_ready_when_systemctl_returns(machine: Machine) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 
+from imaged.core.places import MARKER_NAME
 from support.booted import Machine, until
 from support.machine_client import Client
 from support.postgresql import Server, execute
@@ -142,12 +143,12 @@ def test_uploads_and_scrubs_are_all_that_it_needs(machine: Machine) -> None:
     assert client.download(image_id) == b"data" * 1024**2
 
     images = machine.path("/var/lib/imaged/images")
-    assert any(path.is_file() for path in images.rglob("*"))
+    assert any(path.is_file() and path.name != MARKER_NAME for path in images.rglob("*"))
 
     client.delete(image_id)
 
     until(
-        lambda: [path for path in images.rglob("*") if path.is_file()],
+        lambda: [path for path in images.rglob("*") if path.is_file() and path.name != MARKER_NAME],
         lambda files: not files,
         lambda: machine.log("imaged"),
     )
@@ -169,7 +170,8 @@ def test_images_are_converted(machine: Machine, worker: str) -> None:
 
     assert task["status"] == "success", (task, machine.log(worker))
     assert client.download(task["result"]["image_id"]) == bytes(DISK_BYTES)
-    assert list(machine.path("/var/lib/imaged/scratch").iterdir()) == []
+    scratch = machine.path("/var/lib/imaged/scratch")
+    assert [path.name for path in scratch.iterdir()] == [MARKER_NAME]
     assert f"TASK_ID={task['id']}" in machine.run("journalctl", f"--unit={worker}", "-o", "export")
 
 

@@ -19,12 +19,15 @@ class Probes:
         return _text("OK", 200)
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002 - a handler
-        """Answer 200, with parts that it can do without and that do not work; or 503 and why."""
+        """Answer 200, with parts that do not work and are not needed, and with warnings; or 503 and
+        what does not work.
+        """
         troubles = await self._health.troubles()
         if troubles:
             return _text("not ready: " + ", ".join(troubles), 503)
         ailing = ", ".join(self._health.ailing())
-        return _text(f"OK, without {ailing}" if ailing else "OK", 200)
+        warnings = [f"warning: {one}" for one in self._health.warnings()]
+        return _text("\n".join([f"OK, without {ailing}" if ailing else "OK", *warnings]), 200)
 
 
 def _text(body: str, status: int) -> Response:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from anyio.lowlevel import checkpoint
 
@@ -27,6 +27,7 @@ from imaged.core.damage import is_damaged
 from imaged.core.errors import BlobGone
 from imaged.core.image import Image, Location
 from imaged.core.ledger import Account
+from imaged.core.places import Place, PlaceKind, warnings_of
 from imaged.core.summary import Instance, Summary
 from imaged.ports.catalog import Lapsed
 from imaged.ports.clock import Clock
@@ -37,9 +38,11 @@ class MemoryCatalog(MemoryTasks):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
+        self.id = uuid4()
         self.instances: dict[InstanceId, Instance] = {}
         self.clock_mark: ClockMark | None = None
         self.confirmations = 0
+        self.places: dict[tuple[PlaceKind, str], Place] = {}
 
     async def check(self) -> None:
         """Memory always answers."""
@@ -178,6 +181,34 @@ class MemoryCatalog(MemoryTasks):
         await checkpoint()
         return self._account(owner)
 
+    # places
+
+    async def get_id(self) -> UUID:
+        """The id of this catalog."""
+        await checkpoint()
+        return self.id
+
+    async def list_places(self) -> Sequence[Place]:
+        """The places that are known, by kind and name."""
+        await checkpoint()
+        return [self.places[one] for one in sorted(self.places)]
+
+    async def add_place(self, place: Place) -> Place:
+        """Know a place, unless one of its kind and name is known; the one that is known then."""
+        await checkpoint()
+        return self.places.setdefault((place.kind, place.name), place)
+
+    async def replace_place(self, place: Place) -> None:
+        """Know this place instead of the one of its kind and name."""
+        await checkpoint()
+        self.places[place.kind, place.name] = place
+
+    async def warn_of_place(self, kind: PlaceKind, name: str, warning: str | None) -> None:
+        """Note what an operator should look at there."""
+        await checkpoint()
+        if (known := self.places.get((kind, name))) is not None:
+            self.places[kind, name] = replace(known, warning=warning)
+
     # the whole
 
     async def beat(self, instance: Instance, forget_after: timedelta) -> None:
@@ -239,6 +270,7 @@ class MemoryCatalog(MemoryTasks):
             tasks=counts.tasks(self.tasks.values()),
             task_holdings=counts.task_holdings(self.tasks, self.images, self.leases),
             damaged=sum(map(is_damaged, self.images.values())),
+            warnings=warnings_of(self.places.values()),
         )
 
     def _doomed(self, key: str) -> Blob | None:

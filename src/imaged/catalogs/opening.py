@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.sql import SqlCatalog
+from imaged.core.errors import CatalogTooOld
 
 SCHEMES = ("postgresql", "postgres")
 
@@ -25,6 +28,35 @@ async def open_catalog(url: str, password_file: Path | None = None) -> SqlCatalo
     return await open_sqlite(url)
 
 
+def is_missing(url: str) -> bool:
+    """Whether to open it would make it: a file of SQLite that is not there, or is empty.
+
+    Raises CatalogError for a URL that names no file.
+    """
+    if is_postgresql(url):
+        return False
+    from imaged.catalogs.sqlite import path_of
+
+    try:
+        return path_of(url).stat().st_size == 0
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # whoever opens it says what is wrong
+
+
+async def is_new(url: str, password_file: Path | None = None) -> bool:
+    """Whether to migrate it would make it: it is missing, or a database without any table.
+
+    Raises CatalogError.
+    """
+    if not is_postgresql(url):
+        return is_missing(url)
+    from imaged.catalogs.postgresql import has_tables
+
+    return not await has_tables(url, password_file)
+
+
 async def migrate_catalog(
     url: str, password_file: Path | None = None, *, contract: bool = False
 ) -> Migration:
@@ -36,6 +68,36 @@ async def migrate_catalog(
     from imaged.catalogs.sqlite import migrate_sqlite, path_of
 
     return await migrate_sqlite(path_of(url), contract=contract)
+
+
+@asynccontextmanager
+async def unchanged_catalog(
+    url: str, password_file: Path | None = None
+) -> AsyncIterator[SqlCatalog | None]:
+    """The catalog as it is; None where it would have to be made or migrated.
+
+    Raises CatalogError.
+    """
+    if is_postgresql(url):
+        from imaged.catalogs.postgresql import open_postgresql
+
+        try:
+            catalog = await open_postgresql(url, password_file)
+        except CatalogTooOld:
+            yield None
+            return
+    else:
+        from imaged.catalogs.sqlite import open_unchanged
+
+        found = None if is_missing(url) else await open_unchanged(url)
+        if found is None:
+            yield None
+            return
+        catalog = found
+    try:
+        yield catalog
+    finally:
+        await catalog.close()
 
 
 async def inspect_catalog(url: str, password_file: Path | None = None) -> None:

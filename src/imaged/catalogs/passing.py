@@ -11,6 +11,7 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Image, Location
 from imaged.core.ledger import Account
+from imaged.core.places import Place, PlaceKind
 from imaged.core.query import ImagePage, ImageQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task
@@ -165,6 +166,28 @@ class PassingCatalog(Catalog):
     async def get_account(self, owner: str) -> Account:
         """As the catalog within."""
         return await self._catalog.get_account(owner)
+
+    # places
+
+    async def get_id(self) -> UUID:
+        """As the catalog within."""
+        return await self._catalog.get_id()
+
+    async def list_places(self) -> Sequence[Place]:
+        """As the catalog within."""
+        return await self._catalog.list_places()
+
+    async def add_place(self, place: Place) -> Place:
+        """As the catalog within."""
+        return await self._catalog.add_place(place)
+
+    async def replace_place(self, place: Place) -> None:
+        """As the catalog within."""
+        await self._catalog.replace_place(place)
+
+    async def warn_of_place(self, kind: PlaceKind, name: str, warning: str | None) -> None:
+        """As the catalog within."""
+        await self._catalog.warn_of_place(kind, name, warning)
 
     # the whole
 

@@ -220,6 +220,15 @@ async def open_postgresql(url: str, password_file: Path | None = None) -> SqlCat
     return SqlCatalog(database)
 
 
+async def has_tables(url: str, password_file: Path | None = None) -> bool:
+    """Whether there is a catalog in the database, of whatever revision. Raises CatalogError."""
+    database = PostgresqlDatabase(url, password_file)
+    try:
+        return await database.read(migrations.current_revision) is not None
+    finally:
+        await database.close()
+
+
 async def migrate_postgresql(
     url: str, password_file: Path | None = None, *, contract: bool = False
 ) -> Migration:

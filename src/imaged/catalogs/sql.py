@@ -26,6 +26,7 @@ from imaged.catalogs import (
     leases,
     listed_pages,
     listing,
+    places,
     summaries,
     task_listing,
     task_rows,
@@ -36,6 +37,7 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
+from imaged.core.places import Place, PlaceKind
 from imaged.core.query import ImagePage, ImageQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task, TaskChange
@@ -274,6 +276,28 @@ class SqlCatalog:
     async def get_account(self, owner: str) -> Account:
         """Return what a project holds and may hold."""
         return await self.database.read(partial(accounts.get, owner=owner))
+
+    # places
+
+    async def get_id(self) -> UUID:
+        """The id of this catalog."""
+        return await self.database.read(places.get_id)
+
+    async def list_places(self) -> Sequence[Place]:
+        """The places that are known, by kind and name."""
+        return await self.database.read(places.list_all)
+
+    async def add_place(self, place: Place) -> Place:
+        """Know a place, unless one of its kind and name is known; the one that is known then."""
+        return await self.database.write(partial(places.add, place=place))
+
+    async def replace_place(self, place: Place) -> None:
+        """Know this place instead of the one of its kind and name."""
+        await self.database.write(partial(places.replace, place=place))
+
+    async def warn_of_place(self, kind: PlaceKind, name: str, warning: str | None) -> None:
+        """Note what an operator should look at there."""
+        await self.database.write(partial(places.warn, kind=kind, name=name, warning=warning))
 
     # the whole
 

@@ -130,6 +130,22 @@ async def open_sqlite(where: str | Path) -> SqlCatalog:
     return SqlCatalog(SqliteDatabase(path))
 
 
+async def open_unchanged(url: str) -> SqlCatalog | None:
+    """Open the catalog of a file that is there; None where it would have to be migrated.
+
+    Raises CatalogError, CatalogTooNew.
+    """
+    database = SqliteDatabase(path_of(url))
+    try:
+        if not await database.read(migrations.missing_steps):
+            return SqlCatalog(database)
+    except BaseException:
+        await database.close()
+        raise
+    await database.close()
+    return None
+
+
 async def migrate_sqlite(path: Path, *, contract: bool = False) -> Migration:
     """Make and migrate the file where that is needed. Waits for its writers.
 

@@ -10,13 +10,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, String, case, func, literal, select, union_all
 
-from imaged.catalogs import dialects
+from imaged.catalogs import dialects, places
 from imaged.catalogs.instants import Instant
 from imaged.catalogs.tables import blobs, claims, images, instances
 from imaged.catalogs.task_tables import tasks
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import RESTORES, Status
+from imaged.core.places import warnings_of
 from imaged.core.summary import Holding, Instance, Stock, Summary, TaskHolding, TaskStock
 from imaged.core.task import TaskStatus
 
@@ -100,6 +101,7 @@ def summarize(db: Connection) -> Summary:
         tasks=_tasks(db),
         task_holdings=_task_holdings(db),
         damaged=db.execute(_DAMAGED).scalar_one(),
+        warnings=warnings_of(places.list_all(db)),
     )
 
 

@@ -9,6 +9,7 @@
     accounts       bytes held, by owner        tombstones     ids that are never used again
     instances      processes that are here     compatibility  the oldest revision that still fits
     clock          whether it can be believed
+    places         whose data is in the stores catalog_identity  one row: who this catalog is
 
 Rule 1: what the lifecycle forbids, a CHECK refuses, whatever the statement's author thought.
 Rule 2: nothing is told twice. An image's claim *is* its row in ``claims``, and a location's size
@@ -277,3 +278,18 @@ clock = Table(
 
 #: One row: who knows this revision of the tables, or a later one, can work with them.
 compatibility = Table("compatibility", metadata, Column("oldest", TEXT, primary_key=True))
+
+#: One row: made with the tables, and the same in every copy of the catalog.
+catalog_identity = Table("catalog_identity", metadata, Column("id", Uuid, primary_key=True))
+
+#: Folders and buckets that bear the catalog's marker.
+places = Table(
+    "places",
+    metadata,
+    Column("kind", TEXT, primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("place_id", Uuid, nullable=False),
+    Column("location", TEXT, nullable=False),
+    Column("is_marked", Boolean, nullable=False),
+    Column("warning", TEXT),
+)

@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "token": ("tokens", "Make a token, and its entry for the file of tokens."),
     "check-config": ("checking", "Say everything that is wrong with the configuration."),
     "migrate": ("migrating", "Bring the catalog to this version."),
+    "adopt-store": ("adopting", "Take a folder or bucket over for this catalog, on purpose."),
     "completion": ("completion", "Print what makes a shell complete these commands."),
     "version": ("versions", "Say which version this is."),
 }

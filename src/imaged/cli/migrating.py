@@ -5,40 +5,58 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from imaged.cli.adopting import ask, warning_of
 from imaged.cli.options import config_option, json_option, print_json
+
+if TYPE_CHECKING:
+    from imaged.catalogs.migrations import Migration
+    from imaged.config import Config
 
 
 @click.command()
 @config_option
 @click.option("--contract", is_flag=True, help="Also remove what only older versions needed.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask before --contract.")
+@click.option(
+    "--new-catalog",
+    is_flag=True,
+    help="I do want a new catalog over stores that hold images of another one, or of a lost one.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before --contract, --new-catalog.")
 @json_option
-def migrate(file: Path | None, *, contract: bool, yes: bool, as_json: bool) -> None:
+def migrate(
+    file: Path | None, *, contract: bool, new_catalog: bool, yes: bool, as_json: bool
+) -> None:
     """Bring the catalog to this version. SQLite catalogs are migrated at start by themselves.
 
     All steps are taken, or none. Instances of the version before go on working; when all of them
     are upgraded, --contract removes what only they needed; older versions cannot come back then,
     so it asks first.
+
+    Where there is no catalog, one is made, unless the stores hold data: a new catalog knows none of
+    their images. Restore the catalog that they belong to; or --new-catalog makes one nevertheless,
+    and takes all stores over for it. It asks first, too.
     """
     if contract and not yes:
         _ask()
     import anyio
 
-    from imaged.catalogs.migrations import Migration
-    from imaged.catalogs.opening import migrate_catalog
     from imaged.config import load
-    from imaged.daemon.settings import password_file
+    from imaged.telemetry import configure_log
 
     config = load(file)
-
-    async def run() -> Migration:
-        where, password = config.catalog.url, password_file(config)
-        return await migrate_catalog(where, password, contract=contract)
-
-    done = anyio.run(run)
+    configure_log("error")
+    if not new_catalog:
+        done = anyio.run(_migrate, config, contract)
+    else:
+        held = anyio.run(_look_into_all, config)
+        if held and not yes:
+            found = "".join(f"\n- {one}" for one in held)
+            ask(f"A new catalog knows nothing of what is there:{found}\n{warning_of(config)}")
+        done = anyio.run(_make_anew, config)
     if as_json:
         print_json(asdict(done))
         return
@@ -49,6 +67,48 @@ def migrate(file: Path | None, *, contract: bool, yes: bool, as_json: bool) -> N
             "When every instance runs this version, remove what only older ones needed: "
             "`imaged migrate --contract`."
         )
+
+
+async def _migrate(config: Config, contract: bool) -> Migration:  # noqa: FBT001 - for anyio.run
+    from imaged.catalogs.opening import is_new, migrate_catalog
+    from imaged.daemon.new_catalog import require_no_data
+    from imaged.daemon.settings import password_file
+
+    where, password = config.catalog.url, password_file(config)
+    if await is_new(where, password):
+        await require_no_data(config)
+    return await migrate_catalog(where, password, contract=contract)
+
+
+async def _look_into_all(config: Config) -> list[str]:
+    from imaged.catalogs.opening import is_new, shown
+    from imaged.daemon.new_catalog import look_into_stores
+    from imaged.daemon.settings import password_file
+
+    if not await is_new(config.catalog.url, password_file(config)):
+        raise click.UsageError(
+            f"There is a catalog in {shown(config.catalog.url)}; --new-catalog is for a "
+            "catalog.url that leads to none. `imaged adopt-store` takes one store over."
+        )
+    return [str(holding) for holding in await look_into_stores(config) if holding]
+
+
+async def _make_anew(config: Config) -> Migration:
+    from imaged.catalogs.opening import migrate_catalog, open_catalog
+    from imaged.daemon.new_catalog import all_places
+    from imaged.daemon.settings import password_file
+    from imaged.services.places import Places
+
+    where, password = config.catalog.url, password_file(config)
+    async with all_places(config) as found:
+        done = await migrate_catalog(where, password)
+        catalog = await open_catalog(where, password)
+        try:
+            for place in found:
+                await Places(catalog).adopt(place)
+        finally:
+            await catalog.close()
+    return done
 
 
 def _ask() -> None:

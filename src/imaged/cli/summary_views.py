@@ -62,6 +62,7 @@ def facts_of(summary: Summary) -> dict[str, Any]:
             for stock in summary.tasks
         ],
         "damaged_images": summary.damaged,
+        "warnings": list(summary.warnings),
         "images": {status.value: count for status, count in sorted(summary.images.items())},
         "stores": [
             {
@@ -155,7 +156,12 @@ def listings(summary: Summary) -> Iterator[Listing]:
 
 
 def waiting(summary: Summary) -> str:
-    """What the scrubber has before it, in a sentence."""
+    """What an operator should look at, and what the scrubber has before it."""
+    warnings = [f"Warning: {warning}." for warning in summary.warnings]
+    return "\n".join([*warnings, _waiting_for_scrubber(summary)])
+
+
+def _waiting_for_scrubber(summary: Summary) -> str:
     doomed, due_at = _doomed(summary), summary.oldest_due_at
     size, failing = sum(one.size_bytes for one in doomed), sum(one.failing for one in doomed)
     restorable = counted(summary.restorable, "deleted image")

@@ -21,3 +21,11 @@ class StrayLimits:
         if not strays:
             return True
         return strays <= self.max_strays and strays <= keys * self.max_share and strays < keys
+
+
+def warning_of(strays: int, keys: int) -> str:
+    """What an operator is told of strays that are too many to go."""
+    return (
+        f"No row tells of {strays} of its {keys} blobs, and none of them is deleted: is "
+        "catalog.url right, and is the catalog the newest? `imaged reconcile` lists them"
+    )

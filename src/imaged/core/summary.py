@@ -84,3 +84,4 @@ class Summary:
     tasks: Sequence[TaskStock] = ()
     task_holdings: Sequence[TaskHolding] = ()
     damaged: int = 0  # images in use whose bytes are not what they were
+    warnings: Sequence[str] = ()  # of places: what an operator should look at

@@ -21,7 +21,8 @@ from imaged.core.claim import InstanceId
 from imaged.core.summary import Instance
 from imaged.daemon import settings, task_settings
 from imaged.daemon.destinations import open_destinations
-from imaged.daemon.places import open_stores
+from imaged.daemon.new_catalog import require_no_data
+from imaged.daemon.places import build_stores, open_stores
 from imaged.daemon.task_services import TaskMeans
 from imaged.daemon.task_types import build_registry, image_import, location_import
 from imaged.inspectors.oslo import OsloInspector
@@ -40,6 +41,8 @@ from imaged.services.health import Health
 from imaged.services.images import Images
 from imaged.services.intake import Intake
 from imaged.services.loops import Alarm
+from imaged.services.marked_places import MarkedDestination
+from imaged.services.places import Places
 from imaged.services.postponed import Postponed, run_all
 from imaged.services.presence import Presence
 from imaged.services.reclaimer import Reclaimer
@@ -68,27 +71,38 @@ class Parts:
     stores: Stores
     database: Database  # behind the catalog
     destinations: Mapping[str, Destination]  # of exports
+    places: Places
 
 
 @asynccontextmanager
 async def open_parts(
     config: Config, instruments: Instruments | None = None
 ) -> AsyncIterator[Parts]:
-    """Open the catalog and the stores, and make sure that they can be used; with instruments,
-    both are measured.
+    """Open the catalog and the stores, and make sure that they can be used and belong together;
+    with instruments, both are measured.
 
-    Raises StoreError, ExportError and CatalogError with what to do.
+    Raises StoreError, WrongPlace, ExportError and CatalogError with what to do.
     """
     measure_store = measure_catalog = None
     if instruments is not None:
         measure_store = partial(_measure_store, instruments)
         measure_catalog = watch_catalog(instruments.catalog)
     async with (
-        open_stores(config.stores, measure_store, lanes_of(config)) as stores,
+        build_stores(config.stores, lanes_of(config)) as built,
         open_destinations(config.exports) as destinations,
         _open_catalog(config, measure_catalog) as catalog,
     ):
-        yield Parts(_journaled(catalog, instruments), stores, catalog.database, destinations)
+        places = Places(catalog)
+        yield Parts(
+            _journaled(catalog, instruments),
+            await open_stores(config.stores, built, places, measure_store),
+            catalog.database,
+            {
+                name: MarkedDestination(destination, destination.place, places)
+                for name, destination in destinations.items()
+            },
+            places,
+        )
 
 
 def _journaled(catalog: Catalog, instruments: Instruments | None) -> Catalog:
@@ -103,13 +117,17 @@ def _measure_store(instruments: Instruments, name: str) -> Meter:
 
 @asynccontextmanager
 async def open_catalog(config: Config) -> AsyncIterator[Catalog]:
-    """Open the catalog. Raises CatalogError; CatalogTooOld where it is not migrated by itself."""
+    """Open the catalog. Raises CatalogError; CatalogTooOld where it is not migrated by itself;
+    CatalogMissing where a new one would be made over stores that hold data.
+    """
     async with _open_catalog(config) as catalog:
         yield JournaledCatalog(catalog)
 
 
 @asynccontextmanager
 async def _open_catalog(config: Config, meter: Meter | None = None) -> AsyncIterator[SqlCatalog]:
+    if opening.is_missing(config.catalog.url):
+        await require_no_data(config)
     catalog = await opening.open_catalog(config.catalog.url, settings.password_file(config))
     if meter is not None:
         catalog = SqlCatalog(MeasuredDatabase(catalog.database, meter))
@@ -221,7 +239,9 @@ class Services:
 
     def _build_tasks(self, parts: Parts, config: Config) -> None:
         """Raises TaskTypeRefused, ImportCheckRefused, CertificatesRefused."""
-        self._means = means = TaskMeans(config, lambda: self.intake.settings.max_size_bytes)
+        self._means = means = TaskMeans(
+            config, parts.places, lambda: self.intake.settings.max_size_bytes
+        )
         services = TaskServices(
             parts.catalog,
             parts.stores,

@@ -8,38 +8,33 @@ from pathlib import Path
 
 from imaged.api.bearer import BearerToken
 from imaged.api.identity import TokenFile, TokenFileInvalid
-from imaged.catalogs.opening import inspect_catalog
+from imaged.catalogs.opening import inspect_catalog, is_missing
 from imaged.config import Config, Problem
 from imaged.conversion.qemu_img import whats_missing
-from imaged.core.errors import CatalogError, ExportError, StoreError
-from imaged.daemon.destinations import open_destination
+from imaged.core.errors import CatalogError, CatalogMissing, ExportError, StoreError
+from imaged.daemon.destinations import examine_destination, open_destination
 from imaged.daemon.import_checks import ImportCheckRefused, load_checks
-from imaged.daemon.places import log_lack, open_store
+from imaged.daemon.new_catalog import require_no_data
+from imaged.daemon.places import build_store, known_places, log_lack, try_store
 from imaged.daemon.settings import password_file
 from imaged.daemon.task_services import CertificatesRefused, build_fetcher
+from imaged.services.places import Places
 
 
 async def find_problems(
     config: Config, on_lack: Callable[[StoreError], None] = log_lack
 ) -> list[Problem]:
-    """All that would keep a daemon from its work. ``on_lack``: see ``open_store``."""
+    """All that would keep a daemon from its work. ``on_lack``: see ``try_store``."""
     problems: list[Problem] = []
-    for name, section in config.stores.by_name.items():
-        try:
-            async with open_store(name, section, on_lack=on_lack):
-                pass
-        except StoreError as error:
-            problems.append(Problem("store", f"stores.{name}", str(error)))
-    for name, place in config.exports.by_name.items():
-        try:
-            async with open_destination(name, place) as destination:
-                await destination.check()
-        except ExportError as error:
-            problems.append(Problem("export", f"exports.{name}", str(error)))
     try:
         await inspect_catalog(config.catalog.url, password_file(config))
+        async with known_places(config) as places:
+            problems += await _find_in_places(config, places, on_lack)
     except CatalogError as error:
+        problems += await _find_in_places(config, None, on_lack)
         problems.append(Problem("catalog", "catalog.url", str(error)))
+    else:
+        problems += await _find_in_new_catalog(config)
     problems += _problems_of_tokens(config)
     try:
         build_fetcher(config)
@@ -63,6 +58,42 @@ def _problems_of_tokens(config: Config) -> Iterator[Problem]:
             read(Path(file))
         except TokenFileInvalid as error:
             yield Problem("tokens", setting, str(error))
+
+
+async def _find_in_places(
+    config: Config, places: Places | None, on_lack: Callable[[StoreError], None]
+) -> list[Problem]:
+    """``places``: None where the catalog cannot say which are its own."""
+    problems: list[Problem] = []
+    for name, section in config.stores.by_name.items():
+        try:
+            async with build_store(name, section) as store:
+                if places is not None:
+                    await places.examine(store.place, store)
+                await try_store(store, on_lack)
+        except StoreError as error:
+            problems.append(Problem("store", f"stores.{name}", str(error)))
+    for name, folder in config.exports.by_name.items():
+        try:
+            async with open_destination(name, folder) as destination:
+                if places is not None:
+                    await examine_destination(places, destination)
+                await destination.check()
+        except ExportError as error:
+            problems.append(Problem("export", f"exports.{name}", str(error)))
+    return problems
+
+
+async def _find_in_new_catalog(config: Config) -> list[Problem]:
+    if not is_missing(config.catalog.url):
+        return []
+    try:
+        await require_no_data(config)
+    except CatalogMissing as error:
+        return [Problem("catalog", "catalog.url", str(error))]
+    except StoreError:
+        return []  # it is a problem already
+    return []
 
 
 def find_hints(config: Config) -> list[str]:

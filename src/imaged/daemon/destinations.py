@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
 
 from imaged.config.exports import ExportsSection
 from imaged.config.stores import BucketSection, FolderSection
@@ -15,10 +16,23 @@ from imaged.core.errors import ExportError, StoreError
 from imaged.daemon.settings import filesystem_settings, s3_settings
 from imaged.exports.folder import Folder
 from imaged.ports.export import Destination
+from imaged.ports.place import MarkedPlace
+from imaged.services.places import Places
+
+
+class PlacedDestination(Destination, Protocol):
+    """A destination in a place that bears a marker."""
+
+    @property
+    def place(self) -> MarkedPlace:
+        """The place."""
+        ...
 
 
 @asynccontextmanager
-async def open_destinations(section: ExportsSection) -> AsyncIterator[Mapping[str, Destination]]:
+async def open_destinations(
+    section: ExportsSection,
+) -> AsyncIterator[Mapping[str, PlacedDestination]]:
     """All that are configured. Raises ExportError where the keys of one cannot be read."""
     async with AsyncExitStack() as opened:
         yield {
@@ -30,7 +44,7 @@ async def open_destinations(section: ExportsSection) -> AsyncIterator[Mapping[st
 @asynccontextmanager
 async def open_destination(
     name: str, section: FolderSection | BucketSection
-) -> AsyncIterator[Destination]:
+) -> AsyncIterator[PlacedDestination]:
     """One of them. Raises ExportError where its keys cannot be read."""
     destination = _build(name, section)
     try:
@@ -39,7 +53,15 @@ async def open_destination(
         await destination.close()
 
 
-def _build(name: str, section: FolderSection | BucketSection) -> Destination:
+async def examine_destination(places: Places, destination: PlacedDestination) -> None:
+    """See whether it belongs to the catalog; nothing is changed. Raises ExportError."""
+    try:
+        await places.examine(destination.place)
+    except StoreError as error:
+        raise ExportError(destination.name, error.why) from error
+
+
+def _build(name: str, section: FolderSection | BucketSection) -> PlacedDestination:
     match section:
         case FolderSection():
             return Folder(name, filesystem_settings(section))

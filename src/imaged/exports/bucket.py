@@ -27,9 +27,11 @@ import structlog
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.limits import MIB
+from imaged.core.places import PlaceKind
 from imaged.exports.border import border, label_of
 from imaged.exports.unfinished import PREFIX, task_of, unfinished_name
 from imaged.ports.export import Parcel
+from imaged.stores.marked_bucket import MarkedBucket
 from imaged.stores.s3_attempts import S3Attempts
 from imaged.stores.s3_calls import Answer, S3Calls
 from imaged.stores.s3_checkup import S3Checkup
@@ -58,6 +60,7 @@ class Bucket:
         self._calls = S3Calls(label_of(name), settings, self._session)
         self._attempts = S3Attempts(self._calls)
         self._sweep = S3Sweep(self._calls)
+        self.place = MarkedBucket(PlaceKind.EXPORTS, name, self._calls)
         self._names: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def location_of(self, file_name: str) -> str:

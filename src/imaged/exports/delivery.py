@@ -15,6 +15,7 @@ from imaged.core.errors import StoreError
 from imaged.exports.tree import NO_FOLDER, folder_of, identity
 from imaged.stores.disk import Disk, sync_folder
 from imaged.stores.filesystem_settings import FilesystemSettings
+from imaged.stores.marked_folder import MarkedFolder
 from imaged.stores.unfinished_file import UnfinishedFile
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
@@ -24,9 +25,16 @@ class Delivery(UnfinishedFile):
     """Raises StoreError, as the store ``label``."""
 
     def __init__(
-        self, label: str, settings: FilesystemSettings, disk: Disk, unfinished: str, file_name: str
+        self,
+        label: str,
+        settings: FilesystemSettings,
+        disk: Disk,
+        unfinished: str,
+        file_name: str,
+        *,
+        place: MarkedFolder | None = None,
     ) -> None:
-        super().__init__(label, file_name, settings.path / unfinished, settings, disk)
+        super().__init__(label, file_name, settings.path / unfinished, settings, disk, place=place)
         self._root = settings.path
         self._is_linked = False
 

@@ -20,6 +20,7 @@ import anyio
 from imaged.core.block import Block
 from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
+from imaged.core.places import PlaceKind
 from imaged.exports.border import border, label_of
 from imaged.exports.delivery import Delivery
 from imaged.exports.tree import NO_FOLDER, folder_of, identity
@@ -31,6 +32,7 @@ from imaged.stores.disk_errors import explained
 from imaged.stores.filesystem import CLEAN_UP_PATIENCE
 from imaged.stores.filesystem_settings import FilesystemSettings
 from imaged.stores.filling import fill
+from imaged.stores.marked_folder import FolderPlace, MarkedFolder
 from imaged.stores.shared_file import SharedFile
 from imaged.stores.threads import Threads
 
@@ -59,6 +61,8 @@ class Folder:
         self._lanes = lanes
         self._disk = disk or Disk()
         self._threads = Threads(f"export-{name}", settings.threads)
+        place = FolderPlace(PlaceKind.EXPORTS, name, settings.path, self._label, settings.file_mode)
+        self.place = MarkedFolder(place, self._threads, self._disk)
 
     def location_of(self, file_name: str) -> str:
         """Its path."""
@@ -139,7 +143,12 @@ class Folder:
 
     def _delivery(self, parcel: Parcel) -> Delivery:
         return Delivery(
-            self._label, self._settings, self._disk, unfinished_name(parcel), parcel.file_name
+            self._label,
+            self._settings,
+            self._disk,
+            unfinished_name(parcel),
+            parcel.file_name,
+            place=self.place,
         )
 
     def _has(self, file_name: str) -> bool:

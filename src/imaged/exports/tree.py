@@ -54,6 +54,7 @@ def _make(disk: Disk, folder: int, name: str, mode: int) -> None:
     try:
         disk.mkdir(name, mode, dir_fd=folder)
     except FileExistsError:
-        return
-    disk.chmod(name, mode, dir_fd=folder)  # whatever the umask is
+        pass  # perhaps of an attempt that was killed before it was durable
+    else:
+        disk.chmod(name, mode, dir_fd=folder)  # whatever the umask is
     disk.fsync(folder)

@@ -29,6 +29,7 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
+from imaged.core.places import Place, PlaceKind
 from imaged.core.query import ImagePage, ImageQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task, TaskChange
@@ -261,6 +262,33 @@ class Catalog(Protocol):
 
     async def get_account(self, owner: str) -> Account:
         """Return what a project holds and may hold; all zero where nothing is known of it."""
+        ...
+
+    # places
+
+    async def get_id(self) -> UUID:
+        """The id of this catalog: made with it, and the same in every copy of it."""
+        ...
+
+    async def list_places(self) -> Sequence[Place]:
+        """The places that are known, by kind and name."""
+        ...
+
+    async def add_place(self, place: Place) -> Place:
+        """Know a place from now on. Where one of its kind and name is known, that one stays.
+
+        Returns the one that is known then.
+        """
+        ...
+
+    async def replace_place(self, place: Place) -> None:
+        """Know this place instead of the one of its kind and name."""
+        ...
+
+    async def warn_of_place(self, kind: PlaceKind, name: str, warning: str | None) -> None:
+        """Note what an operator should look at there; None: all is well. One that is not known is
+        fine.
+        """
         ...
 
     # the whole

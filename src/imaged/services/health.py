@@ -1,5 +1,7 @@
 """Whether this instance can work: its catalog and its stores answer, and it is not stopping.
 
+What keeps nobody from his work, and should not wait for long, is a warning: the instance is ready.
+
 Probes come often and from several sides, so an answer holds for a moment, and one look serves all
 who ask meanwhile.
 """
@@ -13,6 +15,7 @@ import anyio
 import structlog
 
 from imaged.core.errors import CatalogError, StoreError
+from imaged.core.places import warnings_of
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
 
@@ -36,7 +39,9 @@ class Health:
             "catalog": catalog.check,
             **{f"store {name}": store.check for name, store in stores.by_name.items()},
         }
+        self._catalog = catalog
         self._troubles: dict[str, str] = {}
+        self._warnings: Sequence[str] = ()
         self._looks_again_at = -inf
         self._lock = anyio.Lock()
 
@@ -50,10 +55,23 @@ class Health:
                 self._looks_again_at = anyio.current_time() + HOLDS_SECONDS
         return tuple(name for name in self._parts if name in self._troubles)
 
+    def warnings(self) -> Sequence[str]:
+        """What an operator should look at although everything works, as of the last look."""
+        return self._warnings
+
     async def _look(self) -> None:
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._look_for_warnings)
             for name, check in self._parts.items():
                 tasks.start_soon(self._look_at, name, check)
+
+    async def _look_for_warnings(self) -> None:
+        with anyio.move_on_after(LIMIT_SECONDS):
+            try:
+                places = await self._catalog.list_places()
+            except CatalogError:
+                return  # its own check tells
+            self._warnings = warnings_of(places)
 
     async def _look_at(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -25,7 +25,8 @@ import structlog
 from imaged.core.blob import BlobState
 from imaged.core.errors import StoreError
 from imaged.core.image import Location
-from imaged.core.strays import StrayLimits
+from imaged.core.places import PlaceKind
+from imaged.core.strays import StrayLimits, warning_of
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Store, Stores
 
@@ -98,6 +99,7 @@ class Reconcile:
         self._tell(report, strays_of, keys_of)
         if apply:
             await self._doom(report)
+            await self._warn(report, strays_of, keys_of)
         return report
 
     async def _compare_all(self, store: Store, report: ReconcileReport) -> None:
@@ -146,6 +148,15 @@ class Reconcile:
         for stray in report.strays:
             if stray.store not in report.braked_stores:
                 report.doomed += await self._catalog.add_stray(stray, self.settings.quarantine)
+
+    async def _warn(
+        self, report: ReconcileReport, strays_of: Mapping[str, int], keys_of: Mapping[str, int]
+    ) -> None:
+        """Have every instance, and ``imaged status``, know where strays are held back."""
+        for store in keys_of.keys() - report.failed.keys():
+            is_braked = store in report.braked_stores
+            warning = warning_of(strays_of[store], keys_of[store]) if is_braked else None
+            await self._catalog.warn_of_place(PlaceKind.STORE, store, warning)
 
     def _tell(
         self, report: ReconcileReport, strays_of: Mapping[str, int], keys_of: Mapping[str, int]

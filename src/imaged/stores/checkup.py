@@ -10,7 +10,6 @@ of it by one who dies on the way, a check-up of a later day removes.
 from __future__ import annotations
 
 import os
-import stat
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -22,11 +21,11 @@ import structlog
 from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.stores.disk import Disk, move, sync_folder
-from imaged.stores.disk_errors import explain, explained
+from imaged.stores.disk_errors import explained
 from imaged.stores.folders import Folders
+from imaged.stores.marked_folder import hand_over, require_root
 from imaged.stores.space import free_bytes
 
-SUPERUSER = 0
 REHEARSAL = ".rehearsal-"  # how its names begin; no key does
 LONGEST = timedelta(days=1)  # what is older than this belongs to no rehearsal that still runs
 
@@ -47,49 +46,35 @@ class Checkup:
 
     def run(self) -> None:
         """Do all of it."""
-        self._require_root()
+        require_root(self._store, self._folders.root, self._disk)
         self._make_folders()
         self._require_one_filesystem()
         self._remove_leftovers()
         try:
+            self._sync_folders()
             self._rehearse()
         except StoreFull as error:
             log.warning("store.full", store=self._store, error=str(error))
         else:
             self._look_at_space()
 
-    def _require_root(self) -> None:
-        root = self._folders.root
-        try:
-            is_folder = stat.S_ISDIR(self._disk.stat(root).st_mode)
-        except FileNotFoundError as error:
-            why = f"needs the folder {root}, which is missing: mount its filesystem, or create it"
-            raise StoreError(self._store, why) from error
-        except OSError as error:
-            raise explain(self._store, root, error) from error
-        if not is_folder:
-            raise StoreError(self._store, f"needs a folder, and {root} is none: change its path")
-
     def _make_folders(self) -> None:
-        made = [self._make(folder) for folder in (self._folders.unfinished, *self._folders.whole)]
-        if any(made):
-            with explained(self._store, self._folders.root):
-                sync_folder(self._disk, self._folders.root)
+        for folder in (self._folders.unfinished, *self._folders.whole):
+            self._make(folder)
 
-    def _make(self, folder: Path) -> bool:
+    def _sync_folders(self) -> None:
+        """Also those that were there: who made them may have been killed before it did so."""
+        with explained(self._store, self._folders.root):
+            sync_folder(self._disk, self._folders.root)
+
+    def _make(self, folder: Path) -> None:
         with explained(self._store, folder):
             try:
                 self._disk.mkdir(folder, self._folder_mode)
             except FileExistsError:
-                return False
+                return
             self._disk.chmod(folder, self._folder_mode)  # whatever the umask is
-            self._hand_over(folder)
-            return True
-
-    def _hand_over(self, folder: Path) -> None:
-        owner = self._disk.stat(self._folders.root)
-        if os.geteuid() == SUPERUSER and owner.st_uid != SUPERUSER:
-            self._disk.chown(folder, owner.st_uid, owner.st_gid)
+            hand_over(self._disk, folder, self._folders.root)
 
     def _require_one_filesystem(self) -> None:
         device = self._device(self._folders.unfinished)

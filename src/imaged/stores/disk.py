@@ -52,6 +52,7 @@ class Disk:
     chmod = staticmethod(os.chmod)
     chown = staticmethod(os.chown)
     rename = staticmethod(rename_noreplace)
+    replace = staticmethod(os.replace)
     link = staticmethod(os.link)
     unlink = staticmethod(os.unlink)
     scan = staticmethod(list_files)

@@ -14,15 +14,23 @@ from contextlib import suppress
 from imaged.stores.disk import Disk, move, sync_folder
 from imaged.stores.filesystem_settings import FilesystemSettings
 from imaged.stores.folders import Folders
+from imaged.stores.marked_folder import MarkedFolder
 from imaged.stores.unfinished_file import UnfinishedFile
 
 
 class Draft(UnfinishedFile):
     """One attempt to write one blob."""
 
-    def __init__(self, store: str, key: str, settings: FilesystemSettings, disk: Disk) -> None:
+    def __init__(
+        self,
+        store: str,
+        key: str,
+        settings: FilesystemSettings,
+        disk: Disk,
+        place: MarkedFolder | None = None,
+    ) -> None:
         folders = Folders(settings.path)
-        super().__init__(store, key, folders.unfinished_path(key), settings, disk)
+        super().__init__(store, key, folders.unfinished_path(key), settings, disk, place=place)
         self._whole = folders.whole_path(key)
         self._is_renamed = False
 

@@ -1,9 +1,12 @@
 """A store in a folder of a filesystem.
 
-What it creates: the folders that ``keys.py`` draws, when it is checked, and files for their owner
-alone. A blob appears by a rename, when it is durable (``draft.py``). What a crash leaves is a file
-in ``.tmp``, which ``delete`` of its key removes. It needs the rights to read, write and search in
-its root folder, which it never creates itself.
+What it creates: the folders that ``keys.py`` draws, when it is checked, its marker, and files for
+their owner alone. A blob appears by a rename, when it is durable (``draft.py``). What a crash
+leaves is a file in ``.tmp``, which ``delete`` of its key removes. It needs the rights to read,
+write and search in its root folder, which it never creates itself.
+
+Where the marker is not the one that is expected (``marked_folder.py``), nothing is made, written,
+deleted or listed, and no blob is said to be missing.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ from functools import partial
 from pathlib import Path
 
 from imaged.core.block import Block
+from imaged.core.errors import BlobMissing
 from imaged.core.keys import is_key
+from imaged.core.places import PlaceKind
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.store import Record, forget_upload
 from imaged.stores.blob_file import BlobFile
@@ -27,6 +32,7 @@ from imaged.stores.filesystem_settings import FilesystemSettings
 from imaged.stores.filling import fill
 from imaged.stores.folders import Folders
 from imaged.stores.keys import require_key
+from imaged.stores.marked_folder import FolderPlace, MarkedFolder, require_root
 from imaged.stores.space import free_bytes
 from imaged.stores.threads import Threads
 
@@ -51,6 +57,9 @@ class FilesystemStore:
         self._disk = disk or Disk()
         self._folders = Folders(settings.path)
         self._threads = Threads(f"store-{name}", settings.threads)
+        folder = FolderPlace(PlaceKind.STORE, name, settings.path, name, settings.file_mode)
+        self.place = MarkedFolder(folder, self._threads, self._disk)
+        self._is_checked = False
         self._reading = Threads(f"store-{name}-reading", settings.reading_threads)
 
     async def check(self) -> None:
@@ -62,7 +71,13 @@ class FilesystemStore:
             min_free_bytes=self._settings.min_free_bytes,
             folder_mode=self._settings.folder_mode,
         )
-        await self._threads.run(checkup.run)
+
+        def run() -> None:
+            self.place.require()
+            checkup.run()
+            self._is_checked = True
+
+        await self._threads.run(run)
 
     async def put(
         self,
@@ -74,7 +89,7 @@ class FilesystemStore:
         """Write a blob, and return its size in bytes. Its writes have no names of their own."""
         del record
         require_key(self.name, key)
-        draft = Draft(self.name, key, self._settings, self._disk)
+        draft = Draft(self.name, key, self._settings, self._disk, self.place)
         return await fill(
             draft,
             expected_bytes or 0,
@@ -93,7 +108,7 @@ class FilesystemStore:
             self.name, key, self._folders, self._disk, threads=self._reading, start=start
         )
         try:
-            await self._reading.run(blob.open)
+            await self._open(blob)
             yield blob
         finally:
             await self._reading.finish(blob.close, CLEAN_UP_PATIENCE)
@@ -109,6 +124,7 @@ class FilesystemStore:
 
         Unfinished writes come first: so one that is completed meanwhile is met at least once.
         """
+        await self.place.require_expected()
         unfinished = set()
         for name in await self._names(self._folders.unfinished):
             key = f"{name[:2]}/{name}"
@@ -120,13 +136,22 @@ class FilesystemStore:
                 key = f"{folder.name}/{name}"
                 if is_key(key) and key.startswith(prefix) and key not in unfinished:
                     yield key
+        await self.place.require_expected()  # unmounted meanwhile, it would have listed too little
 
     async def free_bytes(self) -> int | None:
         """How much room the filesystem has, with what must stay free."""
         with explained(self.name, self._settings.path):
             return await self._threads.run(partial(free_bytes, self._disk, self._settings.path))
 
+    async def _open(self, blob: BlobFile) -> None:
+        try:
+            await self._reading.run(blob.open)
+        except BlobMissing:
+            await self.place.require_expected()  # on another disk, that says nothing of the blob
+            raise
+
     def _remove(self, key: str) -> None:
+        self.place.require()
         unfinished, whole = self._folders.unfinished_path(key), self._folders.whole_path(key)
         with explained(self.name, whole):
             for path in (unfinished, whole, unfinished):  # a rename goes this way, or is undone
@@ -137,4 +162,13 @@ class FilesystemStore:
 
     async def _names(self, folder: Path) -> Sequence[str]:
         with explained(self.name, folder):
-            return await self._threads.run(partial(self._disk.scan, folder))
+            return await self._threads.run(partial(self._scan, folder))
+
+    def _scan(self, folder: Path) -> Sequence[str]:
+        try:
+            return self._disk.scan(folder)
+        except FileNotFoundError:
+            require_root(self.name, self._settings.path, self._disk)
+            if self._is_checked:
+                raise
+            return ()  # it is made when the store is checked first

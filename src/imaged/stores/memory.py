@@ -14,7 +14,15 @@ from datetime import timedelta
 from anyio.lowlevel import checkpoint
 
 from imaged.core.block import Block
-from imaged.core.errors import BlobExists, BlobMissing, StoreFull, WriteDiscarded
+from imaged.core.errors import BlobExists, BlobMissing, StoreFull, WriteDiscarded, WrongPlace
+from imaged.core.places import (
+    Marker,
+    PlaceKind,
+    adoption,
+    is_same_place,
+    why_changed,
+    why_lost,
+)
 from imaged.ports.store import Record, forget_upload
 from imaged.stores.keys import require_key
 
@@ -28,10 +36,11 @@ class MemoryStore:
         self.capacity_bytes = capacity_bytes
         self.blobs: dict[str, bytes] = {}
         self.partial: dict[str, bytes] = {}
+        self.place = MarkedMemory(name)
 
     async def check(self) -> None:
-        """It can always be used."""
-        await checkpoint()
+        """It can always be used, if it is the right one."""
+        await self.place.require_expected()
 
     async def put(
         self,
@@ -43,6 +52,7 @@ class MemoryStore:
         """Write a blob, and return its size in bytes. Its writes have no names of their own."""
         del record
         require_key(self.name, key)
+        self.place.require()
         self._require_room(expected_bytes or 0)
         await self.begin(key)
         async for block in blocks:
@@ -76,6 +86,7 @@ class MemoryStore:
         require_key(self.name, key)
         await checkpoint()
         if key not in self.blobs:
+            self.place.require()
             raise BlobMissing(self.name, key)
         yield MemoryReader(self.blobs[key], start)
 
@@ -83,12 +94,13 @@ class MemoryStore:
         """Remove the blob and any unfinished write of it. Missing is fine."""
         del upload_id
         require_key(self.name, key)
-        await checkpoint()
+        await self.place.require_expected()
         self.partial.pop(key, None)
         self.blobs.pop(key, None)
 
     async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
         """Every key with bytes, whole or unfinished, that begins so."""
+        self.place.require()
         for key in {*self.blobs, *self.partial}:
             await checkpoint()
             if key.startswith(prefix):
@@ -111,6 +123,47 @@ class MemoryStore:
 
     def _used_bytes(self) -> int:
         return sum(map(len, [*self.blobs.values(), *self.partial.values()]))
+
+
+class MarkedMemory:
+    """The marker of a MemoryStore. Is a ``MarkedPlace``; ``marker`` is public, as a back door."""
+
+    def __init__(self, name: str) -> None:
+        self.kind = PlaceKind.STORE
+        self.name = name
+        self.where = "memory"
+        self.marker: Marker | None = None
+        self._expected: Marker | None = None
+
+    async def read_marker(self) -> Marker | None:
+        """The marker that is there now."""
+        await checkpoint()
+        return self.marker
+
+    async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
+        """Write it; the marker that is there then."""
+        await checkpoint()
+        if replace or self.marker is None:
+            self.marker = marker
+        return self.marker
+
+    def expect(self, marker: Marker) -> None:
+        """From now on, let nothing be written or deleted where the marker is another one."""
+        self._expected = marker
+
+    async def require_expected(self) -> None:
+        """Raises WrongPlace where the marker is gone, or another one."""
+        await checkpoint()
+        self.require()
+
+    def require(self) -> None:
+        """The same, at once."""
+        if self._expected is None:
+            return
+        if self.marker is None:
+            raise WrongPlace(self.name, why_lost(self.where, adoption(self.kind, self.name)))
+        if not is_same_place(self.marker, self._expected):
+            raise WrongPlace(self.name, why_changed(self.where, self._expected, self.marker))
 
 
 class MemoryReader:

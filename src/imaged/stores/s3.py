@@ -26,8 +26,10 @@ from datetime import timedelta
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.keys import is_key
+from imaged.core.places import PlaceKind
 from imaged.ports.store import Record, Store, forget_upload
 from imaged.stores.keys import require_key
+from imaged.stores.marked_bucket import MarkedBucket
 from imaged.stores.s3_attempts import S3Attempts
 from imaged.stores.s3_calls import Answer, S3Calls
 from imaged.stores.s3_checkup import S3Checkup
@@ -54,10 +56,12 @@ class S3Store:
         self._session = S3Session(settings)
         self._calls = S3Calls(name, settings, self._session)
         self._attempts = S3Attempts(self._calls)
+        self.place = MarkedBucket(PlaceKind.STORE, name, self._calls)
 
     async def check(self) -> None:
-        """Ask for the bucket, once. Raises StoreError."""
+        """Ask for the bucket, once, and now and then for its marker. Raises StoreError."""
         await S3Checkup(self._calls).look()
+        await self.place.require_expected()
 
     async def rehearse(self) -> Sequence[StoreError]:
         """Try everything that will be needed, in a key of its own; what it lacks.
@@ -82,6 +86,7 @@ class S3Store:
         require_key(self.name, key)
         if (expected_bytes or 0) > LARGEST_BLOB_BYTES:
             raise StoreFull(self.name, "keeps no blob of more than 5 TiB")
+        await self.place.require_expected()
         await self._require_unused(key)
         async with self._attempts.begin(key, expected_bytes, record) as write:
             return await write.publish(await write.fill(blocks))
@@ -105,6 +110,7 @@ class S3Store:
     async def delete(self, key: str, upload_id: str | None = None) -> None:
         """Remove the blob and any unfinished write of it. Missing is fine."""
         require_key(self.name, key)
+        await self.place.require_expected()
         sweep = S3Sweep(self._calls)
         if upload_id is not None:
             await sweep.end(key, upload_id)
@@ -116,6 +122,7 @@ class S3Store:
 
         Unfinished writes come first: so one that is completed meanwhile is met at least once.
         """
+        await self.place.require_expected()
         unfinished = set()
         async for upload in list_uploads(self._calls, prefix):
             if is_key(upload.name) and upload.name not in unfinished:
@@ -140,6 +147,7 @@ class S3Store:
         require_key(self.name, key)
         if not (isinstance(source, S3Store) and self.can_copy_from(source)):
             raise StoreError(self.name, f"cannot copy by itself from the store {source.name!r}")
+        await self.place.require_expected()
         await self._require_unused(key)
         found = await source.look_for(source_key)
         async with self._attempts.begin(key, None, record) as write:
@@ -164,6 +172,7 @@ class S3Store:
             return await self._calls.make("head_object", key)
         except BlobMissing:
             await self._calls.make("head_bucket")  # if that is gone, it is another trouble
+            await self.place.require_expected()
             raise
 
     async def _require_unused(self, key: str) -> None:

@@ -25,6 +25,7 @@ from imaged.core.sparse import pieces
 from imaged.stores.disk import Disk, write_chunks
 from imaged.stores.disk_errors import explained
 from imaged.stores.filesystem_settings import FilesystemSettings
+from imaged.stores.marked_folder import MarkedFolder
 from imaged.stores.shared_file import SharedFile
 from imaged.stores.space import require_room
 
@@ -38,26 +39,38 @@ NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND  # so that data fo
 class UnfinishedFile(ABC):
     """One attempt to write one file. Ends with ``keep`` or with ``discard``.
 
-    ``store`` and ``name`` are those that errors tell.
+    ``store`` and ``name`` are those that errors tell. ``place``: looked at before the first byte.
     """
 
     def __init__(
-        self, store: str, name: str, temporary: Path, settings: FilesystemSettings, disk: Disk
+        self,
+        store: str,
+        name: str,
+        temporary: Path,
+        settings: FilesystemSettings,
+        disk: Disk,
+        *,
+        place: MarkedFolder | None = None,
     ) -> None:
         self._store = store
         self._name = name
         self._temporary = temporary
         self._settings = settings
         self._disk = disk
+        self._place = place
         self._file = SharedFile(disk, before_close=self._clean_up)
         self._size_bytes = 0
         self._unwatched_bytes = 0
         self._is_kept = False
 
     def begin(self, expected_bytes: int = 0) -> None:
-        """Create it, unless it could not get its name. Raises StoreFull, BlobExists, StoreError."""
+        """Create it, unless it could not get its name. Raises StoreFull, BlobExists, WrongPlace,
+        StoreError.
+        """
         mode = self._settings.file_mode
         with explained(self._store, self._temporary):
+            if self._place is not None:
+                self._place.require()
             self._require_room(expected_bytes)
             self._require_unused()
             try:

@@ -59,6 +59,7 @@ STEPS = (  # oldest first
     Step("0006", Half.EXPAND),
     Step("0007", Half.EXPAND),
     Step("0008", Half.EXPAND),
+    Step("0009", Half.EXPAND),
 )
 WHERE = ("imaged.catalogs:migrations/versions",)
 

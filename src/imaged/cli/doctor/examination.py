@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from imaged.cli.doctor.facts import examine_catalog
@@ -17,6 +18,8 @@ from imaged.cli.doctor.machine import (
 from imaged.cli.doctor.places import examine_store
 from imaged.cli.doctor.unit import examine_unit
 from imaged.config import Config, ConfigInvalid, load
+from imaged.core.errors import CatalogError
+from imaged.daemon.places import known_places
 
 
 async def examine(file: Path | None) -> list[Finding]:
@@ -37,10 +40,21 @@ async def examine(file: Path | None) -> list[Finding]:
     return findings
 
 
+async def _examine_stores(config: Config) -> list[Finding]:
+    async with AsyncExitStack() as opened:
+        places = None
+        with suppress(CatalogError):  # examine_catalog says why
+            places = await opened.enter_async_context(known_places(config))
+        return [
+            finding
+            for name, section in config.stores.by_name.items()
+            async for finding in examine_store(name, section, places)
+        ]
+
+
 async def _examine_config(file: Path | None, config: Config) -> list[Finding]:
     findings = list(examine_files(file, config))
-    for name, section in config.stores.by_name.items():
-        findings += [finding async for finding in examine_store(name, section)]
+    findings += await _examine_stores(config)
     findings += [finding async for finding in examine_catalog(config)]
     findings += examine_unit(config)
     findings += [finding async for finding in examine_addresses(config)]

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
-from imaged.catalogs.opening import inspect_catalog, is_postgresql
+from imaged.catalogs.opening import inspect_catalog, is_missing, is_postgresql
 from imaged.catalogs.sqlite import path_of
 from imaged.cli.doctor.finding import Finding, ok, problem, warning
 from imaged.cli.doctor.mounts import NETWORK, filesystem_of
 from imaged.config import Config
-from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
+from imaged.core.errors import (
+    CatalogError,
+    CatalogMissing,
+    CatalogTooNew,
+    CatalogTooOld,
+    StoreError,
+)
 from imaged.core.summary import Summary
 from imaged.daemon.assembly import open_catalog
+from imaged.daemon.new_catalog import require_no_data
 from imaged.daemon.settings import password_file
 from imaged.units import approximate_duration, counted
 
@@ -44,7 +51,14 @@ async def examine_catalog(config: Config) -> AsyncIterator[Finding]:
                 f"{path} is on {kind}, where SQLite's locks do not hold.",
                 "Put it on a local disk, or use PostgreSQL.",
             )
-        if not path.exists():
+        if is_missing(url):
+            try:
+                await require_no_data(config)
+            except CatalogMissing as error:
+                yield problem(SUBJECT, str(error), "Every daemon needs the right one.")
+                return
+            except StoreError:
+                return  # examine_store says why
             yield ok(SUBJECT, f"{path} is not there yet; the first daemon makes it.")
             return
     async for finding in _examine_contents(config):
@@ -97,6 +111,8 @@ def examine_work(summary: Summary, lease: timedelta) -> Iterator[Finding]:
             f"{counted(failing, 'blob')} could not be deleted at least once.",
             "imaged scrub --dry-run says why; it is tried again and again.",
         )
+    for warned in summary.warnings:
+        yield warning("places", f"{warned}.", "Do what `reconcile.braked` says in docs/how-to.")
     if not summary.instances:
         yield ok("instances", "Nobody works on the catalog at the moment.")
     else:

@@ -12,7 +12,9 @@ from imaged.cli.doctor.finding import Finding, ok, problem, warning
 from imaged.cli.doctor.mounts import filesystem_of
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.errors import StoreError
-from imaged.daemon.places import open_store
+from imaged.core.places import Verdict
+from imaged.daemon.places import build_store, try_store
+from imaged.services.places import Places
 from imaged.units import approximate_size
 
 SLOW_SECONDS = 2.0
@@ -22,9 +24,12 @@ IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 
 
 async def examine_store(
-    name: str, section: FilesystemSection | S3Section
+    name: str, section: FilesystemSection | S3Section, places: Places | None = None
 ) -> AsyncIterator[Finding]:
-    """Rehearse all of it, as a daemon does at its start."""
+    """Rehearse all of it, as a daemon does at its start.
+
+    ``places``: whose it is; None where the catalog cannot say so.
+    """
     subject, began = f"store {name}", time.monotonic()
     lacks: list[StoreError] = []
     if isinstance(section, FilesystemSection) and (owner := other_owner(section.path)):
@@ -35,7 +40,10 @@ async def examine_store(
         )
         return
     try:
-        async with open_store(name, section, on_lack=lacks.append) as store:
+        async with build_store(name, section) as store:
+            if places is not None:
+                yield _identity(subject, await places.examine(store.place, store))
+            await try_store(store, lacks.append)
             took = time.monotonic() - began
             free_bytes = await store.free_bytes()
     except StoreError as error:
@@ -53,6 +61,16 @@ async def examine_store(
     if isinstance(section, FilesystemSection):
         yield _kind(subject, section.path)
         yield _room(subject, free_bytes or 0, section.min_free)
+
+
+def _identity(subject: str, verdict: Verdict) -> Finding:
+    match verdict:
+        case Verdict.SAME:
+            return ok(subject, "Its marker is the one that the catalog knows.")
+        case Verdict.FORGOTTEN:
+            return ok(subject, "Its marker is of this catalog, which will know it again.")
+        case Verdict.UNMARKED:
+            return ok(subject, "It has no marker yet; the first daemon makes it.")
 
 
 def other_owner(path: Path) -> str:

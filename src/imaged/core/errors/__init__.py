@@ -47,6 +47,8 @@
   - BlobGone                these bytes are going or gone: nobody can refer to them any more
   - StoreError              a store could not do what was asked
       - StoreFull
+      - WrongPlace          its folder or bucket is another one than the catalog knows
+          - MarkerRefused   … or says nothing that can be understood
       - BlobMissing         the store has no whole blob under this key
       - BlobExists          a blob of this key was written before
       - WriteDiscarded      the write was deleted before it could be committed
@@ -62,6 +64,8 @@
       - CatalogTooNew, CatalogTooOld
       - CatalogUnavailable  it does not answer now, and may in a moment
           - CatalogFull
+      - CatalogUnavailable, CatalogTooNew, CatalogTooOld
+      - CatalogMissing      there is none, and none is made over places that hold data
 
 Which HTTP status each of them gets is decided in ``api/problems.py`` and nowhere else.
 """
@@ -99,6 +103,7 @@ from imaged.core.errors.places import (
     BlobMissing,
     CatalogError,
     CatalogFull,
+    CatalogMissing,
     CatalogTooNew,
     CatalogTooOld,
     CatalogUnavailable,
@@ -106,6 +111,7 @@ from imaged.core.errors.places import (
     ExportExists,
     ExportFull,
     ListTooSlow,
+    MarkerRefused,
     ScratchError,
     ScratchFull,
     SealBroken,
@@ -113,6 +119,7 @@ from imaged.core.errors.places import (
     StoreError,
     StoreFull,
     WriteDiscarded,
+    WrongPlace,
 )
 from imaged.core.errors.requests import (
     DataForbidden,
@@ -149,6 +156,7 @@ __all__ = [
     "BlobMissing",
     "CatalogError",
     "CatalogFull",
+    "CatalogMissing",
     "CatalogTooNew",
     "CatalogTooOld",
     "CatalogUnavailable",
@@ -179,6 +187,7 @@ __all__ = [
     "InvalidRequest",
     "InvalidTransition",
     "ListTooSlow",
+    "MarkerRefused",
     "NotPermitted",
     "NotRestorable",
     "PropertiesTooLarge",
@@ -206,4 +215,5 @@ __all__ = [
     "UnknownTaskType",
     "UnsatisfiableRange",
     "WriteDiscarded",
+    "WrongPlace",
 ]

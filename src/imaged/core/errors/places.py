@@ -28,6 +28,17 @@ class StoreFull(StoreError):
         return "The storage of images has no room for this."
 
 
+class WrongPlace(StoreError):
+    """The place is another one than the catalog knows, or belongs to another catalog.
+
+    Nothing is written or deleted there (``core/places.py``).
+    """
+
+
+class MarkerRefused(WrongPlace):
+    """What has the name of the place's marker cannot be understood."""
+
+
 class BlobMissing(StoreError):
     """The store has no whole blob under this key."""
 
@@ -172,3 +183,7 @@ class CatalogTooNew(CatalogError):
 
 class CatalogTooOld(CatalogError):
     """The catalog has to be migrated first."""
+
+
+class CatalogMissing(CatalogError):
+    """There is no catalog yet, and none is made over places that hold data."""

@@ -1,0 +1,73 @@
+"""A new catalog, and the places that are there already: none is made over data by accident."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from imaged.catalogs import opening
+from imaged.config import Config
+from imaged.core.errors import ImagedError
+from imaged.core.places import PlaceKind
+from imaged.daemon.destinations import open_destination, open_destinations
+from imaged.daemon.places import build_store, build_stores
+from imaged.daemon.settings import password_file
+from imaged.daemon.task_services import scratch_place
+from imaged.ports.place import MarkedPlace
+from imaged.ports.store import Store
+from imaged.services.places import Holding, look_into, require_nothing_held
+
+
+async def require_no_data(config: Config) -> None:
+    """Let no catalog be made beside stores that hold data, or have a marker of another catalog.
+
+    Raises CatalogMissing with what to do; StoreError, CatalogError.
+    """
+    holdings = await look_into_stores(config)
+    if await opening.is_new(config.catalog.url, password_file(config)):  # not made meanwhile
+        require_nothing_held(opening.shown(config.catalog.url), holdings)
+
+
+async def look_into_stores(config: Config) -> list[Holding]:
+    """What each store holds; nothing is changed. Raises StoreError."""
+    async with build_stores(config.stores) as stores:
+        return [await look_into(store.place, store) for store in stores.values()]
+
+
+@asynccontextmanager
+async def open_place(
+    config: Config, kind: str, name: str
+) -> AsyncIterator[tuple[MarkedPlace, Store | None]]:
+    """One place by its kind and name, and what keeps blobs in it.
+
+    Raises UnknownPlace; StoreError, ExportError where its keys cannot be read.
+    """
+    match PlaceKind(kind):
+        case PlaceKind.STORE if name in config.stores.by_name:
+            async with build_store(name, config.stores.by_name[name]) as store:
+                yield store.place, store
+        case PlaceKind.EXPORTS if name in config.exports.by_name:
+            async with open_destination(name, config.exports.by_name[name]) as destination:
+                yield destination.place, None
+        case PlaceKind.SCRATCH if name == "scratch":
+            yield scratch_place(config), None
+        case _:
+            raise UnknownPlace(kind, name)
+
+
+class UnknownPlace(ImagedError):
+    """The configuration has no place of this kind and name."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"The configuration has no {kind} with the name {name!r}.")
+
+
+@asynccontextmanager
+async def all_places(config: Config) -> AsyncIterator[list[MarkedPlace]]:
+    """The places of stores, of exports, and the scratch folder where there is one."""
+    async with build_stores(config.stores) as stores, open_destinations(config.exports) as exports:
+        places = [store.place for store in stores.values()]
+        places += [destination.place for destination in exports.values()]
+        if config.conversion.scratch.is_dir():
+            places.append(scratch_place(config))
+        yield places

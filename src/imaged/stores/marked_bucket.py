@@ -1,0 +1,112 @@
+"""The marker of a bucket: an object below its prefix (``core/places.py``).
+
+A bucket is not mounted, so its marker changes only when an operator has it taken over: it is read
+again when it was not for half a minute, and each upload and delete pays for no call of its own.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from math import inf
+
+import anyio
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobExists, BlobMissing, MarkerRefused, StoreError, WrongPlace
+from imaged.core.places import (
+    MARKER_NAME,
+    Marker,
+    MarkerUnreadable,
+    PlaceKind,
+    adoption,
+    is_same_place,
+    read_marker_text,
+    why_changed,
+    why_lost,
+    why_unreadable,
+    write_marker_text,
+)
+from imaged.stores.s3_calls import S3Calls
+from imaged.stores.s3_errors import FOREIGN, ConditionUnknown
+from imaged.stores.s3_parts import Part
+
+HOLDS_SECONDS = 30.0  # how long a marker that was right is not read again
+
+
+class MarkedBucket:
+    """Is a ``MarkedPlace``."""
+
+    def __init__(self, kind: PlaceKind, name: str, calls: S3Calls) -> None:
+        self.kind = kind
+        self.name = name
+        self._calls = calls
+        self._expected: Marker | None = None
+        self._holds_until = -inf
+
+    @property
+    def where(self) -> str:
+        """The bucket with its prefix, and the service."""
+        settings = self._calls.settings
+        return f"s3://{settings.bucket}/{settings.root} at {settings.where}"
+
+    async def read_marker(self) -> Marker | None:
+        """The marker that is there now. Raises StoreError, MarkerRefused."""
+        try:
+            answer = await self._calls.make("get_object", MARKER_NAME)
+        except BlobMissing:
+            await self._calls.make("head_bucket")  # if that is gone, it is another trouble
+            return None
+        try:
+            data: bytes = await answer["Body"].read()
+        except FOREIGN as error:
+            raise self._calls.errors.translate("get_object", MARKER_NAME, error) from error
+        finally:
+            answer["Body"].close()
+        try:
+            return read_marker_text(data)
+        except MarkerUnreadable as error:
+            why = why_unreadable(self.where, str(error), adoption(self.kind, self.name))
+            raise MarkerRefused(self._calls.store, why) from error
+
+    async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
+        """Write it; the marker that is there then. Raises StoreError."""
+        text = write_marker_text(marker)
+        with suppress(BlobExists):
+            await self._put(text, once=not replace)
+        found = await self.read_marker()
+        if found is None:
+            raise StoreError(self._calls.store, f"does not keep its marker in {self.where}")
+        return found
+
+    def expect(self, marker: Marker) -> None:
+        """From now on, let nothing be written or deleted where the marker is another one."""
+        self._expected, self._holds_until = marker, -inf
+
+    async def require_expected(self) -> None:
+        """Raises WrongPlace where the marker is gone, or another one."""
+        expected = self._expected
+        if expected is None or anyio.current_time() < self._holds_until:
+            return
+        found = await self.read_marker()
+        if found is None:
+            why = why_lost(self.where, adoption(self.kind, self.name))
+            raise WrongPlace(self._calls.store, why)
+        if not is_same_place(found, expected):
+            raise WrongPlace(self._calls.store, why_changed(self.where, expected, found))
+        self._holds_until = anyio.current_time() + HOLDS_SECONDS
+
+    async def _put(self, text: bytes, *, once: bool) -> None:
+        """``once``: not over another one, where the service knows that condition."""
+        part = Part(len(text))
+        part.take(Block([text]))
+        checksum = await part.checksum(self._calls.settings.checksum)
+        if once and self._calls.knows_conditions:
+            try:
+                await self._calls.make(
+                    "put_object", MARKER_NAME, body=part, IfNoneMatch="*", **checksum
+                )
+            except ConditionUnknown:
+                self._calls.knows_conditions = False
+            else:
+                return
+        await self._calls.make("put_object", MARKER_NAME, body=part, **checksum)

@@ -1,0 +1,75 @@
+"""What every catalog knows of itself, and of the places that belong to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from imaged.core.places import Place, PlaceKind
+from imaged.ports.catalog import Catalog
+
+
+def local(**facts: object) -> Place:
+    """A store as it is noted first."""
+    place = Place(PlaceKind.STORE, "local", uuid4(), "/srv/images")
+    return replace(place, **facts)  # type: ignore[arg-type]
+
+
+class PlacesContract:
+    """A catalog is somebody, and a place is known by its kind and name."""
+
+    async def test_a_catalog_has_one_id(self, catalog: Catalog) -> None:
+        """It never changes."""
+        assert await catalog.get_id() == await catalog.get_id()
+
+    async def test_a_place_that_is_known_stays(self, catalog: Catalog) -> None:
+        """Whoever adds it later is told the one that is known."""
+        first = local()
+
+        assert await catalog.add_place(first) == first
+        assert await catalog.add_place(local()) == first
+        assert await catalog.list_places() == [first]
+
+    async def test_of_many_who_add_a_place_one_counts(self, catalog: Catalog) -> None:
+        """Instances may start at the same moment: all are told one id."""
+        told: list[Place] = []
+
+        async def add() -> None:
+            told.append(await catalog.add_place(local()))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(add)
+
+        assert len({place.place_id for place in told}) == 1
+        assert await catalog.list_places() == told[:1]
+
+    async def test_a_place_can_be_replaced(self, catalog: Catalog) -> None:
+        """Whether it was known or not."""
+        for place in (local(), local(is_marked=True, where="/mnt/images")):
+            await catalog.replace_place(place)
+
+            assert await catalog.list_places() == [place]
+
+    async def test_kinds_have_names_of_their_own(self, catalog: Catalog) -> None:
+        """An export destination may be called like a store."""
+        store, exports = local(), local(kind=PlaceKind.EXPORTS)
+        for place in (store, exports):
+            await catalog.add_place(place)
+
+        assert await catalog.list_places() == [exports, store]
+
+    @pytest.mark.parametrize("warning", ["Look at it.", None])
+    async def test_a_place_can_bear_a_warning(self, catalog: Catalog, warning: str | None) -> None:
+        """It is replaced, or taken away; nothing else changes, and other places have none."""
+        known, other = local(warning="old"), local(name="other")
+        for place in (known, other):
+            await catalog.add_place(place)
+
+        await catalog.warn_of_place(PlaceKind.STORE, "local", warning)
+        await catalog.warn_of_place(PlaceKind.STORE, "unknown", "It is not there.")
+
+        assert await catalog.list_places() == [replace(known, warning=warning), other]
