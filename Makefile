@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 AT_ONCE ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run test nightly test-system test-s3 bench check format docs install-system clean
+.PHONY: help run test nightly test-system test-clients test-s3 bench check format docs install-system clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ run: $(VENV)/.run ## serve http://127.0.0.1:9292 with config/imaged.dev.toml, ev
 	$(BIN)/imaged serve --config config/imaged.dev.toml
 
 test: $(VENV)/.test $(VENV)/.docs ## all tests that need nothing but pip
-	$(BIN)/python -m pytest -m "not system" $(AT_ONCE)
+	$(BIN)/python -m pytest -m "not system and not clients" $(AT_ONCE)
 
 nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two hours)
 	IMAGED_SEEDS=1000-3000 PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation --timeout=7200
@@ -31,6 +31,9 @@ nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two ho
 # As root, because it boots a system.
 test-system: $(VENV)/.test ## the tests that need Debian packages, named in the Makefile
 	$(BIN)/python -m pytest -m system
+
+test-clients: $(VENV)/.test ## other versions of clients, each in a virtual environment that pip fills
+	$(BIN)/python -m pytest -m clients tests/clients
 
 test-s3: $(VENV)/.test ## the exam of stores at an S3 server: URL=… (keys and bucket: tests/system/test_s3_servers.py)
 	@test -n "$(URL)" || { echo "make test-s3 URL=https://s3.example.net"; exit 2; }
