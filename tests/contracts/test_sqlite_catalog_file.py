@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from contracts.catalog_facts import add_active, all_images, queued
 from contracts.catalog_files import database_of, names_in, opened, raw
 from contracts.catalog_slow_lists import SlowListsContract
 from contracts.catalog_storm import plant_roots
+from imaged.catalogs import sqlite
 from imaged.catalogs.sql import SqlCatalog
 from imaged.catalogs.sqlite import open_sqlite, path_of
 from imaged.catalogs.tables import accounts
@@ -235,6 +237,36 @@ def page_limit(catalog: SqlCatalog, pages: int) -> Iterator[None]:
     yield
     with database_of(catalog).writer.connect() as db:
         db.connection.driver_connection.execute("PRAGMA max_page_count = 1000000")  # type: ignore[union-attr]
+
+
+async def test_the_log_stays_short_under_readers_that_overlap(
+    catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is never a moment without one, so SQLite itself would never begin the log anew."""
+    monkeypatch.setattr(sqlite, "LONG_LOG_BYTES", 2_000_000)
+    monkeypatch.setattr(sqlite, "SHORTEN_EVERY_SECONDS", 0)
+    database = database_of(catalog)
+    longest, rounds = 0, 40
+    is_over = False
+
+    def read(db: Connection) -> None:
+        db.execute(select(func.count()).select_from(accounts)).scalar()
+        time.sleep(0.02)  # in a thread: a reader that takes a while
+
+    async def read_on() -> None:
+        while not is_over:
+            await database.read(read)
+
+    async with anyio.create_task_group() as crowd:
+        for _ in range(3):
+            crowd.start_soon(read_on)
+        for number in range(rounds):
+            await catalog.add_image(queued(f"i{number}", "x" * 200_000))
+            longest = max(longest, database.log_bytes)
+        is_over = True
+
+    assert longest < 4_000_000 < rounds * 200_000
+    assert len(await all_images(catalog)) == rounds
 
 
 async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:

@@ -12,8 +12,10 @@ A caller that is cancelled while its transaction runs leaves when it is over.
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 
 from anyio import (
@@ -33,12 +35,22 @@ from imaged.catalogs.list_limit import in_time_for_a_list
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.probes import probe, write_and_take_back
 from imaged.catalogs.sql import SqlCatalog, Transaction
-from imaged.catalogs.sqlite_engine import Busy, limited, make_engine, run_once, spilling
+from imaged.catalogs.sqlite_engine import (
+    Busy,
+    limited,
+    make_engine,
+    run_once,
+    shorten_log,
+    spilling,
+)
 from imaged.core.errors import CatalogError, CatalogUnavailable
+from imaged.core.limits import MIB
 
 T = TypeVar("T")
 
 READERS = 4  # connections; more do not read faster, they only hold up one another less
+LONG_LOG_BYTES = 64 * MIB  # of the write-ahead log; SQLite's own checkpoints keep it at 4
+SHORTEN_EVERY_SECONDS = 10  # where readers of other processes are in the way
 LISTERS = 2  # connections for lists, which may be slow
 CLOSING_SECONDS = 30
 
@@ -57,6 +69,7 @@ class SqliteDatabase:
         self._writing = CapacityLimiter(1)
         self._listing = CapacityLimiter(LISTERS)
         self._reading = CapacityLimiter(READERS)
+        self._shorten_from = 0.0
         self._has_failed = False  # to write, and until a trial succeeds
         self._closed = False
 
@@ -79,10 +92,36 @@ class SqliteDatabase:
     async def write(self, transaction: Transaction[T]) -> T:
         """Run a transaction that writes."""
         try:
-            return await self._run(self.writer, self._writing, transaction)
+            answer = await self._run(self.writer, self._writing, transaction)
         except CatalogUnavailable:
             self._has_failed = True
             raise
+        if monotonic() >= self._shorten_from and self.log_bytes > LONG_LOG_BYTES:
+            self._shorten_from = monotonic() + SHORTEN_EVERY_SECONDS
+            await self._shorten_log()
+        return answer
+
+    @property
+    def log_bytes(self) -> int:
+        """How long the write-ahead log is."""
+        try:
+            return self._path.with_name(f"{self._path.name}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    async def _shorten_log(self) -> None:
+        """Let no reader of ours begin until the log is in the file: it begins anew only where
+        nobody reads it, and readers that overlap always do. Readers of other processes are not
+        waited for; a later write tries again.
+        """
+        async with AsyncExitStack() as held:
+            for limiter in (self._reading, self._listing):
+                for _ in range(int(limiter.total_tokens)):
+                    token = object()
+                    await limiter.acquire_on_behalf_of(token)
+                    held.callback(limiter.release_on_behalf_of, token)
+            shorten = partial(shorten_log, self.writer, self._path)
+            await to_thread.run_sync(shorten, limiter=self._writing)
 
     async def check(self) -> None:
         """Make sure that it answers, and that it can be written to if it could not be once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +69,12 @@ def run_once(engine: Engine, path: Path, work: Transaction[T]) -> T:
     """Run a transaction in this thread. Raises Busy only if nothing was begun."""
     with translated(path), engine.begin() as db:
         return work(db)
+
+
+def shorten_log(engine: Engine, path: Path) -> None:
+    """Take all of the write-ahead log into the file, and cut it off; unless others read it."""
+    with translated(path), closing(engine.raw_connection()) as connection:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def limited(work: Transaction[T], seconds: float) -> Transaction[T]:
