@@ -210,3 +210,27 @@ def test_errors_of_conditions(code: str, kind: type[StoreError]) -> None:
 def test_what_may_pass(error: Exception, may: bool) -> None:
     """Is worth another attempt, and nothing else is."""
     assert may_pass(error) is may
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "kind"),
+    [
+        ("list_parts", "NoSuchUpload", WriteDiscarded),
+        ("list_parts", "NoSuchKey", WriteDiscarded),  # Ceph RGW 16.2
+        ("abort_multipart_upload", "NoSuchKey", WriteDiscarded),  # Swift 2.38
+        ("complete_multipart_upload", "NoSuchKey", WriteDiscarded),
+        ("upload_part_copy", "NoSuchKey", BlobMissing),
+        ("get_object", "NoSuchKey", BlobMissing),
+        ("head_object", "404", BlobMissing),
+        ("list_parts", "404", StoreError),
+        ("delete_object", "404", StoreError),
+        ("get_object", "404", StoreError),
+    ],
+)
+def test_a_gone_upload_a_missing_object_and_a_page(
+    operation: str, code: str, kind: type[StoreError]
+) -> None:
+    """Servers differ in what they call the first; a bare 404 is none of them, but to HEAD."""
+    error = ClientError({"Error": {"Code": code}}, operation)
+
+    assert type(S3Errors("cloud", SETTINGS).translate(operation, KEY, error)) is kind

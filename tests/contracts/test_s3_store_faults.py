@@ -14,13 +14,14 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
-from contracts.store_bodies import PausedBody, all_keys, body, new_key, read_all, some_bytes
+from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
 from contracts.store_bucket import BucketDoor, opened, settings_for
 from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
 from imaged.core.limits import MIB
 from imaged.stores.s3 import S3Store
 from imaged.stores.s3_calls import Attempts
 from imaged.stores.s3_settings import S3Settings
+from imaged.stores.s3_streamed_part import StreamedPart
 from support.fault_proxy import CARRIED_OUT, SERVING, Fault, FaultProxy, fail, fail_all, no_faults
 from support.seaweedfs import SeaweedFS, seaweedfs
 
@@ -221,6 +222,21 @@ async def test_a_streamed_part_fails(
     assert proxy.calls.count("upload_part") <= 2
 
 
+@pytest.mark.usefixtures("_few_parts")
+async def test_a_streamed_part_that_was_damaged(
+    s3_settings: S3Settings, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its MD5 is compared with what the server got, since no checksum went with it."""
+    monkeypatch.setattr(StreamedPart, "md5", "0" * 32)
+    data = some_bytes(14 * MIB)
+
+    async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+        with pytest.raises(StoreError, match="damaged"):
+            await store.put(new_key(), body(data), len(data))
+
+    assert await door.objects() == []
+
+
 NOT_KEPT = [Fault.PAGE, Fault.NOTHING, Fault.OTHER_TAG]
 
 
@@ -310,19 +326,18 @@ async def test_a_part_that_is_sent_again_has_the_same_bytes(
     assert "upload_part" not in behind
 
 
-async def test_an_upload_that_is_gone_is_not_completed_for_ever(
-    store: S3Store, proxy: FaultProxy, door: BucketDoor
+@pytest.mark.parametrize("call", ["upload_part", "complete_multipart_upload"])
+async def test_an_upload_that_is_gone_is_not_tried_for_ever(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, call: str
 ) -> None:
-    """Ceph RGW answers 500 to it: so it is looked whether the upload is there, before a repeat."""
-    key, paused = new_key(), PausedBody(DATA)
-    task = asyncio.create_task(store.put(key, paused))
-    await paused.halted()
-    await store.delete(key)
-    proxy.plan = fail("complete_multipart_upload", 0, Fault.INTERNAL_ERROR, for_ever=True)
-    paused.release()
+    """It is looked before a repeat: moto answers 500 to its parts, Ceph RGW to its completion."""
+    gone = {call: Fault.INTERNAL_ERROR, "list_parts": Fault.NO_UPLOADS}
+    proxy.plan = lambda this, _number: gone.get(this)
 
     with pytest.raises(WriteDiscarded):
-        await task
+        await store.put(new_key(), body(SMALL))
+
+    assert proxy.calls.count(call) == 1
     assert await door.objects() == []
 
 
