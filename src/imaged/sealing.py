@@ -1,14 +1,16 @@
 """Keeps what nobody may read: the secret part of a task's input, encrypted where it is stored.
 
 The key is a file of its own, so that whoever has the catalog, or a backup of it, has no secrets.
-It is made when it is needed first. Instances that share a catalog need the same file.
+It is made when something is sealed first, and never to open what another key sealed. Instances
+that share a catalog need the same file.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,9 @@ class FileSeal:
 
     def seal(self, secret: bytes) -> bytes:
         """Encrypt it. Raises SealMissing where there is no key, and none can be made."""
+        with self._explained():
+            if not self._path.exists():
+                self._make()
         return self._fernet().encrypt(secret)
 
     def open(self, sealed: bytes) -> bytes:
@@ -40,10 +45,13 @@ class FileSeal:
     def _fernet(self) -> Fernet:
         from cryptography.fernet import Fernet
 
-        try:
-            if not self._path.exists():
-                self._make()
+        with self._explained():
             return Fernet(self._path.read_bytes().strip())
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise SealMissing(str(self._path), error.strerror or str(error)) from error
         except ValueError as error:
@@ -63,3 +71,8 @@ class FileSeal:
                 os.link(name, self._path)
         finally:
             Path(name).unlink()
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # before anything is sealed with it
+        finally:
+            os.close(folder)

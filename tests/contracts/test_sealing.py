@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,10 +31,35 @@ def test_another_key_opens_nothing(tmp_path: Path) -> None:
     """Nor does what is no key."""
     sealed = FileSeal(tmp_path / "one").seal(SECRET)
 
+    FileSeal(tmp_path / "two").seal(SECRET)
     with pytest.raises(SealBroken):
         FileSeal(tmp_path / "two").open(sealed)
     with pytest.raises(SealBroken):
         FileSeal(tmp_path / "one").open(b"nonsense")
+
+
+def test_to_open_makes_no_key(tmp_path: Path) -> None:
+    """A key that was made for it would open nothing, and be in the way of the right one."""
+    sealed = FileSeal(tmp_path / "one").seal(SECRET)
+
+    with pytest.raises(SealMissing):
+        FileSeal(tmp_path / "two").open(sealed)
+
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_key_is_durable_before_it_seals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder is synced too: otherwise a power cut takes the key of what is stored."""
+    synced: list[int] = []
+
+    def note(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", note)
+    path = tmp_path / "task.key"
+    FileSeal(path).seal(SECRET)
+
+    assert synced == [path.stat().st_ino, tmp_path.stat().st_ino]
 
 
 def test_a_key_that_cannot_be_used(tmp_path: Path) -> None:

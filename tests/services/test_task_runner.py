@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from imaged.core.access import Caller
-from imaged.core.errors import ImagedError, TaskFailed, TaskFinal
+from imaged.core.errors import ImagedError, SealBroken, SealMissing, TaskFailed, TaskFinal
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskFacts, TaskStatus
 from imaged.services.tasks.context import TaskContext
@@ -22,6 +22,7 @@ from support.bodies import BODY
 from support.faults import catalog_fails, detour, from_nth, nth
 from support.node import ADMIN, LEASE, RENEW_EVERY, A, Node
 from support.records import draft
+from support.seal import MirrorSeal
 from support.site import Site
 from support.virtual_time import elapsed
 
@@ -256,6 +257,26 @@ async def test_a_node_does_what_it_knows(site: Site) -> None:
 
     assert await site.node().run_tasks() == 0
     assert await site.node("third", types=[Wait()]).run_tasks() == 1
+
+
+@pytest.mark.parametrize("error", [SealMissing("/etc/task.key", "no such file"), SealBroken()])
+async def test_a_secret_that_cannot_be_read_here_is_left_to_others(
+    site: Site, error: ImagedError
+) -> None:
+    """Without the key, or with another one, a node ends no task: whoever has the key does it."""
+
+    class Locked(MirrorSeal):
+        def open(self, sealed: bytes) -> bytes:
+            del sealed
+            raise error
+
+    keyless = site.node("keyless", types=[Wait()])
+    vars(keyless.runner)["_seal"] = Locked()
+    asked = await ask(site.node("asked", types=[Wait()]), seconds=4, token="s3cret")
+
+    assert await keyless.run_tasks() == 0
+    assert (await site.catalog.get_task(asked.id)).status is TaskStatus.PENDING
+    assert await site.node("owner", types=[Wait()]).run_tasks() == 1
 
 
 # how they end

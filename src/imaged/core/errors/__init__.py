@@ -64,7 +64,6 @@
       - CatalogTooNew, CatalogTooOld
       - CatalogUnavailable  it does not answer now, and may in a moment
           - CatalogFull
-      - CatalogUnavailable, CatalogTooNew, CatalogTooOld
       - CatalogMissing      there is none, and none is made over places that hold data
 
 Which HTTP status each of them gets is decided in ``api/problems.py`` and nowhere else.

@@ -28,6 +28,8 @@ from imaged.core.errors import (
     ClaimLost,
     ImagedError,
     InvalidTransition,
+    SealBroken,
+    SealMissing,
     TaskStalled,
 )
 from imaged.core.image import Image
@@ -110,7 +112,7 @@ class TaskRunner:
 
     def take(self, task: Task) -> bool:
         """Begin one that has just been accepted, before all others; False: there is no room."""
-        if self._attempts is None or not self._has_room_for(task):
+        if self._attempts is None or not (self._has_room_for(task) and self._can_open(task)):
             return False
         self._begin(task, self._attempts)
         return True
@@ -151,7 +153,7 @@ class TaskRunner:
         while types := room.types:
             waiting = await self._catalog.find_pending_tasks(types, limit)
             for task in waiting:
-                if task.id not in self.running and room.has(task):
+                if task.id not in self.running and room.has(task) and self._can_open(task):
                     room.take(task)
                     chosen.append(task)
             if chosen or len(waiting) < limit:
@@ -167,6 +169,17 @@ class TaskRunner:
         for task in self.running.values():
             room.take(task)
         return room
+
+    def _can_open(self, task: Task) -> bool:
+        """Whether its secret can be read here; otherwise it waits for an instance with its key."""
+        if task.sealed is None:
+            return True
+        try:
+            self._seal.open(task.sealed)
+        except (SealMissing, SealBroken) as error:
+            log.debug("task.left_to_others", task_id=task.id, error=str(error))
+            return False
+        return True
 
     async def _attempt(self, task: Task) -> None:
         try:
