@@ -218,11 +218,12 @@ async def test_a_vhd_keeps_its_size(
 
 
 def created_by(creator: bytes, data: bytes) -> bytes:
-    """The same VHD, of another program: in its footer, and in the copy of that."""
+    """The same VHD, of a program that writes down cylinders, in its footer and the copy of that."""
     places = {len(data) - 512, *([0] if data.startswith(b"conectix") else [])}
     for at in places:
         footer = bytearray(data[at : at + 512])
         footer[28:32] = creator
+        footer[56:60] = (722).to_bytes(2, "big") + bytes((4, 17))  # a little less than 24 MiB
         footer[64:68] = bytes(4)
         footer[64:68] = (~sum(footer) & 0xFFFFFFFF).to_bytes(4, "big")
         data = data[:at] + footer + data[at + 512 :]
