@@ -23,6 +23,7 @@ from imaged.core.task import (
     fail,
     finish_task,
     give_back_task,
+    has_waited_since,
     lose,
     pick_up,
     release,
@@ -257,3 +258,14 @@ def test_only_final_tasks_are_removed() -> None:
     for other in (PENDING, PROCESSING):
         with pytest.raises(TaskNotFinal, match=str(other.status)):
             require_final(other)
+
+
+def test_who_was_picked_up_and_given_back_has_not_waited() -> None:
+    """Its attempts are as many as before, but the last one began later."""
+    begun = stamp(PENDING, PROCESSING, NOW)
+    again = stamp(begun, release(begun), NOW + timedelta(seconds=1))
+
+    assert again.attempts == PENDING.attempts
+    waited = [has_waited_since(PENDING, now) for now in (PENDING, begun, again, SUCCESS)]
+    assert waited == [True, False, False, False]
+    assert has_waited_since(again, again)

@@ -6,20 +6,29 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import anyio
 import pytest
 from structlog.testing import capture_logs
 
 from imaged.core.access import Caller
+from imaged.core.claim import Claim, InstanceId
 from imaged.core.errors import ImagedError, SealBroken, SealMissing, TaskFailed, TaskFinal
 from imaged.core.lifecycle import Status
-from imaged.core.task import Task, TaskFacts, TaskStatus
+from imaged.core.task import (
+    Task,
+    TaskChange,
+    TaskFacts,
+    TaskStatus,
+    claim_task,
+    give_back_task,
+)
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.types import Example, TaskInput, TaskResult, Ticket
 from support.bodies import BODY
-from support.faults import catalog_fails, detour, from_nth, nth
+from support.faults import catalog_fails, detour, from_nth, nth, pause
 from support.node import ADMIN, LEASE, RENEW_EVERY, A, Node
 from support.records import draft
 from support.seal import MirrorSeal
@@ -372,6 +381,68 @@ async def test_what_cannot_begin_ends(site: Site) -> None:
 
     task = await site.catalog.get_task(asked.id)
     assert task.status is TaskStatus.FAILURE
+
+
+async def test_what_another_worker_had_meanwhile_is_not_refused(site: Site) -> None:
+    """One picks it up, so another may not; and it waits again before that one says so."""
+    asked = await ask(site.node(types=[Wait()]))
+    claim = Claim(uuid4(), InstanceId("other"), LEASE)
+
+    async def pick_up(*_: object) -> None:
+        await site.catalog.modify_task(asked.id, lambda task: claim_task(task, claim))
+
+    async def give_back(*_: object) -> None:
+        change = give_back_task(claim, "It was stopped.", final=False, counts=False)
+        await site.catalog.modify_task(asked.id, change)
+
+    modify = nth(site.catalog.modify_task, 1, before=pick_up)
+    modify = nth(modify, 2, before=give_back)
+    late = site.node("late", types=[Wait()], catalog=detour(site.catalog, modify_task=modify))
+    await late.run_tasks()
+    await site.node("next", types=[Wait()]).run_tasks()
+
+    assert (await site.catalog.get_task(asked.id)).status is TaskStatus.SUCCESS
+
+
+async def test_a_task_that_was_found_before_it_is_handed_over(site: Site) -> None:
+    """The look at what waits sees it before the one who accepts it hears that it is stored."""
+    blink = Blink()
+    add = nth(site.catalog.add_task, 1, after=pause(5))
+    node = site.node(types=[blink], catalog=detour(site.catalog, add_task=add))
+    serving = site.start(node.runner.serve())
+    asked = await ask(node, "blink", seconds=20)
+    await anyio.sleep(60)
+
+    assert blink.begun == ["p1"]
+    assert (await site.catalog.get_task(asked.id)).status is TaskStatus.SUCCESS
+    serving.ignore()
+    await ask(node, "blink", seconds=1)
+    await anyio.sleep(10)
+    assert len(blink.begun) == 2  # it goes on
+
+
+async def test_a_task_that_cannot_be_claimed_keeps_no_other_waiting(site: Site) -> None:
+    """Its row is locked, perhaps. It is put off, told, and done when the trouble is over."""
+    wait = Wait()
+    first = await ask(site.node(types=[wait]))
+    locked = {first.id}
+
+    async def modify(task_id: str, change: TaskChange) -> Task:
+        await (catalog_fails if task_id in locked else pause(0))()
+        return await site.catalog.modify_task(task_id, change)
+
+    catalog = detour(site.catalog, modify_task=modify)
+    node = site.node(types=[wait], catalog=catalog, tasks=RunnerSettings(concurrency=1))
+    second = await ask(node)
+    site.start(node.runner.serve()).ignore()
+    await anyio.sleep(30)
+
+    assert (await site.catalog.get_task(second.id)).status is TaskStatus.SUCCESS
+    assert "does not answer" in node.runner.postponed.troubles[0]
+    locked.clear()
+    await anyio.sleep(90)
+    assert (await site.catalog.get_task(first.id)).status is TaskStatus.SUCCESS
+    assert not node.runner.postponed.troubles
 
 
 # when the worker goes

@@ -202,6 +202,13 @@ def ended_attempt(task: Task, why: str, *, final: bool, counts: bool) -> Task:
     return lose(task, why) if counts else release(task)
 
 
+def has_waited_since(seen: Task, now: Task) -> bool:
+    """Whether it still waits for its first worker since it was seen; or for the next one, where
+    nobody has picked it up and given it back meanwhile.
+    """
+    return now.status is TaskStatus.PENDING and now.begun_at == seen.begun_at
+
+
 def require_final(task: Task) -> None:
     """Raise TaskNotFinal for one that is still to be worked on."""
     if not task.is_final:

@@ -294,6 +294,7 @@ class Services:
             self.scrubber.postponed,
             self.sweeper.postponed,
             self.strange_tasks.postponed,
+            self.runner.postponed,
         )
 
     async def expire_tasks(self) -> None:

@@ -11,9 +11,10 @@ does not count. So tasks never make a stop take longer.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio
@@ -34,7 +35,7 @@ from imaged.core.errors import (
 )
 from imaged.core.image import Image
 from imaged.core.room import Room
-from imaged.core.task import Task, TaskStatus, cancel
+from imaged.core.task import Task, cancel, has_waited_since
 from imaged.core.writing import begin_attempt
 from imaged.ports.catalog import Catalog
 from imaged.ports.meter import Meter, Timing, tell_nobody
@@ -42,6 +43,7 @@ from imaged.ports.seal import Seal
 from imaged.services.claims import Claims
 from imaged.services.intake import Intake
 from imaged.services.loops import Alarm, repeat
+from imaged.services.postponed import Postponed
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.types import Registry, TaskType, read_input
 from imaged.services.work import TaskWork, Work
@@ -87,6 +89,7 @@ class TaskRunner:
         self._picking: anyio.CancelScope | None = None
         self.settings = settings
         self.bell = Alarm()
+        self.postponed = Postponed("tasks", catalog.check)  # those that could not even be claimed
         self.running: dict[str, Task] = {}  # by id
 
     async def serve(self) -> None:
@@ -112,6 +115,8 @@ class TaskRunner:
 
     def take(self, task: Task) -> bool:
         """Begin one that has just been accepted, before all others; False: there is no room."""
+        if task.id in self.running:  # the look at what waits has been faster
+            return True
         if self._attempts is None or not (self._has_room_for(task) and self._can_open(task)):
             return False
         self._begin(task, self._attempts)
@@ -149,17 +154,21 @@ class TaskRunner:
 
     async def _choose(self) -> Sequence[Task]:
         """Those that begin now, in their order."""
-        room, chosen, limit = self._room(), list[Task](), LOOKED_AT + len(self.running)
+        room, chosen, limit = self._room(), list[Task](), LOOKED_AT
+        limit += len(self.running) + len(self.postponed)
         while types := room.types:
             waiting = await self._catalog.find_pending_tasks(types, limit)
             for task in waiting:
-                if task.id not in self.running and room.has(task) and self._can_open(task):
+                if self._may_begin(task) and room.has(task) and self._can_open(task):
                     room.take(task)
                     chosen.append(task)
             if chosen or len(waiting) < limit:
                 break
             limit *= LOOKED_AT  # all of them wait for places that are taken
         return chosen
+
+    def _may_begin(self, task: Task) -> bool:
+        return task.id not in self.running and not self.postponed.is_waiting(task.id)
 
     def _room(self) -> Room:
         kinds = [kind.facts for kind in self._registry]
@@ -183,19 +192,23 @@ class TaskRunner:
 
     async def _attempt(self, task: Task) -> None:
         try:
-            with bound_contextvars(
-                task_id=task.id,
-                task_type=task.type,
-                request_id=task.request_id,
-                project_id=task.owner,
-                image_id=task.image_id or task.writes,
+            with (
+                bound_contextvars(
+                    task_id=task.id,
+                    task_type=task.type,
+                    request_id=task.request_id,
+                    project_id=task.owner,
+                    image_id=task.image_id or task.writes,
+                ),
+                suppress(CatalogError),  # told; the next look at what waits meets it too
             ):
-                await self._work_on(task)
+                await self.postponed.try_one(task.id, partial(self._work_on, task))
         finally:
             del self.running[task.id]
             self.bell.ring()
 
     async def _work_on(self, task: Task) -> None:
+        """Make an attempt, however it ends. Raises what prevented that it was even begun."""
         work: Work | TaskWork | None = None
         try:
             async with self._claimed(task) as work:
@@ -209,12 +222,16 @@ class TaskRunner:
             log.error("task.stalled", phase=error.phase, seconds=error.seconds)  # noqa: TRY400 - no crash
         except CatalogError as error:
             log.warning("task.attempt_broken_off", error=str(error))
+            if work is None:
+                raise
         except ImagedError as error:  # the task's owner has been told, if it was ours to tell
             log.debug("task.attempt_ended", error=str(error))
             if work is None:
                 await self._refuse(task, error)
         except Exception:
             log.exception("task.crashed")
+            if work is None:
+                raise
 
     @asynccontextmanager
     async def _claimed(self, task: Task) -> AsyncIterator[Work | TaskWork]:
@@ -237,16 +254,17 @@ class TaskRunner:
         secret = msgspec.json.decode(self._seal.open(task.sealed), type=dict[str, Any])
         return {**task.input, **secret}
 
-    async def _refuse(self, task: Task, error: ImagedError) -> None:
-        """What no worker may begin ends here, instead of waiting for ever."""
+    async def _refuse(self, seen: Task, error: ImagedError) -> None:
+        """What no worker may begin ends here, instead of waiting for ever. Raises CatalogError."""
 
         def change(now: Task) -> Task:
-            waits = now.status is TaskStatus.PENDING
-            return cancel(now, error.for_clients) if waits else now
+            return cancel(now, error.for_clients) if has_waited_since(seen, now) else now
 
         try:
-            await self._catalog.modify_task(task.id, change)
-        except ImagedError as refusal:  # gone, or the catalog is silent: the next round sees
+            await self._catalog.modify_task(seen.id, change)
+        except CatalogError:
+            raise
+        except ImagedError as refusal:  # it has gone
             log.debug("task.refusal_lost", error=str(refusal))
 
 

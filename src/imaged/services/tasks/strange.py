@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 
 from imaged.core.errors import CatalogError, ImagedError
-from imaged.core.task import Task, TaskStatus, cancel
+from imaged.core.task import Task, cancel, has_waited_since
 from imaged.ports.catalog import Catalog
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.postponed import Postponed
@@ -54,8 +54,7 @@ class StrangeTasks:
         )
 
         def change(now: Task) -> Task:
-            waits = now.status is TaskStatus.PENDING and now.attempts == seen.attempts
-            return cancel(now, why) if waits else now
+            return cancel(now, why) if has_waited_since(seen, now) else now
 
         try:
             await self.catalog.modify_task(seen.id, change)
