@@ -219,7 +219,7 @@ async def test_body_that_waits_to_be_asked_for_is_not_asked_for() -> None:
     assert wire.received_bytes == 0
 
 
-@pytest.mark.parametrize("data", [b"", gzip.compress(b"a disk")])
+@pytest.mark.parametrize("data", [b"", gzip.compress(b"a disk")], ids=["nothing", "packed"])
 async def test_a_notice_is_shown_to_the_owner_alone(data: bytes) -> None:
     """What the data looks like is the owner's business and the administrator's; others see none."""
     service = Service()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from contracts.catalog_audit import audit
@@ -24,9 +25,9 @@ from contracts.catalog_facts import (
     until,
 )
 from imaged.core.blob import FIRST_PATIENCE, BlobState
-from imaged.core.broken_upload import forget_broken
+from imaged.core.broken_upload import forget_broken, refused
 from imaged.core.claim import Claim, InstanceId
-from imaged.core.image import Location
+from imaged.core.image import Image, Location
 from imaged.core.lifecycle import Status
 from imaged.core.removal import delete
 from imaged.core.writing import (
@@ -39,6 +40,11 @@ from imaged.core.writing import (
 )
 from imaged.ports.catalog import Catalog, Lapsed
 from support.records import attempt_at, task
+
+
+def _refuse_the_rest(image: Image) -> Image:
+    assert image.broken_upload is not None
+    return replace(image, broken_upload=refused(image.broken_upload, 7))
 
 
 class QueueContract:
@@ -94,6 +100,10 @@ class QueueContract:
         assert first.at <= second.at
         assert [image.id for image in await catalog.find_broken_uploads(AT_ONCE, 1)] == ["i0"]
         assert not await catalog.find_broken_uploads(AN_HOUR, ALL)
+        await catalog.modify_image("i1", _refuse_the_rest)
+        doubtful = (await catalog.get_image("i1")).broken_upload
+        assert doubtful is not None
+        assert doubtful.refused_bytes == 7
 
         forgotten = await catalog.modify_image("i0", forget_broken(found[0]))
         assert forgotten.broken_upload is None

@@ -261,19 +261,37 @@ async def test_a_wrong_announcement_is_not_held_against_the_next_body(site: Site
     assert (await site.node().upload(A, cut(FILE, 7), len(FILE))).status is Status.ACTIVE
 
 
-async def test_zeros_need_a_length(site: Site) -> None:
-    """The rest of an empty disk looks like its beginning: only the length tells."""
+async def test_what_repeats_needs_a_length(site: Site) -> None:
+    """The rest of an empty disk looks like its beginning: only the length tells. The length of what
+    was refused as the rest is remembered, and is how the whole is known.
+    """
     await site.queued(A)
     with pytest.raises(ClientVanished):
         await site.node().upload(A, torn(bytes(CUT)))
-    with pytest.raises(RetryMismatch, match="zeros"):
-        await site.node().upload(A, cut(bytes(150), 7))
+    for length in (150, 150, CUT + 149):
+        with pytest.raises(RetryMismatch, match="repeats itself"):
+            await site.node().upload(A, cut(bytes(length), 7))
+    remembered = (await site.image(A)).broken_upload
+    assert remembered is not None
+    assert (remembered.received_bytes, remembered.refused_bytes) == (CUT, CUT + 149)
     with pytest.raises(ClientVanished):
         await site.node().upload(A, torn(bytes(CUT)), 200, replaces=True)
 
     with pytest.raises(RetryMismatch):
         await site.node().upload(A, cut(bytes(150), 7))
     assert (await site.node().upload(A, cut(bytes(200), 7))).status is Status.ACTIVE
+
+
+async def test_the_whole_is_taken_after_its_rest_was_refused(site: Site) -> None:
+    """It is as long as what had come and what was refused together."""
+    await site.queued(A)
+    with pytest.raises(ClientVanished):
+        await site.node().upload(A, torn(bytes(CUT)))
+    with pytest.raises(RetryMismatch):
+        await site.node().upload(A, cut(bytes(150), 7))
+
+    whole = bytes(CUT + 150)
+    assert (await site.node().upload(A, cut(whole, 7))).status is Status.ACTIVE
 
 
 async def test_it_is_forgotten_after_a_while(site: Site) -> None:

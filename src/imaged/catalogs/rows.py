@@ -57,6 +57,7 @@ def image_values(image: Image) -> Values:
         "broken_received_bytes": broken and broken.received_bytes,
         "broken_checksum": broken and broken.checksum,
         "broken_at": broken and broken.at,
+        "broken_refused_bytes": broken and broken.refused_bytes,
         "damage": image.damage,
     }
 
@@ -202,5 +203,9 @@ def _broken_upload_of(row: AnyRow) -> BrokenUpload | None:
     if row.broken_checksum is None:
         return None
     return BrokenUpload(
-        row.broken_announced_bytes, row.broken_received_bytes, row.broken_checksum, row.broken_at
+        row.broken_announced_bytes,
+        row.broken_received_bytes,
+        row.broken_checksum,
+        row.broken_at,
+        row.broken_refused_bytes,
     )

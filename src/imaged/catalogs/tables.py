@@ -89,6 +89,7 @@ images = Table(
     Column("broken_received_bytes", BigInteger),
     Column("broken_checksum", TEXT),
     Column("broken_at", Instant),
+    Column("broken_refused_bytes", BigInteger),
     CheckConstraint(one_of("status", Status), name="status_known"),
     CheckConstraint(one_of("visibility", Visibility), name="visibility_known"),
     CheckConstraint(

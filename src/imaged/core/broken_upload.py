@@ -9,7 +9,9 @@ Rule 1: a body that does not begin with what had come never becomes the data.
 Rule 2: where both lengths were announced, they are equal; so is the length that came at last.
 Rule 3: the first bytes that were ever sent are the truth. More is remembered only of a body that
 began with them; a body that was refused leaves the memory as it was.
-Rule 4: where zeros had come in chunks, nothing tells the rest from the whole: it is refused.
+Rule 4: where what had come in chunks repeats itself, as zeros do, the rest may begin like the
+whole. The first such body is refused, and its length is remembered: if it was the rest, then the
+whole is as long as that and what had come together. A body of that length is taken.
 """
 
 from __future__ import annotations
@@ -38,16 +40,25 @@ def begin_body(before: BrokenUpload | None, announced_bytes: int | None) -> Brok
     return before
 
 
-def require_same_beginning(before: BrokenUpload, checksum: str, *, is_blank: bool) -> None:
+def require_same_beginning(before: BrokenUpload, checksum: str) -> None:
     """Compare as many bytes as had come before. Raises RetryMismatch.
 
-    ``checksum``: of that many bytes of this body; ``is_blank``: all of them are zero.
+    ``checksum``: of that many bytes of this body.
     """
     if checksum != before.checksum:
         raise RetryMismatch(before.received_bytes, "does not begin with the same bytes")
-    if is_blank and before.announced_bytes is None:
-        why = "may be the rest of it: zeros had come, and no length was announced"
+
+
+def require_more_than_the_rest(before: BrokenUpload, size_bytes: int) -> None:
+    """Look at the length of a body that begins like its own rest (rule 4). Raises RetryMismatch."""
+    if before.refused_bytes is None or size_bytes < before.received_bytes + before.refused_bytes:
+        why = "may be the rest of it: what had come repeats itself, and no length was announced"
         raise RetryMismatch(before.received_bytes, why)
+
+
+def refused(before: BrokenUpload, size_bytes: int) -> BrokenUpload:
+    """What is remembered where such a body was refused for its length."""
+    return replace(before, refused_bytes=max(size_bytes, before.refused_bytes or 0), at=None)
 
 
 def require_same_length(before: BrokenUpload, size_bytes: int) -> None:

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from imaged.core.broken_upload import require_same_beginning, require_same_length
+from imaged.core.broken_upload import (
+    refused,
+    require_more_than_the_rest,
+    require_same_beginning,
+    require_same_length,
+)
 from imaged.core.digests import CHECKSUM, Digest
+from imaged.core.errors import RetryMismatch
 from imaged.core.image import BrokenUpload
+from imaged.core.repetition import Repetition
 
 
 class RetryDigest(Digest):
@@ -16,12 +23,14 @@ class RetryDigest(Digest):
     So it costs no second digest. Fed in a lane; ``remembered`` may be read from elsewhere.
     """
 
-    def __init__(self, before: BrokenUpload) -> None:
+    def __init__(self, before: BrokenUpload, announced_bytes: int | None = None) -> None:
         super().__init__(CHECKSUM)
         self._before = before
+        self._announced_bytes = announced_bytes
+        self._repetition = Repetition()
+        self._is_doubtful = False  # the rest may begin like the whole
         self._latest = before  # more than before, once it is known that the body begins with that
         self._received_bytes = 0
-        self._is_blank = True  # zeros alone, as far as it was compared
         self._is_misannounced = self._is_judged = False
 
     @property
@@ -37,7 +46,7 @@ class RetryDigest(Digest):
         """Take the next chunks. Raises RetryMismatch."""
         for chunk in block:
             self._take(chunk)
-        if self._received_bytes >= self._before.received_bytes:
+        if self._received_bytes >= self._before.received_bytes and not self._is_doubtful:
             self._latest = replace(
                 self._before,
                 received_bytes=self._received_bytes,
@@ -48,6 +57,8 @@ class RetryDigest(Digest):
     def require_whole(self) -> None:
         """The body has ended. Raises RetryMismatch where it is not the whole file."""
         require_same_length(self._before, self._received_bytes)
+        if self._is_doubtful:
+            self._require_more_than_the_rest(self._received_bytes)
 
     def distrust_length(self) -> None:
         """Another length came than this body had announced: that proves nothing any more."""
@@ -65,7 +76,17 @@ class RetryDigest(Digest):
             return
         head = memoryview(chunk)[:left_bytes]
         super().feed((head,))
-        self._is_blank = self._is_blank and head == bytes(len(head))
+        self._repetition.feed(head)
         if left_bytes <= len(chunk):
-            require_same_beginning(self._before, self.hexdigest(), is_blank=self._is_blank)
+            require_same_beginning(self._before, self.hexdigest())
+            self._is_doubtful = self._before.announced_bytes is None and self._repetition.is_so
+            if self._is_doubtful and self._announced_bytes is not None:
+                self._require_more_than_the_rest(self._announced_bytes)
             super().feed((memoryview(chunk)[left_bytes:],))
+
+    def _require_more_than_the_rest(self, size_bytes: int) -> None:
+        try:
+            require_more_than_the_rest(self._before, size_bytes)
+        except RetryMismatch:
+            self._latest = refused(self._before, size_bytes)
+            raise

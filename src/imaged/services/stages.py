@@ -76,7 +76,7 @@ class Stages:
         self._settings = settings
         self._policy = policy or (lambda: settings.formats)
         self._make_lane = lanes
-        self._retry = None if before is None else RetryDigest(before)
+        self._retry = None if before is None else RetryDigest(before, announced_bytes)
         self._checksum = self._retry or Digest(CHECKSUM)
         self._hash = Digest(settings.hash_algorithm)
         self._block_checksums = BlockChecksums()

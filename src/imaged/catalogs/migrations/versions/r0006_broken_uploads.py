@@ -20,6 +20,7 @@ def upgrade() -> None:
         Column("broken_received_bytes", BigInteger),
         Column("broken_checksum", TEXT),
         Column("broken_at", Instant),
+        Column("broken_refused_bytes", BigInteger),
     ):
         op.add_column("images", column)
     only = text("broken_at IS NOT NULL")
