@@ -8,13 +8,14 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.destination import DestinationContract, parcel
+from contracts.destination import DestinationContract, another_attempt, parcel
 from contracts.store_bodies import PausedBody, body, body_that_must_not_end, some_bytes
 from contracts.store_disks import WatchedDisk
 from imaged.core.errors import ExportError, ExportExists, ExportFull
@@ -26,6 +27,7 @@ from imaged.exports.unfinished import unfinished_name
 from imaged.lanes import InlineLane
 from imaged.stores.disk import Disk
 from imaged.stores.filesystem_settings import FilesystemSettings
+from support.waiting import wait_until
 
 
 class OrderedDisk(WatchedDisk):
@@ -83,6 +85,11 @@ def folder(root: Path, disk: Disk | None = None, **settings: int) -> Folder:
 def names_in(path: Path) -> list[str]:
     """What is there."""
     return [found.name for found in path.iterdir()]
+
+
+def contents(path: Path) -> list[bytes]:
+    """The bytes of all files that are there."""
+    return [found.read_bytes() for found in path.iterdir()]
 
 
 @pytest.fixture
@@ -222,11 +229,12 @@ class TestFolderDestination(DestinationContract):
             "fsync a",
         ]
 
-    @pytest.mark.parametrize("is_taken_away", [False, True])
-    async def test_a_name_that_is_not_durable_goes(
-        self, root: Path, *, is_taken_away: bool
-    ) -> None:
-        """When the last sync fails, nothing stays, whether or not somebody else was quicker."""
+    @pytest.mark.parametrize("left", [None, b"", b"theirs"])
+    async def test_a_name_that_is_not_durable_goes(self, root: Path, left: bytes | None) -> None:
+        """When the last sync fails, nothing stays, whether or not somebody else was quicker; what
+        somebody else put there stays.
+        """
+        name = root / parcel().file_name
 
         class Forgetful(Disk):
             syncs = 0
@@ -236,14 +244,72 @@ class TestFolderDestination(DestinationContract):
                 del fd
                 Forgetful.syncs += 1
                 if Forgetful.syncs == 3:
-                    if is_taken_away:
-                        (root / parcel().file_name).unlink()
+                    if left is not None:
+                        name.unlink()
+                    if left:
+                        name.write_bytes(left)
                     raise OSError(errno.EIO, "lost")
 
         with pytest.raises(ExportError, match="kernel's log"):
             await folder(root, Forgetful()).deliver(parcel(), body(b"bytes"))
 
-        assert names_in(root) == []
+        assert contents(root) == ([left] if left else [])
+
+    async def test_an_attempt_that_hangs_after_its_link(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It takes its file away when it wakes up; so the next attempt counts on no such file."""
+        linked, wakes = threading.Event(), threading.Event()
+
+        class Sleepy(Disk):
+            @staticmethod
+            def link(*args: Any, **named: Any) -> None:
+                os.link(*args, **named)
+                linked.set()
+                wakes.wait()
+
+        monkeypatch.setattr(folders, "CLEAN_UP_PATIENCE", timedelta(0))
+        this = parcel("a/image.raw")
+        delivering = asyncio.create_task(folder(root, Sleepy()).deliver(this, body(b"bytes")))
+        try:
+            await asyncio.to_thread(linked.wait)
+            delivering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await delivering
+            with pytest.raises(ExportError, match="may still take it away"):
+                await folder(root).has_delivered(another_attempt(this))
+        finally:
+            wakes.set()
+
+        wait_until(lambda: not (root / "a/image.raw").exists())
+        assert not await folder(root).has_delivered(another_attempt(this))
+
+    async def test_a_link_that_was_asked_for_twice(self, root: Path) -> None:
+        """NFS repeats a call whose answer was lost, and says that the name is taken."""
+
+        class Repeating(Disk):
+            @staticmethod
+            def link(*args: Any, **named: Any) -> None:
+                for _ in range(2):
+                    os.link(*args, **named)
+
+        this = parcel()
+        await folder(root, Repeating()).deliver(this, body(b"bytes"))
+
+        assert await folder(root).has_delivered(another_attempt(this))
+
+    async def test_a_filesystem_without_locks(self, root: Path) -> None:
+        """It needs none."""
+
+        class NoLocks(Disk):
+            @staticmethod
+            def flock(*_: object) -> NoReturn:
+                raise OSError(errno.ENOLCK, "no")
+
+        destination, this = folder(root, NoLocks()), parcel()
+        await destination.deliver(this, body(b"bytes"))
+
+        assert await destination.has_delivered(another_attempt(this))
 
     async def test_a_long_export_that_is_over(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
@@ -267,22 +333,33 @@ class TestFolderDestination(DestinationContract):
 async def test_a_filesystem_that_hangs_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each call has a limit, and says what to look at; the thread is left alone."""
-    answers = threading.Event()
+    """Each call has a limit, and says what to look at; the thread is left alone, and closes what it
+    opens when it wakes up.
+    """
+    answers, opened, closed = threading.Event(), list[int](), list[int]()
+    (tmp_path / "b").touch()
 
     class HangingDisk(Disk):
         @staticmethod
         def open(*args: Any, **named: Any) -> int:
             answers.wait()
-            return os.open(*args, **named)
+            opened.append(os.open(*args, **named))
+            return opened[-1]
+
+        @staticmethod
+        def close(descriptor: int) -> None:
+            os.close(descriptor)
+            closed.append(descriptor)
 
     monkeypatch.setattr(folders, "CALL_SECONDS", 0.1)
     settings = FilesystemSettings(tmp_path, min_free_bytes=0)
     folder = Folder("archive", settings, disk=HangingDisk())
     try:
-        for call in (folder.has("a"), folder.has_delivered(parcel("a")), folder.remove("t")):
+        calls = folder.has("a"), folder.has_delivered(parcel("a")), folder.remove("t")
+        for call in (*calls, anext(folder.read("b"))):
             with pytest.raises(ExportError, match=r"did not answer within 0\.1 s"):
                 await call
     finally:
         answers.set()
     assert not await folder.has("a")
+    wait_until(lambda: len(opened) == len(closed) == 5, lambda: (opened, closed))

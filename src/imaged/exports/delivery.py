@@ -4,21 +4,28 @@ Strategy. The bytes go to a name that nobody would take for a file's, in the roo
 durable, the file gets its own name as a second one: by a link, which never replaces anything. The
 first name stays until the task has ended: whoever repeats the task finds one file with both names,
 and knows that it was delivered. Whoever removes the first name has ended the attempt.
+
+An attempt that fails takes its file back, perhaps long after others took it for dead, because its
+thread hung. So it has a lock on the file from before the link until it has decided, and whoever
+finds both names asks for that lock before the file counts as delivered. The kernel lets go of it
+with the process.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 from contextlib import suppress
 
 from imaged.core.errors import StoreError
-from imaged.exports.tree import NO_FOLDER, folder_of, identity
+from imaged.exports.tree import NO_FOLDER, folder_of, identity, is_name_of
 from imaged.stores.disk import Disk, sync_folder
 from imaged.stores.filesystem_settings import FilesystemSettings
 from imaged.stores.marked_folder import MarkedFolder
 from imaged.stores.unfinished_file import UnfinishedFile
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
 class Delivery(UnfinishedFile):
@@ -48,6 +55,8 @@ class Delivery(UnfinishedFile):
             raise self._exists()
 
     def _give_name(self) -> None:
+        with self._file.in_use() as descriptor:
+            try_lock(self._disk, descriptor)
         sync_folder(self._disk, self._root)  # the first name too: it tells what was delivered
         try:
             self._link()
@@ -64,21 +73,43 @@ class Delivery(UnfinishedFile):
 
     def _link(self) -> None:
         mode = self._settings.folder_mode
-        with folder_of(self._disk, self._root, self._name, mode) as (folder, last):
-            self._disk.link(self._temporary, last, dst_dir_fd=folder)
+        with (
+            self._file.in_use() as descriptor,
+            folder_of(self._disk, self._root, self._name, mode) as (folder, last),
+        ):
+            try:
+                self._disk.link(self._temporary, last, dst_dir_fd=folder)
+            except FileExistsError:  # NFS says so too of a link that it was asked for twice
+                if not is_name_of(self._disk, descriptor, folder, last):
+                    raise
             self._is_linked = True
             self._disk.fsync(folder)
 
     def _withdraw(self, descriptor: int) -> None:
-        del descriptor
         if self._is_linked:
-            self._unlink()
+            self._unlink(descriptor)
         self._disk.unlink(self._temporary)
 
-    def _unlink(self) -> None:
+    def _unlink(self, descriptor: int) -> None:
         with (
             suppress(FileNotFoundError),
             folder_of(self._disk, self._root, self._name) as (folder, last),
         ):
-            self._disk.unlink(last, dir_fd=folder)
-            self._disk.fsync(folder)
+            if is_name_of(self._disk, descriptor, folder, last):  # and not somebody else's by now
+                self._disk.unlink(last, dir_fd=folder)
+                self._disk.fsync(folder)
+
+
+def try_lock(disk: Disk, descriptor: int) -> bool:
+    """Whether nobody else has the lock on an open file, which is ours then until it is closed.
+
+    Where the filesystem has no locks, nobody has one. Raises OSError.
+    """
+    try:
+        disk.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True

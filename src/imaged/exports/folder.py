@@ -22,8 +22,8 @@ from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.core.places import PlaceKind
 from imaged.exports.border import border, label_of
-from imaged.exports.delivery import Delivery
-from imaged.exports.tree import NO_FOLDER, folder_of, identity
+from imaged.exports.delivery import Delivery, try_lock
+from imaged.exports.tree import NO_FOLDER, folder_of, identity, is_name_of
 from imaged.exports.unfinished import task_of, unfinished_name
 from imaged.lanes import LaneFactory, QuietLane
 from imaged.ports.export import Parcel
@@ -36,6 +36,11 @@ from imaged.stores.marked_folder import FolderPlace, MarkedFolder
 from imaged.stores.shared_file import SharedFile
 from imaged.stores.threads import Threads
 
+TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+UNDECIDED = (
+    "an attempt before this one, which hangs, may still take it away: look at the filesystem, then "
+    "ask for the export again"
+)
 CALL_SECONDS = 60.0  # for one call that moves no data
 
 T = TypeVar("T")
@@ -106,9 +111,9 @@ class Folder:
             with file.in_use() as descriptor:
                 return self._disk.pread(descriptor, MIB, at)
 
-        with border(self.name), explained(self._label, path):
-            await self._call(partial(file.open, path, os.O_RDONLY))
         try:
+            with border(self.name), explained(self._label, path):
+                await self._call(partial(file.open, path, os.O_RDONLY))
             offset = 0
             while True:
                 with border(self.name), explained(self._label, path):
@@ -167,9 +172,23 @@ class Folder:
         written = [identity(self._disk, self._root, name) for name in self._of(parcel.task_id)]
         if found not in written:
             return False
-        with folder_of(self._disk, self._root, parcel.file_name) as (folder, _):
-            self._disk.fsync(folder)  # the attempt may have died before it did so
-        return True
+        return self._is_decided(parcel.file_name)
+
+    def _is_decided(self, file_name: str) -> bool:
+        """Whether a file that has its name keeps it. Raises StoreError where nobody knows yet."""
+        with (
+            suppress(FileNotFoundError),
+            folder_of(self._disk, self._root, file_name) as (folder, last),
+        ):
+            descriptor = self._disk.open(last, TO_READ, dir_fd=folder)
+            try:
+                if not try_lock(self._disk, descriptor):
+                    raise StoreError(self._label, f"has {file_name}, and {UNDECIDED}")
+                self._disk.fsync(folder)  # the attempt may have died before it did so
+                return is_name_of(self._disk, descriptor, folder, last)
+            finally:
+                self._disk.close(descriptor)
+        return False  # taken back
 
     def _of(self, task_id: str) -> list[str]:
         return [name for name in self._disk.scan(self._root) if task_of(name) == task_id]

@@ -50,6 +50,13 @@ def identity(disk: Disk, root: Path, file_name: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def is_name_of(disk: Disk, descriptor: int, folder: int, last: str) -> bool:
+    """Whether this is a name of the open file. Raises OSError, as where nothing has the name."""
+    named = disk.stat(last, dir_fd=folder, follow_symlinks=False)
+    opened = disk.fstat(descriptor)
+    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+
+
 def _make(disk: Disk, folder: int, name: str, mode: int) -> None:
     try:
         disk.mkdir(name, mode, dir_fd=folder)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ class Disk:
     rename = staticmethod(rename_noreplace)
     replace = staticmethod(os.replace)
     link = staticmethod(os.link)
+    flock = staticmethod(fcntl.flock)
     unlink = staticmethod(os.unlink)
     scan = staticmethod(list_files)
 
