@@ -11,7 +11,9 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from imaged.api.exchange import SCOPE_REQUEST_ID
 from imaged.core.lifecycle import Status
+from imaged.core.limits import MIB
 from imaged.daemon.limits import ConnectionSettings
 from imaged.daemon.protocol import Connection
 from support.server import Line, serving
@@ -19,6 +21,7 @@ from support.service import OCTETS, Service
 from support.waiting import wait_until
 
 SETTINGS = ConnectionSettings()
+LARGE = bytes(16 * MIB)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +33,7 @@ def _no_line_of_the_library(caplog: pytest.LogCaptureFixture) -> object:
 
 
 def test_a_cancelled_upload_is_told_why(service: Service) -> None:
-    """A stop that cannot wait answers 503, under the id that the log has, after giving back."""
+    """A stop that cannot wait answers 502, under the id that the log has, after giving back."""
     image_id = asyncio.run(service.create())
     with (
         capture_logs() as lines,
@@ -41,7 +44,7 @@ def test_a_cancelled_upload_is_told_why(service: Service) -> None:
         wait_until(lambda: service.image(image_id).status is Status.SAVING)
         server.should_exit = True
         status, headers, _ = line.read()
-        assert (status, headers["connection"], headers["retry-after"]) == (503, "close", "5")
+        assert (status, headers["connection"], headers["retry-after"]) == (502, "close", "5")
         assert headers["x-openstack-request-id"].startswith("req-")
         assert service.image(image_id).status is Status.QUEUED
     assert not [line for line in lines if line["log_level"] == "error"]
@@ -135,3 +138,33 @@ def test_the_body_of_a_request_that_breaks_off(service: Service) -> None:
         wait_until(lambda: service.image(image_id).status is Status.QUEUED)
         line.hang_up()
         wait_until(lambda: not len(server.connections))
+
+
+class Large:
+    """An application with answers that no buffer of the system holds."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it as a whole."""
+        del receive
+        self.asked += 1
+        scope[SCOPE_REQUEST_ID] = "req-1"
+        headers = [(b"content-length", str(len(LARGE)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": LARGE})
+
+
+def test_a_stop_does_not_wait_for_who_does_not_read() -> None:
+    """Its second request has to wait until the first answer is taken, and it never is: it cannot be
+    told of the stop either.
+    """
+    app = Large()
+    with serving(app, SETTINGS) as (port, server), Line(port) as line:
+        line.ask("GET /")
+        line.ask("GET /")
+        wait_until(lambda: app.asked == 2)
+        server.should_exit = True
+        wait_until(server.drained.is_set)
+        assert not server.in_flight

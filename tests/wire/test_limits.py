@@ -162,7 +162,9 @@ def test_a_body_that_is_too_slow(service: Service) -> None:
             assert b"too slowly" in body
             assert service.image(image_id).status is Status.QUEUED
         with raw(port) as line:
-            line.ask(f"PUT /v2/images/{image_id}/file", TYPE, "Content-Length: 1", body=b"x")
+            line.ask(
+                f"PUT /v2/images/{image_id}/file", TYPE, "Content-Length: 100", body=100 * b"x"
+            )
             assert line.read()[0] == 204
         assert server.connections.ended == {Reason.SLOW_BODY: 1}
 

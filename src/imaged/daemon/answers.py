@@ -17,7 +17,9 @@ MALFORMED = "The request is not HTTP/1.1 as it should be."
 LARGE_HEADER = "The header of the request is too large."
 SLOW_HEADER = "The header of the request took too long."
 FULL = "There are too many connections. Please try again."
+PIPELINED = "There are too many requests on this connection at a time."
 STOPPING = "The server is being stopped. Please try again.\n"
+LAST_WORDS_SECONDS = 2  # for answers to requests that were cancelled
 RETRY_AFTER = {"Retry-After": "5"}
 
 

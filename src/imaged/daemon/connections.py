@@ -31,6 +31,7 @@ class Reason(StrEnum):
     SLOW_HEADER = "slow_header"
     LARGE_HEADER = "large_header"
     MALFORMED = "malformed"
+    PIPELINED = "pipelined"  # too many requests that wait for the answers before theirs
     SLOW_BODY = "slow_body"
     SLOW_READER = "slow_reader"
     IDLE = "idle"

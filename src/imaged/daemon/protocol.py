@@ -8,23 +8,23 @@ connection, and nothing behind it is answered. Contract: ``tests/wire``.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any, NoReturn, cast
 
 import httptools
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from imaged.api.refusals import BodyTooSlow
 from imaged.daemon import answers
 from imaged.daemon.connections import Connections, Reason, origin_of
+from imaged.daemon.flow import QueuedFlow
 from imaged.daemon.framing import objection_to, without_offer
 from imaged.daemon.line import Line
 from imaged.daemon.patience import Patience
+from imaged.daemon.served_request import ServedRequest
 from imaged.daemon.turns import Objection, Turn
 from imaged.services.kept_block import KEPT_BLOCK, KeptBlock
 
+MAX_PIPELINED = 64  # requests that wait for the answers before theirs; most clients send none
 CHUNK_FRAME_BYTES = 32  # what a chunk may need beside its data: size, line ends, a short extension
 
 
@@ -58,6 +58,7 @@ class Connection(HttpToolsProtocol):
         reason = self._all.admit(self, self._origin)
         if reason is None:
             super().connection_made(self._line)
+            self.flow = QueuedFlow(self._line, self.pipeline)
             return
         self._is_deaf = True
         self._all.note_end(reason, self._origin)
@@ -79,9 +80,12 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; a request is answered from its header on."""
-        if self._is_deaf:
-            return
         self._unset_keepalive_if_required()
+        while data and not self._is_deaf:
+            data = self._parse(data)
+
+    def _parse(self, data: bytes) -> bytes:
+        """Heed what the data says; what of it is to be parsed anew."""
         if self._turn is Turn.NOTHING:
             self._await_header()
         turn, cycle = self._turn, self.cycle
@@ -90,9 +94,10 @@ class Connection(HttpToolsProtocol):
             if self.cycle is cycle:  # no header was completed: all is of what we waited for
                 self._count(turn, len(data))
         except httptools.HttpParserUpgrade as offer:
-            self._decline_upgrade(data[offer.args[0] :])
+            return self._decline_upgrade() + data[offer.args[0] :]
         except (httptools.HttpParserError, Objection):
             self._refuse(*self._objection)
+        return b""
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio lets it say
         """The client sends no more (RFC 9112, section 9.6): keep the connection for the answers to
@@ -128,6 +133,8 @@ class Connection(HttpToolsProtocol):
         sentence = objection_to(method, self.url, version, self.headers)
         if sentence is not None:
             self._object(400, Reason.MALFORMED, sentence)
+        if len(self.pipeline) >= MAX_PIPELINED:  # it is not answered: RFC 9112, 9.3.2
+            self._object(503, Reason.PIPELINED, answers.PIPELINED)
         if self.parser.should_upgrade():
             self._offers_upgrade = True
             return
@@ -156,6 +163,8 @@ class Connection(HttpToolsProtocol):
         """The answer is written as a whole."""
         self._patience.begin_header()
         super().on_response_complete()
+        if not self._line.is_closing():
+            self.flow.resume_reading()
 
     @property
     def is_new(self) -> bool:
@@ -233,12 +242,13 @@ class Connection(HttpToolsProtocol):
         self._objection = (status, reason, sentence)
         raise Objection
 
-    def _decline_upgrade(self, rest: bytes) -> None:
-        """Read the request again without its offer (RFC 9110, 7.8): the parser drops its body."""
+    def _decline_upgrade(self) -> bytes:
+        """The header without its offer, to be read again (RFC 9110, 7.8): the parser, which would
+        drop the body, begins anew.
+        """
         method, version = self.parser.get_method(), self.parser.get_http_version()
-        head = without_offer(method, self.url, version, self.headers)
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(head + rest)
+        return without_offer(method, self.url, version, self.headers)
 
     def _refuse(self, status: int, reason: Reason, sentence: str) -> None:
         """Heed nothing more; answer for the application, unless answers are under way."""
@@ -272,29 +282,11 @@ class Connection(HttpToolsProtocol):
             self._line.hang_up()
             return
         self._line.write_eof()
+        self.pipeline.clear()
         self.flow.resume_reading()
         self.loop.call_later(self._all.settings.linger.total_seconds(), self._line.hang_up)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, cast("Any", partial(self._serve, cycle, app)))
-
-    async def _serve(
-        self, cycle: RequestResponseCycle, app: ASGIApp, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Have a request answered. What is broken off is no mistake of the application."""
-
-        async def receive_in_time() -> Message:
-            message = await receive()
-            if cycle is self._slow and cycle.more_body:
-                raise BodyTooSlow
-            return message
-
-        try:
-            await app(scope, receive_in_time, send)
-        except asyncio.CancelledError:  # the server is being stopped
-            if not cycle.response_started:
-                await answers.stopping(scope)(scope, receive, send)
-        if cycle.response_started and not cycle.response_complete and not cycle.disconnected:
-            cycle.disconnected = True
-            self.transport.close()
+        served = ServedRequest(app, cycle, self._line, lambda: cycle is self._slow)
+        super()._start_asgi_task(cycle, cast("Any", served))

@@ -12,6 +12,7 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
+from imaged.daemon.answers import LAST_WORDS_SECONDS
 from imaged.daemon.connections import Connections
 from imaged.daemon.descriptors import make_room
 from imaged.daemon.limits import ConnectionSettings
@@ -20,7 +21,6 @@ from imaged.daemon.protocol import Connection
 
 LOOK_SECONDS = 0.05
 FIRST_WORDS_SECONDS = 1  # for the request of who has just connected
-LAST_WORDS_SECONDS = 2  # for answers to requests that were cancelled
 NEVER_SECONDS = 1 << 30  # what the library would end, our connections end themselves
 
 

@@ -18,6 +18,7 @@ REASONS = (
     "slow_header",
     "large_header",
     "malformed",
+    "pipelined",
     "slow_body",
     "slow_reader",
     "idle",
