@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp.abc import AbstractResolver
 
 from core.test_destinations import INSIDE
 from imaged.core.errors import FetchFailed, FetchRefused
@@ -22,6 +23,7 @@ from support.rebinding import Rebinding
 pytestmark = pytest.mark.asyncio
 
 BODY = os.urandom(300_000)
+CLOSED_PORT = 1
 DISGUISED = ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost", "[::ffff:7f00:1]"]
 
 
@@ -38,13 +40,16 @@ async def origin() -> AsyncIterator[Origin]:
         yield origin
 
 
-def fetcher_for(origin: Origin, **changes: Any) -> HttpFetcher:
+def fetcher_for(
+    origin: Origin, resolver: AbstractResolver | None = None, **changes: Any
+) -> HttpFetcher:
     """One that may reach this server, and nothing else inside."""
     settings: dict[str, Any] = {
         "allow": (ip_network(f"{origin.host}/32"),),
         "ports": (80, 443, origin.port),
     }
-    return HttpFetcher(FetchSettings(**{**settings, **changes}))
+    resolver_of = None if resolver is None else lambda _: resolver
+    return HttpFetcher(FetchSettings(**{**settings, **changes}), resolver_of)
 
 
 async def fetch(fetcher: HttpFetcher, url: str, **headers: str) -> bytes:
@@ -134,6 +139,27 @@ async def test_urls_that_are_refused_unasked(url: str, reason: str) -> None:
         await HttpFetcher(FetchSettings()).check(url)
     assert reason in str(refusal.value)
     assert "made-up" not in str(refusal.value)
+
+
+async def test_an_address_inside_beside_one_that_is_down(origin: Origin) -> None:
+    """What is told, and may pass, is of the one that may be reached."""
+    resolver = Rebinding([["127.0.0.3", origin.host]] * 2)
+    fetcher = fetcher_for(origin, resolver, attempts=2, ports=(CLOSED_PORT,))
+
+    with pytest.raises(FetchFailed, match="cannot be connected to"):
+        await fetch(fetcher, f"http://images.example:{CLOSED_PORT}/image")
+    assert resolver.asked == ["images.example"] * 2
+
+
+async def test_the_name_that_is_looked_at_is_the_one_that_is_connected_to(origin: Origin) -> None:
+    """However a library writes it (RFC 5891 and RFC 3490 differ in this one)."""
+    resolver = Rebinding([origin.host] * 2)
+    fetcher, url = fetcher_for(origin, resolver), f"http://fa\u00df.example:{origin.port}/image"
+
+    await fetcher.check(url)
+    assert await fetch(fetcher, url) == BODY
+
+    assert resolver.asked == ["xn--fa-hia.example"] * 2
 
 
 async def test_a_name_that_cannot_be_resolved_may_be_later(origin: Origin) -> None:

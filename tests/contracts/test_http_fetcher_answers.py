@@ -194,6 +194,15 @@ async def test_long_headers() -> None:
         assert await fetch(origin, "/") == PLAIN
 
 
+@pytest.mark.parametrize("location", ["ht\ttp://[::1", "ht\ttp://a\u2100b/"], ids=ascii)
+async def test_a_redirect_to_what_is_no_url(location: str) -> None:
+    """It is told as what it is, however it is written."""
+    answer = reply("302 Found", b"", f"Location: {location}")
+    async with RawOrigin(lambda _, __: answer).running() as origin:
+        with pytest.raises(FetchFailed, match="no URL"):
+            await fetch(origin, "/")
+
+
 async def test_headers_that_are_too_long() -> None:
     """The sentence says what is wrong with them."""
     long = f"X-Long: {'x' * 70_000}"
@@ -214,6 +223,9 @@ async def test_headers_that_are_too_long() -> None:
         ("9" * 30, 0.0),
         ("Sun, 29 Nov 2026 12:01:30 GMT", 90.0),
         ("Sun, 29 Nov 2026 11:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 -0100", 0.0),
+        (f"Fri, 31 Dec {'9' * 30} 23:59:59 GMT", 0.0),
+        (f"Sun, 29 Nov 2026 12:01:30 +{'9' * 30}", 0.0),
     ],
 )
 async def test_what_retry_after_says(text: str, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
-from threading import Event
+from threading import Event, stack_size
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from imaged.fetchers.resolver import NameLookups
 
 pytestmark = pytest.mark.asyncio
 
+LARGEST_STACK = 1 << 46  # bytes; no system has so much, so that no thread can be started
 FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 80))]
 
 
@@ -133,6 +134,33 @@ async def test_other_lookups_are_not_behind_them(names: SlowNames) -> None:
     async with asyncio.timeout(20):
         assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
     assert not names.ended
+
+
+async def test_a_system_without_room_for_threads() -> None:
+    """The lookup fails as one that may pass, and its place is free."""
+    lookups = NameLookups(places=1, places_of_owner=1)
+    usual = stack_size(LARGEST_STACK)
+    try:
+        for _ in range(2):
+            with pytest.raises(OSError, match="thread"):
+                await look_up(lookups, "a", "127.0.0.1")
+    finally:
+        stack_size(usual)
+
+    assert await look_up(lookups, "a", "127.0.0.1") == "127.0.0.1"
+
+
+async def test_a_lookup_that_fails_in_a_way_of_its_own() -> None:
+    """Its caller is told, and its place is free."""
+
+    def fail(*_: object) -> list[tuple[Any, ...]]:
+        raise ValueError("embedded null character")
+
+    lookups = NameLookups(fail, places=1, places_of_owner=1)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="null"):
+            await look_up(lookups, "a", "odd", seconds=5)
+    assert not lookups._owners
 
 
 async def test_errors_are_those_of_the_system() -> None:

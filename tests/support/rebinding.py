@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -10,8 +11,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 class Rebinding(AbstractResolver):
     """Names that are public when they are looked at, and something else when it counts."""
 
-    def __init__(self, answers: list[str]) -> None:
-        self._answers = answers
+    def __init__(self, answers: Sequence[str | Sequence[str]]) -> None:
+        self._answers = list(answers)
+        self.asked: list[str] = []
 
     async def resolve(
         self,
@@ -20,11 +22,18 @@ class Rebinding(AbstractResolver):
         family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - of the interface
     ) -> list[ResolveResult]:
         """The next of the answers."""
-        address = self._answers.pop(0)
-        kind = socket.AF_INET6 if ":" in address else socket.AF_INET
-        flags = socket.AI_NUMERICHOST
+        self.asked.append(host)
+        answer = self._answers.pop(0)
         return [
-            ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=flags)
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in ([answer] if isinstance(answer, str) else answer)
         ]
 
     async def close(self) -> None:

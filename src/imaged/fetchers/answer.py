@@ -155,7 +155,7 @@ class Asking:
 def _translated(url: URL, guard: SocketGuard, error: BaseException) -> Exception:
     """What to say of a connection or an answer that did not come about."""
     host = host_of(url)
-    if guard.has_refused:
+    if guard.has_refused_all:
         return FetchRefused(host, "address", NOT_PUBLIC)
     phase, reason, passes = next(
         what for kind, what in _TROUBLES.items() if isinstance(error, kind)

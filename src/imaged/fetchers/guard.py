@@ -23,16 +23,23 @@ class SocketGuard:
 
     def __init__(self, allow: Collection[Network]) -> None:
         self._allow = allow
-        self.has_refused = False
+        self._has_refused = False
+        self._has_made = False
+
+    @property
+    def has_refused_all(self) -> bool:
+        """Whether there was an address, and none that may be reached."""
+        return self._has_refused and not self._has_made
 
     def __call__(self, address_info: tuple[Any, ...]) -> socket.socket:
         """A socket for this entry of ``getaddrinfo``. Raises Forbidden."""
         family, kind, protocol, _, address = address_info
         if not may_be_reached(numeric(address[0]), self._allow):
-            self.has_refused = True
+            self._has_refused = True
             raise Forbidden("this address may not be reached")
         made = socket.socket(family, kind, protocol)
         made.settimeout(0)
+        self._has_made = True
         return made
 
 

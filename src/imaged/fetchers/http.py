@@ -40,7 +40,7 @@ class HttpFetcher:
         resolver = self._resolver_of(owner)
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                found = await resolver.resolve(parsed.host or "", parsed.port or 0)
+                found = await resolver.resolve(parsed.raw_host or "", parsed.port or 0)
         except OSError:  # and TimeoutError: perhaps it can be resolved later
             return
         finally:

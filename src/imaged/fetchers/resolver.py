@@ -12,6 +12,7 @@ nsswitch.conf to count.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -77,7 +78,7 @@ class NameLookups:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
 
-        def end(found: list[tuple[Any, ...]], error: OSError | None) -> None:
+        def end(found: list[tuple[Any, ...]], error: Exception | None) -> None:
             self._free.release()
             kept.places.release()
             self._leave(owner, kept)
@@ -90,17 +91,20 @@ class NameLookups:
 
         def run() -> None:
             found: list[tuple[Any, ...]] = []
-            error: OSError | None = None
+            error: Exception | None = None
             try:
                 found = self.look_up(*question)
-            except OSError as failure:
-                error = failure
             except UnicodeError:  # a label that is empty, or longer than 63 characters
                 error = socket.gaierror(socket.EAI_NONAME, "this is not a name")
+            except Exception as failure:  # noqa: BLE001 - the caller gets it, and the place is free
+                error = failure
             with suppress(RuntimeError):  # the loop has ended, and nothing waits
                 loop.call_soon_threadsafe(end, found, error)
 
-        Thread(target=run, name="name-lookup", daemon=True).start()
+        try:
+            Thread(target=run, name="name-lookup", daemon=True).start()
+        except RuntimeError as error:  # the system has no room for another thread
+            end([], OSError(errno.EAGAIN, str(error)))
         return await answer
 
     def _leave(self, owner: str, kept: _Owner) -> None:

@@ -182,10 +182,10 @@ def retry_after_seconds(text: str, now: datetime) -> float:
     if re.fullmatch(r"[0-9]{1,9}", text.strip()):
         return float(text)
     try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
+        moment = parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # or no moment of our calendar
         return 0.0
-    return max(0.0, (moment.astimezone(UTC) - now).total_seconds())
+    return max(0.0, (moment - now).total_seconds())
 
 
 def _foreign_coding(headers: CIMultiDictProxy[str]) -> str:

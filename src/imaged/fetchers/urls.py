@@ -70,7 +70,11 @@ def redirected(base: URL, location: str) -> URL:
         return exact_url(f"{base.origin()}{location}")
     if _PARTS.fullmatch(location):
         return exact_url(location)
-    return exact_url(urljoin(str(base), location))
+    try:
+        joined = urljoin(str(base), location)
+    except ValueError as error:
+        raise FetchRefused("a URL", "address", "it is not one that can be understood") from error
+    return exact_url(joined)
 
 
 def require_fetchable(url: URL, settings: FetchSettings) -> None:
