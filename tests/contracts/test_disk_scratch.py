@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 from uuid import uuid4
 
 import anyio
@@ -95,6 +97,25 @@ async def test_what_a_dead_worker_left_is_removed(scratch: DiskScratch, tmp_path
     assert await scratch.attempts() == []
     left = {path.name for path in (tmp_path / "scratch").iterdir()}
     assert left == {"lost+found", attempt.hex}
+
+
+async def test_what_cannot_be_removed_is_left(
+    scratch: DiskScratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The work was done: its result stands. The sweeper takes what is left, and tells."""
+
+    def broken(_: Path) -> NoReturn:
+        raise OSError(errno.EIO, "broken")
+
+    attempt = uuid4()
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "_remove", broken)
+        async with scratch.folder(attempt) as folder:
+            await folder.make("target")
+        with pytest.raises(ScratchError):
+            await scratch.remove(attempt)
+
+    assert await scratch.attempts() == [attempt]
 
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -308,6 +308,28 @@ async def test_a_worker_that_dies_after_it_delivered(site: Site) -> None:
     assert phases == ["reading back", "published"]
 
 
+@pytest.mark.parametrize("left", [b"X" + BODY[1:], BODY[:-1]])
+async def test_what_a_dead_worker_delivered_is_compared(site: Site, left: bytes) -> None:
+    """It is no success where the file is not the image, whatever happened to it since."""
+    await site.active(A)
+    shelf = Shelf()
+    node = exporter(site, shelf)
+    task = await node.desk.create(OWNER, "export", ASKED)
+    shelf.files["a/b.raw"], shelf.makers["a/b.raw"] = left, task.id
+
+    await node.run_tasks()
+
+    ended = await site.catalog.get_task(task.id)
+    assert ended.status is TaskStatus.FAILURE
+    assert ended.message == (
+        "An attempt before this one delivered the file a/b.raw, and it is not the image any more. "
+        "Remove it from the export destination 'archive', or choose another file_name, and ask for "
+        "the export again."
+    )
+    assert shelf.files == {"a/b.raw": left}
+    assert (await site.image(A)).damage is None
+
+
 async def test_a_worker_that_dies_in_the_middle(site: Site) -> None:
     """What it left goes when the next one begins."""
     await site.active(A)

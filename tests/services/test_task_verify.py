@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from imaged.core.access import Caller
-from imaged.core.errors import ImageNotFound, InvalidTransition, NotPermitted
+from imaged.core.errors import BlobMissing, ImageNotFound, InvalidTransition, NotPermitted
 from imaged.core.image import Image
 from imaged.core.removal import deactivate, delete
 from imaged.core.task import TaskStatus
@@ -121,6 +123,24 @@ async def test_what_was_deleted_meanwhile_is_not_marked(site: Site) -> None:
     await node.do_task("verify", {"image_id": A})
 
     assert (await site.image(A)).damage is None
+
+
+async def test_what_is_deleted_while_it_is_read_is_no_damage(site: Site) -> None:
+    """Its bytes have gone, as they should: nothing is told, and the task says why it ended."""
+    await site.active(A)
+
+    @asynccontextmanager
+    async def gone(key: str, start: int = 0) -> AsyncIterator[None]:
+        await site.change(A, delete(delayed=False))
+        raise BlobMissing("near", f"{key} from {start}")
+        yield
+
+    node = site.node(near=detour(site.near, open=gone))
+    with capture_logs() as lines:
+        task = await node.do_task("verify", {"image_id": A})
+
+    assert task.status is TaskStatus.FAILURE
+    assert [line for line in lines if line["log_level"] == "error"] == []
 
 
 async def test_who_may_ask(site: Site) -> None:

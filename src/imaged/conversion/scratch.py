@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,7 +110,10 @@ class DiskScratch:
         try:
             yield DiskFolder(path, self._min_free_bytes)
         finally:
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):  # the sweeper has what is left
+            with (
+                anyio.move_on_after(CLOSE_SECONDS, shield=True),
+                suppress(ScratchError),  # the work is done: the sweeper has what is left, and tells
+            ):
                 await self.remove(attempt)
 
     async def attempts(self) -> list[UUID]:

@@ -7,8 +7,8 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from imaged.core.block import Block
-from imaged.core.damage import Reading, require_undamaged
-from imaged.core.errors import ExportExists, InvalidTransition
+from imaged.core.damage import Reading, problems_of, require_undamaged
+from imaged.core.errors import ExportExists, InvalidTransition, TaskFailed
 from imaged.core.image import Content, Image
 from imaged.lanes import LaneFactory
 from imaged.ports.export import Destination, Parcel
@@ -54,12 +54,12 @@ class Shipping:
         Raises DataDamaged where the image's bytes are not what was recorded of them, and what
         reading, converting and delivering raise.
         """
+        original = source.image if new_format is None else None
         if await destination.has_delivered(parcel):
-            return await self._read_back(context, source.image, destination, parcel)
+            return await self._read_back(context, source.image, destination, parcel, original)
         await destination.remove(parcel.task_id)  # what attempts before this one left
         fingerprint = self._fingerprint(source.image)
         async with self._body(context, source, new_format) as body:
-            original = source.image if new_format is None else None
             try:
                 async with aclosing(
                     self._sent(context, body, fingerprint, destination, original)
@@ -68,7 +68,7 @@ class Shipping:
             except ExportExists:  # perhaps by an attempt that others took for dead
                 if not await destination.has_delivered(parcel):
                     raise
-                return await self._read_back(context, source.image, destination, parcel)
+                return await self._read_back(context, source.image, destination, parcel, original)
         return fingerprint.content()
 
     @asynccontextmanager
@@ -111,9 +111,17 @@ class Shipping:
         await context.progress(PUBLISHING, has_limits=destination.has_limits)
 
     async def _read_back(
-        self, context: TaskContext, image: Image, destination: Destination, parcel: Parcel
+        self,
+        context: TaskContext,
+        image: Image,
+        destination: Destination,
+        parcel: Parcel,
+        original: Image | None,
     ) -> Content:
-        """What the file is: the attempt that delivered it told nobody."""
+        """What the file is: the attempt that delivered it told nobody.
+
+        Raises TaskFailed where it is not the ``original``: it was damaged, or changed, since.
+        """
         fingerprint = self._fingerprint(image)
         async with (
             aclosing(destination.read(parcel.file_name)) as data,
@@ -123,7 +131,14 @@ class Shipping:
         ):
             async for block in blocks:
                 del block
-        return fingerprint.content()
+        found = fingerprint.content()
+        if original and problems_of(_content(original), Reading(destination.name, found)):
+            raise TaskFailed(
+                f"An attempt before this one delivered the file {parcel.file_name}, and it is not "
+                f"the image any more. Remove it from the export destination {destination.name!r}, "
+                "or choose another file_name, and ask for the export again."
+            )
+        return found
 
     def _fingerprint(self, image: Image) -> Fingerprint:
         return Fingerprint(_content(image).hash_algorithm, self.lanes)

@@ -97,6 +97,8 @@ class Verify:
             problems += wrong
             if found is not None and not wrong:  # also for bytes of versions that recorded none
                 await self._catalog.set_block_checksums(location.key, found.block_checksums)
+        if problems:  # of bytes that have gone because the image was deleted?
+            await self._image(context.caller, image.id)
         await self._damage.note(image, problems)
         return VerifyResult(
             image_id=image.id,
