@@ -29,6 +29,11 @@ def later(passed: timedelta, step: timedelta = NONE, boot_id: str = "one") -> Cl
     return ClockMark(at=NOON + passed + step, boot_id=boot_id, uptime=uptime)
 
 
+def judge(before: ClockMark, now: ClockMark) -> ClockMark:
+    """With the limits of the tests."""
+    return judge_clock(before, now, HOUR, DAY)
+
+
 @pytest.mark.parametrize("passed", [NONE, HOUR, 400 * DAY])
 @pytest.mark.parametrize("step", [-DAY, -HOUR, NONE, HOUR, 9000 * DAY])
 def test_a_step_is_what_time_does_not_explain(passed: timedelta, step: timedelta) -> None:
@@ -41,15 +46,16 @@ def test_a_small_step_is_believed(step: timedelta) -> None:
     """Up to the limit, and the next look compares with this one."""
     now = later(DAY, step)
 
-    assert judge_clock(BEFORE, now, HOUR) == now
+    assert judge(BEFORE, now) == now
 
 
 @pytest.mark.parametrize("step", [25 * HOUR, 400 * DAY, -25 * HOUR, HOUR + NOTICEABLE])
 def test_a_step_is_waited_out(step: timedelta) -> None:
-    """For as long as it skipped: then nothing is due too early by it any more."""
-    held = judge_clock(BEFORE, later(HOUR, step), HOUR)
-    almost = judge_clock(held, later(HOUR + abs(step) - NOTICEABLE, step), HOUR)
-    over = judge_clock(almost, end := later(HOUR + abs(step), step), HOUR)
+    """For as long as it skipped, and the longest delay: then nothing is due too early by it."""
+    wait = max(abs(step), DAY)
+    held = judge(BEFORE, later(HOUR, step))
+    almost = judge(held, later(HOUR + wait - NOTICEABLE, step))
+    over = judge(almost, end := later(HOUR + wait, step))
 
     assert (held.is_held, held.step, held.at) == (True, step, NOON)
     assert almost == held
@@ -58,24 +64,34 @@ def test_a_step_is_waited_out(step: timedelta) -> None:
 
 def test_a_step_that_is_undone_is_over() -> None:
     """At once: the clock is where it would have been."""
-    held = judge_clock(BEFORE, later(HOUR, 25 * HOUR), HOUR)
+    held = judge(BEFORE, later(HOUR, 25 * HOUR))
 
-    assert judge_clock(held, now := later(2 * HOUR), HOUR) == now
+    assert judge(held, now := later(2 * HOUR)) == now
+
+
+def test_a_clock_that_is_set_right_waits_over_boots() -> None:
+    """No longer than the delay and the time that passed, however far behind it was."""
+    held = judge(BEFORE, later(HOUR, -9000 * DAY))
+    right = judge(held, later(2 * HOUR))
+    other = judge(right, later(HOUR, 3 * HOUR, "two"))
+
+    assert (right.step, right.held_until) == (DAY, UP + 2 * HOUR + DAY)
+    assert other.held_until == HOUR + DAY + 2 * HOUR
 
 
 def test_a_second_step_is_waited_out_too() -> None:
     """From when it is seen, and in full."""
-    held = judge_clock(BEFORE, later(HOUR, 25 * HOUR), HOUR)
-    again = judge_clock(held, later(20 * HOUR, 99 * HOUR), HOUR)
+    held = judge(BEFORE, later(HOUR, 25 * HOUR))
+    again = judge(held, later(20 * HOUR, 99 * HOUR))
 
     assert (again.step, again.held_until) == (99 * HOUR, UP + 119 * HOUR)
 
 
 def test_a_machine_that_was_off_goes_on_when_its_clock_goes_evenly() -> None:
     """Time passed, and nobody knows how much: so it is looked at for a while."""
-    held = judge_clock(BEFORE, later(NONE, 3 * DAY, "two"), HOUR)
-    still = judge_clock(held, later(HOUR - NOTICEABLE, 3 * DAY, "two"), HOUR)
-    over = judge_clock(still, now := later(HOUR, 3 * DAY, "two"), HOUR)
+    held = judge(BEFORE, later(NONE, 3 * DAY, "two"))
+    still = judge(held, later(HOUR - NOTICEABLE, 3 * DAY, "two"))
+    over = judge(still, now := later(HOUR, 3 * DAY, "two"))
 
     assert held.is_held
     assert still == held
@@ -83,17 +99,20 @@ def test_a_machine_that_was_off_goes_on_when_its_clock_goes_evenly() -> None:
 
 
 def test_a_machine_that_starts_with_a_clock_of_the_past() -> None:
-    """Time does not go back: it is a step, and is over when it is set right."""
-    held = judge_clock(BEFORE, later(NONE, -9000 * DAY, "two"), HOUR)
+    """Time does not go back. What was dated by it is due a delay after it is set right."""
+    held = judge(BEFORE, later(NONE, -9000 * DAY, "two"))
 
     assert held.held_until == 9000 * DAY
-    assert judge_clock(held, now := later(HOUR, NONE, "two"), HOUR) == now
+    right = judge(held, later(HOUR, NONE, "two"))
+    assert right.held_until == HOUR + DAY
+    assert judge(right, later(HOUR + DAY - NOTICEABLE, NONE, "two")) == right
+    assert judge(right, now := later(HOUR + DAY, NONE, "two")) == now
 
 
 def test_a_step_is_not_forgotten_by_a_boot() -> None:
     """What was being waited out is waited out in full by the machine that starts next."""
-    held = judge_clock(BEFORE, later(HOUR, 25 * HOUR), HOUR)
-    other = judge_clock(held, later(2 * HOUR, 25 * HOUR, "two"), HOUR)
+    held = judge(BEFORE, later(HOUR, 25 * HOUR))
+    other = judge(held, later(2 * HOUR, 25 * HOUR, "two"))
 
     assert other.held_until == 2 * HOUR + 27 * HOUR
 
@@ -102,7 +121,7 @@ def test_a_short_stop_of_a_machine_is_nothing() -> None:
     """A reboot takes less than the limit."""
     now = later(NONE, HOUR / 2, "two")
 
-    assert judge_clock(BEFORE, now, HOUR) == now
+    assert judge(BEFORE, now) == now
 
 
 @pytest.mark.parametrize("step", [2 * NOTICEABLE, -2 * NOTICEABLE, DAY])

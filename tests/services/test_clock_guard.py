@@ -94,6 +94,46 @@ async def test_a_step_is_waited_out(site: Site, clock: SetClock) -> None:
     assert await scrub(node) == 2
 
 
+@pytest.mark.parametrize("step", [2 * HOUR, 10 * HOUR, 23 * HOUR])
+async def test_a_step_that_is_shorter_than_the_delay(
+    site: Site, clock: SetClock, step: timedelta
+) -> None:
+    """What was deleted before it can be restored for as long as was promised, by real time."""
+    await site.active(A)
+    node = site.node(delay=DELAY, beats=False)
+    await scrub(node)
+    await node.delete(A)
+    clock.ahead = step
+
+    for _ in range(23):
+        assert not await scrub(node)
+        await anyio.sleep(HOUR.total_seconds())
+    assert not await scrub(node)
+    await anyio.sleep(HOUR.total_seconds())
+
+    assert await scrub(node) == 2
+
+
+async def test_what_was_deleted_while_the_clock_was_behind(site: Site, clock: SetClock) -> None:
+    """It was dated a day ago; when the clock is set right, it can be restored all the same."""
+    await site.active(A)
+    node = site.node(delay=DELAY, beats=False)
+    await scrub(node)
+    clock.ahead = -25 * HOUR
+    await scrub(node)
+    await node.delete(A)
+    await anyio.sleep(HOUR.total_seconds())
+    clock.ahead = timedelta(0)
+
+    for _ in range(23):
+        assert not await scrub(node)
+        await anyio.sleep(HOUR.total_seconds())
+    assert not await scrub(node)
+    await anyio.sleep(HOUR.total_seconds())
+
+    assert await scrub(node) == 2
+
+
 async def test_an_operator_confirms(site: Site, clock: SetClock) -> None:
     """In a process of his own; every instance believes the clock from its next look."""
     await site.active(A)

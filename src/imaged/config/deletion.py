@@ -40,9 +40,9 @@ class ScrubberSection(Section):
     max_clock_step: Duration = setting(
         "1h",
         "By how much the catalog's clock may step before nothing is expired or deleted any more: a "
-        "step ahead would end every delay too early. What is due goes when the step is undone, "
-        "after as much time as it skipped, or when `imaged scrub --confirm-clock` says that the "
-        "clock is right.",
+        "step ahead would end every delay too early. What is due goes when a step ahead is "
+        "undone, after as much time as it skipped and the longest delay, or when "
+        "`imaged scrub --confirm-clock` says that the clock is right.",
         reloadable=True,
     )
 

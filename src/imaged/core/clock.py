@@ -4,8 +4,10 @@ A machine's uptime is never set, and goes on while the machine is suspended. So 
 the uptime of one machine must move alike; where they do not, the wall clock stepped. While a
 machine is off, its uptime tells nothing: the wall clock may have gone ahead by any time.
 
-A step is waited out: when as much time has really passed as the clock skipped, nothing is due too
-early by it any more. That holds for every delay, whatever its length, and needs no operator.
+A step is waited out: until as much time has really passed as the clock skipped, and as long as the
+longest delay. What was dated before the step has then really waited for as long as was promised,
+and no operator is needed. A clock that was behind and is set right has stepped ahead, too: what was
+dated meanwhile looks older than it is.
 """
 
 from __future__ import annotations
@@ -64,22 +66,26 @@ def has_jumped(before: ClockMark, now: ClockMark, max_step: timedelta) -> bool:
     return abs(step_between(before, now)) > allowed
 
 
-def judge_clock(before: ClockMark, now: ClockMark, max_step: timedelta) -> ClockMark:
+def judge_clock(
+    before: ClockMark, now: ClockMark, max_step: timedelta, longest_delay: timedelta
+) -> ClockMark:
     """The mark to go on with: ``now`` where the clock is believed, else one that is held.
 
-    A step of more than ``max_step`` is waited out, unless it is undone before. A machine that was
-    off says nothing of the time: the clock is believed when it goes evenly for ``max_step``, unless
-    a step was being waited out before.
+    A step of more than ``max_step`` is waited out, unless it was ahead and is undone before. A
+    machine that was off says nothing of the time: the clock is believed when it goes evenly for
+    ``max_step``, unless a step was being waited out before. ``longest_delay``: of all that end by
+    this clock.
     """
     step = step_between(before, now)
     if abs(step) <= max_step:
-        return now
+        was_behind = before.is_held and before.step < -max_step
+        return _set_right(now, min(abs(before.step), longest_delay)) if was_behind else now
     is_same_boot = before.boot_id == now.boot_id
     is_known = is_same_boot and before.is_held and abs(step - before.step) <= max_step
     if is_known and before.held_until is not None:
         return now if now.uptime >= before.held_until else before
     is_certain = is_same_boot or before.is_held or step < timedelta(0)
-    wait = abs(step) if is_certain else max_step
+    wait = max(abs(step), longest_delay) if is_certain else max_step
     held_until = now.uptime + wait
     if is_same_boot:
         return replace(before, step=step, held_until=held_until)
@@ -90,6 +96,11 @@ def judge_clock(before: ClockMark, now: ClockMark, max_step: timedelta) -> Clock
         step=step,
         held_until=held_until,
     )
+
+
+def _set_right(now: ClockMark, step: timedelta) -> ClockMark:
+    """A clock that was behind goes as it did before: a step ahead, as long as it matters."""
+    return replace(now, at=now.at - step, step=step, held_until=now.uptime + step)
 
 
 def date_anew(blob: Blob, now: datetime, quarantine: timedelta) -> Blob:

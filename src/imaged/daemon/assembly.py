@@ -144,7 +144,8 @@ def build_images(catalog: Catalog, config: Config) -> Images:
 
 def build_clock(catalog: Catalog, config: Config) -> ClockGuard:
     """What looks whether the catalog's clock can be believed."""
-    return ClockGuard(catalog, read_uptime, config.scrubber.max_clock_step)
+    longest_delay = settings.longest_delay(config)
+    return ClockGuard(catalog, read_uptime, config.scrubber.max_clock_step, longest_delay)
 
 
 def build_scrubber(parts: Parts, config: Config, clock: ClockGuard | None = None) -> Scrubber:
@@ -313,6 +314,7 @@ class Services:
         self.images.settings = self.scrubber.settings = settings.scrubber_settings(config)
         self.scrubber.quarantine = config.reconcile.quarantine
         self.clock.max_step = config.scrubber.max_clock_step
+        self.clock.longest_delay = settings.longest_delay(config)
         self.images.limits = settings.record_limits(config)
         self.reconcile.settings = settings.reconcile_settings(config)
         self.claims.kill_uploads = self.reclaimer.kill_uploads = settings.kills_uploads(config)

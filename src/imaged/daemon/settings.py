@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -150,6 +151,17 @@ def scrubber_settings(config: Config) -> ScrubberSettings:
         every=scrubber.every,
         concurrency=scrubber.concurrency,
         keep_records=scrubber.keep_records,
+    )
+
+
+def longest_delay(config: Config) -> timedelta:
+    """Of the delays after which data goes, or what protects it; records are none."""
+    uploads = config.uploads
+    return max(
+        config.scrubber.delay,
+        config.reconcile.quarantine,
+        uploads.staged_time_to_live,
+        uploads.remember_broken,
     )
 
 

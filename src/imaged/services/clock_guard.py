@@ -26,6 +26,7 @@ from imaged.units import approximate_duration
 log = structlog.get_logger()
 
 MAX_STEP = timedelta(hours=1)
+LONGEST_DELAY = timedelta(hours=24)
 NOTED_EVERY = timedelta(minutes=1)
 CONFIRM = "imaged scrub --confirm-clock"
 
@@ -34,9 +35,17 @@ Uptime = Callable[[], tuple[str, timedelta]]
 
 
 class ClockGuard:
-    """Of one process. ``max_step`` may be replaced; ``uptime`` reads this machine's."""
+    """Of one process. ``uptime`` reads this machine's; ``max_step`` and ``longest_delay``, of all
+    that end by the clock, may be replaced.
+    """
 
-    def __init__(self, catalog: Catalog, uptime: Uptime, max_step: timedelta = MAX_STEP) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        uptime: Uptime,
+        max_step: timedelta = MAX_STEP,
+        longest_delay: timedelta = LONGEST_DELAY,
+    ) -> None:
         self._catalog = catalog
         self._uptime = uptime
         self._lock = anyio.Lock()
@@ -47,6 +56,7 @@ class ClockGuard:
         self._noted_at: timedelta | None = None
         self._noted_held = False
         self.max_step = max_step
+        self.longest_delay = longest_delay
 
     @property
     def troubles(self) -> Sequence[str]:
@@ -56,7 +66,7 @@ class ClockGuard:
             return ()
         left = approximate_duration(max(mark.held_until - seen.uptime, timedelta(0)))
         step = f"The clock stepped by {mark.step.total_seconds():+.0f} s, or the machine was off"
-        remedy = f"unless the step is undone: if the clock is right, run `{CONFIRM}`"
+        remedy = f"unless a step ahead is undone: if the clock is right, run `{CONFIRM}`"
         return (f"{step}. Nothing is expired or deleted for {left}, {remedy}.",)
 
     async def is_steady(self) -> bool:
@@ -91,7 +101,7 @@ class ClockGuard:
     async def _look_again(self) -> ClockMark:
         now, reading, took = await self._read()
         before = self._before(now, reading)
-        mark = judge_clock(before, now, self.max_step)
+        mark = judge_clock(before, now, self.max_step, self.longest_delay)
         seen = self._seen or before
         if (
             has_jumped(seen, now, self.max_step)
