@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,52 @@ def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
         pass
 
     assert path.read_text() == "precious"
+
+
+def test_a_socket_that_is_busy_is_left_alone(tmp_path: Path) -> None:
+    """Its process accepts nothing at the moment: it is not waited for, and keeps its path."""
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as hung, ExitStack() as clients:
+        hung.bind(str(path))
+        hung.listen(0)
+        _fill(path, clients)
+
+        with pytest.raises(CannotListen, match="in use"), listening([UnixAddress(path)]):
+            pass
+
+    assert path.is_socket()
+
+
+def test_a_socket_of_another_type_is_left_alone(tmp_path: Path) -> None:
+    """Somebody gets datagrams by it."""
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+        others.bind(str(path))
+
+        with pytest.raises(CannotListen, match="in use"), listening([UnixAddress(path)]):
+            pass
+
+    assert path.is_socket()
+
+
+def test_the_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
+    """Who listens no more, and is still ending, does not take it away."""
+    path = tmp_path / "api.sock"
+    with ExitStack() as successor:
+        with listening([UnixAddress(path)]) as (listener,):
+            listener.close()
+            successor.enter_context(listening([UnixAddress(path)]))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+
+def _fill(path: Path, clients: ExitStack) -> None:
+    """Connect until nobody else has room."""
+    while True:
+        client = clients.enter_context(socket.socket(socket.AF_UNIX))
+        client.setblocking(False)
+        if client.connect_ex(str(path)):
+            return
 
 
 def test_what_was_opened_is_closed_when_another_fails(tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ def _listen_on_path(path: Path, opened: ExitStack) -> socket.socket:
     _remove_abandoned(path)
     listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     listener.bind(str(path))
-    opened.callback(path.unlink, missing_ok=True)
+    ours = os.open(path, os.O_PATH | os.O_NOFOLLOW)  # while it is open, its inode is not reused
+    opened.callback(os.close, ours)
+    opened.callback(_remove_ours, path, ours)
     path.chmod(SOCKET_MODE)
     listener.listen(BACKLOG)
     return _without_blocking(listener)
@@ -103,11 +105,22 @@ def _without_blocking(listener: socket.socket) -> socket.socket:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the socket that a killed process left; one that answers is somebody's."""
+    """Remove the socket that a killed process left: the one kind that refuses a connection. One
+    that answers, is busy, of another type or not for us is somebody's.
+    """
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise OSError(errno.EEXIST, "something that is no socket is in the way")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                raise OSError(errno.EADDRINUSE, "another process listens there")
+            probe.setblocking(False)  # noqa: FBT003 - its name in the library
+            found = probe.connect_ex(str(path))
+        if found not in {errno.ECONNREFUSED, errno.ENOENT}:
+            raise OSError(errno.EADDRINUSE, "another process listens there")
         path.unlink()
+
+
+def _remove_ours(path: Path, ours: int) -> None:
+    """Remove our socket, but not that of a successor that has the path by now."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(path.lstat(), os.fstat(ours)):
+            path.unlink()
