@@ -13,6 +13,7 @@ from imaged.core.block_checksums import BLOCK_BYTES
 from support.backend import Folder, Servers
 from support.client import Client
 from support.daemon import Daemon
+from support.figures import figures, figures_settings
 from support.task_client import TaskClient
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
@@ -42,7 +43,8 @@ async def test_no_byte_of_a_wrong_block_leaves(backend: Folder | Servers, tmp_pa
     The image is marked until its bytes are right again and verified.
     """
     nobody_dies = {"lease": "60s", "renew_every": "10s"}
-    daemon = Daemon(tmp_path, {"claims": nobody_dies}, on=backend)
+    told = figures_settings(tmp_path)
+    daemon = Daemon(tmp_path, {"claims": nobody_dies, "metrics": told}, on=backend)
     await daemon.start()
     try:
         async with Client(daemon.url) as client:
@@ -63,8 +65,7 @@ async def test_no_byte_of_a_wrong_block_leaves(backend: Folder | Servers, tmp_pa
             assert await client.request("GET", path, **end) == (206, DATA[2 * BLOCK_BYTES :])
 
             assert "have the CRC-32C" in (await client.show(image_id))["imaged_damage"]
-            _, metrics = await client.request("GET", "/metrics")
-            assert b"imaged_damaged_images 1.0" in metrics
+            assert (await figures(tmp_path))["imaged_damaged_images"] == 1
             events = [line["event"] for line in daemon.events()]
             assert events.count("image.damaged") == 1
             assert events.count("answer.broken_off") == 1

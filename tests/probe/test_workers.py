@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
-from prometheus_client.parser import text_string_to_metric_families
 
 from support import disk_images
 from support.client import Client
 from support.daemon import Daemon, until
+from support.figures import figures, figures_settings
 from support.origin import Origin
 from support.task_client import TaskClient
 
@@ -42,7 +41,7 @@ async def daemon(tmp_path: Path, origin: Origin) -> AsyncIterator[Daemon]:
     settings: dict[str, dict[str, object]] = {
         "claims": {"lease": "8s", "renew_every": "500ms"},  # busy machines let a worker wait
         "fetch": {"allow": ["127.0.0.2/32"], "ports": [80, origin.port]},
-        "metrics": {"bind": [f"unix:{tmp_path / 'metrics.sock'}"]},
+        "metrics": figures_settings(tmp_path),
     }
     daemon = Daemon(tmp_path, settings)
     yield daemon
@@ -97,21 +96,6 @@ def is_there(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-async def figures(daemon: Daemon) -> dict[str, float]:
-    """What the daemon tells of itself."""
-    path = str(daemon.folder / "metrics.sock")
-    async with (
-        aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as session,
-        session.get("http://localhost/metrics", headers={"Accept": "text/plain"}) as answer,
-    ):
-        text = await answer.text()
-    return {
-        "/".join([sample.name, *sample.labels.values()]): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
 async def test_a_process_of_their_own(daemon: Daemon, tasks: TaskClient, origin: Origin) -> None:
     """Behind the one that answers, which tells of both as of one instance."""
     await daemon.start()
@@ -119,12 +103,12 @@ async def test_a_process_of_their_own(daemon: Daemon, tasks: TaskClient, origin:
     task_id = await import_halfway(tasks, origin)
     assert daemon.process is not None
     here, there = daemon.process.pid, worker_of(daemon)
-    busy = await figures(daemon)
+    busy = await figures(daemon.folder)
     _, output, _ = await daemon.command("status", "--json")
     status = json.loads(output)
     go_on(origin)
     task = await tasks.end_of(task_id)
-    idle = await figures(daemon)
+    idle = await figures(daemon.folder)
 
     assert task["status"] == "success"
     assert os.getpriority(os.PRIO_PROCESS, there) == os.getpriority(os.PRIO_PROCESS, here) + 5
@@ -143,13 +127,13 @@ async def test_a_worker_that_is_killed(daemon: Daemon, tasks: TaskClient, origin
     await daemon.start()
     await tasks.end_of(await ask_import(tasks, origin))
     task_id = await import_halfway(tasks, origin)
-    before = await figures(daemon)
+    before = await figures(daemon.folder)
     killed = worker_of(daemon)
     os.kill(killed, signal.SIGKILL)
     go_on(origin)
 
     task = await tasks.end_of(task_id)
-    after = await figures(daemon)
+    after = await figures(daemon.folder)
 
     assert (task["status"], task["message"]) == ("success", None)
     assert worker_of(daemon) != killed
@@ -253,7 +237,7 @@ async def test_cancelling_stops_the_work_at_once(
     await tasks.cancel(task_id)
 
     async def is_stopped() -> bool:
-        return (await figures(daemon))["imaged_claims_held"] == 0
+        return (await figures(daemon.folder))["imaged_claims_held"] == 0
 
     await until(is_stopped, "the work goes on")
 
