@@ -7,6 +7,7 @@ from datetime import timedelta
 import anyio
 import pytest
 
+from imaged.core.errors import SealBroken
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
 from imaged.core.writing import begin_import
@@ -15,6 +16,7 @@ from imaged.services.tasks.strange import StrangeTasks
 from support.faults import detour, fails_for
 from support.node import A
 from support.records import draft, task
+from support.seal import MirrorSeal
 from support.site import Site
 
 pytestmark = pytest.mark.anyio
@@ -22,12 +24,22 @@ pytestmark = pytest.mark.anyio
 A_DAY = timedelta(days=1).total_seconds()
 
 
+class OneKey(MirrorSeal):
+    """Another key than the one that was lost."""
+
+    def open(self, sealed: bytes) -> bytes:
+        """Read it, unless it was sealed with that one."""
+        if sealed == b"lost":
+            raise SealBroken
+        return super().open(sealed)
+
+
 def strange(site: Site, **calls: object) -> StrangeTasks:
     """Of an instance that has clone, verify and imports of what was staged."""
     catalog = detour(site.catalog, **calls)  # type: ignore[arg-type]
     node = site.node()
     postponed = Postponed("task_expiry", catalog.check)
-    return StrangeTasks(catalog, node.desk.registry, node.clock, postponed)
+    return StrangeTasks(catalog, node.desk.registry, OneKey(), node.clock, postponed)
 
 
 async def test_they_fail_after_a_week(site: Site) -> None:
@@ -49,6 +61,27 @@ async def test_they_fail_after_a_week(site: Site) -> None:
         "this type is missing. Ask the operator to install it, and then ask for the task again."
     )
     assert (await site.catalog.get_task("v")).status is TaskStatus.PENDING
+
+
+async def test_a_secret_that_nobody_can_read(site: Site) -> None:
+    """It waits for an instance with its key, for as long; others wait on."""
+    for name, sealed in (("lost", b"lost"), ("ours", b"ours"), ("none", None)):
+        await site.catalog.add_task(task(name, type="clone", sealed=sealed))
+    ending = strange(site)
+    await anyio.sleep(6 * A_DAY)
+    await ending.run_due()
+    assert not (await site.catalog.get_task("lost")).is_final
+    await anyio.sleep(A_DAY)
+
+    await ending.run_due()
+
+    ended = await site.catalog.get_task("lost")
+    assert ended.message == (
+        "No server has been able to read the secret that came with the task for 7d: the key that "
+        "it was encrypted with is missing. Ask for the task again."
+    )
+    for name in ("ours", "none"):
+        assert (await site.catalog.get_task(name)).status is TaskStatus.PENDING
 
 
 async def test_what_they_would_write_ends_with_them(site: Site) -> None:

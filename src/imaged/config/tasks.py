@@ -61,8 +61,9 @@ class TasksSection(Section):
     )
     longest_pending: Duration = setting(
         "7d",
-        "How long a task may wait whose type this instance does not know; then it fails. Time to "
-        "install what adds the type, here or on another instance.",
+        "How long a task may wait whose type this instance does not know, or whose secret it "
+        "cannot read; then it fails. Time to install what adds the type, or to bring the key "
+        "back, here or on another instance.",
         reloadable=True,
     )
     key_file: str = setting(

@@ -277,6 +277,7 @@ class Services:
         self.strange_tasks = StrangeTasks(
             parts.catalog,
             registry,
+            seal,
             self.clock,
             Postponed("task_expiry", parts.catalog.check),
             config.tasks.longest_pending,

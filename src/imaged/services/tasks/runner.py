@@ -29,8 +29,6 @@ from imaged.core.errors import (
     ClaimLost,
     ImagedError,
     InvalidTransition,
-    SealBroken,
-    SealMissing,
     TaskStalled,
 )
 from imaged.core.image import Image
@@ -45,6 +43,7 @@ from imaged.services.intake import Intake
 from imaged.services.loops import Alarm, repeat
 from imaged.services.postponed import Postponed
 from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.secrets import why_closed
 from imaged.services.tasks.types import Registry, TaskType, read_input
 from imaged.services.work import TaskWork, Work
 
@@ -181,14 +180,10 @@ class TaskRunner:
 
     def _can_open(self, task: Task) -> bool:
         """Whether its secret can be read here; otherwise it waits for an instance with its key."""
-        if task.sealed is None:
-            return True
-        try:
-            self._seal.open(task.sealed)
-        except (SealMissing, SealBroken) as error:
-            log.debug("task.left_to_others", task_id=task.id, error=str(error))
-            return False
-        return True
+        why = why_closed(self._seal, task)
+        if why is not None:
+            log.debug("task.left_to_others", task_id=task.id, error=why)
+        return why is None
 
     async def _attempt(self, task: Task) -> None:
         try:
