@@ -49,7 +49,7 @@ class ChecksumsContract:
         image = await catalog.modify_image("i", held_by(claim, stage_data(staged)))
 
         assert await catalog.get_block_checksums("i/staged", 0) == b"abcd"
-        assert image.staged_content == replace(content(), virtual_size_bytes=None)
+        assert image.staged_content == replace(content(), virtual_size_bytes=None, notice=None)
         assert await catalog.get_image("i") == image
 
     async def test_they_can_be_recorded_later(self, catalog: Catalog) -> None:

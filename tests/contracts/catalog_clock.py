@@ -32,7 +32,7 @@ from imaged.core.image import BrokenUpload
 from imaged.core.removal import delete
 from imaged.core.summary import Instance
 from imaged.core.task import cancel, claim_task
-from imaged.core.writing import begin_staging, stage_data
+from imaged.core.writing import begin_import, begin_staging, stage_data
 from imaged.ports.catalog import Catalog, Lapsed
 from support.records import task
 
@@ -180,6 +180,25 @@ class ClockContract:
         now = (await catalog.read_clock()).now
         assert now < kept.expires_at < now + AN_HOUR
         assert waits.updated_at < now
+
+    async def test_an_import_that_was_dated_ahead(
+        self, catalog: Catalog, set_ahead: SetAhead
+    ) -> None:
+        """Its task waits since now, and says so wherever it is asked for."""
+        claim = new_claim()
+        set_ahead(A_YEAR)
+        await catalog.add_image(queued("i"))
+        await catalog.modify_image("i", held_by(claim, begin_staging(place("i/staged"))))
+        await catalog.modify_image("i", held_by(claim, stage_data(content())))
+        await catalog.modify_image("i", begin_import(task("t")))
+        set_ahead(AT_ONCE)
+
+        assert await catalog.redate(AN_HOUR) == 1
+
+        waits = await catalog.get_task("t")
+        assert waits.updated_at is not None
+        assert waits.updated_at < (await catalog.read_clock()).now
+        assert (await catalog.get_image("i")).task == waits
 
     async def test_doomed_bytes_that_were_dated_ahead(
         self, catalog: Catalog, set_ahead: SetAhead

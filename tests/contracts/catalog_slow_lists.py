@@ -8,10 +8,13 @@ import anyio
 import pytest
 from sqlalchemy import Connection, text
 
-from contracts.catalog_facts import add_saving, new_claim, until
+from contracts.catalog_facts import add_saving, new_claim, queued, until
 from imaged.catalogs import list_limit
 from imaged.catalogs.sql import SqlCatalog
 from imaged.core.errors import ListTooSlow
+from imaged.core.limits import MIB
+from imaged.core.query import ImageQuery
+from imaged.core.task_query import TaskQuery
 
 LISTS = 20
 AT_ONCE = 2  # at least so many run
@@ -56,6 +59,29 @@ class SlowListsContract:
         assert catalog.database.busy == 0
         monkeypatch.undo()
         assert await catalog.database.read_list(lambda db: db.scalar(text("SELECT 1"))) == 1
+
+    async def test_all_lists_wait_for_their_turn(
+        self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever a client lists: none takes a connection that is not for lists."""
+        await catalog.add_image(queued("i"))
+        monkeypatch.setattr(list_limit, "LIST_SECONDS", LONG_SECONDS)
+        slow = [asyncio.create_task(catalog.database.read_list(self.work)) for _ in range(LISTS)]
+        await self.until_busy(catalog)
+        monkeypatch.setattr(list_limit, "LIST_SECONDS", SHORT_SECONDS)
+
+        for listed in (
+            catalog.list_images(ImageQuery()),
+            catalog.list_page(ImageQuery(), MIB),
+            catalog.list_tasks(TaskQuery()),
+        ):
+            with pytest.raises(ListTooSlow):
+                await listed
+
+        assert not any(one.done() for one in slow)
+        await asyncio.gather(*slow, return_exceptions=True)
+        monkeypatch.undo()
+        assert len((await catalog.list_page(ImageQuery(), MIB)).images) == 1
 
     def work(self, db: Connection) -> None:
         """Run the statement."""

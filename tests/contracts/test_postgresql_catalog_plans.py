@@ -78,7 +78,7 @@ FILLING = """
     FROM images WHERE status = 'saving';
 """
 
-SMALL = {"claims", "instances", "alembic_version", "compatibility", "accounts"}
+SMALL = {"claims", "instances", "alembic_version", "compatibility", "accounts", "places"}
 
 
 class Plans:

@@ -25,6 +25,7 @@ from contracts.catalog_files import database_of, names_in, opened, raw
 from contracts.catalog_slow_lists import SlowListsContract
 from contracts.catalog_storm import plant_roots
 from imaged.catalogs import sqlite
+from imaged.catalogs.opening import inspect_catalog, is_missing, is_new
 from imaged.catalogs.sql import SqlCatalog
 from imaged.catalogs.sqlite import open_sqlite, path_of
 from imaged.catalogs.tables import accounts
@@ -288,6 +289,37 @@ async def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="its folder is missing"):
         await open_sqlite(tmp_path / "none" / "catalog.db")
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("has_header", [False, True])
+async def test_a_file_without_tables_is_no_catalog(path: Path, *, has_header: bool) -> None:
+    """One that somebody touched, or that a process was killed over: it is missing, and to look at
+    it does not change that. So no new catalog is made of it over stores that hold data.
+    """
+    await anyio.Path(path).touch()
+    if has_header:
+        with raw(path) as other:
+            other.execute("PRAGMA journal_mode = WAL")
+    data, url = await anyio.Path(path).read_bytes(), f"sqlite:///{path}"
+    assert bool(data) is has_header
+
+    for _ in range(2):
+        assert is_missing(url)
+        assert await is_new(url)
+        await inspect_catalog(url)
+    assert await anyio.Path(path).read_bytes() == data
+
+    async with opened(path) as catalog:
+        assert not is_missing(url)  # with all of it in the log
+        await catalog.add_image(queued("i"))
+    assert not is_missing(url)
+
+
+async def test_a_file_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    """It is not taken for a missing one: to open it says what is wrong."""
+    assert not is_missing(f"sqlite:///{tmp_path}")
+    with pytest.raises(CatalogError, match="cannot be opened"):
+        await inspect_catalog(f"sqlite:///{tmp_path}")
 
 
 async def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Plans:
     def __init__(self, catalog: SqlCatalog) -> None:
         database = database_of(catalog)
         self.steps: list[str] = []
-        for engine in (database.writer, database.readers):
+        for engine in (database.writer, database.readers, database.listers):
             event.listen(engine, "before_cursor_execute", self._explain)
 
     def _explain(
@@ -203,7 +203,7 @@ async def test_a_summary_counts_in_indexes(catalog: SqlCatalog) -> None:
     plans = Plans(catalog)
     await catalog.summarize()
 
-    assert {step.split()[1] for step in plans.scans()} <= {"claims", "instances"}
+    assert {step.split()[1] for step in plans.scans()} <= {"claims", "instances", "places"}
     assert any("COVERING INDEX images_since" in step for step in plans.steps), plans.steps
     assert any("COVERING INDEX blobs_stock" in step for step in plans.steps), plans.steps
     assert any("INDEX images_restorable" in step for step in plans.steps), plans.steps

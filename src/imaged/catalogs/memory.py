@@ -247,12 +247,16 @@ class MemoryCatalog(MemoryTasks):
         """Date anew what lies further ahead than its delay or patience explains."""
         await checkpoint()
         now = self._clock.now()
-        return (
+        count = (
             redating.change(self.images, lambda image: redating.image(image, now))
             + redating.change(self.tasks, lambda task: redating.task(task, now))
             + redating.change(self.blobs, lambda blob: date_anew(blob, now, quarantine))
             + redating.change(self.instances, lambda one: redating.beat(one, now))
         )
+        for image in self.images.values():
+            if image.task is not None:
+                self.images[image.id] = replace(image, task=self.tasks[image.task.id])
+        return count
 
     async def summarize(self) -> Summary:
         """Count everything, in one look."""

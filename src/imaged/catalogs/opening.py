@@ -29,20 +29,15 @@ async def open_catalog(url: str, password_file: Path | None = None) -> SqlCatalo
 
 
 def is_missing(url: str) -> bool:
-    """Whether to open it would make it: a file of SQLite that is not there, or is empty.
+    """Whether to open it would make it: a file of SQLite that is not there, or has no table.
 
     Raises CatalogError for a URL that names no file.
     """
     if is_postgresql(url):
         return False
-    from imaged.catalogs.sqlite import path_of
+    from imaged.catalogs.sqlite import has_tables, path_of
 
-    try:
-        return path_of(url).stat().st_size == 0
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False  # whoever opens it says what is wrong
+    return not has_tables(path_of(url))
 
 
 async def is_new(url: str, password_file: Path | None = None) -> bool:

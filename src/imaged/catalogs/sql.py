@@ -125,7 +125,7 @@ class SqlCatalog:
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
         """Return the beginning of that page which has about so many bytes."""
         listed = partial(listed_pages.list_page, query=query, max_bytes=max_bytes)
-        return await self.database.read(listed)
+        return await self.database.read_list(listed)
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change, and what follows. Raises what the port says."""

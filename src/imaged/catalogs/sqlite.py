@@ -12,12 +12,14 @@ A caller that is cancelled while its transaction runs leaves when it is over.
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack
+import sqlite3
+from contextlib import AsyncExitStack, closing
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
+import structlog
 from anyio import (
     CancelScope,
     CapacityLimiter,
@@ -30,12 +32,13 @@ from anyio.lowlevel import checkpoint
 from sqlalchemy import Engine, QueuePool, make_url
 from sqlalchemy.exc import ArgumentError
 
-from imaged.catalogs import migrations
+from imaged.catalogs import list_limit, migrations
 from imaged.catalogs.list_limit import in_time_for_a_list
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.probes import probe, write_and_take_back
 from imaged.catalogs.sql import SqlCatalog, Transaction
 from imaged.catalogs.sqlite_engine import (
+    BUSY_TIMEOUT_SECONDS,
     Busy,
     limited,
     make_engine,
@@ -48,9 +51,12 @@ from imaged.core.limits import MIB
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 READERS = 4  # connections; more do not read faster, they only hold up one another less
 LONG_LOG_BYTES = 64 * MIB  # of the write-ahead log; SQLite's own checkpoints keep it at 4
-SHORTEN_EVERY_SECONDS = 10  # where readers of other processes are in the way
+SHORTEN_EVERY_SECONDS = 10  # where readers are in the way
+STANDSTILL_SECONDS = 1  # at most, when nobody reads so that the log can be shortened
 LISTERS = 2  # connections for lists, which may be slow
 CLOSING_SECONDS = 30
 
@@ -98,7 +104,10 @@ class SqliteDatabase:
             raise
         if monotonic() >= self._shorten_from and self.log_bytes > LONG_LOG_BYTES:
             self._shorten_from = monotonic() + SHORTEN_EVERY_SECONDS
-            await self._shorten_log()
+            try:
+                await self._shorten_log()
+            except CatalogError as error:  # what was asked for is done, and stays
+                log.warning("catalog.log_not_shortened", error=str(error))
         return answer
 
     @property
@@ -111,17 +120,20 @@ class SqliteDatabase:
 
     async def _shorten_log(self) -> None:
         """Let no reader of ours begin until the log is in the file: it begins anew only where
-        nobody reads it, and readers that overlap always do. Readers of other processes are not
-        waited for; a later write tries again.
+        nobody reads it, and readers that overlap always do.
+
+        Lists, which may be slow, are waited for while others read; then it is done soon, or not
+        now: a later write tries again. Readers of other processes are not waited for.
         """
         async with AsyncExitStack() as held:
-            for limiter in (self._reading, self._listing):
-                for _ in range(int(limiter.total_tokens)):
-                    token = object()
-                    await limiter.acquire_on_behalf_of(token)
-                    held.callback(limiter.release_on_behalf_of, token)
-            shorten = partial(shorten_log, self.writer, self._path)
-            await to_thread.run_sync(shorten, limiter=self._writing)
+            with move_on_after(list_limit.LIST_SECONDS) as patience:
+                await _hold_all(self._listing, held)
+            if patience.cancelled_caught:
+                return
+            with move_on_after(STANDSTILL_SECONDS):
+                await _hold_all(self._reading, held)
+                shorten = partial(shorten_log, self.writer, self._path)
+                await to_thread.run_sync(shorten, limiter=self._writing)
 
     async def check(self) -> None:
         """Make sure that it answers, and that it can be written to if it could not be once."""
@@ -157,6 +169,13 @@ class SqliteDatabase:
                 self.second_tries += 1
                 await checkpoint()
         raise CatalogError(f"The catalog {self._path} is closed.")
+
+
+async def _hold_all(limiter: CapacityLimiter, held: AsyncExitStack) -> None:
+    for _ in range(int(limiter.total_tokens)):
+        token = object()
+        await limiter.acquire_on_behalf_of(token)
+        held.callback(limiter.release_on_behalf_of, token)
 
 
 async def open_sqlite(where: str | Path) -> SqlCatalog:
@@ -202,7 +221,8 @@ async def inspect_sqlite(path: Path) -> None:
 
     Raises CatalogError, CatalogTooNew.
     """
-    if _is_missing(path):
+    if not has_tables(path):
+        _require_room(path)
         return
     database = SqliteDatabase(path)
     try:
@@ -212,14 +232,27 @@ async def inspect_sqlite(path: Path) -> None:
         await database.close()
 
 
-def _is_missing(path: Path) -> bool:
-    """Whether there is no catalog yet. Raises CatalogError where none can be made."""
-    if path.exists():
-        return False
+def has_tables(path: Path) -> bool:
+    """Whether there is anything in the file. A file without a table is as good as none: somebody
+    made room for a catalog, or was killed while making one.
+
+    Nothing is changed. Where it cannot be seen, the answer is yes: to open it says what is wrong.
+    """
+    try:
+        if not path.exists():
+            return False
+        where = f"{path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(where, uri=True, timeout=BUSY_TIMEOUT_SECONDS)) as file:
+            return file.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
+    except (OSError, sqlite3.Error):
+        return True
+
+
+def _require_room(path: Path) -> None:
+    """Raise CatalogError where no catalog can be made."""
     if not os.access(path.parent, os.W_OK | os.X_OK):
         why = "its folder is missing, or may not be written to"
         raise CatalogError(f"The catalog {path} cannot be made: {why}.")
-    return True
 
 
 def prepare_once(path: Path, *, contract: bool = False) -> Migration:

@@ -121,7 +121,7 @@ def stage_data(content: Content) -> ClaimedChange:
 
     What their format told is not kept: it may be declared otherwise before they are imported.
     """
-    staged = replace(content, virtual_size_bytes=None)
+    staged = replace(content, virtual_size_bytes=None, notice=None)
 
     def change(image: Image, claim: Claim) -> Image:
         image = reserve(content.size_bytes)(image, claim)
