@@ -18,7 +18,13 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
@@ -117,18 +123,16 @@ class ThreadLane(Generic[T]):
     async def feed(self, item: T) -> None:
         """Hand over the next item; waits while the lane is full. Raises what the work raised."""
         await self._room.acquire()
-        self._raise_failure()
+        if self._failure is not None:
+            self._room.release()
+            raise self._failure
         self._queue.put(item)
 
     async def drain(self) -> None:
         """Wait until everything is done. Raises what the work raised."""
-        for _ in range(self._depth):
-            await self._room.acquire()
-        for _ in range(self._depth):
-            self._room.release()
-        self._raise_failure()
-
-    def _raise_failure(self) -> None:
+        async with AsyncExitStack() as room:
+            for _ in range(self._depth):
+                await room.enter_async_context(self._room)
         if self._failure is not None:
             raise self._failure
 

@@ -83,6 +83,22 @@ class LaneContract:
             with pytest.raises(KeyError):
                 await _feed_and_drain(feeding)
 
+    async def test_who_is_refused_again_and_again_does_not_wait(self, lane: LaneFactory) -> None:
+        """A feed that raises takes no room: what drains the lane after it is answered, too."""
+
+        def fails(_: int) -> None:
+            raise KeyError
+
+        with anyio.fail_after(PATIENCE):
+            async with lane(fails) as feeding:
+                for _ in range(3 * DEPTH):
+                    with suppress(KeyError):
+                        await feeding.feed(0)
+                with pytest.raises(KeyError):
+                    await _feed_and_drain(feeding)
+                with suppress(KeyError):
+                    await feeding.drain()
+
     async def test_items_are_let_go_when_they_are_done(self, lane: LaneFactory) -> None:
         """Their lifetime is their memory: nobody keeps the last one while waiting for more."""
         done: list[str] = []
@@ -133,6 +149,21 @@ class TestThreadLane(LaneContract):
             await asyncio.sleep(0)
             gate.set()
             await feeding.drain()
+
+    async def test_a_drain_that_is_cancelled_takes_no_room(self) -> None:
+        """Its client has gone, and what had come is digested all the same."""
+        gate = threading.Event()
+        with anyio.fail_after(PATIENCE):
+            async with opened_at_end(gate), ThreadLane[int](_wait_for(gate)) as feeding:
+                await feeding.feed(1)
+                draining = asyncio.create_task(feeding.drain())
+                for _ in range(DEPTH):
+                    await asyncio.sleep(0)
+                draining.cancel()
+                await asyncio.wait([draining])
+                gate.set()
+
+                await feeding.drain()
 
     async def test_feeding_waits_while_so_many_items_are_unfinished(self) -> None:
         """So that memory is bounded, however fast a client sends."""
