@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -17,7 +19,9 @@ from imaged.core.limits import MIB
 from imaged.core.places import MARKER_NAME
 from imaged.exports.bucket import FILE_NAME, TASK, Bucket
 from imaged.exports.unfinished import unfinished_name
+from imaged.stores.s3_copy import S3Source
 from imaged.stores.s3_settings import S3Settings
+from imaged.stores.s3_write import S3Write
 
 
 class ExportDoor(BucketDoor):
@@ -107,6 +111,40 @@ class BucketDestinationContract(DestinationContract):
         await destination.remove(this.task_id)
 
         assert await door.names() == {"image.raw"}
+
+    async def test_an_attempt_that_takes_long_to_give_up(
+        self, destination: Bucket, door: ExportDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It takes its file away in the end; so the next attempt counts on no such file."""
+        copied, goes_on = asyncio.Event(), asyncio.Event()
+        copy, discard = S3Write.copy, S3Write.discard
+
+        async def copy_and_hang(self: S3Write, source: S3Source, *, once: bool = False) -> int:
+            await copy(self, source, once=once)
+            copied.set()
+            return await asyncio.Future()
+
+        async def discard_late(self: S3Write) -> None:
+            await goes_on.wait()
+            await discard(self)
+
+        monkeypatch.setattr(S3Write, "copy", copy_and_hang)
+        monkeypatch.setattr(S3Write, "discard", discard_late)
+        monkeypatch.setattr("imaged.stores.s3_attempts.CLEAN_UP_PATIENCE", timedelta(0))
+        this = parcel("a/image.raw")
+        delivering = asyncio.create_task(destination.deliver(this, body(b"bytes")))
+        await copied.wait()
+        delivering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await delivering
+
+        with pytest.raises(ExportError, match="may still take it away"):
+            await destination.has_delivered(another_attempt(this))
+        goes_on.set()
+        monkeypatch.undo()
+        await destination.close()
+
+        assert await door.dig("a/image.raw") is None
 
     async def test_a_bucket_that_is_missing(self, s3_settings: S3Settings) -> None:
         """What is said names the destination, and what to do."""

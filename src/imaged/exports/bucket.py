@@ -45,6 +45,7 @@ from imaged.stores.s3_sweep import S3Sweep
 log = structlog.get_logger()
 
 TASK = "imaged-task"  # metadata of a file: the task that delivered it
+UNDECIDED = "an attempt before this one may still take it away: ask for the export again"
 FILE_NAME = "imaged-file-name"  # metadata of what is not a file yet: what it is to be called
 
 
@@ -85,7 +86,10 @@ class Bucket:
         """Whether the object says that it is of this task."""
         with border(self.name):
             found = await self._look_for(parcel.file_name)
-        return found is not None and found.notes.get(TASK) == parcel.task_id
+            is_ours = found is not None and found.notes.get(TASK) == parcel.task_id
+            if is_ours and self._attempts.is_undecided(parcel.file_name):
+                raise StoreError(self._calls.store, f"has {parcel.file_name}, and {UNDECIDED}")
+        return is_ours
 
     async def deliver(
         self, parcel: Parcel, blocks: AsyncIterable[Block], expected_bytes: int | None = None

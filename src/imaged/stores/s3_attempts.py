@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -25,6 +26,11 @@ class S3Attempts:
         self._calls = calls
         self._room = PartRoom(calls.settings)
         self._clean_ups: set[asyncio.Task[None]] = set()
+        self._undecided: Counter[str] = Counter()
+
+    def is_undecided(self, key: str) -> bool:
+        """Whether an attempt of this process may still take back what is there."""
+        return self._undecided[key] > 0
 
     @asynccontextmanager
     async def begin(
@@ -44,13 +50,25 @@ class S3Attempts:
                 record=record,
                 notes=notes,
             )
+            self._undecided[key] += 1
             is_published = False
             try:
                 yield write
                 is_published = True  # since it is so, nothing was awaited
             finally:
-                if not is_published:
-                    await self.finish(write.discard())
+                if is_published:
+                    self._decided(key)
+                else:
+                    await self.finish(self._discard(key, write))
+
+    async def _discard(self, key: str, write: S3Write) -> None:
+        await write.discard()
+        self._decided(key)
+
+    def _decided(self, key: str) -> None:
+        self._undecided[key] -= 1
+        if not self._undecided[key]:
+            del self._undecided[key]
 
     async def finish(self, clean_up: Coroutine[Any, Any, None]) -> None:
         """Do it in any case, also when cancelled; wait for it, but not for ever."""
