@@ -21,8 +21,9 @@ from imaged.cli import imaged as group
 from imaged.config import load
 from imaged.core.access import Caller
 from imaged.core.places import MARKER_NAME
-from imaged.daemon.assembly import Services, open_parts
+from imaged.daemon.assembly import Services
 from imaged.daemon.front import Front
+from imaged.daemon.parts import open_parts
 from support.command import Place, imaged
 from support.daemon import IMAGED, clean_environment
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from imaged.cli.doctor.facts import compare_clocks, examine_work
+from imaged.cli.doctor.facts import compare_clocks, examine_log, examine_work
 from imaged.cli.doctor.finding import Finding, Level, worst
 from imaged.cli.doctor.machine import (
     Moment,
@@ -28,6 +28,7 @@ from imaged.cli.doctor.unit import examine_unit, read_time_span
 from imaged.config import load
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
+from imaged.core.limits import MIB
 from imaged.core.summary import Holding, Instance, Summary
 from support.command import Place, serving
 from support.daemon import IMAGED
@@ -77,6 +78,7 @@ def test_a_place_that_is_at_work(place: Place) -> None:
     assert not bad(findings)
     assert by_subject[f"address {address}"] == "A daemon answers there, and is ready."
     assert by_subject["instances"].startswith("At work: ")
+    assert any("write-ahead log has" in one["what"] for one in findings)
     assert "apart" in " ".join(one["what"] for one in findings if one["subject"] == "clock")
 
 
@@ -137,6 +139,18 @@ def test_a_catalog_that_cannot_grow(place: Place) -> None:
         )
         assert done.returncode != 0
         assert "catalog.db cannot be read or written" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("log_bytes", "level"),
+    [(0, Level.OK), (128 * MIB, Level.OK), (128 * MIB + 1, Level.WARNING)],
+)
+def test_the_length_of_sqlites_log_is_told(log_bytes: int, level: Level) -> None:
+    """Somewhat more than daemons let it have is fine: they look every few seconds."""
+    found = examine_log(log_bytes)
+
+    assert (found.subject, found.level) == ("catalog", level)
+    assert "write-ahead log has" in found.what
 
 
 @pytest.mark.system

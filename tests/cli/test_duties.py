@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import anyio
+import pytest
 from anyio.lowlevel import checkpoint
 
+from imaged.catalogs import sqlite
+from imaged.config import load
+from imaged.config.sections import Role
+from imaged.daemon import duties
+from imaged.daemon.assembly import Services
 from imaged.daemon.duties import Duty
+from imaged.daemon.parts import open_parts
+from support.command import Place
 
 LOOKS = 5
 DEADLINE_SECONDS = 10
@@ -80,3 +90,26 @@ def test_a_duty_knows_when_it_is_next_done() -> None:
     assert (during, off) == (timedelta(0), None)
     assert after is not None
     assert timedelta(minutes=50) < after < timedelta(minutes=70)
+
+
+@pytest.mark.parametrize("roles", [("api",), ("scrubber",)])
+def test_every_instance_cuts_a_long_log_off(
+    roles: tuple[Role, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing is written any more."""
+    monkeypatch.setattr(duties, "CHECKPOINT_EVERY", timedelta(milliseconds=10))
+    monkeypatch.setattr(sqlite, "LONG_LOG_BYTES", 0)
+    (tmp_path / "images").mkdir()
+    config = load(Place(tmp_path).write(f"[daemon]\nroles = {json.dumps(roles)}"), {})
+
+    async def scenario() -> None:
+        async with open_parts(config) as parts, anyio.create_task_group() as tasks:
+            await parts.catalog.set_limit("somebody", 1)
+            assert parts.database.log_bytes
+            duties.Duties(Services(parts, config), lambda: config).begin(tasks)
+            with anyio.fail_after(DEADLINE_SECONDS):
+                while parts.database.log_bytes:
+                    await checkpoint()
+            tasks.cancel_scope.cancel()
+
+    anyio.run(scenario)

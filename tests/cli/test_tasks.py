@@ -17,7 +17,7 @@ from imaged.config import load
 from imaged.core.drafts import begin_draft
 from imaged.core.image import Image
 from imaged.core.task import Progress, Task, TaskStatus
-from imaged.daemon.assembly import open_catalog
+from imaged.daemon.parts import open_catalog
 from imaged.ports.catalog import Catalog
 from support.command import Place, Serving, imaged, serving
 from support.daemon import IMAGED, clean_environment

@@ -13,7 +13,7 @@ import pytest
 
 from imaged.config import load
 from imaged.config.sections import Role
-from imaged.daemon.assembly import lanes_of
+from imaged.daemon.parts import lanes_of
 from imaged.lanes import LaneFactory, QuietLane, ThreadLane
 from imaged.priority import AUTOGROUP
 from support.command import DEADLINE_SECONDS, Place, Serving, serving

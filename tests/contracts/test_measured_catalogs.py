@@ -93,9 +93,12 @@ async def test_transactions_are_told_with_how_they_ended(tmp_path: Path) -> None
 
 
 async def test_figures_are_those_of_the_database_within(tmp_path: Path) -> None:
-    """How busy it is, how busy it can be, and how often it had to try again."""
+    """How busy it is and can be, how often it had to try again, and how long its log is."""
     async with opened(tmp_path / "catalog.db") as within:
         database = MeasuredDatabase(within.database, tell_nobody)
 
         assert (database.busy, database.second_tries) == (0, 0)
         assert database.connections_limit == within.database.connections_limit > 1
+        await within.add_image(queued("i"))
+        assert database.log_bytes == within.database.log_bytes
+        assert (database.log_bytes or 0) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from structlog.testing import capture_logs
 
 from contracts.catalog_facts import all_images, queued, until
 from contracts.catalog_files import database_of, opened, raw
-from imaged.catalogs import list_limit, sqlite
+from imaged.catalogs import list_limit, sqlite, sqlite_engine
 from imaged.catalogs.sql import SqlCatalog
 from imaged.core.limits import MIB
 
@@ -173,3 +174,42 @@ def no_file_beyond(size_bytes: int) -> Iterator[None]:
         yield
     finally:
         set_limit((soft, hard))
+
+
+async def test_a_long_log_is_cut_off_although_nothing_is_written(
+    catalog: SqlCatalog, path: Path
+) -> None:
+    """Not as long as another process reads it, and then at the next call."""
+    database = database_of(catalog)
+    with raw(path) as other:
+        await write_while_read(catalog, other)
+        await database.shorten_log()
+        assert database.log_bytes > 1_000_000
+        other.execute("COMMIT")
+        await database.shorten_log()
+
+    assert database.log_bytes == 0
+    assert len(await all_images(catalog)) == 6
+
+
+async def test_a_log_that_begins_anew_is_cut_off(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By SQLite itself, where readers let it."""
+    monkeypatch.setattr(sqlite_engine, "LONG_LOG_BYTES", 500_000)
+    async with opened(path) as catalog:
+        with raw(path) as other:
+            await write_while_read(catalog, other)
+            other.execute("COMMIT")
+            other.execute("PRAGMA wal_checkpoint")
+        await catalog.add_image(queued("later"))
+
+        assert 0 < database_of(catalog).log_bytes <= 500_000
+
+
+async def write_while_read(catalog: SqlCatalog, other: sqlite3.Connection) -> None:
+    """1.2 MB of records, while another process reads and keeps the log from beginning anew."""
+    other.execute("BEGIN")
+    other.execute("SELECT count(*) FROM accounts").fetchone()
+    for number in range(6):
+        await catalog.add_image(queued(f"i{number}", "x" * 200_000))

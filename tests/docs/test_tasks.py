@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from imaged.config import load
-from imaged.daemon.assembly import Services, open_parts
+from imaged.daemon.assembly import Services
+from imaged.daemon.parts import open_parts
 from imaged.services.tasks.types import TaskType, read_input
 from support.command import Place
 

@@ -19,8 +19,9 @@ from imaged.core.errors import CatalogError
 from imaged.core.lifecycle import Status
 from imaged.core.summary import Instance, Stock, Summary, TaskStock
 from imaged.core.task import TaskStatus
-from imaged.daemon.assembly import Services, open_parts
+from imaged.daemon.assembly import Services
 from imaged.daemon.duties import names_of
+from imaged.daemon.parts import open_parts
 from imaged.metrics.figures import Figures, families
 from imaged.metrics.instruments import Instruments
 from imaged.metrics.lookout import Lookout
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.asyncio
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 STORES = ("local", "near", "far")
 LEASE = timedelta(minutes=1)
-MOST_SERIES = 300
+MOST_SERIES = 320
 DUTIES = names_of(("api", "scrubber", "tasks"))
 TYPES = (
     *("import", "export", "clone", "convert", "verify"),

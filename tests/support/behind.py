@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imaged.config import load
-from imaged.daemon.assembly import open_catalog
+from imaged.daemon.parts import open_catalog
 from support.client import Client
 from support.daemon import Daemon, until
 

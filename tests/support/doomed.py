@@ -25,8 +25,8 @@ from structlog.contextvars import get_contextvars
 
 from imaged.cli.serving import run_daemon
 from imaged.core.limits import MIB
-from imaged.daemon import assembly, process
-from imaged.daemon.assembly import Parts
+from imaged.daemon import process
+from imaged.daemon.parts import Parts, open_parts
 
 HALF_BYTES = 6 * MIB  # of the bodies that the probe has
 LOOK_SECONDS = 0.0005
@@ -256,7 +256,7 @@ def main(config: str, plan: str, told: str) -> None:
 
     @asynccontextmanager
     async def open_watched(*arguments: Any) -> AsyncIterator[Parts]:
-        async with assembly.open_parts(*arguments) as parts:
+        async with open_parts(*arguments) as parts:
             doom.watch(parts)
             yield parts
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from imaged.catalogs.sql import Database, Transaction
+from imaged.catalogs.database import Database, Transaction
 from imaged.ports.meter import Meter, Timing
 
 T = TypeVar("T")
@@ -39,6 +39,11 @@ class MeasuredDatabase:
         """How often a transaction was begun anew."""
         return self.within.second_tries
 
+    @property
+    def log_bytes(self) -> int | None:
+        """How long the write-ahead log is; None where a server keeps it."""
+        return self.within.log_bytes
+
     async def read(self, transaction: Transaction[T]) -> T:
         """Run one that only reads. Raises CatalogError."""
         with Timing(self._meter, "read"):
@@ -63,6 +68,10 @@ class MeasuredDatabase:
         """Write something, and take it back. Raises CatalogError."""
         with Timing(self._meter, "check"):
             await self.within.try_writing()
+
+    async def shorten_log(self) -> None:
+        """Cut the write-ahead log off where it is long. Raises CatalogError."""
+        await self.within.shorten_log()
 
     async def close(self) -> None:
         """Wait for what runs, and let go of every connection."""

@@ -27,6 +27,7 @@ from sqlalchemy import AsyncAdaptedQueuePool, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imaged.catalogs import migrations
+from imaged.catalogs.database import Transaction
 from imaged.catalogs.list_limit import in_time_for_a_list
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.postgresql_engine import CONNECTIONS, Connector
@@ -41,7 +42,7 @@ from imaged.catalogs.postgresql_errors import (
 )
 from imaged.catalogs.postgresql_url import name_of, read_url
 from imaged.catalogs.probes import probe, write_and_take_back
-from imaged.catalogs.sql import SqlCatalog, Transaction
+from imaged.catalogs.sql import SqlCatalog
 from imaged.core.errors import CatalogError, CatalogFull
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class PostgresqlDatabase:
     """Runs transactions on one database."""
 
     connections_limit = CONNECTIONS
+    log_bytes = None  # of the server, which has settings of its own for it
 
     def __init__(self, url: str, password_file: Path | None = None) -> None:
         self.name = name_of(url)
@@ -135,6 +137,9 @@ class PostgresqlDatabase:
     async def try_writing(self) -> None:
         """Write something, and take it back."""
         await self._run(self._writers, write_and_take_back, CHECK_SECONDS)
+
+    async def shorten_log(self) -> None:
+        """The server does it."""
 
     async def close(self) -> None:
         """Wait for what runs, but not for ever, and close every connection."""

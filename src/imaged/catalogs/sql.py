@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Protocol, TypeVar
 from uuid import UUID
-
-from sqlalchemy import Connection
 
 from imaged.catalogs import (
     accounts,
@@ -32,6 +29,7 @@ from imaged.catalogs import (
     task_rows,
     tasks,
 )
+from imaged.catalogs.database import Database
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
@@ -43,55 +41,6 @@ from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task, TaskChange
 from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Lapsed
-
-T = TypeVar("T")
-Transaction = Callable[[Connection], T]
-
-
-class Database(Protocol):
-    """Runs transactions, and lets nothing out but our own errors."""
-
-    @property
-    def busy(self) -> int:
-        """How many transactions are running."""
-        ...
-
-    @property
-    def connections_limit(self) -> int:
-        """How many connections there can be."""
-        ...
-
-    @property
-    def second_tries(self) -> int:
-        """How often a transaction had to be begun anew, since the process began."""
-        ...
-
-    async def read(self, transaction: Transaction[T]) -> T:
-        """Run one that only reads; all its statements see one state. Raises CatalogError."""
-        ...
-
-    async def read_list(self, transaction: Transaction[T]) -> T:
-        """Run one that reads a page of a list. Few run at once, and none for longer than
-        ``LIST_SECONDS``: what keeps claims alive never waits for them. Raises ListTooSlow,
-        CatalogError.
-        """
-        ...
-
-    async def write(self, transaction: Transaction[T]) -> T:
-        """Run one that writes: all of it, or nothing if it raises. Raises CatalogError."""
-        ...
-
-    async def check(self) -> None:
-        """Make sure that it answers, and soon. Raises CatalogError."""
-        ...
-
-    async def try_writing(self) -> None:
-        """Write as much as a large record to the disk, and take it back. Raises CatalogError."""
-        ...
-
-    async def close(self) -> None:
-        """Wait for what runs, and let go of every connection."""
-        ...
 
 
 class SqlCatalog:

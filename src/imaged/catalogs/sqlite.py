@@ -33,28 +33,29 @@ from sqlalchemy import Engine, QueuePool, make_url
 from sqlalchemy.exc import ArgumentError
 
 from imaged.catalogs import list_limit, migrations
+from imaged.catalogs.database import Transaction
 from imaged.catalogs.list_limit import in_time_for_a_list
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.probes import probe, write_and_take_back
-from imaged.catalogs.sql import SqlCatalog, Transaction
+from imaged.catalogs.sql import SqlCatalog
 from imaged.catalogs.sqlite_engine import (
     BUSY_TIMEOUT_SECONDS,
+    LONG_LOG_BYTES,
     Busy,
     limited,
+    log_bytes_of,
     make_engine,
     run_once,
     shorten_log,
     spilling,
 )
 from imaged.core.errors import CatalogError, CatalogUnavailable
-from imaged.core.limits import MIB
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
 READERS = 4  # connections; more do not read faster, they only hold up one another less
-LONG_LOG_BYTES = 64 * MIB  # of the write-ahead log; SQLite's own checkpoints keep it at 4
 SHORTEN_EVERY_SECONDS = 10  # where readers are in the way
 STANDSTILL_SECONDS = 1  # at most, when nobody reads so that the log can be shortened
 LISTERS = 2  # connections for lists, which may be slow
@@ -113,17 +114,19 @@ class SqliteDatabase:
     @property
     def log_bytes(self) -> int:
         """How long the write-ahead log is."""
-        try:
-            return self._path.with_name(f"{self._path.name}-wal").stat().st_size
-        except OSError:
-            return 0
+        return log_bytes_of(self._path)
+
+    async def shorten_log(self) -> None:
+        """Cut a long log off, also where nothing is written any more."""
+        if self.log_bytes > LONG_LOG_BYTES and not self._closed:
+            await self._shorten_log()
 
     async def _shorten_log(self) -> None:
         """Let no reader of ours begin until the log is in the file: it begins anew only where
         nobody reads it, and readers that overlap always do.
 
         Lists, which may be slow, are waited for while others read; then it is done soon, or not
-        now: a later write tries again. Readers of other processes are not waited for.
+        now: a later call tries again. Readers of other processes are not waited for.
         """
         async with AsyncExitStack() as held:
             with move_on_after(list_limit.LIST_SECONDS) as patience:

@@ -14,14 +14,16 @@ import msgspec
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
-from imaged.catalogs.sql import Transaction
+from imaged.catalogs.database import Transaction
 from imaged.core.errors import CatalogError, CatalogFull, CatalogUnavailable
+from imaged.core.limits import MIB
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_SECONDS = 0.1  # after so long in vain, look whether the caller still waits
 BUSY_PAUSE_SECONDS = 0.005  # not every statement waits at all
 PAGES, FEW_PAGES = -2000, 10  # kept in memory, before some are written: SQLite's default, and less
+LONG_LOG_BYTES = 64 * MIB  # of the write-ahead log; SQLite's own checkpoints keep it at 4
 LOOK_EVERY_STEPS = 10_000  # of SQLite's machine: at the clock, about a thousand times a second
 
 WHY = {
@@ -69,6 +71,14 @@ def run_once(engine: Engine, path: Path, work: Transaction[T]) -> T:
     """Run a transaction in this thread. Raises Busy only if nothing was begun."""
     with translated(path), engine.begin() as db:
         return work(db)
+
+
+def log_bytes_of(path: Path) -> int:
+    """How long the write-ahead log of this file is; 0 where there is none."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def shorten_log(engine: Engine, path: Path) -> None:
@@ -134,6 +144,7 @@ def _set_up(connection: sqlite3.Connection, record: object) -> None:
         with _busy():
             _require_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {LONG_LOG_BYTES}")
         connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         connection.close()

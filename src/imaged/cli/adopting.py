@@ -72,8 +72,8 @@ def ask(what: str) -> None:
 
 
 async def _look(config: Config, name: str, kind: str) -> Holding:
-    from imaged.daemon.assembly import open_catalog
     from imaged.daemon.new_catalog import open_place
+    from imaged.daemon.parts import open_catalog
     from imaged.services.places import look_into
 
     async with open_catalog(config), open_place(config, kind, name) as (place, store):
@@ -81,8 +81,8 @@ async def _look(config: Config, name: str, kind: str) -> Holding:
 
 
 async def _adopt(config: Config, name: str, kind: str) -> str:
-    from imaged.daemon.assembly import open_catalog
     from imaged.daemon.new_catalog import open_place
+    from imaged.daemon.parts import open_catalog
     from imaged.services.places import Places
 
     async with open_catalog(config) as catalog, open_place(config, kind, name) as (place, _):

@@ -9,7 +9,7 @@ from typing import TypeVar
 import anyio
 
 from imaged.config import Config, load
-from imaged.daemon.assembly import Parts, open_catalog, open_parts
+from imaged.daemon.parts import Parts, open_catalog, open_parts
 from imaged.ports.catalog import Catalog
 from imaged.telemetry import configure_log
 

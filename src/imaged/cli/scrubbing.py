@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imaged.config import Config
-    from imaged.daemon.assembly import Parts
+    from imaged.daemon.parts import Parts
     from imaged.services.scrubber import ScrubPreview, ScrubReport
 
 

@@ -1,37 +1,27 @@
-"""The parts of one process, built from its configuration."""
+"""The services of one process, built from its configuration and its parts."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from imaged.catalogs import opening
-from imaged.catalogs.journal import JournaledCatalog
-from imaged.catalogs.measured import MeasuredDatabase
-from imaged.catalogs.sql import Database, SqlCatalog
 from imaged.config import Config
 from imaged.core.claim import InstanceId
 from imaged.core.summary import Instance
 from imaged.daemon import settings, task_settings
-from imaged.daemon.destinations import open_destinations
-from imaged.daemon.new_catalog import require_no_data
-from imaged.daemon.places import build_stores, open_stores
+from imaged.daemon.parts import Parts
 from imaged.daemon.task_services import TaskMeans
 from imaged.daemon.task_types import build_registry, image_import, location_import
 from imaged.inspectors.oslo import OsloInspector
-from imaged.lanes import LaneFactory, QuietLane, ThreadLane
+from imaged.lanes import QuietLane
 from imaged.machine import read_uptime
 from imaged.ports.catalog import Catalog
-from imaged.ports.export import Destination
 from imaged.ports.meter import Meter, tell_nobody
-from imaged.ports.store import Stores
 from imaged.sealing import FileSeal
 from imaged.services.budget import Budget
 from imaged.services.claims import Claims
@@ -41,8 +31,6 @@ from imaged.services.health import Health
 from imaged.services.images import Images
 from imaged.services.intake import Intake
 from imaged.services.loops import Alarm
-from imaged.services.marked_places import MarkedDestination
-from imaged.services.places import Places
 from imaged.services.postponed import Postponed, run_all
 from imaged.services.presence import Presence
 from imaged.services.reclaimer import Reclaimer
@@ -57,84 +45,9 @@ from imaged.services.tasks.strange import StrangeTasks
 from imaged.services.tasks.sweeping import Sweeper
 from imaged.services.tasks.types import Registry
 from imaged.services.traffic import Traffic
-from imaged.telemetry.outages import watch_catalog, watch_store
 
 if TYPE_CHECKING:  # commands measure nothing, and do not load what would
     from imaged.metrics.instruments import Instruments
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The drivers, open and checked."""
-
-    catalog: Catalog
-    stores: Stores
-    database: Database  # behind the catalog
-    destinations: Mapping[str, Destination]  # of exports
-    places: Places
-
-
-@asynccontextmanager
-async def open_parts(
-    config: Config, instruments: Instruments | None = None
-) -> AsyncIterator[Parts]:
-    """Open the catalog and the stores, and make sure that they can be used and belong together;
-    with instruments, both are measured.
-
-    Raises StoreError, WrongPlace, ExportError and CatalogError with what to do.
-    """
-    measure_store = measure_catalog = None
-    if instruments is not None:
-        measure_store = partial(_measure_store, instruments)
-        measure_catalog = watch_catalog(instruments.catalog)
-    async with (
-        build_stores(config.stores, lanes_of(config)) as built,
-        open_destinations(config.exports) as destinations,
-        _open_catalog(config, measure_catalog) as catalog,
-    ):
-        places = Places(catalog)
-        yield Parts(
-            _journaled(catalog, instruments),
-            await open_stores(config.stores, built, places, measure_store),
-            catalog.database,
-            {
-                name: MarkedDestination(destination, destination.place, places)
-                for name, destination in destinations.items()
-            },
-            places,
-        )
-
-
-def _journaled(catalog: Catalog, instruments: Instruments | None) -> Catalog:
-    if instruments is None:
-        return JournaledCatalog(catalog)
-    return JournaledCatalog(catalog, task_hook=instruments.tasks.changed)
-
-
-def _measure_store(instruments: Instruments, name: str) -> Meter:
-    return watch_store(name, instruments.stores.of(name))
-
-
-@asynccontextmanager
-async def open_catalog(config: Config) -> AsyncIterator[Catalog]:
-    """Open the catalog. Raises CatalogError; CatalogTooOld where it is not migrated by itself;
-    CatalogMissing where a new one would be made over stores that hold data.
-    """
-    async with _open_catalog(config) as catalog:
-        yield JournaledCatalog(catalog)
-
-
-@asynccontextmanager
-async def _open_catalog(config: Config, meter: Meter | None = None) -> AsyncIterator[SqlCatalog]:
-    if opening.is_missing(config.catalog.url):
-        await require_no_data(config)
-    catalog = await opening.open_catalog(config.catalog.url, settings.password_file(config))
-    if meter is not None:
-        catalog = SqlCatalog(MeasuredDatabase(catalog.database, meter))
-    try:
-        yield catalog
-    finally:
-        await catalog.close()
 
 
 def build_images(catalog: Catalog, config: Config) -> Images:
@@ -199,6 +112,7 @@ class Services:
             self.duty_meter = instruments.duties
             self.task_meter = instruments.tasks
         self.budget = Budget(config.uploads.transfer_budget)
+        self.database = parts.database
         self.health = Health(parts.catalog, parts.stores)
         self.images = build_images(catalog, config)
         self.claims = Claims(
@@ -327,11 +241,6 @@ class Services:
         self.desk.settings = task_settings.desk_settings(config)
         self.strange_tasks.longest_pending = config.tasks.longest_pending
         self.runner.settings = task_settings.runner_settings(config)
-
-
-def lanes_of(config: Config) -> LaneFactory:
-    """How the bytes that this process writes take their way."""
-    return QuietLane if config.daemon.only_works else ThreadLane
 
 
 def name_instance(name: str) -> InstanceId:

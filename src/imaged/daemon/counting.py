@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from imaged.daemon.assembly import Parts, Services
+from imaged.daemon.assembly import Services
+from imaged.daemon.parts import Parts
 from imaged.metrics.tally import Tally
 
 
@@ -20,6 +21,7 @@ def tally_of(parts: Parts, services: Services) -> Tally:
         transactions=database.busy,
         connections_limit=database.connections_limit,
         second_tries=database.second_tries,
+        log_bytes=database.log_bytes,
         items_failed={one.duty: one.failures for one in services.postponed},
         items_put_off={one.duty: len(one) for one in services.postponed},
     )

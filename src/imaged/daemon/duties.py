@@ -14,6 +14,7 @@ from imaged.daemon.assembly import Services
 from imaged.ports.meter import Meter, Timing, tell_nobody
 from imaged.services.loops import Alarm, repeat
 
+CHECKPOINT_EVERY = timedelta(seconds=10)
 WHILE_OFF = timedelta(days=1)  # a reload wakes it earlier
 
 Once = Callable[[], Awaitable[object]]
@@ -65,7 +66,7 @@ class Duty:
 
 def names_of(roles: Collection[Role]) -> Sequence[str]:
     """The duties of an instance with these roles."""
-    names = ["reclaimer", "task_expiry"]
+    names = ["reclaimer", "task_expiry", "checkpoint"]
     if {"scrubber", "tasks"} & {*roles}:
         names.append("sweeper")  # also where tasks are worked on: scratch is of one machine
     if "scrubber" in roles:
@@ -80,6 +81,7 @@ class Duties:
         every: Mapping[str, tuple[Once, Every]] = {
             "reclaimer": (services.reclaimer.run_due, lambda: config().claims.renew_every),
             "task_expiry": (services.expire_tasks, lambda: config().claims.renew_every),
+            "checkpoint": (services.database.shorten_log, lambda: CHECKPOINT_EVERY),
             "sweeper": (services.sweeper.run_due, lambda: config().scrubber.every),
             "scrubber": (services.scrubber.run_due, lambda: config().scrubber.every),
             "reconcile": (services.reconcile.run_due, lambda: config().reconcile.every),

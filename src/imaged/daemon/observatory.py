@@ -21,10 +21,11 @@ from imaged.api.browsers import OwnNames
 from imaged.api.metrics import Metrics
 from imaged.config import Config
 from imaged.config.addresses import API, Address, TcpAddress, UnixAddress
-from imaged.daemon.assembly import Parts, Services
+from imaged.daemon.assembly import Services
 from imaged.daemon.counting import tally_of
 from imaged.daemon.duties import names_of
 from imaged.daemon.listeners import listening
+from imaged.daemon.parts import Parts
 from imaged.daemon.server import ApiServer
 from imaged.daemon.settings import connection_settings
 from imaged.daemon.workshop import Workshop

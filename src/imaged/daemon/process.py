@@ -20,12 +20,13 @@ from imaged.catalogs.opening import shown
 from imaged.config import Config, ConfigInvalid
 from imaged.core.errors import ImagedError
 from imaged.daemon.activation import HandedOver
-from imaged.daemon.assembly import Services, open_parts
+from imaged.daemon.assembly import Services
 from imaged.daemon.bulletin import Bulletin
 from imaged.daemon.duties import Duties
 from imaged.daemon.front import Front
 from imaged.daemon.listeners import api_listeners, name_of
 from imaged.daemon.observatory import Observatory
+from imaged.daemon.parts import open_parts
 from imaged.daemon.reload import Changes, compare
 from imaged.daemon.server import ApiServer
 from imaged.daemon.settings import connection_settings

@@ -16,7 +16,7 @@ from datetime import timedelta
 import anyio
 
 from imaged.core.errors import CatalogError, StoreError
-from imaged.daemon.assembly import Parts
+from imaged.daemon.parts import Parts
 from imaged.supervision import Supervision
 
 Check = Callable[[], Awaitable[None]]

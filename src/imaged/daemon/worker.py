@@ -22,9 +22,10 @@ from anyio.abc import TaskGroup
 from imaged.allocation import tune_allocation
 from imaged.config import Config
 from imaged.core.errors import ImagedError
-from imaged.daemon.assembly import Services, open_parts
+from imaged.daemon.assembly import Services
 from imaged.daemon.counting import tally_of
 from imaged.daemon.orders import Begin, Call, Line, Reload, Report, Trouble
+from imaged.daemon.parts import open_parts
 from imaged.metrics.instruments import Instruments
 from imaged.metrics.relay import counts_of
 from imaged.priority import go_later

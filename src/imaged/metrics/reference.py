@@ -64,7 +64,7 @@ def all_families() -> Iterator[Metric]:
     instruments = Instruments(stores=_STORES, duties=("reclaimer", "scrubber", "reconcile"))
     instruments.watch_instance("…")
     instruments.tasks.announce(_TASK_TYPES)
-    instruments.count(lambda: Tally(reconciled=ReconcileReport()))
+    instruments.count(lambda: Tally(reconciled=ReconcileReport(), log_bytes=0))
     yield from instruments.registry.collect()
     yield from families(_FIGURES)
 

@@ -45,6 +45,7 @@ class Tally:
     transactions: int = 0  # that run now
     connections_limit: int = 0
     second_tries: int = 0
+    log_bytes: int | None = None  # of the catalog; None where a server keeps its log
     items_failed: Mapping[str, int] = field(default_factory=dict)  # by duty
     items_put_off: Mapping[str, int] = field(default_factory=dict)  # now, by duty
 
@@ -65,6 +66,12 @@ class Tallies:
         if tally.reconciled is not None:
             yield from _orphans(tally.reconciled)
         yield from _transactions(tally)
+        if tally.log_bytes is not None:
+            yield GaugeMetricFamily(
+                "imaged_catalog_log_bytes",
+                "How long SQLite's write-ahead log is; above 64 MiB it is cut off.",
+                tally.log_bytes,
+            )
         yield from _items(tally)
 
 

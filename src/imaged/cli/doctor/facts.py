@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from imaged.catalogs.opening import inspect_catalog, is_missing, is_postgresql
 from imaged.catalogs.sqlite import path_of
+from imaged.catalogs.sqlite_engine import LONG_LOG_BYTES, log_bytes_of
 from imaged.cli.doctor.finding import Finding, ok, problem, warning
 from imaged.cli.doctor.mounts import NETWORK, filesystem_of
 from imaged.config import Config
@@ -18,10 +19,10 @@ from imaged.core.errors import (
     StoreError,
 )
 from imaged.core.summary import Summary
-from imaged.daemon.assembly import open_catalog
 from imaged.daemon.new_catalog import require_no_data
+from imaged.daemon.parts import open_catalog
 from imaged.daemon.settings import password_file
-from imaged.units import approximate_duration, counted
+from imaged.units import approximate_duration, approximate_size, counted
 
 SUBJECT = "catalog"
 CLOCK = "clock"
@@ -65,6 +66,15 @@ async def examine_catalog(config: Config) -> AsyncIterator[Finding]:
         yield finding
 
 
+def examine_log(log_bytes: int) -> Finding:
+    """SQLite's write-ahead log: a daemon cuts it off where it is long, unless others read it."""
+    what = f"Its write-ahead log has {approximate_size(log_bytes)}."
+    if log_bytes > 2 * LONG_LOG_BYTES:
+        remedy = "Start a daemon, which cuts it off; or end the program that reads it all the time."
+        return warning(SUBJECT, what, remedy)
+    return ok(SUBJECT, what)
+
+
 async def _examine_contents(config: Config) -> AsyncIterator[Finding]:
     before = datetime.now(UTC)
     try:
@@ -78,6 +88,8 @@ async def _examine_contents(config: Config) -> AsyncIterator[Finding]:
     took = approximate_duration(answered - before)
     yield ok(SUBJECT, f"It is of this version, and answered within {took}.")
     yield compare_clocks(summary.at, asked, answered)
+    if not is_postgresql(config.catalog.url):
+        yield examine_log(log_bytes_of(path_of(config.catalog.url)))
     for finding in examine_work(summary, config.claims.lease):
         yield finding
 
