@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,11 +72,29 @@ def test_no_other_file_is(source: Path, tmp_path: Path) -> None:
     neighbour = tmp_path / "neighbour"
     neighbour.write_text("somebody else's")
 
-    for path in (neighbour, Path("/etc/passwd"), Path("/proc/self/environ")):
+    of_a_package = next(
+        path for path in Path("/usr/share").rglob("*") if path.is_file() and not path.is_symlink()
+    )
+    for path in (neighbour, Path("/etc/passwd"), Path("/proc/self/environ"), of_a_package):
         done = run(["/bin/cat", str(path)], [source])
         assert done.returncode != 0
         assert done.stdout == ""
         assert "Permission denied" in done.stderr
+
+
+def test_a_program_that_was_built_by_hand(source: Path, tmp_path: Path) -> None:
+    """It runs wherever it is, with the libraries beside it, and reads nothing else there."""
+    for folder in ("bin", "lib", "etc"):
+        (tmp_path / "local" / folder).mkdir(parents=True)
+    program = shutil.copy("/bin/cat", tmp_path / "local" / "bin")
+    library, secret = tmp_path / "local/lib/library", tmp_path / "local/etc/secret"
+    library.write_text("a library")
+    secret.write_text("somebody else's")
+
+    done = run([str(program), str(source), str(library), str(secret)], [source])
+
+    assert done.stdout == "oursa library"
+    assert "Permission denied" in done.stderr
 
 
 def test_a_file_that_is_read_is_not_written(source: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
 import stat
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
@@ -168,5 +170,26 @@ async def test_a_disk_that_hangs_is_left(
             await scratch.attempts()
     finally:
         answers.set()
+
+    assert patience.cancelled_caught
+
+
+async def test_a_disk_that_hangs_keeps_nobody_else_waiting(
+    scratch: DiskScratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The threads that all share, for the checksums of S3 for one, are free: here there is one."""
+    monkeypatch.setattr(disk, "CLOSE_SECONDS", 0.1)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    attempt = uuid4()
+    pipe = tmp_path / "scratch" / str(attempt) / "target"
+    async with scratch.folder(attempt) as folder:
+        os.mkfifo(pipe)
+        writer = os.open(pipe, os.O_RDWR)  # that writes nothing, so reading hangs
+        try:
+            with anyio.move_on_after(0.1) as patience:
+                await anext(folder.read("target"))
+            await asyncio.wait_for(asyncio.to_thread(int), 10)
+        finally:
+            os.close(writer)
 
     assert patience.cancelled_caught

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 from structlog.testing import capture_logs
 
@@ -65,6 +66,12 @@ def make_from(disk: Path, *arguments: str | Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
+def file_of_a_package() -> Path:
+    """One that everybody may read."""
+    files = (path for path in Path("/usr/share").rglob("*") if not path.is_symlink())
+    return next(path for path in files if path.is_file())
+
+
 async def convert(
     converter: QemuImg, source: Path, source_format: str, target: Path, target_format: str
 ) -> list[float]:
@@ -106,7 +113,10 @@ async def test_a_machine_without_qemu_img(
         converter.require_able("raw", "qcow2")
 
 
-@pytest.mark.parametrize("trick", ["backing file", "data file", "flat extent"])
+TRICKS = ["backing file", "data file", "flat extent", "file of a package"]
+
+
+@pytest.mark.parametrize("trick", TRICKS)
 async def test_files_that_an_image_names_are_not_opened(
     converter: QemuImg, tmp_path: Path, trick: str
 ) -> None:
@@ -120,6 +130,8 @@ async def test_files_that_an_image_names_are_not_opened(
             options = f"data_file={tmp_path / 'data'},data_file_raw=on"
             make("-f", "qcow2", "-o", options, source, "1M")
             shutil.copy(tmp_path / "secret", tmp_path / "data")
+        case "file of a package":
+            make("-f", "qcow2", "-b", file_of_a_package(), "-F", "raw", source, "1M")
         case _:
             name = "vmdk"
             make("-f", "vmdk", "-o", "subformat=monolithicFlat", source, "1M")
@@ -317,3 +329,21 @@ async def test_it_opens_its_source_and_its_target_only(
     own = ("/usr/", "/lib/", "/lib64/", "/dev/", "/etc/ld.so")
     assert {path for path in opened if not path.startswith(own)} == {str(disk), str(target)}
     assert not any("connect(" in call or "bind(" in call for call in calls)
+
+
+async def test_a_disk_that_hangs_is_left(converter: QemuImg, tmp_path: Path) -> None:
+    """A conversion that is cancelled ends, also while its source cannot be read."""
+
+    async def convert_for_a_moment() -> bool:
+        with anyio.move_on_after(0.2) as patience:
+            await convert(converter, tmp_path / "image", "vdi", tmp_path / "target", "raw")
+        return patience.cancelled_caught
+
+    os.mkfifo(tmp_path / "image")  # nobody writes to it
+    converting = asyncio.create_task(convert_for_a_moment())
+    try:
+        await asyncio.wait({converting}, timeout=10)
+        assert converting.done()
+    finally:
+        os.close(os.open(tmp_path / "image", os.O_RDWR))
+        assert await converting

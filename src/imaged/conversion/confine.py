@@ -25,8 +25,13 @@ NICENESS = 19  # after everything else
 _PR_SET_PDEATHSIG = 1
 CANNOT_CONFINE = 125  # the exit status when a limit could not be set: nothing was run
 
-# Where programs, their libraries and what those read at start are.
-PROGRAMS = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/ld.so.preload")
+# Where programs, their libraries and what those read at start are. Not all of /usr: an image may
+# name files, and operators keep some with secrets in /usr/local.
+PROGRAMS = (
+    *("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec"),
+    *("/bin", "/lib", "/lib32", "/lib64"),
+    *("/etc/ld.so.cache", "/etc/ld.so.preload"),
+)
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero")
 ENVIRONMENT = {
     "LC_ALL": "C",
@@ -81,12 +86,18 @@ def confine(confinement: Confinement) -> None:
     ):
         _limit(limit, value)
     landlock.restrict(
-        [(path, landlock.PROGRAM) for path in map(Path, PROGRAMS) if path.exists()]
+        [(path, landlock.PROGRAM) for path in _programs(confinement) if path.exists()]
         + [(path, landlock.WRITE) for path in map(Path, DEVICES) if path.exists()]
         + [(Path(path), landlock.READ) for path in confinement.reads]
         + [(Path(path), landlock.WRITE) for path in confinement.writes]
     )
     seccomp.allow_conversions()
+
+
+def _programs(confinement: Confinement) -> list[Path]:
+    """One that was built by hand is allowed too, and the libraries beside it."""
+    own = [Path(name).resolve() for name in confinement.command[:1]]
+    return [*map(Path, PROGRAMS), *own, *(path.parent.parent / "lib" for path in own)]
 
 
 def _limit(limit: int, value: int) -> None:

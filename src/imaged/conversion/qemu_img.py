@@ -113,7 +113,9 @@ class QemuImg:
     ) -> None:
         """Raises ConversionRefused, ConversionFailed."""
         self.require_able(source_format, target_format)
-        if missing := await to_thread.run_sync(missing_bytes, source, source_format):
+        if missing := await to_thread.run_sync(
+            missing_bytes, source, source_format, abandon_on_cancel=True
+        ):
             raise ConversionFailed(
                 f"the disk has at least {missing} bytes more than were sent: send the whole file"
             )

@@ -1,10 +1,16 @@
-"""Scratch files in a folder of this machine: ``<root>/<attempt>/<name>``, for its owner only."""
+"""Scratch files in a folder of this machine: ``<root>/<attempt>/<name>``, for its owner only.
+
+Each attempt has one thread for its files: a disk that hangs keeps nobody else's work waiting, and
+no file is closed, and its number given to another one, while a write to it is on its way.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -43,12 +49,17 @@ class DiskFolder:
     def __init__(self, path: Path, min_free_bytes: int) -> None:
         self._path = path
         self._min_free_bytes = min_free_bytes
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scratch")
+
+    def leave(self) -> None:
+        """Let the thread go, as soon as it has done what it was asked for."""
+        self._thread.shutdown(wait=False)
 
     async def write(self, name: str, chunks: AsyncIterable[bytes]) -> Path:
         """Raises ScratchFull, ScratchError, and what ``chunks`` raises."""
         path = self._path / name
         with _explained(path):
-            file = await aiofiles.open(path, "xb", buffering=0)
+            file = await aiofiles.open(path, "xb", buffering=0, executor=self._thread)
         written_bytes = looked_at_bytes = 0
         try:
             await self.require_room()
@@ -60,29 +71,32 @@ class DiskFolder:
                     looked_at_bytes = written_bytes
                     await self.require_room()
         finally:
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await file.close()
+            with _explained(path):
+                await _close(file)
         return path
 
     async def make(self, name: str) -> Path:
         """Raises ScratchError."""
         path = self._path / name
         with _explained(path):
-            await _in_thread(partial(path.touch, exist_ok=False))
+            await self._run(partial(path.touch, exist_ok=False))
         return path
 
     async def read(self, name: str) -> AsyncGenerator[bytes]:
         """Raises ScratchError."""
         path = self._path / name
         with _explained(path):
-            async with aiofiles.open(path, "rb", buffering=0) as file:
+            file = await aiofiles.open(path, "rb", buffering=0, executor=self._thread)
+            try:
                 while chunk := await file.read(MIB):
                     yield chunk
+            finally:
+                await _close(file)
 
     async def require_room(self) -> None:
         """Raises ScratchFull, ScratchError."""
         with _explained(self._path):
-            free_bytes = (await _in_thread(partial(shutil.disk_usage, self._path))).free
+            free_bytes = (await self._run(partial(shutil.disk_usage, self._path))).free
         if free_bytes < self._min_free_bytes:
             why = f"{free_bytes} bytes are free, and {self._min_free_bytes} must stay so"
             raise ScratchFull(str(self._path), why)
@@ -91,7 +105,10 @@ class DiskFolder:
         """Raises ScratchError."""
         path = self._path / name
         with _explained(path):
-            return (await _in_thread(path.stat)).st_size
+            return (await self._run(path.stat)).st_size
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
 class DiskScratch:
@@ -107,9 +124,11 @@ class DiskScratch:
         path = self._root / str(attempt)
         with _explained(path):
             await _in_thread(partial(_make, path))
+        folder = DiskFolder(path, self._min_free_bytes)
         try:
-            yield DiskFolder(path, self._min_free_bytes)
+            yield folder
         finally:
+            folder.leave()
             with (
                 anyio.move_on_after(CLOSE_SECONDS, shield=True),
                 suppress(ScratchError),  # the work is done: the sweeper has what is left, and tells
@@ -137,6 +156,15 @@ class DiskScratch:
 async def _in_thread(work: Callable[[], T]) -> T:
     """Have a thread do it. When cancelled, one that hangs in a disk is left alone."""
     return await to_thread.run_sync(work, abandon_on_cancel=True)
+
+
+async def _close(file: AsyncFileIO) -> None:
+    """Close it in any case; wait for it, but not for ever. Raises OSError."""
+    closing = asyncio.ensure_future(file.close())
+    with anyio.CancelScope(shield=True):
+        done, _ = await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+    for closed in done:
+        closed.result()  # NFS tells only now what it could not write
 
 
 async def _write_sparse(file: AsyncFileIO, chunk: bytes, offset: int) -> None:
