@@ -6,6 +6,9 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from uuid import UUID
 
 import anyio
 import pytest
@@ -20,6 +23,7 @@ from contracts.catalog_facts import (
     add_active,
     add_deleted,
     add_expired,
+    add_saving,
     all_images,
     held_by,
     new_claim,
@@ -32,8 +36,10 @@ from imaged.core.claim import InstanceId
 from imaged.core.errors import BlobGone, ImageExists
 from imaged.core.removal import delete
 from imaged.core.summary import Instance
+from imaged.core.task import claim_task
 from imaged.core.writing import begin_upload
 from support.postgresql import connected, fresh_database
+from support.records import task
 
 pytestmark = pytest.mark.asyncio
 
@@ -146,6 +152,38 @@ async def test_what_others_work_on_is_passed_by(catalog: SqlCatalog, url: str) -
 
     assert [blob.key for blob in taken] == ["j/s"]
     assert [one.id for one in (await catalog.summarize()).instances] == ["i", "k"]
+
+
+async def test_a_claim_that_somebody_has_locked(catalog: SqlCatalog, url: str) -> None:
+    """It holds up no other one: those are renewed, and it stands as long as it is there."""
+    claims = {name: new_claim() for name in ("i", "j", "t", "u")}
+    for image_id in ("i", "j"):
+        await add_saving(catalog, image_id, claims[image_id])
+    for task_id in ("t", "u"):
+        await catalog.add_task(task(task_id))
+        await catalog.modify_task(task_id, partial(claim_task, claim=claims[task_id]))
+    before = await leases_of(url)
+
+    async with other_transaction(url) as other:
+        await other.execute("SELECT FROM claims WHERE image_id = 'i' FOR UPDATE")
+        await other.execute("SELECT FROM task_records WHERE id = 't' FOR UPDATE")
+        with anyio.fail_after(10):
+            assert await catalog.renew_leases(claims.values()) == set(claims.values())
+
+    after = await leases_of(url)
+    renewed = {name for name, claim in claims.items() if after[claim.token] > before[claim.token]}
+    assert renewed == {"j", "u"}
+    assert await catalog.renew_leases([*claims.values(), new_claim()]) == set(claims.values())
+
+
+async def leases_of(url: str) -> dict[UUID, datetime]:
+    """When they end, by the tokens of their claims."""
+    query = (
+        "SELECT token, until FROM claims UNION ALL "
+        "SELECT token, until FROM task_records WHERE token IS NOT NULL"
+    )
+    async with connected(url) as db:
+        return dict(await db.fetch(query))
 
 
 async def test_bytes_that_are_just_being_doomed(catalog: SqlCatalog, url: str) -> None:

@@ -37,7 +37,7 @@ _THEN: BindParameter[datetime] = bindparam("until_then")
 _MOST = bindparam("most", type_=Integer)
 _LATEST = bindparam("latest", type_=Instant)
 
-_LOCK = select(claims).where(claims.c.token.in_(_THESE)).order_by(claims.c.token).with_for_update()
+_READ = select(claims).where(claims.c.token.in_(_THESE)).order_by(claims.c.token)
 _PROLONG = update(claims).where(claims.c.token == bindparam("this")).values(until=_THEN)
 _INSERT = insert(claims)
 _DELETE = delete(claims).where(claims.c.token == bindparam("this"))
@@ -64,11 +64,10 @@ _AHEAD_TASKS = (
     .order_by(tasks.c.until, tasks.c.token)
     .limit(_MOST)
 )
-_LOCK_TASKS = (
+_READ_TASKS = (
     select(tasks.c.token, tasks.c.holder, tasks.c.lease)
     .where(tasks.c.token.is_not(None), tasks.c.token.in_(_THESE))
     .order_by(tasks.c.token)
-    .with_for_update()
 )
 _PROLONG_TASK = (
     update(tasks)
@@ -106,9 +105,9 @@ def move(db: Connection, before: Image, after: Image, now: datetime) -> None:
 def renew(db: Connection, held: Collection[Claim]) -> Collection[Claim]:
     """Prolong the leases of these claims, and return those that still stand."""
     these = [claim.token for claim in held]
-    standing = _renew(db, _LOCK, _PROLONG, these, held)
+    standing = _renew(db, _READ, _PROLONG, these, held)
     if len(standing) < len(held):
-        standing |= _renew(db, _LOCK_TASKS, _PROLONG_TASK, these, held)
+        standing |= _renew(db, _READ_TASKS, _PROLONG_TASK, these, held)
     return standing
 
 
@@ -136,14 +135,24 @@ def list_attempts(db: Connection) -> Collection[UUID]:
 
 def _renew(
     db: Connection,
-    lock: Select[*tuple[Any, ...]],
+    read: Select[*tuple[Any, ...]],
     prolong: Update,
     these: Sequence[UUID],
     held: Collection[Claim],
 ) -> set[Claim]:
-    standing = {rows.claim_of(row) for row in db.execute(lock, {"these": these})} & set(held)
+    """Prolong those whose rows are free. To wait for the others would be to lose all of them."""
+    free = _found(db, read.with_for_update(skip_locked=True), these, held)
     now = dialects.now(db)
-    if standing:
-        until = [{"this": claim.token, "until_then": now + claim.lease} for claim in standing]
+    if free:
+        until = [{"this": claim.token, "until_then": now + claim.lease} for claim in free]
         db.execute(prolong, until)
-    return standing
+    return free if len(free) == len(held) else _found(db, read, these, held)
+
+
+def _found(
+    db: Connection,
+    read: Select[*tuple[Any, ...]],
+    these: Sequence[UUID],
+    held: Collection[Claim],
+) -> set[Claim]:
+    return {rows.claim_of(row) for row in db.execute(read, {"these": these})} & set(held)

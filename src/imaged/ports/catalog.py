@@ -176,7 +176,11 @@ class Catalog(TaskCatalog, Protocol):
     # leases
 
     async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
-        """Prolong the leases of these claims; return the claims that still stand."""
+        """Prolong the leases of these claims; return the claims that still stand.
+
+        One that another transaction is changing is not waited for: it stands until that is
+        committed, and its lease is prolonged the next time.
+        """
         ...
 
     async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
