@@ -14,7 +14,7 @@ from imaged.core.errors import (
 )
 from imaged.core.lifecycle import Status
 from imaged.ports.store import Stores
-from support.faults import catalog_fails, detour, nth, store_fails
+from support.faults import catalog_fails, detour, hangs, nth, store_fails
 from support.node import A, B, Node
 from support.site import Site
 
@@ -46,6 +46,23 @@ async def test_bytes_that_will_not_go_do_not_hold_up_others(site: Site) -> None:
     tried.clear()
     await node.scrubber.run_due()
     assert sorted(tried) == sorted(bad)
+
+
+async def test_a_store_that_hangs_does_not_hold_up_others(site: Site) -> None:
+    """A frozen disk ends no call: it is left alone for the rest of the round."""
+    keys = await site.doomed(*range(1, 101))
+    await site.queued(A)
+    node = site.node(near=detour(site.near, delete=hangs), delay=NOW)
+    await node.upload(A, store="far")
+    await node.delete(A)
+
+    with anyio.fail_after(5 * 60):
+        report = await node.scrubber.run_due()
+
+    assert (report.deleted, report.failed) == (1, 4)
+    assert set(site.catalog.blobs) == set(keys)
+    errors = {blob.last_error for blob in site.catalog.blobs.values()}
+    assert errors == {None, "The store 'near' did not delete it within 60 s."}
 
 
 async def test_a_failure_is_kept_with_the_bytes_and_backs_off(site: Site) -> None:

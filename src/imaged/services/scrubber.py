@@ -22,7 +22,7 @@ from imaged.core.errors import CatalogError, ImagedError, StoreError, UnknownSto
 from imaged.core.image import Image
 from imaged.core.removal import expire
 from imaged.ports.catalog import Catalog
-from imaged.ports.store import Stores
+from imaged.ports.store import Store, Stores
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.postponed import Postponed, run_all
 
@@ -90,6 +90,7 @@ class Scrubber:
         self.quarantine = quarantine
         self._before = ScrubReport()  # what all rounds did but the last
         self._last = ScrubReport()
+        self._hanging: set[str] = set()  # stores that are left alone in this round
         self.postponed = Postponed("scrubber", catalog.check)
         self.settings = settings
 
@@ -159,6 +160,7 @@ class Scrubber:
 
     async def _delete_due(self, report: ScrubReport) -> None:
         at_once = self.settings.concurrency
+        self._hanging.clear()
         while blobs := await self._catalog.take_doomed(at_once * ROUNDS, self._busy_for):
             if not await self._clock.is_steady():
                 return  # they are due again when they are no longer hidden
@@ -169,6 +171,8 @@ class Scrubber:
 
     async def _delete(self, blob: Blob, report: ScrubReport, limiter: anyio.Semaphore) -> None:
         async with limiter:
+            if blob.store in self._hanging:
+                return  # it is due again when it is no longer hidden
             await self.postponed.try_one(blob.key, partial(self._delete_row, blob, report))
 
     async def _delete_row(self, blob: Blob, report: ScrubReport) -> None:
@@ -180,7 +184,7 @@ class Scrubber:
     async def _delete_bytes(self, blob: Blob, report: ScrubReport) -> None:
         try:
             store = self._stores.pick(blob.store)
-            await store.delete(blob.key, blob.upload_id)
+            await self._delete_in_time(store, blob)
         except (StoreError, UnknownStore) as error:
             await self._put_off(blob, str(error), report)
             return
@@ -191,6 +195,16 @@ class Scrubber:
         report.deleted += 1
         report.deleted_bytes += blob.size_bytes
         log.debug("blob.deleted", store=blob.store, key=blob.key, bytes=blob.size_bytes)
+
+    async def _delete_in_time(self, store: Store, blob: Blob) -> None:
+        """A disk that hangs never ends a deletion by itself, and others wait for it."""
+        seconds = self._busy_for.total_seconds()
+        try:
+            with anyio.fail_after(seconds):
+                await store.delete(blob.key, blob.upload_id)
+        except TimeoutError:
+            self._hanging.add(store.name)
+            raise StoreError(store.name, f"did not delete it within {seconds:g} s") from None
 
     async def _put_off(self, blob: Blob, why: str, report: ScrubReport) -> None:
         report.failed += 1
