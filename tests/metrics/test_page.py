@@ -41,7 +41,7 @@ pytestmark = pytest.mark.asyncio
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 STORES = ("local", "near", "far")
 LEASE = timedelta(minutes=1)
-MOST_SERIES = 320
+MOST_SERIES = 330
 DUTIES = names_of(("api", "scrubber", "tasks"))
 TYPES = (
     *("import", "export", "clone", "convert", "verify"),

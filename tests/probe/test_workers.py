@@ -14,11 +14,13 @@ import pytest
 import pytest_asyncio
 
 from support import disk_images
+from support.backend import Folder
 from support.client import Client
 from support.daemon import Daemon, until
 from support.figures import figures, figures_settings
 from support.origin import Origin
 from support.task_client import TaskClient
+from support.two_stores import OTHER, with_another
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 
@@ -293,3 +295,25 @@ async def test_what_waited_for_a_start(daemon: Daemon, tasks: TaskClient, origin
 def life(daemon: Daemon, task_id: str) -> list[dict[str, Any]]:
     """What became of a task, step by step."""
     return [one for one in told(daemon, "task.status") if one["task_id"] == task_id]
+
+
+async def test_a_store_that_is_down_stops_no_task_of_another(
+    tmp_path: Path, origin: Origin
+) -> None:
+    """Its tasks are worked on as long as one store is there."""
+    backend = with_another(Folder(tmp_path))
+    settings: dict[str, dict[str, object]] = {
+        "fetch": {"allow": ["127.0.0.2/32"], "ports": [80, origin.port]},
+    }
+    daemon = Daemon(tmp_path, settings, on=backend)
+    await daemon.start()
+    try:
+        (tmp_path / OTHER).rename(tmp_path / "unmounted")
+        async with Client(daemon.url) as client:
+            tasks = TaskClient(client)
+            task_id = await ask_import(tasks, origin)
+            assert (await tasks.end_of(task_id))["status"] == "success"
+        lines = told(daemon, "store.degraded")
+        assert OTHER in [line["store"] for line in lines if line["operation"] == "open"]
+    finally:
+        await daemon.end(signal.SIGKILL)

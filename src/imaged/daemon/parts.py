@@ -44,10 +44,10 @@ class Parts:
 
 @asynccontextmanager
 async def open_parts(
-    config: Config, instruments: Instruments | None = None
+    config: Config, instruments: Instruments | None = None, *, some_may_be_down: bool = False
 ) -> AsyncIterator[Parts]:
     """Open the catalog and the stores, and make sure that they can be used and belong together;
-    with instruments, both are measured.
+    with instruments, both are measured. ``some_may_be_down``: stores that are stop nothing.
 
     Raises StoreError, WrongPlace, ExportError and CatalogError with what to do.
     """
@@ -63,7 +63,9 @@ async def open_parts(
         places = Places(catalog)
         yield Parts(
             _journaled(catalog, instruments),
-            await open_stores(config.stores, built, places, measure_store),
+            await open_stores(
+                config.stores, built, places, measure_store, some_may_be_down=some_may_be_down
+            ),
             catalog.database,
             {
                 name: MarkedDestination(destination, destination.place, places)

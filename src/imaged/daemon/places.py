@@ -72,22 +72,38 @@ async def open_stores(
     built: Mapping[str, PlacedStore],
     places: Places,
     meter_of: Callable[[str], Meter] | None = None,
+    *,
+    some_may_be_down: bool = False,
 ) -> Stores:
     """Those that were built, each identified and tried as far as can be; with ``meter_of``,
-    measured.
+    measured. ``some_may_be_down``: a store that is, or has the wrong place, is taken as the catalog
+    knows it; each call refuses until it is right.
 
     Raises StoreError with what to do, WrongPlace, CatalogError.
     """
     for store in built.values():
         try:
-            store.place.expect(await places.identify(store.place, store))
-        except StoreFull as error:  # for its marker too: it is written at a later start
-            log_lack(error)
-        await try_store(store)
+            await _open_store(store, places)
+        except StoreError as error:
+            marker = await places.recall(store.place) if some_may_be_down else None
+            if marker is None:
+                raise
+            store.place.expect(marker)
+            log.error(  # noqa: TRY400 - no crash
+                "store.degraded", store=store.name, operation="open", failures=1, error=str(error)
+            )
     by_name: dict[str, Store] = {**built}
     if meter_of is not None:
         by_name = {name: measure_store(store, meter_of(name)) for name, store in by_name.items()}
     return Stores(section.default, by_name)
+
+
+async def _open_store(store: PlacedStore, places: Places) -> None:
+    try:
+        store.place.expect(await places.identify(store.place, store))
+    except StoreFull as error:  # for its marker too: it is written at a later start
+        log_lack(error)
+    await try_store(store)
 
 
 async def try_store(store: Store, on_lack: Callable[[StoreError], None] = log_lack) -> None:

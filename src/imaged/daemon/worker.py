@@ -97,7 +97,7 @@ class Worker:
         config = begin.config
         self._settle(config)
         instruments = Instruments(stores=list(config.stores.by_name))
-        async with open_parts(config, instruments) as parts:
+        async with open_parts(config, instruments, some_may_be_down=True) as parts:
             self._services = Services(parts, config, instruments, begin.instance)
             self._registry = instruments.registry
             instruments.count(lambda: tally_of(parts, self._services))

@@ -85,6 +85,16 @@ class Places:
             await self._require_taken(place, store)
         return verdict
 
+    async def recall(self, place: MarkedPlace) -> Marker | None:
+        """The marker that a place has by the catalog, which knows it to be marked; otherwise None.
+
+        Raises CatalogError.
+        """
+        known = [one for one in await self._catalog.list_places() if _is_of(one, place)]
+        if not known or not known[0].is_marked:
+            return None
+        return await self._new_marker(place, known[0].place_id)
+
     async def adopt(self, place: MarkedPlace) -> Marker:
         """Take a place over on purpose, whatever it holds. Raises StoreError, CatalogError."""
         marker = await self._new_marker(place, uuid4())
