@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -347,6 +348,23 @@ async def test_a_mistake_of_ours_is_told_in_the_log(site: Site) -> None:
     task = await site.catalog.get_task(asked.id)
     assert task.message == "The server made a mistake; its log says more."
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["task.crashed"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_type_that_breaks_off_without_being_cancelled(site: Site) -> None:
+    """What it waited for was cancelled, and not the attempt: a mistake, that stops nobody else."""
+
+    async def also(context: TaskContext) -> None:
+        if context.caller.user == "ben":
+            raise CancelledError
+
+    node = site.node(types=[Wait(also)])
+    asked = [await ask(node, caller=caller, seconds=0.01) for caller in (BEN, ANN)]
+    await node.run_tasks()
+
+    broken, done = [await site.catalog.get_task(task.id) for task in asked]
+    assert broken.message == "The server made a mistake; its log says more."
+    assert done.status is TaskStatus.SUCCESS
 
 
 async def test_a_silent_catalog_is_no_failure(site: Site) -> None:

@@ -270,6 +270,10 @@ async def _run(
         result = await kind.run(context, read_input(kind, fields))
     except ExceptionGroup as several:
         raise _one_of(several) from several
+    except anyio.get_cancelled_exc_class() as broken_off:
+        if anyio.get_current_task().has_pending_cancellation():
+            raise
+        raise RuntimeError("what it waited for was cancelled, and it was not") from broken_off
     encoded: Mapping[str, object] = msgspec.to_builtins(result)
     return encoded
 
