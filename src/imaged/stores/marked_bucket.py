@@ -96,7 +96,9 @@ class MarkedBucket:
         self._holds_until = anyio.current_time() + HOLDS_SECONDS
 
     async def _put(self, text: bytes, *, once: bool) -> None:
-        """``once``: not over another one, where the service knows that condition."""
+        """``once``: not over another one. Where the service does not know that condition, of two
+        who write at the same moment the last one wins, and the first learns it by its next look.
+        """
         part = Part(len(text))
         part.take(Block([text]))
         checksum = await part.checksum(self._calls.settings.checksum)
@@ -109,4 +111,6 @@ class MarkedBucket:
                 self._calls.knows_conditions = False
             else:
                 return
+        if once and await self.read_marker() is not None:
+            return
         await self._calls.make("put_object", MARKER_NAME, body=part, **checksum)
