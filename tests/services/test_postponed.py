@@ -100,6 +100,18 @@ async def test_an_item_that_others_dealt_with_is_forgotten(site: Site) -> None:
     assert len(postponed) == 1
 
 
+async def test_what_others_dealt_with_troubles_nobody(site: Site) -> None:
+    """Also where no other item fails after it: operators see what is still to be done."""
+    postponed = Postponed("look", site.catalog.check)
+    await postponed.try_one("a", catalog_fails)
+    assert postponed.troubles
+
+    await anyio.sleep(3600)
+
+    assert not postponed.troubles
+    assert not len(postponed)
+
+
 async def test_a_step_that_fails_ends_no_other_one() -> None:
     """The first failure is told when all have had their turn."""
     done: list[str] = []

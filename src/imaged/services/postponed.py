@@ -56,6 +56,7 @@ class Postponed:
     @property
     def troubles(self) -> list[str]:
         """A sentence for each item that is put off, the one that failed most often first."""
+        self._forget_gone()
         setbacks = sorted(self._setbacks.items(), key=lambda pair: -pair[1].failures)
         return [
             f"{self.duty}: {item} failed {setback.failures} times: {setback.error}"
@@ -85,8 +86,8 @@ class Postponed:
         return result
 
     def _put_off(self, item: str, error: Exception) -> None:
+        self._forget_gone()
         now, sentence = anyio.current_time(), str(error) or type(error).__name__
-        self._forget_before(now - FORGOTTEN_AFTER.total_seconds())
         known = self._setbacks.get(item)
         failures = 1 if known is None else known.failures + 1
         pause = min(patience(failures), LONGEST_PAUSE)
@@ -103,8 +104,9 @@ class Postponed:
             exc_info=None if isinstance(error, ImagedError) else error,
         )
 
-    def _forget_before(self, moment: float) -> None:
-        """Remember no items that were due before this moment and did not come again."""
+    def _forget_gone(self) -> None:
+        """Remember no items that were due long ago and did not come again."""
+        moment = anyio.current_time() - FORGOTTEN_AFTER.total_seconds()
         gone = [item for item, setback in self._setbacks.items() if setback.again_at < moment]
         for item in gone:
             del self._setbacks[item]
