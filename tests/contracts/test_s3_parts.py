@@ -6,8 +6,10 @@ import asyncio
 import base64
 import gc
 import hashlib
+import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -20,7 +22,7 @@ from imaged.core.limits import GIB, MIB
 from imaged.stores.s3_credentials import Secret
 from imaged.stores.s3_errors import may_pass
 from imaged.stores.s3_part_planner import PartPlanner
-from imaged.stores.s3_parts import PIECE_BYTES, Part, PartSizes
+from imaged.stores.s3_parts import HASHING, PIECE_BYTES, Part, PartSizes
 from imaged.stores.s3_room import PartRoom
 from imaged.stores.s3_settings import (
     LARGEST_BLOB_BYTES,
@@ -158,13 +160,13 @@ async def test_checksums(size_bytes: int) -> None:
 @pytest.mark.asyncio
 async def test_large_parts_are_hashed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """And small ones are not: the way there takes longer than they do."""
-    hashed: list[Callable[..., object]] = []
+    hashed: list[Callable[[], object]] = []
 
-    async def to_thread(work: Callable[..., object], *args: object) -> object:
+    async def run(work: Callable[[], object]) -> object:
         hashed.append(work)
-        return work(*args)
+        return work()
 
-    monkeypatch.setattr("asyncio.to_thread", to_thread)
+    monkeypatch.setattr(HASHING, "run", run)
     small, large = Part(MIB), Part(MIB)
     small.take(Block([bytes(MIB - 1)]))
     large.take(Block([bytes(MIB)]))
@@ -173,6 +175,27 @@ async def test_large_parts_are_hashed_in_a_thread(monkeypatch: pytest.MonkeyPatc
     assert hashed == []
     await large.checksum("crc32")
     assert len(hashed) == 1
+
+
+@pytest.mark.asyncio
+async def test_hashing_is_not_behind_names_that_are_looked_up() -> None:
+    """Those of a store whose names nobody answers keep the threads busy that all share."""
+    answers = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    looking_up = loop.run_in_executor(None, answers.wait)
+    held, streamed = Part(MIB), StreamedPart(MIB)
+    held.take(Block([bytes(MIB)]))
+    streamed.take(Block([bytes(MIB)]))
+    streamed.close()
+    try:
+        async with asyncio.timeout(10):
+            await held.checksum("crc32")
+            await held.md5()
+            await streamed.drain()
+    finally:
+        answers.set()
+        await looking_up
 
 
 def test_a_part_keeps_the_memory_of_its_blocks_counted() -> None:

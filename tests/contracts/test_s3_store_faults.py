@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
 from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
 from contracts.store_bucket import BucketDoor, opened, settings_for
-from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
+from imaged.core.errors import BlobMissing, MarkerRefused, StoreError, WriteDiscarded
 from imaged.core.limits import MIB
+from imaged.core.places import MARKER_NAME, Marker, PlaceKind, write_marker_text
+from imaged.stores.marked_folder import LONGEST_BYTES
 from imaged.stores.s3 import S3Store
 from imaged.stores.s3_calls import Attempts
 from imaged.stores.s3_settings import S3Settings
@@ -714,3 +717,30 @@ async def test_a_list_fails(
 
     with pytest.raises(StoreError):
         await all_keys(store)
+
+
+MARKER = Marker(uuid4(), uuid4(), PlaceKind.STORE, "local", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("fault", [Fault.TRUNCATED, Fault.RESET, Fault.SLOW_DOWN])
+async def test_a_marker_is_asked_for_again(store: S3Store, proxy: FaultProxy, fault: Fault) -> None:
+    """A connection that breaks makes no write fail."""
+    await store.place.write_marker(MARKER)
+    store.place.expect(MARKER)
+    proxy.calls.clear()
+    proxy.plan = fail("get_object", 0, fault)
+
+    await store.put(new_key(), body(SMALL))
+
+    assert proxy.calls.count("get_object") > 1
+
+
+async def test_something_large_is_no_marker(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor
+) -> None:
+    """It is not read to its end, whatever others call so."""
+    await door.plant(MARKER_NAME, bytes(3 * LONGEST_BYTES) + write_marker_text(MARKER))
+    proxy.answered_bytes = LONGEST_BYTES  # as much as is wanted
+
+    with pytest.raises(MarkerRefused, match="damaged"):
+        await store.place.read_marker()

@@ -26,9 +26,11 @@ from imaged.core.places import (
     why_unreadable,
     write_marker_text,
 )
+from imaged.stores.marked_folder import LONGEST_BYTES
 from imaged.stores.s3_calls import S3Calls
-from imaged.stores.s3_errors import FOREIGN, ConditionUnknown
+from imaged.stores.s3_errors import ConditionUnknown
 from imaged.stores.s3_parts import Part
+from imaged.stores.s3_reader import S3Reader
 
 HOLDS_SECONDS = 30.0  # how long a marker that was right is not read again
 
@@ -52,16 +54,21 @@ class MarkedBucket:
     async def read_marker(self) -> Marker | None:
         """The marker that is there now. Raises StoreError, MarkerRefused."""
         try:
-            answer = await self._calls.make("get_object", MARKER_NAME)
+            found = await self._calls.make("head_object", MARKER_NAME)
         except BlobMissing:
             await self._calls.make("head_bucket")  # if that is gone, it is another trouble
             return None
+        reader = S3Reader(
+            self._calls,
+            MARKER_NAME,
+            size_bytes=found["ContentLength"],
+            etag=found.get("ETag"),
+            start=0,
+        )
         try:
-            data: bytes = await answer["Body"].read()
-        except FOREIGN as error:
-            raise self._calls.errors.translate("get_object", MARKER_NAME, error) from error
+            data = await reader.read(LONGEST_BYTES)
         finally:
-            answer["Body"].close()
+            await reader.close()
         try:
             return read_marker_text(data)
         except MarkerUnreadable as error:

@@ -18,19 +18,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import os
 import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from imaged.core.block import Block
 from imaged.core.limits import KIB, MIB
 from imaged.stores.s3_settings import LARGEST_PART_BYTES, MOST_PARTS, Checksum
+from imaged.stores.threads import Threads
 
 GROWTH = 1_250  # a part is at least one in so many of what was sent before
 PLANNED_PARTS = MOST_PARTS - MOST_PARTS // 10  # where the size is known: it may not be true
 PIECE_BYTES = 256 * KIB  # sent at once
 LONG_BYTES = MIB  # hashed in a thread
+#: Not those that all share: names are looked up there, of stores that do not answer too.
+HASHING = Threads("s3-hashing", len(os.sched_getaffinity(0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,13 @@ class Part:
         """The parameter of a call that carries the part's checksum, if one is wanted."""
         if self.size_bytes < LONG_BYTES:
             return self._checksum(kind)
-        return await asyncio.to_thread(self._checksum, kind)
+        return await HASHING.run(partial(self._checksum, kind))
 
     async def md5(self) -> str:
         """What S3 calls an object of these bytes (ETag), unless it encrypts them; in hex."""
         if self.size_bytes < LONG_BYTES:
             return self._md5().hex()
-        return (await asyncio.to_thread(self._md5)).hex()
+        return (await HASHING.run(self._md5)).hex()
 
     def _checksum(self, kind: Checksum) -> dict[str, str]:
         match kind:

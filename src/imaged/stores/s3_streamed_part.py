@@ -12,9 +12,10 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from imaged.core.block import Block
-from imaged.stores.s3_parts import cut
+from imaged.stores.s3_parts import HASHING, cut
 
 WAIT_SECONDS = 1.0  # after which a wait for the source is told as progress: the server is not late
 
@@ -55,7 +56,7 @@ class StreamedPart:
 
     async def drain(self) -> None:
         """Wait until the server has taken all that was taken, or the request has ended."""
-        await asyncio.to_thread(self._hash, list(self._pieces))
+        await HASHING.run(partial(self._hash, list(self._pieces)))
         self._are_hashed = True
         self._announce()
         while self._pieces and not self._is_closed:
