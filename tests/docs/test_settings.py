@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from imaged.config.secrets import is_secret
 from imaged.config.sections import Section
 from imaged.config.stores import KINDS, FilesystemSection, S3Section, StoresSection
 from imaged.daemon import settings
+from imaged.services.clock_guard import LONGEST_DELAY
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "config/imaged.toml"
@@ -162,6 +164,25 @@ def test_defaults_of_components_are_those_of_the_settings(default_config: Config
     assert type(store)(store.path) == store
     bucket = settings.s3_settings("cloud", S3Section(type="s3", bucket="images"))
     assert type(bucket)(bucket="images") == bucket
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SCRUBBER__DELAY",
+        "RECONCILE__QUARANTINE",
+        "UPLOADS__STAGED_TIME_TO_LIVE",
+        "UPLOADS__REMEMBER_BROKEN",
+    ],
+)
+def test_the_longest_delay_is_that_of_all_that_protect_data(
+    name: str, default_config: Config
+) -> None:
+    """So long a step of the clock is waited out at least."""
+    longer = load(DEVELOPERS, {f"IMAGED_{name}": "40d"})
+
+    assert settings.longest_delay(default_config) == LONGEST_DELAY
+    assert settings.longest_delay(longer) == timedelta(days=40)
 
 
 def test_every_section_is_read() -> None:
