@@ -3,14 +3,73 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from imaged.core.errors import CatalogError
+from contracts.catalog_facts import all_images, queued
+from imaged.core.claim import InstanceId
+from imaged.core.errors import CatalogError, ImageNotFound
+from imaged.core.image import Image
 from imaged.core.query import Column, Condition, ImageQuery, Operator
+from imaged.core.summary import Instance
 from imaged.ports.catalog import Catalog
+from support.records import task
 
 SECRET = "https://images.test/disk?signature=canary"
+
+#: Texts that JSON and Python have, and some databases cannot keep: a NUL, halves of a character.
+ODD_TEXTS = [f"{SECRET}{odd}" for odd in ("\x00", "\ud800", "\udfff", "\udc80end")]
+
+#: Where texts of images come from.
+IMAGES: Mapping[str, Callable[[str], Image]] = {
+    "id": queued,
+    "name": lambda text: replace(queued("i"), name=text),
+    "owner": lambda text: queued("i", text),
+    "tag": lambda text: replace(queued("i"), tags=(text,)),
+    "property": lambda text: replace(queued("i"), properties={"k": text}),
+    "name of a property": lambda text: replace(queued("i"), properties={text: "v"}),
+}
+
+#: All else that is asked for, or written, by a text.
+CALLS: Mapping[str, Callable[[Catalog, str], Awaitable[object]]] = {
+    "show": lambda catalog, text: catalog.get_image(text),
+    "list": lambda catalog, text: catalog.list_images(
+        ImageQuery(conditions=(Condition(Column.NAME, Operator.EQUAL, text),))
+    ),
+    "task": lambda catalog, text: catalog.add_task(task("t", owner=text)),
+    "input of a task": lambda catalog, text: catalog.add_task(task("t", input={"uri": text})),
+    "quota": lambda catalog, text: catalog.set_limit(text, 1),
+    "blob": lambda catalog, text: catalog.get_blob(text),
+    "put off": lambda catalog, text: catalog.put_off("no such blob", text),
+    "beat": lambda catalog, text: catalog.beat(
+        Instance(InstanceId("one"), "1.0", ("api",), troubles=(text,)), timedelta(minutes=1)
+    ),
+}
+
+
+def require_discreet(error: BaseException) -> None:
+    """Nothing that a client wrote is in it, nor in what it comes from, and no SQL is."""
+    told = "".join(traceback.format_exception(error))
+
+    assert SECRET not in told
+    assert "[parameters:" not in told
+    for statement in ("SELECT", "INSERT", "UPDATE", "$1"):
+        assert statement not in str(error)
+
+
+def require_refused(error: CatalogError) -> None:
+    """It says that the value is at fault, and shows nothing of it."""
+    require_discreet(error)
+
+    assert "cannot keep such a value" in str(error)
+
+
+def texts_of(image: Image) -> tuple[object, ...]:
+    """What the texts of this test come into."""
+    return image.id, image.name, image.owner, image.tags, dict(image.properties)
 
 
 class ErrorsContract:
@@ -22,5 +81,35 @@ class ErrorsContract:
         with pytest.raises(CatalogError) as raised:
             await catalog.list_images(ImageQuery(conditions=(half,)))
 
-        assert "SELECT" not in str(raised.value)
-        assert SECRET not in "".join(traceback.format_exception(raised.value))
+        require_discreet(raised.value)
+
+    @pytest.mark.parametrize("field", IMAGES)
+    async def test_odd_texts_are_kept_as_they_are_or_refused(
+        self, catalog: Catalog, field: str
+    ) -> None:
+        """Nothing is cut off at a NUL, and nothing is replaced; what is refused changes nothing."""
+        for number, text in enumerate(ODD_TEXTS):
+            image = IMAGES[field](text)
+            if field != "id":
+                image = replace(image, id=f"i{number}")
+            before = await all_images(catalog)
+            try:
+                kept = await catalog.add_image(image)
+            except CatalogError as error:
+                require_refused(error)
+                assert await all_images(catalog) == before
+            else:
+                assert texts_of(kept) == texts_of(image)
+                assert texts_of(await catalog.get_image(image.id)) == texts_of(image)
+
+    @pytest.mark.parametrize("call", CALLS)
+    async def test_odd_texts_let_no_foreign_error_out(self, catalog: Catalog, call: str) -> None:
+        """Wherever they come in: an answer, or an error of ours that shows nothing of them."""
+        for text in ODD_TEXTS:
+            try:
+                await CALLS[call](catalog, text)
+            except CatalogError as error:
+                require_refused(error)
+            except ImageNotFound:
+                continue
+        assert await all_images(catalog) == []

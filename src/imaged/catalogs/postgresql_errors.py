@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import asyncpg  # type: ignore[import-untyped]
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from imaged.core.errors import CatalogError, CatalogFull, CatalogUnavailable
 
@@ -166,6 +166,8 @@ def fault_of(error: BaseException) -> Fault:
             is_rolled_back=code.startswith(ROLLED_BACK),
             is_full=code == DISK_FULL,
         )
+    if isinstance(error, StatementError):  # before the driver: half a character in JSON
+        return Fault(WHY["22"], may_pass=False)
     if isinstance(error, asyncpg.PostgresError):
         return Fault(_said(error.sqlstate or ""))
     return Fault(_unreached(error), may_pass=isinstance(error, OSError))

@@ -134,7 +134,11 @@ def translated(path: Path) -> Iterator[None]:
         raise _error_of(path, error) from error
     except (SQLAlchemyError, OverflowError, UnicodeError) as error:
         why = error.orig if isinstance(error, StatementError) else error  # without the statement
-        raise CatalogError(f"The catalog {path} cannot do that: {why}.") from error
+        if isinstance(why, UnicodeError):
+            said = "cannot keep such a value: a text in it has half a character"
+        else:
+            said = f"cannot keep such a value: {why}"
+        raise CatalogError(f"The catalog {path} {said}.") from error
 
 
 def _set_up(connection: sqlite3.Connection, record: object) -> None:
