@@ -124,7 +124,7 @@ async def test_a_zombie_cannot_finish(site: Site) -> None:
     running = site.start(zombie.upload(A))
     await anyio.sleep(SILENCE + 1)
     await site.node().reclaimer.run_due()
-    image = await site.node("successor").upload(A, send(chunks=2))
+    image = await site.node("successor").upload(A, send(chunks=2), replaces=True)
 
     assert isinstance(await running.outcome(), ClaimLost)
     assert await site.image(A) == image
