@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from contracts.store_bodies import body, new_key
-from contracts.store_disks import Fault, FaultyDisk
+from contracts.store_disks import Fault, FaultyDisk, TracedDisk
 from contracts.store_folder import FolderDoor, audited, folders, rehearsals, store_on, vanish
 from imaged.core.errors import StoreError, StoreFull
 from imaged.stores.disk import Disk
@@ -84,6 +84,29 @@ async def test_a_check_makes_what_is_missing(root: Path) -> None:
     await store.put(key := new_key(), body(b"bytes"))
 
     assert await FolderDoor(root).dig(key) == b"bytes"
+
+
+async def test_a_check_syncs_the_folders_that_were_there(root: Path) -> None:
+    """Their maker may have been killed before that: a blob would be lost with its folder. It is
+    done before anything is written into one of them.
+    """
+    await store_on(root).check()
+    disk = TracedDisk()
+
+    await store_on(root, disk).check()
+
+    assert all(call.name != "mkdir" for call in disk.trace)  # all of them were there
+    synced = set[Path]()
+    opened = dict[int, Path]()
+    for call in disk.trace:
+        match call.name:
+            case "open":
+                opened[call.result] = call.args[0]
+            case "fsync":
+                synced.add(opened[call.args[0]])
+            case "writev":
+                break
+    assert root in synced
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,18 @@ class TestFolderDestination(DestinationContract):
             "fsync a",
         ]
 
+    async def test_a_folder_that_was_there_is_made_durable_too(self, root: Path) -> None:
+        """Its maker may have been killed before the sync; then the file would be lost with it."""
+        (root / "a/b").mkdir(parents=True)
+        disk = OrderedDisk()
+        destination = Folder(
+            "archive", FilesystemSettings(root, min_free_bytes=0), disk=disk, lanes=InlineLane
+        )
+
+        await destination.deliver(parcel("a/b/c.raw"), body(b"bytes"))
+
+        assert disk.calls[-4:] == ["fsync exports", "fsync a", "link", "fsync b"]
+
     @pytest.mark.parametrize("left", [None, b"", b"theirs"])
     async def test_a_name_that_is_not_durable_goes(self, root: Path, left: bytes | None) -> None:
         """When the last sync fails, nothing stays, whether or not somebody else was quicker; what
