@@ -129,27 +129,22 @@ REPEATING = [bytes(800), b"AB" * 400, (b"a piece of 25 bytes, again" * 32)[:800]
 @pytest.mark.parametrize("came", REPEATING, ids=["zeros", "two", "odd", "one byte"])
 @pytest.mark.parametrize("is_announced", [True, False])
 def test_what_repeats_proves_nothing_without_a_length(came: bytes, *, is_announced: bool) -> None:
-    """The rest may begin like the whole: it is refused, and so is what is as short as it. Only a
-    body that cannot be the rest any more is taken.
+    """The rest may begin like the whole: it is refused, again and again, and so is what is not as
+    long as both together.
     """
     file = came * 3 + b"end"
     rest = file[len(came) :]
     before = broken(came)
-    for body in (rest, rest, file[: len(file) - 1]):
+    for body in (rest, rest, file[:-1], file + b"!"):
         digest, failure = sent(before, body, len(body) if is_announced else None)
         assert failure is not None
         assert "repeats itself" in str(failure)
-        assert digest.remembered == replace(before, refused_bytes=digest_bytes(before, body))
-        before = digest.remembered if body == rest else before
+        before = digest.remembered or before
+        assert before == replace(broken(came), refused_bytes=len(rest))
 
     digest, failure = sent(before, file, len(file) if is_announced else None)
     assert failure is None
     assert sent(broken(came, len(file)), file, None)[1] is None
-
-
-def digest_bytes(before: BrokenUpload, body: bytes) -> int:
-    """The longest body that was refused."""
-    return max(len(body), before.refused_bytes or 0)
 
 
 def sent(

@@ -11,7 +11,7 @@ Rule 3: the first bytes that were ever sent are the truth. More is remembered on
 began with them; a body that was refused leaves the memory as it was.
 Rule 4: where what had come in chunks repeats itself, as zeros do, the rest may begin like the
 whole. The first such body is refused, and its length is remembered: if it was the rest, then the
-whole is as long as that and what had come together. A body of that length is taken.
+whole is as long as that and what had come together. A body of just that length is taken.
 """
 
 from __future__ import annotations
@@ -49,16 +49,18 @@ def require_same_beginning(before: BrokenUpload, checksum: str) -> None:
         raise RetryMismatch(before.received_bytes, "does not begin with the same bytes")
 
 
-def require_more_than_the_rest(before: BrokenUpload, size_bytes: int) -> None:
+def require_whole_after_rest(before: BrokenUpload, size_bytes: int) -> None:
     """Look at the length of a body that begins like its own rest (rule 4). Raises RetryMismatch."""
-    if before.refused_bytes is None or size_bytes < before.received_bytes + before.refused_bytes:
+    if before.refused_bytes is None or size_bytes != before.received_bytes + before.refused_bytes:
         why = "may be the rest of it: what had come repeats itself, and no length was announced"
         raise RetryMismatch(before.received_bytes, why)
 
 
 def refused(before: BrokenUpload, size_bytes: int) -> BrokenUpload:
-    """What is remembered where such a body was refused for its length."""
-    return replace(before, refused_bytes=max(size_bytes, before.refused_bytes or 0), at=None)
+    """What is remembered where such a body was refused: the length of the first one."""
+    if before.refused_bytes is not None:
+        return before
+    return replace(before, refused_bytes=size_bytes, at=None)
 
 
 def require_same_length(before: BrokenUpload, size_bytes: int) -> None:

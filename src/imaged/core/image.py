@@ -70,7 +70,7 @@ class BrokenUpload:
     received_bytes: int
     checksum: str  # md5 of the bytes that had come, hexadecimal
     at: datetime | None = None  # by the catalog's clock, which fills it in
-    refused_bytes: int | None = None  # of the longest body that was refused as perhaps the rest
+    refused_bytes: int | None = None  # of the first body that was refused as perhaps the rest
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from imaged.core.broken_upload import (
     refused,
-    require_more_than_the_rest,
     require_same_beginning,
     require_same_length,
+    require_whole_after_rest,
 )
 from imaged.core.digests import CHECKSUM, Digest
 from imaged.core.errors import RetryMismatch
@@ -58,7 +58,7 @@ class RetryDigest(Digest):
         """The body has ended. Raises RetryMismatch where it is not the whole file."""
         require_same_length(self._before, self._received_bytes)
         if self._is_doubtful:
-            self._require_more_than_the_rest(self._received_bytes)
+            self._require_whole_after_rest(self._received_bytes)
 
     def distrust_length(self) -> None:
         """Another length came than this body had announced: that proves nothing any more."""
@@ -81,12 +81,12 @@ class RetryDigest(Digest):
             require_same_beginning(self._before, self.hexdigest())
             self._is_doubtful = self._before.announced_bytes is None and self._repetition.is_so
             if self._is_doubtful and self._announced_bytes is not None:
-                self._require_more_than_the_rest(self._announced_bytes)
+                self._require_whole_after_rest(self._announced_bytes)
             super().feed((memoryview(chunk)[left_bytes:],))
 
-    def _require_more_than_the_rest(self, size_bytes: int) -> None:
+    def _require_whole_after_rest(self, size_bytes: int) -> None:
         try:
-            require_more_than_the_rest(self._before, size_bytes)
+            require_whole_after_rest(self._before, size_bytes)
         except RetryMismatch:
             self._latest = refused(self._before, size_bytes)
             raise
