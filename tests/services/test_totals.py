@@ -71,7 +71,7 @@ async def test_a_reclaimer_counts_the_claims_that_it_took_back(site: Site) -> No
 
 
 async def test_reconcile_remembers_its_last_comparison(site: Site) -> None:
-    """One that broke off has found nothing out."""
+    """With the stores of which nothing was found out, because they failed."""
     await site.active(A)
     node = site.node()
     assert node.reconcile.last is None
@@ -81,7 +81,9 @@ async def test_reconcile_remembers_its_last_comparison(site: Site) -> None:
     broken = site.node(near=detour(site.near, list_keys=fails_to_list))
     with pytest.raises(StoreError):
         await broken.reconcile.run_due()
-    assert broken.reconcile.last is None
+    assert broken.reconcile.last is not None
+    assert broken.reconcile.last.failed == {"near": "is down"}
+    assert not broken.reconcile.last.missing
 
 
 def fails_to_list(_prefix: str = "") -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import anyio
 
-CHUNK = b"x" * 9
+CHUNK = b"some data"  # repeats nothing, so that a rest is not like a beginning
 END = b"!"  # the last byte of every whole body
 BODY = CHUNK + END
 
