@@ -340,6 +340,24 @@ async def test_the_rest_of_the_same_version_is_taken(first: list[str], later: li
         assert await fetch(origin, "/image") == OLD[:HALF] + NEW[HALF:]
 
 
+@pytest.mark.parametrize(("is_compared", "comes"), [(True, True), (False, False)])
+async def test_a_body_without_marks(*, is_compared: bool, comes: bool) -> None:
+    """Its size will do where the whole is compared with a digest afterwards. The data of an Image
+    API has no other mark.
+    """
+    async with RawOrigin(changing([], [])).running() as origin:
+        fetcher = HttpFetcher(
+            FetchSettings(allow=(ip_network("127.0.0.2/32"),), ports=(origin.port,))
+        )
+        async with fetcher.open(origin.url("/image"), is_compared=is_compared) as fetched:
+            if comes:
+                body = b"".join([chunk async for chunk in fetched.chunks])
+                assert body == OLD[:HALF] + NEW[HALF:]
+            else:
+                with pytest.raises(FetchFailed):
+                    _ = [chunk async for chunk in fetched.chunks]
+
+
 async def test_a_size_that_only_the_rest_tells_is_held_to() -> None:
     """A body of unknown size breaks off twice; the second time it is short of what was told."""
     chunk = b"%x\r\n" % HALF + OLD[:HALF] + b"\r\n"

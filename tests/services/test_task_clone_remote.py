@@ -64,6 +64,7 @@ async def test_an_image_of_another_service(site: Site) -> None:
     assert [url for url, _ in web.asked] == [URL, f"{URL}/file"]
     assert all(headers["X-Auth-Token"] == TOKEN for _, headers in web.asked)
     assert set(web.owners) == {"p1"}
+    assert web.compared == [False, True]  # the record, and the bytes whose digest it tells
     assert task.progress is not None
     assert (task.progress.phase, task.progress.done_bytes) == ("fetching", len(BODY))
     site.audit()

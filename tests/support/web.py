@@ -22,6 +22,7 @@ class MemoryWeb:
     says_size: bool = True
     every: float = 0  # seconds between two chunks
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    compared: list[bool] = field(default_factory=list)  # of all that was opened
     owners: list[str] = field(default_factory=list)  # of all that was checked or opened
 
     async def check(self, url: str, *, owner: str = "") -> None:
@@ -32,10 +33,16 @@ class MemoryWeb:
 
     @asynccontextmanager
     async def open(
-        self, url: str, headers: Mapping[str, str] = NO_HEADERS, *, owner: str = ""
+        self,
+        url: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+        *,
+        owner: str = "",
+        is_compared: bool = False,
     ) -> AsyncIterator[Fetched]:
         """Begin to fetch. Raises FetchRefused, FetchFailed."""
         await self.check(url, owner=owner)
+        self.compared.append(is_compared)
         self.asked.append((url, headers))
         if url not in self.pages:
             raise FetchFailed("there", "answer", "it answered 404 Not Found")

@@ -51,12 +51,17 @@ class HttpFetcher:
 
     @asynccontextmanager
     async def open(
-        self, url: str, headers: Mapping[str, str] = NO_HEADERS, *, owner: str = ""
+        self,
+        url: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+        *,
+        owner: str = "",
+        is_compared: bool = False,
     ) -> AsyncIterator[Fetched]:
         """Begin to fetch. Raises FetchRefused, FetchFailed."""
         parsed = parse_url(url, self._settings)
         asking = Asking(self._settings, lambda: self._resolver_of(owner), self._tls)
-        transfer = Transfer(asking, self._settings, parsed, headers)
+        transfer = Transfer(asking, self._settings, parsed, headers, is_compared=is_compared)
         try:
             size_bytes = await transfer.begin()
             async with aclosing(transfer.chunks()) as chunks:

@@ -21,6 +21,7 @@ class Identity:
     size_bytes: int | None = None
     etag: str | None = None
     last_modified: str | None = None
+    is_compared: bool = False  # the whole, with a digest, before it counts: the size will do then
 
     @property
     def has_strong_etag(self) -> bool:
@@ -29,8 +30,8 @@ class Identity:
 
     @property
     def has_marks(self) -> bool:
-        """Whether a change could be noticed at all. The size alone is no mark."""
-        return self.etag is not None or self.last_modified is not None
+        """Whether a change would be noticed. The size alone is no mark, unless all is compared."""
+        return self.etag is not None or self.last_modified is not None or self.is_compared
 
     def request_for_rest(self, received_bytes: int) -> Mapping[str, str]:
         """The headers that ask for what is missing; a weak tag may not be a condition."""
@@ -61,7 +62,8 @@ class Identity:
     def is_again(self, response: aiohttp.ClientResponse, received_bytes: int) -> bool:
         """Whether this is the same body from its beginning."""
         is_known = self.has_marks or not received_bytes
-        return response.status == HTTPStatus.OK and is_known and identity_of(response) == self
+        again = identity_of(response, is_compared=self.is_compared)
+        return response.status == HTTPStatus.OK and is_known and again == self
 
     def _has_marks_of(self, response: aiohttp.ClientResponse) -> bool:
         other = identity_of(response)
@@ -72,10 +74,11 @@ class Identity:
         return other.last_modified == self.last_modified
 
 
-def identity_of(response: aiohttp.ClientResponse) -> Identity:
+def identity_of(response: aiohttp.ClientResponse, *, is_compared: bool = False) -> Identity:
     """What an answer says of its whole body."""
     return Identity(
         response.content_length if response.status == HTTPStatus.OK else None,
         response.headers.get("ETag") or None,
         response.headers.get("Last-Modified") or None,
+        is_compared,
     )

@@ -2,7 +2,8 @@
 
 After a break the rest is asked for by its range (RFC 9110, section 14), and taken only if it is of
 the same body: its ETag, Last-Modified and size are those of the first answer. A body without any of
-the first two is not resumed, because a mixture of two versions would not be noticed.
+the first two is not resumed, because a mixture of two versions would not be noticed, unless the
+whole is compared with a digest before it counts.
 """
 
 from __future__ import annotations
@@ -36,14 +37,20 @@ class Transfer:
     """One body. Raises FetchRefused and FetchFailed."""
 
     def __init__(
-        self, asking: Asking, settings: FetchSettings, url: URL, headers: Mapping[str, str]
+        self,
+        asking: Asking,
+        settings: FetchSettings,
+        url: URL,
+        headers: Mapping[str, str],
+        *,
+        is_compared: bool = False,
     ) -> None:
         self._asking = asking
         self._settings = settings
         self._url = url
         self._headers = headers
         self._answer: Answer | None = None
-        self._identity = Identity()
+        self._identity = Identity(is_compared=is_compared)
         self._received_bytes = 0
         self._failures = 0  # in a row
         self._deadline = _now() + settings.total_time.total_seconds()
@@ -51,7 +58,8 @@ class Transfer:
     async def begin(self) -> int | None:
         """Ask for it; how many bytes it has, where the other side says so."""
         self._answer = await self._persist(None)
-        self._identity = identity_of(self._answer.response)
+        is_compared = self._identity.is_compared
+        self._identity = identity_of(self._answer.response, is_compared=is_compared)
         return self._identity.size_bytes
 
     @property

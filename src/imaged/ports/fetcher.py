@@ -34,9 +34,17 @@ class Fetcher(Protocol):
         ...
 
     def open(
-        self, url: str, headers: Mapping[str, str] = NO_HEADERS, *, owner: str = ""
+        self,
+        url: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+        *,
+        owner: str = "",
+        is_compared: bool = False,
     ) -> AbstractAsyncContextManager[Fetched]:
         """Begin to fetch. ``headers`` go to this origin only, not to where it redirects.
+
+        ``is_compared``: the caller compares the whole with a digest before it counts. A body that
+        has no mark but its size is resumed after a break then, and only then.
 
         Raises FetchRefused where the address, port or scheme is forbidden, at any hop; FetchFailed
         for everything else, while opening and while reading.

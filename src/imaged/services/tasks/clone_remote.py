@@ -50,7 +50,12 @@ class RemoteImages:
         address = remote.address
         owner = context.task.owner
         context.rely_on_limits()
-        async with self.fetcher.open(address.data_url, _headers(token), owner=owner) as fetched:
+        async with self.fetcher.open(
+            address.data_url,
+            _headers(token),
+            owner=owner,
+            is_compared=remote.digest is not None,
+        ) as fetched:
             if fetched.size_bytes not in {None, remote.size_bytes}:
                 why = f"it sends {fetched.size_bytes} bytes of an image of {remote.size_bytes}"
                 raise address.refusal("answer", why)

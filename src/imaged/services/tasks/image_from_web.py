@@ -100,7 +100,9 @@ class ImageFromWeb:
     async def run(self, context: TaskContext, asked: ImportInput) -> ImportResult:
         """Raises what fetching, examining, converting and storing raise."""
         context.rely_on_limits()
-        async with self.fetcher.open(asked.import_from, owner=context.task.owner) as fetched:
+        async with self.fetcher.open(
+            asked.import_from, owner=context.task.owner, is_compared=bool(asked.checksum)
+        ) as fetched:
             require_announced(fetched.size_bytes, self.examiner.max_size_bytes())
             examination = self._examination(context, asked, fetched)
             if context.image.disk_format == asked.import_from_format:

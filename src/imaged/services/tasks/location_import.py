@@ -78,7 +78,11 @@ class LocationImport:
         """Fetch it, look at it, and store it."""
         image = context.image
         context.rely_on_limits()
-        async with self.fetcher.open(asked.loc_url, owner=context.task.owner) as fetched:
+        async with self.fetcher.open(
+            asked.loc_url,
+            owner=context.task.owner,
+            is_compared=_promise(asked.validation_data) is not None,
+        ) as fetched:
             require_announced(fetched.size_bytes, self.examiner.max_size_bytes())
             examination = self.examiner.begin_import(
                 context,
