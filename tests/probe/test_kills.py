@@ -136,7 +136,7 @@ async def check_bytes(daemon: Daemon, client: Client) -> None:
 
 
 async def check_retries(client: Client) -> None:
-    """Whatever a kill threw back takes its data at the second try."""
+    """Whatever a kill threw back takes other data, sent on purpose, at the second try."""
     queued = [image["id"] for image in await client.list_all() if image["status"] == "queued"]
     for image_id in queued:
-        assert await client.put(image_id, b"once more") == 204
+        assert await client.put(image_id, b"once more", replaces=True) == 204

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,11 @@ def is_there(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+async def counts_imports(daemon: Daemon, number: int) -> bool:
+    """Whether the daemon has heard of so many imports that ended well."""
+    return (await figures(daemon.folder))["imaged_tasks_ended_total/success/import"] == number
+
+
 async def test_a_process_of_their_own(daemon: Daemon, tasks: TaskClient, origin: Origin) -> None:
     """Behind the one that answers, which tells of both as of one instance."""
     await daemon.start()
@@ -129,22 +135,20 @@ async def test_a_worker_that_is_killed(daemon: Daemon, tasks: TaskClient, origin
     await daemon.start()
     await tasks.end_of(await ask_import(tasks, origin))
     task_id = await import_halfway(tasks, origin)
-    before = await figures(daemon.folder)
+    await until(partial(counts_imports, daemon, 1), "the worker never told of its import")
     killed = worker_of(daemon)
     os.kill(killed, signal.SIGKILL)
     go_on(origin)
 
     task = await tasks.end_of(task_id)
-    after = await figures(daemon.folder)
 
     assert (task["status"], task["message"]) == ("success", None)
+    await until(partial(counts_imports, daemon, 2), "the figures do not go on")
     assert worker_of(daemon) != killed
     (ended, *_), (failed,) = told(daemon, "worker.ended"), told(daemon, "duty.failed")
     assert (ended["pid"], ended["exit_code"]) == (killed, -9)
     assert (failed["duty"], failed["level"]) == ("tasks", "warning")
     assert [one["attempts"] for one in life(daemon, task_id)] == [0, 1, 1, 2, 2]
-    assert before["imaged_tasks_ended_total/success/import"] == 1
-    assert after["imaged_tasks_ended_total/success/import"] == 2
 
 
 async def test_a_daemon_that_is_killed(daemon: Daemon, tasks: TaskClient, origin: Origin) -> None:

@@ -46,11 +46,17 @@ class Client:
             image_id: str = (await answer.json())["id"]
             return image_id
 
-    async def put(self, image_id: str, body: bytes | AsyncIterable[bytes]) -> int:
-        """Upload; the status. Bytes go with a Content-Length, the rest chunked."""
+    async def put(
+        self, image_id: str, body: bytes | AsyncIterable[bytes], *, replaces: bool = False
+    ) -> int:
+        """Upload; the status. Bytes go with a Content-Length, the rest chunked.
+
+        ``replaces``: another file than the one whose upload broke off before.
+        """
         path = f"/v2/images/{image_id}/file"
         data = io.BytesIO(body) if isinstance(body, bytes) else body
-        async with self._session.put(path, data=data, headers=OCTETS) as answer:
+        headers = {**OCTETS, "X-Imaged-Replace": "true"} if replaces else OCTETS
+        async with self._session.put(path, data=data, headers=headers) as answer:
             return answer.status
 
     async def show(self, image_id: str) -> dict[str, Any]:
