@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -62,7 +63,7 @@ CERTAIN = {
     "store.recovered",
 }
 
-IMPATIENT = {"stores.cloud": {"attempts": 1, "read_timeout": "3s"}}
+IMPATIENT = {"stores.cloud": {"attempts": 1, "retry_for": "1s", "read_timeout": "3s"}}
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(400)]
 
@@ -162,7 +163,11 @@ class Night:
                 await self._ask(client, "GET", "/readyz")
             self._proxy.plan = fail("upload_part", 0, Fault.HANGING)
             await self._upload(client, bytes(11 * MIB))
-            self._proxy.plan, self._proxy.answered_bytes = no_faults, 3 * MIB
+            gets = count()  # the first one breaks off after a whole block; the rest is refused
+            self._proxy.plan = lambda call, _: (
+                Fault.DENIED if call == "get_object" and next(gets) else None
+            )
+            self._proxy.answered_bytes = 6 * MIB
             with suppress(aiohttp.ClientError):
                 await client.digest(large)
             self._proxy.answered_bytes = None
