@@ -48,7 +48,7 @@ class TaskClient:
 
         await until(is_there, f"the task never began with {phase}")
 
-    async def end_of(self, task_id: str, within_seconds: float = 60) -> dict[str, Any]:
+    async def end_of(self, task_id: str, within_seconds: float = 170) -> dict[str, Any]:
         """The task, when it has ended."""
 
         async def has_ended() -> bool:
