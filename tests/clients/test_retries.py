@@ -68,7 +68,7 @@ with open(file, "rb") as data:
         except passing as error:
             until = time.monotonic() + 60
             while glance.images.get(image_id).status != "queued" and time.monotonic() < until:
-                time.sleep(0.05)
+                time.sleep(0.05)  # in a process of its own; the daemon tells no one else
         except Exception as error:
             print(json.dumps(type(error).__name__ + ": " + str(error)))
             break

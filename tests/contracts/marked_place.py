@@ -124,7 +124,7 @@ class MarkedPlaceContract:
 
     async def forget(self, store: PlacedStore) -> None:
         """Remove the marker, for another go."""
-        raise NotImplementedError
+        raise NotImplementedError  # each driver's suite has one
 
     @pytest.mark.parametrize("data", DAMAGED, ids=lambda data: repr(data[:12]))
     async def test_a_damaged_marker_is_refused(
