@@ -203,7 +203,10 @@ def test_leases_hold_while_it_drains(place: Place) -> None:
 
 @pytest.mark.parametrize("patience", ["0", "1h"])
 def test_what_is_not_finished_is_given_back(place: Place, patience: str) -> None:
-    """After drain_timeout, or a second signal, the client is told and can try again at once."""
+    """After drain_timeout, or a second signal, the client is told and can try again at once.
+
+    By 502: after 503 clients repeat uploads by themselves, with the rest of the file (decision 30).
+    """
     place.write(f"[daemon]\ndrain_timeout = '{patience}'")
     with serving(place.file) as daemon:
         image_id = create(daemon)
@@ -212,7 +215,7 @@ def test_what_is_not_finished_is_given_back(place: Place, patience: str) -> None
         if patience != "0":
             daemon.wait_for("daemon.stopping")
             daemon.process.send_signal(signal.SIGTERM)
-        assert slow.getresponse().status == 503
+        assert slow.getresponse().status == 502
         assert daemon.process.wait(30) == 0
         assert not [event for event in daemon.events() if event["level"] == "error"]
 

@@ -217,6 +217,7 @@ def test_every_setting_reaches_the_store(tmp_path: Path) -> None:
         connect_timeout = "2s"
         read_timeout = "7s"
         attempts = 2
+        retry_for = "11s"
     """
     config = loaded(tmp_path, text, **KEYS)
     default = s3_settings("cloud", S3Section(type="s3", bucket="other"))

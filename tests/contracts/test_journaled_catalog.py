@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from contracts.catalog import CatalogContract
+from contracts.catalog_clock import SetAhead
 from contracts.catalog_facts import (
     AT_ONCE,
     add_active,
@@ -21,7 +22,7 @@ from contracts.catalog_facts import (
     queued,
 )
 from contracts.catalog_machine import UtcClock
-from contracts.test_memory_catalog import opened
+from contracts.test_memory_catalog import opened, setting_ahead
 from imaged.catalogs.journal import JournaledCatalog
 from imaged.catalogs.memory import MemoryCatalog
 from imaged.core.errors import ActivationRefused, ImageExists
@@ -52,9 +53,19 @@ class TestJournaledCatalog(CatalogContract):
     """It is a catalog itself, and keeps every promise."""
 
     @pytest.fixture
-    def catalog(self) -> Catalog:
+    def within(self) -> MemoryCatalog:
         """Empty."""
-        return JournaledCatalog(MemoryCatalog(UtcClock()))
+        return MemoryCatalog(UtcClock())
+
+    @pytest.fixture
+    def catalog(self, within: MemoryCatalog) -> Catalog:
+        """Empty."""
+        return JournaledCatalog(within)
+
+    @pytest.fixture
+    def set_ahead(self, within: MemoryCatalog) -> SetAhead:
+        """By the clock within."""
+        return setting_ahead(within)
 
     @pytest.fixture
     def fresh(self) -> object:

@@ -33,6 +33,15 @@ async def opened() -> AsyncIterator[Catalog]:
     yield MemoryCatalog(UtcClock())
 
 
+def setting_ahead(catalog: MemoryCatalog) -> SetAhead:
+    """Sets its clock, by giving it another one."""
+
+    def set_ahead(by: timedelta) -> None:
+        catalog._clock = ClockAhead(by)
+
+    return set_ahead
+
+
 class TestMemoryCatalog(CatalogContract):
     """Everything."""
 
@@ -44,11 +53,7 @@ class TestMemoryCatalog(CatalogContract):
     @pytest.fixture
     def set_ahead(self, catalog: MemoryCatalog) -> SetAhead:
         """By another clock."""
-
-        def set_ahead(by: timedelta) -> None:
-            catalog._clock = ClockAhead(by)
-
-        return set_ahead
+        return setting_ahead(catalog)
 
     @pytest.fixture
     def fresh(self) -> Fresh:

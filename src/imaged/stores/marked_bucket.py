@@ -52,11 +52,19 @@ class MarkedBucket:
         return f"s3://{settings.bucket}/{settings.root} at {settings.where}"
 
     async def read_marker(self) -> Marker | None:
-        """The marker that is there now. Raises StoreError, MarkerRefused."""
+        """The marker that is there now. Raises StoreError, MarkerRefused.
+
+        A service that is away is told soon: this is asked at start, and by checks.
+        """
+        return await self._read(self._calls.settings.attempts)
+
+    async def _read(self, attempts: int | None) -> Marker | None:
+        """``attempts``: see ``S3Calls.make``."""
         try:
-            found = await self._calls.make("head_object", MARKER_NAME)
+            found = await self._calls.make("head_object", MARKER_NAME, attempts=attempts)
         except BlobMissing:
-            await self._calls.make("head_bucket")  # if that is gone, it is another trouble
+            # If the bucket is gone, that is another trouble.
+            await self._calls.make("head_bucket", attempts=attempts)
             return None
         reader = S3Reader(
             self._calls,
@@ -94,7 +102,7 @@ class MarkedBucket:
         expected = self._expected
         if expected is None or anyio.current_time() < self._holds_until:
             return
-        found = await self.read_marker()
+        found = await self._read(attempts=None)
         if found is None:
             why = why_lost(self.where, adoption(self.kind, self.name))
             raise WrongPlace(self._calls.store, why)
