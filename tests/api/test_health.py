@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from imaged.core.places import Place, PlaceKind
 from imaged.services import health
 from support.faults import catalog_fails, detour, hangs, nth, store_fails
 from support.service import Service
@@ -55,6 +58,34 @@ async def test_what_does_not_work_is_named(service: Service, make: object, name:
     assert (reply.status, reply.text) == (503, f"not ready: {name}")
     (line,) = [line for line in lines if line["event"] == "health.degraded"]
     assert (line["part"], line["log_level"]) == (name, "warning")
+
+
+async def test_all_that_does_not_work_is_named(service: Service) -> None:
+    """In the same order each time, whichever of it fails first."""
+
+    async def fails_late(*_: object) -> None:
+        await anyio.sleep(0.01)
+        await catalog_fails()
+
+    broken = Service(
+        store=detour(service.bytes, check=store_fails),
+        catalog=detour(service.facts, check=fails_late),
+    )
+
+    reply = await broken.call("GET", "/readyz")
+
+    assert (reply.status, reply.text) == (503, "not ready: catalog, store local")
+
+
+async def test_what_an_operator_should_look_at_is_told(service: Service) -> None:
+    """A line each; it keeps the service from nothing."""
+    place = Place(PlaceKind.STORE, "local", UUID(int=1), "/srv", warning="It lost half its blobs.")
+    await service.facts.add_place(place)
+
+    reply = await service.call("GET", "/readyz")
+
+    told = "OK\nwarning: store local: It lost half its blobs."
+    assert (reply.status, reply.text) == (200, told)
 
 
 @pytest.mark.usefixtures("always_looks")

@@ -442,3 +442,24 @@ async def test_an_interrupted_push_leaves_no_traceback(daemon: Daemon, here: Pat
     assert told.startswith(b"The image is ")
     assert await process.wait() == 130
     assert b"Traceback" not in errors
+
+
+async def test_another_file_goes_up_only_on_purpose(daemon: Daemon, here: Path) -> None:
+    """Into an image whose upload broke off; the refusal says how, in the words of a client."""
+    line = BreakingLine(daemon.port, up_bytes=[MIB])
+    async with line.running() as url:
+        broken = await imaged(here, "push", "disk.raw", "--url", url, "--tries", "1", "--json")
+    (here / "other.raw").write_bytes(DATA[::-1])
+    image_id = broken.facts["image_id"]
+    push = ("push", "other.raw", "--image", image_id, "--url", daemon.url, "--json")
+    refused = await imaged(here, *push)
+    async with Client(daemon.url) as client:
+        waiting = await client.show(image_id)
+    done = await imaged(here, *push, "--replace")
+
+    assert (broken.code, refused.code) == (1, 1)
+    assert "X-Imaged-Replace" in refused.facts["error"]
+    assert "--replace" in refused.facts["remedy"]
+    assert waiting["status"] == "queued"
+    assert done.code == 0, done.output
+    assert done.facts["digests"]["sha512"] == hashlib.sha512(DATA[::-1]).hexdigest()

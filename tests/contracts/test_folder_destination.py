@@ -183,6 +183,15 @@ class TestFolderDestination(DestinationContract):
         await destination.check()
         assert names_in(root) == []
 
+    async def test_zeros_take_no_space(self, root: Path) -> None:
+        """The file has holes there, at its end too."""
+        data = some_bytes(MIB) + bytes(8 * MIB) + some_bytes(MIB) + bytes(8 * MIB)
+
+        await folder(root).deliver(parcel("disk.raw"), body(data))
+
+        assert (root / "disk.raw").read_bytes() == data
+        assert (root / "disk.raw").stat().st_blocks * 512 < 4 * MIB
+
     async def test_a_disk_that_is_full(self, root: Path) -> None:
         """In the middle of it."""
 

@@ -735,6 +735,44 @@ async def test_a_marker_is_asked_for_again(store: S3Store, proxy: FaultProxy, fa
     assert proxy.calls.count("get_object") > 1
 
 
+@pytest.mark.parametrize("call", ["head_object", "head_bucket"])
+async def test_a_bucket_that_is_away_is_told_soon(
+    s3_settings: S3Settings, proxy: FaultProxy, call: str
+) -> None:
+    """At start and in a check: a marker is read as often as a call is made, however long a write
+    would wait for the service.
+    """
+    patient = replace(s3_settings, retry_for=timedelta(hours=1))
+    proxy.plan = fail(call, 0, Fault.SLOW_DOWN, for_ever=True)
+
+    async with opened(patient) as store:
+        with pytest.raises(StoreError):
+            await store.place.read_marker()
+
+    assert proxy.calls.count(call) == patient.attempts
+
+
+async def test_a_write_waits_for_the_marker_of_a_bucket_that_is_away(
+    s3_settings: S3Settings, proxy: FaultProxy
+) -> None:
+    """As it waits for its own calls: a gateway that restarts ends no upload."""
+    patient = replace(s3_settings, retry_for=timedelta(hours=1))
+    refused = patient.attempts + 2
+
+    def plan(call: str, before: int) -> Fault | None:
+        return Fault.SLOW_DOWN if call == "head_object" and before < refused else None
+
+    async with opened(patient) as store:
+        await store.place.write_marker(MARKER)
+        store.place.expect(MARKER)
+        proxy.calls.clear()
+        proxy.plan = plan
+
+        await store.place.require_expected()
+
+    assert proxy.calls.count("head_object") == refused + 1
+
+
 async def test_something_large_is_no_marker(
     store: S3Store, proxy: FaultProxy, door: BucketDoor
 ) -> None:

@@ -185,6 +185,14 @@ def test_the_longest_delay_is_that_of_all_that_protect_data(
     assert settings.longest_delay(longer) == timedelta(days=40)
 
 
+def test_what_had_come_is_compared_unless_that_is_switched_off(default_config: Config) -> None:
+    """By a time of nothing to remember it for."""
+    off = load(DEVELOPERS, {"IMAGED_UPLOADS__REMEMBER_BROKEN": "0"})
+
+    assert settings.stage_settings(default_config).remembers_broken
+    assert not settings.stage_settings(off).remembers_broken
+
+
 def test_every_section_is_read() -> None:
     """The sections of the Config are those that files may have."""
     assert [field.name for field in fields(Config)] == list(SECTIONS)

@@ -59,13 +59,16 @@ def qed() -> bytes:
     return _padded(b"QED\0")
 
 
-def vhd(disk_bytes: int = DISK, *, kind: int = 3, footer_kind: int = 0) -> bytes:
+def vhd(
+    disk_bytes: int = DISK, *, kind: int = 3, footer_kind: int = 0, footer_bytes: int = 0
+) -> bytes:
     """A dynamic VHD: it begins with a copy of its footer.
 
-    Kinds: 2 fixed, 3 dynamic, 4 with a parent. ``footer_kind``: what the footer says, if not what
-    its copy says.
+    Kinds: 2 fixed, 3 dynamic, 4 with a parent. ``footer_kind``, ``footer_bytes``: what the footer
+    says of kind and size, if not what its copy says.
     """
-    return _padded(vhd_footer(disk_bytes, kind)) + vhd_footer(disk_bytes, footer_kind or kind)
+    footer = vhd_footer(footer_bytes or disk_bytes, footer_kind or kind)
+    return _padded(vhd_footer(disk_bytes, kind)) + footer
 
 
 def fixed_vhd(disk: bytes, *, kind: int = 2) -> bytes:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import random
+import shutil
 import subprocess
+import tempfile
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -11,28 +17,57 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from imaged.catalogs.opening import migrate_catalog
 from support.client import Client
 from support.daemon import IMAGED, Daemon, until
+from support.postgresql import Server, database_url, execute
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio]
 
-LONG = "x" * 60_000
+DATA = os.urandom(1_000_000)
+#: Properties that a database cannot make smaller.
+LONG = {f"p{number}": random.Random(number).randbytes(10_000).hex() for number in range(3)}
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem of its own."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(path)], check=True)
+def disk() -> Iterator[Path]:
+    """A filesystem of its own, which the account of a database's server can reach."""
+    path = Path(tempfile.mkdtemp(prefix="imaged-disk-"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "tmpfs", path], check=True)
     yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
+    subprocess.run(["umount", "--lazy", path], check=True)
+    path.rmdir()
+
+
+@pytest.fixture
+def sqlite(disk: Path) -> str:
+    """A file on it."""
+    return f"sqlite:///{disk / 'catalog.db'}"
 
 
 @pytest_asyncio.fixture
-async def daemon(disk: Path, tmp_path: Path) -> AsyncIterator[Daemon]:
+async def postgresql(disk: Path) -> AsyncIterator[str]:
+    """The tables of a database on it; the server's log of changes is elsewhere."""
+    space = disk / "tablespace"
+    space.mkdir()
+    shutil.chown(space, "nobody")  # as whom the server runs
+    server = Server()
+    server.start()
+    try:
+        await execute(server.url, f"CREATE TABLESPACE small LOCATION '{space}'")
+        await execute(server.url, "CREATE DATABASE imaged TEMPLATE template0 TABLESPACE small")
+        url = database_url(server.url, "imaged")
+        await migrate_catalog(url)
+        yield url
+    finally:
+        server.remove()
+
+
+@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
+async def daemon(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Daemon]:
     """With its catalog there, and everything else elsewhere."""
-    daemon = Daemon(tmp_path, {"catalog": {"url": f"sqlite:///{disk / 'catalog.db'}"}})
+    url = request.getfixturevalue(request.param)
+    daemon = Daemon(tmp_path, {"catalog": {"url": url}})
     await daemon.start()
     yield daemon
     await daemon.end()
@@ -53,20 +88,32 @@ def doctor(daemon: Daemon) -> str:
 
 
 async def test_a_full_disk_is_noticed_and_forgiven(daemon: Daemon, disk: Path) -> None:
-    """/readyz and doctor name it; when there is room again, all is well without a restart."""
+    """/readyz and doctor name it, clients are told that it passes, and what was stored is read.
+    When there is room again, all is well without a restart, and nothing is lost.
+    """
     filler = disk / "filler"
     async with Client(daemon.url) as client:
-        await client.create()
+        kept, waits = await client.create(name="kept"), await client.create(name="waits")
+        assert await client.put(kept, DATA) == 204
+        made, answers = [kept, waits], set[int]()
         fill(filler)
 
         async def is_noticed() -> bool:
-            await client.request("POST", "/v2/images", json={"name": "n", "p": LONG})
+            status, said = await client.request("POST", "/v2/images", json={"name": "n", **LONG})
+            answers.add(status)
+            if status == 201:
+                made.append(json.loads(said)["id"])
             status, said = await client.request("GET", "/readyz")
             return status == 503 and b"catalog" in said
 
         await until(is_noticed, "the daemon does not miss its disk")
-        assert "has no room: its disk is full" in await to_thread(doctor, daemon)
+        assert answers <= {201, 503}
+        assert "disk is full" in await to_thread(doctor, daemon)
+        assert await client.digest(kept) == hashlib.sha512(DATA).hexdigest()
 
         filler.unlink()
         await daemon.wait_ready()
-        await client.create()
+        assert await client.put(waits, DATA) == 204
+        assert {image["id"] for image in await client.list_all()} == {*made}
+        for image_id in (kept, waits):
+            assert await client.digest(image_id) == hashlib.sha512(DATA).hexdigest()

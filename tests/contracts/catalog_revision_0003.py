@@ -1,0 +1,229 @@
+"""A catalog with data as revision 0003 wrote it, brought to today: each driver inherits the exam.
+
+``revision_0003.*.sql`` are dumps of catalogs that the code of that revision filled through its own
+catalog; only their moments were set back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from contracts.catalog_audit import audit
+from contracts.catalog_facts import (
+    ALL,
+    AT_ONCE,
+    add_active,
+    all_images,
+    blob_of,
+    content,
+    due_keys,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
+from imaged.catalogs import migrations
+from imaged.catalogs.migrations import Migration
+from imaged.catalogs.opening import migrate_catalog
+from imaged.catalogs.sql import SqlCatalog
+from imaged.core.broken_upload import note_received
+from imaged.core.claim import Claim, InstanceId
+from imaged.core.errors import ImageExists, ImageNotFound
+from imaged.core.image import BrokenUpload, Content, Failure, Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.query import ImageQuery
+from imaged.core.removal import delete, restore
+from imaged.core.task import Progress, TaskStatus, claim_task, finish_task
+from imaged.core.task_query import TaskQuery
+from imaged.core.writing import begin_attempt, begin_import, begin_upload, store_data, write_to
+from support.records import task
+
+DUMPS = Path(__file__).parent
+
+STORED = Content(10, "md5 of them", "sha512", "sha512 of them", 20)  # of what that revision stored
+
+STATUSES = {
+    "queued": Status.QUEUED,
+    "active": Status.ACTIVE,
+    "clone": Status.ACTIVE,
+    "deactivated": Status.DEACTIVATED,
+    "restorable": Status.PENDING_DELETE,
+    "expired": Status.PENDING_DELETE,
+    "damaged": Status.ACTIVE,
+    "saving": Status.SAVING,
+    "failed": Status.QUEUED,
+    "staged": Status.UPLOADING,
+    "importing": Status.IMPORTING,
+    "draft": Status.IMPORTING,
+    "deleted": Status.DELETED,
+}
+TASKS = {
+    "import": TaskStatus.PENDING,
+    "pending": TaskStatus.PENDING,
+    "running": TaskStatus.PROCESSING,
+    "succeeded": TaskStatus.SUCCESS,
+    "cancelled": TaskStatus.FAILURE,
+    "clones": TaskStatus.PENDING,
+}
+
+LEASE = timedelta(days=36500)  # of what was under way: it is over in no test
+
+Opened = Callable[[], AbstractAsyncContextManager[SqlCatalog]]
+
+
+def holder(number: int) -> Claim:
+    """A claim that an instance of that revision has."""
+    return Claim(UUID(int=number), InstanceId("node-1"), LEASE)
+
+
+class Revision0003Contract:
+    """Suites bring ``old``, the URL of such a catalog, and ``migrated``, which opens it as it is
+    after it was migrated.
+    """
+
+    async def test_it_is_migrated_in_one_go(self, old: str) -> None:
+        """From there to the newest."""
+        latest = migrations.STEPS[-1].revision
+        assert await migrate_catalog(old) == Migration("0003", latest, 0)
+        assert await migrate_catalog(old) == Migration(latest, latest, 0)
+
+    async def test_every_image_is_there(self, migrated: Opened) -> None:
+        """With all that was known of it, and nothing made up."""
+        async with migrated() as catalog:
+            images = {image.id: image for image in await all_images(catalog)}
+
+        assert {name: image.status for name, image in images.items()} == STATUSES
+        assert [name for name, image in images.items() if image.draft] == ["draft"]
+        described = images["queued"]
+        assert (described.name, described.tags) == ("größe 'x'", ("t1", "ü"))
+        assert described.properties == {"os_distro": "debian", "empty": ""}
+        assert (described.min_ram_mib, described.min_disk_gib) == (512, 2)
+        assert (described.protected, described.hidden) == (True, True)
+        assert described.visibility is Visibility.COMMUNITY
+        for name in ("active", "clone", "deactivated", "restorable", "damaged"):
+            assert images[name].content == STORED
+        assert images["clone"].locations == images["active"].locations == (place("active/1"),)
+        assert images["restorable"].deleted_from is Status.ACTIVE
+        assert images["expired"].is_expired
+        assert images["damaged"].damage == "sha512 is another one"
+        failure = images["failed"].last_failure
+        assert isinstance(failure, Failure)
+        assert (failure.phase, failure.at) == ("upload", images["failed"].since)
+        assert images["staged"].staged == place("staged/1")
+        for image in images.values():
+            assert (image.broken_upload, image.staged_content) == (None, None)
+            assert image.created_at is not None
+            assert image.created_at.year == 2024
+
+    async def test_every_task_is_there(self, migrated: Opened) -> None:
+        """What it was asked, how far it is, what came of it."""
+        async with migrated() as catalog:
+            tasks = {one.id: one for one in await catalog.list_tasks(TaskQuery(limit=ALL))}
+
+        assert {name: one.status for name, one in tasks.items()} == TASKS
+        asked = tasks["pending"]
+        assert (asked.sealed, asked.request_id) == (b"\0secret\xff", "req-1")
+        assert (asked.roles, asked.input) == (("member", "reader"), {"image_id": "active"})
+        assert tasks["running"].progress == Progress("reading", 5, 10)
+        assert tasks["succeeded"].result == {"is_good": True, "text": "größe"}
+        assert tasks["cancelled"].message == "It was cancelled."
+        assert tasks["import"].writes == "importing"
+
+    async def test_the_ledger_agrees(self, migrated: Opened) -> None:
+        """Rows of bytes, what they are charged, and who refers to them."""
+        async with migrated() as catalog:
+            account = await catalog.get_account("p1")
+            (found,) = (await catalog.summarize()).instances
+            expired, unfinished = [await blob_of(catalog, f"{i}/1") for i in ("expired", "saving")]
+            await audit(catalog)
+
+        assert (account.used_bytes, account.limit_bytes) == (100, 1000)
+        assert (found.id, found.version, found.troubles) == ("node-1", "0.1.0", ())
+        assert (expired.failures, expired.last_error) == (1, "the disk is away")
+        assert unfinished.upload_id == "upload-1"
+
+    async def test_they_are_found_by_what_they_were_found_by(self, migrated: Opened) -> None:
+        """Lists read tables of their own for tags and properties."""
+        async with migrated() as catalog:
+            tagged = await catalog.list_images(ImageQuery(tags=("ü",)))
+            described = await catalog.list_images(ImageQuery(properties=(("p", "v"),)))
+
+        assert [image.id for image in (*tagged, *described)] == ["queued", "active"]
+
+    async def test_work_that_was_under_way_goes_on(self, migrated: Opened) -> None:
+        """An upload, an import that had not begun, a task: each to its end, by its own claim."""
+        async with migrated() as catalog:
+            uploading, running = holder(6), holder(10)
+            assert await catalog.renew_leases([uploading, running]) == {uploading, running}
+            received = BrokenUpload(30, 7, "0" * 32)
+            await catalog.modify_image("saving", held_by(uploading, note_received(received)))
+            saved = await catalog.modify_image(
+                "saving", held_by(uploading, store_data(content(30)))
+            )
+            ended = await catalog.modify_task("running", lambda it: finish_task({})(it, running))
+
+            importing = new_claim()
+            for change in (begin_attempt, write_to(place("importing/2"))):
+                await catalog.modify_image("importing", held_by(importing, change))
+            imported = await catalog.modify_image(
+                "importing", held_by(importing, store_data(content()))
+            )
+            await audit(catalog)
+
+        assert (saved.status, saved.content) == (Status.ACTIVE, content(30))
+        assert (ended.status, imported.status) == (TaskStatus.SUCCESS, Status.ACTIVE)
+
+    async def test_what_waited_is_found_and_taken_up(self, migrated: Opened) -> None:
+        """Staged bytes are imported, a deleted image is restored, pending work is picked up."""
+        async with migrated() as catalog:
+            assert [one.id for one in await catalog.find_staged(AT_ONCE, ALL)] == ["staged"]
+            await catalog.modify_image("staged", begin_import(task("t", writes="staged")))
+            assert [one.id for one in await catalog.find_expirable(AT_ONCE, ALL)] == ["restorable"]
+            restored = await catalog.modify_image("restorable", restore)
+            waiting = await catalog.find_pending_tasks(("verify", "clone"), ALL)
+            claimed = await catalog.modify_task("pending", lambda it: claim_task(it, new_claim()))
+            await audit(catalog)
+
+        assert restored.status is Status.ACTIVE
+        assert {one.id for one in waiting} == {"pending", "clones"}
+        assert claimed.status is TaskStatus.PROCESSING
+
+    async def test_bytes_go_in_their_time(self, migrated: Opened) -> None:
+        """Those that were doomed, and those of a clone only with the last that has them."""
+        async with migrated() as catalog:
+            assert await due_keys(catalog) == ["expired/1", "failed/1", "stray"]
+            gone = await catalog.forget("expired/1")
+            for key in ("failed/1", "stray"):
+                await catalog.forget(key)
+            await catalog.modify_image("active", delete(delayed=False))
+            assert await due_keys(catalog) == []
+            await catalog.modify_image("clone", delete(delayed=False))
+            assert await due_keys(catalog) == ["active/1"]
+            await catalog.forget("active/1")
+            buried = await catalog.bury(AT_ONCE, ALL)
+            await audit(catalog)
+
+        assert gone is not None
+        assert gone.status is Status.DELETED
+        assert {*buried} == {"active", "clone", "deleted", "expired"}
+
+    async def test_new_images_come_beside_them(self, migrated: Opened) -> None:
+        """Charged to the same account; and ids that were used once stay used."""
+        async with migrated() as catalog:
+            await add_active(catalog, "new", owner="p1")
+            begun = held_by(new_claim(), begin_upload(place("queued/1"), 10))
+            await catalog.modify_image("queued", begun)
+            with pytest.raises(ImageExists):
+                await catalog.add_image(replace(queued("buried"), owner="p1"))
+            with pytest.raises(ImageNotFound):
+                await catalog.get_image("buried")
+
+            assert (await catalog.get_account("p1")).used_bytes == 120
+            await audit(catalog)
