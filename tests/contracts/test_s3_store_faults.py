@@ -285,6 +285,7 @@ async def test_a_copy_without_a_result_is_no_success(
     with pytest.raises(StoreError):
         await store.copy_from(store, source, key)
 
+    assert "complete_multipart_upload" not in proxy.calls  # nothing is made of what nobody has
     assert await door.objects() == [source]
 
 
@@ -312,6 +313,19 @@ async def test_a_list_that_does_not_advance_is_an_error(
         await all_keys(store)
 
     assert proxy.calls.count(call) <= 2
+
+
+@pytest.mark.usefixtures("_short_pages")
+async def test_a_list_that_would_begin_anew_is_an_error(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor
+) -> None:
+    """A page that does not tell where the next one is, behind one that did."""
+    for _ in range(3):
+        await door.plant_unfinished(new_key(), b"half")
+    proxy.plan = fail("list_multipart_uploads", 1, Fault.SAME_PAGE)
+
+    with pytest.raises(StoreError, match="do not advance"):
+        await all_keys(store)
 
 
 @pytest.mark.parametrize("fault", [Fault.RESET_AFTER, Fault.TRUNCATED, Fault.DRAWN_OUT])

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -39,13 +39,13 @@ def disk() -> Iterator[Path]:
     path.rmdir()
 
 
-@pytest.fixture
-def sqlite(disk: Path) -> str:
+@asynccontextmanager
+async def sqlite(disk: Path) -> AsyncIterator[str]:
     """A file on it."""
-    return f"sqlite:///{disk / 'catalog.db'}"
+    yield f"sqlite:///{disk / 'catalog.db'}"
 
 
-@pytest_asyncio.fixture
+@asynccontextmanager
 async def postgresql(disk: Path) -> AsyncIterator[str]:
     """The tables of a database on it; the server's log of changes is elsewhere."""
     space = disk / "tablespace"
@@ -63,14 +63,16 @@ async def postgresql(disk: Path) -> AsyncIterator[str]:
         server.remove()
 
 
-@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
-async def daemon(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Daemon]:
+@pytest_asyncio.fixture(params=[sqlite, postgresql], ids=["sqlite", "postgresql"])
+async def daemon(
+    request: pytest.FixtureRequest, disk: Path, tmp_path: Path
+) -> AsyncIterator[Daemon]:
     """With its catalog there, and everything else elsewhere."""
-    url = request.getfixturevalue(request.param)
-    daemon = Daemon(tmp_path, {"catalog": {"url": url}})
-    await daemon.start()
-    yield daemon
-    await daemon.end()
+    async with request.param(disk) as url:
+        daemon = Daemon(tmp_path, {"catalog": {"url": url}})
+        await daemon.start()
+        yield daemon
+        await daemon.end()
 
 
 def fill(path: Path) -> None:
@@ -95,19 +97,22 @@ async def test_a_full_disk_is_noticed_and_forgiven(daemon: Daemon, disk: Path) -
     async with Client(daemon.url) as client:
         kept, waits = await client.create(name="kept"), await client.create(name="waits")
         assert await client.put(kept, DATA) == 204
-        made, answers = [kept, waits], set[int]()
+        made, refusals = [kept, waits], list[bytes]()
         fill(filler)
 
         async def is_noticed() -> bool:
             status, said = await client.request("POST", "/v2/images", json={"name": "n", **LONG})
-            answers.add(status)
             if status == 201:
                 made.append(json.loads(said)["id"])
+            else:
+                refusals.append(said)
             status, said = await client.request("GET", "/readyz")
             return status == 503 and b"catalog" in said
 
         await until(is_noticed, "the daemon does not miss its disk")
-        assert answers <= {201, 503}
+        (refusal,) = {*refusals}
+        assert refusal.startswith(b"503 ")
+        assert b"Please try again later." in refusal
         assert "disk is full" in await to_thread(doctor, daemon)
         assert await client.digest(kept) == hashlib.sha512(DATA).hexdigest()
 

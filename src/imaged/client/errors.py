@@ -141,10 +141,18 @@ class DigestDiffers(ClientError):
 
 
 class PushFailed(ClientError):
-    """The record is there and waits for its data."""
+    """The record is there and waits for its data.
 
-    def __init__(self, image_id: str, source: str, cause: ClientError) -> None:
-        again = f"The image waits for another try: imaged push --image {image_id} {source}"
+    ``is_another``: the upload of another file into it had broken off.
+    """
+
+    def __init__(
+        self, image_id: str, source: str, cause: ClientError, *, is_another: bool = False
+    ) -> None:
+        what, option = "The image waits for another try", ""
+        if is_another:
+            what, option = "To send this file instead of that one", " --replace"
+        again = f"{what}: imaged push --image {image_id}{option} {source}"
         super().__init__(str(cause), f"{cause.remedy} {again}".strip())
         self.waiting_image_id = image_id
 

@@ -30,7 +30,7 @@ from imaged.client.formats import Formats, choose_formats
 from imaged.client.progress import Progress
 from imaged.client.record import Record
 from imaged.client.retries import Patience
-from imaged.client.service import Service
+from imaged.client.service import REPLACE_HEADER, Service
 from imaged.client.source import Source
 
 LOOK_AGAIN = timedelta(seconds=1)
@@ -105,7 +105,9 @@ class Push:
         except (DigestDiffers, HasOtherData):
             raise
         except ClientError as error:
-            raise PushFailed(record.id, self._source.name, error) from error
+            raise PushFailed(
+                record.id, self._source.name, error, is_another=_is_another_file(error)
+            ) from error
         return Pushed(record, tries, formats, _verify(record, self._source.digests))
 
     async def _prepare(self) -> tuple[Record, Formats | None]:
@@ -212,6 +214,11 @@ def _is_passing(error: ClientError, tries: int) -> bool:
     if isinstance(error, Refused) and error.status == CONFLICT:
         return tries > 1
     return isinstance(error, (ConnectionFailed, Busy))
+
+
+def _is_another_file(error: ClientError) -> bool:
+    """Whether the service says that the upload of another file had broken off before."""
+    return isinstance(error, Refused) and REPLACE_HEADER in str(error)
 
 
 def _verify(record: Record, sent: Mapping[str, str]) -> str | None:
