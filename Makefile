@@ -23,7 +23,7 @@ test: $(VENV)/.test $(VENV)/.docs ## all tests that need nothing but pip
 
 nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two hours)
 	IMAGED_SEEDS=1000-3000 PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation --timeout=7200
-	IMAGED_TEST_KILLS=500 IMAGED_TEST_TASK_KILLS=10 $(BIN)/python -m pytest tests/probe --timeout=14400
+	IMAGED_TEST_KILLS=500 IMAGED_TEST_TASK_KILLS=10 $(BIN)/python -m pytest tests/e2e --timeout=14400
 
 # apt-get install systemd mmdebstrap iproute2 qemu-utils fdisk gdisk grub-rescue-pc udftools dosfstools
 #   ntfs-3g cryptsetup-bin prometheus pgbouncer ceph-mon ceph-osd ceph-mgr ceph-common radosgw memcached nginx-light
@@ -33,7 +33,7 @@ test-system: $(VENV)/.test ## the tests that need Debian packages, named in the 
 	$(BIN)/python -m pytest -m system
 
 test-clients: $(VENV)/.test ## other versions of clients, each in a virtual environment that pip fills
-	$(BIN)/python -m pytest -m clients tests/clients
+	$(BIN)/python -m pytest -m clients tests/interop
 
 test-s3: $(VENV)/.test ## the exam of stores at an S3 server: URL=… (keys and bucket: tests/system/test_s3_servers.py)
 	@test -n "$(URL)" || { echo "make test-s3 URL=https://s3.example.net"; exit 2; }

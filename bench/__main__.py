@@ -18,19 +18,19 @@ import uvloop
 from rich.console import Console
 
 from bench import result as results
-from bench.contenders import Contender, imaged
 from bench.endpoint import endpoint
 from bench.measure import Measure
 from bench.measures import MEASURES
 from bench.programs import Program
 from bench.result import FIRST, SECOND, Result
+from bench.runner import run_measures
 from bench.sizes import TOY, Sizes
 from bench.tables import show, show_changes, write_readme
-from bench.turns import take_all
+from bench.targets import BenchTarget, imaged
 
 README = Path(__file__).with_name("README.md")
 WIDTH = 170  # tables are not folded
-NAMES = [measure.name for measure in MEASURES]
+MEASURE_NAMES = [measure.name for measure in MEASURES]
 
 
 class Options(TypedDict):
@@ -66,7 +66,9 @@ class Options(TypedDict):
 @click.option("--pid", type=int, multiple=True, help="Its process; children count too.")
 @click.option("--header", multiple=True, help="Sent with each request to it.")
 @click.option("--catalog", default="", help="imaged's catalog, migrated. Default: a new SQLite.")
-@click.option("--only", multiple=True, type=click.Choice(NAMES), help="These measures alone.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(MEASURE_NAMES), help="These measures alone."
+)
 @click.option("--toy", is_flag=True, help="As little as shows that everything works.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the bytes go.")
 @click.option(
@@ -109,19 +111,21 @@ async def _measure(options: Options, measures: Sequence[Measure], progress: Cons
         if options["against"]:
             contenders[SECOND] = _second(options, options["against"], folder)
         sizes = TOY if options["toy"] else Sizes()
-        return await take_all(contenders, measures, sizes, folder, tell=progress.print, keep=keep)
+        return await run_measures(
+            contenders, measures, sizes, folder, tell=progress.print, keep=keep
+        )
 
 
-def _first(options: Options, folder: Path) -> Contender:
+def _first(options: Options, folder: Path) -> BenchTarget:
     if options["url"] is None:
         return imaged(folder / "imaged", options["catalog"])
     where = endpoint(options["url"], options["header"])
-    return Contender("first", where, folder, options["pid"])
+    return BenchTarget("first", where, folder, options["pid"])
 
 
-def _second(options: Options, url: str, folder: Path) -> Contender:
+def _second(options: Options, url: str, folder: Path) -> BenchTarget:
     where, command = endpoint(url, options["against_header"]), options["against_command"]
-    return Contender(
+    return BenchTarget(
         options["against_name"],
         where,
         folder,

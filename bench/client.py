@@ -18,11 +18,11 @@ import msgspec
 
 from bench.endpoint import Endpoint
 
-PATIENCE_SECONDS = 120
-LOOKS_CLOSED_SECONDS = 0.1
+SOCKET_TIMEOUT_SECONDS = 120
+CLOSE_WAIT_SECONDS = 0.1
 
 
-class Refused(Exception):
+class ErrorResponse(Exception):
     """The server answered, but not what was asked for."""
 
 
@@ -43,7 +43,7 @@ class Client:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._wire: _Wire | None = None
+        self._wire: _Connection | None = None
 
     async def get(self, path: str) -> Answer:
         """Read something."""
@@ -65,23 +65,23 @@ class Client:
         await self.ask("DELETE", f"/v2/images/{image_id}")
 
     async def ask(self, method: str, path: str, body: bytes = b"", kind: str = "") -> Answer:
-        """One request. Raises Refused for an answer that is not good, OSError."""
+        """One request. Raises ErrorResponse for an answer that is not good, OSError."""
         facts = [f"Content-Type: {kind}", f"Content-Length: {len(body)}"] if kind else []
         if self._wire is None or self._wire.is_closed:
             self._wire = await self._connect()
         wire = self._wire
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(SOCKET_TIMEOUT_SECONDS):
             answer = await wire.ask(self._endpoint.head(method, path, *facts) + body)
         if not self._endpoint.keeps_alive:
             wire.close()
         if not 200 <= answer.status < 300:
-            raise Refused(f"{method} {path}: {answer.status} {answer.body[:300].decode()}")
+            raise ErrorResponse(f"{method} {path}: {answer.status} {answer.body[:300].decode()}")
         return answer
 
     async def is_closed_after_an_answer(self) -> bool:
         """Whether the server hangs up, though it was not asked to."""
         await self.get("/v2/images?limit=1")
-        await asyncio.sleep(LOOKS_CLOSED_SECONDS)
+        await asyncio.sleep(CLOSE_WAIT_SECONDS)
         return self._wire is None or self._wire.is_closed
 
     def close(self) -> None:
@@ -89,9 +89,11 @@ class Client:
         if self._wire is not None:
             self._wire.close()
 
-    async def _connect(self) -> _Wire:
+    async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
-        _, wire = await loop.create_connection(_Wire, self._endpoint.host, self._endpoint.port)
+        _, wire = await loop.create_connection(
+            _Connection, self._endpoint.host, self._endpoint.port
+        )
         return wire
 
 
@@ -111,7 +113,7 @@ async def probe(endpoint: Endpoint) -> None:
         endpoint.keeps_alive = not await client.is_closed_after_an_answer()
 
 
-class _Wire(asyncio.Protocol):
+class _Connection(asyncio.Protocol):
     """A connection, and the answer that is coming in on it."""
 
     def __init__(self) -> None:

@@ -19,15 +19,15 @@ import click
 import uvloop
 
 from bench.client import Client
-from bench.contenders import RECORD, Contender, imaged, running
 from bench.endpoint import Endpoint
-from bench.pace import keep_up
+from bench.load_generator import run_load
+from bench.targets import IMAGE_RECORD, BenchTarget, imaged, running
 
 IDLE, TRICKLE, DAWDLE = 1000, 200, 100
 READERS, WRITERS = 16, 4
 BYTE_EVERY_SECONDS = 1.0
 SETTLE_SECONDS = 5.0  # until the hostile uploads have begun, which costs the catalog something
-CONNECTING_AT_ONCE = 50
+CONCURRENT_CONNECTS = 50
 DATA = b"a small image"
 
 Percentiles = dict[str, list[float]]
@@ -69,11 +69,11 @@ async def _normal(into: Percentiles, endpoint: Endpoint, shown: str, seconds: fl
         await client.get(f"/v2/images/{shown}")
 
     async def upload(client: Client) -> None:
-        await client.put(await client.create(RECORD), DATA)
+        await client.put(await client.create(IMAGE_RECORD), DATA)
 
     showing, uploading = await asyncio.gather(
-        keep_up(endpoint, show, at_once=READERS, seconds=seconds),
-        keep_up(endpoint, upload, at_once=WRITERS, seconds=seconds),
+        run_load(endpoint, show, at_once=READERS, seconds=seconds),
+        run_load(endpoint, upload, at_once=WRITERS, seconds=seconds),
     )
     for name, pace in (("show", showing), ("upload", uploading)):
         for percent in (50, 99):
@@ -81,9 +81,9 @@ async def _normal(into: Percentiles, endpoint: Endpoint, shown: str, seconds: fl
 
 
 @asynccontextmanager
-async def _crowd(contender: Contender) -> AsyncIterator[None]:
+async def _crowd(contender: BenchTarget) -> AsyncIterator[None]:
     """Be the hostile ones for as long as the block runs."""
-    gate = asyncio.Semaphore(CONNECTING_AT_ONCE)
+    gate = asyncio.Semaphore(CONCURRENT_CONNECTS)
     image_ids = [await contender.new_image() for _ in range(DAWDLE)]
     heads = [b""] * IDLE
     heads += [contender.endpoint.head("GET", "/livez")[: -len(b"\r\n")] + b"X: "] * TRICKLE

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from bench.contenders import Contender
 from bench.sizes import Sizes
+from bench.targets import BenchTarget
 
 
-class Limit(Enum):
+class LimitServer(Enum):
     """Who shows what this machine can do at most."""
 
     RECEIVER = "a bare receiver"
@@ -19,7 +19,7 @@ class Limit(Enum):
     NGINX = "nginx"
 
 
-class Beside(Enum):
+class Baseline(Enum):
     """What a bar is relative to."""
 
     SECOND = "second"
@@ -28,41 +28,41 @@ class Beside(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Goal:
     """Where we want to be: a share of somebody else's figure, or a figure of its own."""
 
-    beside: Beside
+    beside: Baseline
     value: float
 
 
-def of_second(value: float) -> Bar:
+def of_second(value: float) -> Goal:
     """So many times as good as the second endpoint, which is meant to be a Glance."""
-    return Bar(Beside.SECOND, value)
+    return Goal(Baseline.SECOND, value)
 
 
-def of_limit(value: float) -> Bar:
+def of_limit(value: float) -> Goal:
     """As large a share of what the machine can do."""
-    return Bar(Beside.LIMIT, value)
+    return Goal(Baseline.LIMIT, value)
 
 
-def absolute(value: float) -> Bar:
+def absolute(value: float) -> Goal:
     """A value to reach, whatever others do."""
-    return Bar(Beside.NOTHING, value)
+    return Goal(Baseline.NOTHING, value)
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MeasuredValue:
     """One line of the table."""
 
     name: str
     title: str
     unit: str
-    bars: Sequence[Bar] = ()
+    bars: Sequence[Goal] = ()
     less_is_better: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class MeasureContext:
     """What a measure stands on."""
 
     sizes: Sizes
@@ -72,11 +72,11 @@ class Ground:
 
 
 Figures = Mapping[str, float | None]
-Take = Callable[[Contender, Ground], Awaitable[Figures]]
-Around = Callable[[Contender, Ground], Awaitable[None]]
+Take = Callable[[BenchTarget, MeasureContext], Awaitable[Figures]]
+Around = Callable[[BenchTarget, MeasureContext], Awaitable[None]]
 
 
-async def _nothing(_: Contender, __: Ground) -> None:
+async def _nothing(_: BenchTarget, __: MeasureContext) -> None:
     """Most measures need nothing before and after."""
 
 
@@ -85,10 +85,10 @@ class Measure:
     """One question to each contender, asked in turn."""
 
     name: str
-    figures: Sequence[Figure]
+    figures: Sequence[MeasuredValue]
     take: Take
     prepare: Around = field(default=_nothing)
     clean: Around = field(default=_nothing)
-    limit: Limit | None = None
+    limit: LimitServer | None = None
     is_long: bool = False  # taken once, not once a round
-    suits: Callable[[Contender], bool] = field(default=lambda _: True)
+    suits: Callable[[BenchTarget], bool] = field(default=lambda _: True)

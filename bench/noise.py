@@ -14,10 +14,10 @@ import msgspec
 from bench.sizes import MIB
 
 WORK_BYTES = 48 * MIB
-TRIES = 3
-LOOK_SECONDS = 0.25
-SPREAD_OF_QUIET = 0.15
-OTHERS_OF_QUIET = 0.10
+CALIBRATION_RUNS = 3
+CPU_SAMPLE_SECONDS = 0.25
+MAX_QUIET_SPREAD = 0.15
+MAX_QUIET_BUSY_SHARE = 0.10
 
 
 class Calibration(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Noise(msgspec.Struct, frozen=True):
     @property
     def is_loud(self) -> bool:
         """Whether the figures of this run are worth little."""
-        return self.spread > SPREAD_OF_QUIET or self.others > OTHERS_OF_QUIET
+        return self.spread > MAX_QUIET_SPREAD or self.others > MAX_QUIET_BUSY_SHARE
 
     @property
     def sentence(self) -> str:
@@ -52,7 +52,7 @@ class Noise(msgspec.Struct, frozen=True):
 def calibrate(folder: Path) -> Calibration:
     """Look once."""
     others = _busy_share()
-    return Calibration([_work(folder / "calibration") for _ in range(TRIES)], others)
+    return Calibration([_work(folder / "calibration") for _ in range(CALIBRATION_RUNS)], others)
 
 
 def noise(looks: Sequence[Calibration]) -> Noise:
@@ -81,7 +81,9 @@ def _work(path: Path) -> float:
 
 def _busy_share() -> float:
     busy, total = _ticks()
-    time.sleep(LOOK_SECONDS)  # no waiting for anything: what others do meanwhile is the measure
+    time.sleep(
+        CPU_SAMPLE_SECONDS
+    )  # no waiting for anything: what others do meanwhile is the measure
     busy_later, total_later = _ticks()
     return (busy_later - busy) / max(total_later - total, 1)
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.client import Refused, connected
+from bench.client import ErrorResponse, connected
 from bench.endpoint import Endpoint
 
-PATIENCE_SECONDS = 60
+START_TIMEOUT_SECONDS = 60
 ASKED_EVERY_SECONDS = 0.005
 
 
@@ -46,7 +46,7 @@ class Program:
         while not await self._answers():
             if self.process.returncode is not None:
                 raise ChildProcessError(f"{self.command[0]} ended:\n{self.log.read_text()}")
-            if time.perf_counter() - began > PATIENCE_SECONDS:
+            if time.perf_counter() - began > START_TIMEOUT_SECONDS:
                 raise ChildProcessError(f"{self.command[0]} does not answer")
             await asyncio.sleep(ASKED_EVERY_SECONDS)
         return time.perf_counter() - began
@@ -62,7 +62,7 @@ class Program:
         try:
             async with connected(self.endpoint) as client:
                 await client.get(self.ready)
-        except (OSError, Refused):
+        except (OSError, ErrorResponse):
             return False
         return True
 

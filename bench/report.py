@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.measure import Bar, Beside, Figure, Measure
+from bench.measure import Baseline, Goal, Measure, MeasuredValue
 from bench.result import FIRST, LIMIT, SECOND, Result
 
 NOTHING = "–"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ReportRow:
     """One figure of a result, in words."""
 
     title: str
@@ -42,7 +42,7 @@ class Line:
 
 
 def heads(result: Result) -> Sequence[str]:
-    """Names of the columns of ``Line.cells``."""
+    """Names of the columns of ``ReportRow.cells``."""
     second = result.names.get(SECOND, "second")
     return (
         "measure",
@@ -57,7 +57,7 @@ def heads(result: Result) -> Sequence[str]:
     )
 
 
-def lines(result: Result, measures: Sequence[Measure]) -> Iterator[Line]:
+def lines(result: Result, measures: Sequence[Measure]) -> Iterator[ReportRow]:
     """All figures that were taken, in the order of the measures."""
     for measure in measures:
         for figure in measure.figures:
@@ -86,28 +86,28 @@ def changes(now: Result, earlier: Result, measures: Sequence[Measure]) -> Iterat
             )
 
 
-def times_as_good(figure: Figure, ours: float | None, theirs: float | None) -> float | None:
+def times_as_good(figure: MeasuredValue, ours: float | None, theirs: float | None) -> float | None:
     """More than one is better, whichever way the figure goes."""
     if not ours or not theirs:
         return None
     return theirs / ours if figure.less_is_better else ours / theirs
 
 
-def is_met(bar: Bar, result: Result, name: str, figure: Figure) -> bool | None:
+def is_met(bar: Goal, result: Result, name: str, figure: MeasuredValue) -> bool | None:
     """Whether the first contender is where we want it; None: nobody to compare it with."""
     ours = result.median(name, FIRST)
     if ours is None:
         return None
-    if bar.beside is Beside.NOTHING:
+    if bar.beside is Baseline.NOTHING:
         return ours <= bar.value if figure.less_is_better else ours >= bar.value
-    other = SECOND if bar.beside is Beside.SECOND else LIMIT
+    other = SECOND if bar.beside is Baseline.SECOND else LIMIT
     times = times_as_good(figure, ours, result.median(name, other))
     return None if times is None else times >= bar.value
 
 
-def _line(result: Result, name: str, figure: Figure) -> Line:
+def _line(result: Result, name: str, figure: MeasuredValue) -> ReportRow:
     of_limit = times_as_good(figure, *_pair(result, name, LIMIT))
-    return Line(
+    return ReportRow(
         figure.title,
         figure.unit,
         _value(result, name, FIRST),
@@ -142,17 +142,17 @@ def _times(value: float | None) -> str:
     return NOTHING if value is None else f"{_rounded(value)} ×"
 
 
-def _bar(bar: Bar, figure: Figure) -> str:
+def _bar(bar: Goal, figure: MeasuredValue) -> str:
     match bar.beside:
-        case Beside.SECOND:
+        case Baseline.SECOND:
             return f"{bar.value:g} × second"
-        case Beside.LIMIT:
+        case Baseline.LIMIT:
             return f"{bar.value:.0%} of limit"
-        case Beside.NOTHING:
+        case Baseline.NOTHING:
             return f"{'≤' if figure.less_is_better else '≥'} {bar.value:g} {figure.unit}"
 
 
-def _verdicts(result: Result, name: str, figure: Figure) -> str:
+def _verdicts(result: Result, name: str, figure: MeasuredValue) -> str:
     words = {True: "yes", False: "no", None: NOTHING}
     found = [words[is_met(bar, result, name, figure)] for bar in figure.bars]
     return ", ".join(found) or NOTHING

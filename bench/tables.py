@@ -13,7 +13,10 @@ from bench.measure import Measure
 from bench.report import changes, heads, lines
 from bench.result import SECOND, Result
 
-BEGIN, END = "<!-- figures: written by `python -m bench --write-readme` -->", "<!-- end -->"
+FIGURES_BEGIN, FIGURES_END = (
+    "<!-- figures: written by `python -m bench --write-readme` -->",
+    "<!-- end -->",
+)
 LEFT = 2  # so many columns are text
 
 
@@ -43,11 +46,11 @@ def show_changes(
 
 def write_readme(readme: Path, result: Result, measures: Sequence[Measure]) -> None:
     """Replace what is between the marks. Raises ValueError: there are none."""
-    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    pattern = re.compile(f"{re.escape(FIGURES_BEGIN)}.*{re.escape(FIGURES_END)}", re.DOTALL)
     text = readme.read_text()
     if not pattern.search(text):
         raise ValueError(f"{readme} has no place for figures")
-    figures = "\n".join([BEGIN, "", *_markdown(result, measures), "", END])
+    figures = "\n".join([FIGURES_BEGIN, "", *_markdown(result, measures), "", FIGURES_END])
     readme.write_text(pattern.sub(lambda _: figures, text))
 
 

@@ -6,16 +6,16 @@ import socket
 import struct
 from pathlib import Path
 
-from bench.client import Refused
+from bench.client import ErrorResponse
 from bench.endpoint import Endpoint
 from bench.sizes import MIB
 
-PATIENCE_SECONDS = 60  # while nothing moves
+SOCKET_TIMEOUT_SECONDS = 60  # while nothing moves
 CHUNK_BYTES = 64 * 1024  # as clients send them; some servers refuse larger ones
 
 
 def put(endpoint: Endpoint, image_id: str, file: Path, *, chunked: bool = False) -> None:
-    """Upload a file. Raises Refused, OSError."""
+    """Upload a file. Raises ErrorResponse, OSError."""
     size = file.stat().st_size
     length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
     head = endpoint.head(
@@ -30,7 +30,7 @@ def put(endpoint: Endpoint, image_id: str, file: Path, *, chunked: bool = False)
             connection.sendall(head)
             _send(connection, file, chunked=chunked)
         except (BlockingIOError, BrokenPipeError) as error:
-            raise Refused(f"the server left an upload in the middle: {error}") from error
+            raise ErrorResponse(f"the server left an upload in the middle: {error}") from error
         answer = bytearray()
         while chunk := connection.recv(65536):
             answer += chunk
@@ -38,7 +38,7 @@ def put(endpoint: Endpoint, image_id: str, file: Path, *, chunked: bool = False)
 
 
 def get(endpoint: Endpoint, image_id: str, size_bytes: int) -> None:
-    """Download an image, and look at nothing but its length. Raises Refused, OSError."""
+    """Download an image, and look at nothing but its length. Raises ErrorResponse, OSError."""
     head = endpoint.head("GET", f"/v2/images/{image_id}/file", "Connection: close")
     buffer = bytearray(MIB)
     with _connection(endpoint) as connection:
@@ -48,14 +48,16 @@ def get(endpoint: Endpoint, image_id: str, size_bytes: int) -> None:
         while count := connection.recv_into(buffer):
             received += count
     if received < size_bytes:
-        raise Refused(f"{received} bytes of {size_bytes} came")
+        raise ErrorResponse(f"{received} bytes of {size_bytes} came")
 
 
 def _connection(endpoint: Endpoint) -> socket.socket:
-    connection = socket.create_connection((endpoint.host, endpoint.port), PATIENCE_SECONDS)
+    connection = socket.create_connection((endpoint.host, endpoint.port), SOCKET_TIMEOUT_SECONDS)
     connection.settimeout(None)  # with one, sendfile asks a selector before each of its steps
     for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # so the kernel watches
-        connection.setsockopt(socket.SOL_SOCKET, direction, struct.pack("ll", PATIENCE_SECONDS, 0))
+        connection.setsockopt(
+            socket.SOL_SOCKET, direction, struct.pack("ll", SOCKET_TIMEOUT_SECONDS, 0)
+        )
     return connection
 
 
@@ -77,4 +79,4 @@ def _send(connection: socket.socket, file: Path, *, chunked: bool) -> None:
 def _require_good(answer: bytes) -> None:
     status = answer.split(b" ", 2)[1:2]
     if not status or not status[0].startswith(b"2"):
-        raise Refused(answer[:300].decode(errors="replace"))
+        raise ErrorResponse(answer[:300].decode(errors="replace"))

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.command import Workspace
+
 #: How long an example takes is no property of the code: machines are busy.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -19,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with whole daemons that are killed again and again: they take minutes, and what is
     short then fills the time of the other workers.
     """
-    items.sort(key=lambda item: "probe" not in item.path.parts)
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +41,11 @@ def _of_this_process() -> dict[str, object]:
         "log level": logging.getLogger().level,
         "folder": Path.cwd(),
     }
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A folder with a configuration that works."""
+    workspace = Workspace(tmp_path)
+    workspace.write()
+    return workspace

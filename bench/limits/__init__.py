@@ -9,35 +9,37 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench.contenders import Contender
 from bench.endpoint import Endpoint
-from bench.measure import Limit
+from bench.measure import LimitServer
 from bench.programs import Program, free_port
+from bench.targets import BenchTarget
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 IMAGE = "image"  # the one that they all have
 
 
-def limits(folder: Path, image: Path) -> Mapping[Limit, Contender]:
+def limits(folder: Path, image: Path) -> Mapping[LimitServer, BenchTarget]:
     """Those that can be had here: nginx may not be installed."""
-    makers: Mapping[Limit, Callable[[Path, int], list[str]]] = {
-        Limit.RECEIVER: lambda path, port: [*_module("receiver"), str(path), str(port)],
-        Limit.ANSWERS: lambda _, port: [*_module("answers"), str(port)],
-        Limit.NGINX: lambda path, port: _nginx(path, port, image),
+    makers: Mapping[LimitServer, Callable[[Path, int], list[str]]] = {
+        LimitServer.RECEIVER: lambda path, port: [*_module("receiver"), str(path), str(port)],
+        LimitServer.ANSWERS: lambda _, port: [*_module("answers"), str(port)],
+        LimitServer.NGINX: lambda path, port: _nginx(path, port, image),
     }
     return {
         limit: _contender(limit, folder / limit.name.lower(), make)
         for limit, make in makers.items()
-        if limit is not Limit.NGINX or NGINX
+        if limit is not LimitServer.NGINX or NGINX
     }
 
 
-def _contender(limit: Limit, folder: Path, command: Callable[[Path, int], list[str]]) -> Contender:
+def _contender(
+    limit: LimitServer, folder: Path, command: Callable[[Path, int], list[str]]
+) -> BenchTarget:
     folder.mkdir()
     endpoint = Endpoint("127.0.0.1", free_port())
     program = Program(command(folder, endpoint.port), endpoint, folder / "log")
     kept = defaultdict[str, str](lambda: IMAGE)
-    return Contender(limit.value, endpoint, folder, program=program, kept=kept)
+    return BenchTarget(limit.value, endpoint, folder, program=program, kept=kept)
 
 
 def _module(name: str) -> list[str]:

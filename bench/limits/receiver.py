@@ -21,12 +21,12 @@ from queue import SimpleQueue
 BLOCK_BYTES = 1 << 20
 FLUSH_EVERY_BYTES = 32 * BLOCK_BYTES
 BUFFERS = [bytearray(BLOCK_BYTES) for _ in range(4)]  # few: they stay in the cache
-ONE_AFTER_THE_OTHER = threading.Lock()
+REQUEST_LOCK = threading.Lock()
 
-JSON = b"Content-Type: application/json\r\nContent-Length: 15\r\n\r\n" + b'{"id": "image"}'
-CREATED = b"HTTP/1.1 201 Created\r\nConnection: close\r\n" + JSON
-SHOWN = b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + JSON
-DONE = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
+JSON_BODY = b"Content-Type: application/json\r\nContent-Length: 15\r\n\r\n" + b'{"id": "image"}'
+CREATE_RESPONSE = b"HTTP/1.1 201 Created\r\nConnection: close\r\n" + JSON_BODY
+SHOW_RESPONSE = b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + JSON_BODY
+NO_CONTENT_RESPONSE = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 
 Blocks = SimpleQueue["memoryview | None"]
 
@@ -52,15 +52,15 @@ def answer(connection: socket.socket, folder: Path) -> None:
         match head.split(b" ", 1)[0]:
             case b"PUT":
                 found = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-                with ONE_AFTER_THE_OTHER:
+                with REQUEST_LOCK:
                     receive(connection, rest, int(found[1]) if found else 0, folder / "upload")
-                connection.sendall(DONE)
+                connection.sendall(NO_CONTENT_RESPONSE)
             case b"POST":
-                connection.sendall(CREATED)
+                connection.sendall(CREATE_RESPONSE)
             case b"GET":
-                connection.sendall(SHOWN)
+                connection.sendall(SHOW_RESPONSE)
             case _:
-                connection.sendall(DONE)
+                connection.sendall(NO_CONTENT_RESPONSE)
 
 
 def receive(connection: socket.socket, rest: bytes, left: int, path: Path) -> None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 
-from bench.contenders import Contender
 from bench.disk import level
-from bench.measure import Figure, Figures, Ground, Limit, Measure, of_limit, of_second
+from bench.measure import (
+    Figures,
+    LimitServer,
+    Measure,
+    MeasureContext,
+    MeasuredValue,
+    of_limit,
+    of_second,
+)
 from bench.sizes import GIB
+from bench.targets import BenchTarget
 from bench.transfers import put
 
 
-async def take(on: Contender, ground: Ground) -> Figures:
+async def take(on: BenchTarget, ground: MeasureContext) -> Figures:
     """Upload a crowd of images, and delete them."""
     size = ground.part.stat().st_size * ground.sizes.crowd
     await asyncio.to_thread(level, on.folder, size)
@@ -30,10 +38,12 @@ async def take(on: Contender, ground: Ground) -> Figures:
 CROWD = Measure(
     "crowd",
     (
-        Figure("speed", "8 uploads at once, in all", "MB/s", (of_second(2.2), of_limit(0.85))),
-        Figure("cpu", "their processor time", "CPU s/GiB", less_is_better=True),
-        Figure("peak", "their peak memory", "MiB", less_is_better=True),
+        MeasuredValue(
+            "speed", "8 uploads at once, in all", "MB/s", (of_second(2.2), of_limit(0.85))
+        ),
+        MeasuredValue("cpu", "their processor time", "CPU s/GiB", less_is_better=True),
+        MeasuredValue("peak", "their peak memory", "MiB", less_is_better=True),
     ),
     take,
-    limit=Limit.RECEIVER,
+    limit=LimitServer.RECEIVER,
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from bench.client import Client
-from bench.contenders import Contender
 from bench.disk import level
-from bench.measure import Figure, Figures, Ground, Measure, absolute
-from bench.pace import keep_up_while
+from bench.load_generator import run_load_while
+from bench.measure import Figures, Measure, MeasureContext, MeasuredValue, absolute
+from bench.targets import BenchTarget
 from bench.transfers import put
 
 
-async def take(on: Contender, ground: Ground) -> Figures:
+async def take(on: BenchTarget, ground: MeasureContext) -> Figures:
     """Ask as long as every upload runs."""
     count = ground.sizes.load
     await asyncio.to_thread(level, on.folder, ground.sizes.load_bytes * count)
@@ -25,7 +25,7 @@ async def take(on: Contender, ground: Ground) -> Figures:
         asyncio.create_task(asyncio.to_thread(put, on.endpoint, each, ground.load)) for each in ids
     ]
     with on.watched() as spent:
-        pace = await keep_up_while(
+        pace = await run_load_while(
             on.endpoint, show, lambda: not any(upload.done() for upload in uploads)
         )
         await asyncio.gather(*uploads)
@@ -37,9 +37,11 @@ async def take(on: Contender, ground: Ground) -> Figures:
 LOAD = Measure(
     "load",
     (
-        Figure("p50", "show while 4 uploads run, p50", "ms", less_is_better=True),
-        Figure("p99", "show while 4 uploads run, p99", "ms", (absolute(10),), less_is_better=True),
-        Figure("speed", "those uploads, in all", "MB/s"),
+        MeasuredValue("p50", "show while 4 uploads run, p50", "ms", less_is_better=True),
+        MeasuredValue(
+            "p99", "show while 4 uploads run, p99", "ms", (absolute(10),), less_is_better=True
+        ),
+        MeasuredValue("speed", "those uploads, in all", "MB/s"),
     ),
     take,
 )

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from bench.client import Client
-from bench.contenders import RECORD, Contender
-from bench.measure import Figure, Figures, Ground, Limit, Measure, of_second
-from bench.pace import keep_up
+from bench.load_generator import run_load
+from bench.measure import Figures, LimitServer, Measure, MeasureContext, MeasuredValue, of_second
+from bench.targets import IMAGE_RECORD, BenchTarget
 
 
-async def take(on: Contender, ground: Ground) -> Figures:
+async def take(on: BenchTarget, ground: MeasureContext) -> Figures:
     """Create and delete."""
 
     async def pair(client: Client) -> None:
-        await client.delete(await client.create(RECORD))
+        await client.delete(await client.create(IMAGE_RECORD))
 
     sizes = ground.sizes
-    pace = await keep_up(on.endpoint, pair, at_once=sizes.at_once, seconds=sizes.seconds)
+    pace = await run_load(on.endpoint, pair, at_once=sizes.at_once, seconds=sizes.seconds)
     return {"pairs": pace.per_second}
 
 
 RECORDS = Measure(
     "records",
-    (Figure("pairs", "create and delete a record, 16 at once", "pairs/s", (of_second(10),)),),
+    (
+        MeasuredValue(
+            "pairs", "create and delete a record, 16 at once", "pairs/s", (of_second(10),)
+        ),
+    ),
     take,
-    limit=Limit.ANSWERS,
+    limit=LimitServer.ANSWERS,
 )

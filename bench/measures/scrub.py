@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterable
 
 from bench.client import connected
-from bench.contenders import RECORD, Contender
-from bench.measure import Figure, Figures, Ground, Measure, of_second
+from bench.measure import Figures, Measure, MeasureContext, MeasuredValue, of_second
+from bench.targets import IMAGE_RECORD, BenchTarget
 
 
-async def take(on: Contender, ground: Ground) -> Figures:
+async def take(on: BenchTarget, ground: MeasureContext) -> Figures:
     """Fill, delete, and scrub."""
     await _fill_and_delete(on, ground)
     with on.watched() as full:
@@ -24,14 +24,14 @@ async def take(on: Contender, ground: Ground) -> Figures:
     return {"images": ground.sizes.scrubbed / max(full.seconds - empty.seconds, 0.001)}
 
 
-async def _fill_and_delete(on: Contender, ground: Ground) -> None:
+async def _fill_and_delete(on: BenchTarget, ground: MeasureContext) -> None:
     sizes = ground.sizes
     data, turns = os.urandom(sizes.small_bytes), iter(range(sizes.scrubbed))
 
     async def work(turns: Iterable[int]) -> None:
         async with connected(on.endpoint) as client:
             for _ in turns:
-                image_id = await client.create(RECORD)
+                image_id = await client.create(IMAGE_RECORD)
                 await client.put(image_id, data)
                 await client.delete(image_id)
 
@@ -40,7 +40,7 @@ async def _fill_and_delete(on: Contender, ground: Ground) -> None:
 
 SCRUB = Measure(
     "scrub",
-    (Figure("images", "scrub 2,000 small images", "per s", (of_second(10),)),),
+    (MeasuredValue("images", "scrub 2,000 small images", "per s", (of_second(10),)),),
     take,
     is_long=True,
     suits=lambda on: bool(on.scrub),

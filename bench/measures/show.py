@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 from bench.client import Client
-from bench.contenders import Contender
-from bench.measure import Figure, Figures, Ground, Limit, Measure, absolute
-from bench.pace import keep_up
+from bench.load_generator import run_load
+from bench.measure import Figures, LimitServer, Measure, MeasureContext, MeasuredValue, absolute
+from bench.targets import BenchTarget
 
-KEPT = "to show"
+SHOWN_IMAGE = "to show"
 
 
-async def prepare(on: Contender, _: Ground) -> None:
+async def prepare(on: BenchTarget, _: MeasureContext) -> None:
     """Have a record."""
-    on.kept[KEPT] = await on.new_image()
+    on.kept[SHOWN_IMAGE] = await on.new_image()
 
 
-async def take(on: Contender, ground: Ground) -> Figures:
+async def take(on: BenchTarget, ground: MeasureContext) -> Figures:
     """Ask for it again and again."""
-    path = f"/v2/images/{on.kept[KEPT]}"
+    path = f"/v2/images/{on.kept[SHOWN_IMAGE]}"
 
     async def show(client: Client) -> None:
         await client.get(path)
 
     sizes = ground.sizes
-    alone = await keep_up(on.endpoint, show, at_once=1, seconds=sizes.seconds)
-    many = await keep_up(on.endpoint, show, at_once=sizes.at_once, seconds=sizes.seconds)
+    alone = await run_load(on.endpoint, show, at_once=1, seconds=sizes.seconds)
+    many = await run_load(on.endpoint, show, at_once=sizes.at_once, seconds=sizes.seconds)
     return {"p50": alone.percentile_ms(50), "many": many.per_second}
 
 
-async def clean(on: Contender, _: Ground) -> None:
+async def clean(on: BenchTarget, _: MeasureContext) -> None:
     """Leave nothing behind."""
-    await on.delete([on.kept.pop(KEPT)])
+    await on.delete([on.kept.pop(SHOWN_IMAGE)])
 
 
 SHOW = Measure(
     "show",
     (
-        Figure("p50", "show, p50", "ms", (absolute(0.5),), less_is_better=True),
-        Figure("many", "show, 16 at once", "per s"),
+        MeasuredValue("p50", "show, p50", "ms", (absolute(0.5),), less_is_better=True),
+        MeasuredValue("many", "show, 16 at once", "per s"),
     ),
     take,
     prepare,
     clean,
-    limit=Limit.ANSWERS,
+    limit=LimitServer.ANSWERS,
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from bench.contenders import Contender
-from bench.measure import Figure, Figures, Ground, Measure, absolute
+from bench.measure import Figures, Measure, MeasureContext, MeasuredValue, absolute
+from bench.targets import BenchTarget
 
 
-async def take(on: Contender, ground: Ground) -> Figures:
+async def take(on: BenchTarget, ground: MeasureContext) -> Figures:
     """Stop it, and start it again."""
     if on.program is None or on.tree is None:
         return {}
@@ -21,8 +21,10 @@ async def take(on: Contender, ground: Ground) -> Figures:
 START = Measure(
     "start",
     (
-        Figure("start", "start to first answer", "s", (absolute(0.8),), less_is_better=True),
-        Figure("idle", "idle memory", "MiB", (absolute(95.4),), less_is_better=True),  # 100 MB
+        MeasuredValue("start", "start to first answer", "s", (absolute(0.8),), less_is_better=True),
+        MeasuredValue(
+            "idle", "idle memory", "MiB", (absolute(95.4),), less_is_better=True
+        ),  # 100 MB
     ),
     take,
     suits=lambda on: on.program is not None,

@@ -15,21 +15,21 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bench.client import Client, Refused, connected
-from bench.contenders import Contender
+from bench.client import Client, ErrorResponse, connected
 from bench.disk import level
 from bench.endpoint import Endpoint
-from bench.measure import Figure, Figures, Ground, Measure, absolute
-from bench.pace import keep_up, keep_up_while
+from bench.load_generator import run_load, run_load_while
+from bench.measure import Figures, Measure, MeasureContext, MeasuredValue, absolute
 from bench.programs import Program
+from bench.targets import BenchTarget
 
-NAME = "image.raw"
+SOURCE_FILE_NAME = "image.raw"
 LOOKED_AT_EVERY_SECONDS = 0.1
 FINAL = {"success", "failure"}
 BEGUN = {"processing", *FINAL}
 
 
-async def take(on: Contender, ground: Ground) -> Figures:
+async def take(on: BenchTarget, ground: MeasureContext) -> Figures:
     """Ask without work, and then as long as every import runs."""
     if on.origin is None:
         return {}
@@ -40,13 +40,13 @@ async def take(on: Contender, ground: Ground) -> Figures:
     async def show(client: Client) -> None:
         await client.get(f"/v2/images/{shown}")
 
-    idle = await keep_up(on.endpoint, show, at_once=1, seconds=sizes.seconds)
+    idle = await run_load(on.endpoint, show, at_once=1, seconds=sizes.seconds)
     async with _serving(on, ground, origin), connected(on.endpoint) as client:
         ids = [await _ask(client, origin) for _ in range(sizes.imports)]
         await _until(client, ids, any, BEGUN)
         with on.watched() as spent:
             one_ended = asyncio.create_task(_first_of(on.endpoint, ids))
-            busy = await keep_up_while(on.endpoint, show, lambda: not one_ended.done())
+            busy = await run_load_while(on.endpoint, show, lambda: not one_ended.done())
             await one_ended
             await _until(client, ids, all, FINAL)
         made = [await _image_of(client, task_id) for task_id in ids]
@@ -62,12 +62,14 @@ async def take(on: Contender, ground: Ground) -> Figures:
 
 
 @asynccontextmanager
-async def _serving(on: Contender, ground: Ground, origin: Endpoint) -> AsyncIterator[None]:
+async def _serving(
+    on: BenchTarget, ground: MeasureContext, origin: Endpoint
+) -> AsyncIterator[None]:
     """The server that the bytes come from."""
     folder = on.folder / "origin"
     if not folder.exists():
         folder.mkdir()
-        os.link(ground.load, folder / NAME)
+        os.link(ground.load, folder / SOURCE_FILE_NAME)
     where = ["--bind", origin.host, "--directory", str(folder), str(origin.port)]
     command = ["nice", "-n", "19", sys.executable, "-m", "http.server", *where]
     program = Program(command, origin, on.folder / "origin.log", ready="/")
@@ -83,7 +85,7 @@ async def _ask(client: Client, origin: Endpoint) -> str:
     asked = {
         "type": "import",
         "input": {
-            "import_from": f"http://{origin.host}:{origin.port}/{NAME}",
+            "import_from": f"http://{origin.host}:{origin.port}/{SOURCE_FILE_NAME}",
             "import_from_format": "raw",
             "image_properties": {"name": "bench"},
         },
@@ -114,10 +116,10 @@ async def _until(
 
 
 async def _image_of(client: Client, task_id: str) -> str:
-    """The image that a task made. Raises Refused where it made none."""
+    """The image that a task made. Raises ErrorResponse where it made none."""
     task = await _task(client, task_id)
     if task["result"] is None:
-        raise Refused(f"an import failed: {task['message']}")
+        raise ErrorResponse(f"an import failed: {task['message']}")
     image_id: str = task["result"]["image_id"]
     return image_id
 
@@ -127,12 +129,12 @@ async def _task(client: Client, task_id: str) -> Any:
 
 
 FIGURES = (
-    Figure("idle_p50", "show without tasks, p50", "ms", less_is_better=True),
-    Figure("idle_p99", "show without tasks, p99", "ms", less_is_better=True),
-    Figure("p50", "show while 8 imports run, p50", "ms", less_is_better=True),
-    Figure("p99", "show while 8 imports run, p99", "ms", less_is_better=True),
-    Figure("ratio", "p99 with imports : without", "×", (absolute(3),), less_is_better=True),
-    Figure("speed", "those imports, in all", "MB/s"),
+    MeasuredValue("idle_p50", "show without tasks, p50", "ms", less_is_better=True),
+    MeasuredValue("idle_p99", "show without tasks, p99", "ms", less_is_better=True),
+    MeasuredValue("p50", "show while 8 imports run, p50", "ms", less_is_better=True),
+    MeasuredValue("p99", "show while 8 imports run, p99", "ms", less_is_better=True),
+    MeasuredValue("ratio", "p99 with imports : without", "×", (absolute(3),), less_is_better=True),
+    MeasuredValue("speed", "those imports, in all", "MB/s"),
 )
 
 TASKS = Measure("tasks", FIGURES, take, suits=lambda on: on.origin is not None)

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from bench.contenders import Contender
 from bench.disk import level
-from bench.measure import Figure, Figures, Ground, Limit, Measure, of_limit, of_second
+from bench.measure import (
+    Figures,
+    LimitServer,
+    Measure,
+    MeasureContext,
+    MeasuredValue,
+    of_limit,
+    of_second,
+)
 from bench.sizes import GIB
+from bench.targets import BenchTarget
 from bench.transfers import put
 
 
-async def take(on: Contender, ground: Ground, *, chunked: bool) -> Figures:
+async def take(on: BenchTarget, ground: MeasureContext, *, chunked: bool) -> Figures:
     """Upload the image, and delete it."""
     size = ground.sizes.image_bytes
     await asyncio.to_thread(level, on.folder, size)
@@ -30,20 +38,20 @@ async def take(on: Contender, ground: Ground, *, chunked: bool) -> Figures:
 UPLOAD = Measure(
     "upload",
     (
-        Figure("speed", "upload, Content-Length", "MB/s", (of_second(2.2), of_limit(0.85))),
-        Figure("cpu", "its processor time", "CPU s/GiB", less_is_better=True),
-        Figure("peak", "its peak memory", "MiB", less_is_better=True),
+        MeasuredValue("speed", "upload, Content-Length", "MB/s", (of_second(2.2), of_limit(0.85))),
+        MeasuredValue("cpu", "its processor time", "CPU s/GiB", less_is_better=True),
+        MeasuredValue("peak", "its peak memory", "MiB", less_is_better=True),
     ),
     partial(take, chunked=False),
-    limit=Limit.RECEIVER,
+    limit=LimitServer.RECEIVER,
 )
 
 CHUNKED = Measure(
     "chunked",
     (
-        Figure("speed", "upload, chunked", "MB/s", (of_second(3),)),
-        Figure("cpu", "its processor time", "CPU s/GiB", less_is_better=True),
-        Figure("peak", "its peak memory", "MiB", less_is_better=True),
+        MeasuredValue("speed", "upload, chunked", "MB/s", (of_second(3),)),
+        MeasuredValue("cpu", "its processor time", "CPU s/GiB", less_is_better=True),
+        MeasuredValue("peak", "its peak memory", "MiB", less_is_better=True),
     ),
     partial(take, chunked=True),
 )

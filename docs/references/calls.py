@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imaged.api import refusals
+from imaged.api import http_errors
 from imaged.api.app import paths
+from imaged.api.error_responses import BAD_GATEWAY, STATUSES
 from imaged.api.imports import ImportCalls
 from imaged.api.links import Links
 from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
-from imaged.api.problems import BAD_GATEWAY, STATUSES
 from imaged.api.resource import Handler
 from imaged.api.versions import CURRENT, SUPPORTED
 from imaged.core import errors
@@ -56,7 +56,7 @@ class Call:
 
 
 _WRITE = (errors.ImageNotFound, errors.NotPermitted)
-_JSON = (errors.InvalidRequest, refusals.BodyTooLarge, refusals.MediaTypeRefused)
+_JSON = (errors.InvalidRequest, http_errors.BodyTooLarge, http_errors.MediaTypeRefused)
 _BODY = (*_JSON, errors.InvalidAttribute, errors.TooMany, errors.PropertiesTooLarge)
 _DATA = (
     *_WRITE,
@@ -71,8 +71,8 @@ _DATA = (
     errors.FormatRefused,
     errors.QuotaExceeded,
     errors.StoreFull,
-    refusals.MediaTypeRefused,
-    refusals.LengthRequired,
+    http_errors.MediaTypeRefused,
+    http_errors.LengthRequired,
 )
 _IMPORT = (*_WRITE, *_JSON, errors.ImportNotReady, errors.InvalidTransition)
 _ATTRIBUTES = (*_BODY, errors.ReadOnlyAttribute, errors.NotPermitted)
@@ -176,7 +176,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
             errors.InvalidTransition,
             errors.ImageExists,
             errors.ExportError,
-            errors.SealMissing,
+            errors.SecretKeyUnavailable,
         ),
         "[Tasks](tasks.md) has the types, and the input of each.",
     ),

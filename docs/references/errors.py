@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from imaged.api import refusals
-from imaged.api.problems import BAD_GATEWAY, OUR_MISTAKE, OURS, STATUSES, TITLES, UNAVAILABLE
+from imaged.api import http_errors
+from imaged.api.error_responses import (
+    BAD_GATEWAY,
+    INTERNAL_ERROR,
+    INTERNAL_ERROR_SENTENCE,
+    STATUSES,
+    TITLES,
+    UNAVAILABLE,
+)
 from imaged.core import errors
-from imaged.daemon import answers
+from imaged.server import raw_responses
 from references.markdown import MADE, code, first_paragraph, table
 
 _HEAD = f"""\
@@ -99,8 +106,9 @@ ADVICE: Mapping[type[BaseException], str] = {
     errors.ExportFull: "Have the operator make room at the destination.",
     errors.ScratchError: "Have the operator look at `conversion.scratch`.",
     errors.ScratchFull: "Try again later, or have the operator make room in `conversion.scratch`.",
-    errors.SealMissing: "Have the operator look at `tasks.key_file`; without secrets it works.",
-    errors.SealBroken: "Ask again: the key was changed meanwhile.",
+    errors.SecretKeyUnavailable: "Have the operator look at `tasks.key_file`; it works "
+    "without secrets.",
+    errors.SecretUnreadable: "Ask again: the key was changed meanwhile.",
     errors.CatalogError: "Try again later; the operator finds `request.failed` in the log.",
     errors.CatalogFull: "Have the operator make room on the disk of the catalog; `/readyz` and "
     "`imaged doctor` say when there is room again.",
@@ -111,30 +119,42 @@ ADVICE: Mapping[type[BaseException], str] = {
     errors.CatalogMissing: "The operator corrects `catalog.url`, or restores the catalog.",
     errors.CatalogTooNew: "The operator starts the version that wrote the catalog.",
     errors.CatalogTooOld: "The operator runs `imaged migrate`.",
-    refusals.NoSuchPath: "Look at the address; [the calls](api.md) have all that there are.",
-    refusals.MethodNotAllowed: "Use one of the methods in the header `Allow`.",
-    refusals.MediaTypeRefused: "Send the `Content-Type` that the sentence names.",
-    refusals.EncodingRefused: "Unpack the body, and send it without `Content-Encoding`.",
-    refusals.LengthRequired: "Send the length of the data, or send it in chunks.",
-    refusals.NotModified: "Nothing: what is there exists, as the condition asked.",
-    refusals.PreconditionFailed: "Ask again without the condition, or with `If-Match: *`: imaged "
-    "gives no ETags, so none can match.",
-    refusals.BodyTooLarge: "Send a smaller body; data goes to `…/file`.",
-    refusals.BodyTooSlow: "Send it again, over a line that carries more.",
-    refusals.HostRefused: "Ask for localhost, or have the operator set `api.public_url`.",
-    refusals.CrossSiteRefused: "Ask with a program, or have the operator choose tokens.",
-    refusals.MetricsTokenMissing: "Show the token of `metrics.token_file`, or have the operator "
+    http_errors.NoSuchPath: "Look at the address; [the calls](api.md) have all that there are.",
+    http_errors.MethodNotAllowed: "Use one of the methods in the header `Allow`.",
+    http_errors.MediaTypeRefused: "Send the `Content-Type` that the sentence names.",
+    http_errors.EncodingRefused: "Unpack the body, and send it without `Content-Encoding`.",
+    http_errors.LengthRequired: "Send the length of the data, or send it in chunks.",
+    http_errors.NotModified: "Nothing: what is there exists, as the condition asked.",
+    http_errors.PreconditionFailed: "Ask again without the condition, or with `If-Match: *`: "
+    "imaged gives no ETags, so none can match.",
+    http_errors.BodyTooLarge: "Send a smaller body; data goes to `…/file`.",
+    http_errors.BodyTooSlow: "Send it again, over a line that carries more.",
+    http_errors.HostRefused: "Ask for localhost, or have the operator set `api.public_url`.",
+    http_errors.CrossSiteRefused: "Ask with a program, or have the operator choose tokens.",
+    http_errors.MetricsTokenMissing: "Show the token of `metrics.token_file`, or have the operator "
     "give the figures an address of their own in `metrics.bind`.",
-    refusals.Unauthenticated: "Send a token that is known, in `X-Auth-Token`.",
+    http_errors.Unauthenticated: "Send a token that is known, in `X-Auth-Token`.",
 }
 
 #: Answers that come before a request is one: status, what they say, what to do.
 WIRE: Sequence[tuple[int, str, str]] = (
-    (400, answers.MALFORMED, "Look at what stands between: two readers of it could disagree."),
-    (408, answers.SLOW_HEADER, "Send the header at once; `api.header_timeout` is the limit."),
-    (431, answers.LARGE_HEADER, "Send less; `api.max_header_size` is the limit."),
-    (503, answers.FULL, "Try again after `Retry-After`, or raise `api.max_connections`."),
-    (503, answers.STOPPING, "Try again after `Retry-After`, or ask another instance."),
+    (
+        400,
+        raw_responses.MALFORMED_REQUEST,
+        "Look at what stands between: two readers of it could disagree.",
+    ),
+    (
+        408,
+        raw_responses.HEADER_TIMED_OUT,
+        "Send the header at once; `api.header_timeout` is the limit.",
+    ),
+    (431, raw_responses.HEADER_TOO_LARGE, "Send less; `api.max_header_size` is the limit."),
+    (
+        503,
+        raw_responses.TOO_MANY_CONNECTIONS,
+        "Try again after `Retry-After`, or raise `api.max_connections`.",
+    ),
+    (503, raw_responses.SHUTTING_DOWN, "Try again after `Retry-After`, or ask another instance."),
 )
 
 
@@ -159,8 +179,8 @@ def _sections() -> Iterator[str]:
         yield f"## {status} {TITLES[status]}\n"
         if status == UNAVAILABLE:
             yield _UPLOADS
-        if status == OURS:
-            yield f'A mistake of ours always says: "{OUR_MISTAKE}"\n'
+        if status == INTERNAL_ERROR:
+            yield f'A mistake of ours always says: "{INTERNAL_ERROR_SENTENCE}"\n'
         yield table(
             ("error", "when", "what to do"),
             (

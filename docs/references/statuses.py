@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imaged.core.lifecycle import TRANSITIONS, Status
+from imaged.core.lifecycle import IMAGE_TRANSITIONS, Status
 from references.markdown import MADE, code, table
 
 _HEAD = f"""\
@@ -39,6 +39,6 @@ def reference() -> str:
             MEANINGS[status],
             "; ".join(f"{event}: {code(goal)}" for event, goal in row.items()) or "nothing",
         )
-        for status, row in TRANSITIONS.items()
+        for status, row in IMAGE_TRANSITIONS.items()
     )
     return f"{_HEAD}\n{table(('status', 'what it means', 'what may follow'), rows)}"

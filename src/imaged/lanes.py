@@ -36,9 +36,9 @@ T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 DEPTH = 4  # unfinished items, at most
-LAST_ITEM_SECONDS = 30  # how long the item under way is waited for when a lane is left
+CLOSE_TIMEOUT_SECONDS = 30  # how long the item under way is waited for when a lane is left
 PROCESSORS = len(os.sched_getaffinity(0))
-TURN_SECONDS = 0.25  # the longest wait for a turn: who has it may hang, in a disk for example
+SLOT_WAIT_SECONDS = 0.25  # the longest wait for a turn: who has it may hang, in a disk for example
 
 
 class Lane(Protocol[T_contra]):
@@ -66,7 +66,7 @@ class LaneFactory(Protocol):
         ...
 
 
-class Turns:
+class CpuSlots:
     """So many work at the same time, and the others wait: more would be no faster, and each is one
     more that the event loop may have to wait for whenever it wakes.
     """
@@ -76,9 +76,9 @@ class Turns:
         self._free = threading.BoundedSemaphore(at_once)
 
     @contextmanager
-    def one(self) -> Iterator[bool]:
+    def acquire(self) -> Iterator[bool]:
         """Wait for a turn, and have it for the block; False: it did not come in time."""
-        came = self._free.acquire(timeout=TURN_SECONDS)
+        came = self._free.acquire(timeout=SLOT_WAIT_SECONDS)
         try:
             yield came
         finally:
@@ -90,13 +90,13 @@ class ThreadLane(Generic[T]):
     """A lane in a thread. Leaving its block waits for the item under way, but not for ever."""
 
     niceness = 5  # a third of the event loop's share, where both want a processor
-    turns = Turns(PROCESSORS)
+    slots = CpuSlots(PROCESSORS)
 
     def __init__(
         self, work: Callable[[T], None], *, computes: bool = False, depth: int = DEPTH
     ) -> None:
         self._work = work
-        self._turn = self.turns.one if computes else partial(nullcontext, enter_result=False)
+        self._slot = self.slots.acquire if computes else partial(nullcontext, enter_result=False)
         self._room = asyncio.Semaphore(depth)
         self._depth = depth
         self._queue: SimpleQueue[T | None] = SimpleQueue()
@@ -117,7 +117,7 @@ class ThreadLane(Generic[T]):
     ) -> None:
         self._closing = True
         self._queue.put(None)
-        with anyio.move_on_after(LAST_ITEM_SECONDS, shield=True):
+        with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True):
             await self._ended.wait()
 
     async def feed(self, item: T) -> None:
@@ -142,7 +142,7 @@ class ThreadLane(Generic[T]):
         while (item := self._queue.get()) is not None:
             if self._failure is None and not self._closing:
                 try:
-                    with self._turn():
+                    with self._slot():
                         self._work(item)
                 except BaseException as failure:  # noqa: BLE001 - raised again by feed and drain
                     self._failure = failure
@@ -155,11 +155,11 @@ class ThreadLane(Generic[T]):
             self._loop.call_soon_threadsafe(callback)
 
 
-class QuietLane(ThreadLane[T]):
-    """A lane for bytes that nobody waits for. It takes turns whatever its work is."""
+class BackgroundLane(ThreadLane[T]):
+    """A lane for bytes that nobody waits for. It takes slots whatever its work is."""
 
     niceness = 15
-    turns = Turns(max(1, PROCESSORS - 1))
+    slots = CpuSlots(max(1, PROCESSORS - 1))
 
     def __init__(
         self, work: Callable[[T], None], *, computes: bool = True, depth: int = DEPTH

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 
-DURATIONS: Mapping[str, timedelta] = {
+DURATION_UNITS: Mapping[str, timedelta] = {
     "w": timedelta(weeks=1),
     "d": timedelta(days=1),
     "h": timedelta(hours=1),
@@ -19,7 +19,7 @@ DURATIONS: Mapping[str, timedelta] = {
     "ms": timedelta(milliseconds=1),
 }
 
-SIZES: Mapping[str, int] = {
+SIZE_UNITS: Mapping[str, int] = {
     "PiB": 1024**5,
     "PB": 1000**5,
     "TiB": 1024**4,
@@ -33,14 +33,16 @@ SIZES: Mapping[str, int] = {
     "B": 1,
 }
 
-LONGEST = timedelta(days=36_500)
-LARGEST_BYTES = 2**63 - 1  # what a database keeps in an integer
+MAX_DURATION = timedelta(days=36_500)
+MAX_SIZE_BYTES = 2**63 - 1  # what a database keeps in an integer
 
 _AMOUNT = r"(\d{1,15}(?:\.\d{1,9})?)"
-_PART = re.compile(rf"{_AMOUNT}({'|'.join(sorted(DURATIONS, key=len, reverse=True))})", re.ASCII)
+_PART = re.compile(
+    rf"{_AMOUNT}({'|'.join(sorted(DURATION_UNITS, key=len, reverse=True))})", re.ASCII
+)
 _DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
-_SIZE = re.compile(rf"{_AMOUNT} ?({'|'.join(SIZES)})", re.ASCII | re.IGNORECASE)
-_SIZES_ANY_CASE = {unit.lower(): size_bytes for unit, size_bytes in SIZES.items()}
+_SIZE = re.compile(rf"{_AMOUNT} ?({'|'.join(SIZE_UNITS)})", re.ASCII | re.IGNORECASE)
+_SIZES_ANY_CASE = {unit.lower(): size_bytes for unit, size_bytes in SIZE_UNITS.items()}
 
 
 def parse_duration(text: object) -> timedelta:
@@ -52,9 +54,10 @@ def parse_duration(text: object) -> timedelta:
         raise ValueError(allowed)
     parts = _PART.findall(text)
     microseconds = sum(
-        Decimal(amount) * (DURATIONS[unit] // timedelta(microseconds=1)) for amount, unit in parts
+        Decimal(amount) * (DURATION_UNITS[unit] // timedelta(microseconds=1))
+        for amount, unit in parts
     )
-    if microseconds > LONGEST // timedelta(microseconds=1):
+    if microseconds > MAX_DURATION // timedelta(microseconds=1):
         raise ValueError("must be a hundred years at most")
     return timedelta(microseconds=int(microseconds))
 
@@ -70,7 +73,7 @@ def parse_size(text: object) -> int:
             'such as "256MiB" or "1TB", or "0"'
         )
     size_bytes = int(Decimal(found[1]) * _SIZES_ANY_CASE[found[2].lower()])
-    if size_bytes > LARGEST_BYTES:
+    if size_bytes > MAX_SIZE_BYTES:
         raise ValueError("must be less than 8192PiB")
     return size_bytes
 
@@ -79,14 +82,14 @@ def format_duration(duration: timedelta) -> str:
     """Write it so that ``parse_duration`` gives it back, to the millisecond."""
     text = ""
     for unit in ("d", "h", "m", "s", "ms"):
-        count, duration = divmod(duration, DURATIONS[unit])
+        count, duration = divmod(duration, DURATION_UNITS[unit])
         text += f"{count}{unit}" if count else ""
     return text or "0"
 
 
 def format_size(size_bytes: int) -> str:
     """Write it so that ``parse_size`` gives it back: with the largest unit that divides it."""
-    for unit, unit_bytes in SIZES.items():
+    for unit, unit_bytes in SIZE_UNITS.items():
         if size_bytes and size_bytes % unit_bytes == 0:
             return f"{size_bytes // unit_bytes}{unit}"
     return "0"
@@ -95,19 +98,19 @@ def format_size(size_bytes: int) -> str:
 def approximate_size(size_bytes: int) -> str:
     """Write it for people, with a digit behind the point."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):
-        if size_bytes >= SIZES[unit]:
-            return f"{size_bytes / SIZES[unit]:.1f} {unit}"
+        if size_bytes >= SIZE_UNITS[unit]:
+            return f"{size_bytes / SIZE_UNITS[unit]:.1f} {unit}"
     return f"{size_bytes} B"
 
 
 def approximate_duration(duration: timedelta) -> str:
     """Write it for people, in its two largest units."""
-    if duration < DURATIONS["s"]:
+    if duration < DURATION_UNITS["s"]:
         return "0s"
-    text = format_duration(duration - duration % DURATIONS["s"])
+    text = format_duration(duration - duration % DURATION_UNITS["s"])
     return "".join(re.findall(r"\d+[a-z]+", text)[:2])
 
 
-def counted(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """Write how many there are, for people: "1 image", "2 images". The noun's plural ends in s."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from imaged.stores.memory import MemoryStore
+from imaged.testing.memory_store import MemoryStore
 from support.service import Service
 
 pytestmark = pytest.mark.asyncio

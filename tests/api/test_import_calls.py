@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from core.test_destinations import INSIDE
-from imaged.fetchers.http import HttpFetcher
-from imaged.fetchers.settings import FetchSettings
+from core.test_network_policy import INSIDE
+from imaged.fetchers.fetch_settings import FetchSettings
+from imaged.fetchers.http_fetcher import HttpFetcher
 from imaged.ports.fetcher import Fetched
 from support import disk_images
+from support.memory_fetcher import MemoryFetcher
 from support.service import OCTETS, Reply, Service
-from support.web import MemoryWeb
 
 pytestmark = pytest.mark.asyncio
 
@@ -175,7 +175,7 @@ async def test_what_is_not_as_it_should_be_leaves_a_queued_image(
     assert (await begin(service, image_id, WEB)).status == 202
 
 
-class PatchingWeb(MemoryWeb):
+class PatchingWeb(MemoryFetcher):
     """Its client patches the image while it is fetched from here."""
 
     patch: Callable[[], Awaitable[Reply]]

@@ -14,26 +14,26 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 
 from imaged.api import json_bodies, patches
-from imaged.api.byte_ranges import wanted_range
-from imaged.api.conditions import require_condition
-from imaged.api.identity import TokenFile, fingerprint
+from imaged.api.authenticator import TokenFile, token_hash
+from imaged.api.error_responses import wants_json
 from imaged.api.links import Links
 from imaged.api.listing import read_listing
-from imaged.api.problems import wants_json
+from imaged.api.preconditions import require_condition
+from imaged.api.range_header import parse_range
 from imaged.api.requests import media_type_of, require_unpacked
 from imaged.api.task_listing import read_task_listing
 from imaged.api.versions import version_2_path
-from imaged.config.reading import load
+from imaged.config.loader import load
 from imaged.core import edits
 from imaged.core.access import Caller
 from imaged.core.edits import Action, Operation
 from imaged.core.image import Image
-from imaged.daemon.framing import objection_to, without_offer
-from imaged.fetchers.ranges import Identity, identity_of
-from imaged.fetchers.settings import FetchSettings
+from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.urls import parse_url
+from imaged.fetchers.validators import BodyValidators, validators_of
+from imaged.server.framing import framing_error, without_upgrade
 from imaged.units import parse_duration, parse_size
-from support.effort import LIMIT, growth, operations
+from support.operation_count import LINEAR_GROWTH_LIMIT, operations, work_growth
 
 ALICE = Caller("alice", "p1", frozenset({"member"}))
 IMAGE = Image(id="00000000-0000-4000-8000-000000000001", owner="p1")
@@ -117,10 +117,10 @@ PATCHES: Mapping[str, Read] = {
         ALICE, IMAGE, [*[Operation(Action.ADD, name, "x") for name in names(n)],
                        *[Operation(Action.REMOVE, name) for name in names(n)]]
     ),
-    "tags": lambda n: edits.draft(ALICE, IMAGE.id, {"tags": names(n)}),
-    "one tag often": lambda n: edits.draft(ALICE, IMAGE.id, {"tags": ["n"] * n}),
-    "properties": lambda n: edits.draft(ALICE, IMAGE.id, dict.fromkeys(names(n), "x")),
-    "a long property": lambda n: edits.draft(ALICE, IMAGE.id, {"p": "x" * n}),
+    "tags": lambda n: edits.new_image(ALICE, IMAGE.id, {"tags": names(n)}),
+    "one tag often": lambda n: edits.new_image(ALICE, IMAGE.id, {"tags": ["n"] * n}),
+    "properties": lambda n: edits.new_image(ALICE, IMAGE.id, dict.fromkeys(names(n), "x")),
+    "a long property": lambda n: edits.new_image(ALICE, IMAGE.id, {"p": "x" * n}),
 }  # fmt: skip
 
 QUERIES: Mapping[str, Read] = {
@@ -141,11 +141,11 @@ QUERIES: Mapping[str, Read] = {
 }
 
 HEADERS: Mapping[str, Read] = {
-    "ranges": lambda n: wanted_range("bytes=" + "," * n + "0-1"),
-    "many ranges": lambda n: wanted_range("bytes=" + "0-1," * n),
-    "a long range": lambda n: wanted_range("bytes=" + "9" * n + "-" + "0" * n),
-    "spaces of a range": lambda n: wanted_range("bytes=" + " " * n + "1" + " " * n + "x"),
-    "a long unit": lambda n: wanted_range("a" * n),
+    "ranges": lambda n: parse_range("bytes=" + "," * n + "0-1"),
+    "many ranges": lambda n: parse_range("bytes=" + "0-1," * n),
+    "a long range": lambda n: parse_range("bytes=" + "9" * n + "-" + "0" * n),
+    "spaces of a range": lambda n: parse_range("bytes=" + " " * n + "1" + " " * n + "x"),
+    "a long unit": lambda n: parse_range("a" * n),
     "media types": lambda n: wants_json("text/html;q=0.1," * n),
     "parameters": lambda n: wants_json("application/json" + ";a=b" * n),
     "a version": lambda n: version_2_path("/", "application/vnd.openstack.images-v2" + " " * n),
@@ -156,13 +156,13 @@ HEADERS: Mapping[str, Read] = {
         Headers({"if-match": '"a",' * n}), exists=True
     ),
     "a host": lambda n: Links("").absolute(request("host", "a." * n + "/"), "/"),
-    "a token": lambda n: fingerprint("t" * n),
-    "headers": lambda n: objection_to(b"GET", b"/", "1.1", [(b"a", b"b")] * n),
-    "codings of a transfer": lambda n: objection_to(
+    "a token": lambda n: token_hash("t" * n),
+    "headers": lambda n: framing_error(b"GET", b"/", "1.1", [(b"a", b"b")] * n),
+    "codings of a transfer": lambda n: framing_error(
         b"GET", b"/", "1.1", [(b"transfer-encoding", b"chunked")] * n
     ),
-    "a target": lambda n: objection_to(b"GET", b"/" * n, "1.1", [(b"host", b"a")]),
-    "an offer": lambda n: without_offer(b"GET", b"/", "1.1", [(b"upgrade", b"h2c")] * n),
+    "a target": lambda n: framing_error(b"GET", b"/" * n, "1.1", [(b"host", b"a")]),
+    "an offer": lambda n: without_upgrade(b"GET", b"/", "1.1", [(b"upgrade", b"h2c")] * n),
 }
 
 SETTINGS: Mapping[str, Read] = {
@@ -172,10 +172,10 @@ SETTINGS: Mapping[str, Read] = {
 }
 
 ANSWERS: Mapping[str, Read] = {
-    "a range": lambda n: Identity(1, '"a"').with_rest(
+    "a range": lambda n: BodyValidators(1, '"a"').matching_rest(
         answer(content_range="bytes 0-" + "9" * n + "/*"), 0
     ),
-    "a validator": lambda n: identity_of(answer(etag='"' + "a" * n + '"')),
+    "a validator": lambda n: validators_of(answer(etag='"' + "a" * n + '"')),
     "a url": lambda n: parse_url("http://192.0.2.1/" + "a/" * n, FetchSettings()),
 }
 
@@ -196,13 +196,13 @@ ALL = {
 @pytest.mark.parametrize("name", ALL)
 def test_a_parser_is_linear(name: str) -> None:
     """Counted in operations: a busy machine counts as an idle one does."""
-    assert growth(ALL[name], SIZES) < LIMIT
+    assert work_growth(ALL[name], SIZES) < LINEAR_GROWTH_LIMIT
 
 
 def test_a_range_that_no_file_has_is_none() -> None:
     """Python refuses to read a number of so many digits, and that is no answer of ours."""
     told = answer(etag='"a"', content_range="bytes 6-" + "9" * 5000 + "/*")
-    assert Identity(10, '"a"').with_rest(told, 6) is None
+    assert BodyValidators(10, '"a"').matching_rest(told, 6) is None
 
 
 def test_a_token_file_is_linear(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_token_file_is_linear(tmp_path: Path) -> None:
         )
         TokenFile(path)
 
-    assert growth(read, (20, 40, 80)) < LIMIT
+    assert work_growth(read, (20, 40, 80)) < LINEAR_GROWTH_LIMIT
 
 
 def test_the_count_sees_loops_in_c() -> None:
@@ -232,5 +232,5 @@ def test_the_count_sees_loops_in_c() -> None:
         known = names(size)
         return [known.count(name) for name in known]
 
-    assert min(growth(in_python, (20, 40, 80)), growth(in_c, SIZES)) > LIMIT
+    assert min(work_growth(in_python, (20, 40, 80)), work_growth(in_c, SIZES)) > LINEAR_GROWTH_LIMIT
     assert operations(lambda: None) < operations(lambda: names(10))

@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
 from imaged.services.images import RecordLimits
-from imaged.services.tasks.desk import DeskSettings
-from support.faults import catalog_fails, detour
+from imaged.services.tasks.task_service import TaskServiceSettings
+from support.faults import catalog_fails, override_calls
 from support.service import Service
 
 pytestmark = pytest.mark.asyncio
@@ -175,7 +175,7 @@ async def test_invisible_marker_is_no_marker(listed: Service) -> None:
 
 async def test_marker_that_is_no_id_is_not_looked_up(service: Service) -> None:
     """No catalog is asked for text that no image can have as its id."""
-    blind = Service(catalog=detour(service.facts, get_image=catalog_fails))
+    blind = Service(catalog=override_calls(service.facts, get_image=catalog_fails))
     for marker in ("bogus", "%00", "x" * 999):
         assert (await blind.call("GET", f"/v2/images?marker={marker}")).status == 400
 
@@ -271,7 +271,7 @@ async def test_a_page_ends_early_where_images_are_large(service: Service) -> Non
 async def test_properties_have_a_size_in_all(service: Service) -> None:
     """413 where they are created, patched or asked for by a task; nothing is changed by it."""
     service.images.limits = RecordLimits(max_properties_bytes=10_000)
-    service.desk.settings = DeskSettings(max_properties_bytes=10_000)
+    service.task_service.settings = TaskServiceSettings(max_properties_bytes=10_000)
     image_id = await service.create(a="x" * 9000)
     before = service.image(image_id)
     asked = {"a": "x" * 9000, "b": "x" * 1000}

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from imaged.core.deletion import expire
 from imaged.core.errors import ImageNotFound, NotRestorable
 from imaged.core.query import ImageQuery
-from imaged.core.removal import expire
 from imaged.services import images
 from support.service import Service
 
@@ -24,7 +24,7 @@ async def test_what_waits_is_listed_the_longest_first(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All pages of it, whoever it belonged to, and nothing else."""
-    monkeypatch.setattr(images, "WAITING", _pages_of(2))
+    monkeypatch.setattr(images, "PENDING_DELETE_QUERY", _pages_of(2))
     made = [await service.create_active() for _ in range(5)]
     await service.create_active()
     assert await waiting(service) == []
@@ -62,4 +62,4 @@ async def test_what_cannot_be_restored(service: Service) -> None:
 
 
 def _pages_of(limit: int) -> ImageQuery:
-    return replace(images.WAITING, limit=limit)
+    return replace(images.PENDING_DELETE_QUERY, limit=limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imaged.stores.memory import MemoryStore
+from imaged.testing.memory_store import MemoryStore
 from support.service import OCTETS, PEOPLE, Reply, Service
 
 pytestmark = pytest.mark.asyncio

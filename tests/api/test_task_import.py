@@ -13,14 +13,14 @@ from typing import Any
 import anyio
 import pytest
 
-from core.test_destinations import INSIDE
+from core.test_network_policy import INSIDE
 from imaged.core.errors import ConversionFailed
-from imaged.fetchers.http import HttpFetcher
-from imaged.fetchers.settings import FetchSettings
+from imaged.fetchers.fetch_settings import FetchSettings
+from imaged.fetchers.http_fetcher import HttpFetcher
 from imaged.ports.import_check import ImportFacts
 from support import disk_images
 from support.origin import Origin
-from support.rebinding import Rebinding
+from support.rebinding import RebindingResolver
 from support.service import Service
 
 pytestmark = pytest.mark.asyncio
@@ -193,7 +193,7 @@ async def test_urls_that_are_refused_at_once(url: str, reason: str) -> None:
 @pytest.mark.parametrize("address", INSIDE)
 async def test_names_that_change_what_they_stand_for(address: str) -> None:
     """Public when it is asked for, something else when it counts: nobody is connected to."""
-    resolver = Rebinding(["8.8.8.8", address])
+    resolver = RebindingResolver(["8.8.8.8", address])
     service = Service(fetcher=HttpFetcher(FetchSettings(), lambda _: resolver))
 
     task = await done(service, asked())

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from imaged.core.errors import SealMissing
+from imaged.core.errors import SecretKeyUnavailable
 from imaged.core.task import TaskStatus
-from imaged.services.tasks.desk import DeskSettings
+from imaged.services.tasks.task_service import TaskServiceSettings
 from support.service import Service
 
 pytestmark = pytest.mark.asyncio
@@ -265,9 +265,9 @@ async def test_without_a_key_secrets_are_refused(monkeypatch: pytest.MonkeyPatch
     image_id = await service.create_active()
 
     async def accept(*_: object) -> None:
-        raise SealMissing("/etc/secret.key", "no such file")
+        raise SecretKeyUnavailable("/etc/secret.key", "no such file")
 
-    monkeypatch.setattr(service.desk.registry.get("verify"), "accept", accept)
+    monkeypatch.setattr(service.task_service.registry.get("verify"), "accept", accept)
     body = {"type": "verify", "input": {"image_id": image_id}}
     reply = await service.call("POST", "/v2/tasks", body)
 
@@ -347,7 +347,7 @@ async def test_more_tasks_than_a_project_may_have() -> None:
     """413, with what to do; as for other quotas."""
     service = Service()
     image_id = await service.create_active()
-    service.desk.settings = DeskSettings(max_unfinished=1)
+    service.task_service.settings = TaskServiceSettings(max_unfinished=1)
     first = await service.ask_task("verify", image_id=image_id)
     body = {"type": "verify", "input": {"image_id": image_id}}
 

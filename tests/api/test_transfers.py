@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.api.exchange import SHORT_REST_BYTES
+from imaged.api.middleware import SHORT_REST_BYTES
 from imaged.core.block_checksums import BLOCK_BYTES
 from imaged.core.errors import StoreError
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
 from imaged.ports.store import BlobReader
-from imaged.stores.memory import MemoryStore
-from support.faults import detour
-from support.server import Line, served
+from imaged.testing.memory_store import MemoryStore
+from support.faults import override_calls
+from support.server import RawConnection, served
 from support.service import OCTETS, Service
 from support.waiting import wait_until
 
@@ -45,9 +45,9 @@ class Running:
         """Create an image with data."""
         return asyncio.run(self.service.create_active(data))
 
-    def line(self) -> Line:
+    def line(self) -> RawConnection:
         """Connect."""
-        return Line(self.port)
+        return RawConnection(self.port)
 
     def wait_for(self, image_id: str, status: Status) -> None:
         """Wait until the image is there."""
@@ -304,7 +304,7 @@ def test_store_that_is_full() -> None:
     service = Service(store=MemoryStore("local", capacity_bytes=3))
     with served(service) as port:
         image_id = asyncio.run(service.create())
-        with Line(port) as line:
+        with RawConnection(port) as line:
             line.ask(f"PUT {path_of(image_id)}", TYPE, "Content-Length: 5", body=b"hello")
             assert line.read()[0] == 413
             line.ask(
@@ -362,16 +362,16 @@ def test_download_that_breaks(error: Exception | None) -> None:
         async with memory.open(key, start) as reader:
             yield BreakingReader(reader, error)
 
-    service = Service(store=detour(memory, open=breaks))
+    service = Service(store=override_calls(memory, open=breaks))
     data = b"x" * 3 * BLOCK_BYTES
     image_id = asyncio.run(service.create_active(data))
     with capture_logs() as lines, served(service) as port:
-        with Line(port) as line:
+        with RawConnection(port) as line:
             line.ask(f"GET {path_of(image_id)}")
             status, headers = line.read_head()
             assert (status, headers["content-length"]) == (200, str(len(data)))
             assert len(line.read_rest()) == BLOCK_BYTES
-        with Line(port) as line:
+        with RawConnection(port) as line:
             line.ask("GET /livez")
             assert line.read()[0] == 200
     assert errors_in(lines) == ["answer.broken_off"]
@@ -407,10 +407,10 @@ def test_reader_that_leaves_is_not_read_for() -> None:
             finally:
                 closed.set()
 
-    service = Service(store=detour(memory, open=watched))
+    service = Service(store=override_calls(memory, open=watched))
     image_id = asyncio.run(service.create_active(b"x" * 48 * MIB))
     with capture_logs() as lines, served(service) as port:
-        line = Line(port)
+        line = RawConnection(port)
         line.ask(f"GET {path_of(image_id)}")
         assert line.read_head()[0] == 200
         assert not closed.is_set()
@@ -431,13 +431,13 @@ def test_little_ranges_on_one_connection_read_a_block_once() -> None:
         async with memory.open(key, start) as reader:
             yield reader
 
-    service = Service(store=detour(memory, open=counted))
+    service = Service(store=override_calls(memory, open=counted))
     data = random.Random(1).randbytes(BLOCK_BYTES)
     image_id = asyncio.run(service.create_active(data))
     total_bytes = service.budget.total_bytes
     with served(service) as port:
         for connections in (1, 2):
-            with Line(port) as line:
+            with RawConnection(port) as line:
                 for start in range(0, 5 * SHORT_REST_BYTES // 2, SHORT_REST_BYTES // 2):
                     line.ask(f"GET {path_of(image_id)}", f"Range: bytes={start}-{start + 99}")
                     status, _, body = line.read()

@@ -15,34 +15,36 @@ import anyio
 import pytest
 from click.testing import CliRunner
 
-from imaged.api.identity import TokenFile
+from imaged.api.authenticator import TokenFile
 from imaged.cli import COMMANDS, main
 from imaged.cli import imaged as group
 from imaged.config import load
 from imaged.core.access import Caller
-from imaged.core.places import MARKER_NAME
-from imaged.daemon.assembly import Services
-from imaged.daemon.front import Front
-from imaged.daemon.parts import open_parts
-from support.command import Place, imaged
+from imaged.core.place_marker import MARKER_NAME
+from imaged.daemon.container import ServiceContainer
+from imaged.daemon.drivers import open_drivers
+from imaged.daemon.web_app import WebApp
+from support.command import Workspace, imaged
 from support.daemon import IMAGED, clean_environment
 
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
 
 
-def keep_image(place: Place, name: str, data: bytes = b"data", *, deleted: bool = True) -> str:
+def keep_image(
+    workspace: Workspace, name: str, data: bytes = b"data", *, deleted: bool = True
+) -> str:
     """Upload an image, and perhaps delete it; its id."""
-    config = load(place.file, {})
+    config = load(workspace.file, {})
 
     async def body() -> Any:
         yield data
 
     async def run() -> str:
-        async with open_parts(config) as parts:
-            services = Services(parts, config)
+        async with open_drivers(config) as parts:
+            services = ServiceContainer(parts, config)
             formats = {"disk_format": "raw", "container_format": "bare"}
             image = await services.images.create(ADMIN, {"name": name, **formats})
-            await Front(services, config).uploads.upload(ADMIN, image.id, body())
+            await WebApp(services, config).uploads.upload(ADMIN, image.id, body())
             if deleted:
                 await services.images.delete(ADMIN, image.id)
             return image.id
@@ -50,9 +52,11 @@ def keep_image(place: Place, name: str, data: bytes = b"data", *, deleted: bool 
     return anyio.run(run)
 
 
-def blobs(place: Place) -> list[Path]:
+def blobs(workspace: Workspace) -> list[Path]:
     """The files that the store has."""
-    return [path for path in place.images.rglob("*") if path.is_file() and path.name != MARKER_NAME]
+    return [
+        path for path in workspace.images.rglob("*") if path.is_file() and path.name != MARKER_NAME
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -98,7 +102,7 @@ def test_an_interrupted_command_is_exit_code_130(monkeypatch: pytest.MonkeyPatch
     def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("imaged.cli.versions.version.callback", interrupted)
+    monkeypatch.setattr("imaged.cli.version.version.callback", interrupted)
     monkeypatch.setattr("sys.argv", ["imaged", "version"])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -106,10 +110,10 @@ def test_an_interrupted_command_is_exit_code_130(monkeypatch: pytest.MonkeyPatch
     assert ended.value.code == 130
 
 
-def test_a_reader_that_has_enough_is_no_crash(place: Place) -> None:
+def test_a_reader_that_has_enough_is_no_crash(workspace: Workspace) -> None:
     """`imaged pending | head` shows no traceback."""
-    place.imaged("migrate")
-    command = [IMAGED, "pending", "--config", str(place.file)]
+    workspace.imaged("migrate")
+    command = [IMAGED, "pending", "--config", str(workspace.file)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment()
     ) as process:
@@ -121,14 +125,16 @@ def test_a_reader_that_has_enough_is_no_crash(place: Place) -> None:
     assert errors == b""
 
 
-def test_pending_lists_what_can_be_restored(place: Place) -> None:
+def test_pending_lists_what_can_be_restored(workspace: Workspace) -> None:
     """With size, owner and the time left with the delay configured now."""
-    waiting = keep_image(place, "wait", b"12345")
-    keep_image(place, "stay", deleted=False)
+    waiting = keep_image(workspace, "wait", b"12345")
+    keep_image(workspace, "stay", deleted=False)
 
-    (row,) = json.loads(place.imaged("pending", "--json").stdout)
-    (later,) = json.loads(place.imaged("pending", "--json", IMAGED_SCRUBBER__DELAY="48h").stdout)
-    shown = place.imaged("pending").stdout
+    (row,) = json.loads(workspace.imaged("pending", "--json").stdout)
+    (later,) = json.loads(
+        workspace.imaged("pending", "--json", IMAGED_SCRUBBER__DELAY="48h").stdout
+    )
+    shown = workspace.imaged("pending").stdout
 
     assert (row["id"], row["name"], row["size_bytes"]) == (waiting, "wait", 5)
     assert row["owner"] == "p0"
@@ -138,77 +144,77 @@ def test_pending_lists_what_can_be_restored(place: Place) -> None:
     assert "23h59m" in shown
 
 
-def test_a_name_cannot_command_the_terminal(place: Place) -> None:
+def test_a_name_cannot_command_the_terminal(workspace: Workspace) -> None:
     """Names come from users."""
-    keep_image(place, "red\u202e")
+    keep_image(workspace, "red\u202e")
 
-    shown = place.imaged("pending").stdout
+    shown = workspace.imaged("pending").stdout
 
     assert "red" in shown
     assert "\u202e" not in shown
 
 
-def test_restore_takes_an_image_back_once(place: Place) -> None:
+def test_restore_takes_an_image_back_once(workspace: Workspace) -> None:
     """The second time there is nothing to restore: exit code 1 and one sentence."""
-    image_id = keep_image(place, "back")
+    image_id = keep_image(workspace, "back")
 
-    first, second = place.imaged("restore", image_id), place.imaged("restore", image_id)
+    first, second = workspace.imaged("restore", image_id), workspace.imaged("restore", image_id)
 
     assert (first.returncode, first.stdout) == (0, f"{image_id} is active again.\n")
     assert second.returncode == 1
     assert second.stderr.splitlines()[-1].startswith(f"The image {image_id} cannot be restored")
-    assert not json.loads(place.imaged("pending", "--json").stdout)
+    assert not json.loads(workspace.imaged("pending", "--json").stdout)
 
 
-def test_restore_of_what_never_was_is_an_error(place: Place) -> None:
+def test_restore_of_what_never_was_is_an_error(workspace: Workspace) -> None:
     """No traceback, one sentence."""
-    done = place.imaged("restore", "no-such-image")
+    done = workspace.imaged("restore", "no-such-image")
 
     assert done.returncode == 1
     assert done.stderr == "There is no image no-such-image.\n"
 
 
-def test_a_dry_scrub_touches_nothing(place: Place) -> None:
+def test_a_dry_scrub_touches_nothing(workspace: Workspace) -> None:
     """It says what would go, as a table and as JSON."""
-    image_id = keep_image(place, "due")
+    image_id = keep_image(workspace, "due")
 
     facts = json.loads(
-        place.imaged("scrub", "--dry-run", "--json", IMAGED_SCRUBBER__DELAY="0").stdout
+        workspace.imaged("scrub", "--dry-run", "--json", IMAGED_SCRUBBER__DELAY="0").stdout
     )
-    shown = place.imaged("scrub", "--dry-run", IMAGED_SCRUBBER__DELAY="0").stdout
-    early = place.imaged("scrub", "--dry-run").stdout
+    shown = workspace.imaged("scrub", "--dry-run", IMAGED_SCRUBBER__DELAY="0").stdout
+    early = workspace.imaged("scrub", "--dry-run").stdout
 
     assert [image_id] == [image["id"] for image in facts["images"]]
     assert image_id in shown
     assert early.startswith("0 deleted images")
-    assert len(blobs(place)) == 1
+    assert len(blobs(workspace)) == 1
 
 
-def test_scrub_once_deletes_what_is_due(place: Place) -> None:
+def test_scrub_once_deletes_what_is_due(workspace: Workspace) -> None:
     """Nothing before its time, all of it after."""
-    keep_image(place, "due")
-    stays = keep_image(place, "stays", deleted=False)
+    keep_image(workspace, "due")
+    stays = keep_image(workspace, "stays", deleted=False)
 
-    early = json.loads(place.imaged("scrub", "--once", "--json").stdout)
-    assert len(blobs(place)) == 2
-    done = place.imaged("scrub", "--once", IMAGED_SCRUBBER__DELAY="0")
+    early = json.loads(workspace.imaged("scrub", "--once", "--json").stdout)
+    assert len(blobs(workspace)) == 2
+    done = workspace.imaged("scrub", "--once", IMAGED_SCRUBBER__DELAY="0")
 
     assert early["deleted"] == 0
     assert done.returncode == 0
     assert "1 image expired, 1 blob deleted (4 bytes), 0 put off, 0 records buried." in done.stdout
-    (left,) = blobs(place)
+    (left,) = blobs(workspace)
     assert stays in left.name
 
 
-def test_reconcile_touches_nothing_unless_it_is_told_to(place: Place) -> None:
+def test_reconcile_touches_nothing_unless_it_is_told_to(workspace: Workspace) -> None:
     """A stray is shown first, then doomed, and a held blob never."""
-    keep_image(place, "stays", deleted=False)
-    stray = place.images / "ab" / f"ab{'0' * 6}-0000-4000-8000-{'0' * 12}.{'1' * 32}"
+    keep_image(workspace, "stays", deleted=False)
+    stray = workspace.images / "ab" / f"ab{'0' * 6}-0000-4000-8000-{'0' * 12}.{'1' * 32}"
     stray.write_bytes(b"whose?")
 
-    dry = place.imaged("reconcile")
-    wet = json.loads(place.imaged("reconcile", "--apply", "--max-delete", "1", "--json").stdout)
-    place.imaged("scrub", "--once", IMAGED_SCRUBBER__DELAY="0")
+    dry = workspace.imaged("reconcile")
+    wet = json.loads(workspace.imaged("reconcile", "--apply", "--max-delete", "1", "--json").stdout)
+    workspace.imaged("scrub", "--once", IMAGED_SCRUBBER__DELAY="0")
     assert stray.exists(), "the quarantine is not over"
 
     assert dry.returncode == 0
@@ -219,32 +225,32 @@ def test_reconcile_touches_nothing_unless_it_is_told_to(place: Place) -> None:
     assert (wet["keys"], len(wet["strays"]), wet["doomed"]) == (2, 1, 1)
 
 
-def test_reconcile_brakes_where_strays_are_many(place: Place) -> None:
+def test_reconcile_brakes_where_strays_are_many(workspace: Workspace) -> None:
     """An operator may allow so many, and not one less."""
-    place.write("[reconcile]\nmax_strays = 1\nmax_share = 0\nquarantine = '0'")
-    keep_image(place, "stays", deleted=False)
+    workspace.write("[reconcile]\nmax_strays = 1\nmax_share = 0\nquarantine = '0'")
+    keep_image(workspace, "stays", deleted=False)
     for digit in "123":
         name = f"ab{'0' * 6}-0000-4000-8000-{'0' * 12}.{digit * 32}"
-        (place.images / "ab" / name).write_bytes(b"")
+        (workspace.images / "ab" / name).write_bytes(b"")
 
-    braked = place.imaged("reconcile", "--apply")
-    two = place.imaged("reconcile", "--apply", "--max-delete", "2")
-    assert len(blobs(place)) == 4
-    three = place.imaged("reconcile", "--apply", "--max-delete", "3")
-    place.imaged("scrub", "--once")
+    braked = workspace.imaged("reconcile", "--apply")
+    two = workspace.imaged("reconcile", "--apply", "--max-delete", "2")
+    assert len(blobs(workspace)) == 4
+    three = workspace.imaged("reconcile", "--apply", "--max-delete", "3")
+    workspace.imaged("scrub", "--once")
 
     assert (braked.returncode, two.returncode, three.returncode) == (1, 1, 0)
     assert "imaged reconcile --apply --max-delete 3" in braked.stderr
-    assert len(blobs(place)) == 1
+    assert len(blobs(workspace)) == 1
 
 
-def test_missing_bytes_are_a_problem(place: Place) -> None:
+def test_missing_bytes_are_a_problem(workspace: Workspace) -> None:
     """Nothing can be done but tell: exit code 1."""
-    keep_image(place, "robbed", deleted=False)
-    (blob,) = blobs(place)
+    keep_image(workspace, "robbed", deleted=False)
+    (blob,) = blobs(workspace)
     blob.unlink()
 
-    done = place.imaged("reconcile")
+    done = workspace.imaged("reconcile")
 
     assert done.returncode == 1
     assert blob.name in done.stdout
@@ -252,14 +258,14 @@ def test_missing_bytes_are_a_problem(place: Place) -> None:
     assert "0 blobs compared: 0 strays, 0 doomed, 1 missing." in done.stdout
 
 
-def test_quotas_are_shown_and_set(place: Place) -> None:
+def test_quotas_are_shown_and_set(workspace: Workspace) -> None:
     """A project holds what it uploaded, and may hold what the operator says."""
-    keep_image(place, "held", b"x" * 1000, deleted=False)
+    keep_image(workspace, "held", b"x" * 1000, deleted=False)
 
-    before = json.loads(place.imaged("quota", "p0", "--json").stdout)
-    changed = place.imaged("quota", "p0", "--limit", "1.5GiB").stdout
-    after = json.loads(place.imaged("quota", "p0", "--json").stdout)
-    freed = place.imaged("quota", "p0", "--limit", "none").stdout
+    before = json.loads(workspace.imaged("quota", "p0", "--json").stdout)
+    changed = workspace.imaged("quota", "p0", "--limit", "1.5GiB").stdout
+    after = json.loads(workspace.imaged("quota", "p0", "--json").stdout)
+    freed = workspace.imaged("quota", "p0", "--limit", "none").stdout
 
     assert before == {"project": "p0", "used_bytes": 1000, "limit_bytes": None}
     assert changed == "p0: 1000 B used of 1.5 GiB.\n"
@@ -281,9 +287,9 @@ def test_a_token_is_known_by_its_entry(tmp_path: Path) -> None:
     assert TokenFile(file).path == file
 
 
-def test_migrate_can_be_called_again(place: Place) -> None:
+def test_migrate_can_be_called_again(workspace: Workspace) -> None:
     """The first call makes the catalog, the second has nothing to do."""
-    first, second = place.imaged("migrate"), place.imaged("migrate", "--json")
+    first, second = workspace.imaged("migrate"), workspace.imaged("migrate", "--json")
 
     assert (first.returncode, second.returncode) == (0, 0)
     facts = json.loads(second.stdout)
@@ -298,25 +304,25 @@ def test_version_is_told() -> None:
     assert imaged("version").stdout == f"imaged {facts['imaged']}\n"
 
 
-def test_check_config_is_content_with_what_works(place: Place) -> None:
+def test_check_config_is_content_with_what_works(workspace: Workspace) -> None:
     """Exit code 0, and no catalog is made by looking."""
-    done = place.imaged("check-config")
+    done = workspace.imaged("check-config")
 
     assert done.returncode == 0
     assert done.stdout.startswith("The configuration is good")
-    assert not place.catalog.exists()
+    assert not workspace.catalog.exists()
 
 
-def test_check_config_tells_all_problems(place: Place) -> None:
+def test_check_config_tells_all_problems(workspace: Workspace) -> None:
     """Exit code 1, a line for each, no traceback; the same as JSON."""
-    place.write("[scrubber]\ndelay = 'soon'\n[uplods]\n[log]\nlevel = 3")
+    workspace.write("[scrubber]\ndelay = 'soon'\n[uplods]\n[log]\nlevel = 3")
 
-    done = place.imaged("check-config", IMAGED_AUTH__METHOD="guess")
-    facts = json.loads(place.imaged("check-config", "--json").stdout)
+    done = workspace.imaged("check-config", IMAGED_AUTH__METHOD="guess")
+    facts = json.loads(workspace.imaged("check-config", "--json").stdout)
 
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 4
-    assert f"{place.file}:uplods: is not known; did you mean 'uploads'?" in done.stderr
+    assert f"{workspace.file}:uplods: is not known; did you mean 'uploads'?" in done.stderr
     assert "environment:IMAGED_AUTH__METHOD: " in done.stderr
     assert [problem["key"] for problem in facts["problems"]] == [
         "uplods",
@@ -326,32 +332,34 @@ def test_check_config_tells_all_problems(place: Place) -> None:
 
 
 @pytest.mark.parametrize("command", ["check-config", "serve", "scrub", "work"])
-def test_a_missing_folder_and_a_missing_file_are_problems(place: Place, command: str) -> None:
+def test_a_missing_folder_and_a_missing_file_are_problems(
+    workspace: Workspace, command: str
+) -> None:
     """Exit code 1 and sentences with what to do, before anything is served."""
-    place.images.rmdir()
+    workspace.images.rmdir()
 
-    folder = place.imaged(command)
-    place.file.unlink()
-    file = place.imaged(command)
+    folder = workspace.imaged(command)
+    workspace.file.unlink()
+    file = workspace.imaged(command)
 
     assert (folder.returncode, file.returncode) == (1, 1)
-    assert f"needs the folder {place.images}, which is missing" in folder.stderr
-    assert f"{place.file}: cannot be read" in file.stderr
+    assert f"needs the folder {workspace.images}, which is missing" in folder.stderr
+    assert f"{workspace.file}: cannot be read" in file.stderr
     assert "Traceback" not in folder.stderr + file.stderr
 
 
 @pytest.mark.parametrize("command", ["check-config", "serve"])
-def test_a_newer_or_foreign_catalog_is_a_problem(place: Place, command: str) -> None:
+def test_a_newer_or_foreign_catalog_is_a_problem(workspace: Workspace, command: str) -> None:
     """Nothing is written into it."""
-    place.imaged("migrate")
-    with sqlite3.connect(place.catalog) as db:
+    workspace.imaged("migrate")
+    with sqlite3.connect(workspace.catalog) as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
         db.execute("UPDATE compatibility SET oldest = '9999'")
         db.execute("UPDATE compatibility SET oldest = '9999'")
     db.close()
-    newer = place.imaged(command)
-    place.catalog.write_bytes(b"no database, but a letter to my aunt" * 100)
-    foreign = place.imaged(command)
+    newer = workspace.imaged(command)
+    workspace.catalog.write_bytes(b"no database, but a letter to my aunt" * 100)
+    foreign = workspace.imaged(command)
 
     assert (newer.returncode, foreign.returncode) == (1, 1)
     assert "newer version of imaged" in newer.stderr
@@ -360,13 +368,13 @@ def test_a_newer_or_foreign_catalog_is_a_problem(place: Place, command: str) -> 
 
 
 @pytest.mark.parametrize("command", ["check-config", "serve"])
-def test_a_bad_token_file_is_a_problem(place: Place, tmp_path: Path, command: str) -> None:
+def test_a_bad_token_file_is_a_problem(workspace: Workspace, tmp_path: Path, command: str) -> None:
     """Missing, or with an entry that cannot be right."""
     tokens = tmp_path / "tokens.toml"
-    place.write(f"[auth]\nmethod = 'token'\ntoken_file = '{tokens}'")
-    missing = place.imaged(command)
+    workspace.write(f"[auth]\nmethod = 'token'\ntoken_file = '{tokens}'")
+    missing = workspace.imaged(command)
     tokens.write_text("[[token]]\nsha256 = 'plain'")
-    wrong = place.imaged(command)
+    wrong = workspace.imaged(command)
 
     assert (missing.returncode, wrong.returncode) == (1, 1)
     assert str(tokens) in missing.stderr
@@ -375,32 +383,32 @@ def test_a_bad_token_file_is_a_problem(place: Place, tmp_path: Path, command: st
 
 
 @pytest.mark.parametrize("command", ["pending", "quota", "migrate"])
-def test_a_catalog_without_a_folder_is_a_problem(place: Place, command: str) -> None:
+def test_a_catalog_without_a_folder_is_a_problem(workspace: Workspace, command: str) -> None:
     """Commands that need only the catalog tell it as well."""
-    where = f"sqlite:///{place.folder}/missing/catalog.db"
+    where = f"sqlite:///{workspace.folder}/missing/catalog.db"
     arguments = ("p1",) if command == "quota" else ()
 
-    done = place.imaged(command, *arguments, IMAGED_CATALOG__URL=where)
+    done = workspace.imaged(command, *arguments, IMAGED_CATALOG__URL=where)
 
     assert done.returncode == 1
     assert "its folder is missing" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_address_that_is_taken_is_a_problem(place: Place) -> None:
+def test_an_address_that_is_taken_is_a_problem(workspace: Workspace) -> None:
     """Exit code 1, and the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = place.imaged("serve", IMAGED_API__BIND=address)
+        done = workspace.imaged("serve", IMAGED_API__BIND=address)
 
     assert done.returncode == 1
     assert done.stderr == f"Cannot listen on {address}: Address already in use.\n"
 
 
 @pytest.mark.parametrize("command", ["check-config", "serve"])
-def test_a_folder_that_is_read_only_is_a_problem(place: Place, command: str) -> None:
+def test_a_folder_that_is_read_only_is_a_problem(workspace: Workspace, command: str) -> None:
     """Here one in which nobody can make a file, not even root, as whom tests may run."""
-    done = place.imaged(command, IMAGED_STORES__LOCAL__PATH="/sys/kernel")
+    done = workspace.imaged(command, IMAGED_STORES__LOCAL__PATH="/sys/kernel")
 
     assert done.returncode == 1
     assert "/sys/kernel" in done.stderr

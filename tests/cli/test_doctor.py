@@ -14,23 +14,23 @@ from typing import Any
 
 import pytest
 
-from imaged.cli.doctor.facts import compare_clocks, examine_log, examine_work
+from imaged.cli.doctor.catalog import check_leases, check_wal_size, compare_clocks
 from imaged.cli.doctor.finding import Finding, Level, worst
-from imaged.cli.doctor.machine import (
-    Moment,
-    examine_open_files,
-    examine_synchronization,
-    find_jump,
+from imaged.cli.doctor.host import (
+    ClockSample,
+    check_clock_jump,
+    check_open_files,
+    check_time_synchronization,
 )
 from imaged.cli.doctor.mounts import filesystem_of
-from imaged.cli.doctor.places import other_owner
-from imaged.cli.doctor.unit import examine_unit, read_time_span
+from imaged.cli.doctor.stores import other_owner
+from imaged.cli.doctor.unit import check_unit, read_time_span
 from imaged.config import load
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
-from imaged.core.summary import Holding, Instance, Summary
-from support.command import Place, serving
+from imaged.core.summary import HeldImage, Instance, Summary
+from support.command import Workspace, serving
 from support.daemon import IMAGED
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -39,9 +39,11 @@ LARGEST_FILE = 150_000  # less than a catalog needs for a large record
 MACHINES_OWN = {"clock", "open files"}  # what a test cannot choose
 
 
-def examined(place: Place, *arguments: str, **environment: str) -> tuple[int, list[dict[str, Any]]]:
+def examined(
+    workspace: Workspace, *arguments: str, **environment: str
+) -> tuple[int, list[dict[str, Any]]]:
     """The exit code, and the findings."""
-    done = place.imaged("doctor", "--json", *arguments, **environment)
+    done = workspace.imaged("doctor", "--json", *arguments, **environment)
     assert not done.stderr
     findings: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
     return done.returncode, findings
@@ -56,23 +58,29 @@ def bad(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_good_place_has_nothing_bad(place: Place) -> None:
+def test_a_good_place_has_nothing_bad(workspace: Workspace) -> None:
     """Everything is looked at, and nothing is made that was not there."""
-    code, findings = examined(place)
+    code, findings = examined(workspace)
     subjects = {finding["subject"] for finding in findings}
 
     assert not bad(findings)
     assert code == max(Level[finding["level"].upper()] for finding in findings)
-    assert {"configuration", f"file {place.file}", "store local", "catalog", "clock"} <= subjects
+    assert {
+        "configuration",
+        f"file {workspace.file}",
+        "store local",
+        "catalog",
+        "clock",
+    } <= subjects
     assert {"open files", "unit", "address 127.0.0.1:0"} <= subjects
-    assert not place.catalog.exists()
+    assert not workspace.catalog.exists()
 
 
-def test_a_place_that_is_at_work(place: Place) -> None:
+def test_a_place_that_is_at_work(workspace: Workspace) -> None:
     """Beside a daemon: it answers, and it is told who works."""
-    with serving(place.file) as daemon:
+    with serving(workspace.file) as daemon:
         address = daemon.wait_for("daemon.started")["bind"][0]
-        _, findings = examined(place, IMAGED_API__BIND=address)
+        _, findings = examined(workspace, IMAGED_API__BIND=address)
     by_subject = {finding["subject"]: finding["what"] for finding in findings}
 
     assert not bad(findings)
@@ -82,11 +90,11 @@ def test_a_place_that_is_at_work(place: Place) -> None:
     assert "apart" in " ".join(one["what"] for one in findings if one["subject"] == "clock")
 
 
-def test_people_read_what_to_do(place: Place) -> None:
+def test_people_read_what_to_do(workspace: Workspace) -> None:
     """A line for each, with an arrow before the remedy; exit code 2 for problems."""
-    place.images.rmdir()
+    workspace.images.rmdir()
 
-    done = place.imaged("doctor")
+    done = workspace.imaged("doctor")
 
     assert done.returncode == 2
     assert "problem  store local: The store 'local' needs the folder" in done.stdout
@@ -94,19 +102,19 @@ def test_people_read_what_to_do(place: Place) -> None:
     assert "Problems: 1." in done.stdout
 
 
-def test_settings_that_are_wrong_are_problems(place: Place) -> None:
+def test_settings_that_are_wrong_are_problems(workspace: Workspace) -> None:
     """Each of them; what they name cannot be looked at then."""
-    place.write("[scrubber]\ndelay = 'soon'\n[uplods]")
+    workspace.write("[scrubber]\ndelay = 'soon'\n[uplods]")
 
-    code, findings = examined(place)
+    code, findings = examined(workspace)
 
     assert code == 2
     assert [finding["subject"] for finding in bad(findings)] == ["configuration"] * 2
 
 
-def test_a_folder_that_is_read_only_is_a_problem(place: Place) -> None:
+def test_a_folder_that_is_read_only_is_a_problem(workspace: Workspace) -> None:
     """Here one in which nobody can make a file, not even root, as whom tests may run."""
-    code, findings = examined(place, IMAGED_STORES__LOCAL__PATH="/sys/kernel")
+    code, findings = examined(workspace, IMAGED_STORES__LOCAL__PATH="/sys/kernel")
 
     (found,) = bad(findings)
     assert code == 2
@@ -114,25 +122,25 @@ def test_a_folder_that_is_read_only_is_a_problem(place: Place) -> None:
     assert "/sys/kernel" in found["what"]
 
 
-def test_a_store_that_is_nearly_full(place: Place) -> None:
+def test_a_store_that_is_nearly_full(workspace: Workspace) -> None:
     """Less than must stay free is a problem; little more than that, a warning."""
-    facts = os.statvfs(place.images)
+    facts = os.statvfs(workspace.images)
     free = facts.f_bavail * facts.f_frsize
-    _, full = examined(place, IMAGED_STORES__LOCAL__MIN_FREE=f"{free * 2}B")
-    _, nearly = examined(place, IMAGED_STORES__LOCAL__MIN_FREE=f"{free // 2}B")
+    _, full = examined(workspace, IMAGED_STORES__LOCAL__MIN_FREE=f"{free * 2}B")
+    _, nearly = examined(workspace, IMAGED_STORES__LOCAL__MIN_FREE=f"{free // 2}B")
 
     assert [(one["level"], one["subject"]) for one in bad(full)] == [("problem", "store local")]
     assert "413" in bad(full)[0]["remedy"]
     assert [(one["level"], one["subject"]) for one in bad(nearly)] == [("warning", "store local")]
 
 
-def test_a_catalog_that_cannot_grow(place: Place) -> None:
+def test_a_catalog_that_cannot_grow(workspace: Workspace) -> None:
     """It can be opened and read, and seems well until something is written."""
-    assert place.imaged("scrub", "--once").returncode == 0  # so there is a catalog
+    assert workspace.imaged("scrub", "--once").returncode == 0  # so there is a catalog
     for command in ("doctor", "check-config"):
         limit = ["prlimit", f"--fsize={LARGEST_FILE}"]
         done = subprocess.run(
-            [*limit, IMAGED, command, "--config", str(place.file)],
+            [*limit, IMAGED, command, "--config", str(workspace.file)],
             capture_output=True,
             check=False,
             encoding="utf-8",
@@ -147,91 +155,91 @@ def test_a_catalog_that_cannot_grow(place: Place) -> None:
 )
 def test_the_length_of_sqlites_log_is_told(log_bytes: int, level: Level) -> None:
     """Somewhat more than daemons let it have is fine: they look every few seconds."""
-    found = examine_log(log_bytes)
+    found = check_wal_size(log_bytes)
 
     assert (found.subject, found.level) == ("catalog", level)
     assert "write-ahead log has" in found.what
 
 
 @pytest.mark.system
-def test_a_disk_that_is_full_and_forgets(place: Place) -> None:
+def test_a_disk_that_is_full_and_forgets(workspace: Workspace) -> None:
     """A real one, of memory, without a byte left (mounts it: as root, with mount)."""
     subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place.images)], check=True
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(workspace.images)], check=True
     )
     try:
-        place.imaged("check-config")  # makes the folders
-        with (place.images / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        workspace.imaged("check-config")  # makes the folders
+        with (workspace.images / "filler").open("wb", buffering=0) as filler, suppress(OSError):
             while filler.write(b"x" * 4096):
                 pass
-        code, findings = examined(place)
+        code, findings = examined(workspace)
     finally:
-        subprocess.run(["umount", str(place.images)], check=True)
+        subprocess.run(["umount", str(workspace.images)], check=True)
 
     assert code == 2
     assert {(one["level"], one["what"].partition(";")[0]) for one in bad(findings)} == {
         ("problem", "0 B are free"),
-        ("warning", f"{place.images} is tmpfs: it forgets all at a restart."),
+        ("warning", f"{workspace.images} is tmpfs: it forgets all at a restart."),
     }
 
 
-def test_secrets_that_others_can_read_are_problems(place: Place) -> None:
+def test_secrets_that_others_can_read_are_problems(workspace: Workspace) -> None:
     """And files of settings that others can write."""
-    tokens = place.folder / "tokens.toml"
+    tokens = workspace.folder / "tokens.toml"
     tokens.touch()
-    place.write(f"[auth]\nmethod = 'token'\ntoken_file = '{tokens}'")
+    workspace.write(f"[auth]\nmethod = 'token'\ntoken_file = '{tokens}'")
     tokens.chmod(0o644)
-    place.file.chmod(0o646)
-    code, findings = examined(place)
+    workspace.file.chmod(0o646)
+    code, findings = examined(workspace)
     tokens.chmod(0o600)
-    place.file.chmod(0o644)
-    _, mended = examined(place)
+    workspace.file.chmod(0o644)
+    _, mended = examined(workspace)
 
     assert code == 2
     assert {(one["subject"], one["what"]) for one in bad(findings)} == {
         (f"file {tokens}", "can be read by everybody."),
-        (f"file {place.file}", "can be changed by everybody."),
+        (f"file {workspace.file}", "can be changed by everybody."),
     }
     assert not bad(mended)
 
 
-def test_figures_that_everybody_reads_are_a_warning(place: Place) -> None:
+def test_figures_that_everybody_reads_are_a_warning(workspace: Workspace) -> None:
     """Unless there is a token, whose file is looked at as every other secret."""
-    token = place.folder / "metrics.token"
+    token = workspace.folder / "metrics.token"
     token.write_text("a-token-for-prometheus")
     token.chmod(0o604)
-    place.write("[metrics]\nbind = ['0.0.0.0:9293']")
-    _, findings = examined(place)
-    place.write(f"[metrics]\nbind = ['0.0.0.0:9293']\ntoken_file = '{token}'")
-    _, with_token = examined(place)
+    workspace.write("[metrics]\nbind = ['0.0.0.0:9293']")
+    _, findings = examined(workspace)
+    workspace.write(f"[metrics]\nbind = ['0.0.0.0:9293']\ntoken_file = '{token}'")
+    _, with_token = examined(workspace)
 
     assert [one["subject"] for one in bad(findings)] == ["figures at 0.0.0.0:9293"]
     assert [one["subject"] for one in bad(with_token)] == [f"file {token}"]
 
 
-def test_a_secret_that_is_missing_is_a_problem(place: Place) -> None:
+def test_a_secret_that_is_missing_is_a_problem(workspace: Workspace) -> None:
     """With the setting that names it."""
-    missing = place.folder / "no-such-file"
-    place.write(f"[auth]\nmethod = 'token'\ntoken_file = '{missing}'")
+    missing = workspace.folder / "no-such-file"
+    workspace.write(f"[auth]\nmethod = 'token'\ntoken_file = '{missing}'")
 
-    _, findings = examined(place)
+    _, findings = examined(workspace)
 
     assert any("It is auth.token_file" in (one["remedy"] or "") for one in bad(findings))
 
 
-def test_a_foreign_catalog_is_a_problem(place: Place) -> None:
+def test_a_foreign_catalog_is_a_problem(workspace: Workspace) -> None:
     """Nothing is written into it."""
     letter = b"no database, but a letter to my aunt" * 100
-    place.catalog.write_bytes(letter)
+    workspace.catalog.write_bytes(letter)
 
-    code, findings = examined(place)
+    code, findings = examined(workspace)
 
     assert code == 2
     assert "is not a database" in bad(findings)[0]["what"]
-    assert place.catalog.read_bytes() == letter
+    assert workspace.catalog.read_bytes() == letter
 
 
-def test_an_address_that_somebody_else_has(place: Place) -> None:
+def test_an_address_that_somebody_else_has(workspace: Workspace) -> None:
     """What answers there is no daemon that is ready."""
     program = (  # a server of the standard library, which knows no /readyz
         "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler); "
@@ -246,7 +254,7 @@ def test_an_address_that_somebody_else_has(place: Place) -> None:
     with server:
         assert server.stdout is not None
         address = f"127.0.0.1:{int(server.stdout.readline())}"
-        _, findings = examined(place, IMAGED_API__BIND=address)
+        _, findings = examined(workspace, IMAGED_API__BIND=address)
         server.kill()
 
     assert [one["subject"] for one in bad(findings)] == [f"address {address}"]
@@ -273,9 +281,9 @@ def test_work_of_the_dead_is_a_problem_when_nobody_takes_it() -> None:
     """A lease that ran out a moment ago is none: somebody is about to."""
 
     def level(over: timedelta) -> Level:
-        holding = Holding(InstanceId("gone"), "an-image", Status.SAVING, NOW, NOW - over)
+        holding = HeldImage(InstanceId("gone"), "an-image", Status.SAVING, NOW, NOW - over)
         summary = Summary(NOW, [], [holding], {}, [], 0, 0, None)
-        return worst(examine_work(summary, 60 * SECOND))
+        return worst(check_leases(summary, 60 * SECOND))
 
     assert level(30 * SECOND) is Level.OK
     assert level(61 * SECOND) is Level.PROBLEM
@@ -292,10 +300,10 @@ def test_work_of_the_dead_is_a_problem_when_nobody_takes_it() -> None:
 def test_work_of_the_dead_is_counted(held: int, what: str) -> None:
     """With the image where to begin."""
     long_ago = NOW - 61 * SECOND
-    holding = Holding(InstanceId("gone"), "an-image", Status.SAVING, NOW, long_ago)
+    holding = HeldImage(InstanceId("gone"), "an-image", Status.SAVING, NOW, long_ago)
     summary = Summary(NOW, [], [holding] * held, {}, [], 0, 0, None)
 
-    assert what == next(examine_work(summary, 60 * SECOND)).what
+    assert what == next(check_leases(summary, 60 * SECOND)).what
 
 
 def test_what_instances_have_trouble_with_is_told() -> None:
@@ -305,18 +313,18 @@ def test_what_instances_have_trouble_with_is_told() -> None:
     ill = replace(ill, troubles=("reclaimer: i failed 3 times: It is locked.",))
     summary = Summary(NOW, [well, ill], [], {}, [], 0, 0, None)
 
-    told = [one.what for one in examine_work(summary, SECOND) if one.level is Level.WARNING]
+    told = [one.what for one in check_leases(summary, SECOND) if one.level is Level.WARNING]
 
     assert told == ["ill says: reclaimer: i failed 3 times: It is locked."]
 
 
 def test_a_clock_that_jumps_is_noticed() -> None:
     """By the clock that is never set."""
-    began = Moment(wall=1000.0, steady=10.0)
+    began = ClockSample(wall=1000.0, steady=10.0)
 
-    assert find_jump(began, Moment(1005.0, 15.1)).level is Level.OK
-    assert find_jump(began, Moment(1002.0, 15.0)).level is Level.WARNING
-    assert find_jump(began, Moment(1060.0, 15.0)).level is Level.WARNING
+    assert check_clock_jump(began, ClockSample(1005.0, 15.1)).level is Level.OK
+    assert check_clock_jump(began, ClockSample(1002.0, 15.0)).level is Level.WARNING
+    assert check_clock_jump(began, ClockSample(1060.0, 15.0)).level is Level.WARNING
 
 
 @pytest.mark.parametrize(
@@ -324,7 +332,7 @@ def test_a_clock_that_jumps_is_noticed() -> None:
 )
 def test_the_kernel_knows_whether_the_clock_is_kept(state: int, level: Level) -> None:
     """Where it does not tell, nobody is warned."""
-    assert examine_synchronization(state).level is level
+    assert check_time_synchronization(state).level is level
 
 
 @pytest.mark.parametrize(
@@ -333,7 +341,7 @@ def test_the_kernel_knows_whether_the_clock_is_kept(state: int, level: Level) ->
 )
 def test_open_files_need_room(limits: tuple[int, int], level: Level) -> None:
     """What counts is how far a process may raise it; -1 is no limit."""
-    assert examine_open_files(limits).level is level
+    assert check_open_files(limits).level is level
 
 
 def test_the_filesystem_of_a_path_is_that_of_the_last_mount_above_it(tmp_path: Path) -> None:
@@ -361,29 +369,33 @@ def test_root_leaves_the_store_of_others_alone(tmp_path: Path) -> None:
     assert not other_owner(tmp_path / "missing")
 
 
-def unit_findings(place: Place, folder: Path, service: str, drop_in: str = "") -> list[Finding]:
+def unit_findings(
+    workspace: Workspace, folder: Path, service: str, drop_in: str = ""
+) -> list[Finding]:
     """What is found with such a unit."""
     (folder / "imaged.service.d").mkdir(parents=True)
     (folder / "imaged.service").write_text(f"[Service]\n{service}")
     (folder / "imaged.service.d" / "more.conf").write_text(f"[Service]\n{drop_in}")
-    findings = examine_unit(load(place.file, {}), [folder])
+    findings = check_unit(load(workspace.file, {}), [folder])
     return [finding for finding in findings if finding.level is not Level.OK]
 
 
-def test_a_unit_that_may_not_write_into_the_store(place: Place, tmp_path: Path) -> None:
+def test_a_unit_that_may_not_write_into_the_store(workspace: Workspace, tmp_path: Path) -> None:
     """The remedy is the line to add; with it, all is well."""
     strict = "ProtectSystem=strict\nStateDirectory=imaged imaged/images\nTimeoutStopSec=6min\n"
-    (found,) = unit_findings(place, tmp_path / "first", strict)
+    (found,) = unit_findings(workspace, tmp_path / "first", strict)
     line = found.remedy.rpartition(" ")[2]
 
-    assert line == f"ReadWritePaths={place.images}"
-    assert not unit_findings(place, tmp_path / "second", strict, line)
+    assert line == f"ReadWritePaths={workspace.images}"
+    assert not unit_findings(workspace, tmp_path / "second", strict, line)
 
 
-def test_a_unit_that_has_less_patience_than_the_daemon(place: Place, tmp_path: Path) -> None:
+def test_a_unit_that_has_less_patience_than_the_daemon(
+    workspace: Workspace, tmp_path: Path
+) -> None:
     """It would be killed while uploads drain."""
-    short = unit_findings(place, tmp_path / "first", "TimeoutStopSec=5min")
-    long = unit_findings(place, tmp_path / "second", "TimeoutStopSec=5min 1s")
+    short = unit_findings(workspace, tmp_path / "first", "TimeoutStopSec=5min")
+    long = unit_findings(workspace, tmp_path / "second", "TimeoutStopSec=5min 1s")
 
     assert ["TimeoutStopSec is 5m" in finding.what for finding in short] == [True]
     assert not long

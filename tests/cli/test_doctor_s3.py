@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.command import Place
+from support.command import Workspace
 from support.daemon import IMAGED, clean_environment
 from support.fault_proxy import Fault, FaultProxy, fail, no_faults
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS, seaweedfs
@@ -23,10 +23,10 @@ def server() -> Iterator[SeaweedFS]:
         yield server
 
 
-async def findings(place: Place) -> tuple[int, dict[str, tuple[str, str]]]:
+async def findings(workspace: Workspace) -> tuple[int, dict[str, tuple[str, str]]]:
     """The exit code; by subject, how bad it is and what was found last."""
     process = await asyncio.create_subprocess_exec(
-        IMAGED, "doctor", "--config", str(place.file), "--json",
+        IMAGED, "doctor", "--config", str(workspace.file), "--json",
         stdout=asyncio.subprocess.PIPE, env=clean_environment(),
     )  # fmt: skip
     output, _ = await process.communicate()
@@ -34,36 +34,36 @@ async def findings(place: Place) -> tuple[int, dict[str, tuple[str, str]]]:
     return process.returncode or 0, {one["subject"]: (one["level"], one["what"]) for one in told}
 
 
-async def hints_of_check(place: Place, proxy: FaultProxy) -> str:
+async def hints_of_check(workspace: Workspace, proxy: FaultProxy) -> str:
     """What ``imaged check-config`` says of a store that can be used."""
     proxy.plan = fail("put_object", proxy.calls.count("put_object") + 1, Fault.OTHER_TAG)
     process = await asyncio.create_subprocess_exec(
-        IMAGED, "check-config", "--config", str(place.file),
+        IMAGED, "check-config", "--config", str(workspace.file),
         stderr=asyncio.subprocess.PIPE, env=clean_environment(),
     )  # fmt: skip
     _, output = await process.communicate()
     return output.decode()
 
 
-async def test_a_right_that_is_missing_is_named(place: Place, server: SeaweedFS) -> None:
+async def test_a_right_that_is_missing_is_named(workspace: Workspace, server: SeaweedFS) -> None:
     """Also that to abort uploads, which is missed when something went wrong, and not before."""
     for name, key in (("access", ACCESS_KEY), ("secret", SECRET_KEY)):
-        path = place.folder / name
+        path = workspace.folder / name
         path.write_text(key)
         path.chmod(0o600)
     async with FaultProxy(server.port).running() as proxy:
-        place.write(
+        workspace.write(
             f"[stores.cloud]\ntype = 's3'\nendpoint = '{proxy.endpoint}'\nbucket = '{BUCKET}'\n"
-            f"access_key_file = '{place.folder / 'access'}'\n"
-            f"secret_key_file = '{place.folder / 'secret'}'\n"
+            f"access_key_file = '{workspace.folder / 'access'}'\n"
+            f"secret_key_file = '{workspace.folder / 'secret'}'\n"
         )
         proxy.plan = fail("abort_multipart_upload", 0, Fault.DENIED, for_ever=True)
-        code, denied = await findings(place)
+        code, denied = await findings(workspace)
         proxy.plan = no_faults
-        _, allowed = await findings(place)
+        _, allowed = await findings(workspace)
         proxy.plan = fail("put_object", 3, Fault.OTHER_TAG)
-        lacking_code, lacking = await findings(place)
-        hints = await hints_of_check(place, proxy)
+        lacking_code, lacking = await findings(workspace)
+        hints = await hints_of_check(workspace, proxy)
 
     assert code == 2
     assert denied["store cloud"][0] == "problem"
@@ -73,4 +73,4 @@ async def test_a_right_that_is_missing_is_named(place: Place, server: SeaweedFS)
     assert lacking["store cloud"][0] == "warning"
     assert 'set checksum = "md5"' in lacking["store cloud"][1]
     assert 'set checksum = "md5"' in hints
-    assert denied[f"file {place.folder / 'secret'}"][0] == "ok"
+    assert denied[f"file {workspace.folder / 'secret'}"][0] == "ok"

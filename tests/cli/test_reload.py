@@ -14,9 +14,9 @@ from pydantic.fields import FieldInfo
 from imaged.config import Config, load
 from imaged.config.model import SECTIONS
 from imaged.config.reference import is_reloadable
-from imaged.daemon.assembly import Services
-from imaged.daemon.parts import open_parts
-from support.command import Place
+from imaged.daemon.container import ServiceContainer
+from imaged.daemon.drivers import open_drivers
+from support.command import Workspace
 
 #: What services are built with; listeners, tokens and the log read the rest.
 OF_SERVICES = ("uploads", "downloads", "scrubber", "reconcile", "tasks")
@@ -96,16 +96,21 @@ def attributes(thing: object) -> Iterator[tuple[str, object]]:
             yield name, getattr(thing, name, None)
 
 
-def test_a_reload_leaves_what_a_restart_would_build(place: Place) -> None:
+def test_a_reload_leaves_what_a_restart_would_build(place: Workspace) -> None:
     """Whatever is set: afterwards all services have the values that new ones would have."""
     old = load(place.file, {})
     new = with_others(old)
 
     async def build() -> list[dict[str, Any]]:
-        async with open_parts(old) as parts:
-            reloaded = Services(parts, old)
+        async with open_drivers(old) as parts:
+            reloaded = ServiceContainer(parts, old)
             reloaded.apply(new)
-            made = (Services(parts, old), Services(parts, old), reloaded, Services(parts, new))
+            made = (
+                ServiceContainer(parts, old),
+                ServiceContainer(parts, old),
+                reloaded,
+                ServiceContainer(parts, new),
+            )
             return [plain_values(services) for services in made]
 
     first, second, after, built = anyio.run(build)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from imaged.cli import imaged, opening
+from imaged.cli import context, imaged
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
-from imaged.core.summary import Holding, Instance, Stock, Summary, TaskHolding, TaskStock
+from imaged.core.summary import BlobUsage, HeldImage, HeldTask, Instance, Summary, TaskCount
 from imaged.core.task import TaskStatus
-from support.command import Place, Serving, serving
+from support.command import ServerProcess, Workspace, serving
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 A, B, C = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abc")
@@ -30,25 +30,25 @@ BUSY = Summary(
         Instance(InstanceId("far-2"), "1.1", ("scrubber",), NOW - MINUTE, NOW - MINUTE / 2),
     ],
     holdings=[
-        Holding(InstanceId("near-1"), A, Status.SAVING, NOW - 5 * MINUTE, NOW + MINUTE / 4),
-        Holding(InstanceId("gone-3"), B, Status.SAVING, NOW - 9 * MINUTE, NOW - MINUTE),
+        HeldImage(InstanceId("near-1"), A, Status.SAVING, NOW - 5 * MINUTE, NOW + MINUTE / 4),
+        HeldImage(InstanceId("gone-3"), B, Status.SAVING, NOW - 9 * MINUTE, NOW - MINUTE),
     ],
     images={Status.SAVING: 2, Status.ACTIVE: 7},
     stocks=[
-        Stock("cloud", BlobState.DOOMED, 3, 5 * 1024**2, failing=1),
-        Stock("cloud", BlobState.KEPT, 7, 3 * 1024**3),
-        Stock("local", BlobState.DOOMED, 1, 1024**2),
+        BlobUsage("cloud", BlobState.DOOMED, 3, 5 * 1024**2, failing=1),
+        BlobUsage("cloud", BlobState.KEPT, 7, 3 * 1024**3),
+        BlobUsage("local", BlobState.DOOMED, 1, 1024**2),
     ],
     restorable=4,
     restorable_bytes=1024**3,
     oldest_due_at=NOW - 2 * MINUTE,
     tasks=[
-        TaskStock("import", TaskStatus.PENDING, 3, NOW - 4 * MINUTE),
-        TaskStock("import", TaskStatus.PROCESSING, 1, NOW - 7 * MINUTE),
-        TaskStock("verify", TaskStatus.SUCCESS, 9, NOW - 600 * MINUTE),
+        TaskCount("import", TaskStatus.PENDING, 3, NOW - 4 * MINUTE),
+        TaskCount("import", TaskStatus.PROCESSING, 1, NOW - 7 * MINUTE),
+        TaskCount("verify", TaskStatus.SUCCESS, 9, NOW - 600 * MINUTE),
     ],
     task_holdings=[
-        TaskHolding(InstanceId("far-2"), C, "import", "p1", NOW - MINUTE, NOW + MINUTE / 2)
+        HeldTask(InstanceId("far-2"), C, "import", "p1", NOW - MINUTE, NOW + MINUTE / 2)
     ],
     damaged=1,
 )
@@ -58,31 +58,31 @@ ONE = Summary(
     instances=BUSY.instances[:1],
     holdings=BUSY.holdings[:1],
     images={Status.SAVING: 1},
-    stocks=[Stock("local", BlobState.DOOMED, 1, 1024**2)],
+    stocks=[BlobUsage("local", BlobState.DOOMED, 1, 1024**2)],
     restorable=1,
     restorable_bytes=1024,
     oldest_due_at=None,
-    tasks=[TaskStock("import", TaskStatus.PENDING, 1, NOW)],
+    tasks=[TaskCount("import", TaskStatus.PENDING, 1, NOW)],
     task_holdings=BUSY.task_holdings,
 )
 
 
 def shown(summary: Summary, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """What the command prints of a catalog in this state."""
-    monkeypatch.setattr(opening, "run_with_catalog", lambda *_: summary)
+    monkeypatch.setattr(context, "run_with_catalog", lambda *_: summary)
     done = CliRunner().invoke(imaged, ["status", *arguments])
     assert done.exit_code == 0, done.output
     return done.output
 
 
-def facts_of(place: Place) -> Any:
+def facts_of(workspace: Workspace) -> Any:
     """What it says to programs."""
-    done = place.imaged("status", "--json")
+    done = workspace.imaged("status", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def upload_slowly(daemon: Serving) -> str:
+def upload_slowly(daemon: ServerProcess) -> str:
     """Send a part of an image's data, and nothing more; the image's id."""
     body = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
     created = json.loads(daemon.ask("/v2/images", "POST", body)[1])
@@ -221,16 +221,16 @@ def test_an_empty_catalog_is_told_in_few_lines(monkeypatch: pytest.MonkeyPatch) 
     assert len(shown(IDLE, monkeypatch).splitlines()) == 7
 
 
-def test_daemons_and_scrubbers_are_there_until_they_end(place: Place) -> None:
+def test_daemons_and_scrubbers_are_there_until_they_end(workspace: Workspace) -> None:
     """With what they do; one that was killed is there for a while."""
-    with serving(place.file) as daemon, serving(place.file, "scrub") as scrubber:
+    with serving(workspace.file) as daemon, serving(workspace.file, "scrub") as scrubber:
         started = [one.wait_for("daemon.started") for one in (daemon, scrubber)]
-        while len(there := facts_of(place)["instances"]) < 2:
+        while len(there := facts_of(workspace)["instances"]) < 2:
             assert daemon.process.poll() is None
         assert daemon.end() == 0
-        (left,) = facts_of(place)["instances"]
+        (left,) = facts_of(workspace)["instances"]
         scrubber.end(signal.SIGKILL)
-        silent = facts_of(place)["instances"]
+        silent = facts_of(workspace)["instances"]
 
     assert {one["id"]: one["roles"] for one in there} == {
         one["instance"]: one["roles"] for one in started
@@ -239,11 +239,11 @@ def test_daemons_and_scrubbers_are_there_until_they_end(place: Place) -> None:
     assert silent == [left]
 
 
-def test_work_is_shown_with_who_holds_it(place: Place) -> None:
+def test_work_is_shown_with_who_holds_it(workspace: Workspace) -> None:
     """While it goes on."""
-    with serving(place.file) as daemon:
+    with serving(workspace.file) as daemon:
         image_id = upload_slowly(daemon)
-        facts = facts_of(place)
+        facts = facts_of(workspace)
         instance = daemon.wait_for("daemon.started")["instance"]
 
     (holding,) = facts["holdings"]
@@ -254,11 +254,11 @@ def test_work_is_shown_with_who_holds_it(place: Place) -> None:
     assert [(one["state"], one["blobs"]) for one in facts["stores"]] == [("writing", 1)]
 
 
-def test_a_catalog_that_does_not_answer_is_exit_code_1(place: Place) -> None:
+def test_a_catalog_that_does_not_answer_is_exit_code_1(workspace: Workspace) -> None:
     """With a sentence, and no traceback."""
-    place.catalog.write_bytes(b"no database, but a letter to my aunt" * 100)
+    workspace.catalog.write_bytes(b"no database, but a letter to my aunt" * 100)
 
-    done = place.imaged("status")
+    done = workspace.imaged("status")
 
     assert done.returncode == 1
     assert "is not a database" in done.stderr

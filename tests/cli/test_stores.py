@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from imaged.core.places import MARKER_NAME
-from support.command import Place, Serving, serving
+from imaged.core.place_marker import MARKER_NAME
+from support.command import ServerProcess, Workspace, serving
 
 OCTETS = "application/octet-stream"
 
 
 @pytest.fixture
-def far(place: Place, tmp_path: Path) -> Path:
+def far(workspace: Workspace, tmp_path: Path) -> Path:
     """The folder of a second store."""
     folder = tmp_path / "far"
     folder.mkdir()
-    place.write(f"[stores.far]\ntype = 'filesystem'\npath = '{folder}'\nmin_free = '0'")
+    workspace.write(f"[stores.far]\ntype = 'filesystem'\npath = '{folder}'\nmin_free = '0'")
     return folder
 
 
-def upload(daemon: Serving, store: str) -> int:
+def upload(daemon: ServerProcess, store: str) -> int:
     """Make an image and put its data into a store; the status."""
     body = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
     image_id = json.loads(daemon.ask("/v2/images", "POST", body)[1])["id"]
@@ -42,59 +42,61 @@ def unused_endpoint() -> str:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_daemon_has_all_its_stores(place: Place, far: Path) -> None:
+def test_a_daemon_has_all_its_stores(workspace: Workspace, far: Path) -> None:
     """They are listed, written and scrubbed, each by its name."""
-    with serving(place.file, IMAGED_SCRUBBER__DELAY="0") as daemon:
+    with serving(workspace.file, IMAGED_SCRUBBER__DELAY="0") as daemon:
         assert daemon.wait_for("daemon.started")["stores"] == ["local", "far"]
         listed = json.loads(daemon.ask("/v2/info/stores")[1])
         detail = json.loads(daemon.ask("/v2/info/stores/detail")[1])
         statuses = [upload(daemon, name) for name in ("far", "local", "near")]
-        status = json.loads(place.imaged("status", "--json").stdout)
+        status = json.loads(workspace.imaged("status", "--json").stdout)
 
     assert listed == {"stores": [{"id": "local", "default": "true"}, {"id": "far"}]}
     assert [store["properties"]["data_dir"] for store in detail["stores"]] == [
-        str(place.images),
+        str(workspace.images),
         str(far),
     ]
     assert statuses == [204, 204, 400]
-    assert (blobs(place.images), blobs(far)) == (1, 1)
+    assert (blobs(workspace.images), blobs(far)) == (1, 1)
     assert [(one["store"], one["bytes"]) for one in status["stores"]] == [("far", 4), ("local", 4)]
 
 
 @pytest.mark.parametrize("command", ["check-config", "serve"])
-def test_every_store_is_tried(place: Place, far: Path, command: str) -> None:
+def test_every_store_is_tried(workspace: Workspace, far: Path, command: str) -> None:
     """Not only the default one; check-config tells all that is wrong."""
     far.rmdir()
-    place.images.rmdir()
+    workspace.images.rmdir()
 
-    done = place.imaged(command)
+    done = workspace.imaged(command)
 
-    told = [path for path in (place.images, far) if f"the folder {path}," in done.stderr]
+    told = [path for path in (workspace.images, far) if f"the folder {path}," in done.stderr]
     assert done.returncode == 1
-    assert told == ([place.images, far] if command == "check-config" else [place.images])
+    assert told == ([workspace.images, far] if command == "check-config" else [workspace.images])
 
 
 @pytest.mark.parametrize("command", ["check-config", "serve", "scrub"])
-def test_one_folder_for_two_stores_is_a_problem(place: Place, tmp_path: Path, command: str) -> None:
+def test_one_folder_for_two_stores_is_a_problem(
+    workspace: Workspace, tmp_path: Path, command: str
+) -> None:
     """Found before anything is written."""
-    (tmp_path / "link").symlink_to(place.images)
-    place.write(f"[stores.far]\ntype = 'filesystem'\npath = '{tmp_path}/link'")
+    (tmp_path / "link").symlink_to(workspace.images)
+    workspace.write(f"[stores.far]\ntype = 'filesystem'\npath = '{tmp_path}/link'")
 
-    done = place.imaged(command)
+    done = workspace.imaged(command)
 
     assert done.returncode == 1
     assert "local and far must not have the same folder" in done.stderr
-    assert not place.catalog.exists()
+    assert not workspace.catalog.exists()
 
 
 @pytest.mark.parametrize("command", ["check-config", "serve"])
-def test_a_bucket_that_cannot_be_reached_is_a_problem(place: Place, command: str) -> None:
+def test_a_bucket_that_cannot_be_reached_is_a_problem(workspace: Workspace, command: str) -> None:
     """With the store and where it should be, and without its keys."""
     endpoint = unused_endpoint()
     text = f"[stores.cloud]\ntype = 's3'\nbucket = 'images'\nendpoint = '{endpoint}'\nattempts = 1"
-    place.write(text)
+    workspace.write(text)
 
-    done = place.imaged(
+    done = workspace.imaged(
         command,
         IMAGED_STORES__CLOUD__ACCESS_KEY="made-up-canary-access",
         IMAGED_STORES__CLOUD__SECRET_KEY="made-up-canary-secret",
@@ -107,16 +109,16 @@ def test_a_bucket_that_cannot_be_reached_is_a_problem(place: Place, command: str
     assert "Traceback" not in done.stderr
 
 
-def test_keys_that_cannot_be_read_are_a_problem(place: Place, tmp_path: Path) -> None:
+def test_keys_that_cannot_be_read_are_a_problem(workspace: Workspace, tmp_path: Path) -> None:
     """The others are told as well."""
-    place.images.rmdir()
-    file = place.write(
+    workspace.images.rmdir()
+    file = workspace.write(
         f"[stores.cloud]\ntype = 's3'\nbucket = 'images'\n"
         f"access_key_file = '{tmp_path}/none'\nsecret_key_file = '{tmp_path}/none'"
     )
-    place.images.rmdir()
+    workspace.images.rmdir()
 
-    problems = json.loads(place.imaged("check-config", "--json").stdout)["problems"]
+    problems = json.loads(workspace.imaged("check-config", "--json").stdout)["problems"]
 
     assert file.exists()
     assert [problem["key"] for problem in problems] == ["stores.local", "stores.cloud"]

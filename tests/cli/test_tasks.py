@@ -12,14 +12,14 @@ import anyio
 import pytest
 from rich.console import Console
 
-from imaged.cli.task_views import draw, facts_of, lines
+from imaged.cli.task_view import draw_tasks, task_json, task_lines
 from imaged.config import load
 from imaged.core.drafts import begin_draft
 from imaged.core.image import Image
 from imaged.core.task import Progress, Task, TaskStatus
-from imaged.daemon.parts import open_catalog
+from imaged.daemon.drivers import open_catalog
 from imaged.ports.catalog import Catalog
-from support.command import Place, Serving, imaged, serving
+from support.command import ServerProcess, Workspace, imaged, serving
 from support.daemon import IMAGED, clean_environment
 
 T = TypeVar("T")
@@ -29,11 +29,11 @@ NOBODY_WORKS = '[daemon]\nroles = ["api"]'
 MIB = 1024**2
 
 
-def with_catalog(place: Place, work: Callable[[Catalog], Awaitable[T]]) -> T:
+def with_catalog(workspace: Workspace, work: Callable[[Catalog], Awaitable[T]]) -> T:
     """Do something to the catalog, as a daemon would."""
 
     async def run() -> T:
-        async with open_catalog(load(place.file, {})) as catalog:
+        async with open_catalog(load(workspace.file, {})) as catalog:
             return await work(catalog)
 
     return anyio.run(run)
@@ -44,7 +44,7 @@ def task(task_id: str, name: str = "verify", owner: str = "p1", **facts: Any) ->
     return Task(id=task_id, type=name, owner=owner, user_id="ann", **facts)
 
 
-def fill(place: Place) -> None:
+def fill(workspace: Workspace) -> None:
     """Three tasks, the newest last: B is in processing, and half done; C makes an image."""
 
     async def body(catalog: Catalog) -> None:
@@ -54,18 +54,18 @@ def fill(place: Place) -> None:
         image = Image(id=A, owner="p1", disk_format="raw", container_format="bare")
         await catalog.add_image(begin_draft(image, task(C, "import")))
 
-    with_catalog(place, body)
+    with_catalog(workspace, body)
 
 
-def told(place: Place, *arguments: str) -> Any:
+def told(workspace: Workspace, *arguments: str) -> Any:
     """What a command of ``imaged tasks`` tells programs."""
     name, *rest = arguments
-    done = place.imaged(f"tasks {name}", *rest, "--json")
+    done = workspace.imaged(f"tasks {name}", *rest, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
 
-def ask_for_verification(daemon: Serving) -> str:
+def ask_for_verification(daemon: ServerProcess) -> str:
     """An image with data, and a task to verify it; the task's id."""
     body = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
     image_id = json.loads(daemon.ask("/v2/images", "POST", body)[1])["id"]
@@ -78,11 +78,11 @@ def ask_for_verification(daemon: Serving) -> str:
     return task_id
 
 
-def test_everybodys_tasks_are_listed_the_newest_first(place: Place) -> None:
+def test_everybodys_tasks_are_listed_the_newest_first(workspace: Workspace) -> None:
     """Also those that make images which nobody may see yet."""
-    fill(place)
+    fill(workspace)
 
-    listed = told(place, "list")
+    listed = told(workspace, "list")
 
     assert [one["id"] for one in listed] == [C, B, A]
     assert [one["owner"] for one in listed] == ["p1", "p1", "p2"]
@@ -99,61 +99,61 @@ def test_everybodys_tasks_are_listed_the_newest_first(place: Place) -> None:
         (["--limit", "1"], [C]),
     ],
 )
-def test_filters_go_together(place: Place, filters: list[str], found: list[str]) -> None:
+def test_filters_go_together(workspace: Workspace, filters: list[str], found: list[str]) -> None:
     """By type, status and owner."""
-    fill(place)
+    fill(workspace)
 
-    assert [one["id"] for one in told(place, "list", *filters)] == found
+    assert [one["id"] for one in told(workspace, "list", *filters)] == found
 
 
-def test_a_status_that_there_is_not(place: Place) -> None:
+def test_a_status_that_there_is_not(workspace: Workspace) -> None:
     """Is a wrong call."""
-    assert place.imaged("tasks list", "--status", "done").returncode == 2
+    assert workspace.imaged("tasks list", "--status", "done").returncode == 2
     assert imaged("tasks").returncode == 2
 
 
-def test_people_are_shown_a_table(place: Place) -> None:
+def test_people_are_shown_a_table(workspace: Workspace) -> None:
     """With a title that counts them, and why one failed."""
-    fill(place)
-    place.imaged("tasks cancel", A)
+    fill(workspace)
+    workspace.imaged("tasks cancel", A)
 
-    shown = place.imaged("tasks list").stdout
+    shown = workspace.imaged("tasks list").stdout
 
     assert shown.startswith("3 tasks\n")
     assert "It was cancelled by the operator." in shown
     assert "s ago" in shown
 
 
-def test_one_is_shown_with_all_that_is_known(place: Place) -> None:
+def test_one_is_shown_with_all_that_is_known(workspace: Workspace) -> None:
     """Also where its id was typed in capitals."""
-    fill(place)
+    fill(workspace)
 
-    shown = place.imaged("tasks show", A.upper())
+    shown = workspace.imaged("tasks show", A.upper())
 
     assert shown.returncode == 0, shown.stderr
     assert f"{A}  verify  pending\n" in shown.stdout
     assert "asked for by ann of p2" in shown.stdout
     assert f'input   {{"image_id": "{C}"}}\n' in shown.stdout
-    assert told(place, "show", A)["attempts"] == 0
+    assert told(workspace, "show", A)["attempts"] == 0
 
 
-def test_one_that_there_is_not(place: Place) -> None:
+def test_one_that_there_is_not(workspace: Workspace) -> None:
     """Is told in a sentence."""
-    place.imaged("migrate")
+    workspace.imaged("migrate")
     for command in ("tasks show", "tasks cancel"):
-        done = place.imaged(command, A)
+        done = workspace.imaged(command, A)
         assert (done.returncode, done.stdout) == (1, "")
         assert A in done.stderr
         assert "Traceback" not in done.stderr
 
 
-def test_a_cancelled_task_takes_its_image_with_it(place: Place) -> None:
+def test_a_cancelled_task_takes_its_image_with_it(workspace: Workspace) -> None:
     """In one change, as by the API; what is final stays as it is."""
-    fill(place)
+    fill(workspace)
 
-    cancelled = told(place, "cancel", C)
-    again = place.imaged("tasks cancel", C)
-    image = with_catalog(place, lambda catalog: catalog.get_image(A))
+    cancelled = told(workspace, "cancel", C)
+    again = workspace.imaged("tasks cancel", C)
+    image = with_catalog(workspace, lambda catalog: catalog.get_image(A))
 
     assert (cancelled["status"], cancelled["message"]) == (
         "failure",
@@ -164,33 +164,33 @@ def test_a_cancelled_task_takes_its_image_with_it(place: Place) -> None:
     assert "failure" in again.stderr
 
 
-def test_where_only_admins_may_use_tasks_the_operator_may_too(place: Place) -> None:
+def test_where_only_admins_may_use_tasks_the_operator_may_too(workspace: Workspace) -> None:
     """He is one."""
-    place.write('[tasks]\naccess = "admins"')
-    fill(place)
+    workspace.write('[tasks]\naccess = "admins"')
+    fill(workspace)
 
-    assert told(place, "cancel", A)["status"] == "failure"
+    assert told(workspace, "cancel", A)["status"] == "failure"
 
 
-def test_a_task_of_a_daemon_is_cancelled_from_beside(place: Place) -> None:
+def test_a_task_of_a_daemon_is_cancelled_from_beside(workspace: Workspace) -> None:
     """The API shows it at once."""
-    with serving(place.write(NOBODY_WORKS)) as daemon:
+    with serving(workspace.write(NOBODY_WORKS)) as daemon:
         task_id = ask_for_verification(daemon)
-        told(place, "cancel", task_id)
+        told(workspace, "cancel", task_id)
         seen = json.loads(daemon.ask(f"/v2/tasks/{task_id}")[1])
 
     assert (seen["status"], seen["message"]) == ("failure", "It was cancelled by the operator.")
 
 
-def test_a_task_can_be_watched_until_it_ends(place: Place) -> None:
+def test_a_task_can_be_watched_until_it_ends(workspace: Workspace) -> None:
     """Each look is a line; the exit code says how it ended."""
-    with serving(place.write()) as daemon:
+    with serving(workspace.write()) as daemon:
         good = ask_for_verification(daemon)
-        done = place.imaged("tasks show", good, "--watch=100ms", "--json")
-    place.write(NOBODY_WORKS)
-    fill(place)
-    place.imaged("tasks cancel", A)
-    bad = place.imaged("tasks show", A, "--watch=100ms")
+        done = workspace.imaged("tasks show", good, "--watch=100ms", "--json")
+    workspace.write(NOBODY_WORKS)
+    fill(workspace)
+    workspace.imaged("tasks cancel", A)
+    bad = workspace.imaged("tasks show", A, "--watch=100ms")
 
     last = json.loads(done.stdout.splitlines()[-1])
     assert (done.returncode, last["status"], last["result"]["healthy"]) == (0, "success", True)
@@ -198,10 +198,10 @@ def test_a_task_can_be_watched_until_it_ends(place: Place) -> None:
     assert "failed  It was cancelled by the operator.\n" in bad.stdout
 
 
-def test_a_list_can_be_watched(place: Place) -> None:
+def test_a_list_can_be_watched(workspace: Workspace) -> None:
     """Until somebody interrupts it."""
-    fill(place)
-    command = [IMAGED, "tasks", "list", "--config", str(place.file), "--watch=100ms", "--json"]
+    fill(workspace)
+    command = [IMAGED, "tasks", "list", "--config", str(workspace.file), "--watch=100ms", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environment()) as process:
         assert process.stdout is not None
         looks = [json.loads(process.stdout.readline()) for _ in range(2)]
@@ -214,7 +214,7 @@ def drawn(one: Task) -> str:
     """What a terminal shows of it."""
     console = Console(width=200, force_terminal=True, color_system=None)
     with console.capture() as capture:
-        console.print(draw([one]))
+        console.print(draw_tasks([one]))
     return capture.get()
 
 
@@ -235,12 +235,12 @@ def test_a_terminal_does_not_obey_what_tasks_say() -> None:
     evil = task(A, owner="p\x1b[31m1", status=TaskStatus.FAILURE, message="no\x1b]0;you\x07")
 
     assert "\x1b[31m1" not in drawn(evil)
-    assert "\x1b" not in "\n".join(lines(evil))
+    assert "\x1b" not in "\n".join(task_lines(evil))
 
 
 def test_secrets_are_in_no_view() -> None:
     """The sealed part of an input is for the worker alone."""
     sealed = task(A, sealed=b"secret", input={"image_id": B})
 
-    assert "sealed" not in facts_of(sealed)
-    assert "secret" not in json.dumps(facts_of(sealed)) + "".join(lines(sealed))
+    assert "sealed" not in task_json(sealed)
+    assert "secret" not in json.dumps(task_json(sealed)) + "".join(task_lines(sealed))

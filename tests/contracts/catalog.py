@@ -17,13 +17,13 @@ from contracts.catalog_lists import ListsContract
 from contracts.catalog_places import PlacesContract
 from contracts.catalog_queue import LeasesContract, QueueContract
 from contracts.catalog_races import RacesContract
+from contracts.catalog_status import StatusContract, UnfinishedContract
 from contracts.catalog_tasks import (
     TaskListsContract,
     TaskQueueContract,
     TasksContract,
     WritingTasksContract,
 )
-from contracts.catalog_whole import UnfinishedContract, WholeContract
 
 
 class CatalogContract(
@@ -40,7 +40,7 @@ class CatalogContract(
     TaskListsContract,
     UnfinishedContract,
     PlacesContract,
-    WholeContract,
+    StatusContract,
     RacesContract,
     ClockContract,
 ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from contracts.catalog_facts import ALL, STORE, all_images
+from contracts.catalog_samples import ALL, STORE, all_images
 from imaged.core.blob import BlobState
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
@@ -29,7 +29,7 @@ async def audit(catalog: Catalog) -> None:
         assert blob.holders == holders[key], blob
         assert (blob.state is BlobState.DOOMED) == (holders[key] == 0), blob
         assert (blob.state is BlobState.WRITING) <= (key in claimed), blob
-    doomed = {blob.key for blob in await catalog.peek_doomed(ALL)}
+    doomed = {blob.key for blob in await catalog.list_doomed(ALL)}
     assert doomed == {key for key in keys if not holders[key]}
 
     charges: Counter[str] = Counter()

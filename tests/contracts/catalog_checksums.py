@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from contracts.catalog_facts import (
+from contracts.catalog_samples import (
     add_active,
     add_saving,
     content,
@@ -14,8 +14,8 @@ from contracts.catalog_facts import (
     queued,
 )
 from imaged.core.block_checksums import PAGE_BYTES
-from imaged.core.removal import delete
-from imaged.core.writing import begin_staging, share_data, stage_data, store_data
+from imaged.core.deletion import delete
+from imaged.core.uploading import begin_staging, share_data, stage_data, store_data
 from imaged.ports.catalog import Catalog
 
 CHECKSUMS = bytes(range(256)) * (PAGE_BYTES // 256) + b"last"  # of so many blocks, in two pages
@@ -82,7 +82,7 @@ class ChecksumsContract:
         assert await catalog.get_block_checksums("i/1", 1) == b"last"
 
         await catalog.modify_image("j", delete(delayed=False))
-        await catalog.forget("i/1")
+        await catalog.remove_blob("i/1")
 
         assert await catalog.get_block_checksums("i/1", 0) is None
         assert await catalog.get_block_checksums("i/1", 1) is None

@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contracts.catalog_audit import audit
-from contracts.catalog_facts import (
+from contracts.catalog_comparison import task_ids
+from contracts.catalog_samples import (
     ALL,
     AN_HOUR,
-    AT_ONCE,
+    NO_DELAY,
     add_active,
     add_expired,
     add_saving,
@@ -24,17 +25,16 @@ from contracts.catalog_facts import (
     place,
     queued,
 )
-from contracts.catalog_views import task_ids
 from imaged.catalogs import dialects
 from imaged.core.claim import InstanceId
 from imaged.core.clock import ClockMark
+from imaged.core.deletion import delete
 from imaged.core.image import BrokenUpload
-from imaged.core.removal import delete
 from imaged.core.summary import Instance
 from imaged.core.task import cancel, claim_task
-from imaged.core.writing import begin_import, begin_staging, stage_data
-from imaged.ports.catalog import Catalog, Lapsed
-from support.records import task
+from imaged.core.uploading import begin_import, begin_staging, stage_data
+from imaged.ports.catalog import Catalog, LapsedClaim
+from support.sample_images import task
 
 A_YEAR = timedelta(days=365)
 CLOCKS_APART = timedelta(minutes=1)  # the catalog's and the test's
@@ -100,9 +100,9 @@ class ClockContract:
         await add_saving(catalog, "i", image)
         await catalog.add_task(task("t"))
         await catalog.modify_task("t", lambda task: claim_task(task, alone))
-        set_ahead(AT_ONCE)
+        set_ahead(NO_DELAY)
 
-        found = [Lapsed(image, "i"), Lapsed(alone, None, "t")]
+        found = [LapsedClaim(image, "i"), LapsedClaim(alone, None, "t")]
         assert list(await catalog.find_lapsed(ALL)) == found
         assert list(await catalog.find_lapsed(1)) == found[:1]
         assert set(await catalog.renew_leases([image, alone])) == {image, alone}
@@ -121,16 +121,16 @@ class ClockContract:
         await catalog.add_image(queued("staged"))
         await catalog.modify_image("staged", held_by(claim, begin_staging(place("staged/1"))))
         await catalog.modify_image("staged", held_by(claim, stage_data(content())))
-        set_ahead(AT_ONCE)
-        assert not await catalog.find_expirable(AT_ONCE, ALL)
+        set_ahead(NO_DELAY)
+        assert not await catalog.find_expirable(NO_DELAY, ALL)
 
         assert await catalog.redate(AN_HOUR) == 3
         assert await catalog.redate(AN_HOUR) == 0
 
-        assert [image.id for image in await catalog.find_expirable(AT_ONCE, ALL)] == ["i"]
+        assert [image.id for image in await catalog.find_expirable(NO_DELAY, ALL)] == ["i"]
         assert not await catalog.find_expirable(AN_HOUR, ALL)
-        assert [image.id for image in await catalog.find_staged(AT_ONCE, ALL)] == ["staged"]
-        assert list(await catalog.bury(AT_ONCE, ALL)) == ["gone"]
+        assert [image.id for image in await catalog.find_staged(NO_DELAY, ALL)] == ["staged"]
+        assert list(await catalog.purge(NO_DELAY, ALL)) == ["gone"]
         await audit(catalog)
 
     async def test_a_broken_upload_of_the_future(
@@ -141,12 +141,12 @@ class ClockContract:
         broken = BrokenUpload(10, 5, "0" * 32)
         await catalog.add_image(queued("i"))
         await catalog.modify_image("i", lambda image: replace(image, broken_upload=broken))
-        set_ahead(AT_ONCE)
-        assert not await catalog.find_broken_uploads(AT_ONCE, ALL)
+        set_ahead(NO_DELAY)
+        assert not await catalog.find_broken_uploads(NO_DELAY, ALL)
 
         assert await catalog.redate(AN_HOUR) == 1
 
-        assert [image.id for image in await catalog.find_broken_uploads(AT_ONCE, ALL)] == ["i"]
+        assert [image.id for image in await catalog.find_broken_uploads(NO_DELAY, ALL)] == ["i"]
 
     async def test_what_is_not_ahead_stays(self, catalog: Catalog) -> None:
         """However long it still has to wait."""
@@ -164,11 +164,11 @@ class ClockContract:
     async def test_tasks_that_were_dated_ahead(self, catalog: Catalog, set_ahead: SetAhead) -> None:
         """Their records go after their time; those that wait do so since now."""
         set_ahead(A_YEAR)
-        for name, keep_for in (("t1", AT_ONCE), ("t2", AN_HOUR)):
+        for name, keep_for in (("t1", NO_DELAY), ("t2", AN_HOUR)):
             await catalog.add_task(task(name, keep_for=keep_for))
             await catalog.modify_task(name, lambda task: cancel(task, "enough"))
         await catalog.add_task(task("waits"))
-        set_ahead(AT_ONCE)
+        set_ahead(NO_DELAY)
         assert not await catalog.expire_tasks(ALL)
 
         assert await catalog.redate(AN_HOUR) == 3
@@ -191,7 +191,7 @@ class ClockContract:
         await catalog.modify_image("i", held_by(claim, begin_staging(place("i/staged"))))
         await catalog.modify_image("i", held_by(claim, stage_data(content())))
         await catalog.modify_image("i", begin_import(task("t")))
-        set_ahead(AT_ONCE)
+        set_ahead(NO_DELAY)
 
         assert await catalog.redate(AN_HOUR) == 1
 
@@ -206,9 +206,9 @@ class ClockContract:
         """Those that would not go are due; a stray has its quarantine again."""
         set_ahead(A_YEAR)
         await add_expired(catalog, "i")
-        await catalog.put_off("i/1", "no")
+        await catalog.reschedule("i/1", "no")
         await catalog.add_stray(place("stray"), AN_HOUR)
-        set_ahead(AT_ONCE)
+        set_ahead(NO_DELAY)
 
         assert await catalog.redate(AN_HOUR) == 3  # with the image that awaits its bytes
 
@@ -220,10 +220,10 @@ class ClockContract:
     async def test_a_beat_from_the_future(self, catalog: Catalog, set_ahead: SetAhead) -> None:
         """It keeps no dead instance in the list for a year."""
         set_ahead(A_YEAR)
-        await catalog.beat(Instance(InstanceId("dead"), "1.0", ()), AN_HOUR)
-        set_ahead(AT_ONCE)
+        await catalog.register_instance(Instance(InstanceId("dead"), "1.0", ()), AN_HOUR)
+        set_ahead(NO_DELAY)
 
         assert await catalog.redate(AN_HOUR) == 1
 
-        await catalog.beat(Instance(InstanceId("lives"), "1.0", ()), AT_ONCE)
+        await catalog.register_instance(Instance(InstanceId("lives"), "1.0", ()), NO_DELAY)
         assert [one.id for one in (await catalog.summarize()).instances] == ["lives"]

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from contracts.catalog_facts import until
-from imaged.catalogs.postgresql import PostgresqlDatabase, open_postgresql
-from imaged.catalogs.sql import SqlCatalog
+from contracts.catalog_samples import until
+from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresql
+from imaged.catalogs.sql_catalog import SqlCatalog
 from support.postgresql import connected, fresh_database
 
 #: How many wait for a lock that somebody else has.
-WAITING = """
+COUNT_LOCK_WAITS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
@@ -66,6 +66,6 @@ async def lock_waited_for(url: str) -> None:
     async with connected(url) as watcher:
 
         async def is_waited_for() -> bool:
-            return bool(await watcher.fetchval(WAITING))
+            return bool(await watcher.fetchval(COUNT_LOCK_WAITS))
 
         await until(is_waited_for)

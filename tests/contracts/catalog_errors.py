@@ -9,14 +9,14 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.catalog_facts import all_images, queued
+from contracts.catalog_samples import all_images, queued
 from imaged.core.claim import InstanceId
 from imaged.core.errors import CatalogError, ImageNotFound
 from imaged.core.image import Image
 from imaged.core.query import Column, Condition, ImageQuery, Operator
 from imaged.core.summary import Instance
 from imaged.ports.catalog import Catalog
-from support.records import task
+from support.sample_images import task
 
 SECRET = "https://images.test/disk?signature=canary"
 
@@ -24,7 +24,7 @@ SECRET = "https://images.test/disk?signature=canary"
 ODD_TEXTS = [f"{SECRET}{odd}" for odd in ("\x00", "\ud800", "\udfff", "\udc80end")]
 
 #: Where texts of images come from.
-IMAGES: Mapping[str, Callable[[str], Image]] = {
+IMAGES_WITH_TEXT: Mapping[str, Callable[[str], Image]] = {
     "id": queued,
     "name": lambda text: replace(queued("i"), name=text),
     "owner": lambda text: queued("i", text),
@@ -34,7 +34,7 @@ IMAGES: Mapping[str, Callable[[str], Image]] = {
 }
 
 #: All else that is asked for, or written, by a text.
-CALLS: Mapping[str, Callable[[Catalog, str], Awaitable[object]]] = {
+CATALOG_CALLS: Mapping[str, Callable[[Catalog, str], Awaitable[object]]] = {
     "show": lambda catalog, text: catalog.get_image(text),
     "list": lambda catalog, text: catalog.list_images(
         ImageQuery(conditions=(Condition(Column.NAME, Operator.EQUAL, text),))
@@ -43,8 +43,8 @@ CALLS: Mapping[str, Callable[[Catalog, str], Awaitable[object]]] = {
     "input of a task": lambda catalog, text: catalog.add_task(task("t", input={"uri": text})),
     "quota": lambda catalog, text: catalog.set_limit(text, 1),
     "blob": lambda catalog, text: catalog.get_blob(text),
-    "put off": lambda catalog, text: catalog.put_off("no such blob", text),
-    "beat": lambda catalog, text: catalog.beat(
+    "put off": lambda catalog, text: catalog.reschedule("no such blob", text),
+    "beat": lambda catalog, text: catalog.register_instance(
         Instance(InstanceId("one"), "1.0", ("api",), troubles=(text,)), timedelta(minutes=1)
     ),
 }
@@ -83,13 +83,13 @@ class ErrorsContract:
 
         require_discreet(raised.value)
 
-    @pytest.mark.parametrize("field", IMAGES)
+    @pytest.mark.parametrize("field", IMAGES_WITH_TEXT)
     async def test_odd_texts_are_kept_as_they_are_or_refused(
         self, catalog: Catalog, field: str
     ) -> None:
         """Nothing is cut off at a NUL, and nothing is replaced; what is refused changes nothing."""
         for number, text in enumerate(ODD_TEXTS):
-            image = IMAGES[field](text)
+            image = IMAGES_WITH_TEXT[field](text)
             if field != "id":
                 image = replace(image, id=f"i{number}")
             before = await all_images(catalog)
@@ -102,12 +102,12 @@ class ErrorsContract:
                 assert texts_of(kept) == texts_of(image)
                 assert texts_of(await catalog.get_image(image.id)) == texts_of(image)
 
-    @pytest.mark.parametrize("call", CALLS)
+    @pytest.mark.parametrize("call", CATALOG_CALLS)
     async def test_odd_texts_let_no_foreign_error_out(self, catalog: Catalog, call: str) -> None:
         """Wherever they come in: an answer, or an error of ours that shows nothing of them."""
         for text in ODD_TEXTS:
             try:
-                await CALLS[call](catalog, text)
+                await CATALOG_CALLS[call](catalog, text)
             except CatalogError as error:
                 require_refused(error)
             except ImageNotFound:

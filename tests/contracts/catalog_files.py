@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
-from imaged.catalogs.sql import SqlCatalog
-from imaged.catalogs.sqlite import SqliteDatabase, open_sqlite
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.catalogs.sqlite.driver import SqliteDatabase, open_sqlite
 
 
 @asynccontextmanager

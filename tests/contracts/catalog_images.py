@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.catalog_facts import (
+from contracts.catalog_samples import (
     ALL,
     AN_HOUR,
-    AT_ONCE,
+    NO_DELAY,
     UNCHECKED,
     add_active,
     add_deleted,
@@ -26,14 +26,14 @@ from contracts.catalog_facts import (
     place,
     queued,
 )
+from imaged.core.deletion import deactivate, delete, restore
 from imaged.core.disk_format import DISK_FORMATS
 from imaged.core.errors import ClaimLost, ImageExists, ImageNotFound, InvalidTransition
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.query import ImageQuery
-from imaged.core.removal import deactivate, delete, restore
 from imaged.core.task import TaskStatus
-from imaged.core.writing import (
+from imaged.core.uploading import (
     begin_import,
     begin_staging,
     begin_upload,
@@ -44,7 +44,7 @@ from imaged.core.writing import (
     store_data,
 )
 from imaged.ports.catalog import Catalog
-from support.records import attempt_at, task
+from support.sample_images import attempt_at, task
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 NUMBERS = st.integers(0, 2**31 - 1)
@@ -279,10 +279,10 @@ class ImagesContract:
         for image_id in ("one", "two"):
             await add_deleted(catalog, image_id)
 
-        assert not await catalog.bury(AN_HOUR, ALL)
-        assert list(await catalog.bury(AT_ONCE, 1)) == ["one"]
-        assert list(await catalog.bury(AT_ONCE, ALL)) == ["two"]
-        assert not await catalog.bury(AT_ONCE, ALL)
+        assert not await catalog.purge(AN_HOUR, ALL)
+        assert list(await catalog.purge(NO_DELAY, 1)) == ["one"]
+        assert list(await catalog.purge(NO_DELAY, ALL)) == ["two"]
+        assert not await catalog.purge(NO_DELAY, ALL)
 
         assert {image.id for image in await all_images(catalog)} == {"waits", "lives"}
         assert not await catalog.list_images(ImageQuery(tags=("t",)))

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from contracts.catalog_audit import audit
-from contracts.catalog_facts import (
+from contracts.catalog_samples import (
     ALL,
     AN_HOUR,
-    AT_ONCE,
+    NO_DELAY,
     STORE,
     add_active,
     add_expired,
@@ -24,13 +24,13 @@ from contracts.catalog_facts import (
     queued,
 )
 from imaged.core.blob import Blob, BlobState
+from imaged.core.deletion import delete, expire, restore
 from imaged.core.errors import BlobGone, NotRestorable, QuotaExceeded
 from imaged.core.image import Image
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
 from imaged.core.query import ImageQuery
-from imaged.core.removal import delete, expire, restore
-from imaged.core.writing import begin_upload, give_back, reserve, share_data, store_data
+from imaged.core.uploading import begin_upload, give_back, reserve, share_data, store_data
 from imaged.ports.catalog import Catalog
 
 
@@ -51,7 +51,7 @@ class LedgerContract:
 
     async def test_bytes_of_a_lost_writer_wait_for_its_lease(self, catalog: Catalog) -> None:
         """Nothing is deleted under the pen: such bytes are due when the lease must be over."""
-        for image_id, lease in (("slow", AN_HOUR), ("fast", AT_ONCE)):
+        for image_id, lease in (("slow", AN_HOUR), ("fast", NO_DELAY)):
             claim = new_claim(lease)
             await add_saving(catalog, image_id, claim)
             await catalog.modify_image(image_id, give_back(claim, "lost", final=True))
@@ -85,7 +85,7 @@ class LedgerContract:
         await catalog.modify_image("i", held_by(claim, store_data(content())))
         await catalog.modify_image("i", delete(delayed=False))
         assert await refused()
-        await catalog.forget("i/1")
+        await catalog.remove_blob("i/1")
         assert await refused()
         assert await catalog.get_account("a") == Account("a")
         assert not await catalog.list_keys(STORE)
@@ -222,9 +222,9 @@ class FindingContract:
         for image_id in ("early", "late"):
             await catalog.modify_image(image_id, delete(delayed=True))
 
-        found = await catalog.find_expirable(AT_ONCE, ALL)
+        found = await catalog.find_expirable(NO_DELAY, ALL)
         assert list(found) == [await catalog.get_image(image_id) for image_id in ("early", "late")]
-        assert [image.id for image in await catalog.find_expirable(AT_ONCE, 1)] == ["early"]
+        assert [image.id for image in await catalog.find_expirable(NO_DELAY, 1)] == ["early"]
         assert not await catalog.find_expirable(AN_HOUR, ALL)
 
     async def test_lists_have_everything_too(self, catalog: Catalog) -> None:

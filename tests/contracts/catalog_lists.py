@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.catalog_facts import ALL, UNCHECKED, UNSHRUNK, all_images, content
+from contracts.catalog_samples import ALL, UNCHECKED, UNSHRUNK, all_images, content
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS, MIB
 from imaged.core.query import (
-    LISTED_BYTES,
+    LISTED_BASE_BYTES,
     SORTABLE,
     Column,
     Condition,
@@ -133,7 +133,7 @@ class ListsContract:
                 query = data.draw(queries(there))
                 whole = page(there, query)
                 assert await catalog.list_images(query) == whole
-                max_bytes = data.draw(st.integers(0, 5 * LISTED_BYTES))
+                max_bytes = data.draw(st.integers(0, 5 * LISTED_BASE_BYTES))
                 part = await catalog.list_page(query, max_bytes)
                 assert list(part.images) == whole[: len(part.images)]
                 assert part.is_cut == (len(part.images) < len(whole))

@@ -8,7 +8,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from imaged.core.places import Place, PlaceKind
+from imaged.core.place_marker import Place, PlaceKind
 from imaged.ports.catalog import Catalog
 
 
@@ -69,7 +69,7 @@ class PlacesContract:
         for place in (known, other):
             await catalog.add_place(place)
 
-        await catalog.warn_of_place(PlaceKind.STORE, "local", warning)
-        await catalog.warn_of_place(PlaceKind.STORE, "unknown", "It is not there.")
+        await catalog.set_place_warning(PlaceKind.STORE, "local", warning)
+        await catalog.set_place_warning(PlaceKind.STORE, "unknown", "It is not there.")
 
         assert await catalog.list_places() == [replace(known, warning=warning), other]

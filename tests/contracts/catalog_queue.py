@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from contracts.catalog_audit import audit
-from contracts.catalog_facts import (
+from contracts.catalog_samples import (
     ALL,
     AN_HOUR,
-    AT_ONCE,
+    NO_DELAY,
     STORE,
     add_active,
     add_expired,
@@ -24,13 +24,13 @@ from contracts.catalog_facts import (
     queued,
     until,
 )
-from imaged.core.blob import FIRST_PATIENCE, BlobState
+from imaged.core.blob import FIRST_RETRY_DELAY, BlobState
 from imaged.core.broken_upload import forget_broken, refused
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.deletion import delete
 from imaged.core.image import Image, Location
 from imaged.core.lifecycle import Status
-from imaged.core.removal import delete
-from imaged.core.writing import (
+from imaged.core.uploading import (
     begin_import,
     begin_staging,
     begin_upload,
@@ -38,8 +38,8 @@ from imaged.core.writing import (
     stage_data,
     store_data,
 )
-from imaged.ports.catalog import Catalog, Lapsed
-from support.records import attempt_at, task
+from imaged.ports.catalog import Catalog, LapsedClaim
+from support.sample_images import attempt_at, task
 
 
 def _refuse_the_rest(image: Image) -> Image:
@@ -54,14 +54,14 @@ class QueueContract:
         """With its last row an expired image is deleted; forgetting twice is fine."""
         expired = await add_expired(catalog, "i")
 
-        deleted = await catalog.forget("i/1")
+        deleted = await catalog.remove_blob("i/1")
 
         assert deleted is not None
         assert deleted == await catalog.get_image("i")
         assert (deleted.status, deleted.locations) == (Status.DELETED, ())
         assert deleted.version == expired.version + 1
         assert deleted.since == deleted.updated_at
-        assert await catalog.forget("i/1") is None
+        assert await catalog.remove_blob("i/1") is None
         assert await catalog.get_image("i") == deleted
         assert not await catalog.list_keys(STORE)
 
@@ -75,7 +75,7 @@ class QueueContract:
         await catalog.modify_image("i", held_by(claim, attempt_at(place("i/1"))))
         await catalog.modify_image("i", held_by(claim, store_data(content())))
         assert await due_keys(catalog) == ["i/s"]
-        assert await catalog.forget("i/s") is None
+        assert await catalog.remove_blob("i/s") is None
         assert (await catalog.get_image("i")).status is Status.ACTIVE
         await audit(catalog)
 
@@ -89,7 +89,7 @@ class QueueContract:
             if number < 2:
                 await catalog.modify_image(image_id, give_back(claim, "lost", final=True))
 
-        found = await catalog.find_broken_uploads(AT_ONCE, ALL)
+        found = await catalog.find_broken_uploads(NO_DELAY, ALL)
         assert [image.id for image in found] == ["i0", "i1"]
         first, second = [image.broken_upload for image in found]
         assert first is not None
@@ -98,7 +98,7 @@ class QueueContract:
         assert first.at is not None
         assert second.at is not None
         assert first.at <= second.at
-        assert [image.id for image in await catalog.find_broken_uploads(AT_ONCE, 1)] == ["i0"]
+        assert [image.id for image in await catalog.find_broken_uploads(NO_DELAY, 1)] == ["i0"]
         assert not await catalog.find_broken_uploads(AN_HOUR, ALL)
         await catalog.modify_image("i1", _refuse_the_rest)
         doubtful = (await catalog.get_image("i1")).broken_upload
@@ -108,7 +108,7 @@ class QueueContract:
         forgotten = await catalog.modify_image("i0", forget_broken(found[0]))
         assert forgotten.broken_upload is None
         assert forgotten == await catalog.get_image("i0")
-        assert [i.id for i in await catalog.find_broken_uploads(AT_ONCE, ALL)] == ["i1"]
+        assert [i.id for i in await catalog.find_broken_uploads(NO_DELAY, ALL)] == ["i1"]
 
     async def test_the_longest_due_come_first(self, catalog: Catalog) -> None:
         """In the order of their dooming, and no more than were asked for."""
@@ -117,9 +117,9 @@ class QueueContract:
         for image_id in ("c", "a", "b"):
             await catalog.modify_image(image_id, delete(delayed=False))
 
-        peeked = [blob.key for blob in await catalog.peek_doomed(ALL)]
+        peeked = [blob.key for blob in await catalog.list_doomed(ALL)]
         assert peeked == ["c/1", "a/1", "b/1"]
-        assert [blob.key for blob in await catalog.peek_doomed(2)] == peeked[:2]
+        assert [blob.key for blob in await catalog.list_doomed(2)] == peeked[:2]
         taken = await catalog.take_doomed(2, AN_HOUR)
         assert [blob.key for blob in taken] == peeked[:2]
         assert list(taken) == [await catalog.get_blob(key) for key in peeked[:2]]
@@ -145,18 +145,18 @@ class QueueContract:
         await add_expired(catalog, "i")
         await add_expired(catalog, "j")
 
-        put_off = await catalog.put_off("i/1", "disk on fire")
+        put_off = await catalog.reschedule("i/1", "disk on fire")
 
         assert put_off is not None
         assert put_off == await catalog.get_blob("i/1")
         assert (put_off.failures, put_off.last_error) == (1, "disk on fire")
         assert await due_keys(catalog) == ["j/1"]
-        again = await catalog.put_off("i/1", "still on fire")
+        again = await catalog.reschedule("i/1", "still on fire")
         assert again is not None
         assert again.due_at is not None
         assert put_off.due_at is not None
         assert again.failures == 2
-        assert again.due_at - put_off.due_at > FIRST_PATIENCE / 2
+        assert again.due_at - put_off.due_at > FIRST_RETRY_DELAY / 2
 
     async def test_only_doomed_rows_leave_or_are_put_off(self, catalog: Catalog) -> None:
         """A late scrubber never touches what is held, nor minds what has left."""
@@ -165,8 +165,8 @@ class QueueContract:
         kept, writing = await catalog.get_blob("i/1"), await catalog.get_blob("j/1")
 
         for key in ("i/1", "j/1", "none"):
-            assert await catalog.put_off(key, "late") is None
-            assert await catalog.forget(key) is None
+            assert await catalog.reschedule(key, "late") is None
+            assert await catalog.remove_blob(key) is None
 
         assert await catalog.get_image("i") == image
         assert (await catalog.get_blob("i/1"), await catalog.get_blob("j/1")) == (kept, writing)
@@ -177,17 +177,17 @@ class QueueContract:
         await add_active(catalog, "i")
         kept = await catalog.get_blob("i/1")
 
-        assert not await catalog.add_stray(place("i/1"), AT_ONCE)
+        assert not await catalog.add_stray(place("i/1"), NO_DELAY)
         assert await catalog.add_stray(place("later"), AN_HOUR)
-        assert await catalog.add_stray(place("now", 7), AT_ONCE)
+        assert await catalog.add_stray(place("now", 7), NO_DELAY)
         stray = await blob_of(catalog, "later")
-        assert not await catalog.add_stray(place("later"), AT_ONCE)
+        assert not await catalog.add_stray(place("later"), NO_DELAY)
 
         assert await catalog.get_blob("i/1") == kept
         assert await catalog.get_blob("later") == stray
         assert (stray.state, stray.holders, stray.awaited_by) == (BlobState.DOOMED, 0, None)
         assert await due_keys(catalog) == ["now"]
-        assert await catalog.forget("now") is None
+        assert await catalog.remove_blob("now") is None
         assert await catalog.get_blob("now") is None
 
     async def test_keys_by_store_and_prefix(self, catalog: Catalog) -> None:
@@ -213,15 +213,15 @@ class QueueContract:
             await catalog.add_image(queued(image_id))
             begun = held_by(claim, begin_staging(place(f"{image_id}/1")))
             await catalog.modify_image(image_id, begun)
-        assert not await catalog.find_staged(AT_ONCE, ALL)
+        assert not await catalog.find_staged(NO_DELAY, ALL)
         for image_id in ("early", "late"):
             done = held_by(claims[image_id], stage_data(content()))
             await catalog.modify_image(image_id, done)
 
-        found = await catalog.find_staged(AT_ONCE, ALL)
+        found = await catalog.find_staged(NO_DELAY, ALL)
         assert [image.id for image in found] == ["early", "late"]
         assert found[0] == await catalog.get_image("early")
-        assert [image.id for image in await catalog.find_staged(AT_ONCE, 1)] == ["early"]
+        assert [image.id for image in await catalog.find_staged(NO_DELAY, 1)] == ["early"]
         assert not await catalog.find_staged(AN_HOUR, ALL)
 
 
@@ -251,16 +251,19 @@ class LeasesContract:
 
     async def test_lapsed_leases_are_found(self, catalog: Catalog) -> None:
         """The longest lapsed first, and no more than were asked for; living ones are not."""
-        first, second, living = new_claim(AT_ONCE), new_claim(AT_ONCE), new_claim()
+        first, second, living = new_claim(NO_DELAY), new_claim(NO_DELAY), new_claim()
         for image_id, claim in (("j", first), ("i", second), ("k", living)):
             await add_saving(catalog, image_id, claim)
 
-        assert list(await catalog.find_lapsed(ALL)) == [Lapsed(first, "j"), Lapsed(second, "i")]
-        assert list(await catalog.find_lapsed(1)) == [Lapsed(first, "j")]
+        assert list(await catalog.find_lapsed(ALL)) == [
+            LapsedClaim(first, "j"),
+            LapsedClaim(second, "i"),
+        ]
+        assert list(await catalog.find_lapsed(1)) == [LapsedClaim(first, "j")]
 
     async def test_renewal_prolongs_from_now(self, catalog: Catalog) -> None:
         """A lease that ran out stands until somebody takes the work back; renewed, it is new."""
-        first, second = new_claim(AT_ONCE), new_claim(AT_ONCE)
+        first, second = new_claim(NO_DELAY), new_claim(NO_DELAY)
         await add_saving(catalog, "i", first)
         await add_saving(catalog, "j", second)
 
@@ -277,7 +280,7 @@ class LeasesContract:
         await add_saving(catalog, "i", claim)
 
         async def is_found() -> bool:
-            return list(await catalog.find_lapsed(ALL)) == [Lapsed(claim, "i")]
+            return list(await catalog.find_lapsed(ALL)) == [LapsedClaim(claim, "i")]
 
         await until(is_found)
         assert [image.claim for image in await all_images(catalog)] == [claim]

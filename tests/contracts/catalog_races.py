@@ -8,7 +8,7 @@ from dataclasses import replace
 import anyio
 
 from contracts.catalog_audit import audit
-from contracts.catalog_facts import (
+from contracts.catalog_samples import (
     AN_HOUR,
     STORE,
     add_deleted,
@@ -21,13 +21,13 @@ from contracts.catalog_facts import (
     place,
     queued,
 )
-from contracts.catalog_storm import Storm, plant_roots
+from contracts.catalog_stress import StressClient, add_roots
 from imaged.core.errors import ClaimLost, ImageExists, QuotaExceeded
 from imaged.core.image import Image
-from imaged.core.writing import begin_upload, store_data
+from imaged.core.uploading import begin_upload, store_data
 from imaged.ports.catalog import Catalog
 
-CROWD = 60
+CONCURRENT_CALLS = 60
 
 
 class RacesContract:
@@ -44,12 +44,12 @@ class RacesContract:
             await catalog.modify_image("i", change)
 
         async with anyio.create_task_group() as crowd:
-            for number in range(CROWD):
+            for number in range(CONCURRENT_CALLS):
                 crowd.start_soon(tag, number)
 
         image = await catalog.get_image("i")
-        assert {int(tag) for tag in image.tags} == set(range(CROWD))
-        assert image.version == CROWD
+        assert {int(tag) for tag in image.tags} == set(range(CONCURRENT_CALLS))
+        assert image.version == CONCURRENT_CALLS
 
     async def test_an_id_is_given_once(self, catalog: Catalog) -> None:
         """Of many who want the same id, one has it."""
@@ -60,7 +60,7 @@ class RacesContract:
                 given.append(await catalog.add_image(queued("i", f"owner{number}")))
 
         async with anyio.create_task_group() as crowd:
-            for number in range(CROWD):
+            for number in range(CONCURRENT_CALLS):
                 crowd.start_soon(add, number)
 
         assert given == await all_images(catalog)
@@ -97,7 +97,7 @@ class RacesContract:
                 finished.append(await catalog.modify_image("i", done))
 
         async with anyio.create_task_group() as crowd:
-            for _ in range(CROWD):
+            for _ in range(CONCURRENT_CALLS):
                 crowd.start_soon(finish)
 
         assert finished == [await catalog.get_image("i")]
@@ -112,7 +112,7 @@ class RacesContract:
         async def scrub() -> None:
             for blob in await catalog.take_doomed(3, AN_HOUR):
                 taken.append(blob.key)
-                told = [await catalog.forget(blob.key), await catalog.forget(blob.key)]
+                told = [await catalog.remove_blob(blob.key), await catalog.remove_blob(blob.key)]
                 deleted.extend(image.id for image in told if image is not None)
 
         async with anyio.create_task_group() as crowd:
@@ -129,7 +129,7 @@ class RacesContract:
         buried: list[str] = []
 
         async def bury() -> None:
-            buried.extend(await catalog.bury(-AN_HOUR, 3))
+            buried.extend(await catalog.purge(-AN_HOUR, 3))
 
         async with anyio.create_task_group() as crowd:
             for _ in range(8):
@@ -139,10 +139,10 @@ class RacesContract:
 
     async def test_a_storm_of_shared_bytes(self, catalog: Catalog) -> None:
         """No deadlock and no lost update: all agrees with all when it is over."""
-        await plant_roots(catalog)
-        storms = [Storm(catalog, f"storm{number}") for number in range(8)]
+        await add_roots(catalog)
+        storms = [StressClient(catalog, f"storm{number}") for number in range(8)]
 
-        async def rage(storm: Storm) -> None:
+        async def rage(storm: StressClient) -> None:
             for _ in range(50):
                 await storm.step()
 
@@ -155,7 +155,7 @@ class RacesContract:
 
     async def test_a_cancelled_caller_leaves_nothing_half_done(self, catalog: Catalog) -> None:
         """What was begun is carried out or not, as a whole; and the catalog works on."""
-        await plant_roots(catalog)
+        await add_roots(catalog)
 
         for number in range(20):
             with anyio.move_on_after(number * 0.0005):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imaged.catalogs import migrations
-from imaged.catalogs.migrations import Half, Step
+from imaged.catalogs.migrations import Step, StepKind
 
 MODULE = '''\
 """A step of a later release."""
@@ -27,10 +27,10 @@ def upgrade() -> None:
 
 #: The next release renames a column in two halves, and the one after it adds another.
 NEXT = (
-    (Half.EXPAND, 'op.add_column("tombstones", Column("new", String))'),
-    (Half.CONTRACT, 'op.drop_column("tombstones", "new")'),
+    (StepKind.EXPAND, 'op.add_column("tombstones", Column("new", String))'),
+    (StepKind.CONTRACT, 'op.drop_column("tombstones", "new")'),
 )
-AFTER_NEXT = (*NEXT, (Half.EXPAND, 'op.add_column("tombstones", Column("newest", String))'))
+AFTER_NEXT = (*NEXT, (StepKind.EXPAND, 'op.add_column("tombstones", Column("newest", String))'))
 
 TODAY = migrations.STEPS
 
@@ -41,13 +41,15 @@ class Releases:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder = folder
         self._monkeypatch = monkeypatch
-        monkeypatch.setattr(migrations, "WHERE", (*migrations.WHERE, str(folder)))
+        monkeypatch.setattr(
+            migrations, "VERSION_LOCATIONS", (*migrations.VERSION_LOCATIONS, str(folder))
+        )
 
     def today(self) -> None:
         """The one that this code is."""
         self._monkeypatch.setattr(migrations, "STEPS", TODAY)
 
-    def become(self, later: Sequence[tuple[Half, str]]) -> list[str]:
+    def become(self, later: Sequence[tuple[StepKind, str]]) -> list[str]:
         """One with more steps; their revisions."""
         steps = list(TODAY)
         for half, deed in later:

@@ -16,9 +16,9 @@ from uuid import UUID
 import pytest
 
 from contracts.catalog_audit import audit
-from contracts.catalog_facts import (
+from contracts.catalog_samples import (
     ALL,
-    AT_ONCE,
+    NO_DELAY,
     add_active,
     all_images,
     blob_of,
@@ -30,20 +30,20 @@ from contracts.catalog_facts import (
     queued,
 )
 from imaged.catalogs import migrations
+from imaged.catalogs.connect import migrate_catalog
 from imaged.catalogs.migrations import Migration
-from imaged.catalogs.opening import migrate_catalog
-from imaged.catalogs.sql import SqlCatalog
+from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.broken_upload import note_received
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.deletion import delete, restore
 from imaged.core.errors import ImageExists, ImageNotFound
 from imaged.core.image import BrokenUpload, Content, Failure, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.query import ImageQuery
-from imaged.core.removal import delete, restore
 from imaged.core.task import Progress, TaskStatus, claim_task, finish_task
 from imaged.core.task_query import TaskQuery
-from imaged.core.writing import begin_attempt, begin_import, begin_upload, store_data, write_to
-from support.records import task
+from imaged.core.uploading import begin_attempt, begin_import, begin_upload, store_data, write_to
+from support.sample_images import task
 
 DUMPS = Path(__file__).parent
 
@@ -183,9 +183,9 @@ class Revision0003Contract:
     async def test_what_waited_is_found_and_taken_up(self, migrated: Opened) -> None:
         """Staged bytes are imported, a deleted image is restored, pending work is picked up."""
         async with migrated() as catalog:
-            assert [one.id for one in await catalog.find_staged(AT_ONCE, ALL)] == ["staged"]
+            assert [one.id for one in await catalog.find_staged(NO_DELAY, ALL)] == ["staged"]
             await catalog.modify_image("staged", begin_import(task("t", writes="staged")))
-            assert [one.id for one in await catalog.find_expirable(AT_ONCE, ALL)] == ["restorable"]
+            assert [one.id for one in await catalog.find_expirable(NO_DELAY, ALL)] == ["restorable"]
             restored = await catalog.modify_image("restorable", restore)
             waiting = await catalog.find_pending_tasks(("verify", "clone"), ALL)
             claimed = await catalog.modify_task("pending", lambda it: claim_task(it, new_claim()))
@@ -199,15 +199,15 @@ class Revision0003Contract:
         """Those that were doomed, and those of a clone only with the last that has them."""
         async with migrated() as catalog:
             assert await due_keys(catalog) == ["expired/1", "failed/1", "stray"]
-            gone = await catalog.forget("expired/1")
+            gone = await catalog.remove_blob("expired/1")
             for key in ("failed/1", "stray"):
-                await catalog.forget(key)
+                await catalog.remove_blob(key)
             await catalog.modify_image("active", delete(delayed=False))
             assert await due_keys(catalog) == []
             await catalog.modify_image("clone", delete(delayed=False))
             assert await due_keys(catalog) == ["active/1"]
-            await catalog.forget("active/1")
-            buried = await catalog.bury(AT_ONCE, ALL)
+            await catalog.remove_blob("active/1")
+            buried = await catalog.purge(NO_DELAY, ALL)
             await audit(catalog)
 
         assert gone is not None

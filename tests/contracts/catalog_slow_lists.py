@@ -8,16 +8,16 @@ import anyio
 import pytest
 from sqlalchemy import Connection, text
 
-from contracts.catalog_facts import add_saving, new_claim, queued, until
-from imaged.catalogs import list_limit
-from imaged.catalogs.sql import SqlCatalog
+from contracts.catalog_samples import add_saving, new_claim, queued, until
+from imaged.catalogs import list_timeout
+from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import ListTooSlow
 from imaged.core.limits import MIB
 from imaged.core.query import ImageQuery
 from imaged.core.task_query import TaskQuery
 
-LISTS = 20
-AT_ONCE = 2  # at least so many run
+LIST_COUNT = 20
+CONCURRENT_LISTS = 2  # at least so many run
 LONG_SECONDS, SHORT_SECONDS = 4, 0.3
 
 
@@ -31,10 +31,12 @@ class SlowListsContract:
         self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Twenty at once: a claim is renewed, a record is shown and changed beside them."""
-        monkeypatch.setattr(list_limit, "LIST_SECONDS", LONG_SECONDS)
+        monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", LONG_SECONDS)
         claim = new_claim()
         await add_saving(catalog, "i", claim)
-        lists = [asyncio.create_task(catalog.database.read_list(self.work)) for _ in range(LISTS)]
+        lists = [
+            asyncio.create_task(catalog.database.read_list(self.work)) for _ in range(LIST_COUNT)
+        ]
         await self.until_busy(catalog)
 
         assert await catalog.renew_leases([claim]) == {claim}
@@ -48,10 +50,10 @@ class SlowListsContract:
         self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Those that run, and those that wait for their turn: each with a sentence."""
-        monkeypatch.setattr(list_limit, "LIST_SECONDS", SHORT_SECONDS)
+        monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", SHORT_SECONDS)
         with anyio.fail_after(20):
             ends = await asyncio.gather(
-                *[catalog.database.read_list(self.work) for _ in range(LISTS)],
+                *[catalog.database.read_list(self.work) for _ in range(LIST_COUNT)],
                 return_exceptions=True,
             )
         assert {type(end) for end in ends} == {ListTooSlow}
@@ -65,10 +67,12 @@ class SlowListsContract:
     ) -> None:
         """Whatever a client lists: none takes a connection that is not for lists."""
         await catalog.add_image(queued("i"))
-        monkeypatch.setattr(list_limit, "LIST_SECONDS", LONG_SECONDS)
-        slow = [asyncio.create_task(catalog.database.read_list(self.work)) for _ in range(LISTS)]
+        monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", LONG_SECONDS)
+        slow = [
+            asyncio.create_task(catalog.database.read_list(self.work)) for _ in range(LIST_COUNT)
+        ]
         await self.until_busy(catalog)
-        monkeypatch.setattr(list_limit, "LIST_SECONDS", SHORT_SECONDS)
+        monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", SHORT_SECONDS)
 
         for listed in (
             catalog.list_images(ImageQuery()),
@@ -91,6 +95,6 @@ class SlowListsContract:
         """Wait until as many run as may."""
 
         async def are_running() -> bool:
-            return catalog.database.busy >= AT_ONCE
+            return catalog.database.busy >= CONCURRENT_LISTS
 
         await until(are_running)

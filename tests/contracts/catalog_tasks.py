@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.catalog_audit import audit
-from contracts.catalog_facts import (
+from contracts.catalog_comparison import task_ids
+from contracts.catalog_samples import (
     ALL,
     AN_HOUR,
-    AT_ONCE,
+    NO_DELAY,
     UNCHECKED,
     add_active,
     all_images,
@@ -26,9 +27,9 @@ from contracts.catalog_facts import (
     queued,
     until,
 )
-from contracts.catalog_views import task_ids
 from imaged.core.access import Caller
 from imaged.core.claim import Claim
+from imaged.core.deletion import delete
 from imaged.core.errors import (
     ClaimLost,
     ImagedError,
@@ -40,7 +41,6 @@ from imaged.core.errors import (
 )
 from imaged.core.lifecycle import Status
 from imaged.core.query import ImageQuery
-from imaged.core.removal import delete
 from imaged.core.task import (
     Progress,
     Task,
@@ -51,15 +51,15 @@ from imaged.core.task import (
     give_back_task,
 )
 from imaged.core.task_query import TaskColumn, TaskQuery
-from imaged.core.writing import (
+from imaged.core.uploading import (
     begin_attempt,
     begin_import,
     give_back,
     share_to_finish,
     store_data,
 )
-from imaged.ports.catalog import Catalog, Lapsed
-from support.records import attempt_at, draft, task
+from imaged.ports.catalog import Catalog, LapsedClaim
+from support.sample_images import attempt_at, draft, task
 
 ANY = ("import", "verify")
 
@@ -106,7 +106,7 @@ class TasksContract:
         assert added == replace(asked, created_at=added.created_at, updated_at=added.created_at)
 
         claim = await pick_up(catalog, "t1")
-        await catalog.advance_task("t1", 1, Progress("reading", 2**60, None))
+        await catalog.update_task_progress("t1", 1, Progress("reading", 2**60, None))
         running = await catalog.get_task("t1")
         assert (running.claim, running.attempts) == (claim, 1)
         assert running.progress == Progress("reading", 2**60, None)
@@ -137,7 +137,7 @@ class TasksContract:
         ):
             with pytest.raises(TaskNotFound, match="none"):
                 await ask()
-        await catalog.advance_task("none", 1, Progress("reading"))
+        await catalog.update_task_progress("none", 1, Progress("reading"))
 
     async def test_a_refused_change_changes_nothing(self, catalog: Catalog) -> None:
         """Nor does one that returns what it was given."""
@@ -151,13 +151,13 @@ class TasksContract:
     async def test_progress_of_another_attempt_is_left_out(self, catalog: Catalog) -> None:
         """Of one that was lost, and of a task that waits or has ended."""
         await catalog.add_task(task("t1"))
-        await catalog.advance_task("t1", 0, Progress("early"))
+        await catalog.update_task_progress("t1", 0, Progress("early"))
         assert (await catalog.get_task("t1")).progress is None
         claim = await pick_up(catalog, "t1")
-        await catalog.advance_task("t1", 2, Progress("late"))
+        await catalog.update_task_progress("t1", 2, Progress("late"))
         assert (await catalog.get_task("t1")).progress is None
         done = await finish(catalog, "t1", claim)
-        await catalog.advance_task("t1", 1, Progress("too late"))
+        await catalog.update_task_progress("t1", 1, Progress("too late"))
         assert await catalog.get_task("t1") == done
 
     async def test_an_owners_unfinished_tasks_are_counted(self, catalog: Catalog) -> None:
@@ -200,11 +200,11 @@ class TasksContract:
         """They are renewed, found when they lapse, and end with the work."""
         for name in ("t1", "t2"):
             await catalog.add_task(task(name))
-        held, lapsing = await pick_up(catalog, "t1"), new_claim(AT_ONCE)
+        held, lapsing = await pick_up(catalog, "t1"), new_claim(NO_DELAY)
         await pick_up(catalog, "t2", lapsing)
 
         assert set(await catalog.renew_leases([held, new_claim()])) == {held}
-        assert list(await catalog.find_lapsed(ALL)) == [Lapsed(lapsing, None, "t2")]
+        assert list(await catalog.find_lapsed(ALL)) == [LapsedClaim(lapsing, None, "t2")]
         assert set(await catalog.list_attempts()) == {held.token, lapsing.token}
 
         lost = await catalog.modify_task("t2", give_back_task(lapsing, "lost", final=False))
@@ -217,7 +217,7 @@ class TasksContract:
 
     async def test_leases_of_both_kinds_lapse_in_one_order(self, catalog: Catalog) -> None:
         """The longest first, whatever was claimed; and no more than were asked for."""
-        first, second, third = (new_claim(AT_ONCE) for _ in range(3))
+        first, second, third = (new_claim(NO_DELAY) for _ in range(3))
         await catalog.add_task(task("t1"))
         await catalog.add_task(task("t3"))
         await catalog.add_image(draft("i"))
@@ -225,7 +225,11 @@ class TasksContract:
         await catalog.modify_image("i", held_by(second, begin_attempt))
         await pick_up(catalog, "t3", third)
 
-        lapsed = [Lapsed(first, None, "t1"), Lapsed(second, "i"), Lapsed(third, None, "t3")]
+        lapsed = [
+            LapsedClaim(first, None, "t1"),
+            LapsedClaim(second, "i"),
+            LapsedClaim(third, None, "t3"),
+        ]
         assert list(await catalog.find_lapsed(ALL)) == lapsed
         assert list(await catalog.find_lapsed(2)) == lapsed[:2]
         assert set(await catalog.renew_leases([first, second, third])) == {first, second, third}
@@ -251,15 +255,15 @@ class TasksContract:
 
     async def test_tasks_expire(self, catalog: Catalog) -> None:
         """After their time, the longest ended first, all owners alike; what they made stays."""
-        await catalog.add_image(draft("i", made_by=task("made", owner="b", keep_for=AT_ONCE)))
+        await catalog.add_image(draft("i", made_by=task("made", owner="b", keep_for=NO_DELAY)))
         source = await add_active(catalog, "source")
         claim = new_claim()
         await catalog.modify_image("i", held_by(claim, begin_attempt))
         await catalog.modify_image("i", held_by(claim, share_to_finish(source)))
-        for name, keep_for in (("t2", AT_ONCE), ("later", AN_HOUR), ("t3", AT_ONCE)):
+        for name, keep_for in (("t2", NO_DELAY), ("later", AN_HOUR), ("t3", NO_DELAY)):
             await catalog.add_task(task(name, keep_for=keep_for))
             await catalog.modify_task(name, lambda task: cancel(task, "enough"))
-        await catalog.add_task(task("waits", keep_for=AT_ONCE))
+        await catalog.add_task(task("waits", keep_for=NO_DELAY))
 
         assert task_ids(await catalog.expire_tasks(2)) == ["made", "t2"]
         assert task_ids(await catalog.expire_tasks(ALL)) == ["t3"]
@@ -376,7 +380,7 @@ class WritingTasksContract:
         claim = new_claim()
         before = await catalog.modify_image("i", held_by(claim, begin_attempt))
 
-        await catalog.advance_task("t1", 1, Progress("fetching", 3, 9))
+        await catalog.update_task_progress("t1", 1, Progress("fetching", 3, 9))
         after = await catalog.get_image("i")
         assert after.task is not None
         assert after.task.progress == Progress("fetching", 3, 9)
@@ -388,7 +392,7 @@ class WritingTasksContract:
         """Its image is another's business by now, or gone; to cancel it changes nothing."""
         await catalog.add_image(draft("i", made_by=task("t1")))
         ended = await catalog.modify_task("t1", lambda task: cancel(task, "enough"))
-        await catalog.bury(-AN_HOUR, ALL)
+        await catalog.purge(-AN_HOUR, ALL)
         with pytest.raises(ImageNotFound):
             await catalog.get_image("i")
 
@@ -448,12 +452,12 @@ class TaskQueueContract:
         await catalog.add_task(task("ended", type="magic"))
         await catalog.modify_task("ended", lambda task: cancel(task, "enough"))
 
-        found = await catalog.find_strange_tasks(["verify"], AT_ONCE, ALL)
+        found = await catalog.find_stale_tasks(["verify"], NO_DELAY, ALL)
         assert task_ids(found) == ["a", "b"]
         assert found[0] == await catalog.get_task("a")
-        assert task_ids(await catalog.find_strange_tasks(["verify"], AT_ONCE, 1)) == ["a"]
-        assert not await catalog.find_strange_tasks(["verify", "magic"], AT_ONCE, ALL)
-        assert not await catalog.find_strange_tasks([], AN_HOUR, ALL)
+        assert task_ids(await catalog.find_stale_tasks(["verify"], NO_DELAY, 1)) == ["a"]
+        assert not await catalog.find_stale_tasks(["verify", "magic"], NO_DELAY, ALL)
+        assert not await catalog.find_stale_tasks([], AN_HOUR, ALL)
 
     async def test_owners_take_turns(self, catalog: Catalog) -> None:
         """Who asked for many waits, after his first, until others had theirs."""
@@ -559,7 +563,7 @@ class TaskQueueContract:
     async def test_an_expired_task_goes_once(self, catalog: Catalog) -> None:
         """Of many who remove what is over, one has each."""
         for number in range(10):
-            await catalog.add_task(task(f"t{number}", keep_for=AT_ONCE))
+            await catalog.add_task(task(f"t{number}", keep_for=NO_DELAY))
             await catalog.modify_task(f"t{number}", lambda task: cancel(task, "enough"))
         expired: list[str] = []
 

@@ -13,15 +13,15 @@ from uuid import uuid4
 import anyio
 from botocore.exceptions import ClientError
 
-from imaged.stores.s3 import S3Store
-from imaged.stores.s3_credentials import Secret
-from imaged.stores.s3_settings import S3Settings
+from imaged.stores.s3.credentials import Secret
+from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.store import S3Store
 from support.fault_proxy import SERVING
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
 
-PATIENCE_SECONDS = 10
-FOREIGN = ["notes.txt", "0a/notes.txt", ".tmp/notes.txt"]
-MISPLACED = [
+WAIT_TIMEOUT_SECONDS = 10
+FOREIGN_OBJECTS = ["notes.txt", "0a/notes.txt", ".tmp/notes.txt"]
+MISPLACED_OBJECTS = [
     "0b/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
     "0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
     "0a/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001/part",
@@ -57,7 +57,7 @@ async def opened(settings: S3Settings, name: str = "local") -> AsyncIterator[S3S
         yield store
     finally:
         await store.close()
-    with anyio.fail_after(PATIENCE_SECONDS):
+    with anyio.fail_after(WAIT_TIMEOUT_SECONDS):
         while left := _tasks() - before:  # servers in this loop have tasks too, which end soon
             await asyncio.wait(left)
 
@@ -75,7 +75,7 @@ def client_for(settings: S3Settings, endpoint: str | None = None) -> Any:
     return plain_client(endpoint or settings.endpoint, *keys, settings.region)
 
 
-class BucketDoor:
+class BucketBackdoor:
     """A folder in a bucket, seen by a client that knows nothing of ours."""
 
     def __init__(self, settings: S3Settings, endpoint: str | None = None) -> None:
@@ -87,18 +87,18 @@ class BucketDoor:
         """A whole blob appears."""
         await self.call("put_object", key, Body=data)
 
-    async def plant_unfinished(self, key: str, data: bytes) -> None:
+    async def write_unfinished(self, key: str, data: bytes) -> None:
         """What a crash leaves of a write appears."""
         upload_id = (await self.call("create_multipart_upload", key))["UploadId"]
         await self.call("upload_part", key, UploadId=upload_id, PartNumber=1, Body=data)
 
-    async def plant_foreign(self) -> None:
+    async def write_foreign(self) -> None:
         """Objects and uploads with other names, and with names of keys in wrong places."""
-        for name in FOREIGN + MISPLACED:
+        for name in FOREIGN_OBJECTS + MISPLACED_OBJECTS:
             await self.plant(name, b"not ours")
-            await self.plant_unfinished(name + "x", b"not ours")
+            await self.write_unfinished(name + "x", b"not ours")
 
-    async def dig(self, key: str) -> bytes | None:
+    async def read_raw(self, key: str) -> bytes | None:
         """The bytes of a whole blob."""
         answer = await self._unless("NoSuchKey", self.call("get_object", key))
         if answer is None:
@@ -137,7 +137,7 @@ class BucketDoor:
 
     async def until_parts(self, key: str, upload_id: str, sizes: list[int]) -> None:
         """Wait until the parts of an unfinished upload are these."""
-        with anyio.fail_after(PATIENCE_SECONDS):
+        with anyio.fail_after(WAIT_TIMEOUT_SECONDS):
             while await self.parts(key, upload_id) != sizes:  # noqa: ASYNC110 - of a server
                 await asyncio.sleep(0.01)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from contracts.store_disks import Call
+from contracts.store_faulty_disks import Call
 
 
 @dataclass

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import (
     PausedBody,
     Verdict,
@@ -15,7 +16,6 @@ from contracts.store_bodies import (
     read_all,
     some_bytes,
 )
-from contracts.store_doors import BackDoor
 from imaged.core.errors import BlobMissing, WriteDiscarded
 from imaged.core.limits import MIB
 from imaged.ports.store import Store
@@ -24,26 +24,26 @@ from imaged.ports.store import Store
 class DeletingContract:
     """Gone for good, whole or unfinished; a write that had begun is never completed."""
 
-    async def test_a_deleted_blob_is_gone(self, store: Store, door: BackDoor) -> None:
+    async def test_a_deleted_blob_is_gone(self, store: Store, door: StoreBackdoor) -> None:
         """For readers, in lists, and behind the store."""
         key = new_key()
         await store.put(key, body(b"bytes"))
 
         await store.delete(key)
 
-        assert await door.dig(key) is None
+        assert await door.read_raw(key) is None
         assert await all_keys(store) == []
         with pytest.raises(BlobMissing):
             await read_all(store, key)
 
-    async def test_what_others_wrote_is_deleted(self, store: Store, door: BackDoor) -> None:
+    async def test_what_others_wrote_is_deleted(self, store: Store, door: StoreBackdoor) -> None:
         """A delete finds what the layout says, whoever wrote it."""
         key = new_key()
         await door.plant(key, b"bytes")
 
         await store.delete(key)
 
-        assert await door.dig(key) is None
+        assert await door.read_raw(key) is None
 
     async def test_nothing_to_delete_is_fine(self, store: Store) -> None:
         """A delete may come when there is nothing, or never was."""
@@ -61,7 +61,7 @@ class DeletingContract:
 
         assert await all_keys(store) == []
 
-    async def test_many_deletes_at_once(self, store: Store, door: BackDoor) -> None:
+    async def test_many_deletes_at_once(self, store: Store, door: StoreBackdoor) -> None:
         """Several scrubbers may have the same idea."""
         keys = [new_key() for _ in range(5)]
         for key in keys:
@@ -71,7 +71,7 @@ class DeletingContract:
 
         assert await all_keys(store) == []
 
-    async def test_others_stay(self, store: Store, door: BackDoor) -> None:
+    async def test_others_stay(self, store: Store, door: StoreBackdoor) -> None:
         """Also another attempt of the same image."""
         first, second = new_key(), new_key()
         second = first[:40] + second[40:]
@@ -80,27 +80,29 @@ class DeletingContract:
 
         await store.delete(first)
 
-        assert await door.dig(second) == b"second"
+        assert await door.read_raw(second) == b"second"
         assert await all_keys(store) == [second]
 
-    async def test_what_a_crash_left_is_deleted(self, store: Store, door: BackDoor) -> None:
+    async def test_what_a_crash_left_is_deleted(self, store: Store, door: StoreBackdoor) -> None:
         """An unfinished write goes with its key."""
         key = new_key()
-        await door.plant_unfinished(key, b"half")
+        await door.write_unfinished(key, b"half")
 
         await store.delete(key)
 
         assert await all_keys(store) == []
 
-    async def test_whole_and_unfinished_go_together(self, store: Store, door: BackDoor) -> None:
+    async def test_whole_and_unfinished_go_together(
+        self, store: Store, door: StoreBackdoor
+    ) -> None:
         """A crash in the middle of a commit may leave both."""
         key = new_key()
         await door.plant(key, b"whole")
-        await door.plant_unfinished(key, b"whole")
+        await door.write_unfinished(key, b"whole")
 
         await store.delete(key)
 
-        assert await door.dig(key) is None
+        assert await door.read_raw(key) is None
         assert await all_keys(store) == []
 
     async def test_what_a_failure_left_is_deleted(self, store: Store) -> None:
@@ -128,7 +130,7 @@ class DeletingContract:
     @pytest.mark.parametrize("before", [b"", b"first", some_bytes(3 * MIB)])
     @pytest.mark.parametrize("after", [b"", b"last", some_bytes(2 * MIB)])
     async def test_a_write_that_was_deleted_is_never_completed(
-        self, store: Store, door: BackDoor, before: bytes, after: bytes
+        self, store: Store, door: StoreBackdoor, before: bytes, after: bytes
     ) -> None:
         """However far it had come: the writer is told, and nothing appears."""
         key, paused = new_key(), PausedBody(before, after)
@@ -141,12 +143,12 @@ class DeletingContract:
             await task
 
         assert discarded.value.key == key
-        assert await door.dig(key) is None
+        assert await door.read_raw(key) is None
         assert await all_keys(store) == []
 
     @pytest.mark.parametrize("patience", [*range(12), 20, 50, 100, 200, 500, 1000])
     async def test_a_delete_at_any_moment_is_final(
-        self, store: Store, door: BackDoor, patience: int
+        self, store: Store, door: StoreBackdoor, patience: int
     ) -> None:
         """It does not matter what the writer was doing when the delete came."""
         key, paused = new_key(), PausedBody(b"", b"all of it")
@@ -160,5 +162,5 @@ class DeletingContract:
         (result,) = await asyncio.gather(task, return_exceptions=True)
 
         assert result == 9 or isinstance(result, WriteDiscarded)
-        assert await door.dig(key) is None
+        assert await door.read_raw(key) is None
         assert key not in await all_keys(store)

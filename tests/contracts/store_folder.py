@@ -11,19 +11,19 @@ from pathlib import Path
 
 from imaged.core.keys import is_key
 from imaged.core.limits import MIB
-from imaged.stores.disk import Disk
-from imaged.stores.filesystem import FilesystemStore
-from imaged.stores.filesystem_settings import FilesystemSettings
+from imaged.stores.filesystem.disk import Disk
+from imaged.stores.filesystem.settings import FilesystemSettings
+from imaged.stores.filesystem.store import FilesystemStore
 from support.waiting import wait_until
 
-FOREIGN = ["notes.txt", ".tmp/.nfs000000000000007b", "0a/notes.txt", "lost+found/#12"]
-MISPLACED = [
+FOREIGN_FILES = ["notes.txt", ".tmp/.nfs000000000000007b", "0a/notes.txt", "lost+found/#12"]
+MISPLACED_FILES = [
     "0b/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
     "0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001",
 ]
 
 
-class FolderDoor:
+class FolderBackdoor:
     """The folder behind a FilesystemStore."""
 
     def __init__(self, root: Path) -> None:
@@ -33,18 +33,18 @@ class FolderDoor:
         """A whole blob appears."""
         (self.root / key).write_bytes(data)
 
-    async def plant_unfinished(self, key: str, data: bytes) -> None:
+    async def write_unfinished(self, key: str, data: bytes) -> None:
         """What a crash leaves of a write appears."""
         (self.root / ".tmp" / key[3:]).write_bytes(data)
 
-    async def plant_foreign(self) -> None:
+    async def write_foreign(self) -> None:
         """Files with other names, and files and folders with names of keys in wrong places."""
         (self.root / "lost+found").mkdir()
-        for name in FOREIGN + MISPLACED:
+        for name in FOREIGN_FILES + MISPLACED_FILES:
             (self.root / name).write_bytes(b"not ours")
-        (self.root / "0b" / ("0b" + MISPLACED[0][5:])).mkdir()
+        (self.root / "0b" / ("0b" + MISPLACED_FILES[0][5:])).mkdir()
 
-    async def dig(self, key: str) -> bytes | None:
+    async def read_raw(self, key: str) -> bytes | None:
         """The bytes of a whole blob."""
         path = self.root / key
         return path.read_bytes() if path.exists() else None
@@ -93,7 +93,9 @@ def strays(root: Path) -> list[str]:
     return [
         name
         for name in (str(path.relative_to(root)) for path in files)
-        if not is_key(name) and not _is_unfinished(name) and name not in FOREIGN + MISPLACED
+        if not is_key(name)
+        and not _is_unfinished(name)
+        and name not in FOREIGN_FILES + MISPLACED_FILES
     ]
 
 

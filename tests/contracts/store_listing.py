@@ -7,8 +7,8 @@ from contextlib import aclosing
 
 import pytest
 
+from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import PausedBody, all_keys, body, new_key
-from contracts.store_doors import BackDoor
 from imaged.ports.store import Store
 
 KEYS = (
@@ -42,22 +42,24 @@ class ListingContract:
 
         assert await all_keys(store) == [KEYS[0]]
 
-    async def test_unfinished_blobs(self, store: Store, door: BackDoor) -> None:
+    async def test_unfinished_blobs(self, store: Store, door: StoreBackdoor) -> None:
         """What a crash left is listed, or nobody would ever find it."""
         await door.plant(KEYS[0], b"whole")
-        await door.plant_unfinished(KEYS[1], b"half")
+        await door.write_unfinished(KEYS[1], b"half")
 
         assert await all_keys(store) == sorted(KEYS[:2])
 
-    async def test_each_once(self, store: Store, door: BackDoor) -> None:
+    async def test_each_once(self, store: Store, door: StoreBackdoor) -> None:
         """Also a blob that is there whole and unfinished."""
         await door.plant(KEYS[0], b"whole")
-        await door.plant_unfinished(KEYS[0], b"whole")
+        await door.write_unfinished(KEYS[0], b"whole")
 
         assert await all_keys(store) == [KEYS[0]]
 
     @pytest.mark.parametrize("prefix", PREFIXES + STRANGE_PREFIXES)
-    async def test_whole_blobs_by_prefix(self, store: Store, door: BackDoor, prefix: str) -> None:
+    async def test_whole_blobs_by_prefix(
+        self, store: Store, door: StoreBackdoor, prefix: str
+    ) -> None:
         """Those that begin so, wherever the prefix ends; a strange one finds nothing."""
         for key in KEYS:
             await door.plant(key, b"bytes")
@@ -66,18 +68,18 @@ class ListingContract:
 
     @pytest.mark.parametrize("prefix", PREFIXES + STRANGE_PREFIXES)
     async def test_unfinished_blobs_by_prefix(
-        self, store: Store, door: BackDoor, prefix: str
+        self, store: Store, door: StoreBackdoor, prefix: str
     ) -> None:
         """The same for what a crash left."""
         for key in KEYS:
-            await door.plant_unfinished(key, b"bytes")
+            await door.write_unfinished(key, b"bytes")
 
         assert await all_keys(store, prefix) == sorted(k for k in KEYS if k.startswith(prefix))
 
-    async def test_things_of_others(self, store: Store, door: BackDoor) -> None:
+    async def test_things_of_others(self, store: Store, door: StoreBackdoor) -> None:
         """Names that are no keys are not ours, and are not listed."""
         await door.plant(KEYS[0], b"ours")
-        await door.plant_foreign()
+        await door.write_foreign()
 
         assert await all_keys(store) == [KEYS[0]]
 
@@ -93,7 +95,7 @@ class ListingContract:
             paused.release()
         assert await all_keys(store) == [KEYS[0]]
 
-    async def test_deleted_blobs(self, store: Store, door: BackDoor) -> None:
+    async def test_deleted_blobs(self, store: Store, door: StoreBackdoor) -> None:
         """What is deleted is not listed, the rest is."""
         for key in KEYS:
             await door.plant(key, b"bytes")
@@ -102,7 +104,7 @@ class ListingContract:
 
         assert await all_keys(store) == sorted({*KEYS} - {KEYS[2]})
 
-    async def test_a_list_may_be_left_early(self, store: Store, door: BackDoor) -> None:
+    async def test_a_list_may_be_left_early(self, store: Store, door: StoreBackdoor) -> None:
         """Nobody has to go through all of it."""
         for key in KEYS:
             await door.plant(key, b"bytes")
@@ -112,7 +114,7 @@ class ListingContract:
                 assert key in KEYS
                 break
 
-    async def test_deleting_what_is_being_listed(self, store: Store, door: BackDoor) -> None:
+    async def test_deleting_what_is_being_listed(self, store: Store, door: StoreBackdoor) -> None:
         """The usual way to empty a store."""
         for key in [*KEYS, *[new_key() for _ in range(20)]]:
             await door.plant(key, b"bytes")

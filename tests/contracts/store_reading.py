@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import Verdict, body, new_key, read_all, some_bytes
-from contracts.store_doors import BackDoor
 from imaged.core.errors import BlobMissing, StoreError
 from imaged.core.limits import MIB
 from imaged.ports.store import Store
@@ -19,7 +19,7 @@ OFFSETS = [0, 1, MIB - 1, MIB, MIB + 1, SIZE - 1, SIZE, SIZE + 1, SIZE + MIB]
 class ReadingContract:
     """Exactly the bytes that were written, or an error."""
 
-    async def test_what_others_wrote_is_read(self, store: Store, door: BackDoor) -> None:
+    async def test_what_others_wrote_is_read(self, store: Store, door: StoreBackdoor) -> None:
         """The store finds blobs where the layout says, not only those that it wrote itself."""
         key = new_key()
         await door.plant(key, b"from elsewhere")
@@ -28,7 +28,7 @@ class ReadingContract:
 
     @pytest.mark.parametrize("start", OFFSETS)
     async def test_reading_begins_at_an_offset(
-        self, store: Store, door: BackDoor, start: int
+        self, store: Store, door: StoreBackdoor, start: int
     ) -> None:
         """At the offset, and at the end or behind it there is nothing left."""
         key, data = new_key(), some_bytes(SIZE)
@@ -38,7 +38,7 @@ class ReadingContract:
 
     @pytest.mark.parametrize("start", OFFSETS)
     async def test_the_size_is_that_of_the_whole(
-        self, store: Store, door: BackDoor, start: int
+        self, store: Store, door: StoreBackdoor, start: int
     ) -> None:
         """Wherever reading begins."""
         key = new_key()
@@ -49,7 +49,7 @@ class ReadingContract:
 
     @pytest.mark.parametrize("length", [1, 3, 100, 128, 129, 1000])
     async def test_reads_are_as_long_as_asked(
-        self, store: Store, door: BackDoor, length: int
+        self, store: Store, door: StoreBackdoor, length: int
     ) -> None:
         """Each read gives so many bytes, the last one the rest."""
         key, data = new_key(), some_bytes(128)
@@ -60,7 +60,7 @@ class ReadingContract:
 
         assert parts == [data[at : at + length] for at in range(0, len(data), length)]
 
-    async def test_lengths_may_change(self, store: Store, door: BackDoor) -> None:
+    async def test_lengths_may_change(self, store: Store, door: StoreBackdoor) -> None:
         """A reader goes on where it was, however much it is asked for."""
         key, data = new_key(), some_bytes(SIZE)
         await door.plant(key, data)
@@ -73,7 +73,7 @@ class ReadingContract:
 
     @pytest.mark.parametrize("data", [b"", b"abc"])
     async def test_after_the_end_there_is_nothing_for_ever(
-        self, store: Store, door: BackDoor, data: bytes
+        self, store: Store, door: StoreBackdoor, data: bytes
     ) -> None:
         """The end is told as often as it is asked for."""
         key = new_key()
@@ -93,10 +93,10 @@ class ReadingContract:
 
         assert missing.value.key == key
 
-    async def test_an_unfinished_blob_is_not_read(self, store: Store, door: BackDoor) -> None:
+    async def test_an_unfinished_blob_is_not_read(self, store: Store, door: StoreBackdoor) -> None:
         """What a crash left of a write is no blob."""
         key = new_key()
-        await door.plant_unfinished(key, b"half")
+        await door.write_unfinished(key, b"half")
 
         with pytest.raises(BlobMissing):
             await read_all(store, key)
@@ -110,7 +110,7 @@ class ReadingContract:
         with pytest.raises(BlobMissing):
             await read_all(store, key)
 
-    async def test_readers_do_not_meet(self, store: Store, door: BackDoor) -> None:
+    async def test_readers_do_not_meet(self, store: Store, door: StoreBackdoor) -> None:
         """Each has a place of its own in the blob."""
         key, data = new_key(), some_bytes(SIZE)
         await door.plant(key, data)
@@ -119,7 +119,7 @@ class ReadingContract:
 
         assert parts == [data[at:] for at in range(8)]
 
-    async def test_a_reader_may_leave_early(self, store: Store, door: BackDoor) -> None:
+    async def test_a_reader_may_leave_early(self, store: Store, door: StoreBackdoor) -> None:
         """Nobody has to read to the end, or at all."""
         key = new_key()
         await door.plant(key, some_bytes(SIZE))
@@ -132,7 +132,7 @@ class ReadingContract:
         assert first == some_bytes(SIZE)[:10]
 
     async def test_errors_of_the_reader_are_not_the_stores(
-        self, store: Store, door: BackDoor
+        self, store: Store, door: StoreBackdoor
     ) -> None:
         """What is raised in the block comes out of it unchanged."""
         key, error = new_key(), OSError("of whom the bytes are sent to")
@@ -145,7 +145,7 @@ class ReadingContract:
         assert raised.value is error
 
     async def test_a_reader_never_sees_a_deleted_blob_end_early(
-        self, store: Store, door: BackDoor
+        self, store: Store, door: StoreBackdoor
     ) -> None:
         """It reads on to the true end, or is told that it cannot."""
         key, data = new_key(), some_bytes(SIZE)
@@ -165,7 +165,7 @@ class ReadingContract:
 class LastingReadersContract:
     """An ability of some stores: an open blob stays readable after it was deleted."""
 
-    async def test_a_reader_outlives_its_blob(self, store: Store, door: BackDoor) -> None:
+    async def test_a_reader_outlives_its_blob(self, store: Store, door: StoreBackdoor) -> None:
         """Whoever opened it in time reads it to its end."""
         key, data = new_key(), some_bytes(SIZE)
         await door.plant(key, data)

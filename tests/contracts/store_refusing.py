@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import Verdict, all_keys, body, new_key, read_all, some_bytes
-from contracts.store_doors import BackDoor
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.ports.store import Store
@@ -36,7 +36,7 @@ NO_KEYS = [
     KEY.replace("0", "\N{FULLWIDTH DIGIT ZERO}"),
     "%2e%2e/" + KEY[3:],
 ]
-OPERATIONS: dict[str, Callable[[Store, str], Awaitable[object]]] = {
+STORE_CALLS: dict[str, Callable[[Store, str], Awaitable[object]]] = {
     "put": lambda store, key: store.put(key, body(b"bytes")),
     "read": read_all,
     "delete": lambda store, key: store.delete(key),
@@ -47,11 +47,11 @@ class RefusingContract:
     """Errors by type and text."""
 
     @pytest.mark.parametrize("key", NO_KEYS)
-    @pytest.mark.parametrize("operation", OPERATIONS)
+    @pytest.mark.parametrize("operation", STORE_CALLS)
     async def test_only_keys_are_keys(self, store: Store, operation: str, key: str) -> None:
         """No other name ever reaches the place where the bytes are."""
         with pytest.raises(StoreError, match="not a key"):
-            await OPERATIONS[operation](store, key)
+            await STORE_CALLS[operation](store, key)
 
         assert await all_keys(store) == []
 
@@ -99,13 +99,13 @@ class RefusingContract:
 class LimitedStoreContract:
     """An ability of some stores: they have an end. ``small_store`` has room for 4 MiB."""
 
-    async def test_what_fits_is_taken(self, small_store: Store, small_door: BackDoor) -> None:
+    async def test_what_fits_is_taken(self, small_store: Store, small_door: StoreBackdoor) -> None:
         """A limit is no reason to refuse what is within it."""
         key, data = new_key(), some_bytes(3 * MIB)
 
         await small_store.put(key, body(data), len(data))
 
-        assert await small_door.dig(key) == data
+        assert await small_door.read_raw(key) == data
 
     async def test_too_much_is_refused_before_the_body(self, small_store: Store) -> None:
         """When it is known that the bytes have no room, not one is asked for."""
@@ -120,7 +120,7 @@ class LimitedStoreContract:
 
     @pytest.mark.parametrize("expected_bytes", [None, MIB])
     async def test_too_much_is_refused_on_the_way(
-        self, small_store: Store, small_door: BackDoor, expected_bytes: int | None
+        self, small_store: Store, small_door: StoreBackdoor, expected_bytes: int | None
     ) -> None:
         """A body that turns out too long ends in the same error, and nothing is visible."""
         key = new_key()
@@ -128,10 +128,10 @@ class LimitedStoreContract:
         with pytest.raises(StoreFull):
             await small_store.put(key, body(some_bytes(9 * MIB)), expected_bytes)
 
-        assert await small_door.dig(key) is None
+        assert await small_door.read_raw(key) is None
 
     async def test_there_is_room_again_after_a_delete(
-        self, small_store: Store, small_door: BackDoor
+        self, small_store: Store, small_door: StoreBackdoor
     ) -> None:
         """A full store recovers by itself as soon as something goes."""
         first, second, data = new_key(), new_key(), some_bytes(3 * MIB)
@@ -144,7 +144,7 @@ class LimitedStoreContract:
         third = new_key()
         await small_store.put(third, body(data), len(data))
 
-        assert await small_door.dig(third) == data
+        assert await small_door.read_raw(third) == data
 
     async def test_a_full_store_still_reads(self, small_store: Store) -> None:
         """Those who read are not harmed."""

@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from contracts.store import StoreContract
+from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import (
     PausedBody,
     Verdict,
@@ -26,8 +27,7 @@ from contracts.store_bodies import (
     read_all,
     some_bytes,
 )
-from contracts.store_bucket import BucketDoor, elsewhere_in, opened
-from contracts.store_doors import BackDoor
+from contracts.store_bucket import BucketBackdoor, elsewhere_in, opened
 from contracts.store_listing import KEYS
 from imaged.core.block import Block
 from imaged.core.errors import (
@@ -39,20 +39,20 @@ from imaged.core.errors import (
     WriteDiscarded,
 )
 from imaged.core.limits import GIB, MIB
-from imaged.ports.abilities import Closing, PresignedDownload, Rehearsing, ServerSideCopy
-from imaged.stores.memory import MemoryStore
-from imaged.stores.s3 import S3Store
-from imaged.stores.s3_room import Share
-from imaged.stores.s3_settings import Checksum, S3Settings
+from imaged.ports.capabilities import Closeable, PresignedDownload, SelfTesting, ServerSideCopy
+from imaged.stores.s3.part_memory import PartMemoryShare
+from imaged.stores.s3.settings import Checksum, S3Settings
+from imaged.stores.s3.store import S3Store
+from imaged.testing.memory_store import MemoryStore
 
 PART = 5 * MIB
-UNFINISHED = some_bytes(2 * PART + 1)  # two parts are on their way when the third begins
+UNFINISHED_DATA = some_bytes(2 * PART + 1)  # two parts are on their way when the third begins
 
 
-class Recorder:
+class UploadIdRecorder:
     """Takes down what a store calls its write, as the ledger does."""
 
-    def __init__(self, door: BucketDoor, key: str) -> None:
+    def __init__(self, door: BucketBackdoor, key: str) -> None:
         self.upload_ids: list[str] = []
         self.parts: list[int] = []
         self._door = door
@@ -75,41 +75,41 @@ class S3StoreContract(StoreContract):
             yield store
 
     @pytest.fixture
-    def door(self, s3_settings: S3Settings) -> BucketDoor:
+    def door(self, s3_settings: S3Settings) -> BucketBackdoor:
         """A back door to it."""
-        return BucketDoor(s3_settings)
+        return BucketBackdoor(s3_settings)
 
     async def test_it_has_every_ability(self, store: S3Store) -> None:
         """Those that are Protocols of their own; and it says how late a write may land."""
-        assert isinstance(store, Rehearsing)
-        assert isinstance(store, Closing)
+        assert isinstance(store, SelfTesting)
+        assert isinstance(store, Closeable)
         assert isinstance(store, ServerSideCopy)
         assert isinstance(store, PresignedDownload)
         assert store.settles_after == timedelta(hours=1)
 
-    async def test_a_rehearsal_leaves_nothing(self, store: S3Store, door: BucketDoor) -> None:
+    async def test_a_rehearsal_leaves_nothing(self, store: S3Store, door: BucketBackdoor) -> None:
         """It tries everything, twice, and cleans up."""
-        await store.rehearse()
-        await store.rehearse()
+        await store.self_test()
+        await store.self_test()
 
         assert await door.objects() == []
         assert await door.uploads() == {}
 
     async def test_an_upload_is_recorded_before_its_first_part(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """Whoever finds the row of a dead writer knows what to end."""
         key = new_key()
-        recorder = Recorder(door, key)
+        recorder = UploadIdRecorder(door, key)
 
-        await store.put(key, body(UNFINISHED), record=recorder)
+        await store.put(key, body(UNFINISHED_DATA), record=recorder)
 
         assert len(recorder.upload_ids) == 1
         assert recorder.parts == []
-        assert await door.dig(key) == UNFINISHED
+        assert await door.read_raw(key) == UNFINISHED_DATA
 
     async def test_a_record_that_is_refused_ends_the_write(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """When the row has left, nothing is sent."""
         key = new_key()
@@ -123,29 +123,29 @@ class S3StoreContract(StoreContract):
         assert await door.uploads() == {}
 
     async def test_parts_are_stored_while_more_comes(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """Two parts are there before the end, and not visible as a blob."""
-        key, paused = new_key(), PausedBody(UNFINISHED, b"last")
+        key, paused = new_key(), PausedBody(UNFINISHED_DATA, b"last")
         async with asyncio.TaskGroup() as group:
             put = group.create_task(store.put(key, paused))
             await paused.halted()
             (upload_id,) = await door.uploads()
             await door.until_parts(key, upload_id, [PART, PART])
 
-            assert await door.dig(key) is None
+            assert await door.read_raw(key) is None
 
             paused.release()
-        assert put.result() == len(UNFINISHED) + 4
-        assert await door.dig(key) == UNFINISHED + b"last"
+        assert put.result() == len(UNFINISHED_DATA) + 4
+        assert await door.read_raw(key) == UNFINISHED_DATA + b"last"
         assert (await door.etag(key)).endswith("-3")
         assert await door.uploads() == {}
 
     async def test_a_cancelled_write_ends_its_upload(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """Nothing is left, although nobody has called delete yet."""
-        key, paused = new_key(), PausedBody(UNFINISHED)
+        key, paused = new_key(), PausedBody(UNFINISHED_DATA)
         task = asyncio.create_task(store.put(key, paused))
         await paused.halted()
 
@@ -155,15 +155,17 @@ class S3StoreContract(StoreContract):
 
         assert await door.uploads() == {}
 
-    async def test_a_refused_write_ends_its_upload(self, store: S3Store, door: BucketDoor) -> None:
+    async def test_a_refused_write_ends_its_upload(
+        self, store: S3Store, door: BucketBackdoor
+    ) -> None:
         """The same for a verdict at the end."""
         with pytest.raises(Verdict):
-            await store.put(new_key(), body(UNFINISHED, ending=Verdict("no")))
+            await store.put(new_key(), body(UNFINISHED_DATA, ending=Verdict("no")))
 
         assert await door.uploads() == {}
 
     async def test_a_write_notices_that_its_upload_was_ended(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """It does not read on to the end of its body, which may never come."""
         key, paused = new_key(), PausedBody(b"", some_bytes(20 * PART))
@@ -177,7 +179,7 @@ class S3StoreContract(StoreContract):
         assert await door.objects() == []
 
     async def test_a_write_notices_it_before_the_next_part(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """A client who is slow from then on does not keep it waiting."""
         begun, deleted = asyncio.Event(), asyncio.Event()
@@ -202,30 +204,30 @@ class S3StoreContract(StoreContract):
 
     @pytest.mark.parametrize("size_bytes", [0, 3, PART])
     async def test_a_small_blob_is_put_at_once(
-        self, store: S3Store, door: BucketDoor, size_bytes: int
+        self, store: S3Store, door: BucketBackdoor, size_bytes: int
     ) -> None:
         """Where it is announced to fit into one part, there is no upload."""
         key, data = new_key(), some_bytes(size_bytes)
-        recorder = Recorder(door, key)
+        recorder = UploadIdRecorder(door, key)
 
         assert await store.put(key, body(data), size_bytes, recorder) == size_bytes
 
         assert recorder.upload_ids == []
-        assert await door.dig(key) == data
+        assert await door.read_raw(key) == data
         assert "-" not in await door.etag(key)
 
-    async def test_a_small_blob_that_grows(self, store: S3Store, door: BucketDoor) -> None:
+    async def test_a_small_blob_that_grows(self, store: S3Store, door: BucketBackdoor) -> None:
         """An announcement that was too small is corrected on the way."""
         key = new_key()
-        recorder = Recorder(door, key)
+        recorder = UploadIdRecorder(door, key)
 
-        await store.put(key, body(UNFINISHED), 5, recorder)
+        await store.put(key, body(UNFINISHED_DATA), 5, recorder)
 
         assert len(recorder.upload_ids) == 1
-        assert await door.dig(key) == UNFINISHED
+        assert await door.read_raw(key) == UNFINISHED_DATA
 
     async def test_a_small_blob_is_visible_at_the_end_only(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """Nothing of it is in the store before, so a verdict leaves nothing."""
         key, paused = new_key(), PausedBody(b"all of it")
@@ -242,7 +244,7 @@ class S3StoreContract(StoreContract):
 
     @pytest.mark.parametrize("patience", [*range(12), 20, 50, 100, 150, 200, 300, 500, 1000])
     async def test_a_small_write_returns_or_was_never_there(
-        self, store: S3Store, door: BackDoor, patience: int
+        self, store: S3Store, door: StoreBackdoor, patience: int
     ) -> None:
         """Whenever it is cancelled, as any other."""
         key = new_key()
@@ -253,9 +255,9 @@ class S3StoreContract(StoreContract):
         task.cancel()
         (result,) = await asyncio.gather(task, return_exceptions=True)
 
-        assert await door.dig(key) == (b"some bytes" if result == 10 else None)
+        assert await door.read_raw(key) == (b"some bytes" if result == 10 else None)
 
-    async def test_a_small_blob_is_not_replaced(self, store: S3Store, door: BucketDoor) -> None:
+    async def test_a_small_blob_is_not_replaced(self, store: S3Store, door: BucketBackdoor) -> None:
         """Of two writers of one key, one is refused when it comes to its end."""
         key, paused = new_key(), PausedBody(b"second")
         task = asyncio.create_task(store.put(key, paused, 6))
@@ -266,50 +268,50 @@ class S3StoreContract(StoreContract):
         with pytest.raises(BlobExists):
             await task
 
-        assert await door.dig(key) == b"first"
+        assert await door.read_raw(key) == b"first"
 
     async def test_parts_grow_with_the_blob(
-        self, store: S3Store, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+        self, store: S3Store, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A part is at least a given share of what was sent before it."""
-        monkeypatch.setattr("imaged.stores.s3_parts.GROWTH", 2)
+        monkeypatch.setattr("imaged.stores.s3.parts.GROWTH_DIVISOR", 2)
         key, data = new_key(), some_bytes(40 * MIB)
 
         await store.put(key, body(data))
 
-        assert await door.dig(key) == data
+        assert await door.read_raw(key) == data
         assert (await door.etag(key)).endswith("-6")  # 5, 5, 5, 8, 12 and 5 MiB
 
     @pytest.mark.parametrize("size_bytes", [24 * MIB, 26 * MIB + 1])
     async def test_parts_larger_than_their_memory_are_streamed(
         self,
         s3_settings: S3Settings,
-        door: BucketDoor,
+        door: BucketBackdoor,
         size_bytes: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """With the same bytes in the end, and none of them held."""
-        monkeypatch.setattr("imaged.stores.s3_parts.PLANNED_PARTS", 2)
-        held, take = [0], Share.take
+        monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
+        held, take = [0], PartMemoryShare.acquire
 
-        async def watched(share: Share, taken_bytes: int) -> None:
+        async def watched(share: PartMemoryShare, taken_bytes: int) -> None:
             await take(share, taken_bytes)
             held.append(share.held_bytes)
 
-        monkeypatch.setattr(Share, "take", watched)
+        monkeypatch.setattr(PartMemoryShare, "acquire", watched)
         key, data = new_key(), some_bytes(size_bytes)
         async with opened(replace(s3_settings, parts_in_flight=1)) as store:
             assert await store.put(key, body(data), size_bytes) == size_bytes
 
-        assert await door.dig(key) == data
+        assert await door.read_raw(key) == data
         assert (await door.etag(key)).endswith("-2")
         assert max(held) == 0
 
     async def test_a_streamed_part_that_gets_too_few_bytes(
-        self, s3_settings: S3Settings, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+        self, s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """An announcement that was too large ends in an error, and leaves nothing."""
-        monkeypatch.setattr("imaged.stores.s3_parts.PLANNED_PARTS", 2)
+        monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
         async with opened(replace(s3_settings, parts_in_flight=1)) as store:
             with pytest.raises(StoreError, match="fewer bytes"):
                 await store.put(new_key(), body(some_bytes(7 * MIB)), 24 * MIB)
@@ -317,10 +319,10 @@ class S3StoreContract(StoreContract):
         assert await door.uploads() == {}
 
     async def test_a_streamed_part_whose_body_is_refused(
-        self, s3_settings: S3Settings, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+        self, s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The verdict passes through, and the request that was on its way leaves nothing."""
-        monkeypatch.setattr("imaged.stores.s3_parts.PLANNED_PARTS", 2)
+        monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
         refused = body(some_bytes(7 * MIB), ending=Verdict("no"))
         async with opened(replace(s3_settings, parts_in_flight=1)) as store:
             with pytest.raises(Verdict):
@@ -329,15 +331,15 @@ class S3StoreContract(StoreContract):
         assert await door.uploads() == {}
 
     async def test_more_comes_than_was_announced_to_streamed_parts(
-        self, s3_settings: S3Settings, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+        self, s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What comes behind the announced end is held."""
-        monkeypatch.setattr("imaged.stores.s3_parts.PLANNED_PARTS", 2)
+        monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
         key, data = new_key(), some_bytes(30 * MIB)
         async with opened(replace(s3_settings, parts_in_flight=1)) as store:
             assert await store.put(key, body(data), 24 * MIB) == len(data)
 
-        assert await door.dig(key) == data
+        assert await door.read_raw(key) == data
 
     async def test_what_has_no_room_anywhere(self, store: S3Store) -> None:
         """More than S3 can keep is refused before the body."""
@@ -347,13 +349,13 @@ class S3StoreContract(StoreContract):
             await store.put(new_key(), never, 6 * 1024 * GIB)
 
     async def test_too_many_parts(
-        self, store: S3Store, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+        self, store: S3Store, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A body that turns out too long ends in the same error, and leaves nothing."""
-        monkeypatch.setattr("imaged.stores.s3_flight.MOST_PARTS", 2)
+        monkeypatch.setattr("imaged.stores.s3.part_uploads.MAX_PARTS", 2)
 
         with pytest.raises(StoreFull, match="2 parts"):
-            await store.put(new_key(), body(UNFINISHED))
+            await store.put(new_key(), body(UNFINISHED_DATA))
 
         assert await door.uploads() == {}
 
@@ -363,21 +365,21 @@ class S3StoreContract(StoreContract):
         changed = replace(s3_settings, checksum=kind)
         key, small = new_key(), new_key()
         async with opened(changed) as store:
-            await store.rehearse()
-            await store.put(key, body(UNFINISHED))
+            await store.self_test()
+            await store.put(key, body(UNFINISHED_DATA))
             await store.put(small, body(b"small"), 5)
 
-            assert await read_all(store, key) == UNFINISHED
+            assert await read_all(store, key) == UNFINISHED_DATA
             assert await read_all(store, small) == b"small"
 
     @pytest.mark.parametrize("call", ["put_object", "upload_part"])
     async def test_damaged_bytes_are_refused(
-        self, store: S3Store, door: BucketDoor, call: str, monkeypatch: pytest.MonkeyPatch
+        self, store: S3Store, door: BucketBackdoor, call: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The store compares what it got with the checksum."""
-        monkeypatch.setattr("imaged.stores.s3_parts.Part._crc32", lambda _: bytes(4))
-        monkeypatch.setattr("imaged.stores.s3_parts.Part._md5", lambda _: bytes(16))
-        monkeypatch.setattr("imaged.stores.s3_calls.FIRST_PAUSE_SECONDS", 0.001)
+        monkeypatch.setattr("imaged.stores.s3.parts.Part._crc32", lambda _: bytes(4))
+        monkeypatch.setattr("imaged.stores.s3.parts.Part._md5", lambda _: bytes(16))
+        monkeypatch.setattr("imaged.stores.s3.client.FIRST_PAUSE_SECONDS", 0.001)
 
         with pytest.raises(StoreError, match="damaged"):
             await store.put(new_key(), body(b"bytes"), 5 if call == "put_object" else None)
@@ -386,12 +388,12 @@ class S3StoreContract(StoreContract):
         assert await door.uploads() == {}
 
     async def test_a_delete_ends_every_upload_of_the_key(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """Also those that nobody recorded; those of other keys stay."""
         key, other = new_key(), new_key()
         for unfinished in (key, key, key, other):
-            await door.plant_unfinished(unfinished, b"half")
+            await door.write_unfinished(unfinished, b"half")
         recorded, *_ = [found for found, of in (await door.uploads()).items() if of == key]
 
         await store.delete(key, recorded)
@@ -399,11 +401,11 @@ class S3StoreContract(StoreContract):
         assert list((await door.uploads()).values()) == [other]
 
     async def test_a_delete_after_the_upload_was_completed(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """The row still has the id of an upload that is long over."""
         key = new_key()
-        recorder = Recorder(door, key)
+        recorder = UploadIdRecorder(door, key)
         await store.put(key, body(b"bytes"), record=recorder)
 
         await store.delete(key, recorder.upload_ids[0])
@@ -412,14 +414,14 @@ class S3StoreContract(StoreContract):
         assert await door.objects() == []
 
     async def test_long_lists_come_in_pages(
-        self, store: S3Store, door: BucketDoor, monkeypatch: pytest.MonkeyPatch
+        self, store: S3Store, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Every key is listed, however many pages that takes, and is listed once."""
-        monkeypatch.setattr("imaged.stores.s3_lists.PAGE", 2)
+        monkeypatch.setattr("imaged.stores.s3.listing.LIST_PAGE_SIZE", 2)
         for key in KEYS:
             await door.plant(key, b"whole")
-            await door.plant_unfinished(key, b"half")
-        await door.plant_unfinished(other := new_key(), b"half")
+            await door.write_unfinished(key, b"half")
+        await door.write_unfinished(other := new_key(), b"half")
 
         assert await all_keys(store) == sorted({*KEYS, other})
 
@@ -444,12 +446,12 @@ class S3StoreContract(StoreContract):
         async with opened(changed) as store:
             await store.put(key, body(b"bytes"))
 
-            assert await BucketDoor(changed).dig(key) == b"bytes"
+            assert await BucketBackdoor(changed).read_raw(key) == b"bytes"
             assert await all_keys(store) == [key]
             await store.delete(key)
 
     async def test_a_blob_that_is_changed_under_a_reader(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """It is read to its true end, or is an error; never a mixture."""
         key, data, other = new_key(), some_bytes(8 * MIB), some_bytes(8 * MIB + 1)[1:]
@@ -465,7 +467,7 @@ class S3StoreContract(StoreContract):
         assert got == data[:MIB]
 
     async def test_a_store_can_be_closed_and_used_again(self, store: S3Store) -> None:
-        """Closing lets go of connections, and of nothing else."""
+        """A closed store lets go of connections, and of nothing else."""
         key = new_key()
         await store.put(key, body(b"bytes"))
 
@@ -477,19 +479,19 @@ class S3StoreContract(StoreContract):
     async def test_a_blob_is_copied_by_the_server(
         self,
         store: S3Store,
-        door: BucketDoor,
+        door: BucketBackdoor,
         size_bytes: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """In one call or in pieces, to the byte; the copy is as any other blob."""
-        monkeypatch.setattr("imaged.stores.s3_copy.PIECE_BYTES", PART)
+        monkeypatch.setattr("imaged.stores.s3.copy.COPY_PIECE_BYTES", PART)
         source, key, data = new_key(), new_key(), some_bytes(size_bytes)
         await door.plant(source, data)
-        recorder = Recorder(door, key)
+        recorder = UploadIdRecorder(door, key)
 
         assert await store.copy_from(store, source, key, recorder) == size_bytes
 
-        assert await door.dig(key) == data
+        assert await door.read_raw(key) == data
         assert len(recorder.upload_ids) == (size_bytes > PART)
         with pytest.raises(BlobExists):
             await store.copy_from(store, source, key)
@@ -497,7 +499,7 @@ class S3StoreContract(StoreContract):
         assert await read_all(store, key) == data
 
     async def test_a_blob_is_copied_between_stores(
-        self, store: S3Store, door: BucketDoor, s3_settings: S3Settings
+        self, store: S3Store, door: BucketBackdoor, s3_settings: S3Settings
     ) -> None:
         """Those of one endpoint, also under the same key; others have to send the bytes."""
         key = new_key()
@@ -514,7 +516,7 @@ class S3StoreContract(StoreContract):
             await store.copy_from(elsewhere, key, new_key())
 
     async def test_a_blob_that_is_not_there_is_not_copied(
-        self, store: S3Store, door: BucketDoor
+        self, store: S3Store, door: BucketBackdoor
     ) -> None:
         """The error names the source, and nothing is left."""
         source, key = new_key(), new_key()
@@ -524,7 +526,7 @@ class S3StoreContract(StoreContract):
 
         assert await door.objects() == []
 
-    async def test_a_link_lets_anybody_read(self, store: S3Store, door: BucketDoor) -> None:
+    async def test_a_link_lets_anybody_read(self, store: S3Store, door: BucketBackdoor) -> None:
         """All of it or a range, for a while, and as something to be saved."""
         key = new_key()
         await door.plant(key, b"some bytes")
@@ -542,7 +544,7 @@ class S3StoreContract(StoreContract):
         disposition = answer.headers["Content-Disposition"]
         assert disposition == "attachment; filename*=UTF-8''disk%20%22%C3%A4%22.img"
 
-    async def test_a_link_is_for_one_blob(self, store: S3Store, door: BucketDoor) -> None:
+    async def test_a_link_is_for_one_blob(self, store: S3Store, door: BucketBackdoor) -> None:
         """Nothing else can be read with it, and nothing written."""
         key, other = new_key(), new_key()
         await door.plant(key, b"bytes")

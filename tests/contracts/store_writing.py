@@ -8,6 +8,7 @@ from uuid import UUID
 import anyio
 import pytest
 
+from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import (
     PausedBody,
     Verdict,
@@ -18,7 +19,6 @@ from contracts.store_bodies import (
     read_all,
     some_bytes,
 )
-from contracts.store_doors import BackDoor
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing
 from imaged.core.keys import make_key
@@ -26,86 +26,90 @@ from imaged.core.limits import MIB
 from imaged.ports.store import Store
 
 ODD_SIZES = [1, 2, 511, 4096, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB + 7]
-MANY = 3000  # chunks: more than the kernel takes in one call
+MANY_BLOBS = 3000  # chunks: more than the kernel takes in one call
 
 
 class WritingContract:
     """Whole, durable and visible at once, or not at all."""
 
     @pytest.mark.parametrize("size_bytes", ODD_SIZES)
-    async def test_bytes_arrive_whole(self, store: Store, door: BackDoor, size_bytes: int) -> None:
+    async def test_bytes_arrive_whole(
+        self, store: Store, door: StoreBackdoor, size_bytes: int
+    ) -> None:
         """What was put is there, to the byte, at sizes around that of a block."""
         key, data = new_key(), some_bytes(size_bytes)
 
         assert await store.put(key, body(data)) == size_bytes
-        assert await door.dig(key) == data
+        assert await door.read_raw(key) == data
         assert await read_all(store, key) == data
 
     @pytest.mark.parametrize("block_bytes", [1, 7, MIB - 1, MIB + 1, 8 * MIB])
     async def test_cuts_of_blocks_do_not_matter(
-        self, store: Store, door: BackDoor, block_bytes: int
+        self, store: Store, door: StoreBackdoor, block_bytes: int
     ) -> None:
         """The same bytes arrive, in whatever blocks they come."""
         key, data = new_key(), some_bytes(min(200 * block_bytes, 2 * MIB + 5))
 
         await store.put(key, body(data, block_bytes))
 
-        assert await door.dig(key) == data
+        assert await door.read_raw(key) == data
 
     @pytest.mark.parametrize("block_bytes", [MIB, 100_000])
-    async def test_zeros_arrive(self, store: Store, door: BackDoor, block_bytes: int) -> None:
+    async def test_zeros_arrive(self, store: Store, door: StoreBackdoor, block_bytes: int) -> None:
         """At the beginning, in between and at the end, though a store may not write them."""
         key, data = new_key(), bytes(MIB) + some_bytes(300_000) + bytes(MIB) + b"x" + bytes(MIB)
 
         assert await store.put(key, body(data, block_bytes)) == len(data)
-        assert await door.dig(key) == data
+        assert await door.read_raw(key) == data
         assert await read_all(store, key) == data
 
-    async def test_no_blocks_make_an_empty_blob(self, store: Store, door: BackDoor) -> None:
+    async def test_no_blocks_make_an_empty_blob(self, store: Store, door: StoreBackdoor) -> None:
         """A blob may have no bytes."""
         key = new_key()
 
         assert await store.put(key, body(b"")) == 0
-        assert await door.dig(key) == b""
+        assert await door.read_raw(key) == b""
         assert await read_all(store, key) == b""
 
-    async def test_empty_blocks_and_chunks_are_nothing(self, store: Store, door: BackDoor) -> None:
+    async def test_empty_blocks_and_chunks_are_nothing(
+        self, store: Store, door: StoreBackdoor
+    ) -> None:
         """Blocks without chunks, and chunks without bytes, change nothing."""
         key = new_key()
         blocks = [Block([]), Block([b""]), Block([b"", b"ab", b"", b"", b"c", b""]), Block([b""])]
 
         assert await store.put(key, body_of(blocks)) == 3
-        assert await door.dig(key) == b"abc"
+        assert await door.read_raw(key) == b"abc"
 
-    async def test_many_tiny_chunks_in_a_block(self, store: Store, door: BackDoor) -> None:
+    async def test_many_tiny_chunks_in_a_block(self, store: Store, door: StoreBackdoor) -> None:
         """A block may be in more chunks than one system call takes."""
-        key, data = new_key(), some_bytes(MANY)
+        key, data = new_key(), some_bytes(MANY_BLOBS)
 
-        await store.put(key, body_of([Block([data[at : at + 1] for at in range(MANY)])]))
+        await store.put(key, body_of([Block([data[at : at + 1] for at in range(MANY_BLOBS)])]))
 
-        assert await door.dig(key) == data
+        assert await door.read_raw(key) == data
 
-    async def test_one_enormous_chunk(self, store: Store, door: BackDoor) -> None:
+    async def test_one_enormous_chunk(self, store: Store, door: StoreBackdoor) -> None:
         """A block may be larger than blocks are wont to be."""
         key, data = new_key(), some_bytes(9 * MIB + 1)
 
         await store.put(key, body_of([Block([data])]))
 
-        assert await door.dig(key) == data
+        assert await door.read_raw(key) == data
 
     @pytest.mark.parametrize("expected_bytes", [None, 0, 5, 4 * MIB])
     async def test_the_expected_size_is_no_promise(
-        self, store: Store, door: BackDoor, expected_bytes: int | None
+        self, store: Store, door: StoreBackdoor, expected_bytes: int | None
     ) -> None:
         """The store counts for itself; who announced something else is told so by others."""
         key = new_key()
 
         assert await store.put(key, body(b"12345"), expected_bytes) == 5
-        assert await door.dig(key) == b"12345"
+        assert await door.read_raw(key) == b"12345"
 
     @pytest.mark.parametrize("before", [b"", b"first", some_bytes(3 * MIB)])
     async def test_nothing_is_visible_before_the_end(
-        self, store: Store, door: BackDoor, before: bytes
+        self, store: Store, door: StoreBackdoor, before: bytes
     ) -> None:
         """While the body may still fail, nobody finds a blob; afterwards everybody does."""
         key, paused = new_key(), PausedBody(before, b"last")
@@ -113,27 +117,27 @@ class WritingContract:
             put = group.create_task(store.put(key, paused))
             await paused.halted()
 
-            assert await door.dig(key) is None
+            assert await door.read_raw(key) is None
             with pytest.raises(BlobMissing):
                 await read_all(store, key)
 
             paused.release()
         assert put.result() == len(before) + 4
-        assert await door.dig(key) == before + b"last"
+        assert await door.read_raw(key) == before + b"last"
 
-    async def test_all_bytes_are_not_enough(self, store: Store, door: BackDoor) -> None:
+    async def test_all_bytes_are_not_enough(self, store: Store, door: StoreBackdoor) -> None:
         """Not the last byte makes a blob visible, but the end of the body."""
         key, paused = new_key(), PausedBody(b"everything")
         async with asyncio.TaskGroup() as group:
             group.create_task(store.put(key, paused))
             await paused.halted()
 
-            assert await door.dig(key) is None
+            assert await door.read_raw(key) is None
 
             paused.release()
-        assert await door.dig(key) == b"everything"
+        assert await door.read_raw(key) == b"everything"
 
-    async def test_a_key_is_never_used_again(self, store: Store, door: BackDoor) -> None:
+    async def test_a_key_is_never_used_again(self, store: Store, door: StoreBackdoor) -> None:
         """A second blob of the same key is refused, and the first stays as it is."""
         key = new_key()
         await store.put(key, body(b"first"))
@@ -142,10 +146,10 @@ class WritingContract:
             await store.put(key, body(b"second"))
 
         assert refused.value.key == key
-        assert await door.dig(key) == b"first"
+        assert await door.read_raw(key) == b"first"
 
     async def test_a_blob_of_a_former_life_is_not_replaced(
-        self, store: Store, door: BackDoor
+        self, store: Store, door: StoreBackdoor
     ) -> None:
         """What somebody else wrote under the key stays."""
         key = new_key()
@@ -154,17 +158,19 @@ class WritingContract:
         with pytest.raises(BlobExists):
             await store.put(key, body(b"newer"))
 
-        assert await door.dig(key) == b"older"
+        assert await door.read_raw(key) == b"older"
 
-    async def test_an_unfinished_blob_is_not_replaced(self, store: Store, door: BackDoor) -> None:
+    async def test_an_unfinished_blob_is_not_replaced(
+        self, store: Store, door: StoreBackdoor
+    ) -> None:
         """What a crash left belongs to its own attempt; another has another key."""
         key = new_key()
-        await door.plant_unfinished(key, b"half")
+        await door.write_unfinished(key, b"half")
 
         with pytest.raises(BlobExists):
             await store.put(key, body(b"whole"))
 
-        assert await door.dig(key) is None
+        assert await door.read_raw(key) is None
 
     async def test_a_used_key_is_refused_before_the_body(self, store: Store) -> None:
         """No byte is asked for that has nowhere to go."""
@@ -175,17 +181,19 @@ class WritingContract:
             await store.put(key, body(b"", ending=Verdict("the body was asked")))
 
     async def test_writers_of_different_keys_do_not_meet(
-        self, store: Store, door: BackDoor
+        self, store: Store, door: StoreBackdoor
     ) -> None:
         """Many blobs are written at once, each as if it were alone."""
         datas = {new_key(): some_bytes(number * 100_000) for number in range(12)}
 
         await asyncio.gather(*[store.put(key, body(data, 7777)) for key, data in datas.items()])
 
-        assert {key: await door.dig(key) for key in datas} == datas
+        assert {key: await door.read_raw(key) for key in datas} == datas
         assert await all_keys(store) == sorted(datas)
 
-    async def test_attempts_of_one_image_do_not_meet(self, store: Store, door: BackDoor) -> None:
+    async def test_attempts_of_one_image_do_not_meet(
+        self, store: Store, door: StoreBackdoor
+    ) -> None:
         """An attempt that hangs does not disturb the next one of the same image."""
         first, second = new_key(), new_key()
         second = first[:40] + second[40:]
@@ -197,12 +205,12 @@ class WritingContract:
             await store.put(second, body(b"second"))
 
             paused.release()
-        assert await door.dig(first) == b"first, late"
-        assert await door.dig(second) == b"second"
+        assert await door.read_raw(first) == b"first, late"
+        assert await door.read_raw(second) == b"second"
 
     @pytest.mark.parametrize("size_bytes", [0, 5, 3 * MIB])
     async def test_a_verdict_at_the_end_prevents_the_commit(
-        self, store: Store, door: BackDoor, size_bytes: int
+        self, store: Store, door: StoreBackdoor, size_bytes: int
     ) -> None:
         """The error comes out as it went in, and nothing is visible then or later."""
         key, verdict = new_key(), Verdict("these bytes are not what they should be")
@@ -211,7 +219,7 @@ class WritingContract:
             await store.put(key, body(some_bytes(size_bytes), ending=verdict))
 
         assert raised.value is verdict
-        assert await door.dig(key) is None
+        assert await door.read_raw(key) is None
         with pytest.raises(BlobMissing):
             await read_all(store, key)
 
@@ -227,7 +235,7 @@ class WritingContract:
 
         assert raised.value is ending
 
-    async def test_the_next_attempt_succeeds(self, store: Store, door: BackDoor) -> None:
+    async def test_the_next_attempt_succeeds(self, store: Store, door: StoreBackdoor) -> None:
         """A failed attempt is not in the way of the next."""
         image_id, retry = "0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b", new_key()
         attempts = [make_key(image_id, number) for number in _attempts(2)]
@@ -237,12 +245,12 @@ class WritingContract:
         await store.put(attempts[1], body(b"good"))
         await store.put(retry, body(b"also good"))
 
-        assert await door.dig(attempts[1]) == b"good"
-        assert await door.dig(retry) == b"also good"
+        assert await door.read_raw(attempts[1]) == b"good"
+        assert await door.read_raw(retry) == b"also good"
 
     @pytest.mark.parametrize("before", [b"", b"first", some_bytes(3 * MIB)])
     async def test_a_cancelled_write_leaves_nothing_visible(
-        self, store: Store, door: BackDoor, before: bytes
+        self, store: Store, door: StoreBackdoor, before: bytes
     ) -> None:
         """Neither the scope that is cancelled nor anybody else sees a blob, then or later."""
         key, paused = new_key(), PausedBody(before, b"last")
@@ -252,12 +260,12 @@ class WritingContract:
             group.cancel_scope.cancel()
         paused.release()
 
-        assert await door.dig(key) is None
+        assert await door.read_raw(key) is None
         with pytest.raises(BlobMissing):
             await read_all(store, key)
 
     async def test_a_cancelled_task_leaves_nothing_visible(
-        self, store: Store, door: BackDoor
+        self, store: Store, door: StoreBackdoor
     ) -> None:
         """The same for a task that is cancelled without any scope, as servers do."""
         key, paused = new_key(), PausedBody(b"first", b"last")
@@ -268,11 +276,11 @@ class WritingContract:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-        assert await door.dig(key) is None
+        assert await door.read_raw(key) is None
 
     @pytest.mark.parametrize("patience", [*range(12), 20, 50, 100, 200, 500, 1000])
     async def test_a_write_returns_or_was_never_there(
-        self, store: Store, door: BackDoor, patience: int
+        self, store: Store, door: StoreBackdoor, patience: int
     ) -> None:
         """Whenever it is cancelled: either it returned, and the blob is whole, or there is none."""
         key = new_key()
@@ -283,7 +291,7 @@ class WritingContract:
         task.cancel()
         (result,) = await asyncio.gather(task, return_exceptions=True)
 
-        assert await door.dig(key) == (b"some bytes" if result == 10 else None)
+        assert await door.read_raw(key) == (b"some bytes" if result == 10 else None)
 
 
 def _attempts(count: int) -> list[UUID]:
@@ -296,7 +304,9 @@ class ExclusiveWritersContract:
     Nothing relies on it: a key is made for one attempt, and never used again.
     """
 
-    async def test_of_two_writers_of_a_key_one_wins(self, store: Store, door: BackDoor) -> None:
+    async def test_of_two_writers_of_a_key_one_wins(
+        self, store: Store, door: StoreBackdoor
+    ) -> None:
         """The blob is one writer's whole, and the other is told."""
         key, datas = new_key(), [some_bytes(2 * MIB), some_bytes(2 * MIB + 1)]
 
@@ -305,5 +315,5 @@ class ExclusiveWritersContract:
         )
 
         won = [data for data, result in zip(datas, results, strict=True) if result == len(data)]
-        assert [await door.dig(key)] == won
+        assert [await door.read_raw(key)] == won
         assert sum(isinstance(result, BlobExists) for result in results) == 1

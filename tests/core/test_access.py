@@ -19,12 +19,12 @@ from imaged.core.access import (
     require_visible,
     require_writer,
 )
+from imaged.core.deletion import deactivate
 from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
-from imaged.core.removal import deactivate
-from imaged.core.writing import begin_upload
-from support.records import active, claim, in_status, location, queued
+from imaged.core.uploading import begin_upload
+from support.sample_images import active, claim, in_status, location, queued
 
 ADMIN = Caller("root", "ops", frozenset({"admin"}))
 OWNER = Caller("anna", "p1", frozenset({"member"}))

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from imaged.core.attributes import ATTRIBUTES, checked, checked_property, checked_tag, is_printable
+from imaged.core.attributes import (
+    ATTRIBUTES,
+    is_printable,
+    validate,
+    validate_property,
+    validate_tag,
+)
 from imaged.core.errors import ImagedError, InvalidAttribute, ReadOnlyAttribute, TooMany
 
 GOOD = [
@@ -73,29 +79,29 @@ BAD = [
 @pytest.mark.parametrize(("name", "value", "kept"), GOOD)
 def test_value_is_taken(name: str, value: object, kept: object) -> None:
     """A value that is right is taken as an image has it."""
-    assert checked(ATTRIBUTES[name], value) == kept
+    assert validate(ATTRIBUTES[name], value) == kept
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
 def test_value_is_refused_by_name(name: str, value: object) -> None:
     """A value that is wrong is refused, and the sentence names the attribute."""
     with pytest.raises(InvalidAttribute) as refusal:
-        checked(ATTRIBUTES[name], value)
+        validate(ATTRIBUTES[name], value)
     assert f"'{name}'" in str(refusal.value)
 
 
 def test_number_of_tags_is_limited() -> None:
     """128 different tags are accepted, and one more is not."""
     names = [f"t{number}" for number in range(128)]
-    assert checked(ATTRIBUTES["tags"], [*names, *names]) == tuple(names)
+    assert validate(ATTRIBUTES["tags"], [*names, *names]) == tuple(names)
     with pytest.raises(TooMany):
-        checked(ATTRIBUTES["tags"], [*names, "one more"])
+        validate(ATTRIBUTES["tags"], [*names, "one more"])
 
 
 @pytest.mark.parametrize("value", ["", "v", "two\nlines\tand a tab", "x" * 65_535, "漢字"])
 def test_property_is_taken(value: str) -> None:
     """A property takes any text, also of several lines."""
-    assert checked_property("os_distro", value) == value
+    assert validate_property("os_distro", value) == value
 
 
 @pytest.mark.parametrize(
@@ -119,7 +125,7 @@ def test_property_is_taken(value: str) -> None:
 def test_property_is_refused(name: str, value: object) -> None:
     """What no log or database could keep, or is no string, is refused."""
     with pytest.raises(InvalidAttribute):
-        checked_property(name, value)
+        validate_property(name, value)
 
 
 @pytest.mark.parametrize(
@@ -129,20 +135,20 @@ def test_property_is_refused(name: str, value: object) -> None:
 def test_reserved_name_is_refused(name: str) -> None:
     """Names by which the service tells what it knows itself are not the client's."""
     with pytest.raises(ReadOnlyAttribute, match=name):
-        checked_property(name, "v")
+        validate_property(name, "v")
 
 
 @pytest.mark.parametrize("tag", [5, None, "x" * 256, "a\x7f"])
 def test_tag_is_refused(tag: object) -> None:
     """A tag is a line of 255 characters at most."""
     with pytest.raises(InvalidAttribute):
-        checked_tag(tag)
+        validate_tag(tag)
 
 
 def test_half_characters_do_not_hide_in_messages() -> None:
     """The sentence about a name that cannot be encoded can be encoded."""
     with pytest.raises(ImagedError) as refusal:
-        checked_property("a\ud800", "v")
+        validate_property("a\ud800", "v")
     assert str(refusal.value).encode()
 
 

@@ -1,4 +1,4 @@
-"""Rows of the ledger: doomed for ever, taken for a while, put off with growing patience."""
+"""Rows of the ledger: doomed for ever, taken for a while, put off with growing delays."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from imaged.core.blob import Blob, BlobState, doom, patience, put_off, take
-from support.records import NOW
+from imaged.core.blob import Blob, BlobState, doom, reschedule, retry_delay, start_deletion
+from support.sample_images import NOW
 
 BLOB = Blob("key", "local", 100)
 DOOMED = doom(BLOB, NOW, awaited_by="image")
@@ -30,19 +30,19 @@ def test_doom_leaves_no_holder() -> None:
 
 def test_a_taken_blob_is_due_again_later() -> None:
     """Who takes a blob hides it from the others for a while, and changes nothing else."""
-    taken = take(DOOMED, NOW, timedelta(minutes=5))
+    taken = start_deletion(DOOMED, NOW, timedelta(minutes=5))
 
     assert taken.due_at == NOW + timedelta(minutes=5)
-    assert take(taken, NOW, timedelta(0)) == DOOMED
+    assert start_deletion(taken, NOW, timedelta(0)) == DOOMED
 
 
 def test_what_would_not_go_is_put_off() -> None:
-    """The error stays with the row, and the next turn comes after the patience it needs."""
-    once = put_off(DOOMED, NOW, "the disk is gone")
-    twice = put_off(once, NOW, "the disk is still gone")
+    """The error stays with the row, and the next turn comes after the delay it needs."""
+    once = reschedule(DOOMED, NOW, "the disk is gone")
+    twice = reschedule(once, NOW, "the disk is still gone")
 
-    assert (once.failures, once.due_at) == (1, NOW + patience(1))
-    assert (twice.failures, twice.due_at) == (2, NOW + patience(2))
+    assert (once.failures, once.due_at) == (1, NOW + retry_delay(1))
+    assert (twice.failures, twice.due_at) == (2, NOW + retry_delay(2))
     assert twice.last_error == "the disk is still gone"
     assert twice.state is BlobState.DOOMED
 
@@ -53,4 +53,4 @@ def test_what_would_not_go_is_put_off() -> None:
 )
 def test_patience_doubles_up_to_an_hour(failures: int, seconds: int) -> None:
     """Ten seconds at first, twice as long each time, never more than an hour."""
-    assert patience(failures) == timedelta(seconds=seconds)
+    assert retry_delay(failures) == timedelta(seconds=seconds)

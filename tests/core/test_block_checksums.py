@@ -21,7 +21,7 @@ from imaged.core.block_checksums import (
     pages_of,
 )
 from imaged.core.byte_range import ByteSpan
-from imaged.services.block_checksums import BlockChecksums
+from imaged.services.block_checksummer import BlockChecksummer
 
 TIB = 1024**4
 
@@ -78,7 +78,7 @@ def test_each_checksum_is_found_in_its_page(blocks: int) -> None:
 
 def test_the_checksum_is_that_of_the_standard() -> None:
     """RFC 3720, appendix B.4: 32 bytes of zeros have aa36918a, least significant byte first."""
-    checksums = BlockChecksums()
+    checksums = BlockChecksummer()
     checksums.feed([bytes(32)])
 
     assert checksums.packed() == bytes.fromhex("8a9136aa")
@@ -88,11 +88,11 @@ def test_how_a_stream_is_cut_does_not_matter() -> None:
     """Chunks may end anywhere in a block, or be empty, or have several blocks."""
     chance = random.Random(1)
     data = chance.randbytes(2 * BLOCK_BYTES + 5)
-    whole = BlockChecksums()
+    whole = BlockChecksummer()
     whole.feed([data])
     cuts = sorted(chance.sample(range(len(data)), 20))
     pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    cut = BlockChecksums()
+    cut = BlockChecksummer()
     for piece in pieces:
         cut.feed([piece, b""])
 
@@ -100,11 +100,11 @@ def test_how_a_stream_is_cut_does_not_matter() -> None:
     assert cut.packed() == whole.packed()
     for number in range(3):
         span = block_span(number, len(data))
-        alone = BlockChecksums()
+        alone = BlockChecksummer()
         alone.feed([data[span.start : span.start + span.length]])
         assert checksum_in(whole.packed(), number) == checksum_in(alone.packed(), 0)
 
 
 def test_nothing_has_no_checksums() -> None:
     """An empty image has no block."""
-    assert BlockChecksums().packed() == b""
+    assert BlockChecksummer().packed() == b""

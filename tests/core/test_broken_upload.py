@@ -16,13 +16,13 @@ from imaged.core.broken_upload import (
     note_received,
     replacing,
     require_same_length,
-    unremembered,
+    without_broken_upload,
 )
+from imaged.core.deletion import delete
 from imaged.core.errors import ClaimLost, InvalidTransition, RetryMismatch
 from imaged.core.image import BrokenUpload, Change, ClaimedChange, Location
-from imaged.core.removal import delete
 from imaged.core.retry_digest import RetryDigest
-from imaged.core.writing import (
+from imaged.core.uploading import (
     begin_staging,
     begin_upload,
     give_back,
@@ -31,7 +31,16 @@ from imaged.core.writing import (
     stage_data,
     store_data,
 )
-from support.records import REASON, active, claim, content, location, queued, saving, uploading
+from support.sample_images import (
+    REASON,
+    active,
+    claim,
+    content,
+    location,
+    queued,
+    saving,
+    uploading,
+)
 
 EMPTY = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
@@ -107,7 +116,7 @@ def test_nothing_is_remembered_where_that_is_switched_off() -> None:
     """Neither asked nor kept."""
     image = replace(queued(), broken_upload=broken(announced_bytes=9))
 
-    assert unremembered(begin_upload(location(), 5))(image, claim()).broken_upload is None
+    assert without_broken_upload(begin_upload(location(), 5))(image, claim()).broken_upload is None
 
 
 # as it comes, and at its end
@@ -252,7 +261,7 @@ def test_a_file_that_was_judged_is_not_remembered() -> None:
     digest = RetryDigest(BrokenUpload(3, 0, EMPTY))
     digest.feed([b"abc"])
 
-    digest.forget()
+    digest.reject()
 
     assert digest.remembered is None
 

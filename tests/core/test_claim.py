@@ -8,7 +8,7 @@ import pytest
 
 from imaged.core.claim import Claim, require_claim
 from imaged.core.errors import ClaimLost
-from support.records import claim
+from support.sample_images import claim
 
 
 def test_the_standing_claim_is_ours() -> None:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from imaged.core.blob import LONGEST_PATIENCE, Blob, BlobState
+from imaged.core.blob import MAX_RETRY_DELAY, Blob, BlobState
 from imaged.core.clock import (
-    NOTICEABLE,
+    CLOCK_TOLERANCE,
     ClockMark,
-    date_anew,
+    evaluate_clock,
     has_jumped,
-    judge_clock,
+    redate_blob,
     step_between,
 )
 
@@ -31,7 +31,7 @@ def later(passed: timedelta, step: timedelta = NONE, boot_id: str = "one") -> Cl
 
 def judge(before: ClockMark, now: ClockMark) -> ClockMark:
     """With the limits of the tests."""
-    return judge_clock(before, now, HOUR, DAY)
+    return evaluate_clock(before, now, HOUR, DAY)
 
 
 @pytest.mark.parametrize("passed", [NONE, HOUR, 400 * DAY])
@@ -49,12 +49,12 @@ def test_a_small_step_is_believed(step: timedelta) -> None:
     assert judge(BEFORE, now) == now
 
 
-@pytest.mark.parametrize("step", [25 * HOUR, 400 * DAY, -25 * HOUR, HOUR + NOTICEABLE])
+@pytest.mark.parametrize("step", [25 * HOUR, 400 * DAY, -25 * HOUR, HOUR + CLOCK_TOLERANCE])
 def test_a_step_is_waited_out(step: timedelta) -> None:
     """For as long as it skipped, and the longest delay: then nothing is due too early by it."""
     wait = max(abs(step), DAY)
     held = judge(BEFORE, later(HOUR, step))
-    almost = judge(held, later(HOUR + wait - NOTICEABLE, step))
+    almost = judge(held, later(HOUR + wait - CLOCK_TOLERANCE, step))
     over = judge(almost, end := later(HOUR + wait, step))
 
     assert (held.is_held, held.step, held.at) == (True, step, NOON)
@@ -90,7 +90,7 @@ def test_a_second_step_is_waited_out_too() -> None:
 def test_a_machine_that_was_off_goes_on_when_its_clock_goes_evenly() -> None:
     """Time passed, and nobody knows how much: so it is looked at for a while."""
     held = judge(BEFORE, later(NONE, 3 * DAY, "two"))
-    still = judge(held, later(HOUR - NOTICEABLE, 3 * DAY, "two"))
+    still = judge(held, later(HOUR - CLOCK_TOLERANCE, 3 * DAY, "two"))
     over = judge(still, now := later(HOUR, 3 * DAY, "two"))
 
     assert held.is_held
@@ -105,7 +105,7 @@ def test_a_machine_that_starts_with_a_clock_of_the_past() -> None:
     assert held.held_until == 9000 * DAY
     right = judge(held, later(HOUR, NONE, "two"))
     assert right.held_until == HOUR + DAY
-    assert judge(right, later(HOUR + DAY - NOTICEABLE, NONE, "two")) == right
+    assert judge(right, later(HOUR + DAY - CLOCK_TOLERANCE, NONE, "two")) == right
     assert judge(right, now := later(HOUR + DAY, NONE, "two")) == now
 
 
@@ -124,11 +124,11 @@ def test_a_short_stop_of_a_machine_is_nothing() -> None:
     assert judge(BEFORE, now) == now
 
 
-@pytest.mark.parametrize("step", [2 * NOTICEABLE, -2 * NOTICEABLE, DAY])
+@pytest.mark.parametrize("step", [2 * CLOCK_TOLERANCE, -2 * CLOCK_TOLERANCE, DAY])
 def test_leases_mind_every_step(step: timedelta) -> None:
     """Also those that no delay minds; a drift is none."""
     assert has_jumped(BEFORE, later(DAY, step), HOUR)
-    assert not has_jumped(BEFORE, later(DAY, NOTICEABLE), HOUR)
+    assert not has_jumped(BEFORE, later(DAY, CLOCK_TOLERANCE), HOUR)
     assert not has_jumped(BEFORE, later(NONE, HOUR, "two"), HOUR)
 
 
@@ -140,9 +140,9 @@ WEEK = 7 * DAY
     ("blob", "longest", "wait"),
     [
         (STRAY, DAY, DAY),
-        (replace(STRAY, failures=3), LONGEST_PATIENCE, NONE),
-        (replace(STRAY, is_swept=True), LONGEST_PATIENCE, NONE),
-        (replace(STRAY, awaited_by="i"), LONGEST_PATIENCE, NONE),
+        (replace(STRAY, failures=3), MAX_RETRY_DELAY, NONE),
+        (replace(STRAY, is_swept=True), MAX_RETRY_DELAY, NONE),
+        (replace(STRAY, awaited_by="i"), MAX_RETRY_DELAY, NONE),
     ],
     ids=["perhaps a stray", "failed", "swept", "awaited"],
 )
@@ -152,13 +152,13 @@ def test_a_doomed_blob_waits_for_what_explains_it(
     """Up to that its moment stays; beyond, it has a new one."""
     explained = replace(blob, due_at=NOON + longest)
 
-    assert date_anew(explained, NOON, DAY) == explained
-    assert date_anew(replace(blob, due_at=NOON + WEEK), NOON, DAY).due_at == NOON + wait
-    assert date_anew(replace(blob, due_at=NOON - WEEK), NOON, DAY).due_at == NOON - WEEK
+    assert redate_blob(explained, NOON, DAY) == explained
+    assert redate_blob(replace(blob, due_at=NOON + WEEK), NOON, DAY).due_at == NOON + wait
+    assert redate_blob(replace(blob, due_at=NOON - WEEK), NOON, DAY).due_at == NOON - WEEK
 
 
 def test_what_is_not_doomed_has_no_moment() -> None:
     """It stays as it is."""
     kept = Blob("k", "s", 1, BlobState.KEPT)
 
-    assert date_anew(kept, NOON, DAY) is kept
+    assert redate_blob(kept, NOON, DAY) is kept

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaged.core.digests import CHECKSUM, Digest, is_usable, parse_promise
+from imaged.core.digests import CHECKSUM, Digest, is_supported_algorithm, parse_expected_digest
 
 ABC = b"abc"
 VECTORS = [  # RFC 1321, appendix A.5; FIPS 180-4, examples
@@ -59,13 +59,13 @@ def test_the_checksum_of_the_api_is_md5() -> None:
 @pytest.mark.parametrize("algorithm", ["md5", "sha256", "sha512", "sha3_512", "blake2b"])
 def test_usable_algorithms(algorithm: str) -> None:
     """What hashlib always has can be configured."""
-    assert is_usable(algorithm)
+    assert is_supported_algorithm(algorithm)
 
 
 @pytest.mark.parametrize("algorithm", ["", "crc32", "sha-512 ", "shake_128", "shake_256"])
 def test_unusable_algorithms(algorithm: str) -> None:
     """What hashlib has not, or without a length of its own, cannot."""
-    assert not is_usable(algorithm)
+    assert not is_supported_algorithm(algorithm)
 
 
 def test_an_algorithm_that_the_machine_forbids(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_an_algorithm_that_the_machine_forbids(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(hashlib, "new", refuse)
 
-    assert not is_usable("sha512")
+    assert not is_supported_algorithm("sha512")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_an_algorithm_that_the_machine_forbids(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_what_a_digest_may_be_promised_as(text: str) -> None:
     """Upper case means the same as lower case."""
-    assert ":".join(parse_promise(text)) == text.lower()
+    assert ":".join(parse_expected_digest(text)) == text.lower()
 
 
 @pytest.mark.parametrize(
@@ -98,4 +98,4 @@ def test_what_a_digest_may_be_promised_as(text: str) -> None:
 def test_what_is_no_promise(text: str) -> None:
     """It could never be kept, and nobody would know why."""
     with pytest.raises(ValueError, match=r"digest|digits"):
-        parse_promise(text)
+        parse_expected_digest(text)

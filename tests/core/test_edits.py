@@ -8,7 +8,7 @@ import pytest
 
 from imaged.core.access import Caller
 from imaged.core.attributes import ATTRIBUTES, Writable
-from imaged.core.edits import Action, Operation, add_tag, apply, draft, remove_tag
+from imaged.core.edits import Action, Operation, add_tag, apply, new_image, remove_tag
 from imaged.core.errors import (
     ImagedError,
     InvalidAttribute,
@@ -20,7 +20,7 @@ from imaged.core.errors import (
 )
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
-from support.records import IMAGE_ID, active, in_status, queued
+from support.sample_images import IMAGE_ID, active, in_status, queued
 
 MEMBER = Caller("u1", "p1", frozenset({"member"}))
 ADMIN = Caller("root", "ops", frozenset({"admin"}))
@@ -50,14 +50,14 @@ def with_property(name: str = "k") -> Image:
 
 def test_draft_of_nothing_has_the_defaults() -> None:
     """An image that is not described at all is shared, queued and its creator's."""
-    image = draft(MEMBER, IMAGE_ID, {})
+    image = new_image(MEMBER, IMAGE_ID, {})
     assert image == Image(id=IMAGE_ID, owner="p1")
     assert image.visibility is Visibility.SHARED
 
 
 def test_draft_takes_everything() -> None:
     """All that a client may write arrives, and what is no attribute is a property."""
-    image = draft(
+    image = new_image(
         MEMBER,
         IMAGE_ID,
         {
@@ -95,7 +95,7 @@ def test_draft_takes_everything() -> None:
 def test_read_only_attributes_are_never_written(name: str) -> None:
     """No way leads to an attribute that only the service writes."""
     with pytest.raises(ReadOnlyAttribute, match=name):
-        draft(ADMIN, IMAGE_ID, {name: "x"})
+        new_image(ADMIN, IMAGE_ID, {name: "x"})
     for operation in (add(name, "x"), put(name, "x"), remove(name)):
         with pytest.raises(ReadOnlyAttribute, match=name):
             apply(ADMIN, queued(), [operation])
@@ -105,7 +105,7 @@ def test_read_only_attributes_are_never_written(name: str) -> None:
 def test_reserved_names_are_never_written(name: str) -> None:
     """Reserved names are refused in every way, also where they are not there."""
     with pytest.raises(ReadOnlyAttribute, match=name):
-        draft(ADMIN, IMAGE_ID, {name: "x"})
+        new_image(ADMIN, IMAGE_ID, {name: "x"})
     for operation in (add(name, "x"), put(name, "x"), remove(name)):
         with pytest.raises(ReadOnlyAttribute, match=name):
             apply(ADMIN, queued(), [operation])
@@ -122,18 +122,18 @@ def test_owner_and_public_are_for_administrators() -> None:
     """A member neither gives an image away nor shows it to everybody; an administrator does."""
     for attributes in ({"owner": "p2"}, {"visibility": "public"}):
         with pytest.raises(NotPermitted):
-            draft(MEMBER, IMAGE_ID, attributes)
+            new_image(MEMBER, IMAGE_ID, attributes)
         (pair,) = attributes.items()
         with pytest.raises(NotPermitted):
             apply(MEMBER, queued(), [put(*pair)])
-    image = draft(ADMIN, IMAGE_ID, {"owner": "p2", "visibility": "public"})
+    image = new_image(ADMIN, IMAGE_ID, {"owner": "p2", "visibility": "public"})
     assert (image.owner, image.visibility) == ("p2", Visibility.PUBLIC)
     assert apply(ADMIN, queued(), [put("owner", "p2")]).owner == "p2"
 
 
 def test_member_may_name_his_own_project_when_he_creates() -> None:
     """To say what is true anyway is allowed once."""
-    assert draft(MEMBER, IMAGE_ID, {"owner": "p1"}).owner == "p1"
+    assert new_image(MEMBER, IMAGE_ID, {"owner": "p1"}).owner == "p1"
     with pytest.raises(NotPermitted):
         apply(MEMBER, queued(), [put("owner", "p1")])
 
@@ -210,9 +210,9 @@ def test_refused_patch_leaves_the_image_alone() -> None:
 def test_number_of_properties_is_limited_at_the_end() -> None:
     """What counts is how many there are after the whole patch."""
     many = {f"k{number}": "v" for number in range(128)}
-    image = draft(MEMBER, IMAGE_ID, many)
+    image = new_image(MEMBER, IMAGE_ID, many)
     with pytest.raises(TooMany):
-        draft(MEMBER, IMAGE_ID, {**many, "one more": "v"})
+        new_image(MEMBER, IMAGE_ID, {**many, "one more": "v"})
     with pytest.raises(TooMany):
         apply(MEMBER, image, [add("one more", "v")])
     assert len(apply(MEMBER, image, [add("one more", "v"), remove("k0")]).properties) == 128

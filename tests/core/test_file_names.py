@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaged.core.file_names import default_file_name, why_refused
+from imaged.core.file_names import default_file_name, why_file_name_refused
 
 GOOD = [
     "a",
@@ -60,19 +60,19 @@ REFUSED = [
 @pytest.mark.parametrize("name", GOOD)
 def test_good_names(name: str) -> None:
     """Folders and all that can be read."""
-    assert why_refused(name) == ""
+    assert why_file_name_refused(name) == ""
 
 
 @pytest.mark.parametrize(("name", "why"), REFUSED)
 def test_refused_names(name: str, why: str) -> None:
     """Each says what is wrong with it."""
-    assert why in why_refused(name)
+    assert why in why_file_name_refused(name)
 
 
 @given(st.text())
 def test_no_name_leads_out(name: str) -> None:
     """Whatever is let through stays below its folder, and is none of ours."""
-    if why_refused(name):
+    if why_file_name_refused(name):
         return
     parts = name.split("/")
     assert not {"", ".", ".."} & {*parts}
@@ -85,4 +85,4 @@ def test_the_default_name_is_good() -> None:
     name = default_file_name("5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5", "qcow2")
 
     assert name == "5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5.qcow2"
-    assert why_refused(name) == ""
+    assert why_file_name_refused(name) == ""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from imaged.core.image import Image
-from support.records import (
+from support.sample_images import (
     active,
     expired,
     importing,

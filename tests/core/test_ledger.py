@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from imaged.core.blob import Blob, BlobState, doom
+from imaged.core.deletion import delete, expire, restore
 from imaged.core.errors import BlobGone, QuotaExceeded
 from imaged.core.image import Image
 from imaged.core.ledger import (
@@ -25,8 +26,7 @@ from imaged.core.ledger import (
     without_block_checksums,
 )
 from imaged.core.lifecycle import Status
-from imaged.core.removal import delete, expire, restore
-from imaged.core.writing import (
+from imaged.core.uploading import (
     begin_import,
     give_back,
     reserve,
@@ -34,7 +34,7 @@ from imaged.core.writing import (
     stage_data,
     store_data,
 )
-from support.records import (
+from support.sample_images import (
     LEASE,
     NOW,
     REASON,

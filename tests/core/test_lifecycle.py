@@ -8,11 +8,11 @@ import pytest
 
 from imaged.core.errors import InvalidTransition
 from imaged.core.lifecycle import (
-    FAILURES,
+    FAILURE_EVENTS,
     GONE,
+    IMAGE_TRANSITIONS,
     MAY_BE_CLAIMED,
-    RESTORES,
-    TRANSITIONS,
+    RESTORE_EVENTS,
     Event,
     Status,
     event_between,
@@ -54,7 +54,7 @@ def test_the_table_is_the_one_agreed() -> None:
     """The table lists exactly these steps."""
     listed = {
         (str(status), str(event), str(goal))
-        for status, row in TRANSITIONS.items()
+        for status, row in IMAGE_TRANSITIONS.items()
         for event, goal in row.items()
     }
 
@@ -91,24 +91,24 @@ def test_the_statuses_are_those_of_the_api() -> None:
 
 def test_every_status_has_a_row() -> None:
     """Also a status that nothing leaves is in the table."""
-    assert set(TRANSITIONS) == set(Status)
+    assert set(IMAGE_TRANSITIONS) == set(Status)
 
 
 def test_every_event_can_happen() -> None:
     """No event is defined in vain."""
-    assert {event for row in TRANSITIONS.values() for event in row} == set(Event)
+    assert {event for row in IMAGE_TRANSITIONS.values() for event in row} == set(Event)
 
 
 def test_nothing_leaves_deleted() -> None:
     """Deleted is the end."""
-    assert not TRANSITIONS[Status.DELETED]
+    assert not IMAGE_TRANSITIONS[Status.DELETED]
 
 
 def test_every_status_is_reached_from_queued() -> None:
     """Life begins in queued, and leads everywhere."""
     reached = {Status.QUEUED}
     for _ in Status:
-        reached |= {goal for status in reached for goal in TRANSITIONS[status].values()}
+        reached |= {goal for status in reached for goal in IMAGE_TRANSITIONS[status].values()}
 
     assert reached == set(Status)
 
@@ -125,7 +125,7 @@ def test_a_change_of_status_names_its_event(before: Status, after: Status) -> No
             event_between(before, after)
 
 
-@pytest.mark.parametrize(("origin", "event"), list(RESTORES.items()))
+@pytest.mark.parametrize(("origin", "event"), list(RESTORE_EVENTS.items()))
 def test_restoring_leads_back(origin: Status, event: Event) -> None:
     """An image comes back in the status that it was deleted from."""
     assert next_status(Status.PENDING_DELETE, event) is origin
@@ -134,13 +134,13 @@ def test_restoring_leads_back(origin: Status, event: Event) -> None:
 def test_what_can_wait_can_be_restored() -> None:
     """Exactly the statuses that enter pending_delete have a way back."""
     entering = {
-        status for status, row in TRANSITIONS.items() if Status.PENDING_DELETE in row.values()
+        status for status, row in IMAGE_TRANSITIONS.items() if Status.PENDING_DELETE in row.values()
     }
 
-    assert entering == set(RESTORES)
+    assert entering == set(RESTORE_EVENTS)
 
 
-@pytest.mark.parametrize(("status", "event"), list(FAILURES.items()))
+@pytest.mark.parametrize(("status", "event"), list(FAILURE_EVENTS.items()))
 def test_failed_work_leads_back_to_queued(status: Status, event: Event) -> None:
     """Claimed work that ends without a result leaves an image that takes data again."""
     assert next_status(status, event) is Status.QUEUED

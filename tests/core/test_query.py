@@ -23,13 +23,13 @@ from imaged.core.query import (
     Order,
     Value,
     column_value,
-    fitting,
-    full_order,
     listed_size,
     matches,
     page,
+    page_within,
+    total_order,
 )
-from support.records import NOW, active, content, in_status, queued
+from support.sample_images import NOW, active, content, in_status, queued
 
 ADMIN = Caller("root", "ops", frozenset({"admin"}))
 OWNER = Caller("anna", "p1", frozenset({"member"}))
@@ -183,7 +183,7 @@ def test_an_order_is_made_total_by_the_id(
     order: tuple[Order, ...], full: tuple[Order, ...]
 ) -> None:
     """In the direction of the last key, unless the id is a key already."""
-    assert full_order(order) == full
+    assert total_order(order) == full
 
 
 NAMED = [
@@ -300,11 +300,11 @@ LARGE = [
 )
 def test_a_page_ends_where_its_bytes_do(max_bytes: int, names: str, *, is_cut: bool) -> None:
     """It has one image at least, so that a list always goes on; bytes are those of UTF-8."""
-    part = fitting(LARGE, max_bytes)
+    part = page_within(LARGE, max_bytes)
     assert ("".join(image.id for image in part.images), part.is_cut) == (names, is_cut)
     assert listed_size(LARGE[1]) - listed_size(LARGE[0]) == 200
 
 
 def test_an_empty_page_is_whole() -> None:
     """There is nothing to go on with."""
-    assert not fitting([], 0).is_cut
+    assert not page_within([], 0).is_cut

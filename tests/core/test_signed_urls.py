@@ -7,8 +7,8 @@ import pytest
 from imaged.core.access import Caller
 from imaged.core.access import task_as_seen_by as seen
 from imaged.core.signed_urls import without_queries
-from imaged.core.task import cancel, fail, lose, pick_up, succeed
-from support.records import task
+from imaged.core.task import cancel, fail, pick_up, succeed, worker_lost
+from support.sample_images import task
 
 SIGNED = "https://s3.example/b/disk.raw?X-Amz-Signature=made-up"
 MASKED = "https://s3.example/b/disk.raw?***"
@@ -43,7 +43,7 @@ def test_a_task_that_has_ended_keeps_no_query() -> None:
     asked = task(input={"import_from": SIGNED})
     begun = pick_up(asked)
 
-    assert lose(begun, "It went.").input == {"import_from": SIGNED}
+    assert worker_lost(begun, "It went.").input == {"import_from": SIGNED}
     for ended in (succeed(begun, {}), fail(begun, "no room"), cancel(asked, "enough")):
         assert ended.input == {"import_from": MASKED}
 

@@ -7,7 +7,7 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaged.core.sparse import UNIT_BYTES, pieces
+from imaged.core.sparse import UNIT_BYTES, split_holes
 
 ZEROS, DATA = bytes(UNIT_BYTES), b"x" * UNIT_BYTES
 PARTS = st.sampled_from([ZEROS, DATA, bytes(1000), bytes(UNIT_BYTES - 1), b"y", b""])
@@ -17,7 +17,7 @@ CHUNKS = st.lists(st.lists(PARTS, max_size=4).map(b"".join), max_size=4)
 @given(CHUNKS, st.sampled_from([0, 1, UNIT_BYTES, 3 * UNIT_BYTES + 5]))
 def test_nothing_is_lost(chunks: list[bytes], offset: int) -> None:
     """Data and holes, one after the other, are the body; holes begin and end at whole units."""
-    found = list(pieces(chunks, offset))
+    found = list(split_holes(chunks, offset))
     lengths = [piece if isinstance(piece, int) else sum(map(len, piece)) for piece in found]
     ends = list(accumulate(lengths, initial=offset))
 
@@ -31,24 +31,24 @@ def test_nothing_is_lost(chunks: list[bytes], offset: int) -> None:
 
 def test_zeros_are_left_out() -> None:
     """Runs of them are one hole; what has none is passed on as it is, and not copied."""
-    assert list(pieces([ZEROS + ZEROS], 0)) == [2 * UNIT_BYTES]
-    assert list(pieces([DATA + ZEROS + DATA + ZEROS], 0)) == [
+    assert list(split_holes([ZEROS + ZEROS], 0)) == [2 * UNIT_BYTES]
+    assert list(split_holes([DATA + ZEROS + DATA + ZEROS], 0)) == [
         [DATA],
         UNIT_BYTES,
         [DATA],
         UNIT_BYTES,
     ]
-    (same,) = pieces([DATA, b"end"], 0)
+    (same,) = split_holes([DATA, b"end"], 0)
     assert isinstance(same, list)
     assert same[0] is DATA
 
 
 def test_zeros_between_units_are_written() -> None:
     """A hole that no filesystem has whole blocks for saves nothing."""
-    assert list(pieces([ZEROS], 1)) == [[ZEROS]]
-    assert list(pieces([bytes(UNIT_BYTES - 1)], 0)) == [[bytes(UNIT_BYTES - 1)]]
+    assert list(split_holes([ZEROS], 1)) == [[ZEROS]]
+    assert list(split_holes([bytes(UNIT_BYTES - 1)], 0)) == [[bytes(UNIT_BYTES - 1)]]
 
 
 def test_nothing() -> None:
     """No bytes are no piece."""
-    assert list(pieces([], 0)) == list(pieces([b"", b""], 5)) == []
+    assert list(split_holes([], 0)) == list(split_holes([b"", b""], 5)) == []

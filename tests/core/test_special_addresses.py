@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import imaged
-from imaged.core.destinations import is_public, may_be_reached
+from imaged.core.network_policy import is_public, may_be_reached
 from imaged.core.special_addresses import (
     IPV4_SPECIAL,
     IPV6_SPECIAL,
     Address,
-    behind_nat64,
     is_loopback,
+    nat64_target,
 )
 
 # IANA's IPv4 and IPv6 Special-Purpose Address Registries as of 2025-10: block, globally reachable.
@@ -138,9 +138,9 @@ def test_behind_nat64(text: str, allow: list[str], *, may: bool) -> None:
 
 def test_what_nat64_holds() -> None:
     """The last four bytes (RFC 6052, 2.1)."""
-    assert behind_nat64(ip_address("64:ff9b::c000:221")) == ip_address("192.0.2.33")
-    assert behind_nat64(ip_address("64:ff9c::c000:221")) is None
-    assert behind_nat64(ip_address("192.0.2.33")) is None
+    assert nat64_target(ip_address("64:ff9b::c000:221")) == ip_address("192.0.2.33")
+    assert nat64_target(ip_address("64:ff9c::c000:221")) is None
+    assert nat64_target(ip_address("192.0.2.33")) is None
 
 
 @pytest.mark.parametrize(

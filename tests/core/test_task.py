@@ -11,7 +11,7 @@ import pytest
 
 from imaged.core.errors import ClaimLost, InvalidTransition, TaskNotFinal
 from imaged.core.task import (
-    TRANSITIONS,
+    TASK_TRANSITIONS,
     Progress,
     Task,
     TaskEvent,
@@ -23,15 +23,15 @@ from imaged.core.task import (
     fail,
     finish_task,
     give_back_task,
-    has_waited_since,
-    lose,
     pick_up,
-    release,
     require_final,
     stamp,
+    still_waits_since,
     succeed,
+    worker_lost,
+    worker_stopped,
 )
-from support.records import NOW, claim, task
+from support.sample_images import NOW, claim, task
 
 LIFE = {
     ("pending", "picked up", "processing"),
@@ -58,7 +58,7 @@ def _succeed(task: Task) -> Task:
 
 
 def _lose(task: Task) -> Task:
-    return lose(task, "The worker was lost.")
+    return worker_lost(task, "The worker was lost.")
 
 
 CHANGES: dict[TaskEvent, Callable[[Task], Task]] = {
@@ -73,7 +73,7 @@ def test_the_table_is_the_one_agreed() -> None:
     """The table lists exactly these steps."""
     listed = {
         (str(status), str(event), str(goal))
-        for status, row in TRANSITIONS.items()
+        for status, row in TASK_TRANSITIONS.items()
         for event, goal in row.items()
     }
 
@@ -82,7 +82,7 @@ def test_the_table_is_the_one_agreed() -> None:
 
 def test_every_status_has_a_row() -> None:
     """Also final statuses are in the table."""
-    assert set(TRANSITIONS) == set(TaskStatus)
+    assert set(TASK_TRANSITIONS) == set(TaskStatus)
 
 
 @pytest.mark.parametrize(("task", "event"), list(product(TASKS, CHANGES)))
@@ -147,7 +147,7 @@ def test_cancelling_a_final_task_changes_nothing(task: Task) -> None:
 
 def test_a_stopped_attempt_does_not_count() -> None:
     """A worker that was stopped in good order leaves the task as if it had not come."""
-    assert release(pick_up(PENDING)) == PENDING
+    assert worker_stopped(pick_up(PENDING)) == PENDING
 
 
 def test_what_is_final_has_what_belongs_to_it() -> None:
@@ -263,9 +263,9 @@ def test_only_final_tasks_are_removed() -> None:
 def test_who_was_picked_up_and_given_back_has_not_waited() -> None:
     """Its attempts are as many as before, but the last one began later."""
     begun = stamp(PENDING, PROCESSING, NOW)
-    again = stamp(begun, release(begun), NOW + timedelta(seconds=1))
+    again = stamp(begun, worker_stopped(begun), NOW + timedelta(seconds=1))
 
     assert again.attempts == PENDING.attempts
-    waited = [has_waited_since(PENDING, now) for now in (PENDING, begun, again, SUCCESS)]
+    waited = [still_waits_since(PENDING, now) for now in (PENDING, begun, again, SUCCESS)]
     assert waited == [True, False, False, False]
-    assert has_waited_since(again, again)
+    assert still_waits_since(again, again)

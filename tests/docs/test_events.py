@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.events import COMMON, catalogue
+from support.event_catalogue import COMMON, catalogue
 
 SOURCE = Path(__file__).parents[2] / "src/imaged"
 

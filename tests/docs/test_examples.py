@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from support.disk_images import qcow2, raw
-from support.examples import ROOT, Block, Step, blocks
-from support.host import Host
-from support.reader import Reader
+from support.page_examples import ROOT, Block, Step, blocks
+from support.page_host import PageHost
+from support.page_runner import PageRunner
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN, TESTED = "not run: ", "tested: "
@@ -73,7 +73,7 @@ LEFT: Mapping[str, str] = {
 @pytest.mark.parametrize("page", FOLLOWED)
 def test_a_reader_gets_what_the_page_says(page: str, tmp_path: Path) -> None:
     """He types one block after the other; each command succeeds and shows what is shown."""
-    with Reader(tmp_path) as reader:
+    with PageRunner(tmp_path) as reader:
         for block in blocks(ROOT / page):
             if not block.mark.startswith((NOT_RUN, TESTED)):
                 reader.follow(block)
@@ -85,7 +85,7 @@ def test_an_operator_gets_what_the_page_says(page: str, tmp_path: Path) -> None:
     """He writes the settings and types the blocks, one after the other."""
     for name, data in FILES.items():
         (tmp_path / name).write_bytes(data)
-    with Host(tmp_path, ELSEWHERE_IS_HERE) as host:
+    with PageHost(tmp_path, ELSEWHERE_IS_HERE) as host:
         for command in PLAYED[page]:
             assert host.type(command)[0] == 0
         host.follow_page(ROOT / page, without=(NOT_RUN, TESTED))

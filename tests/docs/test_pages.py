@@ -12,8 +12,8 @@ import pytest
 
 from imaged.cli import COMMANDS, imaged
 from imaged.config import load
-from imaged.config.model import SECTIONS, field_at
-from support.examples import blocks
+from imaged.config.model import SECTIONS, field_at_path
+from support.page_examples import blocks
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "docs/reference/events.md"
@@ -102,4 +102,4 @@ def test_settings_are_there(page: Path) -> None:
     sections = "|".join(SECTIONS)
     events = set(re.findall(r"(?m)^\| `([a-z_.]+)`", EVENTS.read_text()))
     for path in re.findall(rf"`((?:{sections})\.[a-z_.]+)[^`]*`", page.read_text()):
-        assert path in events or field_at(path.split(".")), path
+        assert path in events or field_at_path(path.split(".")), path

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imaged.core.lifecycle import TRANSITIONS, Event, Status
-from support.diagram import README, drawing, redrawn
+from imaged.core.lifecycle import IMAGE_TRANSITIONS, Event, Status
+from support.lifecycle_diagram import README, drawing, redrawn
 
 ROOT = README.parent
 ROOMS = ROOT / "src" / "imaged"
@@ -21,7 +21,7 @@ PAGES = [README, *sorted(DECISIONS.glob("*.md"))]
 
 
 def test_the_diagram_is_fresh() -> None:
-    """It is what the table draws today; `python tests/support/diagram.py` draws it anew."""
+    """The table draws it today; `python tests/support/lifecycle_diagram.py` draws it anew."""
     assert redrawn(TEXT) == TEXT
 
 
@@ -31,7 +31,7 @@ def test_the_diagram_has_the_whole_table() -> None:
 
     assert all(re.search(rf"\b{status}\b", picture) for status in Status)
     assert all(f": {event}\n" in picture for event in Event)
-    assert picture.count("-->") == sum(map(len, TRANSITIONS.values())) + 2
+    assert picture.count("-->") == sum(map(len, IMAGE_TRANSITIONS.values())) + 2
 
 
 def test_a_diagram_needs_its_place() -> None:

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from generate import DOCS, REFERENCE, pages
-from imaged.api.problems import STATUSES
+from imaged.api.error_responses import STATUSES
 from imaged.core.lifecycle import Status
 from references import calls
 from references.errors import ADVICE

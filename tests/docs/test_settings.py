@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from imaged.config import Config, load
-from imaged.config.exports import EXPORT_KINDS
+from imaged.config.exports import EXPORT_TYPES
 from imaged.config.model import SECTIONS
 from imaged.config.reference import is_reloadable
 from imaged.config.secrets import is_secret
 from imaged.config.sections import Section
-from imaged.config.stores import KINDS, FilesystemSection, S3Section, StoresSection
+from imaged.config.stores import STORE_TYPES, FilesystemSection, S3Section, StoresSection
 from imaged.daemon import settings
-from imaged.services.clock_guard import LONGEST_DELAY
+from imaged.services.clock_guard import MAX_DELAY
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "config/imaged.toml"
@@ -94,7 +94,7 @@ def test_the_sample_shows_each_kind_of_destination(tmp_path: Path) -> None:
         "offsite": {"type": "s3", "bucket": "archive"},
     }
     for name, table in given.items():
-        fields = EXPORT_KINDS[table["type"]].model_fields
+        fields = EXPORT_TYPES[table["type"]].model_fields
         optional = {key for key, field in fields.items() if not field.is_required()}
         assert shown[name] == table | {
             key: fields[key].default for key in optional if not is_secret(fields[key])
@@ -141,7 +141,7 @@ def test_the_developers_file_is_good() -> None:
 
 def test_every_setting_has_a_reason() -> None:
     """A sentence, or it would not be a setting."""
-    models: list[type[Section]] = [*SECTIONS.values(), *KINDS.values()]
+    models: list[type[Section]] = [*SECTIONS.values(), *STORE_TYPES.values()]
     for model in models:
         for field in model.model_fields.values():
             assert field.description
@@ -181,7 +181,7 @@ def test_the_longest_delay_is_that_of_all_that_protect_data(
     """So long a step of the clock is waited out at least."""
     longer = load(DEVELOPERS, {f"IMAGED_{name}": "40d"})
 
-    assert settings.longest_delay(default_config) == LONGEST_DELAY
+    assert settings.longest_delay(default_config) == MAX_DELAY
     assert settings.longest_delay(longer) == timedelta(days=40)
 
 

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from imaged.config import load
-from imaged.daemon.assembly import Services
-from imaged.daemon.parts import open_parts
-from imaged.services.tasks.types import TaskType, read_input
-from support.command import Place
+from imaged.daemon.container import ServiceContainer
+from imaged.daemon.drivers import open_drivers
+from imaged.services.tasks.task_type import TaskType, read_input
+from support.command import Workspace
 
 PAGE = Path(__file__).parents[2] / "docs/reference/tasks.md"
 BLOCKS = re.compile(r"(Input|Result)\n\n```json\n(.*?)```", re.DOTALL)
@@ -24,12 +24,15 @@ BLOCKS = re.compile(r"(Input|Result)\n\n```json\n(.*?)```", re.DOTALL)
 @pytest.fixture(scope="module")
 def types(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TaskType[Any]]:
     """Every type that comes with imaged, as a daemon has it."""
-    place = Place(tmp_path_factory.mktemp("place"))
+    place = Workspace(tmp_path_factory.mktemp("place"))
     config = load(place.write(), {})
 
     async def built() -> dict[str, TaskType[Any]]:
-        async with open_parts(config) as parts:
-            return {kind.facts.name: kind for kind in Services(parts, config).desk.registry}
+        async with open_drivers(config) as parts:
+            return {
+                kind.facts.name: kind
+                for kind in ServiceContainer(parts, config).task_service.registry
+            }
 
     return anyio.run(built)
 

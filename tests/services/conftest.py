@@ -1,4 +1,4 @@
-"""Virtual time, and a site to put nodes on."""
+"""Virtual time, and a cluster to put nodes on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from support.site import Site
+from support.cluster import Cluster
 from support.virtual_time import virtual_trio
 
 
@@ -18,10 +18,10 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[Site]:
+async def cluster() -> AsyncIterator[Cluster]:
     """A catalog and two stores; what was started around them ends with the test."""
     async with anyio.create_task_group() as tasks:
-        site = Site(tasks)
-        yield site
+        cluster = Cluster(tasks)
+        yield cluster
         tasks.cancel_scope.cancel()
-    site.require_no_surprise()
+    cluster.raise_unexpected_errors()

@@ -22,12 +22,12 @@ from imaged.core.errors import (
 )
 from imaged.core.image import BrokenUpload, Change, Image
 from imaged.core.lifecycle import Status
-from imaged.services.loops import repeat
-from imaged.services.stages import StageSettings
+from imaged.services.ingest_pipeline import IngestSettings
+from imaged.services.periodic import run_periodically
 from support.bodies import cut
-from support.faults import catalog_fails, detour, store_fails
-from support.node import LEASE, RENEW_EVERY, A, FixedBlocks, Node
-from support.site import Site
+from support.cluster import Cluster
+from support.faults import catalog_fails, override_calls, store_fails
+from support.node import LEASE, RENEW_EVERY, A, FixedBlockBudget, Node
 
 pytestmark = pytest.mark.anyio
 
@@ -57,12 +57,12 @@ async def torn(data: bytes = FILE[:CUT], chunk_bytes: int = 7) -> AsyncGenerator
     raise ClientVanished
 
 
-async def break_off(site: Site, way: str, announced_bytes: int | None) -> BrokenUpload:
+async def break_off(cluster: Cluster, way: str, announced_bytes: int | None) -> BrokenUpload:
     """A client's body breaks off; what is remembered of it."""
-    await site.queued(A)
+    await cluster.queued(A)
     with pytest.raises(ClientVanished):
-        await by(site.node(), way)(A, torn(), announced_bytes)
-    broken = (await site.image(A)).broken_upload
+        await by(cluster.node(), way)(A, torn(), announced_bytes)
+    broken = (await cluster.image(A)).broken_upload
     assert broken is not None
     return broken
 
@@ -70,80 +70,80 @@ async def break_off(site: Site, way: str, announced_bytes: int | None) -> Broken
 @pytest.mark.parametrize("first", [len(FILE), None])
 @pytest.mark.parametrize("second", [True, False])
 async def test_the_rest_is_refused_and_the_whole_is_taken(
-    site: Site, way: str, first: int | None, second: bool
+    cluster: Cluster, way: str, first: int | None, second: bool
 ) -> None:
     """Announced or in chunks, uploaded or staged; a refused rest changes nothing of it."""
-    broken = await break_off(site, way, first)
+    broken = await break_off(cluster, way, first)
     assert (broken.announced_bytes, broken.received_bytes) == (first, CUT)
 
     for _ in range(2):
         rest = FILE[CUT:]
         with pytest.raises(RetryMismatch):
-            await by(site.node(), way)(A, cut(rest, 7), len(rest) if second else None)
-        image = await site.image(A)
+            await by(cluster.node(), way)(A, cut(rest, 7), len(rest) if second else None)
+        image = await cluster.image(A)
         assert image.status is Status.QUEUED
         assert image.broken_upload == broken
 
-    whole = await by(site.node(), way)(A, cut(FILE, 11), len(FILE) if second else None)
+    whole = await by(cluster.node(), way)(A, cut(FILE, 11), len(FILE) if second else None)
     assert whole.status is (Status.ACTIVE if way == "upload" else Status.UPLOADING)
     assert whole.broken_upload is None
-    site.audit()
+    cluster.audit()
 
 
-async def test_another_file_is_sent_on_purpose(site: Site, way: str) -> None:
+async def test_another_file_is_sent_on_purpose(cluster: Cluster, way: str) -> None:
     """With the word for it, and not without."""
-    await break_off(site, way, len(FILE))
+    await break_off(cluster, way, len(FILE))
     other = FILE[::-1][:50]
     with pytest.raises(RetryMismatch):
-        await by(site.node(), way)(A, cut(other, 7), len(other))
+        await by(cluster.node(), way)(A, cut(other, 7), len(other))
 
-    image = await by(site.node(), way)(A, cut(other, 7), len(other), replaces=True)
+    image = await by(cluster.node(), way)(A, cut(other, 7), len(other), replaces=True)
 
     assert image.broken_upload is None
     assert image.charge_bytes == len(other)
 
 
-async def test_the_longest_beginning_that_is_right_is_remembered(site: Site) -> None:
+async def test_the_longest_beginning_that_is_right_is_remembered(cluster: Cluster) -> None:
     """Of several attempts that broke off; a shorter one takes nothing back."""
-    await break_off(site, "upload", None)
+    await break_off(cluster, "upload", None)
     for came, known in ((20, CUT), (120, 120), (100, 120)):
         with pytest.raises(ClientVanished):
-            await site.node().upload(A, torn(FILE[:came]))
-        broken = (await site.image(A)).broken_upload
+            await cluster.node().upload(A, torn(FILE[:came]))
+        broken = (await cluster.image(A)).broken_upload
         assert broken is not None
         assert broken.received_bytes == known
 
 
 async def test_a_body_that_broke_off_in_its_first_block_is_remembered_to_the_byte(
-    site: Site,
+    cluster: Cluster,
 ) -> None:
     """Less than a block had come, and was written nowhere."""
-    await site.queued(A)
-    node = site.node(budget=FixedBlocks(1024, fixed_bytes=1000))
+    await cluster.queued(A)
+    node = cluster.node(budget=FixedBlockBudget(1024, fixed_bytes=1000))
 
     with pytest.raises(ClientVanished):
         await node.upload(A, torn())
 
-    broken = (await site.image(A)).broken_upload
+    broken = (await cluster.image(A)).broken_upload
     assert broken is not None
     assert broken.received_bytes == CUT
 
 
 @pytest.mark.parametrize("announced_bytes", [len(FILE), None])
 async def test_a_holder_that_died_leaves_what_it_had_noted(
-    site: Site, announced_bytes: int | None
+    cluster: Cluster, announced_bytes: int | None
 ) -> None:
     """It never gave anything back: the lease runs out, and the rest is refused all the same."""
-    await site.queued(A)
+    await cluster.queued(A)
     dies_at = anyio.current_time() + 15
 
     async def modify(image_id: str, change: Change) -> Image:
         if anyio.current_time() >= dies_at:
             raise CatalogError("Nobody hears a dead process.")
-        return await site.catalog.modify_image(image_id, change)
+        return await cluster.catalog.modify_image(image_id, change)
 
-    deaf = detour(site.catalog, modify_image=modify, add_stray=catalog_fails)
-    dying = site.node(catalog=deaf, beats=False, slice_bytes=10**6)
+    deaf = override_calls(cluster.catalog, modify_image=modify, add_stray=catalog_fails)
+    dying = cluster.node(catalog=deaf, beats=False, slice_bytes=10**6)
 
     async def slow() -> AsyncGenerator[bytes]:
         for start in range(0, len(FILE), 7):
@@ -152,31 +152,31 @@ async def test_a_holder_that_died_leaves_what_it_had_noted(
 
     with anyio.move_on_after(15):
         await dying.upload(A, slow(), announced_bytes)
-    noted = (await site.image(A)).broken_upload
+    noted = (await cluster.image(A)).broken_upload
     assert noted is not None
     assert noted.announced_bytes == announced_bytes
     assert 0 < noted.received_bytes < 15 * 7
 
-    node = site.node()
-    site.start(repeat("reclaim", node.reclaimer.run_due, lambda: RENEW_EVERY))
+    node = cluster.node()
+    cluster.start(run_periodically("reclaim", node.reclaimer.run_due, lambda: RENEW_EVERY))
     await anyio.sleep((LEASE + 2 * RENEW_EVERY).total_seconds())
     with pytest.raises(RetryMismatch):
         await node.upload(A, cut(FILE[105:], 7))
     assert (await node.upload(A, cut(FILE, 7))).status is Status.ACTIVE
 
 
-async def test_of_chunks_the_first_block_is_noted_before_the_next_is_read(site: Site) -> None:
+async def test_of_chunks_the_first_block_is_noted_before_the_next_is_read(cluster: Cluster) -> None:
     """Nothing else would tell the rest, should the process die a moment later."""
-    await site.queued(A)
+    await cluster.queued(A)
     seen: list[BrokenUpload | None] = []
 
     async def looking() -> AsyncGenerator[bytes]:
         yield FILE[:7]
         yield FILE[7:14]
-        seen.append((await site.image(A)).broken_upload)
+        seen.append((await cluster.image(A)).broken_upload)
         yield FILE[14:]
 
-    await site.node().upload(A, looking())
+    await cluster.node().upload(A, looking())
 
     (noted,) = seen
     assert noted is not None
@@ -188,23 +188,23 @@ async def test_of_chunks_the_first_block_is_noted_before_the_next_is_read(site: 
     [("store", StoreError), ("length", TooLarge), ("quota", QuotaExceeded)],
 )
 async def test_what_we_broke_off_ourselves_is_remembered_too(
-    site: Site, failing: str, error: type[Exception]
+    cluster: Cluster, failing: str, error: type[Exception]
 ) -> None:
     """A store that fails, a limit that is met: the client may have been in the middle of it."""
-    await site.queued(A)
+    await cluster.queued(A)
     most = CUT if failing == "length" else 10**6
-    await site.catalog.set_limit("p1", CUT if failing == "quota" else None)
-    near = detour(site.near, put=FailingPut(CUT)) if failing == "store" else None
+    await cluster.catalog.set_limit("p1", CUT if failing == "quota" else None)
+    near = override_calls(cluster.near, put=FailingPut(CUT)) if failing == "store" else None
 
     with pytest.raises(error):
-        await site.node(near=near, stages=StageSettings(max_size_bytes=most)).upload(
+        await cluster.node(near=near, stages=IngestSettings(max_size_bytes=most)).upload(
             A, cut(FILE, 7)
         )
-    await site.catalog.set_limit("p1", None)
+    await cluster.catalog.set_limit("p1", None)
 
     with pytest.raises(RetryMismatch):
-        await site.node().upload(A, cut(FILE[CUT:], 7))
-    assert (await site.node().upload(A, cut(FILE, 7))).status is Status.ACTIVE
+        await cluster.node().upload(A, cut(FILE[CUT:], 7))
+    assert (await cluster.node().upload(A, cut(FILE, 7))).status is Status.ACTIVE
 
 
 class FailingPut:
@@ -225,79 +225,79 @@ class FailingPut:
         await store_fails()
 
 
-async def test_nothing_sent_after_all_was_sent_is_no_empty_image(site: Site) -> None:
+async def test_nothing_sent_after_all_was_sent_is_no_empty_image(cluster: Cluster) -> None:
     """The whole file came, and then the store failed: its client is at the end of the file."""
-    await site.queued(A)
-    near = detour(site.near, put=FailingPut(10**6))
+    await cluster.queued(A)
+    near = override_calls(cluster.near, put=FailingPut(10**6))
     with pytest.raises(StoreError):
-        await site.node(near=near).upload(A, cut(FILE, 7))
+        await cluster.node(near=near).upload(A, cut(FILE, 7))
     for announced_bytes in (0, None):
         with pytest.raises(RetryMismatch):
-            await site.node().upload(A, cut(b"", 7), announced_bytes)
+            await cluster.node().upload(A, cut(b"", 7), announced_bytes)
 
-    assert (await site.node().upload(A, cut(FILE, 7), len(FILE))).status is Status.ACTIVE
+    assert (await cluster.node().upload(A, cut(FILE, 7), len(FILE))).status is Status.ACTIVE
 
 
-async def test_a_whole_file_that_was_refused_is_not_asked_for_again(site: Site) -> None:
+async def test_a_whole_file_that_was_refused_is_not_asked_for_again(cluster: Cluster) -> None:
     """Another one is to be sent, and needs no special word."""
-    await site.queued(A, disk_format="qcow2")
+    await cluster.queued(A, disk_format="qcow2")
     with pytest.raises(FormatRefused):
-        await site.node().upload(A, cut(FILE, 7))
-    assert (await site.image(A)).broken_upload is None
+        await cluster.node().upload(A, cut(FILE, 7))
+    assert (await cluster.image(A)).broken_upload is None
 
-    lax = StageSettings(formats=FormatPolicy(check_format=False))
-    other = site.node(stages=lax).upload(A, cut(b"something else", 7))
+    lax = IngestSettings(formats=FormatPolicy(check_format=False))
+    other = cluster.node(stages=lax).upload(A, cut(b"something else", 7))
     assert (await other).status is Status.ACTIVE
 
 
-async def test_a_wrong_announcement_is_not_held_against_the_next_body(site: Site) -> None:
+async def test_a_wrong_announcement_is_not_held_against_the_next_body(cluster: Cluster) -> None:
     """The size in a header of the client's was wrong; the file is the same."""
-    await site.queued(A)
+    await cluster.queued(A)
     for announced_bytes in (len(FILE) - 1, len(FILE) + 1):
         with pytest.raises(SizeMismatch):
-            await site.node().upload(A, cut(FILE, 7), announced_bytes, replaces=True)
+            await cluster.node().upload(A, cut(FILE, 7), announced_bytes, replaces=True)
 
-        assert (await site.image(A)).broken_upload is not None
-    assert (await site.node().upload(A, cut(FILE, 7), len(FILE))).status is Status.ACTIVE
+        assert (await cluster.image(A)).broken_upload is not None
+    assert (await cluster.node().upload(A, cut(FILE, 7), len(FILE))).status is Status.ACTIVE
 
 
-async def test_what_repeats_needs_a_length(site: Site) -> None:
+async def test_what_repeats_needs_a_length(cluster: Cluster) -> None:
     """The rest of an empty disk looks like its beginning: only the length tells. The length of what
     was refused as the rest is remembered, and is how the whole is known.
     """
-    await site.queued(A)
+    await cluster.queued(A)
     with pytest.raises(ClientVanished):
-        await site.node().upload(A, torn(bytes(CUT)))
+        await cluster.node().upload(A, torn(bytes(CUT)))
     for length in (150, 150, CUT + 149, CUT + 151):
         with pytest.raises(RetryMismatch, match="repeats itself"):
-            await site.node().upload(A, cut(bytes(length), 7))
-    remembered = (await site.image(A)).broken_upload
+            await cluster.node().upload(A, cut(bytes(length), 7))
+    remembered = (await cluster.image(A)).broken_upload
     assert remembered is not None
     assert (remembered.received_bytes, remembered.refused_bytes) == (CUT, 150)
     with pytest.raises(ClientVanished):
-        await site.node().upload(A, torn(bytes(CUT)), 200, replaces=True)
+        await cluster.node().upload(A, torn(bytes(CUT)), 200, replaces=True)
 
     with pytest.raises(RetryMismatch):
-        await site.node().upload(A, cut(bytes(150), 7))
-    assert (await site.node().upload(A, cut(bytes(200), 7))).status is Status.ACTIVE
+        await cluster.node().upload(A, cut(bytes(150), 7))
+    assert (await cluster.node().upload(A, cut(bytes(200), 7))).status is Status.ACTIVE
 
 
-async def test_the_whole_is_taken_after_its_rest_was_refused(site: Site) -> None:
+async def test_the_whole_is_taken_after_its_rest_was_refused(cluster: Cluster) -> None:
     """It is as long as what had come and what was refused together."""
-    await site.queued(A)
+    await cluster.queued(A)
     with pytest.raises(ClientVanished):
-        await site.node().upload(A, torn(bytes(CUT)))
+        await cluster.node().upload(A, torn(bytes(CUT)))
     with pytest.raises(RetryMismatch):
-        await site.node().upload(A, cut(bytes(150), 7))
+        await cluster.node().upload(A, cut(bytes(150), 7))
 
     whole = bytes(CUT + 150)
-    assert (await site.node().upload(A, cut(whole, 7))).status is Status.ACTIVE
+    assert (await cluster.node().upload(A, cut(whole, 7))).status is Status.ACTIVE
 
 
-async def test_it_is_forgotten_after_a_while(site: Site) -> None:
+async def test_it_is_forgotten_after_a_while(cluster: Cluster) -> None:
     """Counted from when it broke off, by the catalog's clock; a refused rest begins no new time."""
-    await break_off(site, "upload", None)
-    node = site.node()
+    await break_off(cluster, "upload", None)
+    node = cluster.node()
     node.reclaimer.remember_broken = timedelta(hours=2)
     await anyio.sleep(3600)
     with pytest.raises(RetryMismatch):
@@ -308,14 +308,14 @@ async def test_it_is_forgotten_after_a_while(site: Site) -> None:
     assert await node.reclaimer.run_due() == 1
     assert await node.reclaimer.run_due() == 0
 
-    assert (await site.image(A)).broken_upload is None
+    assert (await cluster.image(A)).broken_upload is None
     assert (await node.upload(A, cut(FILE[CUT:], 7))).status is Status.ACTIVE
 
 
-async def test_an_upload_under_way_is_not_forgotten(site: Site) -> None:
+async def test_an_upload_under_way_is_not_forgotten(cluster: Cluster) -> None:
     """However long it takes: what is noted of it may be needed yet."""
-    await site.queued(A)
-    node = site.node()
+    await cluster.queued(A)
+    node = cluster.node()
     node.reclaimer.remember_broken = timedelta(seconds=1)
 
     async def slow() -> AsyncGenerator[bytes]:
@@ -323,19 +323,19 @@ async def test_an_upload_under_way_is_not_forgotten(site: Site) -> None:
         await anyio.sleep(50)
         yield FILE[CUT:]
 
-    running = site.start(node.upload(A, slow()))
+    running = cluster.start(node.upload(A, slow()))
     await anyio.sleep(40)
 
     assert await node.reclaimer.run_due() == 0
     assert (await running.outcome()).status is Status.ACTIVE
 
 
-async def test_it_can_be_switched_off(site: Site) -> None:
+async def test_it_can_be_switched_off(cluster: Cluster) -> None:
     """Then nothing is remembered, and what was is not asked."""
-    await break_off(site, "upload", len(FILE))
-    node = site.node(stages=StageSettings(remembers_broken=False))
+    await break_off(cluster, "upload", len(FILE))
+    node = cluster.node(stages=IngestSettings(remembers_broken=False))
 
     with pytest.raises(ClientVanished):
         await node.upload(A, torn())
-    assert (await site.image(A)).broken_upload is None
+    assert (await cluster.image(A)).broken_upload is None
     assert (await node.upload(A, cut(FILE[CUT:], 7))).status is Status.ACTIVE

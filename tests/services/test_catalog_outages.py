@@ -12,12 +12,12 @@ import pytest
 from imaged.core.block import Block
 from imaged.core.errors import CatalogError, CatalogUnavailable
 from imaged.core.lifecycle import Status
-from imaged.ports.store import Record
-from imaged.services.intake import ACCOUNT_SECONDS
-from support.bodies import BODY, CHUNK, send, send_torn
-from support.faults import away, catalog_fails, catalog_is_away, detour, nth
+from imaged.ports.store import RecordUploadId
+from imaged.services.ingest import DOOM_SECONDS
+from support.bodies import BODY, CHUNK, send, send_broken
+from support.cluster import Cluster
+from support.faults import away, catalog_fails, catalog_unavailable, nth, override_calls
 from support.node import LEASE, RENEW_EVERY, A, B
-from support.site import Site
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
@@ -26,114 +26,118 @@ TRUST = (LEASE - RENEW_EVERY).total_seconds()
 CHUNKS = 20
 
 
-async def test_an_upload_that_ends_while_it_is_away(site: Site) -> None:
+async def test_an_upload_that_ends_while_it_is_away(cluster: Cluster) -> None:
     """It is finished when the catalog is back, and its client hears of a success."""
-    await site.queued(A)
-    node = site.node(catalog=away(site.catalog, 1, 40))
+    await cluster.queued(A)
+    node = cluster.node(catalog=away(cluster.catalog, 1, 40))
 
     image = await node.upload(A, send(every=5), len(BODY))
 
     assert image.status is Status.ACTIVE
     assert 40 <= elapsed() < 45
-    site.audit()
+    cluster.audit()
 
 
-async def test_an_upload_of_unknown_length_that_outgrows_its_slice(site: Site) -> None:
+async def test_an_upload_of_unknown_length_that_outgrows_its_slice(cluster: Cluster) -> None:
     """More is reserved when the catalog is back; the bytes wait."""
-    await site.queued(A)
-    node = site.node(catalog=away(site.catalog, 5, 40), slice_bytes=len(CHUNK))
+    await cluster.queued(A)
+    node = cluster.node(catalog=away(cluster.catalog, 5, 40), slice_bytes=len(CHUNK))
 
     image = await node.upload(A, send(chunks=CHUNKS, every=1))
 
     assert image.content is not None
     assert image.content.size_bytes == CHUNKS * len(CHUNK) + 1
-    assert (await site.catalog.get_account("p1")).used_bytes == image.content.size_bytes
+    assert (await cluster.catalog.get_account("p1")).used_bytes == image.content.size_bytes
 
 
-async def test_staging_while_it_is_away(site: Site) -> None:
+async def test_staging_while_it_is_away(cluster: Cluster) -> None:
     """The same for data that is to be imported."""
-    await site.queued(A)
-    await site.node(catalog=away(site.catalog, 1, 40)).stage(A, send(every=5))
+    await cluster.queued(A)
+    await cluster.node(catalog=away(cluster.catalog, 1, 40)).stage(A, send(every=5))
 
-    image = await site.image(A)
+    image = await cluster.image(A)
     assert image.status is Status.UPLOADING
     assert image.claim is None
 
 
-async def test_a_name_that_a_store_gave_is_noted_when_it_is_back(site: Site) -> None:
+async def test_a_name_that_a_store_gave_is_noted_when_it_is_back(cluster: Cluster) -> None:
     """Without it, nobody could abort the upload."""
-    await site.queued(A)
-    put = site.near.put
+    await cluster.queued(A)
+    put = cluster.near.put
 
     async def named(
-        key: str, blocks: AsyncIterable[Block], expected_bytes: int | None, record: Record
+        key: str, blocks: AsyncIterable[Block], expected_bytes: int | None, record: RecordUploadId
     ) -> int:
         await anyio.sleep(5)
         await record("an upload")
         return await put(key, blocks, expected_bytes)
 
-    node = site.node(catalog=away(site.catalog, 1, 40), near=detour(site.near, put=named))
+    node = cluster.node(
+        catalog=away(cluster.catalog, 1, 40), near=override_calls(cluster.near, put=named)
+    )
     image = await node.upload(A, send(), len(BODY))
 
-    assert site.catalog.blobs[image.locations[0].key].upload_id == "an upload"
+    assert cluster.catalog.blobs[image.locations[0].key].upload_id == "an upload"
 
 
-async def test_a_finish_that_was_carried_out_before_it_went_away(site: Site) -> None:
+async def test_a_finish_that_was_carried_out_before_it_went_away(cluster: Cluster) -> None:
     """It is asked again, refused as a claim that has ended, and known to be ours."""
-    await site.queued(A)
-    modify = nth(site.catalog.modify_image, 2, after=catalog_is_away)
-    image = await site.node(catalog=detour(site.catalog, modify_image=modify)).upload(A)
+    await cluster.queued(A)
+    modify = nth(cluster.catalog.modify_image, 2, after=catalog_unavailable)
+    image = await cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify)).upload(
+        A
+    )
 
     assert image.status is Status.ACTIVE
-    assert image.version == (await site.image(A)).version
+    assert image.version == (await cluster.image(A)).version
 
 
-async def test_a_body_that_breaks_off_while_it_is_away(site: Site) -> None:
+async def test_a_body_that_breaks_off_while_it_is_away(cluster: Cluster) -> None:
     """The image does not stay behind in saving until somebody takes it back: it is given back."""
-    await site.queued(A)
-    node = site.node(catalog=away(site.catalog, 1, 40))
+    await cluster.queued(A)
+    node = cluster.node(catalog=away(cluster.catalog, 1, 40))
 
     with pytest.raises(RuntimeError):
-        await node.upload(A, send_torn(RuntimeError("torn"), after=5))
+        await node.upload(A, send_broken(RuntimeError("torn"), after=5))
 
     assert elapsed() < 45
-    await site.require_clean_retry(A)
+    await cluster.require_clean_retry(A)
 
 
-async def test_it_is_away_for_longer_than_the_lease(site: Site) -> None:
+async def test_it_is_away_for_longer_than_the_lease(cluster: Cluster) -> None:
     """The work ends before others may take it back, and nothing is left of it."""
-    await site.queued(A)
-    node = site.node(catalog=away(site.catalog, 1, 1000))
+    await cluster.queued(A)
+    node = cluster.node(catalog=away(cluster.catalog, 1, 1000))
 
     with pytest.raises(CatalogUnavailable):
         await node.upload(A, send(every=5), len(BODY))
 
-    assert elapsed() <= TRUST + ACCOUNT_SECONDS
-    await site.settle()
-    await site.require_clean_retry(A)
+    assert elapsed() <= TRUST + DOOM_SECONDS
+    await cluster.settle()
+    await cluster.require_clean_retry(A)
 
 
-async def test_work_that_has_not_begun_does_not_wait(site: Site) -> None:
+async def test_work_that_has_not_begun_does_not_wait(cluster: Cluster) -> None:
     """Its client hears at once that the catalog is away, and may go to another instance."""
-    await site.queued(A)
+    await cluster.queued(A)
     with pytest.raises(CatalogUnavailable):
-        await site.node(catalog=away(site.catalog, 0, 40)).upload(A)
+        await cluster.node(catalog=away(cluster.catalog, 0, 40)).upload(A)
 
     assert elapsed() == 0
 
 
 @pytest.mark.parametrize("call", [1, 2], ids=["begin", "finish"])
-async def test_what_cannot_pass_is_not_asked_again(site: Site, call: int) -> None:
+async def test_what_cannot_pass_is_not_asked_again(cluster: Cluster, call: int) -> None:
     """A catalog that is damaged, or of another version, is no better in a minute."""
-    await site.queued(B)
+    await cluster.queued(B)
     asked: list[float] = []
 
     async def fails(*args: Any) -> None:
         asked.append(elapsed())
         await catalog_fails(*args)
 
-    modify = nth(site.catalog.modify_image, call, before=partial(fails))
+    modify = nth(cluster.catalog.modify_image, call, before=partial(fails))
     with pytest.raises(CatalogError):
-        await site.node(catalog=detour(site.catalog, modify_image=modify)).upload(B)
+        await cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify)).upload(B)
 
     assert asked == [0]

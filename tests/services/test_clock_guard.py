@@ -12,16 +12,16 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.catalog_facts import held_by, new_claim
+from contracts.catalog_samples import held_by, new_claim
 from imaged.core.image import BrokenUpload, Location
 from imaged.core.lifecycle import Status
 from imaged.core.task import cancel
-from imaged.core.writing import begin_upload
+from imaged.core.uploading import begin_upload
 from imaged.services.clock_guard import ClockGuard
 from support.bodies import send
+from support.cluster import Cluster
 from support.node import LEASE, RENEW_EVERY, A, B, Node, image_id, virtual_uptime
-from support.records import task
-from support.site import Site
+from support.sample_images import task
 from support.virtual_time import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -43,10 +43,10 @@ class SetClock(VirtualClock):
 
 
 @pytest.fixture
-def clock(site: Site) -> SetClock:
+def clock(cluster: Cluster) -> SetClock:
     """The catalog's."""
     clock = SetClock()
-    site.clock = site.catalog._clock = clock
+    cluster.clock = cluster.catalog._clock = clock
     return clock
 
 
@@ -56,10 +56,10 @@ async def scrub(*nodes: Node) -> int:
     return sum(report.expired + report.deleted + report.buried for report in reports)
 
 
-async def test_a_clock_a_day_ahead_scrubs_nothing(site: Site, clock: SetClock) -> None:
+async def test_a_clock_a_day_ahead_scrubs_nothing(cluster: Cluster, clock: SetClock) -> None:
     """25 h ahead for some rounds, and back: what was deleted can still be restored."""
-    await site.active(A)
-    node = site.node(delay=DELAY)
+    await cluster.active(A)
+    node = cluster.node(delay=DELAY)
     await node.delete(A)
     await scrub(node)
 
@@ -77,10 +77,10 @@ async def test_a_clock_a_day_ahead_scrubs_nothing(site: Site, clock: SetClock) -
     assert not node.clock.troubles
 
 
-async def test_a_step_is_waited_out(site: Site, clock: SetClock) -> None:
+async def test_a_step_is_waited_out(cluster: Cluster, clock: SetClock) -> None:
     """Without an operator: after as much time as was skipped, what is due is really due."""
-    await site.active(A)
-    node = site.node(delay=DELAY, beats=False)
+    await cluster.active(A)
+    node = cluster.node(delay=DELAY, beats=False)
     await node.delete(A)
     await scrub(node)
     clock.ahead = timedelta(hours=25)
@@ -96,11 +96,11 @@ async def test_a_step_is_waited_out(site: Site, clock: SetClock) -> None:
 
 @pytest.mark.parametrize("step", [2 * HOUR, 10 * HOUR, 23 * HOUR])
 async def test_a_step_that_is_shorter_than_the_delay(
-    site: Site, clock: SetClock, step: timedelta
+    cluster: Cluster, clock: SetClock, step: timedelta
 ) -> None:
     """What was deleted before it can be restored for as long as was promised, by real time."""
-    await site.active(A)
-    node = site.node(delay=DELAY, beats=False)
+    await cluster.active(A)
+    node = cluster.node(delay=DELAY, beats=False)
     await scrub(node)
     await node.delete(A)
     clock.ahead = step
@@ -114,10 +114,12 @@ async def test_a_step_that_is_shorter_than_the_delay(
     assert await scrub(node) == 2
 
 
-async def test_what_was_deleted_while_the_clock_was_behind(site: Site, clock: SetClock) -> None:
+async def test_what_was_deleted_while_the_clock_was_behind(
+    cluster: Cluster, clock: SetClock
+) -> None:
     """It was dated a day ago; when the clock is set right, it can be restored all the same."""
-    await site.active(A)
-    node = site.node(delay=DELAY, beats=False)
+    await cluster.active(A)
+    node = cluster.node(delay=DELAY, beats=False)
     await scrub(node)
     clock.ahead = -25 * HOUR
     await scrub(node)
@@ -134,30 +136,30 @@ async def test_what_was_deleted_while_the_clock_was_behind(site: Site, clock: Se
     assert await scrub(node) == 2
 
 
-async def test_an_operator_confirms(site: Site, clock: SetClock) -> None:
+async def test_an_operator_confirms(cluster: Cluster, clock: SetClock) -> None:
     """In a process of his own; every instance believes the clock from its next look."""
-    await site.active(A)
-    nodes = [site.node(name, delay=DELAY) for name in "ab"]
+    await cluster.active(A)
+    nodes = [cluster.node(name, delay=DELAY) for name in "ab"]
     await nodes[0].delete(A)
     await scrub(*nodes)
     clock.ahead = timedelta(hours=25)
     assert not await scrub(*nodes)
 
-    await ClockGuard(site.catalog, virtual_uptime).confirm()
+    await ClockGuard(cluster.catalog, virtual_uptime).confirm()
 
     assert await scrub(*nodes) == 2
     assert not [node.clock.troubles for node in nodes if node.clock.troubles]
 
 
-async def test_a_start_with_a_wrong_clock_is_noticed(site: Site, clock: SetClock) -> None:
+async def test_a_start_with_a_wrong_clock_is_noticed(cluster: Cluster, clock: SetClock) -> None:
     """The catalog remembers the last moment that was believed; and a restart forgets no step."""
-    await site.active(A)
-    node = site.node("before", delay=DELAY)
+    await cluster.active(A)
+    node = cluster.node("before", delay=DELAY)
     await node.delete(A)
     await scrub(node)
     clock.ahead = timedelta(hours=25)
 
-    started, restarted = (site.node(name, delay=DELAY) for name in ("started", "restarted"))
+    started, restarted = (cluster.node(name, delay=DELAY) for name in ("started", "restarted"))
     for one in (started, restarted):
         assert not await scrub(one)
         assert one.clock.troubles
@@ -166,65 +168,65 @@ async def test_a_start_with_a_wrong_clock_is_noticed(site: Site, clock: SetClock
     assert not await scrub(restarted)
 
     assert not restarted.clock.troubles
-    assert (await site.image(A)).status is Status.PENDING_DELETE
+    assert (await cluster.image(A)).status is Status.PENDING_DELETE
 
 
-async def test_a_machine_that_was_off_waits_an_hour(site: Site, clock: SetClock) -> None:
+async def test_a_machine_that_was_off_waits_an_hour(cluster: Cluster, clock: SetClock) -> None:
     """Nobody knows how long it was off: three days may be right."""
-    await site.active(A)
-    node = site.node(delay=DELAY)
+    await cluster.active(A)
+    node = cluster.node(delay=DELAY)
     await node.delete(A)
     await scrub(node)
     clock.ahead = 3 * DAY
 
-    started = site.node("started", delay=DELAY)
-    started.scrubber._clock = ClockGuard(site.catalog, lambda: ("other", virtual_uptime()[1]))
+    started = cluster.node("started", delay=DELAY)
+    started.scrubber._clock = ClockGuard(cluster.catalog, lambda: ("other", virtual_uptime()[1]))
     assert not await scrub(started)
     await anyio.sleep(3600)
 
     assert await scrub(started) == 2
 
 
-async def test_nothing_else_goes_by_a_clock_that_stepped(site: Site, clock: SetClock) -> None:
+async def test_nothing_else_goes_by_a_clock_that_stepped(cluster: Cluster, clock: SetClock) -> None:
     """Neither staged bytes, nor records of tasks and images, nor strays."""
-    await site.queued(A)
-    await site.queued(B)
-    node = site.node()
+    await cluster.queued(A)
+    await cluster.queued(B)
+    node = cluster.node()
     await node.stage(A)
     await node.delete(B)
-    await site.catalog.add_task(task("t"))
-    await site.catalog.modify_task("t", lambda task: cancel(task, "enough"))
+    await cluster.catalog.add_task(task("t"))
+    await cluster.catalog.modify_task("t", lambda task: cancel(task, "enough"))
     node.reclaimer.remember_broken = DAY
-    await site.queued(C)
+    await cluster.queued(C)
     broken = BrokenUpload(10, 5, "0" * 32)
-    await site.change(C, lambda image: replace(image, broken_upload=broken))
-    await site.catalog.add_stray(Location("near", "stray", 1), DAY)
+    await cluster.change(C, lambda image: replace(image, broken_upload=broken))
+    await cluster.catalog.add_stray(Location("near", "stray", 1), DAY)
     await node.reclaimer.run_due()
     await scrub(node)
-    await node.desk.expire_due()
+    await node.task_service.expire_due()
     clock.ahead = 400 * DAY
 
     for _ in range(9):
         await node.reclaimer.run_due()
         assert not await scrub(node)
-        assert not await node.desk.expire_due()
+        assert not await node.task_service.expire_due()
         await anyio.sleep(30)
 
-    assert (await site.image(A)).status is Status.UPLOADING
-    assert (await site.image(B)).status is Status.DELETED
-    assert "t" in site.catalog.tasks
-    assert "stray" in site.catalog.blobs
-    assert (await site.image(C)).broken_upload is not None
+    assert (await cluster.image(A)).status is Status.UPLOADING
+    assert (await cluster.image(B)).status is Status.DELETED
+    assert "t" in cluster.catalog.tasks
+    assert "stray" in cluster.catalog.blobs
+    assert (await cluster.image(C)).broken_upload is not None
 
 
 @pytest.mark.parametrize("step", [400 * DAY, 10 * LEASE, -10 * LEASE, -400 * DAY])
 async def test_a_living_holder_keeps_its_work_over_a_step(
-    site: Site, clock: SetClock, step: timedelta
+    cluster: Cluster, clock: SetClock, step: timedelta
 ) -> None:
     """Its lease seems to be over, or dated ahead, until it renews it by the new time."""
-    await site.queued(A)
-    node, other = site.node(), site.node("other")
-    running = site.start(node.upload(A, send(chunks=40, every=10)))
+    await cluster.queued(A)
+    node, other = cluster.node(), cluster.node("other")
+    running = cluster.start(node.upload(A, send(chunks=40, every=10)))
     await anyio.sleep(RENEW_EVERY.total_seconds() / 2)
     await other.reclaimer.run_due()
 
@@ -236,13 +238,13 @@ async def test_a_living_holder_keeps_its_work_over_a_step(
     assert (await running.outcome()).status is Status.ACTIVE
 
 
-async def test_a_dead_holder_of_the_future_is_taken_back(site: Site, clock: SetClock) -> None:
+async def test_a_dead_holder_of_the_future_is_taken_back(cluster: Cluster, clock: SetClock) -> None:
     """A claim that was made while the clock was a year ahead lasts no year."""
     clock.ahead = 365 * DAY
-    await site.queued(A)
+    await cluster.queued(A)
     begun = held_by(new_claim(LEASE, "dead"), begin_upload(Location("near", "a/1", 1)))
-    await site.change(A, begun)
-    other = site.node("other")
+    await cluster.change(A, begun)
+    other = cluster.node("other")
     await other.reclaimer.run_due()
     clock.ahead = timedelta(0)
 
@@ -250,18 +252,18 @@ async def test_a_dead_holder_of_the_future_is_taken_back(site: Site, clock: SetC
         await other.reclaimer.run_due()
         await anyio.sleep(RENEW_EVERY.total_seconds())
 
-    assert (await site.image(A)).status is Status.QUEUED
+    assert (await cluster.image(A)).status is Status.QUEUED
 
 
-async def test_what_was_dated_ahead_is_dated_anew(site: Site, clock: SetClock) -> None:
+async def test_what_was_dated_ahead_is_dated_anew(cluster: Cluster, clock: SetClock) -> None:
     """When the clock is believed again: deleted while it was a year ahead, due after the delay."""
     clock.ahead = 365 * DAY
-    await site.active(A)
-    node = site.node(delay=DELAY, beats=False)
+    await cluster.active(A)
+    node = cluster.node(delay=DELAY, beats=False)
     await node.delete(A)
     await scrub(node)
     clock.ahead = timedelta(0)
-    await ClockGuard(site.catalog, virtual_uptime).confirm()
+    await ClockGuard(cluster.catalog, virtual_uptime).confirm()
 
     with capture_logs() as lines:
         assert not await scrub(node)
@@ -273,12 +275,12 @@ async def test_what_was_dated_ahead_is_dated_anew(site: Site, clock: SetClock) -
     assert [line["rows"] for line in lines if line["event"] == "moments.corrected"] == [1]
 
 
-async def test_small_steps_and_slow_catalogs_are_nothing(site: Site, clock: SetClock) -> None:
+async def test_small_steps_and_slow_catalogs_are_nothing(cluster: Cluster, clock: SetClock) -> None:
     """Time services set clocks by seconds, and a read may take a while."""
-    node = site.node()
+    node = cluster.node()
     for seconds in (1, -1, 40, 1800, -1800):
         clock.ahead += timedelta(seconds=seconds)
-        assert await node.clock.is_steady()
+        assert await node.clock.is_reliable()
         await anyio.sleep(60)
 
     assert not node.clock.troubles

@@ -11,6 +11,7 @@ import pytest
 
 from imaged.core.access import Caller
 from imaged.core.byte_range import ByteRange, ByteSpan
+from imaged.core.deletion import deactivate
 from imaged.core.errors import (
     BlobMissing,
     DataForbidden,
@@ -20,12 +21,11 @@ from imaged.core.errors import (
 )
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import Status
-from imaged.core.removal import deactivate
-from imaged.services.budget import LARGEST_BLOCK_BYTES, Budget
+from imaged.services.transfer_budget import LARGEST_BLOCK_BYTES, TransferBudget
 from support.bodies import BODY, send
-from support.faults import detour
+from support.cluster import Cluster
+from support.faults import override_calls
 from support.node import ADMIN, OWNER, A, Node
-from support.site import Site
 
 pytestmark = pytest.mark.anyio
 
@@ -38,14 +38,14 @@ async def read(node: Node, wanted: ByteRange | None = None, caller: Caller = OWN
         return b"".join([chunk async for chunk in download.chunks])
 
 
-async def test_what_went_up_comes_down(site: Site) -> None:
+async def test_what_went_up_comes_down(cluster: Cluster) -> None:
     """The same bytes, in order, with all that is known of them."""
-    await site.active(A)
-    node = site.node()
+    await cluster.active(A)
+    node = cluster.node()
 
     assert await read(node) == BODY
     async with node.downloads.open(OWNER, A) as download:
-        assert download.image == await site.image(A)
+        assert download.image == await cluster.image(A)
         assert download.span == ByteSpan(0, len(BODY))
 
 
@@ -59,69 +59,69 @@ async def test_what_went_up_comes_down(site: Site) -> None:
         (ByteRange(None, 1000), BODY),
     ],
 )
-async def test_a_range_is_a_part(site: Site, wanted: ByteRange, expected: bytes) -> None:
+async def test_a_range_is_a_part(cluster: Cluster, wanted: ByteRange, expected: bytes) -> None:
     """As its borders say, cut at the end of the image."""
-    await site.active(A)
+    await cluster.active(A)
 
-    assert await read(site.node(), wanted) == expected
+    assert await read(cluster.node(), wanted) == expected
 
 
-async def test_a_range_behind_the_end_is_refused(site: Site) -> None:
+async def test_a_range_behind_the_end_is_refused(cluster: Cluster) -> None:
     """Before anything is sent."""
-    await site.active(A)
+    await cluster.active(A)
 
     with pytest.raises(UnsatisfiableRange):
-        await read(site.node(), ByteRange(len(BODY), None))
+        await read(cluster.node(), ByteRange(len(BODY), None))
 
 
-async def test_an_image_without_data_has_no_span(site: Site) -> None:
+async def test_an_image_without_data_has_no_span(cluster: Cluster) -> None:
     """That is no error, and nothing to read."""
-    await site.queued(A)
+    await cluster.queued(A)
 
-    async with site.node().downloads.open(OWNER, A) as download:
+    async with cluster.node().downloads.open(OWNER, A) as download:
         assert download.span is None
         assert [chunk async for chunk in download.chunks] == []
 
 
-async def test_an_empty_image_has_an_empty_span(site: Site) -> None:
+async def test_an_empty_image_has_an_empty_span(cluster: Cluster) -> None:
     """It has data: no bytes of it."""
-    await site.queued(A)
-    await site.node().upload(A, _nothing(), 0)
+    await cluster.queued(A)
+    await cluster.node().upload(A, _nothing(), 0)
 
-    async with site.node().downloads.open(OWNER, A) as download:
+    async with cluster.node().downloads.open(OWNER, A) as download:
         assert download.span == ByteSpan(0, 0)
         assert [chunk async for chunk in download.chunks] == []
 
 
-async def test_who_may_not_read_is_refused(site: Site) -> None:
+async def test_who_may_not_read_is_refused(cluster: Cluster) -> None:
     """Private images are not there for others, deactivated ones are for admins only."""
-    await site.queued(A, visibility=Visibility.PRIVATE)
-    node = site.node()
+    await cluster.queued(A, visibility=Visibility.PRIVATE)
+    node = cluster.node()
     await node.upload(A)
 
     with pytest.raises(ImageNotFound):
         await read(node, caller=STRANGER)
-    await site.change(A, deactivate)
+    await cluster.change(A, deactivate)
     with pytest.raises(DataForbidden):
         await read(node)
 
     assert await read(node, caller=ADMIN) == BODY
 
 
-async def test_a_deleted_image_is_not_there(site: Site) -> None:
+async def test_a_deleted_image_is_not_there(cluster: Cluster) -> None:
     """Although its bytes still are."""
-    await site.active(A)
-    node = site.node()
+    await cluster.active(A)
+    node = cluster.node()
     await node.delete(A)
 
     with pytest.raises(ImageNotFound):
         await read(node)
 
 
-async def test_a_download_outlives_a_delete(site: Site) -> None:
+async def test_a_download_outlives_a_delete(cluster: Cluster) -> None:
     """What was opened is read to its end, whatever becomes of the image and of its bytes."""
-    await site.active(A)
-    node = site.node(delay=timedelta(0))
+    await cluster.active(A)
+    node = cluster.node(delay=timedelta(0))
 
     async with node.downloads.open(OWNER, A) as download:
         first = await anext(download.chunks)
@@ -129,47 +129,47 @@ async def test_a_download_outlives_a_delete(site: Site) -> None:
         await node.scrubber.run_due()
         rest = b"".join([chunk async for chunk in download.chunks])
 
-    assert not site.keys
+    assert not cluster.keys
     assert first + rest == BODY
 
 
-async def test_bytes_that_are_missing_are_told_before_anything_is_sent(site: Site) -> None:
+async def test_bytes_that_are_missing_are_told_before_anything_is_sent(cluster: Cluster) -> None:
     """The record says active, the store has nothing."""
-    location = (await site.active(A)).locations[0]
-    del site.near.blobs[location.key]
+    location = (await cluster.active(A)).locations[0]
+    del cluster.near.blobs[location.key]
 
     with pytest.raises(BlobMissing):
-        await read(site.node())
+        await read(cluster.node())
 
 
 @pytest.mark.parametrize("data", [BODY[:-1], BODY + b"?"])
 async def test_bytes_of_another_size_are_told_before_anything_is_sent(
-    site: Site, data: bytes
+    cluster: Cluster, data: bytes
 ) -> None:
     """They cannot be what was uploaded."""
-    location = (await site.active(A)).locations[0]
-    site.near.blobs[location.key] = data
+    location = (await cluster.active(A)).locations[0]
+    cluster.near.blobs[location.key] = data
 
     with pytest.raises(StoreError, match="bytes of"):
-        await read(site.node())
+        await read(cluster.node())
 
 
-async def test_an_empty_file_is_missing_bytes(site: Site) -> None:
+async def test_an_empty_file_is_missing_bytes(cluster: Cluster) -> None:
     """A store whose file was emptied has no blob there any more."""
-    location = (await site.active(A)).locations[0]
-    site.near.blobs[location.key] = b""
+    location = (await cluster.active(A)).locations[0]
+    cluster.near.blobs[location.key] = b""
 
     with pytest.raises(BlobMissing):
-        await read(site.node())
+        await read(cluster.node())
 
 
-async def test_a_store_that_loses_the_end_never_looks_like_success(site: Site) -> None:
+async def test_a_store_that_loses_the_end_never_looks_like_success(cluster: Cluster) -> None:
     """The bytes end early, and the reader is told instead of left with a part."""
-    await site.active(A)
+    await cluster.active(A)
 
     @asynccontextmanager
     async def lossy(key: str, start: int) -> AsyncIterator[object]:
-        async with site.near.open(key, start) as reader:
+        async with cluster.near.open(key, start) as reader:
             data = [(await reader.read(4)), b""]
 
             async def read_less(_: int) -> bytes:
@@ -177,7 +177,7 @@ async def test_a_store_that_loses_the_end_never_looks_like_success(site: Site) -
 
             yield SimpleNamespace(size_bytes=reader.size_bytes, read=read_less)
 
-    node = site.node(near=detour(site.near, open=lossy))
+    node = cluster.node(near=override_calls(cluster.near, open=lossy))
     received = b""
     with pytest.raises(StoreError, match="lost the end"):  # noqa: PT012 - while it is read
         async with node.downloads.open(OWNER, A) as download:
@@ -187,10 +187,10 @@ async def test_a_store_that_loses_the_end_never_looks_like_success(site: Site) -
     assert received == b""
 
 
-async def test_what_is_read_is_in_flight_until_the_next_is_asked_for(site: Site) -> None:
+async def test_what_is_read_is_in_flight_until_the_next_is_asked_for(cluster: Cluster) -> None:
     """And nothing is, when it has ended, at its end or in the middle."""
-    await site.queued(A)
-    node = site.node(budget=Budget(8 * LARGEST_BLOCK_BYTES))
+    await cluster.queued(A)
+    node = cluster.node(budget=TransferBudget(8 * LARGEST_BLOCK_BYTES))
     node.downloads.verify = False
     await node.upload(A, send(chunks=2, chunk=bytes(LARGEST_BLOCK_BYTES)))
     total = node.budget.total_bytes
@@ -205,11 +205,11 @@ async def test_what_is_read_is_in_flight_until_the_next_is_asked_for(site: Site)
     assert node.budget.free_bytes == total
 
 
-async def test_an_image_that_is_being_written_has_no_data_yet(site: Site) -> None:
+async def test_an_image_that_is_being_written_has_no_data_yet(cluster: Cluster) -> None:
     """Nobody reads unfinished bytes."""
-    await site.queued(A)
-    node = site.node()
-    running = site.start(node.upload(A, send(chunks=3, every=5)))
+    await cluster.queued(A)
+    node = cluster.node()
+    running = cluster.start(node.upload(A, send(chunks=3, every=5)))
     async with node.downloads.open(OWNER, A) as download:
         assert download.span is None
 

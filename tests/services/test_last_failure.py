@@ -9,67 +9,67 @@ from imaged.core.errors import (
     InvalidTransition,
 )
 from imaged.core.lifecycle import Status
-from support.bodies import send_torn
+from support.bodies import send_broken
+from support.cluster import Cluster
 from support.node import A
-from support.site import Site
-from support.virtual_time import START
+from support.virtual_time import VIRTUAL_START
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_failure_is_dated_and_cleared_by_the_next_success(site: Site) -> None:
+async def test_a_failure_is_dated_and_cleared_by_the_next_success(cluster: Cluster) -> None:
     """The image says which work failed, why and when, until data has come."""
-    await site.queued(A)
-    node = site.node()
+    await cluster.queued(A)
+    node = cluster.node()
 
     with pytest.raises(ClientVanished):
-        await node.upload(A, send_torn(ClientVanished(), after=3))
-    failure = (await site.image(A)).last_failure
+        await node.upload(A, send_broken(ClientVanished(), after=3))
+    failure = (await cluster.image(A)).last_failure
 
     assert failure is not None
     assert failure.phase == "upload"
     assert failure.reason == str(ClientVanished())
     assert failure.at is not None
-    assert (failure.at - START).total_seconds() == 3
+    assert (failure.at - VIRTUAL_START).total_seconds() == 3
 
     await node.upload(A)
-    assert (await site.image(A)).last_failure is None
+    assert (await cluster.image(A)).last_failure is None
 
 
-async def test_a_mistake_of_ours_is_not_told_in_detail(site: Site) -> None:
+async def test_a_mistake_of_ours_is_not_told_in_detail(cluster: Cluster) -> None:
     """What the program stumbled over is for the log, not for the image's owner."""
-    await site.queued(A)
+    await cluster.queued(A)
 
     with pytest.raises(ZeroDivisionError):
-        await site.node().upload(A, send_torn(ZeroDivisionError("at line 7")))
-    failure = (await site.image(A)).last_failure
+        await cluster.node().upload(A, send_broken(ZeroDivisionError("at line 7")))
+    failure = (await cluster.image(A)).last_failure
 
     assert failure is not None
     assert failure.reason == "The server made a mistake; its log says more."
 
 
-async def test_a_failed_upload_kills_where_so_configured(site: Site) -> None:
+async def test_a_failed_upload_kills_where_so_configured(cluster: Cluster) -> None:
     """The behaviour of v1: no data, nothing to be tried again, but it can be deleted."""
-    await site.queued(A)
-    node = site.node(kill_uploads=True)
+    await cluster.queued(A)
+    node = cluster.node(kill_uploads=True)
 
     with pytest.raises(ClientVanished):
-        await node.upload(A, send_torn(ClientVanished()))
-    assert (await site.image(A)).status is Status.KILLED
+        await node.upload(A, send_broken(ClientVanished()))
+    assert (await cluster.image(A)).status is Status.KILLED
     with pytest.raises(InvalidTransition):
         await node.upload(A)
     await node.delete(A)
-    await site.settle()
+    await cluster.settle()
 
-    assert (await site.image(A)).status is Status.DELETED
-    assert not site.keys
+    assert (await cluster.image(A)).status is Status.DELETED
+    assert not cluster.keys
 
 
-async def test_killing_is_for_uploads_only(site: Site) -> None:
+async def test_killing_is_for_uploads_only(cluster: Cluster) -> None:
     """What was to be imported may be staged again."""
-    await site.queued(A)
+    await cluster.queued(A)
 
     with pytest.raises(ClientVanished):
-        await site.node(kill_uploads=True).stage(A, send_torn(ClientVanished()))
+        await cluster.node(kill_uploads=True).stage(A, send_broken(ClientVanished()))
 
-    assert (await site.image(A)).status is Status.QUEUED
+    assert (await cluster.image(A)).status is Status.QUEUED

@@ -10,10 +10,10 @@ from imaged.core.errors import (
     ClientVanished,
 )
 from imaged.core.lifecycle import Status
-from support.bodies import send, send_torn
-from support.faults import catalog_fails, detour, from_nth, nth, pause
+from support.bodies import send, send_broken
+from support.cluster import Cluster
+from support.faults import catalog_fails, from_nth, nth, override_calls, pause
 from support.node import LEASE, RENEW_EVERY, A
-from support.site import Site
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
@@ -22,10 +22,10 @@ SILENCE = LEASE.total_seconds()
 ROUND = RENEW_EVERY.total_seconds()
 
 
-async def test_a_heartbeat_keeps_long_work_alive(site: Site) -> None:
+async def test_a_heartbeat_keeps_long_work_alive(cluster: Cluster) -> None:
     """The deadline of the work moves on with each renewal, for as long as it takes."""
-    await site.queued(A)
-    node = site.node()
+    await cluster.queued(A)
+    node = cluster.node()
 
     image = await node.upload(A, send(chunks=60, every=10))
 
@@ -34,22 +34,22 @@ async def test_a_heartbeat_keeps_long_work_alive(site: Site) -> None:
     assert node.claims.held == 0
 
 
-async def test_a_node_that_hears_nothing_stops_before_others_may_act(site: Site) -> None:
+async def test_a_node_that_hears_nothing_stops_before_others_may_act(cluster: Cluster) -> None:
     """It cannot renew, so its writer is stopped while the lease still runs."""
-    await site.queued(A)
-    node = site.node(catalog=detour(site.catalog, renew_leases=catalog_fails))
+    await cluster.queued(A)
+    node = cluster.node(catalog=override_calls(cluster.catalog, renew_leases=catalog_fails))
 
     with pytest.raises(ClaimLost):
         await node.upload(A, send(chunks=50, every=5))
 
     assert SILENCE - ROUND <= elapsed() < SILENCE
-    assert (await site.image(A)).status is Status.QUEUED
+    assert (await cluster.image(A)).status is Status.QUEUED
 
 
-async def test_a_node_whose_heart_stands_still_stops_too(site: Site) -> None:
+async def test_a_node_whose_heart_stands_still_stops_too(cluster: Cluster) -> None:
     """Nobody has to tell the writer: to be silent is enough."""
-    await site.queued(A)
-    node = site.node(beats=False)
+    await cluster.queued(A)
+    node = cluster.node(beats=False)
 
     with pytest.raises(ClaimLost):
         await node.upload(A, send(chunks=50, every=5))
@@ -57,24 +57,24 @@ async def test_a_node_whose_heart_stands_still_stops_too(site: Site) -> None:
     assert elapsed() < SILENCE
 
 
-async def test_a_renewal_without_an_answer_does_not_hold_up_the_next(site: Site) -> None:
+async def test_a_renewal_without_an_answer_does_not_hold_up_the_next(cluster: Cluster) -> None:
     """One renewal hangs; the next one, a little later, is in time."""
-    await site.queued(A)
-    renew = nth(site.catalog.renew_leases, 2, before=pause(1000))
-    node = site.node(catalog=detour(site.catalog, renew_leases=renew))
+    await cluster.queued(A)
+    renew = nth(cluster.catalog.renew_leases, 2, before=pause(1000))
+    node = cluster.node(catalog=override_calls(cluster.catalog, renew_leases=renew))
 
     image = await node.upload(A, send(chunks=20, every=10))
 
     assert image.status is Status.ACTIVE
 
 
-async def test_renewals_that_fail_are_told_once(site: Site) -> None:
+async def test_renewals_that_fail_are_told_once(cluster: Cluster) -> None:
     """A silence is one event in the log, and so is the next one after an answer."""
-    await site.queued(A)
-    renew = nth(site.catalog.renew_leases, 3, before=catalog_fails)
+    await cluster.queued(A)
+    renew = nth(cluster.catalog.renew_leases, 3, before=catalog_fails)
     for number in (4, 5, 8):
         renew = nth(renew, number, before=catalog_fails)
-    node = site.node(catalog=detour(site.catalog, renew_leases=renew))
+    node = cluster.node(catalog=override_calls(cluster.catalog, renew_leases=renew))
 
     with capture_logs() as logs:
         await node.upload(A, send(chunks=12, every=10))
@@ -82,11 +82,11 @@ async def test_renewals_that_fail_are_told_once(site: Site) -> None:
     assert [e["event"] for e in logs].count("lease.renewal_failed") == 2
 
 
-async def test_a_claim_that_came_late_is_not_trusted_for_longer(site: Site) -> None:
+async def test_a_claim_that_came_late_is_not_trusted_for_longer(cluster: Cluster) -> None:
     """Trust counts from when the claim was asked for, not from when the answer came."""
-    await site.queued(A)
-    modify = nth(site.catalog.modify_image, 1, after=pause(SILENCE - ROUND - 1))
-    node = site.node(catalog=detour(site.catalog, modify_image=modify), beats=False)
+    await cluster.queued(A)
+    modify = nth(cluster.catalog.modify_image, 1, after=pause(SILENCE - ROUND - 1))
+    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify), beats=False)
 
     with pytest.raises(ClaimLost):
         await node.upload(A, send(chunks=50, every=1))
@@ -94,16 +94,16 @@ async def test_a_claim_that_came_late_is_not_trusted_for_longer(site: Site) -> N
     assert elapsed() < SILENCE
 
 
-async def test_only_what_is_held_is_renewed(site: Site) -> None:
+async def test_only_what_is_held_is_renewed(cluster: Cluster) -> None:
     """Work that a living node dropped, and could not even give back, is taken back."""
-    await site.queued(A)
-    modify = from_nth(site.catalog.modify_image, 2, catalog_fails)
-    node = site.node(catalog=detour(site.catalog, modify_image=modify))
+    await cluster.queued(A)
+    modify = from_nth(cluster.catalog.modify_image, 2, catalog_fails)
+    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
 
     with pytest.raises(ClientVanished):
-        await node.upload(A, send_torn(ClientVanished()), 100)
-    assert (await site.image(A)).status is Status.SAVING
-    await site.settle()
+        await node.upload(A, send_broken(ClientVanished()), 100)
+    assert (await cluster.image(A)).status is Status.SAVING
+    await cluster.settle()
 
-    assert (await site.image(A)).status is Status.QUEUED
-    assert not site.keys
+    assert (await cluster.image(A)).status is Status.QUEUED
+    assert not cluster.keys

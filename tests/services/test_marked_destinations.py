@@ -11,28 +11,28 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.store_bodies import body
-from imaged.catalogs.memory import MemoryCatalog
 from imaged.core.errors import CatalogError, ExportError, ScratchError
-from imaged.core.places import PlaceKind
-from imaged.exports.unfinished import unfinished_name
-from imaged.ports.export import Parcel
+from imaged.core.place_marker import PlaceKind
+from imaged.exports.temporary_names import temporary_name
+from imaged.ports.export import ExportFile
 from imaged.ports.scratch import ScratchFolder
 from imaged.services.marked_places import MarkedDestination, MarkedScratch
-from imaged.services.places import Places
-from imaged.services.tasks.sweeping import Sweeper
-from imaged.stores.memory import MarkedMemory
-from support.faults import catalog_fails, detour, nth
-from support.shelf import Shelf
-from support.site import Site
+from imaged.services.place_registry import PlaceRegistry
+from imaged.services.tasks.cleanup import LeftoverCleaner
+from imaged.testing.memory_catalog import MemoryCatalog
+from imaged.testing.memory_store import MemoryMarker
+from support.cluster import Cluster
+from support.faults import catalog_fails, nth, override_calls
+from support.memory_destination import MemoryDestination
 
 pytestmark = pytest.mark.anyio
 
-DEAD = Parcel(str(UUID(int=1)), UUID(int=2), "dead.raw")  # of a task that nobody knows
+DEAD = ExportFile(str(UUID(int=1)), UUID(int=2), "dead.raw")  # of a task that nobody knows
 Call = Callable[[MarkedDestination], Coroutine[Any, Any, object]]
 GATED: dict[str, Call] = {
     "check": lambda it: it.check(),
     "has_delivered": lambda it: it.has_delivered(DEAD),
-    "deliver": lambda it: it.deliver(Parcel(str(uuid4()), uuid4(), "new.raw"), body(b"bytes")),
+    "deliver": lambda it: it.deliver(ExportFile(str(uuid4()), uuid4(), "new.raw"), body(b"bytes")),
     "leftovers": lambda it: it.leftovers(),
     "remove": lambda it: it.remove(DEAD.task_id),
 }
@@ -61,72 +61,74 @@ class Attempts:
         self.left.discard(attempt)
 
 
-def place_of(kind: PlaceKind) -> MarkedMemory:
+def place_of(kind: PlaceKind) -> MemoryMarker:
     """A place without a marker."""
-    place = MarkedMemory("archive")
+    place = MemoryMarker("archive")
     place.kind = kind
     return place
 
 
-def shelf_with_leftovers() -> Shelf:
+def shelf_with_leftovers() -> MemoryDestination:
     """A task that nobody knows left something."""
-    return Shelf(unfinished={unfinished_name(DEAD): b"half"})
+    return MemoryDestination(unfinished={temporary_name(DEAD): b"half"})
 
 
 @pytest.mark.parametrize("call", GATED)
-async def test_the_destination_of_another_catalog_is_left_alone(site: Site, call: str) -> None:
+async def test_the_destination_of_another_catalog_is_left_alone(
+    cluster: Cluster, call: str
+) -> None:
     """Nothing is written, removed or even listed: every task there would be nobody's."""
     place, shelf = place_of(PlaceKind.EXPORTS), shelf_with_leftovers()
-    marker = await Places(MemoryCatalog(site.clock)).identify(place)
-    destination = MarkedDestination(shelf, place, Places(site.catalog))
+    marker = await PlaceRegistry(MemoryCatalog(cluster.clock)).identify(place)
+    destination = MarkedDestination(shelf, place, PlaceRegistry(cluster.catalog))
 
     for _ in range(2):  # it is not believed the second time
         with pytest.raises(ExportError, match="'archive' belongs to another catalog"):
             await GATED[call](destination)
 
-    assert (shelf.files, [*shelf.unfinished]) == ({}, [unfinished_name(DEAD)])
+    assert (shelf.files, [*shelf.unfinished]) == ({}, [temporary_name(DEAD)])
     assert place.marker == marker
-    assert not await site.catalog.list_places()
+    assert not await cluster.catalog.list_places()
 
 
 @pytest.mark.parametrize("call", GATED)
-async def test_a_destination_that_was_unmounted_is_left_alone(site: Site, call: str) -> None:
+async def test_a_destination_that_was_unmounted_is_left_alone(cluster: Cluster, call: str) -> None:
     """Also after it was the right one; and it is used again as soon as it is back."""
     place, shelf = place_of(PlaceKind.EXPORTS), shelf_with_leftovers()
-    destination = MarkedDestination(shelf, place, Places(site.catalog))
+    destination = MarkedDestination(shelf, place, PlaceRegistry(cluster.catalog))
     await destination.check()
     marker, place.marker = place.marker, None
 
     with pytest.raises(ExportError, match=r"lost its marker.*--kind exports"):
         await GATED[call](destination)
 
-    assert (shelf.files, [*shelf.unfinished]) == ({}, [unfinished_name(DEAD)])
+    assert (shelf.files, [*shelf.unfinished]) == ({}, [temporary_name(DEAD)])
     assert place.marker is None
     place.marker = marker
     await GATED[call](destination)
 
 
-async def test_a_destination_is_marked_when_it_is_needed_first(site: Site) -> None:
+async def test_a_destination_is_marked_when_it_is_needed_first(cluster: Cluster) -> None:
     """A machine starts also where an archive is away: to make one asks nobody."""
     place = place_of(PlaceKind.EXPORTS)
-    destination = MarkedDestination(Shelf(), place, Places(site.catalog))
+    destination = MarkedDestination(MemoryDestination(), place, PlaceRegistry(cluster.catalog))
     assert place.marker is None
 
     await destination.check()
 
-    (known,) = await site.catalog.list_places()
+    (known,) = await cluster.catalog.list_places()
     assert place.marker is not None
     assert (known.kind, known.place_id) == (PlaceKind.EXPORTS, place.marker.place_id)
     assert known.is_marked
 
 
-async def test_a_catalog_that_was_away_is_asked_again(site: Site) -> None:
+async def test_a_catalog_that_was_away_is_asked_again(cluster: Cluster) -> None:
     """A place that could not be compared is not taken for the right one."""
     place = place_of(PlaceKind.EXPORTS)
-    await Places(MemoryCatalog(site.clock)).identify(place)
-    failing = nth(site.catalog.list_places, 1, before=catalog_fails)
-    catalog = detour(site.catalog, list_places=failing)
-    destination = MarkedDestination(Shelf(), place, Places(catalog))
+    await PlaceRegistry(MemoryCatalog(cluster.clock)).identify(place)
+    failing = nth(cluster.catalog.list_places, 1, before=catalog_fails)
+    catalog = override_calls(cluster.catalog, list_places=failing)
+    destination = MarkedDestination(MemoryDestination(), place, PlaceRegistry(catalog))
 
     with pytest.raises(CatalogError):
         await destination.check()
@@ -135,12 +137,12 @@ async def test_a_catalog_that_was_away_is_asked_again(site: Site) -> None:
         await destination.check()
 
 
-async def test_the_sweeper_removes_nothing_from_another_catalog(site: Site) -> None:
+async def test_the_sweeper_removes_nothing_from_another_catalog(cluster: Cluster) -> None:
     """And it tells the operator; its own destinations are swept all the same."""
     foreign, own = shelf_with_leftovers(), shelf_with_leftovers()
     place = place_of(PlaceKind.EXPORTS)
-    await Places(MemoryCatalog(site.clock)).identify(place)
-    own_place, places = MarkedMemory("own"), Places(site.catalog)
+    await PlaceRegistry(MemoryCatalog(cluster.clock)).identify(place)
+    own_place, places = MemoryMarker("own"), PlaceRegistry(cluster.catalog)
     own_place.kind = PlaceKind.EXPORTS
     shelves = [
         MarkedDestination(foreign, place, places),
@@ -149,19 +151,19 @@ async def test_the_sweeper_removes_nothing_from_another_catalog(site: Site) -> N
     scratch = MarkedScratch(Attempts(), place_of(PlaceKind.SCRATCH), places)
 
     with capture_logs() as log:
-        await Sweeper(site.catalog, scratch, shelves).run_due()
+        await LeftoverCleaner(cluster.catalog, scratch, shelves).run_due()
 
-    assert [*foreign.unfinished] == [unfinished_name(DEAD)]
+    assert [*foreign.unfinished] == [temporary_name(DEAD)]
     assert own.unfinished == {}
     (told,) = [one for one in log if one["event"] == "sweep.failed"]
     assert "belongs to another catalog" in told["error"]
 
 
-async def test_scratch_of_another_catalog_is_left_alone(site: Site) -> None:
+async def test_scratch_of_another_catalog_is_left_alone(cluster: Cluster) -> None:
     """No folder is made there, and no attempt is listed or removed."""
     place, within = place_of(PlaceKind.SCRATCH), Attempts()
-    await Places(MemoryCatalog(site.clock)).identify(place)
-    scratch = MarkedScratch(within, place, Places(site.catalog))
+    await PlaceRegistry(MemoryCatalog(cluster.clock)).identify(place)
+    scratch = MarkedScratch(within, place, PlaceRegistry(cluster.catalog))
 
     with pytest.raises(ScratchError, match="another catalog"):
         async with scratch.folder(uuid4()):

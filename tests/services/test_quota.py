@@ -10,31 +10,33 @@ import pytest
 from imaged.core.errors import ClientVanished, QuotaExceeded
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
-from support.bodies import BODY, send, send_torn
-from support.faults import detour
+from support.bodies import BODY, send, send_broken
+from support.cluster import Cluster
+from support.faults import override_calls
 from support.node import A, B, image_id
-from support.site import Site
 
 pytestmark = pytest.mark.anyio
 
 
-async def used(site: Site, owner: str = "p1") -> int:
+async def used(cluster: Cluster, owner: str = "p1") -> int:
     """What the ledger says that a project uses."""
-    return (await site.catalog.get_account(owner)).used_bytes
+    return (await cluster.catalog.get_account(owner)).used_bytes
 
 
-async def test_a_change_and_its_charge_are_one_transaction(site: Site) -> None:
+async def test_a_change_and_its_charge_are_one_transaction(cluster: Cluster) -> None:
     """At whatever moment somebody looks, the account is the sum of the images."""
     charged: list[tuple[int, int]] = []
 
     async def watched(image_id: str, change: Change) -> Image:
-        image = await site.catalog.modify_image(image_id, change)
-        total = sum(image.charge_bytes for image in site.catalog.images.values())
-        charged.append((await used(site), total))
+        image = await cluster.catalog.modify_image(image_id, change)
+        total = sum(image.charge_bytes for image in cluster.catalog.images.values())
+        charged.append((await used(cluster), total))
         return image
 
-    node = site.node(catalog=detour(site.catalog, modify_image=watched), delay=timedelta(0))
-    await site.queued(A)
+    node = cluster.node(
+        catalog=override_calls(cluster.catalog, modify_image=watched), delay=timedelta(0)
+    )
+    await cluster.queued(A)
     await node.upload(A, send(chunks=20))
     await node.delete(A)
     await node.scrubber.run_due()
@@ -43,13 +45,13 @@ async def test_a_change_and_its_charge_are_one_transaction(site: Site) -> None:
     assert {account for account, _ in charged} > {0, 181}
 
 
-async def test_bytes_being_written_are_counted(site: Site) -> None:
+async def test_bytes_being_written_are_counted(cluster: Cluster) -> None:
     """Whoever came first has the room; when he needs less, the rest is free again."""
-    await site.catalog.set_limit("p1", 100)
-    await site.queued(A)
-    await site.queued(B)
-    node = site.node()
-    site.start(node.upload(A, send(chunks=9, every=5), 82))
+    await cluster.catalog.set_limit("p1", 100)
+    await cluster.queued(A)
+    await cluster.queued(B)
+    node = cluster.node()
+    cluster.start(node.upload(A, send(chunks=9, every=5), 82))
     await anyio.sleep(1)
 
     with pytest.raises(QuotaExceeded):
@@ -57,117 +59,117 @@ async def test_bytes_being_written_are_counted(site: Site) -> None:
     await node.upload(B, send(), len(BODY))
     await anyio.sleep(60)
 
-    assert await used(site) == 82 + len(BODY)
-    site.audit()
+    assert await used(cluster) == 82 + len(BODY)
+    cluster.audit()
 
 
-async def test_an_announced_body_is_charged_as_a_whole_at_once(site: Site) -> None:
+async def test_an_announced_body_is_charged_as_a_whole_at_once(cluster: Cluster) -> None:
     """There is no room at the end for what was not there at the beginning."""
-    await site.catalog.set_limit("p1", len(BODY) - 1)
-    await site.queued(A)
+    await cluster.catalog.set_limit("p1", len(BODY) - 1)
+    await cluster.queued(A)
 
     with pytest.raises(QuotaExceeded):
-        await site.node().upload(A, send(), len(BODY))
+        await cluster.node().upload(A, send(), len(BODY))
 
-    assert not site.keys
-    assert (await site.image(A)).status is Status.QUEUED
+    assert not cluster.keys
+    assert (await cluster.image(A)).status is Status.QUEUED
 
 
-async def test_a_body_of_unknown_length_reserves_ahead(site: Site) -> None:
+async def test_a_body_of_unknown_length_reserves_ahead(cluster: Cluster) -> None:
     """One transaction for many blocks: what is reserved is more than what has come."""
-    await site.queued(A)
-    site.start(site.node(slice_bytes=64).upload(A, send(chunks=20, every=5)))
+    await cluster.queued(A)
+    cluster.start(cluster.node(slice_bytes=64).upload(A, send(chunks=20, every=5)))
 
     await anyio.sleep(1)
-    assert await used(site) == 9 + 64
+    assert await used(cluster) == 9 + 64
     await anyio.sleep(45)
-    assert await used(site) == 81 + 64
+    assert await used(cluster) == 81 + 64
     await anyio.sleep(100)
-    assert await used(site) == 181
+    assert await used(cluster) == 181
 
 
-async def test_a_body_of_unknown_length_fits_exactly(site: Site) -> None:
+async def test_a_body_of_unknown_length_fits_exactly(cluster: Cluster) -> None:
     """Where there is no room to reserve ahead, it is reserved byte by byte."""
-    await site.catalog.set_limit("p1", 181)
-    await site.queued(A)
+    await cluster.catalog.set_limit("p1", 181)
+    await cluster.queued(A)
 
-    image = await site.node(slice_bytes=64).upload(A, send(chunks=20))
+    image = await cluster.node(slice_bytes=64).upload(A, send(chunks=20))
 
     assert image.status is Status.ACTIVE
-    assert await used(site) == 181
+    assert await used(cluster) == 181
 
 
-async def test_a_short_body_of_unknown_length_needs_no_room_ahead(site: Site) -> None:
+async def test_a_short_body_of_unknown_length_needs_no_room_ahead(cluster: Cluster) -> None:
     """A project with little left may still send little."""
-    await site.catalog.set_limit("p1", len(BODY))
-    await site.queued(A)
+    await cluster.catalog.set_limit("p1", len(BODY))
+    await cluster.queued(A)
 
-    assert (await site.node(slice_bytes=64).upload(A)).status is Status.ACTIVE
+    assert (await cluster.node(slice_bytes=64).upload(A)).status is Status.ACTIVE
 
 
-async def test_a_body_that_outgrows_the_quota_is_stopped_and_given_back(site: Site) -> None:
+async def test_a_body_that_outgrows_the_quota_is_stopped_and_given_back(cluster: Cluster) -> None:
     """Before the bytes that nobody has paid for are written."""
-    await site.catalog.set_limit("p1", 200)
-    await site.queued(A)
+    await cluster.catalog.set_limit("p1", 200)
+    await cluster.queued(A)
 
     with pytest.raises(QuotaExceeded):
-        await site.node().upload(A, send(chunks=50))
+        await cluster.node().upload(A, send(chunks=50))
 
-    assert await used(site) == 0
-    assert 100 < max(map(len, site.near.partial.values())) <= 200
-    await site.settle()
-    assert not site.keys
+    assert await used(cluster) == 0
+    assert 100 < max(map(len, cluster.near.partial.values())) <= 200
+    await cluster.settle()
+    assert not cluster.keys
 
 
-async def test_a_failure_gives_back_what_was_reserved(site: Site) -> None:
+async def test_a_failure_gives_back_what_was_reserved(cluster: Cluster) -> None:
     """Also where the bytes themselves are still there to be deleted."""
-    await site.queued(A)
+    await cluster.queued(A)
 
     with pytest.raises(ClientVanished):
-        await site.node().upload(A, send_torn(ClientVanished()))
+        await cluster.node().upload(A, send_broken(ClientVanished()))
 
-    assert site.keys
-    assert await used(site) == 0
+    assert cluster.keys
+    assert await used(cluster) == 0
 
 
-async def test_a_pending_delete_counts_until_it_expires(site: Site) -> None:
+async def test_a_pending_delete_counts_until_it_expires(cluster: Cluster) -> None:
     """What can be restored is still somebody's."""
-    await site.active(A)
-    node = site.node(delay=timedelta(0))
+    await cluster.active(A)
+    node = cluster.node(delay=timedelta(0))
 
     await node.delete(A)
-    assert await used(site) == len(BODY)
+    assert await used(cluster) == len(BODY)
     await node.scrubber.run_due()
-    assert await used(site) == 0
+    assert await used(cluster) == 0
 
 
-async def test_staged_bytes_and_what_is_made_of_them_count_once(site: Site) -> None:
+async def test_staged_bytes_and_what_is_made_of_them_count_once(cluster: Cluster) -> None:
     """An import of what is staged needs no more room than an upload of it."""
-    await site.catalog.set_limit("p1", len(BODY))
-    await site.queued(A)
-    node = site.node(slice_bytes=0)
+    await cluster.catalog.set_limit("p1", len(BODY))
+    await cluster.queued(A)
+    node = cluster.node(slice_bytes=0)
     await node.stage(A)
-    assert await used(site) == len(BODY)
+    assert await used(cluster) == len(BODY)
 
     await node.ask_import(A)
     await node.run_tasks()
 
-    assert (await site.image(A)).status is Status.ACTIVE
-    assert await used(site) == len(BODY)
-    await site.settle()
-    assert await used(site) == len(BODY)
+    assert (await cluster.image(A)).status is Status.ACTIVE
+    assert await used(cluster) == len(BODY)
+    await cluster.settle()
+    assert await used(cluster) == len(BODY)
 
 
-async def test_many_at_once_never_overshoot(site: Site) -> None:
+async def test_many_at_once_never_overshoot(cluster: Cluster) -> None:
     """The last bytes of a quota are given once."""
-    await site.catalog.set_limit("p1", 45)
-    node = site.node(slice_bytes=0)
+    await cluster.catalog.set_limit("p1", 45)
+    node = cluster.node(slice_bytes=0)
     uploads = []
     for number in range(1, 11):
-        await site.queued(image_id(number))
-        uploads.append(site.start(node.upload(image_id(number), send(every=3), len(BODY))))
+        await cluster.queued(image_id(number))
+        uploads.append(cluster.start(node.upload(image_id(number), send(every=3), len(BODY))))
     outcomes = [await upload.outcome() for upload in uploads]
 
     assert sum(isinstance(outcome, Image) for outcome in outcomes) == 4
     assert sum(isinstance(outcome, QuotaExceeded) for outcome in outcomes) == 6
-    site.audit()
+    cluster.audit()

@@ -9,8 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs/decisions/0004-rules-and-the-tests-that-hold-them.md"
-ROOMS = ("tests/services", "tests/contracts")
-TESTS = "\n".join(path.read_text() for room in ROOMS for path in (ROOT / room).glob("test_*.py"))
+TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
 ROWS = [
     line.strip("| ").split(" | ") for line in TABLE.read_text().splitlines() if "`test_" in line
 ]

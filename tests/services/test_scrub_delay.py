@@ -8,21 +8,21 @@ from datetime import timedelta
 import anyio
 import pytest
 
+from imaged.core.deletion import deactivate
 from imaged.core.lifecycle import Status
-from imaged.core.removal import deactivate
 from support.bodies import BODY, send
+from support.cluster import Cluster
 from support.node import A, B, image_id
-from support.site import Site
 
 pytestmark = pytest.mark.anyio
 
 NOW = timedelta(0)
 
 
-async def test_the_delay_is_the_one_configured_now(site: Site) -> None:
+async def test_the_delay_is_the_one_configured_now(cluster: Cluster) -> None:
     """Lowered, it frees space at the next round; raised, it saves what still waits."""
-    await site.active(A)
-    node = site.node(delay=timedelta(seconds=100))
+    await cluster.active(A)
+    node = cluster.node(delay=timedelta(seconds=100))
     await node.delete(A)
     await anyio.sleep(60)
 
@@ -30,31 +30,31 @@ async def test_the_delay_is_the_one_configured_now(site: Site) -> None:
     node.scrubber.settings = replace(node.scrubber.settings, delay=timedelta(seconds=500))
     await anyio.sleep(60)
     assert not await node.scrubber.run_due()
-    assert site.keys
+    assert cluster.keys
 
     node.scrubber.settings = replace(node.scrubber.settings, delay=timedelta(seconds=110))
     report = await node.scrubber.run_due()
 
     assert (report.expired, report.deleted, report.deleted_bytes) == (1, 1, len(BODY))
-    assert not site.keys
+    assert not cluster.keys
 
 
-async def test_no_delay_frees_what_waits_at_once(site: Site) -> None:
+async def test_no_delay_frees_what_waits_at_once(cluster: Cluster) -> None:
     """Also what was deleted while there was a delay."""
-    await site.active(A)
-    node = site.node()
+    await cluster.active(A)
+    node = cluster.node()
     await node.delete(A)
 
-    await site.node("scrubber", delay=NOW).scrubber.run_due()
+    await cluster.node("scrubber", delay=NOW).scrubber.run_due()
 
-    assert (await site.image(A)).status is Status.DELETED
-    assert not site.keys
+    assert (await cluster.image(A)).status is Status.DELETED
+    assert not cluster.keys
 
 
-async def test_the_delay_counts_from_the_last_delete(site: Site) -> None:
+async def test_the_delay_counts_from_the_last_delete(cluster: Cluster) -> None:
     """A restored image that is deleted again has its whole delay before it."""
-    await site.active(A)
-    node = site.node(delay=timedelta(seconds=100))
+    await cluster.active(A)
+    node = cluster.node(delay=timedelta(seconds=100))
     await node.delete(A)
     await anyio.sleep(90)
     await node.restore(A)
@@ -66,24 +66,24 @@ async def test_the_delay_counts_from_the_last_delete(site: Site) -> None:
     assert (await node.restore(A)).status is Status.ACTIVE
 
 
-async def test_what_is_held_is_never_touched(site: Site) -> None:
+async def test_what_is_held_is_never_touched(cluster: Cluster) -> None:
     """Whatever its status: active, deactivated, being written, staged, still to be restored."""
-    await site.active(A)
-    await site.change((await site.active(B)).id, deactivate)
+    await cluster.active(A)
+    await cluster.change((await cluster.active(B)).id, deactivate)
     saving, staged, waiting = (image_id(n) for n in (1, 2, 3))
     for number in (saving, staged):
-        await site.queued(number)
-    await site.active(waiting)
-    node = site.node()
-    site.start(node.upload(saving, send(chunks=9, every=5)))
+        await cluster.queued(number)
+    await cluster.active(waiting)
+    node = cluster.node()
+    cluster.start(node.upload(saving, send(chunks=9, every=5)))
     await node.stage(staged)
     await node.delete(waiting)
-    before = set(site.catalog.blobs)
+    before = set(cluster.catalog.blobs)
     await anyio.sleep(1)
 
     for _ in range(5):
         assert not await node.scrubber.run_due()
         await anyio.sleep(10)
 
-    assert before <= site.keys
-    site.audit()
+    assert before <= cluster.keys
+    cluster.audit()

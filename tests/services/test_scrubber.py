@@ -16,10 +16,10 @@ from imaged.core.errors import (
     NotRestorable,
 )
 from imaged.core.lifecycle import Status
-from imaged.services.scrubber import ROUNDS
-from support.faults import detour, hangs, store_fails
+from imaged.services.scrubber import BLOBS_PER_SLOT
+from support.cluster import Cluster
+from support.faults import hangs, override_calls, store_fails
 from support.node import A, B, image_id
-from support.site import Site
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
@@ -30,33 +30,33 @@ NOW = timedelta(0)
 # order, batches, and several at a time
 
 
-async def test_the_oldest_goes_first(site: Site) -> None:
+async def test_the_oldest_goes_first(cluster: Cluster) -> None:
     """What has been due for longest is in the first batch, and so on."""
     numbers = (5, 30, 9, 1, 77, 2, 8, 40, 23, 7, 90, 4)
-    places = {n: (await site.active(image_id(n))).locations[0] for n in sorted(numbers)}
+    places = {n: (await cluster.active(image_id(n))).locations[0] for n in sorted(numbers)}
     for number in numbers:
-        await site.node().delete(image_id(number), delayed=False)
+        await cluster.node().delete(image_id(number), delayed=False)
         await anyio.sleep(10)
     keys = [places[number].key for number in numbers]
     deleted: list[str] = []
 
     async def watched(key: str, *_: object) -> None:
         deleted.append(key)
-        await site.near.delete(key)
+        await cluster.near.delete(key)
 
-    node = site.node(near=detour(site.near, delete=watched))
+    node = cluster.node(near=override_calls(cluster.near, delete=watched))
     node.scrubber.settings = replace(node.scrubber.settings, concurrency=1)
     await node.scrubber.run_due()
 
-    for begin in range(0, len(keys), ROUNDS):
-        batch = slice(begin, begin + ROUNDS)
+    for begin in range(0, len(keys), BLOBS_PER_SLOT):
+        batch = slice(begin, begin + BLOBS_PER_SLOT)
         assert sorted(deleted[batch]) == sorted(keys[batch])
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-async def test_so_many_are_deleted_at_once(site: Site, concurrency: int) -> None:
+async def test_so_many_are_deleted_at_once(cluster: Cluster, concurrency: int) -> None:
     """As many as configured, and no more."""
-    await site.doomed(*range(1, 31))
+    await cluster.doomed(*range(1, 31))
     busy, most = 0, 0
 
     async def slow(key: str, *_: object) -> None:
@@ -64,10 +64,10 @@ async def test_so_many_are_deleted_at_once(site: Site, concurrency: int) -> None
         busy += 1
         most = max(most, busy)
         await anyio.sleep(1)
-        await site.near.delete(key)
+        await cluster.near.delete(key)
         busy -= 1
 
-    node = site.node(near=detour(site.near, delete=slow))
+    node = cluster.node(near=override_calls(cluster.near, delete=slow))
     node.scrubber.settings = replace(node.scrubber.settings, concurrency=concurrency)
     report = await node.scrubber.run_due()
 
@@ -76,73 +76,73 @@ async def test_so_many_are_deleted_at_once(site: Site, concurrency: int) -> None
     assert elapsed() >= 30 / concurrency
 
 
-async def test_one_round_does_all_that_is_due(site: Site) -> None:
+async def test_one_round_does_all_that_is_due(cluster: Cluster) -> None:
     """However many batches that takes."""
     numbers = range(1, 251)
     for number in numbers:
-        await site.active(image_id(number))
-        await site.node().delete(image_id(number))
+        await cluster.active(image_id(number))
+        await cluster.node().delete(image_id(number))
 
-    report = await site.node("scrubber", delay=NOW).scrubber.run_due()
+    report = await cluster.node("scrubber", delay=NOW).scrubber.run_due()
 
     assert (report.expired, report.deleted) == (250, 250)
-    assert not site.keys
-    assert not site.catalog.blobs
+    assert not cluster.keys
+    assert not cluster.catalog.blobs
 
 
-async def test_several_scrubbers_side_by_side_share_the_work(site: Site) -> None:
+async def test_several_scrubbers_side_by_side_share_the_work(cluster: Cluster) -> None:
     """None of them works on what another one has taken; together they leave nothing."""
-    await site.doomed(*range(1, 41))
+    await cluster.doomed(*range(1, 41))
     deleted: list[str] = []
 
     async def slow(key: str, *_: object) -> None:
         deleted.append(key)
         await anyio.sleep(1)
-        await site.near.delete(key)
+        await cluster.near.delete(key)
 
     async with anyio.create_task_group() as tasks:
         for name in ("a", "b", "c"):
-            node = site.node(name, near=detour(site.near, delete=slow))
+            node = cluster.node(name, near=override_calls(cluster.near, delete=slow))
             tasks.start_soon(node.scrubber.run_due)
 
     assert sorted(deleted) == sorted(set(deleted))
     assert len(deleted) == 40
-    assert not site.keys
+    assert not cluster.keys
 
 
-async def test_what_a_dead_scrubber_had_taken_comes_back(site: Site) -> None:
+async def test_what_a_dead_scrubber_had_taken_comes_back(cluster: Cluster) -> None:
     """Nobody has to know that it died: after a while its blobs are due again."""
-    (key,) = await site.doomed(1)
-    dead = site.node("dead", near=detour(site.near, delete=hangs))
+    (key,) = await cluster.doomed(1)
+    dead = cluster.node("dead", near=override_calls(cluster.near, delete=hangs))
     with anyio.move_on_after(1):
         await dead.scrubber.run_due()
 
-    assert not await site.node().scrubber.run_due()
-    assert site.keys == {key}
+    assert not await cluster.node().scrubber.run_due()
+    assert cluster.keys == {key}
     await anyio.sleep(61)
-    await site.node().scrubber.run_due()
+    await cluster.node().scrubber.run_due()
 
-    assert not site.keys
-    assert not site.catalog.blobs
+    assert not cluster.keys
+    assert not cluster.catalog.blobs
 
 
-async def test_bytes_that_are_gone_already_are_fine(site: Site) -> None:
+async def test_bytes_that_are_gone_already_are_fine(cluster: Cluster) -> None:
     """A delete that was carried out twice, or by somebody else, is a delete."""
-    (key,) = await site.doomed(1)
-    await site.near.delete(key)
+    (key,) = await cluster.doomed(1)
+    await cluster.near.delete(key)
 
-    assert (await site.node().scrubber.run_due()).deleted == 1
-    assert not site.catalog.blobs
+    assert (await cluster.node().scrubber.run_due()).deleted == 1
+    assert not cluster.catalog.blobs
 
 
 # records, and looking only
 
 
-async def test_records_are_buried_after_their_time(site: Site) -> None:
+async def test_records_are_buried_after_their_time(cluster: Cluster) -> None:
     """What is left of them is that their ids are never used again."""
-    await site.queued(A)
-    await site.active(B)
-    node = site.node("scrubber", delay=NOW, keep_records=timedelta(seconds=1000))
+    await cluster.queued(A)
+    await cluster.active(B)
+    node = cluster.node("scrubber", delay=NOW, keep_records=timedelta(seconds=1000))
     await node.delete(A)
     await anyio.sleep(900)
     assert not (await node.scrubber.run_due()).buried
@@ -151,51 +151,51 @@ async def test_records_are_buried_after_their_time(site: Site) -> None:
     report = await node.scrubber.run_due()
 
     assert report.buried == 1
-    assert set(site.catalog.images) == {B}
+    assert set(cluster.catalog.images) == {B}
     with pytest.raises(ImageExists):
-        await site.queued(A)
+        await cluster.queued(A)
 
 
-async def test_a_record_that_waits_for_its_bytes_is_not_buried(site: Site) -> None:
+async def test_a_record_that_waits_for_its_bytes_is_not_buried(cluster: Cluster) -> None:
     """Its time counts from when it became deleted."""
-    await site.active(A)
-    near, keep_records = detour(site.near, delete=store_fails), timedelta(seconds=100)
-    stuck = site.node(near=near, delay=NOW, keep_records=keep_records)
+    await cluster.active(A)
+    near, keep_records = override_calls(cluster.near, delete=store_fails), timedelta(seconds=100)
+    stuck = cluster.node(near=near, delay=NOW, keep_records=keep_records)
     await stuck.delete(A)
     for _ in range(5):
         await stuck.scrubber.run_due()
         await anyio.sleep(100)
 
-    assert (await site.image(A)).status is Status.PENDING_DELETE
+    assert (await cluster.image(A)).status is Status.PENDING_DELETE
     await anyio.sleep(3600)
-    await site.node("scrubber", delay=NOW, keep_records=keep_records).scrubber.run_due()
-    assert (await site.image(A)).status is Status.DELETED
+    await cluster.node("scrubber", delay=NOW, keep_records=keep_records).scrubber.run_due()
+    assert (await cluster.image(A)).status is Status.DELETED
 
 
-async def test_a_preview_touches_nothing(site: Site) -> None:
+async def test_a_preview_touches_nothing(cluster: Cluster) -> None:
     """It says what would expire and what is doomed, and that is all that it does."""
-    await site.active(A)
-    await site.active(B)
-    node = site.node(delay=NOW)
+    await cluster.active(A)
+    await cluster.active(B)
+    node = cluster.node(delay=NOW)
     await node.delete(A)
     await node.delete(B, delayed=False)
-    before = (dict(site.catalog.images), dict(site.catalog.blobs), site.keys)
+    before = (dict(cluster.catalog.images), dict(cluster.catalog.blobs), cluster.keys)
 
     preview = await node.scrubber.preview()
 
     assert [image.id for image in preview.images] == [A]
     assert [blob.state for blob in preview.blobs] == [BlobState.DOOMED]
-    assert before == (site.catalog.images, site.catalog.blobs, site.keys)
+    assert before == (cluster.catalog.images, cluster.catalog.blobs, cluster.keys)
     assert (await node.scrubber.run_due()).expired == 1
 
 
-async def test_a_restore_during_the_scrub_is_whole_or_refused(site: Site) -> None:
+async def test_a_restore_during_the_scrub_is_whole_or_refused(cluster: Cluster) -> None:
     """Fifty images expire while somebody restores them all: none is restored half."""
     names = [image_id(number) for number in range(1, 51)]
     for name in names:
-        await site.active(name)
-        await site.node().delete(name)
-    node = site.node("scrubber", delay=NOW)
+        await cluster.active(name)
+        await cluster.node().delete(name)
+    node = cluster.node("scrubber", delay=NOW)
     restored: set[str] = set()
 
     async def restore_all() -> None:
@@ -203,10 +203,10 @@ async def test_a_restore_during_the_scrub_is_whole_or_refused(site: Site) -> Non
             with suppress(NotRestorable, InvalidTransition):
                 restored.add((await node.restore(name)).id)
 
-    restoring = site.start(restore_all())
+    restoring = cluster.start(restore_all())
     await node.scrubber.run_due()
     await restoring.outcome()
 
     assert 0 < len(restored) < 50
-    assert {i.id for i in site.catalog.images.values() if i.status is Status.ACTIVE} == restored
-    site.audit()
+    assert {i.id for i in cluster.catalog.images.values() if i.status is Status.ACTIVE} == restored
+    cluster.audit()

@@ -10,8 +10,8 @@ import pytest
 from imaged.core.block import Block
 from imaged.core.image import BrokenUpload
 from imaged.lanes import ThreadLane
+from support.cluster import Cluster
 from support.node import A
-from support.site import Site
 
 pytestmark = pytest.mark.anyio
 
@@ -42,16 +42,18 @@ class SleepyLane(ThreadLane[Block]):
         await super().drain()
 
 
-async def test_of_chunks_the_first_block_is_noted_although_its_digest_is_late(site: Site) -> None:
+async def test_of_chunks_the_first_block_is_noted_although_its_digest_is_late(
+    cluster: Cluster,
+) -> None:
     """Should the process die a moment later, nothing else would tell the rest from the whole."""
-    await site.queued(A)
-    node = site.node()
-    node.intake._lanes = SleepyLane  # type: ignore[assignment] # of blocks alone
+    await cluster.queued(A)
+    node = cluster.node()
+    node.ingest._lanes = SleepyLane  # type: ignore[assignment] # of blocks alone
     noted: list[BrokenUpload | None] = []
 
     async def looking() -> AsyncGenerator[bytes]:
         yield FILE[:7]
-        noted.append((await site.image(A)).broken_upload)
+        noted.append((await cluster.image(A)).broken_upload)
         yield FILE[7:]
 
     await node.upload(A, looking())

@@ -9,18 +9,18 @@ import pytest
 
 from imaged.core.errors import ClientVanished, InvalidTransition
 from imaged.services.traffic import Rate
-from support.bodies import BODY, send, send_torn
+from support.bodies import BODY, send, send_broken
+from support.cluster import Cluster
 from support.node import OWNER, A
-from support.site import Site
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_upload_counts_while_it_lasts(site: Site) -> None:
+async def test_an_upload_counts_while_it_lasts(cluster: Cluster) -> None:
     """It is in flight to its end, and its bytes are counted as they come."""
-    await site.queued(A)
-    node = site.node()
-    upload = site.start(node.upload(A, send(every=4)))
+    await cluster.queued(A)
+    node = cluster.node()
+    upload = cluster.start(node.upload(A, send(every=4)))
     await anyio.sleep(2)
 
     assert node.traffic.uploads_in_flight == 1
@@ -31,22 +31,22 @@ async def test_an_upload_counts_while_it_lasts(site: Site) -> None:
     assert node.traffic.received_bytes == len(BODY)
 
 
-async def test_a_broken_upload_is_no_longer_in_flight(site: Site) -> None:
+async def test_a_broken_upload_is_no_longer_in_flight(cluster: Cluster) -> None:
     """What had come of it is counted."""
-    await site.queued(A)
-    node = site.node()
+    await cluster.queued(A)
+    node = cluster.node()
 
     with pytest.raises(ClientVanished):
-        await node.upload(A, send_torn(ClientVanished(), after=5))
+        await node.upload(A, send_broken(ClientVanished(), after=5))
 
     assert node.traffic.uploads_in_flight == 0
     assert node.traffic.received_bytes > 0
 
 
-async def test_a_refused_upload_moves_nothing(site: Site) -> None:
+async def test_a_refused_upload_moves_nothing(cluster: Cluster) -> None:
     """An image that is complete takes no data."""
-    await site.active(A)
-    node = site.node()
+    await cluster.active(A)
+    node = cluster.node()
 
     with pytest.raises(InvalidTransition):
         await node.upload(A)
@@ -54,10 +54,10 @@ async def test_a_refused_upload_moves_nothing(site: Site) -> None:
     assert (node.traffic.uploads_in_flight, node.traffic.received_bytes) == (0, 0)
 
 
-async def test_a_download_counts_while_it_is_open(site: Site) -> None:
+async def test_a_download_counts_while_it_is_open(cluster: Cluster) -> None:
     """Bytes are counted when somebody has taken them, and only then."""
-    await site.active(A)
-    node = site.node()
+    await cluster.active(A)
+    node = cluster.node()
     node.budget.fixed_bytes = 3  # type: ignore[attr-defined]  # small blocks
     node.downloads.verify = False  # which would read all of it at once
 

@@ -19,34 +19,34 @@ from imaged.core.errors import DataDamaged
 from imaged.core.image import Content, Location
 from imaged.core.keys import make_key
 from imaged.core.limits import KIB, MIB
-from imaged.services.blob_reads import (
+from imaged.services.block_cache import BlockCache
+from imaged.services.block_checksummer import BlockChecksummer
+from imaged.services.transfer_budget import TransferBudget
+from imaged.services.verified_reads import (
     HELD_CHUNK_BYTES,
-    PIECE_BYTES,
     PIECES_IN_MEMORY,
+    REREAD_PIECE_BYTES,
     RecordedChecksums,
     StoredBlob,
     read_verified,
 )
-from imaged.services.block_checksums import BlockChecksums
-from imaged.services.budget import Budget
-from imaged.services.kept_block import KeptBlock
-from imaged.stores.memory import MemoryStore
+from imaged.testing.memory_store import MemoryStore
 from support.bodies import send
-from support.faults import catalog_fails, detour
+from support.cluster import Cluster
+from support.faults import catalog_fails, override_calls
 from support.node import OWNER, A, Node
-from support.site import Site
 
 pytestmark = pytest.mark.anyio
 
 TOTAL = 64 * MIB
-SIZE = 2 * BLOCK_BYTES + 3 * PIECE_BYTES + 5  # three blocks, the last one of odd size
+SIZE = 2 * BLOCK_BYTES + 3 * REREAD_PIECE_BYTES + 5  # three blocks, the last one of odd size
 DATA = random.Random(1).randbytes(SIZE)
 KEY = make_key(A, UUID(int=1))
 
 
 def packed(data: bytes) -> bytes:
     """The checksums of its blocks."""
-    checksums = BlockChecksums()
+    checksums = BlockChecksummer()
     checksums.feed([data])
     return checksums.packed()
 
@@ -74,8 +74,8 @@ class Blob:
         self.pages = Pages(packed(data))
         content = Content(len(data), "", "", "")
         self.stored = StoredBlob(self.store, Location("near", KEY, len(data)), content)
-        self.budget = Budget(TOTAL)
-        self.kept = KeptBlock()
+        self.budget = TransferBudget(TOTAL)
+        self.kept = BlockCache()
 
     def flip(self, bit: int) -> None:
         """Let one bit rot."""
@@ -107,7 +107,15 @@ async def received(blob: Blob, span: ByteSpan) -> tuple[bytes, DataDamaged | Non
 
 def spans() -> st.SearchStrategy[ByteSpan]:
     """Any range; more of those that begin or end at a border of something."""
-    borders = (0, 1, PIECE_BYTES, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 2 * BLOCK_BYTES)
+    borders = (
+        0,
+        1,
+        REREAD_PIECE_BYTES,
+        BLOCK_BYTES - 1,
+        BLOCK_BYTES,
+        BLOCK_BYTES + 1,
+        2 * BLOCK_BYTES,
+    )
     start = st.sampled_from(borders) | st.integers(0, SIZE - 1)
     end = st.sampled_from([*borders[1:], SIZE]) | st.integers(1, SIZE)
     pairs = st.tuples(start, end).filter(lambda pair: pair[0] < pair[1])
@@ -152,14 +160,14 @@ async def test_what_is_in_memory(is_crowded: bool) -> None:
     if is_crowded:
         blob.crowd()
     free_bytes = blob.budget.free_bytes
-    most = PIECES_IN_MEMORY * PIECE_BYTES if is_crowded else BLOCK_BYTES + HELD_CHUNK_BYTES
+    most = PIECES_IN_MEMORY * REREAD_PIECE_BYTES if is_crowded else BLOCK_BYTES + HELD_CHUNK_BYTES
 
     sizes = set()
     async for chunk in blob.read(ByteSpan(0, SIZE)):
         assert free_bytes - blob.budget.free_bytes == most
         sizes.add(len(chunk))
 
-    assert max(sizes) == (PIECE_BYTES if is_crowded else HELD_CHUNK_BYTES)
+    assert max(sizes) == (REREAD_PIECE_BYTES if is_crowded else HELD_CHUNK_BYTES)
     assert blob.budget.free_bytes == free_bytes
 
 
@@ -174,16 +182,18 @@ async def test_bytes_that_rot_between_two_reads() -> None:
         nonlocal opened
         opened += 1
         if opened == 2:
-            blob.flip((PIECE_BYTES + 1) * 8)
+            blob.flip((REREAD_PIECE_BYTES + 1) * 8)
         async with store.open(key, start) as reader:
             yield reader
 
-    blob.stored = StoredBlob(detour(store, open=rots), blob.stored.location, blob.stored.content)
+    blob.stored = StoredBlob(
+        override_calls(store, open=rots), blob.stored.location, blob.stored.content
+    )
 
     sent, damage = await received(blob, ByteSpan(0, SIZE))
 
     assert damage is not None
-    assert sent == DATA[:PIECE_BYTES]
+    assert sent == DATA[:REREAD_PIECE_BYTES]
 
 
 async def test_little_ranges_in_order_read_each_block_once() -> None:
@@ -198,7 +208,9 @@ async def test_little_ranges_in_order_read_each_block_once() -> None:
         async with store.open(key, start) as reader:
             yield reader
 
-    blob.stored = StoredBlob(detour(store, open=counted), blob.stored.location, blob.stored.content)
+    blob.stored = StoredBlob(
+        override_calls(store, open=counted), blob.stored.location, blob.stored.content
+    )
     sent = b""
     for start in range(0, SIZE, 48 * KIB):
         part, damage = await received(blob, ByteSpan(start, min(48 * KIB, SIZE - start)))
@@ -240,66 +252,66 @@ async def read(node: Node, wanted: ByteRange | None = None) -> bytes:
         return b"".join([chunk async for chunk in download.chunks])
 
 
-async def rotten(site: Site, node: Node) -> None:
+async def rotten(cluster: Cluster, node: Node) -> None:
     """An image of two blocks and a byte, and a bit of its second block is wrong."""
-    await site.queued(A)
+    await cluster.queued(A)
     body = send(chunks=8, chunk=bytes(MIB))
     image = await node.upload(A, body)
     key = image.locations[0].key
-    data = bytearray(site.near.blobs[key])
+    data = bytearray(cluster.near.blobs[key])
     data[BLOCK_BYTES + 7] ^= 1
-    site.near.blobs[key] = bytes(data)
+    cluster.near.blobs[key] = bytes(data)
 
 
-async def test_a_wrong_block_marks_the_image(site: Site) -> None:
+async def test_a_wrong_block_marks_the_image(cluster: Cluster) -> None:
     """The operator is told, once; the mark stays until a verification takes it away."""
-    node = site.node(budget=Budget(TOTAL))
-    await rotten(site, node)
+    node = cluster.node(budget=TransferBudget(TOTAL))
+    await rotten(cluster, node)
 
     with capture_logs() as lines:
         assert await read(node, ByteRange(0, 9)) == bytes(10)  # of a good block
-        assert (await site.image(A)).damage is None
+        assert (await cluster.image(A)).damage is None
         for _ in range(2):
             with pytest.raises(DataDamaged):
                 await read(node)
 
-    marked = (await site.image(A)).damage or ""
+    marked = (await cluster.image(A)).damage or ""
     assert marked.startswith("In the store 'near' the bytes 4194304 to 8388607 have the CRC-32C")
     assert [line["problem"] for line in lines if line["event"] == "image.damaged"] == [marked]
 
 
-async def test_a_wrong_first_block_is_told_before_anything_is_sent(site: Site) -> None:
+async def test_a_wrong_first_block_is_told_before_anything_is_sent(cluster: Cluster) -> None:
     """So that the answer can be an error, and not an end in the middle."""
-    node = site.node(budget=Budget(TOTAL))
-    await rotten(site, node)
+    node = cluster.node(budget=TransferBudget(TOTAL))
+    await rotten(cluster, node)
 
     with pytest.raises(DataDamaged):
         async with node.downloads.open(OWNER, A, ByteRange(BLOCK_BYTES, None)):
             raise AssertionError
 
 
-async def test_a_mark_that_cannot_be_made_changes_nothing(site: Site) -> None:
+async def test_a_mark_that_cannot_be_made_changes_nothing(cluster: Cluster) -> None:
     """The download ends the same, and the log has both."""
-    maker = site.node(budget=Budget(TOTAL))
-    await rotten(site, maker)
-    deaf = detour(site.catalog, modify_image=catalog_fails)
+    maker = cluster.node(budget=TransferBudget(TOTAL))
+    await rotten(cluster, maker)
+    deaf = override_calls(cluster.catalog, modify_image=catalog_fails)
 
     with capture_logs() as lines, pytest.raises(DataDamaged):
-        await read(site.node("deaf", catalog=deaf, budget=Budget(TOTAL)))
+        await read(cluster.node("deaf", catalog=deaf, budget=TransferBudget(TOTAL)))
 
     events = [line["event"] for line in lines if line["event"].startswith("image.")]
     assert events == ["image.damaged", "image.mark_failed"]
 
 
 @pytest.mark.parametrize("why", ["downloads.verify is false", "none are recorded"])
-async def test_what_is_not_compared_is_served_as_it_is(site: Site, why: str) -> None:
+async def test_what_is_not_compared_is_served_as_it_is(cluster: Cluster, why: str) -> None:
     """Where the operator wants it so, and for blobs of versions before."""
-    node = site.node(budget=Budget(TOTAL))
-    await rotten(site, node)
+    node = cluster.node(budget=TransferBudget(TOTAL))
+    await rotten(cluster, node)
     if why == "none are recorded":
-        site.catalog.block_checksums.clear()
+        cluster.catalog.block_checksums.clear()
     else:
         node.downloads.verify = False
 
     assert len(await read(node)) == 2 * BLOCK_BYTES + 1
-    assert (await site.image(A)).damage is None
+    assert (await cluster.image(A)).damage is None

@@ -21,16 +21,16 @@ from anyio.lowlevel import checkpoint
 from imaged.core.block import Block
 from imaged.core.errors import CatalogUnavailable, ImagedError, StoreError
 from imaged.ports.catalog import Catalog
-from imaged.ports.store import BlobReader, Record, forget_upload
-from imaged.stores.memory import MemoryStore
+from imaged.ports.store import BlobReader, RecordUploadId, ignore_upload_id
+from imaged.testing.memory_store import MemoryStore
 
 T = TypeVar("T")
 
 SLOW, LATE, REFUSED, UNANSWERED, FROZEN = 0.03, 0.03, 0.03, 0.03, 0.04  # how often
 DELETE_REFUSED = 0.2
 PAUSES = (1, 20, 90)  # seconds, less and more than a lease
-DELAYS = (5, 70, 200)
-SHORT_DELAYS = (5, 30)
+LATENCIES = (5, 70, 200)
+SHORT_LATENCIES = (5, 30)
 FREEZES = (90, 150, 250)
 
 
@@ -57,7 +57,7 @@ class Network:
         return True
 
 
-class Wire:
+class SimulatedConnection:
     """What one process has of the network."""
 
     def __init__(self, network: Network) -> None:
@@ -99,7 +99,7 @@ class Wire:
     ) -> T:
         """Wait for the answer; but it is carried out even if nobody waits any more."""
         early = call.__name__ == "begin" and not self._network.late_begins
-        delay = self._network.chance.choice(SHORT_DELAYS if early else DELAYS)
+        delay = self._network.chance.choice(SHORT_LATENCIES if early else LATENCIES)
         answered, answers = anyio.Event(), list[tuple[T | None, ImagedError | None]]()
 
         async def deliver() -> None:
@@ -122,13 +122,13 @@ class Wire:
             raise Killed
 
 
-def wired_catalog(catalog: Catalog, wire: Wire) -> Catalog:
+def networked_catalog(catalog: Catalog, wire: SimulatedConnection) -> Catalog:
     """The catalog, as a process at the other end of the wire has it."""
-    return cast("Catalog", _WiredCatalog(catalog, wire))
+    return cast("Catalog", _NetworkedCatalog(catalog, wire))
 
 
-class _WiredCatalog:
-    def __init__(self, catalog: Catalog, wire: Wire) -> None:
+class _NetworkedCatalog:
+    def __init__(self, catalog: Catalog, wire: SimulatedConnection) -> None:
         self._catalog = catalog
         self._wire = wire
 
@@ -141,10 +141,10 @@ class _WiredCatalog:
         return wired
 
 
-class WiredStore:
+class NetworkedStore:
     """The store, as a process at the other end of the wire has it. A write is many messages."""
 
-    def __init__(self, store: MemoryStore, wire: Wire) -> None:
+    def __init__(self, store: MemoryStore, wire: SimulatedConnection) -> None:
         self.name = store.name
         self.settles_after = store.settles_after
         self._store = store
@@ -159,7 +159,7 @@ class WiredStore:
         key: str,
         blocks: AsyncIterable[Block],
         expected_bytes: int | None = None,
-        record: Record = forget_upload,
+        record: RecordUploadId = ignore_upload_id,
     ) -> int:
         """Begin, append, commit; or stand still for so long that the lease is over."""
         del expected_bytes, record
@@ -178,7 +178,7 @@ class WiredStore:
     async def open(self, key: str, start: int = 0) -> AsyncIterator[BlobReader]:
         """As the store does; each read is a message."""
         async with self._store.open(key, start) as reader:
-            yield _WiredReader(reader, self._wire, self._error)
+            yield _NetworkedReader(reader, self._wire, self._error)
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
         """As the store does, but it is refused more often."""
@@ -197,8 +197,10 @@ class WiredStore:
         return StoreError(self.name, "does not answer")
 
 
-class _WiredReader:
-    def __init__(self, reader: BlobReader, wire: Wire, error: Callable[[], ImagedError]) -> None:
+class _NetworkedReader:
+    def __init__(
+        self, reader: BlobReader, wire: SimulatedConnection, error: Callable[[], ImagedError]
+    ) -> None:
         self.size_bytes = reader.size_bytes
         self._reader = reader
         self._wire = wire
@@ -208,7 +210,9 @@ class _WiredReader:
         return await self._wire.call(self._error, self._reader.read, length)
 
 
-async def _unless_dead(blocks: AsyncIterable[Block], wire: Wire) -> AsyncGenerator[Block]:
+async def _unless_dead(
+    blocks: AsyncIterable[Block], wire: SimulatedConnection
+) -> AsyncGenerator[Block]:
     async for block in blocks:
         if wire.is_dead:
             raise Killed

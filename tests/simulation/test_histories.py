@@ -20,20 +20,26 @@ from structlog.typing import EventDict
 from imaged.core.lifecycle import Event
 from imaged.core.strays import StrayLimits
 from imaged.ports.store import Stores
-from imaged.services.loops import repeat
-from imaged.services.reconcile import ReconcileSettings
+from imaged.services.periodic import run_periodically
+from imaged.services.reconciler import ReconcileSettings
 from imaged.services.tasks.runner import RunnerSettings
-from simulation.network import Killed, Network, Wire, WiredStore, wired_catalog
-from simulation.world import QUOTA_BYTES, World
-from support.node import RENEW_EVERY, FixedBlocks, Node
-from support.virtual_time import seed_chance
+from simulation.network import (
+    Killed,
+    Network,
+    NetworkedStore,
+    SimulatedConnection,
+    networked_catalog,
+)
+from simulation.simulated_cluster import QUOTA_BYTES, SimulatedCluster
+from support.node import RENEW_EVERY, FixedBlockBudget, Node
+from support.virtual_time import seed_randomness
 
 NODES = ("x", "y", "z")
 LIVES = 4  # of each node, one after the other; each but the last one ends with a kill
 CLIENTS = 4  # of each node
-STORM_SECONDS = 4000  # bad weather
-CALM_SECONDS = 4000  # good weather: long enough for everything to come to rest
-LOOK_EVERY_SECONDS = 5
+FAULTY_SECONDS = 4000  # bad weather
+QUIET_SECONDS = 4000  # good weather: long enough for everything to come to rest
+AUDIT_EVERY_SECONDS = 5
 KEEP_RECORDS = timedelta(seconds=3000)
 RECONCILE = ReconcileSettings(
     every=timedelta(seconds=500),
@@ -55,11 +61,11 @@ async def test_no_history_breaks_an_invariant(
     seed: int, monkeypatch: pytest.MonkeyPatch, crashes: list[EventDict]
 ) -> None:
     """Kills, silence, late messages: nothing is lost, stuck, left over, or said and not so."""
-    world = World(seed_chance(seed, monkeypatch))
-    monkeypatch.setattr("imaged.services.reconcile.PREFIXES", ("",))  # it is a small world
+    world = SimulatedCluster(seed_randomness(seed, monkeypatch))
+    monkeypatch.setattr("imaged.services.reconciler.KEY_PREFIXES", ("",))  # it is a small world
     trouble = await play(world, late_begins=bool(seed % 2))
 
-    world.audit_rest()
+    world.audit_settled()
     assert not crashes
     assert trouble.keys() >= {"slow", "refused", "late", "unanswered", "killed"}
     assert world.catalog.steps.keys() >= {Event.UPLOAD_SUCCEEDED, Event.IMPORT_SUCCEEDED}
@@ -72,7 +78,7 @@ async def test_a_seed_is_a_history(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same seed, the same history, to the last event: what failed once can be looked at."""
     histories = []
     for _ in range(2):
-        world = World(seed_chance(7, monkeypatch))
+        world = SimulatedCluster(seed_randomness(7, monkeypatch))
         await play(world, late_begins=True, storm_seconds=2000, calm_seconds=0)
         histories.append((world.counts, world.catalog.steps, sorted(world.catalog.blobs)))
 
@@ -80,11 +86,11 @@ async def test_a_seed_is_a_history(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def play(
-    world: World,
+    world: SimulatedCluster,
     *,
     late_begins: bool,
-    storm_seconds: float = STORM_SECONDS,
-    calm_seconds: float = CALM_SECONDS,
+    storm_seconds: float = FAULTY_SECONDS,
+    calm_seconds: float = QUIET_SECONDS,
 ) -> Counter[str]:
     """Let three nodes live in this world; return what the network did to them."""
     for owner, limit_bytes in (("p1", QUOTA_BYTES), ("p2", None)):
@@ -93,21 +99,21 @@ async def play(
         network = Network(world.chance, tasks, late_begins=late_begins)
         for name in NODES:
             tasks.start_soon(live, name, world, network)
-        await look_again_and_again(world, storm_seconds)
+        await audit_repeatedly(world, storm_seconds)
         network.is_bad = False
-        await look_again_and_again(world, calm_seconds)
+        await audit_repeatedly(world, calm_seconds)
         tasks.cancel_scope.cancel()
     return network.counts
 
 
-async def look_again_and_again(world: World, seconds: float) -> None:
+async def audit_repeatedly(world: SimulatedCluster, seconds: float) -> None:
     """Audit the world every few seconds."""
-    for _ in range(int(seconds / LOOK_EVERY_SECONDS)):
+    for _ in range(int(seconds / AUDIT_EVERY_SECONDS)):
         world.audit()
-        await anyio.sleep(LOOK_EVERY_SECONDS)
+        await anyio.sleep(AUDIT_EVERY_SECONDS)
 
 
-async def live(name: str, world: World, network: Network) -> None:
+async def live(name: str, world: SimulatedCluster, network: Network) -> None:
     """A node: several processes, one after the other."""
     for life in range(1, LIVES + 1):
         try:
@@ -116,11 +122,13 @@ async def live(name: str, world: World, network: Network) -> None:
             network.counts["calls of the dead"] += 1
 
 
-async def run_process(name: str, world: World, network: Network, *, is_last: bool) -> None:
+async def run_process(
+    name: str, world: SimulatedCluster, network: Network, *, is_last: bool
+) -> None:
     """A process: heartbeat, loops and clients, until it is killed."""
-    wire = Wire(network)
-    stores = {store.name: WiredStore(store, wire) for store in world.stores.values()}
-    catalog, budget = wired_catalog(world.catalog, wire), FixedBlocks(1024, fixed_bytes=64)
+    wire = SimulatedConnection(network)
+    stores = {store.name: NetworkedStore(store, wire) for store in world.stores.values()}
+    catalog, budget = networked_catalog(world.catalog, wire), FixedBlockBudget(1024, fixed_bytes=64)
     node = Node(
         name,
         catalog,
@@ -137,20 +145,20 @@ async def run_process(name: str, world: World, network: Network, *, is_last: boo
         for duty, once, every in (
             ("reclaim", node.reclaimer.run_due, RENEW_EVERY),
             ("scrub", node.scrubber.run_due, timedelta(seconds=30)),
-            ("expiry", node.desk.expire_due, timedelta(hours=1)),
+            ("expiry", node.task_service.expire_due, timedelta(hours=1)),
             ("reconcile", node.reconcile.run_due, RECONCILE.every),
         ):
-            tasks.start_soon(repeat, duty, once, lambda every=every: every)
+            tasks.start_soon(run_periodically, duty, once, lambda every=every: every)
         for _ in range(CLIENTS):
-            tasks.start_soon(be_client, node, world, network)
+            tasks.start_soon(run_client, node, world, network)
         if not is_last:
-            await anyio.sleep(network.chance.uniform(100, STORM_SECONDS / 2))
+            await anyio.sleep(network.chance.uniform(100, FAULTY_SECONDS / 2))
             wire.is_dead = True
             network.counts["killed"] += 1
             tasks.cancel_scope.cancel()
 
 
-async def be_client(node: Node, world: World, network: Network) -> None:
+async def run_client(node: Node, world: SimulatedCluster, network: Network) -> None:
     """Wish for something every now and then, while the weather is bad."""
     while network.is_bad:
         await anyio.sleep(network.chance.uniform(1, 60))

@@ -9,12 +9,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from imaged.catalogs.memory import MemoryCatalog
 from imaged.core.blob import Blob, BlobState
 from imaged.core.image import Image, Location
-from imaged.core.lifecycle import MAY_BE_CLAIMED, RESTORES, Status
+from imaged.core.lifecycle import MAY_BE_CLAIMED, RESTORE_EVENTS, Status
 from imaged.core.task import TaskStatus
-from imaged.stores.memory import MemoryStore
+from imaged.testing.memory_catalog import MemoryCatalog
+from imaged.testing.memory_store import MemoryStore
 
 StoresByName = Mapping[str, MemoryStore]
 
@@ -35,7 +35,9 @@ def audit(catalog: MemoryCatalog, stores: StoresByName, rotten: Collection[str] 
     _audit_accounts(catalog)
 
 
-def audit_rest(catalog: MemoryCatalog, stores: StoresByName, rotten: Collection[str] = ()) -> None:
+def audit_settled(
+    catalog: MemoryCatalog, stores: StoresByName, rotten: Collection[str] = ()
+) -> None:
     """Fail unless everything has come to rest: nothing under way, and nothing left over."""
     audit(catalog, stores, rotten)
     images = catalog.images.values()
@@ -73,7 +75,7 @@ def _audit_data(
     if image.status in {Status.QUEUED, Status.KILLED, Status.DELETED}:
         assert not image.locations, image
         assert image.staged is None, image
-    if image.status in RESTORES or image.deleted_from is not None:
+    if image.status in RESTORE_EVENTS or image.deleted_from is not None:
         assert image.locations, f"{image.status} WITHOUT BYTES"  # I7
         assert image.staged is None, image
         for location in image.locations:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-from imaged.core.places import MARKER_NAME
-from imaged.stores.checkup import REHEARSAL
-from imaged.stores.s3_checkup import REHEARSALS
+from imaged.core.place_marker import MARKER_NAME
+from imaged.stores.filesystem.self_test import SELF_TEST_PREFIX
+from imaged.stores.s3.self_test import SELF_TEST_FOLDER
 from support.postgresql import fresh_database
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
 
@@ -47,7 +47,7 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderBackend:
     """SQLite and a filesystem, all in one folder."""
 
     folder: Path
@@ -80,7 +80,7 @@ class Folder:
     async def keys(self) -> set[str]:
         """The files, whole or not; but for what a start rehearses, and leaves if it is killed."""
         files = (path.name for path in self.images.rglob("*") if path.is_file())
-        skipped = (REHEARSAL, MARKER_NAME)
+        skipped = (SELF_TEST_PREFIX, MARKER_NAME)
         return {f"{name[:2]}/{name}" for name in files if not name.startswith(skipped)}
 
     async def flip(self, key: str, offset: int) -> None:
@@ -93,7 +93,7 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Servers:
+class ServersBackend:
     """PostgreSQL and S3: a database, and a folder of a bucket."""
 
     url: str
@@ -126,7 +126,7 @@ class Servers:
         """The objects, and the uploads that are not finished; but for rehearsed ones, likewise."""
         names = await asyncio.to_thread(self._names)
         keys = {name.removeprefix(f"{self.prefix}/") for name in names}
-        return {key for key in keys if not key.startswith((REHEARSALS, MARKER_NAME))}
+        return {key for key in keys if not key.startswith((SELF_TEST_FOLDER, MARKER_NAME))}
 
     async def flip(self, key: str, offset: int) -> None:
         """Let a bit of this byte rot, by an object that takes its place."""
@@ -155,7 +155,7 @@ class Servers:
 
 
 @asynccontextmanager
-async def servers(endpoint: str) -> AsyncIterator[Servers]:
+async def servers(endpoint: str) -> AsyncIterator[ServersBackend]:
     """A fresh database, and an unused folder of the bucket."""
     async with fresh_database() as url:
-        yield Servers(url, endpoint, uuid4().hex)
+        yield ServersBackend(url, endpoint, uuid4().hex)

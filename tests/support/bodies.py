@@ -19,7 +19,7 @@ async def send(chunks: int = 1, every: float = 0, chunk: bytes = CHUNK) -> Async
     yield END
 
 
-async def send_torn(
+async def send_broken(
     error: Exception, after: float = 0, chunk: bytes = CHUNK
 ) -> AsyncGenerator[bytes]:
     """A body that breaks off."""
@@ -34,7 +34,7 @@ async def cut(data: bytes, chunk_bytes: int) -> AsyncGenerator[bytes]:
         yield data[start : start + chunk_bytes]
 
 
-async def untouchable() -> AsyncGenerator[bytes]:
+async def unreadable_body() -> AsyncGenerator[bytes]:
     """A body that nobody may read."""
     raise AssertionError("the body was read")
     yield b""

@@ -29,7 +29,7 @@ T = TypeVar("T")
 BOOT = Path(__file__).with_name("boot.sh")
 SOURCE = "/usr/src/imaged"
 PORT = 9292
-DEADLINE_SECONDS = 60
+BOOT_TIMEOUT_SECONDS = 60
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
 
@@ -56,7 +56,7 @@ class Machine:
             capture_output=True,
             encoding="utf-8",
             check=False,
-            timeout=DEADLINE_SECONDS,
+            timeout=BOOT_TIMEOUT_SECONDS,
         )
 
     def path(self, path: str) -> Path:
@@ -76,9 +76,9 @@ class Machine:
 
     def connect(self, port: int = PORT) -> HTTPConnection:
         """A connection to a port of the machine. Raises ConnectionRefusedError."""
-        connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
+        connection = HTTPConnection("127.0.0.1", port, timeout=BOOT_TIMEOUT_SECONDS)
         connection.sock = self.inside(
-            lambda: socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS)
+            lambda: socket.create_connection(("127.0.0.1", port), BOOT_TIMEOUT_SECONDS)
         )
         return connection
 
@@ -157,7 +157,7 @@ def booted(folder: Path) -> Iterator[Machine]:
 
 def until(ask: Callable[[], T], is_right: Callable[[T], bool], complaint: Callable[[], str]) -> T:
     """Ask again and again until the answer is right, or fail with a complaint."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + BOOT_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         answer = ask()
         if is_right(answer):

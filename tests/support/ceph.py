@@ -19,12 +19,12 @@ from uuid import uuid4
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.store_bucket import settings_for
-from imaged.stores.s3_settings import S3Settings
+from imaged.stores.s3.settings import S3Settings
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, free_ports, plain_client
 from support.waiting import wait_until
 
-PATIENCE_SECONDS = 60.0
-ADMIN = "client.admin"
+START_TIMEOUT_SECONDS = 60.0
+ADMIN_KEYRING = "client.admin"
 GATEWAY = "client.gateway"
 
 CONFIGURATION = """
@@ -66,9 +66,9 @@ rgw bucket quota ttl = 0
 """
 
 #: Who there is, and what each may do.
-KEYS = {
+KEYRING_CAPABILITIES = {
     "mon.": ("mon", "allow *"),
-    ADMIN: ("mon", "allow *", "osd", "allow *", "mgr", "allow *"),
+    ADMIN_KEYRING: ("mon", "allow *", "osd", "allow *", "mgr", "allow *"),
     "osd.0": ("mon", "allow profile osd", "osd", "allow *", "mgr", "allow profile osd"),
     "mgr.x": ("mon", "allow profile mgr", "osd", "allow *"),
     GATEWAY: ("mon", "allow rw", "osd", "allow rwx", "mgr", "allow rw"),
@@ -105,7 +105,7 @@ class Ceph:
             "--uid=imaged",
         )  # fmt: skip
 
-    def run(self, *command: str, name: str = ADMIN) -> str:
+    def run(self, *command: str, name: str = ADMIN_KEYRING) -> str:
         """What a tool of Ceph says."""
         done = subprocess.run(
             [*command, "-n", name],
@@ -113,7 +113,7 @@ class Ceph:
             check=True,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=START_TIMEOUT_SECONDS,
         )
         return done.stdout
 
@@ -150,7 +150,7 @@ def _write_configuration(cluster: Ceph) -> None:
         fsid=uuid4(), folder=folder, port=cluster.port, monitor_port=cluster.monitor_port
     )
     (folder / "ceph.conf").write_text(text)
-    for name, caps in KEYS.items():
+    for name, caps in KEYRING_CAPABILITIES.items():
         pairs = zip(caps[::2], caps[1::2], strict=True)
         options = [option for kind, allowed in pairs for option in ("--cap", kind, allowed)]
         create = [] if (folder / "keyring").exists() else ["--create-keyring"]
@@ -184,7 +184,7 @@ def _make_user_and_bucket(cluster: Ceph) -> None:
         "radosgw-admin", "user", "create", "--uid=imaged", "--display-name=imaged",
         f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}",
     )  # fmt: skip
-    wait_until(lambda: _has_bucket(cluster), within_seconds=PATIENCE_SECONDS)
+    wait_until(lambda: _has_bucket(cluster), within_seconds=START_TIMEOUT_SECONDS)
 
 
 def _has_bucket(cluster: Ceph) -> bool:

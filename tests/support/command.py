@@ -16,14 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from support.daemon import IMAGED, clean_environment
-from support.manager import activating
+from support.service_manager import activating
 from support.waiting import wait_until
 
-DEADLINE_SECONDS = 30
+COMMAND_TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """A folder with a configuration, a catalog and a store, as small as it can be."""
 
     folder: Path
@@ -76,12 +76,12 @@ def imaged(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         check=False,
         encoding="utf-8",
         env={**clean_environment(), **environment},
-        timeout=DEADLINE_SECONDS,
+        timeout=COMMAND_TIMEOUT_SECONDS,
     )
 
 
 @dataclass
-class Serving:
+class ServerProcess:
     """A process that serves, and its log."""
 
     process: subprocess.Popen[bytes]
@@ -106,7 +106,9 @@ class Serving:
             assert len(found) >= count or not has_ended, self.log.read_text()
             return len(found) >= count
 
-        wait_until(is_there, lambda: f"no {event} in\n{self.log.read_text()}", DEADLINE_SECONDS)
+        wait_until(
+            is_there, lambda: f"no {event} in\n{self.log.read_text()}", COMMAND_TIMEOUT_SECONDS
+        )
         return found[count - 1]
 
     @property
@@ -117,7 +119,9 @@ class Serving:
     def connect(self) -> HTTPConnection:
         """A connection, closed at the end."""
         place = urlsplit(self.url)
-        connection = HTTPConnection(str(place.hostname), place.port, timeout=DEADLINE_SECONDS)
+        connection = HTTPConnection(
+            str(place.hostname), place.port, timeout=COMMAND_TIMEOUT_SECONDS
+        )
         self.open.callback(connection.close)
         return connection
 
@@ -135,7 +139,7 @@ class Serving:
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, and wait for the exit code."""
         self.process.send_signal(how)
-        return self.process.wait(DEADLINE_SECONDS)
+        return self.process.wait(COMMAND_TIMEOUT_SECONDS)
 
     def reload(self) -> None:
         """Have it read its configuration again."""
@@ -149,7 +153,7 @@ def serving(
     *,
     sockets: Mapping[str, socket.socket] | None = None,
     **environment: str,
-) -> Iterator[Serving]:
+) -> Iterator[ServerProcess]:
     """Serve until the block ends; then it is killed, if it still lives.
 
     ``sockets`` are handed over by their names, as systemd does.
@@ -166,7 +170,7 @@ def serving(
             stderr=output,
             env={**clean_environment(), **environment},
         )
-    daemon = Serving(process, log)
+    daemon = ServerProcess(process, log)
     try:
         yield daemon
     finally:

@@ -17,12 +17,12 @@ from typing import Any
 
 import aiohttp
 
-from support.backend import Backend, Folder
+from support.backend import Backend, FolderBackend
 
 IMAGED = str(Path(sys.executable).with_name("imaged"))
 
 #: Leases so short that a test can wait for them.
-QUICK: Mapping[str, Mapping[str, object]] = {
+FAST_SETTINGS: Mapping[str, Mapping[str, object]] = {
     "auth": {"method": "none"},
     "claims": {"lease": "2s", "renew_every": "500ms"},
     "scrubber": {"delay": "0", "every": "300ms"},
@@ -44,7 +44,7 @@ class Daemon:
 
     def __post_init__(self) -> None:
         """Make what an operator would have made."""
-        self.backend = self.on or Folder(self.folder)
+        self.backend = self.on or FolderBackend(self.folder)
         self.port = self.port or free_port()
         self.scratch.mkdir(exist_ok=True)
         self.configure()
@@ -81,7 +81,7 @@ class Daemon:
             "tasks": {"key_file": str(self.folder / "task.key")},
             "conversion": {"scratch": str(self.scratch), "min_free": "0"},
         }
-        for more in (self.backend.sections, QUICK, self.settings, changes):
+        for more in (self.backend.sections, FAST_SETTINGS, self.settings, changes):
             for section, keys in more.items():
                 sections.setdefault(section, {}).update(keys)
         text = "\n".join(_section(name, keys) for name, keys in sections.items())

@@ -14,13 +14,13 @@ from uuid import UUID
 
 KIB = 1024
 MIB = 1024 * KIB
-SECTOR = 512
+SECTOR_BYTES = 512
 
-SMALL = 64 * KIB  # of an image, where its format asks for no more
-DISK = 20 * MIB  # of the disk inside
+SMALL_BYTES = 64 * KIB  # of an image, where its format asks for no more
+DISK_BYTES = 20 * MIB  # of the disk inside
 
 
-def raw(size_bytes: int = SMALL, seed: int = 1) -> bytes:
+def raw(size_bytes: int = SMALL_BYTES, seed: int = 1) -> bytes:
     """Bytes that mean nothing; nothing in them looks like a partition table."""
     data = bytearray(random.Random(seed).randbytes(size_bytes))
     data[510:512] = bytes(len(data[510:512]))
@@ -30,7 +30,7 @@ def raw(size_bytes: int = SMALL, seed: int = 1) -> bytes:
 def qcow2(
     *,
     version: int = 3,
-    disk_bytes: int = DISK,
+    disk_bytes: int = DISK_BYTES,
     backing_file: bytes = b"",
     incompatible: int = 0,
     encryption: int = 0,
@@ -60,7 +60,7 @@ def qed() -> bytes:
 
 
 def vhd(
-    disk_bytes: int = DISK, *, kind: int = 3, footer_kind: int = 0, footer_bytes: int = 0
+    disk_bytes: int = DISK_BYTES, *, kind: int = 3, footer_kind: int = 0, footer_bytes: int = 0
 ) -> bytes:
     """A dynamic VHD: it begins with a copy of its footer.
 
@@ -87,7 +87,7 @@ def vhd_footer(disk_bytes: int, kind: int) -> bytes:
 
 
 def vhdx(
-    disk_bytes: int = DISK,
+    disk_bytes: int = DISK_BYTES,
     *,
     metadata_offset: int = 2 * MIB,
     size_length: int = 8,
@@ -124,7 +124,11 @@ def vhdx(
 
 
 def vdi(
-    disk_bytes: int = DISK, *, version: int = 0x10001, kind: int = 1, parent: bytes = bytes(16)
+    disk_bytes: int = DISK_BYTES,
+    *,
+    version: int = 0x10001,
+    kind: int = 1,
+    parent: bytes = bytes(16),
 ) -> bytes:
     """VirtualBox's format. Kinds: 1 dynamic, 2 static, 3 undo, 4 with a parent."""
     header = bytearray(512)
@@ -136,7 +140,7 @@ def vdi(
 
 def allocated_vdi() -> bytes:
     """A VDI of two blocks of a mebibyte, whose second one is first in the file."""
-    header = bytearray(vdi(2 * MIB)[:SECTOR])
+    header = bytearray(vdi(2 * MIB)[:SECTOR_BYTES])
     header[0x154:0x15C] = struct.pack("<II", 512, 1024)
     header[0x178:0x188] = struct.pack("<IIII", MIB, 0, 2, 2)
     table = struct.pack("<II", 1, 0).ljust(512, b"\0")
@@ -183,7 +187,7 @@ def vmdk_descriptor(
         f'createType="{create_type}"\n'
         "\n"
         "# Extent description\n"
-        f'RW {DISK // SECTOR} {kind} "{extent}"{" 0" if kind == "FLAT" else ""}\n'
+        f'RW {DISK_BYTES // SECTOR_BYTES} {kind} "{extent}"{" 0" if kind == "FLAT" else ""}\n'
         "\n"
         "# The disk data base\n"
         'ddb.adapterType = "ide"\n'
@@ -191,7 +195,7 @@ def vmdk_descriptor(
 
 
 def vmdk(
-    disk_bytes: int = DISK,
+    disk_bytes: int = DISK_BYTES,
     create_type: str = "monolithicSparse",
     extent: str = "disk.vmdk",
     *,
@@ -202,13 +206,13 @@ def vmdk(
 ) -> bytes:
     """A VMDK in one file: a header, its descriptor, and then grains."""
     descriptor = vmdk_descriptor(create_type, extent, parent_id=parent_id, more=more)
-    descriptor = descriptor.ljust(20 * SECTOR, b"\0")
+    descriptor = descriptor.ljust(20 * SECTOR_BYTES, b"\0")
     header = _vmdk_header(disk_bytes, version, descriptor_sector, directory=26)
     return _padded(header + descriptor)
 
 
 def stream_optimized_vmdk(
-    disk_bytes: int = DISK,
+    disk_bytes: int = DISK_BYTES,
     *,
     footer_version: int = 3,
     parent_id: str = "ffffffff",
@@ -216,12 +220,12 @@ def stream_optimized_vmdk(
 ) -> bytes:
     """A VMDK to be written in one go: its last three sectors say where its tables are."""
     descriptor = vmdk_descriptor("streamOptimized", "disk.vmdk", parent_id=parent_id, more=more)
-    descriptor = descriptor.ljust(20 * SECTOR, b"\0")
+    descriptor = descriptor.ljust(20 * SECTOR_BYTES, b"\0")
     at_end = 0xFFFF_FFFF_FFFF_FFFF
     header = _vmdk_header(disk_bytes, 3, 1, directory=at_end)
-    marker = struct.pack("<QII", 1, 0, 3).ljust(SECTOR, b"\0")
+    marker = struct.pack("<QII", 1, 0, 3).ljust(SECTOR_BYTES, b"\0")
     footer = _vmdk_header(disk_bytes, footer_version, 1, directory=26)
-    end_of_stream = bytes(SECTOR)
+    end_of_stream = bytes(SECTOR_BYTES)
     return _padded(header + descriptor) + marker + footer + end_of_stream
 
 
@@ -255,7 +259,7 @@ def kernel() -> bytes:
 
 def ntfs() -> bytes:
     """A file system on a whole disk, whose first sector looks like a partition table."""
-    image = bytearray(SMALL)
+    image = bytearray(SMALL_BYTES)
     image[0:11] = b"\xeb\x52\x90NTFS    "
     image[510:512] = b"\x55\xaa"
     return bytes(image)
@@ -274,7 +278,9 @@ def partition(kind: int = 0x83, boot: int = 0x80, first: int = 2048, sectors: in
 
 def gpt(image: bytes = bytes(MIB)) -> bytes:
     """The same image with a partition table of the new kind, behind a protective old one."""
-    protected = mbr(image, [partition(kind=0xEE, boot=0, first=1, sectors=len(image) // SECTOR)])
+    protected = mbr(
+        image, [partition(kind=0xEE, boot=0, first=1, sectors=len(image) // SECTOR_BYTES)]
+    )
     header = b"EFI PART" + struct.pack("<II", 0x10000, 92)
     return protected[:512] + header.ljust(512, b"\0") + protected[1024:]
 
@@ -305,7 +311,7 @@ def luks(version: int = 1, payload_offset: int = 8) -> bytes:
 
 def fat() -> bytes:
     """A file system on a whole disk, whose first sector looks almost like a partition table."""
-    image = bytearray(SMALL)
+    image = bytearray(SMALL_BYTES)
     image[0x10] = 2  # file allocation tables
     image[0x15] = 0xF8  # a fixed disk
     image[510:512] = b"\x55\xaa"
@@ -318,15 +324,15 @@ def _vmdk_header(disk_bytes: int, version: int, descriptor_sector: int, director
         b"KDMV",
         version,
         3,
-        disk_bytes // SECTOR,
+        disk_bytes // SECTOR_BYTES,
         128,
         descriptor_sector,
         20,
         512,
         21,
         directory,
-    ).ljust(SECTOR, b"\0")
+    ).ljust(SECTOR_BYTES, b"\0")
 
 
 def _padded(image: bytes) -> bytes:
-    return image.ljust(SMALL, b"\0")
+    return image.ljust(SMALL_BYTES, b"\0")

@@ -61,7 +61,7 @@ class Fault(StrEnum):
     DENIED = "403 before"
 
 
-STATUSES = {
+FAULT_STATUSES = {
     Fault.SLOW_DOWN: ("503 Slow Down", "SlowDown"),
     Fault.INTERNAL_ERROR: ("500 Internal Server Error", "InternalError"),
     Fault.INTERNAL_ERROR_AFTER: ("500 Internal Server Error", "InternalError"),
@@ -103,7 +103,7 @@ SAME_PAGES = {  # as Swift 2.38 gives of uploads, one by one
 }
 
 #: By method: the call that concerns a bucket, an upload, an object.
-CALLS = {
+S3_CALLS = {
     "HEAD": ("head_bucket", "", "head_object"),
     "GET": ("list_objects_v2", "list_parts", "get_object"),
     "POST": ("", "complete_multipart_upload", "create_multipart_upload"),
@@ -126,7 +126,7 @@ class Request:
         method, target, _ = self.head.split(b"\r\n", 1)[0].decode().split(" ")
         url = urlsplit(target)
         query = parse_qs(url.query, keep_blank_values=True)
-        of_bucket, of_upload, of_object = CALLS[method]
+        of_bucket, of_upload, of_object = S3_CALLS[method]
         if "/" not in url.path.strip("/"):
             return "list_multipart_uploads" if "uploads" in query else of_bucket
         call = of_upload if "uploadId" in query else of_object
@@ -290,7 +290,7 @@ class FaultProxy:
             case fault if fault in MADE_UP:
                 writer.write(MADE_UP[fault])
             case _:
-                writer.write(_error(*STATUSES[fault], has_body=request.call[:5] != "head_"))
+                writer.write(_error(*FAULT_STATUSES[fault], has_body=request.call[:5] != "head_"))
         with suppress(ConnectionError):
             await writer.drain()
 

@@ -13,12 +13,12 @@ P = TypeVar("P")
 Call = Callable[..., Awaitable[Any]]
 
 
-def detour(port: P, **calls: Callable[..., object]) -> P:
+def override_calls(port: P, **calls: Callable[..., object]) -> P:
     """The same port, but for these calls."""
-    return cast("P", _Detour(port, calls))
+    return cast("P", _OverriddenPort(port, calls))
 
 
-class _Detour:
+class _OverriddenPort:
     def __init__(self, port: object, calls: dict[str, Callable[..., object]]) -> None:
         self._port = port
         self._calls = calls
@@ -80,17 +80,17 @@ def fails_for(call: Call, *items: str) -> Call:
     return chosen
 
 
-async def catalog_is_away(*_: object, **__: object) -> NoReturn:
+async def catalog_unavailable(*_: object, **__: object) -> NoReturn:
     """No answer comes from the catalog now."""
     raise CatalogUnavailable("The catalog does not answer.")
 
 
 def away(port: P, begin: float, end: float) -> P:
     """The same catalog; between these moments of virtual time, no call is answered."""
-    return cast("P", _Away(port, begin, end))
+    return cast("P", _OutagePort(port, begin, end))
 
 
-class _Away:
+class _OutagePort:
     def __init__(self, port: object, begin: float, end: float) -> None:
         self._port = port
         self._begin = begin
@@ -101,7 +101,7 @@ class _Away:
 
         async def unless_away(*args: Any, **named: Any) -> Any:
             if self._begin <= anyio.current_time() < self._end:
-                await catalog_is_away()
+                await catalog_unavailable()
             return await call(*args, **named)
 
         return unless_away

@@ -2,7 +2,7 @@
 
 FROZEN_FOLDER names the folder. While there is a FIFO of its name and ``.frozen``, whoever touches
 the folder waits in open(2) of that, which no signal of ours and no cancellation ends. ``thaw`` ends
-it for all. Importing this is what hooks it into the calls of ``stores/disk.py``.
+it for all. Importing this is what hooks it into the calls of ``stores/filesystem/disk.py``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from imaged.stores.disk import Disk
+from imaged.stores.filesystem.disk import Disk
 
-VARIABLE = "FROZEN_FOLDER"
+FROZEN_FOLDER_VARIABLE = "FROZEN_FOLDER"
 
 
 def freeze(folder: Path) -> None:
@@ -56,5 +56,5 @@ def _hook(folder: Path) -> None:
         setattr(Disk, name, staticmethod(_hooked(getattr(Disk, name), folder)))
 
 
-if found := os.environ.get(VARIABLE):
+if found := os.environ.get(FROZEN_FOLDER_VARIABLE):
     _hook(Path(found))

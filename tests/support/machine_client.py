@@ -15,7 +15,7 @@ RAW = {"name": "new", "disk_format": "raw", "container_format": "bare"}
 
 
 @dataclass(frozen=True)
-class Client:
+class MachineClient:
     """Who needs no token, because he is on loopback."""
 
     machine: Machine

@@ -13,43 +13,43 @@ import anyio
 
 from imaged.core.access import Caller, by_owner, require_readable
 from imaged.core.claim import InstanceId
+from imaged.core.deletion import delete, restore
 from imaged.core.errors import InvalidTransition
 from imaged.core.image import Image
-from imaged.core.lifecycle import RESTORES
-from imaged.core.removal import delete, restore
+from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.task import Task, TaskStatus
-from imaged.core.writing import share_data
-from imaged.inspectors.oslo import OsloInspector
+from imaged.core.uploading import share_data
+from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.lanes import InlineLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.import_check import ImportCheck
 from imaged.ports.store import Stores
-from imaged.services.budget import Budget
 from imaged.services.claims import Claims, ClaimSettings
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
-from imaged.services.intake import Intake
-from imaged.services.reclaimer import Reclaimer
-from imaged.services.reconcile import Reconcile, ReconcileSettings
-from imaged.services.scrubber import Scrubber, ScrubberSettings
-from imaged.services.stages import StageSettings
+from imaged.services.ingest import Ingester
+from imaged.services.ingest_pipeline import IngestSettings
+from imaged.services.reclaimer import LeaseReclaimer
+from imaged.services.reconciler import ReconcileSettings, StoreReconciler
+from imaged.services.scrubber import BlobScrubber, ScrubberSettings
 from imaged.services.staging import Staging
-from imaged.services.tasks.clone import Clone
-from imaged.services.tasks.clone_between import Copying
-from imaged.services.tasks.clone_remote import RemoteImages
-from imaged.services.tasks.desk import DeskSettings, TaskDesk
-from imaged.services.tasks.examination import Examiner
-from imaged.services.tasks.image_import import ImageImport, ImageImports
-from imaged.services.tasks.import_methods import STAGED, StagedBytes
 from imaged.services.tasks.runner import RunnerSettings, TaskRunner
-from imaged.services.tasks.types import Registry, TaskType
-from imaged.services.tasks.verify import Verify
+from imaged.services.tasks.stream_checks import StreamCheckFactory
+from imaged.services.tasks.task_service import TaskService, TaskServiceSettings
+from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry
+from imaged.services.tasks.types.api_image_import import ImageImport, ImageImportService
+from imaged.services.tasks.types.clone import Clone
+from imaged.services.tasks.types.clone_copy import CloneCopier
+from imaged.services.tasks.types.clone_remote import RemoteImageClient
+from imaged.services.tasks.types.import_methods import GLANCE_DIRECT, StagedBytes
+from imaged.services.tasks.types.verify import Verify
 from imaged.services.traffic import Traffic
+from imaged.services.transfer_budget import TransferBudget
 from imaged.services.uploads import Uploads
 from support.bodies import send
-from support.seal import MirrorSeal
-from support.web import MemoryWeb
+from support.memory_fetcher import MemoryFetcher
+from support.reversed_secret_box import ReversedSecretBox
 
 OWNER = Caller("ann", "p1", frozenset({"member"}))
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
@@ -60,7 +60,7 @@ DELAY = timedelta(minutes=5)
 
 
 @dataclass
-class FixedBlocks(Budget):
+class FixedBlockBudget(TransferBudget):
     """A budget of little blocks, so that short bodies have many; at first, one for each chunk."""
 
     fixed_bytes: int = 1
@@ -85,12 +85,12 @@ class Node:
         catalog: Catalog,
         stores: Stores,
         *,
-        stages: StageSettings | None = None,
+        stages: IngestSettings | None = None,
         delay: timedelta = DELAY,
         keep_records: timedelta = timedelta(days=30),
         slice_bytes: int = 64,
         kill_uploads: bool = False,
-        budget: Budget | None = None,
+        budget: TransferBudget | None = None,
         tasks: RunnerSettings | None = None,
         types: Sequence[TaskType[Any]] = (),
         web: Fetcher | None = None,
@@ -99,32 +99,34 @@ class Node:
         settings = ClaimSettings(LEASE, RENEW_EVERY)
         self.catalog = catalog
         self.clock = ClockGuard(catalog, virtual_uptime)
-        self.budget = budget or FixedBlocks(1024)
+        self.budget = budget or FixedBlockBudget(1024)
         self.traffic = Traffic()
         self.claims = Claims(catalog, InstanceId(name), settings, kill_uploads=kill_uploads)
-        self.intake = Intake(
+        self.ingest = Ingester(
             catalog,
             stores,
             self.claims,
-            stages or StageSettings(),
+            stages or IngestSettings(),
             budget=self.budget,
             inspector=OsloInspector,
             lanes=InlineLane,
             slice_bytes=slice_bytes,
             traffic=self.traffic,
         )
-        self.uploads = Uploads(self.intake)
-        self.staging = Staging(self.intake)
+        self.uploads = Uploads(self.ingest)
+        self.staging = Staging(self.ingest)
         self.downloads = Downloads(catalog, stores, self.budget, self.traffic)
-        self.web = web or MemoryWeb()
-        self.examiner = Examiner(lambda: self.intake.settings.max_size_bytes, checks, InlineLane)
+        self.web = web or MemoryFetcher()
+        self.check_factory = StreamCheckFactory(
+            lambda: self.ingest.settings.max_size_bytes, checks, InlineLane
+        )
         self._build_tasks(catalog, stores, tasks, types)
-        self.reclaimer = Reclaimer(
+        self.reclaimer = LeaseReclaimer(
             catalog, clock=self.clock, lease=LEASE, kill_uploads=kill_uploads
         )
         scrubbing = ScrubberSettings(delay=delay, keep_records=keep_records)
-        self.scrubber = Scrubber(catalog, stores, scrubbing, clock=self.clock)
-        self.reconcile = Reconcile(catalog, stores, ReconcileSettings())
+        self.scrubber = BlobScrubber(catalog, stores, scrubbing, clock=self.clock)
+        self.reconcile = StoreReconciler(catalog, stores, ReconcileSettings())
 
     def _build_tasks(
         self,
@@ -133,40 +135,40 @@ class Node:
         settings: RunnerSettings | None,
         types: Sequence[TaskType[Any]],
     ) -> None:
-        imported = ImageImport({STAGED: StagedBytes(stores)}, stores, self.examiner)
-        registry = Registry(
+        imported = ImageImport({GLANCE_DIRECT: StagedBytes(stores)}, stores, self.check_factory)
+        registry = TaskTypeRegistry(
             [
                 Clone(
                     catalog,
                     stores,
-                    Copying(catalog, stores, self.downloads, self.examiner),
-                    RemoteImages(self.web, self.examiner),
+                    CloneCopier(catalog, stores, self.downloads, self.check_factory),
+                    RemoteImageClient(self.web, self.check_factory),
                 ),
                 Verify(catalog, stores, self.budget, InlineLane),
                 imported,
                 *types,
             ]
         )
-        seal = MirrorSeal()
+        seal = ReversedSecretBox()
         self.runner = TaskRunner(
             catalog,
             self.claims,
-            self.intake,
+            self.ingest,
             registry,
             seal=seal,
             settings=settings or RunnerSettings(concurrency=100),
         )
-        self.desk = TaskDesk(
+        self.task_service = TaskService(
             catalog,
             self.claims,
             registry,
             seal=seal,
-            bell=self.runner.bell,
-            take=self.runner.take,
-            settings=DeskSettings(),
+            wakeup=self.runner.wakeup,
+            start_now=self.runner.start_now,
+            settings=TaskServiceSettings(),
             clock=self.clock,
         )
-        self.imports = ImageImports(catalog, self.desk, self.runner.bell, imported)
+        self.imports = ImageImportService(catalog, self.task_service, self.runner.wakeup, imported)
 
     async def run_tasks(self) -> int:
         """Work on what waits, to its end; return how many of them were successful."""
@@ -180,14 +182,14 @@ class Node:
         self, type_name: str, fields: Mapping[str, object], caller: Caller = ADMIN
     ) -> Task:
         """Ask for a task, work on all that waits, and see what came of it."""
-        task = await self.desk.create(caller, type_name, fields, "req-1")
+        task = await self.task_service.create(caller, type_name, fields, "req-1")
         await self.run_tasks()
         return await self.catalog.get_task(task.id)
 
     async def clone(self, caller: Caller, source_id: str, image_id: str) -> Image:
         """Give a queued image the bytes of another one, as the call that adds locations does."""
         source = require_readable(caller, await self.catalog.get_image(source_id))
-        if source.status not in RESTORES:
+        if source.status not in RESTORE_EVENTS:
             raise InvalidTransition(source.status, "be cloned")
         return await self.catalog.modify_image(image_id, by_owner(caller, share_data(source)))
 
@@ -201,7 +203,7 @@ class Node:
 
     async def ask_import(self, image_id: str) -> Image:
         """Ask for an import of what was staged."""
-        return await self.imports.ask(ADMIN, image_id)
+        return await self.imports.request(ADMIN, image_id)
 
     async def upload(
         self,

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from support.postgresql import OWNER, free_port
+from support.postgresql import SUPERUSER_ROLE, free_port
 from support.waiting import wait_until
 
 PROGRAM = "pgbouncer"
-PATIENCE_SECONDS = 10
+START_TIMEOUT_SECONDS = 10
 
 
 class PgBouncer:
@@ -28,7 +28,7 @@ class PgBouncer:
         self._log = folder / "log"
         self._file = folder / "pgbouncer.ini"
         users = folder / "users"
-        users.write_text(f'"{OWNER}" ""\n')
+        users.write_text(f'"{SUPERUSER_ROLE}" ""\n')
         lines = {
             "listen_addr": "127.0.0.1",
             "listen_port": str(self._port),
@@ -54,17 +54,17 @@ class PgBouncer:
             wait_until(
                 lambda: "process up" in self._said() or process.poll() is not None,
                 self._said,
-                PATIENCE_SECONDS,
+                START_TIMEOUT_SECONDS,
             )
             assert process.poll() is None, self._said()
             yield self
         finally:
             process.terminate()
-            process.wait(PATIENCE_SECONDS)
+            process.wait(START_TIMEOUT_SECONDS)
 
     def url_of(self, url: str) -> str:
         """The URL of the same database, through here."""
-        return urlunsplit(urlsplit(url)._replace(netloc=f"{OWNER}@127.0.0.1:{self._port}"))
+        return urlunsplit(urlsplit(url)._replace(netloc=f"{SUPERUSER_ROLE}@127.0.0.1:{self._port}"))
 
     def _said(self) -> str:
         return self._log.read_text("utf-8", "replace")

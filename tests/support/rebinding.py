@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 
-class Rebinding(AbstractResolver):
+class RebindingResolver(AbstractResolver):
     """Names that are public when they are looked at, and something else when it counts."""
 
     def __init__(self, answers: Sequence[str | Sequence[str]]) -> None:

@@ -16,11 +16,11 @@ from hashlib import sha256
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-VARIABLE = "IMAGED_TEST_CACHE"
+CACHE_VARIABLE = "IMAGED_TEST_CACHE"
 
 SUITE = "bookworm"
 PYTHON = "3.11"  # the one of that suite
-PACKAGES = (
+DEBIAN_PACKAGES = (
     "systemd",
     "systemd-sysv",
     "dbus",
@@ -34,7 +34,7 @@ VENV = "/opt/imaged"
 WHEELS = "/opt/wheels"
 
 #: What boots it: program and Debian's package.
-NEEDED = {
+REQUIRED_TOOLS = {
     "mmdebstrap": "mmdebstrap",
     "nsenter": "util-linux",
     "unshare": "util-linux",
@@ -44,7 +44,7 @@ NEEDED = {
 
 def require_tools() -> None:
     """Fail with what is missing: a machine can be booted by root, with these packages."""
-    missing = {package for tool, package in NEEDED.items() if shutil.which(tool) is None}
+    missing = {package for tool, package in REQUIRED_TOOLS.items() if shutil.which(tool) is None}
     assert not missing, f"apt-get install {' '.join(sorted(missing))}"
     assert os.geteuid() == 0, "only root can boot a machine: run `make test-system` as root"
 
@@ -71,7 +71,13 @@ def build_wheel(folder: Path) -> Path:
 
 def _make(root: Path) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
-    _run("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root))
+    _run(
+        "mmdebstrap",
+        "--variant=minbase",
+        f"--include={','.join(DEBIAN_PACKAGES)}",
+        SUITE,
+        str(root),
+    )
     wheels = root / WHEELS.lstrip("/")
     _pip(
         "download",
@@ -90,7 +96,7 @@ def _make(root: Path) -> None:
 def _recipe() -> str:
     parts = (
         SUITE,
-        *PACKAGES,
+        *DEBIAN_PACKAGES,
         *_dependencies(),
         (PROJECT / "constraints.txt").read_text(),
         Path(__file__).read_text(),
@@ -104,7 +110,7 @@ def _dependencies() -> list[str]:
 
 
 def _cache() -> Path:
-    folder = os.environ.get(VARIABLE)
+    folder = os.environ.get(CACHE_VARIABLE)
     if folder:
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imaged-tests"

@@ -31,7 +31,7 @@ ACCESS_KEY = "made-up-access"
 SECRET_KEY = "made-up-for-a-test"
 SOCKETS = Path("/tmp")  # noqa: S108 - where SeaweedFS makes them
 PORTS = (10_000, 32_000)
-PATIENCE_SECONDS = 20.0
+START_TIMEOUT_SECONDS = 20.0
 ATTEMPTS = 2
 WARM_UP_OBJECTS = 8
 
@@ -144,7 +144,7 @@ def _launch(folder: Path) -> SeaweedFS:
 
 def _is_ready(server: SeaweedFS) -> bool:
     """Make the bucket, and keep something in it; whether that could be done at all."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     client = plain_client(server.endpoint)
     while server.process.poll() is None and time.monotonic() < deadline:
         if _has_bucket(client) and _keeps_bytes(client):

@@ -10,10 +10,10 @@ from typing import Self
 
 from starlette.types import ASGIApp
 
-from imaged.daemon.limits import ConnectionSettings
-from imaged.daemon.server import ApiServer
+from imaged.server.connection_settings import ConnectionSettings
+from imaged.server.server import HttpServer
 from support.service import Service, token_of
-from support.waiting import PATIENCE_SECONDS, wait_until
+from support.waiting import WAIT_TIMEOUT_SECONDS, wait_until
 
 
 @contextmanager
@@ -24,10 +24,10 @@ def served(service: Service, settings: ConnectionSettings | None = None) -> Iter
 
 
 @contextmanager
-def serving(app: ASGIApp, settings: ConnectionSettings) -> Iterator[tuple[int, ApiServer]]:
+def serving(app: ASGIApp, settings: ConnectionSettings) -> Iterator[tuple[int, HttpServer]]:
     """The daemon's server before any application; its port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = ApiServer(app, settings)
+    server = HttpServer(app, settings)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
@@ -35,16 +35,16 @@ def serving(app: ASGIApp, settings: ConnectionSettings) -> Iterator[tuple[int, A
         yield listener.getsockname()[1], server
     finally:
         server.should_exit = True
-        thread.join(PATIENCE_SECONDS)
+        thread.join(WAIT_TIMEOUT_SECONDS)
         listener.close()
         assert not thread.is_alive()
 
 
-class Line:
+class RawConnection:
     """A connection of a client who writes HTTP by hand."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
+        self.socket = socket.create_connection(("127.0.0.1", port), WAIT_TIMEOUT_SECONDS)
         self._file = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:

@@ -16,53 +16,59 @@ import anyio
 from starlette.types import ASGIApp, Message
 
 from imaged.api.app import ApiSettings, build_app
-from imaged.api.identity import TokenFile, fingerprint
+from imaged.api.authenticator import TokenFile, token_hash
 from imaged.api.imports import ImportCalls
-from imaged.api.metrics import Metrics
+from imaged.api.metrics_handler import MetricsHandler
 from imaged.api.patches import V2_1
 from imaged.api.stores import StoreFacts
-from imaged.catalogs.memory import MemoryCatalog
-from imaged.conversion.scratch import DiskScratch, ScratchSettings
+from imaged.conversion.scratch import LocalScratch, ScratchSettings
 from imaged.core.claim import InstanceId
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.image import Image
-from imaged.inspectors.oslo import OsloInspector
-from imaged.machine import read_uptime
+from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.ports.catalog import Catalog
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.import_check import ImportCheck
 from imaged.ports.store import Store, Stores
-from imaged.services.budget import Budget
+from imaged.process.uptime import read_uptime
 from imaged.services.claims import Claims, ClaimSettings
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images
-from imaged.services.intake import Intake
+from imaged.services.ingest import Ingester
+from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.scrubber import ScrubberSettings
-from imaged.services.stages import StageSettings
 from imaged.services.staging import Staging
-from imaged.services.tasks.clone import Clone
-from imaged.services.tasks.clone_between import Copying
-from imaged.services.tasks.clone_remote import RemoteImages
-from imaged.services.tasks.conversion import Conversion
-from imaged.services.tasks.convert import Convert
-from imaged.services.tasks.desk import Access, DeskSettings, TaskDesk
-from imaged.services.tasks.examination import Examiner
-from imaged.services.tasks.export import Export
-from imaged.services.tasks.image_from_web import ImageFromWeb
-from imaged.services.tasks.image_import import ImageImport, ImageImports
-from imaged.services.tasks.import_methods import STAGED, WEB, ImportMethod, StagedBytes, WebDownload
-from imaged.services.tasks.location_import import LocationImport, LocationImports
+from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings, TaskRunner
-from imaged.services.tasks.types import Registry
-from imaged.services.tasks.verify import Verify
+from imaged.services.tasks.stream_checks import StreamCheckFactory
+from imaged.services.tasks.task_service import Access, TaskService, TaskServiceSettings
+from imaged.services.tasks.task_type import TaskTypeRegistry
+from imaged.services.tasks.types.api_image_import import ImageImport, ImageImportService
+from imaged.services.tasks.types.clone import Clone
+from imaged.services.tasks.types.clone_copy import CloneCopier
+from imaged.services.tasks.types.clone_remote import RemoteImageClient
+from imaged.services.tasks.types.convert import Convert
+from imaged.services.tasks.types.export import Export
+from imaged.services.tasks.types.import_methods import (
+    GLANCE_DIRECT,
+    WEB_DOWNLOAD,
+    ImportMethod,
+    StagedBytes,
+    WebDownload,
+)
+from imaged.services.tasks.types.import_task import ImportTask
+from imaged.services.tasks.types.location_import import LocationImport, LocationImportService
+from imaged.services.tasks.types.verify import Verify
+from imaged.services.transfer_budget import TransferBudget
 from imaged.services.uploads import Uploads
-from imaged.stores.memory import MemoryStore
-from support.converting import ReadyConverter
-from support.seal import MirrorSeal
-from support.shelf import Shelf
-from support.web import MemoryWeb
+from imaged.testing.memory_catalog import MemoryCatalog
+from imaged.testing.memory_store import MemoryStore
+from support.fake_converter import FakeConverter
+from support.memory_destination import MemoryDestination
+from support.memory_fetcher import MemoryFetcher
+from support.reversed_secret_box import ReversedSecretBox
 
 BUDGET_BYTES = 64 * 1024**2
 OCTETS = "application/octet-stream"
@@ -129,88 +135,95 @@ class Service:
         fetcher: Fetcher | None = None,
         checks: Sequence[ImportCheck] = (),
         scratch: Path = Path("there is none"),
-        metrics: Metrics | None = None,
+        metrics: MetricsHandler | None = None,
     ) -> None:
         self.facts = MemoryCatalog(UtcClock())
         self.bytes = MemoryStore("local")
         catalog = catalog or self.facts
         self.stores = Stores("local", {"local": store or self.bytes, "near": MemoryStore("near")})
         claims = Claims(catalog, InstanceId("one"), ClaimSettings())
-        self.budget = budget = Budget(BUDGET_BYTES)
-        intake = Intake(
+        self.budget = budget = TransferBudget(BUDGET_BYTES)
+        ingest = Ingester(
             catalog,
             self.stores,
             claims,
-            StageSettings(max_size_bytes=max_size_bytes, formats=formats or FormatPolicy()),
+            IngestSettings(max_size_bytes=max_size_bytes, formats=formats or FormatPolicy()),
             budget=budget,
             inspector=OsloInspector,
         )
         self.images = Images(catalog, ScrubberSettings(delay=delay))
-        self.web = MemoryWeb()
+        self.web = MemoryFetcher()
         self._fetcher: Fetcher = fetcher or self.web
         self._checks = checks
-        self.scratch = DiskScratch(ScratchSettings(scratch))
-        self.converter = ReadyConverter()
-        self.shelf = Shelf()
+        self.scratch = LocalScratch(ScratchSettings(scratch))
+        self.converter = FakeConverter()
+        self.shelf = MemoryDestination()
         self.downloads = Downloads(catalog, self.stores, budget)
-        self._build_tasks(catalog, claims, intake, budget, access)
+        self._build_tasks(catalog, claims, ingest, budget, access)
         self.health = Health(catalog, self.stores)
         self.app = build_app(
             images=self.images,
-            uploads=Uploads(intake),
+            uploads=Uploads(ingest),
             downloads=self.downloads,
-            tasks=self.desk,
+            tasks=self.task_service,
             imports=self.imports,
             health=self.health,
-            identity=token_file(),
+            authenticator=token_file(),
             settings=ApiSettings(public_url, STORES),
             metrics=metrics,
         )
 
     def _build_tasks(
-        self, catalog: Catalog, claims: Claims, intake: Intake, budget: Budget, access: Access
+        self,
+        catalog: Catalog,
+        claims: Claims,
+        ingest: Ingester,
+        budget: TransferBudget,
+        access: Access,
     ) -> None:
         fetcher, converter = self._fetcher, self.converter
-        examiner = Examiner(lambda: intake.settings.max_size_bytes, self._checks)
-        conversion = Conversion(self.scratch, converter, OsloInspector, examiner)
+        check_factory = StreamCheckFactory(lambda: ingest.settings.max_size_bytes, self._checks)
+        conversion = ImageConverter(self.scratch, converter, OsloInspector, check_factory)
         methods: dict[str, ImportMethod] = {
-            STAGED: StagedBytes(self.stores),
-            WEB: WebDownload(fetcher),
+            GLANCE_DIRECT: StagedBytes(self.stores),
+            WEB_DOWNLOAD: WebDownload(fetcher),
         }
-        imported = ImageImport(methods, self.stores, examiner)
-        located = LocationImport(fetcher, examiner)
-        registry = Registry(
+        imported = ImageImport(methods, self.stores, check_factory)
+        located = LocationImport(fetcher, check_factory)
+        registry = TaskTypeRegistry(
             [
                 Clone(
                     catalog,
                     self.stores,
-                    Copying(catalog, self.stores, self.downloads, examiner),
-                    RemoteImages(fetcher, examiner),
+                    CloneCopier(catalog, self.stores, self.downloads, check_factory),
+                    RemoteImageClient(fetcher, check_factory),
                 ),
                 Verify(catalog, self.stores, budget),
-                ImageFromWeb(fetcher, conversion, examiner),
+                ImportTask(fetcher, conversion, check_factory),
                 Convert(catalog, self.downloads, conversion),
                 Export(catalog, self.downloads, conversion, {"archive": self.shelf}, budget),
                 imported,
                 located,
             ]
         )
-        seal = MirrorSeal()
+        seal = ReversedSecretBox()
         self.runner = TaskRunner(
-            catalog, claims, intake, registry, seal=seal, settings=RunnerSettings()
+            catalog, claims, ingest, registry, seal=seal, settings=RunnerSettings()
         )
-        self.desk = TaskDesk(
+        self.task_service = TaskService(
             catalog,
             claims,
             registry,
             seal=seal,
-            bell=self.runner.bell,
-            settings=DeskSettings(access=access),
+            wakeup=self.runner.wakeup,
+            settings=TaskServiceSettings(access=access),
             clock=ClockGuard(catalog, read_uptime),
         )
-        accepts = catalog, self.desk, self.runner.bell
+        accepts = catalog, self.task_service, self.runner.wakeup
         self.imports = ImportCalls(
-            Staging(intake), ImageImports(*accepts, imported), LocationImports(*accepts, located)
+            Staging(ingest),
+            ImageImportService(*accepts, imported),
+            LocationImportService(*accepts, located),
         )
 
     async def run_tasks(self) -> None:
@@ -335,7 +348,7 @@ async def ask(
 
 def _entry(person: str) -> str:
     project, role = PEOPLE[person]
-    digest = fingerprint(token_of(person)["x-auth-token"])
+    digest = token_hash(token_of(person)["x-auth-token"])
     return (
         f'[[token]]\nsha256 = "{digest}"\nuser = "{person}"\n'
         f'project = "{project}"\nroles = ["{role}"]\n'

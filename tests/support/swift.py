@@ -19,15 +19,15 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.store_bucket import settings_for
-from imaged.stores.s3_credentials import Secret
-from imaged.stores.s3_settings import S3Settings
-from support.environments import environment
+from imaged.stores.s3.credentials import Secret
+from imaged.stores.s3.settings import S3Settings
 from support.seaweedfs import BUCKET, SECRET_KEY, free_ports, plain_client
+from support.virtualenvs import environment
 from support.waiting import wait_until
 
-PACKAGES = ("swift==2.38.3", "pyeclib==1.8.0", "setuptools<81")
-ACCESS_KEY = "made:up"  # account and user
-PATIENCE_SECONDS = 60.0
+PIP_PACKAGES = ("swift==2.38.3", "pyeclib==1.8.0", "setuptools<81")
+SWIFT_ACCESS_KEY = "made:up"  # account and user
+START_TIMEOUT_SECONDS = 60.0
 SERVERS = ("account", "container", "object")
 
 SWIFT = """
@@ -111,13 +111,13 @@ class Swift:
     @property
     def settings(self) -> S3Settings:
         """Its bucket, which is a container of the account."""
-        return settings_for(self.endpoint, access_key=Secret(ACCESS_KEY))
+        return settings_for(self.endpoint, access_key=Secret(SWIFT_ACCESS_KEY))
 
 
 @contextmanager
 def swift() -> Iterator[Swift]:
     """Run a cluster with one empty bucket; nothing of it is left but what was installed."""
-    programs = environment("swift-2.38.3", *PACKAGES)
+    programs = environment("swift-2.38.3", *PIP_PACKAGES)
     folder = Path(tempfile.mkdtemp(prefix="swift-"))
     port, cache_port, *ports = free_ports(2 + len(SERVERS))
     try:
@@ -129,7 +129,7 @@ def swift() -> Iterator[Swift]:
                 program = [str(programs / "python"), str(folder / "run.py"), kind]
                 _start(folder, running, kind, program)
             cluster = Swift(port)
-            wait_until(lambda: _has_bucket(cluster), within_seconds=PATIENCE_SECONDS)
+            wait_until(lambda: _has_bucket(cluster), within_seconds=START_TIMEOUT_SECONDS)
             yield cluster
     finally:
         shutil.rmtree(folder)
@@ -161,7 +161,7 @@ def _make_ring(programs: Path, builder: Path, device: str) -> None:
 
 
 def _has_bucket(cluster: Swift) -> bool:
-    client = plain_client(cluster.endpoint, ACCESS_KEY, SECRET_KEY)
+    client = plain_client(cluster.endpoint, SWIFT_ACCESS_KEY, SECRET_KEY)
     try:
         client.create_bucket(Bucket=BUCKET)
     except (BotoCoreError, ClientError):

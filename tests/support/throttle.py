@@ -12,7 +12,7 @@ PIECE_BYTES = 64 * 1024
 
 
 @dataclass
-class Throttle:
+class ThrottledProxy:
     """Listens on a free port of the loopback, and passes on what it hears."""
 
     endpoint: str

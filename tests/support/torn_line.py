@@ -11,7 +11,7 @@ PIECE_BYTES = 16 * 1024
 
 
 @dataclass
-class TornLine:
+class TruncatingProxy:
     """Listens on a free port of the loopback, and passes on what it hears."""
 
     server_port: int
@@ -22,7 +22,7 @@ class TornLine:
     _lines: set[asyncio.Task[None]] = field(default_factory=set)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[TornLine]:
+    async def running(self) -> AsyncIterator[TruncatingProxy]:
         """Serve as long as the block lasts."""
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from support.backend import Backend, Folder, Sections, Servers
+from support.backend import Backend, FolderBackend, Sections, ServersBackend
 
-OTHER = "other"
+SECOND_STORE = "other"
 
 
 @dataclass(frozen=True)
-class TwoStores:
+class TwoStoreBackend:
     """Is a Backend. The second store is called ``other``."""
 
     first: Backend
@@ -25,7 +25,7 @@ class TwoStores:
     @property
     def sections(self) -> Sections:
         """Of both; the catalog is that of the first."""
-        name = f"stores.{OTHER}"
+        name = f"stores.{SECOND_STORE}"
         return {**self.first.sections, name: self.second.sections[name]}
 
     @property
@@ -38,8 +38,10 @@ class TwoStores:
         return await self.first.keys() | await self.second.keys()
 
 
-def with_another(backend: Folder | Servers) -> TwoStores:
+def with_second_store(backend: FolderBackend | ServersBackend) -> TwoStoreBackend:
     """A second store of the same kind beside the first."""
-    if isinstance(backend, Folder):
-        return TwoStores(backend, Folder(backend.folder / OTHER, OTHER))
-    return TwoStores(backend, replace(backend, prefix=f"{backend.prefix}-{OTHER}", store=OTHER))
+    if isinstance(backend, FolderBackend):
+        return TwoStoreBackend(backend, FolderBackend(backend.folder / SECOND_STORE, SECOND_STORE))
+    return TwoStoreBackend(
+        backend, replace(backend, prefix=f"{backend.prefix}-{SECOND_STORE}", store=SECOND_STORE)
+    )

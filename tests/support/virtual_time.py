@@ -11,11 +11,12 @@ import pytest
 import trio._core._run as trio_run
 from trio.testing import MockClock
 
-from imaged.services import claims, intake
-from imaged.services.tasks import clone, desk
+from imaged.services import claims, ingest
+from imaged.services.tasks import task_service
+from imaged.services.tasks.types import clone
 
-START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-DRAWING_NAMES = (claims, intake, clone, desk)  # the modules that draw names by lot
+VIRTUAL_START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+UUID_USERS = (claims, ingest, clone, task_service)  # the modules that draw names by lot
 
 
 def virtual_trio() -> tuple[str, dict[str, object]]:
@@ -28,7 +29,7 @@ class VirtualClock:
 
     def now(self) -> datetime:
         """Return this moment."""
-        return START + timedelta(seconds=anyio.current_time())
+        return VIRTUAL_START + timedelta(seconds=anyio.current_time())
 
 
 def elapsed() -> float:
@@ -36,7 +37,7 @@ def elapsed() -> float:
     return anyio.current_time()
 
 
-def seed_chance(seed: int, monkeypatch: pytest.MonkeyPatch) -> random.Random:
+def seed_randomness(seed: int, monkeypatch: pytest.MonkeyPatch) -> random.Random:
     """Make all that is drawn by lot a function of the seed: trio's schedule, names, jitter.
 
     What is left is the order of sets of strings; ``PYTHONHASHSEED=0`` fixes that too.
@@ -45,6 +46,6 @@ def seed_chance(seed: int, monkeypatch: pytest.MonkeyPatch) -> random.Random:
     random.seed(seed)
     monkeypatch.setattr(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
     trio_run._r.seed(seed)
-    for module in DRAWING_NAMES:
+    for module in UUID_USERS:
         monkeypatch.setattr(module, "uuid4", lambda: UUID(int=chance.getrandbits(128)))
     return chance

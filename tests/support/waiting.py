@@ -6,20 +6,20 @@ import socket
 import time
 from collections.abc import Callable
 
-PATIENCE_SECONDS = 10.0
-LOOK_EVERY_SECONDS = 0.01
+WAIT_TIMEOUT_SECONDS = 10.0
+POLL_SECONDS = 0.01
 
 
 def wait_until(
     is_so: Callable[[], object],
     found: Callable[[], object] = lambda: "it never became so",
-    within_seconds: float = PATIENCE_SECONDS,
+    within_seconds: float = WAIT_TIMEOUT_SECONDS,
 ) -> None:
     """Look again and again; fail, and say what was found instead, when patience ends."""
     deadline = time.monotonic() + within_seconds
     while not is_so():
         assert time.monotonic() < deadline, found()
-        time.sleep(LOOK_EVERY_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def is_listening(port: int) -> bool:

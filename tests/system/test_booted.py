@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from imaged.core.places import MARKER_NAME
+from imaged.core.place_marker import MARKER_NAME
 from support.booted import Machine, until
-from support.machine_client import Client
+from support.machine_client import MachineClient
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -19,10 +19,10 @@ STATUS = r"ready: 0 uploads, 0 tasks, \d+ pending delete, (next scrub \d+ s|scru
 DRAINING = r"draining for (\d+) s at most: 1 upload \(.*/s\)"
 
 
-def start(machine: Machine, unit: str = "imaged") -> Client:
+def start(machine: Machine, unit: str = "imaged") -> MachineClient:
     """Start it, and wait until it is ready, as systemctl does."""
     machine.systemctl("start", unit)
-    return Client(machine)
+    return MachineClient(machine)
 
 
 def files(machine: Machine) -> list[Path]:
@@ -39,7 +39,7 @@ def test_it_is_ready_when_systemctl_returns(machine: Machine) -> None:
     machine.systemctl("enable", "--now", "imaged")
 
     assert machine.show("imaged", "ActiveState") == "active"
-    assert Client(machine).ask("GET", "/healthcheck") == (200, b"OK")
+    assert MachineClient(machine).ask("GET", "/healthcheck") == (200, b"OK")
     machine.wait_for("imaged", "StatusText", lambda text: bool(re.fullmatch(STATUS, text)))
 
 

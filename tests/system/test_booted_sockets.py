@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from support.booted import Machine
-from support.machine_client import Client
+from support.machine_client import MachineClient
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -16,7 +16,7 @@ CLIENTS = 4
 RESTARTS = 2
 
 
-def ask_until(told: threading.Event, client: Client, answers: Counter[str]) -> None:
+def ask_until(told: threading.Event, client: MachineClient, answers: Counter[str]) -> None:
     """Ask again and again, each time on a new connection, and count what came."""
     while not told.is_set():
         try:
@@ -31,14 +31,14 @@ def test_the_first_who_connects_starts_it(machine: Machine) -> None:
     machine.systemctl("enable", "--now", "imaged.socket")
     assert machine.show("imaged", "ActiveState") == "inactive"
 
-    assert Client(machine).ask("GET", "/healthcheck") == (200, b"OK")
+    assert MachineClient(machine).ask("GET", "/healthcheck") == (200, b"OK")
     assert machine.show("imaged", "ActiveState") == "active"
 
 
 def test_nobody_is_refused_across_a_restart(machine: Machine) -> None:
     """Each of some who ask without a pause gets an answer each time."""
     machine.systemctl("enable", "--now", "imaged.socket")
-    client, told, answers = Client(machine), threading.Event(), Counter[str]()
+    client, told, answers = MachineClient(machine), threading.Event(), Counter[str]()
     client.ask("GET", "/v2/images")
     askers = [
         threading.Thread(target=ask_until, args=(told, client, answers)) for _ in range(CLIENTS)

@@ -12,9 +12,9 @@ from functools import partial
 
 import pytest
 
-from imaged.core.places import MARKER_NAME
+from imaged.core.place_marker import MARKER_NAME
 from support.booted import Machine, until
-from support.machine_client import Client
+from support.machine_client import MachineClient
 from support.postgresql import Server, execute
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS, seaweedfs
 
@@ -97,7 +97,7 @@ def niceness(machine: Machine, unit: str) -> dict[str, int]:
 @pytest.mark.usefixtures("servers")
 def test_systemd_hands_over_the_secrets(machine: Machine) -> None:
     """What imaged's user cannot read opens bucket and database, and is told to nobody."""
-    client = Client(machine)
+    client = MachineClient(machine)
 
     machine.systemctl("start", "imaged")
 
@@ -115,7 +115,7 @@ def test_systemd_hands_over_the_secrets(machine: Machine) -> None:
 def test_services_of_their_own_reach_bucket_and_database(machine: Machine) -> None:
     """Beside one that only answers, imaged-tasks.service works, imaged-scrubber.service deletes."""
     machine.override("imaged.service", {"Environment": "IMAGED_DAEMON__ROLES=api"})
-    client = Client(machine)
+    client = MachineClient(machine)
     machine.systemctl("start", "imaged", "imaged-tasks")
     image_id = client.create()
     assert client.upload(image_id, b"data") == 204
@@ -137,7 +137,7 @@ def test_uploads_and_scrubs_are_all_that_it_needs(machine: Machine) -> None:
     """With a folder and SQLite: data comes, is given again and goes; nothing was forbidden."""
     machine.configure("[scrubber]\ndelay = '0'\nevery = '300ms'")
     machine.systemctl("start", "imaged")
-    client = Client(machine)
+    client = MachineClient(machine)
     image_id = client.create()
     assert client.upload(image_id, b"data" * 1024**2) == 204
     assert client.download(image_id) == b"data" * 1024**2
@@ -161,7 +161,7 @@ def test_images_are_converted(machine: Machine, worker: str) -> None:
     if worker != "imaged":
         machine.configure(NO_TASKS)
     machine.systemctl("start", "imaged", worker)
-    client = Client(machine)
+    client = MachineClient(machine)
     machine.run("qemu-img", "create", "-q", "-f", "qcow2", "/srv/disk.qcow2", str(DISK_BYTES))
     source_id = client.create(disk_format="qcow2")
     assert client.upload(source_id, machine.path("/srv/disk.qcow2").read_bytes()) == 204
@@ -194,7 +194,7 @@ def test_who_may_not_go_last_works_all_the_same(machine: Machine) -> None:
         {"SystemCallFilter": "~setpriority", "Environment": "IMAGED_LOG__LEVEL=debug"},
     )
     machine.systemctl("start", "imaged", "imaged-tasks")
-    client = Client(machine)
+    client = MachineClient(machine)
     image_id = client.create()
     assert client.upload(image_id, b"data") == 204
 
@@ -209,7 +209,7 @@ def test_several_instances_share_a_host(machine: Machine) -> None:
         text = f'[daemon]\nname = "{name}"\n[api]\nbind = {sockets}\n'
         machine.write(f"/etc/imaged/{name}.toml", text)
     machine.systemctl("start", "imaged@east", "imaged@west")
-    east, west = Client(machine, 9301), Client(machine, 9302)
+    east, west = MachineClient(machine, 9301), MachineClient(machine, 9302)
     image_id = east.create()
     assert east.upload(image_id, b"data") == 204
     assert west.download(image_id) == b"data"

@@ -16,7 +16,7 @@ import aiofiles
 import pytest
 import pytest_asyncio
 
-from imaged.conversion.qemu_img import NAMES
+from imaged.conversion.qemu_img import QEMU_FORMATS
 from support import disk_images
 from support.client import Client
 from support.daemon import IMAGED, Daemon, children_of, until
@@ -95,7 +95,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "raw"])
+@pytest.mark.parametrize("name", [name for name in QEMU_FORMATS if name != "raw"])
 async def test_every_format_there_and_back(
     daemon: Daemon, origin: Origin, disk: Path, tmp_path: Path, name: str
 ) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from imaged.catalogs.opening import migrate_catalog
+from imaged.catalogs.connect import migrate_catalog
 from support.client import Client
 from support.daemon import IMAGED, Daemon, until
 from support.postgresql import Server, database_url, execute

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import Place, serving
+from support.command import Workspace, serving
 from support.monitoring import ALERTS, Alert, alerts, expressions
 
 CASES = Path(__file__).with_name("alerts.test.yml")
@@ -32,7 +32,7 @@ def said(done: subprocess.CompletedProcess[bytes]) -> str:
 
 def test_the_page_is_clean(tmp_path: Path) -> None:
     """Names, units, types and helps are as Prometheus wants them, after some work too."""
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     token = "a-token-for-prometheus"
     (tmp_path / "token").write_text(token)
     more = f'[metrics]\nbind = ["api"]\ntoken_file = "{tmp_path / "token"}"'

@@ -15,11 +15,11 @@ from contracts.catalog_images import ImagesContract
 from contracts.catalog_lists import Fresh
 from contracts.catalog_queue import LeasesContract
 from contracts.catalog_races import RacesContract
-from contracts.catalog_whole import WholeContract
-from imaged.catalogs.opening import inspect_catalog
-from imaged.catalogs.postgresql import migrate_postgresql
-from imaged.catalogs.postgresql_url import SESSION
-from imaged.catalogs.sql import SqlCatalog
+from contracts.catalog_status import StatusContract
+from imaged.catalogs.connect import inspect_catalog
+from imaged.catalogs.postgresql.driver import migrate_postgresql
+from imaged.catalogs.postgresql.url import SESSION_SETTINGS
+from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
 from support.pgbouncer import PgBouncer, pgbouncer
 from support.postgresql import empty_database, fresh_database, shared_url
@@ -51,7 +51,7 @@ async def behind(pooler: PgBouncer) -> AsyncIterator[SqlCatalog]:
 
 
 @pytest.mark.system
-class TestCatalogBehindPgBouncer(ImagesContract, LeasesContract, RacesContract, WholeContract):
+class TestCatalogBehindPgBouncer(ImagesContract, LeasesContract, RacesContract, StatusContract):
     """It sits the exam, where that is about transactions."""
 
     pytestmark = pytest.mark.asyncio
@@ -75,7 +75,7 @@ class TestCatalogBehindPgBouncer(ImagesContract, LeasesContract, RacesContract, 
 async def test_the_mode_is_found(pooler: PgBouncer, mode: str) -> None:
     """By itself: nobody has to tell it."""
     async with behind(pooler) as catalog:
-        assert database_of(catalog).connector.is_lent is MODES[mode]
+        assert database_of(catalog).connector.is_pooled is MODES[mode]
 
 
 @pytest.mark.parametrize("busy", [1, 8])
@@ -90,7 +90,7 @@ async def test_the_mode_is_found_while_others_work(pooler: PgBouncer, mode: str,
         crowd = [asyncio.create_task(work()) for _ in range(busy)]
         for _ in range(5):
             async with opened(pooler.url_of(url)) as catalog:
-                assert database_of(catalog).connector.is_lent is MODES[mode]
+                assert database_of(catalog).connector.is_pooled is MODES[mode]
         for one in crowd:
             one.cancel()
         await asyncio.gather(*crowd, return_exceptions=True)
@@ -98,7 +98,7 @@ async def test_the_mode_is_found_while_others_work(pooler: PgBouncer, mode: str,
 
 async def test_limits_are_in_force(pooler: PgBouncer) -> None:
     """In every transaction, whichever session it is in."""
-    wanted = {name: value for name, value in SESSION.items() if name.endswith("_timeout")}
+    wanted = {name: value for name, value in SESSION_SETTINGS.items() if name.endswith("_timeout")}
 
     def look(db: Connection) -> dict[str, object]:
         db.execute(text("SELECT pg_sleep(0.01)"))  # so that all sessions are in use

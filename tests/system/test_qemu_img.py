@@ -17,7 +17,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.conversion.qemu_img import NAMES, QemuImg, QemuImgSettings
+from imaged.conversion.qemu_img import QEMU_FORMATS, QemuImg, QemuImgSettings
 from imaged.core.errors import ConversionFailed, ConversionRefused
 from imaged.core.limits import MIB
 
@@ -81,7 +81,7 @@ async def convert(
     return told
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", QEMU_FORMATS)
 async def test_every_format_there_and_back(
     converter: QemuImg, disk: Path, tmp_path: Path, name: str
 ) -> None:
@@ -174,7 +174,7 @@ async def test_a_disk_that_was_cut(
     """QEMU would read zeros where bytes are missing; it is refused before that."""
     image = tmp_path / "image"
     options = ["-o", "subformat=monolithicSparse"] if name == "vmdk" else []
-    make_from(disk, "-O", NAMES[name], *options, image)
+    make_from(disk, "-O", QEMU_FORMATS[name], *options, image)
     os.truncate(image, image.stat().st_size - 2 * MIB)
     target = tmp_path / "target"
 
@@ -312,10 +312,10 @@ async def test_it_opens_its_source_and_its_target_only(
     """Traced: beyond these two there are programs, libraries, devices and what is refused."""
     target, trace = empty(tmp_path / "target"), tmp_path / "trace"
     command = ("/usr/bin/qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(disk), str(target))
-    confinement = replace(converter._confinement(command, disk, (target,)), parent=0).to_json()
+    confinement = replace(converter._sandbox_settings(command, disk, (target,)), parent=0).to_json()
     wanted = "trace=execve,open,openat,openat2,connect,bind"
     watch = ["strace", "-f", "-qq", "-o", str(trace), "-e", wanted]
-    program = [sys.executable, "-I", "-m", "imaged.conversion.confine", confinement]
+    program = [sys.executable, "-I", "-m", "imaged.conversion.sandbox", confinement]
 
     subprocess.run([*watch, *program], check=True)  # noqa: ASYNC221 - nothing else runs
 

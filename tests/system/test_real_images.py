@@ -12,7 +12,7 @@ import pytest
 
 from imaged.core.disk_format import Findings, FormatPolicy, require_declared
 from imaged.core.errors import FormatRefused
-from imaged.inspectors.oslo import OsloInspector
+from imaged.inspectors.oslo_inspector import OsloInspector
 
 pytestmark = pytest.mark.system
 

@@ -17,10 +17,10 @@ from contracts.store_bodies import body, new_key, read_all, some_bytes
 from contracts.store_bucket import elsewhere_in, opened, settings_for
 from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
-from imaged.stores.s3_settings import S3Settings
+from imaged.stores.s3.settings import S3Settings
 from support.ceph import Ceph, ceph
-from support.environments import environment
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS, free_ports, seaweedfs
+from support.virtualenvs import environment
 from support.waiting import is_listening, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio, pytest.mark.timeout(180)]
@@ -89,7 +89,7 @@ async def told(settings: S3Settings) -> str:
     """Why such a bucket is refused at start."""
     async with opened(settings) as store:
         with pytest.raises(StoreError) as trouble:
-            await store.rehearse()
+            await store.self_test()
     return str(trouble.value)
 
 
@@ -98,7 +98,7 @@ async def test_a_proxy_that_passes_all_on(server: SeaweedFS, tmp_path: Path) -> 
     settings = GOOD + f"location / {{ proxy_pass {server.endpoint}; }}"
     with nginx(tmp_path, settings) as endpoint:
         async with opened(settings_for(endpoint)) as store:
-            assert await store.rehearse() == []
+            assert await store.self_test() == []
             await store.put(key := new_key(), body(some_bytes(12 * MIB)))
             assert await read_all(store, key) == some_bytes(12 * MIB)
 
@@ -151,7 +151,7 @@ class TestQuota:
             await store.put(key, body(b"bytes"), 5)
             cluster.limit_bucket(s3_settings.bucket, 1)
             try:
-                (lack,) = await store.rehearse()
+                (lack,) = await store.self_test()
                 for size in (5, None):
                     with pytest.raises(StoreFull, match="quota"):
                         await store.put(new_key(), body(b"bytes"), size)

@@ -13,11 +13,11 @@ from typing import cast
 
 import pytest
 
-from contracts.destination_bucket import BucketDestinationContract
+from contracts.export_s3 import BucketDestinationContract
 from contracts.store_bucket import elsewhere_in, settings_for
 from contracts.store_s3 import S3StoreContract
-from imaged.stores.s3_credentials import Secret
-from imaged.stores.s3_settings import Checksum, S3Settings
+from imaged.stores.s3.credentials import Secret
+from imaged.stores.s3.settings import Checksum, S3Settings
 from support.ceph import ceph
 from support.seaweedfs import BUCKET
 from support.swift import swift

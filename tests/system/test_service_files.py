@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from imaged.daemon.bulletin import MORE_TIME
-from imaged.stores.s3_settings import S3Settings
+from imaged.daemon.status_reporter import EXTEND_TIMEOUT
+from imaged.stores.s3.settings import S3Settings
 from imaged.units import parse_duration
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def test_systemd_supervises_it(service: Path) -> None:
     assert told["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert told["Restart"] == "on-failure"
     assert parse_duration(told["WatchdogSec"].replace("min", "m")) / 2 > SLOWEST_ANSWER
-    assert parse_duration(told["TimeoutStopSec"]) >= MORE_TIME
+    assert parse_duration(told["TimeoutStopSec"]) >= EXTEND_TIMEOUT
     assert told["KillMode"] == "mixed"
 
 

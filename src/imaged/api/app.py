@@ -13,17 +13,16 @@ from structlog.contextvars import bind_contextvars
 
 from imaged.api import schemas
 from imaged.api.actions import Actions
-from imaged.api.exchange import Exchange
-from imaged.api.health import Probes
-from imaged.api.identity import Identity
+from imaged.api.authenticator import Authenticator
+from imaged.api.health_probes import Probes
+from imaged.api.http_errors import NoSuchPath
 from imaged.api.image_data import ImageData
 from imaged.api.images import ImageRecords
 from imaged.api.imports import ImportCalls
 from imaged.api.links import Links
-from imaged.api.metrics import PATH as METRICS_PATH
-from imaged.api.metrics import Metrics
-from imaged.api.refusals import NoSuchPath
-from imaged.api.requests import CALLER
+from imaged.api.metrics_handler import METRICS_PATH, MetricsHandler
+from imaged.api.middleware import RequestMiddleware
+from imaged.api.requests import CALLER_SCOPE_KEY
 from imaged.api.resource import Resource
 from imaged.api.stores import StoreFacts, StoreRecords
 from imaged.api.tags import Tags
@@ -33,7 +32,7 @@ from imaged.api.versions import Versions, version_2_path
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images
-from imaged.services.tasks.desk import TaskDesk
+from imaged.services.tasks.task_service import TaskService
 from imaged.services.uploads import Uploads
 
 
@@ -50,12 +49,12 @@ def build_app(
     images: Images,
     uploads: Uploads,
     downloads: Downloads,
-    tasks: TaskDesk,
+    tasks: TaskService,
     imports: ImportCalls,
     health: Health,
-    identity: Identity,
+    authenticator: Authenticator,
     settings: ApiSettings,
-    metrics: Metrics | None = None,
+    metrics: MetricsHandler | None = None,
 ) -> ASGIApp:
     """Put the application together. It serves HTTP only: no lifespan, no websockets."""
     links = Links(settings.public_url)
@@ -72,14 +71,16 @@ def build_app(
     routes = [Route(path, resource) for path, resource in table.items()]
     if metrics is not None:
         routes.append(Route(METRICS_PATH, Resource(GET=metrics.tell_with_token)))
-    elsewhere = Elsewhere(Versions(links))
-    return Exchange(Entrance(identity, Router(routes, redirect_slashes=False, default=elsewhere)))
+    not_found = NotFound(Versions(links))
+    return RequestMiddleware(
+        Authentication(authenticator, Router(routes, redirect_slashes=False, default=not_found))
+    )
 
 
-def build_metrics_app(metrics: Metrics) -> ASGIApp:
+def build_metrics_app(metrics: MetricsHandler) -> ASGIApp:
     """What is served at addresses that metrics have to themselves."""
     route = Route(METRICS_PATH, Resource(GET=metrics.tell))
-    return Exchange(Router([route], redirect_slashes=False, default=_nowhere))
+    return RequestMiddleware(Router([route], redirect_slashes=False, default=_path_not_found))
 
 
 def paths(
@@ -87,7 +88,7 @@ def paths(
     uploads: Uploads,
     downloads: Downloads,
     *,
-    tasks: TaskDesk,
+    tasks: TaskService,
     imports: ImportCalls,
     health: Health,
     links: Links,
@@ -110,15 +111,15 @@ def paths(
         "/v2/images": Resource(GET=records.list, POST=records.create),
         image: Resource(find=find, GET=records.show, PATCH=records.patch, DELETE=records.delete),
         f"{image}/file": Resource(
-            find=find, is_made_by_put=True, GET=data.get, HEAD=data.look, PUT=data.put
+            find=find, created_by_put=True, GET=data.get, HEAD=data.head, PUT=data.put
         ),
-        f"{image}/stage": Resource(find=find, is_made_by_put=True, PUT=imports.stage),
+        f"{image}/stage": Resource(find=find, created_by_put=True, PUT=imports.stage),
         f"{image}/import": Resource(find=find, POST=imports.begin),
         f"{image}/locations": Resource(find=find, POST=imports.add_location),
         f"{image}/actions/deactivate": Resource(find=find, POST=actions.deactivate),
         f"{image}/actions/reactivate": Resource(find=find, POST=actions.reactivate),
         f"{image}/tags/{{tag}}": Resource(find=find, PUT=tags.put, DELETE=tags.delete),
-        f"{image}/tasks": Resource(GET=work.list_of_image),
+        f"{image}/tasks": Resource(GET=work.list_for_image),
         "/v2/tasks": Resource(GET=work.list, POST=work.create),
         "/v2/tasks/{task_id}": Resource(find=work.show, GET=work.show, DELETE=work.delete),
         "/v2/tasks/{task_id}/actions/cancel": Resource(find=work.show, POST=work.cancel),
@@ -132,11 +133,11 @@ def paths(
     }
 
 
-class Entrance:
+class Authentication:
     """Finds out which version of the API is meant; whoever enters it says who he is."""
 
-    def __init__(self, identity: Identity, app: ASGIApp) -> None:
-        self._identity = identity
+    def __init__(self, authenticator: Authenticator, app: ASGIApp) -> None:
+        self._authenticator = authenticator
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,13 +145,13 @@ class Entrance:
         headers = Headers(scope=scope)
         path = version_2_path(scope["path"], headers.get("accept", ""))
         if path is not None:
-            caller = await self._identity.identify(headers)
+            caller = await self._authenticator.authenticate(headers)
             bind_contextvars(project_id=caller.project)
-            scope = {**scope, "path": path, CALLER: caller}
+            scope = {**scope, "path": path, CALLER_SCOPE_KEY: caller}
         await self._app(scope, receive, send)
 
 
-class Elsewhere:
+class NotFound:
     """Paths that are not in the table: nothing in this version, a choice of versions outside."""
 
     def __init__(self, versions: Versions) -> None:
@@ -158,13 +159,13 @@ class Elsewhere:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 300. Raises NoSuchPath."""
-        if CALLER in scope:
+        if CALLER_SCOPE_KEY in scope:
             raise NoSuchPath
         response = await self._versions.choose(Request(scope))
         await response(scope, receive, send)
 
 
-async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+async def _path_not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """Nothing else is served here. Raises NoSuchPath."""
     del scope, receive, send
     raise NoSuchPath

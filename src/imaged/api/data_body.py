@@ -10,9 +10,9 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imaged.api.refusals import LengthRequired, MediaTypeRefused
+from imaged.api.http_errors import LengthRequired, MediaTypeRefused
 from imaged.api.requests import (
-    OCTETS,
+    OCTET_STREAM,
     body_of,
     caller_of,
     image_id_of,
@@ -26,10 +26,10 @@ from imaged.core.errors import InvalidRequest
 SIZE_HEADER = "x-openstack-image-size"
 REPLACE_HEADER = "x-imaged-replace"
 
-_SIZE = re.compile(r"\d{1,18}", re.ASCII)
+_BYTE_COUNT = re.compile(r"\d{1,18}", re.ASCII)
 
 
-class Take(Protocol):
+class BodyHandler(Protocol):
     """Makes a body durable: who asks, the image, the body, its size in bytes and its store, if
     told; ``replaces``: it is another file on purpose, after an upload that broke off.
     """
@@ -48,14 +48,14 @@ class Take(Protocol):
         ...
 
 
-async def take_data(request: Request, take: Take) -> Response:
+async def receive_data(request: Request, take: BodyHandler) -> Response:
     """Hand the body to ``take``, and answer 204 when that returns.
 
     Raises MediaTypeRefused, EncodingRefused, LengthRequired, ImageNotFound and InvalidRequest
     before anything is read, then what ``take`` raises, and ClientVanished through it.
     """
-    if media_type_of(request) != OCTETS:
-        raise MediaTypeRefused(request.headers.get("content-type", ""), [OCTETS])
+    if media_type_of(request) != OCTET_STREAM:
+        raise MediaTypeRefused(request.headers.get("content-type", ""), [OCTET_STREAM])
     require_unpacked(request)
     _require_whole(request)
     async with aclosing(body_of(request)) as body:
@@ -110,6 +110,6 @@ def _replaces(request: Request) -> bool:
 
 
 def _length(name: str, text: str) -> int:
-    if _SIZE.fullmatch(text) is None:
+    if _BYTE_COUNT.fullmatch(text) is None:
         raise InvalidRequest(f"The header {name} must be a number of bytes, and is {text!r}.")
     return int(text)

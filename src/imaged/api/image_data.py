@@ -11,15 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from imaged.api.byte_ranges import wanted_range
-from imaged.api.data_body import take_data
-from imaged.api.requests import OCTETS, caller_of, image_id_of
+from imaged.api.data_body import receive_data
+from imaged.api.range_header import parse_range
+from imaged.api.requests import OCTET_STREAM, caller_of, image_id_of
 from imaged.core.access import Caller
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import ClientVanished, ImagedError
 from imaged.core.image import Content
+from imaged.services.block_cache import BLOCK_CACHE, BlockCache
 from imaged.services.downloads import Download, Downloads
-from imaged.services.kept_block import KEPT_BLOCK, KeptBlock
 from imaged.services.uploads import Uploads
 
 
@@ -32,20 +32,20 @@ class ImageData:
 
     async def put(self, request: Request) -> Response:
         """Answer 204 once the bytes are durable."""
-        return await take_data(request, self._uploads.upload)
+        return await receive_data(request, self._uploads.upload)
 
     async def get(self, request: Request) -> ASGIApp:
         """Answer 200 or 206 with the bytes, or 204 where there are none."""
         header = None if "if-range" in request.headers else request.headers.get("range")
-        wanted = wanted_range(header)
+        wanted = parse_range(header)
         return _Data(self._downloads, caller_of(request), image_id_of(request), wanted)
 
-    async def look(self, request: Request) -> Response:
+    async def head(self, request: Request) -> Response:
         """Answer 200 without the bytes, or 204 where there are none; no store is asked.
 
         A range is ignored: only GET has them (RFC 9110, section 14.2).
         """
-        image = await self._downloads.look(caller_of(request), image_id_of(request))
+        image = await self._downloads.get_readable(caller_of(request), image_id_of(request))
         if image.content is None:
             return Response(status_code=204)
         whole = ByteSpan(0, image.content.size_bytes)
@@ -63,7 +63,7 @@ class _Data:
         self._is_part = wanted is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kept: KeptBlock | None = scope.get("state", {}).get(KEPT_BLOCK)
+        kept: BlockCache | None = scope.get("state", {}).get(BLOCK_CACHE)
         async with self._downloads.open(*self._asked, kept) as download:
             content, span = download.image.content, download.span
             if content is None or span is None:
@@ -83,7 +83,7 @@ class _Data:
 
 def _headers(content: Content, span: ByteSpan, *, is_part: bool) -> dict[str, str]:
     headers = {
-        "Content-Type": OCTETS,
+        "Content-Type": OCTET_STREAM,
         "Content-Length": str(span.length),
         "Content-MD5": content.checksum,  # in hex, of the whole image: as clients expect
         "Content-Disposition": "attachment",

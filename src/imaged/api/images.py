@@ -13,7 +13,7 @@ from imaged.api.links import Links
 from imaged.api.listing import Listing, read_listing
 from imaged.api.patches import operations, require_patch
 from imaged.api.requests import caller_of, image_id_of, is_uuid, media_type_of
-from imaged.api.wire import encode, image_json, image_path
+from imaged.api.serialize import encode, image_json, image_path
 from imaged.core.access import Caller
 from imaged.core.errors import ImageNotFound, InvalidQuery, InvalidRequest
 from imaged.core.image import Image

@@ -7,20 +7,22 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imaged.api.data_body import take_data
+from imaged.api.data_body import receive_data
 from imaged.api.json_bodies import json_of
 from imaged.api.requests import caller_of, image_id_of, request_id_of, store_of
-from imaged.api.wire import encode
+from imaged.api.serialize import encode
 from imaged.core.errors import InvalidRequest
 from imaged.services.staging import Staging
-from imaged.services.tasks.image_import import ImageImports
-from imaged.services.tasks.location_import import LocationImports
+from imaged.services.tasks.types.api_image_import import ImageImportService
+from imaged.services.tasks.types.location_import import LocationImportService
 
 
 class ImportCalls:
     """Each is answered when its task is stored; how it went is in ``…/tasks``."""
 
-    def __init__(self, staging: Staging, imports: ImageImports, locations: LocationImports) -> None:
+    def __init__(
+        self, staging: Staging, imports: ImageImportService, locations: LocationImportService
+    ) -> None:
         self._staging = staging
         self._imports = imports
         self._locations = locations
@@ -32,7 +34,7 @@ class ImportCalls:
 
     async def stage(self, request: Request) -> Response:
         """Answer 204 once the bytes are durable, beside the image."""
-        return await take_data(request, self._staging.stage)
+        return await receive_data(request, self._staging.stage)
 
     async def begin(self, request: Request) -> Response:
         """Answer 202 to an import call."""
@@ -42,7 +44,7 @@ class ImportCalls:
         store = store_of(request)
         if store and not asked.get("stores"):
             asked["stores"] = [store]
-        await self._imports.ask(caller, image_id, asked, request_id_of(request))
+        await self._imports.request(caller, image_id, asked, request_id_of(request))
         return Response(status_code=202)
 
     async def add_location(self, request: Request) -> Response:
@@ -50,7 +52,7 @@ class ImportCalls:
         caller, image_id, asked = caller_of(request), image_id_of(request), await json_of(request)
         if not isinstance(asked, dict):
             raise InvalidRequest("The body must be a JSON object with a 'url'.")
-        await self._locations.ask(caller, image_id, asked, request_id_of(request))
+        await self._locations.request(caller, image_id, asked, request_id_of(request))
         return Response(status_code=202)
 
     async def tell(self, request: Request) -> Response:  # noqa: ARG002 - a handler

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from imaged.api.refusals import BodyTooLarge, MediaTypeRefused
+from imaged.api.http_errors import BodyTooLarge, MediaTypeRefused
 from imaged.api.requests import body_of, media_type_of, require_unpacked
 from imaged.core.errors import InvalidRequest
 from imaged.core.limits import KIB, MAX_REQUEST_BYTES
@@ -25,8 +25,8 @@ from imaged.core.limits import KIB, MAX_REQUEST_BYTES
 JSON = "application/json"
 LARGE_BYTES = 16 * KIB
 
-_MOST_DIGITS = 20  # of an integer
-_MOST_FLOAT_DIGITS = 64
+_MAX_INTEGER_DIGITS = 20  # of an integer
+_MAX_FLOAT_DIGITS = 64
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _HALF_A_CHARACTER = (
@@ -107,13 +107,13 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _parse_int(text: str) -> int:
-    if len(text) > _MOST_DIGITS:
+    if len(text) > _MAX_INTEGER_DIGITS:
         raise InvalidRequest("The body has an integer that is too large.")
     return int(text)
 
 
 def _parse_float(text: str) -> float:
-    number = float(text) if len(text) <= _MOST_FLOAT_DIGITS else inf
+    number = float(text) if len(text) <= _MAX_FLOAT_DIGITS else inf
     if not isfinite(number):
         raise InvalidRequest("The body has a number that is too large, or too long.")
     return number

@@ -19,7 +19,7 @@ from imaged.core.query import NEWEST_FIRST, SORTABLE, Column, Condition, ImageQu
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 1000
 MEMBER_STATUSES = ("accepted", "pending", "rejected", "all")
-PATH = "/v2/images"
+IMAGES_PATH = "/v2/images"
 
 _SORTABLE = {"size" if column is Column.SIZE else column.value: column for column in SORTABLE}
 _DIRECTIONS = {"asc": False, "desc": True}
@@ -78,7 +78,7 @@ def read_listing(caller: Caller, parameters: QueryParams) -> Listing:
 
 def _address(pairs: Iterable[tuple[str, str]]) -> str:
     query = urlencode(list(pairs))
-    return f"{PATH}?{query}" if query else PATH
+    return f"{IMAGES_PATH}?{query}" if query else IMAGES_PATH
 
 
 def _filters(

@@ -10,15 +10,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from imaged.api.refusals import MediaTypeRefused
+from imaged.api.http_errors import MediaTypeRefused
 from imaged.core.edits import Action, Operation
 from imaged.core.errors import InvalidRequest, ReadOnlyAttribute
 
 V2_0 = "application/openstack-images-v2.0-json-patch"
 V2_1 = "application/openstack-images-v2.1-json-patch"
 
-OPERATIONS = ("add", "remove", "replace")
-_ONE_OF = f"must be one of {', '.join(OPERATIONS)}"
+PATCH_OPERATIONS = ("add", "remove", "replace")
+_ONE_OF = f"must be one of {', '.join(PATCH_OPERATIONS)}"
 _BAD_ESCAPE = re.compile("~(?![01])")
 
 
@@ -39,7 +39,7 @@ def require_patch(media_type: str) -> None:
 
 def _read_v2_1(step: dict[str, Any]) -> Operation:
     op = step.get("op")
-    if op not in OPERATIONS:
+    if op not in PATCH_OPERATIONS:
         raise InvalidRequest(f"The operation {op!r} is unknown; 'op' {_ONE_OF}.")
     if "path" not in step:
         raise InvalidRequest(f"The operation {op!r} needs a 'path'.")
@@ -47,7 +47,7 @@ def _read_v2_1(step: dict[str, Any]) -> Operation:
 
 
 def _read_v2_0(step: dict[str, Any]) -> Operation:
-    named = [op for op in OPERATIONS if op in step]
+    named = [op for op in PATCH_OPERATIONS if op in step]
     if len(named) != 1:
         raise InvalidRequest(f"An operation must have one member, and only one, that {_ONE_OF}.")
     (op,) = named

@@ -8,15 +8,15 @@ from collections.abc import AsyncGenerator
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from imaged.api.refusals import EncodingRefused
+from imaged.api.http_errors import EncodingRefused
 from imaged.core.access import Caller
 from imaged.core.attributes import UUID_PATTERN
 from imaged.core.errors import ClientVanished, ImageNotFound, TaskNotFound
 
-CALLER = "imaged.caller"  # where the scope keeps who is asking
-REQUEST_ID = "imaged.request_id"  # and what the request is called, here and in the log
+CALLER_SCOPE_KEY = "imaged.caller"  # where the scope keeps who is asking
+REQUEST_ID_SCOPE_KEY = "imaged.request_id"  # and what the request is called, here and in the log
 STORE_HEADER = "x-image-meta-store"
-OCTETS = "application/octet-stream"  # the media type of data
+OCTET_STREAM = "application/octet-stream"  # the media type of data
 
 _UUID = re.compile(UUID_PATTERN)
 _LONGEST_ID_SHOWN = 64
@@ -24,7 +24,7 @@ _LONGEST_ID_SHOWN = 64
 
 def caller_of(request: Request) -> Caller:
     """Who is asking."""
-    caller: Caller = request.scope[CALLER]
+    caller: Caller = request.scope[CALLER_SCOPE_KEY]
     return caller
 
 
@@ -46,7 +46,7 @@ def task_id_of(request: Request) -> str:
 
 def request_id_of(request: Request) -> str:
     """What the request is called."""
-    request_id: str = request.scope[REQUEST_ID]
+    request_id: str = request.scope[REQUEST_ID_SCOPE_KEY]
     return request_id
 
 
@@ -68,7 +68,7 @@ def media_type_of(request: Request) -> str:
 def sends_file(headers: Headers) -> bool:
     """Whether the body is of a file that the client reads as it sends it."""
     is_empty = headers.get("content-length") == "0"
-    return _media_type(headers) == OCTETS and not is_empty
+    return _media_type(headers) == OCTET_STREAM and not is_empty
 
 
 async def body_of(request: Request) -> AsyncGenerator[bytes]:

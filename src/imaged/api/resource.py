@@ -8,16 +8,16 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from imaged.api.conditions import conditional, require_condition
-from imaged.api.refusals import MethodNotAllowed
-from imaged.api.requests import CALLER, is_uuid
+from imaged.api.http_errors import MethodNotAllowed
+from imaged.api.preconditions import conditional, require_condition
+from imaged.api.requests import CALLER_SCOPE_KEY, is_uuid
 from imaged.core.access import WRITERS, require_writer
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
 #: Raises what says that the resource of a request does not exist for its caller.
 Find = Callable[[Request], Awaitable[object]]
 
-READS = frozenset({"GET", "HEAD"})
+SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 class Resource:
@@ -25,15 +25,15 @@ class Resource:
 
     HEAD is answered as GET is (RFC 9110, section 9.3.2); a handler of its own spares it the work.
     Of a change, roles and conditions are checked before its body is looked at, and ``find`` is
-    asked before either. ``is_made_by_put``: what a PUT writes does not exist before.
+    asked before either. ``created_by_put``: what a PUT writes does not exist before.
     """
 
     def __init__(
-        self, *, find: Find | None = None, is_made_by_put: bool = False, **handlers: Handler
+        self, *, find: Find | None = None, created_by_put: bool = False, **handlers: Handler
     ) -> None:
         self.handlers: Mapping[str, Handler] = handlers
         self._find = find
-        self._is_made_by_put = is_made_by_put
+        self._is_made_by_put = created_by_put
 
     @property
     def methods(self) -> list[str]:
@@ -51,7 +51,7 @@ class Resource:
         request = Request(scope, receive, send)
         handler = self._handler(request.method)
         _bind_ids(request)
-        if request.method in READS:
+        if request.method in SAFE_METHODS:
             send = conditional(request.headers, send)
         else:
             await self._require_right(request)
@@ -69,7 +69,7 @@ class Resource:
 
     async def _require_right(self, request: Request) -> None:
         """Refuse every change to those who may only read, at no cost to the others."""
-        caller = request.scope.get(CALLER)
+        caller = request.scope.get(CALLER_SCOPE_KEY)
         if caller is None or caller.roles & WRITERS:
             return
         if self._find is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imaged.api.wire import encode
+from imaged.api.serialize import encode
 from imaged.core.attributes import ATTRIBUTES, Attribute, Kind, Writable
 
 

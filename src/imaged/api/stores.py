@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.requests import caller_of
-from imaged.api.wire import encode
+from imaged.api.serialize import encode
 from imaged.core.access import require_admin
 
 WEIGHT = 0  # stores have none here; clients of the API expect the name

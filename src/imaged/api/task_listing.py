@@ -18,8 +18,8 @@ from imaged.core.task_query import TaskColumn, TaskQuery
 
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 1000
-PATH = "/v2/tasks"
-KNOWN = ("limit", "marker", "sort_key", "sort_dir", "type", "status", "owner", "image_id")
+TASKS_PATH = "/v2/tasks"
+TASK_PARAMETERS = ("limit", "marker", "sort_key", "sort_dir", "type", "status", "owner", "image_id")
 DIRECTIONS = {"asc": False, "desc": True}
 
 
@@ -53,8 +53,10 @@ def read_task_listing(
     """
     given = dict(parameters.multi_items())
     for name, value in given.items():
-        if name not in KNOWN:
-            raise InvalidQuery(name, f"is nothing that tasks can be listed by: {', '.join(KNOWN)}")
+        if name not in TASK_PARAMETERS:
+            raise InvalidQuery(
+                name, f"is nothing that tasks can be listed by: {', '.join(TASK_PARAMETERS)}"
+            )
         if not is_printable(value):
             raise InvalidQuery(name, "has characters that cannot be printed")
     status = _one_of("status", given.get("status"), TaskStatus)
@@ -92,4 +94,4 @@ def _image_id(text: str | None) -> str | None:
 
 def _address(pairs: Sequence[tuple[str, str]]) -> str:
     query = urlencode(pairs)
-    return f"{PATH}?{query}" if query else PATH
+    return f"{TASKS_PATH}?{query}" if query else TASKS_PATH

@@ -10,41 +10,41 @@ from starlette.responses import Response
 from imaged.api.json_bodies import json_of
 from imaged.api.links import Links
 from imaged.api.requests import caller_of, image_id_of, is_uuid, request_id_of, task_id_of
+from imaged.api.serialize import encode
+from imaged.api.serialize_task import task_json, task_path, task_summary_json
 from imaged.api.task_listing import read_task_listing
-from imaged.api.task_wire import task_json, task_path, task_summary_json
-from imaged.api.wire import encode
 from imaged.core.access import Caller
 from imaged.core.errors import InvalidQuery, InvalidRequest, TaskNotFound
 from imaged.core.task import Task
 from imaged.core.task_query import TaskQuery
-from imaged.services.tasks.desk import TaskDesk
+from imaged.services.tasks.task_service import TaskService
 
-FIELDS = ("type", "input")
+TASK_FIELDS = ("type", "input")
 
 
 class TaskRecords:
     """Ask, list, show, cancel and remove."""
 
-    def __init__(self, desk: TaskDesk, links: Links) -> None:
-        self._desk = desk
+    def __init__(self, task_service: TaskService, links: Links) -> None:
+        self._task_service = task_service
         self._links = links
 
     async def create(self, request: Request) -> Response:
         """Answer 201 with the new task, and where it is."""
         caller, body = caller_of(request), await json_of(request)
         name, fields = _asked(body)
-        task = await self._desk.create(caller, name, fields, request_id_of(request))
+        task = await self._task_service.create(caller, name, fields, request_id_of(request))
         headers = {"Location": self._links.absolute(request, task_path(task.id))}
         return _shown(task, 201, headers)
 
     async def show(self, request: Request) -> Response:
         """Answer 200 with the task."""
-        return _shown(await self._desk.show(caller_of(request), task_id_of(request)))
+        return _shown(await self._task_service.show(caller_of(request), task_id_of(request)))
 
     async def list(self, request: Request) -> Response:
         """Answer 200 with a page of tasks, and where the next page is."""
         caller = caller_of(request)
-        listing = read_task_listing(caller, request.query_params, self._desk.registry.names)
+        listing = read_task_listing(caller, request.query_params, self._task_service.registry.names)
         query, limit = listing.query, listing.query.limit
         if listing.marker is not None:
             query = replace(query, after=await self._marked(caller, listing.marker))
@@ -58,31 +58,31 @@ class TaskRecords:
             body["next"] = listing.next_after(page[limit - 1].id)
         return Response(encode(body), media_type="application/json")
 
-    async def list_of_image(self, request: Request) -> Response:
+    async def list_for_image(self, request: Request) -> Response:
         """Answer 200 with the caller's tasks on an image."""
-        tasks = await self._desk.list_of_image(caller_of(request), image_id_of(request))
+        tasks = await self._task_service.list_for_image(caller_of(request), image_id_of(request))
         body = {"tasks": [task_json(task) for task in tasks]}
         return Response(encode(body), media_type="application/json")
 
     async def cancel(self, request: Request) -> Response:
         """Answer 200 with the task, which has failed now."""
-        return _shown(await self._desk.cancel(caller_of(request), task_id_of(request)))
+        return _shown(await self._task_service.cancel(caller_of(request), task_id_of(request)))
 
     async def delete(self, request: Request) -> Response:
         """Answer 204: the record of a task that had ended is gone."""
-        await self._desk.remove(caller_of(request), task_id_of(request))
+        await self._task_service.remove(caller_of(request), task_id_of(request))
         return Response(status_code=204)
 
     async def _page(self, query: TaskQuery) -> tuple[Task, ...]:
         """One task more than asked for: it tells whether another page follows."""
         if query.limit == 0:
             return ()
-        return tuple(await self._desk.list(replace(query, limit=query.limit + 1)))
+        return tuple(await self._task_service.list(replace(query, limit=query.limit + 1)))
 
     async def _marked(self, caller: Caller, marker: str) -> Task:
         try:
             if is_uuid(marker):
-                return await self._desk.show(caller, marker.lower())
+                return await self._task_service.show(caller, marker.lower())
         except TaskNotFound:
             pass
         raise InvalidQuery("marker", "names no task that you can see")
@@ -92,11 +92,11 @@ def _asked(body: object) -> tuple[str, dict[str, object]]:
     """Type and input of a task. Raises InvalidRequest."""
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object with a task's 'type' and 'input'.")
-    for name in FIELDS:
+    for name in TASK_FIELDS:
         if body.get(name) is None:
             raise InvalidRequest(f"The task's {name!r} is missing.")
     for name in body:
-        if name not in FIELDS:
+        if name not in TASK_FIELDS:
             raise InvalidRequest(f"The field {name!r} of a task is not set by clients.")
     name, fields = body["type"], body["input"]
     if not isinstance(name, str):

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.links import Links
-from imaged.api.wire import encode
+from imaged.api.serialize import encode
 
 CURRENT = "v2.7"
 #: Minors that are complete. 2.8 and 2.9 let an import write to several stores at once, and 2.10 to

@@ -41,7 +41,7 @@ def _lock(db: Connection, owner: str) -> Account:
     row = db.execute(_LOCK, {"this": owner}).first()
     if row is None:
         fresh = {"owner": owner, "used_bytes": 0, "limit_bytes": None}
-        dialects.insert_unless_there(db, accounts, fresh)
+        dialects.insert_or_ignore(db, accounts, fresh)
         row = db.execute(_LOCK, {"this": owner}).one()
     return rows.account_of(row)
 

@@ -73,42 +73,42 @@ def take_doomed(db: Connection, limit: int, busy_for: timedelta) -> Sequence[Blo
     """Take blobs that are due, and hide them for a while. Those that others take are no concern."""
     now = dialects.now(db)
     due = [rows.blob_of(row) for row in db.execute(_DUE, {"now": now, "most": limit})]
-    taken = [states.take(blob, now, busy_for) for blob in due]
+    taken = [states.start_deletion(blob, now, busy_for) for blob in due]
     write(db, {blob.key: blob for blob in due}, taken)
     return taken
 
 
-def peek_doomed(db: Connection, limit: int) -> Sequence[Blob]:
+def list_doomed(db: Connection, limit: int) -> Sequence[Blob]:
     """Read blobs that are doomed, the longest due first."""
     return [rows.blob_of(row) for row in db.execute(_DOOMED, {"most": limit})]
 
 
-def note_upload(db: Connection, key: str, upload_id: str) -> None:
+def record_upload_id(db: Connection, key: str, upload_id: str) -> None:
     """Note the store's own name for a write. Raises BlobGone."""
     known = lock(db, [key])
     if key not in known:
         raise BlobGone(key)
-    write(db, known, [states.note_upload(known[key], upload_id)])
+    write(db, known, [states.record_upload_id(known[key], upload_id)])
 
 
-def look_again(db: Connection, key: str, after: timedelta) -> None:
+def recheck_later(db: Connection, key: str, after: timedelta) -> None:
     """Note that a doomed blob was deleted, and is to be looked at once more."""
     known = lock(db, [key])
     if key in known and known[key].state is BlobState.DOOMED:
-        write(db, known, [states.sweep(known[key], dialects.now(db), after)])
+        write(db, known, [states.schedule_recheck(known[key], dialects.now(db), after)])
 
 
-def put_off(db: Connection, key: str, why: str) -> Blob | None:
+def reschedule(db: Connection, key: str, why: str) -> Blob | None:
     """Note that a doomed blob would not go."""
     known = lock(db, [key])
     if key not in known or known[key].state is not BlobState.DOOMED:
         return None
-    blob = states.put_off(known[key], dialects.now(db), why)
+    blob = states.reschedule(known[key], dialects.now(db), why)
     write(db, known, [blob])
     return blob
 
 
-def forget(db: Connection, key: str) -> Image | None:
+def remove_blob(db: Connection, key: str) -> Image | None:
     """Let a doomed row leave, and its location with it; the image that became deleted by it.
 
     The image is known before anything is locked: ``awaited_by`` of a doomed row never changes. A
@@ -128,7 +128,7 @@ def forget(db: Connection, key: str) -> Image | None:
 def add_stray(db: Connection, location: Location, quarantine: timedelta) -> bool:
     """Doom bytes that have no row. Returns whether they had none."""
     blob = ledger.doomed_stray(location, dialects.now(db) + quarantine)
-    return dialects.insert_unless_there(db, blobs, rows.blob_values(blob))
+    return dialects.insert_or_ignore(db, blobs, rows.blob_values(blob))
 
 
 def list_keys(db: Connection, store: str, prefix: str) -> Collection[str]:

@@ -8,15 +8,15 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from imaged.catalogs import blobs as ledger
 from imaged.catalogs import dialects, rows
-from imaged.catalogs.instants import Instant, earlier
+from imaged.catalogs.column_types import Instant, minus_duration
 from imaged.catalogs.tables import blobs, clock, images, instances
 from imaged.catalogs.task_tables import tasks
-from imaged.core.blob import LONGEST_PATIENCE
-from imaged.core.clock import NOTICEABLE, ClockMark, ClockReading, date_anew
+from imaged.core.blob import MAX_RETRY_DELAY
+from imaged.core.clock import CLOCK_TOLERANCE, ClockMark, ClockReading, redate_blob
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
 
-ONLY = 1  # the one row
+ONLY_ROW_ID = 1  # the one row
 
 _NOW = bindparam("this_moment", type_=Instant)
 _AHEAD = bindparam("ahead", type_=Instant)
@@ -49,7 +49,7 @@ _COUNTED_FROM = (
     update(instances).where(instances.c.seen_at > _AHEAD).values(seen_at=_NOW),
 )
 _EXPIRING = select(tasks.c.id, tasks.c.keep_for).where(
-    tasks.c.expires_at > _AHEAD, earlier(tasks.c.expires_at, tasks.c.keep_for) > _AHEAD
+    tasks.c.expires_at > _AHEAD, minus_duration(tasks.c.expires_at, tasks.c.keep_for) > _AHEAD
 )
 _EXPIRE = update(tasks).where(tasks.c.id == bindparam("this")).values(expires_at=bindparam("then"))
 _DUE = (
@@ -85,7 +85,7 @@ def note(db: Connection, mark: ClockMark) -> None:
         "held_until": mark.held_until,
     }
     if not db.execute(_UPDATE, values).rowcount:
-        dialects.insert_unless_there(db, clock, {"id": ONLY, "confirmations": 0, **values})
+        dialects.insert_or_ignore(db, clock, {"id": ONLY_ROW_ID, "confirmations": 0, **values})
 
 
 def confirm(db: Connection, mark: ClockMark) -> None:
@@ -97,21 +97,21 @@ def confirm(db: Connection, mark: ClockMark) -> None:
 def redate(db: Connection, quarantine: timedelta) -> int:
     """Date anew what lies further ahead than its delay or patience explains; how many rows."""
     now = dialects.now(db)
-    moments = {"this_moment": now, "ahead": now + NOTICEABLE}
+    moments = {"this_moment": now, "ahead": now + CLOCK_TOLERANCE}
     count = sum(db.execute(statement, moments).rowcount for statement in _COUNTED_FROM)
     return count + _redate_expiring(db, now) + _redate_doomed(db, now, quarantine)
 
 
 def _redate_expiring(db: Connection, now: datetime) -> int:
-    found = db.execute(_EXPIRING, {"ahead": now + NOTICEABLE}).all()
+    found = db.execute(_EXPIRING, {"ahead": now + CLOCK_TOLERANCE}).all()
     if found:
         db.execute(_EXPIRE, [{"this": row.id, "then": now + row.keep_for} for row in found])
     return len(found)
 
 
 def _redate_doomed(db: Connection, now: datetime, quarantine: timedelta) -> int:
-    ahead = {"ahead": now + LONGEST_PATIENCE + NOTICEABLE}
+    ahead = {"ahead": now + MAX_RETRY_DELAY + CLOCK_TOLERANCE}
     known = {row.key: rows.blob_of(row) for row in db.execute(_DUE, ahead)}
-    dated = [date_anew(blob, now, quarantine) for blob in known.values()]
+    dated = [redate_blob(blob, now, quarantine) for blob in known.values()]
     ledger.write(db, known, dated)
     return sum(blob != known[blob.key] for blob in dated)

@@ -12,13 +12,13 @@ TEXT = String().with_variant(String(collation="C"), "postgresql")
 metadata = MetaData()
 
 
-def one_of(column: str, values: Iterable[StrEnum]) -> str:
+def check_in(column: str, values: Iterable[StrEnum]) -> str:
     """The condition that a column has one of these values."""
     names = ", ".join(f"'{value}'" for value in values)
     return f"{column} IN ({names})"
 
 
-def index_where(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """An index of some of the rows."""
     only = text(where)
     return Index(name, *columns, unique=unique, sqlite_where=only, postgresql_where=only)

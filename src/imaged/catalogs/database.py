@@ -40,7 +40,7 @@ class Database(Protocol):
 
     async def read_list(self, transaction: Transaction[T]) -> T:
         """Run one that reads a page of a list. Few run at once, and none for longer than
-        ``LIST_SECONDS``: what keeps claims alive never waits for them. Raises ListTooSlow,
+        ``LIST_TIMEOUT_SECONDS``: what keeps claims alive never waits for them. Raises ListTooSlow,
         CatalogError.
         """
         ...
@@ -53,7 +53,7 @@ class Database(Protocol):
         """Make sure that it answers, and soon. Raises CatalogError."""
         ...
 
-    async def try_writing(self) -> None:
+    async def check_writable(self) -> None:
         """Write as much as a large record to the disk, and take it back. Raises CatalogError."""
         ...
 

@@ -11,9 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 _CLOCK = select(func.clock_timestamp())
 
 #: The lock of whoever changes the tables; any number that nobody else uses.
-TABLES_LOCK = 0x696D616765640A
+SCHEMA_LOCK_ID = 0x696D616765640A
 #: How long a change waits for a table. Everybody else waits behind it.
-TABLE_PATIENCE = "5s"
+SCHEMA_LOCK_TIMEOUT = "5s"
 
 
 def now(db: Connection) -> datetime:
@@ -24,7 +24,7 @@ def now(db: Connection) -> datetime:
     return moment.astimezone(UTC)
 
 
-def insert_unless_there(db: Connection, table: Table, values: dict[str, Any]) -> bool:
+def insert_or_ignore(db: Connection, table: Table, values: dict[str, Any]) -> bool:
     """Insert a row. Where its key is taken, nothing happens, and the answer is False."""
     module = sqlite if db.dialect.name == "sqlite" else postgresql
     statement = module.insert(table).on_conflict_do_nothing()
@@ -41,13 +41,13 @@ def lock(db: Connection, statement: Select[*tuple[Any, ...]], values: dict[str, 
         db.execute(statement, values)
 
 
-def lock_tables(db: Connection) -> None:
+def lock_schema(db: Connection) -> None:
     """Wait until nobody else changes the tables. A writer of SQLite has the whole file."""
     if db.dialect.name != "sqlite":
         for statement in (
             "SET LOCAL statement_timeout = 0",
             "SET LOCAL lock_timeout = 0",
-            f"SELECT pg_advisory_xact_lock({TABLES_LOCK})",
-            f"SET LOCAL lock_timeout = '{TABLE_PATIENCE}'",
+            f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK_ID})",
+            f"SET LOCAL lock_timeout = '{SCHEMA_LOCK_TIMEOUT}'",
         ):
             db.execute(text(statement))

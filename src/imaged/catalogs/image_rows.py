@@ -38,7 +38,7 @@ READ = select(
 _Found = cast("Any", namedtuple)("_Found", READ.selected_columns.keys())  # noqa: PYI024 - no types
 _WIDTH = len(_Found._fields)
 
-_PLACES = (
+_LOCATIONS = (
     select(
         image_locations.c.image_id,
         image_locations.c.position,
@@ -53,8 +53,10 @@ _PLACES = (
 _THIS = images.c.id == bindparam("this")
 _LOCK = select(images.c.id).where(_THIS).with_for_update()
 _READ_THIS = READ.where(_THIS)
-_PLACES_OF_THIS = _PLACES.where(image_locations.c.image_id == bindparam("this"))
-_PLACES_OF_THESE = _PLACES.where(image_locations.c.image_id.in_(bindparam("these", expanding=True)))
+_LOCATIONS_OF_THIS = _LOCATIONS.where(image_locations.c.image_id == bindparam("this"))
+_LOCATIONS_OF_THESE = _LOCATIONS.where(
+    image_locations.c.image_id.in_(bindparam("these", expanding=True))
+)
 _UPDATE = update(images).where(_THIS)
 
 _ADD_TAGS = insert(image_tags)
@@ -67,12 +69,12 @@ _REMOVE_PROPERTIES = delete(image_properties).where(
     image_properties.c.image_id == bindparam("this"),
     image_properties.c.name.in_(bindparam("these", expanding=True)),
 )
-_ADD_PLACES = insert(image_locations)
-_MOVE_PLACE = update(image_locations).where(
+_ADD_LOCATIONS = insert(image_locations)
+_MOVE_LOCATION = update(image_locations).where(
     image_locations.c.image_id == bindparam("this"),
     image_locations.c.key == bindparam("this_key"),
 )
-_REMOVE_PLACES = delete(image_locations).where(
+_REMOVE_LOCATIONS = delete(image_locations).where(
     image_locations.c.image_id == bindparam("this"),
     image_locations.c.key.in_(bindparam("these", expanding=True)),
 )
@@ -88,17 +90,17 @@ def read(db: Connection, image_id: str) -> Image:
     row = db.execute(_READ_THIS, {"this": image_id}).first()
     if row is None:
         raise ImageNotFound(image_id)
-    places = rows.places_by_image(db.execute(_PLACES_OF_THIS, {"this": image_id}))
+    places = rows.locations_by_image(db.execute(_LOCATIONS_OF_THIS, {"this": image_id}))
     tasks = task_rows.writers(db, _importing([row]))
     return rows.image_of(_Found._make(row), places.get(image_id, {}), tasks.get(image_id))
 
 
-def complete(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
+def load_images(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
     """Make images of rows that ``READ`` found, whatever else they have behind."""
     if not found:
         return []
     these = [row.id for row in found]
-    places = rows.places_by_image(db.execute(_PLACES_OF_THESE, {"these": these}))
+    places = rows.locations_by_image(db.execute(_LOCATIONS_OF_THESE, {"these": these}))
     tasks = task_rows.writers(db, _importing(found))
     return [
         rows.image_of(row, places.get(row.id, {}), tasks.get(row.id))
@@ -122,7 +124,7 @@ def write_parts(db: Connection, before: Image, after: Image) -> None:
     if after.properties != before.properties:
         _write_properties(db, before, after)
     if (after.locations, after.staged) != (before.locations, before.staged):
-        _write_places(db, before, after)
+        _write_locations(db, before, after)
 
 
 def _write_tags(db: Connection, before: Image, after: Image) -> None:
@@ -142,20 +144,20 @@ def _write_properties(db: Connection, before: Image, after: Image) -> None:
         db.execute(_ADD_PROPERTIES, values)
 
 
-def _write_places(db: Connection, before: Image, after: Image) -> None:
+def _write_locations(db: Connection, before: Image, after: Image) -> None:
     """A row that stays is moved, not made again: that would lock its blob, and out of turn."""
     old, new = _positions(before), _positions(after)
     if removed := old.keys() - new.keys():
-        db.execute(_REMOVE_PLACES, {"this": after.id, "these": sorted(removed)})
+        db.execute(_REMOVE_LOCATIONS, {"this": after.id, "these": sorted(removed)})
     for key, position in new.items():
         if key not in old:
-            db.execute(_ADD_PLACES, {"image_id": after.id, "key": key, "position": position})
+            db.execute(_ADD_LOCATIONS, {"image_id": after.id, "key": key, "position": position})
         elif position != old[key]:
-            db.execute(_MOVE_PLACE, {"this": after.id, "this_key": key, "position": position})
+            db.execute(_MOVE_LOCATION, {"this": after.id, "this_key": key, "position": position})
 
 
 def _positions(image: Image) -> dict[str, int]:
-    return {key: position for position, key in rows.places_of(image).items()}
+    return {key: position for position, key in rows.location_keys_of(image).items()}
 
 
 def _importing(found: Sequence[AnyRow]) -> list[str]:

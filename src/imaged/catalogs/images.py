@@ -21,7 +21,7 @@ from imaged.catalogs import (
     tables,
     task_rows,
 )
-from imaged.catalogs.instants import Instant
+from imaged.catalogs.column_types import Instant
 from imaged.catalogs.tables import images, tombstones
 from imaged.core import ledger
 from imaged.core.errors import ImageExists
@@ -73,7 +73,7 @@ def add(db: Connection, image: Image) -> Image:
     """
     now = dialects.now(db)
     image = ledger.created(image, now)
-    added = dialects.insert_unless_there(db, images, rows.image_values(image))
+    added = dialects.insert_or_ignore(db, images, rows.image_values(image))
     if not added or db.execute(_TOMBSTONE, {"this": image.id}).first() is not None:
         raise ImageExists(image.id)
     image_rows.write_parts(db, Image(id=image.id, owner=image.owner), image)
@@ -104,22 +104,22 @@ def modify(db: Connection, image_id: str, change: Change) -> Image:
 def find_expirable(db: Connection, delay: timedelta, limit: int) -> Sequence[Image]:
     """Read images that wait for so long and can still be restored, the longest first."""
     values = {"latest": dialects.now(db) - delay, "most": limit}
-    return image_rows.complete(db, db.execute(_EXPIRABLE, values).all())
+    return image_rows.load_images(db, db.execute(_EXPIRABLE, values).all())
 
 
 def find_staged(db: Connection, idle_for: timedelta, limit: int) -> Sequence[Image]:
     """Read unclaimed images with staged data that were not touched for so long."""
     values = {"latest": dialects.now(db) - idle_for, "most": limit}
-    return image_rows.complete(db, db.execute(_STAGED, values).all())
+    return image_rows.load_images(db, db.execute(_STAGED, values).all())
 
 
 def find_broken_uploads(db: Connection, idle_for: timedelta, limit: int) -> Sequence[Image]:
     """Read unclaimed images that remember a broken upload for so long, the longest first."""
     values = {"latest": dialects.now(db) - idle_for, "most": limit}
-    return image_rows.complete(db, db.execute(_BROKEN, values).all())
+    return image_rows.load_images(db, db.execute(_BROKEN, values).all())
 
 
-def bury(db: Connection, deleted_for: timedelta, limit: int) -> Sequence[str]:
+def purge(db: Connection, deleted_for: timedelta, limit: int) -> Sequence[str]:
     """Replace images that are deleted for so long by tombstones."""
     values = {"latest": dialects.now(db) - deleted_for, "most": limit}
     buried = db.execute(_LONG_DELETED, values).scalars().all()

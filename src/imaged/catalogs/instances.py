@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from imaged.catalogs import dialects
-from imaged.catalogs.instants import Instant
+from imaged.catalogs.column_types import Instant
 from imaged.catalogs.tables import instances
 from imaged.core.claim import InstanceId
 from imaged.core.summary import Instance
@@ -23,7 +23,7 @@ _FORGET = delete(instances).where(instances.c.id.in_(_SILENT))
 _LEAVE = delete(instances).where(_THIS)
 
 
-def beat(db: Connection, instance: Instance, forget_after: timedelta) -> None:
+def register_instance(db: Connection, instance: Instance, forget_after: timedelta) -> None:
     """Note that one is alive; forget those that were silent for so long.
 
     Those whose rows are locked are not silent. To wait for them would be to wait in a circle.
@@ -37,10 +37,10 @@ def beat(db: Connection, instance: Instance, forget_after: timedelta) -> None:
     }
     if not db.execute(_SEEN, {"this": instance.id, **facts}).rowcount:
         values = {"id": instance.id, "started_at": now, **facts}
-        dialects.insert_unless_there(db, instances, values)
+        dialects.insert_or_ignore(db, instances, values)
     db.execute(_FORGET, {"this": instance.id, "latest": now - forget_after})
 
 
-def leave(db: Connection, instance_id: InstanceId) -> None:
+def unregister_instance(db: Connection, instance_id: InstanceId) -> None:
     """Forget one that has ended."""
     db.execute(_LEAVE, {"this": instance_id})

@@ -24,13 +24,13 @@ from sqlalchemy import (
 )
 
 from imaged.catalogs import dialects, rows
-from imaged.catalogs.instants import Instant, earlier
+from imaged.catalogs.column_types import Instant, minus_duration
 from imaged.catalogs.tables import claims
 from imaged.catalogs.task_tables import tasks
 from imaged.core.claim import Claim
-from imaged.core.clock import NOTICEABLE
+from imaged.core.clock import CLOCK_TOLERANCE
 from imaged.core.image import Image
-from imaged.ports.catalog import Lapsed
+from imaged.ports.catalog import LapsedClaim
 
 _THESE: BindParameter[UUID] = bindparam("these", expanding=True)
 _THEN: BindParameter[datetime] = bindparam("until_then")
@@ -50,7 +50,9 @@ _LAPSED = (
 #: Further ahead than their lease explains: they were dated by a clock that went back since.
 _AHEAD = (
     select(claims)
-    .where(claims.c.until > bindparam("now"), earlier(claims.c.until, claims.c.lease) > _LATEST)
+    .where(
+        claims.c.until > bindparam("now"), minus_duration(claims.c.until, claims.c.lease) > _LATEST
+    )
     .order_by(claims.c.until, claims.c.token)
     .limit(_MOST)
 )
@@ -59,7 +61,7 @@ _AHEAD_TASKS = (
     .where(
         tasks.c.until.is_not(None),
         tasks.c.until > bindparam("now"),
-        earlier(tasks.c.until, tasks.c.lease) > _LATEST,
+        minus_duration(tasks.c.until, tasks.c.lease) > _LATEST,
     )
     .order_by(tasks.c.until, tasks.c.token)
     .limit(_MOST)
@@ -111,17 +113,17 @@ def renew(db: Connection, held: Collection[Claim]) -> Collection[Claim]:
     return standing
 
 
-def find_lapsed(db: Connection, limit: int) -> Sequence[Lapsed]:
+def find_lapsed(db: Connection, limit: int) -> Sequence[LapsedClaim]:
     """Read the claims whose leases ran out, the longest first; then those dated too far ahead."""
     now = dialects.now(db)
     over = {"now": now, "most": limit}
-    ahead = {**over, "latest": now + NOTICEABLE}
+    ahead = {**over, "latest": now + CLOCK_TOLERANCE}
     found = [
-        (row.until, Lapsed(rows.claim_of(row), row.image_id))
+        (row.until, LapsedClaim(rows.claim_of(row), row.image_id))
         for row in (*db.execute(_LAPSED, over), *db.execute(_AHEAD, ahead))
     ]
     found += [
-        (row.until, Lapsed(rows.claim_of(row), None, row.id))
+        (row.until, LapsedClaim(rows.claim_of(row), None, row.id))
         for row in (*db.execute(_LAPSED_TASKS, over), *db.execute(_AHEAD_TASKS, ahead))
     ]
     found.sort(key=lambda pair: pair[0])

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from imaged.catalogs import dialects
 from imaged.catalogs.tables import catalog_identity, places
-from imaged.core.places import Place, PlaceKind
+from imaged.core.place_marker import Place, PlaceKind
 
 _ID = select(catalog_identity.c.id)
 _ALL = select(places).order_by(places.c.kind, places.c.name)
@@ -32,13 +32,13 @@ def list_all(db: Connection) -> Sequence[Place]:
 
 def add(db: Connection, place: Place) -> Place:
     """Add a place, unless one of its kind and name is there; the one that is there then."""
-    dialects.insert_unless_there(db, places, _values(place))
+    dialects.insert_or_ignore(db, places, _values(place))
     return _place_of(db.execute(_READ, _key(place.kind, place.name)).one())
 
 
 def replace(db: Connection, place: Place) -> None:
     """Put a place where one of its kind and name may be."""
-    if not dialects.insert_unless_there(db, places, _values(place)):
+    if not dialects.insert_or_ignore(db, places, _values(place)):
         db.execute(_UPDATE, {**_values(place), **_key(place.kind, place.name)})
 
 

@@ -11,7 +11,7 @@ from imaged.catalogs import dialects
 from imaged.catalogs.tables import instances, tombstones
 
 #: As large as a record may be, with all of its properties.
-TRIAL_BYTES = 256 * 1024
+PROBE_BYTES = 256 * 1024
 
 
 def probe(db: Connection) -> None:
@@ -19,12 +19,12 @@ def probe(db: Connection) -> None:
     db.execute(select(tombstones.c.id).limit(1)).first()
 
 
-def write_and_take_back(db: Connection) -> None:
+def write_and_roll_back(db: Connection) -> None:
     """Need as much room as a large record does, and leave nothing."""
     now = dialects.now(db)
     trial = {
         "id": f"trial-{uuid4()}",
-        "version": token_hex(TRIAL_BYTES // 2),  # what cannot be compressed
+        "version": token_hex(PROBE_BYTES // 2),  # what cannot be compressed
         "roles": [],
         "started_at": now,
         "seen_at": now,

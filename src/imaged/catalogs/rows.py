@@ -97,7 +97,7 @@ def image_of(row: AnyRow, places: Mapping[int, Location], task: Task | None) -> 
     )
 
 
-def places_of(image: Image) -> dict[int, str]:
+def location_keys_of(image: Image) -> dict[int, str]:
     """The keys of the image's bytes, by position."""
     keys = {position: location.key for position, location in enumerate(image.locations)}
     return keys if image.staged is None else {STAGED: image.staged.key, **keys}
@@ -149,7 +149,7 @@ def account_of(row: AnyRow) -> Account:
     return Account(row.owner, row.used_bytes, row.limit_bytes)
 
 
-def places_by_image(rows: Iterable[AnyRow]) -> dict[str, dict[int, Location]]:
+def locations_by_image(rows: Iterable[AnyRow]) -> dict[str, dict[int, Location]]:
     """The locations of several images, by image and position, in the order of the rows."""
     found: dict[str, dict[int, Location]] = {}
     for row in rows:

@@ -40,12 +40,12 @@ from sqlalchemy import (
     text,
 )
 
-from imaged.catalogs.columns import TEXT, index_where, metadata, one_of
-from imaged.catalogs.instants import Duration, Instant
+from imaged.catalogs.column_types import Duration, Instant
+from imaged.catalogs.columns import TEXT, check_in, metadata, partial_index
 from imaged.catalogs.task_tables import tasks as _tasks  # noqa: F401 - it is among them
 from imaged.core.blob import BlobState
 from imaged.core.image import Visibility
-from imaged.core.lifecycle import RESTORES, Status
+from imaged.core.lifecycle import RESTORE_EVENTS, Status
 from imaged.core.task import TaskStatus
 
 #: Long values are indexed by their beginning: an index entry has a largest size.
@@ -90,11 +90,11 @@ images = Table(
     Column("broken_checksum", TEXT),
     Column("broken_at", Instant),
     Column("broken_refused_bytes", BigInteger),
-    CheckConstraint(one_of("status", Status), name="status_known"),
-    CheckConstraint(one_of("visibility", Visibility), name="visibility_known"),
+    CheckConstraint(check_in("status", Status), name="status_known"),
+    CheckConstraint(check_in("visibility", Visibility), name="visibility_known"),
     CheckConstraint(
         "deleted_from IS NULL"
-        f" OR (status = 'pending_delete' AND {one_of('deleted_from', RESTORES)})",
+        f" OR (status = 'pending_delete' AND {check_in('deleted_from', RESTORE_EVENTS)})",
         name="restorable_while_waiting",
     ),
     CheckConstraint(
@@ -130,12 +130,12 @@ images = Table(
     Index("images_name", "name", "id").ddl_if(dialect="sqlite"),
     Index("images_name", text("name NULLS FIRST"), "id").ddl_if(dialect="postgresql"),
     # find_expirable
-    index_where("images_restorable", "since", "id", where="deleted_from IS NOT NULL"),
+    partial_index("images_restorable", "since", "id", where="deleted_from IS NOT NULL"),
     # find_broken_uploads
-    index_where("images_broken", "broken_at", "id", where="broken_at IS NOT NULL"),
+    partial_index("images_broken", "broken_at", "id", where="broken_at IS NOT NULL"),
     # summarize
-    index_where("images_damaged", "status", where="damage IS NOT NULL"),
-    # bury, find_staged
+    partial_index("images_damaged", "status", where="damage IS NOT NULL"),
+    # purge, find_staged
     Index("images_since", "status", "since", "id"),
 )
 
@@ -174,19 +174,19 @@ blobs = Table(
     Column("upload_id", TEXT),
     Column("is_unfinished", Boolean, nullable=False, server_default=false()),
     Column("is_swept", Boolean, nullable=False, server_default=false()),
-    CheckConstraint(one_of("state", BlobState), name="state_known"),
+    CheckConstraint(check_in("state", BlobState), name="state_known"),
     CheckConstraint("size_bytes >= 0", name="size_possible"),
     CheckConstraint("holders >= 0 AND (state = 'doomed') = (holders = 0)", name="doomed_unheld"),
     CheckConstraint("(state = 'doomed') = (due_at IS NOT NULL)", name="doomed_due"),
     CheckConstraint("awaited_by IS NULL OR state = 'doomed'", name="awaited_when_doomed"),
-    # take_doomed, peek_doomed
-    index_where("blobs_due", "due_at", "key", where="due_at IS NOT NULL"),
+    # take_doomed, list_doomed
+    partial_index("blobs_due", "due_at", "key", where="due_at IS NOT NULL"),
     # list_keys, list_kept
     Index("blobs_store", "store", "key"),
     # summarize, without looking at the rows
     Index("blobs_stock", "store", "state", "size_bytes", "failures"),
-    # bury: does a blob await this image?
-    index_where("blobs_awaited_by", "awaited_by", where="awaited_by IS NOT NULL"),
+    # purge: does a blob await this image?
+    partial_index("blobs_awaited_by", "awaited_by", where="awaited_by IS NOT NULL"),
 )
 
 #: Pages of ``core/block_checksums.py``. The page of a block is found by the primary key.
@@ -205,7 +205,7 @@ image_locations = Table(
     Column("key", ForeignKey("blobs.key"), primary_key=True),
     Column("position", Integer, nullable=False),  # the image's first, second …; -1: staged
     CheckConstraint("position >= -1", name="position_possible"),
-    # forget: does an image refer to this blob?
+    # Before a blob's row is removed: does an image refer to it?
     Index("image_locations_key", "key"),
     sqlite_with_rowid=False,
 )
@@ -222,10 +222,10 @@ old_tasks = Table(
     Column("attempts", Integer, nullable=False),
     Column("max_attempts", Integer, nullable=False),
     Column("message", TEXT),
-    CheckConstraint(one_of("status", TaskStatus), name="status_known"),
+    CheckConstraint(check_in("status", TaskStatus), name="status_known"),
     CheckConstraint("attempts >= 0 AND attempts <= max_attempts", name="attempts_limited"),
     CheckConstraint("(status = 'failure') = (message IS NOT NULL)", name="failure_explained"),
-    index_where("tasks_pending", "image_id", where="status = 'pending'"),
+    partial_index("tasks_pending", "image_id", where="status = 'pending'"),
 )
 
 claims = Table(

@@ -17,8 +17,8 @@ from sqlalchemy import (
     Uuid,
 )
 
-from imaged.catalogs.columns import TEXT, index_where, metadata, one_of
-from imaged.catalogs.instants import Duration, Instant
+from imaged.catalogs.column_types import Duration, Instant
+from imaged.catalogs.columns import TEXT, check_in, metadata, partial_index
 from imaged.core.task import TaskStatus
 
 #: A task is final exactly when it has a moment to expire at.
@@ -55,7 +55,7 @@ tasks = Table(
     Column("lease", Duration),
     Column("until", Instant),
     Column("finished_by", Uuid),
-    CheckConstraint(one_of("status", TaskStatus), name="status_known"),
+    CheckConstraint(check_in("status", TaskStatus), name="status_known"),
     CheckConstraint("attempts >= 0 AND attempts <= max_attempts", name="attempts_limited"),
     CheckConstraint("(status = 'failure') = (message IS NOT NULL)", name="failure_explained"),
     CheckConstraint("(status = 'success') = (result IS NOT NULL)", name="success_answered"),
@@ -70,17 +70,17 @@ tasks = Table(
         name="claimed_while_processing",
     ),
     # an image has one writer: also what images are joined by
-    index_where("task_records_writing", "writes", where=UNFINISHED, unique=True),
+    partial_index("task_records_writing", "writes", where=UNFINISHED, unique=True),
     # find_pending_tasks; how many each owner has in processing
-    index_where("task_records_waiting", "status", "owner", "created_at", "id", where=UNFINISHED),
+    partial_index("task_records_waiting", "status", "owner", "created_at", "id", where=UNFINISHED),
     # find_pending_tasks: when somebody's last attempt began
-    index_where("task_records_begun", "owner", "begun_at", where="begun_at IS NOT NULL"),
+    partial_index("task_records_begun", "owner", "begun_at", where="begun_at IS NOT NULL"),
     # expire_tasks
-    index_where("task_records_expiring", "expires_at", "id", where="expires_at IS NOT NULL"),
+    partial_index("task_records_expiring", "expires_at", "id", where="expires_at IS NOT NULL"),
     # renew_leases, list_attempts
-    index_where("task_records_token", "token", where="token IS NOT NULL"),
+    partial_index("task_records_token", "token", where="token IS NOT NULL"),
     # find_lapsed
-    index_where("task_records_until", "until", where="until IS NOT NULL"),
+    partial_index("task_records_until", "until", where="until IS NOT NULL"),
     # lists: all, of one owner, of one image; the latter also of what it was made by
     Index("task_records_created", "created_at", "id"),
     Index("task_records_owner", "owner", "created_at", "id"),

@@ -13,13 +13,13 @@ from datetime import timedelta
 from sqlalchemy import Connection, Integer, bindparam, func, select, update
 
 from imaged.catalogs import dialects, image_rows, images, task_rows
-from imaged.catalogs.instants import Instant
+from imaged.catalogs.column_types import Instant
 from imaged.catalogs.task_tables import tasks
 from imaged.core import task as states
 from imaged.core.errors import ImageNotFound
 from imaged.core.image import Image
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
-from imaged.core.writing import change_task
+from imaged.core.uploading import change_task
 
 _MOST = bindparam("most", type_=Integer)
 
@@ -135,7 +135,7 @@ def find_pending(db: Connection, types: Collection[str], limit: int) -> Sequence
     return [task_rows.task_of(row) for row in found]
 
 
-def find_strange(
+def find_stale(
     db: Connection, known: Collection[str], pending_for: timedelta, limit: int
 ) -> Sequence[Task]:
     """Read tasks of other types that have waited for so long, the longest first."""

@@ -18,26 +18,26 @@ import click
 EXIT_PROBLEMS = 1
 EXIT_INTERRUPTED = 130
 
-#: Where each command is, and what it is for.
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "serve": ("serving", "Answer requests and do the daemon's duties, until a signal ends it."),
-    "scrub": ("scrubbing", "Delete what is due: as a service, once, or only say what would go."),
-    "work": ("working", "Work on tasks, as a service beside those that answer."),
-    "push": ("pushing", "Upload a file as an image."),
-    "pull": ("pulling", "Download an image into a file."),
-    "status": ("summaries", "Show the instances, what each works on, and what waits."),
-    "tasks": ("tasks", "List tasks, show one, or cancel it."),
-    "doctor": ("doctor", "Look at all that a daemon needs, and say what to do."),
-    "pending": ("images", "List the deleted images that can still be restored."),
-    "restore": ("images", "Take back a deleted image, with everything that it had."),
-    "reconcile": ("reconciling", "Compare catalog and stores; say what one has and the other not."),
-    "quota": ("quotas", "Show, or set, how many bytes a project may hold."),
-    "token": ("tokens", "Make a token, and its entry for the file of tokens."),
-    "check-config": ("checking", "Say everything that is wrong with the configuration."),
-    "migrate": ("migrating", "Bring the catalog to this version."),
-    "adopt-store": ("adopting", "Take a folder or bucket over for this catalog, on purpose."),
-    "completion": ("completion", "Print what makes a shell complete these commands."),
-    "version": ("versions", "Say which version this is."),
+#: What each command is for. Its module has its name.
+COMMANDS: Mapping[str, str] = {
+    "serve": "Answer requests and do the daemon's duties, until a signal ends it.",
+    "scrub": "Delete what is due: as a service, once, or only say what would go.",
+    "work": "Work on tasks, as a service beside those that answer.",
+    "push": "Upload a file as an image.",
+    "pull": "Download an image into a file.",
+    "status": "Show the instances, what each works on, and what waits.",
+    "tasks": "List tasks, show one, or cancel it.",
+    "doctor": "Look at all that a daemon needs, and say what to do.",
+    "pending": "List the deleted images that can still be restored.",
+    "restore": "Take back a deleted image, with everything that it had.",
+    "reconcile": "Compare catalog and stores; say what one has and the other not.",
+    "quota": "Show, or set, how many bytes a project may hold.",
+    "token": "Make a token, and its entry for the file of tokens.",
+    "check-config": "Say everything that is wrong with the configuration.",
+    "migrate": "Bring the catalog to this version.",
+    "adopt-store": "Take a folder or bucket over for this catalog, on purpose.",
+    "completion": "Print what makes a shell complete these commands.",
+    "version": "Say which version this is.",
 }
 
 
@@ -56,15 +56,14 @@ class Commands(click.Group):
         """Import a command; None where there is no such one."""
         if cmd_name not in COMMANDS:
             return None
-        module, _ = COMMANDS[cmd_name]
-        function = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"imaged.cli.{module}"), function)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"imaged.cli.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,15 +73,15 @@ def imaged() -> None:
 
 def main() -> None:
     """Run a command. What goes wrong becomes a few plain lines, or JSON, and an exit code."""
-    from imaged.cli.failures import is_for_people, show, wants_json
+    from imaged.cli.errors import is_expected_error, print_error, wants_json
 
     try:
         code = imaged.main(standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
-        if not is_for_people(error):
+        if not is_expected_error(error):
             raise
-        show(error, as_json=wants_json(sys.argv[1:]))
+        print_error(error, as_json=wants_json(sys.argv[1:]))
         sys.exit(getattr(error, "exit_code", EXIT_PROBLEMS))
     sys.exit(code if isinstance(code, int) else 0)

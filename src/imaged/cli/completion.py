@@ -9,9 +9,9 @@ import click
 
 from imaged.cli.options import json_option, print_json
 
-VARIABLE = "_IMAGED_COMPLETE"  # by which the script asks the command
+COMPLETION_VARIABLE = "_IMAGED_COMPLETE"  # by which the script asks the command
 SHELLS = ("bash", "zsh", "fish")
-CONFIG = Path("/etc/imaged/imaged.toml")
+DEFAULT_CONFIG = Path("/etc/imaged/imaged.toml")
 
 
 @click.command()
@@ -39,13 +39,13 @@ def script_for(shell: str) -> str:
     if kind is None:
         raise LookupError(shell)
     # Not its own source(): bash's one runs the bash that is installed here, if any is.
-    return ShellComplete.source(kind(imaged, {}, "imaged", VARIABLE)).strip()
+    return ShellComplete.source(kind(imaged, {}, "imaged", COMPLETION_VARIABLE)).strip()
 
 
 def complete_store(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
     """The names of stores that the configuration has, read without a look at the rest of it."""
     del parameter
-    file = context.params.get("file") or CONFIG
+    file = context.params.get("file") or DEFAULT_CONFIG
     names = dict.fromkeys(
         name
         for path in [file, *sorted(file.parent.glob("conf.d/*.toml"))]

@@ -21,13 +21,13 @@ ENVIRONMENT: Mapping[str, str] = {
     "IMAGED_TOKEN, OS_TOKEN": "The token that push and pull show; --token-file wins.",
     "IMAGED_CA_FILE, OS_CACERT": "Certificates (PEM) that push and pull trust.",
 }
-CODES: Mapping[str, str] = {
+EXIT_CODES: Mapping[str, str] = {
     "0": "It is done.",
     "1": "It failed, or there is something to mend.",
     "2": "The command line cannot be understood.",
     "130": "It was interrupted.",
 }
-DOCTORS_CODES: Mapping[str, str] = {
+DOCTOR_EXIT_CODES: Mapping[str, str] = {
     "0": "All is well.",
     "1": "There are warnings.",
     "2": "There are problems, or the command line cannot be understood.",
@@ -41,7 +41,7 @@ ERRORS = (
     "With --json, whatever goes wrong is one object on standard output: error, a sentence; remedy, "
     "what to do, or null; and image_id where a push left an image that waits."
 )
-HEAD = """\
+REFERENCE_HEAD = """\
 # Commands
 
 Made from the code by `make docs`; do not edit.
@@ -73,20 +73,20 @@ class Page:
 def pages() -> Iterator[Page]:
     """The whole, and each command."""
     top = click.Context(imaged, info_name="imaged", **imaged.context_settings)
-    listed = tuple((f"imaged-{name}", purpose) for name, (_, purpose) in COMMANDS.items())
+    listed = tuple((f"imaged-{name}", purpose) for name, purpose in COMMANDS.items())
     yield replace(_page("imaged", "keeps disk images", imaged, top), commands=listed)
-    for name, (_, purpose) in COMMANDS.items():
+    for name, purpose in COMMANDS.items():
         command = imaged.get_command(top, name)
         if command is not None:
             context = click.Context(command, info_name=name, parent=top)
-            below = list(_below(command, context))
+            below = list(_subcommands(command, context))
             listed = tuple((page.name.replace(" ", "-"), f"{page.purpose}.") for page in below)
             page = _page(f"imaged {name}", purpose.rstrip("."), command, context)
             yield replace(page, commands=listed)
             yield from below
 
 
-def _below(command: click.Command, context: click.Context) -> Iterator[Page]:
+def _subcommands(command: click.Command, context: click.Context) -> Iterator[Page]:
     """The commands of a command that has some."""
     for name, inner in getattr(command, "commands", {}).items():
         below = click.Context(inner, info_name=name, parent=context)
@@ -108,9 +108,9 @@ def _page(name: str, purpose: str, command: click.Command, context: click.Contex
 
 def reference() -> str:
     """One page of reference, in Markdown."""
-    head = HEAD.format(
+    head = REFERENCE_HEAD.format(
         errors=ERRORS,
-        codes="\n".join(f"| {code} | {what} |" for code, what in CODES.items()),
+        codes="\n".join(f"| {code} | {what} |" for code, what in EXIT_CODES.items()),
         variables="\n".join(f"| `{name}` | {what} |" for name, what in ENVIRONMENT.items()),
     )
     sections = (_section(page) for page in list(pages())[1:])
@@ -133,7 +133,7 @@ def _cell(text: str) -> str:
 def roff(page: Page) -> str:
     """The page in the language of man pages."""
     title = page.name.replace(" ", "-")
-    codes = DOCTORS_CODES if page.name == "imaged doctor" else CODES
+    codes = DOCTOR_EXIT_CODES if page.name == "imaged doctor" else EXIT_CODES
     lines = [
         '.\\" Made from the code by `make docs`; do not edit.',
         f'.TH "{title.upper()}" "1" "" "imaged" "imaged"',

@@ -11,11 +11,11 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDE = 250  # where the output is no terminal, nothing is cut
+PIPED_WIDTH = 250  # where the output is no terminal, nothing is cut
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class TextTable:
     """A title, and rows of cells below it; no table is drawn where there are none."""
 
     title: str
@@ -42,13 +42,13 @@ class Listing:
 
         console = Console()
         if not console.is_terminal:
-            console.width = WIDE
+            console.width = PIPED_WIDTH
         console.print(self.draw())
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print facts for people."""
-    Listing(title, columns, list(rows)).print()
+    TextTable(title, columns, list(rows)).print()
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,7 @@ import click
 
 from imaged.cli import EXIT_PROBLEMS
 from imaged.cli.options import config_option, json_option, print_json
-from imaged.cli.watching import View, watch, watch_option
+from imaged.cli.watch import WatchedView, watch, watch_option
 from imaged.core.task import Task, TaskStatus
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imaged.core.task_query import TaskQuery
     from imaged.ports.catalog import Catalog
 
-MOST = 1000  # at a time
+MAX_LISTED_TASKS = 1000  # at a time
 
 _task_argument = click.argument("task_id", metavar="TASK")
 
@@ -43,7 +43,7 @@ def tasks() -> None:
 @click.option(
     "--limit",
     metavar="N",
-    type=click.IntRange(1, MOST),
+    type=click.IntRange(1, MAX_LISTED_TASKS),
     default=100,
     show_default=True,
     help="So many at most.",
@@ -66,8 +66,8 @@ def list_tasks(
     Filters go together. With --watch, tasks that are worked on have bars; with --json too, each
     look is one line.
     """
-    from imaged.cli.opening import run_with_catalog
-    from imaged.cli.task_views import draw, facts_of, listing
+    from imaged.cli.context import run_with_catalog
+    from imaged.cli.task_view import draw_tasks, task_json, task_table
     from imaged.core.task_query import TaskQuery
 
     query = TaskQuery(
@@ -75,14 +75,14 @@ def list_tasks(
     )
     read = partial(_read_page, query)
     if every is not None:
-        view = View(read, draw, lambda page: listing(page).print(), _facts_of_all)
+        view = WatchedView(read, draw_tasks, lambda page: task_table(page).print(), _tasks_json)
         watch(file, every, view, as_json=as_json)
         return
     page = run_with_catalog(file, read)
     if as_json:
-        print_json([facts_of(task) for task in page])
+        print_json([task_json(task) for task in page])
     else:
-        listing(page).print()
+        task_table(page).print()
 
 
 @tasks.command("show")
@@ -95,21 +95,23 @@ def show_task(task_id: str, every: timedelta | None, file: Path | None, *, as_js
 
     With --watch, until it has ended; the exit code is then 1 unless it was successful.
     """
-    from imaged.cli.opening import run_with_catalog
-    from imaged.cli.task_views import draw, facts_of, lines
+    from imaged.cli.context import run_with_catalog
+    from imaged.cli.task_view import draw_tasks, task_json, task_lines
 
     read = partial(_read_task, task_id)
 
     def tell(task: Task) -> None:
-        click.echo("\n".join(lines(task)))
+        click.echo("\n".join(task_lines(task)))
 
     if every is not None:
-        view = View(read, lambda task: draw([task]), tell, facts_of, lambda task: task.is_final)
+        view = WatchedView(
+            read, lambda task: draw_tasks([task]), tell, task_json, lambda task: task.is_final
+        )
         seen = watch(file, every, view, as_json=as_json)
         return 0 if seen is None or seen.status is not TaskStatus.FAILURE else EXIT_PROBLEMS
     task = run_with_catalog(file, read)
     if as_json:
-        print_json(facts_of(task))
+        print_json(task_json(task))
     else:
         tell(task)
     return 0
@@ -125,12 +127,12 @@ def cancel_task(task_id: str, file: Path | None, *, as_json: bool) -> None:
     It has failed at once. Its worker hears of it with its next renewal (claims.renew_every), and
     stops; what it had written so far is deleted. One that has ended stays as it is: exit code 1.
     """
-    from imaged.cli.opening import run_with_catalog
-    from imaged.cli.task_views import facts_of
+    from imaged.cli.context import run_with_catalog
+    from imaged.cli.task_view import task_json
 
     task = run_with_catalog(file, partial(_cancel, task_id))
     if as_json:
-        print_json(facts_of(task))
+        print_json(task_json(task))
     else:
         click.echo(f"{task.id} is cancelled.")
 
@@ -145,12 +147,12 @@ async def _read_task(task_id: str, catalog: Catalog, _: Config) -> Task:
 
 async def _cancel(task_id: str, catalog: Catalog, config: Config) -> Task:
     from imaged.core.access import OPERATOR
-    from imaged.daemon.assembly import build_desk
+    from imaged.daemon.container import build_task_service
 
-    return await build_desk(catalog, config).cancel(OPERATOR, task_id.lower())
+    return await build_task_service(catalog, config).cancel(OPERATOR, task_id.lower())
 
 
-def _facts_of_all(page: Sequence[Task]) -> list[dict[str, object]]:
-    from imaged.cli.task_views import facts_of
+def _tasks_json(page: Sequence[Task]) -> list[dict[str, object]]:
+    from imaged.cli.task_view import task_json
 
-    return [facts_of(task) for task in page]
+    return [task_json(task) for task in page]

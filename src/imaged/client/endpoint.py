@@ -11,7 +11,7 @@ from imaged.client.errors import EndpointInvalid
 
 DEFAULT_URL = "http://127.0.0.1:9292"
 
-_VERSION = re.compile(r"/v2(\.\d+)?/?$")
+_VERSION_SUFFIX = re.compile(r"/v2(\.\d+)?/?$")
 _TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header can hold
 
 
@@ -46,10 +46,10 @@ def read_endpoint(
         return Endpoint("http://imaged", Path(address.removeprefix("unix:")), token)
     if not _is_http(address):
         raise EndpointInvalid(
-            f"{_without_secrets(address)} is no address of an Image API.",
+            f"{_redacted(address)} is no address of an Image API.",
             "It must be like http://host:9292, https://host/path or unix:/path/of/a/socket.",
         )
-    return Endpoint(_VERSION.sub("", address).rstrip("/"), None, token, ca_file)
+    return Endpoint(_VERSION_SUFFIX.sub("", address).rstrip("/"), None, token, ca_file)
 
 
 def read_token(file: Path) -> str:
@@ -76,5 +76,5 @@ def _is_http(address: str) -> bool:
     return parts.scheme in {"http", "https"} and has_place and not is_more
 
 
-def _without_secrets(address: str) -> str:
+def _redacted(address: str) -> str:
     return re.sub(r"//[^/@]*@", "//…@", address)

@@ -1,21 +1,21 @@
 """What can go wrong on this side of the wire, by name; each says what to do.
 
 * ClientError
-  - EndpointInvalid         the address, the token's file or the certificates cannot be used
-  - ConnectionFailed        nobody answered, or the connection broke: worth another try
-  - Unintelligible          what answered does not speak the Image API v2
-  - Refused                 the service said no
-      - LetNobodyIn         401: it does not know the token
+  - EndpointInvalid        the address, the token's file or the certificates cannot be used
+  - ConnectionFailed       nobody answered, or the connection broke: worth another try
+  - UnexpectedResponse     what answered does not speak the Image API v2
+  - ErrorResponse          the service said no
+      - AuthenticationFailed  401: it does not know the token
       - NoSuchImage
-      - Busy                5xx, 408, 429: worth another try
-  - NameTaken               several images have this name
-  - NoDataYet               the image has no data that could be pulled
-  - HasOtherData            the image has data, and not that of the file
-  - FileUnusable            a file of this machine cannot be read or written
+      - TemporaryError     5xx, 408, 429: worth another try
+  - AmbiguousName          several images have this name
+  - ImageHasNoData         the image has no data that could be pulled
+  - ImageHasOtherData      the image has data, and not that of the file
+  - FileUnusable           a file of this machine cannot be read or written
       - FileExists
-      - FileChanged         … while it was sent
-  - DigestDiffers           the bytes here and there are not the same
-  - PushFailed              says which image waits for another try, and why the last one failed
+      - FileChanged        … while it was sent
+  - DigestMismatch         the bytes here and there are not the same
+  - PushFailed             says which image waits for another try, and why the last one failed
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from imaged.core.errors import ImagedError
 
 UNAUTHORIZED, NOT_FOUND, CONFLICT = 401, 404, 409
 SERVER_ERRORS = 500
-PASSING = frozenset({408, 429})  # the service says so itself: later it may be otherwise
+TEMPORARY_STATUSES = frozenset({408, 429})  # the service says so itself: later it may be otherwise
 
 
 class ClientError(ImagedError):
@@ -49,13 +49,13 @@ class ConnectionFailed(ClientError):
     remedy = "See that the service runs and that --url (or IMAGED_URL) is its address."
 
 
-class Unintelligible(ClientError):
+class UnexpectedResponse(ClientError):
     """What answered does not speak the Image API v2."""
 
     remedy = "See that --url (or IMAGED_URL) is the address of an Image API v2."
 
 
-class Refused(ClientError):
+class ErrorResponse(ClientError):
     """The service said no."""
 
     def __init__(self, status: int, sentence: str, remedy: str = "") -> None:
@@ -63,26 +63,26 @@ class Refused(ClientError):
         self.status = status
 
 
-class LetNobodyIn(Refused):
+class AuthenticationFailed(ErrorResponse):
     """It does not know the token, or there was none."""
 
     remedy = "Name a file with a valid token by --token-file, or set IMAGED_TOKEN or OS_TOKEN."
 
 
-class NoSuchImage(Refused):
+class NoSuchImage(ErrorResponse):
     """No image has this id or name, or none that the caller may see."""
 
     def __init__(self, image: str) -> None:
         super().__init__(NOT_FOUND, f"There is no image {image}.")
 
 
-class Busy(Refused):
+class TemporaryError(ErrorResponse):
     """It cannot do it now."""
 
     remedy = "Try again later; the service's log says more."
 
 
-class NameTaken(ClientError):
+class AmbiguousName(ClientError):
     """Several images have this name."""
 
     def __init__(self, name: str, ids: Sequence[str]) -> None:
@@ -91,7 +91,7 @@ class NameTaken(ClientError):
         )
 
 
-class NoDataYet(ClientError):
+class ImageHasNoData(ClientError):
     """The image has no data that could be pulled."""
 
     def __init__(self, image_id: str, status: str) -> None:
@@ -101,7 +101,7 @@ class NoDataYet(ClientError):
         )
 
 
-class HasOtherData(ClientError):
+class ImageHasOtherData(ClientError):
     """The image has data, and not that of the file."""
 
     def __init__(self, image_id: str, status: str) -> None:
@@ -133,7 +133,7 @@ class FileChanged(FileUnusable):
         )
 
 
-class DigestDiffers(ClientError):
+class DigestMismatch(ClientError):
     """The bytes here and there are not the same."""
 
     def __init__(self, image_id: str, algorithm: str, remedy: str) -> None:
@@ -154,14 +154,14 @@ class PushFailed(ClientError):
             what, option = "To send this file instead of that one", " --replace"
         again = f"{what}: imaged push --image {image_id}{option} {source}"
         super().__init__(str(cause), f"{cause.remedy} {again}".strip())
-        self.waiting_image_id = image_id
+        self.unfinished_image_id = image_id
 
 
-def refusal(status: int, sentence: str) -> Refused:
+def refusal(status: int, sentence: str) -> ErrorResponse:
     """The error for an answer that is none of those hoped for."""
     sentence = f"The service refused ({status}): {sentence}"
     if status == UNAUTHORIZED:
-        return LetNobodyIn(status, sentence)
-    if status >= SERVER_ERRORS or status in PASSING:
-        return Busy(status, sentence)
-    return Refused(status, sentence)
+        return AuthenticationFailed(status, sentence)
+    if status >= SERVER_ERRORS or status in TEMPORARY_STATUSES:
+        return TemporaryError(status, sentence)
+    return ErrorResponse(status, sentence)

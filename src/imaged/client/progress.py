@@ -21,7 +21,7 @@ class Progress(Protocol):
         ...
 
 
-class Silence:
+class NoProgress:
     """Tells nobody."""
 
     def begin(self, total_bytes: int | None, done_bytes: int = 0) -> None:

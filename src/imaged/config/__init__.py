@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from imaged.config.errors import ConfigInvalid, Problem
+from imaged.config.loader import DEFAULT_FILE, load
 from imaged.config.model import Config
-from imaged.config.problems import ConfigInvalid, Problem
-from imaged.config.reading import DEFAULT_FILE, load
 
 __all__ = ["DEFAULT_FILE", "Config", "ConfigInvalid", "Problem", "load"]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from imaged.core.special_addresses import is_loopback
 
-_TCP = re.compile(
+_TCP_ADDRESS = re.compile(
     r"(?:\[(?P<v6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d{1,5})", re.ASCII
 )
-_LAST_PORT = 65_535
+_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ def parse_address(text: object) -> Address:
     """Return the address. Raises ValueError with what is allowed."""
     if isinstance(text, str) and text.startswith("unix:/"):
         return UnixAddress(Path(text.removeprefix("unix:")))
-    found = _TCP.fullmatch(text) if isinstance(text, str) else None
-    if found is None or int(found["port"]) > _LAST_PORT:
+    found = _TCP_ADDRESS.fullmatch(text) if isinstance(text, str) else None
+    if found is None or int(found["port"]) > _MAX_PORT:
         raise ValueError('must be "host:port", "[IPv6 address]:port" or "unix:/path/of/a/socket"')
     return TcpAddress(found["v6"] or found["host"], int(found["port"]))
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from imaged.config.sections import Section, setting
-from imaged.config.values import BindAddress, Duration, Many, PublicUrl, Several, Size
+from imaged.config.types import BindAddress, Duration, NonEmptyTuple, PositiveInt, PublicUrl, Size
 
-SMALLEST_HEADER_BYTES = 4096  # clients could not show their tokens
+MIN_HEADER_BYTES = 4096  # clients could not show their tokens
 
 
 class ApiSection(Section):
     """Where requests come in."""
 
-    bind: Several[BindAddress] = setting(
+    bind: NonEmptyTuple[BindAddress] = setting(
         ["127.0.0.1:9292"],
         'Addresses to listen on: "host:port", "[IPv6]:port", "unix:/path". Loopback only, until '
         "you have decided who may come in.",
@@ -23,13 +23,13 @@ class ApiSection(Section):
         "What links in answers begin with, where a proxy stands before imaged; default: the "
         "request's own address.",
     )
-    max_connections: Many = setting(
+    max_connections: PositiveInt = setting(
         2048,
         "How many connections may be open; others get 503 at once. Each holds up to 400 KiB beside "
         "uploads.transfer_budget, an idle one 20 KiB, and takes one of LimitNOFILE.",
         reloadable=True,
     )
-    max_connections_per_address: Many = setting(
+    max_connections_per_address: PositiveInt = setting(
         1536,
         "The same for one client: an IPv4 address, or an IPv6 network of 64 bits. Less than all, "
         "so that one alone shuts out nobody; a proxy needs room for all of its clients. Unix "
@@ -80,10 +80,10 @@ class ApiSection(Section):
     )
 
     @model_validator(mode="after")
-    def _leave_time(self) -> ApiSection:
+    def _require_positive_timeouts(self) -> ApiSection:
         for name in ("header_timeout", "min_rate_window", "idle_timeout"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must be more than 0")
-        if self.max_header_size < SMALLEST_HEADER_BYTES:
+        if self.max_header_size < MIN_HEADER_BYTES:
             raise ValueError("max_header_size must be at least 4KiB")
         return self

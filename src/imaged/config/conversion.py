@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from imaged.config.sections import Section, setting
-from imaged.config.values import Duration, Folder, Size
+from imaged.config.types import Duration, FolderPath, Size
 
 
 class ConversionSection(Section):
     """How disks are converted: by confined children, in a folder for scratch files."""
 
-    scratch: Folder = setting(
+    scratch: FolderPath = setting(
         "/var/lib/imaged/scratch",
         "Where images lie while they are converted: needs room for the source and the result of "
         "each conversion that runs. What is left there by a crash is removed.",

@@ -8,15 +8,15 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, model_validator
 
 from imaged.config.sections import Section
-from imaged.config.stores import BucketSection, FolderSection, StoresSection
-from imaged.config.values import is_store_name
+from imaged.config.stores import FilesystemBaseSection, S3BaseSection, StoresSection
+from imaged.config.types import is_store_name
 
-ExportSection = Annotated[FolderSection | BucketSection, Field(discriminator="type")]
+ExportSection = Annotated[FilesystemBaseSection | S3BaseSection, Field(discriminator="type")]
 
 #: The kinds of destinations, by what ``type`` calls them.
-EXPORT_KINDS: Mapping[str, type[FolderSection | BucketSection]] = {
-    "filesystem": FolderSection,
-    "s3": BucketSection,
+EXPORT_TYPES: Mapping[str, type[FilesystemBaseSection | S3BaseSection]] = {
+    "filesystem": FilesystemBaseSection,
+    "s3": S3BaseSection,
 }
 
 
@@ -27,12 +27,12 @@ class ExportsSection(Section):
     __pydantic_extra__: dict[str, ExportSection] = Field(init=False)
 
     @property
-    def by_name(self) -> dict[str, FolderSection | BucketSection]:
+    def by_name(self) -> dict[str, FilesystemBaseSection | S3BaseSection]:
         """The tables."""
         return dict(self.__pydantic_extra__)
 
     @model_validator(mode="after")
-    def _have_good_names(self) -> ExportsSection:
+    def _require_valid_names(self) -> ExportsSection:
         if wrong := [name for name in self.by_name if not is_store_name(name)]:
             raise ValueError(f"{wrong[0]} is no name for a destination: use a-z, 0-9, - and _")
         return self
@@ -43,7 +43,9 @@ def overlaps(exports: ExportsSection, stores: StoresSection) -> Iterator[tuple[s
     for name, here in exports.by_name.items():
         for store, there in stores.by_name.items():
             match here, there:
-                case (FolderSection(), FolderSection()) if here.is_same_place(there):
+                case (FilesystemBaseSection(), FilesystemBaseSection()) if here.is_same_place(
+                    there
+                ):
                     yield name, store
-                case (BucketSection(), BucketSection()) if here.overlaps(there):
+                case (S3BaseSection(), S3BaseSection()) if here.overlaps(there):
                     yield name, store

@@ -10,14 +10,14 @@ from typing import Any, get_origin
 
 from pydantic import BeforeValidator
 
-from imaged.config.model import field_at
-from imaged.config.problems import Problem
+from imaged.config.errors import Problem
+from imaged.config.model import field_at_path
 
-PREFIX = "IMAGED_"
-DELIMITER = "__"
+ENVIRONMENT_PREFIX = "IMAGED_"
+ENVIRONMENT_DELIMITER = "__"
 
 #: Variables that are no settings: `imaged push` and `imaged pull` read them.
-FOR_CLIENTS = frozenset({"IMAGED_URL", "IMAGED_TOKEN", "IMAGED_CA_FILE"})
+CLIENT_VARIABLES = frozenset({"IMAGED_URL", "IMAGED_TOKEN", "IMAGED_CA_FILE"})
 
 KeyPath = tuple[str, ...]
 
@@ -47,7 +47,7 @@ class Layer:
 
 def variable(path: KeyPath) -> str:
     """The environment variable for a key."""
-    return PREFIX + DELIMITER.join(path).upper()
+    return ENVIRONMENT_PREFIX + ENVIRONMENT_DELIMITER.join(path).upper()
 
 
 def read_files(file: Path, *, must_exist: bool) -> tuple[list[Layer], list[Problem]]:
@@ -72,20 +72,20 @@ def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for name in sorted(environment):
-        if not name.startswith(PREFIX) or name in FOR_CLIENTS:
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in CLIENT_VARIABLES:
             continue
-        path = tuple(name.removeprefix(PREFIX).lower().split(DELIMITER))
+        path = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split(ENVIRONMENT_DELIMITER))
         if len(path) == 1 or not all(path):
-            what = f"must be {PREFIX}SECTION{DELIMITER}KEY"
+            what = f"must be {ENVIRONMENT_PREFIX}SECTION{ENVIRONMENT_DELIMITER}KEY"
             problems.append(Problem("environment", name, what))
             continue
-        plant(values, path, from_text(environment[name], path))
+        set_at_path(values, path, parse_variable(environment[name], path))
     return Layer("environment", values), problems
 
 
-def from_text(text: str, path: KeyPath) -> object:
+def parse_variable(text: str, path: KeyPath) -> object:
     """What the text means for this setting; where it means nothing, the text, to be refused."""
-    field = field_at(path)
+    field = field_at_path(path)
     if field is None or any(isinstance(hint, BeforeValidator) for hint in field.metadata):
         return text
     is_list = get_origin(field.annotation) is tuple
@@ -99,7 +99,7 @@ def from_text(text: str, path: KeyPath) -> object:
         return text
 
 
-def plant(values: dict[str, Any], path: KeyPath, value: object) -> None:
+def set_at_path(values: dict[str, Any], path: KeyPath, value: object) -> None:
     """Put a value where its path says."""
     for key in path[:-1]:
         inner = values.setdefault(key, {})
@@ -109,7 +109,7 @@ def plant(values: dict[str, Any], path: KeyPath, value: object) -> None:
     values[path[-1]] = value
 
 
-def merge(layers: Sequence[Layer]) -> dict[str, Any]:
+def merge_layers(layers: Sequence[Layer]) -> dict[str, Any]:
     """What is set in the end."""
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -117,7 +117,7 @@ def merge(layers: Sequence[Layer]) -> dict[str, Any]:
     return merged
 
 
-def source_of(path: KeyPath, layers: Sequence[Layer]) -> Layer:
+def layer_that_set(path: KeyPath, layers: Sequence[Layer]) -> Layer:
     """The layer that decided a key, or where it is missing, the table that it is missing from."""
     while path:
         for layer in reversed(layers):

@@ -10,10 +10,11 @@ from pydantic.fields import FieldInfo
 
 from imaged.config.api import ApiSection
 from imaged.config.conversion import ConversionSection
-from imaged.config.deletion import ReconcileSection, ScrubberSection
 from imaged.config.downloads import DownloadsSection
-from imaged.config.exports import EXPORT_KINDS, ExportsSection
-from imaged.config.fetching import FetchSection
+from imaged.config.exports import EXPORT_TYPES, ExportsSection
+from imaged.config.fetch import FetchSection
+from imaged.config.reconcile import ReconcileSection
+from imaged.config.scrubber import ScrubberSection
 from imaged.config.sections import (
     AuthSection,
     CatalogSection,
@@ -24,7 +25,7 @@ from imaged.config.sections import (
     Role,
     Section,
 )
-from imaged.config.stores import KINDS, StoresSection
+from imaged.config.stores import STORE_TYPES, StoresSection
 from imaged.config.tasks import TasksSection
 from imaged.config.uploads import UploadsSection
 
@@ -62,20 +63,20 @@ class Config:
 SECTIONS: Mapping[str, type[Section]] = get_type_hints(Config)
 
 
-def models_at(path: Sequence[str]) -> Sequence[type[Section]]:
+def models_at_path(path: Sequence[str]) -> Sequence[type[Section]]:
     """What the table at this path may be: ("uploads",), or ("stores", NAME) for any name."""
     match tuple(path):
         case (section,) if section in SECTIONS:
             return (SECTIONS[section],)
         case ("stores", _):
-            return tuple(KINDS.values())
+            return tuple(STORE_TYPES.values())
         case ("exports", _):
-            return tuple(EXPORT_KINDS.values())
+            return tuple(EXPORT_TYPES.values())
         case _:
             return ()
 
 
-def field_at(path: Sequence[str]) -> FieldInfo | None:
+def field_at_path(path: Sequence[str]) -> FieldInfo | None:
     """The setting at this path; where several kinds of store have it, it is the same in all."""
-    fields = (model.model_fields.get(path[-1]) for model in models_at(path[:-1]))
+    fields = (model.model_fields.get(path[-1]) for model in models_at_path(path[:-1]))
     return next((field for field in fields if field is not None), None)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 from pydantic.fields import FieldInfo
 
-from imaged.config.exports import EXPORT_KINDS, ExportsSection
+from imaged.config.exports import EXPORT_TYPES, ExportsSection
 from imaged.config.layers import variable
 from imaged.config.model import SECTIONS
 from imaged.config.secrets import is_secret
 from imaged.config.sections import Section
-from imaged.config.stores import KINDS, StoresSection
+from imaged.config.stores import STORE_TYPES, StoresSection
 
 _HEAD = """\
 # Settings
@@ -38,10 +38,10 @@ def reference() -> str:
     for name, model in SECTIONS.items():
         lines += _table((name,), model)
         if model is StoresSection:
-            for kind, store in KINDS.items():
+            for kind, store in STORE_TYPES.items():
                 lines += _table((name, "NAME"), store, f'type = "{kind}"')
         if model is ExportsSection:
-            for kind, place in EXPORT_KINDS.items():
+            for kind, place in EXPORT_TYPES.items():
                 lines += _table((name, "NAME"), place, f'type = "{kind}"')
     return "\n".join(lines)
 

@@ -14,12 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic.fields import FieldInfo
 
-from imaged.config.layers import KeyPath, Layer, plant, variable
-from imaged.config.model import SECTIONS, field_at
-from imaged.config.problems import Problem
+from imaged.config.errors import Problem
+from imaged.config.layers import KeyPath, Layer, set_at_path, variable
+from imaged.config.model import SECTIONS, field_at_path
 
-DIRECTORY = "CREDENTIALS_DIRECTORY"
-CATALOG_URL = ("catalog", "url")
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+CATALOG_URL_PATH = ("catalog", "url")
 
 
 def is_secret(field: FieldInfo | None) -> bool:
@@ -28,13 +28,13 @@ def is_secret(field: FieldInfo | None) -> bool:
     return isinstance(extra, dict) and extra.get("secret") is True
 
 
-def misplaced(layers: Sequence[Layer]) -> list[Problem]:
+def misplaced_secrets(layers: Sequence[Layer]) -> list[Problem]:
     """Secrets in files of settings, each with where it belongs."""
     return [
         layer.problem(path, why)
         for layer in layers
         for path, value in _settings(layer.values)
-        if (why := _why_not(path, value))
+        if (why := _misplacement(path, value))
     ]
 
 
@@ -43,25 +43,25 @@ def read_credentials(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     layer = Layer("credentials", values)
-    for file in _files(environment.get(DIRECTORY, "")):
+    for file in _files(environment.get(CREDENTIALS_VARIABLE, "")):
         *section, name = file.name.split(".")
         path = (*section, f"{name}_file")
-        if field_at(path) is not None:
-            plant(values, path, str(file))
+        if field_at_path(path) is not None:
+            set_at_path(values, path, str(file))
         elif section[0] in SECTIONS:
             problems.append(Problem(layer.origin, file.name, "is nothing that a file can give"))
     return layer, problems
 
 
-def _why_not(path: KeyPath, value: object) -> str:
+def _misplacement(path: KeyPath, value: object) -> str:
     """Why this may not stand in a file of settings; "" where it may."""
-    if path == CATALOG_URL and _has_password(value):
+    if path == CATALOG_URL_PATH and _has_password(value):
         return (
             "has a password in it, which does not belong here: name a file that holds it in "
             "password_file, or set PGPASSWORD in the environment, or hand it over as the "
             "credential catalog.password of systemd"
         )
-    if not is_secret(field_at(path)):
+    if not is_secret(field_at_path(path)):
         return ""
     return (
         f"is a secret, which does not belong here: name a file that holds it in {path[-1]}_file, "

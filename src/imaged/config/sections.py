@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from imaged.config.values import AnyNumber, CatalogUrl, Duration, MetricsAddress, Several
+from imaged.config.types import CatalogUrl, Duration, MetricsAddress, NonEmptyTuple, PlainTuple
 
 Role = Literal["api", "scrubber", "tasks"]
 
@@ -48,7 +48,7 @@ class DaemonSection(Section):
     """The process."""
 
     name: str = setting("", "Who works here, in claims and in the log; default: host and process.")
-    roles: Several[Role] = setting(
+    roles: NonEmptyTuple[Role] = setting(
         ["api", "scrubber", "tasks"],
         "What this instance does: answer requests, scrub (and reconcile), work on tasks. An "
         'instance without "scrubber" needs another one, or imaged-scrubber.service, beside it; '
@@ -63,12 +63,12 @@ class DaemonSection(Section):
     )
 
     @property
-    def works_apart(self) -> bool:
+    def has_worker_process(self) -> bool:
         """Whether somebody waits for its answers while it works on tasks."""
         return {"api", "tasks"} <= set(self.roles)
 
     @property
-    def only_works(self) -> bool:
+    def is_worker_only(self) -> bool:
         """Whether nobody waits for what this instance does: it works on tasks, and that is all."""
         return set(self.roles) == {"tasks"}
 
@@ -126,7 +126,7 @@ class ClaimsSection(Section):
     )
 
     @model_validator(mode="after")
-    def _hold_the_lease(self) -> ClaimsSection:
+    def _require_long_lease(self) -> ClaimsSection:
         if not self.renew_every:
             raise ValueError("renew_every must be more than 0")
         if self.lease < 3 * self.renew_every:
@@ -151,7 +151,7 @@ class LogSection(Section):
 class MetricsSection(Section):
     """Where figures for Prometheus are told, at /metrics."""
 
-    bind: AnyNumber[MetricsAddress] = setting(
+    bind: PlainTuple[MetricsAddress] = setting(
         [],
         'Addresses of their own, such as "127.0.0.1:9293" or "unix:/run/imaged/metrics.sock", each '
         "instance another: there everybody is answered who can connect, unless there is a "

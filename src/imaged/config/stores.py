@@ -8,26 +8,26 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from imaged.config.buckets import (
-    Attempts,
+from imaged.config.s3_types import (
+    AttemptCount,
     BucketName,
     Endpoint,
     KeyPrefix,
     PartSize,
-    Patience,
-    Secret,
+    PositiveDuration,
+    SecretText,
 )
 from imaged.config.sections import Section, required, secret, setting
-from imaged.config.values import Concurrency, Duration, FileMode, Folder, Size, is_store_name
+from imaged.config.types import Concurrency, Duration, FileMode, FolderPath, Size, is_store_name
 
-DESCRIPTION = "What users are told about it, in the list of stores."
+_STORE_DESCRIPTION = "What users are told about it, in the list of stores."
 
 
-class FolderSection(Section):
+class FilesystemBaseSection(Section):
     """A folder that keeps bytes."""
 
     type: Literal["filesystem"] = required("What keeps the bytes: a folder.")
-    path: Folder = required("The folder. It must exist, so that a missing mount is noticed.")
+    path: FolderPath = required("The folder. It must exist, so that a missing mount is noticed.")
     min_free: Size = setting(
         "1GiB",
         "How much space stays free: what would need it is refused (uploads with 413), so that "
@@ -37,13 +37,13 @@ class FolderSection(Section):
         "0600", "Permissions of the files; folders get the execute bits that belong to them."
     )
 
-    def is_same_place(self, other: FolderSection) -> bool:
+    def is_same_place(self, other: FilesystemBaseSection) -> bool:
         """Whether one folder is the other, or lies in it."""
         here, there = self.path.resolve(), other.path.resolve()
         return here.is_relative_to(there) or there.is_relative_to(here)
 
 
-class BucketSection(Section):
+class S3BaseSection(Section):
     """A bucket that keeps bytes, of any service that speaks S3."""
 
     type: Literal["s3"] = required("What keeps the bytes: a bucket.")
@@ -59,8 +59,8 @@ class BucketSection(Section):
         "the environment, shared credentials, the role of the machine.",
     )
     secret_key_file: str = setting("", "A file that holds the secret key.")
-    access_key: Secret | None = secret("The access key itself; it wins over access_key_file.")
-    secret_key: Secret | None = secret("The secret key itself; it wins over secret_key_file.")
+    access_key: SecretText | None = secret("The access key itself; it wins over access_key_file.")
+    secret_key: SecretText | None = secret("The secret key itself; it wins over secret_key_file.")
     addressing: Literal["auto", "path", "virtual"] = setting(
         "auto",
         'Where requests name the bucket: in the path, or in the name of the host. "auto": in the '
@@ -83,9 +83,9 @@ class BucketSection(Section):
         "crc32",
         "The checksum that goes with each part, for the service to check; crc32 costs least.",
     )
-    connect_timeout: Patience = setting("5s", "How long a connection may take to be made.")
-    read_timeout: Patience = setting("30s", "How long the service may be silent.")
-    attempts: Attempts = setting(
+    connect_timeout: PositiveDuration = setting("5s", "How long a connection may take to be made.")
+    read_timeout: PositiveDuration = setting("30s", "How long the service may be silent.")
+    attempts: AttemptCount = setting(
         5, "How often each request is tried, with growing pauses in between."
     )
     retry_for: Duration = setting(
@@ -95,7 +95,7 @@ class BucketSection(Section):
     )
 
     @model_validator(mode="after")
-    def _have_both_keys(self) -> BucketSection:
+    def _require_both_keys(self) -> S3BaseSection:
         has_access = bool(self.access_key or self.access_key_file)
         has_secret = bool(self.secret_key or self.secret_key_file)
         if has_access != has_secret:
@@ -103,7 +103,7 @@ class BucketSection(Section):
             raise ValueError(f"has the {given} key, and the {missing} key is missing")
         return self
 
-    def is_same_place(self, other: BucketSection) -> bool:
+    def is_same_place(self, other: S3BaseSection) -> bool:
         """Whether both keep the same objects."""
         return (self.endpoint, self.bucket, self.prefix) == (
             other.endpoint,
@@ -111,29 +111,29 @@ class BucketSection(Section):
             other.prefix,
         )
 
-    def overlaps(self, other: BucketSection) -> bool:
+    def overlaps(self, other: S3BaseSection) -> bool:
         """Whether one prefix is the other, or lies in it."""
         here, there = (f"{prefix}/".lstrip("/") for prefix in (self.prefix, other.prefix))
         is_same_bucket = (self.endpoint, self.bucket) == (other.endpoint, other.bucket)
         return is_same_bucket and (here.startswith(there) or there.startswith(here))
 
 
-class FilesystemSection(FolderSection):
+class FilesystemSection(FilesystemBaseSection):
     """A folder that keeps bytes."""
 
-    description: str = setting("", DESCRIPTION)
+    description: str = setting("", _STORE_DESCRIPTION)
 
 
-class S3Section(BucketSection):
+class S3Section(S3BaseSection):
     """A bucket that keeps bytes, of any service that speaks S3."""
 
-    description: str = setting("", DESCRIPTION)
+    description: str = setting("", _STORE_DESCRIPTION)
 
 
 StoreSection = Annotated[FilesystemSection | S3Section, Field(discriminator="type")]
 
 #: The kinds of stores, by what ``type`` calls them.
-KINDS: Mapping[str, type[FilesystemSection | S3Section]] = {
+STORE_TYPES: Mapping[str, type[FilesystemSection | S3Section]] = {
     "filesystem": FilesystemSection,
     "s3": S3Section,
 }
@@ -156,7 +156,7 @@ class StoresSection(Section):
         return dict(self.__pydantic_extra__)
 
     @model_validator(mode="after")
-    def _know_the_default(self) -> StoresSection:
+    def _require_known_default(self) -> StoresSection:
         if wrong := [name for name in self.by_name if not is_store_name(name)]:
             raise ValueError(f"{wrong[0]} is no name for a store: use a-z, 0-9, - and _")
         if self.default not in self.by_name:
@@ -165,7 +165,7 @@ class StoresSection(Section):
         return self
 
     @model_validator(mode="after")
-    def _keep_apart(self) -> StoresSection:
+    def _require_separate_stores(self) -> StoresSection:
         for (one, here), (other, there) in combinations(self.by_name.items(), 2):
             match here, there:
                 case (FilesystemSection(), FilesystemSection()) if here.is_same_place(there):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from imaged.config.sections import Section, setting
-from imaged.config.values import Concurrency, Count, Duration, TypeLimits
+from imaged.config.types import Concurrency, Duration, NonNegativeInt, TypeLimits
 
 
 class TasksSection(Section):
@@ -35,7 +35,7 @@ class TasksSection(Section):
         '"members": everybody makes and sees tasks of his own project. "admins": nobody else does.',
         reloadable=True,
     )
-    max_unfinished_per_owner: Count = setting(
+    max_unfinished_per_owner: NonNegativeInt = setting(
         100,
         "How many tasks a project may have that wait or are worked on; more are refused with 413. "
         "0: as many as it likes.",
@@ -73,7 +73,7 @@ class TasksSection(Section):
     )
 
     @model_validator(mode="after")
-    def _look_now_and_then(self) -> TasksSection:
+    def _require_positive_intervals(self) -> TasksSection:
         if not self.poll_every:
             raise ValueError("poll_every must be more than 0")
         if not self.stalled_after:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from imaged.config.sections import Section, setting
-from imaged.config.values import Duration, HashAlgorithm, Size
+from imaged.config.types import Duration, HashAlgorithm, Size
 
 
 class UploadsSection(Section):

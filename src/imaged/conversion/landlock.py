@@ -22,9 +22,9 @@ _PR_SET_NO_NEW_PRIVS = 38
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 TRUNCATE = 1 << 14  # since version 3
 
-READ = READ_FILE | READ_DIR
-PROGRAM = READ | EXECUTE
-WRITE = READ_FILE | WRITE_FILE | TRUNCATE
+READ_ACCESS = READ_FILE | READ_DIR
+EXECUTE_ACCESS = READ_ACCESS | EXECUTE
+WRITE_ACCESS = READ_FILE | WRITE_FILE | TRUNCATE
 
 _HANDLED = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 
@@ -47,7 +47,7 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
-def version() -> int:
+def abi_version() -> int:
     """What this kernel knows of it; 0 where it knows nothing, or has it switched off."""
     found: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION)
     return max(found, 0)
@@ -55,7 +55,7 @@ def version() -> int:
 
 def restrict(allowed: Iterable[tuple[Path, int]]) -> None:
     """Keep these accesses below these paths, and no others. Raises OSError."""
-    known = version()
+    known = abi_version()
     handled = max(bits for since, bits in _HANDLED.items() if since <= known)
     attributes = _Ruleset(
         handled,

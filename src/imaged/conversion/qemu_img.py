@@ -28,22 +28,22 @@ import structlog
 from anyio import to_thread
 
 from imaged.conversion import landlock, seccomp
-from imaged.conversion.completeness import missing_bytes
-from imaged.conversion.confine import Confinement
+from imaged.conversion.sandbox import SandboxSettings
+from imaged.conversion.truncation import missing_bytes
 from imaged.core.errors import ConversionFailed, ConversionRefused
 from imaged.core.limits import GIB
-from imaged.ports.converter import Share
+from imaged.ports.converter import ProgressCallback
 
 log = structlog.get_logger()
 
-PROGRAM = "qemu-img"
-PERCENT = re.compile(rb"\((\d+\.\d+)/100%\)")
-KEPT_LINES = 5  # of what it says when it fails
+QEMU_IMG = "qemu-img"
+PROGRESS_PATTERN = re.compile(rb"\((\d+\.\d+)/100%\)")
+MAX_STDERR_LINES = 5  # of what it says when it fails
 READ_BYTES = 4096
-END_SECONDS = 10  # how long the kernel may take to end what was killed
+KILL_TIMEOUT_SECONDS = 10  # how long the kernel may take to end what was killed
 
 # What the Image API calls a format, what qemu-img calls it, and how it is to be written.
-NAMES: Mapping[str, str] = {
+QEMU_FORMATS: Mapping[str, str] = {
     "raw": "raw",
     "qcow2": "qcow2",
     "vmdk": "vmdk",
@@ -52,11 +52,11 @@ NAMES: Mapping[str, str] = {
     "vhdx": "vhdx",
 }
 #: Those that ``qemu-img check`` looks through; of VHDX it knows the log alone, of VHD nothing.
-CHECKED = frozenset({"qcow2", "vmdk", "vdi"})
+CHECKABLE_FORMATS = frozenset({"qcow2", "vmdk", "vdi"})
 CHECK_FOUND_ERRORS, CHECK_FOUND_LEAKS = 2, 3  # exit statuses; what leaks is space, and no data
-CHECK_OF_VMDK_FAILED = "points after EOF"  # with the status of a program that could not look
+VMDK_TRUNCATED_TEXT = "points after EOF"  # with the status of a program that could not look
 
-OPTIONS: Mapping[str, str] = {
+TARGET_OPTIONS: Mapping[str, str] = {
     "vmdk": "subformat=streamOptimized",
     "vhd": "force_size=on",  # not rounded to what a disk of cylinders can have
 }
@@ -64,14 +64,14 @@ OPTIONS: Mapping[str, str] = {
 
 #: How a source is to be read. QEMU takes the size of a VHD from its cylinders unless it knows
 #: the program that made it, and so leaves out the end of disks that VirtualBox made.
-READING: Mapping[str, Mapping[str, str]] = {"vhd": {"force_size_calc": "current_size"}}
+SOURCE_OPTIONS: Mapping[str, Mapping[str, str]] = {"vhd": {"force_size_calc": "current_size"}}
 
 # What qemu-img says of errors of the disk that it writes to, in the words of the C library.
-TOO_LARGE, DISK_FULL = "File too large", "No space left on device"
+FILE_TOO_LARGE_TEXT, DISK_FULL_TEXT = "File too large", "No space left on device"
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
+class _ExitResult:
     """How a step ended."""
 
     status: int  # negative: by a signal
@@ -97,10 +97,10 @@ class QemuImg:
     def require_able(self, source_format: str, target_format: str) -> None:
         """Raises ConversionRefused."""
         for name in (source_format, target_format):
-            if name not in NAMES:
-                known = ", ".join(NAMES)
+            if name not in QEMU_FORMATS:
+                known = ", ".join(QEMU_FORMATS)
                 raise ConversionRefused(f"the format {name} cannot be converted, only {known}")
-        if why := whats_missing():
+        if why := unsupported_reason():
             raise ConversionRefused(why)
 
     async def convert(
@@ -109,7 +109,7 @@ class QemuImg:
         source_format: str,
         target: Path,
         target_format: str,
-        tell: Share,
+        tell: ProgressCallback,
     ) -> None:
         """Raises ConversionRefused, ConversionFailed."""
         self.require_able(source_format, target_format)
@@ -119,7 +119,7 @@ class QemuImg:
             raise ConversionFailed(
                 f"the disk has at least {missing} bytes more than were sent: send the whole file"
             )
-        if source_format in CHECKED:
+        if source_format in CHECKABLE_FORMATS:
             await self._check(source, source_format)
         command = _command(source, source_format, target, target_format)
         ended = await self._run(command, source, (target,), tell)
@@ -128,9 +128,9 @@ class QemuImg:
 
     async def _check(self, source: Path, source_format: str) -> None:
         """Look whether its tables are whole. Raises ConversionFailed."""
-        command = (_program(), "check", "-q", "-U", "-f", NAMES[source_format], str(source))
+        command = (_program(), "check", "-q", "-U", "-f", QEMU_FORMATS[source_format], str(source))
         ended = await self._run(command, source, (), lambda _share: None)
-        if ended.status == CHECK_FOUND_ERRORS or CHECK_OF_VMDK_FAILED in ended.said:
+        if ended.status == CHECK_FOUND_ERRORS or VMDK_TRUNCATED_TEXT in ended.said:
             log.warning("conversion.failed", step="check", said=ended.said)
             raise ConversionFailed(
                 "its tables contradict each other, or lead beyond its end: send the whole file, or "
@@ -140,48 +140,52 @@ class QemuImg:
             raise ConversionFailed(self._why(ended, source_format))
 
     async def _run(
-        self, command: tuple[str, ...], source: Path, targets: tuple[Path, ...], tell: Share
-    ) -> _Ended:
+        self,
+        command: tuple[str, ...],
+        source: Path,
+        targets: tuple[Path, ...],
+        tell: ProgressCallback,
+    ) -> _ExitResult:
         """Run one step to its end. Raises ConversionFailed where that takes too long."""
-        confinement = self._confinement(command, source, targets)
+        sandbox = self._sandbox_settings(command, source, targets)
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
             "-m",
-            "imaged.conversion.confine",
-            confinement.to_json(),
+            "imaged.conversion.sandbox",
+            sandbox.to_json(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         try:
             async with asyncio.timeout(self.settings.time.total_seconds()):
-                last_words = await _watch(child, tell)
-                return _Ended(await child.wait(), last_words)
+                last_words = await _report_progress(child, tell)
+                return _ExitResult(await child.wait(), last_words)
         except TimeoutError:
             raise ConversionFailed(f"it took longer than {self.settings.time}") from None
         finally:
-            await _end(child)
+            await _kill(child)
 
-    def _why(self, ended: _Ended, source_format: str) -> str:
+    def _why(self, ended: _ExitResult, source_format: str) -> str:
         """What its owner is told; the operator gets its own words."""
         log.warning("conversion.failed", step="convert", status=ended.status, said=ended.said)
         if ended.status < 0:
             return f"qemu-img was ended by signal {-ended.status}: it went beyond its limits"
-        if TOO_LARGE in ended.said:
+        if FILE_TOO_LARGE_TEXT in ended.said:
             most = self.settings.max_size_bytes
             return f"the result would have more than {most} bytes, the most that is accepted"
-        if DISK_FULL in ended.said:
+        if DISK_FULL_TEXT in ended.said:
             return "the server has no room for the result now: try again later"
         return (
             f"qemu-img cannot read it as {source_format}: it is damaged, or of a kind that it does "
             "not know; the server's log has its own words"
         )
 
-    def _confinement(
+    def _sandbox_settings(
         self, command: tuple[str, ...], source: Path, targets: tuple[Path, ...]
-    ) -> Confinement:
-        return Confinement(
+    ) -> SandboxSettings:
+        return SandboxSettings(
             command=command,
             reads=(str(source),),
             writes=tuple(map(str, targets)),
@@ -192,70 +196,70 @@ class QemuImg:
         )
 
 
-def whats_missing() -> str | None:
+def unsupported_reason() -> str | None:
     """What this machine needs before it can convert, as a clause; None where nothing is."""
-    if shutil.which(PROGRAM) is None:
+    if shutil.which(QEMU_IMG) is None:
         return "this server has no qemu-img: install the package qemu-utils"
-    if not seccomp.is_known():
+    if not seccomp.is_supported():
         covered = " and ".join(seccomp.ARCHITECTURES)
         return (
             f"qemu-img cannot be confined on this server's machine, {platform.machine()}, only on "
             f"{covered}: have images converted by an instance there"
         )
-    if not landlock.version():
+    if not landlock.abi_version():
         return "this server's kernel cannot confine qemu-img (it needs Landlock)"
     return None
 
 
 def _program() -> str:
-    return shutil.which(PROGRAM) or PROGRAM
+    return shutil.which(QEMU_IMG) or QEMU_IMG
 
 
 def _command(source: Path, source_format: str, target: Path, target_format: str) -> tuple[str, ...]:
-    option = OPTIONS.get(target_format)
+    option = TARGET_OPTIONS.get(target_format)
     return (
         *(_program(), "convert", "-p", "-U", "--image-opts"),
-        *("-O", NAMES[target_format]),
+        *("-O", QEMU_FORMATS[target_format]),
         *(("-o", option) if option else ()),
-        *("--", _described(source, source_format), str(target.absolute())),
+        *("--", _source_options(source, source_format), str(target.absolute())),
     )
 
 
-def _described(source: Path, source_format: str) -> str:
+def _source_options(source: Path, source_format: str) -> str:
     """The source in the words of QEMU's options, where a comma in a name is written twice."""
     options = {
-        "driver": NAMES[source_format],
-        **READING.get(source_format, {}),
+        "driver": QEMU_FORMATS[source_format],
+        **SOURCE_OPTIONS.get(source_format, {}),
         "file.driver": "file",
         "file.filename": str(source.absolute()).replace(",", ",,"),
     }
     return ",".join(f"{name}={value}" for name, value in options.items())
 
 
-async def _watch(child: asyncio.subprocess.Process, tell: Share) -> str:
+async def _report_progress(child: asyncio.subprocess.Process, tell: ProgressCallback) -> str:
     """Listen until it has nothing more to say; its last words."""
     assert child.stdout is not None, "it was asked for"  # noqa: S101
     assert child.stderr is not None, "it was asked for"  # noqa: S101
-    words = asyncio.create_task(_last_words(child.stderr))
+    words = asyncio.create_task(_stderr_tail(child.stderr))
     try:
         while said := await child.stdout.read(READ_BYTES):
-            if found := PERCENT.findall(said):
+            if found := PROGRESS_PATTERN.findall(said):
                 tell(float(found[-1]) / 100)
         return await words
     finally:
         words.cancel()
 
 
-async def _last_words(stream: asyncio.StreamReader) -> str:
-    lines: deque[str] = deque(maxlen=KEPT_LINES)
+async def _stderr_tail(stream: asyncio.StreamReader) -> str:
+    lines: deque[str] = deque(maxlen=MAX_STDERR_LINES)
     while said := await stream.read(READ_BYTES):
         lines.extend(said.decode("utf-8", "replace").splitlines())
     return " ".join(lines)
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def _kill(child: asyncio.subprocess.Process) -> None:
     """Kill it if it still runs, and wait: nothing may write to the target after this."""
     with suppress(ProcessLookupError):
         child.kill()
-    with anyio.move_on_after(END_SECONDS, shield=True):
+    with anyio.move_on_after(KILL_TIMEOUT_SECONDS, shield=True):
         await child.wait()

@@ -25,14 +25,14 @@ from anyio import to_thread
 
 from imaged.core.errors import ScratchError, ScratchFull
 from imaged.core.limits import MIB
-from imaged.core.sparse import pieces
+from imaged.core.sparse import split_holes
 
 T = TypeVar("T")
 
-PRIVATE = 0o700
-LOOK_EVERY_BYTES = 64 * MIB  # written, until the room that is left is looked at again
-CLOSE_SECONDS = 10  # how long a disk may take to end what was cancelled
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FOLDER_MODE = 0o700
+SPACE_CHECK_EVERY_BYTES = 64 * MIB  # written, until the room that is left is looked at again
+CLOSE_TIMEOUT_SECONDS = 10  # how long a disk may take to end what was cancelled
+NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ScratchSettings:
     min_free_bytes: int = 0
 
 
-class DiskFolder:
+class LocalScratchFolder:
     """A ScratchFolder (``ports/scratch.py``)."""
 
     def __init__(self, path: Path, min_free_bytes: int) -> None:
@@ -51,7 +51,7 @@ class DiskFolder:
         self._min_free_bytes = min_free_bytes
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scratch")
 
-    def leave(self) -> None:
+    def shut_down(self) -> None:
         """Let the thread go, as soon as it has done what it was asked for."""
         self._thread.shutdown(wait=False)
 
@@ -67,7 +67,7 @@ class DiskFolder:
                 with _explained(path):
                     await _write_sparse(file, chunk, written_bytes)
                 written_bytes += len(chunk)
-                if written_bytes - looked_at_bytes >= LOOK_EVERY_BYTES:
+                if written_bytes - looked_at_bytes >= SPACE_CHECK_EVERY_BYTES:
                     looked_at_bytes = written_bytes
                     await self.require_room()
         finally:
@@ -111,7 +111,7 @@ class DiskFolder:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-class DiskScratch:
+class LocalScratch:
     """A Scratch (``ports/scratch.py``)."""
 
     def __init__(self, settings: ScratchSettings) -> None:
@@ -119,18 +119,18 @@ class DiskScratch:
         self._min_free_bytes = settings.min_free_bytes
 
     @asynccontextmanager
-    async def folder(self, attempt: UUID) -> AsyncIterator[DiskFolder]:
+    async def folder(self, attempt: UUID) -> AsyncIterator[LocalScratchFolder]:
         """Raises ScratchError."""
         path = self._root / str(attempt)
         with _explained(path):
             await _in_thread(partial(_make, path))
-        folder = DiskFolder(path, self._min_free_bytes)
+        folder = LocalScratchFolder(path, self._min_free_bytes)
         try:
             yield folder
         finally:
-            folder.leave()
+            folder.shut_down()
             with (
-                anyio.move_on_after(CLOSE_SECONDS, shield=True),
+                anyio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True),
                 suppress(ScratchError),  # the work is done: the sweeper has what is left, and tells
             ):
                 await self.remove(attempt)
@@ -162,14 +162,14 @@ async def _close(file: AsyncFileIO) -> None:
     """Close it in any case; wait for it, but not for ever. Raises OSError."""
     closing = asyncio.ensure_future(file.close())
     with anyio.CancelScope(shield=True):
-        done, _ = await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+        done, _ = await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
     for closed in done:
         closed.result()  # NFS tells only now what it could not write
 
 
 async def _write_sparse(file: AsyncFileIO, chunk: bytes, offset: int) -> None:
     """Write a chunk at the end of a file of ``offset`` bytes, with holes where it has zeros."""
-    for piece in pieces((chunk,), offset):
+    for piece in split_holes((chunk,), offset):
         if isinstance(piece, int):
             offset += piece
             await file.truncate(offset)
@@ -196,7 +196,7 @@ def _attempt(name: str) -> UUID | None:
 
 
 def _make(path: Path) -> None:
-    path.mkdir(mode=PRIVATE)
+    path.mkdir(mode=FOLDER_MODE)
 
 
 def _remove(path: Path) -> None:
@@ -211,5 +211,5 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = ScratchFull if error.errno in FULL else ScratchError
+        kind = ScratchFull if error.errno in NO_SPACE_ERRNOS else ScratchError
         raise kind(str(path), error.strerror or str(error)) from error

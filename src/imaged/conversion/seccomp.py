@@ -29,7 +29,7 @@ NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16  # in struct seccomp_data
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 REFUSE = 0x00050000 | errno.ENOSYS
 
-_OTHER_ABI = 0x40000000  # x32: the same machine under other numbers
+_X32_ABI = 0x40000000  # x32: the same machine under other numbers
 
 #: The audit architecture of each machine that is covered. Both are little-endian.
 ARCHITECTURES: Mapping[str, int] = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -158,19 +158,19 @@ def conditions(own_pid: int) -> Mapping[str, tuple[tuple[int, int | None], Condi
     }
 
 
-Line = tuple[int, int, int, int]  # code, jump if so, jump if not, value
+BpfInstruction = tuple[int, int, int, int]  # code, jump if so, jump if not, value
 
 
-def program(machine: str, own_pid: int) -> list[Line]:
+def program(machine: str, own_pid: int) -> list[BpfInstruction]:
     """The filter in classic BPF. Raises KeyError for a machine that is not covered."""
     architecture = ARCHITECTURES[machine]
     column = list(ARCHITECTURES).index(machine)
-    lines: list[Line] = [
+    lines: list[BpfInstruction] = [
         (LOAD, 0, 0, ARCHITECTURE_AT),
         (EQUAL, 1, 0, architecture),
         (RETURN, 0, 0, KILL),
         (LOAD, 0, 0, NUMBER_AT),
-        (AT_LEAST, 0, 1, _OTHER_ABI),
+        (AT_LEAST, 0, 1, _X32_ABI),
         (RETURN, 0, 0, KILL),
     ]
     for numbers in CALLS.values():
@@ -178,12 +178,12 @@ def program(machine: str, own_pid: int) -> list[Line]:
             lines += [(EQUAL, 0, 1, number), (RETURN, 0, 0, ALLOW)]
     for numbers, condition in conditions(own_pid).values():
         if (number := numbers[column]) is not None:
-            judged = list(_judge(condition))
+            judged = list(_argument_filter(condition))
             lines += [(EQUAL, 0, len(judged), number), *judged]
     return [*lines, (RETURN, 0, 0, REFUSE)]
 
 
-def _judge(condition: Condition) -> Iterator[Line]:
+def _argument_filter(condition: Condition) -> Iterator[BpfInstruction]:
     """Allow or refuse by an argument's lower half: those that are judged are of 32 bits."""
     yield (LOAD, 0, 0, ARGUMENTS_AT + 8 * condition.argument)
     if not condition.values:
@@ -210,12 +210,12 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint16), ("filter", ctypes.POINTER(_Instruction)))
 
 
-def is_known() -> bool:
+def is_supported() -> bool:
     """Whether the numbers of this machine's system calls are known."""
     return platform.machine() in ARCHITECTURES
 
 
-def allow_conversions() -> None:
+def install_filter() -> None:
     """Allow nothing else, for this process and all that it starts. Raises OSError, KeyError."""
     lines = program(platform.machine(), os.getpid())
     code = (_Instruction * len(lines))(*(_Instruction(*line) for line in lines))

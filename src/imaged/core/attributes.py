@@ -70,7 +70,7 @@ NOTICE = "imaged_notice"
 RESERVED_NAMES = frozenset({"location", "deleted", "deleted_at"})
 RESERVED_PREFIXES = ("os_glance_", "os_hash_", "imaged_")
 
-_TABLE = (
+_ATTRIBUTES = (
     Attribute(
         "id",
         "What the image is known by; chosen by its creator or by the service, and never again.",
@@ -183,13 +183,13 @@ _TABLE = (
     Attribute(DAMAGE, "What the last verification found wrong; shown to administrators."),
 )
 
-ATTRIBUTES: Mapping[str, Attribute] = {attribute.name: attribute for attribute in _TABLE}
+ATTRIBUTES: Mapping[str, Attribute] = {attribute.name: attribute for attribute in _ATTRIBUTES}
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNPRINTABLE_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def checked(attribute: Attribute, value: object) -> object:
+def validate(attribute: Attribute, value: object) -> object:
     """Return the value as an ``Image`` has it. Raises InvalidAttribute, TooMany."""
     if value is None and attribute.is_nullable:
         return None
@@ -203,15 +203,15 @@ def checked(attribute: Attribute, value: object) -> object:
         case Kind.ARRAY:
             return _tags(attribute.name, value)
         case Kind.STRING:
-            return _word(attribute, value)
+            return _choice(attribute, value)
 
 
-def checked_tag(tag: object) -> str:
+def validate_tag(tag: object) -> str:
     """Return the tag. Raises InvalidAttribute."""
     return _text("tags", tag, MAX_TAG_LENGTH, _UNPRINTABLE)
 
 
-def checked_property(name: str, value: object) -> str:
+def validate_property(name: str, value: object) -> str:
     """Return the value of a property. Raises InvalidAttribute, and ReadOnlyAttribute for names
     that are not the client's to use.
     """
@@ -242,13 +242,13 @@ def _integer(name: str, value: object) -> int:
 def _tags(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise InvalidAttribute(name, "must be an array of strings")
-    tags = tuple(dict.fromkeys(checked_tag(tag) for tag in value))
+    tags = tuple(dict.fromkeys(validate_tag(tag) for tag in value))
     if len(tags) > MAX_TAGS:
         raise TooMany(name, MAX_TAGS)
     return tags
 
 
-def _word(attribute: Attribute, value: object) -> str:
+def _choice(attribute: Attribute, value: object) -> str:
     text = _text(attribute.name, value, attribute.max_length, _UNPRINTABLE)
     if attribute.choices and text not in attribute.choices:
         raise InvalidAttribute(attribute.name, f"must be one of {', '.join(attribute.choices)}")

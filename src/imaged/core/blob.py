@@ -19,8 +19,8 @@ from enum import StrEnum
 
 from imaged.core.errors import BlobGone
 
-FIRST_PATIENCE = timedelta(seconds=10)
-LONGEST_PATIENCE = timedelta(hours=1)
+FIRST_RETRY_DELAY = timedelta(seconds=10)
+MAX_RETRY_DELAY = timedelta(hours=1)
 
 
 class BlobState(StrEnum):
@@ -61,36 +61,36 @@ def doom(blob: Blob, due_at: datetime, awaited_by: str | None) -> Blob:
     )
 
 
-def note_upload(blob: Blob, upload_id: str) -> Blob:
+def record_upload_id(blob: Blob, upload_id: str) -> Blob:
     """The store has begun to write, under this name of its own. Raises BlobGone."""
     if blob.state is not BlobState.WRITING:
         raise BlobGone(blob.key)
     return replace(blob, upload_id=upload_id)
 
 
-def sweep(blob: Blob, now: datetime, again_after: timedelta) -> Blob:
+def schedule_recheck(blob: Blob, now: datetime, again_after: timedelta) -> Blob:
     """They are gone, but a write that was under way may still land: look once more, later."""
     return replace(
         blob, due_at=now + again_after, is_swept=True, size_bytes=0, failures=0, last_error=None
     )
 
 
-def wants_another_look(blob: Blob, settles_after: timedelta) -> bool:
+def needs_recheck(blob: Blob, settles_after: timedelta) -> bool:
     """Whether bytes that were just deleted may come again, in a store that settles so late."""
     return blob.is_unfinished and not blob.is_swept and settles_after > timedelta(0)
 
 
-def take(blob: Blob, now: datetime, busy_for: timedelta) -> Blob:
+def start_deletion(blob: Blob, now: datetime, busy_for: timedelta) -> Blob:
     """Somebody tries to delete them. If we hear no more of it, others may, after so long."""
     return replace(blob, due_at=now + busy_for)
 
 
-def put_off(blob: Blob, now: datetime, why: str) -> Blob:
+def reschedule(blob: Blob, now: datetime, why: str) -> Blob:
     """They would not go. Others have their turn first."""
     failures = blob.failures + 1
-    return replace(blob, due_at=now + patience(failures), failures=failures, last_error=why)
+    return replace(blob, due_at=now + retry_delay(failures), failures=failures, last_error=why)
 
 
-def patience(failures: int) -> timedelta:
+def retry_delay(failures: int) -> timedelta:
     """10 s after the first failure, twice as long after each other, an hour at most."""
-    return min(FIRST_PATIENCE * (1 << min(failures - 1, 16)), LONGEST_PATIENCE)
+    return min(FIRST_RETRY_DELAY * (1 << min(failures - 1, 16)), MAX_RETRY_DELAY)

@@ -87,7 +87,7 @@ def replacing(begin: ClaimedChange) -> ClaimedChange:
     return lambda image, claim: begin(replace(image, broken_upload=None), claim)
 
 
-def unremembered(begin: ClaimedChange) -> ClaimedChange:
+def without_broken_upload(begin: ClaimedChange) -> ClaimedChange:
     """The beginning of a body that leaves no memory, where that is switched off."""
     return lambda image, claim: replace(replacing(begin)(image, claim), broken_upload=None)
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from imaged.core.blob import LONGEST_PATIENCE, Blob
+from imaged.core.blob import MAX_RETRY_DELAY, Blob
 
 #: What no drift, and no time service that works, does to a clock between two looks.
-NOTICEABLE = timedelta(seconds=5)
+CLOCK_TOLERANCE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +62,11 @@ def step_between(before: ClockMark, now: ClockMark) -> timedelta:
 
 def has_jumped(before: ClockMark, now: ClockMark, max_step: timedelta) -> bool:
     """Whether leases that were dated before may now seem to be over, or to last for ever."""
-    allowed = NOTICEABLE if before.boot_id == now.boot_id else max_step
+    allowed = CLOCK_TOLERANCE if before.boot_id == now.boot_id else max_step
     return abs(step_between(before, now)) > allowed
 
 
-def judge_clock(
+def evaluate_clock(
     before: ClockMark, now: ClockMark, max_step: timedelta, longest_delay: timedelta
 ) -> ClockMark:
     """The mark to go on with: ``now`` where the clock is believed, else one that is held.
@@ -79,7 +79,7 @@ def judge_clock(
     step = step_between(before, now)
     if abs(step) <= max_step:
         was_behind = before.is_held and before.step < -max_step
-        return _set_right(now, min(abs(before.step), longest_delay)) if was_behind else now
+        return _corrected(now, min(abs(before.step), longest_delay)) if was_behind else now
     is_same_boot = before.boot_id == now.boot_id
     is_known = is_same_boot and before.is_held and abs(step - before.step) <= max_step
     if is_known and before.held_until is not None:
@@ -98,12 +98,12 @@ def judge_clock(
     )
 
 
-def _set_right(now: ClockMark, step: timedelta) -> ClockMark:
+def _corrected(now: ClockMark, step: timedelta) -> ClockMark:
     """A clock that was behind goes as it did before: a step ahead, as long as it matters."""
     return replace(now, at=now.at - step, step=step, held_until=now.uptime + step)
 
 
-def date_anew(blob: Blob, now: datetime, quarantine: timedelta) -> Blob:
+def redate_blob(blob: Blob, now: datetime, quarantine: timedelta) -> Blob:
     """A doomed blob, with a new moment where its own lies further ahead than anything explains.
 
     A failure puts off by an hour at most, and so does being taken. A stray waits for
@@ -112,7 +112,7 @@ def date_anew(blob: Blob, now: datetime, quarantine: timedelta) -> Blob:
     if blob.due_at is None:
         return blob
     may_be_stray = not (blob.failures or blob.is_swept or blob.awaited_by)
-    longest = max(quarantine, LONGEST_PATIENCE) if may_be_stray else LONGEST_PATIENCE
-    if blob.due_at <= now + longest + NOTICEABLE:
+    longest = max(quarantine, MAX_RETRY_DELAY) if may_be_stray else MAX_RETRY_DELAY
+    if blob.due_at <= now + longest + CLOCK_TOLERANCE:
         return blob
     return replace(blob, due_at=now + quarantine if may_be_stray else now)

@@ -25,11 +25,11 @@ class Digest:
         return self._hash.hexdigest()
 
 
-def parse_promise(text: str) -> tuple[str, str]:
+def parse_expected_digest(text: str) -> tuple[str, str]:
     """Algorithm and value of ``ALGORITHM:HEXADECIMAL``. Raises ValueError."""
     algorithm, _, value = text.partition(":")
     algorithm, value = algorithm.lower(), value.lower()
-    if not is_usable(algorithm):
+    if not is_supported_algorithm(algorithm):
         raise ValueError(f"{algorithm[:40]!r} is no digest that this server has")
     digits = 2 * hashlib.new(algorithm, usedforsecurity=False).digest_size
     if len(value) != digits or set(value) - set(string.hexdigits):
@@ -37,7 +37,7 @@ def parse_promise(text: str) -> tuple[str, str]:
     return algorithm, value
 
 
-def is_usable(algorithm: str) -> bool:
+def is_supported_algorithm(algorithm: str) -> bool:
     """Whether hashlib has it here, with a digest of a fixed length."""
     if algorithm not in hashlib.algorithms_available:
         return False

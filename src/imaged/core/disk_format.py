@@ -39,17 +39,19 @@ UDF = frozenset({"udf"})
 #: What may be found in the bytes of a disk that has no format of its own. A partition table is
 #: found as gpt, also where it is an MBR or the first sector of a file system or kernel; a volume
 #: that is encrypted as a whole (LUKS 1 and 2) is the raw disk that Cinder uploads.
-PLAIN = frozenset({RAW, UDF, frozenset({"gpt"}), frozenset({"luks"}), frozenset({"gpt", "udf"})})
+RAW_EQUIVALENTS = frozenset(
+    {RAW, UDF, frozenset({"gpt"}), frozenset({"luks"}), frozenset({"gpt", "udf"})}
+)
 
 #: What may be found where this was declared. A hybrid ISO, made to boot from a stick too, is found
 #: as both; a disc may have UDF (ECMA-167) without ISO 9660.
 EQUIVALENTS: Mapping[str, AbstractSet[AbstractSet[str]]] = {
-    "raw": PLAIN,
+    "raw": RAW_EQUIVALENTS,
     "iso": frozenset({frozenset({"iso"}), frozenset({"iso", "gpt"}), UDF, UDF | {"gpt"}}),
-    "ami": PLAIN,
-    "ari": PLAIN,
-    "aki": PLAIN,
-    "ploop": PLAIN,
+    "ami": RAW_EQUIVALENTS,
+    "ari": RAW_EQUIVALENTS,
+    "aki": RAW_EQUIVALENTS,
+    "ploop": RAW_EQUIVALENTS,
 }
 
 
@@ -160,7 +162,7 @@ def require_declared(declared: str, findings: Findings, policy: FormatPolicy) ->
     if policy.check_format and not _fits(declared, findings.formats):
         found = " and ".join(sorted(findings.formats))
         raise FormatRefused(
-            f"The data is {found}, but 'disk_format' says {declared}. {_way_out(findings)}"
+            f"The data is {found}, but 'disk_format' says {declared}. {_remedy(findings)}"
         )
     if policy.refuse_unsafe and findings.flaws:
         phrases = ", ".join(flaw.phrase for flaw in findings.flaws)
@@ -172,12 +174,12 @@ def _fits(declared: str, found: AbstractSet[str]) -> bool:
     return found in EQUIVALENTS.get(declared, frozenset({frozenset({declared})}))
 
 
-def _way_out(findings: Findings) -> str:
+def _remedy(findings: Findings) -> str:
     """The remedy for data under a declaration that does not fit."""
     if findings.lookalike is not None:
         return f"It looks like {findings.lookalike.phrase}. {findings.lookalike.remedy}"
     found = findings.formats
-    fitting = next((name for name in ("raw", *DISK_FORMATS) if _fits(name, found)), None)
-    if fitting is None:
+    suitable = next((name for name in ("raw", *DISK_FORMATS) if _fits(name, found)), None)
+    if suitable is None:
         return "No 'disk_format' fits it: convert it to qcow2 or raw, or send other data."
-    return f"Set 'disk_format' to {fitting}, or send other data."
+    return f"Set 'disk_format' to {suitable}, or send other data."

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from imaged.core.claim import Claim, require_claim
+from imaged.core.declared_formats import require_formats_declared
 from imaged.core.image import ClaimedChange, Image
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task
-from imaged.core.verdict import require_formats
 
 
 def begin_draft(image: Image, task: Task) -> Image:
     """An image that nobody sees until its task has made it. Raises FormatsUnset."""
-    require_formats(image)
+    require_formats_declared(image)
     return replace(image, draft=True, status=Status.IMPORTING, task=replace(task, writes=image.id))
 
 

@@ -18,9 +18,9 @@ from imaged.core.attributes import (
     ATTRIBUTES,
     Attribute,
     Writable,
-    checked,
-    checked_property,
-    checked_tag,
+    validate,
+    validate_property,
+    validate_tag,
 )
 from imaged.core.errors import (
     NotPermitted,
@@ -33,13 +33,13 @@ from imaged.core.image import Change, Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
 
-FORMATS_OPEN = frozenset({Status.QUEUED, Status.UPLOADING, Status.IMPORTING})
+FORMATS_CHANGEABLE = frozenset({Status.QUEUED, Status.UPLOADING, Status.IMPORTING})
 
 
-def are_formats_open(image: Image) -> bool:
+def may_change_formats(image: Image) -> bool:
     """Whether both formats may be changed: not while a request is sending data."""
     is_sent_to = image.status is Status.UPLOADING and image.claim is not None
-    return image.status in FORMATS_OPEN and not is_sent_to
+    return image.status in FORMATS_CHANGEABLE and not is_sent_to
 
 
 class Action(StrEnum):
@@ -60,15 +60,15 @@ class Operation:
     value: object = None
 
 
-def draft(caller: Caller, new_id: str, attributes: Mapping[str, object]) -> Image:
+def new_image(caller: Caller, new_id: str, attributes: Mapping[str, object]) -> Image:
     """A new image, as its creator describes it; ``new_id`` is for one that brings no id.
 
     Raises InvalidAttribute, ReadOnlyAttribute, NotPermitted, TooMany.
     """
-    sheet = _Sheet(caller, Image(id=new_id, owner=caller.project), is_new=True)
+    editor = _Editor(caller, Image(id=new_id, owner=caller.project), is_new=True)
     for name, value in attributes.items():
-        sheet.write(name, value)
-    return sheet.finished()
+        editor.write(name, value)
+    return editor.finished()
 
 
 def apply(caller: Caller, image: Image, operations: Iterable[Operation]) -> Image:
@@ -76,10 +76,10 @@ def apply(caller: Caller, image: Image, operations: Iterable[Operation]) -> Imag
 
     Raises InvalidAttribute, ReadOnlyAttribute, PropertyConflict, NotPermitted, TooMany.
     """
-    sheet = _Sheet(caller, image, is_new=False)
+    editor = _Editor(caller, image, is_new=False)
     for operation in operations:
-        sheet.apply(operation)
-    after = sheet.finished()
+        editor.apply(operation)
+    after = editor.finished()
     return image if after == image else after
 
 
@@ -87,7 +87,7 @@ def add_tag(tag: str) -> Change:
     """Add a tag; one that is there is fine. Raises InvalidAttribute, TooMany."""
 
     def change(image: Image) -> Image:
-        if checked_tag(tag) in image.tags:
+        if validate_tag(tag) in image.tags:
             return image
         if len(image.tags) >= MAX_TAGS:
             raise TooMany("tags", MAX_TAGS)
@@ -107,7 +107,7 @@ def remove_tag(tag: str) -> Change:
     return change
 
 
-class _Sheet:
+class _Editor:
     """What is being written, until all of it is found right."""
 
     def __init__(self, caller: Caller, image: Image, *, is_new: bool) -> None:
@@ -125,19 +125,19 @@ class _Sheet:
         if operation.action is Action.ADD_ABSENT and self._has(name):
             raise PropertyConflict(name, "is there already")
         if operation.action is Action.REPLACE and not self._has(name):
-            checked_property(name, "")  # a reserved name is refused as such
+            validate_property(name, "")  # a reserved name is refused as such
             raise PropertyConflict(name, "does not exist")
         self.write(name, operation.value)
 
     def write(self, name: str, value: object) -> None:
         attribute = ATTRIBUTES.get(name)
         if attribute is None:
-            self._properties[name] = checked_property(name, value)
+            self._properties[name] = validate_property(name, value)
             return
         self._require_writable(attribute)
-        right = checked(attribute, value)
+        right = validate(attribute, value)
         if name == "owner":
-            self._require_giver(right)
+            self._require_may_set_owner(right)
         if isinstance(right, str) and name == "visibility":
             right = Visibility(right)
             require_publisher(self._caller, right)
@@ -158,7 +158,7 @@ class _Sheet:
         if attribute is not None:
             self._require_writable(attribute)
             raise ReadOnlyAttribute(name, "cannot be removed")
-        checked_property(name, "")
+        validate_property(name, "")
         if name not in self._properties:
             raise PropertyConflict(name, "does not exist")
         del self._properties[name]
@@ -169,7 +169,7 @@ class _Sheet:
                 raise ReadOnlyAttribute(attribute.name)
             case Writable.AT_CREATION if not self._is_new:
                 raise ReadOnlyAttribute(attribute.name)
-            case Writable.BEFORE_DATA if not are_formats_open(self._image):
+            case Writable.BEFORE_DATA if not may_change_formats(self._image):
                 raise ReadOnlyAttribute(
                     attribute.name,
                     "can only be changed while the image is queued, its data is staged, or it is "
@@ -178,7 +178,7 @@ class _Sheet:
             case _:
                 pass
 
-    def _require_giver(self, owner: object) -> None:
+    def _require_may_set_owner(self, owner: object) -> None:
         if self._caller.is_admin or (self._is_new and owner == self._caller.project):
             return
         raise NotPermitted(

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import unicodedata
 
-LONGEST_PART_BYTES = 255  # what filesystems allow
-LONGEST_BYTES = 512
-INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories
+MAX_FILE_NAME_PART_BYTES = 255  # what filesystems allow
+MAX_FILE_NAME_BYTES = 512
+INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories
 
 
-def why_refused(name: str) -> str:
+def why_file_name_refused(name: str) -> str:
     """Why a file may not have this name, as the end of a sentence; "" where it may."""
-    if any(unicodedata.category(character) in INVISIBLE for character in name):
+    if any(unicodedata.category(character) in INVISIBLE_CATEGORIES for character in name):
         return "has characters that cannot be seen"
-    if len(name.encode()) > LONGEST_BYTES:
-        return f"is longer than {LONGEST_BYTES} bytes"
+    if len(name.encode()) > MAX_FILE_NAME_BYTES:
+        return f"is longer than {MAX_FILE_NAME_BYTES} bytes"
     if "\\" in name:
         return 'has a "\\": folders are separated by "/"'
     for part in name.split("/"):
@@ -35,8 +35,8 @@ def _why_part_refused(part: str) -> str:
         return 'has a part that begins with "."'
     if part != part.strip():
         return "has a part that begins or ends with a space"
-    if len(part.encode()) > LONGEST_PART_BYTES:
-        return f"has a part that is longer than {LONGEST_PART_BYTES} bytes"
+    if len(part.encode()) > MAX_FILE_NAME_PART_BYTES:
+        return f"has a part that is longer than {MAX_FILE_NAME_PART_BYTES} bytes"
     return ""
 
 

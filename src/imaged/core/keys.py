@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
-KEY = re.compile(r"([0-9a-f]{2})/(?=\1)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9a-f]{32}")
+KEY_PATTERN = re.compile(
+    r"([0-9a-f]{2})/(?=\1)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9a-f]{32}"
+)
 
 
 def make_key(image_id: str, attempt: UUID) -> str:
@@ -20,7 +22,7 @@ def make_key(image_id: str, attempt: UUID) -> str:
 
 def is_key(text: str) -> bool:
     """Whether this may be a key: anything else in a store is not ours."""
-    return KEY.fullmatch(text) is not None
+    return KEY_PATTERN.fullmatch(text) is not None
 
 
 def image_of(key: str) -> str:

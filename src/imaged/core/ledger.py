@@ -20,9 +20,9 @@ from datetime import datetime, timedelta
 
 from imaged.core import task as tasks
 from imaged.core.blob import Blob, BlobState, doom
+from imaged.core.deletion import lose_location
 from imaged.core.errors import BlobGone, QuotaExceeded
 from imaged.core.image import Image, Location
-from imaged.core.removal import lose_location
 from imaged.core.task import Task
 
 

@@ -52,7 +52,7 @@ class Event(StrEnum):
     RESTORED_DEACTIVATED = "restored as deactivated"
 
 
-TRANSITIONS: Mapping[Status, Mapping[Event, Status]] = {
+IMAGE_TRANSITIONS: Mapping[Status, Mapping[Event, Status]] = {
     Status.QUEUED: {
         Event.UPLOAD_BEGAN: Status.SAVING,
         Event.STAGING_BEGAN: Status.UPLOADING,
@@ -99,13 +99,13 @@ TRANSITIONS: Mapping[Status, Mapping[Event, Status]] = {
 }
 
 #: What restores an image, by the status it was deleted from. No other status is restored to.
-RESTORES: Mapping[Status, Event] = {
+RESTORE_EVENTS: Mapping[Status, Event] = {
     Status.ACTIVE: Event.RESTORED,
     Status.DEACTIVATED: Event.RESTORED_DEACTIVATED,
 }
 
 #: What it is called when claimed work ends without a result.
-FAILURES: Mapping[Status, Event] = {
+FAILURE_EVENTS: Mapping[Status, Event] = {
     Status.SAVING: Event.UPLOAD_FAILED,
     Status.UPLOADING: Event.STAGING_FAILED,
     Status.IMPORTING: Event.IMPORT_FAILED,
@@ -113,7 +113,7 @@ FAILURES: Mapping[Status, Event] = {
 
 #: An image is claimed in these only. SAVING always is; UPLOADING while its PUT runs;
 #: IMPORTING while a worker has picked up its task.
-MAY_BE_CLAIMED = frozenset(FAILURES)
+MAY_BE_CLAIMED = frozenset(FAILURE_EVENTS)
 
 #: Nobody but an operator sees images in these.
 GONE = frozenset({Status.PENDING_DELETE, Status.DELETED})
@@ -122,14 +122,14 @@ GONE = frozenset({Status.PENDING_DELETE, Status.DELETED})
 def next_status(status: Status, event: Event) -> Status:
     """Return what follows. Raises InvalidTransition."""
     try:
-        return TRANSITIONS[status][event]
+        return IMAGE_TRANSITIONS[status][event]
     except KeyError:
         raise InvalidTransition(status, event) from None
 
 
 def event_between(before: Status, after: Status) -> Event:
     """Name the one event that leads from one status to the other. Raises LookupError."""
-    for event, goal in TRANSITIONS[before].items():
+    for event, goal in IMAGE_TRANSITIONS[before].items():
         if goal is after:
             return event
     raise LookupError(f"nothing leads from {before} to {after}")

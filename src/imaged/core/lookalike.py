@@ -12,10 +12,10 @@ from enum import Enum
 _UNPACK = "Unpack it, and upload the result as a new image."
 
 #: Formats whose data begins like a disk. A kernel (aki) or RAM disk (ari) may well be packed.
-DISKS = frozenset({"raw", "ami", "ploop"})
+RAW_LIKE_FORMATS = frozenset({"raw", "ami", "ploop"})
 
 #: Nova writes it on the image of a server that boots from a volume: its data is in snapshots.
-IN_VOLUMES = "block_device_mapping"
+BLOCK_DEVICE_MAPPING = "block_device_mapping"
 
 
 class Lookalike(Enum):
@@ -62,12 +62,12 @@ def notice_of(
 ) -> str | None:
     """What the owner of an image should know of data that was accepted; None: nothing."""
     if not size_bytes:
-        if IN_VOLUMES in properties:
+        if BLOCK_DEVICE_MAPPING in properties:
             return None
         return (
             "The image has no data: 0 bytes were sent. If it is to have some, upload them as a new "
             "image; 'openstack image create' sends those of --file."
         )
-    if lookalike is None or disk_format not in DISKS:
+    if lookalike is None or disk_format not in RAW_LIKE_FORMATS:
         return None
     return f"The data looks like {lookalike.phrase}, and not like a disk. {lookalike.remedy}"

@@ -88,7 +88,7 @@ class Order:
     descending: bool = False
 
 
-LISTED_BYTES = 1024  # what an image has in a list beside its tags and properties, at most
+LISTED_BASE_BYTES = 1024  # what an image has in a list beside its tags and properties, at most
 
 NEWEST_FIRST = (Order(Column.CREATED_AT, descending=True),)
 
@@ -129,7 +129,7 @@ def column_value(image: Image, column: Column) -> Value:
     return value
 
 
-def full_order(order: Sequence[Order]) -> tuple[Order, ...]:
+def total_order(order: Sequence[Order]) -> tuple[Order, ...]:
     """The order with what makes it total."""
     if any(key.column is Column.ID for key in order):
         return tuple(order)
@@ -139,7 +139,7 @@ def full_order(order: Sequence[Order]) -> tuple[Order, ...]:
 def page(images: Sequence[Image], query: ImageQuery) -> list[Image]:
     """The page of these images that is asked for."""
     found = [image for image in images if matches(image, query)]
-    order = full_order(query.order)
+    order = total_order(query.order)
     for key in reversed(order):
         found.sort(key=lambda image: _sortable(image, key.column), reverse=key.descending)
     if query.after is not None:
@@ -159,10 +159,10 @@ class ImagePage:
 def listed_size(image: Image) -> int:
     """About how many bytes an image is in a list."""
     tags_bytes = sum(len(tag.encode()) for tag in image.tags)
-    return LISTED_BYTES + tags_bytes + size_of_properties(image.properties)
+    return LISTED_BASE_BYTES + tags_bytes + size_of_properties(image.properties)
 
 
-def fitting(images: Iterable[Image], max_bytes: int) -> ImagePage:
+def page_within(images: Iterable[Image], max_bytes: int) -> ImagePage:
     """Those at the beginning that have so many bytes in all, and one at least."""
     taken: list[Image] = []
     total_bytes = 0

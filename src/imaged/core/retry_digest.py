@@ -14,7 +14,7 @@ from imaged.core.broken_upload import (
 from imaged.core.digests import CHECKSUM, Digest
 from imaged.core.errors import RetryMismatch
 from imaged.core.image import BrokenUpload
-from imaged.core.repetition import Repetition
+from imaged.core.repetition_detector import RepetitionDetector
 
 
 class RetryDigest(Digest):
@@ -27,7 +27,7 @@ class RetryDigest(Digest):
         super().__init__(CHECKSUM)
         self._before = before
         self._announced_bytes = announced_bytes
-        self._repetition = Repetition()
+        self._repetition = RepetitionDetector()
         self._is_doubtful = False  # the rest may begin like the whole
         self._latest = before  # more than before, once it is known that the body begins with that
         self._received_bytes = 0
@@ -64,7 +64,7 @@ class RetryDigest(Digest):
         """Another length came than this body had announced: that proves nothing any more."""
         self._is_misannounced = True
 
-    def forget(self) -> None:
+    def reject(self) -> None:
         """The whole file came and was refused: what is sent next is another one."""
         self._is_judged = True
 
@@ -79,7 +79,9 @@ class RetryDigest(Digest):
         self._repetition.feed(head)
         if left_bytes <= len(chunk):
             require_same_beginning(self._before, self.hexdigest())
-            self._is_doubtful = self._before.announced_bytes is None and self._repetition.is_so
+            self._is_doubtful = (
+                self._before.announced_bytes is None and self._repetition.is_repetitive
+            )
             if self._is_doubtful and self._announced_bytes is not None:
                 self._require_whole_after_rest(self._announced_bytes)
             super().feed((memoryview(chunk)[left_bytes:],))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-MASK = "***"
+QUERY_MASK = "***"
 
 _WITH_QUERY = re.compile(r"(?P<before>https?://[^?#]*)\?.+", re.IGNORECASE | re.DOTALL)
 
@@ -23,7 +23,7 @@ def _masked(value: object) -> object:
     match value:
         case str():
             found = _WITH_QUERY.fullmatch(value.strip())
-            return f"{found['before']}?{MASK}" if found else value
+            return f"{found['before']}?{QUERY_MASK}" if found else value
         case Mapping():
             return without_queries(value)
         case list():

@@ -8,7 +8,7 @@ UNIT_BYTES = 64 * 1024  # whole blocks of any filesystem; smaller holes cost mor
 _ZEROS = bytes(UNIT_BYTES)
 
 
-def pieces(chunks: Sequence[bytes], offset: int) -> Iterator[int | list[bytes]]:
+def split_holes(chunks: Sequence[bytes], offset: int) -> Iterator[int | list[bytes]]:
     """Cut a body into what is to be written and how many bytes are to be left out, in order.
 
     ``offset``: where its first byte goes in the file. A hole begins and ends at a multiple of

@@ -82,20 +82,20 @@ def is_special(address: Address) -> bool:
 
 def is_loopback(address: Address) -> bool:
     """Whether the address leads to this machine and is reached from no other."""
-    address = unwrapped(address)
+    address = without_ipv4_mapping(address)
     if isinstance(address, IPv4Address):
         return address in LOOPBACK_V4
     return address == LOOPBACK_V6
 
 
-def unwrapped(address: Address) -> Address:
+def without_ipv4_mapping(address: Address) -> Address:
     """The IPv4 address in ``::ffff:a.b.c.d``, to which the kernel connects (RFC 4291, 2.5.5.2)."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
 
 
-def behind_nat64(address: Address) -> IPv4Address | None:
+def nat64_target(address: Address) -> IPv4Address | None:
     """The IPv4 address that a NAT64 gateway connects to; None for all others (RFC 6052, 2.1)."""
     if isinstance(address, IPv6Address) and address in NAT64:
         return IPv4Address(int(address) & 0xFFFF_FFFF)

@@ -25,7 +25,7 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class HeldImage:
     """An image that an instance works on."""
 
     instance: InstanceId
@@ -36,7 +36,7 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class BlobUsage:
     """The bytes of one state in one store."""
 
     store: str
@@ -47,7 +47,7 @@ class Stock:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskStock:
+class TaskCount:
     """The tasks of one type in one status."""
 
     type: str
@@ -57,7 +57,7 @@ class TaskStock:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskHolding:
+class HeldTask:
     """A task that an instance works on."""
 
     instance: InstanceId
@@ -74,14 +74,14 @@ class Summary:
 
     at: datetime  # by the catalog's clock
     instances: Sequence[Instance]
-    holdings: Sequence[Holding]
+    holdings: Sequence[HeldImage]
     images: Mapping[Status, int]
-    stocks: Sequence[Stock]
+    stocks: Sequence[BlobUsage]
     restorable: int  # images in pending_delete that wait for the end of their delay
     restorable_bytes: int
     oldest_due_at: datetime | None  # the longest due among doomed blobs
     oldest: Mapping[Status, datetime] = field(default_factory=dict)  # there since when, at longest
-    tasks: Sequence[TaskStock] = ()
-    task_holdings: Sequence[TaskHolding] = ()
+    tasks: Sequence[TaskCount] = ()
+    task_holdings: Sequence[HeldTask] = ()
     damaged: int = 0  # images in use whose bytes are not what they were
     warnings: Sequence[str] = ()  # of places: what an operator should look at

@@ -39,7 +39,7 @@ class TaskEvent(StrEnum):
     HOLDER_LOST = "holder lost"
 
 
-TRANSITIONS: Mapping[TaskStatus, Mapping[TaskEvent, TaskStatus]] = {
+TASK_TRANSITIONS: Mapping[TaskStatus, Mapping[TaskEvent, TaskStatus]] = {
     TaskStatus.PENDING: {
         TaskEvent.PICKED_UP: TaskStatus.PROCESSING,
         TaskEvent.CANCELLED: TaskStatus.FAILURE,
@@ -54,7 +54,7 @@ TRANSITIONS: Mapping[TaskStatus, Mapping[TaskEvent, TaskStatus]] = {
     TaskStatus.FAILURE: {},
 }
 
-FINAL = frozenset(status for status, row in TRANSITIONS.items() if not row)
+FINAL_STATUSES = frozenset(status for status, row in TASK_TRANSITIONS.items() if not row)
 
 KEEP_FOR = timedelta(hours=48)
 MAX_ATTEMPTS = 3
@@ -122,7 +122,7 @@ class Task:
     @property
     def is_final(self) -> bool:
         """Nothing happens to it any more."""
-        return self.status in FINAL
+        return self.status in FINAL_STATUSES
 
 
 TaskChange = Callable[[Task], Task]
@@ -150,14 +150,14 @@ def cancel(task: Task, why: str) -> Task:
     return task if task.is_final else _ended(task, TaskEvent.CANCELLED, message=why)
 
 
-def lose(task: Task, why: str) -> Task:
+def worker_lost(task: Task, why: str) -> Task:
     """Its worker has gone. Another may try, so many times."""
     if task.attempts < task.max_attempts:
         return replace(_after(task, TaskEvent.HOLDER_LOST), claim=None)
     return fail(task, f"{why} That was attempt {task.attempts}, the last one.")
 
 
-def release(task: Task) -> Task:
+def worker_stopped(task: Task) -> Task:
     """Its worker was stopped in good order; such an attempt does not count."""
     attempts = max(task.attempts - 1, 0)
     return replace(_after(task, TaskEvent.HOLDER_LOST), attempts=attempts, claim=None)
@@ -199,10 +199,10 @@ def ended_attempt(task: Task, why: str, *, final: bool, counts: bool) -> Task:
     """What becomes of a task whose attempt ended without a result."""
     if final:
         return fail(task, why)
-    return lose(task, why) if counts else release(task)
+    return worker_lost(task, why) if counts else worker_stopped(task)
 
 
-def has_waited_since(seen: Task, now: Task) -> bool:
+def still_waits_since(seen: Task, now: Task) -> bool:
     """Whether it still waits for its first worker since it was seen; or for the next one, where
     nobody has picked it up and given it back meanwhile.
     """
@@ -260,6 +260,6 @@ def _ended(
 
 def _after(task: Task, event: TaskEvent) -> Task:
     try:
-        return replace(task, status=TRANSITIONS[task.status][event])
+        return replace(task, status=TASK_TRANSITIONS[task.status][event])
     except KeyError:
         raise InvalidTransition(task.status, event) from None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from imaged.daemon.assembly import Services
-from imaged.daemon.parts import Parts
-from imaged.metrics.tally import Tally
+from imaged.daemon.container import ServiceContainer
+from imaged.daemon.drivers import Drivers
+from imaged.metrics.counters import Counters
 
 
-def tally_of(parts: Parts, services: Services) -> Tally:
+def read_counters(drivers: Drivers, services: ServiceContainer) -> Counters:
     """All of it, as it is now."""
-    budget, database = services.budget, parts.database
-    return Tally(
+    budget, database = services.budget, drivers.database
+    return Counters(
         traffic=services.traffic,
         budget_bytes=budget.total_bytes,
         budget_used_bytes=max(0, budget.total_bytes - budget.free_bytes),

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from imaged.core.errors import ImagedError
 from imaged.ports.import_check import ImportCheck
 
-GROUP = "imaged.import_checks"
+IMPORT_CHECK_GROUP = "imaged.import_checks"
 
 
 class ImportCheckRefused(ImagedError):
@@ -18,9 +18,12 @@ class ImportCheckRefused(ImagedError):
         super().__init__(f"The import check of the entry point {name!r} cannot be used: {why}.")
 
 
-def load_checks() -> Sequence[ImportCheck]:
+def load_import_checks() -> Sequence[ImportCheck]:
     """All that are installed, in the order of their names. Raises ImportCheckRefused."""
-    return [_load(point) for point in sorted(entry_points(group=GROUP), key=lambda one: one.name)]
+    return [
+        _load(point)
+        for point in sorted(entry_points(group=IMPORT_CHECK_GROUP), key=lambda one: one.name)
+    ]
 
 
 def _load(point: EntryPoint) -> ImportCheck:

@@ -5,33 +5,33 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from imaged.catalogs import opening
+from imaged.catalogs import connect
 from imaged.config import Config
 from imaged.core.errors import ImagedError
-from imaged.core.places import PlaceKind
-from imaged.daemon.destinations import open_destination, open_destinations
-from imaged.daemon.places import build_store, build_stores
+from imaged.core.place_marker import PlaceKind
+from imaged.daemon.exports import open_destination, open_destinations
 from imaged.daemon.settings import password_file
-from imaged.daemon.task_services import scratch_place
+from imaged.daemon.stores import build_store, build_stores
+from imaged.daemon.task_dependencies import scratch_place
 from imaged.ports.place import MarkedPlace
 from imaged.ports.store import Store
-from imaged.services.places import Holding, look_into, require_nothing_held
+from imaged.services.place_registry import PlaceInventory, require_nothing_held, take_inventory
 
 
-async def require_no_data(config: Config) -> None:
+async def require_empty_stores(config: Config) -> None:
     """Let no catalog be made beside stores that hold data, or have a marker of another catalog.
 
     Raises CatalogMissing with what to do; StoreError, CatalogError.
     """
-    holdings = await look_into_stores(config)
-    if await opening.is_new(config.catalog.url, password_file(config)):  # not made meanwhile
-        require_nothing_held(opening.shown(config.catalog.url), holdings)
+    holdings = await inspect_stores(config)
+    if await connect.is_new(config.catalog.url, password_file(config)):  # not made meanwhile
+        require_nothing_held(connect.without_password(config.catalog.url), holdings)
 
 
-async def look_into_stores(config: Config) -> list[Holding]:
+async def inspect_stores(config: Config) -> list[PlaceInventory]:
     """What each store holds; nothing is changed. Raises StoreError."""
     async with build_stores(config.stores) as stores:
-        return [await look_into(store.place, store) for store in stores.values()]
+        return [await take_inventory(store.place, store) for store in stores.values()]
 
 
 @asynccontextmanager

@@ -8,26 +8,26 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from imaged.api.browsers import OwnNames
+from imaged.api.allowed_hosts import AllowedHosts
 from imaged.api.stores import StoreFacts
 from imaged.config import Config
 from imaged.config.addresses import TcpAddress
-from imaged.config.stores import BucketSection, FilesystemSection, FolderSection, S3Section
+from imaged.config.stores import FilesystemBaseSection, FilesystemSection, S3BaseSection, S3Section
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import StoreError
 from imaged.core.strays import StrayLimits
-from imaged.daemon.limits import ConnectionSettings, MinimumRate
+from imaged.server.connection_settings import ConnectionSettings, MinimumRate
 from imaged.services.claims import ClaimSettings
 from imaged.services.images import RecordLimits
-from imaged.services.reconcile import ReconcileSettings
+from imaged.services.ingest_pipeline import IngestSettings
+from imaged.services.reconciler import ReconcileSettings
 from imaged.services.scrubber import ScrubberSettings
-from imaged.services.stages import StageSettings
-from imaged.stores.filesystem_settings import FilesystemSettings
-from imaged.stores.s3_credentials import Secret, read_secret
-from imaged.stores.s3_settings import S3Settings
+from imaged.stores.filesystem.settings import FilesystemSettings
+from imaged.stores.s3.credentials import Secret, read_secret
+from imaged.stores.s3.settings import S3Settings
 
 
-def filesystem_settings(store: FolderSection) -> FilesystemSettings:
+def filesystem_settings(store: FilesystemBaseSection) -> FilesystemSettings:
     """How a folder is used. Who may read a file may also search the folder that it is in."""
     searchable = (store.file_mode & 0o444) >> 2
     return FilesystemSettings(
@@ -43,7 +43,7 @@ def password_file(config: Config) -> Path | None:
     return Path(config.catalog.password_file) if config.catalog.password_file else None
 
 
-def s3_settings(name: str, store: BucketSection) -> S3Settings:
+def s3_settings(name: str, store: S3BaseSection) -> S3Settings:
     """How a bucket is used. Raises StoreError where its keys cannot be read."""
     return S3Settings(
         endpoint=store.endpoint,
@@ -118,11 +118,11 @@ def connection_settings(config: Config) -> ConnectionSettings:
     )
 
 
-def own_names(config: Config) -> OwnNames:
+def own_names(config: Config) -> AllowedHosts:
     """The names by which the API may be called where nobody shows who he is."""
     bound = {address.host for address in config.api.bind if isinstance(address, TcpAddress)}
     is_networked = config.auth.allow_anyone_on_the_network
-    return OwnNames(
+    return AllowedHosts(
         config.api.public_url, frozenset(bound) if is_networked else frozenset(), is_networked
     )
 
@@ -132,10 +132,10 @@ def claim_settings(config: Config) -> ClaimSettings:
     return ClaimSettings(lease=config.claims.lease, renew_every=config.claims.renew_every)
 
 
-def stage_settings(config: Config) -> StageSettings:
+def stage_settings(config: Config) -> IngestSettings:
     """What is asked of every body."""
     uploads = config.uploads
-    return StageSettings(
+    return IngestSettings(
         max_size_bytes=uploads.max_size,
         hash_algorithm=uploads.hash_algorithm,
         formats=FormatPolicy(uploads.check_format, uploads.refuse_unsafe),

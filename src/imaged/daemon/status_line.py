@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
 
-from imaged.units import approximate_size, counted
+from imaged.units import approximate_size, pluralize
 
 MANY_SECONDS = 120  # from here on, minutes say more
 MANY_MINUTES = 120
@@ -31,7 +31,7 @@ def status_line(state: str, activity: Activity) -> str:
     return f"{state}: {', '.join(_facts(activity)) or 'idle'}"
 
 
-def span(duration: timedelta) -> str:
+def short_duration(duration: timedelta) -> str:
     """Write a duration so that it can be read at a glance: ``42 s``, ``5 min``, ``6 h``.
 
     Rounded up, because all that is told so is a time to wait.
@@ -49,13 +49,17 @@ def _facts(activity: Activity) -> Iterator[str]:
     if activity.downloads:
         yield _transfers(activity.downloads, "download", activity.sent_bytes_per_second)
     if activity.tasks is not None:
-        yield counted(activity.tasks, "task")
+        yield pluralize(activity.tasks, "task")
     if activity.pending_delete is not None:
         yield f"{activity.pending_delete} pending delete"
     if activity.next_scrub is not None:
-        yield f"next scrub {span(activity.next_scrub)}" if activity.next_scrub else "scrubbing"
+        yield (
+            f"next scrub {short_duration(activity.next_scrub)}"
+            if activity.next_scrub
+            else "scrubbing"
+        )
 
 
 def _transfers(count: int, what: str, bytes_per_second: float) -> str:
     speed = f" ({approximate_size(int(bytes_per_second))}/s)" if count else ""
-    return counted(count, what) + speed
+    return pluralize(count, what) + speed

@@ -7,15 +7,15 @@ from pathlib import Path
 from imaged.config import Config
 from imaged.conversion.qemu_img import QemuImgSettings
 from imaged.conversion.scratch import ScratchSettings
-from imaged.fetchers.settings import FetchSettings
-from imaged.services.tasks.desk import DeskSettings
+from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.services.tasks.runner import RunnerSettings
+from imaged.services.tasks.task_service import TaskServiceSettings
 
 
-def desk_settings(config: Config) -> DeskSettings:
+def task_service_settings(config: Config) -> TaskServiceSettings:
     """Who may ask, for how much, and how long what has ended is kept."""
     tasks = config.tasks
-    return DeskSettings(
+    return TaskServiceSettings(
         access=tasks.access,
         time_to_live=tasks.time_to_live,
         max_unfinished=tasks.max_unfinished_per_owner,
@@ -30,7 +30,7 @@ def runner_settings(config: Config) -> RunnerSettings:
         concurrency=tasks.concurrency,
         limits=dict(tasks.limits),
         poll_every=tasks.poll_every,
-        at_one_place=tasks.exports_per_destination,
+        per_destination=tasks.exports_per_destination,
         stalled_after=tasks.stalled_after,
     )
 

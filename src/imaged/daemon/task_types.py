@@ -7,18 +7,24 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from imaged.core.errors import ImagedError
-from imaged.services.tasks.clone import Clone
-from imaged.services.tasks.clone_between import Copying
-from imaged.services.tasks.clone_remote import RemoteImages
-from imaged.services.tasks.convert import Convert
-from imaged.services.tasks.export import Export
-from imaged.services.tasks.image_from_web import ImageFromWeb
-from imaged.services.tasks.image_import import ImageImport
-from imaged.services.tasks.import_methods import STAGED, WEB, ImportMethod, StagedBytes, WebDownload
-from imaged.services.tasks.location_import import LocationImport
-from imaged.services.tasks.plugins import GROUP, MakeTaskType, TaskServices
-from imaged.services.tasks.types import Registry, TaskType
-from imaged.services.tasks.verify import Verify
+from imaged.services.tasks.plugins import TASK_TYPE_GROUP, TaskResources, TaskTypeFactory
+from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry
+from imaged.services.tasks.types.api_image_import import ImageImport
+from imaged.services.tasks.types.clone import Clone
+from imaged.services.tasks.types.clone_copy import CloneCopier
+from imaged.services.tasks.types.clone_remote import RemoteImageClient
+from imaged.services.tasks.types.convert import Convert
+from imaged.services.tasks.types.export import Export
+from imaged.services.tasks.types.import_methods import (
+    GLANCE_DIRECT,
+    WEB_DOWNLOAD,
+    ImportMethod,
+    StagedBytes,
+    WebDownload,
+)
+from imaged.services.tasks.types.import_task import ImportTask
+from imaged.services.tasks.types.location_import import LocationImport
+from imaged.services.tasks.types.verify import Verify
 
 
 class TaskTypeRefused(ImagedError):
@@ -28,22 +34,26 @@ class TaskTypeRefused(ImagedError):
         super().__init__(f"The task type of the entry point {name!r} cannot be used: {why}.")
 
 
-def build_registry(services: TaskServices) -> Registry:
+def build_registry(services: TaskResources) -> TaskTypeRegistry:
     """All types. Raises TaskTypeRefused."""
-    types = {kind.facts.name: kind for kind in built_in(services)}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+    types = {kind.facts.name: kind for kind in builtin_task_types(services)}
+    for point in sorted(entry_points(group=TASK_TYPE_GROUP), key=lambda point: point.name):
         kind = _load(point.name, point.load, services)
         if kind.facts.name in types:
             raise TaskTypeRefused(point.name, f"there is a type {kind.facts.name!r} already")
         types[kind.facts.name] = kind
-    return Registry(types.values())
+    return TaskTypeRegistry(types.values())
 
 
-def built_in(services: TaskServices) -> Iterator[TaskType[Any]]:
+def builtin_task_types(services: TaskResources) -> Iterator[TaskType[Any]]:
     """What comes with imaged: one line for each."""
-    fetcher, conversion, examiner = services.fetcher, services.conversion, services.examiner
-    yield ImageFromWeb(fetcher, conversion, examiner)
-    yield _clone(services, RemoteImages(fetcher, examiner))
+    fetcher, conversion, check_factory = (
+        services.fetcher,
+        services.conversion,
+        services.check_factory,
+    )
+    yield ImportTask(fetcher, conversion, check_factory)
+    yield _clone(services, RemoteImageClient(fetcher, check_factory))
     yield Convert(services.catalog, services.downloads, conversion)
     yield _export(services)
     yield Verify(services.catalog, services.stores, services.budget)
@@ -51,21 +61,21 @@ def built_in(services: TaskServices) -> Iterator[TaskType[Any]]:
     yield location_import(services)
 
 
-def image_import(services: TaskServices) -> ImageImport:
+def image_import(services: TaskResources) -> ImageImport:
     """Behind ``POST …/import``."""
     methods: dict[str, ImportMethod] = {
-        STAGED: StagedBytes(services.stores),
-        WEB: WebDownload(services.fetcher),
+        GLANCE_DIRECT: StagedBytes(services.stores),
+        WEB_DOWNLOAD: WebDownload(services.fetcher),
     }
-    return ImageImport(methods, services.stores, services.examiner)
+    return ImageImport(methods, services.stores, services.check_factory)
 
 
-def location_import(services: TaskServices) -> LocationImport:
+def location_import(services: TaskResources) -> LocationImport:
     """Behind ``POST …/locations``."""
-    return LocationImport(services.fetcher, services.examiner)
+    return LocationImport(services.fetcher, services.check_factory)
 
 
-def _export(services: TaskServices) -> Export:
+def _export(services: TaskResources) -> Export:
     return Export(
         services.catalog,
         services.downloads,
@@ -75,16 +85,19 @@ def _export(services: TaskServices) -> Export:
     )
 
 
-def _clone(services: TaskServices, remote: RemoteImages) -> Clone:
+def _clone(services: TaskResources, remote: RemoteImageClient) -> Clone:
     catalog, stores = services.catalog, services.stores
     return Clone(
-        catalog, stores, Copying(catalog, stores, services.downloads, services.examiner), remote
+        catalog,
+        stores,
+        CloneCopier(catalog, stores, services.downloads, services.check_factory),
+        remote,
     )
 
 
-def _load(name: str, load: Any, services: TaskServices) -> TaskType[Any]:
+def _load(name: str, load: Any, services: TaskResources) -> TaskType[Any]:
     try:
-        make: MakeTaskType = load()
+        make: TaskTypeFactory = load()
         return make(services)
     except Exception as error:
         raise TaskTypeRefused(name, f"{type(error).__name__}: {error}") from error

@@ -16,34 +16,34 @@ from datetime import timedelta
 import anyio
 
 from imaged.core.errors import CatalogError, StoreError
-from imaged.daemon.parts import Parts
-from imaged.supervision import Supervision
+from imaged.daemon.drivers import Drivers
+from imaged.process.sd_notify import SystemdNotifier
 
-Check = Callable[[], Awaitable[None]]
+HealthCheck = Callable[[], Awaitable[None]]
 
 
-async def keep_alive(supervision: Supervision, parts: Parts) -> None:
+async def run_watchdog(notifier: SystemdNotifier, drivers: Drivers) -> None:
     """Feed the watchdog twice in its time, if there is one, until cancelled."""
-    if supervision.watchdog is None:
+    if notifier.watchdog is None:
         return
-    half = supervision.watchdog / 2
-    checks = [parts.catalog.check, *(store.check for store in parts.stores.by_name.values())]
+    half = notifier.watchdog / 2
+    checks = [drivers.catalog.check, *(store.check for store in drivers.stores.by_name.values())]
     while True:
         next_at = anyio.current_time() + half.total_seconds()
-        if await all_answer(checks, half):
-            supervision.alive()
+        if await all_respond(checks, half):
+            notifier.feed_watchdog()
         await anyio.sleep_until(next_at)
 
 
-async def all_answer(checks: Sequence[Check], within: timedelta) -> bool:
+async def all_respond(checks: Sequence[HealthCheck], within: timedelta) -> bool:
     """Whether each of them returns or raises in time."""
     with anyio.move_on_after(within.total_seconds()) as scope:
         async with anyio.create_task_group() as tasks:
             for check in checks:
-                tasks.start_soon(_answer, check)
+                tasks.start_soon(_run_check, check)
     return not scope.cancelled_caught
 
 
-async def _answer(check: Check) -> None:
+async def _run_check(check: HealthCheck) -> None:
     with suppress(CatalogError, StoreError):  # it answered
         await check()

@@ -22,10 +22,10 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-PLACES = 16  # lookups of this process at a time
-PLACES_OF_OWNER = 4  # of one project: it cannot take all
+MAX_LOOKUPS = 16  # lookups of this process at a time
+MAX_LOOKUPS_PER_PROJECT = 4  # of one project: it cannot take all
 
-LookUp = Callable[..., list[tuple[Any, ...]]]
+GetAddrInfo = Callable[..., list[tuple[Any, ...]]]
 
 
 @dataclass(slots=True)
@@ -37,12 +37,12 @@ class _Owner:
 
 
 @dataclass(slots=True)
-class NameLookups:
+class NameResolver:
     """The places for lookups; ``look_up`` has the signature of ``socket.getaddrinfo``."""
 
-    look_up: LookUp = socket.getaddrinfo
-    places: int = PLACES
-    places_of_owner: int = PLACES_OF_OWNER
+    look_up: GetAddrInfo = socket.getaddrinfo
+    places: int = MAX_LOOKUPS
+    max_lookups_per_project: int = MAX_LOOKUPS_PER_PROJECT
     _free: asyncio.Semaphore = field(init=False)
     _owners: dict[str, _Owner] = field(init=False, default_factory=dict)
 
@@ -57,7 +57,9 @@ class NameLookups:
         self, owner: str, host: str, port: int, family: socket.AddressFamily
     ) -> list[tuple[Any, ...]]:
         """The entries of ``getaddrinfo``. Waits for a place. Raises OSError."""
-        kept = self._owners.setdefault(owner, _Owner(asyncio.Semaphore(self.places_of_owner)))
+        kept = self._owners.setdefault(
+            owner, _Owner(asyncio.Semaphore(self.max_lookups_per_project))
+        )
         kept.users += 1
         try:
             await kept.places.acquire()
@@ -116,7 +118,7 @@ class NameLookups:
 class _Resolver(AbstractResolver):
     """What aiohttp asks."""
 
-    def __init__(self, lookups: NameLookups, owner: str) -> None:
+    def __init__(self, lookups: NameResolver, owner: str) -> None:
         self._lookups = lookups
         self._owner = owner
 

@@ -14,12 +14,12 @@ from urllib.parse import quote, urljoin
 
 from yarl import URL
 
-from imaged.core.destinations import may_be_reached
 from imaged.core.errors import FetchRefused
-from imaged.fetchers.settings import FetchSettings
+from imaged.core.network_policy import may_be_reached
+from imaged.fetchers.fetch_settings import FetchSettings
 
 SCHEMES = ("http", "https")
-LONGEST_URL = 4096  # characters
+MAX_URL_LENGTH = 4096  # characters
 NOT_PUBLIC = "its address is not public, and not in fetch.allow"
 
 _PARTS = re.compile(
@@ -30,14 +30,14 @@ _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 def parse_url(text: str, settings: FetchSettings) -> URL:
     """The URL, if it may be asked for. Raises FetchRefused."""
-    if len(text) > LONGEST_URL:
-        raise FetchRefused("a URL", "address", f"it is longer than {LONGEST_URL} characters")
-    url = exact_url(text)
-    require_fetchable(url, settings)
+    if len(text) > MAX_URL_LENGTH:
+        raise FetchRefused("a URL", "address", f"it is longer than {MAX_URL_LENGTH} characters")
+    url = parse_unchanged(text)
+    require_allowed_url(url, settings)
     return url
 
 
-def exact_url(text: str) -> URL:
+def parse_unchanged(text: str) -> URL:
     """The URL, with its path and query as they are written; its fragment is dropped.
 
     Spaces and characters beyond ASCII, which a request cannot hold, are percent-encoded as UTF-8
@@ -62,22 +62,22 @@ def exact_url(text: str) -> URL:
     )
 
 
-def redirected(base: URL, location: str) -> URL:
+def redirect_target(base: URL, location: str) -> URL:
     """Where an answer points to (RFC 9110, 10.2.2). Raises FetchRefused."""
     if location.startswith("//"):
-        return exact_url(f"{base.scheme}:{location}")
+        return parse_unchanged(f"{base.scheme}:{location}")
     if location.startswith("/"):
-        return exact_url(f"{base.origin()}{location}")
+        return parse_unchanged(f"{base.origin()}{location}")
     if _PARTS.fullmatch(location):
-        return exact_url(location)
+        return parse_unchanged(location)
     try:
         joined = urljoin(str(base), location)
     except ValueError as error:
         raise FetchRefused("a URL", "address", "it is not one that can be understood") from error
-    return exact_url(joined)
+    return parse_unchanged(joined)
 
 
-def require_fetchable(url: URL, settings: FetchSettings) -> None:
+def require_allowed_url(url: URL, settings: FetchSettings) -> None:
     """Look at all that can be seen without asking a server. Raises FetchRefused."""
     if url.scheme not in SCHEMES:
         raise _refused(url, f"its scheme is {url.scheme or 'missing'}, not http or https")

@@ -3,7 +3,7 @@
 They read what oslo's inspectors do not: parents, footers, encryption, and features that are safe
 although oslo does not know them. Sources: qcow2, docs/interop/qcow2.rst in QEMU's tree; VDI,
 VirtualBox's VDICore.h; VMDK, VMware's "Virtual Disk Format 5.0"; UDF, ECMA-167, 2/8 and 2/9.
-VHD and VHDX are in ``virtual_hard_disks``.
+VHD and VHDX are in ``vhd_headers``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _UDF_MARKS = frozenset({b"BEA01", b"BOOT2", b"CD001", b"CDW02", b"TEA01"})
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class HeaderFindings:
     """What the headers of one format say."""
 
     format: str
@@ -52,7 +52,7 @@ class Reading:
     is_encrypted: bool = False
 
 
-def read_qcow2(head: bytes) -> Reading | None:
+def read_qcow2(head: bytes) -> HeaderFindings | None:
     """Features and encryption of a qcow2; None for other data."""
     if len(head) < _QCOW2.size or not head.startswith(b"QFI\xfb"):
         return None
@@ -62,10 +62,10 @@ def read_qcow2(head: bytes) -> Reading | None:
         (incompatible,) = struct.unpack_from(">Q", head, _QCOW2_INCOMPATIBLE_AT)
         known = not incompatible & ~_QCOW2_KNOWN
     flaws = () if known else (Flaw.UNKNOWN_FEATURES,)
-    return Reading("qcow2", flaws, is_encrypted=crypt_method != 0)
+    return HeaderFindings("qcow2", flaws, is_encrypted=crypt_method != 0)
 
 
-def read_vdi(head: bytes) -> Reading | None:
+def read_vdi(head: bytes) -> HeaderFindings | None:
     """Version and parent of a VDI; None for other data."""
     if len(head) < SECTOR_BYTES:
         return None
@@ -73,12 +73,12 @@ def read_vdi(head: bytes) -> Reading | None:
     if signature != _VDI_SIGNATURE:
         return None
     if version != _VDI_VERSION:
-        return Reading("vdi", (Flaw.UNKNOWN_FEATURES,))
+        return HeaderFindings("vdi", (Flaw.UNKNOWN_FEATURES,))
     has_parent = any(any(head[at : at + 16]) for at in _VDI_PARENTS)
-    return Reading("vdi", (Flaw.PARENT,) if has_parent or kind not in _VDI_ALONE else ())
+    return HeaderFindings("vdi", (Flaw.PARENT,) if has_parent or kind not in _VDI_ALONE else ())
 
 
-def read_vmdk(head: bytes) -> Reading | None:
+def read_vmdk(head: bytes) -> HeaderFindings | None:
     """Parent of a VMDK, and whether its data is in the same file; None for other data.
 
     A descriptor that is a file of its own is recognised by oslo's inspector, not here.
@@ -93,7 +93,7 @@ def read_vmdk(head: bytes) -> Reading | None:
         flaws.append(Flaw.PARENT)
     if not capacity:  # QEMU then opens the extents that the descriptor names
         flaws.append(Flaw.DESCRIPTOR)
-    return Reading("vmdk", tuple(flaws))
+    return HeaderFindings("vmdk", tuple(flaws))
 
 
 def has_vmdk_parent(descriptor: bytes) -> bool:
@@ -103,7 +103,7 @@ def has_vmdk_parent(descriptor: bytes) -> bool:
     return _PARENT_NAME in text or any(parent != _NO_PARENT for parent in parents)
 
 
-def in_ascii(head: bytes) -> bytes:
+def with_ascii_descriptor(head: bytes) -> bytes:
     """The same beginning of a stream, with '?' for what goes beyond ASCII in a VMDK's descriptor.
 
     Descriptors may have names and comments in other encodings (they begin with ``encoding=``), and
@@ -119,9 +119,9 @@ def in_ascii(head: bytes) -> bytes:
     return head[:_VMDK_DESCRIPTOR_AT] + text + head[end:]
 
 
-def read_udf(head: bytes) -> Reading | None:
+def read_udf(head: bytes) -> HeaderFindings | None:
     """A disc with UDF; None where its recognition sequence is not there."""
-    return Reading("udf") if any(_has_udf(head, block) for block in _UDF_BLOCKS) else None
+    return HeaderFindings("udf") if any(_has_udf(head, block) for block in _UDF_BLOCKS) else None
 
 
 def _has_udf(head: bytes, block_bytes: int) -> bool:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from imaged.metrics.duties import DutyMeter
-from imaged.metrics.loop import LoopWatch
-from imaged.metrics.operations import CatalogMeter, StoreMeters
-from imaged.metrics.process import Build, Usage
-from imaged.metrics.requests import RequestMeter
-from imaged.metrics.tally import Tallies, Tally
-from imaged.metrics.tasks import TaskMeter
-from imaged.metrics.transfers import TransferMeter
+from imaged.metrics.counters import Counters, CountersCollector
+from imaged.metrics.duty_meter import DutyMeter
+from imaged.metrics.loop_lag import LoopLagMonitor
+from imaged.metrics.operation_meters import CatalogMeter, StoreMeters
+from imaged.metrics.process_collector import BuildCollector, ProcessCollector
+from imaged.metrics.request_meter import RequestMeter
+from imaged.metrics.task_meter import TaskMeter
+from imaged.metrics.transfer_meter import TransferMeter
 
 
 class Instruments:
@@ -21,14 +21,14 @@ class Instruments:
 
     def __init__(self, *, stores: Sequence[str], duties: Sequence[str] = ()) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(Usage())
+        self.registry.register(ProcessCollector())
         self.requests = RequestMeter(self.registry)
         self.transfers = TransferMeter(self.registry)
         self.stores = StoreMeters(self.registry, stores)
         self.catalog = CatalogMeter(self.registry)
         self.duties = DutyMeter(self.registry, duties)
         self.tasks = TaskMeter(self.registry)
-        self.loop = LoopWatch()
+        self.loop = LoopLagMonitor()
         self._reloaded = Gauge(
             "imaged_config_last_reload_successful",
             "Whether the configuration that is in the files is the one that was read last.",
@@ -36,9 +36,9 @@ class Instruments:
         )
         self._reloaded.set(1)
 
-    def watch_instance(self, version: str) -> None:
+    def register_instance_metrics(self, version: str) -> None:
         """Tell also what an instance has once, whatever processes it consists of."""
-        self.registry.register(Build(version))
+        self.registry.register(BuildCollector(version))
         self.registry.register(self.loop)
         self.registry.register(self._reloaded)
 
@@ -46,6 +46,6 @@ class Instruments:
         """The configuration was read again, and applied or rejected."""
         self._reloaded.set(successfully)
 
-    def count(self, tally: Callable[[], Tally]) -> None:
+    def register_counters(self, counters: Callable[[], Counters]) -> None:
         """Ask for what services have counted, whenever the page is written."""
-        self.registry.register(Tallies(tally))
+        self.registry.register(CountersCollector(counters))

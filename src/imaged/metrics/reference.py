@@ -10,11 +10,11 @@ from prometheus_client.core import Metric
 
 from imaged.core.blob import BlobState
 from imaged.core.lifecycle import Status
-from imaged.core.summary import Stock, Summary
-from imaged.metrics.figures import Figures, families
+from imaged.core.summary import BlobUsage, Summary
+from imaged.metrics.counters import Counters
 from imaged.metrics.instruments import Instruments
-from imaged.metrics.tally import Tally
-from imaged.services.reconcile import ReconcileReport
+from imaged.metrics.state_gauges import StateSnapshot, families
+from imaged.services.reconciler import ReconcileReport
 
 _HEAD = """\
 # Metrics
@@ -37,13 +37,13 @@ _WHOLE = Summary(
     instances=(),
     holdings=(),
     images={},
-    stocks=[Stock("NAME", state, 0, 0) for state in BlobState],
+    stocks=[BlobUsage("NAME", state, 0, 0) for state in BlobState],
     restorable=0,
     restorable_bytes=0,
     oldest_due_at=None,
     oldest=dict.fromkeys(Status, _NOW),
 )
-_FIGURES = Figures(
+_FIGURES = StateSnapshot(
     summary=_WHOLE,
     stores_up=dict.fromkeys(_STORES, True),
     free_bytes=dict.fromkeys(_STORES, 0),
@@ -62,9 +62,9 @@ _SHOWN: Mapping[str, str] = {
 def all_families() -> Iterator[Metric]:
     """Every family, once, as it is where nothing has happened yet."""
     instruments = Instruments(stores=_STORES, duties=("reclaimer", "scrubber", "reconcile"))
-    instruments.watch_instance("…")
-    instruments.tasks.announce(_TASK_TYPES)
-    instruments.count(lambda: Tally(reconciled=ReconcileReport(), log_bytes=0))
+    instruments.register_instance_metrics("…")
+    instruments.tasks.register_types(_TASK_TYPES)
+    instruments.register_counters(lambda: Counters(reconciled=ReconcileReport(), log_bytes=0))
     yield from instruments.registry.collect()
     yield from families(_FIGURES)
 
@@ -72,7 +72,7 @@ def all_families() -> Iterator[Metric]:
 def reference() -> str:
     """The page, in Markdown."""
     of_the_catalog = {family.name for family in families(_FIGURES)} - {
-        family.name for family in families(Figures())
+        family.name for family in families(StateSnapshot())
     }
     lines = [_HEAD, "| family | kind | labels | what it tells |", "|---|---|---|---|"]
     for family in sorted(all_families(), key=lambda family: family.name):

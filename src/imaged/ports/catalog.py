@@ -29,14 +29,14 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
-from imaged.core.places import Place, PlaceKind
+from imaged.core.place_marker import Place, PlaceKind
 from imaged.core.query import ImagePage, ImageQuery
 from imaged.core.summary import Instance, Summary
 from imaged.ports.task_catalog import TaskCatalog
 
 
 @dataclass(frozen=True, slots=True)
-class Lapsed:
+class LapsedClaim:
     """A claim whose lease ran out: on an image, or on a task that writes none."""
 
     claim: Claim
@@ -70,8 +70,8 @@ class Catalog(TaskCatalog, Protocol):
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
         """Return the beginning of that page which has about so many bytes, and one image at least.
 
-        No more than that, and one image, is ever in memory. What ``core.query.fitting`` would take
-        is never exceeded; a catalog may count more bytes for an image.
+        No more than that, and one image, is ever in memory. What ``core.query.page_within`` would
+        take is never exceeded; a catalog may count more bytes for an image.
         """
         ...
 
@@ -100,7 +100,7 @@ class Catalog(TaskCatalog, Protocol):
         """
         ...
 
-    async def bury(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
+    async def purge(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
         """Replace the records of images that are deleted for so long by tombstones; their ids.
 
         What is left of such an image is that its id is never used again.
@@ -131,26 +131,26 @@ class Catalog(TaskCatalog, Protocol):
         """Blobs that are due, the longest due first. They are due again after so long."""
         ...
 
-    async def peek_doomed(self, limit: int) -> Sequence[Blob]:
+    async def list_doomed(self, limit: int) -> Sequence[Blob]:
         """Blobs that are doomed, due or not, the longest due first; nothing is taken."""
         ...
 
-    async def note_upload(self, key: str, upload_id: str) -> None:
+    async def record_upload_id(self, key: str, upload_id: str) -> None:
         """Note the store's own name for a write. Raises BlobGone unless it may still go on."""
         ...
 
-    async def look_again(self, key: str, after: timedelta) -> None:
+    async def recheck_later(self, key: str, after: timedelta) -> None:
         """These bytes are gone, but more may come: due once more, after so long.
 
         A row that has left, or is not doomed, is fine.
         """
         ...
 
-    async def put_off(self, key: str, why: str) -> Blob | None:
+    async def reschedule(self, key: str, why: str) -> Blob | None:
         """These bytes would not go. Returns the row; None where it has left, which is fine."""
         ...
 
-    async def forget(self, key: str) -> Image | None:
+    async def remove_blob(self, key: str) -> Image | None:
         """These bytes are gone: the row leaves, and with the last row an expired image.
 
         A row that has left is fine. A row that is not doomed stays. Returns the image that became
@@ -183,7 +183,7 @@ class Catalog(TaskCatalog, Protocol):
         """
         ...
 
-    async def find_lapsed(self, limit: int) -> Sequence[Lapsed]:
+    async def find_lapsed(self, limit: int) -> Sequence[LapsedClaim]:
         """Claims whose leases ran out, the longest first; then those that were dated by a clock
         which has gone back since, so that they would last longer than a lease.
         """
@@ -224,7 +224,7 @@ class Catalog(TaskCatalog, Protocol):
         """Know this place instead of the one of its kind and name."""
         ...
 
-    async def warn_of_place(self, kind: PlaceKind, name: str, warning: str | None) -> None:
+    async def set_place_warning(self, kind: PlaceKind, name: str, warning: str | None) -> None:
         """Note what an operator should look at there; None: all is well. One that is not known is
         fine.
         """
@@ -232,14 +232,14 @@ class Catalog(TaskCatalog, Protocol):
 
     # the whole
 
-    async def beat(self, instance: Instance, forget_after: timedelta) -> None:
+    async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
         """Note that an instance is alive; forget those that were silent for so long.
 
         ``started_at`` is the moment of its first beat, ``seen_at`` that of its last.
         """
         ...
 
-    async def leave(self, instance_id: InstanceId) -> None:
+    async def unregister_instance(self, instance_id: InstanceId) -> None:
         """Forget an instance that has ended. One that is not known is fine."""
         ...
 
@@ -260,7 +260,7 @@ class Catalog(TaskCatalog, Protocol):
         was ahead has gone back; return how many rows that were.
 
         What is counted from a moment (a deletion, a last change, a beat) is counted from now; what
-        has a moment of its own (an expiry, a doomed blob: ``clock.date_anew``) has a new one.
+        has a moment of its own (an expiry, a doomed blob: ``clock.redate_blob``) has a new one.
         ``quarantine``: how long a stray waits.
         """
         ...

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-Share = Callable[[float], None]  # told how much is done, from 0 to 1
+ProgressCallback = Callable[[float], None]  # told how much is done, from 0 to 1
 
 
 class Converter(Protocol):
@@ -22,7 +22,7 @@ class Converter(Protocol):
         source_format: str,
         target: Path,
         target_format: str,
-        tell: Share,
+        tell: ProgressCallback,
     ) -> None:
         """Write the target, which exists and is empty.
 

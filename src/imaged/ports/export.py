@@ -16,7 +16,7 @@ from imaged.core.block import Block
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class ExportFile:
     """One attempt of one task to deliver a file. ``file_name``: safe (``core/file_names.py``)."""
 
     task_id: str
@@ -33,7 +33,7 @@ class Destination(Protocol):
         ...
 
     @property
-    def has_limits(self) -> bool:
+    def has_own_timeout(self) -> bool:
         """Whether each of its calls ends after a while, so that a slow one has not stalled.
 
         A disk that hangs never ends a call by itself.
@@ -52,7 +52,7 @@ class Destination(Protocol):
         """Whether something of this name is there, so that nothing can be delivered."""
         ...
 
-    async def has_delivered(self, parcel: Parcel) -> bool:
+    async def has_delivered(self, export_file: ExportFile) -> bool:
         """Whether the file is there because of this task: an attempt did it, and died after it.
 
         Known at least until ``remove``.
@@ -60,7 +60,10 @@ class Destination(Protocol):
         ...
 
     async def deliver(
-        self, parcel: Parcel, blocks: AsyncIterable[Block], expected_bytes: int | None = None
+        self,
+        export_file: ExportFile,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
     ) -> int:
         """Write a file; its size in bytes. When it returns, the file is durable and visible.
 

@@ -22,7 +22,7 @@ class ImportFacts:
     source: str  # the host that sends the bytes, after redirects; "" where a client staged them
 
 
-class StreamCheck(Protocol):
+class ImportCheckRun(Protocol):
     """One look at one stream, in a thread beside the event loop."""
 
     def feed(self, chunk: bytes) -> None:
@@ -42,6 +42,6 @@ class ImportCheck(Protocol):
         """How the log and the message call it."""
         ...
 
-    def begin(self, facts: ImportFacts) -> StreamCheck:
+    def begin(self, facts: ImportFacts) -> ImportCheckRun:
         """Look at one more image."""
         ...

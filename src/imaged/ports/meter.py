@@ -18,7 +18,7 @@ class Meter(Protocol):
         ...
 
 
-def tell_nobody(what: str, seconds: float, error: BaseException | None, /) -> None:
+def ignore_measurement(what: str, seconds: float, error: BaseException | None, /) -> None:
     """Measure nothing."""
     del what, seconds, error
 

@@ -1,10 +1,10 @@
-"""What is asked of a place that bears a marker: see ``core/places.py``."""
+"""What is asked of a place that bears a marker: see ``core/place_marker.py``."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from imaged.core.places import Marker, PlaceKind
+from imaged.core.place_marker import Marker, PlaceKind
 
 
 class MarkedPlace(Protocol):

@@ -18,11 +18,11 @@ from imaged.core.block import Block
 from imaged.core.errors import UnknownStore
 
 #: Told the store's own name for a write before its first byte, so that it can be ended by others.
-Record = Callable[[str], Awaitable[None]]
+RecordUploadId = Callable[[str], Awaitable[None]]
 
 
-async def forget_upload(upload_id: str) -> None:
-    """Record nothing."""
+async def ignore_upload_id(upload_id: str) -> None:
+    """Do nothing with it."""
     del upload_id
 
 
@@ -65,7 +65,7 @@ class Store(Protocol):
         key: str,
         blocks: AsyncIterable[Block],
         expected_bytes: int | None = None,
-        record: Record = forget_upload,
+        record: RecordUploadId = ignore_upload_id,
     ) -> int:
         """Write a blob, and return its size in bytes.
 

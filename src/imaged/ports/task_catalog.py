@@ -38,7 +38,7 @@ class TaskCatalog(Protocol):
         """
         ...
 
-    async def advance_task(self, task_id: str, attempt: int, progress: Progress) -> None:
+    async def update_task_progress(self, task_id: str, attempt: int, progress: Progress) -> None:
         """Note how far an attempt is, without any lock but the row's.
 
         Nothing happens if the task is gone, not processing, or in another attempt.
@@ -54,7 +54,7 @@ class TaskCatalog(Protocol):
         """
         ...
 
-    async def find_strange_tasks(
+    async def find_stale_tasks(
         self, known: Collection[str], pending_for: timedelta, limit: int
     ) -> Sequence[Task]:
         """Tasks of none of these types that have waited for so long, the longest first.

@@ -11,20 +11,20 @@ from imaged.core.errors import CatalogUnavailable
 
 T = TypeVar("T")
 
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 2.0
+FIRST_CATALOG_PAUSE_SECONDS = 0.1
+MAX_CATALOG_PAUSE_SECONDS = 2.0
 
 
-async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:
+async def retry_until_available(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask until the catalog answers, and return the answer or raise the refusal.
 
     The caller's cancel scope is the end of it: that of a claim ends with its lease. What is asked
     may be carried out twice, because an answer may have been lost.
     """
-    pause_seconds = FIRST_PAUSE_SECONDS
+    pause_seconds = FIRST_CATALOG_PAUSE_SECONDS
     while True:
         try:
             return await ask()
         except CatalogUnavailable:
             await anyio.sleep(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+            pause_seconds = min(2 * pause_seconds, MAX_CATALOG_PAUSE_SECONDS)

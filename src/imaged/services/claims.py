@@ -34,14 +34,14 @@ from imaged.core.errors import CatalogError, ClaimLost, ImagedError, TaskStalled
 from imaged.core.image import ClaimedChange
 from imaged.core.task import claim_task
 from imaged.ports.catalog import Catalog
-from imaged.services.catalog_retries import until_answered
-from imaged.services.work import TaskWork, Work
+from imaged.services.catalog_retries import retry_until_available
+from imaged.services.claimed import ClaimedImage, ClaimedTask
 
 log = structlog.get_logger()
 
 
 #: After these, another attempt may have success.
-MAY_DO_BETTER = (ClaimLost, CatalogError, TaskStalled)
+RETRYABLE_ATTEMPT_ERRORS = (ClaimLost, CatalogError, TaskStalled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +81,31 @@ class Claims:
         return len(self._held)
 
     @asynccontextmanager
-    async def on_image(self, image_id: str, begin: ClaimedChange) -> AsyncIterator[Work]:
+    async def on_image(self, image_id: str, begin: ClaimedChange) -> AsyncIterator[ClaimedImage]:
         """Claim an image for as long as the block runs.
 
         Raises what ``begin`` refuses, ClaimLost when the claim ended meanwhile, and ImageDeleted
         when it ended because the image was deleted.
         """
-        work = Work(self._catalog, self._new_claim(), image_id)
+        work = ClaimedImage(self._catalog, self._new_claim(), image_id)
         with bound_contextvars(image_id=image_id):
             async with self._holding(work, lambda: work.begin(begin)):
                 yield work
 
     @asynccontextmanager
-    async def on_task(self, task_id: str) -> AsyncIterator[TaskWork]:
+    async def on_task(self, task_id: str) -> AsyncIterator[ClaimedTask]:
         """Pick up a task that writes no image, and claim it for as long as the block runs.
 
         Raises TaskNotFound, InvalidTransition where it does not wait for a worker, and ClaimLost.
         """
-        work = TaskWork(self._catalog, self._new_claim(), task_id)
+        work = ClaimedTask(self._catalog, self._new_claim(), task_id)
         with bound_contextvars(task_id=task_id):
             async with self._holding(work, lambda: work.begin(claim_task)):
                 yield work
 
     @asynccontextmanager
     async def _holding(
-        self, work: Work | TaskWork, begin: Callable[[], Awaitable[object]]
+        self, work: ClaimedImage | ClaimedTask, begin: Callable[[], Awaitable[object]]
     ) -> AsyncIterator[None]:
         with bound_contextvars(claim_id=str(work.claim.token)):
             async with self._working(work, begin):
@@ -113,7 +113,7 @@ class Claims:
 
     @asynccontextmanager
     async def _working(
-        self, work: Work | TaskWork, begin: Callable[[], Awaitable[object]]
+        self, work: ClaimedImage | ClaimedTask, begin: Callable[[], Awaitable[object]]
     ) -> AsyncIterator[None]:
         asked_at = anyio.current_time()
         try:
@@ -124,7 +124,7 @@ class Claims:
             if not work.has_begun and _was_refused(error):
                 raise
             failed = isinstance(error, Exception)
-            final = failed and not isinstance(error, MAY_DO_BETTER)
+            final = failed and not isinstance(error, RETRYABLE_ATTEMPT_ERRORS)
             give_back = partial(
                 work.give_back, _reason(error), final=final, counts=failed, kill=self.kill_uploads
             )
@@ -134,7 +134,7 @@ class Claims:
                 raise
             if given_back is None and not work.asked_to_finish:
                 raise
-            if await work.was_heard():
+            if await work.finish_was_committed():
                 return
             if given_back is None:
                 raise
@@ -190,7 +190,7 @@ class Claims:
         """
         with anyio.move_on_after(self._settings.lease.total_seconds(), shield=True):
             try:
-                await (until_answered(give_back) if waits else give_back())
+                await (retry_until_available(give_back) if waits else give_back())
             except ClaimLost:
                 return False  # finished after all, deleted, or somebody else was faster
             except ImagedError as error:

@@ -13,11 +13,11 @@ import anyio
 import structlog
 
 from imaged.core.clock import (
-    NOTICEABLE,
+    CLOCK_TOLERANCE,
     ClockMark,
     ClockReading,
+    evaluate_clock,
     has_jumped,
-    judge_clock,
     step_between,
 )
 from imaged.ports.catalog import Catalog
@@ -26,9 +26,9 @@ from imaged.units import approximate_duration
 log = structlog.get_logger()
 
 MAX_STEP = timedelta(hours=1)
-LONGEST_DELAY = timedelta(hours=24)
-NOTED_EVERY = timedelta(minutes=1)
-CONFIRM = "imaged scrub --confirm-clock"
+MAX_DELAY = timedelta(hours=24)
+NOTE_INTERVAL = timedelta(minutes=1)
+CONFIRM_COMMAND = "imaged scrub --confirm-clock"
 
 #: The name of the machine's boot, and the time since then.
 Uptime = Callable[[], tuple[str, timedelta]]
@@ -44,7 +44,7 @@ class ClockGuard:
         catalog: Catalog,
         uptime: Uptime,
         max_step: timedelta = MAX_STEP,
-        longest_delay: timedelta = LONGEST_DELAY,
+        longest_delay: timedelta = MAX_DELAY,
     ) -> None:
         self._catalog = catalog
         self._uptime = uptime
@@ -66,15 +66,15 @@ class ClockGuard:
             return ()
         left = approximate_duration(max(mark.held_until - seen.uptime, timedelta(0)))
         step = f"The clock stepped by {mark.step.total_seconds():+.0f} s, or the machine was off"
-        remedy = f"unless a step ahead is undone: if the clock is right, run `{CONFIRM}`"
+        remedy = f"unless a step ahead is undone: if the clock is right, run `{CONFIRM_COMMAND}`"
         return (f"{step}. Nothing is expired or deleted for {left}, {remedy}.",)
 
-    async def is_steady(self) -> bool:
+    async def is_reliable(self) -> bool:
         """Whether what seems due is due. Raises CatalogError."""
         async with self._lock:
             return not (await self._look()).is_held
 
-    async def are_leases_told(self, lease: timedelta) -> bool:
+    async def are_leases_current(self, lease: timedelta) -> bool:
         """Whether every living holder has renewed its lease by the clock as it is now.
 
         False for one ``lease`` after each step, however small. Raises CatalogError.
@@ -101,14 +101,14 @@ class ClockGuard:
     async def _look_again(self) -> ClockMark:
         now, reading, took = await self._read()
         before = self._before(now, reading)
-        mark = judge_clock(before, now, self.max_step, self.longest_delay)
+        mark = evaluate_clock(before, now, self.max_step, self.longest_delay)
         seen = self._seen or before
         if (
             has_jumped(seen, now, self.max_step)
-            and abs(step_between(seen, now)) > took + NOTICEABLE
+            and abs(step_between(seen, now)) > took + CLOCK_TOLERANCE
         ):
             self._jumped_at = now.uptime
-        self._tell(mark)
+        self._log_change(mark)
         self._mark, self._seen, self._confirmations = mark, now, reading.confirmations
         await self._note(mark, now)
         return now
@@ -129,12 +129,12 @@ class ClockGuard:
 
     async def _note(self, mark: ClockMark, now: ClockMark) -> None:
         """Have the catalog remember it, for who starts next; not at every look."""
-        is_news = self._noted_at is None or now.uptime - self._noted_at >= NOTED_EVERY
+        is_news = self._noted_at is None or now.uptime - self._noted_at >= NOTE_INTERVAL
         if is_news or mark.is_held != self._noted_held:
             await self._catalog.note_clock(mark)
             self._noted_at, self._noted_held = now.uptime, mark.is_held
 
-    def _tell(self, mark: ClockMark) -> None:
+    def _log_change(self, mark: ClockMark) -> None:
         known = self._mark
         if mark.held_until is not None and (known is None or known.step != mark.step):
             log.critical(

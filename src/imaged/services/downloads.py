@@ -13,16 +13,16 @@ from imaged.core.errors import StoreError, UnknownStore
 from imaged.core.image import Content, Image
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
-from imaged.services.blob_reads import (
+from imaged.services.block_cache import BlockCache
+from imaged.services.damage_reporter import DamageReporter
+from imaged.services.traffic import Traffic
+from imaged.services.transfer_budget import TransferBudget
+from imaged.services.verified_reads import (
     RecordedChecksums,
     StoredBlob,
     read_plain,
     read_verified,
 )
-from imaged.services.budget import Budget
-from imaged.services.damage import DamageReports
-from imaged.services.kept_block import KeptBlock
-from imaged.services.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Downloads:
         self,
         catalog: Catalog,
         stores: Stores,
-        budget: Budget,
+        budget: TransferBudget,
         traffic: Traffic | None = None,
         *,
         verify: bool = True,
@@ -50,10 +50,10 @@ class Downloads:
         self._stores = stores
         self._budget = budget
         self._traffic = traffic or Traffic()
-        self._damage = DamageReports(catalog)
+        self._damage = DamageReporter(catalog)
         self.verify = verify
 
-    async def look(self, caller: Caller, image_id: str) -> Image:
+    async def get_readable(self, caller: Caller, image_id: str) -> Image:
         """Return an image whose data the caller may read. Raises ImageNotFound, DataForbidden."""
         return require_readable(caller, await self._catalog.get_image(image_id))
 
@@ -63,7 +63,7 @@ class Downloads:
         caller: Caller,
         image_id: str,
         wanted: ByteRange | None = None,
-        kept: KeptBlock | None = None,
+        kept: BlockCache | None = None,
     ) -> AsyncIterator[Download]:
         """Open an image's data; nothing is deleted under an open download.
 
@@ -74,7 +74,7 @@ class Downloads:
         or DataDamaged rather than end early. DataDamaged that ends the block is about this image:
         it is marked, and the operator is told.
         """
-        image = await self.look(caller, image_id)
+        image = await self.get_readable(caller, image_id)
         if image.content is None:
             yield Download(image, None, _nothing())
             return
@@ -89,7 +89,7 @@ class Downloads:
                     yield Download(image, span, counted)
 
     async def _read(
-        self, image: Image, content: Content, span: ByteSpan, kept: KeptBlock | None
+        self, image: Image, content: Content, span: ByteSpan, kept: BlockCache | None
     ) -> AsyncGenerator[bytes]:
         location = image.locations[0]
         try:
@@ -102,7 +102,7 @@ class Downloads:
             self.verify and span.length and await checksums.of(blocks_of(span).start) is not None
         )
         if is_verified:
-            reading = read_verified(blob, span, checksums, self._budget, kept or KeptBlock())
+            reading = read_verified(blob, span, checksums, self._budget, kept or BlockCache())
         else:
             reading = read_plain(blob, span, self._budget)
         async with aclosing(reading) as chunks:

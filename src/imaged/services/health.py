@@ -15,26 +15,27 @@ import anyio
 import structlog
 
 from imaged.core.errors import CatalogError, StoreError
-from imaged.core.places import warnings_of
+from imaged.core.place_marker import warnings_of
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
 
 log = structlog.get_logger()
 
-HOLDS_SECONDS = 2.0
-LIMIT_SECONDS = 2.0  # for one part to answer
+HEALTH_CACHE_SECONDS = 2.0
+CHECK_TIMEOUT_SECONDS = 2.0  # for one part to answer
 
 
 class Health:
-    """Looks when it is asked. ``draining`` is set by who stops the instance. ``ailing``: the names
-    of parts that do not work, and that an instance can do without: destinations of exports.
+    """Looks when it is asked. ``draining`` is set by who stops the instance. ``degraded_parts``:
+    the names of parts that do not work, and that an instance can do without: destinations of
+    exports.
     """
 
     def __init__(
-        self, catalog: Catalog, stores: Stores, ailing: Callable[[], Iterable[str]] = tuple
+        self, catalog: Catalog, stores: Stores, degraded_parts: Callable[[], Iterable[str]] = tuple
     ) -> None:
         self.draining = False
-        self.ailing = ailing
+        self.degraded_parts = degraded_parts
         self._parts: Mapping[str, Callable[[], Awaitable[None]]] = {
             "catalog": catalog.check,
             **{f"store {name}": store.check for name, store in stores.by_name.items()},
@@ -52,7 +53,7 @@ class Health:
         async with self._lock:
             if anyio.current_time() >= self._looks_again_at:
                 await self._look()
-                self._looks_again_at = anyio.current_time() + HOLDS_SECONDS
+                self._looks_again_at = anyio.current_time() + HEALTH_CACHE_SECONDS
         return tuple(name for name in self._parts if name in self._troubles)
 
     def warnings(self) -> Sequence[str]:
@@ -66,7 +67,7 @@ class Health:
                 tasks.start_soon(self._look_at, name, check)
 
     async def _look_for_warnings(self) -> None:
-        with anyio.move_on_after(LIMIT_SECONDS):
+        with anyio.move_on_after(CHECK_TIMEOUT_SECONDS):
             try:
                 places = await self._catalog.list_places()
             except CatalogError:
@@ -75,10 +76,10 @@ class Health:
 
     async def _look_at(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
         try:
-            with anyio.fail_after(LIMIT_SECONDS):
+            with anyio.fail_after(CHECK_TIMEOUT_SECONDS):
                 await check()
         except TimeoutError:
-            self._note(name, f"did not answer within {LIMIT_SECONDS:g} s")
+            self._note(name, f"did not answer within {CHECK_TIMEOUT_SECONDS:g} s")
         except (CatalogError, StoreError) as error:
             self._note(name, str(error))
         else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import uuid4
 
-from imaged.core import edits, removal
+from imaged.core import deletion, edits
 from imaged.core.access import Caller, by_owner, require_visible, require_writer
 from imaged.core.edits import Operation
 from imaged.core.image import Change, Image
@@ -17,12 +17,12 @@ from imaged.core.query import Column, Condition, ImagePage, ImageQuery, Operator
 from imaged.ports.catalog import Catalog
 from imaged.services.scrubber import ScrubberSettings
 
-PAGE = 100  # images that wait, fetched at once
+PENDING_PAGE_SIZE = 100  # images that wait, fetched at once
 
-WAITING = ImageQuery(
+PENDING_DELETE_QUERY = ImageQuery(
     conditions=(Condition(Column.STATUS, Operator.EQUAL, Status.PENDING_DELETE),),
     order=(Order(Column.UPDATED_AT),),
-    limit=PAGE,
+    limit=PENDING_PAGE_SIZE,
 )
 
 
@@ -49,9 +49,9 @@ class Images:
         self.limits = limits or RecordLimits()
 
     async def create(self, caller: Caller, attributes: Mapping[str, object]) -> Image:
-        """Create an image without data. Raises ImageExists, and what ``edits.draft`` refuses."""
+        """Create an image without data. Raises ImageExists and what ``edits.new_image`` raises."""
         require_writer(caller)
-        image = edits.draft(caller, str(uuid4()), attributes)
+        image = edits.new_image(caller, str(uuid4()), attributes)
         require_properties_within(image.properties, self.limits.max_properties_bytes)
         return await self._catalog.add_image(image)
 
@@ -72,15 +72,15 @@ class Images:
     async def delete(self, caller: Caller, image_id: str) -> Image:
         """Take the image from its users, with the delay configured now. Raises ImageProtected."""
         is_delayed = self.settings.delay > timedelta(0)
-        return await self._change(caller, image_id, removal.delete(delayed=is_delayed))
+        return await self._change(caller, image_id, deletion.delete(delayed=is_delayed))
 
     async def deactivate(self, caller: Caller, image_id: str) -> Image:
         """Forbid its data to all but admins. Raises ActivationRefused."""
-        return await self._change(caller, image_id, removal.deactivate)
+        return await self._change(caller, image_id, deletion.deactivate)
 
     async def reactivate(self, caller: Caller, image_id: str) -> Image:
         """Allow its data again. Raises ActivationRefused."""
-        return await self._change(caller, image_id, removal.reactivate)
+        return await self._change(caller, image_id, deletion.reactivate)
 
     async def add_tag(self, caller: Caller, image_id: str, tag: str) -> Image:
         """Add a tag; one that is there is fine. Raises InvalidAttribute, TooMany."""
@@ -92,18 +92,18 @@ class Images:
 
     async def restore(self, image_id: str) -> Image:
         """Take a deleted image back, for the operator. Raises ImageNotFound, NotRestorable."""
-        return await self._catalog.modify_image(image_id, removal.restore)
+        return await self._catalog.modify_image(image_id, deletion.restore)
 
     async def pending(self) -> AsyncIterator[Image]:
         """What waits in pending_delete, since the longest first, for the operator.
 
         ``since`` is when it was deleted; ``is_expired`` says that it cannot be restored any more.
         """
-        query = WAITING
+        query = PENDING_DELETE_QUERY
         while images := (await self.list(query)).images:
             for image in images:
                 yield image
-            query = replace(WAITING, after=images[-1])
+            query = replace(PENDING_DELETE_QUERY, after=images[-1])
 
     def _patched(self, caller: Caller, image: Image, operations: Sequence[Operation]) -> Image:
         after = edits.apply(caller, image, operations)

@@ -14,16 +14,16 @@ import anyio
 
 from imaged.core.block import Block
 from imaged.core.errors import ExportError, ScratchError, StoreError
-from imaged.ports.export import Destination, Parcel
+from imaged.ports.export import Destination, ExportFile
 from imaged.ports.place import MarkedPlace
 from imaged.ports.scratch import Scratch, ScratchFolder
-from imaged.services.places import Places
+from imaged.services.place_registry import PlaceRegistry
 
 
-class PlaceGate:
+class PlaceVerifier:
     """Lets nobody pass where the place is not the right one."""
 
-    def __init__(self, place: MarkedPlace, places: Places) -> None:
+    def __init__(self, place: MarkedPlace, places: PlaceRegistry) -> None:
         self._place = place
         self._places = places
         self._is_identified = False
@@ -41,11 +41,11 @@ class PlaceGate:
 class MarkedDestination:
     """Is a ``Destination``: the one within, where it is the right one."""
 
-    def __init__(self, within: Destination, place: MarkedPlace, places: Places) -> None:
+    def __init__(self, within: Destination, place: MarkedPlace, places: PlaceRegistry) -> None:
         self.name = within.name
-        self.has_limits = within.has_limits
+        self.has_own_timeout = within.has_own_timeout
         self._within = within
-        self._gate = PlaceGate(place, places)
+        self._verifier = PlaceVerifier(place, places)
 
     def location_of(self, file_name: str) -> str:
         """Where a file of this name is, for people."""
@@ -60,17 +60,20 @@ class MarkedDestination:
         """Whether something of this name is there."""
         return await self._within.has(file_name)
 
-    async def has_delivered(self, parcel: Parcel) -> bool:
+    async def has_delivered(self, export_file: ExportFile) -> bool:
         """Whether the file is there because of this task."""
         await self._require()
-        return await self._within.has_delivered(parcel)
+        return await self._within.has_delivered(export_file)
 
     async def deliver(
-        self, parcel: Parcel, blocks: AsyncIterable[Block], expected_bytes: int | None = None
+        self,
+        export_file: ExportFile,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
     ) -> int:
         """Write a file; its size in bytes. Raises what the port says."""
         await self._require()
-        return await self._within.deliver(parcel, blocks, expected_bytes)
+        return await self._within.deliver(export_file, blocks, expected_bytes)
 
     def read(self, file_name: str) -> AsyncGenerator[bytes]:
         """The bytes of a file that was delivered."""
@@ -92,7 +95,7 @@ class MarkedDestination:
 
     async def _require(self) -> None:
         try:
-            await self._gate.require()
+            await self._verifier.require()
         except StoreError as error:
             raise ExportError(self.name, error.why) from error
 
@@ -100,16 +103,16 @@ class MarkedDestination:
 class MarkedScratch:
     """Is a ``Scratch``: the one within, where it is the right one."""
 
-    def __init__(self, within: Scratch, place: MarkedPlace, places: Places) -> None:
+    def __init__(self, within: Scratch, place: MarkedPlace, places: PlaceRegistry) -> None:
         self._within = within
         self._where = place.where
-        self._gate = PlaceGate(place, places)
+        self._verifier = PlaceVerifier(place, places)
 
     @asynccontextmanager
     async def folder(self, attempt: UUID) -> AsyncIterator[ScratchFolder]:
         """Files for this attempt; they are gone afterwards. Raises ScratchError."""
         with self._explained():
-            await self._gate.require()
+            await self._verifier.require()
         async with self._within.folder(attempt) as folder:
             yield folder
 
@@ -120,13 +123,13 @@ class MarkedScratch:
         """
         if found := await self._within.attempts():
             with self._explained():
-                await self._gate.require()
+                await self._verifier.require()
         return found
 
     async def remove(self, attempt: UUID) -> None:
         """Remove the files of an attempt that is over. Raises ScratchError."""
         with self._explained():
-            await self._gate.require()
+            await self._verifier.require()
         await self._within.remove(attempt)
 
     @contextmanager

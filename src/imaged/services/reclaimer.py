@@ -16,18 +16,18 @@ from imaged.core.broken_upload import forget_broken
 from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.image import Image
 from imaged.core.task import give_back_task
-from imaged.core.writing import give_back, unstage
-from imaged.ports.catalog import Catalog, Lapsed
+from imaged.core.uploading import give_back, unstage
+from imaged.ports.catalog import Catalog, LapsedClaim
 from imaged.services.clock_guard import ClockGuard
-from imaged.services.postponed import Postponed, run_all
+from imaged.services.item_backoff import ItemBackoff, run_all_steps
 
 log = structlog.get_logger()
 
-BATCH = 100
-REASON = "The server that was working on it went silent."
+RECLAIM_BATCH = 100
+SILENT_HOLDER_REASON = "The server that was working on it went silent."
 
 
-class Reclaimer:
+class LeaseReclaimer:
     """Gives back the work of dead holders, and staged data that was not imported in time; forgets
     what had come of uploads that broke off long ago.
     """
@@ -50,7 +50,7 @@ class Reclaimer:
         self.remember_broken = remember_broken
         self.taken_back = 0  # claims, since the process began
         self._unstaged = self._forgotten = 0  # staged images, and broken uploads, likewise
-        self.postponed = Postponed("reclaimer", catalog.check)
+        self.postponed = ItemBackoff("reclaimer", catalog.check)
 
     async def run_due(self) -> int:
         """Give back, and forget, all that is due; return how many images and tasks that were.
@@ -59,7 +59,7 @@ class Reclaimer:
         does not answer, after all that can be done.
         """
         before = self._done
-        await run_all(self._reclaim_lapsed, self._unstage_idle, self._forget_broken)
+        await run_all_steps(self._reclaim_lapsed, self._unstage_idle, self._forget_broken)
         return self._done - before
 
     @property
@@ -69,20 +69,22 @@ class Reclaimer:
     async def _reclaim_lapsed(self) -> None:
         """A clock that stepped makes living holders look dead: so it is looked at in each round."""
         lapsed = await self._find_lapsed()
-        while await self._clock.are_leases_told(self._lease) and lapsed:
+        while await self._clock.are_leases_current(self._lease) and lapsed:
             given_back = 0
             for claim in lapsed:
-                done = await self.postponed.try_one(name_of(claim), partial(self._take_back, claim))
+                done = await self.postponed.try_item(
+                    name_of(claim), partial(self._take_back, claim)
+                )
                 given_back += bool(done)
             if not given_back:  # others are at it
                 return
             lapsed = await self._find_lapsed()
 
-    async def _find_lapsed(self) -> list[Lapsed]:
-        found = await self._catalog.find_lapsed(BATCH + len(self.postponed))
+    async def _find_lapsed(self) -> list[LapsedClaim]:
+        found = await self._catalog.find_lapsed(RECLAIM_BATCH + len(self.postponed))
         return [lapsed for lapsed in found if not self.postponed.is_waiting(name_of(lapsed))]
 
-    async def _take_back(self, lapsed: Lapsed) -> bool:
+    async def _take_back(self, lapsed: LapsedClaim) -> bool:
         with bound_contextvars(
             image_id=lapsed.image_id, task_id=lapsed.task_id, claim_id=str(lapsed.claim.token)
         ):
@@ -96,22 +98,24 @@ class Reclaimer:
             log.warning("claim.taken_back", lost_by=lapsed.claim.owner)
         return True
 
-    async def _give_back(self, lapsed: Lapsed) -> None:
+    async def _give_back(self, lapsed: LapsedClaim) -> None:
         """Raises ClaimLost where somebody else was faster."""
         if lapsed.task_id is not None:
-            back = give_back_task(lapsed.claim, REASON, final=False)
+            back = give_back_task(lapsed.claim, SILENT_HOLDER_REASON, final=False)
             await self._catalog.modify_task(lapsed.task_id, back)
         if lapsed.image_id is not None:
-            change = give_back(lapsed.claim, REASON, final=False, kill=self.kill_uploads)
+            change = give_back(
+                lapsed.claim, SILENT_HOLDER_REASON, final=False, kill=self.kill_uploads
+            )
             await self._catalog.modify_image(lapsed.image_id, change)
 
     async def _unstage_idle(self) -> None:
-        limit = BATCH + len(self.postponed)
+        limit = RECLAIM_BATCH + len(self.postponed)
         idle = await self._catalog.find_staged(self.staged_time_to_live, limit)
-        if not idle or not await self._clock.is_steady():
+        if not idle or not await self._clock.is_reliable():
             return
         for image in idle:
-            await self.postponed.try_one(image.id, partial(self._unstage, image))
+            await self.postponed.try_item(image.id, partial(self._unstage, image))
 
     async def _unstage(self, image: Image) -> bool:
         with bound_contextvars(image_id=image.id):
@@ -126,12 +130,12 @@ class Reclaimer:
         return True
 
     async def _forget_broken(self) -> None:
-        limit = BATCH + len(self.postponed)
+        limit = RECLAIM_BATCH + len(self.postponed)
         idle = await self._catalog.find_broken_uploads(self.remember_broken, limit)
-        if not idle or not await self._clock.is_steady():
+        if not idle or not await self._clock.is_reliable():
             return
         for image in idle:
-            await self.postponed.try_one(image.id, partial(self._forget, image))
+            await self.postponed.try_item(image.id, partial(self._forget, image))
 
     async def _forget(self, image: Image) -> bool:
         with bound_contextvars(image_id=image.id):
@@ -145,6 +149,6 @@ class Reclaimer:
         return True
 
 
-def name_of(lapsed: Lapsed) -> str:
+def name_of(lapsed: LapsedClaim) -> str:
     """What is claimed, by its id."""
     return lapsed.task_id or lapsed.image_id or ""

@@ -17,19 +17,19 @@ from functools import partial
 import anyio
 import structlog
 
-from imaged.core.blob import Blob, wants_another_look
+from imaged.core.blob import Blob, needs_recheck
+from imaged.core.deletion import expire
 from imaged.core.errors import CatalogError, ImagedError, StoreError, UnknownStore
 from imaged.core.image import Image
-from imaged.core.removal import expire
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Store, Stores
 from imaged.services.clock_guard import ClockGuard
-from imaged.services.postponed import Postponed, run_all
+from imaged.services.item_backoff import ItemBackoff, run_all_steps
 
 log = structlog.get_logger()
 
-BATCH = 100  # images expired, or records buried, between two looks
-ROUNDS = 4  # blobs taken at a time, for each that is deleted at once
+SCRUB_BATCH = 100  # images expired, or records buried, between two looks
+BLOBS_PER_SLOT = 4  # blobs taken at a time, for each that is deleted at once
 QUARANTINE = timedelta(hours=24)  # of strays
 BUSY_FOR = timedelta(minutes=1)  # how long a blob that was taken is hidden from others
 
@@ -70,7 +70,7 @@ class ScrubPreview:
     blobs: Sequence[Blob] = field(default_factory=tuple)  # are doomed, due or not
 
 
-class Scrubber:
+class BlobScrubber:
     """Works off what is due, the oldest first."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Scrubber:
         self._before = ScrubReport()  # what all rounds did but the last
         self._last = ScrubReport()
         self._hanging: set[str] = set()  # stores that are left alone in this round
-        self.postponed = Postponed("scrubber", catalog.check)
+        self.postponed = ItemBackoff("scrubber", catalog.check)
         self.settings = settings
 
     @property
@@ -107,10 +107,10 @@ class Scrubber:
         """
         self._before += self._last
         self._last = report = ScrubReport()
-        if not await self._clock.is_steady():
+        if not await self._clock.is_reliable():
             return report
-        steps = (self._redate, self._expire_due, self._delete_due, self._bury_due)
-        await run_all(*(partial(step, report) for step in steps))
+        steps = (self._redate, self._expire_due, self._delete_due, self._purge_due)
+        await run_all_steps(*(partial(step, report) for step in steps))
         if report:
             log.info(
                 "scrub.finished",
@@ -125,7 +125,7 @@ class Scrubber:
     async def preview(self, limit: int = 1000) -> ScrubPreview:
         """Say what is due, and touch nothing."""
         images = await self._catalog.find_expirable(self.settings.delay, limit)
-        return ScrubPreview(images, await self._catalog.peek_doomed(limit))
+        return ScrubPreview(images, await self._catalog.list_doomed(limit))
 
     async def _redate(self, _: ScrubReport) -> None:
         """A clock that was ahead has dated some of it so far ahead that it would never be due."""
@@ -134,18 +134,18 @@ class Scrubber:
 
     async def _expire_due(self, report: ScrubReport) -> None:
         while images := await self._find_expirable():
-            if not await self._clock.is_steady():
+            if not await self._clock.is_reliable():
                 return
             expired = 0
             for image in images:
-                done = await self.postponed.try_one(image.id, partial(self._expire, image))
+                done = await self.postponed.try_item(image.id, partial(self._expire, image))
                 expired += bool(done)
             report.expired += expired
             if not expired:  # others are at it
                 return
 
     async def _find_expirable(self) -> Sequence[Image]:
-        limit = BATCH + len(self.postponed)
+        limit = SCRUB_BATCH + len(self.postponed)
         found = await self._catalog.find_expirable(self.settings.delay, limit)
         return [image for image in found if not self.postponed.is_waiting(image.id)]
 
@@ -161,8 +161,8 @@ class Scrubber:
     async def _delete_due(self, report: ScrubReport) -> None:
         at_once = self.settings.concurrency
         self._hanging.clear()
-        while blobs := await self._catalog.take_doomed(at_once * ROUNDS, self._busy_for):
-            if not await self._clock.is_steady():
+        while blobs := await self._catalog.take_doomed(at_once * BLOBS_PER_SLOT, self._busy_for):
+            if not await self._clock.is_reliable():
                 return  # they are due again when they are no longer hidden
             limiter = anyio.Semaphore(at_once)
             async with anyio.create_task_group() as tasks:
@@ -173,7 +173,7 @@ class Scrubber:
         async with limiter:
             if blob.store in self._hanging:
                 return  # it is due again when it is no longer hidden
-            await self.postponed.try_one(blob.key, partial(self._delete_row, blob, report))
+            await self.postponed.try_item(blob.key, partial(self._delete_row, blob, report))
 
     async def _delete_row(self, blob: Blob, report: ScrubReport) -> None:
         try:
@@ -188,10 +188,10 @@ class Scrubber:
         except (StoreError, UnknownStore) as error:
             await self._put_off(blob, str(error), report)
             return
-        if wants_another_look(blob, store.settles_after):
-            await self._catalog.look_again(blob.key, store.settles_after)
+        if needs_recheck(blob, store.settles_after):
+            await self._catalog.recheck_later(blob.key, store.settles_after)
         else:
-            await self._catalog.forget(blob.key)
+            await self._catalog.remove_blob(blob.key)
         report.deleted += 1
         report.deleted_bytes += blob.size_bytes
         log.debug("blob.deleted", store=blob.store, key=blob.key, bytes=blob.size_bytes)
@@ -208,13 +208,13 @@ class Scrubber:
 
     async def _put_off(self, blob: Blob, why: str, report: ScrubReport) -> None:
         report.failed += 1
-        await self._catalog.put_off(blob.key, why)
+        await self._catalog.reschedule(blob.key, why)
         if why != blob.last_error:  # an error that goes on is told once
             log.error("blob.delete_failed", store=blob.store, key=blob.key, error=why)
 
-    async def _bury_due(self, report: ScrubReport) -> None:
-        while await self._clock.is_steady():
-            buried = await self._catalog.bury(self.settings.keep_records, BATCH)
+    async def _purge_due(self, report: ScrubReport) -> None:
+        while await self._clock.is_reliable():
+            buried = await self._catalog.purge(self.settings.keep_records, SCRUB_BATCH)
             report.buried += len(buried)
             if not buried:
                 return

@@ -6,15 +6,15 @@ from collections.abc import AsyncIterable
 
 from imaged.core.access import Caller, claimed_by_owner
 from imaged.core.image import ClaimedChange, Image, Location
-from imaged.core.writing import begin_staging, stage_data
-from imaged.services.intake import Intake
+from imaged.core.uploading import begin_staging, stage_data
+from imaged.services.ingest import Ingester
 
 
 class Staging:
     """``PUT …/stage``."""
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, ingest: Ingester) -> None:
+        self._ingest = ingest
 
     async def stage(
         self,
@@ -33,7 +33,7 @@ class Staging:
                 caller, begin_staging(location, announced_bytes, replaces=replaces)
             )
 
-        return await self._intake.write(
+        return await self._ingest.write(
             image_id,
             body,
             begin,

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from imaged.ports.meter import Meter, Timing, tell_nobody
+from imaged.ports.meter import Meter, Timing, ignore_measurement
 
-WINDOW = timedelta(seconds=5)
+RATE_WINDOW = timedelta(seconds=5)
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class Traffic:
     downloads_in_flight: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
-    meter: Meter = tell_nobody  # is told of each "upload" and "download" that ended
+    meter: Meter = ignore_measurement  # is told of each "upload" and "download" that ended
 
     @contextmanager
     def uploading(self) -> Iterator[None]:
@@ -50,7 +50,7 @@ class Traffic:
 class Rate:
     """How fast a total has grown over the last seconds, for somebody who asks again and again."""
 
-    def __init__(self, window: timedelta = WINDOW) -> None:
+    def __init__(self, window: timedelta = RATE_WINDOW) -> None:
         self._window_seconds = window.total_seconds()
         self._seen: deque[tuple[float, int]] = deque()  # (when, total), the earliest first
 

@@ -8,8 +8,8 @@ import structlog
 
 from imaged.core.access import Caller, claimed_by_owner
 from imaged.core.image import ClaimedChange, Image, Location
-from imaged.core.writing import begin_upload, store_data
-from imaged.services.intake import Intake
+from imaged.core.uploading import begin_upload, store_data
+from imaged.services.ingest import Ingester
 
 log = structlog.get_logger()
 
@@ -17,8 +17,8 @@ log = structlog.get_logger()
 class Uploads:
     """``PUT …/file``."""
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, ingest: Ingester) -> None:
+        self._ingest = ingest
 
     async def upload(
         self,
@@ -33,14 +33,14 @@ class Uploads:
         """Make the body the data of a queued image; when it returns, the bytes are durable.
 
         ``replaces``: another file on purpose, after an upload that broke off. Raises what
-        ``Intake.write`` raises, and ImageNotFound, NotPermitted, InvalidTransition, FormatsUnset
+        ``Ingester.write`` raises, and ImageNotFound, NotPermitted, InvalidTransition, FormatsUnset
         and RetryMismatch before anything is read.
         """
 
         def begin(location: Location) -> ClaimedChange:
             return claimed_by_owner(caller, begin_upload(location, announced_bytes))
 
-        return await self._intake.write(
+        return await self._ingest.write(
             image_id,
             body,
             begin,

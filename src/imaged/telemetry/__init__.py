@@ -2,10 +2,10 @@
 
     log.warning("store.full", store=…)      anywhere: an event and its facts
       + request_id, image_id, claim_id …    bound once, where the work comes in
-      → repeats.py    what is told again and again is counted instead
-      → secrets.py    nothing secret gets out
-      → texts.py      no text is too long, or commands a terminal
-      → formats.py    console, JSON, or fields for journal.py
+      → rate_limit.py   what is told again and again is counted instead
+      → redact.py       nothing secret gets out
+      → sanitize.py     no text is too long, or commands a terminal
+      → log_format.py   console, JSON, or fields for journald.py
 
 Every event is in ``docs/reference/events.md``, and nothing else is written.
 """

@@ -27,9 +27,9 @@ from imaged.ports.meter import Meter
 
 log = structlog.get_logger()
 
-TELL_EVERY = timedelta(minutes=1)
-OVER_AFTER = timedelta(seconds=10)  # without a failure
-REFUSALS = (BlobExists, BlobMissing, StoreFull, WriteDiscarded)
+OUTAGE_LOG_INTERVAL = timedelta(minutes=1)
+RECOVERED_AFTER = timedelta(seconds=10)  # without a failure
+NOT_OUTAGES = (BlobExists, BlobMissing, StoreFull, WriteDiscarded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +45,30 @@ class Outage:
     """Whether a part works. Instants are seconds of one clock."""
 
     failures: int = 0
-    untold: int = 0
+    unlogged: int = 0
     began_at: float = 0.0
-    told_at: float = 0.0
+    logged_at: float = 0.0
     failed_at: float = 0.0
 
     def fail(self, now: float) -> int:
         """Note a failure; how many are to be told now, this one and those before it."""
         begins = not self.failures
         self.failures += 1
-        self.untold += 1
+        self.unlogged += 1
         self.failed_at = now
         if begins:
             self.began_at = now
-        elif now - self.told_at < TELL_EVERY.total_seconds():
+        elif now - self.logged_at < OUTAGE_LOG_INTERVAL.total_seconds():
             return 0
-        self.told_at, told, self.untold = now, self.untold, 0
+        self.logged_at, told, self.unlogged = now, self.unlogged, 0
         return told
 
     def succeed(self, now: float) -> Recovery | None:
         """Note a success; the recovery, if it is one."""
-        if not self.failures or now - self.failed_at < OVER_AFTER.total_seconds():
+        if not self.failures or now - self.failed_at < RECOVERED_AFTER.total_seconds():
             return None
         recovery = Recovery(self.failures, timedelta(seconds=round(now - self.began_at, 3)))
-        self.failures = self.untold = 0
+        self.failures = self.unlogged = 0
         return recovery
 
 
@@ -100,7 +100,7 @@ def watch_store(store: str, meter: Meter, now: Callable[[], float] = monotonic) 
 
 def _is_outage_of(store: str, error: BaseException | None) -> bool:
     """Another store's error may pass through a write, where bytes come from there."""
-    if not isinstance(error, StoreError) or isinstance(error, REFUSALS):
+    if not isinstance(error, StoreError) or isinstance(error, NOT_OUTAGES):
         return False
     return error.store == store
 

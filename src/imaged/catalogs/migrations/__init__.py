@@ -26,7 +26,7 @@ from imaged.catalogs.tables import compatibility, instances
 from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
 
 
-class Half(Enum):
+class StepKind(Enum):
     """What a step does to versions that do not know it."""
 
     EXPAND = "older versions go on working"
@@ -38,7 +38,7 @@ class Step:
     """A revision."""
 
     revision: str
-    half: Half
+    kind: StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +51,20 @@ class Migration:
 
 
 STEPS = (  # oldest first
-    Step("0001", Half.EXPAND),
-    Step("0002", Half.EXPAND),
-    Step("0003", Half.EXPAND),
-    Step("0004", Half.EXPAND),
-    Step("0005", Half.EXPAND),
-    Step("0006", Half.EXPAND),
-    Step("0007", Half.EXPAND),
-    Step("0008", Half.EXPAND),
-    Step("0009", Half.EXPAND),
+    Step("0001", StepKind.EXPAND),
+    Step("0002", StepKind.EXPAND),
+    Step("0003", StepKind.EXPAND),
+    Step("0004", StepKind.EXPAND),
+    Step("0005", StepKind.EXPAND),
+    Step("0006", StepKind.EXPAND),
+    Step("0007", StepKind.EXPAND),
+    Step("0008", StepKind.EXPAND),
+    Step("0009", StepKind.EXPAND),
 )
-WHERE = ("imaged.catalogs:migrations/versions",)
+VERSION_LOCATIONS = ("imaged.catalogs:migrations/versions",)
 
 #: So long after its last beat, an instance that did not take its leave may still be alive.
-RECENTLY = timedelta(minutes=5)
+ALIVE_WITHIN = timedelta(minutes=5)
 
 
 def current_revision(db: Connection) -> str | None:
@@ -97,7 +97,7 @@ def missing_steps(db: Connection, *, contract: bool = False) -> Sequence[Step]:
     if revision is None:
         return STEPS
     missing = list(STEPS[known.index(revision) + 1 :])
-    while missing and missing[-1].half is Half.CONTRACT and not contract:
+    while missing and missing[-1].kind is StepKind.CONTRACT and not contract:
         missing.pop()
     return missing
 
@@ -108,15 +108,15 @@ def require_current(db: Connection) -> None:
         raise CatalogTooOld("The catalog has to be migrated first: run `imaged migrate`.")
 
 
-def take_steps(db: Connection, *, contract: bool = False) -> Migration:
+def apply_steps(db: Connection, *, contract: bool = False) -> Migration:
     """Take every step that is missing, in the transaction under way.
 
     Raises CatalogTooNew; CatalogError where an instance of another version is in the way.
     """
-    dialects.lock_tables(db)
+    dialects.lock_schema(db)
     before = current_revision(db)
     missing = missing_steps(db, contract=contract)
-    contracting = [step.revision for step in missing if step.half is Half.CONTRACT]
+    contracting = [step.revision for step in missing if step.kind is StepKind.CONTRACT]
     if contracting and before is not None:  # nobody works on a catalog that is being made
         _require_no_others(db)
     if missing:
@@ -141,7 +141,7 @@ def _require_fitting(db: Connection, revision: str, known: Sequence[str]) -> Non
 def _require_no_others(db: Connection) -> None:
     others = select(instances.c.id, instances.c.version).where(
         instances.c.version != version("imaged"),
-        instances.c.seen_at > dialects.now(db) - RECENTLY,
+        instances.c.seen_at > dialects.now(db) - ALIVE_WITHIN,
     )
     found = [f"{row.id} ({row.version})" for row in db.execute(others.order_by(instances.c.id))]
     if found:
@@ -157,6 +157,6 @@ def _upgrade(db: Connection, revision: str) -> None:
 
     config = Config(attributes={"connection": db})
     config.set_main_option("script_location", "imaged.catalogs:migrations")
-    config.set_main_option("version_locations", "\n".join(WHERE))
+    config.set_main_option("version_locations", "\n".join(VERSION_LOCATIONS))
     config.set_main_option("path_separator", "newline")
     command.upgrade(config, revision)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from imaged.cli.doctor.finding import Finding
 
-COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+LEVEL_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 @click.command()
@@ -31,12 +31,12 @@ def doctor(file: Path | None, *, as_json: bool) -> int:
     """
     import anyio
 
-    from imaged.cli.doctor.examination import examine
+    from imaged.cli.doctor.checks import run_checks
     from imaged.cli.doctor.finding import worst
     from imaged.telemetry import configure_log
 
     configure_log("error")
-    findings = anyio.run(examine, file)
+    findings = anyio.run(run_checks, file)
     if as_json:
         print_json({"findings": [_facts(finding) for finding in findings]})
     else:
@@ -55,7 +55,7 @@ def _facts(finding: Finding) -> dict[str, str | None]:
 
 def _print(findings: Sequence[Finding]) -> None:
     for finding in findings:
-        word = click.style(f"{finding.level.word:8}", fg=COLOURS[finding.level.word])
+        word = click.style(f"{finding.level.word:8}", fg=LEVEL_COLOURS[finding.level.word])
         click.echo(f"{word} {finding.subject}: {finding.what}")
         if finding.remedy:
             click.echo(f"{'':9}→ {finding.remedy}")

@@ -11,10 +11,10 @@ from imaged.cli.doctor.finding import Finding, ok, problem
 from imaged.config import DEFAULT_FILE, Config
 from imaged.config.stores import S3Section
 
-ROOT = 0
+ROOT_UID = 0
 
 
-def examine_files(file: Path | None, config: Config) -> Iterator[Finding]:
+def check_files(file: Path | None, config: Config) -> Iterator[Finding]:
     """All that the configuration consists of, and all that it names."""
     main = file or DEFAULT_FILE
     for path in (main, *sorted(main.parent.glob("conf.d/*.toml"))):
@@ -41,7 +41,7 @@ def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
 
 def _settings(path: Path) -> Finding:
     """Everybody may read settings: no secret is in them."""
-    if who := _others_who_write(path):
+    if who := _other_writers(path):
         return problem(f"file {path}", f"can be changed by {who}.", f"chmod go-w {path}")
     return ok(f"file {path}", "can be changed by its owner alone.")
 
@@ -60,20 +60,20 @@ def _secret(setting: str, path: Path) -> Finding:
         )
     if mode & stat.S_IROTH:
         return problem(subject, "can be read by everybody.", f"chmod o-rwx {path}")
-    if who := _others_who_write(path):
+    if who := _other_writers(path):
         return problem(subject, f"can be changed by {who}.", f"chmod go-w {path}")
     return ok(subject, "can be read, and not by everybody.")
 
 
-def _others_who_write(path: Path) -> str:
+def _other_writers(path: Path) -> str:
     """Who besides root and ourselves may put something else in its place; "" for nobody."""
     for place in (path, path.parent):
         facts = place.stat()
         is_sticky = place is not path and facts.st_mode & stat.S_ISVTX
         if facts.st_mode & stat.S_IWOTH and not is_sticky:
             return "everybody"
-        if facts.st_mode & stat.S_IWGRP and facts.st_gid != ROOT and not is_sticky:
+        if facts.st_mode & stat.S_IWGRP and facts.st_gid != ROOT_UID and not is_sticky:
             return f"the group {facts.st_gid}"
-        if facts.st_uid not in {ROOT, os.geteuid()} and os.geteuid() != ROOT:
+        if facts.st_uid not in {ROOT_UID, os.geteuid()} and os.geteuid() != ROOT_UID:
             return f"the user {facts.st_uid}"
     return ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-MOUNTS = Path("/proc/self/mountinfo")
-NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs", "9p", "afs"})
+MOUNTINFO = Path("/proc/self/mountinfo")
+NETWORK_FILESYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs", "9p", "afs"}
+)
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -14,7 +16,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 def filesystem_of(path: Path, mounts: str | None = None) -> str:
     """Its type, such as ext4; "" where nobody knows."""
     try:
-        text = MOUNTS.read_text("utf-8", "surrogateescape") if mounts is None else mounts
+        text = MOUNTINFO.read_text("utf-8", "surrogateescape") if mounts is None else mounts
     except OSError:
         return ""
     place = path.resolve()

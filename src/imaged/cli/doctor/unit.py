@@ -11,27 +11,27 @@ from imaged.config import Config
 from imaged.config.stores import FilesystemSection
 from imaged.units import format_duration, parse_duration
 
-NAME = "imaged.service"
-FOLDERS = tuple(
+UNIT_NAME = "imaged.service"
+UNIT_FOLDERS = tuple(
     Path(folder)
     for folder in ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 )
-STATE = Path("/var/lib")
-UNITS: Mapping[str, str] = {"min": "m", "sec": "s", "s": "s", "h": "h", "hr": "h", "": "s"}
+STATE_FOLDER = Path("/var/lib")
+TIME_UNITS: Mapping[str, str] = {"min": "m", "sec": "s", "s": "s", "h": "h", "hr": "h", "": "s"}
 
 Directives = Mapping[str, Sequence[str]]
 
 
-def examine_unit(config: Config, folders: Iterable[Path] = FOLDERS) -> Iterator[Finding]:
+def check_unit(config: Config, folders: Iterable[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
     """Whether the service may write where its stores are, and may take its time to drain."""
-    unit = next((folder / NAME for folder in folders if (folder / NAME).is_file()), None)
+    unit = next((folder / UNIT_NAME for folder in folders if (folder / UNIT_NAME).is_file()), None)
     if unit is None:
-        yield ok("unit", f"{NAME} is not installed; `make install-system` does it.")
+        yield ok("unit", f"{UNIT_NAME} is not installed; `make install-system` does it.")
         return
-    directives = read_unit([unit, *sorted(unit.with_name(f"{NAME}.d").glob("*.conf"))])
+    directives = read_unit([unit, *sorted(unit.with_name(f"{UNIT_NAME}.d").glob("*.conf"))])
     yield ok("unit", f"{unit} is there.")
-    yield from _examine_paths(config, directives)
-    yield from _examine_patience(config, directives)
+    yield from _check_write_paths(config, directives)
+    yield from _check_stop_timeout(config, directives)
 
 
 def read_unit(files: Iterable[Path]) -> dict[str, list[str]]:
@@ -50,12 +50,14 @@ def read_unit(files: Iterable[Path]) -> dict[str, list[str]]:
     return directives
 
 
-def _examine_paths(config: Config, directives: Directives) -> Iterator[Finding]:
+def _check_write_paths(config: Config, directives: Directives) -> Iterator[Finding]:
     if directives.get("ProtectSystem", [""])[-1] != "strict":
         return
     words = " ".join(directives.get("ReadWritePaths", [])).split()
     writable = [Path(word.lstrip("-+")) for word in words]
-    writable += [STATE / name for name in " ".join(directives.get("StateDirectory", [])).split()]
+    writable += [
+        STATE_FOLDER / name for name in " ".join(directives.get("StateDirectory", [])).split()
+    ]
     for name, store in config.stores.by_name.items():
         if not isinstance(store, FilesystemSection):
             continue
@@ -69,7 +71,7 @@ def _examine_paths(config: Config, directives: Directives) -> Iterator[Finding]:
             )
 
 
-def _examine_patience(config: Config, directives: Directives) -> Iterator[Finding]:
+def _check_stop_timeout(config: Config, directives: Directives) -> Iterator[Finding]:
     patience = read_time_span(directives.get("TimeoutStopSec", ["90s"])[-1])
     drain = config.daemon.drain_timeout
     if patience is not None and patience <= drain:
@@ -86,7 +88,7 @@ def read_time_span(text: str) -> timedelta | None:
     total = timedelta(0)
     for part in text.split():
         number = part.rstrip("abcdefghijklmnopqrstuvwxyz")
-        unit = UNITS.get(part[len(number) :])
+        unit = TIME_UNITS.get(part[len(number) :])
         if unit is None or not number.isdigit():
             return None
         total += parse_duration(f"{number}{unit}")

@@ -55,8 +55,8 @@
   - ExportError             a destination of exports could not do what was asked
       - ExportExists        it has a file of this name
       - ExportFull
-  - SealMissing             there is no key for secrets, and none can be made
-  - SealBroken              a secret was sealed with another key than ours
+  - SecretKeyUnavailable    there is no key for secrets, and none can be made
+  - SecretUnreadable        a secret was encrypted with another key than ours
   - ScratchError            the folder for scratch files could not do what was asked
       - ScratchFull
   - ListTooSlow             a list was not ready in time
@@ -66,9 +66,32 @@
           - CatalogFull
       - CatalogMissing      there is none, and none is made over places that hold data
 
-Which HTTP status each of them gets is decided in ``api/problems.py`` and nowhere else.
+Which HTTP status each of them gets is decided in ``api/error_responses.py`` and nowhere else.
 """
 
+from imaged.core.errors.backends import (
+    BlobExists,
+    BlobMissing,
+    CatalogError,
+    CatalogFull,
+    CatalogMissing,
+    CatalogTooNew,
+    CatalogTooOld,
+    CatalogUnavailable,
+    ExportError,
+    ExportExists,
+    ExportFull,
+    ListTooSlow,
+    MarkerRefused,
+    ScratchError,
+    ScratchFull,
+    SecretKeyUnavailable,
+    SecretUnreadable,
+    StoreError,
+    StoreFull,
+    WriteDiscarded,
+    WrongPlace,
+)
 from imaged.core.errors.base import (
     ImagedError,
 )
@@ -96,29 +119,6 @@ from imaged.core.errors.images import (
     InvalidTransition,
     NotRestorable,
     TagNotFound,
-)
-from imaged.core.errors.places import (
-    BlobExists,
-    BlobMissing,
-    CatalogError,
-    CatalogFull,
-    CatalogMissing,
-    CatalogTooNew,
-    CatalogTooOld,
-    CatalogUnavailable,
-    ExportError,
-    ExportExists,
-    ExportFull,
-    ListTooSlow,
-    MarkerRefused,
-    ScratchError,
-    ScratchFull,
-    SealBroken,
-    SealMissing,
-    StoreError,
-    StoreFull,
-    WriteDiscarded,
-    WrongPlace,
 )
 from imaged.core.errors.requests import (
     DataForbidden,
@@ -196,8 +196,8 @@ __all__ = [
     "RetryMismatch",
     "ScratchError",
     "ScratchFull",
-    "SealBroken",
-    "SealMissing",
+    "SecretKeyUnavailable",
+    "SecretUnreadable",
     "SizeMismatch",
     "StoreError",
     "StoreFull",

@@ -12,37 +12,39 @@ import anyio
 import structlog
 
 from imaged.core.access import Caller, caller_of
+from imaged.core.declared_formats import unless_formats_changed
 from imaged.core.drafts import describe
 from imaged.core.errors import CatalogError, TaskStalled
 from imaged.core.image import ClaimedChange, Content, Formats, Image, Location
 from imaged.core.task import Progress, Task, finish_task
-from imaged.core.verdict import as_judged
-from imaged.core.writing import share_to_finish, store_data
+from imaged.core.uploading import share_to_finish, store_data
 from imaged.ports.catalog import Catalog
-from imaged.services.intake import Intake
-from imaged.services.stages import Source
-from imaged.services.work import TaskWork, Work
+from imaged.services.claimed import ClaimedImage, ClaimedTask
+from imaged.services.ingest import Ingester
+from imaged.services.ingest_pipeline import StoredSource
 
 log = structlog.get_logger()
 
-WRITE_EVERY = timedelta(seconds=1)  # at most; a new phase is written at once
+PROGRESS_INTERVAL = timedelta(seconds=1)  # at most; a new phase is written at once
 STORING = "storing"
 
 
 class TaskContext:
     """One attempt at one task."""
 
-    def __init__(self, catalog: Catalog, intake: Intake, work: Work | TaskWork, task: Task) -> None:
+    def __init__(
+        self, catalog: Catalog, ingest: Ingester, work: ClaimedImage | ClaimedTask, task: Task
+    ) -> None:
         self._catalog = catalog
-        self._intake = intake
+        self._ingest = ingest
         self._work = work
         self._progress: Progress | None = None
         self._written_at = float("-inf")
         self._scope: anyio.CancelScope | None = None  # of the attempt, while it may stall
-        self._patience_seconds = inf
+        self._stalled_after_seconds = inf
         self._ending: tuple[Content | None, Image | None] = (None, None)
         no_image = Formats(None, None)
-        self._judged = no_image if isinstance(work, TaskWork) else work.image.formats
+        self._inspected_as = no_image if isinstance(work, ClaimedTask) else work.image.formats
         self.task = task
 
     @property
@@ -66,25 +68,27 @@ class TaskContext:
         done_bytes: int | None = None,
         total_bytes: int | None = None,
         *,
-        has_limits: bool = False,
+        has_own_timeout: bool = False,
     ) -> None:
         """Tell how far it is, as often as one likes. Not to be heard is no failure.
 
         An attempt that tells nothing new for too long has stalled, unless what it does now
-        ``has_limits`` of its own: then it may be silent until the next call.
+        ``has_own_timeout`` of its own: then it may be silent until the next call.
         """
         told = Progress(phase, done_bytes, total_bytes)
         if told != self._progress:
-            self._wait(has_limits=has_limits)
+            self._restart_stall_timer(has_own_timeout=has_own_timeout)
         is_new = self._progress is None or self._progress.phase != phase
         self._progress = told
         if is_new:
             log.debug("task.phase_began", phase=phase)
-        elif anyio.current_time() - self._written_at < WRITE_EVERY.total_seconds():
+        elif anyio.current_time() - self._written_at < PROGRESS_INTERVAL.total_seconds():
             return
         self._written_at = anyio.current_time()
         try:
-            await self._catalog.advance_task(self.task.id, self.task.attempts, self._progress)
+            await self._catalog.update_task_progress(
+                self.task.id, self.task.attempts, self._progress
+            )
         except CatalogError as error:
             log.debug("task.progress_lost", error=str(error))
 
@@ -94,53 +98,53 @@ class TaskContext:
         body: AsyncIterable[bytes],
         total_bytes: int | None = None,
         *,
-        has_limits: bool = False,
+        has_own_timeout: bool = False,
     ) -> AsyncGenerator[bytes]:
         """The same chunks; what has passed is told as progress.
 
-        ``has_limits``: the body may let us wait as long as its own limits allow.
+        ``has_own_timeout``: the body may let us wait as long as its own limits allow.
         """
         done_bytes = 0
-        await self.progress(phase, done_bytes, total_bytes, has_limits=has_limits)
+        await self.progress(phase, done_bytes, total_bytes, has_own_timeout=has_own_timeout)
         async for chunk in body:
-            self._wait(has_limits=False)
+            self._restart_stall_timer(has_own_timeout=False)
             yield chunk
             done_bytes += len(chunk)
-            await self.progress(phase, done_bytes, total_bytes, has_limits=has_limits)
-        self._wait(has_limits=False)
+            await self.progress(phase, done_bytes, total_bytes, has_own_timeout=has_own_timeout)
+        self._restart_stall_timer(has_own_timeout=False)
         self._written_at = float("-inf")  # its end is told in any case
         await self.progress(phase, done_bytes, total_bytes)
 
     @contextmanager
-    def unless_stalled(self, patience: timedelta) -> Iterator[None]:
+    def cancel_if_stalled(self, stalled_after: timedelta) -> Iterator[None]:
         """Cancel the block when no progress was told for so long. Raises TaskStalled.
 
         The scope has a deadline, which progress moves on: so nobody has to look. A thread that
         hangs in a call of the system is left to itself, and the attempt ends without it.
         """
-        self._patience_seconds = patience.total_seconds()
+        self._stalled_after_seconds = stalled_after.total_seconds()
         with anyio.CancelScope() as self._scope:
-            self._wait(has_limits=False)
+            self._restart_stall_timer(has_own_timeout=False)
             yield
         if self._scope.cancelled_caught:
             phase = self._progress.phase if self._progress else "at its beginning"
-            raise TaskStalled(phase, self._patience_seconds)
+            raise TaskStalled(phase, self._stalled_after_seconds)
 
-    def rely_on_limits(self) -> None:
+    def rely_on_own_timeout(self) -> None:
         """What is waited for until the next progress has limits of its own: another service."""
-        self._wait(has_limits=True)
+        self._restart_stall_timer(has_own_timeout=True)
 
-    def _wait(self, *, has_limits: bool) -> None:
+    def _restart_stall_timer(self, *, has_own_timeout: bool) -> None:
         """Be patient from now on; for ever with what has limits of its own."""
         if self._scope is not None:
             now = anyio.current_time()
-            self._scope.deadline = inf if has_limits else now + self._patience_seconds
+            self._scope.deadline = inf if has_own_timeout else now + self._stalled_after_seconds
 
     # for types that write an image: how it ends
 
     async def describe(self, model: Image) -> None:
         """Write on the draft what is known of it only now: as ``model`` is. Raises ClaimLost."""
-        self._judged = (await self._writing.change(describe(model))).formats
+        self._inspected_as = (await self._writing.change(describe(model))).formats
 
     async def store(
         self,
@@ -148,40 +152,40 @@ class TaskContext:
         *,
         announced_bytes: int | None = None,
         store: str | None = None,
-        source: Source | None = None,
+        source: StoredSource | None = None,
         phase: str = STORING,
-        has_limits: bool = False,
+        has_own_timeout: bool = False,
     ) -> Content:
         """Make the body the data of the image: through limits, digests and inspection.
 
-        ``source``: where the body is read from, if it was stored before. ``has_limits``: as for
-        ``counted``. Raises UnknownStore,
-        TooLarge, DataRefused, DataDamaged, QuotaExceeded, StoreError, ClaimLost, CatalogError,
-        and what ``body`` raises.
+        ``source``: where the body is read from, if it was stored before. ``has_own_timeout``: as
+        for ``counted``. Raises UnknownStore, TooLarge, DataRefused, DataDamaged, QuotaExceeded,
+        StoreError, ClaimLost, CatalogError, and what ``body`` raises.
         """
         async with aclosing(
-            self.counted(phase, body, announced_bytes, has_limits=has_limits)
+            self.counted(phase, body, announced_bytes, has_own_timeout=has_own_timeout)
         ) as counted:
-            content = await self._intake.store(
+            content = await self._ingest.store(
                 self._writing,
                 counted,
                 announced_bytes=announced_bytes,
                 store=store,
                 source=source,
             )
-        self.end_with(content)
+        self.set_content(content)
         return content
 
     @asynccontextmanager
-    async def place(self, store: str | None, size_bytes: int) -> AsyncIterator[Location]:
-        """Where bytes may be put that do not pass through here; ``end_with`` tells what they are.
+    async def reserve_location(self, store: str | None, size_bytes: int) -> AsyncIterator[Location]:
+        """Where bytes may be put that do not pass through here; ``set_content`` tells what they
+        are.
 
         Raises UnknownStore, QuotaExceeded, ClaimLost.
         """
-        async with self._intake.place(self._writing, store, size_bytes) as location:
+        async with self._ingest.reserve_location(self._writing, store, size_bytes) as location:
             yield location
 
-    def end_with(self, content: Content) -> None:
+    def set_content(self, content: Content) -> None:
         """The bytes at the image's place are whole and durable, and this is what they are."""
         self._ending = (content, None)
 
@@ -196,14 +200,14 @@ class TaskContext:
 
         Raises ClaimLost; FormatsChanged where the image was patched since the attempt began.
         """
-        if isinstance(self._work, TaskWork):
+        if isinstance(self._work, ClaimedTask):
             await self._work.finish(finish_task(result))
         else:
-            await self._work.finish(as_judged(self._judged, self._end(result)))
+            await self._work.finish(unless_formats_changed(self._inspected_as, self._end(result)))
 
     @property
-    def _writing(self) -> Work:
-        if isinstance(self._work, TaskWork):
+    def _writing(self) -> ClaimedImage:
+        if isinstance(self._work, ClaimedTask):
             raise TypeError(f"a task of the type {self.task.type} writes no image")
         return self._work
 

@@ -10,7 +10,7 @@ from imaged.core.image import Content
 from imaged.lanes import LaneFactory
 
 
-class Fingerprint:
+class StreamDigest:
     """Taken of one stream, by a lane beside it."""
 
     def __init__(self, hash_algorithm: str, lanes: LaneFactory) -> None:

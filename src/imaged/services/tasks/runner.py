@@ -32,25 +32,25 @@ from imaged.core.errors import (
     TaskStalled,
 )
 from imaged.core.image import Image
-from imaged.core.room import Room
-from imaged.core.task import Task, cancel, has_waited_since
-from imaged.core.writing import begin_attempt
+from imaged.core.task import Task, cancel, still_waits_since
+from imaged.core.task_slots import TaskSlots
+from imaged.core.uploading import begin_attempt
 from imaged.ports.catalog import Catalog
-from imaged.ports.meter import Meter, Timing, tell_nobody
-from imaged.ports.seal import Seal
+from imaged.ports.meter import Meter, Timing, ignore_measurement
+from imaged.ports.secret_box import SecretBox
+from imaged.services.claimed import ClaimedImage, ClaimedTask
 from imaged.services.claims import Claims
-from imaged.services.intake import Intake
-from imaged.services.loops import Alarm, repeat
-from imaged.services.postponed import Postponed
+from imaged.services.ingest import Ingester
+from imaged.services.item_backoff import ItemBackoff
+from imaged.services.periodic import Wakeup, run_periodically
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.secrets import why_closed
-from imaged.services.tasks.types import Registry, TaskType, read_input
-from imaged.services.work import TaskWork, Work
+from imaged.services.tasks.secret_input import why_secret_unreadable
+from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry, read_input
 
 log = structlog.get_logger()
 
 
-LOOKED_AT = 100  # waiting tasks, at first
+PENDING_BATCH = 100  # waiting tasks, at first
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class RunnerSettings:
 
     concurrency: int = 4
     limits: Mapping[str, int] = field(default_factory=dict)  # by type, where it may not have all
-    at_one_place: int = 2  # exports to one destination, beside all others
+    per_destination: int = 2  # exports to one destination, beside all others
     stalled_after: timedelta = timedelta(minutes=15)
     poll_every: timedelta = timedelta(seconds=2)
 
@@ -71,48 +71,48 @@ class TaskRunner:
         self,
         catalog: Catalog,
         claims: Claims,
-        intake: Intake,
-        registry: Registry,
+        ingest: Ingester,
+        registry: TaskTypeRegistry,
         *,
-        seal: Seal,
+        seal: SecretBox,
         settings: RunnerSettings,
-        meter: Meter = tell_nobody,
+        meter: Meter = ignore_measurement,
     ) -> None:
         self._catalog = catalog
         self._claims = claims
-        self._intake = intake
+        self._ingest = ingest
         self._registry = registry
         self._seal = seal
         self._meter = meter  # is told of each attempt, by the name of its type
         self._attempts: TaskGroup | None = None  # while something may begin
-        self._picking: anyio.CancelScope | None = None
+        self._claiming: anyio.CancelScope | None = None
         self.settings = settings
-        self.bell = Alarm()
-        self.postponed = Postponed("tasks", catalog.check)  # those that could not even be claimed
+        self.wakeup = Wakeup()
+        self.postponed = ItemBackoff("tasks", catalog.check)  # those that could not even be claimed
         self.running: dict[str, Task] = {}  # by id
 
     async def serve(self) -> None:
-        """Work until it is cancelled."""
+        """Run tasks until it is cancelled."""
         async with self._working() as attempts:
-            await repeat(
+            await run_periodically(
                 "tasks",
                 lambda: self.begin_due(attempts),
                 lambda: self.settings.poll_every,
-                self.bell,
+                self.wakeup,
             )
 
-    async def attend(self) -> None:
-        """Work only on what is handed to it, until it is cancelled."""
+    async def serve_brief_only(self) -> None:
+        """Run only what is handed to it, until it is cancelled."""
         async with self._working():
             await anyio.sleep_forever()
 
-    def stop_picking(self) -> None:
+    def stop_claiming(self) -> None:
         """Begin nothing new."""
         self._attempts = None
-        if self._picking is not None:
-            self._picking.cancel()
+        if self._claiming is not None:
+            self._claiming.cancel()
 
-    def take(self, task: Task) -> bool:
+    def start_now(self, task: Task) -> bool:
         """Begin one that has just been accepted, before all others; False: there is no room."""
         if task.id in self.running:  # the look at what waits has been faster
             return True
@@ -124,7 +124,7 @@ class TaskRunner:
     @asynccontextmanager
     async def _working(self) -> AsyncIterator[TaskGroup]:
         async with anyio.create_task_group() as attempts:
-            with anyio.CancelScope() as self._picking:
+            with anyio.CancelScope() as self._claiming:
                 self._attempts = attempts
                 try:
                     yield attempts
@@ -132,7 +132,7 @@ class TaskRunner:
                     self._attempts = None
 
     def _has_room_for(self, task: Task) -> bool:
-        return self._room().has(task)
+        return self._free_slots().has_slot_for(task)
 
     def _begin(self, task: Task, attempts: TaskGroup) -> None:
         self.running[task.id] = task
@@ -153,34 +153,34 @@ class TaskRunner:
 
     async def _choose(self) -> Sequence[Task]:
         """Those that begin now, in their order."""
-        room, chosen, limit = self._room(), list[Task](), LOOKED_AT
+        slots, chosen, limit = self._free_slots(), list[Task](), PENDING_BATCH
         limit += len(self.running) + len(self.postponed)
-        while types := room.types:
+        while types := slots.types:
             waiting = await self._catalog.find_pending_tasks(types, limit)
             for task in waiting:
-                if self._may_begin(task) and room.has(task) and self._can_open(task):
-                    room.take(task)
+                if self._may_begin(task) and slots.has_slot_for(task) and self._can_open(task):
+                    slots.occupy(task)
                     chosen.append(task)
             if chosen or len(waiting) < limit:
                 break
-            limit *= LOOKED_AT  # all of them wait for places that are taken
+            limit *= PENDING_BATCH  # all of them wait for places that are taken
         return chosen
 
     def _may_begin(self, task: Task) -> bool:
         return task.id not in self.running and not self.postponed.is_waiting(task.id)
 
-    def _room(self) -> Room:
+    def _free_slots(self) -> TaskSlots:
         kinds = [kind.facts for kind in self._registry]
-        room = Room(
-            kinds, self.settings.concurrency, self.settings.at_one_place, self.settings.limits
+        slots = TaskSlots(
+            kinds, self.settings.concurrency, self.settings.per_destination, self.settings.limits
         )
         for task in self.running.values():
-            room.take(task)
-        return room
+            slots.occupy(task)
+        return slots
 
     def _can_open(self, task: Task) -> bool:
         """Whether its secret can be read here; otherwise it waits for an instance with its key."""
-        why = why_closed(self._seal, task)
+        why = why_secret_unreadable(self._seal, task)
         if why is not None:
             log.debug("task.left_to_others", task_id=task.id, error=why)
         return why is None
@@ -197,20 +197,20 @@ class TaskRunner:
                 ),
                 suppress(CatalogError),  # told; the next look at what waits meets it too
             ):
-                await self.postponed.try_one(task.id, partial(self._work_on, task))
+                await self.postponed.try_item(task.id, partial(self._work_on, task))
         finally:
             del self.running[task.id]
-            self.bell.ring()
+            self.wakeup.wake()
 
     async def _work_on(self, task: Task) -> None:
         """Make an attempt, however it ends. Raises what prevented that it was even begun."""
-        work: Work | TaskWork | None = None
+        work: ClaimedImage | ClaimedTask | None = None
         try:
             async with self._claimed(task) as work:
                 kind = self._registry.get(task.type)
-                context = TaskContext(self._catalog, self._intake, work, _claimed_task(work))
+                context = TaskContext(self._catalog, self._ingest, work, _claimed_task(work))
                 with Timing(self._meter, task.type):
-                    with context.unless_stalled(self.settings.stalled_after):
+                    with context.cancel_if_stalled(self.settings.stalled_after):
                         result = await _run(kind, context, self._fields(task))
                     await context.finish(result)
         except TaskStalled as error:
@@ -229,7 +229,7 @@ class TaskRunner:
                 raise
 
     @asynccontextmanager
-    async def _claimed(self, task: Task) -> AsyncIterator[Work | TaskWork]:
+    async def _claimed(self, task: Task) -> AsyncIterator[ClaimedImage | ClaimedTask]:
         if task.writes is None:
             async with self._claims.on_task(task.id) as on_task:
                 yield on_task
@@ -253,7 +253,7 @@ class TaskRunner:
         """What no worker may begin ends here, instead of waiting for ever. Raises CatalogError."""
 
         def change(now: Task) -> Task:
-            return cancel(now, error.for_clients) if has_waited_since(seen, now) else now
+            return cancel(now, error.for_clients) if still_waits_since(seen, now) else now
 
         try:
             await self._catalog.modify_task(seen.id, change)
@@ -269,7 +269,7 @@ async def _run(
     try:
         result = await kind.run(context, read_input(kind, fields))
     except ExceptionGroup as several:
-        raise _one_of(several) from several
+        raise _single_error(several) from several
     except anyio.get_cancelled_exc_class() as broken_off:
         if anyio.get_current_task().has_pending_cancellation():
             raise
@@ -278,7 +278,7 @@ async def _run(
     return encoded
 
 
-def _one_of(several: ExceptionGroup[Exception]) -> Exception:
+def _single_error(several: ExceptionGroup[Exception]) -> Exception:
     """The error in a group, where it is one of ours: a task group of the type was in between."""
     _, others = several.split(ImagedError)
     first: Exception = several
@@ -287,8 +287,8 @@ def _one_of(several: ExceptionGroup[Exception]) -> Exception:
     return first
 
 
-def _claimed_task(work: Work | TaskWork) -> Task:
-    task = work.task if isinstance(work, TaskWork) else work.image.task
+def _claimed_task(work: ClaimedImage | ClaimedTask) -> Task:
+    task = work.task if isinstance(work, ClaimedTask) else work.image.task
     if task is None:
         raise ClaimLost
     return task

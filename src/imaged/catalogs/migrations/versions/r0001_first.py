@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from imaged.catalogs.instants import Duration, Instant
+from imaged.catalogs.column_types import Duration, Instant
 
 revision = "0001"
 down_revision = None

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from imaged.catalogs.instants import Duration, Instant
+from imaged.catalogs.column_types import Duration, Instant
 
 revision = "0003"
 down_revision = "0002"

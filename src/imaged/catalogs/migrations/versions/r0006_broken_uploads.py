@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import BigInteger, Column, String, text
 
-from imaged.catalogs.instants import Instant
+from imaged.catalogs.column_types import Instant
 
 revision = "0006"
 down_revision = "0005"

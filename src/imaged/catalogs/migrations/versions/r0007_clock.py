@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import Column, Integer, String
 
-from imaged.catalogs.instants import Duration, Instant
+from imaged.catalogs.column_types import Duration, Instant
 
 revision = "0007"
 down_revision = "0006"

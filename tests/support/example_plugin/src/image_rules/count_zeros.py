@@ -7,8 +7,8 @@ from contextlib import aclosing
 from imaged.core.access import Caller, require_readable
 from imaged.core.task import TaskFacts
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.plugins import TaskServices
-from imaged.services.tasks.types import Example, ImageId, TaskInput, TaskResult, Ticket
+from imaged.services.tasks.plugins import TaskResources
+from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
 
 
 class CountZerosInput(TaskInput):
@@ -34,13 +34,13 @@ class CountZeros:
         CountZerosResult(zeros=1024, size_bytes=4096),
     )
 
-    def __init__(self, services: TaskServices) -> None:
+    def __init__(self, services: TaskResources) -> None:
         self._services = services
 
-    async def accept(self, caller: Caller, asked: CountZerosInput) -> Ticket:
+    async def accept(self, caller: Caller, asked: CountZerosInput) -> Accepted:
         """Refuse at once what can be refused; here, images that the caller may not read."""
         image = await self._services.catalog.get_image(asked.image_id.lower())
-        return Ticket(require_readable(caller, image).id)
+        return Accepted(require_readable(caller, image).id)
 
     async def run(self, context: TaskContext, asked: CountZerosInput) -> CountZerosResult:
         """Read all of it; ``counted`` tells the owner how far we are."""
@@ -56,6 +56,6 @@ class CountZeros:
         return CountZerosResult(zeros, size_bytes)
 
 
-def make(services: TaskServices) -> CountZeros:
+def make(services: TaskResources) -> CountZeros:
     """What the entry point names: called once, when imaged starts."""
     return CountZeros(services)

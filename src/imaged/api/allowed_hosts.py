@@ -1,0 +1,90 @@
+"""What a browser on the machine could be made to send, where nobody has to show who he is.
+
+With ``auth.method = "none"`` being able to connect is the only right there is. Any page of the web
+can make the browser of somebody who has it connect, too: by a form or a script (cross-site requests
+carry ``Origin`` or ``Sec-Fetch-Site``), or by a name of its own that leads to this machine (DNS
+rebinding; ``Host`` has that name). Programs send none of these, but for a ``Host`` that fits.
+
+A Host without a dot is taken: no page of the web can be under one, and containers, clients of unix
+sockets and ``/etc/hosts`` have such names. As an Origin it is not.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from imaged.api.http_errors import CrossSiteRefused, HostRefused
+from imaged.core.special_addresses import is_loopback
+
+ALLOWED_SITES = frozenset({"none", "same-origin"})  # of Sec-Fetch-Site
+
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%-]+)(?::\d{0,5})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedHosts:
+    """The names that a service without authentication may be called by."""
+
+    public_url: str = ""
+    bound: frozenset[str] = frozenset()  # names that the service listens on
+    any_address: bool = False  # it may be called by any IP address: no page of the web has one
+
+    def require_allowed(self, headers: Headers) -> None:
+        """Refuse what a page of the web could have sent. Raises HostRefused, CrossSiteRefused."""
+        host = headers.get("host")
+        if host is not None and not self._is_allowed(host) and not _is_single_label(host):
+            raise HostRefused(host)
+        for site in headers.getlist("sec-fetch-site"):
+            if site.strip().lower() not in ALLOWED_SITES:
+                raise CrossSiteRefused("Sec-Fetch-Site", site)
+        for origin in headers.getlist("origin"):
+            if not self._is_allowed_origin(origin.strip(), host):
+                raise CrossSiteRefused("Origin", origin)
+
+    def _is_allowed(self, authority: str) -> bool:
+        name = _name_in(authority)
+        if name is None:
+            return False
+        if name in {"localhost", urlsplit(self.public_url).hostname, *self.bound}:
+            return True
+        address = _address(name)
+        if address is None:
+            return False
+        return self.any_address or is_loopback(address)
+
+    def _is_allowed_origin(self, origin: str, host: str | None) -> bool:
+        """An origin is a scheme and an authority (RFC 6454, section 6.2)."""
+        if self.public_url and origin.lower() == _origin_of(self.public_url):
+            return True
+        scheme, separator, authority = origin.lower().partition("://")
+        if scheme != "http" or not separator or host is None:
+            return False
+        return authority == host.lower() and self._is_allowed(authority)
+
+
+def _is_single_label(authority: str) -> bool:
+    name = _name_in(authority)
+    return name is not None and "." not in name and ":" not in name
+
+
+def _name_in(authority: str) -> str | None:
+    """The name or address, in lower case and without port; None where it is malformed."""
+    match = _AUTHORITY.fullmatch(authority)
+    return None if match is None else match[1].strip("[]").lower().removesuffix(".")
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(name)
+    except ValueError:
+        return None
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()

@@ -1,0 +1,122 @@
+"""Who is asking.
+
+``Authenticator`` is the place where other ways to know a caller plug in: the application asks it
+once, before anything else of the Image API is looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import msgspec
+from starlette.datastructures import Headers
+
+from imaged.api.allowed_hosts import AllowedHosts
+from imaged.api.http_errors import Unauthenticated
+from imaged.core.access import Caller
+from imaged.core.errors import ImagedError
+from imaged.core.limits import MAX_OWNER_LENGTH
+
+ADMIN = Caller("admin", "admin", frozenset({"admin", "member", "reader"}))
+
+
+class Authenticator(Protocol):
+    """Knows callers by what they send."""
+
+    async def authenticate(self, headers: Headers) -> Caller:
+        """Return who sent these headers. Raises HttpError."""
+        ...
+
+
+class NoAuth:
+    """Everybody who can connect is the administrator, but for pages of the web in a browser."""
+
+    def __init__(self, names: AllowedHosts) -> None:
+        self._names = names
+
+    async def authenticate(self, headers: Headers) -> Caller:
+        """Return the administrator. Raises HostRefused, CrossSiteRefused."""
+        self._names.require_allowed(headers)
+        return ADMIN
+
+
+class TokenFileInvalid(ImagedError):
+    """The file of tokens cannot be used. Says which entry, and which field of it."""
+
+
+_Word = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=MAX_OWNER_LENGTH, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$")]
+    user: _Word
+    project: _Word
+    roles: Annotated[list[_Word], msgspec.Meta(min_length=1)]
+
+
+class TokenFile:
+    """Callers show a token whose hash is in a file.
+
+        [[token]]
+        sha256 = "…"         # of the token, hexadecimal
+        user = "alice"
+        project = "web"
+        roles = ["member"]   # reader, member, admin
+
+    Looking up the hash tells nobody how much of a guessed token was right.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._callers = _read(path)
+
+    async def authenticate(self, headers: Headers) -> Caller:
+        """Return whose token this is. Raises Unauthenticated."""
+        token = headers.get("x-auth-token", "")
+        caller = self._callers.get(token_hash(token)) if token else None
+        if caller is None:
+            raise Unauthenticated
+        return caller
+
+    def reload(self, path: Path | None = None) -> None:
+        """Read the file again. Raises TokenFileInvalid; the callers known so far stay then."""
+        path = path or self.path
+        self._callers, self.path = _read(path), path
+
+
+def token_hash(token: str) -> str:
+    """The hash of a token, as the file has it."""
+    return hashlib.sha256(token.encode("latin-1", errors="replace")).hexdigest()
+
+
+def _read(path: Path) -> Mapping[str, Caller]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TokenFileInvalid(f"The token file {path} cannot be read: {error}.") from error
+    entries = tables.pop("token", [])
+    if tables or not isinstance(entries, list):
+        raise TokenFileInvalid(f"The token file {path} may hold [[token]] entries only.")
+    callers: dict[str, Caller] = {}
+    for number, table in enumerate(entries, start=1):
+        digest, caller = _caller(path, number, table)
+        if digest in callers:
+            raise TokenFileInvalid(
+                f"The token file {path}, entry {number}: 'sha256' is there twice."
+            )
+        callers[digest] = caller
+    return callers
+
+
+def _caller(path: Path, number: int, table: object) -> tuple[str, Caller]:
+    try:
+        entry = msgspec.convert(table, _Entry)
+    except msgspec.ValidationError as error:
+        raise TokenFileInvalid(f"The token file {path}, entry {number}: {error}.") from error
+    return entry.sha256.lower(), Caller(entry.user, entry.project, frozenset(entry.roles))

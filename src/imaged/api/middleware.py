@@ -1,0 +1,160 @@
+"""One request and its answer: the outermost layer, which sees both pass.
+
+Every answer has the request's id; every error becomes the answer of ``problems.py``; and an answer
+that comes before the body was read to its end says so: where a long rest is to come, the connection
+is closed behind it, and the server sees to it that the client can read the answer. Nothing is
+buffered.
+"""
+
+from __future__ import annotations
+
+import re
+from time import perf_counter
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars, unbind_contextvars
+
+from imaged.api.error_responses import error_response, status_and_sentence
+from imaged.api.http_errors import HttpError
+from imaged.api.requests import REQUEST_ID_SCOPE_KEY as SCOPE_ID
+from imaged.api.requests import sends_file
+from imaged.core.errors import ClientVanished, ImagedError, StoreError
+from imaged.core.limits import MIB
+
+log = structlog.get_logger()
+
+REQUEST_ID_HEADER = "X-Openstack-Request-Id"
+SCOPE_REQUEST_ID = "imaged.request_id"  # where the scope keeps it, for whoever answers instead
+SHORT_REST_BYTES = 1 * MIB
+FROM_SERVER_ERRORS = 500
+
+_GLOBAL_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+class RequestMiddleware:
+    """Wraps the application; all that is HTTP goes through here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"Only HTTP is served, not {scope['type']}.")
+        started, headers, request_id = perf_counter(), Headers(scope=scope), f"req-{uuid4()}"
+        scope[SCOPE_REQUEST_ID] = request_id
+        body = _Body(headers, receive)
+        answer = _Answer(send, body, request_id, is_head=scope["method"] == "HEAD")
+        with bound_contextvars(request_id=request_id, global_request_id=_global_id(headers)):
+            try:
+                await self._app({**scope, SCOPE_ID: request_id}, body.receive, answer.send)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+                is_upload = body.is_upload
+                _log_failure(error, is_started=answer.status is not None, is_upload=is_upload)
+                if answer.status is None:
+                    response = error_response(error, headers.get("accept", ""), is_upload=is_upload)
+                    await response(scope, body.receive, answer.send)
+            finally:
+                log.debug(
+                    "request.finished",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=answer.status,
+                    duration_s=round(perf_counter() - started, 6),
+                )
+                unbind_contextvars("project_id", "image_id", "task_id")
+
+
+class _Body:
+    """The request's body, and how much of it is still to come."""
+
+    def __init__(self, headers: Headers, receive: Receive) -> None:
+        self._receive = receive
+        self._is_file = sends_file(headers)
+        self._left = _announced(headers)
+        self._is_held_back = headers.get("expect", "").lower() == "100-continue"
+
+    @property
+    def closes_connection(self) -> bool:
+        """Whether too much is to come for the connection to be used again."""
+        is_long = self._left is None or self._left > SHORT_REST_BYTES
+        return is_long or (self._is_held_back and self._left != 0)
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether bytes of a file are on their way to us, or have come."""
+        return self._is_file and not self._is_held_back
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._is_held_back = False
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._left = 0
+        elif self._left is not None:
+            self._left = max(self._left - len(message.get("body", b"")), 1)
+        return message
+
+
+class _Answer:
+    """The answer, with what every answer has."""
+
+    def __init__(self, send: Send, body: _Body, request_id: str, *, is_head: bool) -> None:
+        self._send = send
+        self._is_head = is_head
+        self._body = body
+        self._request_id = request_id
+        self.status: int | None = None  # None: not started
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID_HEADER] = self._request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            if self._body.closes_connection:
+                headers["Connection"] = "close"
+        elif self._is_head:  # RFC 9110, section 9.3.2: the same header, and no content
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+def _announced(headers: Headers) -> int | None:
+    """How long the body is; None where only its end will tell."""
+    if "transfer-encoding" in headers:
+        return None
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdigit() else None
+
+
+def _global_id(headers: Headers) -> str | None:
+    """The id that the client gave this and other requests, if it is fit for a log."""
+    global_id = headers.get(REQUEST_ID_HEADER, "")
+    return global_id if _GLOBAL_ID.fullmatch(global_id) else None
+
+
+def _log_failure(error: Exception, *, is_started: bool, is_upload: bool) -> None:
+    """One line for what is not the client's doing."""
+    if isinstance(error, ClientVanished | HttpError):
+        return
+    status = status_and_sentence(error, is_upload=is_upload).status
+    is_ours = status >= FROM_SERVER_ERRORS or isinstance(error, StoreError)
+    if not is_ours and not is_started:
+        return
+    name, store = type(error).__name__, error.store if isinstance(error, StoreError) else None
+    mistake = None if isinstance(error, ImagedError) else error
+    if is_started:
+        log.error(
+            "answer.broken_off", error=str(error), error_type=name, store=store, exc_info=mistake
+        )
+    else:
+        log.error(
+            "request.failed",
+            status=status,
+            error=str(error),
+            error_type=name,
+            store=store,
+            exc_info=mistake,
+        )

@@ -1,0 +1,89 @@
+"""How instants and durations are kept: to the microsecond, and so that they sort.
+
+PostgreSQL has a type for instants. SQLite has none: there they are whole microseconds since 1970,
+which ``datetime(created_at / 1000000, 'unixepoch')`` makes readable for an operator.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, DateTime, Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose what the database keeps."""
+        kept = BigInteger() if dialect.name == "sqlite" else DateTime(timezone=True)
+        return dialect.type_descriptor(kept)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """What is sent to the database."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """What comes back, in UTC."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return EPOCH + timedelta(microseconds=value)
+        moment: datetime = value.astimezone(UTC)
+        return moment
+
+
+class Duration(TypeDecorator[timedelta]):
+    """A timedelta, as whole microseconds."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:
+        """What is sent to the database."""
+        del dialect
+        return None if value is None else value // MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:
+        """What comes back."""
+        del dialect
+        return None if value is None else timedelta(microseconds=value)
+
+
+class _MinusDuration(FunctionElement[datetime]):
+    """An instant, minus a duration."""
+
+    type = Instant()
+    inherit_cache = True
+
+
+@compiles(_MinusDuration)
+def _with_intervals(element: _MinusDuration, compiler: SQLCompiler, **options: Any) -> str:
+    instant, duration = (compiler.process(one, **options) for one in element.clauses)
+    return f"({instant} - {duration} * interval '1 microsecond')"
+
+
+@compiles(_MinusDuration, "sqlite")
+def _with_numbers(element: _MinusDuration, compiler: SQLCompiler, **options: Any) -> str:
+    instant, duration = (compiler.process(one, **options) for one in element.clauses)
+    return f"({instant} - {duration})"
+
+
+def minus_duration(
+    instant: ColumnElement[datetime], duration: ColumnElement[timedelta]
+) -> ColumnElement[datetime]:
+    """The moment that lies so long before another one, in SQL."""
+    return _MinusDuration(instant, duration)

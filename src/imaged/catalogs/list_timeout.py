@@ -1,0 +1,23 @@
+"""How long a list may take, whatever keeps the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from anyio import fail_after
+
+from imaged.core.errors import ListTooSlow
+
+#: A page of a million images takes a few milliseconds: what takes longer was made to.
+LIST_TIMEOUT_SECONDS = 5.0
+
+
+@contextmanager
+def list_timeout() -> Iterator[None]:
+    """Cancel the block when a list may take no longer. Raises ListTooSlow."""
+    try:
+        with fail_after(LIST_TIMEOUT_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise ListTooSlow(LIST_TIMEOUT_SECONDS) from error

@@ -1,0 +1,232 @@
+"""How PostgreSQL is driven: its connections, what each of them is told, and who is between.
+
+A pooler may lend a session of the server to us for one transaction at a time. Then nothing that is
+told to a session stays there: so limits are told to each transaction, and statements have no names.
+Behind everything else, they are told once, after connecting: a pooler refuses to be told at start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import asyncpg  # type: ignore[import-untyped]
+import msgspec
+from sqlalchemy import URL, AsyncAdaptedQueuePool, text
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from imaged.catalogs.postgresql.errors import (
+    CONNECT_ERRORS,
+    READ_ONLY_STATE,
+    DatabaseUnreachable,
+    is_same_on_all_hosts,
+)
+from imaged.catalogs.postgresql.url import ConnectionParameters
+from imaged.core.errors import CatalogError
+
+POOL_SIZE = 10
+STATEMENT_CACHE_SIZE = 100  # prepared and kept, by each connection
+POOLER_PROBES = 3  # at which session of the server is ours
+
+#: Settings, for a session or (true) for a transaction. A commit is durable whatever the default.
+_SET_SETTINGS = """
+    SELECT set_config(name, setting, $3)
+    FROM unnest($1::text[], $2::text[]) AS told (name, setting)
+    UNION ALL
+    SELECT set_config('synchronous_commit', 'on', $3)
+    WHERE current_setting('synchronous_commit') = 'off'
+"""
+_SET_LOCAL_SETTINGS = text(
+    _SET_SETTINGS.replace("$1::text[]", "CAST(:names AS text[])")
+    .replace("$2::text[]", "CAST(:told AS text[])")
+    .replace("$3", "true")
+)
+
+OpenConnections = set[Any]  # asyncpg's connections
+
+
+class ImagedDialect(PGDialect_asyncpg):
+    """PostgreSQL by asyncpg, where connections come ready from whoever makes them.
+
+    So nothing is awaited between making one and giving it to the pool, and a caller that is
+    cancelled then cannot lose it. A connection to a server that refuses changes is as good as
+    lost, and with it all that were made before: another server may have taken over.
+    """
+
+    supports_statement_cache = True
+
+    async def setup_asyncpg_json_codec(self, conn: Any) -> None:
+        """Nothing is left to do."""
+
+    async def setup_asyncpg_jsonb_codec(self, conn: Any) -> None:
+        """Nothing is left to do."""
+
+    def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
+        """Whether the pool has to be made anew."""
+        if getattr(e, "sqlstate", None) == READ_ONLY_STATE and not getattr(
+            connection, "readonly", True
+        ):
+            return True
+        is_lost: bool = super().is_disconnect(e, connection, cursor)  # type: ignore[no-untyped-call]
+        return is_lost
+
+
+registry.register("postgresql.imaged", __name__, ImagedDialect.__name__)
+
+
+class Connector:
+    """Makes connections to one database."""
+
+    def __init__(self, address: ConnectionParameters, password_file: Path | None = None) -> None:
+        self._address = address
+        self._password = None if password_file is None else _reader_of(password_file)
+        self.opened: OpenConnections = set()  # connections that are open now
+        #: Whether a pooler lends sessions of the server for a transaction each. Until that is
+        #: known, nothing is left in a session that could be somebody else's.
+        self.is_pooled = True
+
+    def make_engine(self) -> AsyncEngine:
+        """An engine whose connections are made here."""
+
+        def connect() -> Any:
+            api: Any = engine.dialect.dbapi
+            return api.connect(
+                async_creator_fn=self.connect, prepared_statement_cache_size=self._statements
+            )
+
+        engine = create_async_engine(
+            URL.create("postgresql+imaged"),
+            creator=connect,
+            poolclass=AsyncAdaptedQueuePool,
+            hide_parameters=True,  # what clients wrote belongs into no error, and no log
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            json_serializer=lambda value: msgspec.json.encode(value).decode(),
+        )
+        return engine
+
+    async def connect(self) -> Any:
+        """A connection to the first host that will have us, ready to be used.
+
+        Raises DatabaseUnreachable, which says why the last host would not; CatalogError.
+        """
+        last = DatabaseUnreachable("has no host in its URL")
+        for url in self._address.urls:
+            try:
+                return await self._connect_to(url)
+            except CONNECT_ERRORS as error:
+                last = DatabaseUnreachable.from_error(error)
+                if is_same_on_all_hosts(error):
+                    break
+        raise last
+
+    async def detect_pooler(self) -> None:
+        """See whether a pooler lends us the server's sessions for one transaction at a time.
+
+        Without a pooler, the server tells a connection the number of its session. With one, two
+        connections of ours meet in one session, or one of them finds itself in another. A pooler
+        that has no second session for us lends sessions. Raises DatabaseUnreachable, CatalogError.
+        """
+        async with self._temporary_connection() as here:
+            if here.get_server_pid() == await _session_of(here):
+                self.is_pooled = False
+                return
+            try:
+                async with self._temporary_connection() as there:
+                    seen = [
+                        (await _session_of(here), await _session_of(there))
+                        for _ in range(POOLER_PROBES)
+                    ]
+            except DatabaseUnreachable:
+                self.is_pooled = False
+                return
+        mine, others = ({pair[side] for pair in seen} for side in (0, 1))
+        self.is_pooled = len(mine) > 1 or len(others) > 1 or mine == others
+
+    async def apply_settings(self, db: AsyncConnection) -> None:
+        """Set the limits of a transaction that has just begun, where its session is only lent."""
+        if self.is_pooled:
+            names, values = _columns(self._address.settings)
+            await db.execute(_SET_LOCAL_SETTINGS, {"names": names, "told": values})
+
+    @property
+    def _statements(self) -> int:
+        """How many prepared statements a connection keeps."""
+        return 0 if self.is_pooled else STATEMENT_CACHE_SIZE
+
+    @asynccontextmanager
+    async def _temporary_connection(self) -> AsyncIterator[Any]:
+        connection = await self.connect()
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def _connect_to(self, url: str) -> Any:
+        async with asyncio.timeout(self._address.connect_seconds):
+            connection = await asyncpg.connect(
+                url,
+                password=self._password,
+                timeout=self._address.connect_seconds,
+                server_settings=dict(self._address.startup),
+                statement_cache_size=self._statements,
+            )
+            self.opened.add(connection)
+            connection.add_termination_listener(self.opened.discard)
+            try:
+                await self._set_up(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
+
+    async def _set_up(self, connection: Any) -> None:
+        """In one transaction: a pooler may give the next one to another session."""
+        async with _transaction(connection):
+            await connection.fetch(_SET_SETTINGS, *_columns(self._address.settings), self.is_pooled)
+            await connection.set_type_codec(
+                "json", schema="pg_catalog", encoder=str, decoder=msgspec.json.decode
+            )
+
+
+@asynccontextmanager
+async def _transaction(connection: Any) -> AsyncIterator[None]:
+    """A transaction of a connection that is closed when it fails, and so needs no rollback.
+
+    asyncpg's own context manager tries one, and raises InterfaceError on a connection that is
+    gone, instead of what ended it.
+    """
+    transaction = connection.transaction()
+    await transaction.start()
+    yield
+    await transaction.commit()
+
+
+async def _session_of(connection: Any) -> int:
+    """The server's session that has the connection's next transaction."""
+    async with _transaction(connection):
+        session: int = await connection.fetchval("SELECT pg_backend_pid()")
+        return session
+
+
+def _columns(settings: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    return list(settings), list(settings.values())
+
+
+def _reader_of(password_file: Path) -> Callable[[], Any]:
+    """Read for every connection: so a password can change while we run."""
+
+    async def read() -> str:
+        try:
+            return (await anyio.Path(password_file).read_text("utf-8")).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is no text"
+            raise CatalogError(f"The file {password_file} cannot be read: {why}.") from error
+
+    return read

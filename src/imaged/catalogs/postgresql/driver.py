@@ -1,0 +1,274 @@
+"""PostgreSQL: one server, any number of instances on any number of machines.
+
+Strategy. Each transaction runs in a task of its own. A caller that is cancelled, or whose time is
+up, cancels that task and waits until it is over: so whatever was begun is rolled back, and its
+connection goes back to the pool or is closed, whoever was cancelled how and when.
+
+Readers see one state (REPEATABLE READ): an image is read by several statements. Writers see what
+is committed (READ COMMITTED) and lock what their decisions rest on, in the port's order; each
+statement's locks are listed in docs/decisions/0012.
+
+A transaction is run again, a few times, if it is certain that nothing of it was committed: its
+connection was lost before the commit was sent (so the first call after a restart of the server
+works), or the server rolled it back. A commit without an answer is an error: nobody knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from anyio import CancelScope, CapacityLimiter
+from sqlalchemy import AsyncAdaptedQueuePool, Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from imaged.catalogs import migrations
+from imaged.catalogs.database import Transaction
+from imaged.catalogs.list_timeout import list_timeout
+from imaged.catalogs.migrations import Migration
+from imaged.catalogs.postgresql.connector import POOL_SIZE, Connector
+from imaged.catalogs.postgresql.errors import (
+    DRIVER_ERRORS,
+    READ_ONLY_STATE,
+    SQLSTATE_MESSAGES,
+    DatabaseFault,
+    catalog_error_of,
+    classify_error,
+    translated_errors,
+)
+from imaged.catalogs.postgresql.url import display_name_of, parse_catalog_url
+from imaged.catalogs.probes import probe, write_and_roll_back
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.core.errors import CatalogError, CatalogFull
+
+T = TypeVar("T")
+
+TRANSACTION_TIMEOUT_SECONDS = 20  # a little longer than the server's own limits: those say more
+CHECK_TIMEOUT_SECONDS = 2
+MIGRATION_TIMEOUT_SECONDS = 24 * 3600
+ROLLBACK_TIMEOUT_SECONDS = 5
+CLOSE_TIMEOUT_SECONDS = 30
+MAX_ATTEMPTS = 4
+MAX_LISTS = 4  # of the connections may be busy with lists; the others are for claims and records
+MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before another try
+
+MIN_SERVER_VERSION = 13
+
+
+class PostgresqlDatabase:
+    """Runs transactions on one database."""
+
+    connections_limit = POOL_SIZE
+    log_bytes = None  # of the server, which has settings of its own for it
+
+    def __init__(self, url: str, password_file: Path | None = None) -> None:
+        self.name = display_name_of(url)
+        self.second_tries = 0
+        self.connector = Connector(parse_catalog_url(url), password_file)
+        self.engine = self.connector.make_engine()
+        self._readers = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
+        self._running: set[asyncio.Task[Any]] = set()
+        self._listing = CapacityLimiter(MAX_LISTS)
+        self._was_full = False  # when something was written, and until a trial succeeds
+        self._closed = False
+
+    @classmethod
+    async def connect(cls, url: str, password_file: Path | None = None) -> PostgresqlDatabase:
+        """See how the database is reached. Raises CatalogError."""
+        database = cls(url, password_file)
+        with translated_errors(database.name):
+            await database.connector.detect_pooler()
+        return database
+
+    @property
+    def busy(self) -> int:
+        """How many transactions are running."""
+        return len(self._running)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return sum(not connection.is_closed() for connection in self.connector.opened)
+
+    @property
+    def checked_out(self) -> int:
+        """How many connections are in use; none is where no transaction runs."""
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, AsyncAdaptedQueuePool) else 0
+
+    async def read(self, transaction: Transaction[T]) -> T:
+        """Run a transaction that only reads."""
+        return await self._run(self._readers, transaction, TRANSACTION_TIMEOUT_SECONDS)
+
+    async def read_list(self, transaction: Transaction[T]) -> T:
+        """Run a transaction that reads a page of a list."""
+        with list_timeout():
+            async with self._listing:
+                return await self.read(transaction)
+
+    async def write(self, transaction: Transaction[T]) -> T:
+        """Run a transaction that writes."""
+        try:
+            return await self._run(self._writers, transaction, TRANSACTION_TIMEOUT_SECONDS)
+        except CatalogFull:
+            self._was_full = True
+            raise
+
+    async def migrate(self, transaction: Transaction[T]) -> T:
+        """Run a transaction that changes the tables, however long that takes."""
+        return await self._run(self._writers, transaction, MIGRATION_TIMEOUT_SECONDS)
+
+    async def check(self) -> None:
+        """Make sure that it answers, soon, and that it can be written to."""
+        if await self._run(self._readers, _is_read_only, CHECK_TIMEOUT_SECONDS):
+            await self.engine.dispose()  # the next connections may find another server
+            raise self._error(DatabaseFault(SQLSTATE_MESSAGES[READ_ONLY_STATE]))
+        if self._was_full:
+            await self.check_writable()
+            self._was_full = False
+
+    async def check_writable(self) -> None:
+        """Write something, and take it back."""
+        await self._run(self._writers, write_and_roll_back, CHECK_TIMEOUT_SECONDS)
+
+    async def shorten_log(self) -> None:
+        """The server does it."""
+
+    async def close(self) -> None:
+        """Wait for what runs, but not for ever, and close every connection."""
+        self._closed = True
+        with CancelScope(shield=True):
+            if self._running:
+                await asyncio.wait(self._running, timeout=CLOSE_TIMEOUT_SECONDS)
+            await self.engine.dispose()
+            for connection in list(self.connector.opened):
+                connection.terminate()
+
+    async def _run(self, engine: AsyncEngine, work: Transaction[T], seconds: float) -> T:
+        if self._closed:
+            raise self._error(DatabaseFault("is closed", is_temporary=False))
+        task = self._begin(self._try(engine, work))
+        try:
+            await asyncio.wait([task], timeout=seconds)
+        finally:
+            if not task.done():
+                task.cancel()
+                with CancelScope(shield=True):
+                    await asyncio.wait([task], timeout=ROLLBACK_TIMEOUT_SECONDS)
+        if task.cancelled() or not task.done():
+            raise self._error(DatabaseFault(f"did not answer within {seconds} seconds"))
+        return task.result()
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever wanted to know may have left
+
+    async def _try(self, engine: AsyncEngine, work: Transaction[T]) -> T:
+        for chance in range(1, MAX_ATTEMPTS + 1):
+            answer = await self._try_once(engine, work, is_last=chance == MAX_ATTEMPTS)
+            if not isinstance(answer, DatabaseFault):
+                return answer
+            self.second_tries += 1
+            await asyncio.sleep(random.random() * MAX_RETRY_PAUSE_SECONDS)  # noqa: S311 - not to meet again
+        raise AssertionError("the last try answers or raises")
+
+    async def _try_once(
+        self, engine: AsyncEngine, work: Transaction[T], *, is_last: bool
+    ) -> T | DatabaseFault:
+        is_committing = False
+        try:
+            async with engine.connect() as db:
+                await self.connector.apply_settings(db)
+                answer = await db.run_sync(work)
+                is_committing = engine is not self._readers
+                await db.commit()
+                return answer
+        except DRIVER_ERRORS as error:
+            fault = classify_error(error)
+            if is_committing and not fault.is_rolled_back:
+                why = "was lost while a change was being committed, and may have it or not"
+                raise self._error(DatabaseFault(why)) from error
+            if fault.is_retryable_now and not is_last:
+                return fault
+            raise self._error(fault) from error
+
+    def _error(self, fault: DatabaseFault) -> CatalogError:
+        return catalog_error_of(self.name, fault)
+
+
+async def open_postgresql(url: str, password_file: Path | None = None) -> SqlCatalog:
+    """Open the catalog of a URL. It must be there, and migrated.
+
+    Raises CatalogTooOld, CatalogTooNew; CatalogError: it cannot be reached, is no catalog, or its
+    server is too old.
+    """
+    database = await PostgresqlDatabase.connect(url, password_file)
+    try:
+        await database.read(_require_usable)
+    except BaseException:
+        await database.close()
+        raise
+    return SqlCatalog(database)
+
+
+async def has_tables(url: str, password_file: Path | None = None) -> bool:
+    """Whether there is a catalog in the database, of whatever revision. Raises CatalogError."""
+    database = PostgresqlDatabase(url, password_file)
+    try:
+        return await database.read(migrations.current_revision) is not None
+    finally:
+        await database.close()
+
+
+async def migrate_postgresql(
+    url: str, password_file: Path | None = None, *, contract: bool = False
+) -> Migration:
+    """Take the steps that are missing. Raises CatalogError, CatalogTooNew."""
+    database = await PostgresqlDatabase.connect(url, password_file)
+    try:
+        await database.read(_require_server)
+        return await database.migrate(partial(migrations.apply_steps, contract=contract))
+    finally:
+        await database.close()
+
+
+def _require_usable(db: Connection) -> None:
+    _require_server(db)
+    migrations.require_current(db)
+
+
+def _require_server(db: Connection) -> None:
+    said = db.execute(text("SELECT current_setting('server_version_num')::int / 10000")).scalar()
+    if said is None or said < MIN_SERVER_VERSION:
+        raise CatalogError(
+            f"PostgreSQL {said} is too old for the catalog: it needs {MIN_SERVER_VERSION} or newer."
+        )
+    encoding = db.execute(text("SHOW server_encoding")).scalar()
+    if encoding != "UTF8":
+        raise CatalogError(
+            f"The catalog's database keeps texts as {encoding}; create it with ENCODING 'UTF8'."
+        )
+
+
+_IS_READ_ONLY = text("""
+    SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'
+""")
+
+
+def _is_read_only(db: Connection) -> bool:
+    probe(db)
+    return bool(db.execute(_IS_READ_ONLY).scalar())

@@ -1,0 +1,285 @@
+"""SQLite: one file, any number of processes.
+
+Strategy. Each transaction runs in a worker thread, in one go, so that the event loop pays for one
+hop and not for one per statement. There is one writer at a time in this process, and it waits in
+an orderly queue; writers of other processes it waits for at BEGIN, for as long as its caller does,
+and nowhere else, so that nothing is ever half done. Readers have connections of their own and wait
+for nobody (WAL). A commit is on the disk when it returns (``synchronous=FULL``).
+
+A caller that is cancelled while its transaction runs leaves when it is over.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import AsyncExitStack, closing
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import TypeVar
+
+import structlog
+from anyio import (
+    CancelScope,
+    CapacityLimiter,
+    current_effective_deadline,
+    current_time,
+    move_on_after,
+    to_thread,
+)
+from anyio.lowlevel import checkpoint
+from sqlalchemy import Engine, QueuePool, make_url
+from sqlalchemy.exc import ArgumentError
+
+from imaged.catalogs import list_timeout as list_timeouts
+from imaged.catalogs import migrations
+from imaged.catalogs.database import Transaction
+from imaged.catalogs.list_timeout import list_timeout
+from imaged.catalogs.migrations import Migration
+from imaged.catalogs.probes import probe, write_and_roll_back
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.catalogs.sqlite.engine import (
+    BUSY_TIMEOUT_SECONDS,
+    LONG_LOG_BYTES,
+    DatabaseBusy,
+    log_bytes_of,
+    make_engine,
+    run_transaction,
+    shorten_log,
+    with_deadline,
+    with_small_cache,
+)
+from imaged.core.errors import CatalogError, CatalogUnavailable
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+READ_CONNECTIONS = 4  # connections; more do not read faster, they only hold up one another less
+SHORTEN_EVERY_SECONDS = 10  # where readers are in the way
+MAX_READ_PAUSE_SECONDS = 1  # at most, when nobody reads so that the log can be shortened
+LIST_CONNECTIONS = 2  # connections for lists, which may be slow
+CLOSE_TIMEOUT_SECONDS = 30
+
+
+class SqliteDatabase:
+    """Runs transactions on one file."""
+
+    connections_limit = READ_CONNECTIONS + LIST_CONNECTIONS + 1
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.second_tries = 0
+        self.writer = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
+        self.readers = make_engine(path, begin="BEGIN", connections=READ_CONNECTIONS)
+        self.listers = make_engine(path, begin="BEGIN", connections=LIST_CONNECTIONS)
+        self._writing = CapacityLimiter(1)
+        self._listing = CapacityLimiter(LIST_CONNECTIONS)
+        self._reading = CapacityLimiter(READ_CONNECTIONS)
+        self._shorten_from = 0.0
+        self._has_failed = False  # to write, and until a trial succeeds
+        self._closed = False
+
+    @property
+    def busy(self) -> int:
+        """How many transactions are running."""
+        pools = (self.writer.pool, self.readers.pool, self.listers.pool)
+        return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
+
+    async def read(self, transaction: Transaction[T]) -> T:
+        """Run a transaction that only reads."""
+        return await self._run(self.readers, self._reading, transaction)
+
+    async def read_list(self, transaction: Transaction[T]) -> T:
+        """Run a transaction that reads a page of a list."""
+        with list_timeout():
+            seconds = current_effective_deadline() - current_time()
+            return await self._run(self.listers, self._listing, with_deadline(transaction, seconds))
+
+    async def write(self, transaction: Transaction[T]) -> T:
+        """Run a transaction that writes."""
+        try:
+            answer = await self._run(self.writer, self._writing, transaction)
+        except CatalogUnavailable:
+            self._has_failed = True
+            raise
+        if monotonic() >= self._shorten_from and self.log_bytes > LONG_LOG_BYTES:
+            self._shorten_from = monotonic() + SHORTEN_EVERY_SECONDS
+            try:
+                await self._shorten_log()
+            except CatalogError as error:  # what was asked for is done, and stays
+                log.warning("catalog.log_not_shortened", error=str(error))
+        return answer
+
+    @property
+    def log_bytes(self) -> int:
+        """How long the write-ahead log is."""
+        return log_bytes_of(self._path)
+
+    async def shorten_log(self) -> None:
+        """Cut a long log off, also where nothing is written any more."""
+        if self.log_bytes > LONG_LOG_BYTES and not self._closed:
+            await self._shorten_log()
+
+    async def _shorten_log(self) -> None:
+        """Let no reader of ours begin until the log is in the file: it begins anew only where
+        nobody reads it, and readers that overlap always do.
+
+        Lists, which may be slow, are waited for while others read; then it is done soon, or not
+        now: a later call tries again. Readers of other processes are not waited for.
+        """
+        async with AsyncExitStack() as held:
+            with move_on_after(list_timeouts.LIST_TIMEOUT_SECONDS) as patience:
+                await _acquire_all(self._listing, held)
+            if patience.cancelled_caught:
+                return
+            with move_on_after(MAX_READ_PAUSE_SECONDS):
+                await _acquire_all(self._reading, held)
+                shorten = partial(shorten_log, self.writer, self._path)
+                await to_thread.run_sync(shorten, limiter=self._writing)
+
+    async def check(self) -> None:
+        """Make sure that it answers, and that it can be written to if it could not be once."""
+        await self.read(probe)
+        if self._has_failed:
+            await self.check_writable()
+            self._has_failed = False
+
+    async def check_writable(self) -> None:
+        """Write something, and take it back."""
+        await self._run(self.writer, self._writing, with_small_cache(write_and_roll_back))
+
+    async def close(self) -> None:
+        """Wait for what runs, but not for ever, and close every connection."""
+        if self._closed:
+            return
+        self._closed = True
+        with move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True):
+            for limiter in (self._writing, self._reading, self._listing):
+                for _ in range(int(limiter.total_tokens)):
+                    await limiter.acquire_on_behalf_of(object())  # for good: nothing begins
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self.writer.dispose)
+            await to_thread.run_sync(self.readers.dispose)
+            await to_thread.run_sync(self.listers.dispose)
+
+    async def _run(self, engine: Engine, limiter: CapacityLimiter, work: Transaction[T]) -> T:
+        run = partial(run_transaction, engine, self._path, work)
+        while not self._closed:
+            try:
+                return await to_thread.run_sync(run, limiter=limiter)
+            except DatabaseBusy:
+                self.second_tries += 1
+                await checkpoint()
+        raise CatalogError(f"The catalog {self._path} is closed.")
+
+
+async def _acquire_all(limiter: CapacityLimiter, held: AsyncExitStack) -> None:
+    for _ in range(int(limiter.total_tokens)):
+        token = object()
+        await limiter.acquire_on_behalf_of(token)
+        held.callback(limiter.release_on_behalf_of, token)
+
+
+async def open_sqlite(where: str | Path) -> SqlCatalog:
+    """Open the catalog of a URL or a path; it is made, and migrated, where that is needed.
+
+    Raises CatalogError: the file cannot be opened, or is something else; CatalogTooNew.
+    """
+    path = where if isinstance(where, Path) else path_of(where)
+    await migrate_sqlite(path)
+    return SqlCatalog(SqliteDatabase(path))
+
+
+async def open_sqlite_if_current(url: str) -> SqlCatalog | None:
+    """Open the catalog of a file that is there; None where it would have to be migrated.
+
+    Raises CatalogError, CatalogTooNew.
+    """
+    database = SqliteDatabase(path_of(url))
+    try:
+        if not await database.read(migrations.missing_steps):
+            return SqlCatalog(database)
+    except BaseException:
+        await database.close()
+        raise
+    await database.close()
+    return None
+
+
+async def migrate_sqlite(path: Path, *, contract: bool = False) -> Migration:
+    """Make and migrate the file where that is needed. Waits for its writers.
+
+    Raises CatalogError, CatalogTooNew.
+    """
+    while True:
+        try:
+            return await to_thread.run_sync(partial(migrate_once, path, contract=contract))
+        except DatabaseBusy:
+            await checkpoint()
+
+
+async def inspect_sqlite(path: Path) -> None:
+    """See whether the file can be opened and written; one that is missing is made when it is.
+
+    Raises CatalogError, CatalogTooNew.
+    """
+    if not has_tables(path):
+        _require_room(path)
+        return
+    database = SqliteDatabase(path)
+    try:
+        if not await database.read(migrations.missing_steps):
+            await database.check_writable()
+    finally:
+        await database.close()
+
+
+def has_tables(path: Path) -> bool:
+    """Whether there is anything in the file. A file without a table is as good as none: somebody
+    made room for a catalog, or was killed while making one.
+
+    Nothing is changed. Where it cannot be seen, the answer is yes: to open it says what is wrong.
+    """
+    try:
+        if not path.exists():
+            return False
+        where = f"{path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(where, uri=True, timeout=BUSY_TIMEOUT_SECONDS)) as file:
+            return file.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
+    except (OSError, sqlite3.Error):
+        return True
+
+
+def _require_room(path: Path) -> None:
+    """Raise CatalogError where no catalog can be made."""
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        why = "its folder is missing, or may not be written to"
+        raise CatalogError(f"The catalog {path} cannot be made: {why}.")
+
+
+def migrate_once(path: Path, *, contract: bool = False) -> Migration:
+    """Make and migrate the file where that is needed.
+
+    Raises DatabaseBusy if another process does the same, or writes: then try again.
+    """
+    if not path.parent.is_dir():
+        raise CatalogError(f"The catalog {path} cannot be opened: its folder is missing.")
+    engine = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
+    try:
+        return run_transaction(engine, path, partial(migrations.apply_steps, contract=contract))
+    finally:
+        engine.dispose()
+
+
+def path_of(url: str) -> Path:
+    """The file that a URL like ``sqlite:////var/lib/…`` names. Raises CatalogError."""
+    try:
+        parts = make_url(url)
+    except ArgumentError as error:
+        raise CatalogError("The catalog's URL cannot be understood.") from error
+    if parts.get_backend_name() != "sqlite" or parts.database in {None, "", ":memory:"}:
+        shown = parts.render_as_string(hide_password=True)
+        raise CatalogError(f"The catalog's URL {shown} names no SQLite file.")
+    return Path(str(parts.database))

@@ -1,0 +1,192 @@
+"""How SQLite is driven: its connections, where its transactions begin, and what its errors say."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+
+from imaged.catalogs.database import Transaction
+from imaged.core.errors import CatalogError, CatalogFull, CatalogUnavailable
+from imaged.core.limits import MIB
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_SECONDS = 0.1  # after so long in vain, look whether the caller still waits
+BUSY_PAUSE_SECONDS = 0.005  # not every statement waits at all
+PAGES, FEW_PAGES = -2000, 10  # kept in memory, before some are written: SQLite's default, and less
+LONG_LOG_BYTES = 64 * MIB  # of the write-ahead log; SQLite's own checkpoints keep it at 4
+DEADLINE_CHECK_STEPS = 10_000  # of SQLite's machine: at the clock, about a thousand times a second
+
+SQLITE_MESSAGES = {
+    sqlite3.SQLITE_FULL: "has no room: its disk is full",
+    sqlite3.SQLITE_READONLY: "cannot be written: the file or its folder is read-only",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: its folder is missing, or may not be written to",
+    sqlite3.SQLITE_PERM: "cannot be opened: permission denied",
+    sqlite3.SQLITE_AUTH: "cannot be opened: permission denied",
+    sqlite3.SQLITE_NOTADB: "is not a database",
+    sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a backup",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: its disk reports an error",
+    sqlite3.SQLITE_BUSY: "is locked by another process",
+    sqlite3.SQLITE_CONSTRAINT: "refused what would break one of its rules",
+}
+
+#: What may pass: room is made, a disk comes back, somebody lets go.
+TEMPORARY_CODES = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN}
+)
+
+
+class DatabaseBusy(Exception):
+    """Another process has the lock. Strictly private: whoever meets it tries again."""
+
+
+def make_engine(path: Path, *, begin: str, connections: int) -> Engine:
+    """An engine that begins its transactions so, and raises DatabaseBusy where it cannot."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        pool_reset_on_return=None,  # every transaction was ended
+        hide_parameters=True,  # what clients wrote belongs into no error, and no log
+        json_serializer=lambda value: msgspec.json.encode(value).decode(),
+        json_deserializer=msgspec.json.decode,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
+    )
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", partial(_begin, statement=begin))
+    return engine
+
+
+def run_transaction(engine: Engine, path: Path, work: Transaction[T]) -> T:
+    """Run a transaction in this thread. Raises DatabaseBusy only if nothing was begun."""
+    with translated_errors(path), engine.begin() as db:
+        return work(db)
+
+
+def log_bytes_of(path: Path) -> int:
+    """How long the write-ahead log of this file is; 0 where there is none."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def shorten_log(engine: Engine, path: Path) -> None:
+    """Take all of the write-ahead log into the file, and cut it off; unless others read it."""
+    with translated_errors(path), closing(engine.raw_connection()) as connection:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def with_deadline(work: Transaction[T], seconds: float) -> Transaction[T]:
+    """The transaction, whose statements are interrupted when its time is over: TimeoutError.
+
+    Its time begins now, and passes while it waits for a connection, too.
+    """
+    deadline = time.monotonic() + seconds
+
+    def run(db: Connection) -> T:
+        raw: Any = db.connection.dbapi_connection
+        raw.set_progress_handler(lambda: time.monotonic() > deadline, DEADLINE_CHECK_STEPS)
+        try:
+            return work(db)
+        except DBAPIError as error:
+            if _code(error.orig) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            raise TimeoutError from error
+        finally:
+            raw.set_progress_handler(None, DEADLINE_CHECK_STEPS)
+
+    return run
+
+
+def with_small_cache(work: Transaction[T]) -> Transaction[T]:
+    """The transaction, which writes to the disk before it ends: so also what it takes back."""
+
+    def run(db: Connection) -> T:
+        raw: Any = db.connection.dbapi_connection
+        raw.execute(f"PRAGMA cache_size = {FEW_PAGES}")
+        try:
+            return work(db)
+        finally:
+            raw.execute(f"PRAGMA cache_size = {PAGES}")
+
+    return run
+
+
+@contextmanager
+def translated_errors(path: Path) -> Iterator[None]:
+    """Let no error out but our own."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _error_of(path, error.orig) from error
+    except sqlite3.Error as error:
+        raise _error_of(path, error) from error
+    except (SQLAlchemyError, OverflowError, UnicodeError) as error:
+        why = error.orig if isinstance(error, StatementError) else error  # without the statement
+        if isinstance(why, UnicodeError):
+            said = "cannot keep such a value: a text in it has half a character"
+        else:
+            said = f"cannot keep such a value: {why}"
+        raise CatalogError(f"The catalog {path} {said}.") from error
+
+
+def _set_up(connection: sqlite3.Connection, record: object) -> None:
+    del record
+    connection.isolation_level = None  # we say ourselves when a transaction begins
+    try:
+        with _busy():
+            _require_wal(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {LONG_LOG_BYTES}")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _require_wal(connection: sqlite3.Connection) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise CatalogError(
+            "The catalog's filesystem does not allow SQLite's write-ahead log; "
+            "put the file on a local disk."
+        )
+
+
+def _begin(connection: Connection, statement: str) -> None:
+    raw: Any = connection.connection.dbapi_connection
+    with _busy():
+        raw.execute(statement)
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_BUSY:
+            raise
+        time.sleep(BUSY_PAUSE_SECONDS)  # in a worker thread; nobody tells when the lock is free
+        raise DatabaseBusy from error
+
+
+def _code(error: BaseException | None) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _error_of(path: Path, error: BaseException | None) -> CatalogError:
+    kind = CatalogUnavailable if _code(error) in TEMPORARY_CODES else CatalogError
+    if _code(error) == sqlite3.SQLITE_FULL:
+        kind = CatalogFull
+    return kind(f"The catalog {path} {SQLITE_MESSAGES.get(_code(error), f'failed: {error}')}.")

@@ -1,0 +1,89 @@
+"""``imaged adopt-store``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imaged.cli.options import config_option, json_option, print_json
+
+if TYPE_CHECKING:
+    from imaged.config import Config
+    from imaged.services.place_registry import PlaceInventory
+
+PLACE_KINDS = ("store", "exports", "scratch")
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice(PLACE_KINDS),
+    default="store",
+    show_default=True,
+    help="What the place is for; the folder for scratch files has the name scratch.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@config_option
+@json_option
+def adopt_store(name: str, kind: str, file: Path | None, *, yes: bool, as_json: bool) -> None:
+    """Take the place of a store over for this catalog, whatever it holds and whose it was.
+
+    For a folder or bucket that was moved, restored without its marker, or left by a catalog that
+    is gone for good. Blobs that this catalog does not know become strays. Stop the daemons first.
+    """
+    import anyio
+
+    from imaged.config import load
+    from imaged.telemetry import configure_log
+
+    config = load(file)
+    configure_log(config.log.level, config.log.format)
+    holding = anyio.run(_inspect, config, name, kind)
+    if not yes:
+        ask(f"Found: {holding}.\n{adoption_warning(config)}")
+    marker = anyio.run(_adopt, config, name, kind)
+    if as_json:
+        print_json({"kind": kind, "name": name, "place_id": str(marker)})
+    else:
+        click.echo(f"The {kind} {name!r} belongs to this catalog now. Restart all that use it.")
+
+
+def adoption_warning(config: Config) -> str:
+    """What happens to data that the catalog does not know."""
+    from imaged.units import approximate_duration
+
+    quarantine = approximate_duration(config.reconcile.quarantine)
+    return (
+        "Blobs that this catalog does not know belong to nobody then: `imaged reconcile` lists "
+        f"them, and a few among many are deleted {quarantine} after they were found. No daemon of "
+        "another catalog may be at work there."
+    )
+
+
+def ask(what: str) -> None:
+    """Go on only where somebody says so. Raises UsageError, Abort."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{what}\nThis needs --yes where nobody can be asked.")
+    click.confirm(f"{what}\nGo on?", abort=True, err=True)
+
+
+async def _inspect(config: Config, name: str, kind: str) -> PlaceInventory:
+    from imaged.daemon.drivers import open_catalog
+    from imaged.daemon.new_catalog import open_place
+    from imaged.services.place_registry import take_inventory
+
+    async with open_catalog(config), open_place(config, kind, name) as (place, store):
+        return await take_inventory(place, store)
+
+
+async def _adopt(config: Config, name: str, kind: str) -> str:
+    from imaged.daemon.drivers import open_catalog
+    from imaged.daemon.new_catalog import open_place
+    from imaged.services.place_registry import PlaceRegistry
+
+    async with open_catalog(config) as catalog, open_place(config, kind, name) as (place, _):
+        return str((await PlaceRegistry(catalog).adopt(place)).place_id)

@@ -1,0 +1,139 @@
+"""The catalog: whether it can be opened, its version, its clock, and who works on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+
+from imaged.catalogs.connect import inspect_catalog, is_missing, is_postgresql
+from imaged.catalogs.sqlite.driver import path_of
+from imaged.catalogs.sqlite.engine import LONG_LOG_BYTES, log_bytes_of
+from imaged.cli.doctor.finding import Finding, ok, problem, warning
+from imaged.cli.doctor.mounts import NETWORK_FILESYSTEMS, filesystem_of
+from imaged.config import Config
+from imaged.core.errors import (
+    CatalogError,
+    CatalogMissing,
+    CatalogTooNew,
+    CatalogTooOld,
+    StoreError,
+)
+from imaged.core.summary import Summary
+from imaged.daemon.drivers import open_catalog
+from imaged.daemon.new_catalog import require_empty_stores
+from imaged.daemon.settings import password_file
+from imaged.units import approximate_duration, approximate_size, pluralize
+
+CATALOG_SUBJECT = "catalog"
+CLOCK_SUBJECT = "clock"
+CLOCK_SKEW_WARNING = timedelta(seconds=2)  # what a working time service never lets happen
+CLOCK_SKEW_PROBLEM = timedelta(seconds=60)
+
+
+async def check_catalog(config: Config) -> AsyncIterator[Finding]:
+    """Nothing is made or migrated by looking."""
+    url = config.catalog.url
+    try:
+        await inspect_catalog(url, password_file(config))
+    except CatalogTooOld as error:
+        yield problem(CATALOG_SUBJECT, str(error), "imaged migrate")
+        return
+    except CatalogTooNew as error:
+        yield problem(CATALOG_SUBJECT, str(error), "Run the version of imaged that the others run.")
+        return
+    except CatalogError as error:
+        yield problem(CATALOG_SUBJECT, str(error), "No daemon can work without it.")
+        return
+    if not is_postgresql(url):
+        path = path_of(url)
+        if (kind := filesystem_of(path.parent)) in NETWORK_FILESYSTEMS:
+            yield problem(
+                CATALOG_SUBJECT,
+                f"{path} is on {kind}, where SQLite's locks do not hold.",
+                "Put it on a local disk, or use PostgreSQL.",
+            )
+        if is_missing(url):
+            try:
+                await require_empty_stores(config)
+            except CatalogMissing as error:
+                yield problem(CATALOG_SUBJECT, str(error), "Every daemon needs the right one.")
+                return
+            except StoreError:
+                return  # check_store says why
+            yield ok(CATALOG_SUBJECT, f"{path} is not there yet; the first daemon makes it.")
+            return
+    async for finding in _check_contents(config):
+        yield finding
+
+
+def check_wal_size(log_bytes: int) -> Finding:
+    """SQLite's write-ahead log: a daemon cuts it off where it is long, unless others read it."""
+    what = f"Its write-ahead log has {approximate_size(log_bytes)}."
+    if log_bytes > 2 * LONG_LOG_BYTES:
+        remedy = "Start a daemon, which cuts it off; or end the program that reads it all the time."
+        return warning(CATALOG_SUBJECT, what, remedy)
+    return ok(CATALOG_SUBJECT, what)
+
+
+async def _check_contents(config: Config) -> AsyncIterator[Finding]:
+    before = datetime.now(UTC)
+    try:
+        async with open_catalog(config) as catalog:
+            asked = datetime.now(UTC)
+            summary = await catalog.summarize()
+            answered = datetime.now(UTC)
+    except CatalogError as error:
+        yield problem(CATALOG_SUBJECT, str(error), "No daemon can work without it.")
+        return
+    took = approximate_duration(answered - before)
+    yield ok(CATALOG_SUBJECT, f"It is of this version, and answered within {took}.")
+    yield compare_clocks(summary.at, asked, answered)
+    if not is_postgresql(config.catalog.url):
+        yield check_wal_size(log_bytes_of(path_of(config.catalog.url)))
+    for finding in check_leases(summary, config.claims.lease):
+        yield finding
+
+
+def compare_clocks(at: datetime, asked: datetime, answered: datetime) -> Finding:
+    """Leases are by the catalog's clock alone, but logs, tokens and S3 signatures are by ours."""
+    apart = max(asked - at, at - answered, timedelta(0))
+    what = f"The catalog's clock and ours are {apart.total_seconds():.1f} s apart."
+    if apart >= CLOCK_SKEW_PROBLEM:
+        return problem(CLOCK_SUBJECT, what, "Let both machines ask a time service (NTP).")
+    if apart >= CLOCK_SKEW_WARNING:
+        return warning(CLOCK_SUBJECT, what, "Let both machines ask a time service (NTP).")
+    return ok(CLOCK_SUBJECT, what)
+
+
+def check_leases(summary: Summary, lease: timedelta) -> Iterator[Finding]:
+    """Work of dead instances is taken back within a lease, if anybody lives."""
+    late = [one for one in summary.holdings if summary.at - one.lease_until > lease]
+    if late:
+        yield problem(
+            "leases",
+            f"Instances that died hold {pluralize(len(late), 'image')}, {late[0].image_id} first.",
+            "Start an instance: it takes back what they hold, within a lease.",
+        )
+    else:
+        yield ok("leases", f"Live instances work on {pluralize(len(summary.holdings), 'image')}.")
+    failing = sum(stock.failing for stock in summary.stocks)
+    if failing:
+        yield warning(
+            "scrubber",
+            f"{pluralize(failing, 'blob')} could not be deleted at least once.",
+            "imaged scrub --dry-run says why; it is tried again and again.",
+        )
+    for warned in summary.warnings:
+        yield warning("places", f"{warned}.", "Do what `reconcile.braked` says in docs/how-to.")
+    if not summary.instances:
+        yield ok("instances", "Nobody works on the catalog at the moment.")
+    else:
+        names = ", ".join(instance.id for instance in summary.instances)
+        yield ok("instances", f"At work: {names}.")
+    for instance in summary.instances:
+        for trouble in instance.troubles:
+            yield warning(
+                "instances",
+                f"{instance.id} says: {trouble}",
+                "The page of events says what to do; it is tried again and again.",
+            )

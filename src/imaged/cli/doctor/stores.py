@@ -1,0 +1,123 @@
+"""The stores: whether all that will be done with them can be done, and the room they have."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from imaged.cli.doctor.finding import Finding, ok, problem, warning
+from imaged.cli.doctor.mounts import filesystem_of
+from imaged.config.stores import FilesystemSection, S3Section
+from imaged.core.errors import StoreError
+from imaged.core.place_marker import PlaceState
+from imaged.daemon.stores import build_store, self_test_store
+from imaged.services.place_registry import PlaceRegistry
+from imaged.units import approximate_size
+
+SLOW_SELF_TEST_SECONDS = 2.0
+ROOT_UID = 0
+FREE_SPACE_FACTOR = 3  # so many times what must stay free is room enough
+MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs"})
+
+
+async def check_store(
+    name: str, section: FilesystemSection | S3Section, places: PlaceRegistry | None = None
+) -> AsyncIterator[Finding]:
+    """Rehearse all of it, as a daemon does at its start.
+
+    ``places``: whose it is; None where the catalog cannot say so.
+    """
+    subject, began = f"store {name}", time.monotonic()
+    lacks: list[StoreError] = []
+    if isinstance(section, FilesystemSection) and (owner := other_owner(section.path)):
+        yield problem(
+            subject,
+            f"{section.path} belongs to {owner}, not to root, who looks.",
+            f"Look with the rights of the daemon: sudo -u {owner} imaged doctor",
+        )
+        return
+    try:
+        async with build_store(name, section) as store:
+            if places is not None:
+                yield _marker_finding(subject, await places.examine(store.place, store))
+            await self_test_store(store, lacks.append)
+            took = time.monotonic() - began
+            free_bytes = await store.free_bytes()
+    except StoreError as error:
+        yield problem(subject, str(error), "Every daemon that has this store needs it.")
+        return
+    done = _self_test_summary(section)
+    if took > SLOW_SELF_TEST_SECONDS:
+        yield warning(
+            subject, f"{done}: it took {took:.1f} s.", "Look at what else its disk or network does."
+        )
+    else:
+        yield ok(subject, f"{done}: it took {took * 1000:.0f} ms.")
+    for lack in lacks:
+        yield warning(subject, str(lack), "docs/how-to/use-s3.md tells what each server lacks.")
+    if isinstance(section, FilesystemSection):
+        yield _filesystem_finding(subject, section.path)
+        yield _free_space_finding(subject, free_bytes or 0, section.min_free)
+
+
+def _marker_finding(subject: str, verdict: PlaceState) -> Finding:
+    match verdict:
+        case PlaceState.SAME:
+            return ok(subject, "Its marker is the one that the catalog knows.")
+        case PlaceState.FORGOTTEN:
+            return ok(subject, "Its marker is of this catalog, which will know it again.")
+        case PlaceState.UNMARKED:
+            return ok(subject, "It has no marker yet; the first daemon makes it.")
+
+
+def other_owner(path: Path) -> str:
+    """Whose folder it is, where root looks at somebody else's; "" otherwise."""
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return ""
+    if os.geteuid() != ROOT_UID or owner == ROOT_UID:
+        return ""
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return f"#{owner}"
+
+
+def _self_test_summary(section: FilesystemSection | S3Section) -> str:
+    match section:
+        case FilesystemSection():
+            return "A file was written, synced to the disk, renamed and removed"
+        case S3Section():
+            return (
+                "An upload was listed and aborted, another one completed, read from its middle and "
+                "deleted; an object was put, listed and deleted"
+            )
+
+
+def _free_space_finding(subject: str, free_bytes: int, min_free_bytes: int) -> Finding:
+    what = (
+        f"{approximate_size(free_bytes)} are free; "
+        f"{approximate_size(min_free_bytes)} must stay free (min_free)."
+    )
+    if free_bytes <= min_free_bytes:
+        remedy = (
+            "Uploads are refused with 413: free some space, enlarge the filesystem, or lower "
+            "scrubber.delay."
+        )
+        return problem(subject, what, remedy)
+    if free_bytes < FREE_SPACE_FACTOR * min_free_bytes:
+        return warning(subject, what, "Soon uploads will be refused: make room.")
+    return ok(subject, what)
+
+
+def _filesystem_finding(subject: str, path: Path) -> Finding:
+    kind = filesystem_of(path)
+    if kind in MEMORY_FILESYSTEMS:
+        return warning(
+            subject, f"{path} is {kind}: it forgets all at a restart.", "Keep it on a disk."
+        )
+    return ok(subject, f"{path} is {kind or 'of a kind that the kernel does not tell'}.")

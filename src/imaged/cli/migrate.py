@@ -1,0 +1,121 @@
+"""``imaged migrate``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imaged.cli.adopt_store import adoption_warning, ask
+from imaged.cli.options import config_option, json_option, print_json
+
+if TYPE_CHECKING:
+    from imaged.catalogs.migrations import Migration
+    from imaged.config import Config
+
+
+@click.command()
+@config_option
+@click.option("--contract", is_flag=True, help="Also remove what only older versions needed.")
+@click.option(
+    "--new-catalog",
+    is_flag=True,
+    help="I do want a new catalog over stores that hold images of another one, or of a lost one.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before --contract, --new-catalog.")
+@json_option
+def migrate(
+    file: Path | None, *, contract: bool, new_catalog: bool, yes: bool, as_json: bool
+) -> None:
+    """Bring the catalog to this version. SQLite catalogs are migrated at start by themselves.
+
+    All steps are taken, or none. Instances of the version before go on working; when all of them
+    are upgraded, --contract removes what only they needed; older versions cannot come back then,
+    so it asks first.
+
+    Where there is no catalog, one is made, unless the stores hold data: a new catalog knows none of
+    their images. Restore the catalog that they belong to; or --new-catalog makes one nevertheless,
+    and takes all stores over for it. It asks first, too.
+    """
+    if contract and not yes:
+        _ask()
+    import anyio
+
+    from imaged.config import load
+    from imaged.telemetry import configure_log
+
+    config = load(file)
+    configure_log("error")
+    if not new_catalog:
+        done = anyio.run(_migrate, config, contract)
+    else:
+        held = anyio.run(_find_held_stores, config)
+        if held and not yes:
+            found = "".join(f"\n- {one}" for one in held)
+            ask(f"A new catalog knows nothing of what is there:{found}\n{adoption_warning(config)}")
+        done = anyio.run(_create_catalog, config)
+    if as_json:
+        print_json(asdict(done))
+        return
+    since = "already" if done.before == done.now else "now"
+    click.echo(f"The catalog is at revision {done.now} {since}.")
+    if done.waiting:
+        click.echo(
+            "When every instance runs this version, remove what only older ones needed: "
+            "`imaged migrate --contract`."
+        )
+
+
+async def _migrate(config: Config, contract: bool) -> Migration:  # noqa: FBT001 - for anyio.run
+    from imaged.catalogs.connect import is_new, migrate_catalog
+    from imaged.daemon.new_catalog import require_empty_stores
+    from imaged.daemon.settings import password_file
+
+    where, password = config.catalog.url, password_file(config)
+    if await is_new(where, password):
+        await require_empty_stores(config)
+    return await migrate_catalog(where, password, contract=contract)
+
+
+async def _find_held_stores(config: Config) -> list[str]:
+    from imaged.catalogs.connect import is_new, without_password
+    from imaged.daemon.new_catalog import inspect_stores
+    from imaged.daemon.settings import password_file
+
+    if not await is_new(config.catalog.url, password_file(config)):
+        raise click.UsageError(
+            f"There is a catalog in {without_password(config.catalog.url)}; --new-catalog is for a "
+            "catalog.url that leads to none. `imaged adopt-store` takes one store over."
+        )
+    return [str(holding) for holding in await inspect_stores(config) if holding]
+
+
+async def _create_catalog(config: Config) -> Migration:
+    from imaged.catalogs.connect import migrate_catalog, open_catalog
+    from imaged.daemon.new_catalog import all_places
+    from imaged.daemon.settings import password_file
+    from imaged.services.place_registry import PlaceRegistry
+
+    where, password = config.catalog.url, password_file(config)
+    async with all_places(config) as found:
+        done = await migrate_catalog(where, password)
+        catalog = await open_catalog(where, password)
+        try:
+            for place in found:
+                await PlaceRegistry(catalog).adopt(place)
+        finally:
+            await catalog.close()
+    return done
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise click.UsageError("--contract needs --yes where nobody can be asked.")
+    click.confirm(
+        "Older versions of imaged will not be able to use this catalog any more. Go on?",
+        abort=True,
+        err=True,
+    )

@@ -1,0 +1,67 @@
+"""``imaged pending``: lists the deleted images that can still be restored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.tables import print_table
+from imaged.units import approximate_duration, approximate_size, pluralize
+
+if TYPE_CHECKING:
+    from imaged.config import Config
+    from imaged.core.image import Image
+    from imaged.ports.catalog import Catalog
+
+
+@click.command()
+@config_option
+@json_option
+def pending(file: Path | None, *, as_json: bool) -> None:
+    """List the deleted images that can still be restored, and for how long."""
+    from imaged.cli.context import run_with_catalog
+
+    rows = run_with_catalog(file, _read_pending)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        f"{pluralize(len(rows), 'deleted image')} that can be restored",
+        ("image", "name", "size", "owner", "deleted at", "time left"),
+        [
+            (
+                row["id"],
+                row["name"] or "",
+                approximate_size(row["size_bytes"]),
+                row["owner"],
+                row["deleted_at"],
+                approximate_duration(timedelta(seconds=row["seconds_left"])),
+            )
+            for row in rows
+        ],
+    )
+
+
+async def _read_pending(catalog: Catalog, config: Config) -> list[dict[str, Any]]:
+    from imaged.daemon.container import build_images
+
+    now, delay = datetime.now(UTC), config.scrubber.delay
+    waiting = build_images(catalog, config).pending()
+    return [_row(image, now, delay) async for image in waiting if not image.is_expired]
+
+
+def _row(image: Image, now: datetime, delay: timedelta) -> dict[str, Any]:
+    deleted_at = image.since or now
+    left = max(deleted_at + delay - now, timedelta(0))
+    return {
+        "id": image.id,
+        "name": image.name,
+        "size_bytes": image.content.size_bytes if image.content else 0,
+        "owner": image.owner,
+        "deleted_at": deleted_at.isoformat(timespec="seconds"),
+        "seconds_left": int(left.total_seconds()),
+    }

@@ -1,0 +1,109 @@
+"""``imaged pull``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imaged.cli.endpoint_options import choose_endpoint, endpoint_options
+from imaged.cli.options import json_option, print_json, quiet_option, tries_option
+
+if TYPE_CHECKING:
+    from imaged.client.endpoint import Endpoint
+    from imaged.client.image_record import Record
+    from imaged.client.progress import Progress
+    from imaged.client.pull import PullResult
+    from imaged.client.retry_policy import RetryPolicy
+
+PIPE = Path("-")
+
+
+@click.command()
+@click.argument("image", metavar="IMAGE")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="A file, a folder, or - for standard output; default: the image's name, in this folder.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+@tries_option
+@endpoint_options
+@quiet_option
+@json_option
+def pull(
+    image: str,
+    *,
+    output: Path | None,
+    tries: int,
+    url: str | None,
+    token_file: Path | None,
+    ca_file: Path | None,
+    file: Path | None,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Download IMAGE, an id or a name that only one image has, and print the file's name.
+
+    The file appears when all of it is there and its digest is right. What breaks off is gone on
+    with, also by calling this again: from FILE.….part, as long as the image's data is the same.
+    """
+    from imaged.cli.progress_bar import show_progress
+    from imaged.client.retry_policy import RetryPolicy
+
+    endpoint = choose_endpoint(url, token_file, ca_file, file)
+    with show_progress(image, is_quiet=quiet or as_json) as progress:
+        record, place, done = _pull(
+            endpoint, image, output, RetryPolicy(tries), progress, force=force
+        )
+        if done.verified_by is None:
+            progress.note("The service knows no digest of the image, so nothing could be compared.")
+    is_pipe = place == PIPE
+    if as_json:
+        print_json(_facts(record, place, done), to_stderr=is_pipe)
+    elif not is_pipe:
+        click.echo(place)
+
+
+def _pull(
+    endpoint: Endpoint,
+    image: str,
+    output: Path | None,
+    patience: RetryPolicy,
+    progress: Progress,
+    *,
+    force: bool,
+) -> tuple[Record, Path, PullResult]:
+    import anyio
+
+    from imaged.client.download_target import StandardOutput, local_path, open_part
+    from imaged.client.image_api import open_image_api
+    from imaged.client.pull import Pull
+
+    async def run() -> tuple[Record, Path, PullResult]:
+        async with open_image_api(endpoint) as service:
+            record = await service.find(image)
+            work = Pull(service, record, progress, patience)
+            if output == PIPE:
+                return record, PIPE, await work.run(StandardOutput())
+            place = local_path(record, output)
+            with open_part(place, record, overwrite=force) as part:
+                return record, place, await work.run(part)
+
+    return anyio.run(run)
+
+
+def _facts(record: Record, place: Path, done: PullResult) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "name": record.name,
+        "file": str(place),
+        "size_bytes": record.size_bytes,
+        "verified_by": done.verified_by,
+        "resumed_at_bytes": done.resumed_at_bytes,
+        "tries": done.tries,
+    }

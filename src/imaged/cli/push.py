@@ -1,0 +1,166 @@
+"""``imaged push``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imaged.cli.completion import complete_store
+from imaged.cli.endpoint_options import choose_endpoint, endpoint_options
+from imaged.cli.options import json_option, print_json, quiet_option, tries_option
+from imaged.cli.tables import printable
+from imaged.core.attributes import NOTICE
+from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
+
+if TYPE_CHECKING:
+    from imaged.client.endpoint import Endpoint
+    from imaged.client.progress import Progress
+    from imaged.client.push import PushRequest, PushResult
+
+VISIBILITIES = ("private", "community", "shared", "public")
+
+
+class Property(click.ParamType[tuple[str, str]]):
+    """KEY=VALUE."""
+
+    name = "property"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Return the name and the value."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = value.partition("=")
+        if not name or not equals:
+            self.fail(f"{value!r} must be KEY=VALUE", param, ctx)
+        return name, text
+
+
+@click.command()
+@click.argument(
+    "source", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+)
+@click.option("--name", help="Default: the file's name.")
+@click.option(
+    "--disk-format", type=click.Choice(DISK_FORMATS), help="Default: guessed, and it is told."
+)
+@click.option("--container-format", type=click.Choice(CONTAINER_FORMATS), help="Default: guessed.")
+@click.option("--visibility", type=click.Choice(VISIBILITIES), help="Who else may see it.")
+@click.option("--tag", "tags", multiple=True, help="A tag; can be given several times.")
+@click.option(
+    "-p",
+    "--property",
+    "properties",
+    metavar="KEY=VALUE",
+    type=Property(),
+    multiple=True,
+    help="A property; can be given several times.",
+)
+@click.option(
+    "--store", shell_complete=complete_store, help="Where the bytes go; default: the service's."
+)
+@click.option(
+    "--image",
+    "image_id",
+    metavar="ID",
+    help="Send the data of an image that is there and waits for it; other options change it.",
+)
+@click.option(
+    "--replace",
+    "replaces",
+    is_flag=True,
+    help="FILE is another one than that whose upload into the image broke off.",
+)
+@tries_option
+@endpoint_options
+@quiet_option
+@json_option
+def push(
+    source: Path,
+    *,
+    name: str | None,
+    disk_format: str | None,
+    container_format: str | None,
+    visibility: str | None,
+    tags: tuple[str, ...],
+    properties: tuple[tuple[str, str], ...],
+    store: str | None,
+    image_id: str | None,
+    replaces: bool,
+    tries: int,
+    url: str | None,
+    token_file: Path | None,
+    ca_file: Path | None,
+    file: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Upload FILE as an image, and print its id; - is standard input.
+
+    What arrived is compared with what was sent. A connection that breaks is tried again from the
+    start; when that does not help, the image stays and --image ID goes on with it.
+    """
+    from imaged.cli.progress_bar import show_progress
+    from imaged.client.push import PushRequest
+    from imaged.client.retry_policy import RetryPolicy
+
+    is_stream = source == Path("-")
+    default_name = None if is_stream or image_id is not None else source.name
+    given = {
+        "name": name or default_name,
+        "disk_format": disk_format,
+        "container_format": container_format,
+        "visibility": visibility,
+        "tags": list(tags) or None,
+    }
+    attributes: Mapping[str, object] = {
+        **{key: value for key, value in given.items() if value is not None},
+        **dict(properties),
+    }
+    wish = PushRequest(attributes, image_id, store, RetryPolicy(tries), replaces=replaces)
+    endpoint = choose_endpoint(url, token_file, ca_file, file)
+    with show_progress(default_name or "image", is_quiet=quiet or as_json) as progress:
+        done = _push(endpoint, source, wish, progress)
+    notice = done.record.all.get(NOTICE)
+    if isinstance(notice, str) and not quiet and not as_json:
+        click.echo(printable(notice), err=True)
+    if as_json:
+        print_json(_facts(done))
+    else:
+        click.echo(done.record.id)
+
+
+def _push(endpoint: Endpoint, path: Path, wish: PushRequest, progress: Progress) -> PushResult:
+    import anyio
+
+    from imaged.client.image_api import open_image_api
+    from imaged.client.push import Push
+    from imaged.client.upload_source import open_source
+
+    async def run() -> PushResult:
+        with open_source(path) as source:
+            async with open_image_api(endpoint) as service:
+                return await Push(service, source, wish, progress).run()
+
+    return anyio.run(run)
+
+
+def _facts(done: PushResult) -> dict[str, Any]:
+    record = done.record
+    return {
+        "id": record.id,
+        "name": record.name,
+        "status": record.status,
+        "size_bytes": record.size_bytes,
+        "disk_format": record.all.get("disk_format"),
+        "container_format": record.all.get("container_format"),
+        "guessed": done.formats.why if done.formats and done.formats.why else None,
+        "digests": dict(record.digests),
+        "verified_by": done.verified_by,
+        "tries": done.tries,
+        "notice": record.all.get(NOTICE),
+    }

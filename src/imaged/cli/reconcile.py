@@ -1,0 +1,78 @@
+"""``imaged reconcile``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imaged.cli import EXIT_PROBLEMS
+from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.tables import print_table
+from imaged.units import pluralize
+
+if TYPE_CHECKING:
+    from imaged.services.reconciler import ReconcileReport
+
+
+@click.command()
+@config_option
+@click.option("--apply", is_flag=True, help="Doom the strays; without it, nothing is touched.")
+@click.option(
+    "--max-delete",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="So many strays are no surprise; instead of reconcile.max_strays and max_share.",
+)
+@json_option
+def reconcile(file: Path | None, *, apply: bool, max_delete: int | None, as_json: bool) -> int:
+    """Compare catalog and stores, both ways.
+
+    Bytes that no row tells of are strays: with --apply they are doomed, and the scrubber deletes
+    them after reconcile.quarantine. Bytes that an image needs and that are not there are told.
+    """
+    from imaged.cli.context import run_with_parts
+    from imaged.daemon.container import build_reconcile
+
+    report = run_with_parts(
+        file,
+        lambda parts, config: build_reconcile(parts, config).run(
+            apply=apply, max_strays=max_delete
+        ),
+    )
+    if as_json:
+        print_json({**asdict(report), "braked": report.braked})
+    else:
+        _print(report, apply=apply)
+    is_braked = apply and report.braked
+    return EXIT_PROBLEMS if report.missing or report.failed or is_braked else 0
+
+
+def _print(report: ReconcileReport, *, apply: bool) -> None:
+    for noun, which, found in (
+        ("blob", "that no row tells of", report.strays),
+        ("missing blob", "that an image needs", report.missing),
+    ):
+        if found:
+            print_table(
+                f"{pluralize(len(found), noun)} {which}",
+                ("store", "key"),
+                [(one.store, one.key) for one in found],
+            )
+    click.echo(
+        f"{pluralize(report.keys, 'blob')} compared: {pluralize(len(report.strays), 'stray')}, "
+        f"{report.doomed} doomed, {len(report.missing)} missing."
+    )
+    if report.strays and not apply:
+        click.echo("Nothing was touched. With --apply the strays are doomed.")
+    for store, why in report.failed.items():
+        click.echo(f"The store {store} was not compared: it {why}.", err=True)
+    if report.braked:
+        click.echo(
+            f"So many strays in {', '.join(report.braked_stores)} are a surprise: nothing is "
+            "doomed there. Is catalog.url right, and was the catalog restored from a backup? If "
+            f"they may go: imaged reconcile --apply --max-delete {len(report.strays)}",
+            err=True,
+        )

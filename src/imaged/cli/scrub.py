@@ -1,0 +1,128 @@
+"""``imaged scrub``. It acts without asking: it does only what the daemon does anyway."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imaged.cli import EXIT_PROBLEMS
+from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.tables import print_table
+from imaged.units import pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imaged.config import Config
+    from imaged.daemon.drivers import Drivers
+    from imaged.services.scrubber import ScrubPreview, ScrubReport
+
+
+@click.command()
+@config_option
+@click.option("--once", is_flag=True, help="Do all that is due, and end.")
+@click.option("--dry-run", is_flag=True, help="Say what would go now, and touch nothing.")
+@click.option(
+    "--confirm-clock",
+    is_flag=True,
+    help="Say that the catalog's clock is right, after it stepped; then end.",
+)
+@json_option
+def scrub(
+    file: Path | None, *, once: bool, dry_run: bool, confirm_clock: bool, as_json: bool
+) -> int:
+    """Delete what is due: again and again until a signal ends it, or once.
+
+    Any number may run side by side, and beside daemons. --json alone is log.format = "json".
+    """
+    if confirm_clock:
+        _confirm_clock(file)
+        return 0
+    if dry_run:
+        _print_preview(_preview(file), as_json=as_json)
+        return 0
+    if once:
+        report, troubles = _run_once(file)
+        _print_report(report, as_json=as_json)
+        for trouble in troubles:
+            click.echo(trouble, err=True)
+        return EXIT_PROBLEMS if report.failed or troubles else 0
+    from imaged.cli.serve import run_daemon
+
+    run_daemon(file, roles=("scrubber",), as_json=as_json)
+    return 0
+
+
+def _preview(file: Path | None) -> ScrubPreview:
+    from imaged.cli.context import run_with_parts
+    from imaged.daemon.container import build_scrubber
+
+    return run_with_parts(file, lambda parts, config: build_scrubber(parts, config).preview())
+
+
+def _run_once(file: Path | None) -> tuple[ScrubReport, Sequence[str]]:
+    """What was done, and what keeps more from being done."""
+    from imaged.cli.context import run_with_parts
+    from imaged.daemon.container import build_clock_guard, build_scrubber
+
+    async def run(parts: Drivers, config: Config) -> tuple[ScrubReport, Sequence[str]]:
+        clock = build_clock_guard(parts.catalog, config)
+        scrubber = build_scrubber(parts, config, clock)
+        report = await scrubber.run_due()
+        return report, [*clock.troubles, *scrubber.postponed.troubles]
+
+    return run_with_parts(file, run)
+
+
+def _confirm_clock(file: Path | None) -> None:
+    from imaged.cli.context import run_with_catalog
+    from imaged.daemon.container import build_clock_guard
+
+    run_with_catalog(file, lambda catalog, config: build_clock_guard(catalog, config).confirm())
+    click.echo("The catalog's clock counts as right: what is due by it is deleted from now on.")
+
+
+def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:
+    images = [
+        {"id": image.id, "name": image.name, "owner": image.owner, "bytes": image.charge_bytes}
+        for image in preview.images
+    ]
+    blobs = [
+        {
+            "store": blob.store,
+            "key": blob.key,
+            "bytes": blob.size_bytes,
+            "due_at": blob.due_at and blob.due_at.isoformat(),
+            "failures": blob.failures,
+            "last_error": blob.last_error,
+        }
+        for blob in preview.blobs
+    ]
+    if as_json:
+        print_json({"images": images, "blobs": blobs})
+        return
+    print_table(
+        f"{pluralize(len(images), 'deleted image')} whose delay is over",
+        ("image", "name", "owner", "bytes"),
+        ([str(value or "") for value in image.values()] for image in images),
+    )
+    print_table(
+        f"{pluralize(len(blobs), 'blob')} that nobody needs",
+        ("store", "key", "bytes", "due", "failures", "last error"),
+        ([str("" if value is None else value) for value in blob.values()] for blob in blobs),
+    )
+
+
+def _print_report(report: ScrubReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+        return
+    click.echo(
+        f"{pluralize(report.expired, 'image')} expired, "
+        f"{pluralize(report.deleted, 'blob')} deleted "
+        f"({pluralize(report.deleted_bytes, 'byte')}), {report.failed} put off, "
+        f"{pluralize(report.buried, 'record')} buried."
+    )

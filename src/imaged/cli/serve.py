@@ -1,0 +1,56 @@
+"""``imaged serve``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imaged.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from imaged.config.sections import Role
+
+
+@click.command()
+@config_option
+@json_option
+def serve(file: Path | None, *, as_json: bool) -> None:
+    """Answer requests and do the daemon's duties.
+
+    SIGTERM drains: no new work, and daemon.drain_timeout for what is in flight; a second one ends
+    that too. SIGHUP reads the configuration again. --json is log.format = "json".
+    """
+    run_daemon(file, as_json=as_json)
+
+
+def run_daemon(
+    file: Path | None, roles: Sequence[Role] | None = None, *, as_json: bool = False
+) -> None:
+    """Work until a signal ends it; with these roles, or those that are configured."""
+    import faulthandler
+
+    import anyio
+
+    from imaged.config import Config, load
+    from imaged.daemon.daemon import Daemon
+    from imaged.process.malloc import tune_malloc
+    from imaged.process.niceness import lowest_priority
+    from imaged.process.sd_notify import SystemdNotifier
+    from imaged.server.activation import ActivatedSockets
+    from imaged.telemetry import configure_log
+
+    def read_config() -> Config:
+        config = load(file).with_json_log() if as_json else load(file)
+        return config if roles is None else config.with_roles(roles)
+
+    config = read_config()
+    configure_log(config.log.level, config.log.format)
+    tune_malloc()
+    if config.daemon.is_worker_only:
+        lowest_priority()
+    faulthandler.enable()  # a hang that the watchdog ends says where it was
+    daemon = Daemon(config, read_config, SystemdNotifier(), ActivatedSockets())
+    anyio.run(daemon.run, backend="asyncio", backend_options={"use_uvloop": True})

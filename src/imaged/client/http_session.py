@@ -1,0 +1,166 @@
+"""One connection to a service: requests, and what their failures mean."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import aiohttp
+
+from imaged.client.endpoint import Endpoint
+from imaged.client.errors import (
+    ConnectionFailed,
+    EndpointInvalid,
+    UnexpectedResponse,
+    refusal,
+)
+from imaged.core.limits import KIB, MIB
+
+CONNECT_SECONDS = 10
+READ_TIMEOUT_SECONDS = 60  # within an answer
+UPLOAD_RESPONSE_SECONDS = (
+    900  # from the last byte of a body to the answer: S3 may be joining its parts
+)
+MAX_MESSAGE_CHARACTERS = 300
+MAX_ERROR_BYTES = 16 * KIB
+MAX_RESPONSE_BYTES = 16 * MIB
+
+_HTML_TAG = re.compile(r"<(style|script|title)\b.*?</\1>|<[^>]+>", re.DOTALL | re.IGNORECASE)
+_STATUS_LINE = re.compile(r"^\d{3} [\w -]+\n+")
+
+
+class HttpSession:
+    """Sends requests to one endpoint. Errors of the library do not leave it."""
+
+    def __init__(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
+        self._session = session
+        self._endpoint = endpoint
+
+    @asynccontextmanager
+    async def ask(
+        self, method: str, path: str, *, patience: float = READ_TIMEOUT_SECONDS, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Open an answer that is not a refusal.
+
+        Raises ConnectionFailed, ErrorResponse, UnexpectedResponse.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=patience
+        )
+        with self._translate_errors():
+            async with self._session.request(
+                method,
+                f"{self._endpoint.url}{path}",
+                allow_redirects=False,  # the token is for this service alone
+                timeout=timeout,
+                **options,
+            ) as answer:
+                await _raise_for_status(answer)
+                yield answer
+
+    async def ask_json(self, method: str, path: str, **options: Any) -> Any:
+        """The answer, which must be JSON. Raises ConnectionFailed, ErrorResponse,
+        UnexpectedResponse.
+        """
+        async with self.ask(method, path, **options) as answer:
+            text = await answer.content.read(MAX_RESPONSE_BYTES)
+            while not answer.content.at_eof():
+                text += await answer.content.read(MAX_RESPONSE_BYTES)
+            try:
+                return json.loads(text)
+            except ValueError as error:
+                raise UnexpectedResponse(f"{self._endpoint} answered with no JSON.") from error
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        where = self._endpoint
+        try:
+            yield
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise EndpointInvalid(
+                f"The certificate of {where} is not to be trusted: {error.certificate_error}",
+                "Name the file of the authority's certificate by --ca-file.",
+            ) from error
+        except aiohttp.ClientConnectorError as error:
+            number = error.os_error.errno or 0
+            why = (
+                os.strerror(number) if number > 0 else error.os_error.strerror
+            )  # names have others
+            raise ConnectionFailed(f"{where} cannot be reached: {why}.") from error
+        except TimeoutError as error:
+            raise ConnectionFailed(f"{where} was silent for too long.") from error
+        except aiohttp.InvalidURL as error:
+            raise EndpointInvalid(f"{where} is no address.") from error
+        except aiohttp.ClientResponseError as error:
+            raise UnexpectedResponse(f"{where} answered with no HTTP: {error.message}.") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise ConnectionFailed(f"The connection to {where} broke off.") from error
+
+
+@asynccontextmanager
+async def open_http_session(endpoint: Endpoint) -> AsyncIterator[HttpSession]:
+    """Connect as needed, for as long as the block runs. Raises EndpointInvalid."""
+    headers = {"Accept": "application/json", "User-Agent": f"imaged/{version('imaged')}"}
+    if endpoint.token is not None:
+        headers["X-Auth-Token"] = endpoint.token
+    async with aiohttp.ClientSession(
+        connector=_connector(endpoint),
+        headers=headers,
+        auto_decompress=False,
+        read_bufsize=MIB,
+    ) as session:
+        yield HttpSession(session, endpoint)
+        await asyncio.sleep(0)  # lets the transports close
+
+
+def _connector(endpoint: Endpoint) -> aiohttp.BaseConnector:
+    if endpoint.socket is not None:
+        return aiohttp.UnixConnector(str(endpoint.socket))
+    if endpoint.ca_file is None:
+        return aiohttp.TCPConnector()
+    try:
+        trusted = ssl.create_default_context(cafile=str(endpoint.ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise EndpointInvalid(
+            f"The certificates in {endpoint.ca_file} cannot be used: {error}.",
+            "Name a file of certificates (PEM) that you may read.",
+        ) from error
+    return aiohttp.TCPConnector(ssl=trusted)
+
+
+async def _raise_for_status(answer: aiohttp.ClientResponse) -> None:
+    if 200 <= answer.status < 300:  # noqa: PLR2004 - that is what success is
+        return
+    body = b""
+    try:
+        body = await answer.content.read(MAX_ERROR_BYTES)
+    except (aiohttp.ClientError, ConnectionError):
+        pass  # the status says enough
+    finally:
+        answer.close()  # whatever is still being sent
+    if 300 <= answer.status < 400:  # noqa: PLR2004
+        raise UnexpectedResponse(
+            f"The service is elsewhere: {answer.headers.get('Location', 'nobody says where')}.",
+            "Give that address by --url.",
+        )
+    raise refusal(answer.status, error_message(body, answer.reason or "no reason was given"))
+
+
+def error_message(body: bytes, otherwise: str) -> str:
+    """What a refusal says to people: JSON's message, or the text of a page."""
+    text = body.decode("utf-8", "replace")
+    try:
+        told = json.loads(text)
+        text = str(told.get("message", "")) if isinstance(told, dict) else ""
+    except ValueError:
+        text = _STATUS_LINE.sub("", _HTML_TAG.sub("", text).strip())
+    words = "".join(sign if sign.isprintable() else " " for sign in text).split()
+    sentence = " ".join(words)[:MAX_MESSAGE_CHARACTERS]
+    return sentence or otherwise

@@ -1,0 +1,181 @@
+"""The calls of the Image API v2 that a client needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import quote, urlencode
+
+from imaged.client.endpoint import Endpoint
+from imaged.client.errors import (
+    CONFLICT,
+    NOT_FOUND,
+    AmbiguousName,
+    ClientError,
+    ConnectionFailed,
+    ErrorResponse,
+    NoSuchImage,
+    UnexpectedResponse,
+)
+from imaged.client.http_session import UPLOAD_RESPONSE_SECONDS, HttpSession, open_http_session
+from imaged.client.image_record import Record, read_record
+from imaged.core.attributes import UUID_PATTERN
+from imaged.core.limits import MIB
+
+IMAGES_PATH = "/v2/images"
+OCTET_STREAM = "application/octet-stream"
+PATCH = "application/openstack-images-v2.1-json-patch"
+STORE_HEADER = "X-Image-Meta-Store"
+REPLACE_HEADER = "X-Imaged-Replace"
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)", re.ASCII)
+
+
+class ImageApi:
+    """An Image API v2. Every call raises ConnectionFailed, ErrorResponse, UnexpectedResponse."""
+
+    def __init__(self, wire: HttpSession) -> None:
+        self._wire = wire
+
+    async def create(self, attributes: Mapping[str, object]) -> Record:
+        """A new image, which brings its id: asked twice, it is made once."""
+        try:
+            answer = await self._wire.ask_json("POST", IMAGES_PATH, json=attributes)
+        except ErrorResponse as error:
+            if error.status != CONFLICT:
+                raise
+            return await self.show(str(attributes["id"]))
+        return read_record(answer)
+
+    async def show(self, image_id: str) -> Record:
+        """The record. Raises NoSuchImage."""
+        try:
+            return read_record(await self._wire.ask_json("GET", _path(image_id)))
+        except ErrorResponse as error:
+            if error.status != NOT_FOUND:
+                raise
+            raise NoSuchImage(image_id) from error
+
+    async def find(self, image: str) -> Record:
+        """The image of this id or, where only one has it, of this name.
+
+        Raises NoSuchImage, AmbiguousName.
+        """
+        if re.fullmatch(UUID_PATTERN, image):
+            return await self.show(image)
+        query = urlencode({"name": image, "limit": 10})
+        answer = await self._wire.ask_json("GET", f"{IMAGES_PATH}?{query}")
+        listed = answer.get("images") if isinstance(answer, dict) else None
+        if not isinstance(listed, list):
+            raise UnexpectedResponse("What answered told no list of images.")
+        found = [read_record(one) for one in listed]
+        if not found:
+            raise NoSuchImage(image)
+        if len(found) > 1:
+            raise AmbiguousName(image, [record.id for record in found])
+        return found[0]
+
+    async def change(self, record: Record, attributes: Mapping[str, object]) -> Record:
+        """Set attributes and properties; none is fine."""
+        steps = [
+            {
+                "op": "replace" if name in record.all else "add",
+                "path": _json_pointer(name),
+                "value": new,
+            }
+            for name, new in attributes.items()
+        ]
+        if not steps:
+            return record
+        headers = {"Content-Type": PATCH}
+        path = _path(record.id)
+        return read_record(await self._wire.ask_json("PATCH", path, json=steps, headers=headers))
+
+    async def send(
+        self,
+        image_id: str,
+        body: AsyncIterator[bytes],
+        size_bytes: int | None,
+        store: str | None = None,
+        *,
+        replaces: bool = False,
+    ) -> None:
+        """Upload; a body of unknown size goes in chunks. What the body raises passes through."""
+        headers = {"Content-Type": OCTET_STREAM}
+        if size_bytes is not None:
+            headers["Content-Length"] = str(size_bytes)
+        if store is not None:
+            headers[STORE_HEADER] = store
+        if replaces:
+            headers[REPLACE_HEADER] = "true"
+        kept = _ErrorKeepingBody(body)
+        try:
+            async with self._wire.ask(
+                "PUT",
+                f"{_path(image_id)}/file",
+                data=kept.blocks(),
+                headers=headers,
+                patience=UPLOAD_RESPONSE_SECONDS,
+            ):
+                pass
+        except ConnectionFailed:
+            if kept.failure is not None:
+                raise kept.failure from None
+            raise
+
+    @asynccontextmanager
+    async def fetch(self, image_id: str, start: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the data from an offset on.
+
+        A service that knows no ranges sends all of it, and what comes before is passed over.
+        """
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        path = f"{_path(image_id)}/file"
+        async with self._wire.ask("GET", path, headers=headers) as answer:
+            found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+            begins = int(found[1]) if found else 0
+            if begins > start:
+                raise UnexpectedResponse(
+                    f"Bytes from {start} on were asked for, not from {begins}."
+                )
+            yield _skip_bytes(start - begins, answer.content.iter_chunked(MIB))
+
+
+@asynccontextmanager
+async def open_image_api(endpoint: Endpoint) -> AsyncIterator[ImageApi]:
+    """Talk to a service for as long as the block runs. Raises EndpointInvalid."""
+    async with open_http_session(endpoint) as wire:
+        yield ImageApi(wire)
+
+
+class _ErrorKeepingBody:
+    """A body whose own failure is not taken for one of the connection."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self.failure: ClientError | None = None
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        try:
+            async for block in self._body:
+                yield block
+        except ClientError as error:
+            self.failure = error
+            raise
+
+
+async def _skip_bytes(passed_over: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        if passed_over < len(chunk):
+            yield chunk[passed_over:]
+        passed_over = max(passed_over - len(chunk), 0)
+
+
+def _path(image_id: str) -> str:
+    return f"{IMAGES_PATH}/{quote(image_id, safe='')}"
+
+
+def _json_pointer(name: str) -> str:
+    """The name as a JSON pointer (RFC 6901) has it."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")

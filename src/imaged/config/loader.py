@@ -1,0 +1,128 @@
+"""From layers to one Config, or to a list of all that is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from imaged.config.addresses import API
+from imaged.config.errors import ConfigInvalid, Problem
+from imaged.config.exports import overlaps
+from imaged.config.layers import (
+    KeyPath,
+    Layer,
+    layer_that_set,
+    merge_layers,
+    read_environment,
+    read_files,
+)
+from imaged.config.messages import describe_error, unknown_key
+from imaged.config.model import SECTIONS, Config
+from imaged.config.secrets import misplaced_secrets, read_credentials
+from imaged.config.stores import StoresSection
+
+DEFAULT_FILE = Path("/etc/imaged/imaged.toml")
+
+_UNAUTHENTICATED_ADDRESS = (
+    "{address} can be reached from the network, and auth.method is none: everybody would be an "
+    "administrator. Choose another method, bind to loopback or to a unix socket, or set "
+    "auth.allow_anyone_on_the_network"
+)
+
+_METRICS_OPEN_TO_ALL = (
+    'must be set where metrics.bind has "api": whoever reaches the API, through a proxy too, would '
+    'read the figures. Or give them an address of their own, such as "127.0.0.1:9293"'
+)
+
+_EXPORT_OVERLAPS_STORE = (
+    "the destination {name} and the store {store} must not be in the same place, or one in the "
+    "other: a file that is exported could be taken for an image there"
+)
+
+
+def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read the file, its drop-ins, credentials and the environment.
+
+    The default file may be missing.
+
+    Raises ConfigInvalid with every problem.
+    """
+    layers, problems = read_files(file or DEFAULT_FILE, must_exist=file is not None)
+    problems += misplaced_secrets(layers)
+    for layer, layer_problems in (read_credentials(environment), read_environment(environment)):
+        layers.append(layer)
+        problems += layer_problems
+    merged = merge_layers(layers)
+    problems += _unknown_sections(merged, layers)
+    sections: dict[str, Any] = {}
+    for name, model in SECTIONS.items():
+        values = merged.get(name, {})
+        if model is StoresSection and isinstance(values, Mapping):
+            values = _with_default_store(values)
+        try:
+            sections[name] = model.model_validate(values)
+        except ValidationError as error:
+            for details in error.errors():
+                path, what = describe_error(name, details)
+                problems.append(layer_that_set(path, layers).problem(path, what))
+    problems += [
+        layer_that_set(path, layers).problem(path, what)
+        for path, what in _cross_section_problems(sections)
+    ]
+    if problems:
+        raise ConfigInvalid(problems)
+    return Config(**sections)
+
+
+def _unknown_sections(merged: Mapping[str, Any], layers: Sequence[Layer]) -> list[Problem]:
+    return [
+        layer_that_set((name,), layers).problem((name,), unknown_key(name, SECTIONS))
+        for name in merged
+        if name not in SECTIONS
+    ]
+
+
+def _with_default_store(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where no other store is configured, there is the default one."""
+    tables = {name: table for name, table in values.items() if isinstance(table, Mapping)}
+    if not tables.keys() <= StoresSection.DEFAULT.keys():
+        return values
+    stores = {
+        name: _with_defaults(tables.get(name, {}), default)
+        for name, default in StoresSection.DEFAULT.items()
+        if name in tables or name not in values
+    }
+    return {**values, **stores}
+
+
+def _with_defaults(table: Mapping[str, Any], default: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A table that says what kind it is of may be of another one."""
+    return {**default, **table} if table.get("type", default["type"]) == default["type"] else table
+
+
+def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """What is right by itself and wrong together."""
+    auth, api = sections.get("auth"), sections.get("api")
+    found: list[tuple[KeyPath, str]] = []
+    if auth and auth.method == "token" and not auth.token_file:
+        found.append((("auth", "token_file"), 'must be set for method "token"'))
+    if auth and api and auth.method == "none" and not auth.allow_anyone_on_the_network:
+        found += [
+            (("api", "bind"), _UNAUTHENTICATED_ADDRESS.format(address=address))
+            for address in api.bind
+            if not address.is_local_only
+        ]
+    metrics = sections.get("metrics")
+    if metrics and API in metrics.bind and not metrics.token_file:
+        found.append((("metrics", "token_file"), _METRICS_OPEN_TO_ALL))
+    stores, exports = sections.get("stores"), sections.get("exports")
+    if stores and exports:
+        found += [
+            (("exports", name), _EXPORT_OVERLAPS_STORE.format(name=name, store=store))
+            for name, store in overlaps(exports, stores)
+        ]
+    return found

@@ -1,0 +1,53 @@
+"""``[scrubber]``: when the bytes of deleted images go."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import model_validator
+
+from imaged.config.sections import Section, setting
+from imaged.config.types import Concurrency, Duration
+
+MIN_CLOCK_STEP = timedelta(minutes=1)
+
+
+class ScrubberSection(Section):
+    """When deleted images really go."""
+
+    delay: Duration = setting(
+        "24h",
+        "How long a deleted image can be restored. Counted from its deletion with the delay "
+        'configured now: a lower one frees space at the next round. "0" frees at once.',
+        reloadable=True,
+    )
+    every: Duration = setting(
+        "30s",
+        'How often the scrubber looks for what is due; "0": never by itself.',
+        reloadable=True,
+    )
+    concurrency: Concurrency = setting(
+        4,
+        "How many blobs are deleted at the same time; more helps slow stores only.",
+        reloadable=True,
+    )
+    keep_records: Duration = setting(
+        "30d",
+        "How long the record of a deleted image stays; after that only its id does, so that it is "
+        "never used again.",
+        reloadable=True,
+    )
+    max_clock_step: Duration = setting(
+        "1h",
+        "By how much the catalog's clock may step before nothing is expired or deleted any more: a "
+        "step ahead would end every delay too early. What is due goes when a step ahead is "
+        "undone, after as much time as it skipped and the longest delay, or when "
+        "`imaged scrub --confirm-clock` says that the clock is right.",
+        reloadable=True,
+    )
+
+    @model_validator(mode="after")
+    def _require_min_clock_step(self) -> ScrubberSection:
+        if self.max_clock_step < MIN_CLOCK_STEP:
+            raise ValueError("max_clock_step must be 1m at least: smaller steps are ordinary")
+        return self

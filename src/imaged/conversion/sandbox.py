@@ -1,0 +1,130 @@
+"""Run a program that is given bytes nobody vouches for: ``python -I -m imaged.conversion.sandbox``.
+
+Before the program begins, this process gives up what it will not need: every file but those named,
+every system call that a conversion does without, the chance of more rights, and memory, processor
+time, threads and file size beyond its limits.
+It takes one argument, a SandboxSettings as JSON, and imports little, so that it begins at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from imaged.conversion import landlock, seccomp
+
+NICENESS = 19  # after everything else
+_PR_SET_PDEATHSIG = 1
+SANDBOX_FAILED = 125  # the exit status when a limit could not be set: nothing was run
+
+# Where programs, their libraries and what those read at start are. Not all of /usr: an image may
+# name files, and operators keep some with secrets in /usr/local.
+PROGRAMS = (
+    *("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec"),
+    *("/bin", "/lib", "/lib32", "/lib64"),
+    *("/etc/ld.so.cache", "/etc/ld.so.preload"),
+)
+DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero")
+ENVIRONMENT = {
+    "LC_ALL": "C",
+    "PATH": "/usr/bin:/bin",
+    "MALLOC_ARENA_MAX": "1",  # else each thread takes 128 MiB of the address space
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSettings:
+    """A program, and all that it may use."""
+
+    command: Sequence[str]  # the program by its whole path
+    reads: Sequence[str]
+    writes: Sequence[str]  # files that exist
+    memory_bytes: int
+    cpu_seconds: int
+    file_bytes: int  # the largest file that it may write
+    open_files: int = 64
+    more_threads: int = 64  # than its user has when it begins
+    parent: int = 0  # whose death is the program's too; 0: nobody's
+
+    def to_json(self) -> str:
+        """As the sandbox takes it."""
+        return json.dumps(asdict(self))
+
+
+def main() -> None:
+    """Confine this process, and become the program."""
+    settings = SandboxSettings(**json.loads(sys.argv[1]))
+    try:
+        enter_sandbox(settings)
+    except OSError as error:
+        print(f"it cannot be confined: {error}", file=sys.stderr)  # noqa: T201 - for our parent
+        sys.exit(SANDBOX_FAILED)
+    command = tuple(settings.command)
+    os.execve(command[0], command, ENVIRONMENT)  # noqa: S606 - no shell is wanted
+
+
+def enter_sandbox(settings: SandboxSettings) -> None:
+    """Give up the rest. Raises OSError."""
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    if settings.parent:
+        _die_with_parent(settings.parent)
+    for limit, value in (
+        (resource.RLIMIT_AS, settings.memory_bytes),
+        (resource.RLIMIT_CPU, settings.cpu_seconds),
+        (resource.RLIMIT_FSIZE, settings.file_bytes),
+        (resource.RLIMIT_NOFILE, settings.open_files),
+        (resource.RLIMIT_NPROC, _count_user_threads() + settings.more_threads),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _limit(limit, value)
+    landlock.restrict(
+        [(path, landlock.EXECUTE_ACCESS) for path in _programs(settings) if path.exists()]
+        + [(path, landlock.WRITE_ACCESS) for path in map(Path, DEVICES) if path.exists()]
+        + [(Path(path), landlock.READ_ACCESS) for path in settings.reads]
+        + [(Path(path), landlock.WRITE_ACCESS) for path in settings.writes]
+    )
+    seccomp.install_filter()
+
+
+def _programs(settings: SandboxSettings) -> list[Path]:
+    """One that was built by hand is allowed too, and the libraries beside it."""
+    own = [Path(name).resolve() for name in settings.command[:1]]
+    return [*map(Path, PROGRAMS), *own, *(path.parent.parent / "lib" for path in own)]
+
+
+def _limit(limit: int, value: int) -> None:
+    """Set a limit, unless one that is lower holds already. Raises OSError."""
+    _, hard = resource.getrlimit(limit)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (value, value))
+
+
+def _count_user_threads() -> int:
+    """How many threads this process's user has. RLIMIT_NPROC counts those; it does not bind root,
+    whose threads the control group of the service limits.
+    """
+    own, threads = str(os.getuid()), 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):  # it has ended meanwhile
+            facts = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+            threads += int(facts["Threads"]) if facts["Uid"].split()[0] == own else 0
+    return threads
+
+
+def _die_with_parent(parent: int) -> None:
+    """Be killed when the parent is, so that nothing works on for nobody (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was faster
+        sys.exit(SANDBOX_FAILED)
+
+
+if __name__ == "__main__":
+    main()

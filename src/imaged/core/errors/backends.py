@@ -1,0 +1,189 @@
+"""What a store or another place could not do."""
+
+from __future__ import annotations
+
+from imaged.core.errors.base import ImagedError
+
+
+class StoreError(ImagedError):
+    """A store could not do what was asked. Says which store, and what to look at."""
+
+    def __init__(self, store: str, why: str) -> None:
+        super().__init__(f"The store {store!r} {why}.")
+        self.store = store
+        self.why = why
+
+    @property
+    def for_clients(self) -> str:
+        """Without what only the operator can mend."""
+        return "The storage of images does not work at the moment. Please try again later."
+
+
+class StoreFull(StoreError):
+    """No space is left, or less than must stay free."""
+
+    @property
+    def for_clients(self) -> str:
+        """Without the figures."""
+        return "The storage of images has no room for this."
+
+
+class WrongPlace(StoreError):
+    """The place is another one than the catalog knows, or belongs to another catalog.
+
+    Nothing is written or deleted there (``core/place_marker.py``).
+    """
+
+
+class MarkerRefused(WrongPlace):
+    """What has the name of the place's marker cannot be understood."""
+
+
+class BlobMissing(StoreError):
+    """The store has no whole blob under this key."""
+
+    def __init__(self, store: str, key: str) -> None:
+        super().__init__(store, f"has no blob {key}")
+        self.key = key
+
+
+class BlobExists(StoreError):
+    """A blob of this key was written before; a key is never used again."""
+
+    def __init__(self, store: str, key: str) -> None:
+        super().__init__(store, f"has a blob {key} already")
+        self.key = key
+
+
+class WriteDiscarded(StoreError):
+    """The write was deleted before it could be committed."""
+
+    def __init__(self, store: str, key: str) -> None:
+        super().__init__(store, f"discarded the unfinished write of {key}")
+        self.key = key
+
+
+class ExportError(ImagedError):
+    """A destination of exports could not do what was asked. Says which, and what to look at."""
+
+    def __init__(self, destination: str, why: str) -> None:
+        super().__init__(f"The export destination {destination!r} {why}.")
+        self.destination = destination
+
+    @property
+    def for_clients(self) -> str:
+        """Without what only the operator can mend."""
+        return (
+            f"The export destination {self.destination!r} does not work at the moment. "
+            "Please try again later."
+        )
+
+
+class ExportExists(ExportError):
+    """There is a file of this name, and nothing is ever overwritten."""
+
+    def __init__(self, destination: str, file_name: str) -> None:
+        super().__init__(destination, f"has something of the name {file_name!r}")
+        self.file_name = file_name
+
+    @property
+    def for_clients(self) -> str:
+        """What its owner may do."""
+        return (
+            f"There is a file of this name already: {self.file_name}, in the export destination "
+            f"{self.destination!r}. Choose another file_name."
+        )
+
+
+class ExportFull(ExportError):
+    """No space is left, or less than must stay free."""
+
+    @property
+    def for_clients(self) -> str:
+        """Without the figures."""
+        return f"The export destination {self.destination!r} has no room for this."
+
+
+class SecretKeyUnavailable(ImagedError):
+    """Secrets cannot be kept here."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"The key for secrets of tasks, {path}, cannot be used: {why}.")
+
+    @property
+    def for_clients(self) -> str:
+        """Without what only the operator can mend."""
+        return "The server cannot keep secrets at the moment. Please tell its operator."
+
+
+class SecretUnreadable(ImagedError):
+    """The key is another one than when the secret was stored."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The secret that came with the task cannot be read any more: the server's key has "
+            "changed. Please ask again."
+        )
+
+
+class ScratchError(ImagedError):
+    """The folder for scratch files could not do what was asked."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"The scratch file {path} cannot be used: {why}.")
+
+    @property
+    def for_clients(self) -> str:
+        """The text without the path."""
+        return "The server cannot keep the scratch files that this needs. An operator can help."
+
+
+class ScratchFull(ScratchError):
+    """There is no room for what the work needs."""
+
+    @property
+    def for_clients(self) -> str:
+        """The text without the path."""
+        return "The server has no room for the scratch files that this needs. Try again later."
+
+
+class CatalogError(ImagedError):
+    """The catalog could not do what was asked."""
+
+    @property
+    def for_clients(self) -> str:
+        """Without what only the operator can mend."""
+        return "The catalog of images does not answer at the moment. Please try again later."
+
+
+class CatalogUnavailable(CatalogError):
+    """The catalog does not answer, or cannot do it now; it may in a moment.
+
+    What was asked may have been carried out all the same.
+    """
+
+
+class CatalogFull(CatalogUnavailable):
+    """The disk of the catalog has no room left."""
+
+
+class ListTooSlow(ImagedError):
+    """A list was not ready in time; what else the catalog does must not wait behind it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The list was not ready within {seconds:g} seconds. Ask for less of it: fewer "
+            "filters, a smaller limit; or ask later."
+        )
+
+
+class CatalogTooNew(CatalogError):
+    """The catalog was written by a newer version of imaged."""
+
+
+class CatalogTooOld(CatalogError):
+    """The catalog has to be migrated first."""
+
+
+class CatalogMissing(CatalogError):
+    """There is no catalog yet, and none is made over places that hold data."""

@@ -1,0 +1,36 @@
+"""Where bytes may be fetched from, by the address that is really connected to.
+
+An address is public, or it is refused: a user who may ask for a fetch could otherwise talk, through
+this server, to what trusts it. The tables are in ``core/special_addresses``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from imaged.core.special_addresses import (
+    Address,
+    Network,
+    is_special,
+    nat64_target,
+    without_ipv4_mapping,
+)
+
+__all__ = ["Address", "Network", "is_public", "may_be_reached"]
+
+
+def may_be_reached(address: Address, allow: Collection[Network]) -> bool:
+    """Whether a fetch may connect to it: public, or in a network that the operator allows.
+
+    Where the operator allows NAT64, the IPv4 address at its other end is judged as well.
+    """
+    address = without_ipv4_mapping(address)
+    if not any(address in network for network in allow):
+        return is_public(address)
+    inner = nat64_target(address)
+    return inner is None or may_be_reached(inner, allow)
+
+
+def is_public(address: Address) -> bool:
+    """Whether it leads to one host of the public internet, and nowhere else."""
+    return not is_special(without_ipv4_mapping(address))

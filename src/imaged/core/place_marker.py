@@ -1,0 +1,223 @@
+"""Whose a place is, and whether it is the one that it was: by a marker in it, and by the catalog.
+
+A place is where bytes are kept: the folder, or the bucket and prefix, of a store or of a
+destination of exports, and the folder for scratch files. Its marker is written once, and names the
+place and the catalog that it belongs to; the catalog knows the place by the same id. So two
+catalogs never work on one place, and a mount point without its filesystem, or with another one, is
+not taken for the place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, StrEnum
+from uuid import UUID
+
+MARKER_NAME = ".imaged-place.json"
+MARKER_FORMAT = 1
+MARKER_ABOUT = (
+    "imaged keeps data here. This file says which place this is, and which catalog it belongs to; "
+    "imaged writes and deletes nothing here without it. Move it with the data, and leave it as it "
+    "is otherwise."
+)
+
+
+class PlaceKind(StrEnum):
+    """What a place is for."""
+
+    STORE = "store"
+    EXPORTS = "exports"
+    SCRATCH = "scratch"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a place says of itself."""
+
+    place_id: UUID
+    catalog_id: UUID
+    kind: PlaceKind
+    name: str  # as the configuration had it
+    written_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the catalog knows of a place. ``is_marked``: its marker has been written.
+
+    ``warning``: what an operator should look at there, as a sentence; None where all is well.
+    """
+
+    kind: PlaceKind
+    name: str
+    place_id: UUID
+    where: str  # for people: a path, or a bucket and its endpoint
+    is_marked: bool = False
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceObservation:
+    """A place as it was found, beside what the catalog knows of that name."""
+
+    kind: PlaceKind
+    name: str
+    where: str
+    marker: Marker | None
+    known: Place | None
+    catalog_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceContents:
+    """What lies in a place without a marker, and what the catalog says that lies there."""
+
+    found: int = 0  # blobs that were looked at
+    recognised: int = 0  # of these, the ones with a row
+    expected: int = 0  # blobs of images that the catalog has there
+
+
+class PlaceState(Enum):
+    """What a marker says of a place."""
+
+    SAME = "it is the place that the catalog knows"
+    FORGOTTEN = "it belongs to the catalog, which does not know it: an older copy was restored"
+    UNMARKED = "it has no marker, and the catalog has seen none there"
+
+
+class MarkerUnreadable(ValueError):
+    """A file has the marker's name, and says nothing that can be understood."""
+
+
+def write_marker_text(marker: Marker) -> bytes:
+    """The marker as a file: JSON, for people too."""
+    fields = {
+        "about": MARKER_ABOUT,
+        "format": MARKER_FORMAT,
+        "kind": marker.kind.value,
+        "name": marker.name,
+        "place_id": str(marker.place_id),
+        "catalog_id": str(marker.catalog_id),
+        "written_at": marker.written_at.isoformat(),
+    }
+    return json.dumps(fields, indent=2).encode() + b"\n"
+
+
+def read_marker_text(data: bytes) -> Marker:
+    """Raises MarkerUnreadable."""
+    try:
+        fields = json.loads(data)
+        written_format = fields["format"]
+        if written_format == MARKER_FORMAT:
+            return Marker(
+                UUID(fields["place_id"]),
+                UUID(fields["catalog_id"]),
+                PlaceKind(fields["kind"]),
+                str(fields["name"]),
+                datetime.fromisoformat(fields["written_at"]),
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise MarkerUnreadable("it is damaged, or no marker of imaged") from error
+    raise MarkerUnreadable(f"it has the format {written_format!r}, of another version of imaged")
+
+
+def is_same_place(one: Marker, other: Marker) -> bool:
+    """Whether both mark one place of one catalog."""
+    return (one.place_id, one.catalog_id) == (other.place_id, other.catalog_id)
+
+
+def place_state(sight: PlaceObservation) -> PlaceState:
+    """What a sight means that is no reason to refuse: ask ``why_place_refused`` first."""
+    if sight.marker is None:
+        return PlaceState.UNMARKED
+    return PlaceState.FORGOTTEN if sight.known is None else PlaceState.SAME
+
+
+def why_place_refused(sight: PlaceObservation) -> str | None:
+    """Why a place is not to be used, as the end of a sentence that begins with its name."""
+    marker, known, where = sight.marker, sight.known, sight.where
+    command = adoption_hint(sight.kind, sight.name)
+    if marker is None:
+        return why_marker_lost(where, command) if known is not None and known.is_marked else None
+    if marker.catalog_id != sight.catalog_id:
+        return (
+            f"belongs to another catalog: the marker in {where} names the catalog "
+            f"{marker.catalog_id}, and catalog.url leads to {sight.catalog_id}. Two catalogs with "
+            "one place delete each other's data. Correct catalog.url, or give each catalog a "
+            f"place of its own; if the other catalog is gone for good, {command}"
+        )
+    if (marker.kind, marker.name) != (sight.kind, sight.name):
+        return (
+            f"has another place than its own: the marker in {where} is that of the {marker.kind} "
+            f"{marker.name!r}. Correct the configuration; if it was renamed on purpose, {command}"
+        )
+    if known is not None and known.place_id != marker.place_id:
+        return (
+            f"has another place than before: the marker in {where} names the place "
+            f"{marker.place_id}, and the catalog knows {known.place_id}. Mount the right "
+            f"filesystem, or name the right bucket; if all data was moved here, {command}"
+        )
+    return None
+
+
+def why_marker_lost(where: str, command: str) -> str:
+    """The same for a place whose marker is gone."""
+    return (
+        f"has lost its marker: {MARKER_NAME} is not in {where}, so it may be another place than "
+        "before, and nothing is written or deleted there. Mount its filesystem; if all data was "
+        f"moved or restored here without the marker, {command}"
+    )
+
+
+def why_marker_changed(where: str, expected: Marker, found: Marker) -> str:
+    """The same for a place whose marker became another one while imaged was running."""
+    return (
+        f"has another place than when imaged started: the marker in {where} names the place "
+        f"{found.place_id} of the catalog {found.catalog_id}, and {expected.place_id} of "
+        f"{expected.catalog_id} is expected; nothing is written or deleted there. Mount the right "
+        "filesystem; if it was taken over meanwhile, restart imaged"
+    )
+
+
+def why_marker_unreadable(where: str, why: str, command: str) -> str:
+    """The same for a marker that cannot be understood."""
+    return f"cannot read its marker, {MARKER_NAME} in {where}: {why}. Restore it; or {command}"
+
+
+def why_not_adopted(kind: PlaceKind, name: str, where: str, contents: PlaceContents) -> str | None:
+    """Why a place without a marker is not marked as ours, as the end of a sentence.
+
+    Versions before 0.2 made no markers: a store whose blobs the catalog knows is taken over.
+    """
+    command = adoption_hint(kind, name)
+    if not contents.found and contents.expected:
+        return (
+            f"is empty, and the catalog has {_blobs(contents.expected)} there: {where} has no "
+            f"marker. Mount its filesystem; if its data is lost for good, {command}"
+        )
+    if contents.recognised * 2 < contents.found:
+        return (
+            f"has blobs that the catalog does not know: {contents.found - contents.recognised} of "
+            f"the {contents.found} that were looked at in {where}, which has no marker. Correct "
+            "catalog.url, or restore the catalog that they belong to; if they may be deleted in "
+            f"time, {command}"
+        )
+    return None
+
+
+def warnings_of(places: Iterable[Place]) -> list[str]:
+    """The warnings that they bear, each with the place."""
+    return [f"{place.kind} {place.name}: {place.warning}" for place in places if place.warning]
+
+
+def adoption_hint(kind: PlaceKind, name: str) -> str:
+    """What an operator types to take a place over, as the end of a sentence."""
+    option = "" if kind is PlaceKind.STORE else f" --kind {kind}"
+    return f"take it over with `imaged adopt-store {name}{option}`"
+
+
+def _blobs(count: int) -> str:
+    return "1 blob" if count == 1 else f"{count} blobs"

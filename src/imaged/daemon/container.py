@@ -1,0 +1,252 @@
+"""The services of one process, built from its configuration and its drivers."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from imaged.config import Config
+from imaged.core.claim import InstanceId
+from imaged.core.summary import Instance
+from imaged.daemon import settings, task_settings
+from imaged.daemon.drivers import Drivers
+from imaged.daemon.fernet import FernetSecretBox
+from imaged.daemon.task_dependencies import TaskDependencies
+from imaged.daemon.task_types import build_registry, image_import, location_import
+from imaged.inspectors.oslo_inspector import OsloInspector
+from imaged.lanes import BackgroundLane
+from imaged.ports.catalog import Catalog
+from imaged.ports.meter import Meter, ignore_measurement
+from imaged.process.uptime import read_uptime
+from imaged.services.claims import Claims
+from imaged.services.clock_guard import ClockGuard
+from imaged.services.downloads import Downloads
+from imaged.services.health import Health
+from imaged.services.heartbeat import Heartbeat
+from imaged.services.images import Images
+from imaged.services.ingest import Ingester
+from imaged.services.item_backoff import ItemBackoff, run_all_steps
+from imaged.services.periodic import Wakeup
+from imaged.services.reclaimer import LeaseReclaimer
+from imaged.services.reconciler import StoreReconciler
+from imaged.services.scrubber import BlobScrubber
+from imaged.services.tasks.cleanup import LeftoverCleaner
+from imaged.services.tasks.plugins import TaskResources
+from imaged.services.tasks.runner import TaskRunner
+from imaged.services.tasks.task_service import TaskService
+from imaged.services.tasks.task_type import TaskTypeRegistry
+from imaged.services.tasks.types.api_image_import import ImageImportService
+from imaged.services.tasks.types.location_import import LocationImportService
+from imaged.services.tasks.unrunnable_tasks import UnrunnableTaskReaper
+from imaged.services.traffic import Traffic
+from imaged.services.transfer_budget import TransferBudget
+
+if TYPE_CHECKING:  # commands measure nothing, and do not load what would
+    from imaged.metrics.instruments import Instruments
+
+
+def build_images(catalog: Catalog, config: Config) -> Images:
+    """The records of images."""
+    return Images(catalog, settings.scrubber_settings(config), settings.record_limits(config))
+
+
+def build_clock_guard(catalog: Catalog, config: Config) -> ClockGuard:
+    """What looks whether the catalog's clock can be believed."""
+    longest_delay = settings.longest_delay(config)
+    return ClockGuard(catalog, read_uptime, config.scrubber.max_clock_step, longest_delay)
+
+
+def build_scrubber(
+    drivers: Drivers, config: Config, clock: ClockGuard | None = None
+) -> BlobScrubber:
+    """What deletes bytes."""
+    return BlobScrubber(
+        drivers.catalog,
+        drivers.stores,
+        settings.scrubber_settings(config),
+        busy_for=config.claims.lease,
+        clock=clock or build_clock_guard(drivers.catalog, config),
+        quarantine=config.reconcile.quarantine,
+    )
+
+
+def build_task_service(catalog: Catalog, config: Config) -> TaskService:
+    """The task service of the operator, who looks at tasks and cancels them; he makes none."""
+    claims = Claims(catalog, new_instance_id(config.daemon.name), settings.claim_settings(config))
+    return TaskService(
+        catalog,
+        claims,
+        TaskTypeRegistry(),
+        seal=FernetSecretBox(task_settings.key_file(config)),
+        wakeup=Wakeup(),
+        settings=task_settings.task_service_settings(config),
+        clock=build_clock_guard(catalog, config),
+    )
+
+
+def build_reconcile(drivers: Drivers, config: Config) -> StoreReconciler:
+    """What compares catalog and stores."""
+    return StoreReconciler(drivers.catalog, drivers.stores, settings.reconcile_settings(config))
+
+
+class ServiceContainer:
+    """What a daemon does its work with. ``instance``: whom it is a part of; default: a new one."""
+
+    def __init__(
+        self,
+        drivers: Drivers,
+        config: Config,
+        instruments: Instruments | None = None,
+        instance: InstanceId | None = None,
+    ) -> None:
+        catalog, kills = drivers.catalog, settings.kills_uploads(config)
+        self.instance = instance or new_instance_id(config.daemon.name)
+        self.traffic = Traffic()
+        self.duty_meter: Meter = ignore_measurement
+        self.task_meter: Meter = ignore_measurement
+        if instruments is not None:
+            self.traffic.meter = instruments.transfers
+            self.duty_meter = instruments.duties
+            self.task_meter = instruments.tasks
+        self.budget = TransferBudget(config.uploads.transfer_budget)
+        self.database = drivers.database
+        self.health = Health(drivers.catalog, drivers.stores)
+        self.images = build_images(catalog, config)
+        self.claims = Claims(
+            catalog, self.instance, settings.claim_settings(config), kill_uploads=kills
+        )
+        self.heartbeat = Heartbeat(
+            catalog,
+            Instance(self.instance, version("imaged"), config.daemon.roles),
+            config.claims.lease,
+            lambda: self.troubles,
+        )
+        self.clock = build_clock_guard(catalog, config)
+        self.reclaimer = LeaseReclaimer(
+            catalog,
+            clock=self.clock,
+            lease=config.claims.lease,
+            kill_uploads=kills,
+            staged_time_to_live=config.uploads.staged_time_to_live,
+            remember_broken=config.uploads.remember_broken,
+        )
+        self.scrubber = build_scrubber(drivers, config, self.clock)
+        self.reconcile = build_reconcile(drivers, config)
+        make_ingest = partial(
+            Ingester,
+            catalog,
+            drivers.stores,
+            self.claims,
+            settings.stage_settings(config),
+            budget=self.budget,
+            inspector=OsloInspector,
+            traffic=self.traffic,
+        )
+        self.ingest = make_ingest()
+        self.task_ingest = make_ingest(lanes=BackgroundLane)  # nobody waits for a task's bytes
+        self.downloads = Downloads(
+            catalog, drivers.stores, self.budget, self.traffic, verify=config.downloads.verify
+        )
+        self._build_tasks(drivers, config)
+
+    def _build_tasks(self, drivers: Drivers, config: Config) -> None:
+        """Raises TaskTypeRefused, ImportCheckRefused, CertificatesRefused."""
+        self._task_dependencies = dependencies = TaskDependencies(
+            config, drivers.places, lambda: self.ingest.settings.max_size_bytes
+        )
+        services = TaskResources(
+            drivers.catalog,
+            drivers.stores,
+            self.downloads,
+            self.budget,
+            dependencies.fetcher,
+            dependencies.check_factory,
+            dependencies.conversion,
+            drivers.destinations,
+        )
+        registry = build_registry(services)
+        seal = FernetSecretBox(task_settings.key_file(config))
+        self.runner = TaskRunner(
+            drivers.catalog,
+            self.claims,
+            self.task_ingest,
+            registry,
+            seal=seal,
+            settings=task_settings.runner_settings(config),
+            meter=self.task_meter,
+        )
+        self.task_service = TaskService(
+            drivers.catalog,
+            self.claims,
+            registry,
+            seal=seal,
+            wakeup=self.runner.wakeup,
+            start_now=self.runner.start_now,
+            settings=task_settings.task_service_settings(config),
+            clock=self.clock,
+        )
+        self.unrunnable_tasks = UnrunnableTaskReaper(
+            drivers.catalog,
+            registry,
+            seal,
+            self.clock,
+            ItemBackoff("task_expiry", drivers.catalog.check),
+            config.tasks.longest_pending,
+        )
+        accepts = drivers.catalog, self.task_service, self.runner.wakeup
+        self.sweeper = LeftoverCleaner(
+            drivers.catalog, dependencies.scratch, [*drivers.destinations.values()]
+        )
+        self.health.degraded_parts = lambda: self.sweeper.troubles
+        self.imports = ImageImportService(*accepts, image_import(services))
+        self.locations = LocationImportService(*accepts, location_import(services))
+
+    @property
+    def postponed(self) -> Sequence[ItemBackoff]:
+        """What failed by itself, by duty."""
+        return (
+            self.reclaimer.postponed,
+            self.scrubber.postponed,
+            self.sweeper.postponed,
+            self.unrunnable_tasks.postponed,
+            self.runner.postponed,
+        )
+
+    async def expire_tasks(self) -> None:
+        """Remove the records of tasks whose time is over, and end those that nobody can begin."""
+        await run_all_steps(self.task_service.expire_due, self.unrunnable_tasks.run_due)
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """What this instance has to tell an operator, in sentences; most often nothing."""
+        put_off = [trouble for one in self.postponed for trouble in one.troubles]
+        places = [f"{place}: {why}" for place, why in self.sweeper.troubles.items()]
+        return [*self.clock.troubles, *places, *put_off]
+
+    def apply(self, config: Config) -> None:
+        """Go on with other settings: those that can be changed in a running process."""
+        self.images.settings = self.scrubber.settings = settings.scrubber_settings(config)
+        self.scrubber.quarantine = config.reconcile.quarantine
+        self.clock.max_step = config.scrubber.max_clock_step
+        self.clock.longest_delay = settings.longest_delay(config)
+        self.images.limits = settings.record_limits(config)
+        self.reconcile.settings = settings.reconcile_settings(config)
+        self.claims.kill_uploads = self.reclaimer.kill_uploads = settings.kills_uploads(config)
+        self.reclaimer.staged_time_to_live = config.uploads.staged_time_to_live
+        self.reclaimer.remember_broken = config.uploads.remember_broken
+        self.downloads.verify = config.downloads.verify
+        self.ingest.settings = self.task_ingest.settings = settings.stage_settings(config)
+        self._task_dependencies.apply(config)
+        self.task_service.settings = task_settings.task_service_settings(config)
+        self.unrunnable_tasks.longest_pending = config.tasks.longest_pending
+        self.runner.settings = task_settings.runner_settings(config)
+
+
+def new_instance_id(name: str) -> InstanceId:
+    """Who this instance is: readable, and never the same as another one, also after a restart."""
+    return InstanceId(f"{name or f'{socket.gethostname()}-{os.getpid()}'}-{uuid4().hex[:8]}")

@@ -1,0 +1,205 @@
+"""The life of one process: begin, work, heed signals, drain, end.
+
+Everything runs in one task group. The heartbeats are the last to end: while a transfer is finished
+or given back, its lease has to hold, and the instance is there.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup, TaskStatus
+
+from imaged.catalogs.connect import without_password
+from imaged.config import Config, ConfigInvalid
+from imaged.core.errors import ImagedError
+from imaged.daemon.background_jobs import BackgroundJobs
+from imaged.daemon.config_changes import ConfigChanges, compare_configs
+from imaged.daemon.container import ServiceContainer
+from imaged.daemon.drivers import open_drivers
+from imaged.daemon.metrics_endpoint import MetricsEndpoint
+from imaged.daemon.settings import connection_settings
+from imaged.daemon.status_reporter import StatusReporter
+from imaged.daemon.watchdog import run_watchdog
+from imaged.daemon.web_app import WebApp
+from imaged.daemon.worker_supervisor import WorkerSupervisor
+from imaged.process.sd_notify import SystemdNotifier
+from imaged.server.activation import ActivatedSockets
+from imaged.server.listeners import api_listeners, listener_address
+from imaged.server.server import HttpServer
+from imaged.services.periodic import run_periodically
+from imaged.services.tasks.runner import TaskRunner
+from imaged.telemetry import configure_log
+
+log = structlog.get_logger()
+
+
+class Daemon:
+    """``imaged serve``; with one role alone, ``imaged scrub`` or ``imaged work``."""
+
+    def __init__(
+        self,
+        config: Config,
+        read_config: Callable[[], Config],
+        notifier: SystemdNotifier,
+        activated: ActivatedSockets,
+    ) -> None:
+        self._config = config
+        self._read_config = read_config
+        self._notifier = notifier
+        self._activated_sockets = activated
+        self._stop = anyio.Event()
+        self._metrics_endpoint = MetricsEndpoint(config)
+        self._web_app: WebApp | None = None
+        self._server: HttpServer | None = None
+
+    async def run(self) -> None:
+        """Work until a signal ends it. Raises ImagedError where it cannot begin."""
+        instruments = self._metrics_endpoint.instruments
+        async with open_drivers(self._config, instruments) as drivers:
+            self._services = ServiceContainer(drivers, self._config, instruments)
+            self._metrics_endpoint.attach(drivers, self._services)
+            self._task_runner = self._choose_task_runner()
+            self._background_jobs = BackgroundJobs(self._services, lambda: self._config)
+            self._status_reporter = StatusReporter(
+                self._notifier,
+                drivers.catalog,
+                self._services.traffic,
+                lambda: self._task_runner.running,
+                roles=self._config.daemon.roles,
+                next_scrub=lambda: self._background_jobs.next_in("scrubber"),
+            )
+            if "api" in self._config.daemon.roles:
+                self._web_app = WebApp(self._services, self._config, self._metrics_endpoint)
+            with self._listening() as listeners, self._metrics_endpoint.open_listeners():
+                async with anyio.create_task_group() as tasks:
+                    await tasks.start(self._receive_signals)
+                    self._start_heartbeats(tasks)
+                    tasks.start_soon(self._metrics_endpoint.run)
+                    self._start_background_jobs(tasks)
+                    await self._start_server(tasks, listeners)
+                    self._log_start(listeners)
+                    self._status_reporter.start(tasks)
+                    tasks.start_soon(run_watchdog, self._notifier, drivers)
+                    await self._stop.wait()
+                    await self._drain()
+                    tasks.cancel_scope.cancel()
+            await self._services.heartbeat.stop()
+        log.info("daemon.stopped")
+
+    def _choose_task_runner(self) -> WorkerSupervisor | TaskRunner:
+        """Where tasks are worked on: in a worker, or here, where nobody waits for answers."""
+        runner = self._services.runner
+        if not self._config.daemon.has_worker_process:
+            return runner
+        worker_counters, instance = self._metrics_endpoint.worker_counters, self._services.instance
+        worker_supervisor = WorkerSupervisor(
+            runner, worker_counters, instance, lambda: self._config
+        )
+        self._metrics_endpoint.track_worker(worker_supervisor)
+        return worker_supervisor
+
+    @contextmanager
+    def _listening(self) -> Iterator[list[socket.socket]]:
+        if self._web_app is None:
+            self._activated_sockets.require_known(())
+            yield []
+            return
+        self._activated_sockets.require_known(("api",))
+        with api_listeners(self._config, self._activated_sockets) as listeners:
+            yield listeners
+
+    def _start_heartbeats(self, tasks: TaskGroup) -> None:
+        tasks.start_soon(self._services.claims.renew_forever)
+        tasks.start_soon(
+            run_periodically,
+            "presence",
+            self._services.heartbeat.send,
+            lambda: self._config.claims.renew_every,
+        )
+
+    def _start_background_jobs(self, tasks: TaskGroup) -> None:
+        self._background_jobs.start(tasks)
+        if "tasks" in self._config.daemon.roles:
+            tasks.start_soon(self._task_runner.serve)
+
+    async def _start_server(self, tasks: TaskGroup, listeners: list[socket.socket]) -> None:
+        if self._web_app:
+            self._server = HttpServer(self._web_app.app, connection_settings(self._config))
+            self._metrics_endpoint.track_server(self._server)
+            tasks.start_soon(self._server.serve, listeners)
+            await self._server.ready.wait()
+
+    def _log_start(self, listeners: list[socket.socket]) -> None:
+        log.info(
+            "daemon.started",
+            version=version("imaged"),
+            instance=self._services.instance,
+            roles=list(self._config.daemon.roles),
+            bind=[listener_address(listener) for listener in listeners],
+            stores=list(self._config.stores.by_name),
+            catalog=without_password(self._config.catalog.url),
+        )
+
+    async def _receive_signals(self, *, task_status: TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            task_status.started()
+            async for which in received:
+                if not self._stop.is_set():
+                    self._handle_signal(which)
+                elif self._server is not None and which != signal.SIGHUP:
+                    self._server.stop_now()
+
+    def _handle_signal(self, which: signal.Signals) -> None:
+        if which == signal.SIGHUP:
+            self._reload()
+        else:
+            self._stop.set()
+
+    def _reload(self) -> None:
+        self._status_reporter.reloading()
+        rejected = False
+        try:
+            changes = compare_configs(self._config, self._read_config())
+            if self._web_app:
+                self._web_app.apply(changes.config)
+            self._metrics_endpoint.apply(changes.config)
+        except (ConfigInvalid, ImagedError) as error:
+            rejected = True
+            log.error("config.rejected", problems=str(error).splitlines())  # noqa: TRY400 - no crash
+        else:
+            self._apply(changes)
+        self._metrics_endpoint.instruments.reloaded(successfully=not rejected)
+        self._status_reporter.reloaded(rejected=rejected)
+
+    def _apply(self, changes: ConfigChanges) -> None:
+        self._config = changes.config
+        self._services.apply(self._config)
+        if isinstance(self._task_runner, WorkerSupervisor):
+            self._task_runner.reload()
+        if self._server:
+            self._server.connections.settings = connection_settings(self._config)
+        configure_log(self._config.log.level, self._config.log.format)
+        log.info("config.reloaded", changes=changes.applied)
+        if changes.restart_needed:
+            log.warning("config.restart_needed", settings=changes.restart_needed)
+        self._background_jobs.wake()
+
+    async def _drain(self) -> None:
+        """No new work; what is under way may end, for a while."""
+        timeout = self._config.daemon.drain_timeout
+        in_flight = 0 if self._server is None else self._server.in_flight
+        log.info("daemon.stopping", in_flight=in_flight, drain_timeout_s=timeout.total_seconds())
+        self._status_reporter.draining(timeout)
+        self._background_jobs.stop()
+        self._task_runner.stop_claiming()
+        if self._web_app and self._server:
+            self._web_app.set_draining()
+            self._server.drain(timeout)
+            await self._server.drained.wait()

@@ -1,0 +1,112 @@
+"""The drivers of one process: the catalog, the stores and the destinations, open and checked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from imaged.catalogs import connect
+from imaged.catalogs.database import Database
+from imaged.catalogs.logged import LoggedCatalog
+from imaged.catalogs.metered import MeteredDatabase
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.config import Config
+from imaged.daemon import settings
+from imaged.daemon.exports import open_destinations
+from imaged.daemon.new_catalog import require_empty_stores
+from imaged.daemon.stores import build_stores, open_stores
+from imaged.lanes import BackgroundLane, LaneFactory, ThreadLane
+from imaged.ports.catalog import Catalog
+from imaged.ports.export import Destination
+from imaged.ports.meter import Meter
+from imaged.ports.store import Stores
+from imaged.services.marked_places import MarkedDestination
+from imaged.services.place_registry import PlaceRegistry
+from imaged.telemetry.outages import watch_catalog, watch_store
+
+if TYPE_CHECKING:  # commands measure nothing, and do not load what would
+    from imaged.metrics.instruments import Instruments
+
+
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """The drivers, open and checked."""
+
+    catalog: Catalog
+    stores: Stores
+    database: Database  # behind the catalog
+    destinations: Mapping[str, Destination]  # of exports
+    places: PlaceRegistry
+
+
+@asynccontextmanager
+async def open_drivers(
+    config: Config, instruments: Instruments | None = None, *, allow_unavailable: bool = False
+) -> AsyncIterator[Drivers]:
+    """Open the catalog and the stores, and make sure that they can be used and belong together;
+    with instruments, both are measured. ``allow_unavailable``: stores that are stop nothing.
+
+    Raises StoreError, WrongPlace, ExportError and CatalogError with what to do.
+    """
+    meter_store = measure_catalog = None
+    if instruments is not None:
+        meter_store = partial(_measure_store, instruments)
+        measure_catalog = watch_catalog(instruments.catalog)
+    async with (
+        build_stores(config.stores, lane_factory(config)) as built,
+        open_destinations(config.exports) as destinations,
+        _open_catalog(config, measure_catalog) as catalog,
+    ):
+        places = PlaceRegistry(catalog)
+        yield Drivers(
+            _journaled(catalog, instruments),
+            await open_stores(
+                config.stores, built, places, meter_store, allow_unavailable=allow_unavailable
+            ),
+            catalog.database,
+            {
+                name: MarkedDestination(destination, destination.place, places)
+                for name, destination in destinations.items()
+            },
+            places,
+        )
+
+
+def _journaled(catalog: Catalog, instruments: Instruments | None) -> Catalog:
+    if instruments is None:
+        return LoggedCatalog(catalog)
+    return LoggedCatalog(catalog, task_hook=instruments.tasks.changed)
+
+
+def _measure_store(instruments: Instruments, name: str) -> Meter:
+    return watch_store(name, instruments.stores.of(name))
+
+
+@asynccontextmanager
+async def open_catalog(config: Config) -> AsyncIterator[Catalog]:
+    """Open the catalog. Raises CatalogError; CatalogTooOld where it is not migrated by itself;
+    CatalogMissing where a new one would be made over stores that hold data.
+    """
+    async with _open_catalog(config) as catalog:
+        yield LoggedCatalog(catalog)
+
+
+@asynccontextmanager
+async def _open_catalog(config: Config, meter: Meter | None = None) -> AsyncIterator[SqlCatalog]:
+    if connect.is_missing(config.catalog.url):
+        await require_empty_stores(config)
+    catalog = await connect.open_catalog(config.catalog.url, settings.password_file(config))
+    if meter is not None:
+        catalog = SqlCatalog(MeteredDatabase(catalog.database, meter))
+    try:
+        yield catalog
+    finally:
+        await catalog.close()
+
+
+def lane_factory(config: Config) -> LaneFactory:
+    """How the bytes that this process writes take their way."""
+    return BackgroundLane if config.daemon.is_worker_only else ThreadLane

@@ -1,0 +1,140 @@
+"""What an instance tells of itself at /metrics: its instruments, the page, and where it is served.
+
+An instance without the API, a scrubber for example, has the page at addresses of its own alone.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio
+from starlette.types import ASGIApp
+
+from imaged.api.allowed_hosts import AllowedHosts
+from imaged.api.app import build_metrics_app
+from imaged.api.bearer_token import BearerToken
+from imaged.api.metrics_handler import MetricsHandler
+from imaged.config import Config
+from imaged.config.addresses import API, Address, TcpAddress, UnixAddress
+from imaged.daemon.background_jobs import job_names
+from imaged.daemon.container import ServiceContainer
+from imaged.daemon.counting import read_counters
+from imaged.daemon.drivers import Drivers
+from imaged.daemon.settings import connection_settings
+from imaged.daemon.worker_supervisor import WorkerSupervisor
+from imaged.metrics.counters import Counters
+from imaged.metrics.exposition import ExpositionWriter
+from imaged.metrics.instruments import Instruments
+from imaged.metrics.state_collector import StateCollector
+from imaged.metrics.state_gauges import StateSnapshot
+from imaged.metrics.worker_counters import WorkerCounters
+from imaged.server.listeners import open_listeners
+from imaged.server.server import HttpServer
+
+
+class MetricsEndpoint:
+    """Measures one instance."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.instruments = Instruments(
+            stores=list(config.stores.by_name), duties=job_names(config.daemon.roles)
+        )
+        self.instruments.register_instance_metrics(version("imaged"))
+        self.worker_counters = WorkerCounters()  # of a worker of this instance
+        self._token = _read_token(config)
+        self._server: HttpServer | None = None  # the API's
+        self._worker_supervisor: WorkerSupervisor | None = None
+
+    def attach(self, drivers: Drivers, services: ServiceContainer) -> None:
+        """Look at these from now on."""
+        types = services.task_service.registry.names
+        self.instruments.tasks.register_types(types)
+        self._state_collector = StateCollector(
+            drivers.catalog, drivers.stores, services.health, self._config.claims.lease, types
+        )
+        self.instruments.register_counters(
+            lambda: self._with_connections(read_counters(drivers, services))
+        )
+        pages = ExpositionWriter(
+            self.instruments.registry, self._collect_state, self.worker_counters
+        )
+        self._metrics = MetricsHandler(pages.write, self._token, self._names())
+
+    def apply(self, config: Config) -> None:
+        """Read the token again. Raises TokenFileInvalid, and nothing is changed then."""
+        if self._token is not None and config.metrics.token_file:
+            self._token.reload(Path(config.metrics.token_file))
+
+    @property
+    def for_api(self) -> MetricsHandler | None:
+        """The page for the API's own addresses, if it is to be there."""
+        return self._metrics if API in self._config.metrics.bind else None
+
+    def wrap(self, app: ASGIApp) -> ASGIApp:
+        """The application, with its requests counted."""
+        return self.instruments.requests.wrap(app)
+
+    def track_server(self, server: HttpServer) -> None:
+        """Count the connections of the API."""
+        self._server = server
+
+    def track_worker(self, worker_supervisor: WorkerSupervisor) -> None:
+        """Have the latest counts of its worker, whenever the page is written."""
+        self._worker_supervisor = worker_supervisor
+
+    @contextmanager
+    def open_listeners(self) -> Iterator[None]:
+        """Listen at the addresses of its own. Raises CannotListen."""
+        with open_listeners(self._own_addresses()) as listeners:
+            self._listeners = listeners
+            yield
+
+    async def run(self) -> None:
+        """Watch, look when asked, and answer; until cancelled, and so to the end of a drain."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.instruments.loop.run)
+            tasks.start_soon(self._state_collector.run)
+            if self._listeners:
+                tasks.start_soon(self._serve, self._listeners)
+
+    async def _serve(self, listeners: list[socket.socket]) -> None:
+        server = HttpServer(build_metrics_app(self._metrics), connection_settings(self._config))
+        try:
+            await server.serve(listeners)
+        finally:
+            if server.started:
+                with anyio.CancelScope(shield=True):
+                    await server.shutdown(listeners)
+
+    def _own_addresses(self) -> list[Address]:
+        bind = self._config.metrics.bind
+        return [address for address in bind if isinstance(address, TcpAddress | UnixAddress)]
+
+    def _names(self) -> AllowedHosts | None:
+        """None where other machines may ask: by which names, only they know."""
+        is_private = all(address.is_local_only for address in self._own_addresses())
+        return AllowedHosts() if is_private else None
+
+    async def _collect_state(self) -> StateSnapshot:
+        if self._worker_supervisor is not None:
+            await self._worker_supervisor.refresh()
+        return await self._state_collector.collect()
+
+    def _with_connections(self, counters: Counters) -> Counters:
+        if self._server is None:
+            return counters
+        connections = self._server.connections
+        ended = {reason.value: count for reason, count in connections.ended.items()}
+        return replace(counters, connections=len(connections), connections_ended=ended)
+
+
+def _read_token(config: Config) -> BearerToken | None:
+    """Raises TokenFileInvalid."""
+    file = config.metrics.token_file
+    return BearerToken(Path(file)) if file else None

@@ -1,0 +1,112 @@
+"""Whether what a configuration names can be used. Nothing is made that is not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from imaged.api.authenticator import TokenFile, TokenFileInvalid
+from imaged.api.bearer_token import BearerToken
+from imaged.catalogs.connect import inspect_catalog, is_missing
+from imaged.config import Config, Problem
+from imaged.conversion.qemu_img import unsupported_reason
+from imaged.core.errors import CatalogError, CatalogMissing, ExportError, StoreError
+from imaged.daemon.exports import examine_destination, open_destination
+from imaged.daemon.import_checks import ImportCheckRefused, load_import_checks
+from imaged.daemon.new_catalog import require_empty_stores
+from imaged.daemon.settings import password_file
+from imaged.daemon.stores import build_store, known_places, log_store_warning, self_test_store
+from imaged.daemon.task_dependencies import CertificatesRefused, build_fetcher
+from imaged.services.place_registry import PlaceRegistry
+
+
+async def find_problems(
+    config: Config, on_warning: Callable[[StoreError], None] = log_store_warning
+) -> list[Problem]:
+    """All that would keep a daemon from its work. ``on_warning``: see ``self_test_store``."""
+    problems: list[Problem] = []
+    try:
+        await inspect_catalog(config.catalog.url, password_file(config))
+        async with known_places(config) as places:
+            problems += await _find_in_places(config, places, on_warning)
+    except CatalogError as error:
+        problems += await _find_in_places(config, None, on_warning)
+        problems.append(Problem("catalog", "catalog.url", str(error)))
+    else:
+        problems += await _find_in_new_catalog(config)
+    problems += _problems_of_tokens(config)
+    try:
+        build_fetcher(config)
+    except CertificatesRefused as error:
+        problems.append(Problem("certificates", "fetch.ca_file", str(error)))
+    try:
+        load_import_checks()
+    except ImportCheckRefused as error:
+        problems.append(Problem("package", None, str(error)))
+    return problems
+
+
+def _problems_of_tokens(config: Config) -> Iterator[Problem]:
+    files: list[tuple[str, str, Callable[[Path], object]]] = []
+    if config.auth.method == "token":
+        files.append(("auth.token_file", config.auth.token_file, TokenFile))
+    if config.metrics.token_file:
+        files.append(("metrics.token_file", config.metrics.token_file, BearerToken))
+    for setting, file, read in files:
+        try:
+            read(Path(file))
+        except TokenFileInvalid as error:
+            yield Problem("tokens", setting, str(error))
+
+
+async def _find_in_places(
+    config: Config, places: PlaceRegistry | None, on_warning: Callable[[StoreError], None]
+) -> list[Problem]:
+    """``places``: None where the catalog cannot say which are its own."""
+    problems: list[Problem] = []
+    for name, section in config.stores.by_name.items():
+        try:
+            async with build_store(name, section) as store:
+                if places is not None:
+                    await places.examine(store.place, store)
+                await self_test_store(store, on_warning)
+        except StoreError as error:
+            problems.append(Problem("store", f"stores.{name}", str(error)))
+    for name, folder in config.exports.by_name.items():
+        try:
+            async with open_destination(name, folder) as destination:
+                if places is not None:
+                    await examine_destination(places, destination)
+                await destination.check()
+        except ExportError as error:
+            problems.append(Problem("export", f"exports.{name}", str(error)))
+    return problems
+
+
+async def _find_in_new_catalog(config: Config) -> list[Problem]:
+    if not is_missing(config.catalog.url):
+        return []
+    try:
+        await require_empty_stores(config)
+    except CatalogMissing as error:
+        return [Problem("catalog", "catalog.url", str(error))]
+    except StoreError:
+        return []  # it is a problem already
+    return []
+
+
+def find_hints(config: Config) -> list[str]:
+    """What a daemon can do without, but for some tasks: each as a sentence."""
+    if "tasks" not in config.daemon.roles:
+        return []
+    hints = []
+    if why := unsupported_reason():
+        hints.append(f"Tasks that convert will be refused: {why}.")
+    scratch = config.conversion.scratch
+    if not (scratch.is_dir() and os.access(scratch, os.R_OK | os.W_OK | os.X_OK)):
+        hints.append(
+            f"Tasks that convert will fail: conversion.scratch, {scratch}, is no folder that this "
+            "user may write to."
+        )
+    return hints

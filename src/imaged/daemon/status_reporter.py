@@ -1,0 +1,128 @@
+"""What this instance is doing, told to the service manager every few seconds.
+
+Traffic, tasks and duties are known here. What the catalog has to count is asked for more rarely,
+and an answer that does not come leaves it out of the line. While the instance drains, each report
+also asks for a little more time: so a drain that hangs is ended soon, and one that works is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import timedelta
+
+import anyio
+from anyio.abc import TaskGroup
+
+from imaged.config.sections import Role
+from imaged.core.errors import CatalogError
+from imaged.core.lifecycle import Status
+from imaged.daemon.status_line import Activity, short_duration, status_line
+from imaged.ports.catalog import Catalog
+from imaged.process.sd_notify import SystemdNotifier
+from imaged.services.traffic import Rate, Traffic
+
+STATUS_INTERVAL_SECONDS = 3
+SUMMARY_INTERVAL_SECONDS = 30
+EXTEND_TIMEOUT = timedelta(seconds=30)  # what a report asks for: enough to give back, and to close
+EXTEND_AFTER_DRAIN = timedelta(seconds=30)  # how long after drain_timeout more time is asked for
+
+
+class StatusReporter:
+    """Ready, and later draining. ``running``: the tasks that this instance works on."""
+
+    def __init__(
+        self,
+        notifier: SystemdNotifier,
+        catalog: Catalog,
+        traffic: Traffic,
+        running: Callable[[], Collection[str]],
+        *,
+        roles: Collection[Role],
+        next_scrub: Callable[[], timedelta | None],
+    ) -> None:
+        self._notifier = notifier
+        self._catalog = catalog
+        self._traffic = traffic
+        self._running = running
+        self._answers = "api" in roles
+        self._works = "tasks" in roles
+        self._next_scrub = next_scrub
+        self._received, self._sent = Rate(), Rate()
+        self._pending: int | None = None
+        self._was_rejected = False
+        self._draining_until: float | None = None
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Requests are answered: tell so, and go on telling."""
+        self._notifier.ready(self.status_text())
+        tasks.start_soon(self._summarize_forever)
+        tasks.start_soon(self._report_forever)
+
+    def reloading(self) -> None:
+        """The configuration is being read."""
+        self._notifier.reloading()
+
+    def reloaded(self, *, rejected: bool) -> None:
+        """It was read, and applied or not."""
+        self._was_rejected = rejected
+        self._notifier.ready(self.status_text())
+
+    def draining(self, timeout: timedelta) -> None:
+        """The end has begun, and may take so long."""
+        self._draining_until = anyio.current_time() + timeout.total_seconds()
+        self.report()
+
+    def report(self) -> None:
+        """Say what is going on."""
+        if self._draining_until is None:
+            self._notifier.status(self.status_text())
+        elif self._left(self._draining_until) + EXTEND_AFTER_DRAIN > timedelta(0):
+            self._notifier.stopping(self.status_text(), EXTEND_TIMEOUT)
+
+    def status_text(self) -> str:
+        """What is going on, in a line."""
+        if self._draining_until is None:
+            state = "ready, but the last reload was rejected" if self._was_rejected else "ready"
+            return status_line(state, self._activity())
+        left = max(self._left(self._draining_until), timedelta(0))
+        return status_line(f"draining for {short_duration(left)} at most", self._transfers())
+
+    def _activity(self) -> Activity:
+        return replace(
+            self._transfers(),
+            tasks=len(self._running()) if self._works else None,
+            pending_delete=self._pending,
+            next_scrub=self._next_scrub(),
+        )
+
+    def _transfers(self) -> Activity:
+        traffic, now = self._traffic, anyio.current_time()
+        return Activity(
+            uploads=traffic.uploads_in_flight if self._answers else None,
+            received_bytes_per_second=self._received.per_second(traffic.received_bytes, now),
+            downloads=traffic.downloads_in_flight,
+            sent_bytes_per_second=self._sent.per_second(traffic.sent_bytes, now),
+        )
+
+    async def _report_forever(self) -> None:
+        while True:
+            await anyio.sleep(STATUS_INTERVAL_SECONDS)
+            self.report()
+
+    async def _summarize_forever(self) -> None:
+        while True:
+            await self._count()
+            self.report()
+            await anyio.sleep(SUMMARY_INTERVAL_SECONDS)
+
+    async def _count(self) -> None:
+        try:
+            summary = await self._catalog.summarize()
+        except CatalogError:  # health tells of it; the line leaves out what nobody knows
+            self._pending = None
+            return
+        self._pending = summary.images.get(Status.PENDING_DELETE, 0)
+
+    def _left(self, moment: float) -> timedelta:
+        return timedelta(seconds=moment - anyio.current_time())

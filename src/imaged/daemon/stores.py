@@ -1,0 +1,141 @@
+"""The stores of one process: built by their kinds, identified, rehearsed, and closed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
+
+import structlog
+
+from imaged.catalogs.connect import open_if_current
+from imaged.config import Config
+from imaged.config.stores import FilesystemSection, S3Section, StoresSection
+from imaged.core.errors import StoreError, StoreFull
+from imaged.daemon.settings import filesystem_settings, password_file, s3_settings
+from imaged.lanes import LaneFactory, ThreadLane
+from imaged.ports.capabilities import Closeable, SelfTesting
+from imaged.ports.meter import Meter
+from imaged.ports.place import MarkedPlace
+from imaged.ports.store import Store, Stores
+from imaged.services.place_registry import PlaceRegistry
+from imaged.stores.filesystem.store import FilesystemStore
+from imaged.stores.metered import meter_store
+
+log = structlog.get_logger()
+
+
+def log_store_warning(warning: StoreError) -> None:
+    """Write down what a store lacks."""
+    if isinstance(warning, StoreFull):
+        log.warning("store.full", store=warning.store, error=str(warning))
+    else:
+        log.warning("store.lacks", store=warning.store, error=str(warning))
+
+
+class PlacedStore(Store, Protocol):
+    """A store in a place that bears a marker."""
+
+    @property
+    def place(self) -> MarkedPlace:
+        """The place."""
+        ...
+
+
+@asynccontextmanager
+async def build_stores(
+    section: StoresSection, lanes: LaneFactory = ThreadLane
+) -> AsyncIterator[Mapping[str, PlacedStore]]:
+    """All that are configured, by name; nothing is tried yet. Raises StoreError."""
+    async with AsyncExitStack() as built:
+        yield {
+            name: await built.enter_async_context(build_store(name, store, lanes))
+            for name, store in section.by_name.items()
+        }
+
+
+@asynccontextmanager
+async def build_store(
+    name: str, section: FilesystemSection | S3Section, lanes: LaneFactory = ThreadLane
+) -> AsyncIterator[PlacedStore]:
+    """One of them. Raises StoreError where its keys cannot be read."""
+    store = _build(name, section, lanes)
+    try:
+        yield store
+    finally:
+        if isinstance(store, Closeable):
+            await store.close()
+
+
+async def open_stores(
+    section: StoresSection,
+    built: Mapping[str, PlacedStore],
+    places: PlaceRegistry,
+    meter_of: Callable[[str], Meter] | None = None,
+    *,
+    allow_unavailable: bool = False,
+) -> Stores:
+    """Those that were built, each identified and tried as far as can be; with ``meter_of``,
+    measured. ``allow_unavailable``: a store that is, or has the wrong place, is taken as the
+    catalog knows it; each call refuses until it is right.
+
+    Raises StoreError with what to do, WrongPlace, CatalogError.
+    """
+    for store in built.values():
+        try:
+            await _open_store(store, places)
+        except StoreError as error:
+            marker = await places.expected_marker(store.place) if allow_unavailable else None
+            if marker is None:
+                raise
+            store.place.expect(marker)
+            log.error(  # noqa: TRY400 - no crash
+                "store.degraded", store=store.name, operation="open", failures=1, error=str(error)
+            )
+    by_name: dict[str, Store] = {**built}
+    if meter_of is not None:
+        by_name = {name: meter_store(store, meter_of(name)) for name, store in by_name.items()}
+    return Stores(section.default, by_name)
+
+
+async def _open_store(store: PlacedStore, places: PlaceRegistry) -> None:
+    try:
+        store.place.expect(await places.identify(store.place, store))
+    except StoreFull as error:  # for its marker too: it is written at a later start
+        log_store_warning(error)
+    await self_test_store(store)
+
+
+async def self_test_store(
+    store: Store, on_warning: Callable[[StoreError], None] = log_store_warning
+) -> None:
+    """Try everything that will be needed. Raises StoreError with what to do.
+
+    ``on_warning`` is told what it lacks although it can be used.
+    """
+    if isinstance(store, SelfTesting):
+        for warning in await store.self_test():
+            on_warning(warning)
+    else:
+        await store.check()
+
+
+@asynccontextmanager
+async def known_places(config: Config) -> AsyncIterator[PlaceRegistry | None]:
+    """Whose places are whose, for those who only look; None where the catalog would have to be
+    made or migrated first.
+
+    Raises CatalogError.
+    """
+    async with open_if_current(config.catalog.url, password_file(config)) as catalog:
+        yield None if catalog is None else PlaceRegistry(catalog)
+
+
+def _build(name: str, section: FilesystemSection | S3Section, lanes: LaneFactory) -> PlacedStore:
+    match section:
+        case FilesystemSection():
+            return FilesystemStore(name, filesystem_settings(section), lanes=lanes)
+        case S3Section():
+            from imaged.stores.s3.store import S3Store  # only here: its libraries are large
+
+            return S3Store(name, s3_settings(name, section))

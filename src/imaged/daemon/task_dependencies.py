@@ -1,0 +1,71 @@
+"""What the types of tasks work with: built from the configuration, and changed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from imaged.config import Config
+from imaged.conversion.qemu_img import QemuImg
+from imaged.conversion.scratch import LocalScratch
+from imaged.core.errors import ImagedError
+from imaged.core.place_marker import PlaceKind
+from imaged.daemon import task_settings
+from imaged.daemon.import_checks import load_import_checks
+from imaged.fetchers.http_fetcher import HttpFetcher
+from imaged.inspectors.oslo_inspector import OsloInspector
+from imaged.ports.fetcher import Fetcher
+from imaged.ports.place import MarkedPlace
+from imaged.services.marked_places import MarkedScratch
+from imaged.services.place_registry import PlaceRegistry
+from imaged.services.tasks.image_converter import ImageConverter
+from imaged.services.tasks.stream_checks import StreamCheckFactory
+from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings
+from imaged.stores.thread_pool import ThreadPool
+
+
+class CertificatesRefused(ImagedError):
+    """The authorities that fetches are to trust cannot be read."""
+
+    def __init__(self, path: Path | None, error: OSError) -> None:
+        super().__init__(f"fetch.ca_file, {path}, cannot be used: {error.strerror or error}.")
+
+
+class TaskDependencies:
+    """Ways for tasks to get at bytes, look at them and change them.
+
+    Raises ImportCheckRefused, CertificatesRefused.
+    """
+
+    def __init__(
+        self, config: Config, places: PlaceRegistry, max_size_bytes: Callable[[], int]
+    ) -> None:
+        self._converter = QemuImg(task_settings.qemu_img_settings(config))
+        scratch = LocalScratch(task_settings.scratch_settings(config))
+        self.scratch = MarkedScratch(scratch, scratch_place(config), places)
+        self.fetcher = build_fetcher(config)
+        self.check_factory = StreamCheckFactory(max_size_bytes, load_import_checks())
+        self.conversion = ImageConverter(
+            self.scratch, self._converter, OsloInspector, self.check_factory
+        )
+
+    def apply(self, config: Config) -> None:
+        """Go on with other settings."""
+        self._converter.settings = task_settings.qemu_img_settings(config)
+
+
+def scratch_place(config: Config) -> MarkedPlace:
+    """The marker of the folder for scratch files."""
+    folder = MarkedFolderSettings(
+        PlaceKind.SCRATCH, "scratch", config.conversion.scratch, "scratch"
+    )
+    return FolderMarker(folder, ThreadPool("scratch", count=1))
+
+
+def build_fetcher(config: Config) -> Fetcher:
+    """What fetches from elsewhere. Raises CertificatesRefused."""
+    settings = task_settings.fetch_settings(config)
+    try:
+        return HttpFetcher(settings)
+    except OSError as error:  # SSLError is one
+        raise CertificatesRefused(settings.ca_file, error) from error

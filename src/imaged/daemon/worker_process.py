@@ -1,0 +1,155 @@
+"""The process that works on tasks for a daemon that also answers requests.
+
+The daemon starts it when a task waits. It has drivers of its own, and is the same instance: claims
+bear the same name, and the daemon tells what both have counted. It ends when nothing was to be done
+for a while, and when it hears no more of the daemon, however that ended; what is under way is given
+back then, and the attempt does not count.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from importlib.metadata import version
+
+import anyio
+from anyio.abc import TaskGroup
+
+from imaged.config import Config
+from imaged.core.errors import ImagedError
+from imaged.daemon.container import ServiceContainer
+from imaged.daemon.counting import read_counters
+from imaged.daemon.drivers import open_drivers
+from imaged.daemon.worker_channel import (
+    Command,
+    Reload,
+    Report,
+    Start,
+    WorkerChannel,
+    WorkerFailure,
+)
+from imaged.metrics.instruments import Instruments
+from imaged.metrics.worker_counters import nonzero_samples
+from imaged.process.malloc import tune_malloc
+from imaged.process.niceness import lower_priority
+from imaged.services.periodic import Wakeup
+from imaged.telemetry import configure_log
+
+STDIN = 0
+DAEMON_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+IDLE_EXIT_SECONDS = 300.0  # to start costs a second, and to stay costs memory
+REPORT_INTERVAL = timedelta(seconds=1)
+
+
+def main(expected_version: str) -> None:
+    """Work for the daemon at the other end of standard input, which is of this version."""
+    for one in DAEMON_SIGNALS:
+        signal.signal(one, _ignore_signal)
+    faulthandler.enable()
+    tune_malloc()
+    end = socket.socket(fileno=STDIN)
+    worker = WorkerProcess(expected_version, _set_up_process)
+    anyio.run(worker.run, end, backend="asyncio", backend_options={"use_uvloop": True})
+
+
+def _set_up_process(config: Config) -> None:
+    """Have this process work in the background. Its log comes first, which tells of the rest."""
+    configure_log(config.log.level, config.log.format)
+    lower_priority()
+
+
+class VersionMismatch(ImagedError):
+    """The daemon is older than the files of its program, and its words may mean something else."""
+
+    def __init__(self, found: str, expected_version: str) -> None:
+        super().__init__(
+            f"imaged {found} is installed, and the daemon that runs is still {expected_version}: "
+            "restart it. Tasks wait until then."
+        )
+
+
+class WorkerProcess:
+    """One life of it.
+
+    ``set_up`` is called once, with the configuration that the daemon sent, before anything is
+    opened, and makes the whole process one that works in the background.
+    """
+
+    def __init__(self, expected_version: str, set_up: Callable[[Config], None]) -> None:
+        self._expected_version = expected_version
+        self._set_up_process = set_up
+
+    async def run(self, end: socket.socket) -> None:
+        """Work until there is nothing to do, or nobody to do it for."""
+        self._line = line = await WorkerChannel.from_socket(end)
+        try:
+            self._require_version()
+            begin = await line.next_instruction()
+            if isinstance(begin, Start):
+                await self._work(begin)
+        except ImagedError as error:
+            await line.send_report(WorkerFailure(str(error)))
+        await line.close()
+
+    def _require_version(self) -> None:
+        found = version("imaged")
+        if found != self._expected_version:
+            raise VersionMismatch(found, self._expected_version)
+
+    async def _work(self, begin: Start) -> None:
+        config = begin.config
+        self._set_up_process(config)
+        instruments = Instruments(stores=list(config.stores.by_name))
+        async with open_drivers(config, instruments, allow_unavailable=True) as drivers:
+            self._services = ServiceContainer(drivers, config, instruments, begin.instance)
+            self._registry = instruments.registry
+            instruments.register_counters(lambda: read_counters(drivers, self._services))
+            self._report_now = Wakeup()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._services.claims.renew_forever)
+                tasks.start_soon(self._services.runner.serve)
+                tasks.start_soon(self._report_until_idle, tasks)
+                await self._follow_instructions(tasks)
+                tasks.cancel_scope.cancel()
+            await self._line.send_report(self._report())
+
+    async def _follow_instructions(self, tasks: TaskGroup) -> None:
+        services = self._services
+        while order := await self._line.next_instruction():
+            match order:
+                case Command.CHECK_TASKS:
+                    services.runner.wakeup.wake()
+                    tasks.start_soon(services.claims.renew)  # what is no longer held is stopped
+                case Command.REPORT:
+                    self._report_now.wake()
+                case Command.DRAIN:
+                    services.runner.stop_claiming()
+                case Reload(config):
+                    services.apply(config)
+                    configure_log(config.log.level, config.log.format)
+
+    async def _report_until_idle(self, tasks: TaskGroup) -> None:
+        idle_since = anyio.current_time()
+        while anyio.current_time() - idle_since < IDLE_EXIT_SECONDS:
+            if self._services.runner.running:
+                idle_since = anyio.current_time()
+            await self._line.send_report(self._report())
+            await self._report_now.pause(REPORT_INTERVAL)
+        tasks.cancel_scope.cancel()
+
+    def _report(self) -> Report:
+        return Report(list(self._services.runner.running), nonzero_samples(self._registry))
+
+
+def _ignore_signal(number: int, frame: object) -> None:
+    """A signal that a terminal or a service manager sends to every process of ours: the daemon
+    heeds it, and we hear what follows. Ignored ones would be inherited by the programs we start.
+    """
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,232 @@
+"""Exports to a folder of this machine, which must not belong to a store.
+
+What it creates: files for their owner alone, unless the settings say otherwise; the folders that
+their names ask for; and ``.imaged-<task id>.<attempt>`` beside them (``temporary_file.py``). The
+root is never created: a folder made where a filesystem should be mounted would fill the disk below
+it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+import anyio
+
+from imaged.core.block import Block
+from imaged.core.errors import StoreError, StoreFull
+from imaged.core.limits import MIB
+from imaged.core.place_marker import PlaceKind
+from imaged.exports.errors import store_label, translated_errors
+from imaged.exports.openat import NOT_A_FOLDER_ERRORS, file_id, is_same_file, open_parent
+from imaged.exports.temporary_file import ExportTemporaryFile, try_lock
+from imaged.exports.temporary_names import task_id_of, temporary_name
+from imaged.lanes import BackgroundLane, LaneFactory
+from imaged.ports.export import ExportFile
+from imaged.stores.filesystem.disk import Disk, sync_folder
+from imaged.stores.filesystem.errors import os_errors_translated
+from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings
+from imaged.stores.filesystem.refcounted_file import RefcountedFile
+from imaged.stores.filesystem.settings import FilesystemSettings
+from imaged.stores.filesystem.store import HUNG_THREAD_TIMEOUT
+from imaged.stores.filesystem.write_blocks import write_blocks
+from imaged.stores.thread_pool import ThreadPool
+
+OPEN_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+ROLLBACK_HANGS = (
+    "an attempt before this one, which hangs, may still take it away: look at the filesystem, then "
+    "ask for the export again"
+)
+CALL_TIMEOUT_SECONDS = 60.0  # for one call that moves no data
+
+T = TypeVar("T")
+
+
+class FilesystemExport:
+    """A Destination (``ports/export.py``)."""
+
+    has_own_timeout = False
+
+    def __init__(
+        self,
+        name: str,
+        settings: FilesystemSettings,
+        *,
+        lanes: LaneFactory = BackgroundLane,
+        disk: Disk | None = None,
+    ) -> None:
+        self.name = name
+        self._label = store_label(name)
+        self._settings = settings
+        self._root = settings.path
+        self._lanes = lanes
+        self._disk = disk or Disk()
+        self._threads = ThreadPool(f"export-{name}", settings.threads)
+        place = MarkedFolderSettings(
+            PlaceKind.EXPORTS, name, settings.path, self._label, settings.file_mode
+        )
+        self.place = FolderMarker(place, self._threads, self._disk)
+
+    def location_of(self, file_name: str) -> str:
+        """Its path."""
+        return str(self._root / file_name)
+
+    async def check(self) -> None:
+        """Test a delivery. Raises ExportError with what to do."""
+        with translated_errors(self.name):
+            await self._call(self._test_delivery)
+
+    async def has(self, file_name: str) -> bool:
+        """Whether something of this name is there."""
+        with translated_errors(self.name), os_errors_translated(self._label, self._root):
+            return await self._call(partial(self._has, file_name))
+
+    async def has_delivered(self, export_file: ExportFile) -> bool:
+        """Whether a file of the task has this name too."""
+        with translated_errors(self.name), os_errors_translated(self._label, self._root):
+            return await self._call(partial(self._has_delivered, export_file))
+
+    async def deliver(
+        self,
+        export_file: ExportFile,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
+    ) -> int:
+        """Write a file; its size in bytes. Raises ExportExists, ExportFull, ExportError."""
+        with translated_errors(self.name):
+            return await write_blocks(
+                self._delivery(export_file),
+                expected_bytes or 0,
+                blocks,
+                threads=self._threads,
+                lanes=self._lanes,
+                flush_every_bytes=self._settings.flush_every_bytes,
+                patience=HUNG_THREAD_TIMEOUT,
+            )
+
+    async def read(self, file_name: str) -> AsyncGenerator[bytes]:
+        """The bytes of a file."""
+        path, file = self._root / file_name, RefcountedFile(self._disk)
+
+        def read(at: int) -> bytes:
+            with file.in_use() as descriptor:
+                return self._disk.pread(descriptor, MIB, at)
+
+        try:
+            with translated_errors(self.name), os_errors_translated(self._label, path):
+                await self._call(partial(file.open, path, os.O_RDONLY))
+            offset = 0
+            while True:
+                with translated_errors(self.name), os_errors_translated(self._label, path):
+                    data = await self._call(partial(read, offset))
+                if not data:
+                    return
+                offset += len(data)
+                yield data
+        finally:
+            file.close()
+
+    async def leftovers(self) -> set[str]:
+        """The tasks that have something here."""
+        with translated_errors(self.name), os_errors_translated(self._label, self._root):
+            names = await self._call(partial(self._disk.scan, self._root))
+        return {task_id for name in names if (task_id := task_id_of(name))}
+
+    async def remove(self, task_id: str) -> None:
+        """Remove what is not, or no longer, needed."""
+        with translated_errors(self.name), os_errors_translated(self._label, self._root):
+            await self._call(partial(self._remove, task_id))
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        """Have a thread do it. A filesystem that hangs is not waited for: the thread is left."""
+        with anyio.move_on_after(CALL_TIMEOUT_SECONDS):
+            return await self._threads.run(work)
+        raise StoreError(
+            self._label,
+            f"did not answer within {CALL_TIMEOUT_SECONDS:g} s: does the filesystem of "
+            f"{self._root} hang",
+        )
+
+    def _delivery(self, export_file: ExportFile) -> ExportTemporaryFile:
+        return ExportTemporaryFile(
+            self._label,
+            self._settings,
+            self._disk,
+            temporary_name(export_file),
+            export_file.file_name,
+            place=self.place,
+        )
+
+    def _has(self, file_name: str) -> bool:
+        try:
+            return file_id(self._disk, self._root, file_name) is not None
+        except NOT_A_FOLDER_ERRORS:
+            return True  # a part of its name is a file
+
+    def _has_delivered(self, export_file: ExportFile) -> bool:
+        try:
+            found = file_id(self._disk, self._root, export_file.file_name)
+        except NOT_A_FOLDER_ERRORS:
+            return False
+        if found is None:
+            return False
+        written = [file_id(self._disk, self._root, name) for name in self._of(export_file.task_id)]
+        if found not in written:
+            return False
+        return self._is_decided(export_file.file_name)
+
+    def _is_decided(self, file_name: str) -> bool:
+        """Whether a file that has its name keeps it. Raises StoreError where nobody knows yet."""
+        with (
+            suppress(FileNotFoundError),
+            open_parent(self._disk, self._root, file_name) as (folder, last),
+        ):
+            descriptor = self._disk.open(last, OPEN_FILE_FLAGS, dir_fd=folder)
+            try:
+                if not try_lock(self._disk, descriptor):
+                    raise StoreError(self._label, f"has {file_name}, and {ROLLBACK_HANGS}")
+                self._disk.fsync(folder)  # the attempt may have died before it did so
+                return is_same_file(self._disk, descriptor, folder, last)
+            finally:
+                self._disk.close(descriptor)
+        return False  # taken back
+
+    def _of(self, task_id: str) -> list[str]:
+        return [name for name in self._disk.scan(self._root) if task_id_of(name) == task_id]
+
+    def _remove(self, task_id: str) -> None:
+        for name in self._of(task_id):
+            with suppress(FileNotFoundError):
+                self._disk.unlink(self._root / name)
+        sync_folder(self._disk, self._root)
+
+    def _test_delivery(self) -> None:
+        """What a crash leaves of it has the name of a task that nobody knows, and is removed."""
+        self._require_root()
+        task_id = str(uuid4())
+        last = temporary_name(ExportFile(task_id, uuid4(), ""))
+        delivery = self._delivery(ExportFile(task_id, uuid4(), last))
+        try:
+            delivery.begin()
+            delivery.write(Block([b"imaged"]))
+            delivery.publish()
+        except StoreFull:
+            return  # it may have room later, and until then exports say so
+        finally:
+            delivery.discard(HUNG_THREAD_TIMEOUT.total_seconds())
+
+    def _require_root(self) -> None:
+        if not Path(self._root).is_dir():
+            raise StoreError(
+                self._label,
+                f"needs the folder {self._root}, which is missing or no folder: mount its "
+                "filesystem, or create it",
+            )

@@ -1,0 +1,192 @@
+"""Exports to a bucket of S3, below a prefix that does not belong to a store.
+
+Strategy. The bytes become an object of another name first, ``.imaged-<task id>.<attempt>``, which
+also says what the file is to be called. When it is whole, S3 copies it to that name, on the
+condition that nothing has it, and the copy tells the task that made it; then the first object goes.
+So whoever repeats a task knows what was delivered. What a crash leaves is found by the name of the
+first object, or of its upload; and an upload of the copy by what the first object says.
+
+That condition is as good as the service is: some look first and write then, and some know none. So
+it is looked before each copy, and a process makes one copy to a name at a time. What is left are
+two instances that export to one name within the same moment, at such a service: the later one wins.
+
+Rights it needs: as a store (``stores/s3/store.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import suppress
+from urllib.parse import quote, unquote
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
+import structlog
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
+from imaged.core.limits import MIB
+from imaged.core.place_marker import PlaceKind
+from imaged.exports.errors import store_label, translated_errors
+from imaged.exports.temporary_names import TEMPORARY_PREFIX, task_id_of, temporary_name
+from imaged.ports.export import ExportFile
+from imaged.stores.s3.abort import UploadAborter
+from imaged.stores.s3.client import S3Client, S3Response
+from imaged.stores.s3.copy import S3CopySource
+from imaged.stores.s3.listing import list_objects, list_uploads
+from imaged.stores.s3.marker import BucketMarker
+from imaged.stores.s3.reader import S3Reader
+from imaged.stores.s3.self_test import S3SelfTest
+from imaged.stores.s3.session import S3Session
+from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.write_manager import S3WriteManager
+
+log = structlog.get_logger()
+
+TASK_METADATA = "imaged-task"  # metadata of a file: the task that delivered it
+ROLLBACK_PENDING = "an attempt before this one may still take it away: ask for the export again"
+FILE_NAME_METADATA = (
+    "imaged-file-name"  # metadata of what is not a file yet: what it is to be called
+)
+
+
+class S3Export:
+    """A Destination (``ports/export.py``)."""
+
+    has_own_timeout = True  # connect_timeout, read_timeout, attempts
+
+    def __init__(self, name: str, settings: S3Settings) -> None:
+        self.name = name
+        self._settings = settings
+        self._session = S3Session(settings)
+        self._client = S3Client(store_label(name), settings, self._session)
+        self._attempts = S3WriteManager(self._client)
+        self._aborter = UploadAborter(self._client)
+        self.place = BucketMarker(PlaceKind.EXPORTS, name, self._client)
+        self._names: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def location_of(self, file_name: str) -> str:
+        """Its name, as tools for S3 write it."""
+        return f"s3://{self._settings.bucket}/{self._settings.root}{file_name}"
+
+    async def check(self) -> None:
+        """Try everything. What a crash leaves of it has the name of a task that nobody knows."""
+        key = temporary_name(ExportFile(str(uuid4()), uuid4(), ""))
+        with translated_errors(self.name):
+            for lack in await S3SelfTest(self._client).self_test(key):
+                if isinstance(lack, StoreFull):
+                    raise lack
+                log.warning("export.lacks", destination=self.name, error=lack.why)
+
+    async def has(self, file_name: str) -> bool:
+        """Whether there is an object of this name."""
+        with translated_errors(self.name):
+            return await self._look_for(file_name) is not None
+
+    async def has_delivered(self, export_file: ExportFile) -> bool:
+        """Whether the object says that it is of this task."""
+        with translated_errors(self.name):
+            found = await self._look_for(export_file.file_name)
+            is_ours = found is not None and found.metadata.get(TASK_METADATA) == export_file.task_id
+            if is_ours and self._attempts.may_roll_back(export_file.file_name):
+                raise StoreError(
+                    self._client.store, f"has {export_file.file_name}, and {ROLLBACK_PENDING}"
+                )
+        return is_ours
+
+    async def deliver(
+        self,
+        export_file: ExportFile,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
+    ) -> int:
+        """Write a file; its size in bytes. Raises ExportExists, ExportFull, ExportError."""
+        unfinished = temporary_name(export_file)
+        metadata = {FILE_NAME_METADATA: quote(export_file.file_name)}
+        with translated_errors(self.name):
+            await self._require_free(export_file.file_name)
+            async with self._attempts.begin(unfinished, expected_bytes, metadata=metadata) as write:
+                size_bytes = await write.publish(await write.upload_blocks(blocks))
+            await self._publish(export_file, unfinished)
+        await self._attempts.finish(self._forget(unfinished))  # cancelled or not: it is delivered
+        return size_bytes
+
+    async def read(self, file_name: str) -> AsyncGenerator[bytes]:
+        """The bytes of an object."""
+        with translated_errors(self.name):
+            found = await self._client.call("head_object", file_name)
+        size_bytes: int = found["ContentLength"]
+        reader = S3Reader(
+            self._client, file_name, size_bytes=size_bytes, etag=found.get("ETag"), start=0
+        )
+        try:
+            while True:
+                with translated_errors(self.name):
+                    data = await reader.read(MIB)
+                if not data:
+                    return
+                yield data
+        finally:
+            await reader.close()
+
+    async def leftovers(self) -> set[str]:
+        """The tasks that have objects or uploads here."""
+        with translated_errors(self.name):
+            names = {upload.name async for upload in list_uploads(self._client, TEMPORARY_PREFIX)}
+            names |= {name async for name in list_objects(self._client, TEMPORARY_PREFIX)}
+        return {task_id for name in names if (task_id := task_id_of(name))}
+
+    async def remove(self, task_id: str) -> None:
+        """Remove objects and uploads, and end what would have become a file."""
+        with translated_errors(self.name):
+            async for name in self._unfinished(task_id):
+                with suppress(BlobMissing):
+                    found = await self._client.call("head_object", name)
+                    if file_name := unquote(found.metadata.get(FILE_NAME_METADATA, "")):
+                        await self._aborter.abort_all(file_name)
+                await self._aborter.abort_all(name)
+                await self._aborter.remove(name)
+
+    async def close(self) -> None:
+        """Close all connections, when those that clean up have had their time."""
+        await self._attempts.settle()
+        await self._session.close()
+
+    async def _publish(self, export_file: ExportFile, unfinished: str) -> None:
+        found = await self._client.call("head_object", unfinished)
+        metadata = {TASK_METADATA: export_file.task_id}
+        async with self._names.setdefault(export_file.file_name, asyncio.Lock()):
+            await self._require_free(export_file.file_name)
+            async with self._attempts.begin(export_file.file_name, 0, metadata=metadata) as write:
+                if found["ContentLength"]:
+                    await write.copy(S3CopySource(self._settings, unfinished, found), once=True)
+                else:  # S3 has no upload of nothing
+                    await write.publish(await write.upload_blocks(_nothing()))
+
+    async def _forget(self, unfinished: str) -> None:
+        with suppress(StoreError):  # what is left goes when the task has ended
+            await self._aborter.remove(unfinished)
+
+    async def _require_free(self, file_name: str) -> None:
+        if await self._look_for(file_name) is not None:
+            raise BlobExists(self._client.store, file_name)
+
+    async def _look_for(self, file_name: str) -> S3Response | None:
+        try:
+            return await self._client.call("head_object", file_name)
+        except BlobMissing:
+            await self._client.call("head_bucket")  # if that is gone, it is another trouble
+            return None
+
+    async def _unfinished(self, task_id: str) -> AsyncIterator[str]:
+        prefix = f"{TEMPORARY_PREFIX}{task_id}."
+        names = {upload.name async for upload in list_uploads(self._client, prefix)}
+        names |= {name async for name in list_objects(self._client, prefix)}
+        for name in sorted(names):
+            yield name
+
+
+async def _nothing() -> AsyncIterator[Block]:
+    return
+    yield Block([])  # makes it a generator

@@ -1,0 +1,25 @@
+"""How far and how patiently fetches go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from imaged.core.network_policy import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchSettings:
+    """Settings of ``[fetch]``."""
+
+    allow: tuple[Network, ...] = ()  # beyond the public internet
+    ports: tuple[int, ...] = (80, 443)
+    redirects: int = 10
+    attempts: int = 5  # in a row, without a byte in between
+    connect_timeout: timedelta = timedelta(seconds=10)
+    answer_timeout: timedelta = timedelta(seconds=60)  # from the request to the headers
+    total_time: timedelta = timedelta(hours=12)
+    min_bytes_per_second: int = 10 * 2**10
+    rate_window: timedelta = timedelta(seconds=30)
+    ca_file: Path | None = None

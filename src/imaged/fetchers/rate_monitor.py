@@ -1,0 +1,30 @@
+"""How slow the other side may be: so many bytes in each stretch of time that we waited for it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class RateMonitor:
+    """Counts only the time spent waiting: our own slowness is nobody's fault."""
+
+    def __init__(self, min_bytes_per_second: int, window: timedelta) -> None:
+        self._least_bytes = min_bytes_per_second * window.total_seconds()
+        self._window_seconds = window.total_seconds()
+        self._waited_seconds = 0.0
+        self._received_bytes = 0
+
+    @property
+    def max_wait_seconds(self) -> float:
+        """How long to wait for the next bytes at most."""
+        return self._window_seconds - self._waited_seconds
+
+    def note(self, waited_seconds: float, received_bytes: int) -> bool:
+        """Take down one wait and what it brought; False when it was too slow for too long."""
+        self._waited_seconds += waited_seconds
+        self._received_bytes += received_bytes
+        if self._waited_seconds < self._window_seconds:
+            return True
+        was_enough = self._received_bytes >= self._least_bytes
+        self._waited_seconds, self._received_bytes = 0.0, 0
+        return was_enough

@@ -1,0 +1,176 @@
+"""One answer, reached over the hops that its redirects make.
+
+Every hop is a connection of its own: nothing is reused, no proxy of the environment is asked, no
+cookie is kept, and each address is looked at where its socket is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from imaged.core.errors import FetchFailed, FetchRefused
+from imaged.fetchers.fetch_settings import FetchSettings
+from imaged.fetchers.ssrf_guard import SsrfGuard
+from imaged.fetchers.urls import NOT_PUBLIC, host_of, redirect_target, require_allowed_url
+
+REDIRECTS = (301, 302, 303, 307, 308)
+MAX_BUFFERED_BYTES = 64 * 2**10  # a body that is ahead of its stages waits in the system, not here
+
+MAX_HEADER_BYTES = 64 * 2**10  # signed cookies and policies of some are longer than 8 KiB
+
+CROSS_ORIGIN_HEADERS = ("Range", "If-Range")  # headers that may follow a redirect to somebody else
+CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+
+_FAILURES: Mapping[type[BaseException], tuple[str, str, bool]] = {  # phase, reason, may it pass
+    aiohttp.ClientConnectorDNSError: ("name", "the name cannot be resolved", True),
+    aiohttp.ClientConnectorCertificateError: ("connection", "its certificate is not valid", False),
+    aiohttp.ClientSSLError: ("connection", "it does not speak TLS as we do", False),
+    aiohttp.ClientConnectorError: ("connection", "it cannot be connected to", True),
+    aiohttp.ConnectionTimeoutError: ("connection", "it cannot be connected to", True),
+    aiohttp.ClientResponseError: (
+        "answer",
+        "what it answers is not HTTP, or has more than 64 KiB of headers",
+        False,
+    ),
+    aiohttp.InvalidURL: ("address", "it is not one that can be understood", False),
+    TimeoutError: ("answer", "no answer came in time", True),
+    Exception: ("answer", "the connection broke off", True),
+}
+
+
+class RetryableFailure(Exception):
+    """It may go better the next time; ``failure`` is what to say if it does not.
+
+    ``wait_seconds``: how long the other side asks to be left alone (RFC 9110, 10.2.3).
+    """
+
+    def __init__(self, failure: FetchFailed, wait_seconds: float = 0.0) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+        self.wait_seconds = wait_seconds
+
+
+class FetchResponse:
+    """An answer whose body has not been read yet. Must be closed."""
+
+    def __init__(
+        self, url: URL, response: aiohttp.ClientResponse, session: aiohttp.ClientSession
+    ) -> None:
+        self.url = url
+        self.response = response
+        self._session = session
+
+    @property
+    def host(self) -> str:
+        """Who answered."""
+        return host_of(self.url)
+
+    async def close(self) -> None:
+        """Hang up, whatever has not been read."""
+        self.response.close()
+        await self._session.close()
+
+
+class Redirector:
+    """Asks for URLs, for one project."""
+
+    def __init__(
+        self, settings: FetchSettings, resolver: Callable[[], AbstractResolver], tls: ssl.SSLContext
+    ) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        self._tls = tls
+
+    async def ask(self, url: URL, headers: Mapping[str, str]) -> FetchResponse:
+        """The answer at the end of the redirects. Raises FetchRefused, FetchFailed,
+        RetryableFailure.
+        """
+        private = headers
+        for _ in range(self._settings.redirects + 1):
+            answer = await self._fetch_once(url, private)
+            if answer.response.status not in REDIRECTS:
+                return answer
+            try:
+                target = self._target(answer)
+            finally:
+                await answer.close()
+            if target.origin() != url.origin():
+                private = {
+                    name: value for name, value in private.items() if name in CROSS_ORIGIN_HEADERS
+                }
+            url = target
+        why = f"it redirected more than {self._settings.redirects} times"
+        raise FetchFailed(host_of(url), "redirect", why)
+
+    def _target(self, answer: FetchResponse) -> URL:
+        try:
+            target = redirect_target(answer.url, answer.response.headers.get("Location", ""))
+        except FetchRefused as error:
+            why = "it redirected to something that is no URL"
+            raise FetchFailed(answer.host, "redirect", why) from error
+        if answer.url.scheme == "https" and target.scheme == "http":
+            raise FetchRefused(answer.host, "redirect", "it redirected from https to http")
+        require_allowed_url(target, self._settings)
+        return target
+
+    async def _fetch_once(self, url: URL, headers: Mapping[str, str]) -> FetchResponse:
+        guard = SsrfGuard(self._settings.allow)
+        session = self._session(guard)
+        try:
+            async with asyncio.timeout(self._settings.answer_timeout.total_seconds()):
+                response = await session.get(url, headers=headers, allow_redirects=False)
+        except CONNECTION_ERRORS as error:
+            await session.close()
+            raise _translated(url, guard, error) from error
+        except BaseException:
+            await session.close()
+            raise
+        return FetchResponse(url, response, session)
+
+    def _session(self, guard: SsrfGuard) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            resolver=self._resolver(),
+            socket_factory=guard,
+            ssl=self._tls,
+            use_dns_cache=False,
+            force_close=True,
+        )
+        connect_seconds = self._settings.connect_timeout.total_seconds()
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            read_bufsize=MAX_BUFFERED_BYTES,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            headers={"Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
+        )
+
+
+def _translated(url: URL, guard: SsrfGuard, error: BaseException) -> Exception:
+    """What to say of a connection or an answer that did not come about."""
+    host = host_of(url)
+    if guard.refused_every_address:
+        return FetchRefused(host, "address", NOT_PUBLIC)
+    phase, reason, passes = next(
+        what for kind, what in _FAILURES.items() if isinstance(error, kind)
+    )
+    failure = FetchFailed(host, phase, reason)
+    return RetryableFailure(failure) if passes else failure
+
+
+def is_retryable_status(status: int) -> bool:
+    """Whether the same question may be answered differently soon."""
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }

@@ -1,0 +1,240 @@
+"""A body on its way here, over as many connections as it takes.
+
+After a break the rest is asked for by its range (RFC 9110, section 14), and taken only if it is of
+the same body: its ETag, Last-Modified and size are those of the first answer. A body without any of
+the first two is not resumed, because a mixture of two versions would not be noticed, unless the
+whole is compared with a digest before it counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncGenerator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from imaged.core.errors import FetchFailed
+from imaged.fetchers.fetch_settings import FetchSettings
+from imaged.fetchers.rate_monitor import RateMonitor
+from imaged.fetchers.redirects import (
+    CONNECTION_ERRORS,
+    FetchResponse,
+    Redirector,
+    RetryableFailure,
+    is_retryable_status,
+)
+from imaged.fetchers.remote_text import printable
+from imaged.fetchers.urls import host_of
+from imaged.fetchers.validators import BodyValidators, validators_of
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 15.0
+
+IDENTITY_CODINGS = {
+    "",
+    "identity",
+    "aws-chunked",
+}  # content codings that leave the bytes as they are
+
+
+class ResumableFetch:
+    """One body. Raises FetchRefused and FetchFailed."""
+
+    def __init__(
+        self,
+        redirector: Redirector,
+        settings: FetchSettings,
+        url: URL,
+        headers: Mapping[str, str],
+        *,
+        is_compared: bool = False,
+    ) -> None:
+        self._redirector = redirector
+        self._settings = settings
+        self._url = url
+        self._headers = headers
+        self._answer: FetchResponse | None = None
+        self._validators = BodyValidators(is_compared=is_compared)
+        self._received_bytes = 0
+        self._failures = 0  # in a row
+        self._deadline = _now() + settings.total_time.total_seconds()
+
+    async def begin(self) -> int | None:
+        """Ask for it; how many bytes it has, where the other side says so."""
+        self._answer = await self._ask_with_retries(None)
+        is_compared = self._validators.is_compared
+        self._validators = validators_of(self._answer.response, is_compared=is_compared)
+        return self._validators.size_bytes
+
+    @property
+    def host(self) -> str:
+        """Who sends it; after the redirects, not before them."""
+        return host_of(self._url) if self._answer is None else self._answer.host
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._answer is not None:
+            await self._answer.close()
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """All of it, in order, once."""
+        answer, skip_bytes = self._answer, 0
+        assert answer is not None, "begin() comes first"  # noqa: S101 - of the caller, not the world
+        while True:
+            try:
+                async for chunk in self._pieces(answer):
+                    kept = chunk[skip_bytes:]
+                    skip_bytes -= len(chunk) - len(kept)
+                    if kept:
+                        self._received_bytes += len(kept)
+                        self._failures = 0
+                        yield kept
+                self._require_whole(answer)
+            except RetryableFailure as broken:
+                answer, skip_bytes = await self._resume(answer, broken)
+            else:
+                return
+
+    async def _pieces(self, answer: FetchResponse) -> AsyncGenerator[bytes]:
+        rate_monitor = RateMonitor(self._settings.min_bytes_per_second, self._settings.rate_window)
+        while True:
+            began = _now()
+            try:
+                async with asyncio.timeout(
+                    min(rate_monitor.max_wait_seconds, self._seconds_left(answer))
+                ):
+                    chunk, ends_part = await answer.response.content.readchunk()
+            except TimeoutError:
+                chunk, ends_part = b"", True
+            except CONNECTION_ERRORS as error:
+                raise RetryableFailure(
+                    FetchFailed(answer.host, "body", self._broke_off())
+                ) from error
+            if not rate_monitor.note(_now() - began, len(chunk)):
+                why = f"it sends less than {self._settings.min_bytes_per_second} bytes per second"
+                raise RetryableFailure(FetchFailed(answer.host, "body", why))
+            if chunk:
+                yield chunk
+            elif not ends_part:
+                return
+
+    async def _resume(
+        self, answer: FetchResponse, broken: RetryableFailure
+    ) -> tuple[FetchResponse, int]:
+        """The answer to go on with, and how many of its first bytes are here already."""
+        await answer.close()
+        self._answer = answer = await self._ask_with_retries(broken)
+        if answer.response.status == HTTPStatus.PARTIAL_CONTENT:
+            identity = self._validators.matching_rest(answer.response, self._received_bytes)
+            if identity is not None:
+                self._validators = identity
+                return answer, 0
+            await answer.close()  # of another version, or it does not say: the whole tells
+            self._answer = answer = await self._ask_with_retries(None, whole=True)
+        if self._validators.matches_whole(answer.response, self._received_bytes):
+            return answer, self._received_bytes
+        why = f"it broke off after {self._received_bytes} bytes, and cannot be resumed there"
+        if not self._validators.has_validators:
+            why += ", because neither ETag nor Last-Modified tells whether it is still the same"
+        raise FetchFailed(answer.host, "body", why) from broken
+
+    async def _ask_with_retries(
+        self, broken: RetryableFailure | None, *, whole: bool = False
+    ) -> FetchResponse:
+        """Ask until there is an answer that can be used, so many times."""
+        while True:
+            if broken is not None:
+                await self._pause(broken)
+            try:
+                return await self._ask(whole=whole)
+            except RetryableFailure as error:
+                broken = error
+
+    async def _ask(self, *, whole: bool) -> FetchResponse:
+        rest = {} if whole else self._validators.range_headers(self._received_bytes)
+        answer = await self._redirector.ask(self._url, {**self._headers, **rest})
+        status, headers = answer.response.status, answer.response.headers
+        if status == HTTPStatus.OK or (rest and status == HTTPStatus.PARTIAL_CONTENT):
+            if not (coding := _unsupported_coding(headers)):
+                return answer
+            why = f"it sends the body encoded as {printable(coding)}, which was not asked for"
+        else:
+            why = f"it answered {status} {printable(answer.response.reason or '')}".rstrip()
+        await answer.close()
+        failure = FetchFailed(answer.host, "answer", why)
+        if is_retryable_status(status):
+            raise RetryableFailure(
+                failure, retry_after_seconds(headers.get("Retry-After", ""), _utc_now())
+            )
+        raise failure
+
+    async def _pause(self, broken: RetryableFailure) -> None:
+        self._failures += 1
+        if self._failures >= self._settings.attempts:
+            raise broken.failure from broken
+        longest = min(FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1), LONGEST_PAUSE_SECONDS)
+        pause = random.uniform(longest / 2, longest)  # noqa: S311 - spreads load
+        pause = max(pause, broken.wait_seconds)
+        if _now() + pause > self._deadline:
+            raise broken.failure from broken
+        await asyncio.sleep(pause)
+
+    def _require_whole(self, answer: FetchResponse) -> None:
+        if self._validators.size_bytes not in {None, self._received_bytes}:
+            raise RetryableFailure(FetchFailed(answer.host, "body", self._broke_off()))
+
+    def _broke_off(self) -> str:
+        size = self._validators.size_bytes
+        of = "" if size is None else f" of {size}"
+        return f"it broke off after {self._received_bytes}{of} bytes"
+
+    def _seconds_left(self, answer: FetchResponse) -> float:
+        left = self._deadline - _now()
+        if left <= 0:
+            why = f"it took longer than {self._settings.total_time}"
+            raise FetchFailed(answer.host, "body", why)
+        return left
+
+
+def retry_after_seconds(text: str, now: datetime) -> float:
+    """How long a Retry-After asks to wait: seconds, or a moment (RFC 9110, 10.2.3).
+
+    0.0 where there is none, it lies in the past, or cannot be understood.
+    """
+    if re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # or no moment of our calendar
+        return 0.0
+    return max(0.0, (moment - now).total_seconds())
+
+
+def _unsupported_coding(headers: CIMultiDictProxy[str]) -> str:
+    """A coding under which the bytes are not the image's; "" where there is none.
+
+    Object stores say "aws-chunked" of what they were sent, not of what they send. A transfer coding
+    beside "chunked" would have to be undone, and was not offered in TE (RFC 9110, 10.1.4).
+    """
+    for name, plain in (
+        ("Content-Encoding", IDENTITY_CODINGS),
+        ("Transfer-Encoding", {"", "chunked"}),
+    ):
+        for coding in ",".join(headers.getall(name, [])).split(","):
+            if coding.strip().lower() not in plain:
+                return coding.strip()
+    return ""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

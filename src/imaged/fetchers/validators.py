@@ -1,0 +1,86 @@
+"""Whether two answers are about the same body (RFC 9110, sections 8.8, 13.1.5 and 15.3.7.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+
+import aiohttp
+
+CONTENT_RANGE = re.compile(
+    r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE
+)  # no longer number is one of a file
+
+
+@dataclass(frozen=True, slots=True)
+class BodyValidators:
+    """What tells a body from another one under the same URL: its marks, and its size."""
+
+    size_bytes: int | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    is_compared: bool = False  # the whole, with a digest, before it counts: the size will do then
+
+    @property
+    def has_strong_etag(self) -> bool:
+        """Whether equal tags mean equal bytes (RFC 9110, 8.8.3)."""
+        return self.etag is not None and self.etag.startswith('"')
+
+    @property
+    def has_validators(self) -> bool:
+        """Whether a change would be noticed. The size alone is no mark, unless all is compared."""
+        return self.etag is not None or self.last_modified is not None or self.is_compared
+
+    def range_headers(self, received_bytes: int) -> Mapping[str, str]:
+        """The headers that ask for what is missing; a weak tag may not be a condition."""
+        if not received_bytes or not self.has_validators:
+            return {}
+        validator = self.etag if self.has_strong_etag else self.last_modified
+        condition = {"If-Range": validator} if validator else {}
+        return {"Range": f"bytes={received_bytes}-", **condition}
+
+    def matching_rest(
+        self, response: aiohttp.ClientResponse, received_bytes: int
+    ) -> BodyValidators | None:
+        """The identity, with the size if the answer tells it; None unless it is the rest.
+
+        A server may ignore If-Range, so the marks of the answer are compared as well. Beside a
+        strong tag an answer may leave out when the body was modified (RFC 9110, 15.3.7).
+        """
+        found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status != HTTPStatus.PARTIAL_CONTENT or found is None:
+            return None
+        if int(found[1]) != received_bytes or not self._has_validators_of(response):
+            return None
+        if found[3] == "*":
+            return self if self.has_strong_etag else None
+        size_bytes = int(found[3])
+        if self.size_bytes not in {None, size_bytes}:
+            return None
+        return replace(self, size_bytes=size_bytes)
+
+    def matches_whole(self, response: aiohttp.ClientResponse, received_bytes: int) -> bool:
+        """Whether this is the same body from its beginning."""
+        is_known = self.has_validators or not received_bytes
+        again = validators_of(response, is_compared=self.is_compared)
+        return response.status == HTTPStatus.OK and is_known and again == self
+
+    def _has_validators_of(self, response: aiohttp.ClientResponse) -> bool:
+        other = validators_of(response)
+        if not self.has_validators or other.etag != self.etag:
+            return False
+        if other.last_modified is None and self.has_strong_etag:
+            return True
+        return other.last_modified == self.last_modified
+
+
+def validators_of(response: aiohttp.ClientResponse, *, is_compared: bool = False) -> BodyValidators:
+    """What an answer says of its whole body."""
+    return BodyValidators(
+        response.content_length if response.status == HTTPStatus.OK else None,
+        response.headers.get("ETag") or None,
+        response.headers.get("Last-Modified") or None,
+        is_compared,
+    )

@@ -1,0 +1,192 @@
+"""What this instance is doing and has done, as its services have counted it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from imaged.services.reconciler import ReconcileReport
+from imaged.services.scrubber import ScrubReport
+from imaged.services.traffic import Traffic
+
+#: Why connections are ended: ``server/connections.py`` knows what is meant.
+CLOSE_REASONS = (
+    "full",
+    "crowded",
+    "slow_header",
+    "large_header",
+    "malformed",
+    "pipelined",
+    "slow_body",
+    "slow_reader",
+    "idle",
+)
+
+
+#: The duties whose items fail one by one.
+JOBS_WITH_ITEMS = ("reclaimer", "scrubber", "sweeper", "task_expiry")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """The counts. Totals only grow."""
+
+    traffic: Traffic = field(default_factory=Traffic)
+    budget_bytes: int = 0
+    budget_used_bytes: int = 0
+    connections: int = 0
+    connections_ended: Mapping[str, int] = field(default_factory=dict)  # by us, by reason
+    claims_held: int = 0
+    claims_taken_back: int = 0
+    scrubbed: ScrubReport = field(default_factory=ScrubReport)  # in all rounds together
+    reconciled: ReconcileReport | None = None  # by the last round; None before the first
+    transactions: int = 0  # that run now
+    connections_limit: int = 0
+    second_tries: int = 0
+    log_bytes: int | None = None  # of the catalog; None where a server keeps its log
+    items_failed: Mapping[str, int] = field(default_factory=dict)  # by duty
+    items_put_off: Mapping[str, int] = field(default_factory=dict)  # now, by duty
+
+
+class CountersCollector:
+    """Asks for the counts when it is asked for them."""
+
+    def __init__(self, counters: Callable[[], Counters]) -> None:
+        self._tally = counters
+
+    def collect(self) -> Iterator[Metric]:
+        """As families."""
+        counters = self._tally()
+        yield from _transfers(counters)
+        yield from _connections(counters)
+        yield from _claims(counters)
+        yield from _deletions(counters)
+        if counters.reconciled is not None:
+            yield from _orphans(counters.reconciled)
+        yield from _transactions(counters)
+        if counters.log_bytes is not None:
+            yield GaugeMetricFamily(
+                "imaged_catalog_log_bytes",
+                "How long SQLite's write-ahead log is; above 64 MiB it is cut off.",
+                counters.log_bytes,
+            )
+        yield from _items(counters)
+
+
+def _transfers(counters: Counters) -> Iterator[Metric]:
+    traffic = counters.traffic
+    in_flight = GaugeMetricFamily(
+        "imaged_transfers_in_flight",
+        "Transfers of image data that are under way.",
+        labels=("direction",),
+    )
+    in_flight.add_metric(("upload",), traffic.uploads_in_flight)
+    in_flight.add_metric(("download",), traffic.downloads_in_flight)
+    yield in_flight
+    moved = CounterMetricFamily(
+        "imaged_transferred_bytes", "Bytes of images that came or went.", labels=("direction",)
+    )
+    moved.add_metric(("upload",), traffic.received_bytes)
+    moved.add_metric(("download",), traffic.sent_bytes)
+    yield moved
+    yield GaugeMetricFamily(
+        "imaged_transfer_budget_used_bytes",
+        "Memory in use by bytes in flight.",
+        counters.budget_used_bytes,
+    )
+    yield GaugeMetricFamily(
+        "imaged_transfer_budget_limit_bytes",
+        "uploads.transfer_budget: from here on, transfers get slower.",
+        counters.budget_bytes,
+    )
+
+
+def _connections(counters: Counters) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "imaged_http_connections", "Connections to the API that are open.", counters.connections
+    )
+    ended = CounterMetricFamily(
+        "imaged_http_connections_ended",
+        "Connections that this instance ended or refused, by reason.",
+        labels=("reason",),
+    )
+    for reason in CLOSE_REASONS:
+        ended.add_metric((reason,), counters.connections_ended.get(reason, 0))
+    yield ended
+
+
+def _claims(counters: Counters) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "imaged_claims_held", "Images that this instance is working on.", counters.claims_held
+    )
+    yield CounterMetricFamily(
+        "imaged_claims_taken_back",
+        "Claims of silent instances that this one gave back.",
+        counters.claims_taken_back,
+    )
+
+
+def _deletions(counters: Counters) -> Iterator[Metric]:
+    scrubbed = counters.scrubbed
+    blobs = CounterMetricFamily(
+        "imaged_scrub_blobs",
+        "Blobs that this instance deleted, or tried to.",
+        labels=("outcome",),
+    )
+    blobs.add_metric(("deleted",), scrubbed.deleted)
+    blobs.add_metric(("failed",), scrubbed.failed)
+    yield blobs
+    yield CounterMetricFamily(
+        "imaged_scrub_deleted_bytes", "Bytes that this instance deleted.", scrubbed.deleted_bytes
+    )
+
+
+def _orphans(report: ReconcileReport) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "imaged_orphan_blobs",
+        "Blobs that the last comparison found in a store and not in the catalog.",
+        len(report.strays),
+    )
+    yield GaugeMetricFamily(
+        "imaged_missing_blobs",
+        "Blobs that images need, and that the last comparison did not find in their store.",
+        len(report.missing),
+    )
+
+
+def _transactions(counters: Counters) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "imaged_catalog_transactions",
+        "Transactions of this instance that are running.",
+        counters.transactions,
+    )
+    yield GaugeMetricFamily(
+        "imaged_catalog_connections_limit",
+        "How many transactions can run at the same time; more have to wait.",
+        counters.connections_limit,
+    )
+    yield CounterMetricFamily(
+        "imaged_catalog_second_tries",
+        "Transactions that were begun anew, because of a lock or a lost connection.",
+        counters.second_tries,
+    )
+
+
+def _items(counters: Counters) -> Iterator[Metric]:
+    failed = CounterMetricFamily(
+        "imaged_duty_items_failed",
+        "How often one item of a duty failed while the others of its round went on.",
+        labels=("duty",),
+    )
+    put_off = GaugeMetricFamily(
+        "imaged_duty_items_put_off",
+        "Items of a duty that failed and wait for their next turn.",
+        labels=("duty",),
+    )
+    for duty in JOBS_WITH_ITEMS:
+        failed.add_metric((duty,), counters.items_failed.get(duty, 0))
+        put_off.add_metric((duty,), counters.items_put_off.get(duty, 0))
+    yield failed
+    yield put_off

@@ -1,0 +1,173 @@
+"""What there is: images, bytes, instances and room, as catalog and stores tell when asked.
+
+The catalog's figures are of the whole, and the same from every instance: an alert or a panel takes
+their maximum, and never their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from imaged.core.blob import BlobState
+from imaged.core.lifecycle import Status
+from imaged.core.summary import Summary
+from imaged.core.task import TaskStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSnapshot:
+    """What a look brought. None: nobody answered."""
+
+    summary: Summary | None = None
+    clock_offset: timedelta = timedelta(0)  # the catalog's clock is so far ahead of ours
+    lease: timedelta = timedelta(minutes=1)  # who was not heard of for so long is silent
+    is_ready: bool = False
+    stores_up: Mapping[str, bool] = field(default_factory=dict)
+    free_bytes: Mapping[str, int] = field(default_factory=dict)  # of stores that have an end
+    task_types: Sequence[str] = ()  # that this instance knows
+
+
+#: Statuses that images only pass through.
+TRANSIENT_STATUSES = (Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.PENDING_DELETE)
+#: What is told of tasks that have not ended.
+UNFINISHED_TASK_STATUSES = (TaskStatus.PENDING, TaskStatus.PROCESSING)
+
+
+def families(figures: StateSnapshot) -> Iterator[Metric]:
+    """All that is known."""
+    yield GaugeMetricFamily(
+        "imaged_ready", "Whether this instance is ready for requests.", figures.is_ready
+    )
+    yield GaugeMetricFamily(
+        "imaged_catalog_up",
+        "Whether the catalog answered; where it did not, its figures are missing.",
+        figures.summary is not None,
+    )
+    yield _labelled("imaged_store_up", "Whether the store can be used.", "store", figures.stores_up)
+    yield _labelled(
+        "imaged_store_free_bytes",
+        "The room that the store has, with what must stay free.",
+        "store",
+        figures.free_bytes,
+    )
+    if figures.summary is not None:
+        yield from _of_images(figures.summary)
+        yield from _of_blobs(figures.summary)
+        yield from _of_tasks(figures.summary, figures.task_types)
+        yield _of_instances(figures.summary, figures.lease)
+        yield GaugeMetricFamily(
+            "imaged_catalog_clock_offset_seconds",
+            "How far the catalog's clock is ahead of this machine's.",
+            figures.clock_offset.total_seconds(),
+        )
+
+
+def _of_images(summary: Summary) -> Iterator[Metric]:
+    yield _labelled(
+        "imaged_images",
+        "Images by status.",
+        "status",
+        {status: summary.images.get(status, 0) for status in Status},
+    )
+    yield _labelled(
+        "imaged_oldest_image_seconds",
+        "For how long the image has been in a passing status that is there for longest.",
+        "status",
+        {
+            status: _age(summary, summary.oldest[status]) if status in summary.oldest else 0
+            for status in TRANSIENT_STATUSES
+        },
+    )
+    yield GaugeMetricFamily(
+        "imaged_damaged_images",
+        "Images in use whose bytes were found not to be what was stored.",
+        summary.damaged,
+    )
+    yield GaugeMetricFamily(
+        "imaged_restorable_bytes",
+        "Bytes of deleted images that can still be restored.",
+        summary.restorable_bytes,
+    )
+
+
+def _of_blobs(summary: Summary) -> Iterator[Metric]:
+    stocks = {(stock.store, stock.state): stock for stock in summary.stocks}
+    stores = sorted({stock.store for stock in summary.stocks})
+    counts = GaugeMetricFamily(
+        "imaged_blobs",
+        "Blobs by store and state; those that are doomed wait for the scrubber.",
+        labels=("store", "state"),
+    )
+    sizes = GaugeMetricFamily(
+        "imaged_blob_bytes", "Bytes by store and state.", labels=("store", "state")
+    )
+    for store in stores:
+        for state in BlobState:
+            stock = stocks.get((store, state))
+            counts.add_metric((store, state), stock.blobs if stock else 0)
+            sizes.add_metric((store, state), stock.size_bytes if stock else 0)
+    yield counts
+    yield sizes
+    yield GaugeMetricFamily(
+        "imaged_scrub_stuck_blobs",
+        "Doomed blobs that could not be deleted at least once.",
+        sum(stock.failing for stock in summary.stocks),
+    )
+    due_at = summary.oldest_due_at
+    yield GaugeMetricFamily(
+        "imaged_scrub_overdue_seconds",
+        "For how long the blob is due that has been due for longest; 0 where none is.",
+        0 if due_at is None else _age(summary, due_at),
+    )
+
+
+def _of_tasks(summary: Summary, known: Sequence[str]) -> Iterator[Metric]:
+    stocks = {(stock.type, stock.status): stock for stock in summary.tasks}
+    types = dict.fromkeys(
+        (*known, *(name for name, status in stocks if status in UNFINISHED_TASK_STATUSES))
+    )
+    counts = GaugeMetricFamily(
+        "imaged_tasks",
+        "Tasks that wait for a worker (pending), and that have one (processing), by type.",
+        labels=("type", "status"),
+    )
+    waits: dict[str, float] = {}
+    for name in types:
+        for status in UNFINISHED_TASK_STATUSES:
+            stock = stocks.get((name, status))
+            counts.add_metric((name, status), stock.tasks if stock else 0)
+        waiting = stocks.get((name, TaskStatus.PENDING))
+        waits[name] = _age(summary, waiting.oldest_at) if waiting else 0
+    yield counts
+    yield _labelled(
+        "imaged_oldest_pending_task_seconds",
+        "How long ago the oldest task was made that waits for a worker; 0 where none does.",
+        "type",
+        waits,
+    )
+
+
+def _of_instances(summary: Summary, lease: timedelta) -> Metric:
+    seen = [summary.at - one.seen_at for one in summary.instances if one.seen_at is not None]
+    silent = sum(ago > lease for ago in seen)
+    return _labelled(
+        "imaged_instances",
+        "Instances on this catalog; a silent one has not been heard of for a lease.",
+        "presence",
+        {"here": len(seen) - silent, "silent": silent},
+    )
+
+
+def _age(summary: Summary, since: datetime) -> float:
+    return max(0.0, (summary.at - since).total_seconds())
+
+
+def _labelled(name: str, what: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, what, labels=(label,))
+    for value, number in values.items():
+        family.add_metric((value,), number)
+    return family

@@ -1,0 +1,1 @@
+"""What a process does once for itself: systemd's notifications, priority, memory allocator."""

@@ -1,0 +1,22 @@
+"""How memory is asked for. glibc maps and unmaps each large chunk of a body by default, which
+costs more than receiving it; with these thresholds it keeps them for the next.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+
+from imaged.core.limits import MIB
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+
+def tune_malloc() -> None:
+    """Call it once, before the first transfer. Does nothing where glibc is not used."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, 32 * MIB)
+    libc.mallopt(_M_TRIM_THRESHOLD, 256 * MIB)

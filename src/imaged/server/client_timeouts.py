@@ -1,0 +1,71 @@
+"""How long the client of one connection has been waited for, by turns; what it says is pure."""
+
+from __future__ import annotations
+
+from imaged.server.connection_settings import ConnectionSettings
+from imaged.server.rates import TransferRate
+
+
+class ClientTimeouts:
+    """One connection's. Each method is told of the time that went by since the last look."""
+
+    __slots__ = (
+        "_receive_rate",
+        "_seen_received_bytes",
+        "_seen_sent_bytes",
+        "_send_rate",
+        "_waited_seconds",
+    )
+
+    def __init__(self) -> None:
+        self._send_rate, self._seen_sent_bytes = TransferRate(), 0
+        self.restart_header()
+        self.restart_body()
+
+    def restart_header(self) -> None:
+        """Begin anew to wait for a header, or for its first byte."""
+        self._waited_seconds = 0.0
+
+    def restart_body(self) -> None:
+        """Begin to wait for another body."""
+        self._receive_rate, self._seen_received_bytes = TransferRate(), 0
+
+    def header_is_late(
+        self, elapsed_seconds: float, settings: ConnectionSettings, *, is_idle: bool
+    ) -> bool:
+        """Whether the next header was waited for long enough; ``is_idle``: nothing of it came."""
+        timeout = settings.idle_timeout if is_idle else settings.header_timeout
+        self._waited_seconds += elapsed_seconds
+        return self._waited_seconds >= timeout.total_seconds()
+
+    def body_is_slow(
+        self,
+        elapsed_seconds: float,
+        settings: ConnectionSettings,
+        received_bytes_so_far: int,
+        *,
+        client_is_waiting: bool,
+    ) -> bool:
+        """Whether a body of which so much came is too slow. A client that waits for permission to
+        send, or for room, is not.
+        """
+        rate, more_bytes = settings.min_rate, received_bytes_so_far - self._seen_received_bytes
+        self._seen_received_bytes = received_bytes_so_far
+        self._receive_rate.record(0 if client_is_waiting else elapsed_seconds, more_bytes, rate)
+        return self._receive_rate.is_below(rate)
+
+    def reader_is_slow(
+        self,
+        elapsed_seconds: float,
+        settings: ConnectionSettings,
+        buffered_bytes: int,
+        acknowledged_bytes: int,
+    ) -> bool:
+        """Whether too little is read of what we hold. Where we hold nothing, it is not."""
+        rate, more_bytes = settings.min_rate, acknowledged_bytes - self._seen_sent_bytes
+        self._seen_sent_bytes = acknowledged_bytes
+        if not buffered_bytes:
+            self._send_rate = TransferRate()
+            return False
+        self._send_rate.record(elapsed_seconds, more_bytes, rate)
+        return self._send_rate.is_below(rate)

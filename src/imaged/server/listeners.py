@@ -1,0 +1,132 @@
+"""The sockets that requests come in by."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from imaged.config import Config
+from imaged.config.addresses import Address, UnixAddress
+from imaged.core.errors import ImagedError
+from imaged.server.activation import ActivatedSockets, SocketRefused, reachable_from_network
+
+BACKLOG = 1024
+SOCKET_MODE = 0o660  # whoever may come in is put into the group
+
+
+_OPEN_TO_NETWORK = (
+    "A socket that systemd handed over can be reached from the network, and auth.method is none: "
+    "everybody would be an administrator. Choose another method, or another ListenStream=, or set "
+    "auth.allow_anyone_on_the_network."
+)
+
+
+class CannotListen(ImagedError):
+    """An address is taken, or is not ours."""
+
+    def __init__(self, address: str, error: OSError) -> None:
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror or error  # names have others
+        super().__init__(f"Cannot listen on {address}: {why}.")
+
+
+@contextmanager
+def api_listeners(config: Config, activated: ActivatedSockets) -> Iterator[list[socket.socket]]:
+    """What systemd opened for the API; or else listen where ``api.bind`` says.
+
+    Raises CannotListen; SocketRefused for a socket that would let strangers in.
+    """
+    given, auth = activated.named("api"), config.auth
+    if not given:
+        with open_listeners(config.api.bind) as listeners:
+            yield listeners
+        return
+    if (
+        auth.method == "none"
+        and not auth.allow_anyone_on_the_network
+        and reachable_from_network(given)
+    ):
+        raise SocketRefused(_OPEN_TO_NETWORK)
+    yield given
+
+
+@contextmanager
+def open_listeners(addresses: Iterable[Address]) -> Iterator[list[socket.socket]]:
+    """Listen on all of them for as long as the block runs. Raises CannotListen."""
+    with ExitStack() as opened:
+        listeners: list[socket.socket] = []
+        for address in addresses:
+            try:
+                listeners += _open_address(address, opened)
+            except OSError as error:
+                raise CannotListen(str(address), error) from error
+        yield listeners
+
+
+def listener_address(listener: socket.socket) -> str:
+    """The address as the operator writes it, with the port that the system chose."""
+    name = listener.getsockname()
+    if listener.family is socket.AF_UNIX:
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _open_address(address: Address, opened: ExitStack) -> list[socket.socket]:
+    if isinstance(address, UnixAddress):
+        return [_listen_on_path(address.path, opened)]
+    port = address.port
+    found = socket.getaddrinfo(address.host, port, type=socket.SOCK_STREAM)
+    sockaddrs = dict.fromkeys(
+        (family, (str(sockaddr[0]), port)) for family, _, _, _, sockaddr in found
+    )
+    return [_listen_on_port(family, sockaddr, opened) for family, sockaddr in sockaddrs]
+
+
+def _listen_on_port(family: int, sockaddr: tuple[str, int], opened: ExitStack) -> socket.socket:
+    listener = socket.create_server(sockaddr, family=family, backlog=BACKLOG)
+    return _non_blocking(opened.enter_context(listener))
+
+
+def _listen_on_path(path: Path, opened: ExitStack) -> socket.socket:
+    _remove_stale_socket(path)
+    listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    listener.bind(str(path))
+    ours = os.open(path, os.O_PATH | os.O_NOFOLLOW)  # while it is open, its inode is not reused
+    opened.callback(os.close, ours)
+    opened.callback(_remove_own_socket, path, ours)
+    path.chmod(SOCKET_MODE)
+    listener.listen(BACKLOG)
+    return _non_blocking(listener)
+
+
+def _non_blocking(listener: socket.socket) -> socket.socket:
+    listener.setblocking(False)  # noqa: FBT003 - its name in the library
+    return listener
+
+
+def _remove_stale_socket(path: Path) -> None:
+    """Remove the socket that a killed process left: the one kind that refuses a connection. One
+    that answers, is busy, of another type or not for us is somebody's.
+    """
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise OSError(errno.EEXIST, "something that is no socket is in the way")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)  # noqa: FBT003 - its name in the library
+            found = probe.connect_ex(str(path))
+        if found not in {errno.ECONNREFUSED, errno.ENOENT}:
+            raise OSError(errno.EADDRINUSE, "another process listens there")
+        path.unlink()
+
+
+def _remove_own_socket(path: Path, ours: int) -> None:
+    """Remove our socket, but not that of a successor that has the path by now."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(path.lstat(), os.fstat(ours)):
+            path.unlink()

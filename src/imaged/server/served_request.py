@@ -1,0 +1,58 @@
+"""One request as the application answers it, and how it ends where it does not end well."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from imaged.api.http_errors import BodyTooSlow
+from imaged.server import raw_responses
+from imaged.server.transport import LingeringTransport
+
+
+class ServedRequest:
+    """An application around the application. ``is_slow``: whether the body comes too slowly."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        cycle: RequestResponseCycle,
+        transport: LingeringTransport,
+        is_slow: Callable[[], bool],
+    ) -> None:
+        self._app = app
+        self._cycle = cycle
+        self._transport = transport
+        self._is_slow = is_slow
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the request answered. What is broken off is no mistake of the application."""
+
+        async def receive_in_time() -> Message:
+            message = await receive()
+            if self._is_slow() and self._cycle.more_body:
+                raise BodyTooSlow
+            return message
+
+        cycle = self._cycle
+        try:
+            await self._app(scope, receive_in_time, send)
+        except asyncio.CancelledError:  # the server is being stopped
+            if not cycle.response_started:
+                await self._send_shutdown_response(scope, receive, send)
+        if cycle.response_started and not cycle.response_complete and not cycle.disconnected:
+            cycle.disconnected = True
+            self._transport.close()
+
+    async def _send_shutdown_response(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer for the application. A client that does not read is not told, nor waited for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(raw_responses.SHUTDOWN_RESPONSE_SECONDS):
+                await raw_responses.shutdown_response(scope)(scope, receive, send)
+        if not self._cycle.response_complete and not self._cycle.disconnected:
+            self._cycle.disconnected = True
+            self._transport.abort()

@@ -1,0 +1,129 @@
+"""What is claimed: an image, or a task that writes none. Claims are made in ``claims.py``.
+
+Rule: where the catalog is away, it is asked again until the lease ends. So every change may be
+carried out twice; a finish that was carried out and not heard is refused then, as a claim that has
+ended, and ``finish_was_committed`` tells it from one that was lost.
+"""
+
+from __future__ import annotations
+
+from imaged.core.claim import Claim
+from imaged.core.deletion import require_undeleted
+from imaged.core.errors import ClaimLost
+from imaged.core.image import Change, ClaimedChange, Image
+from imaged.core.task import ClaimedTaskChange, Task, give_back_task
+from imaged.core.uploading import give_back
+from imaged.ports.catalog import Catalog
+from imaged.services.catalog_retries import retry_until_available
+
+
+class ClaimedImage:
+    """A claimed image: only this work may change and finish it."""
+
+    def __init__(self, catalog: Catalog, claim: Claim, image_id: str) -> None:
+        self._catalog = catalog
+        self._image_id = image_id
+        self._image: Image | None = None
+        self.claim = claim
+        self.asked_to_finish = False
+        self.on_failure: Change | None = None  # what an attempt that fails leaves in the image
+
+    @property
+    def image(self) -> Image:
+        """The image as it was after the last change."""
+        if self._image is None:
+            raise ClaimLost
+        return self._image
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is known that the claim stood."""
+        return self._image is not None
+
+    async def begin(self, change: ClaimedChange) -> Image:
+        """Claim the image. Raises what ``change`` refuses, CatalogError."""
+        self._image = await self._catalog.modify_image(
+            self._image_id, lambda image: change(image, self.claim)
+        )
+        return self._image
+
+    async def change(self, change: ClaimedChange) -> Image:
+        """Change the image in the middle of the work. Raises ClaimLost."""
+        return await retry_until_available(lambda: self.begin(change))
+
+    async def finish(self, change: ClaimedChange) -> Image:
+        """Write the result and end the claim, in one transaction. Raises ClaimLost."""
+        self.asked_to_finish = True
+        return await self.change(change)
+
+    async def give_back(self, reason: str, *, final: bool, counts: bool, kill: bool) -> None:
+        """End the claim without a result. Raises ClaimLost."""
+        end, leave = (
+            give_back(self.claim, reason, final=final, kill=kill, counts=counts),
+            self.on_failure,
+        )
+        change = end if leave is None else lambda image: end(leave(image))
+        await self._catalog.modify_image(self._image_id, change)
+
+    async def finish_was_committed(self) -> bool:
+        """Whether the work was finished, although nobody told us. Raises ImageDeleted."""
+        image = await self._catalog.get_image(self._image_id)
+        if self.asked_to_finish and image.finished_by == self.claim.token:
+            self._image = image
+            return True
+        if not image.draft:
+            require_undeleted(image)
+        return False
+
+
+class ClaimedTask:
+    """A claimed task that writes no image; the same for it."""
+
+    def __init__(self, catalog: Catalog, claim: Claim, task_id: str) -> None:
+        self._catalog = catalog
+        self._task_id = task_id
+        self._task: Task | None = None
+        self.claim = claim
+        self.asked_to_finish = False
+
+    @property
+    def task(self) -> Task:
+        """The task as it was after the last change."""
+        if self._task is None:
+            raise ClaimLost
+        return self._task
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is known that the claim stood."""
+        return self._task is not None
+
+    async def begin(self, change: ClaimedTaskChange) -> Task:
+        """Claim the task. Raises what ``change`` refuses, CatalogError."""
+        self._task = await self._catalog.modify_task(
+            self._task_id, lambda task: change(task, self.claim)
+        )
+        return self._task
+
+    async def change(self, change: ClaimedTaskChange) -> Task:
+        """Change the task. Raises ClaimLost."""
+        return await retry_until_available(lambda: self.begin(change))
+
+    async def finish(self, change: ClaimedTaskChange) -> Task:
+        """Write the result and end the claim, in one transaction. Raises ClaimLost."""
+        self.asked_to_finish = True
+        return await self.change(change)
+
+    async def give_back(self, reason: str, *, final: bool, counts: bool, kill: bool) -> None:
+        """End the claim without a result. Raises ClaimLost."""
+        del kill  # that is of uploads
+        change = give_back_task(self.claim, reason, final=final, counts=counts)
+        await self._catalog.modify_task(self._task_id, change)
+
+    async def finish_was_committed(self) -> bool:
+        """Whether the work was finished, although nobody told us. Raises TaskNotFound."""
+        task = await self._catalog.get_task(self._task_id)
+        if self.asked_to_finish and task.finished_by == self.claim.token:
+            self._task = task
+            return True
+        return False

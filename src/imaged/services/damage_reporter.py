@@ -1,0 +1,53 @@
+"""Reports damage: a mark on the image, and an event in the log for each problem."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from imaged.core.errors import DataDamaged, ImagedError
+from imaged.core.image import Image
+from imaged.core.integrity import mark_damage
+from imaged.ports.catalog import Catalog
+
+log = structlog.get_logger()
+
+
+def log_damage(image_id: str, problems: Sequence[str]) -> None:
+    """Write the problems into the log, for the operator."""
+    for problem in problems:
+        log.error("image.damaged", image_id=image_id, problem=problem)
+
+
+class DamageReporter:
+    """Tells the operator that stored bytes are not what was recorded of them."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def note(self, image: Image, problems: Sequence[str]) -> None:
+        """Mark the image with what a complete verification found; nothing takes the mark away.
+
+        Raises ImageNotFound, CatalogError.
+        """
+        log_damage(image.id, problems)
+        await self._catalog.modify_image(image.id, mark_damage(image, problems))
+
+    @asynccontextmanager
+    async def reporting(self, image: Image) -> AsyncIterator[None]:
+        """Report the damage that ends the block, and raise it again.
+
+        An image that is marked already keeps its mark and is reported no second time: every
+        download of it finds the same. The mark is an extra; the block fails the same without it.
+        """
+        try:
+            yield
+        except DataDamaged as damage:
+            if image.damage is None:
+                try:
+                    await self.note(image, damage.problems)
+                except ImagedError as error:
+                    log.warning("image.mark_failed", image_id=image.id, error=str(error))
+            raise

@@ -1,0 +1,246 @@
+"""Stream bytes into a store: of a request, into an image or to staging, or of an import.
+
+Whoever writes bytes never deletes them. A writer that fails leaves a doomed row, and so does one
+that was frozen so long that its row had left before its bytes arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from uuid import uuid4
+
+import anyio
+import structlog
+
+from imaged.core.block import Block
+from imaged.core.broken_upload import note_received, replacing, without_broken_upload
+from imaged.core.declared_formats import unless_formats_changed
+from imaged.core.errors import CatalogError, QuotaExceeded
+from imaged.core.image import BrokenUpload, ClaimedChange, Content, Image, Location
+from imaged.core.keys import make_key
+from imaged.core.limits import MIB, require_announced
+from imaged.core.uploading import reserve, write_to
+from imaged.lanes import LaneFactory, ThreadLane
+from imaged.ports.catalog import Catalog
+from imaged.ports.inspector import InspectorFactory
+from imaged.ports.store import Stores
+from imaged.services.catalog_retries import retry_until_available
+from imaged.services.claimed import ClaimedImage
+from imaged.services.claims import Claims
+from imaged.services.ingest_pipeline import IngestPipeline, IngestSettings, StoredSource
+from imaged.services.traffic import Traffic
+from imaged.services.transfer_budget import TransferBudget, gather_blocks
+
+log = structlog.get_logger()
+
+RESERVE_AHEAD_BYTES = 64 * MIB  # reserved ahead of a body whose length is not known
+RECEIVED_NOTE_SECONDS = (
+    10  # how often it is noted what has come, for the case that this process dies
+)
+DOOM_SECONDS = 10  # how long a failed writer tries to leave its row
+
+BeginChange = Callable[[Location], ClaimedChange]
+FinishChange = Callable[[Content], ClaimedChange]
+
+
+class Ingester:
+    """The one way by which bytes come in."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        stores: Stores,
+        claims: Claims,
+        settings: IngestSettings,
+        *,
+        budget: TransferBudget,
+        inspector: InspectorFactory,
+        lanes: LaneFactory = ThreadLane,
+        slice_bytes: int = RESERVE_AHEAD_BYTES,
+        traffic: Traffic | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._stores = stores
+        self._claims = claims
+        self.settings = settings
+        self._budget = budget
+        self._inspector = inspector
+        self._lanes = lanes
+        self._slice_bytes = slice_bytes
+        self._traffic = traffic or Traffic()
+
+    async def write(
+        self,
+        image_id: str,
+        body: AsyncIterable[bytes],
+        begin: BeginChange,
+        end: FinishChange,
+        *,
+        announced_bytes: int | None = None,
+        store: str | None = None,
+        replaces: bool = False,
+    ) -> Image:
+        """Write a body under a claim, and return the image as it is then.
+
+        ``replaces``: another file is sent on purpose, after an upload that broke off. Raises
+        UnknownStore, TooLarge, what ``begin`` refuses, DataRefused, QuotaExceeded, ClaimLost,
+        ImageDeleted, StoreError, CatalogError, and what ``body`` raises.
+        """
+        require_announced(announced_bytes, self.settings.max_size_bytes)
+        name = self._stores.pick(store).name
+        location = Location(name, make_key(image_id, uuid4()), announced_bytes or 0)
+        change = begin(location)
+        if not self.settings.remembers_broken:
+            change = without_broken_upload(change)
+        elif replaces:
+            change = replacing(change)
+        with self._traffic.uploading():
+            async with (
+                AsyncExitStack() as afterwards,
+                self._claims.on_image(image_id, change) as work,
+            ):
+                await afterwards.enter_async_context(self._doom_on_failure(location))
+                before, judged = work.image.broken_upload, work.image.formats
+                content = await self._write_through(
+                    work, location, body, announced_bytes, before=before
+                )
+                await work.finish(unless_formats_changed(judged, end(content)))
+        return work.image
+
+    async def store(
+        self,
+        work: ClaimedImage,
+        body: AsyncIterable[bytes],
+        *,
+        announced_bytes: int | None = None,
+        store: str | None = None,
+        source: StoredSource | None = None,
+    ) -> Content:
+        """Write a body for work that is under way; who does it finishes it.
+
+        ``source``: where the body is read from, if it was stored before. Raises DataDamaged where
+        it is not what was recorded then; UnknownStore, TooLarge, DataRefused, QuotaExceeded,
+        ClaimLost, StoreError, CatalogError, and what ``body`` raises.
+        """
+        require_announced(announced_bytes, self.settings.max_size_bytes)
+        with self._traffic.uploading():
+            async with self.reserve_location(work, store, announced_bytes or 0) as location:
+                return await self._write_through(
+                    work, location, body, announced_bytes, source=source
+                )
+
+    @asynccontextmanager
+    async def reserve_location(
+        self, work: ClaimedImage, store: str | None = None, size_bytes: int = 0
+    ) -> AsyncIterator[Location]:
+        """Where bytes of work under way may be written; so many are reserved.
+
+        If the block fails, the bytes are nobody's: a row is left to have them deleted by. Raises
+        UnknownStore, QuotaExceeded, ClaimLost.
+        """
+        name = self._stores.pick(store).name
+        location = Location(name, make_key(work.image.id, uuid4()), size_bytes)
+        await work.change(write_to(location))
+        async with self._doom_on_failure(location):
+            yield location
+
+    async def _write_through(
+        self,
+        work: ClaimedImage,
+        location: Location,
+        body: AsyncIterable[bytes],
+        announced_bytes: int | None,
+        *,
+        source: StoredSource | None = None,
+        before: BrokenUpload | None = None,
+    ) -> Content:
+        """Pass the body through the stages into the store, and say what it was.
+
+        ``before``: what had come of a body that broke off; None: nothing is remembered.
+        """
+        stages = IngestPipeline(
+            work.image,
+            announced_bytes,
+            self.settings,
+            self._inspector,
+            self._lanes,
+            policy=lambda: self.settings.formats,
+            source=source,
+            before=before,
+        )
+        if before is not None:
+            work.on_failure = lambda image: replace(image, broken_upload=stages.remembered)
+        async with (
+            stages,
+            aclosing(gather_blocks(body, self._budget, stages.unfinished)) as blocks,
+            aclosing(stages.check(blocks)) as good_blocks,
+            aclosing(self._reserve_ahead(good_blocks, work, location, stages)) as paid_blocks,
+        ):
+            place = self._stores.pick(location.store)
+            record = partial(self._note_upload, location.key)
+            await place.put(location.key, paid_blocks, announced_bytes, record)
+        return stages.content()
+
+    async def _note_upload(self, key: str, upload_id: str) -> None:
+        """Note the store's own name for the write. Raises BlobGone, CatalogError."""
+        await retry_until_available(partial(self._catalog.record_upload_id, key, upload_id))
+
+    async def _reserve_ahead(
+        self,
+        blocks: AsyncIterable[Block],
+        work: ClaimedImage,
+        location: Location,
+        stages: IngestPipeline,
+    ) -> AsyncGenerator[Block]:
+        """Charge a body that outgrows what was reserved for it, before its bytes are written.
+
+        What has come is noted with it, and now and then without: this process may die.
+        """
+        received, reserved = 0, location.size_bytes
+        noted_at = anyio.current_time()
+        async for block in blocks:
+            received += block.size_bytes
+            self._traffic.received_bytes += block.size_bytes
+            if received > reserved:
+                if not reserved:  # of the first block of a body without a length all is noted
+                    await stages.catch_up()
+                reserved = await self._reserve(work, received, stages)
+                noted_at = anyio.current_time()
+            elif stages.remembered and anyio.current_time() - noted_at >= RECEIVED_NOTE_SECONDS:
+                await work.change(note_received(stages.remembered))
+                noted_at = anyio.current_time()
+            yield block
+            del block  # nobody may keep it alive while we wait for more
+
+    async def _reserve(
+        self, work: ClaimedImage, received_bytes: int, stages: IngestPipeline
+    ) -> int:
+        ahead = received_bytes + self._slice_bytes
+        try:
+            await work.change(reserve(ahead, stages.remembered))
+        except QuotaExceeded:  # the rest may be short enough
+            await work.change(reserve(received_bytes, stages.remembered))
+            return received_bytes
+        return ahead
+
+    @asynccontextmanager
+    async def _doom_on_failure(self, location: Location) -> AsyncIterator[None]:
+        """Where the block fails, its bytes may have outlived their row."""
+        async with AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(self._doom, location)
+            yield
+            on_failure.pop_all()
+
+    async def _doom(self, location: Location) -> None:
+        """Our bytes may have outlived our row; where the row is still there, it stays."""
+        leave = partial(self._catalog.add_stray, location, quarantine=timedelta(0))
+        try:
+            with anyio.CancelScope(shield=True), anyio.fail_after(DOOM_SECONDS):
+                await retry_until_available(leave)
+        except (CatalogError, TimeoutError) as error:
+            why = str(error) or "the catalog does not answer"
+            log.warning("blob.row_missing", key=location.key, error=why)

@@ -1,0 +1,200 @@
+"""What a body passes through on its way into a store: limits, digests, inspection.
+
+Each digest, and the inspection, has a lane of its own. The verdict comes with the end of the
+bytes, before the store commits them: whoever iterates over ``check`` to its end has good bytes.
+Bytes that were stored before are compared with what was recorded then, so that no copy makes
+damaged data look healthy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from imaged.core.block import Block
+from imaged.core.digests import CHECKSUM, Digest
+from imaged.core.disk_format import Findings, FormatPolicy, is_inspected, require_declared
+from imaged.core.errors import FormatRefused, RetryMismatch, SizeMismatch
+from imaged.core.image import BrokenUpload, Content, Image
+from imaged.core.integrity import StoredContent, require_undamaged
+from imaged.core.limits import require_complete, require_within
+from imaged.core.lookalike import notice_of
+from imaged.core.retry_digest import RetryDigest
+from imaged.lanes import Lane, LaneFactory
+from imaged.ports.inspector import Inspector, InspectorFactory
+from imaged.services.block_checksummer import BlockChecksummer
+
+LAST_BYTES_SECONDS = 5  # how long the digest of a broken body is waited for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSettings:
+    """What is asked of every body."""
+
+    max_size_bytes: int = 1024**4
+    hash_algorithm: str = "sha512"
+    formats: FormatPolicy = field(default_factory=FormatPolicy)
+    remembers_broken: bool = True  # whether a body that broke off is compared with the next one
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSource:
+    """Where a body is read from that was stored before, and what was recorded of it then."""
+
+    store: str
+    content: Content
+
+
+class IngestPipeline:
+    """The stages of one body; open for as long as it comes."""
+
+    def __init__(
+        self,
+        image: Image,
+        announced_bytes: int | None,
+        settings: IngestSettings,
+        inspector: InspectorFactory,
+        lanes: LaneFactory,
+        *,
+        policy: Callable[[], FormatPolicy] | None = None,
+        source: StoredSource | None = None,
+        before: BrokenUpload | None = None,
+    ) -> None:
+        """Nothing is read yet.
+
+        ``policy``: asked for when the verdict is given, which may be hours later. ``before``: what
+        had come of a body that broke off; None: nothing is remembered.
+        """
+        self._image = image
+        self._source = source
+        self._announced_bytes = announced_bytes if source is None else None  # all is compared
+        self._settings = settings
+        self._policy = policy or (lambda: settings.formats)
+        self._make_lane = lanes
+        self._retry = None if before is None else RetryDigest(before, announced_bytes)
+        self._checksum = self._retry or Digest(CHECKSUM)
+        self._hash = Digest(settings.hash_algorithm)
+        self._block_checksums = BlockChecksummer()
+        self._inspector: Inspector | None = None
+        if is_inspected(image.container_format or ""):
+            self._inspector = inspector()
+        self._received_bytes = 0
+        self._virtual_size_bytes: int | None = None
+        self._notice: str | None = None
+        self._lanes: list[Lane[Block]] = []
+        self._open = AsyncExitStack()
+        self.unfinished: list[bytes] = []  # of a block that was not full when the body broke off
+
+    async def __aenter__(self) -> Self:
+        for work in (self._feed_checksum, self._feed_hash):
+            lane = self._make_lane(work, computes=True)
+            self._lanes.append(await self._open.enter_async_context(lane))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None and self._retry is not None:
+            await self._feed_unfinished()
+        await self._open.__aexit__(kind, error, traceback)
+
+    async def check(self, blocks: AsyncIterable[Block]) -> AsyncGenerator[Block]:
+        """Pass the blocks on. Raises DataRefused and DataDamaged, at their end at the latest."""
+        async for block in blocks:
+            self._received_bytes += block.size_bytes
+            limit = self._settings.max_size_bytes
+            with self._distrusting_length():
+                require_within(self._received_bytes, self._announced_bytes, limit)
+            for lane in self._lanes:
+                await lane.feed(block)
+            yield block
+            del block  # nobody may keep it alive while we wait for more
+        for lane in self._lanes:
+            await lane.drain()
+        with self._distrusting_length():
+            require_complete(self._received_bytes, self._announced_bytes)
+        if self._retry is not None:
+            self._retry.require_whole()
+        if self._source is not None:
+            require_undamaged(
+                self._source.content, StoredContent(self._source.store, self.content())
+            )
+        self._judge()
+
+    @property
+    def remembered(self) -> BrokenUpload | None:
+        """What the image is to remember, should the body break off now."""
+        return None if self._retry is None else self._retry.remembered
+
+    async def catch_up(self) -> None:
+        """Wait until all that has come is in what is remembered. Raises RetryMismatch."""
+        await self._lanes[0].drain()
+
+    def content(self) -> Content:
+        """What the bytes are, once they have all passed."""
+        return Content(
+            size_bytes=self._received_bytes,
+            checksum=self._checksum.hexdigest(),
+            hash_algorithm=self._settings.hash_algorithm,
+            hash_value=self._hash.hexdigest(),
+            virtual_size_bytes=self._virtual_size_bytes,
+            notice=self._notice,
+            block_checksums=self._block_checksums.packed(),
+        )
+
+    def _feed_checksum(self, block: Block) -> None:
+        self._checksum.feed(block.chunks)
+
+    def _feed_hash(self, block: Block) -> None:
+        """Inspecting and the checksums of blocks are cheap, and need no lane of their own."""
+        self._hash.feed(block.chunks)
+        self._block_checksums.feed(block.chunks)
+        if self._inspector is not None:
+            for chunk in block.chunks:
+                self._inspector.feed(chunk)
+
+    async def _feed_unfinished(self) -> None:
+        """What had come when the body broke off is remembered to its last byte."""
+        with anyio.move_on_after(LAST_BYTES_SECONDS, shield=True), suppress(RetryMismatch):
+            if self.unfinished:
+                await self._lanes[0].feed(Block(self.unfinished))
+            await self.catch_up()
+
+    @contextmanager
+    def _distrusting_length(self) -> Iterator[None]:
+        try:
+            yield
+        except SizeMismatch:
+            if self._retry is not None:
+                self._retry.distrust_length()
+            raise
+
+    def _judge(self) -> None:
+        findings = None if self._inspector is None else self._inspector.findings()
+        if findings is not None:
+            self._require_declared(findings)
+            self._virtual_size_bytes = findings.virtual_size_bytes
+        self._notice = notice_of(
+            self._image.disk_format or "",
+            self._received_bytes,
+            None if findings is None else findings.lookalike,
+            self._image.properties,
+        )
+
+    def _require_declared(self, findings: Findings) -> None:
+        if not self._received_bytes:  # nothing at all has no format
+            return
+        try:
+            require_declared(self._image.disk_format or "", findings, self._policy())
+        except FormatRefused:
+            if self._retry is not None:
+                self._retry.reject()
+            raise

@@ -1,0 +1,211 @@
+"""Whose each place is: its marker is compared with the catalog, or written where it is new.
+
+The catalog decides the id of a new place, so that two instances that start at the same moment write
+the same marker. Who dies between the two steps leaves a place that is known and not marked yet,
+which the next one marks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import structlog
+
+from imaged.core.errors import CatalogMissing, MarkerRefused, WrongPlace
+from imaged.core.place_marker import (
+    Marker,
+    Place,
+    PlaceContents,
+    PlaceKind,
+    PlaceObservation,
+    PlaceState,
+    place_state,
+    why_not_adopted,
+    why_place_refused,
+)
+from imaged.ports.catalog import Catalog
+from imaged.ports.place import MarkedPlace
+from imaged.ports.store import Store
+from imaged.units import pluralize
+
+log = structlog.get_logger()
+
+BLOB_SAMPLE_SIZE = 1000  # blobs of a store without a marker, to see whether the catalog knows them
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceInventory:
+    """What a place holds, for people. ``blobs``: BLOB_SAMPLE_SIZE means so many, or more."""
+
+    place: MarkedPlace
+    marker: Marker | None
+    blobs: int
+    unreadable: str = ""  # why the marker cannot be understood
+
+    def __bool__(self) -> bool:
+        return self.marker is not None or bool(self.unreadable) or self.blobs > 0
+
+    def __str__(self) -> str:
+        blobs = pluralize(self.blobs, "blob") + (
+            " or more" if self.blobs >= BLOB_SAMPLE_SIZE else ""
+        )
+        if self.marker is not None:
+            whose = f"its marker names the catalog {self.marker.catalog_id}"
+        else:
+            whose = "its marker cannot be read" if self.unreadable else "it has no marker"
+        kind, name, where = self.place.kind, self.place.name, self.place.where
+        if kind is not PlaceKind.STORE:
+            return f"{kind} {name!r} ({where}): {whose}"
+        return f"the store {name!r} ({where}) holds {blobs}, and {whose}"
+
+
+class PlaceRegistry:
+    """Compares places with one catalog."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def identify(self, place: MarkedPlace, store: Store | None = None) -> Marker:
+        """The marker of a place that belongs to the catalog; it is written where it is new.
+
+        ``store``: what keeps blobs in it. Raises WrongPlace, StoreError, CatalogError.
+        """
+        sight = await self._look(place)
+        if sight.marker is None:
+            return await self._mark(place, store)
+        if is_cataloged(place) and (sight.known is None or not sight.known.is_marked):
+            await self._catalog.replace_place(_known(place, sight.marker))
+        return sight.marker
+
+    async def examine(self, place: MarkedPlace, store: Store | None = None) -> PlaceState:
+        """What ``identify`` would do; nothing is changed. Raises what it raises."""
+        verdict = place_state(await self._look(place))
+        if verdict is PlaceState.UNMARKED:
+            await self._require_adoptable(place, store)
+        return verdict
+
+    async def expected_marker(self, place: MarkedPlace) -> Marker | None:
+        """The marker that a place has by the catalog, which knows it to be marked; otherwise None.
+
+        Raises CatalogError.
+        """
+        known = [one for one in await self._catalog.list_places() if _is_of(one, place)]
+        if not known or not known[0].is_marked:
+            return None
+        return await self._new_marker(place, known[0].place_id)
+
+    async def adopt(self, place: MarkedPlace) -> Marker:
+        """Take a place over on purpose, whatever it holds. Raises StoreError, CatalogError."""
+        marker = await self._new_marker(place, uuid4())
+        if is_cataloged(place):
+            await self._catalog.replace_place(_known(place, marker, is_marked=False))
+        await place.write_marker(marker, replace=True)
+        if is_cataloged(place):
+            await self._catalog.replace_place(_known(place, marker))
+        log.info("place.marked", kind=place.kind, name=place.name, where=place.where)
+        return marker
+
+    async def _look(self, place: MarkedPlace) -> PlaceObservation:
+        """Raises WrongPlace where it must not be used."""
+        known = [one for one in await self._catalog.list_places() if _is_of(one, place)]
+        sight = PlaceObservation(
+            place.kind,
+            place.name,
+            place.where,
+            await place.read_marker(),
+            known[0] if known and is_cataloged(place) else None,
+            await self._catalog.get_id(),
+        )
+        if why := why_place_refused(sight):
+            raise WrongPlace(place.name, why)
+        return sight
+
+    async def _mark(self, place: MarkedPlace, store: Store | None) -> Marker:
+        contents = await self._require_adoptable(place, store)
+        marker = await self._new_marker(place, uuid4())
+        if is_cataloged(place):
+            known = await self._catalog.add_place(_known(place, marker, is_marked=False))
+            marker = await self._new_marker(place, known.place_id)
+        written = await place.write_marker(marker)
+        if (written.place_id, written.catalog_id) != (marker.place_id, marker.catalog_id):
+            return await self.identify(place, store)  # another one was faster: whose is it?
+        if is_cataloged(place):
+            await self._catalog.replace_place(_known(place, written))
+        if contents.found:
+            log.info("place.marked", kind=place.kind, name=place.name, where=place.where)
+        else:
+            log.debug("place.marked", kind=place.kind, name=place.name, where=place.where)
+        return written
+
+    async def _require_adoptable(self, place: MarkedPlace, store: Store | None) -> PlaceContents:
+        contents = PlaceContents() if store is None else await self._contents(store)
+        if why := why_not_adopted(place.kind, place.name, place.where, contents):
+            raise WrongPlace(place.name, why)
+        return contents
+
+    async def _contents(self, store: Store) -> PlaceContents:
+        found: dict[str, set[str]] = defaultdict(set)  # by the first part of the key
+        count = 0
+        async for key in store.list_keys():
+            found[key[:3]].add(key)
+            count += 1
+            if count >= BLOB_SAMPLE_SIZE:
+                break
+        recognised = 0
+        for prefix, keys in found.items():
+            recognised += len(keys & {*await self._catalog.list_keys(store.name, prefix)})
+        expected = 0 if count else len(await self._catalog.list_kept(store.name))
+        return PlaceContents(count, recognised, expected)
+
+    async def _new_marker(self, place: MarkedPlace, place_id: UUID) -> Marker:
+        catalog_id = await self._catalog.get_id()
+        return Marker(place_id, catalog_id, place.kind, place.name, datetime.now(UTC))
+
+
+def is_cataloged(place: MarkedPlace) -> bool:
+    """Whether the catalog remembers it. Scratch folders are of one machine each, and what lies in
+    them is needed by nobody after a restart.
+    """
+    return place.kind is not PlaceKind.SCRATCH
+
+
+async def take_inventory(place: MarkedPlace, store: Store | None = None) -> PlaceInventory:
+    """What a place holds; nothing is compared. Raises StoreError."""
+    marker, unreadable = None, ""
+    try:
+        marker = await place.read_marker()
+    except MarkerRefused as error:
+        unreadable = error.why
+    blobs = 0
+    if store is not None:
+        async for _ in store.list_keys():
+            blobs += 1
+            if blobs >= BLOB_SAMPLE_SIZE:
+                break
+    return PlaceInventory(place, marker, blobs, unreadable)
+
+
+def require_nothing_held(catalog: str, holdings: list[PlaceInventory]) -> None:
+    """Let no new catalog be made over places that hold something. Raises CatalogMissing.
+
+    ``catalog``: where it would be.
+    """
+    held = [str(holding) for holding in holdings if holding]
+    if held:
+        raise CatalogMissing(
+            f"There is no catalog in {catalog} (catalog.url), and none is made there, because a "
+            f"new catalog knows none of the data that is there: {'; '.join(held)}. Correct "
+            "catalog.url, mount the catalog's disk, or restore the catalog from a backup. If you "
+            "do want a new catalog over stores that hold images: `imaged migrate --new-catalog`."
+        )
+
+
+def _is_of(known: Place, place: MarkedPlace) -> bool:
+    return (known.kind, known.name) == (place.kind, place.name)
+
+
+def _known(place: MarkedPlace, marker: Marker, *, is_marked: bool = True) -> Place:
+    return Place(place.kind, place.name, marker.place_id, place.where, is_marked)

@@ -1,0 +1,171 @@
+"""Compare the stores with the ledger, both ways. A loop, not an emergency tool.
+
+Bytes without a row belong to nobody, because a row is there before its first byte. They are
+doomed, and the scrubber deletes them; but a catalog that is new, or restored from a backup, can
+make good bytes look so: hence they go after a quarantine, and a brake holds, store by store, where
+they are suspiciously many (``core/strays.py``).
+Bytes that are kept but not there are told to the operator; nothing else can be done here.
+
+The order of the looks matters. For strays: the store first, then the ledger; a write that began
+in between is in both. And the store again; what was scrubbed in between is no longer there. For
+missing bytes: the ledger, the store, and the ledger again; what was scrubbed in between is no
+longer kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import anyio
+import structlog
+
+from imaged.core.blob import BlobState
+from imaged.core.errors import StoreError
+from imaged.core.image import Location
+from imaged.core.place_marker import PlaceKind
+from imaged.core.strays import StrayLimits, warning_of
+from imaged.ports.catalog import Catalog
+from imaged.ports.store import Store, Stores
+
+log = structlog.get_logger()
+
+KEY_PREFIXES = tuple(f"{number:02x}/" for number in range(256))  # one part of the keys at a time
+LISTING_TIMEOUT = timedelta(
+    minutes=10
+)  # for one part; a disk that hangs never ends a listing by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileSettings:
+    """How careful it is."""
+
+    every: timedelta = timedelta(hours=6)
+    quarantine: timedelta = timedelta(hours=24)
+    limits: StrayLimits = field(default_factory=StrayLimits)  # beyond them nothing is doomed
+
+
+@dataclass(slots=True)
+class ReconcileReport:
+    """What the comparison found, and what was done about it."""
+
+    keys: int = 0  # in all stores
+    strays: list[Location] = field(default_factory=list)
+    missing: list[Location] = field(default_factory=list)
+    doomed: int = 0
+    braked_stores: list[str] = field(default_factory=list)  # so many strays are a surprise there
+    failed: dict[str, str] = field(default_factory=dict)  # stores that were not compared, and why
+
+    @property
+    def braked(self) -> bool:
+        """Whether strays were left alone because there are too many."""
+        return bool(self.braked_stores)
+
+
+class StoreReconciler:
+    """Compares all stores with the catalog."""
+
+    def __init__(self, catalog: Catalog, stores: Stores, settings: ReconcileSettings) -> None:
+        self._catalog = catalog
+        self._stores = stores
+        self.settings = settings
+        self.last: ReconcileReport | None = None  # of the last comparison that came to its end
+
+    async def run_due(self) -> ReconcileReport:
+        """Compare, and doom the strays.
+
+        Raises StoreError when all is done, if a store could not be compared.
+        """
+        report = await self.run(apply=True)
+        for store, why in report.failed.items():
+            raise StoreError(store, why)
+        return report
+
+    async def run(self, *, apply: bool, max_strays: int | None = None) -> ReconcileReport:
+        """Compare, and with ``apply`` doom the strays.
+
+        ``max_strays``: an operator's word that so many, in all stores, are no surprise.
+        A store that fails keeps no other one waiting. Raises CatalogError.
+        """
+        report = ReconcileReport()
+        keys_of = {}
+        for name, store in self._stores.by_name.items():
+            before = report.keys
+            await self._compare_all(store, report)
+            keys_of[name] = report.keys - before
+        strays_of = Counter(stray.store for stray in report.strays)
+        report.braked_stores = self._surprising(strays_of, keys_of, max_strays)
+        self.last = report
+        self._tell(report, strays_of, keys_of)
+        if apply:
+            await self._doom(report)
+            await self._warn(report, strays_of, keys_of)
+        return report
+
+    async def _compare_all(self, store: Store, report: ReconcileReport) -> None:
+        """Compare one store. What was found before it failed does not count."""
+        found = ReconcileReport()
+        try:
+            for prefix in KEY_PREFIXES:
+                with anyio.fail_after(LISTING_TIMEOUT.total_seconds()):
+                    await self._compare(store, prefix, found)
+        except StoreError as error:
+            report.failed[store.name] = error.why
+        except TimeoutError:
+            report.failed[store.name] = f"did not list its keys within {LISTING_TIMEOUT}"
+        else:
+            report.keys += found.keys
+            report.strays += found.strays
+            report.missing += found.missing
+
+    async def _compare(self, store: Store, prefix: str, report: ReconcileReport) -> None:
+        kept = set(await self._catalog.list_kept(store.name, prefix))
+        found = {key async for key in store.list_keys(prefix)}
+        known = set(await self._catalog.list_keys(store.name, prefix))
+        report.keys += len(found)
+        unknown = found - known
+        if unknown:
+            unknown &= {key async for key in store.list_keys(prefix)}
+        for key in sorted(unknown):
+            if await self._catalog.get_blob(key) is None:  # known to no store
+                report.strays.append(Location(store.name, key, 0))
+        for key in sorted(kept - found):
+            blob = await self._catalog.get_blob(key)
+            if blob is not None and blob.state is BlobState.KEPT:
+                report.missing.append(Location(store.name, key, blob.size_bytes))
+
+    def _surprising(
+        self, strays_of: Mapping[str, int], keys_of: Mapping[str, int], max_strays: int | None
+    ) -> list[str]:
+        if max_strays is not None:
+            return list(strays_of) if sum(strays_of.values()) > max_strays else []
+        limits = self.settings.limits
+        return [
+            store for store, keys in keys_of.items() if not limits.allow(strays_of[store], keys)
+        ]
+
+    async def _doom(self, report: ReconcileReport) -> None:
+        for stray in report.strays:
+            if stray.store not in report.braked_stores:
+                report.doomed += await self._catalog.add_stray(stray, self.settings.quarantine)
+
+    async def _warn(
+        self, report: ReconcileReport, strays_of: Mapping[str, int], keys_of: Mapping[str, int]
+    ) -> None:
+        """Have every instance, and ``imaged status``, know where strays are held back."""
+        for store in keys_of.keys() - report.failed.keys():
+            is_braked = store in report.braked_stores
+            warning = warning_of(strays_of[store], keys_of[store]) if is_braked else None
+            await self._catalog.set_place_warning(PlaceKind.STORE, store, warning)
+
+    def _tell(
+        self, report: ReconcileReport, strays_of: Mapping[str, int], keys_of: Mapping[str, int]
+    ) -> None:
+        for missing in report.missing:
+            log.error("blob.bytes_missing", store=missing.store, key=missing.key)
+        for stray in report.strays:
+            log.warning("blob.stray_found", store=stray.store, key=stray.key)
+        for store in report.braked_stores:
+            log.error("reconcile.braked", store=store, strays=strays_of[store], keys=keys_of[store])

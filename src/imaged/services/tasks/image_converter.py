@@ -1,0 +1,121 @@
+"""Bytes in one disk format become bytes in another, in scratch files: the steps of it.
+
+The converter reads what was examined a moment before, from a file that nobody else can reach: so
+what was found is what it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+
+from imaged.core.disk_format import Findings, FormatPolicy, require_declared
+from imaged.core.errors import FormatRefused
+from imaged.ports.converter import Converter
+from imaged.ports.inspector import InspectorFactory
+from imaged.ports.scratch import Scratch, ScratchFolder
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.stream_checks import StreamCheckFactory, StreamChecks
+
+CONVERTING = "converting"
+PROGRESS_SECONDS = 1
+
+STRICT_POLICY = FormatPolicy()  # here it does not matter what uploads may be
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The disk in its new format."""
+
+    size_bytes: int
+    chunks: AsyncGenerator[bytes]
+
+
+class ImageConverter:
+    """Converts for tasks."""
+
+    def __init__(
+        self,
+        scratch: Scratch,
+        converter: Converter,
+        inspector: InspectorFactory,
+        check_factory: StreamCheckFactory,
+    ) -> None:
+        self._scratch = scratch
+        self._converter = converter
+        self._inspector = inspector
+        self.check_factory = check_factory
+
+    def require_able(self, source_format: str, target_format: str) -> None:
+        """Raises ConversionRefused where it cannot be done, whatever the bytes are."""
+        self._converter.require_able(source_format, target_format)
+
+    @asynccontextmanager
+    async def of(
+        self,
+        context: TaskContext,
+        body: AsyncIterable[bytes],
+        source_format: str,
+        target_format: str,
+        stream_checks: StreamChecks | None = None,
+    ) -> AsyncIterator[Converted]:
+        """Convert a body. Raises what it and ``stream_checks`` raise, FormatRefused, TooLarge,
+        ConversionFailed, ScratchError.
+        """
+        stream_checks = stream_checks or self.check_factory.begin()
+        stream_checks.inspect(self._inspector(), lambda found: self._judge(source_format, found))
+        async with self._scratch.folder(context.attempt) as folder:
+            async with aclosing(stream_checks.of(body)) as examined:
+                source = await folder.write("source", examined)
+            target = await folder.make("target")
+            size_bytes = await folder.size_bytes("source")
+            async with _reporting_progress(context, folder, size_bytes) as tell:
+                await self._converter.convert(source, source_format, target, target_format, tell)
+            async with aclosing(folder.read("target")) as chunks:
+                yield Converted(await folder.size_bytes("target"), chunks)
+
+    def _judge(self, declared: str, findings: Findings) -> None:
+        require_declared(declared, findings, STRICT_POLICY)
+        if findings.is_encrypted:
+            raise FormatRefused(
+                f"The disk in the {declared} is encrypted, and cannot be converted without its "
+                "key: convert it where the key is, and send the result."
+            )
+        most, size_bytes = self.check_factory.max_size_bytes(), findings.virtual_size_bytes or 0
+        if size_bytes > most:
+            raise FormatRefused(
+                f"The disk in the image has {size_bytes} bytes, more than the {most} that are "
+                "accepted."
+            )
+
+
+class _LatestProgress:
+    """How much is done, as it was said last."""
+
+    def __init__(self) -> None:
+        self.latest = 0.0
+
+    def __call__(self, share: float) -> None:
+        self.latest = share
+
+
+@asynccontextmanager
+async def _reporting_progress(
+    context: TaskContext, folder: ScratchFolder, size_bytes: int
+) -> AsyncIterator[_LatestProgress]:
+    """Write down now and then how much is done, and stop before the disk is full."""
+    share = _LatestProgress()
+
+    async def watch() -> None:
+        while True:
+            await context.progress(CONVERTING, int(share.latest * size_bytes), size_bytes)
+            await folder.require_room()
+            await anyio.sleep(PROGRESS_SECONDS)
+
+    async with anyio.create_task_group() as watching:
+        watching.start_soon(watch)
+        yield share
+        watching.cancel_scope.cancel()

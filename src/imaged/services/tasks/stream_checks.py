@@ -1,0 +1,126 @@
+"""Looks at bytes on their way to a task's own use: what they are, whether they are right.
+
+What goes into a store is examined by the stages of every upload. This is for what comes before
+that: bytes that qemu-img is to read, a digest that the other side promised, a deployer's checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from imaged.core.digests import Digest
+from imaged.core.disk_format import Findings
+from imaged.core.errors import TaskFailed
+from imaged.core.image import Content
+from imaged.core.integrity import StoredContent, require_undamaged
+from imaged.core.limits import require_within
+from imaged.lanes import BackgroundLane, Lane, LaneFactory
+from imaged.ports.import_check import ImportCheck, ImportCheckRun, ImportFacts
+from imaged.ports.inspector import Inspector
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.fingerprint import StreamDigest
+
+Feed = Callable[[bytes], None]
+
+
+class StreamChecks:
+    """One stream. Each look is taken in a lane of its own; verdicts come with its end."""
+
+    def __init__(self, lanes: LaneFactory, max_size_bytes: int) -> None:
+        self._lanes = lanes
+        self._max_size_bytes = max_size_bytes
+        self._feeds: list[Feed] = []
+        self._verdicts: list[Callable[[], None]] = []
+
+    def inspect(self, inspector: Inspector, judge: Callable[[Findings], None]) -> None:
+        """Find out which format it is; ``judge`` raises what is to be said about it."""
+        self._feeds.append(inspector.feed)
+        self._verdicts.append(lambda: judge(inspector.findings()))
+
+    def compare(self, store: str, content: Content) -> None:
+        """It is read from a store, and must be what was recorded of it. Else: DataDamaged."""
+        fingerprint = StreamDigest(content.hash_algorithm, self._lanes)
+        self._feeds.append(lambda chunk: fingerprint.feed((chunk,)))
+        self._verdicts.append(
+            lambda: require_undamaged(content, StoredContent(store, fingerprint.content()))
+        )
+
+    def expect(self, algorithm: str, value: str) -> None:
+        """Its digest must be this one, hexadecimal."""
+        digest = Digest(algorithm)
+
+        def judge() -> None:
+            if digest.hexdigest() != value.lower():
+                raise TaskFailed(
+                    f"The {algorithm} of the data is {digest.hexdigest()}, but {value} was "
+                    "expected: it was damaged on its way, or is something else."
+                )
+
+        self._feeds.append(lambda chunk: digest.feed((chunk,)))
+        self._verdicts.append(judge)
+
+    def check(self, checks: Iterable[ImportCheck], facts: ImportFacts) -> None:
+        """The deployer's checks must let it pass. What they raise is a mistake of the server."""
+        for check in checks:
+            look = check.begin(facts)
+            self._feeds.append(look.feed)
+            self._verdicts.append(_refusing(check.name, look))
+
+    async def of(self, body: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
+        """The same chunks. Raises TooLarge; at their end what the verdicts raise."""
+        received_bytes = 0
+        async with AsyncExitStack() as running:
+            lanes: list[Lane[bytes]] = [
+                await running.enter_async_context(self._lanes(look, computes=True))
+                for look in self._feeds
+            ]
+            async for chunk in body:
+                received_bytes += len(chunk)
+                require_within(received_bytes, None, self._max_size_bytes)
+                for lane in lanes:
+                    await lane.feed(chunk)
+                yield chunk
+            for lane in lanes:
+                await lane.drain()
+        for judge in self._verdicts:
+            judge()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCheckFactory:
+    """Begins examinations. ``max_size_bytes`` is asked anew for each."""
+
+    max_size_bytes: Callable[[], int]
+    checks: Sequence[ImportCheck] = ()
+    lanes: LaneFactory = BackgroundLane
+
+    def begin(self) -> StreamChecks:
+        """One that asks for nothing yet but that the stream is not too large."""
+        return StreamChecks(self.lanes, self.max_size_bytes())
+
+    def begin_import(
+        self,
+        context: TaskContext,
+        *,
+        disk_format: str,
+        properties: Mapping[str, object],
+        source: str = "",
+    ) -> StreamChecks:
+        """One of bytes that come in from elsewhere: the deployer's checks look at them."""
+        stream_checks = self.begin()
+        owner = context.image.owner
+        facts = ImportFacts(
+            owner=owner, disk_format=disk_format, properties=properties, source=source
+        )
+        stream_checks.check(self.checks, facts)
+        return stream_checks
+
+
+def _refusing(name: str, look: ImportCheckRun) -> Callable[[], None]:
+    def judge() -> None:
+        if why := look.verdict():
+            raise TaskFailed(f"The check {name!r} refused the image: {why}")
+
+    return judge

@@ -1,0 +1,220 @@
+"""Where tasks are asked for, looked at, cancelled and removed; others do the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from imaged.core.access import (
+    Caller,
+    require_task,
+    require_task_owner,
+    require_visible,
+    require_writer,
+    task_as_seen_by,
+)
+from imaged.core.drafts import begin_draft
+from imaged.core.errors import InvalidInput, NotPermitted, TaskFinal, TooManyTasks
+from imaged.core.image import Image
+from imaged.core.limits import MAX_PROPERTIES_BYTES, require_properties_within
+from imaged.core.task import KEEP_FOR, Task, TaskFacts, cancel, require_final
+from imaged.core.task_query import TaskQuery
+from imaged.ports.catalog import Catalog
+from imaged.ports.secret_box import SecretBox
+from imaged.services.claims import Claims
+from imaged.services.clock_guard import ClockGuard
+from imaged.services.periodic import Wakeup
+from imaged.services.tasks.task_type import TaskTypeRegistry, read_input
+
+log = structlog.get_logger()
+
+EXPIRY_BATCH = 100
+MAX_TASKS_OF_IMAGE = 1000  # tasks that are listed under an image
+
+Access = Literal["members", "admins"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskServiceSettings:
+    """Who may come, how much they may ask for, and how long what has ended is kept."""
+
+    access: Access = "members"
+    time_to_live: timedelta = KEEP_FOR
+    max_unfinished: int = 0  # of one owner; 0: as many as he likes
+    max_properties_bytes: int = MAX_PROPERTIES_BYTES  # of an image that a task makes
+
+
+def _start_nothing(_: Task) -> bool:
+    return False
+
+
+class TaskService:
+    """``/v2/tasks``. ``wakeup`` wakes the worker of this instance, and ``start_now`` begins what is
+    brief, if it can. ``settings`` may be replaced.
+
+    A task that the caller may not see raises TaskNotFound.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        claims: Claims,
+        registry: TaskTypeRegistry,
+        *,
+        seal: SecretBox,
+        wakeup: Wakeup,
+        start_now: Callable[[Task], bool] = _start_nothing,
+        settings: TaskServiceSettings,
+        clock: ClockGuard,
+    ) -> None:
+        self._catalog = catalog
+        self._claims = claims
+        self._seal = seal
+        self._wakeup = wakeup
+        self._start_now = start_now
+        self._clock = clock
+        self.registry = registry
+        self.settings = settings
+
+    async def create(
+        self,
+        caller: Caller,
+        type_name: str,
+        fields: Mapping[str, object],
+        request_id: str | None = None,
+    ) -> Task:
+        """Accept a task: when it returns, it is stored.
+
+        Raises NotPermitted, UnknownTaskType, InvalidInput, TooManyTasks, SecretKeyUnavailable, and
+        what the type refuses.
+        """
+        self._require_access(caller)
+        require_writer(caller)
+        kind = self.registry.creatable_type(type_name)
+        _require_storable(fields)
+        accepted = await kind.accept(caller, read_input(kind, fields))
+        task = self.new_task(caller, kind.facts, fields, accepted.image_id, request_id)
+        await self.require_room(caller)
+        task = await self._store(task, accepted.new_image)
+        if not (accepted.is_brief and self._start_now(task)):
+            self._wakeup.wake()
+        return task
+
+    async def require_room(self, caller: Caller) -> None:
+        """Raise TooManyTasks where the caller's project has as many unfinished ones as it may have.
+
+        Calls at the same moment do not see each other: a few more may come in.
+        """
+        limit = self.settings.max_unfinished
+        if limit and await self._catalog.count_unfinished_tasks(caller.project) >= limit:
+            raise TooManyTasks(caller.project, limit)
+
+    def new_task(
+        self,
+        caller: Caller,
+        facts: TaskFacts,
+        fields: Mapping[str, object],
+        image_id: str | None,
+        request_id: str | None = None,
+    ) -> Task:
+        """A task that is not stored yet, for calls that store it in an image themselves."""
+        return Task(
+            id=str(uuid4()),
+            type=facts.name,
+            owner=caller.project,
+            user_id=caller.user,
+            roles=tuple(sorted(caller.roles)),
+            request_id=request_id,
+            input={name: value for name, value in fields.items() if name not in facts.secrets},
+            sealed=self._sealed(facts, fields),
+            image_id=image_id,
+            max_attempts=facts.max_attempts,
+            keep_for=self.settings.time_to_live,
+        )
+
+    async def show(self, caller: Caller, task_id: str) -> Task:
+        """Return the task."""
+        self._require_access(caller)
+        task = require_task(caller, await self._catalog.get_task(task_id))
+        return task_as_seen_by(caller, task)
+
+    async def list(self, query: TaskQuery) -> Sequence[Task]:
+        """Return a page of what the query's caller may see."""
+        if query.caller is not None:
+            self._require_access(query.caller)
+        return await self._catalog.list_tasks(query)
+
+    async def list_for_image(self, caller: Caller, image_id: str) -> Sequence[Task]:
+        """The caller's tasks on an image that he sees, the newest first. Raises ImageNotFound."""
+        require_visible(caller, await self._catalog.get_image(image_id))
+        query = TaskQuery(caller=caller, image_id=image_id, limit=MAX_TASKS_OF_IMAGE)
+        tasks = await self._catalog.list_tasks(query)
+        return [task_as_seen_by(caller, task) for task in tasks]
+
+    async def cancel(self, caller: Caller, task_id: str) -> Task:
+        """End it: in this instance at once, in others within one renewal. Raises TaskFinal."""
+        self._require_access(caller)
+
+        def change(task: Task) -> Task:
+            require_task_owner(caller, task)
+            if task.is_final:
+                raise TaskFinal(task.id, task.status)
+            return cancel(task, f"It was cancelled by {caller.user}.")
+
+        task = await self._catalog.modify_task(task_id, change)
+        await self._claims.renew()  # what is no longer held is stopped
+        self._wakeup.wake()  # and in the worker of this instance
+        return task
+
+    async def remove(self, caller: Caller, task_id: str) -> None:
+        """Remove the record of a task that has ended. Raises TaskNotFinal."""
+        self._require_access(caller)
+
+        def allow(task: Task) -> None:
+            require_task_owner(caller, task)
+            require_final(task)
+
+        await self._catalog.remove_task(task_id, allow)
+
+    async def expire_due(self) -> int:
+        """Remove the records of all tasks whose time is over; return how many."""
+        count = 0
+        while await self._clock.is_reliable():
+            expired = await self._catalog.expire_tasks(EXPIRY_BATCH)
+            count += len(expired)
+            for task in expired:
+                log.debug("task.expired", task_id=task.id, task_type=task.type, owner=task.owner)
+            if len(expired) < EXPIRY_BATCH:
+                break
+        return count
+
+    async def _store(self, task: Task, draft: Image | None) -> Task:
+        if draft is None:
+            task = await self._catalog.add_task(task)
+        else:
+            limit_bytes = self.settings.max_properties_bytes
+            require_properties_within(draft.properties, limit_bytes)
+            added = (await self._catalog.add_image(begin_draft(draft, task))).task
+            task = task if added is None else added
+        return task
+
+    def _require_access(self, caller: Caller) -> None:
+        if self.settings.access == "admins" and not caller.is_admin:
+            raise NotPermitted("Only an administrator may use tasks here.")
+
+    def _sealed(self, facts: TaskFacts, fields: Mapping[str, object]) -> bytes | None:
+        secret = {name: fields[name] for name in sorted(facts.secrets) if fields.get(name)}
+        return self._seal.seal(msgspec.json.encode(secret)) if secret else None
+
+
+def _require_storable(fields: Mapping[str, object]) -> None:
+    try:
+        msgspec.json.encode(fields)
+    except UnicodeEncodeError:
+        raise InvalidInput("input", "has characters that do not exist") from None

@@ -1,0 +1,1 @@
+"""The types of tasks: import, export, clone, convert and verify."""

@@ -1,0 +1,158 @@
+"""How an image gets to a destination: read, perhaps converted, hashed, and delivered once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from imaged.core.block import Block
+from imaged.core.errors import ExportExists, InvalidTransition, TaskFailed
+from imaged.core.image import Content, Image
+from imaged.core.integrity import StoredContent, problems_of, require_undamaged
+from imaged.lanes import LaneFactory
+from imaged.ports.export import Destination, ExportFile
+from imaged.services.downloads import Download
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.fingerprint import StreamDigest
+from imaged.services.tasks.image_converter import ImageConverter
+from imaged.services.tasks.stream_checks import StreamChecks
+from imaged.services.transfer_budget import TransferBudget, gather_blocks
+
+READING = "reading"
+EXPORTING = "exporting"
+PUBLISHING = "publishing"
+READING_BACK = "reading back"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportBody:
+    """What is to be in the file."""
+
+    chunks: AsyncIterable[bytes]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportTransfer:
+    """What it takes."""
+
+    conversion: ImageConverter
+    budget: TransferBudget
+    lanes: LaneFactory
+
+    async def run(
+        self,
+        context: TaskContext,
+        source: Download,
+        destination: Destination,
+        export_file: ExportFile,
+        new_format: str | None,
+    ) -> Content:
+        """Deliver it, unless an attempt before this one did; what the file is.
+
+        Raises DataDamaged where the image's bytes are not what was recorded of them, and what
+        reading, converting and delivering raise.
+        """
+        original = source.image if new_format is None else None
+        if await destination.has_delivered(export_file):
+            return await self._read_back(context, source.image, destination, export_file, original)
+        await destination.remove(export_file.task_id)  # what attempts before this one left
+        fingerprint = self._fingerprint(source.image)
+        async with self._body(context, source, new_format) as body:
+            try:
+                async with aclosing(
+                    self._sent(context, body, fingerprint, destination, original)
+                ) as blocks:
+                    await destination.deliver(export_file, blocks, body.size_bytes)
+            except ExportExists:  # perhaps by an attempt that others took for dead
+                if not await destination.has_delivered(export_file):
+                    raise
+                return await self._read_back(
+                    context, source.image, destination, export_file, original
+                )
+        return fingerprint.content()
+
+    @asynccontextmanager
+    async def _body(
+        self, context: TaskContext, source: Download, new_format: str | None
+    ) -> AsyncIterator[ExportBody]:
+        size_bytes = _content(source.image).size_bytes
+        if new_format is None:
+            yield ExportBody(source.chunks, size_bytes)
+            return
+        old_format = source.image.disk_format or ""
+        async with (
+            aclosing(context.counted(READING, source.chunks, size_bytes)) as chunks,
+            self.conversion.of(
+                context, chunks, old_format, new_format, self._compared(source.image)
+            ) as converted,
+        ):
+            yield ExportBody(converted.chunks, converted.size_bytes)
+
+    async def _sent(
+        self,
+        context: TaskContext,
+        body: ExportBody,
+        fingerprint: StreamDigest,
+        destination: Destination,
+        original: Image | None,
+    ) -> AsyncGenerator[Block]:
+        """The file in blocks. At their end it is known whether they are the image's."""
+        async with (
+            aclosing(context.counted(EXPORTING, body.chunks, body.size_bytes)) as chunks,
+            aclosing(gather_blocks(chunks, self.budget)) as gathered,
+            aclosing(fingerprint.of(gathered)) as blocks,
+        ):
+            async for block in blocks:
+                yield block
+                del block  # nobody may keep it alive while we wait for more
+        if original is not None:
+            found = StoredContent(original.locations[0].store, fingerprint.content())
+            require_undamaged(_content(original), found)
+        await context.progress(PUBLISHING, has_own_timeout=destination.has_own_timeout)
+
+    async def _read_back(
+        self,
+        context: TaskContext,
+        image: Image,
+        destination: Destination,
+        export_file: ExportFile,
+        original: Image | None,
+    ) -> Content:
+        """What the file is: the attempt that delivered it told nobody.
+
+        Raises TaskFailed where it is not the ``original``: it was damaged, or changed, since.
+        """
+        fingerprint = self._fingerprint(image)
+        async with (
+            aclosing(destination.read(export_file.file_name)) as data,
+            aclosing(context.counted(READING_BACK, data)) as chunks,
+            aclosing(gather_blocks(chunks, self.budget)) as gathered,
+            aclosing(fingerprint.of(gathered)) as blocks,
+        ):
+            async for block in blocks:
+                del block
+        found = fingerprint.content()
+        if original and problems_of(_content(original), StoredContent(destination.name, found)):
+            raise TaskFailed(
+                f"An attempt before this one delivered the file {export_file.file_name}, and it is "
+                f"not the image any more. Remove it from the export destination "
+                f"{destination.name!r}, or choose another file_name, and ask for the export again."
+            )
+        return found
+
+    def _fingerprint(self, image: Image) -> StreamDigest:
+        return StreamDigest(_content(image).hash_algorithm, self.lanes)
+
+    def _compared(self, image: Image) -> StreamChecks:
+        """The look at the bytes that are converted: they must be those of the image."""
+        stream_checks = self.conversion.check_factory.begin()
+        stream_checks.compare(image.locations[0].store, _content(image))
+        return stream_checks
+
+
+def _content(image: Image) -> Content:
+    if image.content is None:
+        raise InvalidTransition(image.status, "be exported")
+    return image.content

@@ -1,0 +1,185 @@
+"""``import``: an image from bytes on the web. Nobody sees it until they have passed all checks."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+
+from imaged.core.access import Caller
+from imaged.core.digests import parse_expected_digest
+from imaged.core.disk_format import is_inspected
+from imaged.core.errors import ConversionRefused, FetchRefused, InvalidInput
+from imaged.core.image import Image
+from imaged.core.limits import require_announced
+from imaged.core.task import TaskFacts
+from imaged.ports.fetcher import Fetched, Fetcher
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.image_converter import ImageConverter
+from imaged.services.tasks.stream_checks import StreamCheckFactory, StreamChecks
+from imaged.services.tasks.task_type import (
+    Accepted,
+    Example,
+    ImageProperties,
+    TaskInput,
+    TaskResult,
+)
+from imaged.services.tasks.types.image_properties import (
+    PROPERTIES_FIELD,
+    new_task_image,
+    require_disk_format,
+)
+
+FETCHING = "fetching"
+
+
+class ImportInput(TaskInput):
+    """Where the bytes are, and what the image is to be."""
+
+    import_from: Annotated[str, msgspec.Meta(description="An http or https URL.")]
+    import_from_format: Annotated[
+        str, msgspec.Meta(description="The disk format of the bytes there.")
+    ]
+    image_properties: Annotated[
+        ImageProperties,
+        msgspec.Meta(
+            description="As in POST /v2/images. Where disk_format is another one than "
+            "import_from_format, the bytes are converted."
+        ),
+    ] = msgspec.field(default_factory=dict)
+    checksum: Annotated[
+        str,
+        msgspec.Meta(
+            description="ALGORITHM:HEXADECIMAL of the bytes there; not looked at if empty."
+        ),
+    ] = ""
+
+
+class ImportResult(TaskResult):
+    """The new image."""
+
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportTask:
+    """The type."""
+
+    fetcher: Fetcher
+    conversion: ImageConverter
+    check_factory: StreamCheckFactory
+
+    facts = TaskFacts("import")
+    input = ImportInput
+    example = Example(
+        ImportInput(
+            import_from="https://images.example.net/debian-12.qcow2",
+            import_from_format="qcow2",
+            image_properties={
+                "name": "debian-12",
+                "disk_format": "raw",
+                "container_format": "bare",
+                "min_ram": 512,
+            },
+            checksum="sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        ),
+        ImportResult(image_id="3d1f5b7a-90cc-4f0e-8d5e-5e0d2a9b6c11"),
+    )
+
+    async def accept(self, caller: Caller, asked: ImportInput) -> Accepted:
+        """Raises InvalidInput, NotPermitted."""
+        require_disk_format("import_from_format", asked.import_from_format)
+        draft = new_task_image(caller, _described(asked))
+        if draft.disk_format != asked.import_from_format:
+            self._require_able(asked.import_from_format, draft)
+        _expected_digest(asked.checksum)
+        try:
+            await self.fetcher.check(asked.import_from, owner=caller.project)
+        except FetchRefused as error:
+            raise InvalidInput("import_from", f"cannot be fetched: {error.reason}") from error
+        return Accepted(new_image=draft)
+
+    async def run(self, context: TaskContext, asked: ImportInput) -> ImportResult:
+        """Raises what fetching, examining, converting and storing raise."""
+        context.rely_on_own_timeout()
+        async with self.fetcher.open(
+            asked.import_from, owner=context.task.owner, is_compared=bool(asked.checksum)
+        ) as fetched:
+            require_announced(fetched.size_bytes, self.check_factory.max_size_bytes())
+            stream_checks = self._stream_checks(context, asked, fetched)
+            if context.image.disk_format == asked.import_from_format:
+                await self._store(context, fetched, stream_checks)
+            else:
+                await self._convert(context, asked, fetched, stream_checks)
+        return ImportResult(image_id=context.image.id)
+
+    async def _store(
+        self, context: TaskContext, fetched: Fetched, stream_checks: StreamChecks
+    ) -> None:
+        async with aclosing(stream_checks.of(fetched.chunks)) as body:
+            await context.store(
+                body, announced_bytes=fetched.size_bytes, phase=FETCHING, has_own_timeout=True
+            )
+
+    async def _convert(
+        self,
+        context: TaskContext,
+        asked: ImportInput,
+        fetched: Fetched,
+        stream_checks: StreamChecks,
+    ) -> None:
+        source_format, target_format = asked.import_from_format, context.image.disk_format or ""
+        async with (
+            aclosing(
+                context.counted(FETCHING, fetched.chunks, fetched.size_bytes, has_own_timeout=True)
+            ) as body,
+            self.conversion.of(
+                context, body, source_format, target_format, stream_checks
+            ) as converted,
+        ):
+            await context.store(converted.chunks, announced_bytes=converted.size_bytes)
+
+    def _stream_checks(
+        self, context: TaskContext, asked: ImportInput, fetched: Fetched
+    ) -> StreamChecks:
+        stream_checks = self.check_factory.begin_import(
+            context,
+            disk_format=asked.import_from_format,
+            properties=asked.image_properties,
+            source=fetched.host,
+        )
+        if promise := _expected_digest(asked.checksum):
+            stream_checks.expect(*promise)
+        return stream_checks
+
+    def _require_able(self, source_format: str, draft: Image) -> None:
+        if not is_inspected(draft.container_format or ""):
+            raise InvalidInput(
+                PROPERTIES_FIELD,
+                f"says a container ({draft.container_format}); only bare disks convert",
+            )
+        try:
+            self.conversion.require_able(source_format, draft.disk_format or "")
+        except ConversionRefused as error:
+            raise InvalidInput("import_from_format", f"cannot be converted: {error.why}") from error
+
+
+def _described(asked: ImportInput) -> dict[str, object]:
+    """What the client says of the image; it is a plain disk as it comes, if he does not say."""
+    return {
+        "disk_format": asked.import_from_format,
+        "container_format": "bare",
+        **asked.image_properties,
+    }
+
+
+def _expected_digest(checksum: str) -> tuple[str, str] | None:
+    """The algorithm and the value. Raises InvalidInput."""
+    try:
+        return parse_expected_digest(checksum) if checksum else None
+    except ValueError as error:
+        raise InvalidInput(
+            "checksum", f"is not ALGORITHM:HEXADECIMAL, such as sha256:e3b0c4…: {error}"
+        ) from error

@@ -1,0 +1,162 @@
+"""``location_import``: an image whose data is at a URL, and is fetched from there.
+
+The Image API lets clients add a location to an image. No location of a client's is ever kept here:
+what is there is fetched once, checked, and put into a store. So an image never depends on what
+somebody else may change or take away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from imaged.core.access import Caller, by_owner
+from imaged.core.digests import parse_expected_digest
+from imaged.core.errors import FetchRefused, InvalidInput
+from imaged.core.image import Image
+from imaged.core.limits import require_announced
+from imaged.core.task import TaskFacts
+from imaged.ports.catalog import Catalog
+from imaged.ports.fetcher import Fetcher
+from imaged.services.periodic import Wakeup
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.stream_checks import StreamCheckFactory
+from imaged.services.tasks.task_service import TaskService
+from imaged.services.tasks.task_type import Example, ImageId, TaskInput, TaskResult, read_input
+from imaged.services.tasks.types.api_image_import import begin_import_call
+from imaged.services.tasks.types.import_methods import WebDownload
+
+FETCHING = "fetching"
+
+
+class ValidationData(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What the data must be; not looked at if empty."""
+
+    os_hash_algo: str = ""
+    os_hash_value: str = ""
+
+
+class LocationImportInput(TaskInput):
+    """The location call, as the Image API has it."""
+
+    image_id: ImageId
+    loc_url: Annotated[str, Meta(description="An http or https URL.")]
+    validation_data: ValidationData = field(default_factory=ValidationData)
+
+
+class LocationImportResult(TaskResult):
+    """The image that has its data now."""
+
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocationImport:
+    """The type."""
+
+    fetcher: Fetcher
+    check_factory: StreamCheckFactory
+
+    facts = TaskFacts("location_import", is_creatable=False)
+    input = LocationImportInput
+    example = Example(
+        LocationImportInput(
+            image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5",
+            loc_url="https://images.example.net/debian-12.qcow2",
+            validation_data=ValidationData(
+                "sha256", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+            ),
+        ),
+        LocationImportResult(image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5"),
+    )
+
+    async def run(self, context: TaskContext, asked: LocationImportInput) -> LocationImportResult:
+        """Fetch it, look at it, and store it."""
+        image = context.image
+        context.rely_on_own_timeout()
+        async with self.fetcher.open(
+            asked.loc_url,
+            owner=context.task.owner,
+            is_compared=_expected_digest(asked.validation_data) is not None,
+        ) as fetched:
+            require_announced(fetched.size_bytes, self.check_factory.max_size_bytes())
+            stream_checks = self.check_factory.begin_import(
+                context,
+                disk_format=image.disk_format or "",
+                properties=image.properties,
+                source=fetched.host,
+            )
+            if promise := _expected_digest(asked.validation_data):
+                stream_checks.expect(*promise)
+            async with aclosing(stream_checks.of(fetched.chunks)) as body:
+                await context.store(
+                    body, announced_bytes=fetched.size_bytes, phase=FETCHING, has_own_timeout=True
+                )
+        return LocationImportResult(image_id=image.id)
+
+
+class LocationImportService:
+    """Accepts calls that add a location."""
+
+    def __init__(
+        self, catalog: Catalog, task_service: TaskService, wakeup: Wakeup, kind: LocationImport
+    ) -> None:
+        self._catalog = catalog
+        self._task_service = task_service
+        self._wakeup = wakeup
+        self._kind = kind
+
+    async def request(
+        self,
+        caller: Caller,
+        image_id: str,
+        location: Mapping[str, object],
+        request_id: str | None = None,
+    ) -> Image:
+        """Accept the call: ``url``, and perhaps ``validation_data``.
+
+        Raises ImageNotFound, NotPermitted, InvalidInput, ImportNotReady, InvalidTransition,
+        TooManyTasks.
+        """
+        fields = _fields(image_id, location)
+        asked = read_input(self._kind, fields)
+        _expected_digest(asked.validation_data)
+        task = self._task_service.new_task(caller, self._kind.facts, fields, image_id, request_id)
+        change = by_owner(caller, begin_import_call(task, WebDownload(self._kind.fetcher)))
+        change(await self._catalog.get_image(image_id))
+        await self._check(asked.loc_url, caller)
+        await self._task_service.require_room(caller)
+        image = await self._catalog.modify_image(image_id, change)
+        self._wakeup.wake()
+        return image
+
+    async def _check(self, url: str, caller: Caller) -> None:
+        try:
+            await self._kind.fetcher.check(url, owner=caller.project)
+        except FetchRefused as error:
+            raise InvalidInput("url", f"cannot be fetched: {error.reason}") from error
+
+
+def _fields(image_id: str, location: Mapping[str, object]) -> Mapping[str, object]:
+    """The call as the task's input. Raises InvalidInput."""
+    for name in location:
+        if name not in {"url", "validation_data"}:
+            raise InvalidInput(name, "is not known")
+    if "url" not in location:
+        raise InvalidInput("url", "is missing")
+    rest = {name: value for name, value in location.items() if name != "url"}
+    return {"image_id": image_id, "loc_url": location["url"], **rest}
+
+
+def _expected_digest(data: ValidationData) -> tuple[str, str] | None:
+    """The algorithm and the value. Raises InvalidInput."""
+    if not data.os_hash_algo and not data.os_hash_value:
+        return None
+    try:
+        return parse_expected_digest(f"{data.os_hash_algo}:{data.os_hash_value}")
+    except ValueError as error:
+        raise InvalidInput("validation_data", f"is of no use: {error}") from error

@@ -1,0 +1,160 @@
+"""``verify``: whether the bytes of an image are still what they were when it became active.
+
+They are read in every store that has them, beside all other work: in small pieces of the transfer
+budget, hashed by a thread that leaves the processor to others. What is found is the result; damage
+is also an error in the log, and a mark on the image for the operator. Where all is well, the
+checksums of the blocks are recorded, so that downloads are verified from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from msgspec import field
+
+from imaged.core.access import Caller, require_owner
+from imaged.core.errors import BlobMissing, InvalidTransition
+from imaged.core.image import Content, Image, Location
+from imaged.core.integrity import StoredContent, problems_of
+from imaged.core.lifecycle import RESTORE_EVENTS
+from imaged.core.task import TaskFacts
+from imaged.lanes import BackgroundLane, LaneFactory
+from imaged.ports.catalog import Catalog
+from imaged.ports.store import Stores
+from imaged.services.block_checksummer import BlockChecksummer
+from imaged.services.damage_reporter import DamageReporter
+from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.fingerprint import StreamDigest
+from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
+from imaged.services.transfer_budget import TransferBudget
+
+VERIFYING = "verifying"
+
+
+class VerifyInput(TaskInput):
+    """Which image."""
+
+    image_id: ImageId
+
+
+class VerifyResult(TaskResult):
+    """What is right, and what is not."""
+
+    image_id: str
+    healthy: bool
+    size_bytes: int  # as it should be, like the digests
+    checksum: str
+    os_hash_algo: str
+    os_hash_value: str
+    stores: list[str]
+    problems: list[str] = field(default_factory=list)
+
+
+class Verify:
+    """The type."""
+
+    facts = TaskFacts("verify")
+    input = VerifyInput
+    example = Example(
+        VerifyInput(image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5"),
+        VerifyResult(
+            image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5",
+            healthy=False,
+            size_bytes=5,
+            checksum="5d41402abc4b2a76b9719d911017c592",
+            os_hash_algo="sha256",
+            os_hash_value="2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+            stores=["local"],
+            problems=["In the store 'local' the data has 4 bytes, and not 5."],
+        ),
+    )
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        stores: Stores,
+        budget: TransferBudget,
+        lanes: LaneFactory = BackgroundLane,
+    ) -> None:
+        self._catalog = catalog
+        self._stores = stores
+        self._budget = budget
+        self._lanes = lanes
+        self._damage = DamageReporter(catalog)
+
+    async def accept(self, caller: Caller, asked: VerifyInput) -> Accepted:
+        """Only its owner may ask, for an image with data. Raises InvalidTransition."""
+        return Accepted((await self._image(caller, asked.image_id)).id)
+
+    async def run(self, context: TaskContext, asked: VerifyInput) -> VerifyResult:
+        """Read everything, and tell."""
+        image = await self._image(context.caller, asked.image_id)
+        content = image.content
+        if content is None:
+            raise InvalidTransition(image.status, "be verified")
+        problems: list[str] = []
+        for location in image.locations:
+            found = await self._read(context, location, content)
+            wrong = problems_of(content, StoredContent(location.store, found))
+            problems += wrong
+            if found is not None and not wrong:  # also for bytes of versions that recorded none
+                await self._catalog.set_block_checksums(location.key, found.block_checksums)
+        if problems:  # of bytes that have gone because the image was deleted?
+            await self._image(context.caller, image.id)
+        await self._damage.note(image, problems)
+        return VerifyResult(
+            image_id=image.id,
+            healthy=not problems,
+            size_bytes=content.size_bytes,
+            checksum=content.checksum,
+            os_hash_algo=content.hash_algorithm,
+            os_hash_value=content.hash_value,
+            stores=[location.store for location in image.locations],
+            problems=problems,
+        )
+
+    async def _image(self, caller: Caller, image_id: str) -> Image:
+        image = require_owner(caller, await self._catalog.get_image(image_id.lower()))
+        if image.status not in RESTORE_EVENTS:
+            raise InvalidTransition(image.status, "be verified")
+        return image
+
+    async def _read(
+        self, context: TaskContext, location: Location, content: Content
+    ) -> Content | None:
+        fingerprint, checksums = (
+            StreamDigest(content.hash_algorithm, self._lanes),
+            BlockChecksummer(),
+        )
+
+        def hash_chunk(chunk: bytes) -> None:
+            fingerprint.feed((chunk,))
+            checksums.feed((chunk,))
+
+        async with (
+            self._lanes(hash_chunk, computes=True) as lane,
+            aclosing(self._chunks(location)) as chunks,
+            aclosing(context.counted(VERIFYING, chunks, content.size_bytes)) as counted,
+        ):
+            try:
+                async for chunk in counted:
+                    await lane.feed(chunk)
+                    await lane.drain()  # its memory is lent until it is hashed
+            except BlobMissing:
+                return None
+        return replace(fingerprint.content(), block_checksums=checksums.packed())
+
+    async def _chunks(self, location: Location) -> AsyncGenerator[bytes]:
+        async with self._stores.pick(location.store).open(location.key) as reader:
+            while True:
+                length = self._budget.block_bytes
+                self._budget.take(length)
+                try:
+                    chunk = await reader.read(length)
+                    if not chunk:
+                        return
+                    yield chunk
+                finally:
+                    self._budget.give_back(length)

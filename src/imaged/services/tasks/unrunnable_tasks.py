@@ -1,0 +1,81 @@
+"""Tasks that no worker can do: they fail with a sentence, instead of waiting for ever.
+
+The program that adds a type may be installed on other instances alone, or come back after an
+upgrade; and the key of a secret may be theirs, or come back from a backup. So a task waits for long
+before this instance, which does not know its type or cannot read its secret, ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from imaged.core.errors import CatalogError, ImagedError
+from imaged.core.task import Task, cancel, still_waits_since
+from imaged.ports.catalog import Catalog
+from imaged.ports.secret_box import SecretBox
+from imaged.services.clock_guard import ClockGuard
+from imaged.services.item_backoff import ItemBackoff
+from imaged.services.tasks.secret_input import why_secret_unreadable
+from imaged.services.tasks.task_type import TaskTypeRegistry
+from imaged.units import approximate_duration
+
+UNRUNNABLE_BATCH = 100
+LONGEST_PENDING = timedelta(days=7)
+
+UNKNOWN_TYPE = (
+    "No server has been able to do tasks of the type {type!r} for {time}: the program that adds "
+    "this type is missing. Ask the operator to install it, and then ask for the task again."
+)
+NO_KEY = (
+    "No server has been able to read the secret that came with the task for {time}: the key that "
+    "it was encrypted with is missing. Ask for the task again."
+)
+
+
+@dataclass(slots=True)
+class UnrunnableTaskReaper:
+    """Ends them. ``longest_pending`` may be replaced."""
+
+    catalog: Catalog
+    registry: TaskTypeRegistry
+    seal: SecretBox
+    clock: ClockGuard
+    postponed: ItemBackoff
+    longest_pending: timedelta = LONGEST_PENDING
+
+    async def run_due(self) -> None:
+        """End all whose time is over. Raises CatalogError."""
+        unrunnable = await self._find()
+        if not unrunnable or not await self.clock.is_reliable():
+            return
+        for task in unrunnable:
+            await self.postponed.try_item(task.id, partial(self._end, task))
+
+    async def _find(self) -> Sequence[Task]:
+        limit = UNRUNNABLE_BATCH + len(self.postponed)
+        known, find = self.registry.names, self.catalog.find_stale_tasks
+        unknown = await find(known, self.longest_pending, limit)
+        waiting = await find((), self.longest_pending, limit)
+        unreadable = [
+            task
+            for task in waiting
+            if why_secret_unreadable(self.seal, task) and task.type in known
+        ]
+        return [*unknown, *unreadable]
+
+    async def _end(self, seen: Task) -> None:
+        lack = UNKNOWN_TYPE if seen.type not in self.registry.names else NO_KEY
+        why = lack.format(type=seen.type, time=approximate_duration(self.longest_pending))
+
+        def change(now: Task) -> Task:
+            return cancel(now, why) if still_waits_since(seen, now) else now
+
+        try:
+            await self.catalog.modify_task(seen.id, change)
+        except CatalogError:
+            raise
+        except ImagedError:
+            return  # it has gone, or its image has

@@ -1,0 +1,1 @@
+"""The store that keeps blobs as files in a folder."""

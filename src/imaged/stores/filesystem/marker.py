@@ -1,0 +1,182 @@
+"""The marker of a folder: a file in its root (``core/place_marker.py``).
+
+To look whether it is still the same is one ``stat``: an unmounted filesystem takes the file away,
+another one has another file, and whoever replaces the file changes its inode or its time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from imaged.core.errors import MarkerRefused, StoreError, WrongPlace
+from imaged.core.place_marker import (
+    MARKER_NAME,
+    Marker,
+    MarkerUnreadable,
+    PlaceKind,
+    adoption_hint,
+    is_same_place,
+    read_marker_text,
+    why_marker_changed,
+    why_marker_lost,
+    why_marker_unreadable,
+    write_marker_text,
+)
+from imaged.stores.filesystem.disk import Disk, move, sync_folder, write_chunks
+from imaged.stores.filesystem.errors import os_errors_translated, store_error_of
+from imaged.stores.thread_pool import ThreadPool
+
+MAX_MARKER_BYTES = 65536  # of a marker; ours have less than 1 KiB
+MARKER_CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+MARKER_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+ROOT_UID = 0
+
+FileStamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedFolderSettings:
+    """A folder, and what it is for. ``label``: what errors call it."""
+
+    kind: PlaceKind
+    name: str
+    root: Path
+    label: str
+    file_mode: int = 0o600
+
+
+class FolderMarker:
+    """Is a ``MarkedPlace``. What blocks, and is called in threads: ``require``."""
+
+    def __init__(
+        self, place: MarkedFolderSettings, threads: ThreadPool, disk: Disk | None = None
+    ) -> None:
+        self.kind = place.kind
+        self.name = place.name
+        self.where = str(place.root)
+        self._place = place
+        self._path = place.root / MARKER_NAME
+        self._threads = threads
+        self._disk = disk or Disk()
+        self._expected: Marker | None = None
+        self._seen: FileStamp | None = None  # of the file when it was the expected one
+
+    async def read_marker(self) -> Marker | None:
+        """The marker that is there now. Raises StoreError, MarkerRefused."""
+        return await self._threads.run(self._read)
+
+    async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
+        """Write it durably; the marker that is there then. Raises StoreError."""
+        return await self._threads.run(partial(self._write, marker, replace=replace))
+
+    def expect(self, marker: Marker) -> None:
+        """From now on, let nothing be written or deleted where the marker is another one."""
+        self._expected, self._seen = marker, None
+
+    async def require_expected(self) -> None:
+        """Raises WrongPlace where the marker is gone, or another one."""
+        await self._threads.run(self.require)
+
+    def require(self) -> None:
+        """The same, and blocks. Where nothing is expected yet, everything is right."""
+        expected = self._expected
+        if expected is None:
+            return
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        found = self._read()
+        if found is None:
+            raise self._lost()
+        if not is_same_place(found, expected):
+            raise WrongPlace(self._place.label, why_marker_changed(self.where, expected, found))
+        self._seen = stamp
+
+    def _stamp(self) -> FileStamp:
+        try:
+            found = self._disk.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError as error:
+            require_root_folder(self._place.label, self._place.root, self._disk)
+            raise self._lost() from error
+        except OSError as error:
+            raise store_error_of(self._place.label, self._path, error) from error
+        return found.st_dev, found.st_ino, found.st_mtime_ns
+
+    def _lost(self) -> WrongPlace:
+        return WrongPlace(self._place.label, why_marker_lost(self.where, self._command))
+
+    @property
+    def _command(self) -> str:
+        return adoption_hint(self.kind, self.name)
+
+    def _read(self) -> Marker | None:
+        with os_errors_translated(self._place.label, self._path):
+            try:
+                descriptor = self._disk.open(self._path, MARKER_READ_FLAGS)
+            except FileNotFoundError:
+                require_root_folder(self._place.label, self._place.root, self._disk)
+                return None
+            try:
+                data = self._disk.pread(descriptor, MAX_MARKER_BYTES, 0)
+            finally:
+                self._disk.close(descriptor)
+        try:
+            return read_marker_text(data)
+        except MarkerUnreadable as error:
+            why = why_marker_unreadable(self.where, str(error), self._command)
+            raise MarkerRefused(self._place.label, why) from error
+
+    def _write(self, marker: Marker, *, replace: bool) -> Marker:
+        unfinished = self._path.with_name(f"{MARKER_NAME}.{uuid4().hex}")
+        with os_errors_translated(self._place.label, self._path):
+            try:
+                self._write_file(unfinished, write_marker_text(marker))
+                if replace:
+                    self._disk.replace(unfinished, self._path)
+                else:
+                    with suppress(FileExistsError):
+                        move(self._disk, unfinished, self._path)
+            finally:
+                with suppress(FileNotFoundError):
+                    self._disk.unlink(unfinished)
+            sync_folder(self._disk, self._place.root)
+        found = self._read()
+        if found is None:
+            raise self._lost()
+        return found
+
+    def _write_file(self, path: Path, data: bytes) -> None:
+        descriptor = self._disk.open(path, MARKER_CREATE_FLAGS, self._place.file_mode)
+        try:
+            self._disk.fchmod(descriptor, self._place.file_mode)  # whatever the umask is
+            write_chunks(self._disk, descriptor, [data], 1)
+            self._disk.fsync(descriptor)
+        finally:
+            self._disk.close(descriptor)
+        chown_to_owner_of(self._disk, path, self._place.root)
+
+
+def require_root_folder(label: str, root: Path, disk: Disk) -> None:
+    """Raise StoreError where the folder itself is missing, or is none."""
+    try:
+        is_folder = stat.S_ISDIR(disk.stat(root).st_mode)
+    except FileNotFoundError as error:
+        why = f"needs the folder {root}, which is missing: mount its filesystem, or create it"
+        raise StoreError(label, why) from error
+    except OSError as error:
+        raise store_error_of(label, root, error) from error
+    if not is_folder:
+        raise StoreError(label, f"needs a folder, and {root} is none: change its path")
+
+
+def chown_to_owner_of(disk: Disk, path: Path, root: Path) -> None:
+    """Give what the superuser makes to the owner of the folder. Raises OSError."""
+    owner = disk.stat(root)
+    if os.geteuid() == ROOT_UID and owner.st_uid != ROOT_UID:
+        disk.chown(path, owner.st_uid, owner.st_gid)

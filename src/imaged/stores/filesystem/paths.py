@@ -1,0 +1,37 @@
+"""Where the files of a filesystem store are: the drawing of ``stores/layout.py``, as paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaged.stores.layout import SHARD_FOLDERS
+
+
+@dataclass(frozen=True, slots=True)
+class StorePaths:
+    """The paths below one root. Only keys become paths: ``require_key`` comes first."""
+
+    root: Path
+
+    @property
+    def unfinished(self) -> Path:
+        """The folder of unfinished writes."""
+        return self.root / ".tmp"
+
+    @property
+    def whole(self) -> list[Path]:
+        """The folders of whole blobs."""
+        return [self.root / name for name in SHARD_FOLDERS]
+
+    def temporary_path(self, key: str) -> Path:
+        """The file of an unfinished write."""
+        return self.unfinished / key[3:]
+
+    def blob_path(self, key: str) -> Path:
+        """The file of a whole blob."""
+        return self.root / key
+
+    def blob_folders_for(self, prefix: str) -> list[Path]:
+        """The folders that may hold whole blobs whose keys begin so."""
+        return [folder for folder in self.whole if f"{folder.name}/".startswith(prefix[:3])]

@@ -1,0 +1,76 @@
+"""A whole blob in a file, open for reading. POSIX keeps it readable when it is deleted."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from imaged.core.errors import BlobMissing, StoreError
+from imaged.stores.filesystem.disk import Disk
+from imaged.stores.filesystem.errors import os_errors_translated
+from imaged.stores.filesystem.paths import StorePaths
+from imaged.stores.filesystem.refcounted_file import RefcountedFile
+from imaged.stores.thread_pool import ThreadPool
+
+
+class FilesystemReader:
+    """Reads forward from an offset, each read in a thread. Is a ``BlobReader``."""
+
+    def __init__(
+        self,
+        store: str,
+        key: str,
+        folders: StorePaths,
+        disk: Disk,
+        *,
+        threads: ThreadPool,
+        start: int,
+    ) -> None:
+        self.size_bytes = 0
+        self._store = store
+        self._key = key
+        self._path = folders.blob_path(key)
+        self._disk = disk
+        self._threads = threads
+        self._file = RefcountedFile(disk)
+        self._offset = start
+
+    def open(self) -> None:
+        """Open the file; blocks. Raises BlobMissing, StoreError."""
+        with os_errors_translated(self._store, self._path):
+            try:
+                self._file.open(self._path, os.O_RDONLY)
+            except FileNotFoundError:
+                self._disk.stat(self._path.parent)  # a folder that is gone is another trouble
+                raise BlobMissing(self._store, self._key) from None
+            with self._file.in_use() as descriptor:
+                self.size_bytes = self._disk.fstat(descriptor).st_size
+
+    def close(self) -> None:
+        """Close the file; blocks. May be called again."""
+        self._file.close()
+
+    async def read(self, length: int) -> bytes:
+        """Return the next bytes, ``length`` of them unless the blob ends. Raises StoreError."""
+        length = min(length, self.size_bytes - self._offset)
+        if length <= 0:
+            return b""
+        data = await self._threads.run(partial(self._read, length, self._offset))
+        self._offset += length
+        return data
+
+    def _read(self, length: int, offset: int) -> bytes:
+        with os_errors_translated(self._store, self._path), self._file.in_use() as descriptor:
+            data = self._disk.pread(descriptor, length, offset)
+            while len(data) < length:  # more than 2 GiB at once, or a file that was cut
+                more = self._disk.pread(descriptor, length - len(data), offset + len(data))
+                if not more:
+                    raise StoreError(self._store, self._cut_short(offset + len(data)))
+                data += more
+            return data
+
+    def _cut_short(self, found_bytes: int) -> str:
+        return (
+            f"lost bytes of {self._path}: it ends after {found_bytes} of {self.size_bytes}; "
+            "look for errors of the disk, and for others who write there"
+        )

@@ -1,0 +1,144 @@
+"""The check-up of a folder that is to be a store: what an operator should know at start.
+
+The root is never created: a folder made where a filesystem should be mounted would fill the disk
+below it. What belongs inside is created, and belongs to whom the root belongs, also if root looks
+(``sudo imaged check-config``) before the daemon does. Little free space is no reason to refuse:
+downloads and the scrubber, which makes room, must work then too. A write is tested; what is left
+of it by one who dies on the way, a check-up of a later day removes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+
+from imaged.core.errors import StoreError, StoreFull
+from imaged.core.limits import MIB
+from imaged.stores.filesystem.disk import Disk, move, sync_folder
+from imaged.stores.filesystem.disk_space import free_bytes
+from imaged.stores.filesystem.errors import os_errors_translated
+from imaged.stores.filesystem.marker import chown_to_owner_of, require_root_folder
+from imaged.stores.filesystem.paths import StorePaths
+
+SELF_TEST_PREFIX = ".rehearsal-"  # how its names begin; no key does
+LEFTOVER_AGE = timedelta(days=1)  # what is older than this belongs to no self-test that still runs
+
+log = structlog.get_logger()
+
+
+class FilesystemSelfTest:
+    """Looks at one store; every step blocks and raises StoreError with what to do."""
+
+    def __init__(
+        self, store: str, folders: StorePaths, disk: Disk, *, min_free_bytes: int, folder_mode: int
+    ) -> None:
+        self._store = store
+        self._folders = folders
+        self._disk = disk
+        self._min_free_bytes = min_free_bytes
+        self._folder_mode = folder_mode
+
+    def run(self) -> None:
+        """Do all of it."""
+        require_root_folder(self._store, self._folders.root, self._disk)
+        self._make_folders()
+        self._require_one_filesystem()
+        self._remove_leftovers()
+        try:
+            self._sync_folders()
+            self._test_write()
+        except StoreFull as error:
+            log.warning("store.full", store=self._store, error=str(error))
+        else:
+            self._warn_if_low()
+
+    def _make_folders(self) -> None:
+        for folder in (self._folders.unfinished, *self._folders.whole):
+            self._make(folder)
+
+    def _sync_folders(self) -> None:
+        """Also those that were there: who made them may have been killed before it did so."""
+        with os_errors_translated(self._store, self._folders.root):
+            sync_folder(self._disk, self._folders.root)
+
+    def _make(self, folder: Path) -> None:
+        with os_errors_translated(self._store, folder):
+            try:
+                self._disk.mkdir(folder, self._folder_mode)
+            except FileExistsError:
+                return
+            self._disk.chmod(folder, self._folder_mode)  # whatever the umask is
+            chown_to_owner_of(self._disk, folder, self._folders.root)
+
+    def _require_one_filesystem(self) -> None:
+        device = self._device(self._folders.unfinished)
+        for folder in self._folders.whole:
+            if self._device(folder) != device:
+                raise StoreError(self._store, self._different_filesystems(folder))
+
+    def _device(self, folder: Path) -> int:
+        with os_errors_translated(self._store, folder):
+            return self._disk.stat(folder).st_dev
+
+    def _different_filesystems(self, folder: Path) -> str:
+        unfinished = self._folders.unfinished
+        return f"needs {unfinished} and {folder} on one filesystem: unmount what is mounted there"
+
+    def _remove_leftovers(self) -> None:
+        for folder in self._stages:
+            with os_errors_translated(self._store, folder):
+                for name in self._disk.scan(folder):
+                    if name.startswith(SELF_TEST_PREFIX):
+                        self._remove_leftover(folder / name)
+
+    def _remove_leftover(self, path: Path) -> None:
+        with suppress(FileNotFoundError):  # its owner lives, or somebody else came first
+            age = time.time() - self._disk.stat(path).st_mtime
+            if age > LEFTOVER_AGE.total_seconds():
+                self._disk.unlink(path)
+
+    @property
+    def _stages(self) -> tuple[Path, Path]:
+        """Where the rehearsed write begins, and where it is moved to."""
+        return self._folders.unfinished, self._folders.whole[0]
+
+    def _test_write(self) -> None:
+        name = f"{SELF_TEST_PREFIX}{uuid4().hex}"
+        first, last = (folder / name for folder in self._stages)
+        try:
+            with os_errors_translated(self._store, first):
+                self._write(first)
+                move(self._disk, first, last)
+                sync_folder(self._disk, last.parent)
+                self._disk.unlink(last)
+        finally:
+            for path in (first, last):
+                with suppress(OSError):
+                    self._disk.unlink(path)
+
+    def _write(self, path: Path) -> None:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        descriptor = self._disk.open(path, flags, 0o600)
+        try:
+            self._disk.writev(descriptor, [b"imaged"])
+            self._disk.fsync(descriptor)
+        finally:
+            self._disk.close(descriptor)
+
+    def _warn_if_low(self) -> None:
+        with os_errors_translated(self._store, self._folders.root):
+            free = free_bytes(self._disk, self._folders.root)
+        if free < self._min_free_bytes:
+            log.warning(
+                "store.full",
+                store=self._store,
+                path=str(self._folders.root),
+                free_mib=free // MIB,
+                min_free_mib=self._min_free_bytes // MIB,
+            )

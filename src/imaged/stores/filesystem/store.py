@@ -1,0 +1,177 @@
+"""A store in a folder of a filesystem.
+
+What it creates: the folders that ``stores/layout.py`` draws, when it is checked, its marker, and
+files for their owner alone. A blob appears by a rename, when it is durable
+(``blob_temporary_file.py``). What a crash leaves is a file in ``.tmp``, which ``delete`` of its key
+removes. It needs the rights to read, write and search in its root folder, which it never creates
+itself.
+
+Where the marker is not the one that is expected (``filesystem/marker.py``), nothing is made,
+written, deleted or listed, and no blob is said to be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobMissing
+from imaged.core.keys import is_key
+from imaged.core.place_marker import PlaceKind
+from imaged.lanes import LaneFactory, ThreadLane
+from imaged.ports.store import RecordUploadId, ignore_upload_id
+from imaged.stores.filesystem.blob_temporary_file import BlobTemporaryFile
+from imaged.stores.filesystem.disk import Disk, sync_folder
+from imaged.stores.filesystem.disk_space import free_bytes
+from imaged.stores.filesystem.errors import os_errors_translated
+from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings, require_root_folder
+from imaged.stores.filesystem.paths import StorePaths
+from imaged.stores.filesystem.reader import FilesystemReader
+from imaged.stores.filesystem.self_test import FilesystemSelfTest
+from imaged.stores.filesystem.settings import FilesystemSettings
+from imaged.stores.filesystem.write_blocks import write_blocks
+from imaged.stores.layout import require_key
+from imaged.stores.thread_pool import ThreadPool
+
+HUNG_THREAD_TIMEOUT = timedelta(seconds=30)  # then a thread that hangs is left to itself
+
+
+class FilesystemStore:
+    """Keeps blobs as files. Is a ``Store``."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: FilesystemSettings,
+        *,
+        lanes: LaneFactory = ThreadLane,
+        disk: Disk | None = None,
+    ) -> None:
+        self.name = name
+        self.settles_after = timedelta(0)
+        self._settings = settings
+        self._lanes = lanes
+        self._disk = disk or Disk()
+        self._folders = StorePaths(settings.path)
+        self._threads = ThreadPool(f"store-{name}", settings.threads)
+        folder = MarkedFolderSettings(
+            PlaceKind.STORE, name, settings.path, name, settings.file_mode
+        )
+        self.place = FolderMarker(folder, self._threads, self._disk)
+        self._is_checked = False
+        self._reading = ThreadPool(f"store-{name}-reading", settings.reading_threads)
+
+    async def check(self) -> None:
+        """Create what is missing inside the root, and test a write. Raises StoreError."""
+        checkup = FilesystemSelfTest(
+            self.name,
+            self._folders,
+            self._disk,
+            min_free_bytes=self._settings.min_free_bytes,
+            folder_mode=self._settings.folder_mode,
+        )
+
+        def run() -> None:
+            self.place.require()
+            checkup.run()
+            self._is_checked = True
+
+        await self._threads.run(run)
+
+    async def put(
+        self,
+        key: str,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
+        record: RecordUploadId = ignore_upload_id,
+    ) -> int:
+        """Write a blob, and return its size in bytes. Its writes have no names of their own."""
+        del record
+        require_key(self.name, key)
+        draft = BlobTemporaryFile(self.name, key, self._settings, self._disk, self.place)
+        return await write_blocks(
+            draft,
+            expected_bytes or 0,
+            blocks,
+            threads=self._threads,
+            lanes=self._lanes,
+            flush_every_bytes=self._settings.flush_every_bytes,
+            patience=HUNG_THREAD_TIMEOUT,
+        )
+
+    @asynccontextmanager
+    async def open(self, key: str, start: int = 0) -> AsyncIterator[FilesystemReader]:
+        """Open a whole blob for reading from an offset. Entering raises BlobMissing."""
+        require_key(self.name, key)
+        blob = FilesystemReader(
+            self.name, key, self._folders, self._disk, threads=self._reading, start=start
+        )
+        try:
+            await self._open(blob)
+            yield blob
+        finally:
+            await self._reading.run_shielded(blob.close, HUNG_THREAD_TIMEOUT)
+
+    async def delete(self, key: str, upload_id: str | None = None) -> None:
+        """Remove the blob and any unfinished write of it. Missing is fine."""
+        del upload_id
+        require_key(self.name, key)
+        await self._threads.run(partial(self._remove, key))
+
+    async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """Every key with bytes, whole or unfinished, that begins so.
+
+        Unfinished writes come first: so one that is completed meanwhile is met at least once.
+        """
+        await self.place.require_expected()
+        unfinished = set()
+        for name in await self._names(self._folders.unfinished):
+            key = f"{name[:2]}/{name}"
+            if is_key(key) and key.startswith(prefix):
+                unfinished.add(key)
+                yield key
+        for folder in self._folders.blob_folders_for(prefix):
+            for name in await self._names(folder):
+                key = f"{folder.name}/{name}"
+                if is_key(key) and key.startswith(prefix) and key not in unfinished:
+                    yield key
+        await self.place.require_expected()  # unmounted meanwhile, it would have listed too little
+
+    async def free_bytes(self) -> int | None:
+        """How much room the filesystem has, with what must stay free."""
+        with os_errors_translated(self.name, self._settings.path):
+            return await self._threads.run(partial(free_bytes, self._disk, self._settings.path))
+
+    async def _open(self, blob: FilesystemReader) -> None:
+        try:
+            await self._reading.run(blob.open)
+        except BlobMissing:
+            await self.place.require_expected()  # on another disk, that says nothing of the blob
+            raise
+
+    def _remove(self, key: str) -> None:
+        self.place.require()
+        unfinished, whole = self._folders.temporary_path(key), self._folders.blob_path(key)
+        with os_errors_translated(self.name, whole):
+            for path in (unfinished, whole, unfinished):  # a rename goes this way, or is undone
+                with suppress(FileNotFoundError):
+                    self._disk.unlink(path)
+            for folder in (whole.parent, unfinished.parent):
+                sync_folder(self._disk, folder)
+
+    async def _names(self, folder: Path) -> Sequence[str]:
+        with os_errors_translated(self.name, folder):
+            return await self._threads.run(partial(self._scan, folder))
+
+    def _scan(self, folder: Path) -> Sequence[str]:
+        try:
+            return self._disk.scan(folder)
+        except FileNotFoundError:
+            require_root_folder(self.name, self._settings.path, self._disk)
+            if self._is_checked:
+                raise
+            return ()  # it is made when the store is checked first

@@ -1,0 +1,167 @@
+"""A file that is being written, and does not have its name yet.
+
+Where it is to have its name, and how it gets it, is known to those who have such files: a blob of a
+store (``blob_temporary_file.py``), and an export to a folder (``exports/temporary_file.py``). The
+bytes go to a temporary name until then, which tells others that somebody wants them: whoever takes
+it away has ended the writing.
+
+Where a body has zeros, the file gets holes: they take no space, and readers see zeros.
+
+Methods block; several threads may be in them, one of them perhaps for ever
+(``filesystem/refcounted_file.py``).
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import structlog
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobExists, WriteDiscarded
+from imaged.core.limits import MIB
+from imaged.core.sparse import split_holes
+from imaged.stores.filesystem.disk import Disk, write_chunks
+from imaged.stores.filesystem.disk_space import require_room
+from imaged.stores.filesystem.errors import os_errors_translated
+from imaged.stores.filesystem.marker import FolderMarker
+from imaged.stores.filesystem.refcounted_file import RefcountedFile
+from imaged.stores.filesystem.settings import FilesystemSettings
+
+log = structlog.get_logger()
+
+SPACE_CHECK_EVERY_BYTES = 64 * MIB  # how often a long write looks whether it should go on
+MAX_IOVECS = os.sysconf("SC_IOV_MAX")
+TEMPORARY_FILE_FLAGS = (
+    os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
+)  # so that data follows a hole
+
+
+class TemporaryFile(ABC):
+    """One attempt to write one file. Ends with ``commit`` or with ``discard``.
+
+    ``store`` and ``name`` are those that errors tell. ``place``: looked at before the first byte.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        name: str,
+        temporary: Path,
+        settings: FilesystemSettings,
+        disk: Disk,
+        *,
+        place: FolderMarker | None = None,
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._temporary = temporary
+        self._settings = settings
+        self._disk = disk
+        self._place = place
+        self._file = RefcountedFile(disk, before_close=self._clean_up)
+        self._size_bytes = 0
+        self._unchecked_bytes = 0
+        self._is_kept = False
+
+    def begin(self, expected_bytes: int = 0) -> None:
+        """Create it, unless it could not get its name. Raises StoreFull, BlobExists, WrongPlace,
+        StoreError.
+        """
+        mode = self._settings.file_mode
+        with os_errors_translated(self._store, self._temporary):
+            if self._place is not None:
+                self._place.require()
+            self._require_room(expected_bytes)
+            self._require_unused()
+            try:
+                self._file.open(self._temporary, TEMPORARY_FILE_FLAGS, mode)
+            except FileExistsError:
+                raise self._exists() from None
+            with self._file.in_use() as descriptor:
+                self._disk.fchmod(descriptor, mode)  # whatever the umask is
+
+    def write(self, block: Block) -> None:
+        """Append a block. Raises StoreFull, WriteDiscarded, StoreError."""
+        with os_errors_translated(self._store, self._temporary), self._file.in_use() as descriptor:
+            self._append(descriptor, block)
+            self._unchecked_bytes += block.size_bytes
+            if self._unchecked_bytes >= SPACE_CHECK_EVERY_BYTES:
+                self._unchecked_bytes = 0
+                self._require_room()
+                self._require_not_deleted(descriptor)
+
+    def _append(self, descriptor: int, block: Block) -> None:
+        end_bytes = self._size_bytes
+        for piece in split_holes(block.chunks, self._size_bytes):
+            if isinstance(piece, int):
+                end_bytes += piece
+                self._disk.ftruncate(descriptor, end_bytes)
+            else:
+                write_chunks(self._disk, descriptor, piece, MAX_IOVECS)
+                end_bytes += sum(map(len, piece))
+        self._size_bytes = end_bytes
+
+    def flush(self) -> None:
+        """Make durable what was written so far, so that less is left for the end."""
+        with os_errors_translated(self._store, self._temporary), self._file.in_use() as descriptor:
+            self._disk.fdatasync(descriptor)
+
+    def publish(self) -> None:
+        """Make the bytes durable and visible. Raises BlobExists, WriteDiscarded, StoreError."""
+        with os_errors_translated(self._store, self._temporary), self._file.in_use() as descriptor:
+            self._disk.fsync(descriptor)
+            self._publish_name()
+
+    def commit(self) -> None:
+        """Let what is published stay. Never blocks: it is synced, and no thread uses it."""
+        self._is_kept = True
+        self._file.close()
+
+    def discard(self, patience_seconds: float) -> None:
+        """Make sure that nothing is or becomes visible; wait so long for threads that hang."""
+        self._file.close()
+        self._file.wait_closed(patience_seconds)
+
+    @abstractmethod
+    def _require_unused(self) -> None:
+        """Raises BlobExists where the name is taken; OSError."""
+
+    @abstractmethod
+    def _publish_name(self) -> None:
+        """Make the synced file visible, and that durable. Raises as ``publish``, and OSError."""
+
+    @abstractmethod
+    def _roll_back(self, descriptor: int) -> None:
+        """Take back a name that it was given, and free its space. Raises OSError."""
+
+    def _exists(self) -> BlobExists:
+        return BlobExists(self._store, self._name)
+
+    def _discarded(self) -> WriteDiscarded:
+        return WriteDiscarded(self._store, self._name)
+
+    def _require_room(self, expected_bytes: int = 0) -> None:
+        require_room(
+            self._store,
+            self._disk,
+            self._settings.path,
+            min_free_bytes=self._settings.min_free_bytes,
+            expected_bytes=expected_bytes,
+        )
+
+    def _require_not_deleted(self, descriptor: int) -> None:
+        if self._disk.fstat(descriptor).st_nlink == 0:
+            raise self._discarded()
+
+    def _clean_up(self, descriptor: int) -> None:
+        if self._is_kept:
+            return
+        try:
+            self._roll_back(descriptor)
+        except FileNotFoundError:
+            return  # deleted meanwhile: its space goes with the descriptor
+        except OSError as error:
+            log.warning("write.left_behind", store=self._store, key=self._name, error=str(error))

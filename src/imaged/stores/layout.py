@@ -1,0 +1,22 @@
+"""The layout of a store, drawn once.
+
+    <root>/
+      .tmp/<image id>.<attempt>          an unfinished write (filesystem only)
+      00/ … ff/                          256 folders, made once, by the first two digits of the id
+        <image id>.<attempt>             a whole blob
+
+A key (``core/keys.py``) is the path of a whole blob below the root.
+"""
+
+from __future__ import annotations
+
+from imaged.core.errors import StoreError
+from imaged.core.keys import is_key
+
+SHARD_FOLDERS = tuple(f"{number:02x}" for number in range(256))
+
+
+def require_key(store: str, key: str) -> None:
+    """Let no other name than a key reach a store, least of all a path. Raises StoreError."""
+    if not is_key(key):
+        raise StoreError(store, f"has nothing under {key!r}, because that is not a key")

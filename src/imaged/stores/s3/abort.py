@@ -1,0 +1,67 @@
+"""Uploads are ended so that nothing is left of them, also of those that nobody knows by name.
+
+An abort does not stop parts that are on their way: they may be stored after it, and then an abort
+is needed once more. So it is repeated until no part is listed. An upload whose id never reached us,
+because the answer was lost or the process died, is found by its key. What lands still later is
+swept when the row of the ledger is looked at again (``Store.settles_after``).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import anyio
+
+from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
+from imaged.stores.s3.client import S3Client
+from imaged.stores.s3.listing import list_uploads
+
+MAX_ABORTS = 5
+FIRST_ABORT_PAUSE_SECONDS = 0.2  # after the first round, and twice as long after each other
+
+
+class UploadAborter:
+    """Ends uploads. Raises StoreError."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+
+    async def abort(self, key: str, upload_id: str) -> None:
+        """End one upload; one that is gone is fine."""
+        for number in range(MAX_ABORTS):
+            if number:
+                await anyio.sleep(FIRST_ABORT_PAUSE_SECONDS * 2 ** (number - 1))
+            if await self._is_ended(key, upload_id):
+                return
+        why = f"goes on listing parts of an upload of {key} that was aborted {MAX_ABORTS} times"
+        raise StoreError(self._client.store, why)
+
+    async def abort_all(self, key: str, but: str | None = None) -> None:
+        """End every upload of this key that is listed, but perhaps for one."""
+        for _ in range(MAX_ABORTS):
+            found = await self.list_upload_ids(key) - {but or ""}
+            if not found:
+                return
+            for upload_id in found:
+                await self.abort(key, upload_id)
+        why = f"goes on listing uploads of {key} that were aborted {MAX_ABORTS} times"
+        raise StoreError(self._client.store, why)
+
+    async def remove(self, key: str) -> None:
+        """Remove an object; one that is gone is fine."""
+        with suppress(BlobMissing):  # some answer 204 then, others NoSuchKey
+            await self._client.call("delete_object", key)
+
+    async def list_upload_ids(self, key: str) -> set[str]:
+        """The ids of the uploads of exactly this key."""
+        return {
+            found.upload_id async for found in list_uploads(self._client, key) if found.name == key
+        }
+
+    async def _is_ended(self, key: str, upload_id: str) -> bool:
+        try:
+            await self._client.call("abort_multipart_upload", key, UploadId=upload_id)
+            left = await self._client.call("list_parts", key, UploadId=upload_id, MaxParts=1)
+        except WriteDiscarded:  # it is gone, or was completed, whose parts Swift goes on listing
+            return True
+        return not (left["IsTruncated"] or left.get("Parts"))

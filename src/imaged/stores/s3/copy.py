@@ -1,0 +1,70 @@
+"""A blob that S3 copies by itself, from another key at the same endpoint.
+
+Up to ``COPY_PIECE_BYTES`` are copied by one call; more in pieces, as parts of an upload, because a
+single copy of more than 5 GiB is refused, and one of much less may take longer than an answer may.
+The credentials of the store that is written to must be allowed to read the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from imaged.core.limits import MIB
+from imaged.stores.s3.client import S3Client, S3Response
+from imaged.stores.s3.part_uploads import CompletedPart
+from imaged.stores.s3.settings import MAX_PARTS, S3Settings
+
+COPY_PIECE_BYTES = 256 * MIB
+PARALLEL_COPIES = 4
+
+
+class S3CopySource:
+    """A blob that is to be copied; ``found`` is what HEAD told of it."""
+
+    def __init__(self, settings: S3Settings, key: str, found: S3Response) -> None:
+        self.size_bytes: int = found["ContentLength"]
+        self.piece_bytes: int = max(COPY_PIECE_BYTES, -(-self.size_bytes // MAX_PARTS))
+        #: The parameters of a call that copies it, as it is now and no other.
+        self.parameters: dict[str, Any] = {
+            "CopySource": {"Bucket": settings.bucket, "Key": settings.root + key},
+            "CopySourceIfMatch": found["ETag"],
+        }
+
+    @property
+    def is_small(self) -> bool:
+        """Whether one call is enough."""
+        return self.size_bytes <= self.piece_bytes
+
+    async def copy(self, client: S3Client, key: str, metadata: Mapping[str, str]) -> bool:
+        """Copy all of it by one call; whether the answer proves it. Raises StoreError."""
+        answer = await client.call(
+            "copy_object",
+            key,
+            Metadata=metadata,
+            MetadataDirective="REPLACE",
+            **self.parameters,
+        )
+        return bool(answer.get("CopyObjectResult", {}).get("ETag"))
+
+    async def copy_piece(
+        self, client: S3Client, key: str, upload_id: str, piece: range, number: int
+    ) -> CompletedPart:
+        """Copy some of it as a part of an upload. Raises StoreError."""
+        answer = await client.call(
+            "upload_part_copy", key, UploadId=upload_id, PartNumber=number, **self.part(piece)
+        )
+        return {"PartNumber": number, "ETag": answer.within("CopyPartResult")["ETag"]}
+
+    def part(self, piece: range) -> dict[str, Any]:
+        """The parameters of a call that copies a piece: S3 takes no range of a small object."""
+        if len(piece) == self.size_bytes:
+            return self.parameters
+        return {**self.parameters, "CopySourceRange": f"bytes={piece.start}-{piece.stop - 1}"}
+
+    def pieces(self) -> list[range]:
+        """The bytes of each piece."""
+        return [
+            range(start, min(start + self.piece_bytes, self.size_bytes))
+            for start in range(0, self.size_bytes, self.piece_bytes)
+        ]

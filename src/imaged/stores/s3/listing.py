@@ -1,0 +1,84 @@
+"""Lists of what is in the bucket: objects, and uploads that are not finished.
+
+Names are given as they are below the root; which of them are keys, the store knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from imaged.core.errors import StoreError
+from imaged.stores.s3.client import Parameters, S3Client
+
+LIST_PAGE_SIZE = 1000  # names in one answer; S3 gives no more
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload that is not finished."""
+
+    name: str
+    upload_id: str
+
+
+async def list_objects(client: S3Client, prefix: str) -> AsyncIterator[str]:
+    """The names of whole objects that begin so."""
+    markers: Parameters = {}
+    while True:
+        page = await client.call(
+            "list_objects_v2",
+            Prefix=client.settings.root + prefix,
+            MaxKeys=LIST_PAGE_SIZE,
+            **markers,
+        )
+        for found in page.get("Contents", []):
+            if (name := _below_root(client, found["Key"], prefix)) is not None:
+                yield name
+        if not page["IsTruncated"]:  # which a page of the web does not tell
+            return
+        markers = _advanced(client, markers, {"ContinuationToken": page["NextContinuationToken"]})
+
+
+async def list_uploads(client: S3Client, prefix: str) -> AsyncIterator[Upload]:
+    """The uploads whose names begin so."""
+    markers: Parameters = {}
+    while True:
+        page = await client.call(
+            "list_multipart_uploads",
+            Prefix=client.settings.root + prefix,
+            MaxUploads=LIST_PAGE_SIZE,
+            **markers,
+        )
+        for found in page.get("Uploads", []):
+            if (name := _below_root(client, found["Key"], prefix)) is not None:
+                yield Upload(name, found["UploadId"])
+        if not page["IsTruncated"]:
+            return
+        next_markers = {
+            name: page[f"Next{name}"]
+            for name in ("KeyMarker", "UploadIdMarker")
+            if page.get(f"Next{name}")
+        }
+        markers = _advanced(client, markers, next_markers)
+
+
+def _advanced(client: S3Client, markers: Parameters, next_markers: Parameters) -> Parameters:
+    """Where the next page begins, if that is another place. Raises StoreError.
+
+    Swift 2.38 tells no place behind a page of one upload.
+    """
+    if not next_markers or next_markers == markers:
+        why = "gives lists that do not advance: it says that more follows, and not where"
+        raise StoreError(client.store, why)
+    return next_markers
+
+
+def _below_root(client: S3Client, found: str, prefix: str) -> str | None:
+    """What an object is called below the root, if it is there and begins so.
+
+    The prefix is looked at again, because some stores take ``a//`` for ``a/``.
+    """
+    root = client.settings.root
+    name = found.removeprefix(root)
+    return name if found == root + name and name.startswith(prefix) else None

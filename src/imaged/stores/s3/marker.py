@@ -1,0 +1,131 @@
+"""The marker of a bucket: an object below its prefix (``core/place_marker.py``).
+
+A bucket is not mounted, so its marker changes only when an operator has it taken over: it is read
+again when it was not for half a minute, and each upload and delete pays for no call of its own.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from math import inf
+
+import anyio
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobExists, BlobMissing, MarkerRefused, StoreError, WrongPlace
+from imaged.core.place_marker import (
+    MARKER_NAME,
+    Marker,
+    MarkerUnreadable,
+    PlaceKind,
+    adoption_hint,
+    is_same_place,
+    read_marker_text,
+    why_marker_changed,
+    why_marker_lost,
+    why_marker_unreadable,
+    write_marker_text,
+)
+from imaged.stores.filesystem.marker import MAX_MARKER_BYTES
+from imaged.stores.s3.client import S3Client
+from imaged.stores.s3.errors import ConditionalWritesUnsupported
+from imaged.stores.s3.parts import Part
+from imaged.stores.s3.reader import S3Reader
+
+MARKER_CACHE_SECONDS = 30.0  # how long a marker that was right is not read again
+
+
+class BucketMarker:
+    """Is a ``MarkedPlace``."""
+
+    def __init__(self, kind: PlaceKind, name: str, client: S3Client) -> None:
+        self.kind = kind
+        self.name = name
+        self._client = client
+        self._expected: Marker | None = None
+        self._cached_until = -inf
+
+    @property
+    def where(self) -> str:
+        """The bucket with its prefix, and the service."""
+        settings = self._client.settings
+        return f"s3://{settings.bucket}/{settings.root} at {settings.where}"
+
+    async def read_marker(self) -> Marker | None:
+        """The marker that is there now. Raises StoreError, MarkerRefused.
+
+        A service that is away is told soon: this is asked at start, and by checks.
+        """
+        return await self._read(self._client.settings.attempts)
+
+    async def _read(self, attempts: int | None) -> Marker | None:
+        """``attempts``: see ``S3Client.call``."""
+        try:
+            found = await self._client.call("head_object", MARKER_NAME, attempts=attempts)
+        except BlobMissing:
+            # If the bucket is gone, that is another trouble.
+            await self._client.call("head_bucket", attempts=attempts)
+            return None
+        reader = S3Reader(
+            self._client,
+            MARKER_NAME,
+            size_bytes=found["ContentLength"],
+            etag=found.get("ETag"),
+            start=0,
+        )
+        try:
+            data = await reader.read(MAX_MARKER_BYTES)
+        finally:
+            await reader.close()
+        try:
+            return read_marker_text(data)
+        except MarkerUnreadable as error:
+            why = why_marker_unreadable(self.where, str(error), adoption_hint(self.kind, self.name))
+            raise MarkerRefused(self._client.store, why) from error
+
+    async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
+        """Write it; the marker that is there then. Raises StoreError."""
+        text = write_marker_text(marker)
+        with suppress(BlobExists):
+            await self._put(text, once=not replace)
+        found = await self.read_marker()
+        if found is None:
+            raise StoreError(self._client.store, f"does not keep its marker in {self.where}")
+        return found
+
+    def expect(self, marker: Marker) -> None:
+        """From now on, let nothing be written or deleted where the marker is another one."""
+        self._expected, self._cached_until = marker, -inf
+
+    async def require_expected(self) -> None:
+        """Raises WrongPlace where the marker is gone, or another one."""
+        expected = self._expected
+        if expected is None or anyio.current_time() < self._cached_until:
+            return
+        found = await self._read(attempts=None)
+        if found is None:
+            why = why_marker_lost(self.where, adoption_hint(self.kind, self.name))
+            raise WrongPlace(self._client.store, why)
+        if not is_same_place(found, expected):
+            raise WrongPlace(self._client.store, why_marker_changed(self.where, expected, found))
+        self._cached_until = anyio.current_time() + MARKER_CACHE_SECONDS
+
+    async def _put(self, text: bytes, *, once: bool) -> None:
+        """``once``: not over another one. Where the service does not know that condition, of two
+        who write at the same moment the last one wins, and the first learns it by its next look.
+        """
+        part = Part(len(text))
+        part.take(Block([text]))
+        checksum = await part.checksum(self._client.settings.checksum)
+        if once and self._client.supports_conditional_writes:
+            try:
+                await self._client.call(
+                    "put_object", MARKER_NAME, body=part, IfNoneMatch="*", **checksum
+                )
+            except ConditionalWritesUnsupported:
+                self._client.supports_conditional_writes = False
+            else:
+                return
+        if once and await self.read_marker() is not None:
+            return
+        await self._client.call("put_object", MARKER_NAME, body=part, **checksum)

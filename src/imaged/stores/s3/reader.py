@@ -1,0 +1,125 @@
+"""An open blob in a bucket: one answer that is read as it comes, and asked for again if it breaks.
+
+While what was read is being used, the next bytes are fetched already, ``READ_AHEAD_BYTES`` at most.
+An answer that ends early or breaks is continued by another one, from the next byte, of the same
+object (``If-Match``). The attempts are counted anew after each success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from imaged.core.errors import StoreError
+from imaged.core.limits import KIB
+from imaged.stores.s3.client import Parameters, S3Client
+from imaged.stores.s3.errors import LIBRARY_ERRORS
+
+READ_AHEAD_BYTES = 512 * KIB
+PARTIAL_CONTENT = 206
+
+
+class TruncatedBody(ConnectionError):
+    """An answer had fewer bytes than the blob. Passing, as other breaks of a connection are."""
+
+
+class S3Reader:
+    """Reads forward from an offset. Is a ``BlobReader``."""
+
+    def __init__(
+        self, client: S3Client, key: str, *, size_bytes: int, etag: str | None, start: int
+    ) -> None:
+        self.size_bytes = size_bytes
+        self._client = client
+        self._key = key
+        self._etag = etag
+        self._offset = start  # of the next byte that is read
+        self._ahead: deque[bytes | memoryview] = deque()
+        self._ahead_bytes = 0
+        self._fetching: asyncio.Task[None] | None = None
+        self._body: Any = None
+
+    async def read(self, length: int) -> bytes:
+        """Return the next bytes, ``length`` of them unless the blob ends. Raises StoreError."""
+        length = min(length, self.size_bytes - self._offset)
+        if length <= 0:
+            return b""
+        if self._fetching is not None:
+            await asyncio.shield(self._fetching)
+            self._fetching = None
+        await self._fetch(length)
+        data = self._take(length)
+        if self._offset < self.size_bytes:
+            self._fetching = asyncio.create_task(self._fetch(READ_AHEAD_BYTES))
+        return data
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
+        self._drop()
+
+    def _take(self, length: int) -> bytes:
+        self._offset += length
+        self._ahead_bytes -= length
+        taken: list[bytes | memoryview] = []
+        while length:
+            piece = self._ahead.popleft()
+            if len(piece) > length:
+                self._ahead.appendleft(memoryview(piece)[length:])
+                piece = memoryview(piece)[:length]
+            taken.append(piece)
+            length -= len(piece)
+        return b"".join(taken)
+
+    async def _fetch(self, length: int) -> None:
+        """Have so many bytes ready, unless the blob ends."""
+        length = min(length, self.size_bytes - self._offset)
+        attempts = self._client.attempts()
+        while self._ahead_bytes < length:
+            try:
+                data = await self._next(length - self._ahead_bytes)
+            except LIBRARY_ERRORS as error:
+                self._drop()
+                if not attempts.may_retry(error):
+                    raise self._client.errors.translate("get_object", self._key, error) from error
+                await attempts.pause()
+            else:
+                attempts.reset_failures()
+                self._ahead.append(data)
+                self._ahead_bytes += len(data)
+
+    async def _next(self, length: int) -> bytes:
+        if self._body is None:
+            self._body = await self._request(self._offset + self._ahead_bytes)
+        try:
+            data: bytes = await self._body.read(length)
+        except RuntimeError as error:  # what the library says of a connection that is closed
+            raise TruncatedBody from error
+        if not data:
+            raise TruncatedBody
+        return data
+
+    async def _request(self, start: int) -> Any:
+        wanted: Parameters = {"Range": f"bytes={start}-"} if start else {}
+        if self._etag is not None:
+            wanted["IfMatch"] = self._etag
+        answer = await self._client.call_once("get_object", self._key, **wanted)
+        status = answer["ResponseMetadata"]["HTTPStatusCode"]
+        length = answer.get("ContentLength")
+        if start and status != PARTIAL_CONTENT:
+            answer["Body"].close()
+            why = f"gives all of {self._key} ({status}), and not the range that was asked for"
+            raise StoreError(self._client.store, why)
+        if length not in {None, self.size_bytes - start}:
+            answer["Body"].close()
+            why = f"gave other bytes of {self._key} than were asked for, or changed it meanwhile"
+            raise StoreError(self._client.store, why)
+        return answer["Body"]
+
+    def _drop(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()

@@ -1,0 +1,224 @@
+"""The check-up of a bucket that is to be a store: what an operator should know at start.
+
+``check_bucket`` is one cheap question, for probes that come often. ``self_test`` tries each call
+that will be needed, under a name that is no key, so that nothing takes it for a stray, and says
+which right or setting is missing, and what the server lacks. A bucket without room is no reason to
+refuse it: downloads and the scrubber, which makes room, must work then too. What a self-test leaves
+when it is killed on the way, one of a later day removes.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+from botocore.exceptions import ClientError
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobMissing, StoreError, StoreFull
+from imaged.core.limits import KIB
+from imaged.stores.s3.abort import UploadAborter
+from imaged.stores.s3.client import S3Client, S3Response
+from imaged.stores.s3.errors import LIBRARY_ERRORS, is_checksum_mismatch
+from imaged.stores.s3.listing import list_objects, list_uploads
+from imaged.stores.s3.parts import Part, checksum_algorithm
+from imaged.stores.s3.reader import S3Reader
+from imaged.stores.s3.settings import Checksum
+from imaged.stores.s3.write_manager import S3WriteManager
+
+TEST_DATA = b"imaged was here"
+RANGE_START = 7  # bytes, when a range is read
+TEST_METADATA = "imaged-note"  # metadata of what is rehearsed
+ZEROS = bytes(256 * KIB)
+
+BAD_CHECKSUMS: dict[Checksum, dict[str, str]] = {
+    "crc32": {"ChecksumCRC32": base64.b64encode(bytes(4)).decode()},
+    "md5": {"ContentMD5": base64.b64encode(bytes(16)).decode()},
+}
+
+SELF_TEST_FOLDER = "rehearsals/"  # below the root
+SELF_TEST_NAME = re.compile(rf"{SELF_TEST_FOLDER}(\d{{4}}-\d{{2}}-\d{{2}})\.[0-9a-f]{{32}}")
+LEFTOVER_AGE = timedelta(days=1)  # what is older than this belongs to no self-test that still runs
+
+
+class S3SelfTest:
+    """Looks at one store. Raises StoreError with what to do."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+        self._aborter = UploadAborter(client)
+
+    async def check_bucket(self) -> None:
+        """Ask for the bucket, once."""
+        await self._client.call("head_bucket", attempts=1)
+
+    async def self_test(self, name: str | None = None) -> Sequence[StoreError]:
+        """Do all that will be done, once; under this name, or one that nothing else has.
+
+        Returns what the bucket lacks although it can be used: StoreFull where it has no room.
+        Raises StoreError where it cannot be used.
+        """
+        await self._read_nothing()
+        today = datetime.now(UTC).date()
+        await self._remove_leftovers(today)
+        name = name or f"{SELF_TEST_FOLDER}{today}.{uuid4().hex}"
+        try:
+            return await self._test_all(name)
+        except BaseException:
+            with suppress(StoreError):
+                await self._remove(name)
+            raise
+
+    async def _test_all(self, name: str) -> Sequence[StoreError]:
+        try:
+            await self._test_abort(name)
+            await self._test_upload(name)
+            await self._test_object(name)
+            compares = await self._compares_checksums(name)
+        except StoreFull as error:
+            await self._remove(name)
+            return [error]
+        await self._remove(name)
+        await self._require_gone(name)
+        return [] if compares else [self._without_checksums()]
+
+    async def _read_nothing(self) -> None:
+        """Lists say why they are refused; an answer to HEAD could not.
+
+        A wrong endpoint is told soon: so the attempts are counted, and their time is not measured.
+        """
+        attempts = self._client.settings.attempts
+        root = self._client.settings.root
+        await self._client.call("list_objects_v2", attempts=attempts, Prefix=root, MaxKeys=1)
+        await self.check_bucket()
+
+    async def _remove_leftovers(self, today: date) -> None:
+        uploads = [found.name async for found in list_uploads(self._client, SELF_TEST_FOLDER)]
+        objects = [name async for name in list_objects(self._client, SELF_TEST_FOLDER)]
+        for name in {*uploads, *objects}:
+            if is_leftover(name, today):
+                await self._remove(name)
+
+    async def _remove(self, name: str) -> None:
+        await self._aborter.abort_all(name)
+        await self._aborter.remove(name)
+
+    async def _test_abort(self, name: str) -> None:
+        """What becomes of an upload that fails."""
+        part, kind = _part(), self._client.settings.checksum
+        begun = await self._client.call("create_multipart_upload", name, **checksum_algorithm(kind))
+        upload_id = begun["UploadId"]
+        checksum = await part.checksum(kind)
+        await self._client.call(
+            "upload_part", name, body=part, UploadId=upload_id, PartNumber=1, **checksum
+        )
+        self._require(
+            [upload.upload_id async for upload in list_uploads(self._client, name)] == [upload_id],
+            "does not list an upload that is not finished, so what a crash leaves cannot be found",
+        )
+        await self._aborter.abort(name, upload_id)
+
+    async def _test_upload(self, name: str) -> None:
+        """One that is completed, with a part of ``part_size``; and its end, by its id."""
+        recorded: list[str] = []
+
+        async def record(upload_id: str) -> None:
+            recorded.append(upload_id)
+
+        size_bytes = self._client.settings.part_size_bytes
+        attempts = S3WriteManager(self._client)
+        async with attempts.begin(name, None, record, {TEST_METADATA: "kept"}) as write:
+            await write.publish(await write.upload_blocks(_blocks(size_bytes)))
+        found = await self._client.call("head_object", name)
+        self._require(found["ContentLength"] == size_bytes, "has another size of an object")
+        self._require(
+            found.metadata.get(TEST_METADATA) == "kept",
+            "does not keep what an object says of itself (x-amz-meta-…)",
+        )
+        self._require(
+            await self._read_range(name, found) == TEST_DATA[RANGE_START:],
+            "does not give the range of an object that was asked for",
+        )
+        await self._aborter.abort(name, recorded[0])
+        await self._remove(name)
+        await self._require_gone(name)
+
+    async def _test_object(self, name: str) -> None:
+        part = _part()
+        checksum = await part.checksum(self._client.settings.checksum)
+        await self._client.call("put_object", name, body=part, **checksum)
+        await self._client.call("head_object", name)
+        self._require(
+            [found async for found in list_objects(self._client, name)] == [name],
+            "does not list an object that is there",
+        )
+
+    async def _compares_checksums(self, name: str) -> bool:
+        """Whether bytes are refused that do not fit the checksum that goes with them."""
+        wrong = BAD_CHECKSUMS.get(self._client.settings.checksum)
+        if wrong is None:  # none goes with them
+            return True
+        try:
+            await self._client.call_once("put_object", name, body=_part(), **wrong)
+        except LIBRARY_ERRORS as error:
+            if isinstance(error, ClientError) and is_checksum_mismatch(error):
+                return True
+            raise self._client.errors.translate("put_object", name, error) from error
+        return False
+
+    def _without_checksums(self) -> StoreError:
+        kind = self._client.settings.checksum
+        remedy = 'set checksum = "md5"' if kind == "crc32" else "use https"
+        why = f"takes bytes that do not fit their checksum ({kind}): {remedy}"
+        return StoreError(self._client.store, why)
+
+    async def _read_range(self, name: str, found: S3Response) -> bytes:
+        reader = S3Reader(
+            self._client,
+            name,
+            size_bytes=found["ContentLength"],
+            etag=found["ETag"],
+            start=RANGE_START,
+        )
+        try:
+            return await reader.read(len(TEST_DATA) - RANGE_START)
+        finally:
+            await reader.close()
+
+    async def _require_gone(self, name: str) -> None:
+        with suppress(BlobMissing):
+            await self._client.call("head_object", name)
+            raise StoreError(self._client.store, "still has an object that was deleted")
+
+    def _require(self, is_so: bool, why: str) -> None:  # noqa: FBT001 - reads as a sentence
+        if not is_so:
+            raise StoreError(self._client.store, why)
+
+
+def is_leftover(name: str, today: date) -> bool:
+    """Whether this was rehearsed so long ago that whoever did it has died on the way."""
+    match = SELF_TEST_NAME.fullmatch(name)
+    try:
+        return match is not None and date.fromisoformat(match[1]) < today - LEFTOVER_AGE
+    except ValueError:  # no day of the calendar, so nothing of ours
+        return False
+
+
+def _part() -> Part:
+    part = Part(len(TEST_DATA))
+    part.take(Block([TEST_DATA]))
+    return part
+
+
+async def _blocks(size_bytes: int) -> AsyncIterator[Block]:
+    """So many bytes, which take no memory: all but the first are the same zeros."""
+    yield Block([TEST_DATA])
+    left = size_bytes - len(TEST_DATA)
+    while left:
+        length = min(left, len(ZEROS))
+        yield Block([ZEROS if length == len(ZEROS) else ZEROS[:length]])
+        left -= length

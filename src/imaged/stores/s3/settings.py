@@ -1,0 +1,86 @@
+"""How a bucket is used. Light to import: the libraries that speak S3 are not needed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from imaged.core.limits import GIB, MIB
+from imaged.stores.s3.credentials import Secret
+
+#: What S3 allows (Amazon S3 user guide, "multipart upload limits"); others allow no less.
+MIN_PART_BYTES = 5 * MIB
+MAX_PART_BYTES = 5 * GIB
+MAX_BLOB_BYTES = 5 * 1024 * GIB
+MAX_PARTS = 10_000
+
+Addressing = Literal["auto", "path", "virtual"]
+Checksum = Literal["crc32", "md5", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Settings:
+    """Where a bucket is, who we are there, and how it is spoken to. Raises ValueError."""
+
+    bucket: str
+    endpoint: str = ""  # such as "https://s3.example.net"; empty: Amazon's, by region
+    region: str = "us-east-1"
+    prefix: str = ""  # a folder in the bucket, so that others may use the rest of it
+    access_key: Secret | None = None  # neither key: the environment, or the role of the instance
+    secret_key: Secret | None = None
+    addressing: Addressing = "auto"  # "auto": by path at an endpoint, by host name at Amazon's
+    ca_file: Path | None = None  # who signed the endpoint's certificate, where the system does not
+    #: Memory for parts is this times ``parts_in_flight``, and no less than one part per upload.
+    part_size_bytes: int = 8 * MIB
+    parts_in_flight: int = 8  # of all uploads together; each may have one in any case
+    checksum: Checksum = "crc32"  # of each part, for the store to check; crc32 costs least
+    connect_timeout: timedelta = timedelta(seconds=5)
+    read_timeout: timedelta = timedelta(seconds=30)  # without a byte in either direction
+    attempts: int = 5  # of each call, with growing pauses in between
+    retry_for: timedelta = timedelta(seconds=30)  # at least, while the server is unavailable
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work. No value is repeated: it may be in the wrong place."""
+        _require(bool(self.bucket), "bucket must have a name")
+        _require((self.access_key is None) == (self.secret_key is None), "both keys or neither")
+        _require_endpoint(self.endpoint)
+        _require(
+            MIN_PART_BYTES <= self.part_size_bytes <= MAX_PART_BYTES,
+            "part_size must be between 5 MiB and 5 GiB: S3 allows no other",
+        )
+        _require(self.parts_in_flight > 0, "parts_in_flight must be at least 1")
+        _require(self.attempts > 0, "attempts must be at least 1")
+        _require(self.retry_for >= timedelta(0), "retry_for must be 0 or more")
+        _require(self.connect_timeout > timedelta(0), "connect_timeout must be more than 0")
+        _require(self.read_timeout > timedelta(0), "read_timeout must be more than 0")
+
+    @property
+    def root(self) -> str:
+        """What the names of all our objects begin with."""
+        folder = self.prefix.strip("/")
+        return f"{folder}/" if folder else ""
+
+    @property
+    def where(self) -> str:
+        """The endpoint, for sentences."""
+        return self.endpoint or f"Amazon S3 in {self.region}"
+
+
+def _require_endpoint(endpoint: str) -> None:
+    if not endpoint:
+        return
+    url = urlsplit(endpoint)
+    _require(
+        url.scheme in {"http", "https"} and bool(url.hostname),
+        "endpoint must be a URL that begins with https:// or http://",
+    )
+    _require("@" not in url.netloc, "endpoint must not carry credentials; set the keys instead")
+    _require(not url.query and not url.fragment, "endpoint must end with its host, port or path")
+
+
+def _require(is_so: bool, why: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not is_so:
+        raise ValueError(why)

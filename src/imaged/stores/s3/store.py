@@ -1,0 +1,184 @@
+"""A store in a bucket of S3, or of anything that speaks it.
+
+What it creates: one object per blob, ``<prefix>/<key>`` (``stores/layout.py``), with a mark of its
+own in the metadata, and multipart uploads on the way there. A blob appears when its upload is
+completed, or when it is put at once, where its announced size fits into one part
+(``s3/writer.py``). What a crash leaves is an upload that is not finished. ``delete`` of its key
+ends it, by the id in the ledger or found by the key, and looks until no part of it is listed
+(``s3/abort.py``). Parts, and objects that are put at once, may land after a delete if they were on
+their way: the ledger looks again an hour later. A rule of the bucket that aborts old uploads is a
+second net (docs/how-to/use-s3.md).
+
+Rights it needs: s3:ListBucket and s3:ListBucketMultipartUploads for the bucket; s3:PutObject,
+s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts for what is
+in it. ``self_test`` tries them all.
+
+Importing this module loads the library that speaks S3: do so only where such a store is configured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
+from imaged.core.keys import is_key
+from imaged.core.place_marker import PlaceKind
+from imaged.ports.store import RecordUploadId, Store, ignore_upload_id
+from imaged.stores.layout import require_key
+from imaged.stores.s3.abort import UploadAborter
+from imaged.stores.s3.client import S3Client, S3Response
+from imaged.stores.s3.copy import S3CopySource
+from imaged.stores.s3.listing import list_objects, list_uploads
+from imaged.stores.s3.marker import BucketMarker
+from imaged.stores.s3.presign import S3Presigner
+from imaged.stores.s3.reader import S3Reader
+from imaged.stores.s3.self_test import S3SelfTest
+from imaged.stores.s3.session import S3Session
+from imaged.stores.s3.settings import MAX_BLOB_BYTES, S3Settings
+from imaged.stores.s3.write_manager import S3WriteManager
+
+SETTLES_AFTER = timedelta(hours=1)  # longer than anything that is on its way
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+class S3Store:
+    """Keeps blobs as objects. Is a ``Store`` with every ability of ``ports/capabilities.py``."""
+
+    def __init__(self, name: str, settings: S3Settings) -> None:
+        self.name = name
+        self.settings = settings
+        self.settles_after = SETTLES_AFTER
+        self._session = S3Session(settings)
+        self._client = S3Client(name, settings, self._session)
+        self._attempts = S3WriteManager(self._client)
+        self.place = BucketMarker(PlaceKind.STORE, name, self._client)
+
+    async def check(self) -> None:
+        """Ask for the bucket, once, and now and then for its marker. Raises StoreError."""
+        await S3SelfTest(self._client).check_bucket()
+        await self.place.require_expected()
+
+    async def self_test(self) -> Sequence[StoreError]:
+        """Try everything that will be needed, in a key of its own; what it lacks.
+
+        Raises StoreError.
+        """
+        return await S3SelfTest(self._client).self_test()
+
+    async def close(self) -> None:
+        """Close all connections, when those that clean up have had their time."""
+        await self._attempts.settle()
+        await self._session.close()
+
+    async def put(
+        self,
+        key: str,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
+        record: RecordUploadId = ignore_upload_id,
+    ) -> int:
+        """Write a blob, and return its size in bytes."""
+        require_key(self.name, key)
+        if (expected_bytes or 0) > MAX_BLOB_BYTES:
+            raise StoreFull(self.name, "keeps no blob of more than 5 TiB")
+        await self.place.require_expected()
+        await self._require_unused(key)
+        async with self._attempts.begin(key, expected_bytes, record) as write:
+            return await write.publish(await write.upload_blocks(blocks))
+
+    @asynccontextmanager
+    async def open(self, key: str, start: int = 0) -> AsyncIterator[S3Reader]:
+        """Open a whole blob for reading from an offset. Entering raises BlobMissing."""
+        found = await self.head_blob(key)
+        reader = S3Reader(
+            self._client,
+            key,
+            size_bytes=found["ContentLength"],
+            etag=found.get("ETag"),
+            start=start,
+        )
+        try:
+            yield reader
+        finally:
+            await reader.close()
+
+    async def delete(self, key: str, upload_id: str | None = None) -> None:
+        """Remove the blob and any unfinished write of it. Missing is fine."""
+        require_key(self.name, key)
+        await self.place.require_expected()
+        aborter = UploadAborter(self._client)
+        if upload_id is not None:
+            await aborter.abort(key, upload_id)
+        await aborter.abort_all(key)
+        await aborter.remove(key)
+
+    async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """Every key with bytes, whole or unfinished, that begins so.
+
+        Unfinished writes come first: so one that is completed meanwhile is met at least once.
+        """
+        await self.place.require_expected()
+        unfinished = set()
+        async for upload in list_uploads(self._client, prefix):
+            if is_key(upload.name) and upload.name not in unfinished:
+                unfinished.add(upload.name)
+                yield upload.name
+        async for name in list_objects(self._client, prefix):
+            if is_key(name) and name not in unfinished:
+                yield name
+
+    async def free_bytes(self) -> int | None:
+        """A bucket has no end that is known."""
+        return None
+
+    def can_copy_from(self, source: Store) -> bool:
+        """From stores at the same endpoint, also from other buckets there."""
+        return isinstance(source, S3Store) and self.settings.where == source.settings.where
+
+    async def copy_from(
+        self, source: Store, source_key: str, key: str, record: RecordUploadId = ignore_upload_id
+    ) -> int:
+        """Let S3 copy a blob from another store, or from this one; its size."""
+        require_key(self.name, key)
+        if not (isinstance(source, S3Store) and self.can_copy_from(source)):
+            raise StoreError(self.name, f"cannot copy by itself from the store {source.name!r}")
+        await self.place.require_expected()
+        await self._require_unused(key)
+        found = await source.head_blob(source_key)
+        async with self._attempts.begin(key, None, record) as write:
+            return await write.copy(S3CopySource(source.settings, source_key, found))
+
+    async def stored_md5(self, key: str) -> str | None:
+        """The ETag, where it is no digest of parts (S3 API reference, "ETag" of HeadObject)."""
+        etag: str = (await self.head_blob(key)).get("ETag", "").strip('"').lower()
+        return etag if _MD5.fullmatch(etag) else None
+
+    async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
+        """A URL that lets whoever has it read the blob for a while: never log it."""
+        require_key(self.name, key)
+        return await S3Presigner(self.name, self.settings, self._session).presign(
+            key, valid_for, file_name
+        )
+
+    async def head_blob(self, key: str) -> S3Response:
+        """What HEAD tells of a whole blob. Raises BlobMissing."""
+        require_key(self.name, key)
+        try:
+            return await self._client.call("head_object", key)
+        except BlobMissing:
+            await self._client.call("head_bucket")  # if that is gone, it is another trouble
+            await self.place.require_expected()
+            raise
+
+    async def _require_unused(self, key: str) -> None:
+        try:
+            await self._client.call("head_object", key)
+        except BlobMissing:
+            if not await UploadAborter(self._client).list_upload_ids(key):
+                return
+        raise BlobExists(self.name, key)

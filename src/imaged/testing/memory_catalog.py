@@ -1,0 +1,289 @@
+"""A catalog in memory: the readable specification of all others, and the simulation's.
+
+Every call waits once and then runs to its end without waiting: so it is atomic. The dictionaries
+are public: back doors for tests that plant, count and audit. Images are in
+``testing/memory_images.py``, tasks in ``testing/memory_tasks.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from anyio.lowlevel import checkpoint
+
+from imaged.core import blob as blobs
+from imaged.core import ledger
+from imaged.core.blob import Blob, BlobState
+from imaged.core.block_checksums import pages_of
+from imaged.core.claim import Claim, InstanceId
+from imaged.core.clock import CLOCK_TOLERANCE, ClockMark, ClockReading, redate_blob
+from imaged.core.errors import BlobGone
+from imaged.core.image import Image, Location
+from imaged.core.integrity import is_damaged
+from imaged.core.ledger import Account
+from imaged.core.place_marker import Place, PlaceKind, warnings_of
+from imaged.core.summary import Instance, Summary
+from imaged.ports.catalog import LapsedClaim
+from imaged.ports.clock import Clock
+from imaged.testing import memory_summary
+from imaged.testing import memory_timestamps as redating
+from imaged.testing.memory_tasks import MemoryTasks
+
+
+class MemoryCatalog(MemoryTasks):
+    """Keeps facts as long as the process lives."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.id = uuid4()
+        self.instances: dict[InstanceId, Instance] = {}
+        self.clock_mark: ClockMark | None = None
+        self.confirmations = 0
+        self.places: dict[tuple[PlaceKind, str], Place] = {}
+
+    async def check(self) -> None:
+        """Memory always answers."""
+        await checkpoint()
+
+    # blobs
+
+    async def get_blob(self, key: str) -> Blob | None:
+        """Return the row of the ledger, if it is there."""
+        await checkpoint()
+        return self.blobs.get(key)
+
+    async def get_block_checksums(self, key: str, page: int) -> bytes | None:
+        """Return a page of the checksums of a blob's blocks, if they are recorded."""
+        await checkpoint()
+        return dict(pages_of(self.block_checksums.get(key, b""))).get(page)
+
+    async def set_block_checksums(self, key: str, checksums: bytes) -> None:
+        """Record the checksums of all blocks of a blob that is whole."""
+        await checkpoint()
+        blob = self.blobs.get(key)
+        if blob is not None and blob.state is BlobState.KEPT:
+            self.block_checksums[key] = checksums
+
+    async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
+        """Blobs that are due, the longest due first. They are due again after so long."""
+        await checkpoint()
+        now = self._clock.now()
+        due = self._due(self.blobs.values(), lambda blob: blob.due_at)
+        taken = [blobs.start_deletion(blob, now, busy_for) for blob in due[:limit]]
+        self.blobs.update({blob.key: blob for blob in taken})
+        return taken
+
+    async def list_doomed(self, limit: int) -> Sequence[Blob]:
+        """Blobs that are doomed, due or not, the longest due first; nothing is taken."""
+        await checkpoint()
+        doomed = [(blob.due_at, blob.key) for blob in self.blobs.values() if blob.due_at]
+        return [self.blobs[key] for _, key in sorted(doomed)[:limit]]
+
+    async def record_upload_id(self, key: str, upload_id: str) -> None:
+        """Note the store's own name for a write. Raises BlobGone."""
+        await checkpoint()
+        if key not in self.blobs:
+            raise BlobGone(key)
+        self.blobs[key] = blobs.record_upload_id(self.blobs[key], upload_id)
+
+    async def recheck_later(self, key: str, after: timedelta) -> None:
+        """These bytes are gone, but more may come: due once more, after so long."""
+        await checkpoint()
+        blob = self._doomed(key)
+        if blob is not None:
+            self.blobs[key] = blobs.schedule_recheck(blob, self._clock.now(), after)
+
+    async def reschedule(self, key: str, why: str) -> Blob | None:
+        """These bytes would not go. Returns the row; None where it has left."""
+        await checkpoint()
+        blob = self._doomed(key)
+        if blob is not None:
+            blob = self.blobs[key] = blobs.reschedule(blob, self._clock.now(), why)
+        return blob
+
+    async def remove_blob(self, key: str) -> Image | None:
+        """These bytes are gone. Returns the image that became deleted by it, if one did."""
+        await checkpoint()
+        blob = self._doomed(key)
+        if blob is None:
+            return None
+        del self.blobs[key]
+        self.block_checksums.pop(key, None)
+        if blob.awaited_by is None:
+            return None
+        before = self.images[blob.awaited_by]
+        after = ledger.settle_scrubbed(before, key, self._clock.now())
+        self.images[after.id] = after
+        return after if after.status is not before.status else None
+
+    async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
+        """Doom bytes that the ledger does not know. Returns whether it did not know them."""
+        await checkpoint()
+        if location.key in self.blobs:
+            return False
+        due_at = self._clock.now() + quarantine
+        self.blobs[location.key] = ledger.doomed_stray(location, due_at)
+        return True
+
+    async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
+        """Every key of the ledger in this store that begins so."""
+        await checkpoint()
+        return {blob.key for blob in self._stored(store, prefix)}
+
+    async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
+        """Those of the keys whose bytes are whole and needed."""
+        await checkpoint()
+        stored = self._stored(store, prefix)
+        return {blob.key for blob in stored if blob.state is BlobState.KEPT}
+
+    # leases
+
+    async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """Prolong the leases of these claims; return the claims that still stand."""
+        await checkpoint()
+        now = self._clock.now()
+        standing = {claim for claim in claims if claim in self.leases}
+        for claim in standing:
+            _, lapsed = self.leases[claim]
+            self.leases[claim] = (now + claim.lease, lapsed)
+        return standing
+
+    async def find_lapsed(self, limit: int) -> Sequence[LapsedClaim]:
+        """Claims whose leases ran out, the longest first."""
+        await checkpoint()
+        due = self._due(self.leases.values(), lambda lease: lease[0])
+        latest = self._clock.now() + CLOCK_TOLERANCE
+        ahead = [
+            lease for lease in self.leases.values() if lease[0] - lease[1].claim.lease > latest
+        ]
+        ahead.sort(key=lambda lease: lease[0])
+        return [lapsed for _, lapsed in (*due, *ahead)][:limit]
+
+    async def list_attempts(self) -> Collection[UUID]:
+        """The tokens of all claims that stand."""
+        await checkpoint()
+        return {claim.token for claim in self.leases}
+
+    # accounts
+
+    async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
+        """Say how many bytes a project may hold; None: no limit."""
+        await checkpoint()
+        used_bytes = self._account(owner).used_bytes
+        self.accounts[owner] = Account(owner, used_bytes, limit_bytes)
+        return self.accounts[owner]
+
+    async def get_account(self, owner: str) -> Account:
+        """Return what a project holds and may hold."""
+        await checkpoint()
+        return self._account(owner)
+
+    # places
+
+    async def get_id(self) -> UUID:
+        """The id of this catalog."""
+        await checkpoint()
+        return self.id
+
+    async def list_places(self) -> Sequence[Place]:
+        """The places that are known, by kind and name."""
+        await checkpoint()
+        return [self.places[one] for one in sorted(self.places)]
+
+    async def add_place(self, place: Place) -> Place:
+        """Know a place, unless one of its kind and name is known; the one that is known then."""
+        await checkpoint()
+        return self.places.setdefault((place.kind, place.name), place)
+
+    async def replace_place(self, place: Place) -> None:
+        """Know this place instead of the one of its kind and name."""
+        await checkpoint()
+        self.places[place.kind, place.name] = place
+
+    async def set_place_warning(self, kind: PlaceKind, name: str, warning: str | None) -> None:
+        """Note what an operator should look at there."""
+        await checkpoint()
+        if (known := self.places.get((kind, name))) is not None:
+            self.places[kind, name] = replace(known, warning=warning)
+
+    # the whole
+
+    async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
+        """Note that an instance is alive; forget those that were silent for so long."""
+        await checkpoint()
+        now = self._clock.now()
+        known = self.instances.get(instance.id)
+        started_at = now if known is None else known.started_at
+        silent = self._due(self.instances.values(), lambda other: other.seen_at, forget_after)
+        for other in silent:
+            del self.instances[other.id]
+        self.instances[instance.id] = replace(instance, started_at=started_at, seen_at=now)
+
+    async def unregister_instance(self, instance_id: InstanceId) -> None:
+        """Forget an instance that has ended."""
+        await checkpoint()
+        self.instances.pop(instance_id, None)
+
+    async def read_clock(self) -> ClockReading:
+        """The catalog's clock now, and what was noted of it."""
+        await checkpoint()
+        return ClockReading(self._clock.now(), self.clock_mark, self.confirmations)
+
+    async def note_clock(self, mark: ClockMark) -> None:
+        """Note the last moment that was believed, or a step."""
+        await checkpoint()
+        self.clock_mark = mark
+
+    async def confirm_clock(self, mark: ClockMark) -> None:
+        """Note that an operator says that this moment is right."""
+        await checkpoint()
+        self.clock_mark = mark
+        self.confirmations += 1
+
+    async def redate(self, quarantine: timedelta) -> int:
+        """Date anew what lies further ahead than its delay or patience explains."""
+        await checkpoint()
+        now = self._clock.now()
+        count = (
+            redating.change(self.images, lambda image: redating.image(image, now))
+            + redating.change(self.tasks, lambda task: redating.task(task, now))
+            + redating.change(self.blobs, lambda blob: redate_blob(blob, now, quarantine))
+            + redating.change(self.instances, lambda one: redating.instance(one, now))
+        )
+        for image in self.images.values():
+            if image.task is not None:
+                self.images[image.id] = replace(image, task=self.tasks[image.task.id])
+        return count
+
+    async def summarize(self) -> Summary:
+        """Count everything, in one look."""
+        await checkpoint()
+        return Summary(
+            at=self._clock.now(),
+            instances=[self.instances[name] for name in sorted(self.instances)],
+            holdings=memory_summary.holdings(self.images, self.leases),
+            images=memory_summary.images(self.images.values()),
+            stocks=memory_summary.stocks(self.blobs.values()),
+            restorable=len(restorable := memory_summary.restorable(self.images.values())),
+            restorable_bytes=sum(content.size_bytes for content in restorable),
+            oldest_due_at=memory_summary.oldest_due_at(self.blobs.values()),
+            oldest=memory_summary.oldest(self.images.values()),
+            tasks=memory_summary.tasks(self.tasks.values()),
+            task_holdings=memory_summary.task_holdings(self.tasks, self.images, self.leases),
+            damaged=sum(map(is_damaged, self.images.values())),
+            warnings=warnings_of(self.places.values()),
+        )
+
+    def _doomed(self, key: str) -> Blob | None:
+        blob = self.blobs.get(key)
+        return blob if blob is not None and blob.state is BlobState.DOOMED else None
+
+    def _stored(self, store: str, prefix: str) -> list[Blob]:
+        return [
+            blob
+            for blob in self.blobs.values()
+            if blob.store == store and blob.key.startswith(prefix)
+        ]

@@ -1,0 +1,158 @@
+"""The images of the catalog in memory, and all that changes with one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from anyio.lowlevel import checkpoint
+
+from imaged.core import ledger
+from imaged.core.blob import Blob
+from imaged.core.claim import Claim
+from imaged.core.errors import ImageExists, ImageNotFound
+from imaged.core.image import Change, Image
+from imaged.core.ledger import Account
+from imaged.core.lifecycle import Status
+from imaged.core.query import ImagePage, ImageQuery, page, page_within
+from imaged.core.task import Task
+from imaged.ports.catalog import LapsedClaim
+from imaged.ports.clock import Clock
+
+T = TypeVar("T")
+MomentOf = Callable[[T], datetime | None]
+
+
+class MemoryImages:
+    """The facts that one change of an image may write, and the calls for images."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.images: dict[str, Image] = {}
+        self.tombstones: set[str] = set()
+        self.blobs: dict[str, Blob] = {}
+        self.block_checksums: dict[str, bytes] = {}  # by the key of the blob
+        self.accounts: dict[str, Account] = {}
+        self.tasks: dict[str, Task] = {}
+        self.leases: dict[
+            Claim, tuple[datetime, LapsedClaim]
+        ] = {}  # until when; what then is lapsed
+
+    async def add_image(self, image: Image) -> Image:
+        """Store a new image, and return it dated. Raises ImageExists."""
+        await checkpoint()
+        if image.id in self.images or image.id in self.tombstones:
+            raise ImageExists(image.id)
+        image = self.images[image.id] = ledger.created(image, self._clock.now())
+        if image.task is not None:
+            self.tasks[image.task.id] = image.task
+        return image
+
+    async def get_image(self, image_id: str) -> Image:
+        """Return the image. Raises ImageNotFound."""
+        await checkpoint()
+        return self._image(image_id)
+
+    async def list_images(self, query: ImageQuery) -> Sequence[Image]:
+        """Return the page that ``core/query`` describes."""
+        await checkpoint()
+        return page(list(self.images.values()), query)
+
+    async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
+        """Return the beginning of that page which has so many bytes."""
+        await checkpoint()
+        return page_within(page(list(self.images.values()), query), max_bytes)
+
+    async def modify_image(self, image_id: str, change: Change) -> Image:
+        """Apply a change, and what follows."""
+        await checkpoint()
+        return self._modify(image_id, change)
+
+    def _modify(self, image_id: str, change: Change) -> Image:
+        """Decide everything first, then write."""
+        before = self._image(image_id)
+        after = change(before)
+        if after is before:
+            return before
+        now = self._clock.now()
+        keys = ledger.touched(before, after)
+        known = {key: self.blobs[key] for key in keys if key in self.blobs}
+        after, rows = ledger.settle(before, after, known, now)
+        accounts = [
+            ledger.charge(self._account(owner), more_bytes)
+            for owner, more_bytes in ledger.charges(before, after).items()
+        ]
+        self.blobs.update({blob.key: blob for blob in rows})
+        self.accounts.update({account.owner: account for account in accounts})
+        if after.task is not None:
+            self.tasks[after.task.id] = after.task
+        self.block_checksums.update(ledger.block_checksums_of(after))
+        after = ledger.without_ended_task(ledger.without_block_checksums(after))
+        self.images[image_id] = after
+        self._move_claim(before.claim, after.claim, lambda claim: LapsedClaim(claim, image_id))
+        return after
+
+    async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
+        """Images in pending_delete for so long and still restorable, the longest first."""
+        await checkpoint()
+        waiting = self._in(Status.PENDING_DELETE)
+        restorable = [image for image in waiting if image.deleted_from is not None]
+        return self._due(restorable, lambda image: image.since, delay)[:limit]
+
+    async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """Images in uploading, unclaimed, whose last change is so long ago."""
+        await checkpoint()
+        idle = [image for image in self._in(Status.UPLOADING) if image.claim is None]
+        return self._due(idle, lambda image: image.updated_at, idle_for)[:limit]
+
+    async def find_broken_uploads(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
+        """Images that remember a broken upload, unclaimed, for so long, the longest first."""
+        await checkpoint()
+        unclaimed = [image for image in self.images.values() if image.claim is None]
+        return self._due(unclaimed, _broken_at, idle_for)[:limit]
+
+    async def purge(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
+        """Replace the records of images that are deleted for so long by tombstones."""
+        await checkpoint()
+        gone = self._due(self._in(Status.DELETED), lambda image: image.since, deleted_for)
+        buried = [image.id for image in gone[:limit]]
+        for image_id in buried:
+            del self.images[image_id]
+        self.tombstones.update(buried)
+        return buried
+
+    def _image(self, image_id: str) -> Image:
+        try:
+            return self.images[image_id]
+        except KeyError:
+            raise ImageNotFound(image_id) from None
+
+    def _in(self, status: Status) -> list[Image]:
+        return [image for image in self.images.values() if image.status is status]
+
+    def _account(self, owner: str) -> Account:
+        return self.accounts.get(owner, Account(owner))
+
+    def _move_claim(
+        self, before: Claim | None, after: Claim | None, held: Callable[[Claim], LapsedClaim]
+    ) -> None:
+        if before == after:
+            return
+        if before is not None:
+            del self.leases[before]
+        if after is not None:
+            self.leases[after] = (self._clock.now() + after.lease, held(after))
+
+    def _due(
+        self, records: Iterable[T], when: MomentOf[T], ago: timedelta = timedelta(0)
+    ) -> list[T]:
+        """Those whose moment came so long ago, the earliest first."""
+        latest = self._clock.now() - ago
+        dated = [(moment, record) for record in records if (moment := when(record)) is not None]
+        dated.sort(key=lambda pair: pair[0])
+        return [record for moment, record in dated if moment <= latest]
+
+
+def _broken_at(image: Image) -> datetime | None:
+    return None if image.broken_upload is None else image.broken_upload.at

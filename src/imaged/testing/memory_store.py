@@ -1,0 +1,184 @@
+"""A store in memory: the readable specification of ``ports/store.py``.
+
+A write is three kinds of steps, as it is everywhere: ``begin``, ``append`` and ``commit``. They are
+public so that a simulation can put kills and delays between them; ``blobs`` and ``partial`` are
+public as back doors. It runs wherever anyio does, and in no thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from anyio.lowlevel import checkpoint
+
+from imaged.core.block import Block
+from imaged.core.errors import BlobExists, BlobMissing, StoreFull, WriteDiscarded, WrongPlace
+from imaged.core.place_marker import (
+    Marker,
+    PlaceKind,
+    adoption_hint,
+    is_same_place,
+    why_marker_changed,
+    why_marker_lost,
+)
+from imaged.ports.store import RecordUploadId, ignore_upload_id
+from imaged.stores.layout import require_key
+
+
+class MemoryStore:
+    """Keeps bytes as long as the process lives. Is a ``Store``."""
+
+    def __init__(self, name: str = "memory", capacity_bytes: int | None = None) -> None:
+        self.name = name
+        self.settles_after = timedelta(0)
+        self.capacity_bytes = capacity_bytes
+        self.blobs: dict[str, bytes] = {}
+        self.partial: dict[str, bytes] = {}
+        self.place = MemoryMarker(name)
+
+    async def check(self) -> None:
+        """It can always be used, if it is the right one."""
+        await self.place.require_expected()
+
+    async def put(
+        self,
+        key: str,
+        blocks: AsyncIterable[Block],
+        expected_bytes: int | None = None,
+        record: RecordUploadId = ignore_upload_id,
+    ) -> int:
+        """Write a blob, and return its size in bytes. Its writes have no names of their own."""
+        del record
+        require_key(self.name, key)
+        self.place.require()
+        self._require_room(expected_bytes or 0)
+        await self.begin(key)
+        async for block in blocks:
+            await self.append(key, block)
+        return await self.commit(key)
+
+    async def begin(self, key: str) -> None:
+        """Reserve the key. Raises BlobExists."""
+        await checkpoint()
+        if key in self.blobs or key in self.partial:
+            raise BlobExists(self.name, key)
+        self.partial[key] = b""
+
+    async def append(self, key: str, block: Block) -> None:
+        """Take some more bytes. Raises StoreFull, WriteDiscarded."""
+        await checkpoint()
+        written = self._unfinished(key)
+        self._require_room(block.size_bytes)
+        self.partial[key] = b"".join([written, *block.chunks])
+
+    async def commit(self, key: str) -> int:
+        """Make the blob visible, whole, and return its size in bytes. Raises WriteDiscarded."""
+        await checkpoint()
+        self.blobs[key] = self._unfinished(key)
+        del self.partial[key]
+        return len(self.blobs[key])
+
+    @asynccontextmanager
+    async def open(self, key: str, start: int = 0) -> AsyncIterator[MemoryReader]:
+        """Open a whole blob for reading from an offset. Entering raises BlobMissing."""
+        require_key(self.name, key)
+        await checkpoint()
+        if key not in self.blobs:
+            self.place.require()
+            raise BlobMissing(self.name, key)
+        yield MemoryReader(self.blobs[key], start)
+
+    async def delete(self, key: str, upload_id: str | None = None) -> None:
+        """Remove the blob and any unfinished write of it. Missing is fine."""
+        del upload_id
+        require_key(self.name, key)
+        await self.place.require_expected()
+        self.partial.pop(key, None)
+        self.blobs.pop(key, None)
+
+    async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """Every key with bytes, whole or unfinished, that begins so."""
+        self.place.require()
+        for key in {*self.blobs, *self.partial}:
+            await checkpoint()
+            if key.startswith(prefix):
+                yield key
+
+    async def free_bytes(self) -> int | None:
+        """How much room there is, or None where there is no limit."""
+        await checkpoint()
+        return None if self.capacity_bytes is None else self.capacity_bytes - self._used_bytes()
+
+    def _unfinished(self, key: str) -> bytes:
+        if key not in self.partial:
+            raise WriteDiscarded(self.name, key)
+        return self.partial[key]
+
+    def _require_room(self, more_bytes: int) -> None:
+        limit = self.capacity_bytes
+        if limit is not None and self._used_bytes() + more_bytes > limit:
+            raise StoreFull(self.name, f"has room for {limit} bytes and not for {more_bytes} more")
+
+    def _used_bytes(self) -> int:
+        return sum(map(len, [*self.blobs.values(), *self.partial.values()]))
+
+
+class MemoryMarker:
+    """The marker of a MemoryStore. Is a ``MarkedPlace``; ``marker`` is public, as a back door."""
+
+    def __init__(self, name: str) -> None:
+        self.kind = PlaceKind.STORE
+        self.name = name
+        self.where = "memory"
+        self.marker: Marker | None = None
+        self._expected: Marker | None = None
+
+    async def read_marker(self) -> Marker | None:
+        """The marker that is there now."""
+        await checkpoint()
+        return self.marker
+
+    async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
+        """Write it; the marker that is there then."""
+        await checkpoint()
+        if replace or self.marker is None:
+            self.marker = marker
+        return self.marker
+
+    def expect(self, marker: Marker) -> None:
+        """From now on, let nothing be written or deleted where the marker is another one."""
+        self._expected = marker
+
+    async def require_expected(self) -> None:
+        """Raises WrongPlace where the marker is gone, or another one."""
+        await checkpoint()
+        self.require()
+
+    def require(self) -> None:
+        """The same, at once."""
+        if self._expected is None:
+            return
+        if self.marker is None:
+            raise WrongPlace(
+                self.name, why_marker_lost(self.where, adoption_hint(self.kind, self.name))
+            )
+        if not is_same_place(self.marker, self._expected):
+            raise WrongPlace(self.name, why_marker_changed(self.where, self._expected, self.marker))
+
+
+class MemoryReader:
+    """An open blob of a MemoryStore. Is a ``BlobReader``."""
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self.size_bytes = len(data)
+        self._data = data
+        self._offset = start
+
+    async def read(self, length: int) -> bytes:
+        """Return the next bytes, ``length`` of them unless the blob ends."""
+        await checkpoint()
+        data = self._data[self._offset : self._offset + length]
+        self._offset += len(data)
+        return data

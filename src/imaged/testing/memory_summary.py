@@ -1,0 +1,101 @@
+"""What a summary counts, counted in dictionaries: for the catalog in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from imaged.core.blob import Blob, BlobState
+from imaged.core.claim import Claim
+from imaged.core.image import Content, Image
+from imaged.core.lifecycle import Status
+from imaged.core.summary import BlobUsage, HeldImage, HeldTask, TaskCount
+from imaged.core.task import Task, TaskStatus
+from imaged.ports.catalog import LapsedClaim
+
+
+def holdings(
+    by_id: Mapping[str, Image], leases: Mapping[Claim, tuple[datetime, LapsedClaim]]
+) -> Sequence[HeldImage]:
+    """The images that are claimed, by instance."""
+    found = [
+        HeldImage(claim.owner, image.id, image.status, image.since, until)
+        for claim, (until, lapsed) in leases.items()
+        if lapsed.image_id is not None and (image := by_id[lapsed.image_id]).since is not None
+    ]
+    return sorted(found, key=lambda holding: (holding.instance, holding.image_id))
+
+
+def task_holdings(
+    by_id: Mapping[str, Task],
+    images: Mapping[str, Image],
+    leases: Mapping[Claim, tuple[datetime, LapsedClaim]],
+) -> Sequence[HeldTask]:
+    """The tasks that are worked on, by instance: with claims of their own, or with an image's."""
+    found: list[HeldTask] = []
+    for claim, (until, lapsed) in leases.items():
+        task = by_id[lapsed.task_id] if lapsed.task_id is not None else None
+        if lapsed.image_id is not None:
+            task = images[lapsed.image_id].task
+        if task is not None and task.begun_at is not None:
+            found.append(
+                HeldTask(claim.owner, task.id, task.type, task.owner, task.begun_at, until)
+            )
+    return sorted(found, key=lambda holding: (holding.instance, holding.task_id))
+
+
+def images(records: Iterable[Image]) -> Mapping[Status, int]:
+    """How many there are in each status."""
+    return Counter(image.status for image in records)
+
+
+def oldest(records: Iterable[Image]) -> Mapping[Status, datetime]:
+    """Since when the one is there that is longest in its status."""
+    found: dict[Status, datetime] = {}
+    for image in records:
+        if image.since is not None:
+            found[image.status] = min(image.since, found.get(image.status, image.since))
+    return found
+
+
+def restorable(records: Iterable[Image]) -> Sequence[Content]:
+    """What images have that wait for the end of their delay."""
+    return [
+        image.content
+        for image in records
+        if image.deleted_from is not None and image.content is not None
+    ]
+
+
+def stocks(ledger: Iterable[Blob]) -> Sequence[BlobUsage]:
+    """The bytes of each state in each store."""
+    groups: dict[tuple[str, BlobState], list[Blob]] = {}
+    for blob in ledger:
+        groups.setdefault((blob.store, blob.state), []).append(blob)
+    return [
+        BlobUsage(
+            store,
+            state,
+            blobs=len(group),
+            size_bytes=sum(blob.size_bytes for blob in group),
+            failing=sum(blob.failures > 0 for blob in group),
+        )
+        for (store, state), group in sorted(groups.items())
+    ]
+
+
+def oldest_due_at(ledger: Iterable[Blob]) -> datetime | None:
+    """The moment of the longest due."""
+    return min((blob.due_at for blob in ledger if blob.due_at is not None), default=None)
+
+
+def tasks(records: Iterable[Task]) -> Sequence[TaskCount]:
+    """Those of each type in each status."""
+    groups: dict[tuple[str, TaskStatus], list[Task]] = {}
+    for task in records:
+        groups.setdefault((task.type, task.status), []).append(task)
+    return [
+        TaskCount(name, status, len(group), min(filter(None, (one.created_at for one in group))))
+        for (name, status), group in sorted(groups.items())
+    ]

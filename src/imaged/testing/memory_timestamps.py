@@ -1,0 +1,54 @@
+"""Records of the catalog in memory that lie further ahead than anything explains, dated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from imaged.core.clock import CLOCK_TOLERANCE
+from imaged.core.image import Image
+from imaged.core.lifecycle import Status
+from imaged.core.summary import Instance
+from imaged.core.task import Task, TaskStatus
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+def change(records: dict[K, T], redate_blob: Callable[[T], T]) -> int:
+    """Put the new record in the place of each one; how many are different."""
+    after = {key: redate_blob(record) for key, record in records.items()}
+    count = sum(after[key] != record for key, record in records.items())
+    records.update(after)
+    return count
+
+
+def image(image: Image, now: datetime) -> Image:
+    """One whose deletion, last change while it is staged, or broken upload lies ahead."""
+    ahead, status, broken = now + CLOCK_TOLERANCE, image.status, image.broken_upload
+    if broken is not None and broken.at is not None and broken.at > ahead:
+        image = replace(image, broken_upload=replace(broken, at=now))
+    if status in {Status.PENDING_DELETE, Status.DELETED} and image.since and image.since > ahead:
+        return replace(image, since=now)
+    if status is Status.UPLOADING and image.updated_at and image.updated_at > ahead:
+        return replace(image, updated_at=now)
+    return image
+
+
+def task(task: Task, now: datetime) -> Task:
+    """One that would be kept for longer than it is to be, or that began to wait in the future."""
+    ahead = now + CLOCK_TOLERANCE
+    if task.expires_at is not None and task.expires_at - task.keep_for > ahead:
+        return replace(task, expires_at=now + task.keep_for)
+    is_pending = task.status is TaskStatus.PENDING
+    if is_pending and task.updated_at is not None and task.updated_at > ahead:
+        return replace(task, updated_at=now)
+    return task
+
+
+def instance(instance: Instance, now: datetime) -> Instance:
+    """One that was seen in the future."""
+    is_ahead = instance.seen_at is not None and instance.seen_at > now + CLOCK_TOLERANCE
+    return replace(instance, seen_at=now) if is_ahead else instance

@@ -1,0 +1,158 @@
+"""The table of problems: every error has its row, and no answer tells what is not the client's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from starlette.responses import Response
+
+from imaged.api.error_responses import (
+    STATUSES,
+    TITLES,
+    StatusAndSentence,
+    error_response,
+    status_and_sentence,
+    wants_json,
+)
+from imaged.api.http_errors import HttpError, MediaTypeRefused, MethodNotAllowed, Unauthenticated
+from imaged.core import errors
+
+SECRET = "/srv/secret/path"
+
+
+def descendants(kind: type[Exception]) -> Iterator[type[Exception]]:
+    """Every class below, and the class itself."""
+    yield kind
+    for child in kind.__subclasses__():
+        yield from descendants(child)
+
+
+CORE_ERRORS = [
+    kind for kind in descendants(errors.ImagedError) if kind.__module__.startswith(errors.__name__)
+]
+REFUSALS = [kind for kind in descendants(HttpError) if kind is not HttpError]
+
+
+def shown(error: Exception, accept: str = "*/*") -> Response:
+    """The answer to an error."""
+    return error_response(error, accept)
+
+
+def test_the_tree_is_there() -> None:
+    """The walk below walks over something."""
+    assert len(CORE_ERRORS) > 30
+    assert len(REFUSALS) > 7
+
+
+@pytest.mark.parametrize("kind", [*CORE_ERRORS, *REFUSALS], ids=lambda kind: kind.__name__)
+def test_every_error_has_a_row(kind: type[Exception]) -> None:
+    """Nobody forgets to decide what clients are told."""
+    assert kind in STATUSES
+    assert STATUSES[kind] in TITLES
+
+
+def test_most_specific_row_wins() -> None:
+    """A full store is not the same as a broken one."""
+    assert status_and_sentence(errors.StoreFull("local", "is full")).status == 413
+    assert status_and_sentence(errors.StoreError("local", "is broken")).status == 503
+
+
+def test_unknown_error_falls_to_its_ancestors() -> None:
+    """An error that came later than the table is answered as its family is."""
+
+    class Newer(errors.InvalidQuery):
+        """Not in the table."""
+
+    assert status_and_sentence(Newer("limit", "is wrong")).status == 400
+    assert status_and_sentence(KeyError("x")).status == 500
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError(SECRET),
+        errors.ImagedError(SECRET),
+        errors.StoreError("local", f"cannot open {SECRET}"),
+        errors.StoreFull("local", f"has no room at {SECRET}"),
+        errors.BlobMissing("local", SECRET),
+        errors.BlobExists("local", SECRET),
+        errors.WriteDiscarded("local", SECRET),
+        errors.BlobGone(SECRET),
+        errors.CatalogError(SECRET),
+        errors.CatalogTooNew(SECRET),
+        errors.CatalogTooOld(SECRET),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("accept", ["*/*", "application/json"])
+def test_what_is_inside_stays_inside(error: Exception, accept: str) -> None:
+    """Paths, keys and hosts of ours are for the log."""
+    body = bytes(shown(error, accept).body)
+    assert SECRET.encode() not in body
+    assert b"Traceback" not in body
+
+
+def test_text_is_status_and_sentence() -> None:
+    """Without a wish, the answer is plain text."""
+    response = shown(errors.ImageExists("abc"))
+    assert response.status_code == 409
+    assert response.media_type == "text/plain"
+    assert bytes(response.body).startswith(b"409 Conflict\n\nThe image id abc is taken")
+
+
+def test_json_has_the_names_of_the_reference() -> None:
+    """Whoever asks for JSON gets the three members that clients know."""
+    response = shown(errors.TagNotFound("x"), "application/json")
+    assert json.loads(bytes(response.body)) == {
+        "message": "The image has no tag 'x'.",
+        "code": "404 Not Found",
+        "title": "Not Found",
+    }
+
+
+def test_half_characters_can_be_answered() -> None:
+    """A sentence that quotes what cannot be encoded is encoded all the same."""
+    for accept in ("*/*", "application/json"):
+        assert shown(errors.ImageNotFound("\udc80"), accept).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("error", "header", "value"),
+    [
+        (errors.UnsatisfiableRange(5), "content-range", "bytes */5"),
+        (MethodNotAllowed("PUT", ["GET", "POST"]), "allow", "GET, POST"),
+        (MediaTypeRefused("", ["a"], {"Accept-Patch": "a"}), "accept-patch", "a"),
+        (Unauthenticated(), "www-authenticate", 'Token realm="imaged"'),
+    ],
+)
+def test_headers_that_belong_to_a_status(error: Exception, header: str, value: str) -> None:
+    """What a status needs, it has."""
+    assert shown(error).headers[header] == value
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_json"),
+    [
+        ("application/json", True),
+        ("text/html, application/json;q=0.9", True),
+        ("APPLICATION/JSON", True),
+        ("*/*", False),
+        ("", False),
+        ("text/html", False),
+        ("application/json;q=0", False),
+        ("application/jsonp", False),
+    ],
+)
+def test_json_is_for_who_names_it(accept: str, is_json: bool) -> None:
+    """Only an Accept header that names JSON asks for it."""
+    assert wants_json(accept) is is_json
+
+
+def test_answer_keeps_the_errors_own_sentence() -> None:
+    """Where the table has no sentence, the error's own is told."""
+    error = errors.InvalidAttribute("min_ram", "must be an integer")
+    assert status_and_sentence(error) == StatusAndSentence(
+        400, "The attribute 'min_ram' must be an integer."
+    )

@@ -1,0 +1,48 @@
+"""The statements of pages: the usual ones are remembered, and nobody can fill memory with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from imaged.catalogs.image_select import MAX_CACHED_CONDITIONS, page
+from imaged.core.access import Caller
+from imaged.core.image import Image
+from imaged.core.query import Column, Condition, ImageQuery, Operator
+
+USUAL = ImageQuery(
+    caller=Caller("u", "p", frozenset({"member"})),
+    conditions=(Condition(Column.HIDDEN, Operator.EQUAL, value=False),),
+)
+LAST = Image(id="i", owner="p", created_at=datetime(2026, 1, 1, tzinfo=UTC))
+ONE_OF_MANY = Condition(Column.NAME, Operator.ONE_OF, tuple(map(str, range(10_000))))
+
+
+def test_a_usual_page_is_built_once() -> None:
+    """It is asked for by many, and often."""
+    assert page(USUAL) is page(replace(USUAL))
+
+
+def test_each_caller_has_statements_of_his_own() -> None:
+    """What one may see is never another's answer."""
+    other = replace(USUAL, caller=Caller("u", "q", frozenset({"member"})))
+
+    assert page(USUAL) is not page(other)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        replace(USUAL, after=LAST),
+        replace(USUAL, tags=("t",)),
+        replace(USUAL, properties=(("name", "value"),)),
+        replace(USUAL, conditions=(ONE_OF_MANY,)),
+        replace(USUAL, conditions=USUAL.conditions * (MAX_CACHED_CONDITIONS + 1)),
+    ],
+    ids=["further", "tagged", "by property", "one of many", "many filters"],
+)
+def test_what_is_rare_or_large_is_not_remembered(query: ImageQuery) -> None:
+    """Filters have no limit but that of the header, and a statement is larger than its words."""
+    assert page(query) is not page(query)

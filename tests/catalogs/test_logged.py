@@ -1,0 +1,261 @@
+"""The journal of statuses: every change is told once, and nothing else is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from catalogs.test_memory import opened, setting_ahead
+from contracts.catalog import CatalogContract
+from contracts.catalog_clock import SetAhead
+from contracts.catalog_samples import (
+    NO_DELAY,
+    add_active,
+    add_saving,
+    content,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
+from contracts.catalog_state_machine import UtcClock
+from imaged.catalogs.logged import LoggedCatalog
+from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
+from imaged.core.errors import ActivationRefused, ImageExists
+from imaged.core.lifecycle import Event, Status
+from imaged.core.task import Progress, Task, TaskStatus, cancel, claim_task
+from imaged.core.uploading import begin_import, give_back, reserve, store_data
+from imaged.ports.catalog import Catalog
+from imaged.testing.memory_catalog import MemoryCatalog
+from support.sample_images import attempt_at, draft, task
+
+Log = list[EventDict]
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """What was logged."""
+    with capture_logs() as events:
+        yield events
+
+
+@pytest.fixture
+def catalog() -> LoggedCatalog:
+    """Empty."""
+    return LoggedCatalog(MemoryCatalog(UtcClock()))
+
+
+class TestJournaledCatalog(CatalogContract):
+    """It is a catalog itself, and keeps every promise."""
+
+    @pytest.fixture
+    def within(self) -> MemoryCatalog:
+        """Empty."""
+        return MemoryCatalog(UtcClock())
+
+    @pytest.fixture
+    def catalog(self, within: MemoryCatalog) -> Catalog:
+        """Empty."""
+        return LoggedCatalog(within)
+
+    @pytest.fixture
+    def set_ahead(self, within: MemoryCatalog) -> SetAhead:
+        """By the clock within."""
+        return setting_ahead(within)
+
+    @pytest.fixture
+    def fresh(self) -> object:
+        """Empty, for each example."""
+        return opened
+
+
+pytestmark = pytest.mark.asyncio
+
+
+def told(log: Log) -> list[tuple[object, ...]]:
+    """From where to where, and because of what."""
+    return [(event["from_status"], event["to_status"], event["because"]) for event in log]
+
+
+async def test_a_life_is_told(catalog: LoggedCatalog, log: Log) -> None:
+    """Each change of status is one event, in order, with what brought it about."""
+    await add_active(catalog, "i")
+    await catalog.modify_image("i", deactivate)
+    await catalog.modify_image("i", reactivate)
+    await catalog.modify_image("i", delete(delayed=True))
+    await catalog.modify_image("i", restore)
+    seen = await catalog.modify_image("i", delete(delayed=True))
+    await catalog.modify_image("i", expire(seen))
+    await catalog.remove_blob("i/1")
+    await catalog.remove_blob("i/1")
+    await catalog.purge(NO_DELAY, 1)
+
+    assert told(log) == [
+        (None, "queued", "created"),
+        ("queued", "saving", "upload began"),
+        ("saving", "active", "upload succeeded"),
+        ("active", "deactivated", "deactivated"),
+        ("deactivated", "active", "reactivated"),
+        ("active", "pending_delete", "deleted with delay"),
+        ("pending_delete", "active", "restored"),
+        ("active", "pending_delete", "deleted with delay"),
+        ("pending_delete", "deleted", "scrubbed"),
+    ]
+    assert {event["event"] for event in log} == {"image.status"}
+    assert {event["log_level"] for event in log} == {"info"}
+    assert {(event["image_id"], event["owner"]) for event in log} == {("i", "a")}
+
+
+async def test_the_claim_is_told(catalog: LoggedCatalog, log: Log) -> None:
+    """Both when work begins and when it ends; not where there was none."""
+    claim = new_claim()
+    await add_saving(catalog, "i", claim)
+    await catalog.modify_image("i", give_back(claim, "lost", final=True))
+
+    assert [event.get("claim_id") for event in log] == [None, str(claim.token), str(claim.token)]
+
+
+async def test_the_reason_of_a_failure_is_told_once(catalog: LoggedCatalog, log: Log) -> None:
+    """Where the work ended without a result, and not again when the next one begins."""
+    claim = new_claim()
+    await add_saving(catalog, "i", claim)
+    await catalog.modify_image("i", give_back(claim, "The disk was full.", final=True))
+    await catalog.modify_image("i", delete(delayed=False))
+
+    assert [event.get("reason") for event in log] == [None, None, "The disk was full.", None]
+
+
+async def test_what_does_not_change_a_status(catalog: LoggedCatalog, log: Log) -> None:
+    """Edits, renewals, refusals and reads are not told of."""
+    claim = new_claim()
+    await add_saving(catalog, "i", claim)
+    log.clear()
+
+    await catalog.modify_image("i", held_by(claim, reserve(99)))
+    await catalog.modify_image("i", lambda image: replace(image, name="n"))
+    await catalog.modify_image("i", lambda image: image)
+    await catalog.renew_leases([claim])
+    with pytest.raises(ActivationRefused):
+        await catalog.modify_image("i", deactivate)
+    with pytest.raises(ImageExists):
+        await catalog.add_image(queued("i"))
+    await catalog.remove_blob("i/1")
+
+    assert log == []
+
+
+async def test_the_hook_is_told_too(log: Log) -> None:
+    """A counter sees what the log sees."""
+    seen: list[tuple[Status | None, Status, Event | str]] = []
+
+    def count(before: Status | None, after: Status, because: Event | str) -> None:
+        seen.append((before, after, because))
+
+    await add_active(LoggedCatalog(MemoryCatalog(UtcClock()), count), "i")
+
+    assert seen == [
+        (None, Status.QUEUED, "created"),
+        (Status.QUEUED, Status.SAVING, Event.UPLOAD_BEGAN),
+        (Status.SAVING, Status.ACTIVE, Event.UPLOAD_SUCCEEDED),
+    ]
+    assert [because for _, _, because in told(log)] == [str(because) for _, _, because in seen]
+
+
+def lives(log: Log) -> list[tuple[object, ...]]:
+    """What is told of tasks and images: which event, of whom, from where to where."""
+    return [
+        (
+            line["event"],
+            line["task_id" if line["event"] == "task.status" else "image_id"],
+            line["from_status"],
+            line["to_status"],
+        )
+        for line in log
+    ]
+
+
+async def test_the_life_of_a_task_is_told(catalog: LoggedCatalog, log: Log) -> None:
+    """Each change of status, with attempts and the reason of a failure; progress is none."""
+    claim = new_claim()
+    await catalog.add_task(task("t1", type="verify", image_id="i"))
+    await catalog.modify_task("t1", lambda task: claim_task(task, claim))
+    await catalog.update_task_progress("t1", 1, Progress("reading"))
+    await catalog.modify_task("t1", lambda task: task)
+    await catalog.modify_task("t1", lambda task: cancel(task, "Enough."))
+    await catalog.modify_task("t1", lambda task: cancel(task, "Again."))
+
+    assert [(line["from_status"], line["to_status"], line["attempts"]) for line in log] == [
+        (None, "pending", 0),
+        ("pending", "processing", 1),
+        ("processing", "failure", 1),
+    ]
+    assert {(line["event"], line["task_type"], line["image_id"]) for line in log} == {
+        ("task.status", "verify", "i")
+    }
+    assert [line.get("reason") for line in log] == [None, None, "Enough."]
+
+
+async def test_a_draft_is_not_told_of_before_it_is_made(catalog: LoggedCatalog, log: Log) -> None:
+    """Its creation is the success of its task; one that failed never was."""
+    claims = {"made": new_claim(), "failed": new_claim()}
+    for name, claim in claims.items():
+        await catalog.add_image(draft(name, made_by=task(f"t-{name}", type="import")))
+        await catalog.modify_image(name, held_by(claim, attempt_at(place(f"{name}/1"))))
+        if name == "made":
+            await catalog.modify_image(name, held_by(claim, store_data(content())))
+        else:
+            await catalog.modify_task("t-failed", lambda task: cancel(task, "Enough."))
+
+    assert lives(log) == [
+        ("task.status", "t-made", None, "pending"),
+        ("task.status", "t-made", "pending", "processing"),
+        ("image.status", "made", None, "active"),
+        ("task.status", "t-made", "processing", "success"),
+        ("task.status", "t-failed", None, "pending"),
+        ("task.status", "t-failed", "pending", "processing"),
+        ("task.status", "t-failed", "processing", "failure"),
+    ]
+    assert "failed" not in {line.get("image_id") for line in log}
+    assert (log[2]["task_id"], log[2]["claim_id"]) == ("t-made", str(claims["made"].token))
+
+
+async def test_an_image_that_its_task_takes_along(catalog: LoggedCatalog, log: Log) -> None:
+    """Whoever ends one of both: each is told once, and why."""
+    for name in ("i", "j"):
+        await catalog.add_image(queued(name))
+        await catalog.modify_image(name, begin_import(task(f"t{name}")))
+    log.clear()
+
+    await catalog.modify_task("ti", lambda task: cancel(task, "Enough."))
+    await catalog.modify_image("j", delete(delayed=False))
+
+    assert lives(log) == [
+        ("task.status", "ti", "pending", "failure"),
+        ("image.status", "i", "importing", "queued"),
+        ("image.status", "j", "importing", "deleted"),
+        ("task.status", "tj", "pending", "failure"),
+    ]
+    assert [line.get("reason") for line in log] == [
+        "Enough.",
+        "Enough.",
+        None,
+        "The image was deleted.",
+    ]
+
+
+async def test_the_hook_of_tasks_is_told_too() -> None:
+    """A counter sees what the log sees."""
+    seen: list[tuple[TaskStatus | None, TaskStatus]] = []
+
+    def count(before: Task | None, after: Task) -> None:
+        seen.append((None if before is None else before.status, after.status))
+
+    catalog = LoggedCatalog(MemoryCatalog(UtcClock()), task_hook=count)
+    await catalog.add_image(draft("i", made_by=task("t1")))
+    await catalog.modify_task("t1", lambda task: cancel(task, "Enough."))
+
+    assert seen == [(None, TaskStatus.PENDING), (TaskStatus.PENDING, TaskStatus.FAILURE)]

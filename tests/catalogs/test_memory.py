@@ -1,0 +1,61 @@
+"""The catalog in memory sits the exam."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import pytest
+
+from contracts.catalog import CatalogContract
+from contracts.catalog_clock import SetAhead
+from contracts.catalog_lists import Fresh
+from contracts.catalog_state_machine import UtcClock
+from imaged.ports.catalog import Catalog
+from imaged.testing.memory_catalog import MemoryCatalog
+
+
+class ClockAhead(UtcClock):
+    """A clock that somebody has set."""
+
+    def __init__(self, by: timedelta) -> None:
+        self._by = by
+
+    def now(self) -> datetime:
+        """So much later than it is."""
+        return super().now() + self._by
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Catalog]:
+    """A fresh catalog."""
+    yield MemoryCatalog(UtcClock())
+
+
+def setting_ahead(catalog: MemoryCatalog) -> SetAhead:
+    """Sets its clock, by giving it another one."""
+
+    def set_ahead(by: timedelta) -> None:
+        catalog._clock = ClockAhead(by)
+
+    return set_ahead
+
+
+class TestMemoryCatalog(CatalogContract):
+    """Everything."""
+
+    @pytest.fixture
+    def catalog(self) -> MemoryCatalog:
+        """Empty."""
+        return MemoryCatalog(UtcClock())
+
+    @pytest.fixture
+    def set_ahead(self, catalog: MemoryCatalog) -> SetAhead:
+        """By another clock."""
+        return setting_ahead(catalog)
+
+    @pytest.fixture
+    def fresh(self) -> Fresh:
+        """Empty, for each example."""
+        return opened

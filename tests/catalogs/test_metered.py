@@ -1,0 +1,104 @@
+"""A catalog on a measured database sits the exam: measuring changes nothing but what is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from contracts import catalog_databases
+from contracts.catalog import CatalogContract
+from contracts.catalog_files import opened
+from contracts.catalog_lists import Fresh
+from contracts.catalog_samples import queued
+from imaged.catalogs.metered import TRANSACTIONS, MeteredDatabase
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.core.errors import CatalogError, ImageNotFound
+from imaged.ports.catalog import Catalog
+from imaged.ports.meter import ignore_measurement
+from stores.test_metered import Notes
+
+
+class TestMeasuredSqliteCatalog(CatalogContract):
+    """Everything."""
+
+    @pytest.fixture
+    def fresh(self, tmp_path_factory: pytest.TempPathFactory) -> Fresh:
+        """A file for each example."""
+
+        @asynccontextmanager
+        async def measured() -> AsyncIterator[Catalog]:
+            path = tmp_path_factory.mktemp("measured") / "catalog.db"
+            async with opened(path) as catalog:
+                yield SqlCatalog(MeteredDatabase(catalog.database, ignore_measurement))
+
+        return measured
+
+    @pytest_asyncio.fixture
+    async def catalog(self, fresh: Fresh) -> AsyncIterator[Catalog]:
+        """Empty, and audited at the end."""
+        async with fresh() as catalog:
+            yield catalog
+
+
+class TestMeasuredPostgresqlCatalog(CatalogContract):
+    """Everything."""
+
+    @pytest.fixture
+    def fresh(self) -> Fresh:
+        """A database for each example."""
+
+        @asynccontextmanager
+        async def measured() -> AsyncIterator[Catalog]:
+            async with catalog_databases.fresh() as catalog:
+                yield SqlCatalog(MeteredDatabase(catalog.database, ignore_measurement))
+
+        return measured
+
+    @pytest_asyncio.fixture
+    async def catalog(self, fresh: Fresh) -> AsyncIterator[Catalog]:
+        """Empty, and audited at the end."""
+        async with fresh() as catalog:
+            yield catalog
+
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_transactions_are_told_with_how_they_ended(tmp_path: Path) -> None:
+    """Each call of the catalog is one."""
+    notes = Notes()
+    async with opened(tmp_path / "catalog.db") as within:
+        catalog = SqlCatalog(MeteredDatabase(within.database, notes))
+        await catalog.check()
+        await catalog.add_image(queued("i"))
+        await catalog.get_image("i")
+        with pytest.raises(ImageNotFound):
+            await catalog.get_image("other")
+        await catalog.close()
+        with pytest.raises(CatalogError):
+            await catalog.get_image("i")
+
+    assert notes.told == [
+        ("check", None),
+        ("write", None),
+        ("read", None),
+        ("read", ImageNotFound),
+        ("read", CatalogError),
+    ]
+    assert {what for what, _ in notes.told} == set(TRANSACTIONS)
+
+
+async def test_figures_are_those_of_the_database_within(tmp_path: Path) -> None:
+    """How busy it is and can be, how often it had to try again, and how long its log is."""
+    async with opened(tmp_path / "catalog.db") as within:
+        database = MeteredDatabase(within.database, ignore_measurement)
+
+        assert (database.busy, database.second_tries) == (0, 0)
+        assert database.connections_limit == within.database.connections_limit > 1
+        await within.add_image(queued("i"))
+        assert database.log_bytes == within.database.log_bytes
+        assert (database.log_bytes or 0) > 0

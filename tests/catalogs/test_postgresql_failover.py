@@ -1,0 +1,140 @@
+"""A PostgreSQL catalog of two servers, one of which takes changes: until it does not."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from contracts.catalog_databases import database_of, opened
+from contracts.catalog_samples import all_images, queued, until
+from imaged.catalogs.connect import migrate_catalog
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.core.errors import CatalogError
+from support.postgresql import Server, connected, database_url, execute
+
+pytestmark = pytest.mark.asyncio
+
+NAME = "facts"
+HERE, THERE = "here", "there"
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[Server, Server]]:
+    """Two, which know nothing of each other: so it shows which of them has an image."""
+    with started() as first, started() as second:
+        yield first, second
+
+
+@contextmanager
+def started() -> Iterator[Server]:
+    """A server that may be ill-treated."""
+    server = Server()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest_asyncio.fixture
+async def urls(servers: tuple[Server, Server]) -> AsyncIterator[list[str]]:
+    """The same database on each of them, with tables and without facts."""
+    async with AsyncExitStack() as databases:
+        yield [await databases.enter_async_context(database(server)) for server in servers]
+
+
+@asynccontextmanager
+async def database(server: Server) -> AsyncIterator[str]:
+    """A catalog of this name on a server, and its end."""
+    await execute(server.url, f"CREATE DATABASE {NAME}")
+    url = database_url(server.url, NAME)
+    await migrate_catalog(url)
+    yield url
+    await read_only(server, is_so=False)
+    await execute(server.url, f"DROP DATABASE {NAME} WITH (FORCE)")
+
+
+async def read_only(server: Server, *, is_so: bool) -> None:
+    """Make it refuse changes from now on; whoever is connected stays connected."""
+    value = "on" if is_so else "off"
+    await execute(server.url, f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+    await execute(server.url, "SELECT pg_reload_conf()")
+
+    async def is_told() -> bool:
+        async with connected(server.url) as one:
+            return bool(await one.fetchval("SHOW default_transaction_read_only") == value)
+
+    await until(is_told)
+
+
+def both(urls: list[str], query: str = "target_session_attrs=read-write") -> str:
+    """A URL that names both."""
+    here, there = (urlsplit(url).netloc.rpartition("@") for url in urls)
+    return f"postgresql://{here[0]}@{here[2]},{there[2]}/{NAME}?{query}"
+
+
+async def test_a_server_that_becomes_read_only_is_left(
+    servers: tuple[Server, Server], urls: list[str]
+) -> None:
+    """It keeps its sessions, so nothing breaks off: the very change that it refuses is made on the
+    other one, and nobody hears of it.
+    """
+    async with opened(both(urls)) as catalog:
+        await catalog.add_image(queued(HERE))
+        await use_all_connections(catalog)
+        await read_only(servers[0], is_so=True)
+
+        await catalog.add_image(queued(THERE))
+
+        assert [image.id for image in await all_images(catalog)] == [THERE]
+        await catalog.check()
+        assert database_of(catalog).second_tries >= 1
+
+
+async def test_a_check_leaves_a_server_that_became_read_only(
+    servers: tuple[Server, Server], urls: list[str]
+) -> None:
+    """Also where nobody writes: or readers would go on with what is no longer kept up."""
+    async with opened(both(urls)) as catalog:
+        await catalog.add_image(queued(HERE))
+        await read_only(servers[0], is_so=True)
+
+        with pytest.raises(CatalogError, match="is read-only"):
+            await catalog.check()
+
+        await catalog.check()
+        assert await all_images(catalog) == []
+
+
+async def test_no_server_takes_changes(servers: tuple[Server, Server], urls: list[str]) -> None:
+    """That is said, and it works again as soon as one does, without a restart of anything."""
+    async with opened(both(urls)) as catalog:
+        for server in servers:
+            await read_only(server, is_so=True)
+        with pytest.raises(CatalogError, match=r"is read-only|as target_session_attrs wants it"):
+            await catalog.add_image(queued(HERE))
+
+        await read_only(servers[1], is_so=False)
+        await catalog.add_image(queued(THERE))
+
+
+async def test_a_host_that_swallows_everything_does_not_keep_from_the_next(
+    urls: list[str],
+) -> None:
+    """Each host has a time of its own: the first is cut off, and the second answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent_url = f"postgresql://postgres@127.0.0.1:{silent.getsockname()[1]}/{NAME}"
+        with anyio.fail_after(30):
+            async with opened(both([silent_url, urls[1]], "connect_timeout=1")) as catalog:
+                await catalog.add_image(queued(THERE))
+
+
+async def use_all_connections(catalog: SqlCatalog) -> None:
+    """So that the pool is full of sessions of the first server."""
+    async with anyio.create_task_group() as crowd:
+        for _ in range(30):
+            crowd.start_soon(catalog.get_image, HERE)

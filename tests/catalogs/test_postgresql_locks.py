@@ -1,0 +1,230 @@
+"""Many at one PostgreSQL catalog: who waits for whom, and that nobody waits in a circle."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from contracts import catalog_stress_process
+from contracts.catalog_audit import audit
+from contracts.catalog_databases import lock_waited_for, opened, other_transaction
+from contracts.catalog_samples import (
+    AN_HOUR,
+    NO_DELAY,
+    add_active,
+    add_deleted,
+    add_expired,
+    add_saving,
+    all_images,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
+from contracts.catalog_stress import add_roots
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.core.claim import InstanceId
+from imaged.core.deletion import delete
+from imaged.core.errors import BlobGone, ImageExists
+from imaged.core.summary import Instance
+from imaged.core.task import claim_task
+from imaged.core.uploading import begin_upload
+from support.postgresql import connected, fresh_database
+from support.sample_images import task
+
+pytestmark = pytest.mark.asyncio
+
+PROCESSES = 3
+SECONDS = 4
+
+
+@pytest_asyncio.fixture
+async def url() -> AsyncIterator[str]:
+    """A database with tables and without facts."""
+    async with fresh_database() as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
+    """Empty, and audited at the end."""
+    async with opened(url) as catalog:
+        yield catalog
+
+
+async def test_a_storm_has_no_deadlock(url: str) -> None:
+    """Twelve in three processes: no error in any, no deadlock to resolve, and all agrees."""
+    async with opened(url) as catalog:
+        await add_roots(catalog)
+
+    async def hammer(name: str) -> int:
+        command = [sys.executable, catalog_stress_process.__file__, url, name, str(SECONDS)]
+        done = await anyio.run_process(command, stderr=None)
+        return int(done.stdout)
+
+    done = await asyncio.gather(*[hammer(f"process{number}") for number in range(PROCESSES)])
+
+    assert min(done) > 0
+    async with connected(url) as db:
+        query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        assert await db.fetchval(query) == 0
+    async with opened(url) as catalog:
+        await audit(catalog)
+
+
+async def test_a_stray_that_is_a_write(catalog: SqlCatalog, url: str) -> None:
+    """Whoever would write bytes that are just being doomed is refused, not broken."""
+    await catalog.add_image(queued("i"))
+
+    async def write() -> None:
+        with pytest.raises(BlobGone):
+            await catalog.modify_image("i", held_by(new_claim(), begin_upload(place("i/1"))))
+
+    async with anyio.create_task_group() as tasks, other_transaction(url) as other:
+        await other.execute(
+            "INSERT INTO blobs (key, store, size_bytes, state, holders, due_at, failures) "
+            "VALUES ('i/1', 'local', 0, 'doomed', 0, now(), 0)"
+        )
+        tasks.start_soon(write)
+        await lock_waited_for(url)
+
+    assert (await catalog.get_image("i")).version == 0
+
+
+async def test_a_write_that_is_a_stray(catalog: SqlCatalog, url: str) -> None:
+    """Bytes whose row is just being written are known."""
+    answers: list[bool] = []
+
+    async def doom() -> None:
+        answers.append(await catalog.add_stray(place("i/1"), AN_HOUR))
+
+    async with anyio.create_task_group() as tasks, other_transaction(url) as other:
+        await other.execute(
+            "INSERT INTO blobs (key, store, size_bytes, state, holders, failures) "
+            "VALUES ('i/1', 'local', 0, 'writing', 1, 0)"
+        )
+        tasks.start_soon(doom)
+        await lock_waited_for(url)
+
+    assert answers == [False]
+
+
+async def test_an_id_that_is_just_being_buried(catalog: SqlCatalog, url: str) -> None:
+    """It is never given again, however close both come."""
+    await add_deleted(catalog, "i")
+
+    async def add() -> None:
+        with pytest.raises(ImageExists):
+            await catalog.add_image(queued("i"))
+
+    async with anyio.create_task_group() as tasks, other_transaction(url) as other:
+        await other.execute("DELETE FROM images")
+        await other.execute("INSERT INTO tombstones VALUES ('i')")
+        tasks.start_soon(add)
+        await lock_waited_for(url)
+
+    assert await all_images(catalog) == []
+
+
+async def test_what_others_work_on_is_passed_by(catalog: SqlCatalog, url: str) -> None:
+    """Neither scrubber nor undertaker nor beat waits for a row that somebody else has."""
+    for image_id in ("i", "j"):
+        await add_deleted(catalog, image_id)
+        await catalog.add_stray(place(f"{image_id}/s"), -AN_HOUR)
+        await catalog.register_instance(Instance(InstanceId(image_id), "1", ()), AN_HOUR)
+    async with other_transaction(url) as other:
+        await other.execute("SELECT FROM images WHERE id = 'i' FOR UPDATE")
+        await other.execute("SELECT FROM blobs WHERE key = 'i/s' FOR UPDATE")
+        await other.execute("SELECT FROM instances WHERE id = 'i' FOR UPDATE")
+        with anyio.fail_after(10):
+            assert await catalog.purge(-AN_HOUR, 10) == ["j"]
+            taken = await catalog.take_doomed(10, AN_HOUR)
+            await catalog.register_instance(Instance(InstanceId("k"), "1", ()), NO_DELAY)
+
+    assert [blob.key for blob in taken] == ["j/s"]
+    assert [one.id for one in (await catalog.summarize()).instances] == ["i", "k"]
+
+
+async def test_a_claim_that_somebody_has_locked(catalog: SqlCatalog, url: str) -> None:
+    """It holds up no other one: those are renewed, and it stands as long as it is there."""
+    claims = {name: new_claim() for name in ("i", "j", "t", "u")}
+    for image_id in ("i", "j"):
+        await add_saving(catalog, image_id, claims[image_id])
+    for task_id in ("t", "u"):
+        await catalog.add_task(task(task_id))
+        await catalog.modify_task(task_id, partial(claim_task, claim=claims[task_id]))
+    before = await leases_of(url)
+
+    async with other_transaction(url) as other:
+        await other.execute("SELECT FROM claims WHERE image_id = 'i' FOR UPDATE")
+        await other.execute("SELECT FROM task_records WHERE id = 't' FOR UPDATE")
+        with anyio.fail_after(10):
+            assert await catalog.renew_leases(claims.values()) == set(claims.values())
+
+    after = await leases_of(url)
+    renewed = {name for name, claim in claims.items() if after[claim.token] > before[claim.token]}
+    assert renewed == {"j", "u"}
+    assert await catalog.renew_leases([*claims.values(), new_claim()]) == set(claims.values())
+
+
+async def leases_of(url: str) -> dict[UUID, datetime]:
+    """When they end, by the tokens of their claims."""
+    query = (
+        "SELECT token, until FROM claims UNION ALL "
+        "SELECT token, until FROM task_records WHERE token IS NOT NULL"
+    )
+    async with connected(url) as db:
+        return dict(await db.fetch(query))
+
+
+async def test_bytes_that_are_just_being_doomed(catalog: SqlCatalog, url: str) -> None:
+    """Whoever would forget them came too early, when somebody still held them: they stay."""
+    image = await add_active(catalog, "i")
+    pending = await catalog.modify_image("i", delete(delayed=True))
+
+    async def forget() -> None:
+        assert await catalog.remove_blob("i/1") is None
+
+    async with anyio.create_task_group() as tasks, other_transaction(url) as other:
+        await other.execute("UPDATE images SET deleted_from = NULL")
+        await other.execute(
+            "UPDATE blobs SET state = 'doomed', holders = 0, due_at = now(), awaited_by = 'i'"
+        )
+        tasks.start_soon(forget)
+        await lock_waited_for(url)
+
+    assert (await catalog.get_image("i")) == replace(pending, deleted_from=None)
+    deleted = await catalog.remove_blob("i/1")
+    assert deleted is not None
+    assert deleted.content == image.content
+
+
+async def test_an_image_with_bytes_in_several_rows(catalog: SqlCatalog, url: str) -> None:
+    """To forget the first of them does not wait for who has the others: rows move, unlocked."""
+    await add_expired(catalog, "i")
+    async with connected(url) as db:
+        await db.execute(
+            "INSERT INTO blobs (key, store, size_bytes, state, holders, due_at, awaited_by, "
+            "failures) VALUES ('i/2', 'local', 10, 'doomed', 0, now(), 'i', 0)"
+        )
+        await db.execute("INSERT INTO image_locations VALUES ('i', 'i/2', 1)")
+
+    async with other_transaction(url) as other:
+        await other.execute("SELECT FROM blobs WHERE key = 'i/2' FOR UPDATE")
+        with anyio.fail_after(10):
+            assert await catalog.remove_blob("i/1") is None
+
+    image = await catalog.get_image("i")
+    assert [location.key for location in image.locations] == ["i/2"]
+    deleted = await catalog.remove_blob("i/2")
+    assert deleted is not None
+    assert deleted.locations == ()

@@ -1,0 +1,155 @@
+"""How a PostgreSQL catalog gets its tables, while others work on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+import pytest_asyncio
+from sqlalchemy import Connection
+
+from contracts.catalog_databases import lock_waited_for, opened, other_transaction
+from contracts.catalog_releases import NEXT, Releases, releases
+from contracts.catalog_samples import all_images, queued
+from contracts.catalog_step_kinds import StepKindsContract
+from imaged.catalogs import dialects, migrations
+from imaged.catalogs.columns import metadata
+from imaged.catalogs.connect import migrate_catalog, open_catalog
+from imaged.catalogs.migrations import Migration
+from imaged.catalogs.postgresql.driver import PostgresqlDatabase
+from imaged.core.errors import CatalogError, CatalogTooOld
+from support.postgresql import connected, empty_database, fresh_database
+
+__all__ = ["releases"]
+
+pytestmark = pytest.mark.asyncio
+
+LATEST = migrations.STEPS[-1].revision
+
+SCHEMA = """
+    SELECT format('%s.%s %s %s %s %s', table_name, column_name, data_type, is_nullable,
+        column_default, collation_name)
+    FROM information_schema.columns WHERE table_schema = 'public'
+    UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL SELECT format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+"""
+
+
+@pytest_asyncio.fixture
+async def url() -> AsyncIterator[str]:
+    """A catalog of today."""
+    async with fresh_database() as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def empty() -> AsyncIterator[str]:
+    """A database without tables."""
+    async with empty_database() as url:
+        yield url
+
+
+async def schema_of(url: str) -> set[str]:
+    """Every column, index and constraint, as the database describes it."""
+    async with connected(url) as db:
+        return {row[0] for row in await db.fetch(SCHEMA) if "alembic_version" not in row[0]}
+
+
+class TestHalves(StepKindsContract):
+    """Steps that expand, and steps that contract."""
+
+    @pytest_asyncio.fixture
+    async def url(self) -> AsyncIterator[str]:
+        """A catalog of today."""
+        async with fresh_database() as url:
+            yield url
+
+
+async def test_migrations_make_the_tables(url: str, empty: str) -> None:
+    """Step by step one gets to the very tables that the statements are written for."""
+    database = PostgresqlDatabase(empty)
+    await database.write(metadata.create_all)
+    await database.close()
+
+    assert await schema_of(url) == await schema_of(empty)
+
+
+async def test_upgrading_twice(empty: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """It tells what was there before, prints nothing, and does nothing the second time."""
+    assert await migrate_catalog(empty) == Migration(None, LATEST, 0)
+    assert await migrate_catalog(empty) == Migration(LATEST, LATEST, 0)
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_catalog_of_the_version_before(empty: str, releases: Releases) -> None:
+    """It is not migrated by itself; afterwards its facts are there."""
+    releases.become(())
+    step, *_ = migrations.STEPS
+    database = PostgresqlDatabase(empty)
+
+    def take_one(db: Connection) -> None:
+        migrations._upgrade(db, step.revision)
+
+    await database.migrate(take_one)
+    await database.close()
+    with pytest.raises(CatalogTooOld, match="imaged migrate"):
+        await open_catalog(empty)
+
+    assert await migrate_catalog(empty) == Migration(step.revision, LATEST, 0)
+    async with opened(empty) as catalog:
+        await catalog.add_image(queued("i"))
+
+
+async def test_several_migrate_at_once(empty: str) -> None:
+    """One does it, the others wait and find it done."""
+    done = await asyncio.gather(*[migrate_catalog(empty) for _ in range(4)])
+
+    assert sorted(str(one.before) for one in done) == [LATEST, LATEST, LATEST, "None"]
+
+
+async def test_migrating_waits_for_who_migrates(empty: str) -> None:
+    """However long that takes: its lock is waited for without an end."""
+    done: list[Any] = []
+
+    async def migrate() -> None:
+        done.append(await migrate_catalog(empty))
+
+    async with anyio.create_task_group() as tasks, other_transaction(empty) as other:
+        await other.execute(f"SELECT pg_advisory_xact_lock({dialects.SCHEMA_LOCK_ID})")
+        tasks.start_soon(migrate)
+        await lock_waited_for(empty)
+        assert not done
+
+    assert done == [Migration(None, LATEST, 0)]
+
+
+async def test_a_table_that_somebody_else_has(
+    url: str, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not waited for long, because all others would wait behind; nothing was done."""
+    expand, _ = releases.become(NEXT)
+    monkeypatch.setattr(dialects, "SCHEMA_LOCK_TIMEOUT", "100ms")
+    before = await schema_of(url)
+    async with other_transaction(url) as other:
+        await other.execute("SELECT FROM tombstones")
+        with pytest.raises(CatalogError, match="is busy: a lock was waited for in vain"):
+            await migrate_catalog(url)
+
+    assert await schema_of(url) == before
+    assert (await migrate_catalog(url)).now == expand
+
+
+async def test_instances_work_on(url: str, releases: Releases) -> None:
+    """Those of today do not notice that the first half of the next version was made."""
+    async with opened(url) as catalog:
+        await catalog.add_image(queued("i"))
+        await all_images(catalog)
+        releases.become(NEXT)
+        await migrate_catalog(url)
+
+        await catalog.add_image(queued("j"))
+        assert len(await all_images(catalog)) == 2

@@ -1,0 +1,252 @@
+"""How PostgreSQL goes about the statements: with an index, also among ten thousand images."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import Connection, event
+
+from contracts.catalog_databases import database_of, opened
+from contracts.catalog_samples import AN_HOUR, STORE, add_active, add_expired, new_claim
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.core.access import Caller
+from imaged.core.deletion import delete
+from imaged.core.image import Image, Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.limits import MAX_PAGE_BYTES
+from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
+from imaged.core.task import Progress, Task, TaskStatus, cancel, created
+from imaged.core.task_query import TaskQuery
+from support.postgresql import connected, fresh_database
+from support.sample_images import task
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MEMBER = Caller("u", "owner7", frozenset({"member"}))
+ADMIN = Caller("u", "owner7", frozenset({"admin"}))
+LAST = Image(id="x", owner="p", name="n", created_at=datetime.now(UTC) - timedelta(days=3))
+STAGED = Condition(Column.STATUS, Operator.EQUAL, Status.UPLOADING)
+MINE = Condition(Column.OWNER, Operator.EQUAL, "owner7")
+LAST_TASK = created(task("t"), datetime(2026, 1, 1, tzinfo=UTC))
+NAMED = Condition(Column.NAME, Operator.EQUAL, "name7")
+
+#: Of a hundred images ten are being saved, one is staged, one can be restored, one is deleted and
+#: two are public; one in a thousand waits for a worker. A thousand projects have ten each.
+FILLING = """
+    INSERT INTO images (id, owner, name, visibility, protected, hidden, min_ram_mib, min_disk_gib,
+        tags, properties, status, since, deleted_from, created_at, updated_at, version,
+        size_bytes, checksum, hash_algorithm, hash_value)
+    SELECT 'image' || n, 'owner' || n % 1000, 'name' || n,
+        CASE WHEN n % 50 = 0 THEN 'public' ELSE 'shared' END, false, false, 0, 0, '[]',
+        json_build_object('k', md5(n::text) || repeat('v', 600)), status,
+        now() - n * interval '1 minute',
+        CASE WHEN status = 'pending_delete' THEN 'active' END,
+        now() - n * interval '1 minute', now() - n * interval '1 minute', 3,
+        CASE WHEN complete THEN 10 END, CASE WHEN complete THEN 'a' END,
+        CASE WHEN complete THEN 'b' END, CASE WHEN complete THEN 'c' END
+    FROM (SELECT n, status, status IN ('active', 'pending_delete') AS complete
+        FROM (SELECT n, CASE n % 100 WHEN 0 THEN 'pending_delete' WHEN 1 THEN 'deleted'
+            WHEN 2 THEN 'uploading' ELSE CASE n % 10 WHEN 3 THEN 'saving' ELSE 'active' END
+            END AS status FROM generate_series(1, 10000) n) a) b;
+    INSERT INTO image_tags SELECT id, 'tag' || version || substr(id, 7) FROM images;
+    INSERT INTO image_properties SELECT id, 'k', 'v' || id FROM images;
+    INSERT INTO blobs (key, store, size_bytes, state, holders, due_at, failures)
+    SELECT lpad(n::text, 60, '0'), 'local', 10, CASE WHEN doomed THEN 'doomed' ELSE 'kept' END,
+        CASE WHEN doomed THEN 0 ELSE 1 END, CASE WHEN doomed THEN now() - n * interval '1 s' END, 0
+    FROM (SELECT n, n % 100 = 0 AS doomed FROM generate_series(1, 10000) n) a;
+    INSERT INTO image_locations SELECT 'image' || n, lpad(n::text, 60, '0'), 0
+    FROM generate_series(1, 10000) n;
+    INSERT INTO task_records (id, type, owner, user_id, roles, input, image_id, status, attempts,
+        max_attempts, result, keep_for, expires_at, created_at, updated_at, token, holder, lease,
+        until)
+    SELECT 'task' || n, 'verify', 'owner' || n % 1000, 'ann', '[]', json_build_object('k',
+        md5(n::text) || repeat('v', 600)), 'image' || n, status, 1, 3,
+        CASE status WHEN 'success' THEN '{}'::json END, 1,
+        CASE status WHEN 'success' THEN now() + n * interval '1 minute' END,
+        now() - n * interval '1 minute', now() - n * interval '1 minute',
+        CASE status WHEN 'processing' THEN gen_random_uuid() END,
+        CASE status WHEN 'processing' THEN 'one' END,
+        CASE status WHEN 'processing' THEN 60000000 END,
+        CASE status WHEN 'processing' THEN now() + interval '1 minute' END
+    FROM (SELECT n, CASE n % 1000 WHEN 4 THEN 'pending' WHEN 5 THEN 'processing' ELSE 'success'
+        END AS status FROM generate_series(1, 10000) n) a;
+    INSERT INTO claims SELECT gen_random_uuid(), id, 'one', 60000000, now() + interval '1 minute'
+    FROM images WHERE status = 'saving';
+"""
+
+SMALL = {"claims", "instances", "alembic_version", "compatibility", "accounts", "places"}
+
+
+class Plans:
+    """How PostgreSQL goes about every statement that it was given."""
+
+    def __init__(self, catalog: SqlCatalog) -> None:
+        self.nodes: list[dict[str, Any]] = []
+        self._engine = database_of(catalog).engine.sync_engine
+        self._is_explaining = False
+
+    def __enter__(self) -> Self:
+        event.listen(self._engine, "before_cursor_execute", self._explain)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(self._engine, "before_cursor_execute", self._explain)
+
+    def _explain(
+        self, db: Connection, cursor: object, statement: str, values: Any, *rest: object
+    ) -> None:
+        del cursor, rest
+        if not statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT")):
+            return
+        values = values[0] if isinstance(values, list) else values
+        asking = db.connection.cursor()
+        asking.execute(f"EXPLAIN (FORMAT JSON) {statement}", values)
+        ((plans,),) = asking.fetchall()
+        self._note(plans[0]["Plan"])
+
+    def _note(self, node: dict[str, Any]) -> None:
+        self.nodes.append(node)
+        for inner in node.get("Plans", ()):
+            self._note(inner)
+
+    @property
+    def indexes(self) -> set[str]:
+        """Those that were used."""
+        return {node["Index Name"] for node in self.nodes if "Index Name" in node}
+
+    @property
+    def scans(self) -> set[str]:
+        """The tables of which every row was looked at, other than small ones."""
+        looked = (node for node in self.nodes if node["Node Type"] == "Seq Scan")
+        return {node["Relation Name"] for node in looked} - SMALL
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def catalog() -> AsyncIterator[SqlCatalog]:
+    """With ten thousand images, of which the server knows how they are spread."""
+    async with fresh_database() as url, opened(url) as catalog:
+        await add_active(catalog, "active")
+        await add_expired(catalog, "expired")
+        async with connected(url) as db:
+            await db.execute("SET synchronous_commit = on")  # what is not, no index alone can tell
+            await db.execute(FILLING)
+            await db.execute("VACUUM ANALYZE")
+        yield catalog
+
+
+LISTS = {
+    "operator": (ImageQuery(), "images_created"),
+    "operator, next page": (ImageQuery(after=LAST), "images_created"),
+    "oldest first": (ImageQuery(order=(Order(Column.CREATED_AT),)), "images_created"),
+    "admin": (ImageQuery(caller=ADMIN), "images_created"),
+    "admin, next page": (ImageQuery(caller=ADMIN, after=LAST), "images_created"),
+    "member": (ImageQuery(caller=MEMBER), "images_owner"),
+    "member, next page": (ImageQuery(caller=MEMBER, after=LAST), "images_owner"),
+    "member, public": (ImageQuery(caller=MEMBER), "images_visibility"),
+    "one status": (ImageQuery(conditions=(STAGED,)), "images_status"),
+    "one owner": (ImageQuery(conditions=(MINE,)), "images_owner"),
+    "one visibility": (ImageQuery(visibility=Visibility.PUBLIC), "images_visibility"),
+    "by name": (ImageQuery(order=(Order(Column.NAME),)), "images_name"),
+    "by name, backwards": (ImageQuery(order=(Order(Column.NAME, True),)), "images_name"),
+    "one name": (ImageQuery(conditions=(NAMED,)), "images_name"),
+    "a tag": (ImageQuery(tags=("tag3one",)), "image_tags_tag"),
+    "tags": (ImageQuery(tags=("tag3one", "tag3two")), "image_tags_tag"),
+    "a property": (ImageQuery(properties=(("k", "vimage7"),)), "image_properties_value"),
+    "properties": (
+        ImageQuery(properties=(("k", "vimage7"), ("l", "vimage7"))),
+        "image_properties_value",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_lists_use_an_index(catalog: SqlCatalog, name: str) -> None:
+    """No list looks at every image."""
+    query, index = LISTS[name]
+    with Plans(catalog) as plans:
+        await catalog.list_page(query, MAX_PAGE_BYTES)
+
+    assert index in plans.indexes, plans.nodes
+    assert plans.scans == set()
+
+
+def _cancelled(task: Task) -> Task:
+    return cancel(task, "enough")
+
+
+#: Each with an index that it must use; where there are two that do, either.
+DUTIES: dict[str, tuple[Callable[[SqlCatalog], Any], str]] = {
+    "find_expirable": (lambda c: c.find_expirable(AN_HOUR, 10), "images_restorable"),
+    "find_pending_tasks": (
+        lambda c: c.find_pending_tasks(["import", "verify"], 10),
+        "task_records_waiting",
+    ),
+    "count_unfinished_tasks": (
+        lambda c: c.count_unfinished_tasks("owner7"),
+        "task_records_waiting task_records_owner",
+    ),
+    "expire_tasks": (lambda c: c.expire_tasks(10), "task_records_expiring"),
+    "get_task": (lambda c: c.get_task("task7"), "task_records_pkey"),
+    "modify_task": (lambda c: c.modify_task("task4", _cancelled), "task_records_pkey"),
+    "update_task_progress": (
+        lambda c: c.update_task_progress("task5", 1, Progress("reading")),
+        "task_records_pkey",
+    ),
+    "list_attempts": (lambda c: c.list_attempts(), "task_records_token"),
+    "lapsed tasks": (lambda c: c.find_lapsed(10), "task_records_until"),
+    "leases of tasks": (lambda c: c.renew_leases([new_claim()]), "task_records_token"),
+    "tasks": (lambda c: c.list_tasks(TaskQuery()), "task_records_created"),
+    "tasks, next page": (
+        lambda c: c.list_tasks(TaskQuery(after=LAST_TASK)),
+        "task_records_created",
+    ),
+    "tasks of an owner": (
+        lambda c: c.list_tasks(TaskQuery(owner="owner7")),
+        "task_records_owner",
+    ),
+    "tasks of an image": (
+        lambda c: c.list_tasks(TaskQuery(image_id="image7")),
+        "task_records_image",
+    ),
+    "tasks in one status": (
+        lambda c: c.list_tasks(TaskQuery(status=TaskStatus.PENDING)),
+        "task_records_status task_records_waiting",
+    ),
+    "find_staged": (lambda c: c.find_staged(AN_HOUR, 10), "images_since images_status"),
+    "purge": (lambda c: c.purge(10_000 * AN_HOUR, 10), "images_since"),
+    "take_doomed": (lambda c: c.take_doomed(10, AN_HOUR), "blobs_due"),
+    "list_doomed": (lambda c: c.list_doomed(10), "blobs_due"),
+    "find_lapsed": (lambda c: c.find_lapsed(10), "claims_until"),
+    "renew_leases": (lambda c: c.renew_leases([new_claim()]), "claims_pkey"),
+    "list_keys": (lambda c: c.list_keys(STORE, f"{55:058}"), "blobs_store blobs_pkey"),
+    "list_kept": (lambda c: c.list_kept(STORE, f"{55:058}"), "blobs_store blobs_pkey"),
+    "remove_blob": (lambda c: c.remove_blob("expired/1"), "blobs_pkey"),
+    "get_image": (lambda c: c.get_image("active"), "images_pkey"),
+    "modify_image": (lambda c: c.modify_image("active", delete(delayed=True)), "images_pkey"),
+}
+
+
+@pytest.mark.parametrize("name", DUTIES)
+async def test_duties_use_an_index(catalog: SqlCatalog, name: str) -> None:
+    """What loops ask every few seconds costs what is due, not what there is."""
+    ask, index = DUTIES[name]
+    with Plans(catalog) as plans:
+        await ask(catalog)
+
+    assert plans.indexes & set(index.split()), plans.nodes
+    assert plans.scans == set()
+
+
+async def test_a_summary_counts_in_indexes(catalog: SqlCatalog) -> None:
+    """It looks at no row of a large table, but for the images that can be restored."""
+    with Plans(catalog) as plans:
+        await catalog.summarize()
+
+    counting = {"images_restorable", "blobs_stock", "blobs_due", "task_records_status"}
+    assert counting <= plans.indexes
+    assert plans.indexes & {"images_since", "images_status"}
+    assert plans.scans == set()

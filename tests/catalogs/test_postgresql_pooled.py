@@ -1,0 +1,80 @@
+"""A PostgreSQL catalog whose sessions are only lent to it, for a transaction each.
+
+Here on a server without a pooler: nothing may rest on what a transaction before it left behind.
+``tests/system/test_pgbouncer.py`` has the real pooler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import Connection, text
+
+from contracts.catalog_databases import require_idle
+from contracts.catalog_queue import LeasesContract
+from contracts.catalog_races import RacesContract
+from imaged.catalogs.postgresql.driver import PostgresqlDatabase
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.core.errors import CatalogError
+from support.postgresql import fresh_database
+
+pytestmark = pytest.mark.asyncio
+
+LEFT = "SELECT count(*) FROM pg_prepared_statements"
+LIMITS = {
+    "idle_in_transaction_session_timeout": "8s",
+    "lock_timeout": "12s",
+    "statement_timeout": "15s",
+    "synchronous_commit": "on",  # by default it is off on this server
+}
+
+
+@pytest_asyncio.fixture
+async def catalog() -> AsyncIterator[SqlCatalog]:
+    """Empty, of a database that nobody has looked at yet: so it must expect the worst."""
+    async with fresh_database() as url:
+        catalog = SqlCatalog(PostgresqlDatabase(url))
+        yield catalog
+        require_idle(catalog)
+        await catalog.close()
+
+
+class TestLentPostgresqlCatalog(LeasesContract, RacesContract):
+    """What matters most."""
+
+    pytestmark = pytest.mark.asyncio
+
+
+async def test_limits_hold_in_each_transaction(catalog: SqlCatalog) -> None:
+    """And end with it: the session may be somebody else's next."""
+
+    def look(db: Connection) -> dict[str, object]:
+        return {name: db.execute(text(f"SHOW {name}")).scalar() for name in LIMITS}
+
+    def leave(db: Connection) -> dict[str, object]:
+        """End the transaction, and look from the next one of the same session."""
+        db.execute(text("COMMIT"))
+        return look(db)
+
+    for run in (catalog.database.read, catalog.database.write, catalog.database.read):
+        assert await run(look) == LIMITS
+    assert set((await catalog.database.write(leave)).values()) == {"0", "off"}
+
+
+async def test_a_statement_without_an_end_is_ended(catalog: SqlCatalog) -> None:
+    """By the server: the limit is in force where the statement runs, not only shown."""
+
+    def work(db: Connection) -> None:
+        db.execute(text("SELECT set_config('statement_timeout', '50ms', true)"))
+        db.execute(text("SELECT pg_sleep(60)"))
+
+    with pytest.raises(CatalogError, match="took too long over one statement"):
+        await catalog.database.read(work)
+
+
+async def test_no_statement_is_left_in_a_session(catalog: SqlCatalog) -> None:
+    """A statement with a name would be met by somebody else, or be missing."""
+    await catalog.get_account("a")
+    assert await catalog.database.read(lambda db: db.execute(text(LEFT)).scalar_one()) == 0

@@ -1,0 +1,240 @@
+"""How a PostgreSQL catalog runs its transactions: all of it or nothing, whoever leaves when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import anyio
+import pytest
+import pytest_asyncio
+from sqlalchemy import Connection, func, insert, select, text
+
+from contracts.catalog_audit import audit
+from contracts.catalog_databases import (
+    COUNT_LOCK_WAITS,
+    database_of,
+    lock_waited_for,
+    opened,
+    other_transaction,
+    require_idle,
+)
+from contracts.catalog_samples import (
+    add_active,
+    add_saving,
+    all_images,
+    new_claim,
+    queued,
+)
+from contracts.catalog_slow_lists import SlowListsContract
+from contracts.catalog_stress import add_roots
+from imaged.catalogs.postgresql import driver
+from imaged.catalogs.postgresql.driver import open_postgresql
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.catalogs.tables import accounts
+from imaged.core.errors import CatalogError
+from imaged.core.image import Image
+from support.postgresql import connected, execute, fresh_database
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def url() -> AsyncIterator[str]:
+    """A database with tables and without facts."""
+    async with fresh_database() as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
+    """Empty, and audited at the end."""
+    async with opened(url) as catalog:
+        yield catalog
+
+
+class TestSlowLists(SlowListsContract):
+    """They have some of the connections, and are cancelled."""
+
+    slow = "SELECT pg_sleep(60)"
+
+
+def rename(image: Image) -> Image:
+    """A change that shows."""
+    return replace(image, name="new")
+
+
+async def test_readers_see_one_state(catalog: SqlCatalog, url: str) -> None:
+    """All statements of a reader see what was there when it began, whatever is committed since."""
+    count = select(func.count()).select_from(accounts)
+    seen: list[int] = []
+
+    def read(db: Connection) -> None:
+        seen.append(db.execute(count).scalar_one())
+        db.execute(text("SELECT pg_advisory_lock_shared(7)"))
+        seen.append(db.execute(count).scalar_one())
+
+    async with anyio.create_task_group() as tasks, connected(url) as other:
+        await other.execute("SELECT pg_advisory_lock(7)")
+        tasks.start_soon(catalog.database.read, read)
+        await lock_waited_for(url)
+        await other.execute("INSERT INTO accounts VALUES ('a', 0, NULL)")
+
+    assert seen == [0, 0]
+    assert await catalog.database.read(lambda db: db.execute(count).scalar_one()) == 1
+
+
+async def test_readers_cannot_write(catalog: SqlCatalog) -> None:
+    """The database itself refuses it."""
+    fresh = insert(accounts).values(owner="b", used_bytes=0)
+    with pytest.raises(CatalogError, match="read-only"):
+        await catalog.database.read(lambda db: db.execute(fresh))
+
+
+async def test_connections_are_set_up(catalog: SqlCatalog) -> None:
+    """What the promises rest on holds for every connection, whatever the server's defaults."""
+    wanted = {
+        "synchronous_commit": "on",  # by default it is off on this server
+        "application_name": "imaged",
+        "idle_in_transaction_session_timeout": "8s",
+        "lock_timeout": "12s",
+        "statement_timeout": "15s",
+    }
+    names = [*wanted, "transaction_isolation", "transaction_read_only"]
+
+    def settings(db: Connection) -> dict[str, object]:
+        return {name: db.execute(text(f"SHOW {name}")).scalar() for name in names}
+
+    writer = {"transaction_isolation": "read committed", "transaction_read_only": "off"}
+    reader = {"transaction_isolation": "repeatable read", "transaction_read_only": "on"}
+    assert await catalog.database.write(settings) == wanted | writer
+    assert await catalog.database.read(settings) == wanted | reader
+    assert await catalog.database.write(settings) == wanted | writer
+
+
+@pytest.mark.parametrize("how", ["scope", "task"])
+async def test_a_cancelled_writer(catalog: SqlCatalog, url: str, how: str) -> None:
+    """It gets away while it waits for a lock; it has done nothing, and leaves no connection."""
+    image = await add_active(catalog, "i")
+    scope = anyio.CancelScope()
+
+    async def write() -> None:
+        with scope:
+            await catalog.modify_image("i", rename)
+
+    async with other_transaction(url) as other:
+        await other.execute("SELECT FROM images WHERE id = 'i' FOR UPDATE")
+        task = asyncio.create_task(write())
+        await lock_waited_for(url)
+        (scope if how == "scope" else task).cancel()
+        with anyio.fail_after(10):
+            await asyncio.wait([task])
+        require_idle(catalog)
+        assert await other.fetchval(COUNT_LOCK_WAITS) == 0
+
+    assert await catalog.get_image("i") == image
+    assert (await catalog.modify_image("i", rename)).name == "new"
+
+
+async def test_a_crowd_that_is_cancelled(catalog: SqlCatalog) -> None:
+    """More than there are connections, at any moment: none is lost, and all agrees."""
+    await add_roots(catalog)
+
+    async def work(number: int) -> None:
+        with anyio.move_on_after(number * 0.002):
+            await add_saving(catalog, f"i{number}", new_claim())
+
+    async with anyio.create_task_group() as crowd:
+        for number in range(60):
+            crowd.start_soon(work, number)
+
+    require_idle(catalog)
+    await audit(catalog)
+
+
+async def test_whoever_waits_too_long_is_told(
+    catalog: SqlCatalog, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is an end to every call, and what was begun is rolled back."""
+    image = await catalog.add_image(queued("i"))
+    monkeypatch.setattr(driver, "TRANSACTION_TIMEOUT_SECONDS", 0.5)
+
+    async with other_transaction(url) as other:
+        await other.execute("SELECT FROM images WHERE id = 'i' FOR UPDATE")
+        with pytest.raises(CatalogError, match=r"did not answer within 0\.5 seconds"):
+            await catalog.modify_image("i", rename)
+        require_idle(catalog)
+
+    assert await all_images(catalog) == [image]
+
+
+async def test_a_lock_that_is_waited_for_in_vain(catalog: SqlCatalog, url: str) -> None:
+    """The server gives up before we do, and can say why."""
+    await catalog.add_image(queued("i"))
+
+    def wait(db: Connection) -> None:
+        db.execute(text("SET LOCAL lock_timeout = '100ms'"))
+        db.execute(text("SELECT FROM images FOR UPDATE"))
+
+    async with other_transaction(url) as other:
+        await other.execute("SELECT FROM images FOR UPDATE")
+        with pytest.raises(CatalogError, match="is busy: a lock was waited for in vain"):
+            await catalog.database.write(wait)
+
+
+async def test_whoever_stands_still_is_thrown_out(catalog: SqlCatalog, url: str) -> None:
+    """A frozen instance does not keep its locks: the server ends its transaction."""
+    await catalog.add_image(queued("i"))
+    async with connected(url) as frozen:
+        await frozen.execute("SET idle_in_transaction_session_timeout = '200ms'")
+        await frozen.execute("BEGIN")
+        await frozen.execute("SELECT FROM images WHERE id = 'i' FOR UPDATE")
+        with anyio.fail_after(10):
+            assert (await catalog.modify_image("i", rename)).name == "new"
+
+
+async def test_a_statement_that_no_longer_fits(catalog: SqlCatalog, url: str) -> None:
+    """After a migration, connections that know the old tables go on by themselves."""
+    image = await catalog.add_image(queued("i"))
+    await asyncio.gather(*[catalog.get_image("i") for _ in range(20)])
+    await execute(url, "ALTER TABLE images ALTER COLUMN name TYPE VARCHAR(500)")
+
+    assert await asyncio.gather(*[catalog.get_image("i") for _ in range(20)]) == [image] * 20
+
+
+async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:
+    """No foreign error comes out for values that nobody checked."""
+    for image in (queued("\ud800"), queued("j", owner="\ud800"), queued("\0")):
+        with pytest.raises(CatalogError):
+            await catalog.add_image(image)
+    with pytest.raises(CatalogError):
+        await catalog.set_limit("a", 2**70)
+    with pytest.raises(CatalogError, match="rules"):
+        await catalog.set_limit("a", -1)
+
+    assert await all_images(catalog) == []
+
+
+async def test_a_closed_catalog_says_so(url: str) -> None:
+    """Whoever comes too late is told, and does not wait."""
+    async with opened(url) as catalog:
+        pass
+
+    with pytest.raises(CatalogError, match="is closed"):
+        await catalog.check()
+    await catalog.close()
+
+
+async def test_closing_waits_for_what_runs(url: str) -> None:
+    """What was begun is carried out, and then no connection is open."""
+    catalog = await open_postgresql(url)
+    async with anyio.create_task_group() as tasks, other_transaction(url) as other:
+        await other.execute("LOCK TABLE images IN EXCLUSIVE MODE")
+        tasks.start_soon(catalog.add_image, queued("i"))
+        await lock_waited_for(url)
+        tasks.start_soon(catalog.close)
+
+    assert database_of(catalog).connections == 0
+    async with opened(url) as again:
+        assert [image.id for image in await all_images(again)] == ["i"]

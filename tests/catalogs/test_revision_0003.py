@@ -1,0 +1,66 @@
+"""Databases of revision 0003 sit the exam of catalogs that are upgraded with their data."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from contracts import catalog_databases, catalog_files
+from contracts.catalog_revision_0003 import DUMPS, Opened, Revision0003Contract
+from imaged.catalogs.connect import migrate_catalog
+from imaged.catalogs.sql_catalog import SqlCatalog
+from support.postgresql import empty_database, execute
+
+pytestmark = pytest.mark.asyncio
+
+
+class TestSqliteOfRevision0003(Revision0003Contract):
+    """A file."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        """Where it is."""
+        path = tmp_path / "catalog.db"
+        with catalog_files.raw(path) as db:
+            db.executescript((DUMPS / "revision_0003.sqlite.sql").read_text("utf-8"))
+        return path
+
+    @pytest.fixture
+    def old(self, path: Path) -> str:
+        """Its URL."""
+        return f"sqlite:///{path}"
+
+    @pytest_asyncio.fixture
+    async def migrated(self, old: str, path: Path) -> Opened:
+        """Opens it."""
+        await migrate_catalog(old)
+
+        def open_it() -> AbstractAsyncContextManager[SqlCatalog]:
+            return catalog_files.opened(path)
+
+        return open_it
+
+
+class TestPostgresqlOfRevision0003(Revision0003Contract):
+    """A database."""
+
+    @pytest_asyncio.fixture
+    async def old(self) -> AsyncIterator[str]:
+        """Its URL."""
+        async with empty_database() as url:
+            await execute(url, (DUMPS / "revision_0003.postgresql.sql").read_text("utf-8"))
+            yield url
+
+    @pytest_asyncio.fixture
+    async def migrated(self, old: str) -> Opened:
+        """Opens it."""
+        await migrate_catalog(old)
+
+        def open_it() -> AbstractAsyncContextManager[SqlCatalog]:
+            return catalog_databases.opened(old)
+
+        return open_it

@@ -1,0 +1,67 @@
+"""The catalog in a SQLite file sits the exam."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import pytest_asyncio
+
+from contracts.catalog import CatalogContract
+from contracts.catalog_errors import ErrorsContract
+from contracts.catalog_files import opened
+from contracts.catalog_lists import Fresh
+from contracts.catalog_state_machine import CatalogMachine, machine_settings
+from imaged.catalogs.sqlite.driver import migrate_once
+from imaged.ports.catalog import Catalog
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file without facts, to be copied."""
+    path = tmp_path_factory.mktemp("catalog") / "template.db"
+    migrate_once(path)
+    return path
+
+
+class TestSqliteCatalog(CatalogContract, ErrorsContract):
+    """Everything."""
+
+    @pytest.fixture
+    def fresh(self, template: Path, tmp_path: Path) -> Fresh:
+        """A copy of the template, for each example."""
+        numbers = count()
+
+        @asynccontextmanager
+        async def copied() -> AsyncIterator[Catalog]:
+            path = Path(shutil.copy(template, tmp_path / f"{next(numbers)}.db"))
+            async with opened(path) as catalog:
+                yield catalog
+
+        return copied
+
+    @pytest_asyncio.fixture
+    async def catalog(self, fresh: Fresh) -> AsyncIterator[Catalog]:
+        """Empty, and audited at the end."""
+        async with fresh() as catalog:
+            yield catalog
+
+
+class SqliteCatalogMachine(CatalogMachine):
+    """Any history."""
+
+    @asynccontextmanager
+    async def make(self) -> AsyncIterator[Catalog]:
+        """A fresh file."""
+        with TemporaryDirectory() as folder:
+            async with opened(Path(folder) / "catalog.db") as catalog:
+                yield catalog
+
+
+TestSqliteCatalogMachine = SqliteCatalogMachine.TestCase
+TestSqliteCatalogMachine.settings = machine_settings

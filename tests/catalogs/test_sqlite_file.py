@@ -1,0 +1,399 @@
+"""What only a SQLite catalog does: one file, several processes, and all that a file can suffer."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+import pytest_asyncio
+from sqlalchemy import Connection, func, select
+
+from contracts import catalog_stress_process
+from contracts.catalog_audit import audit
+from contracts.catalog_files import database_of, names_in, opened, raw
+from contracts.catalog_samples import add_active, all_images, queued
+from contracts.catalog_slow_lists import SlowListsContract
+from contracts.catalog_stress import add_roots
+from imaged.catalogs.connect import inspect_catalog, is_missing, is_new
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.catalogs.sqlite import driver
+from imaged.catalogs.sqlite.driver import open_sqlite, path_of
+from imaged.catalogs.tables import accounts
+from imaged.core.errors import CatalogError, CatalogFull
+
+pytestmark = pytest.mark.asyncio
+
+PROCESSES = 3
+SECONDS = 3
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the catalog's file is, or will be."""
+    return tmp_path / "catalog.db"
+
+
+@pytest_asyncio.fixture
+async def catalog(path: Path) -> AsyncIterator[SqlCatalog]:
+    """Empty."""
+    async with opened(path) as catalog:
+        yield catalog
+
+
+class TestSlowLists(SlowListsContract):
+    """They have connections of their own, and are interrupted."""
+
+    slow = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+
+
+async def test_several_processes_on_one_file(catalog: SqlCatalog, path: Path) -> None:
+    """No error in any of them, no deadlock, and all agrees with all when it is over."""
+    await add_roots(catalog)
+    script = catalog_stress_process.__file__
+
+    async def hammer(name: str) -> int:
+        command = [sys.executable, script, f"sqlite:///{path}", name, str(SECONDS)]
+        done = await anyio.run_process(command, stderr=None)
+        return int(done.stdout)
+
+    done = await asyncio.gather(*[hammer(f"process{number}") for number in range(PROCESSES)])
+
+    assert min(done) > 0
+    await audit(catalog)
+
+
+async def test_processes_that_start_at_the_same_moment(path: Path) -> None:
+    """One makes the file, the others find it made; none fails."""
+    command = [sys.executable, catalog_stress_process.__file__, f"sqlite:///{path}", "early", "0"]
+    children = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: ASYNC220 - together
+        for _ in range(PROCESSES)
+    ]
+    for child in children:
+        _, said = await anyio.to_thread.run_sync(child.communicate)
+        assert (child.returncode, said) == (0, b"")
+
+    async with opened(path) as catalog:
+        await catalog.check()
+
+
+async def test_a_writer_waits_for_the_lock(catalog: SqlCatalog, path: Path) -> None:
+    """While another process has it, it waits, however long; readers do not; then it succeeds."""
+    image = await add_active(catalog, "i")
+    with raw(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(catalog.add_image, queued("j"))
+            with anyio.move_on_after(0.5):
+                while await catalog.get_image("i") == image:  # noqa: ASYNC110 - a reader, all the time
+                    await anyio.sleep(0.01)
+            assert await all_images(catalog) == [image]
+            other.execute("ROLLBACK")
+
+    assert {image.id for image in await all_images(catalog)} == {"i", "j"}
+
+
+async def test_a_waiting_writer_can_be_cancelled(catalog: SqlCatalog, path: Path) -> None:
+    """A caller that gives up gets away, and what it wanted is not done later."""
+    with raw(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with anyio.move_on_after(0.3) as scope:
+            await catalog.add_image(queued("i"))
+        assert scope.cancelled_caught
+        other.execute("ROLLBACK")
+
+    assert await all_images(catalog) == []
+
+
+async def test_opening_waits_for_who_has_the_whole_file(path: Path) -> None:
+    """A process that repairs or compacts the file keeps everybody out for a while."""
+    async with opened(path):
+        pass
+    waited = anyio.Event()
+
+    async def open_it() -> None:
+        async with opened(path) as catalog:
+            await catalog.add_image(queued("i"))
+            assert len(await all_images(catalog)) == 1
+        waited.set()
+
+    with raw(path) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(open_it)
+            with anyio.move_on_after(0.4):
+                await waited.wait()
+            assert not waited.is_set()
+            other.close()
+
+    assert waited.is_set()
+
+
+async def test_readers_see_one_state(catalog: SqlCatalog, path: Path) -> None:
+    """All statements of a reader see what was there when it began."""
+    count = select(func.count()).select_from(accounts)
+    with raw(path) as other:
+
+        def twice(db: Connection) -> tuple[int, int]:
+            first = db.execute(count).scalar_one()
+            other.execute("INSERT INTO accounts VALUES ('a', 0, NULL)")
+            return first, db.execute(count).scalar_one()
+
+        assert await catalog.database.read(twice) == (0, 0)
+    assert await catalog.database.read(lambda db: db.execute(count).scalar_one()) == 1
+
+
+async def test_commits_are_durable(catalog: SqlCatalog) -> None:
+    """The settings that the safe sequence rests on hold for every connection."""
+    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+    def settings(db: Connection) -> dict[str, object]:
+        return {name: db.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
+
+    assert await catalog.database.write(settings) == wanted
+    assert await catalog.database.read(settings) == wanted
+
+
+async def test_transactions_run_beside_the_event_loop(catalog: SqlCatalog) -> None:
+    """No transaction runs in the event loop's thread, and none is left when all are over."""
+    assert await catalog.database.write(lambda _: threading.get_ident()) != threading.get_ident()
+    assert await catalog.database.read(lambda _: threading.get_ident()) != threading.get_ident()
+    assert database_of(catalog).busy == 0
+
+
+async def test_a_closed_catalog_says_so(path: Path) -> None:
+    """Whoever comes too late is told, and does not wait."""
+    async with opened(path) as catalog:
+        pass
+
+    with pytest.raises(CatalogError, match="is closed"):
+        await catalog.check()
+    with anyio.fail_after(20):
+        await catalog.close()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "why"),
+    [("query_only = ON", "read-only"), ("max_page_count = 1", "its disk is full")],
+)
+async def test_what_a_disk_can_do(catalog: SqlCatalog, pragma: str, why: str) -> None:
+    """An error names the file and the reason; nothing is written, and later all is well."""
+
+    def ask(statement: str) -> None:
+        with database_of(catalog).writer.connect() as db:
+            db.connection.driver_connection.execute(statement)  # type: ignore[union-attr]
+
+    long = queued("i", "x" * 100_000)
+    ask(f"PRAGMA {pragma}")
+    with pytest.raises(CatalogError, match=why) as error:
+        await catalog.add_image(long)
+    assert "catalog.db" in str(error.value)
+    assert await all_images(catalog) == []
+
+    ask("PRAGMA query_only = OFF")
+    ask("PRAGMA max_page_count = 1000000")
+    await catalog.add_image(long)
+
+
+async def test_a_full_disk_is_noticed_until_there_is_room(catalog: SqlCatalog) -> None:
+    """A check says so after the first write that failed, though small writes may still succeed."""
+    await catalog.add_image(queued("i"))
+    await catalog.check()
+    with page_limit(catalog, 1):
+        with pytest.raises(CatalogFull):
+            await catalog.add_image(queued("j", "x" * 100_000))
+        for _ in range(2):
+            with pytest.raises(CatalogFull, match="its disk is full"):
+                await catalog.check()
+
+    await catalog.check()
+    assert [image.id for image in await all_images(catalog)] == ["i"]
+
+
+async def test_a_trial_needs_room_and_leaves_nothing(catalog: SqlCatalog) -> None:
+    """It reaches the disk, although it is taken back."""
+    with page_limit(catalog, 1), pytest.raises(CatalogFull):
+        await catalog.database.check_writable()
+
+    await catalog.database.check_writable()
+    assert (await catalog.summarize()).instances == []
+
+
+@contextmanager
+def page_limit(catalog: SqlCatalog, pages: int) -> Iterator[None]:
+    """As if the disk had no room for more."""
+    with database_of(catalog).writer.connect() as db:
+        db.connection.driver_connection.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[union-attr]
+    yield
+    with database_of(catalog).writer.connect() as db:
+        db.connection.driver_connection.execute("PRAGMA max_page_count = 1000000")  # type: ignore[union-attr]
+
+
+async def test_the_log_stays_short_under_readers_that_overlap(
+    catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is never a moment without one, so SQLite itself would never begin the log anew."""
+    monkeypatch.setattr(driver, "LONG_LOG_BYTES", 2_000_000)
+    monkeypatch.setattr(driver, "SHORTEN_EVERY_SECONDS", 0)
+    database = database_of(catalog)
+    longest, rounds = 0, 40
+    is_over = False
+
+    def read(db: Connection) -> None:
+        db.execute(select(func.count()).select_from(accounts)).scalar()
+        time.sleep(0.02)  # in a thread: a reader that takes a while
+
+    async def read_on() -> None:
+        while not is_over:
+            await database.read(read)
+
+    async with anyio.create_task_group() as crowd:
+        for _ in range(3):
+            crowd.start_soon(read_on)
+        for number in range(rounds):
+            await catalog.add_image(queued(f"i{number}", "x" * 200_000))
+            longest = max(longest, database.log_bytes)
+        is_over = True
+
+    assert longest < 4_000_000 < rounds * 200_000
+    assert len(await all_images(catalog)) == rounds
+
+
+async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:
+    """No foreign error comes out for values that nobody checked."""
+    await catalog.add_image(queued("i"))
+    for image in (queued("\ud800"), queued("j", owner="\ud800")):
+        with pytest.raises(CatalogError):
+            await catalog.add_image(image)
+    with pytest.raises(CatalogError):
+        await catalog.set_limit("a", 2**70)
+    with pytest.raises(CatalogError, match="rules"):
+        await catalog.set_limit("a", -1)
+
+    assert len(await all_images(catalog)) == 1
+
+
+async def test_a_missing_folder(tmp_path: Path) -> None:
+    """The catalog does not make folders."""
+    with pytest.raises(CatalogError, match="its folder is missing"):
+        await open_sqlite(tmp_path / "none" / "catalog.db")
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("has_header", [False, True])
+async def test_a_file_without_tables_is_no_catalog(path: Path, *, has_header: bool) -> None:
+    """One that somebody touched, or that a process was killed over: it is missing, and to look at
+    it does not change that. So no new catalog is made of it over stores that hold data.
+    """
+    await anyio.Path(path).touch()
+    if has_header:
+        with raw(path) as other:
+            other.execute("PRAGMA journal_mode = WAL")
+    data, url = await anyio.Path(path).read_bytes(), f"sqlite:///{path}"
+    assert bool(data) is has_header
+
+    for _ in range(2):
+        assert is_missing(url)
+        assert await is_new(url)
+        await inspect_catalog(url)
+    assert await anyio.Path(path).read_bytes() == data
+
+    async with opened(path) as catalog:
+        assert not is_missing(url)  # with all of it in the log
+        await catalog.add_image(queued("i"))
+    assert not is_missing(url)
+
+
+async def test_a_file_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    """It is not taken for a missing one: to open it says what is wrong."""
+    assert not is_missing(f"sqlite:///{tmp_path}")
+    with pytest.raises(CatalogError, match="cannot be opened"):
+        await inspect_catalog(f"sqlite:///{tmp_path}")
+
+
+async def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    """What cannot be opened is said to be so."""
+    with pytest.raises(CatalogError, match="cannot be opened"):
+        await open_sqlite(tmp_path)
+
+
+async def test_a_file_that_is_no_database(path: Path) -> None:
+    """A file of something else stays as it is."""
+    await anyio.Path(path).write_bytes(b"#!/bin/sh\n" * 500)
+    with pytest.raises(CatalogError, match="is not a database"):
+        await open_sqlite(path)
+    assert await anyio.Path(path).read_bytes() == b"#!/bin/sh\n" * 500
+
+
+async def test_a_database_of_something_else(path: Path) -> None:
+    """A database with tables of others stays as it is."""
+    with raw(path) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+    with pytest.raises(CatalogError, match="something else"):
+        await open_sqlite(path)
+    with raw(path) as other:
+        assert other.execute("SELECT name FROM sqlite_schema").fetchall() == [("recipes",)]
+
+
+async def test_a_damaged_file(path: Path) -> None:
+    """Damage is an error of the catalog, with what to do."""
+    async with opened(path) as catalog:
+        await catalog.add_image(queued("i"))
+    data = await anyio.Path(path).read_bytes()
+    await anyio.Path(path).write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+
+    with pytest.raises(CatalogError, match="is damaged; restore it"):
+        async with opened(path) as catalog:
+            await all_images(catalog)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "postgresql://u:hidden@h/db",
+        "catalog.db",
+        "",
+    ],
+)
+async def test_urls_that_name_no_file(url: str) -> None:
+    """A URL of anything else is refused."""
+    with pytest.raises(CatalogError, match="URL") as error:
+        path_of(url)
+    assert "hidden" not in str(error.value)
+
+
+async def test_urls_name_files(path: Path) -> None:
+    """A URL and a path open the same file."""
+    assert path_of(f"sqlite:///{path}") == path
+    catalog = await open_sqlite(f"sqlite:///{path}")
+    await catalog.add_image(queued("i"))
+    await catalog.close()
+
+    async with opened(path) as again:
+        assert [image.id for image in await all_images(again)] == ["i"]
+
+
+async def test_a_copy_of_the_closed_file_is_whole(path: Path, tmp_path: Path) -> None:
+    """Closing leaves one file, with everything in it."""
+    async with opened(path) as catalog:
+        await catalog.add_image(queued("i"))
+    assert names_in(tmp_path) == ["catalog.db"]
+
+    async with opened(Path(shutil.copy(path, tmp_path / "copy.db"))) as copy:
+        assert [image.id for image in await all_images(copy)] == ["i"]
+        with raw(path) as other, pytest.raises(sqlite3.IntegrityError):
+            other.execute("INSERT INTO images SELECT * FROM images")

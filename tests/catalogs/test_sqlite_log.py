@@ -1,0 +1,216 @@
+"""How SQLite's write-ahead log is shortened, and that nobody has to wait for it long."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+import pytest_asyncio
+from sqlalchemy import Connection
+from structlog.testing import capture_logs
+
+from contracts.catalog_files import database_of, opened, raw
+from contracts.catalog_samples import all_images, queued, until
+from imaged.catalogs import list_timeout
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.catalogs.sqlite import driver, engine
+from imaged.core.limits import MIB
+
+pytestmark = pytest.mark.asyncio
+
+SOON_SECONDS = 15
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the catalog's file is."""
+    return tmp_path / "catalog.db"
+
+
+@pytest_asyncio.fixture
+async def catalog(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqlCatalog]:
+    """Empty; its log is shortened after every write."""
+    monkeypatch.setattr(driver, "LONG_LOG_BYTES", 0)
+    monkeypatch.setattr(driver, "SHORTEN_EVERY_SECONDS", 0)
+    async with opened(path) as catalog:
+        yield catalog
+
+
+@pytest.fixture
+def let_go() -> Iterator[threading.Event]:
+    """What slow readers wait for."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def slow(let_go: threading.Event) -> Callable[[Connection], bool]:
+    """A transaction that reads until it is let go."""
+    return lambda _: let_go.wait(60)
+
+
+async def until_busy(catalog: SqlCatalog, connections: int) -> None:
+    """Wait until so many are in use."""
+
+    async def are_busy() -> bool:
+        return database_of(catalog).busy == connections
+
+    await until(are_busy)
+
+
+async def until_committed(path: Path, count: int) -> None:
+    """Wait until so many accounts are there; another process looks."""
+
+    async def are_there() -> bool:
+        with raw(path) as other:
+            return bool(other.execute("SELECT count(*) = ? FROM accounts", (count,)).fetchone()[0])
+
+    await until(are_there)
+
+
+async def test_a_slow_list_holds_up_no_reader(
+    catalog: SqlCatalog, path: Path, let_go: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is shortened when the list is over; until then records are shown."""
+    monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", 60)
+    async with anyio.create_task_group() as crowd:
+        crowd.start_soon(database_of(catalog).read_list, slow(let_go))
+        await until_busy(catalog, 1)
+        crowd.start_soon(catalog.set_limit, "a", 1)
+        await until_committed(path, 1)
+
+        with anyio.fail_after(SOON_SECONDS):
+            for _ in range(20):
+                assert (await catalog.get_account("a")).limit_bytes == 1
+                await anyio.lowlevel.checkpoint()
+        let_go.set()
+
+    assert database_of(catalog).log_bytes == 0
+
+
+async def test_slow_readers_are_not_waited_for(
+    catalog: SqlCatalog, let_go: threading.Event
+) -> None:
+    """A write is answered, and other readers go on, while one reader takes its time."""
+    async with anyio.create_task_group() as crowd:
+        crowd.start_soon(database_of(catalog).read, slow(let_go))
+        await until_busy(catalog, 1)
+        with anyio.fail_after(SOON_SECONDS):
+            await catalog.set_limit("a", 1)
+            assert (await catalog.get_account("a")).limit_bytes == 1
+        let_go.set()
+
+
+async def test_two_writers_that_shorten_it_at_once(
+    catalog: SqlCatalog, path: Path, let_go: threading.Event
+) -> None:
+    """None keeps for ever what the other one waits for."""
+    database = database_of(catalog)
+    async with anyio.create_task_group() as crowd:
+        for _ in range(driver.READ_CONNECTIONS):
+            crowd.start_soon(database.read, slow(let_go))
+        await until_busy(catalog, driver.READ_CONNECTIONS)
+        for owner in ("a", "b"):
+            crowd.start_soon(catalog.set_limit, owner, 1)
+        await until_committed(path, 2)
+        let_go.set()
+        with anyio.fail_after(SOON_SECONDS):
+            await until_busy(catalog, 0)
+            assert (await catalog.get_account("a")).limit_bytes == 1
+
+
+async def test_closing_while_it_is_shortened(
+    catalog: SqlCatalog, path: Path, let_go: threading.Event
+) -> None:
+    """Both end, and the writer has its answer."""
+    database = database_of(catalog)
+    answers: list[object] = []
+
+    async def write() -> None:
+        answers.append(await catalog.set_limit("a", 1))
+
+    with anyio.fail_after(SOON_SECONDS):
+        async with anyio.create_task_group() as crowd:
+            for _ in range(driver.READ_CONNECTIONS):
+                crowd.start_soon(database.read, slow(let_go))
+            await until_busy(catalog, driver.READ_CONNECTIONS)
+            crowd.start_soon(write)
+            await until_committed(path, 1)
+            crowd.start_soon(catalog.close)
+            await anyio.wait_all_tasks_blocked()
+            let_go.set()
+
+    assert len(answers) == 1
+
+
+async def test_a_log_that_cannot_be_shortened(catalog: SqlCatalog) -> None:
+    """What was written is written, and its caller is told so; the operator is told the rest."""
+    for number in range(10):
+        await catalog.add_image(queued(f"i{number}", "x" * 400_000))
+    with no_file_beyond(2 * MIB), capture_logs() as logs:
+        await catalog.add_image(queued("j", "x" * 400_000))
+
+    assert [line["event"] for line in logs] == ["catalog.log_not_shortened"]
+    assert "its disk reports an error" in logs[0]["error"]
+    assert len(await all_images(catalog)) == 11
+    await catalog.set_limit("a", 1)
+    assert database_of(catalog).log_bytes == 0
+
+
+@contextmanager
+def no_file_beyond(size_bytes: int) -> Iterator[None]:
+    """As if the disk refused what is written behind this place of a file."""
+    set_limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    set_limit((size_bytes, hard))
+    try:
+        yield
+    finally:
+        set_limit((soft, hard))
+
+
+async def test_a_long_log_is_cut_off_although_nothing_is_written(
+    catalog: SqlCatalog, path: Path
+) -> None:
+    """Not as long as another process reads it, and then at the next call."""
+    database = database_of(catalog)
+    with raw(path) as other:
+        await write_while_read(catalog, other)
+        await database.shorten_log()
+        assert database.log_bytes > 1_000_000
+        other.execute("COMMIT")
+        await database.shorten_log()
+
+    assert database.log_bytes == 0
+    assert len(await all_images(catalog)) == 6
+
+
+async def test_a_log_that_begins_anew_is_cut_off(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By SQLite itself, where readers let it."""
+    monkeypatch.setattr(engine, "LONG_LOG_BYTES", 500_000)
+    async with opened(path) as catalog:
+        with raw(path) as other:
+            await write_while_read(catalog, other)
+            other.execute("COMMIT")
+            other.execute("PRAGMA wal_checkpoint")
+        await catalog.add_image(queued("later"))
+
+        assert 0 < database_of(catalog).log_bytes <= 500_000
+
+
+async def write_while_read(catalog: SqlCatalog, other: sqlite3.Connection) -> None:
+    """1.2 MB of records, while another process reads and keeps the log from beginning anew."""
+    other.execute("BEGIN")
+    other.execute("SELECT count(*) FROM accounts").fetchone()
+    for number in range(6):
+        await catalog.add_image(queued(f"i{number}", "x" * 200_000))

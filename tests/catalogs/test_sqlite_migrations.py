@@ -1,0 +1,146 @@
+"""How a catalog gets its tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
+
+from contracts.catalog_files import opened, raw
+from contracts.catalog_releases import releases
+from contracts.catalog_samples import queued
+from contracts.catalog_step_kinds import StepKindsContract
+from imaged.catalogs import migrations
+from imaged.catalogs.columns import metadata
+from imaged.catalogs.connect import migrate_catalog
+from imaged.catalogs.migrations import Migration
+from imaged.catalogs.sqlite.driver import SqliteDatabase, open_sqlite
+from imaged.core.errors import CatalogTooNew, CatalogTooOld
+
+__all__ = ["releases"]
+
+pytestmark = pytest.mark.asyncio
+
+LATEST = migrations.STEPS[-1].revision
+
+
+class TestHalves(StepKindsContract):
+    """Steps that expand, and steps that contract."""
+
+    @pytest_asyncio.fixture
+    async def url(self, path: Path) -> str:
+        """A catalog of today."""
+        await migrate_catalog(f"sqlite:///{path}")
+        return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the catalog's file will be."""
+    return tmp_path / "catalog.db"
+
+
+def schema_of(path: Path) -> set[tuple[str, frozenset[str]]]:
+    """Every table and index, as the database describes it, whatever the order of its clauses."""
+    with raw(path) as db:
+        found = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        return {(name, clauses(sql)) for name, sql in found if name != "alembic_version"}
+
+
+def clauses(sql: str) -> frozenset[str]:
+    """What stands between the commas that are in no inner brackets."""
+    found, depth = [""], 0
+    for sign in sql:
+        depth += {"(": 1, ")": -1}.get(sign, 0)
+        if sign == "," and depth == 1:
+            found.append("")
+        else:
+            found[-1] += sign
+    head, _, first = found[0].partition("(")
+    found[:1] = [head, first]
+    found[-1], _, tail = found[-1].rpartition(")")
+    return frozenset(" ".join(clause.split()) for clause in [*found, tail])
+
+
+async def test_migrations_make_the_tables(path: Path, tmp_path: Path) -> None:
+    """Step by step one gets to the very tables that the statements are written for."""
+    await migrate_catalog(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    metadata.create_all(engine)
+    engine.dispose()
+
+    assert schema_of(path) == schema_of(tmp_path / "other.db")
+
+
+async def test_every_revision_is_known() -> None:
+    """The list of revisions is that of the modules."""
+    config = Config()
+    config.set_main_option("script_location", "imaged.catalogs:migrations")
+    config.set_main_option("path_separator", "os")
+    history = ScriptDirectory.from_config(config).walk_revisions()
+
+    assert [step.revision for step in history][::-1] == [s.revision for s in migrations.STEPS]
+
+
+async def test_upgrading_twice(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It tells what was there before, prints nothing, and does nothing the second time."""
+    url = f"sqlite:///{path}"
+
+    assert await migrate_catalog(url) == Migration(None, LATEST, 0)
+    assert await migrate_catalog(url) == Migration(LATEST, LATEST, 0)
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_opening_needs_no_alembic(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalog that is current opens without the time that importing alembic takes."""
+    await migrate_catalog(f"sqlite:///{path}")
+    monkeypatch.setitem(sys.modules, "alembic", None)
+
+    async with opened(path) as catalog:
+        await catalog.check()
+
+
+async def test_a_catalog_of_a_newer_version(path: Path) -> None:
+    """It is refused, by its name, and stays as it is."""
+    async with opened(path) as catalog:
+        await catalog.add_image(queued("i"))
+    with raw(path) as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.execute("UPDATE compatibility SET oldest = '9998'")
+    before = schema_of(path)
+
+    with pytest.raises(CatalogTooNew, match="9999"):
+        await open_sqlite(path)
+    with pytest.raises(CatalogTooNew, match="9999"):
+        await migrate_catalog(f"sqlite:///{path}")
+    assert schema_of(path) == before
+
+
+async def test_a_catalog_that_has_to_be_migrated(path: Path) -> None:
+    """Where it is not migrated by itself, the error says what to run."""
+    database = SqliteDatabase(path)
+    with pytest.raises(CatalogTooOld, match="imaged migrate"):
+        await database.read(migrations.require_current)
+    await database.write(migrations.apply_steps)
+    await database.read(migrations.require_current)
+    await database.close()
+
+
+async def test_a_step_that_fails_leaves_nothing(path: Path) -> None:
+    """All steps are taken, or none: the tables of a broken step are gone with it."""
+    database = SqliteDatabase(path)
+
+    def break_down(db: Connection) -> None:
+        migrations.apply_steps(db)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await database.write(break_down)
+    await database.close()
+    assert schema_of(path) == set()
+    assert (await migrate_catalog(f"sqlite:///{path}")).before is None

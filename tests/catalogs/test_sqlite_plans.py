@@ -1,0 +1,211 @@
+"""Whether statements find their rows by an index: what a catalog costs as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import Connection, event
+
+from contracts.catalog_files import database_of, opened
+from contracts.catalog_samples import AN_HOUR, STORE, add_active, add_expired, new_claim
+from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.core.access import Caller
+from imaged.core.deletion import delete
+from imaged.core.image import Image, Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.limits import MAX_PAGE_BYTES, MAX_PROPERTIES
+from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
+from imaged.core.task import Progress, TaskStatus, cancel, created
+from imaged.core.task_query import TaskQuery
+from support.sample_images import draft, task
+
+pytestmark = pytest.mark.asyncio
+
+MEMBER = Caller("u", "p", frozenset({"member"}))
+ADMIN = Caller("u", "p", frozenset({"admin"}))
+LAST = Image(id="x", owner="p", name="n", created_at=datetime(2026, 1, 1, tzinfo=UTC))
+LAST_TASK = created(task("t"), datetime(2026, 1, 1, tzinfo=UTC))
+ACTIVE = Condition(Column.STATUS, Operator.EQUAL, Status.ACTIVE)
+MINE = Condition(Column.OWNER, Operator.EQUAL, "p")
+NAMED = Condition(Column.NAME, Operator.EQUAL, "n")
+
+LISTS = {
+    "operator": (ImageQuery(), "images_created"),
+    "operator, next page": (ImageQuery(after=LAST), "images_created"),
+    "oldest first": (ImageQuery(order=(Order(Column.CREATED_AT),)), "images_created"),
+    "admin": (ImageQuery(caller=ADMIN), "images_created"),
+    "admin, next page": (ImageQuery(caller=ADMIN, after=LAST), "images_created"),
+    "member": (ImageQuery(caller=MEMBER), "images_owner"),
+    "member, next page": (ImageQuery(caller=MEMBER, after=LAST), "images_owner"),
+    "member, public": (ImageQuery(caller=MEMBER), "images_visibility"),
+    "one status": (ImageQuery(conditions=(ACTIVE,)), "images_status"),
+    "one owner": (ImageQuery(conditions=(MINE,)), "images_owner"),
+    "one visibility": (ImageQuery(visibility=Visibility.PUBLIC), "images_visibility"),
+    "by name": (ImageQuery(order=(Order(Column.NAME),)), "images_name"),
+    "one name": (ImageQuery(conditions=(NAMED,)), "images_name"),
+    "a tag": (ImageQuery(tags=("t",)), "image_tags_tag"),
+    "tags": (ImageQuery(tags=("t", "u")), "image_tags_tag"),
+    "a property": (ImageQuery(properties=(("k", "v"),)), "image_properties_value"),
+    "properties": (ImageQuery(properties=(("k", "v"), ("l", "v"))), "image_properties_value"),
+}
+
+
+class Plans:
+    """How SQLite goes about every statement that it was given."""
+
+    def __init__(self, catalog: SqlCatalog) -> None:
+        database = database_of(catalog)
+        self.steps: list[str] = []
+        for engine in (database.writer, database.readers, database.listers):
+            event.listen(engine, "before_cursor_execute", self._explain)
+
+    def _explain(
+        self, db: Connection, cursor: object, statement: str, values: object, *rest: object
+    ) -> None:
+        del cursor, rest
+        raw = db.connection.driver_connection
+        assert raw is not None
+        many = values if isinstance(values, list) else [values]
+        for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", many[0]):
+            self.steps.append(row[3])
+
+    def scans(self) -> list[str]:
+        """The steps that look at every row of a table that grows."""
+        return [
+            step
+            for step in self.steps
+            if step.startswith("SCAN ")
+            and "USING" not in step
+            and not step.startswith(("SCAN (", "SCAN CONSTANT ROW"))
+            and step.split()[1] not in {"waiting", "busy"}  # what was found by an index
+        ]
+
+    def sorts(self) -> list[str]:
+        """The steps that sort what was found."""
+        return [step for step in self.steps if "ORDER BY" in step]
+
+
+@pytest_asyncio.fixture
+async def catalog(tmp_path: Path) -> AsyncIterator[SqlCatalog]:
+    """With an image of most kinds."""
+    async with opened(tmp_path / "catalog.db") as catalog:
+        await add_active(catalog, "active")
+        await add_expired(catalog, "expired")
+        yield catalog
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_lists_use_an_index(catalog: SqlCatalog, name: str) -> None:
+    """No list looks at every image, and the common ones sort nothing."""
+    query, index = LISTS[name]
+    plans = Plans(catalog)
+    await catalog.list_page(query, MAX_PAGE_BYTES)
+
+    assert any(f"INDEX {index} " in f"{step} " for step in plans.steps), plans.steps
+    assert [step for step in plans.scans() if "images" in step.split()] == []
+    if query.caller is not MEMBER and not query.tags and not query.properties:
+        sorts = [step for step in plans.sorts() if "RIGHT PART" not in step]
+        assert len(sorts) <= 1, plans.steps  # the page's locations
+
+
+@pytest.mark.parametrize("count", [2, MAX_PROPERTIES])
+async def test_many_filters_are_one_subquery(catalog: SqlCatalog, count: int) -> None:
+    """Each is looked up in the index, once: no subquery for each, and none within another."""
+    properties = tuple((f"k{number}", "v") for number in range(count))
+    plans = Plans(catalog)
+    await catalog.list_images(ImageQuery(properties=properties))
+
+    assert sum("LIST SUBQUERY" in step for step in plans.steps) == 1, plans.steps
+    lookups = [step for step in plans.steps if "image_properties_value" in step]
+    assert len(lookups) == count, plans.steps
+
+
+async def test_duties_use_an_index(catalog: SqlCatalog) -> None:
+    """What loops ask every few seconds costs what is due, not what there is."""
+    plans = Plans(catalog)
+    await catalog.find_expirable(AN_HOUR, 10)
+    await catalog.find_pending_tasks(["import", "verify"], 10)
+    await catalog.expire_tasks(10)
+    await catalog.count_unfinished_tasks("a")
+    await catalog.list_attempts()
+    await catalog.find_staged(AN_HOUR, 10)
+    await catalog.purge(AN_HOUR, 10)
+    await catalog.take_doomed(10, AN_HOUR)
+    await catalog.list_doomed(10)
+    await catalog.find_lapsed(10)
+    await catalog.renew_leases([new_claim()])
+    await catalog.list_keys(STORE, "aa/")
+    await catalog.list_kept(STORE, "aa/")
+
+    used = {"images_restorable", "images_since", "blobs_due", "blobs_store", "claims_until"}
+    used |= {f"task_records_{name}" for name in ("waiting", "expiring", "token", "until")}
+    assert {index for index in used if any(index in step for step in plans.steps)} == used
+    assert plans.scans() == []
+
+
+async def test_changes_use_an_index(catalog: SqlCatalog) -> None:
+    """So does everything that changes or removes an image, with its rows."""
+    plans = Plans(catalog)
+    await add_active(catalog, "i")
+    await catalog.modify_image("i", delete(delayed=True))
+    await catalog.get_image("i")
+    await catalog.reschedule("i/1", "no")
+    await catalog.remove_blob("expired/1")
+    await catalog.purge(-AN_HOUR, 10)
+
+    assert plans.scans() == []
+    assert plans.steps
+
+
+TASK_LISTS = {
+    "everything": (TaskQuery(), "task_records_created"),
+    "next page": (TaskQuery(after=LAST_TASK), "task_records_created"),
+    "oldest first": (TaskQuery(descending=False), "task_records_created"),
+    "a member's": (TaskQuery(caller=MEMBER), "task_records_owner"),
+    "a member's next page": (TaskQuery(caller=MEMBER, after=LAST_TASK), "task_records_owner"),
+    "of an image": (TaskQuery(image_id="i"), "task_records_image"),
+    "that made an image": (TaskQuery(image_id="i"), "task_records_written"),
+    "in one status": (TaskQuery(status=TaskStatus.PENDING), "task_records_status"),
+}
+
+
+@pytest.mark.parametrize("name", TASK_LISTS)
+async def test_lists_of_tasks_use_an_index(catalog: SqlCatalog, name: str) -> None:
+    """No list looks at every task."""
+    query, index = TASK_LISTS[name]
+    plans = Plans(catalog)
+    await catalog.list_tasks(query)
+
+    assert any(f"INDEX {index} " in f"{step} " for step in plans.steps), plans.steps
+    assert plans.scans() == []
+
+
+async def test_changes_of_tasks_use_an_index(catalog: SqlCatalog) -> None:
+    """Alone or in an image, from the first to the last."""
+    plans = Plans(catalog)
+    await catalog.add_task(task("t1"))
+    await catalog.add_image(draft("i", made_by=task("t2")))
+    await catalog.update_task_progress("t1", 1, Progress("reading"))
+    for name in ("t1", "t2"):
+        await catalog.modify_task(name, lambda task: cancel(task, "enough"))
+        await catalog.get_task(name)
+        await catalog.remove_task(name, id)
+
+    assert plans.scans() == []
+
+
+async def test_a_summary_counts_in_indexes(catalog: SqlCatalog) -> None:
+    """It looks at no row of a large table, but for the images that can be restored."""
+    plans = Plans(catalog)
+    await catalog.summarize()
+
+    assert {step.split()[1] for step in plans.scans()} <= {"claims", "instances", "places"}
+    assert any("COVERING INDEX images_since" in step for step in plans.steps), plans.steps
+    assert any("COVERING INDEX blobs_stock" in step for step in plans.steps), plans.steps
+    assert any("INDEX images_restorable" in step for step in plans.steps), plans.steps
+    assert any("INDEX images_damaged" in step for step in plans.steps), plans.steps
+    assert any("COVERING INDEX task_records_status" in step for step in plans.steps), plans.steps

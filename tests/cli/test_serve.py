@@ -1,0 +1,347 @@
+"""``imaged serve`` as a process: it starts, heeds signals, drains and ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import sqlite3
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from imaged.cli import token
+from imaged.server.listeners import listener_address
+from support.command import ServerProcess, Workspace, serving
+from support.service_manager import listening_service_manager
+
+STATUS = r"ready: 0 uploads, 0 tasks, 0 pending delete, (next scrub \d+ s|scrubbing)"
+PATCH_DELAY = "[scrubber]\ndelay = '2h'"
+
+
+def create(daemon: ServerProcess) -> str:
+    """An image that waits for its data; its id."""
+    body = json.dumps({"name": "new", "disk_format": "raw", "container_format": "bare"}).encode()
+    status, answer = daemon.ask("/v2/images", "POST", body, Content_Type="application/json")
+    assert status == 201
+    image_id: str = json.loads(answer)["id"]
+    return image_id
+
+
+def upload(daemon: ServerProcess, image_id: str, data: bytes) -> int:
+    """Send data at once; the status of the answer."""
+    path, media_type = f"/v2/images/{image_id}/file", "application/octet-stream"
+    return daemon.ask(path, "PUT", data, Content_Type=media_type)[0]
+
+
+def begin_upload(daemon: ServerProcess, image_id: str) -> HTTPConnection:
+    """Send the first half of ten bytes, and wait until the upload was claimed."""
+    connection = daemon.connect()
+    connection.putrequest("PUT", f"/v2/images/{image_id}/file")
+    connection.putheader("Content-Type", "application/octet-stream")
+    connection.putheader("Content-Length", "10")
+    connection.endheaders(b"12345")
+    while status_of(daemon, image_id) != "saving":
+        assert daemon.process.poll() is None
+    return connection
+
+
+def status_of(daemon: ServerProcess, image_id: str) -> str:
+    """Where the image is in its life."""
+    _, body = daemon.ask(f"/v2/images/{image_id}")
+    status: str = json.loads(body)["status"]
+    return status
+
+
+def lease_end(workspace: Workspace) -> int:
+    """When the one lease that there is runs out."""
+    with closing(sqlite3.connect(workspace.catalog)) as db:
+        (end,) = db.execute("SELECT until FROM claims").fetchone()
+        return int(end)
+
+
+def is_open(daemon: ServerProcess) -> bool:
+    """Whether connections are still accepted."""
+    address = urlsplit(daemon.url)
+    try:
+        with socket.create_connection((str(address.hostname), address.port or 0), 5):
+            return True
+    except ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_answers_until_a_signal_ends_it(workspace: Workspace, how: signal.Signals) -> None:
+    """Exit code 0, and the log tells of begin and end."""
+    with serving(workspace.file) as daemon:
+        assert daemon.ask("/healthcheck") == (200, b"OK")
+        assert daemon.end(how) == 0
+
+    started, stopping, stopped = daemon.events()
+    assert [started["event"], stopping["event"], stopped["event"]] == [
+        "daemon.started",
+        "daemon.stopping",
+        "daemon.stopped",
+    ]
+    assert started["stores"] == ["local"]
+    assert started["catalog"] == f"sqlite:///{workspace.catalog}"
+    assert started["version"]
+    assert len({event["timestamp"] for event in daemon.events()}) == 3
+
+
+def test_every_line_of_the_log_is_json(workspace: Workspace) -> None:
+    """timestamp, level and event come first, whoever logs."""
+    with serving(workspace.file, PYTHONASYNCIODEBUG="1") as daemon:
+        status_of(daemon, create(daemon))
+        daemon.end()
+
+    assert len(daemon.lines()) >= 4
+    for line in daemon.lines():
+        assert list(json.loads(line))[:3] == ["timestamp", "level", "event"]
+
+
+def test_a_reload_applies_what_it_can_and_tells(workspace: Workspace) -> None:
+    """What needs a restart is told too, and nothing else changes."""
+    with serving(workspace.file) as daemon:
+        daemon.wait_for("daemon.started")
+        workspace.write("[scrubber]\ndelay = '2h'\n[uploads]\ntransfer_budget = '1GiB'")
+        daemon.reload()
+        reloaded = daemon.wait_for("config.reloaded")
+        needed = daemon.wait_for("config.restart_needed")
+        daemon.reload()
+        again = daemon.wait_for("config.reloaded", count=2)
+
+    assert reloaded["changes"] == {"scrubber.delay": {"from": "1d", "to": "2h"}}
+    assert needed["settings"] == ["uploads.transfer_budget"]
+    assert again["changes"] == {}
+
+
+def test_a_bad_reload_changes_nothing(workspace: Workspace) -> None:
+    """All problems are logged, and the daemon goes on as before."""
+    with serving(workspace.file) as daemon:
+        daemon.wait_for("daemon.started")
+        workspace.write("[scrubber]\ndelay = '2h'\nevery = 'soon'\n[uplods]")
+        daemon.reload()
+        rejected = daemon.wait_for("config.rejected")
+        assert daemon.ask("/healthcheck") == (200, b"OK")
+        workspace.write(PATCH_DELAY)
+        daemon.reload()
+        reloaded = daemon.wait_for("config.reloaded")
+
+    assert len(rejected["problems"]) == 2
+    assert reloaded["changes"] == {"scrubber.delay": {"from": "1d", "to": "2h"}}
+
+
+def test_a_reload_reaches_the_services(workspace: Workspace) -> None:
+    """A lower limit holds for the next upload, and a louder log for the next event."""
+    with serving(workspace.file) as daemon:
+        image_id = create(daemon)
+        workspace.write("[uploads]\nmax_size = '4B'\n[log]\nlevel = 'debug'")
+        daemon.reload()
+        daemon.wait_for("config.reloaded")
+        assert upload(daemon, image_id, b"12345") == 413
+        assert daemon.wait_for("request.finished")["level"] == "debug"
+
+
+def test_a_reload_reads_the_tokens_again(workspace: Workspace, tmp_path: Path) -> None:
+    """A new token is known at once; a broken file is rejected, and the old tokens stay."""
+    file = tmp_path / "tokens.toml"
+    file.write_text("")
+    workspace.write(f"[auth]\nmethod = 'token'\ntoken_file = '{file}'")
+
+    def ask(token: str) -> int:
+        return daemon.ask("/v2/images", X_Auth_Token=token)[0]
+
+    with serving(workspace.file) as daemon:
+        assert ask("made-up") == 401
+        file.write_text(token.entry("made-up", "ann", "web", ["member"]))
+        daemon.reload()
+        daemon.wait_for("config.reloaded")
+        assert ask("made-up") == 200
+        file.write_text("[[token]]\n")
+        daemon.reload()
+        daemon.wait_for("config.rejected")
+        assert ask("made-up") == 200
+
+
+def test_draining_waits_for_an_upload(workspace: Workspace) -> None:
+    """The upload in flight is finished and durable; nobody else comes in meanwhile."""
+    with serving(workspace.file) as daemon:
+        image_id = create(daemon)
+        slow = begin_upload(daemon, image_id)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.wait_for("daemon.stopping")["in_flight"] == 1
+        while is_open(daemon):
+            assert daemon.process.poll() is None
+        slow.send(b"67890")
+        assert slow.getresponse().status == 204
+        assert daemon.process.wait(30) == 0
+
+    with serving(workspace.file) as daemon:
+        assert status_of(daemon, image_id) == "active"
+
+
+def test_leases_hold_while_it_drains(workspace: Workspace) -> None:
+    """The heartbeat ends last: nobody takes back what is still being finished."""
+    workspace.write("[claims]\nlease = '900ms'\nrenew_every = '300ms'")
+    with serving(workspace.file) as daemon:
+        image_id = create(daemon)
+        slow = begin_upload(daemon, image_id)
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.wait_for("daemon.stopping")
+        ends = {lease_end(workspace)}
+        while len(ends) < 5:
+            ends.add(lease_end(workspace))
+            assert daemon.process.poll() is None
+        slow.send(b"67890")
+        assert slow.getresponse().status == 204
+
+
+@pytest.mark.parametrize("patience", ["0", "1h"])
+def test_what_is_not_finished_is_given_back(workspace: Workspace, patience: str) -> None:
+    """After drain_timeout, or a second signal, the client is told and can try again at once.
+
+    By 502: after 503 clients repeat uploads by themselves, with the rest of the file (decision 30).
+    """
+    workspace.write(f"[daemon]\ndrain_timeout = '{patience}'")
+    with serving(workspace.file) as daemon:
+        image_id = create(daemon)
+        slow = begin_upload(daemon, image_id)
+        daemon.process.send_signal(signal.SIGTERM)
+        if patience != "0":
+            daemon.wait_for("daemon.stopping")
+            daemon.process.send_signal(signal.SIGTERM)
+        assert slow.getresponse().status == 502
+        assert daemon.process.wait(30) == 0
+        assert not [event for event in daemon.events() if event["level"] == "error"]
+
+    with serving(workspace.file) as daemon:
+        assert status_of(daemon, image_id) == "queued"
+
+
+def test_two_daemons_share_a_catalog_and_a_folder(workspace: Workspace) -> None:
+    """What one was told, the other knows."""
+    with serving(workspace.file) as one, serving(workspace.file) as other:
+        assert status_of(other, create(one)) == "queued"
+        instances = {daemon.wait_for("daemon.started")["instance"] for daemon in (one, other)}
+        assert len(instances) == 2
+        assert (one.end(), other.end()) == (0, 0)
+
+
+def test_it_listens_on_several_addresses(workspace: Workspace, tmp_path: Path) -> None:
+    """Ports and sockets; one that a killed process left is taken over, and none is left."""
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as abandoned:
+        abandoned.bind(str(path))
+    with serving(workspace.file, IMAGED_API__BIND=f"127.0.0.1:0,[::1]:0,unix:{path}") as daemon:
+        bind = daemon.wait_for("daemon.started")["bind"]
+        assert [name.rpartition(":")[0] for name in bind] == ["127.0.0.1", "[::1]", "unix"]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200 OK")
+        assert daemon.end() == 0
+
+    assert not path.exists()
+
+
+def test_a_socket_in_use_is_left_alone(workspace: Workspace, tmp_path: Path) -> None:
+    """Two daemons cannot answer at one path."""
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as used:
+        used.bind(str(path))
+        used.listen()
+        done = workspace.imaged("serve", IMAGED_API__BIND=f"unix:{path}")
+
+    assert done.returncode == 1
+    assert done.stderr == f"Cannot listen on unix:{path}: Address already in use.\n"
+
+
+def test_scrub_is_a_daemon_that_only_scrubs(workspace: Workspace) -> None:
+    """It answers nobody, heeds reloads at once and ends like a daemon."""
+    with serving(workspace.file) as daemon:
+        image_id = create(daemon)
+        assert upload(daemon, image_id, b"data") == 204
+        assert daemon.ask(f"/v2/images/{image_id}", "DELETE")[0] == 204
+        daemon.end()
+    workspace.write("[scrubber]\nevery = '1h'")
+    with serving(workspace.file, "scrub") as scrubber:
+        started = scrubber.wait_for("daemon.started")
+        workspace.write("[scrubber]\nevery = '1h'\ndelay = '0'")
+        scrubber.reload()
+        scrubbed = scrubber.wait_for("scrub.finished")
+        assert scrubber.end() == 0
+
+    assert (started["roles"], started["bind"]) == (["scrubber"], [])
+    assert scrubbed["deleted"] == 1
+
+
+def test_systemd_is_told(workspace: Workspace, tmp_path: Path) -> None:
+    """Ready, reloading, ready again, stopping: in this order; and in between what is going on."""
+    with (
+        listening_service_manager(tmp_path) as manager,
+        serving(workspace.file, NOTIFY_SOCKET=manager.address) as daemon,
+    ):
+        ready = manager.wait_for_key("READY")
+        status = manager.wait_for(lambda message: "pending" in message["STATUS"])["STATUS"]
+        daemon.reload()
+        reloading, again = manager.wait_for_key("RELOADING"), manager.wait_for_key("READY")
+        daemon.end()
+        stopping = manager.wait_for_key("STOPPING")
+
+    assert ready["READY"] == again["READY"] == reloading["RELOADING"] == stopping["STOPPING"] == "1"
+    assert int(reloading["MONOTONIC_USEC"]) > 0
+    assert ready["STATUS"].startswith("ready: 0 uploads, ")
+    assert re.fullmatch(STATUS, status)
+    assert stopping["STATUS"] == "draining for 5 min at most: 0 uploads"
+    assert stopping["EXTEND_TIMEOUT_USEC"] == "30000000"
+
+
+def test_systemd_is_told_of_a_rejected_reload(workspace: Workspace, tmp_path: Path) -> None:
+    """It is ready again, and says that it is ready as before."""
+    with (
+        listening_service_manager(tmp_path) as manager,
+        serving(workspace.file, NOTIFY_SOCKET=manager.address) as daemon,
+    ):
+        manager.wait_for_key("READY")
+        workspace.write("[uplods]")
+        daemon.reload()
+        rejected = manager.wait_for_key("READY")
+        workspace.write()
+        daemon.reload()
+        again = manager.wait_for_key("READY")
+
+    assert rejected["STATUS"].startswith("ready, but the last reload was rejected: 0 uploads")
+    assert again["STATUS"].startswith("ready: 0 uploads")
+
+
+def test_systemd_is_told_of_an_upload(workspace: Workspace, tmp_path: Path) -> None:
+    """While it lasts, and while the daemon waits for its end: each time for a little more time."""
+    with (
+        listening_service_manager(tmp_path) as manager,
+        serving(workspace.file, NOTIFY_SOCKET=manager.address) as daemon,
+    ):
+        slow = begin_upload(daemon, create(daemon))
+        manager.wait_for(lambda message: "1 upload (" in message["STATUS"])
+        daemon.process.send_signal(signal.SIGTERM)
+        asked = [manager.wait_for_key("EXTEND_TIMEOUT_USEC") for _ in range(3)]
+        slow.send(b"67890")
+        assert slow.getresponse().status == 204
+        assert daemon.process.wait(30) == 0
+
+    assert all("1 upload (" in message["STATUS"] for message in asked)
+
+
+def test_it_answers_at_sockets_that_systemd_opened(workspace: Workspace) -> None:
+    """They win over api.bind, are told by their addresses, and stay open when it ends."""
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        with serving(workspace.file, sockets={"api": opened}) as daemon:
+            assert daemon.wait_for("daemon.started")["bind"] == [listener_address(opened)]
+            assert daemon.ask("/healthcheck") == (200, b"OK")
+            assert daemon.end() == 0
+        with socket.create_connection(opened.getsockname()):
+            pass

@@ -1,0 +1,155 @@
+"""``imaged work``: a process for tasks, beside one that answers, and after everybody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imaged.config import load
+from imaged.config.sections import Role
+from imaged.daemon.drivers import lane_factory
+from imaged.lanes import BackgroundLane, LaneFactory, ThreadLane
+from imaged.process.niceness import AUTOGROUP
+from support.command import COMMAND_TIMEOUT_SECONDS, ServerProcess, Workspace, serving
+from support.daemon import IMAGED, clean_environment
+from support.waiting import wait_until
+
+LAST = 19
+FRONT = '["api", "scrubber"]'
+SETTINGS = '[tasks]\npoll_every = "200ms"\nkey_file = "{folder}/task.key"\n[log]\nlevel = "debug"'
+JSON = "application/json"
+
+
+@pytest.fixture
+def shared(workspace: Workspace) -> Workspace:
+    """What two processes read."""
+    workspace.write(SETTINGS.format(folder=workspace.folder))
+    return workspace
+
+
+def niceness(process: subprocess.Popen[bytes]) -> set[int]:
+    """Of all threads of a process that are there long enough to be looked at."""
+    found = set()
+    for thread in Path(f"/proc/{process.pid}/task").iterdir():
+        with suppress(ProcessLookupError):
+            found.add(os.getpriority(os.PRIO_PROCESS, int(thread.name)))
+    return found
+
+
+def upload(daemon: ServerProcess) -> str:
+    """An image with data; its id."""
+    body = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
+    image_id: str = json.loads(daemon.ask("/v2/images", "POST", body, Content_Type=JSON)[1])["id"]
+    octets = "application/octet-stream"
+    path = f"/v2/images/{image_id}/file"
+    assert daemon.ask(path, "PUT", b"data", Content_Type=octets)[0] == 204
+    return image_id
+
+
+def ask_for(daemon: ServerProcess, type_name: str, **fields: str) -> str:
+    """Ask for a task; its id."""
+    body = json.dumps({"type": type_name, "input": fields}).encode()
+    status, answer = daemon.ask("/v2/tasks", "POST", body, Content_Type=JSON)
+    assert status == 201, answer
+    task_id: str = json.loads(answer)["id"]
+    return task_id
+
+
+def end_of(daemon: ServerProcess, task_id: str) -> Any:
+    """The task, when it has ended."""
+
+    def show() -> Any:
+        return json.loads(daemon.ask(f"/v2/tasks/{task_id}")[1])
+
+    wait_until(lambda: show()["status"] in {"success", "failure"}, show, COMMAND_TIMEOUT_SECONDS)
+    return show()
+
+
+def test_what_one_accepts_the_other_does(shared: Workspace) -> None:
+    """Tasks wait for a worker, however many answer; the worker says that it did them."""
+    with serving(shared.file, IMAGED_DAEMON__ROLES=FRONT) as front:
+        image_id = upload(front)
+        waiting = ask_for(front, "verify", image_id=image_id)
+        with serving(shared.file, "work") as worker:
+            started = worker.wait_for("daemon.started")
+            verified = end_of(front, waiting)
+            cloned = end_of(front, ask_for(front, "clone", image_id=image_id))
+            assert worker.end() == 0
+        assert front.end() == 0
+
+    assert (started["roles"], started["bind"]) == (["tasks"], [])
+    assert [task["status"] for task in (verified, cloned)] == ["success", "success"]
+    done = {one["task_id"] for one in worker.events() if one["event"] == "task.phase_began"}
+    assert done == {verified["id"], cloned["id"]}
+    assert not [one for one in front.events() if one["event"] == "task.phase_began"]
+
+
+def test_a_worker_leaves_the_processors_to_others(shared: Workspace) -> None:
+    """All of its threads do; who answers as well does not, and has the priority he was given."""
+    with serving(shared.file) as both, serving(shared.file, "work") as worker:
+        both.wait_for("daemon.started")
+        worker.wait_for("daemon.started")
+
+        assert niceness(worker.process) == {LAST}
+        assert os.getpriority(os.PRIO_PROCESS, 0) in niceness(both.process)
+
+
+def test_roles_make_a_worker_too(shared: Workspace) -> None:
+    """It is not the name of the command that counts."""
+    with serving(shared.file, IMAGED_DAEMON__ROLES='["tasks"]') as worker:
+        wait_until(lambda: niceness(worker.process) == {LAST})
+
+
+def test_a_worker_stays_one_when_it_reloads(shared: Workspace) -> None:
+    """Whatever roles the file has, which is for others as well."""
+    with serving(shared.file, "work") as worker:
+        worker.wait_for("daemon.started")
+        shared.write(SETTINGS.format(folder=shared.folder) + "\n[scrubber]\ndelay = '2h'")
+        worker.reload()
+
+        assert worker.wait_for("config.reloaded")["changes"].keys() == {"scrubber.delay"}
+        assert worker.end() == 0
+
+
+def test_a_session_of_its_own_has_the_smallest_share(shared: Workspace) -> None:
+    """Between sessions, niceness counts for nothing."""
+    with (shared.folder / "log").open("wb") as log:
+        worker = subprocess.Popen(
+            [IMAGED, "work", "--config", str(shared.file)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=clean_environment(),
+        )
+    share = Path(f"/proc/{worker.pid}/autogroup")
+    try:
+        if AUTOGROUP.exists():
+            wait_until(lambda: share.read_text().split()[1:] == ["nice", str(LAST)])
+        else:  # a kernel that knows no shares of sessions
+            wait_until(lambda: niceness(worker) == {LAST})
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+@pytest.mark.parametrize(
+    ("roles", "lane"),
+    [
+        (("tasks",), BackgroundLane),
+        (("api", "tasks"), ThreadLane),
+        (("scrubber", "tasks"), ThreadLane),
+        (("api", "scrubber"), ThreadLane),
+        (("api", "scrubber", "tasks"), ThreadLane),
+    ],
+)
+def test_whose_bytes_nobody_waits_for(
+    shared: Workspace, roles: tuple[Role, ...], lane: LaneFactory
+) -> None:
+    """All that a process writes which only works on tasks; others write for clients, too."""
+    assert lane_factory(load(shared.file).with_roles(roles)) is lane

@@ -1,0 +1,223 @@
+"""What a client takes bytes, names, addresses and answers for: tables, without a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imaged.cli.endpoint_options import choose_endpoint, reachable_url
+from imaged.client.download_target import MAX_NAME_BYTES, safe_name
+from imaged.client.endpoint import read_endpoint
+from imaged.client.errors import (
+    AuthenticationFailed,
+    EndpointInvalid,
+    ErrorResponse,
+    FileUnusable,
+    TemporaryError,
+    UnexpectedResponse,
+    refusal,
+)
+from imaged.client.format_guess import COMPRESSED, SIGNATURES, choose_formats
+from imaged.client.http_session import error_message
+from imaged.client.image_record import read_record
+from imaged.client.push import RemoteState, remote_state
+from imaged.client.retry_policy import RetryPolicy
+from imaged.config.addresses import parse_address
+from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
+from imaged.core.lifecycle import Status
+
+RECORD = {"id": "an-id", "name": "a", "status": "active", "size": 4, "checksum": "AB" * 16}
+
+
+@pytest.mark.parametrize(("offset", "mark", "disk"), SIGNATURES)
+def test_a_mark_tells_the_format(offset: int, mark: bytes, disk: str) -> None:
+    """Wherever it is, and whatever the file is called."""
+    formats = choose_formats(b"\0" * offset + mark + b"\0" * 9, "x.img")
+
+    assert (formats.disk, formats.container) == (disk, "bare")
+    assert disk in DISK_FORMATS
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.vhd", ("vhd", "bare")),
+        ("a.OVA", ("vmdk", "ova")),
+        ("a.ari", ("ari", "ari")),
+        ("a.qcow2", ("raw", "bare")),
+        ("-", ("raw", "bare")),
+    ],
+)
+def test_a_name_tells_what_content_does_not(name: str, expected: tuple[str, str]) -> None:
+    """A name that promises a mark which is not there is not believed."""
+    formats = choose_formats(b"\0" * 100, name)
+
+    assert (formats.disk, formats.container) == expected
+    assert formats.container in CONTAINER_FORMATS
+
+
+@pytest.mark.parametrize(("mark", "packing"), COMPRESSED)
+def test_what_is_packed_is_not_guessed(mark: bytes, packing: str) -> None:
+    """Unless somebody says what it is."""
+    with pytest.raises(FileUnusable, match=packing):
+        choose_formats(mark, "a.raw")
+    assert choose_formats(mark, "a.raw", "qcow2", "compressed").why == ""
+    assert choose_formats(mark, "a.raw", "raw").container == "bare"
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("http://h:9292", "http://h:9292"),
+        ("http://h:9292/v2/", "http://h:9292"),
+        ("https://h/image/v2.7", "https://h/image"),
+        ("unix:/run/x.sock", "http://imaged"),
+    ],
+)
+def test_addresses(address: str, url: str) -> None:
+    """With a version at the end or without."""
+    assert read_endpoint(address).url == url
+
+
+@pytest.mark.parametrize(
+    "address", ["h:9292", "http://", "http://h:0", "http://h:x", "http://u:p@h", "http://h?a", ""]
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    """And no password in it is repeated."""
+    with pytest.raises(EndpointInvalid) as refused:
+        read_endpoint(address)
+    assert "u:p" not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", ["", "two words", "line\nline", "ünï"])
+def test_what_is_no_token_is_refused(token: str) -> None:
+    """And not repeated."""
+    with pytest.raises(EndpointInvalid) as refused:
+        read_endpoint("http://h", token=token)
+    assert not token or token not in str(refused.value)
+    assert "secret" not in repr(read_endpoint("http://h", token="secret"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        ({"IMAGED_URL": "http://a", "OS_ENDPOINT": "http://b"}, "http://a"),
+        ({"OS_IMAGE_ENDPOINT_OVERRIDE": "http://c", "OS_ENDPOINT": "http://b"}, "http://c"),
+        ({"OS_ENDPOINT": "http://b"}, "http://b"),
+        ({"IMAGED_API__BIND": "127.0.0.1:7"}, "http://127.0.0.1:7"),
+        ({"IMAGED_LOG__LEVEL": "wrong"}, "http://127.0.0.1:9292"),
+    ],
+)
+def test_where_the_service_is(environment: dict[str, str], url: str) -> None:
+    """What is nearest to the user wins; a configuration that is wrong is no reason to fail."""
+    assert choose_endpoint(None, None, None, None, environment).url == url
+
+
+@pytest.mark.parametrize(
+    ("addresses", "url"),
+    [
+        (["0.0.0.0:7"], "http://127.0.0.1:7"),
+        (["[::]:1"], "http://[::1]:1"),
+        (["127.0.0.1:0", "unix:/x"], "unix:/x"),
+        (["h:5", "unix:/x"], "http://h:5"),
+        (["127.0.0.1:0"], None),
+    ],
+)
+def test_how_to_come_to_what_a_daemon_listens_on(addresses: list[str], url: str | None) -> None:
+    """By the first address that leads there."""
+    assert reachable_url(tuple(map(parse_address, addresses))) == url
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("debian 12", "debian 12"),
+        ("../../x", "_.._x"),
+        ("..", "an-id"),
+        ("", "an-id"),
+        ("-rf", "rf"),
+        ("a\u202eb\n", "a_b_"),
+        ("ü" * 300, "ü" * (MAX_NAME_BYTES // 2)),
+    ],
+)
+def test_names_become_names_of_files(name: str, expected: str) -> None:
+    """Of this folder, that can be seen and read."""
+    assert safe_name(read_record({**RECORD, "name": name})) == expected
+
+
+def test_records_are_read() -> None:
+    """With the strongest digest first; what is unknown is left out."""
+    record = read_record({**RECORD, "os_hash_algo": "sha512", "os_hash_value": "CD"})
+    old = read_record({**RECORD, "os_hash_algo": "whirlpool", "os_hash_value": "CD"})
+
+    assert list(record.digests.items()) == [("sha512", "cd"), ("md5", "ab" * 16)]
+    assert list(old.digests) == ["md5"]
+    assert record.fingerprint != old.fingerprint
+
+
+@pytest.mark.parametrize("answer", [[], None, {}, {"id": 1, "status": "active"}, {"id": "x"}])
+def test_what_is_no_record_is_refused(answer: object) -> None:
+    """By an error, and no other one."""
+    with pytest.raises(UnexpectedResponse):
+        read_record(answer)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b'{"message": "No room.", "code": "413"}', "No room."),
+        (b"<html><head><title>413</title></head><body><h1>No</h1> room.</body>", "No room."),
+        (b"413 Too Large\n\nNo room.\n", "No room."),
+        (b"\x1b[31mred", "[31mred"),
+        (b"", "otherwise"),
+        (b"[1]", "otherwise"),
+    ],
+)
+def test_refusals_are_told_in_one_sentence(body: bytes, sentence: str) -> None:
+    """Whatever they are written in; a terminal has nothing to obey."""
+    assert error_message(body, "otherwise") == sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, AuthenticationFailed),
+        (503, TemporaryError),
+        (429, TemporaryError),
+        (408, TemporaryError),
+        (413, ErrorResponse),
+        (409, ErrorResponse),
+    ],
+)
+def test_which_refusals_may_pass(status: int, kind: type[ErrorResponse]) -> None:
+    """Those are tried again."""
+    assert type(refusal(status, "no")) is kind
+
+
+@pytest.mark.parametrize("status", Status)
+def test_every_status_has_an_outlook(status: Status) -> None:
+    """Only queued images are sent again, and only those with data are done."""
+    seen = remote_state(status)
+
+    assert (seen is RemoteState.WAITING_FOR_DATA) == (status is Status.QUEUED)
+    assert (seen is RemoteState.COMPLETE) == (status in {Status.ACTIVE, Status.DEACTIVATED})
+    assert (seen is RemoteState.UNUSABLE) == (
+        status in {Status.KILLED, Status.DELETED, Status.PENDING_DELETE}
+    )
+
+
+def test_patience_has_an_end() -> None:
+    """One pause less than tries, growing up to a bound, and not always the same."""
+    first, second = (list(RetryPolicy(9).pauses()) for _ in range(2))
+
+    assert len(first) == 8
+    assert first != second
+    assert all(0.25 <= pause.total_seconds() <= 20 for pause in first)
+    assert not list(RetryPolicy(1).pauses())
+
+
+def test_certificates_must_be_there(tmp_path: Path) -> None:
+    """Said before anything is sent."""
+    with pytest.raises(EndpointInvalid, match="There is no file"):
+        read_endpoint("https://h", ca_file=tmp_path / "missing.pem")

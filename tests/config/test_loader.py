@@ -1,0 +1,317 @@
+"""From files and environment to one Config, or to all that is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from imaged.config import ConfigInvalid, load
+from imaged.config.addresses import TcpAddress, UnixAddress
+from imaged.config.stores import FilesystemSection
+
+SECRET = "made-up-canary-7f3a"
+
+
+def problems_of(folder: Path, text: str, **environment: str) -> list[str]:
+    """Everything that is said of a file, without its path."""
+    file = folder / "imaged.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigInvalid) as caught:
+        load(file, environment)
+    return [str(problem).removeprefix(f"{file}:") for problem in caught.value.problems]
+
+
+BUCKET = "[stores.local]\ntype = 's3'\nbucket = 'images'\n"
+
+EXPORT = "[exports.archive]\ntype = 's3'\nbucket = 'images'\n"
+
+#: A file, the key that is wrong in it, and some words of what is said of it.
+WRONG = [
+    ("[uplods]\nmax_size = '1TiB'", "uplods", "did you mean 'uploads'?"),
+    ("[wholly-other]", "wholly-other", "is not known"),
+    ("[uploads]\nmax_sise = '1TiB'", "uploads.max_sise", "did you mean 'max_size'?"),
+    ("[stores.local]\nmin_fre = '1GiB'", "stores.local.min_fre", "did you mean 'min_free'?"),
+    ("[stores]\ndefualt = 'local'", "stores.defualt", "did you mean 'default'?"),
+    ("uploads = 3", "uploads", "must be a table"),
+    ("stores = 3", "stores", "must be a table"),
+    ("[stores]\nlocal = 3", "stores.local", "each store is a table"),
+    ("[uploads]\nmax_size = '12'", "uploads.max_size", 'such as "256MiB"'),
+    ("[uploads]\nmax_size = 12", "uploads.max_size", 'such as "256MiB"'),
+    ("[uploads]\ncheck_format = 'yes'", "uploads.check_format", "must be true or false"),
+    ("[uploads]\ncheck_format = 1", "uploads.check_format", "must be true or false"),
+    ("[uploads]\non_failure = 'retry'", "uploads.on_failure", "'requeue' or 'kill'"),
+    ("[uploads]\non_failure = ['kill']", "uploads.on_failure", "'requeue' or 'kill'"),
+    ("[uploads]\nhash_algorithm = 'sha0'", "uploads.hash_algorithm", 'such as "sha512"'),
+    ("[uploads]\nhash_algorithm = 'shake_128'", "uploads.hash_algorithm", 'such as "sha512"'),
+    ("[uploads]\nhash_algorithm = 5", "uploads.hash_algorithm", "must be a text"),
+    ("[scrubber]\ndelay = '1 day'", "scrubber.delay", 'such as "24h"'),
+    ("[scrubber]\ndelay = 0", "scrubber.delay", 'such as "24h"'),
+    ("[scrubber]\ndelay = '40000d'", "scrubber.delay", "a hundred years at most"),
+    ("[scrubber]\nconcurrency = 0", "scrubber.concurrency", "1 or more"),
+    ("[scrubber]\nconcurrency = 1000", "scrubber.concurrency", "256 or less"),
+    ("[scrubber]\nconcurrency = '4'", "scrubber.concurrency", "a whole number"),
+    ("[reconcile]\nmax_share = 1.1", "reconcile.max_share", "1 or less"),
+    ("[reconcile]\nmax_share = 'all'", "reconcile.max_share", "a number"),
+    ("[daemon]\nroles = []", "daemon.roles", "must not be empty"),
+    ("[daemon]\nroles = 'api'", "daemon.roles", "must be a list"),
+    ("[daemon]\nroles = ['api', 'cook']", "daemon.roles", "'api', 'scrubber' or 'tasks'"),
+    ("[api]\nbind = ['nowhere']", "api.bind", '"host:port"'),
+    ("[api]\nbind = ['127.0.0.1:70000']", "api.bind", '"host:port"'),
+    ("[api]\nbind = ['unix:relative.sock']", "api.bind", "unix:/path"),
+    ("[api]\npublic_url = 'images.example.net'", "api.public_url", '"https://"'),
+    ("[catalog]\nurl = 'sqlite://'", "catalog.url", "sqlite:////absolute"),
+    ("[catalog]\nurl = 'mysql://imaged@db/imaged'", "catalog.url", "postgresql://user@host"),
+    ("[catalog]\nurl = 'postgresql://a:b@db/c'", "catalog.url", "credential catalog.password"),
+    ("[catalog]\nurl = 'postgresql://db/c?password=b'", "catalog.url", "password_file"),
+    ("[claims]\nlease = '20s'", "claims", "three times renew_every"),
+    ("[claims]\nrenew_every = '0'", "claims", "more than 0"),
+    ("[stores.local]\ntype = 'tape'", "stores.local.type", "'filesystem' or 's3'"),
+    ("[stores.local]\ntype = 's3'", "stores.local.bucket", "is missing"),
+    ("[stores]\ndefault = 'b'\n[stores.b]\nbucket = 'abc'", "stores.b.type", "is missing"),
+    ("[stores.b]\ntype = 'filesystem'\npath = '/b'", "stores", "default must be the name"),
+    ("[stores]\ndefault = 'far'", "stores", "default must be the name of a store; there is local"),
+    ("[stores.local]\npath = ''", "stores.local.path", "must be the path of a folder"),
+    ("[stores.local]\nfile_mode = '600'", "stores.local.file_mode", '"0640"'),
+    ("[stores.local]\nfile_mode = '0200'", "stores.local.file_mode", "read and write"),
+    ("[stores]\ndefault = 'b'\n[stores.b]\ntype = 'filesystem'", "stores.b.path", "is missing"),
+    (f"{BUCKET}bukcet = 'b'", "stores.local.bukcet", "did you mean 'bucket'?"),
+    (f"{BUCKET}path = '/b'", "stores.local.path", "is not known"),
+    (f"{BUCKET}endpoint = 's3.example.net'", "stores.local.endpoint", '"https://"'),
+    (f"{BUCKET}endpoint = 'https://a:b@s3'", "stores.local.endpoint", "keys do not belong"),
+    (f"{BUCKET}endpoint = 'https://s3:port'", "stores.local.endpoint", '"https://"'),
+    (f"{BUCKET}prefix = '../b'", "stores.local.prefix", '"a/b"'),
+    (f"{BUCKET}addressing = 'host'", "stores.local.addressing", "'path' or 'virtual'"),
+    (f"{BUCKET}part_size = '4MiB'", "stores.local.part_size", "between 5MiB and 5GiB"),
+    (f"{BUCKET}parts_in_flight = 0", "stores.local.parts_in_flight", "1 or more"),
+    (f"{BUCKET}checksum = 'sha512'", "stores.local.checksum", "'md5' or 'none'"),
+    (f"{BUCKET}read_timeout = '0'", "stores.local.read_timeout", "more than 0"),
+    (f"{BUCKET}attempts = 0", "stores.local.attempts", "1 or more"),
+    (f"{BUCKET}access_key_file = '/k'", "stores.local", "the secret key is missing"),
+    ("[stores.local]\ntype = 's3'\nbucket = ''", "stores.local.bucket", "the name of a bucket"),
+    ("[auth]\nmethod = 'keystone'", "auth.method", "does not have 'keystone' yet"),
+    ("[auth]\nmethod = 'token'", "auth.token_file", "must be set"),
+    ("[metrics]\nbind = ['api']", "metrics.token_file", "must be set"),
+    ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info', 'warning' or 'error'"),
+    ("[tasks]\naccess = 'all'", "tasks.access", "'members' or 'admins'"),
+    ("[tasks]\nlimits = ['convert']", "tasks.limits", '"convert=2"'),
+    ("[tasks]\nlimits = ['convert=0']", "tasks.limits", '"convert=2"'),
+    ("[tasks]\npoll_every = '0'", "tasks", "more than 0"),
+    ("[keystone]\nurl = 'x'", "keystone", "this version of imaged does not have it yet"),
+    ("[fetch]\nallow = ['here']", "fetch.allow", '"10.0.0.0/8"'),
+    ("[exports.archive]\ntype = 'filesystem'", "exports.archive.path", "is missing"),
+    ("[exports.archive]\ntype = 'tape'", "exports.archive.type", "'filesystem' or 's3'"),
+    ("[exports.archive]\npath = '/srv'", "exports.archive.type", "is missing"),
+    ("[exports]\narchive = 3", "exports.archive", "each destination is a table"),
+    (f"{EXPORT}bukcet = 'b'", "exports.archive.bukcet", "did you mean 'bucket'?"),
+    (f"{EXPORT}description = 'b'", "exports.archive.description", "is not known"),
+    (EXPORT.replace("archive", "No"), "exports", "No is no name for a destination"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "words"), WRONG)
+def test_each_mistake_is_named_with_its_key(
+    tmp_path: Path, text: str, key: str, words: str
+) -> None:
+    """One mistake, one problem: where it is, and what would be right."""
+    (problem,) = problems_of(tmp_path, text)
+
+    assert problem.startswith(f"{key}: ")
+    assert words in problem
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    """Whoever corrects what is told need not come back."""
+    alone = [text for text, _, _ in WRONG if re.match(r"\[(?!stores|exports)", text)]
+    sections: dict[str, str] = {}
+    for text in alone:
+        head, _, body = text.partition("\n")
+        sections.setdefault(head, body)
+
+    problems = problems_of(tmp_path, "\n".join(f"{key}\n{body}" for key, body in sections.items()))
+
+    assert len(sections) == len(problems)
+
+
+def test_drop_ins_come_later_and_by_name(tmp_path: Path) -> None:
+    """What is read later wins, key by key; the rest of a table stays."""
+    file = tmp_path / "imaged.toml"
+    file.write_text("[scrubber]\ndelay = '1h'\nevery = '1h'\nkeep_records = '1h'\n")
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d/20-late.toml").write_text("[scrubber]\ndelay = '3h'")
+    (tmp_path / "conf.d/10-early.toml").write_text("[scrubber]\ndelay = '2h'\nevery = '2h'")
+    (tmp_path / "conf.d/ignored.txt").write_text("nonsense")
+
+    scrubber = load(file, {}).scrubber
+
+    hours = [timedelta(hours=count) for count in (3, 2, 1)]
+    assert hours == [scrubber.delay, scrubber.every, scrubber.keep_records]
+
+
+def test_the_environment_comes_last(tmp_path: Path) -> None:
+    """Every kind of value can be set by a variable."""
+    file = tmp_path / "imaged.toml"
+    file.write_text("[scrubber]\ndelay = '1h'")
+
+    config = load(
+        file,
+        {
+            "IMAGED_SCRUBBER__DELAY": "0",
+            "IMAGED_SCRUBBER__CONCURRENCY": "7",
+            "IMAGED_RECONCILE__MAX_SHARE": "0.5",
+            "IMAGED_UPLOADS__CHECK_FORMAT": "false",
+            "IMAGED_API__BIND": "127.0.0.1:1, unix:/run/x.sock",
+            "IMAGED_DAEMON__ROLES": '["scrubber"]',
+            "IMAGED_DAEMON__NAME": "7",
+            "IMAGED_STORES__LOCAL__MIN_FREE": "2GiB",
+            "IMAGED_STORES__LOCAL__FILE_MODE": "0640",
+            "HOME": "/root",
+        },
+    )
+
+    assert timedelta(0) == config.scrubber.delay
+    assert config.scrubber.concurrency == 7
+    assert config.reconcile.max_share == 0.5
+    assert config.uploads.check_format is False
+    assert (TcpAddress("127.0.0.1", 1), UnixAddress(Path("/run/x.sock"))) == config.api.bind
+    assert config.daemon.roles == ("scrubber",)
+    assert config.daemon.name == "7"
+    store = config.stores.by_name["local"]
+    assert isinstance(store, FilesystemSection)
+    assert store.min_free == 2 * 1024**3
+    assert store.file_mode == 0o640
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("IMAGED_LOG_LEVEL", "info", "must be IMAGED_SECTION__KEY"),
+        ("IMAGED_LOG__LEVLE", "info", "did you mean 'level'?"),
+        ("IMAGED_LGO__LEVEL", "info", "did you mean 'log'?"),
+        ("IMAGED_SCRUBBER__CONCURRENCY", "four", "a whole number"),
+        ("IMAGED_UPLOADS__CHECK_FORMAT", "yes", "true or false"),
+        ("IMAGED_DAEMON__ROLES", "[api", "must be a list"),
+        ("IMAGED_STORES__CLOUD__SECRET_KEY", "", "must not be empty"),
+        ("IMAGED_UPLOADS__MAX_SIZE__X", "1", 'such as "256MiB"'),
+    ],
+)
+def test_mistakes_in_variables_are_named_by_the_variable(
+    tmp_path: Path, variable: str, value: str, words: str
+) -> None:
+    """An operator looks for the name that he wrote."""
+    text = "[stores]\ndefault = 'cloud'\n[stores.cloud]\ntype = 's3'\nbucket = 'images'"
+
+    (problem,) = problems_of(tmp_path, text, **{variable: value})
+
+    assert problem.startswith("environment:")
+    assert variable.startswith(problem.split(":")[1])
+    assert words in problem
+
+
+def test_a_mistake_is_told_of_the_file_that_it_is_in(tmp_path: Path) -> None:
+    """Of several files, the one that won is to be corrected."""
+    (tmp_path / "conf.d").mkdir()
+    drop_in = tmp_path / "conf.d/50-mine.toml"
+    drop_in.write_text("[scrubber]\ndelay = 'soon'")
+
+    (problem,) = problems_of(tmp_path, "[scrubber]\ndelay = '1h'")
+
+    assert problem.startswith(f"{drop_in}:scrubber.delay: ")
+
+
+def test_files_that_cannot_be_read_are_problems_like_others(tmp_path: Path) -> None:
+    """Broken TOML, a missing file and a wrong value are told together."""
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d/1.toml").write_text("[scrubber\n")
+    (tmp_path / "conf.d/2.toml").write_bytes(b"\xff\xfe")
+    (tmp_path / "conf.d/3.toml").mkdir()
+    (tmp_path / "conf.d/4.toml").write_text("[scrubber]\ndelay = 'soon'")
+
+    with pytest.raises(ConfigInvalid) as caught:
+        load(tmp_path / "missing.toml", {})
+
+    said = [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
+    assert said[0] == "missing.toml: cannot be read: No such file or directory"
+    assert said[1].startswith("conf.d/1.toml: is no TOML: ")
+    assert said[1].endswith("(at line 1, column 10)")
+    assert said[2].startswith("conf.d/2.toml: is no TOML: ")
+    assert said[3] == "conf.d/3.toml: cannot be read: Is a directory"
+    assert said[4].startswith("conf.d/4.toml:scrubber.delay: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[catalog]\nurl = 'postgresql://imaged:{SECRET}@db/imaged'",
+        f"[auth]\nmethod = '{SECRET}'",
+        f"[auth]\ntoken_file = ['{SECRET}']",
+        f"[stores.cloud]\ntype = 's3'\nsecret_key = '{SECRET}'",
+        f"[api]\nbind = ['{SECRET}']",
+        f"[scrubber]\ndelay = '{SECRET}'",
+        f"log = '{SECRET}'",
+    ],
+)
+def test_no_value_is_ever_repeated(tmp_path: Path, text: str) -> None:
+    """A secret in the wrong place stays a secret."""
+    assert SECRET not in "\n".join(problems_of(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("address", "is_local_only"),
+    [
+        ("127.0.0.1:9292", True),
+        ("127.8.8.8:9292", True),
+        ("localhost:9292", True),
+        ("[::1]:9292", True),
+        ("unix:/run/imaged/api.sock", True),
+        ("0.0.0.0:9292", False),
+        ("[::]:9292", False),
+        ("192.0.2.7:9292", False),
+        ("images.example.net:9292", False),
+    ],
+)
+def test_without_a_method_only_this_machine_may_come_in(
+    tmp_path: Path, address: str, is_local_only: bool
+) -> None:
+    """Everybody is an administrator then; the network is let in by many words only."""
+    file = tmp_path / "imaged.toml"
+    file.write_text(f"[api]\nbind = ['{address}']")
+    token = {"IMAGED_AUTH__METHOD": "token", "IMAGED_AUTH__TOKEN_FILE": "/etc/imaged/tokens.toml"}
+    told_so = {"IMAGED_AUTH__ALLOW_ANYONE_ON_THE_NETWORK": "true"}
+
+    assert address == str(load(file, token).api.bind[0])
+    assert address == str(load(file, told_so).api.bind[0])
+    if is_local_only:
+        assert address == str(load(file, {}).api.bind[0])
+    else:
+        (problem,) = problems_of(tmp_path, file.read_text())
+        assert problem.startswith(f"api.bind: {address} can be reached from the network")
+
+
+def test_the_default_file_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any file, the defaults are good."""
+    monkeypatch.setattr("imaged.config.loader.DEFAULT_FILE", tmp_path / "imaged.toml")
+
+    store = load(environment={}).stores.by_name["local"]
+    assert isinstance(store, FilesystemSection)
+    assert store.path == Path("/var/lib/imaged/images")
+
+
+@pytest.mark.parametrize(
+    "zeroes",
+    [
+        "[daemon]\ndrain_timeout = '0'",
+        "[scrubber]\ndelay = '0'\nevery = '0'\nkeep_records = '0'",
+        "[reconcile]\nevery = '0'\nquarantine = '0'\nmax_strays = 0\nmax_share = 0",
+        "[uploads]\nmax_size = '0'\nstaged_time_to_live = '0'\ntransfer_budget = '0'",
+        "[stores.local]\nmin_free = '0'",
+    ],
+)
+def test_zero_is_a_duration_and_a_size(tmp_path: Path, zeroes: str) -> None:
+    """Nothing has to be written with a unit where there is nothing."""
+    file = tmp_path / "imaged.toml"
+    file.write_text(zeroes)
+
+    load(file, {})

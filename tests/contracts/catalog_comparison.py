@@ -1,0 +1,81 @@
+"""What two catalogs must agree on: answers without their moments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from imaged.core.blob import Blob
+from imaged.core.image import Image
+from imaged.core.ledger import Account
+from imaged.core.summary import Summary
+from imaged.core.task import Task
+from imaged.ports.catalog import Catalog
+
+
+def timeless(image: Image | None) -> Image | None:
+    """The image without its moments."""
+    if image is None:
+        return None
+    failure = image.last_failure and replace(image.last_failure, at=None)
+    broken = image.broken_upload and replace(image.broken_upload, at=None)
+    task = timeless_task(image.task)
+    return replace(
+        image,
+        since=None,
+        created_at=None,
+        updated_at=None,
+        last_failure=failure,
+        broken_upload=broken,
+        task=task,
+    )
+
+
+def timeless_task(task: Task | None) -> Task | None:
+    """The task without its moments."""
+    return task and replace(task, created_at=None, updated_at=None, expires_at=None, begun_at=None)
+
+
+def timeless_tasks(tasks: Sequence[Task]) -> list[Task | None]:
+    """The same for several."""
+    return [timeless_task(task) for task in tasks]
+
+
+def task_ids(tasks: Sequence[Task]) -> list[str]:
+    """Which tasks these are."""
+    return [task.id for task in tasks]
+
+
+def undated(blob: Blob | None) -> Blob | None:
+    """The blob without its moment."""
+    return blob and replace(blob, due_at=None)
+
+
+def counted(summary: Summary) -> list[object]:
+    """The summary without its moments."""
+    return [
+        [(one.id, one.version, one.roles) for one in summary.instances],
+        [(one.instance, one.image_id, one.status) for one in summary.holdings],
+        {status: count for status, count in summary.images.items() if count},
+        list(summary.stocks),
+        (summary.restorable, summary.restorable_bytes),
+        summary.oldest_due_at is None,
+        [(stock.type, stock.status, stock.tasks) for stock in summary.tasks],
+        [(one.instance, one.task_id, one.type, one.owner) for one in summary.task_holdings],
+        summary.damaged,
+    ]
+
+
+async def unfinished(catalog: Catalog) -> list[int]:
+    """How many tasks of both owners have not ended."""
+    return [await catalog.count_unfinished_tasks(owner) for owner in ("a", "b")]
+
+
+async def accounts(catalog: Catalog) -> list[Account]:
+    """Of both owners."""
+    return [await catalog.get_account(owner) for owner in ("a", "b")]
+
+
+def ids(images: Sequence[Image]) -> list[str]:
+    """Which images these are."""
+    return [image.id for image in images]

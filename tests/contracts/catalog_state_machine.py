@@ -1,0 +1,404 @@
+"""Any history, told to a catalog and to the readable specification: both must say the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from contracts.catalog_audit import audit
+from contracts.catalog_comparison import (
+    accounts,
+    counted,
+    ids,
+    task_ids,
+    timeless,
+    timeless_task,
+    timeless_tasks,
+    undated,
+    unfinished,
+)
+from contracts.catalog_samples import (
+    ALL,
+    AN_HOUR,
+    NO_DELAY,
+    STORE,
+    UNCHECKED,
+    UNSHRUNK,
+    all_images,
+    content,
+    held_by,
+    new_claim,
+    place,
+    queued,
+)
+from imaged.core.claim import Claim, InstanceId
+from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
+from imaged.core.errors import CatalogError, ImagedError
+from imaged.core.image import Change, Image
+from imaged.core.summary import Instance
+from imaged.core.task import (
+    Progress,
+    Task,
+    TaskChange,
+    cancel,
+    claim_task,
+    finish_task,
+    give_back_task,
+)
+from imaged.core.task_query import TaskQuery
+from imaged.core.uploading import (
+    begin_import,
+    begin_staging,
+    begin_upload,
+    give_back,
+    reserve,
+    share_data,
+    share_to_finish,
+    stage_data,
+    store_data,
+    unstage,
+)
+from imaged.ports.catalog import Catalog
+from imaged.testing.memory_catalog import MemoryCatalog
+from support.sample_images import attempt_at, draft, task
+
+T = TypeVar("T")
+
+IDS = st.sampled_from(["i", "j", "k"])
+OWNERS = st.sampled_from(["a", "b"])
+SIZES = st.integers(0, 40)
+LEASES = st.sampled_from([NO_DELAY, AN_HOUR])
+TASK_TYPES = ["import", "verify"]
+LIMITS = st.sampled_from([None, 0, 30, 100])
+
+machine_settings = settings(
+    max_examples=15,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=UNCHECKED,
+    phases=UNSHRUNK,
+)
+
+
+class UtcClock:
+    """The time of day."""
+
+    def now(self) -> datetime:
+        """Return this moment."""
+        return datetime.now(UTC)
+
+
+class CatalogMachine(RuleBasedStateMachine):
+    """Moments differ between the two, so they are left out where answers are compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.model = MemoryCatalog(UtcClock())
+        self.attempts = 0
+        self.claims: list[Claim] = []
+
+    def make(self) -> AbstractAsyncContextManager[Catalog]:
+        """A fresh catalog."""
+        raise NotImplementedError  # each driver's suite has one; hypothesis' class is no ABC
+
+    @initialize()
+    def begin(self) -> None:
+        """Every run has a catalog of its own."""
+        self.catalog = self.runner.run(self.stack.enter_async_context(self.make()))
+
+    def teardown(self) -> None:
+        """Close it."""
+        self.runner.run(self.stack.aclose())
+        self.runner.close()
+
+    @rule(image_id=IDS, owner=OWNERS)
+    def add(self, image_id: str, owner: str) -> None:
+        """Also for ids that are taken or buried."""
+        self._both(lambda catalog: catalog.add_image(queued(image_id, owner)), timeless)
+
+    @rule(image_id=IDS, owner=OWNERS, tag=st.sampled_from("xyz"))
+    def edit(self, image_id: str, owner: str, tag: str) -> None:
+        """Its owner, a tag that comes or goes, a property."""
+
+        def change(image: Image) -> Image:
+            left = tuple(other for other in image.tags if other != tag)
+            tags = left if tag in image.tags else (*image.tags, tag)
+            return replace(image, owner=owner, tags=tags, properties={"last": tag})
+
+        self._modify(image_id, change)
+
+    @rule(image_id=IDS, size_bytes=SIZES, lease=LEASES, way=st.sampled_from("usa"))
+    def begin_work(self, image_id: str, size_bytes: int, lease: timedelta, way: str) -> None:
+        """An upload, a staging, an attempt."""
+        claim = new_claim(lease)
+        self.claims.append(claim)
+        self.attempts += 1
+        where = place(f"{image_id}/{self.attempts}", size_bytes)
+        begun = {
+            "u": begin_upload(where, size_bytes),
+            "s": begin_staging(where),
+            "a": attempt_at(where),
+        }[way]
+        self._modify(image_id, held_by(claim, begun))
+
+    @rule(image_id=IDS, size_bytes=SIZES, way=st.sampled_from(["reserve", "stage", "store"]))
+    def go_on(self, image_id: str, size_bytes: int, way: str) -> None:
+        """With the claim that stands, if one does."""
+        work = {
+            "reserve": reserve(size_bytes),
+            "stage": stage_data(content(size_bytes)),
+            "store": store_data(content(size_bytes)),
+        }[way]
+        claim = self._claim(image_id)
+        if claim is not None:
+            self._modify(image_id, held_by(claim, work))
+
+    @rule(image_id=IDS, final=st.booleans(), kill=st.booleans())
+    def give_up(self, image_id: str, final: bool, kill: bool) -> None:
+        """The work ends without a result."""
+        claim = self._claim(image_id)
+        if claim is not None:
+            self._modify(image_id, give_back(claim, "lost", final=final, kill=kill))
+
+    @rule(image_id=IDS)
+    def ask_for_import(self, image_id: str) -> None:
+        """A new task each time."""
+        self.attempts += 1
+        self._modify(image_id, begin_import(self._task(image_id)))
+
+    @rule(image_id=IDS, owner=OWNERS)
+    def ask_for_image(self, image_id: str, owner: str) -> None:
+        """A draft, also where there is an image already."""
+        self.attempts += 1
+        asked = draft(image_id, owner, self._task(None, owner))
+        self._both(lambda catalog: catalog.add_image(asked), timeless)
+
+    @rule(owner=OWNERS, image_id=IDS)
+    def ask_for_reading(self, owner: str, image_id: str) -> None:
+        """A task that writes no image."""
+        self.attempts += 1
+        asked = self._task(image_id, owner, "verify")
+        self._both(lambda catalog: catalog.add_task(asked), timeless_task)
+
+    @rule(
+        limit=st.integers(0, 2), lease=LEASES, types=st.sampled_from([TASK_TYPES, ["verify"], []])
+    )
+    def pick_up(self, limit: int, lease: timedelta, types: list[str]) -> None:
+        """Whoever has the first turns."""
+        found = self._both(lambda catalog: catalog.find_pending_tasks(types, limit), task_ids)
+        for waiting in found or ():
+            if waiting.writes is None:
+                self._pick_up(waiting.id, new_claim(lease))
+
+    @rule(number=st.integers(0, 9), way=st.sampled_from(["finish", "fail", "lose", "stop"]))
+    def end_reading(self, number: int, way: str) -> None:
+        """With the claim that stands, or with one that never did."""
+        task = self._known_task(number)
+        claim = (task and task.claim) or new_claim()
+        changes: dict[str, TaskChange] = {
+            "finish": lambda task: finish_task({"n": 1})(task, claim),
+            "fail": give_back_task(claim, "no", final=True),
+            "lose": give_back_task(claim, "lost", final=False),
+            "stop": give_back_task(claim, "stopped", final=False, counts=False),
+        }
+        if task is not None and task.writes is None:
+            self._change_task(task.id, changes[way])
+
+    @rule(number=st.integers(0, 9))
+    def cancel(self, number: int) -> None:
+        """Waiting, worked on or ended; and with it the image that it writes."""
+        task = self._known_task(number)
+        self._change_task("none" if task is None else task.id, lambda task: cancel(task, "enough"))
+
+    @rule(number=st.integers(0, 9), attempt=st.integers(0, 2), done=st.none() | SIZES)
+    def advance(self, number: int, attempt: int, done: int | None) -> None:
+        """Also an attempt that is not the one that runs."""
+        task = self._known_task(number)
+        name = "none" if task is None else task.id
+        progress = Progress("reading", done, 40)
+        self._both(lambda catalog: catalog.update_task_progress(name, attempt, progress))
+
+    @rule(number=st.integers(0, 9))
+    def remove_task(self, number: int) -> None:
+        """Only what has ended goes."""
+        task = self._known_task(number)
+        name = "none" if task is None else task.id
+        self._both(lambda catalog: catalog.remove_task(name, id))
+
+    @rule(limit=st.integers(0, 2))
+    def expire_tasks(self, limit: int) -> None:
+        """Those that were to be kept for no time."""
+        self._both(lambda catalog: catalog.expire_tasks(limit), task_ids)
+
+    @rule(image_id=IDS, source_id=IDS)
+    def finish_clone(self, image_id: str, source_id: str) -> None:
+        """A worker shares the bytes of whatever the source is."""
+        claim, source = self._claim(image_id), self.model.images.get(source_id)
+        if claim is not None and source is not None and source.content is not None:
+            self._modify(image_id, held_by(claim, share_to_finish(source)))
+
+    @rule(image_id=IDS, source_id=IDS)
+    def clone(self, image_id: str, source_id: str) -> None:
+        """From whatever the source is."""
+        source = self.model.images.get(source_id)
+        if source is not None and source.content is not None:
+            self._modify(image_id, share_data(source))
+
+    @rule(image_id=IDS, delayed=st.booleans())
+    def delete(self, image_id: str, delayed: bool) -> None:
+        """With and without delay."""
+        self._modify(image_id, delete(delayed=delayed))
+
+    @rule(image_id=IDS, change=st.sampled_from([restore, deactivate, reactivate]))
+    def take_back(self, image_id: str, change: Change) -> None:
+        """Restore, deactivate, reactivate."""
+        self._modify(image_id, change)
+
+    @rule(way=st.sampled_from([expire, unstage]), image_id=IDS)
+    def let_go(self, way: Callable[[Image], Change], image_id: str) -> None:
+        """Of the delete, or of the staged bytes, that were seen."""
+        seen = self.model.images.get(image_id)
+        if seen is not None and (way is unstage or seen.status == "pending_delete"):
+            self._modify(image_id, way(seen))
+
+    @rule(limit=st.integers(0, 2), failing=st.booleans())
+    def scrub(self, limit: int, failing: bool) -> None:
+        """Take what is due, and forget it or put it off."""
+        taken = self._both(
+            lambda catalog: catalog.take_doomed(limit, NO_DELAY),
+            lambda blobs: [undated(blob) for blob in blobs],
+        )
+        for blob in taken or ():
+            if failing:
+                self._put_off(blob.key)
+            else:
+                self._forget(blob.key)
+
+    @rule(image_id=IDS, attempt=st.integers(1, 4), upload_id=st.sampled_from("uv"))
+    def record_upload_id(self, image_id: str, attempt: int, upload_id: str) -> None:
+        """Also of what is no longer being written, or never was."""
+        key = f"{image_id}/{attempt}"
+        self._both(lambda catalog: catalog.record_upload_id(key, upload_id))
+        self._same_blob(key)
+
+    @rule()
+    def recheck_later(self) -> None:
+        """At what was doomed while it was being written."""
+        for key in [key for key, blob in self.model.blobs.items() if blob.is_unfinished]:
+            self._both(lambda catalog, key=key: catalog.recheck_later(key, NO_DELAY))  # type: ignore[misc]
+
+    @rule(name=st.sampled_from(["one", "two"]), version=st.sampled_from("12"))
+    def beat(self, name: str, version: str) -> None:
+        """Come, or stay."""
+        instance = Instance(InstanceId(name), version, ("api",))
+        self._both(lambda catalog: catalog.register_instance(instance, AN_HOUR))
+
+    @rule(name=st.sampled_from(["one", "two"]))
+    def leave(self, name: str) -> None:
+        """Go, or not be there."""
+        self._both(lambda catalog: catalog.unregister_instance(InstanceId(name)))
+
+    @rule(owner=OWNERS, limit_bytes=LIMITS)
+    def limit(self, owner: str, limit_bytes: int | None) -> None:
+        """More or less room."""
+        self._both(lambda catalog: catalog.set_limit(owner, limit_bytes))
+
+    @rule(key=st.sampled_from(["i/1", "j/2", "stray"]))
+    def find_stray(self, key: str) -> None:
+        """Known or not."""
+        self._both(lambda catalog: catalog.add_stray(place(key), NO_DELAY))
+
+    @rule()
+    def bury(self) -> None:
+        """Everything that may be."""
+        self._both(lambda catalog: catalog.purge(NO_DELAY, ALL), list)
+
+    @invariant()
+    def all_agrees(self) -> None:
+        """Images, rows, finds, leases and accounts are the same, and agree among themselves."""
+        self._both(all_images, lambda images: [timeless(image) for image in images])
+        self._both(lambda catalog: catalog.list_keys(STORE), set)
+        self._both(lambda catalog: catalog.list_kept(STORE), set)
+        self._both(lambda catalog: catalog.find_lapsed(ALL), list)
+        self._both(lambda catalog: catalog.list_tasks(TaskQuery(limit=ALL)), timeless_tasks)
+        self._both(lambda catalog: catalog.find_pending_tasks(TASK_TYPES, ALL), task_ids)
+        self._both(lambda catalog: catalog.list_attempts(), set)
+        self._both(lambda catalog: catalog.find_staged(NO_DELAY, ALL), ids)
+        self._both(lambda catalog: catalog.find_expirable(NO_DELAY, ALL), ids)
+        self._both(accounts)
+        self._both(unfinished)
+        self._both(lambda catalog: catalog.summarize(), counted)
+        for key in self.model.blobs:
+            self._same_blob(key)
+        self.runner.run(audit(self.catalog))
+
+    def _put_off(self, key: str) -> None:
+        self._both(lambda catalog: catalog.reschedule(key, "no"), undated)
+
+    def _forget(self, key: str) -> None:
+        self._both(lambda catalog: catalog.remove_blob(key), timeless)
+
+    def _same_blob(self, key: str) -> None:
+        self._both(lambda catalog: catalog.get_blob(key), undated)
+
+    def _task(self, image_id: str | None, owner: str = "a", kind: str = "import") -> Task:
+        keep_for = AN_HOUR if self.attempts % 2 else NO_DELAY
+        return task(
+            f"t{self.attempts:03}",
+            type=kind,
+            owner=owner,
+            image_id=image_id,
+            max_attempts=2,
+            keep_for=keep_for,
+        )
+
+    def _known_task(self, number: int) -> Task | None:
+        known = sorted(self.model.tasks)
+        return self.model.tasks[known[number % len(known)]] if known else None
+
+    def _pick_up(self, task_id: str, claim: Claim) -> None:
+        self.claims.append(claim)
+        self._change_task(task_id, lambda task: claim_task(task, claim))
+
+    def _change_task(self, task_id: str, change: TaskChange) -> None:
+        self._both(lambda catalog: catalog.modify_task(task_id, change), timeless_task)
+
+    def _claim(self, image_id: str) -> Claim | None:
+        image = self.model.images.get(image_id)
+        return None if image is None else image.claim
+
+    def _modify(self, image_id: str, change: Change) -> None:
+        self._both(lambda catalog: catalog.modify_image(image_id, change), timeless)
+
+    def _both(
+        self,
+        ask: Callable[[Catalog], Awaitable[T]],
+        view: Callable[[T], object] = lambda answer: answer,
+    ) -> T | None:
+        expected, said = self._answer(self.model, ask), self._answer(self.catalog, ask)
+        if isinstance(expected, ImagedError) or isinstance(said, ImagedError):
+            assert (type(said), str(said)) == (type(expected), str(expected))
+            return None
+        assert view(said) == view(expected), (view(said), view(expected))
+        return said
+
+    def _answer(self, catalog: Catalog, ask: Callable[[Catalog], Awaitable[T]]) -> T | ImagedError:
+        async def answer() -> T:
+            return await ask(catalog)
+
+        try:
+            return self.runner.run(answer())
+        except CatalogError:
+            raise
+        except ImagedError as refusal:
+            return refusal

@@ -1,0 +1,276 @@
+"""What every catalog tells of unfinished writes, of instances, and of the whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+
+from contracts.catalog_samples import (
+    ALL,
+    AN_HOUR,
+    NO_DELAY,
+    STORE,
+    add_active,
+    add_deleted,
+    add_expired,
+    add_saving,
+    blob_of,
+    due_keys,
+    new_claim,
+    place,
+    queued,
+)
+from imaged.core.blob import BlobState
+from imaged.core.claim import InstanceId
+from imaged.core.deletion import delete, restore
+from imaged.core.errors import BlobGone
+from imaged.core.integrity import mark_damage
+from imaged.core.lifecycle import Status
+from imaged.core.summary import BlobUsage, Instance
+from imaged.ports.catalog import Catalog
+
+CLOCKS_APART = timedelta(minutes=1)  # the catalog's and the test's
+
+
+def instance(name: str, version: str = "1.0", roles: tuple[str, ...] = ("api",)) -> Instance:
+    """A process as it describes itself."""
+    return Instance(InstanceId(name), version, roles)
+
+
+class UnfinishedContract:
+    """A write that may land late is named in the ledger, and looked for once more."""
+
+    async def test_a_write_has_the_stores_own_name(self, catalog: Catalog) -> None:
+        """As long as it goes on; the last name counts, and it is kept with the bytes."""
+        await add_saving(catalog, "i", new_claim())
+        assert (await blob_of(catalog, "i/1")).upload_id is None
+
+        await catalog.record_upload_id("i/1", "first")
+        await catalog.record_upload_id("i/1", "second")
+
+        assert (await blob_of(catalog, "i/1")).upload_id == "second"
+
+    async def test_only_a_write_that_may_go_on_is_named(self, catalog: Catalog) -> None:
+        """Whoever writes what is whole, doomed or unknown is stopped before the first byte."""
+        await add_active(catalog, "kept")
+        await add_saving(catalog, "doomed", new_claim())
+        await catalog.record_upload_id("doomed/1", "first")
+        await catalog.modify_image("doomed", delete(delayed=False))
+        kept, doomed = await blob_of(catalog, "kept/1"), await blob_of(catalog, "doomed/1")
+
+        for key in ("kept/1", "doomed/1", "none"):
+            with pytest.raises(BlobGone):
+                await catalog.record_upload_id(key, "late")
+
+        assert (kept, doomed) == (
+            await blob_of(catalog, "kept/1"),
+            await blob_of(catalog, doomed.key),
+        )
+        assert doomed.upload_id == "first"
+        assert await catalog.get_blob("none") is None
+
+    async def test_what_was_doomed_unfinished_is_marked(self, catalog: Catalog) -> None:
+        """More of it may come, other than of bytes that were whole."""
+        await add_saving(catalog, "i", new_claim(NO_DELAY))
+        await catalog.modify_image("i", delete(delayed=False))
+        await add_expired(catalog, "j")
+
+        assert (await blob_of(catalog, "i/1")).is_unfinished
+        assert not (await blob_of(catalog, "j/1")).is_unfinished
+        taken = {blob.key: blob.is_unfinished for blob in await catalog.take_doomed(ALL, AN_HOUR)}
+        assert taken == {"i/1": True, "j/1": False}
+
+    async def test_a_second_look(self, catalog: Catalog) -> None:
+        """Due once more, after so long, without bytes and with a clean record."""
+        await add_saving(catalog, "i", new_claim(NO_DELAY))
+        await catalog.modify_image("i", delete(delayed=False))
+        await catalog.reschedule("i/1", "no")
+        before = await blob_of(catalog, "i/1")
+
+        await catalog.recheck_later("i/1", AN_HOUR)
+
+        swept = await blob_of(catalog, "i/1")
+        assert swept == replace(
+            before, is_swept=True, size_bytes=0, failures=0, last_error=None, due_at=swept.due_at
+        )
+        assert not await due_keys(catalog)
+        await catalog.recheck_later("i/1", NO_DELAY)
+        assert await due_keys(catalog) == ["i/1"]
+        assert await catalog.remove_blob("i/1") is None
+        assert await catalog.get_blob("i/1") is None
+
+    async def test_only_what_is_doomed_is_looked_at_again(self, catalog: Catalog) -> None:
+        """What is held stays as it is; what has left does not come back."""
+        await add_active(catalog, "kept")
+        await add_saving(catalog, "writing", new_claim())
+        keys = ("kept/1", "writing/1", "none")
+        before = [await catalog.get_blob(key) for key in keys]
+
+        for key in keys:
+            await catalog.recheck_later(key, NO_DELAY)
+
+        assert [await catalog.get_blob(key) for key in keys] == before
+
+
+class StatusContract:
+    """One look tells who is here, what each of them holds, and what there is."""
+
+    async def test_an_empty_catalog(self, catalog: Catalog) -> None:
+        """Nothing is counted, by the catalog's clock."""
+        summary = await catalog.summarize()
+
+        assert abs(summary.at - datetime.now(UTC)) < CLOCKS_APART
+        assert not summary.instances
+        assert not summary.holdings
+        assert not summary.images
+        assert not summary.stocks
+        assert (summary.restorable, summary.restorable_bytes) == (0, 0)
+        assert summary.oldest_due_at is None
+
+    async def test_an_instance_is_known_as_long_as_it_beats(self, catalog: Catalog) -> None:
+        """Since its first beat, as its last one says, until it takes its leave."""
+        await catalog.register_instance(instance("b"), AN_HOUR)
+        await catalog.register_instance(instance("a", roles=("api", "scrubber")), AN_HOUR)
+        first = (await catalog.summarize()).instances
+        await catalog.register_instance(instance("b", version="2.0", roles=()), AN_HOUR)
+        second = (await catalog.summarize()).instances
+
+        assert [one.id for one in first] == ["a", "b"]
+        assert (first[0].version, first[0].roles) == ("1.0", ("api", "scrubber"))
+        assert first[0].started_at == first[0].seen_at
+        assert second[0] == first[0]
+        assert (second[1].version, second[1].roles) == ("2.0", ())
+        assert second[1].started_at == first[1].started_at
+        assert second[1].seen_at is not None
+        assert first[1].seen_at is not None
+        assert second[1].seen_at > first[1].seen_at
+        await catalog.unregister_instance(InstanceId("a"))
+        await catalog.unregister_instance(InstanceId("a"))
+        assert [one.id for one in (await catalog.summarize()).instances] == ["b"]
+
+    async def test_what_an_instance_says_of_itself(self, catalog: Catalog) -> None:
+        """Its last beat counts."""
+        said = ("scrubber: ä failed 2 times: It is locked.", "again")
+        await catalog.register_instance(replace(instance("a"), troubles=said), AN_HOUR)
+        (ill,) = (await catalog.summarize()).instances
+        await catalog.register_instance(instance("a"), AN_HOUR)
+        (well,) = (await catalog.summarize()).instances
+
+        assert (ill.troubles, well.troubles) == (said, ())
+
+    async def test_a_silent_instance_is_forgotten(self, catalog: Catalog) -> None:
+        """By the next beat of another one; no beat forgets its own instance."""
+        await catalog.register_instance(instance("a"), AN_HOUR)
+        await catalog.register_instance(instance("b"), AN_HOUR)
+        assert len((await catalog.summarize()).instances) == 2
+
+        await catalog.register_instance(instance("c"), NO_DELAY)
+        (left,) = (await catalog.summarize()).instances
+        await catalog.register_instance(instance("c"), NO_DELAY)
+        (again,) = (await catalog.summarize()).instances
+
+        assert (left.id, again.id) == ("c", "c")
+        assert left.started_at == again.started_at
+
+    async def test_many_beat_at_once(self, catalog: Catalog) -> None:
+        """After a long silence all come back at the same moment, and none is in another's way."""
+        names = [f"node{number:02}" for number in range(20)]
+        for name in names:
+            await catalog.register_instance(instance(name), AN_HOUR)
+
+        async with anyio.create_task_group() as crowd:
+            for name in names:
+                crowd.start_soon(catalog.register_instance, instance(name, "2.0"), NO_DELAY)
+
+        for name in names:
+            await catalog.register_instance(instance(name, "3.0"), AN_HOUR)
+        found = (await catalog.summarize()).instances
+        assert [(one.id, one.version) for one in found] == [(name, "3.0") for name in names]
+
+    async def test_what_each_instance_holds(self, catalog: Catalog) -> None:
+        """Its claims, with the image and the end of the lease."""
+        before = (await catalog.summarize()).at
+        await add_active(catalog, "idle")
+        for image_id, owner in (("j", "one"), ("k", "two"), ("i", "one")):
+            await add_saving(catalog, image_id, new_claim(AN_HOUR, owner))
+
+        summary = await catalog.summarize()
+
+        held = [(one.instance, one.image_id, one.status) for one in summary.holdings]
+        saving = Status.SAVING
+        assert held == [("one", "i", saving), ("one", "j", saving), ("two", "k", saving)]
+        for one in summary.holdings:
+            assert one.since == (await catalog.get_image(one.image_id)).since
+            assert before + AN_HOUR < one.lease_until < summary.at + AN_HOUR
+
+    async def test_images_by_status_and_bytes_by_store(self, catalog: Catalog) -> None:
+        """Every image and every blob is counted once; what cannot be deleted is counted too."""
+        await catalog.add_image(queued("queued"))
+        await add_active(catalog, "a", 10)
+        await add_active(catalog, "b", 20)
+        await add_saving(catalog, "w", new_claim(), 5)
+        for image_id in ("stuck", "late"):
+            await add_active(catalog, image_id, 7)
+            await catalog.modify_image(image_id, delete(delayed=False))
+        await add_deleted(catalog, "d")
+        await add_active(catalog, "r", 40)
+        await catalog.modify_image("r", delete(delayed=True))
+        await catalog.add_stray(replace(place("s", 3), store="far"), AN_HOUR)
+        await catalog.reschedule("stuck/1", "no")
+
+        summary = await catalog.summarize()
+
+        assert {status: count for status, count in summary.images.items() if count} == {
+            Status.QUEUED: 1,
+            Status.ACTIVE: 2,
+            Status.SAVING: 1,
+            Status.DELETED: 3,
+            Status.PENDING_DELETE: 1,
+        }
+        assert list(summary.stocks) == [
+            BlobUsage("far", BlobState.DOOMED, 1, 3),
+            BlobUsage(STORE, BlobState.DOOMED, 2, 14, failing=1),
+            BlobUsage(STORE, BlobState.KEPT, 3, 70),
+            BlobUsage(STORE, BlobState.WRITING, 1, 5),
+        ]
+        assert (summary.restorable, summary.restorable_bytes) == (1, 40)
+        late = await blob_of(catalog, "late/1")
+        assert summary.oldest_due_at == late.due_at
+
+    async def test_damaged_images_are_counted_while_they_are_in_use(self, catalog: Catalog) -> None:
+        """Until they are whole again, or deleted."""
+        for image_id in ("a", "b", "c", "whole"):
+            await add_active(catalog, image_id)
+        for image_id in ("a", "b", "c"):
+            seen = await catalog.get_image(image_id)
+            await catalog.modify_image(image_id, mark_damage(seen, ["It is not what it was."]))
+        assert (await catalog.summarize()).damaged == 3
+
+        await catalog.modify_image("a", mark_damage(await catalog.get_image("a"), []))
+        await catalog.modify_image("b", delete(delayed=True))
+        assert (await catalog.summarize()).damaged == 1
+        await catalog.modify_image("b", restore)
+        assert (await catalog.summarize()).damaged == 2
+
+    async def test_an_expired_image_cannot_be_restored(self, catalog: Catalog) -> None:
+        """It waits for its bytes to go, and is counted with those alone."""
+        await add_expired(catalog, "i")
+
+        summary = await catalog.summarize()
+
+        assert dict(summary.images) == {Status.PENDING_DELETE: 1}
+        assert (summary.restorable, summary.restorable_bytes) == (0, 0)
+        assert summary.oldest_due_at == (await blob_of(catalog, "i/1")).due_at
+
+    async def test_a_summary_dates_each_status(self, catalog: Catalog) -> None:
+        """Since when the one is there that is longest in it; empty ones have no date."""
+        first = await add_active(catalog, "first")
+        await add_active(catalog, "second")
+        saving = await add_saving(catalog, "i", new_claim())
+
+        summary = await catalog.summarize()
+
+        assert dict(summary.oldest) == {Status.ACTIVE: first.since, Status.SAVING: saving.since}

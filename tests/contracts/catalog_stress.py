@@ -1,0 +1,163 @@
+"""A storm: images that share their bytes in every order, changed by many at once."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+from contracts.catalog_samples import (
+    ALL,
+    NO_DELAY,
+    add_active,
+    add_saving,
+    content,
+    held_by,
+    new_claim,
+    queued,
+)
+from imaged.core.deletion import delete, expire, restore
+from imaged.core.errors import CatalogError, ImagedError
+from imaged.core.task import Progress, cancel, claim_task, finish_task, give_back_task
+from imaged.core.task_query import TaskQuery
+from imaged.core.uploading import (
+    begin_attempt,
+    give_back,
+    share_data,
+    share_to_finish,
+    store_data,
+)
+from imaged.ports.catalog import Catalog
+from support.sample_images import draft, task
+
+ROOTS = tuple(f"root{number}" for number in range(12))
+OWNERS = ("a", "b")
+LIMIT_BYTES = 600  # of owner a: reached now and then
+
+
+async def add_roots(catalog: Catalog) -> None:
+    """The images that everybody clones, deletes and restores."""
+    await catalog.set_limit("a", LIMIT_BYTES)
+    for image_id in ROOTS:
+        await add_active(catalog, image_id, owner="b")
+
+
+class StressClient:
+    """One of many that do what they like; ``done`` counts what was not refused."""
+
+    def __init__(self, catalog: Catalog, name: str) -> None:
+        self._catalog = catalog
+        self._name = name
+        self._dice = random.Random(name)
+        self._count = 0
+        self.done = 0
+
+    async def step(self) -> None:
+        """Do something. A refusal is fine, an error of the catalog is not."""
+        self._count += 1
+        deeds = [self.clone, self.clone, self.upload, self.remove, self.expire]
+        deeds += [self.restore, self.scrub, self.reclaim, self.make, self.read, self.cancel]
+        try:
+            await self._dice.choice(deeds)(f"{self._name}-{self._count}")
+            self.done += 1
+        except CatalogError:
+            raise
+        except ImagedError:
+            pass
+
+    async def clone(self, image_id: str) -> None:
+        """Share the bytes of some others, and perhaps let go of them."""
+        chosen = self._dice.sample(ROOTS, 4)
+        sources = [await self._catalog.get_image(root) for root in chosen]
+        places = {place.key: place for source in sources for place in source.locations}
+        clone = await self._catalog.add_image(queued(image_id, self._dice.choice(OWNERS)))
+        source = replace(clone, locations=tuple(places.values()), content=content())
+        await self._catalog.modify_image(image_id, share_data(source))
+        if self._dice.random() < 0.8:
+            delayed = self._dice.random() < 0.5
+            await self._catalog.modify_image(image_id, delete(delayed=delayed))
+
+    async def upload(self, image_id: str) -> None:
+        """Write bytes of its own; some are deleted meanwhile, some are never finished."""
+        claim = new_claim(self._dice.choice([NO_DELAY, timedelta(seconds=60)]))
+        await add_saving(self._catalog, image_id, claim, owner=self._dice.choice(OWNERS))
+        match self._dice.randrange(4):
+            case 0:
+                await self._catalog.modify_image(image_id, delete(delayed=False))
+            case 1:
+                return
+        await self._catalog.modify_image(image_id, held_by(claim, store_data(content(7))))
+
+    async def make(self, image_id: str) -> None:
+        """Ask for a clone, and pick it up; some are finished, some are never heard of again."""
+        source = await self._catalog.get_image(self._dice.choice(ROOTS))
+        owner = self._dice.choice(OWNERS)
+        asked = task(f"t-{image_id}", type="clone", owner=owner, keep_for=NO_DELAY)
+        await self._catalog.add_image(draft(image_id, owner, asked))
+        claim = new_claim(self._dice.choice([NO_DELAY, timedelta(seconds=60)]))
+        await self._catalog.modify_image(image_id, held_by(claim, begin_attempt))
+        await self._catalog.update_task_progress(f"t-{image_id}", 1, Progress("sharing"))
+        if self._dice.random() < 0.7:
+            done = held_by(claim, share_to_finish(source))
+            made = await self._catalog.modify_image(image_id, done)
+            await self._catalog.modify_image(made.id, delete(delayed=False))
+
+    async def read(self, image_id: str) -> None:
+        """Ask for a task that writes nothing, and perhaps do it."""
+        asked = task(f"r-{image_id}", type="verify", keep_for=NO_DELAY)
+        await self._catalog.add_task(asked)
+        for waiting in await self._catalog.find_pending_tasks(["verify"], 2):
+            await self._read(waiting.id)
+
+    async def _read(self, task_id: str) -> None:
+        claim = new_claim(self._dice.choice([NO_DELAY, timedelta(seconds=60)]))
+        await self._catalog.modify_task(task_id, lambda task: claim_task(task, claim))
+        await self._catalog.renew_leases([claim])
+        if self._dice.random() < 0.7:
+            await self._catalog.modify_task(task_id, lambda task: finish_task({})(task, claim))
+
+    async def cancel(self, image_id: str) -> None:
+        """End what others ask for."""
+        del image_id
+        for seen in await self._catalog.list_tasks(TaskQuery(limit=3)):
+            await self._catalog.modify_task(seen.id, lambda task: cancel(task, "enough"))
+
+    async def remove(self, image_id: str) -> None:
+        """Delete what others clone."""
+        del image_id
+        await self._catalog.modify_image(self._dice.choice(ROOTS), delete(delayed=True))
+
+    async def restore(self, image_id: str) -> None:
+        """Take it back."""
+        del image_id
+        await self._catalog.modify_image(self._dice.choice(ROOTS), restore)
+
+    async def expire(self, image_id: str) -> None:
+        """Let time be up, seldom for what everybody clones."""
+        del image_id
+        for seen in await self._catalog.find_expirable(NO_DELAY, 5):
+            if seen.id not in ROOTS or self._dice.random() < 0.05:
+                await self._catalog.modify_image(seen.id, expire(seen))
+
+    async def scrub(self, image_id: str) -> None:
+        """Delete what is due, with and without success."""
+        del image_id
+        for blob in await self._catalog.take_doomed(4, timedelta(milliseconds=50)):
+            if self._dice.random() < 0.2:
+                await self._catalog.reschedule(blob.key, "not now")
+            else:
+                await self._catalog.remove_blob(blob.key)
+
+    async def reclaim(self, image_id: str) -> None:
+        """Renew what nobody has, and take back what lapsed."""
+        del image_id
+        await self._catalog.renew_leases([new_claim()])
+        for lapsed in await self._catalog.find_lapsed(3):
+            if lapsed.image_id is not None:
+                back = give_back(lapsed.claim, "lost", final=True)
+                await self._catalog.modify_image(lapsed.image_id, back)
+            if lapsed.task_id is not None:
+                lost = give_back_task(lapsed.claim, "lost", final=False)
+                await self._catalog.modify_task(lapsed.task_id, lost)
+        await self._catalog.expire_tasks(ALL)
+        await self._catalog.purge(timedelta(milliseconds=100), ALL)

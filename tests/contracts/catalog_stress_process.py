@@ -1,0 +1,42 @@
+"""A process that does to one catalog what it likes, for so long; an error ends it with a traceback.
+
+python catalog_hammer.py URL NAME SECONDS
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import anyio
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from contracts.catalog_stress import StressClient
+from imaged.catalogs.connect import open_catalog
+
+CLIENTS = 4
+
+
+async def main(url: str, name: str, seconds: float) -> None:
+    """Open the catalog, rage, and print how much was done."""
+    until = time.monotonic() + seconds
+    catalog = await open_catalog(url)
+    storms = [StressClient(catalog, f"{name}{number}") for number in range(CLIENTS)]
+
+    async def rage(storm: StressClient) -> None:
+        while time.monotonic() < until:
+            await storm.step()
+
+    try:
+        async with anyio.create_task_group() as crowd:
+            for storm in storms:
+                crowd.start_soon(rage, storm)
+    finally:
+        await catalog.close()
+    sys.stdout.write(f"{sum(storm.done for storm in storms)}\n")
+
+
+if __name__ == "__main__":
+    anyio.run(main, sys.argv[1], sys.argv[2], float(sys.argv[3]))

@@ -1,0 +1,201 @@
+"""The exam of places that bear a marker; every driver of the port inherits it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID, uuid4
+
+import pytest
+
+from contracts.store_bodies import all_keys, body, new_key, read_all
+from imaged.core.errors import MarkerRefused, WrongPlace
+from imaged.core.place_marker import MARKER_NAME, Marker, PlaceKind, write_marker_text
+from imaged.ports.place import MarkedPlace
+from imaged.ports.store import Store
+
+CATALOG = UUID(int=7)
+OLD, NEW = datetime(2024, 2, 29, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+DAMAGED = [
+    b"",
+    b"{",
+    b"\xff\xfe\x00",
+    b"[" * 65536,
+]  # more of them: tests/core/test_place_marker.py
+
+
+def a_marker(name: str, **changes: object) -> Marker:
+    """The marker of a new place of one catalog."""
+    fields = {"place_id": uuid4(), "catalog_id": CATALOG, "kind": PlaceKind.STORE, **changes}
+    return Marker(**{"written_at": NEW, "name": name, **fields})  # type: ignore[arg-type]
+
+
+class PlacedStore(Store, Protocol):
+    """A store in such a place."""
+
+    @property
+    def place(self) -> MarkedPlace:
+        """The place."""
+        ...
+
+
+class MarkerBackdoor(Protocol):
+    """A way to the marker that goes past the driver."""
+
+    async def read_raw(self, key: str) -> bytes | None:
+        """The bytes that are there."""
+        ...
+
+    async def plant(self, key: str, data: bytes) -> None:
+        """Other bytes are there."""
+        ...
+
+    async def remove(self, key: str) -> None:
+        """Nothing is there."""
+        ...
+
+
+class MarkedPlaceContract:
+    """A suite brings ``store``, empty, and ``beside``: the same place, opened by another process.
+
+    ``door``: a back door to both.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_an_empty_place_has_no_marker(self, store: PlacedStore) -> None:
+        """And is there all the same."""
+        assert await store.place.read_marker() is None
+        await store.place.require_expected()  # nothing is expected yet
+
+    async def test_a_marker_is_read_as_it_was_written(
+        self, store: PlacedStore, beside: PlacedStore, door: MarkerBackdoor
+    ) -> None:
+        """By each process, and by people."""
+        marker = a_marker(store.name)
+
+        assert await store.place.write_marker(marker) == marker
+
+        assert await store.place.read_marker() == await beside.place.read_marker() == marker
+        assert await door.read_raw(MARKER_NAME) == write_marker_text(marker)
+
+    async def test_a_marker_is_written_once(
+        self, store: PlacedStore, beside: PlacedStore, door: MarkerBackdoor
+    ) -> None:
+        """Never over another one: who comes second is told whose the place is."""
+        first = await store.place.write_marker(a_marker(store.name, written_at=OLD))
+        before = await door.read_raw(MARKER_NAME)
+
+        assert await beside.place.write_marker(a_marker(store.name)) == first
+        assert await store.place.write_marker(a_marker(store.name)) == first
+
+        assert await door.read_raw(MARKER_NAME) == before
+
+    async def test_what_is_no_marker_is_not_written_over(
+        self, store: PlacedStore, door: MarkerBackdoor
+    ) -> None:
+        """A file of somebody else, or a damaged one, stays as it is."""
+        await door.plant(MARKER_NAME, b"not ours")
+
+        with pytest.raises(MarkerRefused):
+            await store.place.write_marker(a_marker(store.name))
+
+        assert await door.read_raw(MARKER_NAME) == b"not ours"
+
+    async def test_an_operator_replaces_it(self, store: PlacedStore, door: MarkerBackdoor) -> None:
+        """On purpose, also one that cannot be understood."""
+        await store.place.write_marker(a_marker(store.name))
+        marker = a_marker(store.name)
+
+        assert await store.place.write_marker(marker, replace=True) == marker
+        await door.plant(MARKER_NAME, b"damaged")
+        assert await store.place.write_marker(marker, replace=True) == marker
+
+        assert await door.read_raw(MARKER_NAME) == write_marker_text(marker)
+
+    async def test_of_two_writers_one_wins(self, store: PlacedStore, beside: PlacedStore) -> None:
+        """At the same moment; the other one sees the winner's, every time."""
+        for _ in range(5):
+            one, other = a_marker(store.name), a_marker(store.name)
+
+            seen = await asyncio.gather(
+                store.place.write_marker(one), beside.place.write_marker(other)
+            )
+
+            assert seen[0] == seen[1] == await store.place.read_marker()
+            assert seen[0] in (one, other)
+            await self.forget(store)
+
+    async def forget(self, store: PlacedStore) -> None:
+        """Remove the marker, for another go."""
+        raise NotImplementedError  # each driver's suite has one
+
+    @pytest.mark.parametrize("data", DAMAGED, ids=lambda data: repr(data[:12]))
+    async def test_a_damaged_marker_is_refused(
+        self, store: PlacedStore, door: MarkerBackdoor, data: bytes
+    ) -> None:
+        """With where it is and what to do; the place is not taken for one without a marker."""
+        await door.plant(MARKER_NAME, data)
+
+        with pytest.raises(MarkerRefused) as caught:
+            await store.place.read_marker()
+
+        assert store.place.where in str(caught.value)
+        assert f"imaged adopt-store {store.name}" in str(caught.value)
+        assert await door.read_raw(MARKER_NAME) == data
+
+    async def test_nothing_is_written_or_deleted_without_the_marker(
+        self, store: PlacedStore, door: MarkerBackdoor
+    ) -> None:
+        """It is gone, or another one, or damaged; what was there is there when it is back."""
+        kept = new_key()
+        await store.put(kept, body(b"bytes"))
+        marker = await store.place.write_marker(a_marker(store.name))
+        others = [None, write_marker_text(a_marker(store.name)), b"damaged"]
+        others.append(write_marker_text(a_marker(store.name, catalog_id=uuid4())))
+
+        for other in others:
+            await self.change(door, other)
+            store.place.expect(marker)
+            for refused in (
+                store.place.require_expected(),
+                store.put(new_key(), body(b"more")),
+                store.delete(kept),
+                all_keys(store),
+            ):
+                with pytest.raises(WrongPlace):
+                    await refused
+
+        await self.change(door, write_marker_text(marker))
+        store.place.expect(marker)
+        await store.place.require_expected()
+        assert await all_keys(store) == [kept]
+        assert await read_all(store, kept) == b"bytes"
+
+    async def change(self, door: MarkerBackdoor, data: bytes | None) -> None:
+        """Let the marker be this, or none."""
+        if data is None:
+            await door.remove(MARKER_NAME)
+        else:
+            await door.plant(MARKER_NAME, data)
+
+    async def test_the_time_of_a_marker_is_no_part_of_it(self, store: PlacedStore) -> None:
+        """Two instances that write the same marker expect the same place."""
+        marker = a_marker(store.name, written_at=OLD)
+        await store.place.write_marker(marker)
+        store.place.expect(a_marker(store.name, place_id=marker.place_id, written_at=NEW))
+
+        await store.place.require_expected()
+
+    async def test_a_marker_is_no_blob(self, store: PlacedStore) -> None:
+        """What compares a store with the catalog never meets it, and deletes it never."""
+        await store.place.write_marker(marker := a_marker(store.name))
+        store.place.expect(marker)
+        await store.put(key := new_key(), body(b"bytes"))
+
+        assert await all_keys(store) == [key]
+
+        await store.delete(key)
+        assert await all_keys(store) == []
+        assert await store.place.read_marker() == marker

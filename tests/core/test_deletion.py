@@ -1,0 +1,158 @@
+"""The changes by which an image goes, and comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from imaged.core.deletion import deactivate, delete, expire, lose_location, reactivate, restore
+from imaged.core.errors import (
+    ActivationRefused,
+    ImageProtected,
+    InvalidTransition,
+    NotRestorable,
+)
+from imaged.core.image import Image
+from imaged.core.lifecycle import IMAGE_TRANSITIONS, Event, Status
+from imaged.core.task import TaskStatus
+from support.sample_images import (
+    active,
+    expired,
+    importing,
+    in_status,
+    location,
+    pending_delete,
+)
+
+RESTORABLE = [active(), deactivate(active())]
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_deactivating(status: Status) -> None:
+    """Active images are deactivated; a deactivated one stays as it is; others are refused."""
+    image = in_status(status)
+
+    if status is Status.DEACTIVATED:
+        assert deactivate(image) is image
+    elif status is Status.ACTIVE:
+        assert deactivate(image) == replace(image, status=Status.DEACTIVATED)
+    else:
+        with pytest.raises(ActivationRefused):
+            deactivate(image)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_reactivating(status: Status) -> None:
+    """Deactivated images are reactivated; an active one stays as it is; others are refused."""
+    image = in_status(status)
+
+    if status is Status.ACTIVE:
+        assert reactivate(image) is image
+    elif status is Status.DEACTIVATED:
+        assert reactivate(image) == replace(image, status=Status.ACTIVE)
+    else:
+        with pytest.raises(ActivationRefused):
+            reactivate(image)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_deleting_at_once(status: Status) -> None:
+    """Where the table allows it, nothing is left: no data, no work."""
+    image = in_status(status)
+
+    if Event.DELETED in IMAGE_TRANSITIONS[status]:
+        gone = delete(delayed=False)(image)
+        assert gone.status is Status.DELETED
+        assert gone.held == {}
+        assert gone.claim is None
+    else:
+        with pytest.raises(InvalidTransition):
+            delete(delayed=False)(image)
+
+
+@pytest.mark.parametrize("image", RESTORABLE)
+def test_deleting_with_a_delay_keeps_everything(image: Image) -> None:
+    """The image waits, with all that it had, and knows where it came from."""
+    waiting = delete(delayed=True)(image)
+
+    assert waiting == replace(image, status=Status.PENDING_DELETE, deleted_from=image.status)
+
+
+@pytest.mark.parametrize("image", RESTORABLE)
+def test_restoring_undoes_a_delete(image: Image) -> None:
+    """What comes back is exactly what went."""
+    assert restore(delete(delayed=True)(image)) == image
+
+
+@pytest.mark.parametrize(
+    "status", [Status.QUEUED, Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.KILLED]
+)
+def test_an_image_without_complete_bytes_never_waits(status: Status) -> None:
+    """There is nothing to restore, so it goes at once, delay or not."""
+    assert delete(delayed=True)(in_status(status)).status is Status.DELETED
+
+
+def test_an_active_image_without_bytes_never_waits() -> None:
+    """A record whose locations are all gone has nothing to restore either."""
+    assert delete(delayed=True)(replace(active(), locations=())).status is Status.DELETED
+
+
+@pytest.mark.parametrize("delayed", [True, False])
+def test_a_protected_image_is_not_deleted(delayed: bool) -> None:
+    """Protection is stronger than any delete."""
+    with pytest.raises(ImageProtected):
+        delete(delayed=delayed)(replace(active(), protected=True))
+
+
+def test_deleting_ends_the_task() -> None:
+    """A task whose image goes is cancelled and says so."""
+    gone = delete(delayed=False)(importing())
+
+    assert gone.task is not None
+    assert gone.task.status is TaskStatus.FAILURE
+    assert gone.task.message == "The image was deleted."
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status != "pending_delete"])
+def test_only_what_waits_is_restored(status: Status) -> None:
+    """An image that was not deleted, or is gone, is not restored."""
+    with pytest.raises(NotRestorable, match=str(status)):
+        restore(in_status(status))
+
+
+def test_an_expired_image_is_not_restored() -> None:
+    """Once its time was over, its bytes may be going."""
+    with pytest.raises(NotRestorable):
+        restore(expired())
+
+
+def test_expiring_ends_the_wait() -> None:
+    """The image still waits for its bytes to go, and for nothing else."""
+    waiting = pending_delete()
+
+    assert expire(waiting)(waiting) == replace(waiting, deleted_from=None)
+
+
+def test_an_image_that_changed_does_not_expire() -> None:
+    """Restored, and even deleted again: its delay began anew."""
+    seen = pending_delete()
+
+    with pytest.raises(NotRestorable):
+        expire(seen)(replace(seen, version=seen.version + 2))
+
+
+def test_with_the_last_bytes_goes_the_image() -> None:
+    """Losing one of two locations leaves it waiting; losing the last one ends it."""
+    image = replace(expired(), locations=(location("first"), location("second")))
+
+    once = lose_location(image, "first")
+    twice = lose_location(once, "second")
+
+    assert (once.status, once.locations) == (Status.PENDING_DELETE, (location("second"),))
+    assert (twice.status, twice.locations) == (Status.DELETED, ())
+
+
+def test_foreign_bytes_are_no_loss() -> None:
+    """A key that the image does not have takes nothing from it."""
+    assert lose_location(expired(), "other") == expired()

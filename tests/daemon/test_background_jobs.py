@@ -1,0 +1,117 @@
+"""What an instance does without being asked."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from imaged.catalogs.sqlite import driver
+from imaged.config import load
+from imaged.config.sections import Role
+from imaged.daemon import background_jobs
+from imaged.daemon.background_jobs import PeriodicJob
+from imaged.daemon.container import ServiceContainer
+from imaged.daemon.drivers import open_drivers
+from support.command import Workspace
+
+LOOKS = 5
+DEADLINE_SECONDS = 10
+
+
+async def until_asked(counts: Counter[str], what: str, times: int) -> None:
+    """Wait until something happened so often."""
+    with anyio.fail_after(DEADLINE_SECONDS):
+        while counts[what] < times:
+            await checkpoint()
+
+
+def test_a_duty_that_is_off_is_not_done_until_it_is_on() -> None:
+    """Not at the start, and not when it is woken; a reload that turns it on does it at once."""
+    counts: Counter[str] = Counter()
+    pause = timedelta(0)
+
+    def every() -> timedelta:
+        counts["asked"] += 1
+        return pause
+
+    async def once() -> None:
+        counts["done"] += 1
+        await checkpoint()
+
+    async def scenario() -> None:
+        nonlocal pause
+        job = PeriodicJob("sweep", once, every)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(job.run)
+            for look in range(1, LOOKS):
+                job.wake()
+                await until_asked(counts, "asked", 2 * look)
+            assert counts["done"] == 0
+            pause = timedelta(hours=1)
+            job.wake()
+            await until_asked(counts, "done", 1)
+            job.stop()
+
+    anyio.run(scenario)
+
+
+def test_a_duty_knows_when_it_is_next_done() -> None:
+    """Within its pause; at once during a round, and never where it is off."""
+    pause = timedelta(hours=1)
+    left: list[timedelta | None] = []
+    job: PeriodicJob
+
+    async def once() -> None:
+        left.append(job.next_in)
+        await checkpoint()
+
+    async def scenario() -> None:
+        nonlocal job, pause
+        job = PeriodicJob("sweep", once, lambda: pause)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(job.run)
+            with anyio.fail_after(DEADLINE_SECONDS):
+                while not job.next_in:
+                    await checkpoint()
+            left.append(job.next_in)
+            pause = timedelta(0)
+            left.append(job.next_in)
+            job.stop()
+
+    anyio.run(scenario)
+
+    during, after, off = left
+    assert (during, off) == (timedelta(0), None)
+    assert after is not None
+    assert timedelta(minutes=50) < after < timedelta(minutes=70)
+
+
+@pytest.mark.parametrize("roles", [("api",), ("scrubber",)])
+def test_every_instance_cuts_a_long_log_off(
+    roles: tuple[Role, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing is written any more."""
+    monkeypatch.setattr(background_jobs, "CHECKPOINT_INTERVAL", timedelta(milliseconds=10))
+    monkeypatch.setattr(driver, "LONG_LOG_BYTES", 0)
+    (tmp_path / "images").mkdir()
+    config = load(Workspace(tmp_path).write(f"[daemon]\nroles = {json.dumps(roles)}"), {})
+
+    async def scenario() -> None:
+        async with open_drivers(config) as parts, anyio.create_task_group() as tasks:
+            await parts.catalog.set_limit("somebody", 1)
+            assert parts.database.log_bytes
+            background_jobs.BackgroundJobs(ServiceContainer(parts, config), lambda: config).start(
+                tasks
+            )
+            with anyio.fail_after(DEADLINE_SECONDS):
+                while parts.database.log_bytes:
+                    await checkpoint()
+            tasks.cancel_scope.cancel()
+
+    anyio.run(scenario)

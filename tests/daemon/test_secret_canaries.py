@@ -1,0 +1,336 @@
+"""Secrets, pushed through every error that real parts can be brought to: they come out nowhere.
+
+What is looked at: the log in every format, what commands print, and what HTTP answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from support.canaries import Canaries
+from support.command import Workspace, serving
+from support.daemon import free_port
+from support.postgresql import Server
+from support.seaweedfs import ACCESS_KEY, BUCKET, SeaweedFS, seaweedfs
+from support.waiting import wait_until
+
+FORMATS = ["json", "console", "journal"]
+LEVEL = 'level = "debug"'
+
+
+@pytest.fixture
+def canaries() -> Canaries:
+    """None yet: each comes into being when it is named."""
+    return Canaries()
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[SeaweedFS]:
+    """A store that knows its keys."""
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """Where a server asks for passwords."""
+    server = Server()
+    server.start()
+    yield f"127.0.0.1:{server.port}/postgres"
+    server.remove()
+
+
+def require_refused(canaries: Canaries, done: CompletedProcess[str]) -> None:
+    """It failed, said why, and said nothing else."""
+    assert done.returncode == 1
+    assert done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert canaries.found_in(done.stdout, done.stderr) == set()
+
+
+# ------------------------------------------------------------------------- stores and the catalog
+
+
+@pytest.mark.parametrize("command", ["check-config", "serve", "reconcile"])
+@pytest.mark.parametrize("access_key", [None, ACCESS_KEY])
+def test_keys_that_a_bucket_refuses(
+    canaries: Canaries,
+    workspace: Workspace,
+    bucket: SeaweedFS,
+    command: str,
+    access_key: str | None,
+) -> None:
+    """An unknown key, or one with a wrong secret: in the environment."""
+    workspace.write(_cloud(bucket.endpoint))
+    keys = {
+        "IMAGED_STORES__CLOUD__ACCESS_KEY": access_key or canaries["access-key"],
+        "IMAGED_STORES__CLOUD__SECRET_KEY": canaries["secret-key"],
+    }
+    require_refused(canaries, workspace.imaged(command, **keys))
+
+
+def test_keys_in_files(canaries: Canaries, workspace: Workspace, bucket: SeaweedFS) -> None:
+    """The same, with files; one of them has more in it than a key."""
+    for name in ("access", "secret"):
+        (workspace.folder / name).write_text(canaries[name])
+    files = (
+        f'access_key_file = "{workspace.folder}/access"\n'
+        f'secret_key_file = "{workspace.folder}/secret"'
+    )
+    workspace.write(_cloud(bucket.endpoint, files))
+    require_refused(canaries, workspace.imaged("check-config"))
+
+    (workspace.folder / "secret").write_text(f"{canaries['first']}\n{canaries['second']}\n")
+    require_refused(canaries, workspace.imaged("check-config"))
+
+
+def test_keys_in_the_usual_places(
+    canaries: Canaries, workspace: Workspace, bucket: SeaweedFS
+) -> None:
+    """Also in a shared file that cannot be read, because somebody wrote only the key."""
+    workspace.write(_cloud(bucket.endpoint))
+    shared = workspace.folder / "credentials"
+    shared.write_text(f"[default]\n{canaries['shared']}\n = {canaries['shared']}\n")
+    require_refused(
+        canaries, workspace.imaged("check-config", AWS_SHARED_CREDENTIALS_FILE=str(shared))
+    )
+    keys = {
+        "AWS_ACCESS_KEY_ID": canaries["aws-access"],
+        "AWS_SECRET_ACCESS_KEY": canaries["aws-secret"],
+        "AWS_SESSION_TOKEN": canaries["aws-session"],
+    }
+    require_refused(canaries, workspace.imaged("check-config", **keys))
+
+
+def test_a_store_that_is_not_there(canaries: Canaries, workspace: Workspace) -> None:
+    """Nobody listens, or who does speaks something else."""
+    keys = {
+        "IMAGED_STORES__CLOUD__ACCESS_KEY": canaries["access-key"],
+        "IMAGED_STORES__CLOUD__SECRET_KEY": canaries["secret-key"],
+    }
+    workspace.write(_cloud("http://127.0.0.1:1", 'connect_timeout = "1s"'))
+    require_refused(canaries, workspace.imaged("check-config", **keys))
+    workspace.write(_cloud("https://127.0.0.1:1", f'ca_file = "{_key_file(workspace, canaries)}"'))
+    require_refused(canaries, workspace.imaged("check-config", **keys))
+
+
+@pytest.mark.parametrize("command", ["check-config", "serve", "status", "migrate"])
+def test_a_password_that_the_database_refuses(
+    canaries: Canaries, workspace: Workspace, database: str, command: str
+) -> None:
+    """In the URL, in the environment: there it may be."""
+    url = f"postgresql://imaged:{canaries['db-password']}@{database}"
+    require_refused(canaries, workspace.imaged(command, IMAGED_CATALOG__URL=url))
+
+
+def test_passwords_elsewhere(canaries: Canaries, workspace: Workspace, database: str) -> None:
+    """In a file of its own, and where PostgreSQL's programs look."""
+    url, file = f"postgresql://imaged@{database}", workspace.folder / "password"
+    file.write_text(canaries["password-file"])
+    require_refused(
+        canaries,
+        workspace.imaged(
+            "check-config", IMAGED_CATALOG__URL=url, IMAGED_CATALOG__PASSWORD_FILE=str(file)
+        ),
+    )
+    require_refused(
+        canaries,
+        workspace.imaged(
+            "check-config", IMAGED_CATALOG__URL=url, PGPASSWORD=canaries["pgpassword"]
+        ),
+    )
+
+
+# ------------------------------------------------------------------------------- the configuration
+
+#: Settings that are wrong because of a secret, or have one beside what is wrong.
+WRONG = [
+    '[catalog]\nurl = "postgresql://imaged:{secret}@db/imaged"',
+    '[catalog]\nurl = "postgresql://db/imaged?password={secret}"',
+    '[catalog]\nurl = "postgressql://imaged:{secret}@db/imaged"',
+    '[catalog]\nurl = "postgresql://imaged:{secret}@db:port/imaged"',
+    '[catalog]\nurl = "postgresql://imaged:{secret}@[db/imaged"',
+    '[catalog]\nurl = ["postgresql://imaged:{secret}@db/imaged"]',
+    '[catalog]\npassword = "{secret}"',
+    '[stores.cloud]\ntype = "s3"\nbucket = "b"\nsecret_key = "{secret}"',
+    '[stores.cloud]\ntype = "s3"\nbucket = "b"\nsecret_key = ["{secret}"]',
+    '[stores.cloud]\ntype = "s3"\nbucket = "b"\naccess_key = "{secret}"',
+    '[stores.cloud]\ntype = "s3"\nbucket = "b"\nendpoint = "http://me:{secret}@s3.example.net"',
+    '[stores.cloud]\ntype = "s3"\nbucket = "b"\nendpoint = "me:{secret}@s3.example.net"',
+    '[stores.cloud]\ntype = "s3"\nbucket = "b"\nsecretkey = "{secret}"',
+    '[auth]\nmethod = "token"\ntoken = "{secret}"',
+]
+
+
+def _without_section(section: str, text: str) -> str:
+    """The small configuration with another table in the place of one of its own."""
+    head, _, rest = text.partition(section)
+    return head + rest.partition("[")[1] + rest.partition("[")[2]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_secrets_in_settings(canaries: Canaries, workspace: Workspace, number: int) -> None:
+    """Refused, with the name of the setting and without its value."""
+    spoil(workspace, WRONG[number].replace("{secret}", canaries["setting"]))
+
+    require_refused(canaries, workspace.imaged("check-config"))
+
+
+def test_secrets_in_reloaded_settings(canaries: Canaries, workspace: Workspace) -> None:
+    """The same in the log of a daemon, and for other commands."""
+    with serving(workspace.file) as daemon:
+        for number, more in enumerate(WRONG, start=1):
+            daemon.wait_for("daemon.started")
+            spoil(workspace, more.replace("{secret}", canaries[f"setting-{number}"]))
+            daemon.reload()
+            daemon.wait_for("config.rejected", number)
+        log = daemon.log.read_text()
+    for arguments in (["check-config", "--json"], ["serve"], ["status"]):
+        require_refused(canaries, workspace.imaged(*arguments))
+
+    assert canaries.found_in(log) == set()
+
+
+def spoil(workspace: Workspace, more: str) -> None:
+    """Put another table in the place of the catalog's."""
+    head, _, rest = workspace.write(f"[log]\n{LEVEL}").read_text().partition("[catalog]")
+    workspace.file.write_text(f"{head}[{rest.partition('[')[2]}\n{more}\n")
+
+
+@pytest.mark.parametrize(
+    "variable", ["IMAGED_CATALOG__URL", "IMAGED_STORES__CLOUD__ENDPOINT", "IMAGED_AUTH__METHOD"]
+)
+def test_secrets_in_the_environment(
+    canaries: Canaries, workspace: Workspace, variable: str
+) -> None:
+    """What is wrong there is told without the value too."""
+    workspace.write(_cloud("http://127.0.0.1:1"))
+    value = f"postgressql://imaged:{canaries['variable']}@db:port/imaged"
+    require_refused(canaries, workspace.imaged("check-config", **{variable: value}))
+
+
+#: Files of tokens that cannot be used, because the token itself stands in them.
+WRONG_TOKENS = [
+    '[[token]]\nsha256 = "{secret}"\nuser = "a"\nproject = "p"\nroles = ["member"]',
+    '[[token]]\ntoken = "{secret}"\nuser = "a"\nproject = "p"\nroles = ["member"]',
+    '[[token]]\nsha256 = ["{secret}"]\nuser = "a"',
+    "{secret}",
+    '"{secret}',
+    '[token]\n"{secret}" = "a"',
+]
+
+
+def test_secrets_in_the_file_of_tokens(canaries: Canaries, workspace: Workspace) -> None:
+    """Refused at start and when reloaded, without what stands there."""
+    tokens = workspace.folder / "tokens.toml"
+    tokens.write_text(_entry("right"))
+    workspace.write(f'[auth]\nmethod = "token"\ntoken_file = "{tokens}"\n[log]\n{LEVEL}')
+    with serving(workspace.file) as daemon:
+        daemon.wait_for("daemon.started")
+        for number, text in enumerate(WRONG_TOKENS, start=1):
+            tokens.write_text(text.replace("{secret}", canaries[f"token-{number}"]))
+            daemon.reload()
+            daemon.wait_for("config.rejected", number)
+            require_refused(canaries, workspace.imaged("check-config"))
+        log = daemon.log.read_text()
+    require_refused(canaries, workspace.imaged("serve"))
+
+    assert canaries.found_in(log) == set()
+
+
+# ------------------------------------------------------------------------------------ the requests
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_what_clients_send(canaries: Canaries, workspace: Workspace, output_format: str) -> None:
+    """Tokens good and bad, other headers, signed links; refused requests, and one that crashes."""
+    port, tokens = free_port(), workspace.folder / "tokens.toml"
+    tokens.write_text(_entry(canaries["good-token"]))
+    figures = workspace.folder / "metrics.token"
+    figures.write_text(canaries["authorization"])
+    workspace.write(
+        f'[auth]\nmethod = "token"\ntoken_file = "{tokens}"\n'
+        f'[metrics]\nbind = ["api"]\ntoken_file = "{figures}"\n'
+        f'[log]\n{LEVEL}\nformat = "{output_format}"'
+    )
+    workspace.file.write_text(workspace.file.read_text().replace(":0", f":{port}"))
+    good = {
+        "X-Auth-Token": canaries["good-token"],
+        "Authorization": f"Bearer {canaries['authorization']}",
+        "Cookie": f"session={canaries['cookie']}",
+        "X-Service-Token": canaries["service-token"],
+        "X-Subject-Token": canaries["subject-token"],
+        "Proxy-Authorization": f"Basic {canaries['proxy']}",
+    }
+    wrote = {**good, "Content-Type": "application/json"}
+    bad = {**good, "X-Auth-Token": canaries["bad-token"]}
+    signed = f"X-Amz-Credential={canaries['credential']}&X-Amz-Signature={canaries['signature']}"
+    with serving(workspace.file) as daemon:
+        wait_until(lambda: "daemon.started" in daemon.log.read_text())
+        answers = [
+            ask(port, "POST", "/v2/images", wrote, b'{"disk_format": "raw"}'),
+            ask(port, "GET", "/v2/images", bad),
+            ask(port, "GET", f"/v2/images/nothing?{signed}", good),
+            ask(port, "GET", f"/v2/images?marker={canaries['good-token']}", good),
+            ask(port, "GET", f"/nowhere?token={canaries['query']}", good),
+            ask(port, "PATCH", "/v2/images", good),
+            ask(port, "POST", "/v2/images", wrote, b"{"),
+            ask(port, "GET", "/readyz", good),
+            ask(port, "GET", "/metrics", good),
+        ]
+        _spoil_images(workspace)
+        answers.append(ask(port, "GET", "/v2/images", good))
+        status = workspace.imaged("status", "--json")
+        daemon.end()
+        log = daemon.log.read_text()
+
+    assert [code for code, _ in answers] == [201, 401, 404, 400, 300, 405, 400, 200, 200, 500]
+    assert "request.failed" in log
+    assert "Traceback" in log
+    assert canaries.found_in(log, status.stdout, status.stderr) == set()
+    assert canaries.found_in(*(body for _, body in answers)) == set()
+
+
+def ask(
+    port: int, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
+) -> tuple[int, bytes]:
+    """A request, and its answer with all headers."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    with closing(connection):
+        connection.request(method, path, body, dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.headers.as_bytes() + answer.read()
+
+
+def _spoil_images(workspace: Workspace) -> None:
+    """Write what no version of imaged would, so that reading it is a mistake of the program."""
+    with closing(sqlite3.connect(workspace.catalog)) as db, db:
+        db.execute("UPDATE images SET properties = '[1]'")
+
+
+def _entry(token: str) -> str:
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return f'[[token]]\nsha256 = "{digest}"\nuser = "a"\nproject = "p"\nroles = ["member"]\n'
+
+
+def _cloud(endpoint: str, more: str = "") -> str:
+    return (
+        f'[stores.cloud]\ntype = "s3"\nendpoint = "{endpoint}"\nbucket = "{BUCKET}"\n'
+        f"attempts = 1\n{more}\n[log]\n{LEVEL}"
+    )
+
+
+def _key_file(workspace: Workspace, canaries: Canaries) -> Path:
+    """A private key where certificates should be."""
+    file = workspace.folder / "key.pem"
+    head, foot = (f"-----{word} PRIVATE KEY-----" for word in ("BEGIN", "END"))
+    file.write_text(f"{head}\n{canaries['private-key']}\n{foot}\n")
+    return file

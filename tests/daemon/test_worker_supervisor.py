@@ -1,0 +1,240 @@
+"""Where workers are employed, and what becomes of those that do not work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from imaged.config import load
+from imaged.core.claim import InstanceId
+from imaged.daemon import worker_channel, worker_supervisor
+from imaged.daemon.worker_channel import Command, Reload, Start
+from imaged.daemon.worker_supervisor import WorkerSupervisor, next_restart_delay
+from imaged.metrics.worker_counters import WorkerCounters
+from imaged.ports.store import Stores
+from imaged.services.tasks.runner import TaskRunner
+from imaged.testing.memory_catalog import MemoryCatalog
+from imaged.testing.memory_store import MemoryStore
+from support.command import Workspace
+from support.node import ADMIN, Node
+from support.sample_images import active
+from support.virtual_time import VirtualClock
+
+TESTS = Path(__file__).parents[1]
+PATIENCE_SECONDS = 20
+
+pytestmark = pytest.mark.timeout(60)
+
+Log = Sequence[Mapping[str, Any]]
+
+
+@dataclass
+class Employer:
+    """A workshop with something to do, and workers of one kind."""
+
+    shop: WorkerSupervisor
+    runner: TaskRunner
+    employed: Path  # a line for each that was started
+
+    async def until(self, is_so: Callable[[Log], object]) -> Log:
+        """Employ until the log is so, and be stopped then; all of the log."""
+        with capture_logs() as log, anyio.fail_after(PATIENCE_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.shop.serve)
+                while not is_so(log):  # noqa: ASYNC110 - the log sets no event
+                    await anyio.sleep(0.02)
+                tasks.cancel_scope.cancel()
+        return log
+
+    async def for_a_second(self) -> None:
+        """Employ whom it would employ meanwhile."""
+        with anyio.move_on_after(1):
+            await self.until(lambda _: False)
+
+
+@pytest_asyncio.fixture
+async def employer(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Employer]:
+    """A task waits."""
+    workspace.write('[tasks]\npoll_every = "100ms"')
+    config, employed = load(workspace.file), workspace.folder / "employed"
+    monkeypatch.setattr(worker_supervisor, "WORKER_MODULE", "support.fake_worker")
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("IMAGED_TEST_ODD_LOG", str(employed))
+    catalog = MemoryCatalog(VirtualClock())
+    node = Node("here", catalog, Stores("near", {"near": MemoryStore("near")}))
+    await catalog.add_image(image := active())
+    await node.task_service.create(ADMIN, "verify", {"image_id": image.id})
+    shop = WorkerSupervisor(node.runner, WorkerCounters(), InstanceId("here"), lambda: config)
+    yield Employer(shop, node.runner, employed)
+
+
+def told(log: Log, event: str) -> Log:
+    """What was logged of it."""
+    return [one for one in log if one["event"] == event]
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_dies(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told of once, and the next one is employed; each knows which version it is to be."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
+
+    log = await employer.until(lambda log: len(told(log, "worker.ended")) == 3)
+
+    assert {one["exit_code"] for one in told(log, "worker.ended")} == {3}
+    (failed,) = told(log, "duty.failed")
+    assert failed["error"].startswith("The process that worked on tasks ended with exit code 3.")
+    assert {*employer.employed.read_text().splitlines()} == {f"dies {version('imaged')}"}
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is ended so that the log says where it was."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "is silent")
+    monkeypatch.setattr(worker_supervisor, "REPORT_TIMEOUT_SECONDS", 1.0)
+
+    log = await employer.until(lambda log: told(log, "worker.ended"))
+
+    (silent, *_), (ended, *_) = told(log, "worker.silent"), told(log, "worker.ended")
+    assert (silent["log_level"], silent["pid"]) == ("error", ended["pid"])
+    assert ended["exit_code"] == -6
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("how", "event"),
+    [
+        ("babbles", "duty.crashed"),  # what nobody understands is a mistake of ours, with traceback
+        ("announces 4 GiB", "duty.crashed"),  # which nobody waits for, and nobody keeps
+        ("is deaf", "worker.started"),  # the daemon ends
+    ],
+)
+async def test_a_worker_that_does_not_end(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch, how: str, event: str
+) -> None:
+    """It is waited for, but not for ever."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", how)
+    monkeypatch.setattr(worker_supervisor, "EXIT_SECONDS", 0.1)
+
+    log = await employer.until(lambda log: told(log, event))
+
+    assert told(log, "worker.ended")[0]["exit_code"] == -9
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_does_not_read(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is not waited for: its line is full, so it is ended, and the daemon can end as well."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "is deaf")
+    monkeypatch.setattr(worker_channel, "CHANNEL_SEND_SECONDS", 0.2)
+    monkeypatch.setattr(worker_supervisor, "REPORT_TIMEOUT_SECONDS", 3600.0)
+
+    async def say_too_much() -> None:
+        while True:
+            employer.shop.reload()
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(say_too_much)
+        log = await employer.until(lambda log: told(log, "worker.ended"))
+        tasks.cancel_scope.cancel()
+
+    (silent, *_), (ended, *_) = told(log, "worker.silent"), told(log, "worker.ended")
+    assert (silent["log_level"], silent["pid"]) == ("error", ended["pid"])
+    assert ended["exit_code"] == -6
+
+
+@pytest.mark.asyncio
+async def test_what_a_worker_has_not_heard_yet() -> None:
+    """Of each kind the last one, in the order in which they came; so it takes no memory."""
+    config = load(None)
+    mailbox, last = worker_channel.CoalescingQueue(), Reload(config.with_roles(("tasks",)))
+    mailbox.put(Start(config, InstanceId("here")))
+    for _ in range(1000):
+        mailbox.put(Reload(config))
+        mailbox.put(Command.CHECK_TASKS)
+        mailbox.put(Command.REPORT)
+    mailbox.put(last)
+
+    assert len(mailbox) == 4
+    taken = [await mailbox.get() for _ in range(4)]
+    assert taken == [Start(config, InstanceId("here")), last, Command.CHECK_TASKS, Command.REPORT]
+    with anyio.move_on_after(0.01) as patience:
+        await mailbox.get()
+    assert patience.cancelled_caught
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_cannot_be_started(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said why, and tried again."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+    log = await employer.until(lambda log: told(log, "duty.failed"))
+
+    (failed,) = told(log, "duty.failed")
+    assert failed["error"] == (
+        "The process that is to work on tasks cannot be started: No such file or directory."
+    )
+
+
+def test_it_waits_longer_each_time() -> None:
+    """A store may be away for a night, and a worker is not to be tried every second of it."""
+    waits = [*accumulate(range(8), lambda wait, _: next_restart_delay(wait), initial=0.0)]
+
+    assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+
+
+@pytest.mark.asyncio
+async def test_who_has_not_worked_is_not_replaced_at_once(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often somebody asks for another task."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
+    monkeypatch.setattr(worker_supervisor, "next_restart_delay", lambda _: 3600.0)
+    await employer.until(lambda log: told(log, "duty.failed"))
+    employer.runner.wakeup.wake()
+
+    await employer.for_a_second()
+
+    assert len(employer.employed.read_text().splitlines()) == 1
+
+
+@pytest.mark.asyncio
+async def test_who_has_worked_is_replaced_at_once(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What killed it may have been its task; that is tried so many times only."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "reports and dies")
+    monkeypatch.setattr(worker_supervisor, "next_restart_delay", lambda _: 3600.0)
+
+    log = await employer.until(lambda log: len(told(log, "worker.ended")) == 3)
+
+    assert {one["exit_code"] for one in told(log, "worker.ended")} == {3}
+
+
+@pytest.mark.asyncio
+async def test_nobody_is_employed_for_nothing(
+    employer: Employer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither when nothing waits, nor when the daemon is about to end."""
+    monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
+    employer.shop.stop_claiming()
+
+    await employer.for_a_second()
+
+    assert not employer.employed.exists()

@@ -1,0 +1,35 @@
+"""What the daemons of these tests stand on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from support.backend import Backend, FolderBackend, ServersBackend, servers
+from support.seaweedfs import SeaweedFS, seaweedfs
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[SeaweedFS]:
+    """A real S3 server, shared by the tests that need one."""
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def shared(s3: SeaweedFS) -> AsyncIterator[ServersBackend]:
+    """A database and a bucket that any number of daemons can share."""
+    async with servers(s3.endpoint) as backend:
+        yield backend
+
+
+@pytest.fixture(params=["folder", "servers"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """Each kind of backend, in turn."""
+    if request.param == "folder":
+        return FolderBackend(tmp_path)
+    found: ServersBackend = request.getfixturevalue("shared")
+    return found

@@ -1,0 +1,168 @@
+"""Imports by real daemons, over real HTTP, into folders and buckets."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from support import disk_images
+from support.backdoor import bytes_are_those_of
+from support.backend import Backend
+from support.client import OCTETS, Client
+from support.daemon import Daemon, until
+from support.origin import Origin
+from support.task_client import TaskClient
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
+
+MIB = 1 << 20
+DISK = disk_images.raw() + os.urandom(12 * MIB)
+HALF = 6 * MIB
+UNREAD_BYTES = MIB // 2  # what had come when a connection broke may not have been read yet
+
+
+@pytest_asyncio.fixture
+async def origin() -> AsyncIterator[Origin]:
+    """A server that the daemon may fetch from."""
+    async with Origin(DISK, host="127.0.0.2").running() as origin:
+        yield origin
+
+
+@pytest_asyncio.fixture
+async def daemon(backend: Backend, tmp_path: Path, origin: Origin) -> AsyncIterator[Daemon]:
+    """One that may reach the server, and nothing else inside."""
+    fetch = {"allow": ["127.0.0.2/32"], "ports": [80, origin.port]}
+    daemon = Daemon(tmp_path, {"fetch": fetch}, on=backend)
+    await daemon.start()
+    yield daemon
+    await daemon.end(signal.SIGKILL)
+
+
+def asked(origin: Origin, **changes: object) -> dict[str, object]:
+    """The input of an import."""
+    return {"import_from": origin.url, "import_from_format": "raw", **changes}
+
+
+async def bytes_go(daemon: Daemon) -> None:
+    """Wait until nothing is left in the store."""
+    await until(lambda: bytes_are_those_of(daemon, set()), "bytes are left")
+
+
+async def nothing_is_seen(client: Client, tasks: TaskClient, task_id: str) -> int:
+    """Look at lists for as long as the task goes on, as an administrator; how often it was."""
+    looks = 0
+    while (await tasks.show(task_id))["status"] in {"pending", "processing"}:
+        listed = await client.list_all()
+        if (await tasks.show(task_id))["status"] in {"pending", "processing"}:
+            assert listed == []
+            looks += 1
+    return looks
+
+
+async def test_an_import_over_broken_connections(daemon: Daemon, origin: Origin) -> None:
+    """It goes on where it broke off; nobody sees the image before all of it has passed."""
+    origin.breaks = [HALF, 3 * MIB]
+    checksum = f"sha256:{hashlib.sha256(DISK).hexdigest()}"
+    async with Client(daemon.url) as client:
+        tasks = TaskClient(client)
+        task_id = await tasks.ask("import", **asked(origin, checksum=checksum))
+        looks = await nothing_is_seen(client, tasks, task_id)
+        task = await tasks.show(task_id)
+        (image,) = await client.list_all()
+
+        assert (task["status"], task["message"]) == ("success", None)
+        assert task["result"] == {"image_id": image["id"]}
+        assert looks > 0
+        assert image["status"] == "active"
+        assert await client.digest(image["id"]) == hashlib.sha512(DISK).hexdigest()
+        assert "Range" not in origin.asked[0]
+        second, third = (
+            int(headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            for headers in origin.asked[1:]
+        )
+        assert HALF - UNREAD_BYTES <= second <= HALF
+        assert second + 3 * MIB - UNREAD_BYTES <= third <= second + 3 * MIB
+
+
+async def test_an_import_that_fails(daemon: Daemon, origin: Origin) -> None:
+    """Nobody ever sees an image, and its bytes go."""
+    async with Client(daemon.url) as client:
+        tasks = TaskClient(client)
+        task_id = await tasks.ask("import", **asked(origin, checksum="md5:" + "0" * 32))
+        await nothing_is_seen(client, tasks, task_id)
+        task = await tasks.show(task_id)
+
+        assert task["status"] == "failure"
+        assert "The md5 of the data is" in task["message"]
+        assert await client.list_all() == []
+        await bytes_go(daemon)
+
+
+async def test_an_import_that_is_cancelled(daemon: Daemon, origin: Origin) -> None:
+    """While the other side is silent: it ends with the call, and hangs up."""
+    origin.hangs_after = HALF
+    async with Client(daemon.url) as client:
+        tasks = TaskClient(client)
+        task_id = await tasks.ask("import", **asked(origin))
+        await tasks.until_phase(task_id, "fetching")
+
+        task = await tasks.cancel(task_id)
+
+        assert (task["status"], task["result"]) == ("failure", None)
+        assert "cancelled" in task["message"]
+        assert await client.list_all() == []
+        await bytes_go(daemon)
+
+
+async def test_an_import_outlives_its_daemon(daemon: Daemon, origin: Origin) -> None:
+    """Killed in the middle of a fetch: the next life of it begins again, and ends it."""
+    origin.hangs_after = HALF
+    async with Client(daemon.url) as client:
+        tasks = TaskClient(client)
+        task_id = await tasks.ask("import", **asked(origin))
+        await tasks.until_phase(task_id, "fetching")
+        await daemon.end(signal.SIGKILL)
+        origin.hangs_after = None
+        origin.hang.set()
+        await daemon.start()
+
+        task = await tasks.end_of(task_id)
+
+        assert (task["status"], task["message"]) == ("success", None)
+        (image,) = await client.list_all()
+        assert await client.digest(image["id"]) == hashlib.sha512(DISK).hexdigest()
+
+
+@pytest.mark.parametrize("call", ["glance-direct", "web-download", "location"])
+async def test_imports_into_images_of_clients(daemon: Daemon, origin: Origin, call: str) -> None:
+    """From what was staged, from the web, and from a location."""
+    path, body = {
+        "glance-direct": ("import", {"method": {"name": call}}),
+        "web-download": ("import", {"method": {"name": call, "uri": origin.url}}),
+        "location": ("locations", {"url": origin.url}),
+    }[call]
+    async with Client(daemon.url) as client:
+        image_id = await client.create()
+        if call == "glance-direct":
+            status, _ = await client.request(
+                "PUT", f"/v2/images/{image_id}/stage", data=io.BytesIO(DISK), headers=OCTETS
+            )
+            assert status == 204
+
+        status, answer = await client.request("POST", f"/v2/images/{image_id}/{path}", json=body)
+        assert (status, answer) == (202, b"")
+
+        async def is_active() -> bool:
+            image = await client.show(image_id)
+            assert image["status"] in {"importing", "active"}, image
+            return bool(image["status"] == "active")
+
+        await until(is_active, "the import does not end", within_seconds=60)
+        assert await client.digest(image_id) == hashlib.sha512(DISK).hexdigest()

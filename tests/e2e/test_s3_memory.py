@@ -1,0 +1,133 @@
+"""Memory is flat with a bucket too: at the store's own speed, and with one that is slow."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from support.backend import ServersBackend, servers
+from support.client import OCTETS, Client
+from support.daemon import Daemon
+from support.seaweedfs import SeaweedFS
+from support.throttle import ThrottledProxy
+
+MIB = 1 << 20
+UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_S3_UPLOAD_MIB", "192"))
+PART_SIZE = os.environ.get("IMAGED_TEST_S3_PART_SIZE", "8MiB")
+SLOW_BYTES_PER_SECOND = 20e6
+BUDGET_MIB = 64
+ALLOWANCE_MIB = 64
+
+PATIENCE_SECONDS = 60 + UPLOAD_MIB // 10
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(2 * PATIENCE_SECONDS + 60)]
+
+
+async def chunks(count: int) -> AsyncIterator[bytes]:
+    """So many mebibytes, whose sum nobody announces."""
+    block = os.urandom(MIB)
+    for number in range(count):
+        yield number.to_bytes(8, "big") + block[8:]
+
+
+CROWD = 12
+ANNOUNCED_BYTES = 1 << 40
+SENT_MIB = 24
+
+
+async def test_memory_does_not_follow_the_size_that_is_announced(
+    shared: ServersBackend, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """A crowd of uploads of 1 TiB, whose parts are of 117 MiB, stays within the budget."""
+    settings = {
+        "claims": {"lease": "60s", "renew_every": "10s"},  # nobody dies here
+        "uploads": {"transfer_budget": f"{BUDGET_MIB}MiB"},
+    }
+    daemon = Daemon(tmp_path, settings, on=shared)
+    await daemon.start()
+    try:
+        idle = daemon.peak_memory_mib()
+        peak = await _peak_of_a_crowd(daemon)
+    finally:
+        await daemon.end(signal.SIGKILL)
+
+    record_property("idle_mib", idle)
+    record_property("peak_mib", peak)
+    assert peak <= idle + BUDGET_MIB + ALLOWANCE_MIB, f"idle {idle}, peak {peak} MiB"
+
+
+async def _peak_of_a_crowd(daemon: Daemon) -> float:
+    """When the first bytes of all of them were sent, and none of them has ended."""
+    sent = [asyncio.Event() for _ in range(CROWD)]
+
+    async def body(all_sent: asyncio.Event) -> AsyncIterator[bytes]:
+        async for chunk in chunks(SENT_MIB):
+            yield chunk
+        all_sent.set()
+        await asyncio.Event().wait()
+
+    async def upload(all_sent: asyncio.Event) -> None:
+        status, why = await client.request(
+            "PUT",
+            f"/v2/images/{await client.create()}/file",
+            data=body(all_sent),
+            headers={**OCTETS, "Content-Length": str(ANNOUNCED_BYTES)},
+        )
+        raise AssertionError(f"answered before the end: {status} {why!r}")
+
+    async with Client(daemon.url) as client, asyncio.TaskGroup() as uploads:
+        tasks = [uploads.create_task(upload(event)) for event in sent]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for event in sent:
+                await event.wait()
+        peak = daemon.peak_memory_mib()
+        for task in tasks:
+            task.cancel()
+    return peak
+
+
+@pytest.mark.parametrize("bytes_per_second", [None, SLOW_BYTES_PER_SECOND], ids=["fast", "slow"])
+async def test_an_upload_of_unknown_size_takes_no_more_than_its_budget(
+    bytes_per_second: float | None,
+    s3: SeaweedFS,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Peak memory stays within 64 MiB of idle plus the transfer budget, there and back."""
+    async with AsyncExitStack() as opened:
+        endpoint = s3.endpoint
+        if bytes_per_second is not None:
+            line = ThrottledProxy(endpoint, bytes_per_second)
+            endpoint = await opened.enter_async_context(line.running())
+        backend = await opened.enter_async_context(servers(endpoint))
+        settings = {
+            "claims": {"lease": "60s", "renew_every": "10s"},  # nobody dies here
+            "uploads": {"transfer_budget": f"{BUDGET_MIB}MiB"},
+            f"stores.{backend.store}": {"part_size": PART_SIZE},
+        }
+        daemon = Daemon(tmp_path, settings, on=backend)
+        await daemon.start()
+        opened.push_async_callback(daemon.end, signal.SIGKILL)
+        idle = daemon.peak_memory_mib()
+        limit = idle + BUDGET_MIB + ALLOWANCE_MIB
+        client = Client(daemon.url, patience_seconds=PATIENCE_SECONDS)
+        await opened.enter_async_context(client)
+
+        image_id = await client.create()
+        assert await client.put(image_id, chunks(UPLOAD_MIB)) == 204
+        up = daemon.peak_memory_mib()
+        shown = await client.show(image_id)
+        assert await client.digest(image_id) == shown["os_hash_value"]
+        down = daemon.peak_memory_mib()
+
+        for name, peak in (("idle_mib", idle), ("up_mib", up), ("down_mib", down)):
+            record_property(name, peak)
+        assert shown["size"] == UPLOAD_MIB * MIB
+        assert up <= limit, f"idle {idle}, peak {up} MiB"
+        assert down <= limit, f"idle {idle}, peak {down} MiB"

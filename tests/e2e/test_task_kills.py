@@ -1,0 +1,156 @@
+"""Workers of tasks, killed at named points of each type: every task ends, and nothing is left.
+
+One worker dies for all types at once: each of its tasks goes on to a point of its own and stays
+there (``support/kill_harness/kill_points.py``), and when all are there, the worker is killed. Their
+leases are then made to be over, so that nobody waits for them; that they run out is tested
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from e2e.test_exports import BucketPlace, FolderPlace
+from imaged.core.task import MAX_ATTEMPTS
+from support.backend import FolderBackend, ServersBackend
+from support.daemon import until
+from support.kill_harness.daemon import KillPoint
+from support.kill_harness.harness import KillHarness, kill_harness
+from support.kill_harness.kill_points import ONE_ATTEMPT
+from support.kill_harness.outcome import KillCase, OutcomeCheck
+from support.kill_harness.task_cases import KINDS_ON_SERVERS, TASK_CASES, TaskCase
+from support.seaweedfs import SeaweedFS
+
+TIMES = int(os.environ.get("IMAGED_TEST_TASK_KILLS", "1"))
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600 * TIMES), pytest.mark.system]
+
+
+@pytest.fixture(params=["folder", "servers"])
+def on(request: pytest.FixtureRequest) -> str:
+    """Each kind of catalog, stores and destination, in turn."""
+    which: str = request.param
+    return which
+
+
+@pytest.fixture
+def backend(
+    on: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> FolderBackend | ServersBackend:
+    """The catalog and the first store."""
+    if on == "folder":
+        return FolderBackend(tmp_path)
+    found: ServersBackend = request.getfixturevalue("shared")
+    return found
+
+
+@pytest.fixture
+def place(on: str, request: pytest.FixtureRequest, tmp_path: Path) -> FolderPlace | BucketPlace:
+    """Where exports go."""
+    if on == "folder":
+        return FolderPlace(tmp_path / "exports")
+    server: SeaweedFS = request.getfixturevalue("s3")
+    return BucketPlace(tmp_path, server.endpoint)
+
+
+@pytest_asyncio.fixture
+async def here(
+    backend: FolderBackend | ServersBackend, place: FolderPlace | BucketPlace, tmp_path: Path
+) -> AsyncIterator[KillHarness]:
+    """Two stores and a destination of the kind, and a daemon in front."""
+    assert shutil.which("qemu-img"), "install the Debian package qemu-utils"
+    async with kill_harness(tmp_path, backend, place.settings, place.door) as here:
+        yield here
+
+
+@pytest.fixture
+def kinds(on: str) -> Mapping[str, TaskCase]:
+    """All that is done."""
+    return TASK_CASES if on == "folder" else KINDS_ON_SERVERS
+
+
+async def test_kills_at_every_point(here: KillHarness, kinds: Mapping[str, TaskCase]) -> None:
+    """Success, in the second attempt at the latest; or failure, where it was cancelled."""
+    inquest, most = OutcomeCheck(here), max(len(kind.points) for kind in kinds.values())
+    for number in range(most * TIMES):
+        cases = {}
+        for name, kind in kinds.items():
+            if number % most < len(kind.points):
+                point, moment = [*kind.points.items()][number % most]
+                attempts = 1 if point in ONE_ATTEMPT else 2
+                case = KillCase(kind, f"{name}-{number}", point, moment, attempts)
+                cases[await kind.ask(here, case.name)] = case
+
+        await here.kill({task_id: case.moment for task_id, case in cases.items()})
+
+        await require_nothing_half_made(here, cases)
+        async with here.working():
+            await inquest.hold(cases, await here.ends_of(cases))
+
+
+async def test_killed_again_and_again(here: KillHarness, kinds: Mapping[str, TaskCase]) -> None:
+    """So many workers are lost, and then the task fails, and says why."""
+    cases = {}
+    for name, kind in kinds.items():
+        most = MAX_ATTEMPTS if name != "convert" else MAX_ATTEMPTS - 1
+        moment = KillPoint(f"phase {kind.phase}")
+        cases[await kind.ask(here, name)] = KillCase(
+            kind, name, kind.phase, moment, most, ends=False
+        )
+
+    for attempt in range(MAX_ATTEMPTS):
+        left = {task_id: case for task_id, case in cases.items() if attempt < case.attempts}
+        await here.kill({task_id: case.moment for task_id, case in left.items()})
+        await require_nothing_half_made(here, cases)
+
+    tasks = await here.ends_of(cases)  # the daemon in front sees to that
+    for task_id, case in cases.items():
+        assert tasks[task_id]["message"] == (
+            "The server that was working on it went silent. "
+            f"That was attempt {case.attempts}, the last one."
+        )
+    await OutcomeCheck(here).hold(cases, tasks)
+
+
+async def test_what_was_asked_before_a_restart(
+    here: KillHarness, kinds: Mapping[str, TaskCase]
+) -> None:
+    """Nobody works when it is asked for; the next worker is stopped in the middle, and one after
+    it finishes everything. What was stopped in good order is no attempt.
+    """
+    cases = {
+        await kind.ask(here, name): KillCase(kind, name, kind.phase) for name, kind in kinds.items()
+    }
+    assert await here.front.end() == 0
+    await here.front.start()
+    async with here.working():
+
+        async def has_begun() -> bool:
+            return '"from_status": "pending"' in here.worker.log_text()
+
+        await until(has_begun, "no task begins")
+
+    async with here.working():
+        tasks = await here.ends_of(cases)
+
+    await OutcomeCheck(here).hold(cases, tasks)
+
+
+async def require_nothing_half_made(here: KillHarness, cases: Mapping[str, KillCase]) -> None:
+    """The worker has just died: what is listed is whole, or an image that its client made."""
+    listed = await here.client.list_all()
+    called = [image for image in listed if image["name"] in {"import", "locations"}]
+    others = [image["id"] for image in listed if image not in called]
+    made = [
+        task["result"]["image_id"]
+        for task in [await here.tasks.show(task_id) for task_id in cases]
+        if task["result"] and "image_id" in task["result"]
+    ]
+    assert {*others} <= {here.source_id, *made}
+    assert {image["status"] for image in called} <= {"importing", "active", "queued", "uploading"}

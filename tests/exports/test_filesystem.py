@@ -1,0 +1,386 @@
+"""Exports to a folder sit the exam."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from structlog.testing import capture_logs
+
+from contracts.export import DestinationContract, another_attempt, export_file
+from contracts.store_bodies import PausedBody, body, body_that_must_not_end, some_bytes
+from contracts.store_faulty_disks import WatchedDisk
+from imaged.core.errors import ExportError, ExportExists, ExportFull
+from imaged.core.limits import MIB
+from imaged.core.place_marker import MARKER_NAME
+from imaged.exports import filesystem as folders
+from imaged.exports.filesystem import FilesystemExport
+from imaged.exports.temporary_names import temporary_name
+from imaged.lanes import InlineLane
+from imaged.stores.filesystem.disk import Disk
+from imaged.stores.filesystem.settings import FilesystemSettings
+from support.waiting import wait_until
+
+
+class OrderedDisk(WatchedDisk):
+    """Remembers the names of its calls, and what was opened."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._opened: dict[int, str] = {}
+
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        result = call(*args, **named)
+        if name == "open":
+            self._opened[result] = Path(args[0]).name
+        if name in {"writev", "fsync"}:
+            self.calls.append(f"{name} {self._opened[args[0]]}")
+        if name in {"link", "unlink", "mkdir"}:
+            self.calls.append(name)
+        return result
+
+
+class FolderBackdoor:
+    """The files, as others see them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def names(self) -> set[str]:
+        """All files below the root."""
+        found = (path for path in self._root.rglob("*") if not path.is_dir())
+        return {str(path.relative_to(self._root)) for path in found} - {MARKER_NAME}
+
+    async def read_raw(self, name: str) -> bytes | None:
+        """The bytes of a file."""
+        path = self._root / name
+        return path.read_bytes() if path.exists() else None
+
+    async def plant(self, name: str, data: bytes) -> None:
+        """A file that somebody else made."""
+        path = self._root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    async def write_unfinished(self, name: str, data: bytes) -> None:
+        """The same: what is not finished is a file with another name."""
+        await self.plant(name, data)
+
+
+def folder(root: Path, disk: Disk | None = None, **settings: int) -> FilesystemExport:
+    """A destination."""
+    return FilesystemExport(
+        "archive", FilesystemSettings(root, **{"min_free_bytes": 0, **settings}), disk=disk
+    )
+
+
+def names_in(path: Path) -> list[str]:
+    """What is there."""
+    return [found.name for found in path.iterdir()]
+
+
+def contents(path: Path) -> list[bytes]:
+    """The bytes of all files that are there."""
+    return [found.read_bytes() for found in path.iterdir()]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty folder."""
+    (tmp_path / "exports").mkdir()
+    return tmp_path / "exports"
+
+
+class TestFolderDestination(DestinationContract):
+    """Everything, and what only a folder does."""
+
+    @pytest.fixture
+    def destination(self, root: Path) -> FilesystemExport:
+        """Empty."""
+        return folder(root)
+
+    @pytest.fixture
+    def door(self, root: Path) -> FolderBackdoor:
+        """A back door to it."""
+        return FolderBackdoor(root)
+
+    async def test_permissions(self, root: Path) -> None:
+        """Those of the settings, whatever the umask is."""
+        destination = folder(root, file_mode=0o640, folder_mode=0o750)
+        mask = os.umask(0o777)
+        try:
+            await destination.deliver(export_file("a/b.raw"), body(b"bytes"))
+        finally:
+            os.umask(mask)
+
+        assert stat.S_IMODE((root / "a").stat().st_mode) == 0o750
+        assert stat.S_IMODE((root / "a/b.raw").stat().st_mode) == 0o640
+
+    async def test_links_are_not_followed(self, root: Path, tmp_path: Path) -> None:
+        """What somebody put there does not lead out."""
+        (tmp_path / "outside").mkdir()
+        (root / "way-out").symlink_to(tmp_path / "outside")
+        (root / "dangling").symlink_to(tmp_path / "outside/new.raw")
+
+        for name in ("way-out/x.raw", "dangling"):
+            assert await folder(root).has(name)
+            with pytest.raises(ExportExists):
+                await folder(root).deliver(export_file(name), body(b"bytes"))
+
+        assert names_in(tmp_path / "outside") == []
+
+    async def test_a_file_is_no_folder(self, root: Path) -> None:
+        """A name below one, or the name of a folder, is taken."""
+        (root / "file").touch()
+        (root / "folder").mkdir()
+
+        for name in ("file/x.raw", "folder"):
+            assert await folder(root).has(name)
+            with pytest.raises(ExportExists):
+                await folder(root).deliver(export_file(name), body(b"bytes"))
+
+    async def test_a_root_that_is_a_link(self, root: Path, tmp_path: Path) -> None:
+        """That is the operator's business."""
+        (tmp_path / "link").symlink_to(root)
+
+        await folder(tmp_path / "link").check()
+        await folder(tmp_path / "link").deliver(export_file("a/x.raw"), body(b"bytes"))
+
+        assert (root / "a/x.raw").read_bytes() == b"bytes"
+
+    async def test_a_root_that_is_missing(self, tmp_path: Path) -> None:
+        """It is not made, and every call says what to do."""
+        destination = folder(tmp_path / "missing")
+
+        with pytest.raises(ExportError, match="mount its filesystem, or create it"):
+            await destination.check()
+        for call in (
+            destination.has("x"),
+            destination.has_delivered(export_file()),
+            destination.deliver(export_file(), body(b"bytes")),
+            destination.leftovers(),
+            destination.remove("x"),
+        ):
+            with pytest.raises(ExportError, match="is its filesystem mounted"):
+                await call
+        assert not (tmp_path / "missing").exists()
+
+    async def test_what_must_stay_free(self, root: Path) -> None:
+        """An export that would take it is refused, and leaves nothing; a check does not mind."""
+        destination = folder(root, min_free_bytes=1 << 60)
+
+        with pytest.raises(ExportFull, match="min_free"):
+            await destination.deliver(export_file(), body(b"bytes"), 5)
+
+        await destination.check()
+        assert names_in(root) == []
+
+    async def test_zeros_take_no_space(self, root: Path) -> None:
+        """The file has holes there, at its end too."""
+        data = some_bytes(MIB) + bytes(8 * MIB) + some_bytes(MIB) + bytes(8 * MIB)
+
+        await folder(root).deliver(export_file("disk.raw"), body(data))
+
+        assert (root / "disk.raw").read_bytes() == data
+        assert (root / "disk.raw").stat().st_blocks * 512 < 4 * MIB
+
+    async def test_a_disk_that_is_full(self, root: Path) -> None:
+        """In the middle of it."""
+
+        class FullDisk(Disk):
+            @staticmethod
+            def writev(*_: object) -> NoReturn:
+                raise OSError(errno.ENOSPC, "full")
+
+        with pytest.raises(ExportFull):
+            await folder(root, FullDisk()).deliver(export_file(), body(some_bytes(3 * MIB)))
+
+        assert names_in(root) == []
+
+    async def test_a_filesystem_without_links(self, root: Path) -> None:
+        """The check says so."""
+
+        class NoLinks(Disk):
+            @staticmethod
+            def link(*_: object, **__: object) -> NoReturn:
+                raise OSError(errno.EPERM, "no")
+
+        with pytest.raises(ExportError, match="needs hard links"):
+            await folder(root, NoLinks()).check()
+
+        assert names_in(root) == []
+
+    async def test_the_order_of_the_calls(self, root: Path) -> None:
+        """Bytes are durable before they get their name, and the names before anybody is told."""
+        disk, this = OrderedDisk(), export_file("a/b.raw")
+        destination = FilesystemExport(
+            "archive", FilesystemSettings(root, min_free_bytes=0), disk=disk, lanes=InlineLane
+        )
+
+        await destination.deliver(this, body(b"bytes"))
+
+        first = temporary_name(this)
+        assert disk.calls == [
+            f"writev {first}",
+            f"fsync {first}",
+            "fsync exports",
+            "mkdir",
+            "fsync exports",
+            "link",
+            "fsync a",
+        ]
+
+    async def test_a_folder_that_was_there_is_made_durable_too(self, root: Path) -> None:
+        """Its maker may have been killed before the sync; then the file would be lost with it."""
+        (root / "a/b").mkdir(parents=True)
+        disk = OrderedDisk()
+        destination = FilesystemExport(
+            "archive", FilesystemSettings(root, min_free_bytes=0), disk=disk, lanes=InlineLane
+        )
+
+        await destination.deliver(export_file("a/b/c.raw"), body(b"bytes"))
+
+        assert disk.calls[-4:] == ["fsync exports", "fsync a", "link", "fsync b"]
+
+    @pytest.mark.parametrize("left", [None, b"", b"theirs"])
+    async def test_a_name_that_is_not_durable_goes(self, root: Path, left: bytes | None) -> None:
+        """When the last sync fails, nothing stays, whether or not somebody else was quicker; what
+        somebody else put there stays.
+        """
+        name = root / export_file().file_name
+
+        class Forgetful(Disk):
+            syncs = 0
+
+            @staticmethod
+            def fsync(fd: object) -> None:
+                del fd
+                Forgetful.syncs += 1
+                if Forgetful.syncs == 3:
+                    if left is not None:
+                        name.unlink()
+                    if left:
+                        name.write_bytes(left)
+                    raise OSError(errno.EIO, "lost")
+
+        with pytest.raises(ExportError, match="kernel's log"):
+            await folder(root, Forgetful()).deliver(export_file(), body(b"bytes"))
+
+        assert contents(root) == ([left] if left else [])
+
+    async def test_an_attempt_that_hangs_after_its_link(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It takes its file away when it wakes up; so the next attempt counts on no such file."""
+        linked, wakes = threading.Event(), threading.Event()
+
+        class Sleepy(Disk):
+            @staticmethod
+            def link(*args: Any, **named: Any) -> None:
+                os.link(*args, **named)
+                linked.set()
+                wakes.wait()
+
+        monkeypatch.setattr(folders, "HUNG_THREAD_TIMEOUT", timedelta(0))
+        this = export_file("a/image.raw")
+        delivering = asyncio.create_task(folder(root, Sleepy()).deliver(this, body(b"bytes")))
+        try:
+            await asyncio.to_thread(linked.wait)
+            delivering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await delivering
+            with pytest.raises(ExportError, match="may still take it away"):
+                await folder(root).has_delivered(another_attempt(this))
+        finally:
+            wakes.set()
+
+        wait_until(lambda: not (root / "a/image.raw").exists())
+        assert not await folder(root).has_delivered(another_attempt(this))
+
+    async def test_a_link_that_was_asked_for_twice(self, root: Path) -> None:
+        """NFS repeats a call whose answer was lost, and says that the name is taken."""
+
+        class Repeating(Disk):
+            @staticmethod
+            def link(*args: Any, **named: Any) -> None:
+                for _ in range(2):
+                    os.link(*args, **named)
+
+        this = export_file()
+        await folder(root, Repeating()).deliver(this, body(b"bytes"))
+
+        assert await folder(root).has_delivered(another_attempt(this))
+
+    async def test_a_filesystem_without_locks(self, root: Path) -> None:
+        """It needs none."""
+
+        class NoLocks(Disk):
+            @staticmethod
+            def flock(*_: object) -> NoReturn:
+                raise OSError(errno.ENOLCK, "no")
+
+        destination, this = folder(root, NoLocks()), export_file()
+        await destination.deliver(this, body(b"bytes"))
+
+        assert await destination.has_delivered(another_attempt(this))
+
+    async def test_a_long_export_that_is_over(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It notices, and does not go on to its end. That is nothing to warn of."""
+        monkeypatch.setattr("imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", MIB)
+        destination, this = folder(root), export_file()
+        paused = PausedBody(b"first", some_bytes(20 * MIB))
+        delivering = asyncio.create_task(destination.deliver(this, body_that_must_not_end(paused)))
+        await paused.halted()
+        await destination.remove(this.task_id)
+        paused.release()
+
+        with capture_logs() as log, pytest.raises(ExportError, match="discarded"):
+            await delivering
+
+        assert (names_in(root), log) == ([], [])
+
+
+@pytest.mark.asyncio
+async def test_a_filesystem_that_hangs_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call has a limit, and says what to look at; the thread is left alone, and closes what it
+    opens when it wakes up.
+    """
+    answers, opened, closed = threading.Event(), list[int](), list[int]()
+    (tmp_path / "b").touch()
+
+    class HangingDisk(Disk):
+        @staticmethod
+        def open(*args: Any, **named: Any) -> int:
+            answers.wait()
+            opened.append(os.open(*args, **named))
+            return opened[-1]
+
+        @staticmethod
+        def close(descriptor: int) -> None:
+            os.close(descriptor)
+            closed.append(descriptor)
+
+    monkeypatch.setattr(folders, "CALL_TIMEOUT_SECONDS", 0.1)
+    settings = FilesystemSettings(tmp_path, min_free_bytes=0)
+    folder = FilesystemExport("archive", settings, disk=HangingDisk())
+    try:
+        calls = folder.has("a"), folder.has_delivered(export_file("a")), folder.remove("t")
+        for call in (*calls, anext(folder.read("b"))):
+            with pytest.raises(ExportError, match=r"did not answer within 0\.1 s"):
+                await call
+    finally:
+        answers.set()
+    assert not await folder.has("a")
+    wait_until(lambda: len(opened) == len(closed) == 5, lambda: (opened, closed))

@@ -1,0 +1,208 @@
+"""Meters: what is told of becomes the right number in the right series, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from imaged.catalogs import metered as measured_catalogs
+from imaged.core.errors import (
+    BlobMissing,
+    CatalogError,
+    ClaimLost,
+    ClientVanished,
+    FormatRefused,
+    ImageNotFound,
+    QuotaExceeded,
+    StoreError,
+    StoreFull,
+    WriteDiscarded,
+)
+from imaged.core.task import Task, cancel, pick_up, succeed, worker_lost, worker_stopped
+from imaged.metrics import counters, operation_meters
+from imaged.metrics.duty_meter import DutyMeter
+from imaged.metrics.operation_meters import CatalogMeter, StoreMeters
+from imaged.metrics.task_meter import TaskMeter
+from imaged.metrics.transfer_meter import Outcome, TransferMeter, outcome_of
+from imaged.server.connections import CloseReason
+from imaged.stores import metered as measured_stores
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """Empty."""
+    return CollectorRegistry()
+
+
+def test_meters_know_all_that_they_are_told_of() -> None:
+    """The names of the wrappers, and of the reasons for which connections are ended."""
+    assert measured_stores.OPERATIONS == operation_meters.STORE_OPERATIONS
+    assert measured_catalogs.TRANSACTIONS == operation_meters.TRANSACTION_KINDS
+    assert tuple(CloseReason) == counters.CLOSE_REASONS
+
+
+@pytest.mark.parametrize(
+    ("error", "errors", "measured"),
+    [
+        (None, 0, 1),
+        (StoreError("local", "is on fire"), 1, 1),
+        (BlobMissing("local", "k"), 1, 1),
+        (StoreFull("local", "is full"), 1, 1),
+        (WriteDiscarded("local", "k"), 0, 0),
+        (StoreError("far", "of which bytes are copied"), 0, 0),
+        (ClientVanished(), 0, 0),
+        (asyncio.CancelledError(), 0, 0),
+    ],
+)
+def test_what_is_a_stores_error(
+    registry: CollectorRegistry, error: BaseException | None, errors: int, measured: int
+) -> None:
+    """Its own, but for writes that were deleted meanwhile; who breaks off is not measured."""
+    StoreMeters(registry, ["local", "far"]).of("local")("put", 0.5, error)
+    labels = {"store": "local", "operation": "put"}
+
+    assert registry.get_sample_value("imaged_store_errors_total", labels) == errors
+    assert registry.get_sample_value("imaged_store_operation_seconds_count", labels) == measured
+    assert registry.get_sample_value("imaged_store_operation_seconds_sum", labels) == measured / 2
+
+
+@pytest.mark.parametrize(
+    ("error", "errors", "measured"),
+    [
+        (None, 0, 1),
+        (ImageNotFound("i"), 0, 1),
+        (CatalogError("It does not answer."), 1, 1),
+        (asyncio.CancelledError(), 0, 0),
+        (ZeroDivisionError(), 0, 0),
+    ],
+)
+def test_what_is_the_catalogs_error(
+    registry: CollectorRegistry, error: BaseException | None, errors: int, measured: int
+) -> None:
+    """No answer is one, a refusal is none."""
+    CatalogMeter(registry)("write", 0.5, error)
+    labels = {"kind": "write"}
+
+    assert registry.get_sample_value("imaged_catalog_errors_total", labels) == errors
+    assert registry.get_sample_value("imaged_catalog_transaction_seconds_count", labels) == measured
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (None, Outcome.COMPLETED),
+        (ClientVanished(), Outcome.BROKEN_OFF),
+        (FormatRefused("no"), Outcome.REFUSED),
+        (QuotaExceeded("p"), Outcome.REFUSED),
+        (StoreFull("local", "is full"), Outcome.FAILED),
+        (CatalogError("no answer"), Outcome.FAILED),
+        (ClaimLost(), Outcome.FAILED),
+        (ZeroDivisionError(), Outcome.FAILED),
+        (asyncio.CancelledError(), Outcome.STOPPED),
+    ],
+)
+def test_how_transfers_end(error: BaseException | None, outcome: Outcome) -> None:
+    """The client's doing is told from ours."""
+    assert outcome_of(error) is outcome
+
+
+def test_transfers_are_counted_by_how_they_end(registry: CollectorRegistry) -> None:
+    """Only uploads that were completed say how long uploads take."""
+    meter = TransferMeter(registry)
+    meter("upload", 3, None)
+    meter("upload", 5, FormatRefused("no"))
+    meter("download", 7, None)
+
+    def count(direction: str, outcome: str) -> float | None:
+        labels = {"direction": direction, "outcome": outcome}
+        return registry.get_sample_value("imaged_transfers_total", labels)
+
+    assert (count("upload", "completed"), count("upload", "refused")) == (1, 1)
+    assert (count("download", "completed"), count("download", "refused")) == (1, 0)
+    assert registry.get_sample_value("imaged_upload_seconds_sum") == 3
+    assert registry.get_sample_value("imaged_format_refusals_total") == 1
+
+
+def test_duties_that_fail_keep_the_moment_of_their_last_success(
+    registry: CollectorRegistry,
+) -> None:
+    """A round that was cancelled says nothing; a duty that nobody announced is there too."""
+    moments = iter([100.0, 200.0])
+    meter = DutyMeter(registry, ["scrubber"], clock=lambda: next(moments))
+
+    def seen(duty: str) -> tuple[float | None, float | None]:
+        name = "imaged_duty_last_success_timestamp_seconds"
+        return (
+            registry.get_sample_value(name, {"duty": duty}),
+            registry.get_sample_value("imaged_duty_failures_total", {"duty": duty}),
+        )
+
+    assert seen("scrubber") == (0, 0)
+    meter("scrubber", 1, None)
+    meter("scrubber", 1, CatalogError("no answer"))
+    meter("scrubber", 1, asyncio.CancelledError())
+    meter("other", 1, None)
+
+    assert seen("scrubber") == (100, 1)
+    assert seen("other")[0] == 200
+
+
+def test_how_tasks_end(registry: CollectorRegistry) -> None:
+    """By type; a type that was announced is there before, and one that was not comes with it."""
+    meter = TaskMeter(registry, clock=lambda: 100.0)
+    meter.register_types(["verify", "import"])
+    waits = Task(id="t", type="verify", owner="p1")
+    runs = pick_up(waits)
+    meter.changed(None, waits)
+    meter.changed(waits, runs)
+    verified = "imaged_last_verify_timestamp_seconds"
+    assert registry.get_sample_value(verified) == 0
+    meter.changed(runs, succeed(runs, {}))
+    meter.changed(waits, cancel(replace(waits, type="other"), "enough"))
+
+    def ended(name: str, outcome: str) -> float | None:
+        labels = {"type": name, "outcome": outcome}
+        return registry.get_sample_value("imaged_tasks_ended_total", labels)
+
+    assert (ended("verify", "success"), ended("verify", "failure")) == (1, 0)
+    assert (ended("import", "success"), ended("import", "failure")) == (0, 0)
+    assert ended("other", "failure") == 1
+    assert registry.get_sample_value(verified) == 100
+    assert registry.get_sample_value("imaged_task_attempts_lost_total") == 0
+
+
+def test_attempts_that_were_lost(registry: CollectorRegistry) -> None:
+    """A worker that was stopped in good order has lost none."""
+    meter = TaskMeter(registry)
+    runs = pick_up(Task(id="t", type="verify", owner="p1"))
+
+    meter.changed(runs, worker_lost(runs, "It went silent."))
+    meter.changed(runs, worker_stopped(runs))
+
+    assert registry.get_sample_value("imaged_task_attempts_lost_total") == 1
+
+
+def test_how_long_tasks_take(registry: CollectorRegistry) -> None:
+    """Those that succeeded say it."""
+    meter = TaskMeter(registry)
+    meter("verify", 3, None)
+    meter("import", 5, FormatRefused("no"))
+    meter("import", 4, None)
+
+    assert registry.get_sample_value("imaged_task_seconds_count") == 2
+    assert registry.get_sample_value("imaged_task_seconds_sum") == 7
+
+
+def test_how_long_checks_take_is_not_told(registry: CollectorRegistry) -> None:
+    """Whether they fail is."""
+    StoreMeters(registry, ["local"]).of("local")("check", 1, StoreError("local", "is on fire"))
+    CatalogMeter(registry)("check", 1, None)
+    errors = {"store": "local", "operation": "check"}
+
+    assert registry.get_sample_value("imaged_store_errors_total", errors) == 1
+    assert registry.get_sample_value("imaged_catalog_errors_total", {"kind": "check"}) == 0
+    for family in registry.collect():
+        assert not [one for one in family.samples if one.name.endswith("_count") and one.value]

@@ -1,0 +1,317 @@
+"""The page: everything that is known, in bounds, whatever does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from imaged.config import load
+from imaged.core.blob import BlobState
+from imaged.core.claim import InstanceId
+from imaged.core.errors import CatalogError
+from imaged.core.lifecycle import Status
+from imaged.core.summary import BlobUsage, Instance, Summary, TaskCount
+from imaged.core.task import TaskStatus
+from imaged.daemon.background_jobs import job_names
+from imaged.daemon.container import ServiceContainer
+from imaged.daemon.drivers import open_drivers
+from imaged.metrics.cached_probe import CachedProbe
+from imaged.metrics.counters import Counters
+from imaged.metrics.exposition import ExpositionWriter
+from imaged.metrics.instruments import Instruments
+from imaged.metrics.reference import all_families
+from imaged.metrics.state_collector import StateCollector
+from imaged.metrics.state_gauges import StateSnapshot, families
+from imaged.ports.catalog import Catalog
+from imaged.services.health import Health
+from imaged.services.reconciler import ReconcileReport
+from support.command import Workspace
+from support.faults import catalog_fails, override_calls
+from support.service import Service
+
+pytestmark = pytest.mark.asyncio
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+STORES = ("local", "near", "far")
+LEASE = timedelta(minutes=1)
+MOST_SERIES = 330
+DUTIES = job_names(("api", "scrubber", "tasks"))
+TYPES = (
+    *("import", "export", "clone", "convert", "verify"),
+    *("api_image_import", "location_import"),
+)
+
+FULL = Summary(
+    at=NOW,
+    instances=[
+        Instance(InstanceId("a"), "1", ("api",), NOW, NOW - LEASE / 2),
+        Instance(InstanceId("b"), "1", ("api",), NOW, NOW - LEASE * 2),
+    ],
+    holdings=[],
+    images={Status.ACTIVE: 7, Status.SAVING: 2},
+    stocks=[BlobUsage(store, state, 3, 1024, failing=1) for store in STORES for state in BlobState],
+    restorable=1,
+    restorable_bytes=512,
+    oldest_due_at=NOW - timedelta(seconds=90),
+    oldest={Status.ACTIVE: NOW - timedelta(days=1), Status.SAVING: NOW - timedelta(minutes=3)},
+    tasks=[
+        TaskCount("import", TaskStatus.PENDING, 4, NOW - timedelta(minutes=2)),
+        TaskCount("import", TaskStatus.PROCESSING, 2, NOW - timedelta(minutes=9)),
+        TaskCount("verify", TaskStatus.SUCCESS, 70, NOW - timedelta(hours=9)),
+        TaskCount("gone", TaskStatus.FAILURE, 1, NOW - timedelta(hours=9)),
+    ],
+    damaged=1,
+)
+
+
+def figures(summary: Summary | None = FULL) -> StateSnapshot:
+    """What a look brought."""
+    return StateSnapshot(
+        summary=summary,
+        is_ready=True,
+        stores_up=dict.fromkeys(STORES, True),
+        free_bytes=dict.fromkeys(STORES, 10),
+        task_types=TYPES,
+    )
+
+
+async def written(found: StateSnapshot, accept: str = "") -> dict[str, float]:
+    """The page of an instance, read as Prometheus does: the series and their values."""
+    instruments = Instruments(stores=STORES, duties=DUTIES)
+    instruments.tasks.register_types(TYPES)
+    instruments.register_counters(lambda: Counters(reconciled=ReconcileReport()))
+
+    async def look() -> StateSnapshot:
+        return found
+
+    page = await ExpositionWriter(instruments.registry, look).write(accept)
+    return read(page.body.decode())
+
+
+def read(text: str) -> dict[str, float]:
+    """The series of a page."""
+    return {
+        sample.name
+        + "".join(
+            f" {label}={value}" for label, value in sorted(sample.labels.items())
+        ): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_there_are_not_too_many_series() -> None:
+    """With three stores, the types that come with imaged, and everything that labels can say."""
+    assert len(await written(figures())) <= MOST_SERIES
+
+
+async def test_the_types_are_those_that_there_are(tmp_path: Path) -> None:
+    """So the test above counts the right ones."""
+    (tmp_path / "images").mkdir()
+    config = load(Workspace(tmp_path).write(), {})
+    async with open_drivers(config) as parts:
+        assert sorted(ServiceContainer(parts, config).task_service.registry.names) == sorted(TYPES)
+
+
+async def test_every_value_of_a_label_is_there_from_the_start() -> None:
+    """So a rate is right from the first event; and none names an image, a project or a request."""
+    series = await written(figures())
+    labels = {label for family in all_families() for one in family.samples for label in one.labels}
+
+    assert series["imaged_transfers_total direction=upload outcome=failed"] == 0
+    assert series["imaged_store_errors_total operation=put store=far"] == 0
+    assert series["imaged_tasks_ended_total outcome=failure type=location_import"] == 0
+    assert series["imaged_duty_failures_total duty=reconcile"] == 0
+    assert labels == {
+        "answer", "direction", "duty", "kind", "le", "operation", "outcome", "presence", "python",
+        "reason", "state", "status", "store", "type", "version",
+    }  # fmt: skip
+
+
+async def test_the_catalogs_figures() -> None:
+    """Each status and each store is there, also with nothing in it."""
+    series = await written(figures())
+
+    assert series["imaged_images status=active"] == 7
+    assert series["imaged_images status=killed"] == 0
+    assert series["imaged_oldest_image_seconds status=saving"] == 180
+    assert series["imaged_oldest_image_seconds status=pending_delete"] == 0
+    assert "imaged_oldest_image_seconds status=active" not in series
+    assert series["imaged_blob_bytes state=kept store=near"] == 1024
+    assert series["imaged_scrub_overdue_seconds"] == 90
+    assert series["imaged_scrub_stuck_blobs"] == 9
+    assert series["imaged_instances presence=here"] == 1
+    assert series["imaged_instances presence=silent"] == 1
+    assert series["imaged_catalog_up"] == 1
+
+
+async def test_the_figures_of_tasks() -> None:
+    """How many wait and since when, how many run; what has ended is counted when it does."""
+    series = await written(figures())
+
+    assert series["imaged_tasks status=pending type=import"] == 4
+    assert series["imaged_tasks status=processing type=import"] == 2
+    assert series["imaged_tasks status=pending type=verify"] == 0
+    assert series["imaged_oldest_pending_task_seconds type=import"] == 120
+    assert series["imaged_oldest_pending_task_seconds type=verify"] == 0
+    assert series["imaged_damaged_images"] == 1
+    assert not [name for name in series if "type=gone" in name or "status=success" in name]
+
+
+async def test_a_type_that_only_others_know_is_there_while_it_waits() -> None:
+    """Then somebody has to look who works on it."""
+    waits = TaskCount("theirs", TaskStatus.PENDING, 1, NOW)
+    series = await written(figures(replace(FULL, tasks=[waits])))
+
+    assert series["imaged_tasks status=pending type=theirs"] == 1
+    assert series["imaged_oldest_pending_task_seconds type=theirs"] == 0
+
+
+async def test_a_due_moment_to_come_is_not_overdue() -> None:
+    """Doomed bytes may wait for a lease to end."""
+    (overdue,) = [
+        sample.value
+        for family in families(
+            StateSnapshot(summary=Summary(NOW, [], [], {}, [], 0, 0, NOW + LEASE))
+        )
+        for sample in family.samples
+        if sample.name == "imaged_scrub_overdue_seconds"
+    ]
+
+    assert overdue == 0
+
+
+async def test_without_the_catalog_its_figures_are_missing() -> None:
+    """All others are there."""
+    series = await written(figures(summary=None))
+
+    assert series["imaged_catalog_up"] == 0
+    assert series["imaged_transfers_in_flight direction=upload"] == 0
+    assert not [name for name in series if name.startswith("imaged_images")]
+
+
+async def test_when_counters_began_is_not_told() -> None:
+    """That would be as many series again."""
+    assert not [name for name in await written(figures()) if name.endswith("_created")]
+
+
+@asynccontextmanager
+async def lookout_on(service: Service, catalog: Catalog) -> AsyncIterator[StateCollector]:
+    """Somebody who looks at this catalog and the stores of a service."""
+    health = Health(catalog, service.stores)
+    lookout = StateCollector(catalog, service.stores, health, LEASE)
+    task = asyncio.create_task(lookout.run())
+    try:
+        yield lookout
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_look_at_everything(service: Service) -> None:
+    """What is there, how much room there is, and that all is well."""
+    await service.create_active()
+    async with lookout_on(service, service.facts) as lookout:
+        found = await lookout.collect()
+
+    assert found.summary is not None
+    assert found.summary.images == {Status.ACTIVE: 1}
+    assert abs(found.clock_offset) < timedelta(seconds=30)
+    assert (found.is_ready, found.stores_up) == (True, {"local": True, "near": True})
+    assert found.free_bytes == {}  # memory has no end
+
+
+async def test_a_catalog_that_fails_does_not_break_the_page(service: Service) -> None:
+    """It is told, and the stores are looked at all the same."""
+    failing = override_calls(service.facts, summarize=catalog_fails, check=catalog_fails)
+    async with lookout_on(service, failing) as lookout:
+        found = await lookout.collect()
+
+    assert found.summary is None
+    assert (found.is_ready, found.stores_up) == (False, {"local": True, "near": True})
+
+
+async def test_many_who_ask_share_one_look() -> None:
+    """Ten scrapers load the catalog as one does; what is known holds for a while."""
+    looks = 0
+
+    async def source() -> int:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0)
+        return looks
+
+    look = CachedProbe(source)
+    task = asyncio.create_task(look.run())
+    await asyncio.gather(*(look.refresh() for _ in range(10)))
+    await look.refresh()
+    task.cancel()
+
+    assert (looks, look.value) == (1, 1)
+
+
+async def test_a_look_that_fails_is_not_taken_again_at_once() -> None:
+    """Nothing is known, and who is in trouble is left alone for a while."""
+    looks = 0
+
+    async def source() -> int:
+        nonlocal looks
+        looks += 1
+        raise CatalogError("It does not answer.")
+
+    look = CachedProbe(source)
+    task = asyncio.create_task(look.run())
+    await look.refresh()
+    await look.refresh()
+    task.cancel()
+
+    assert (looks, look.value) == (1, None)
+
+
+async def test_a_look_that_hangs_is_waited_for_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who asks is told that nothing is known; there is one look at a time all the same."""
+    monkeypatch.setattr("imaged.metrics.cached_probe.PROBE_WAIT_SECONDS", 0.01)
+    looks, answers = 0, asyncio.Event()
+
+    async def source() -> str:
+        nonlocal looks
+        looks += 1
+        await answers.wait()
+        return "late"
+
+    look = CachedProbe(source)
+    task = asyncio.create_task(look.run())
+    for _ in range(3):
+        await look.refresh()
+        assert look.value is None
+    answers.set()
+    monkeypatch.setattr("imaged.metrics.cached_probe.PROBE_WAIT_SECONDS", 30)
+    await look.refresh()
+    task.cancel()
+
+    assert (looks, look.value) == (1, "late")
+
+
+async def test_both_formats_are_spoken() -> None:
+    """The old one, and OpenMetrics for those who ask for it."""
+    instruments = Instruments(stores=STORES, duties=())
+
+    async def look() -> StateSnapshot:
+        return figures()
+
+    pages = ExpositionWriter(instruments.registry, look)
+    plain = await pages.write()
+    open_metrics = await pages.write("application/openmetrics-text; version=1.0.0")
+
+    assert plain.media_type.startswith("text/plain; version=0.0.4")
+    assert open_metrics.media_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert open_metrics.body.endswith(b"# EOF\n")

@@ -1,0 +1,44 @@
+"""The watch over time: how late the loop is, and whether the clock was set."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import pytest
+
+from imaged.metrics.loop_lag import SAMPLE_INTERVAL_SECONDS, LoopLagMonitor, SlidingMaximum
+
+
+def test_the_largest_leaves_with_its_window() -> None:
+    """The next largest that is young enough takes its place."""
+    largest = SlidingMaximum(window_seconds=10)
+    for at, value in [(0, 3.0), (1, 9.0), (5, 4.0), (6, 1.0)]:
+        largest.record(value, at)
+
+    assert [largest.at(now) for now in (6, 10.9, 11, 15, 16)] == [9, 9, 4, 1, 0]
+
+
+def values(watch: LoopLagMonitor) -> dict[str, float]:
+    """What it tells."""
+    return {sample.name: sample.value for one in watch.collect() for sample in one.samples}
+
+
+def test_a_late_timer_is_told() -> None:
+    """By how much, without the sleep that was asked for; an early one is not late."""
+    watch, now = LoopLagMonitor(), monotonic()
+    watch.record(SAMPLE_INTERVAL_SECONDS + 0.5, SAMPLE_INTERVAL_SECONDS + 0.5, now)
+    watch.record(SAMPLE_INTERVAL_SECONDS - 0.01, SAMPLE_INTERVAL_SECONDS, now)
+
+    assert values(watch) == {
+        "imaged_event_loop_lag_seconds": pytest.approx(0.5),
+        "imaged_clock_steps_total": 0,
+    }
+
+
+@pytest.mark.parametrize(("wall_seconds", "steps"), [(0.3, 0), (1.2, 0), (3600, 1), (-3600, 1)])
+def test_a_clock_that_was_set_is_told(wall_seconds: float, steps: int) -> None:
+    """Forward or back, by more than a second."""
+    watch = LoopLagMonitor()
+    watch.record(SAMPLE_INTERVAL_SECONDS, wall_seconds, monotonic())
+
+    assert values(watch)["imaged_clock_steps_total"] == steps

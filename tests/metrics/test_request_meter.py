@@ -1,0 +1,91 @@
+"""The count of requests: which kind, how answered, how long; and nothing is changed by it."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+from starlette.types import Receive, Scope, Send
+
+from imaged.metrics.request_meter import RequestMeter, request_kind
+from support.service import Service, ask, token_of
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """Empty."""
+    return CollectorRegistry()
+
+
+def requests(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
+    """What was counted, by kind and answer."""
+    return {
+        (sample.labels["kind"], sample.labels["answer"]): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "imaged_http_requests_total" and sample.value
+    }
+
+
+@pytest.mark.asyncio
+async def test_answers_are_the_same_and_counted(
+    service: Service, registry: CollectorRegistry
+) -> None:
+    """The whole application behind it does not notice."""
+    service.app = RequestMeter(registry).wrap(service.app)
+    image_id = await service.create_active(b"hello")
+    data = await service.call("GET", f"/v2/images/{image_id}/file")
+    await service.call("GET", f"/v2/images/{image_id}")
+    await service.call("GET", "/v2/images/none")
+    await service.call("GET", "/v2/images", caller=None)
+    await service.call("GET", "/livez")
+
+    assert data.body == b"hello"
+    assert requests(registry) == {
+        ("read", "2xx"): 1,
+        ("read", "4xx"): 2,
+        ("write", "2xx"): 1,
+        ("data", "2xx"): 2,
+    }
+
+
+@pytest.mark.asyncio
+async def test_data_does_not_say_how_long_requests_take(
+    service: Service, registry: CollectorRegistry
+) -> None:
+    """It is as slow as it is large."""
+    service.app = RequestMeter(registry).wrap(service.app)
+    await service.create_active()
+
+    def count(kind: str) -> float | None:
+        return registry.get_sample_value("imaged_http_request_seconds_count", {"kind": kind})
+
+    assert (count("read"), count("write"), count("data")) == (0, 1, None)
+
+
+@pytest.mark.asyncio
+async def test_what_breaks_off_before_its_answer_is_a_failure(registry: CollectorRegistry) -> None:
+    """Whoever asked got nothing; the error goes on its way."""
+
+    async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await ask(RequestMeter(registry).wrap(broken), "GET", "/v2/images", token_of("bob"), [])
+
+    assert requests(registry) == {("read", "5xx"): 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("GET", "/v2/images", "read"),
+        ("HEAD", "/v2/images", "read"),
+        ("POST", "/v2/images", "write"),
+        ("PROPFIND", "/v2/images", "write"),
+        ("PUT", "/v2/images/i/file", "data"),
+        ("GET", "/v2/images/i/file", "data"),
+    ],
+)
+def test_kinds(method: str, path: str, kind: str) -> None:
+    """Three are enough, whatever is sent."""
+    assert request_kind(method, path) == kind

@@ -1,0 +1,124 @@
+"""What a worker has counted is told by its daemon, whatever becomes of the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from imaged.metrics.worker_counters import WorkerCounters, WorkerSample, nonzero_samples
+
+
+class Counting:
+    """What one process counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.ended = Counter("ended", "…", ("type",), registry=self.registry)
+        self.seconds = Histogram("seconds", "…", buckets=(1, 10), registry=self.registry)
+        self.held = Gauge("held", "…", registry=self.registry)
+        self.verified = Gauge("last_timestamp_seconds", "…", registry=self.registry)
+
+    def work(self, name: str, seconds: float, at: float, held: int = 0) -> None:
+        """Do something."""
+        self.ended.labels(name).inc()
+        self.seconds.observe(seconds)
+        self.held.set(held)
+        self.verified.set(at)
+
+
+def told(relay: WorkerCounters, registry: CollectorRegistry) -> dict[str, float]:
+    """The samples that a page would have, by name and labels."""
+    return {
+        "/".join([sample.name, *sample.labels.values()]): sample.value
+        for family in relay.merge_into(registry.collect())
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def sent(registry: CollectorRegistry) -> Sequence[WorkerSample]:
+    """Its counts, as they come out of a line."""
+    return msgspec.json.decode(
+        msgspec.json.encode(nonzero_samples(registry)), type=list[WorkerSample]
+    )
+
+
+@pytest.fixture
+def here() -> Counting:
+    """The daemon, which has done something itself."""
+    counting = Counting()
+    counting.work("clone", 5, at=1000, held=2)
+    return counting
+
+
+def test_nothing_was_counted_elsewhere(here: Counting) -> None:
+    """Then everything is as it is here."""
+    assert told(WorkerCounters(), here.registry) == told(WorkerCounters(), CollectorRegistry()) | {
+        "ended_total/clone": 1,
+        "seconds_bucket/1.0": 0,
+        "seconds_bucket/10.0": 1,
+        "seconds_bucket/+Inf": 1,
+        "seconds_count": 1,
+        "seconds_sum": 5,
+        "held": 2,
+        "last_timestamp_seconds": 1000,
+    }
+
+
+def test_both_together(here: Counting) -> None:
+    """Sums, and the latest of what happened last; labels that are not known here are there too."""
+    relay, there = WorkerCounters(), Counting()
+    there.work("clone", 0.5, at=900, held=3)
+    there.work("import", 20, at=1100, held=4)
+    relay.update(sent(there.registry))
+
+    assert told(relay, here.registry) == {
+        "ended_total/clone": 2,
+        "ended_total/import": 1,
+        "seconds_bucket/1.0": 1,
+        "seconds_bucket/10.0": 2,
+        "seconds_bucket/+Inf": 3,
+        "seconds_count": 3,
+        "seconds_sum": 25.5,
+        "held": 6,
+        "last_timestamp_seconds": 1100,
+    }
+
+
+def test_the_latest_counts_replace_those_before(here: Counting) -> None:
+    """A report is of all that a worker did, and not of what is new."""
+    relay, there = WorkerCounters(), Counting()
+    for _ in range(3):
+        there.work("clone", 1, at=1)
+        relay.update(sent(there.registry))
+
+    assert told(relay, here.registry)["ended_total/clone"] == 4
+
+
+def test_what_was_done_stays(here: Counting) -> None:
+    """A worker ends, and another one begins at nothing; what the first one held is gone."""
+    relay = WorkerCounters()
+    for at in (3000, 2000):
+        there = Counting()
+        there.work("import", 2, at=at, held=5)
+        relay.update(sent(there.registry))
+        relay.worker_exited()
+    found = told(relay, here.registry)
+
+    assert found["ended_total/import"] == 2
+    assert found["seconds_count"] == 3
+    assert found["seconds_bucket/1.0"] == 0
+    assert found["held"] == 2
+    assert found["last_timestamp_seconds"] == 3000
+
+
+def test_nothing_grows_by_being_looked_at(here: Counting) -> None:
+    """A page is written again and again."""
+    relay, there = WorkerCounters(), Counting()
+    there.work("import", 2, at=1)
+    relay.update(sent(there.registry))
+
+    assert told(relay, here.registry) == told(relay, here.registry)

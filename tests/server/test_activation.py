@@ -1,0 +1,88 @@
+"""Sockets that the service manager opened for us."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from imaged.server.activation import ActivatedSockets, reachable_from_network
+from support.service_manager import activating
+
+#: What a process finds that sockets may be handed over to.
+LOOK = """
+import os
+from imaged.server.activation import ActivatedSockets, SocketRefused
+activated = ActivatedSockets()
+try:
+    activated.require_known(["api"])
+except SocketRefused as error:
+    print(error)
+else:
+    print([(one.getsockname()[0], one.getblocking()) for one in activated.named("api")])
+print(sorted(name for name in os.environ if name.startswith("LISTEN_")))
+"""
+
+
+def look(sockets: dict[str, socket.socket]) -> list[str]:
+    """What a process says of the sockets that it is given."""
+    done = subprocess.run(
+        [*activating(sockets), sys.executable, "-c", LOOK],
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+        pass_fds=[one.fileno() for one in sockets.values()],
+    )
+    return done.stdout.splitlines()
+
+
+def test_a_socket_is_known_by_its_name() -> None:
+    """It is ready to be used, and nothing of it is left to children."""
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        assert look({"api": opened}) == ["[('127.0.0.1', False)]", "[]"]
+
+
+def test_an_unknown_name_is_refused() -> None:
+    """What somebody opened for us should not stay silent."""
+    with socket.create_server(("", 0)) as one, socket.create_server(("", 0)) as other:
+        complaint, _ = look({"api": one, "imaged.socket": other})
+
+    assert complaint == (
+        'systemd handed over a socket named "imaged.socket": set FileDescriptorName= in its unit '
+        "to one of api."
+    )
+
+
+def test_a_socket_that_does_not_listen_is_refused() -> None:
+    """Accept=yes hands over connections, one for each process; that is nothing for a daemon."""
+    with socket.socket() as opened:
+        complaint, _ = look({"api": opened})
+
+    assert complaint.startswith('The socket "api" that systemd handed over does not listen')
+
+
+def test_what_is_for_another_process_is_left_alone() -> None:
+    """A child that inherits the environment finds no sockets in it."""
+    environment = {"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "api"}
+
+    activated = ActivatedSockets(environment)
+
+    assert activated.named("api") == []
+    assert not environment
+
+
+@pytest.mark.parametrize(
+    ("address", "answer"),
+    [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True), ("::", True)],
+)
+def test_others_can_connect_to_what_is_not_loopback(address: str, *, answer: bool) -> None:
+    """By its address; whatever has a path is for this machine."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with (
+        socket.create_server((address, 0), family=family) as one,
+        socket.socket(socket.AF_UNIX) as path,
+    ):
+        assert reachable_from_network([path, one]) is answer

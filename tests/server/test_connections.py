@@ -1,0 +1,142 @@
+"""How many connections there may be, and how they are looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from structlog.testing import capture_logs
+
+from imaged.server.connection_settings import ConnectionSettings
+from imaged.server.connections import (
+    CHECK_INTERVAL_SECONDS,
+    CloseReason,
+    ConnectionTracker,
+    client_network,
+)
+
+FEW = ConnectionSettings(max_connections=3, max_connections_per_address=2)
+
+
+class Seen:
+    """A connection that notes how long it was looked at."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def check_timeouts(self, elapsed_seconds: float) -> None:
+        """Note it."""
+        self.seconds.append(elapsed_seconds)
+
+
+def test_there_is_room_for_so_many() -> None:
+    """In all, and for each network; what left makes room."""
+    connections = ConnectionTracker(FEW)
+    one, two, three, four = Seen(), Seen(), Seen(), Seen()
+
+    assert connections.admit(one, "10.0.0.1") is None
+    assert connections.admit(two, "10.0.0.1") is None
+    assert connections.admit(three, "10.0.0.1") is CloseReason.CROWDED
+    assert connections.admit(three, "10.0.0.2") is None
+    assert connections.admit(four, "10.0.0.3") is CloseReason.FULL
+    connections.remove(four)  # was never in
+    assert len(connections) == 3
+    connections.remove(one)
+    connections.remove(three)
+    assert connections.admit(four, "10.0.0.1") is None
+
+
+def test_local_ones_count_in_all_only() -> None:
+    """A unix socket has no address."""
+    connections = ConnectionTracker(FEW)
+
+    assert [connections.admit(Seen(), None) for _ in range(4)] == [
+        None,
+        None,
+        None,
+        CloseReason.FULL,
+    ]
+
+
+def test_who_has_left_is_forgotten() -> None:
+    """Addresses come and go for years, and take no memory."""
+    connections = ConnectionTracker(FEW)
+    for number in range(100):
+        one = Seen()
+        connections.admit(one, f"10.0.0.{number}")
+        connections.remove(one)
+        connections.remove(one)
+
+    assert (len(connections), connections._per_network) == (0, Counter())
+
+
+def test_a_look_comes_once_in_a_while() -> None:
+    """However often it is asked for, with the time that went by."""
+    connections, one = ConnectionTracker(FEW), Seen()
+    connections.admit(one, None)
+    for tick in range(31):
+        connections.check_timeouts(1000 + tick * CHECK_INTERVAL_SECONDS / 10)
+
+    assert len(one.seconds) == 3
+    assert sum(one.seconds) == pytest.approx(3 * CHECK_INTERVAL_SECONDS)
+
+
+def test_nobody_is_late_while_the_process_stands_still() -> None:
+    """A suspended machine, or a hanging loop, is not the clients' fault."""
+    connections, one = ConnectionTracker(FEW), Seen()
+    connections.admit(one, None)
+    connections.check_timeouts(0)
+    connections.check_timeouts(3600)
+
+    assert one.seconds == [2 * CHECK_INTERVAL_SECONDS]
+
+
+def test_what_was_ended_is_told_once_a_minute() -> None:
+    """One line for all; a warning where somebody found no room; and none for idle ones."""
+    connections = ConnectionTracker(FEW)
+    connections.check_timeouts(0)
+    with capture_logs() as lines:
+        connections.record_end(CloseReason.SLOW_BODY, "10.0.0.1")
+        connections.record_end(CloseReason.SLOW_BODY, "10.0.0.1")
+        connections.record_end(CloseReason.IDLE, "10.0.0.1")
+        connections.check_timeouts(59)
+        connections.check_timeouts(61)
+        connections.record_end(CloseReason.FULL, "10.0.0.1")
+        connections.check_timeouts(90)
+        connections.check_timeouts(122)
+        connections.record_end(CloseReason.IDLE, "10.0.0.1")
+        connections.check_timeouts(183)
+
+    told = [line for line in lines if line["log_level"] != "debug"]
+    assert told == [
+        {
+            "event": "connections.limited",
+            "log_level": "info",
+            "connections": 0,
+            "ended": {"slow_body": 2},
+        },
+        {
+            "event": "connections.refused",
+            "log_level": "warning",
+            "connections": 0,
+            "ended": {"full": 1},
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("peer", "network"),
+    [
+        (("192.0.2.7", 4711), "192.0.2.7"),
+        (("2001:db8:1:2:3:4:5:6", 4711, 0, 0), "2001:0db8:0001:0002::/64"),
+        (("2001:db8:1:2::", 4711, 0, 0), "2001:0db8:0001:0002::/64"),
+        (("fe80::1%eth0", 4711, 0, 2), "fe80:0000:0000:0000::/64"),
+        (("::ffff:192.0.2.7", 4711, 0, 0), "192.0.2.7"),
+        ("", None),
+        (b"", None),
+        (None, None),
+    ],
+)
+def test_whom_a_connection_counts_for(peer: object, network: str | None) -> None:
+    """An address, or the network that a machine has to itself."""
+    assert client_network(peer) == network

@@ -1,0 +1,141 @@
+"""Answers that come in the middle of a body are read, by all kinds of clients, and not a reset."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+import requests
+
+from imaged.core.limits import GIB, MIB
+from imaged.server.connection_settings import ConnectionSettings
+from support.server import RawConnection, served, serving
+from support.service import OCTETS, Service, token_of
+from support.waiting import wait_until
+
+SIZE = 1 * GIB
+HEADERS = {"Content-Type": OCTETS, **token_of("alice")}
+CURL = shutil.which("curl")
+
+
+class Taken:
+    """A service with an image that has its data already."""
+
+    def __init__(self, port: int, image_id: str) -> None:
+        self.port = port
+        self.path = f"/v2/images/{image_id}/file"
+        self.url = f"http://127.0.0.1:{port}{self.path}"
+
+
+@pytest.fixture
+def service() -> Service:
+    """One that would take large images."""
+    return Service(max_size_bytes=2 * SIZE)
+
+
+@pytest.fixture
+def taken(service: Service) -> Iterator[Taken]:
+    """Every upload to it is refused with 409, before its first byte was read."""
+    image_id = asyncio.run(service.create_active(b"hello"))
+    with served(service) as port:
+        yield Taken(port, image_id)
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A file that is long, and takes no room."""
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(SIZE)
+    return path
+
+
+def test_a_client_that_sends_all_before_it_reads(taken: Taken, large: Path) -> None:
+    """As the library does that most others stand on."""
+    connection = http.client.HTTPConnection("127.0.0.1", taken.port, timeout=30)
+    with large.open("rb") as body:
+        headers = {**HEADERS, "Content-Length": str(SIZE)}
+        with suppress(BrokenPipeError):  # two seconds are over: the answer is there all the same
+            connection.request("PUT", taken.path, body, headers)
+        assert connection.getresponse().status == 409
+    connection.close()
+
+
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
+def test_requests(taken: Taken, large: Path, *, is_chunked: bool) -> None:
+    """The library that the openstack client uploads with; it sends images in chunks."""
+
+    def blocks() -> Iterator[bytes]:
+        block = bytes(MIB)
+        for _ in range(SIZE // MIB):
+            yield block
+
+    with large.open("rb") as file:
+        data = blocks() if is_chunked else file
+        answer = requests.put(taken.url, data=data, headers=HEADERS, timeout=30)
+    assert answer.status_code == 409
+
+
+def test_aiohttp(taken: Taken, large: Path) -> None:
+    """It reads while it sends."""
+
+    async def put() -> int:
+        async with aiohttp.ClientSession() as session:
+            with large.open("rb") as file:
+                async with session.put(taken.url, data=file, headers=HEADERS) as answer:
+                    await answer.read()
+                    return answer.status
+
+    assert asyncio.run(put()) == 409
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("expect", ["Expect: 100-continue", "Expect:"])
+def test_curl(taken: Taken, large: Path, expect: str) -> None:
+    """Whether it waits for permission or not."""
+    assert CURL, "curl is needed: apt install curl"
+    token = "".join(f"{name}: {text}" for name, text in token_of("alice").items())
+    done = subprocess.run(
+        [
+            CURL, "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-T", large, "-H", expect,
+            "-H", f"Content-Type: {OCTETS}", "-H", token, taken.url,
+        ],
+        capture_output=True, check=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert done.stdout == "409"
+
+
+def test_permission_is_given_only_to_be_used(taken: Taken) -> None:
+    """A client that waits for permission, and does not get it, sends nothing."""
+    with RawConnection(taken.port) as line:
+        line.ask(
+            f"PUT {taken.path}", *_named(HEADERS), f"Content-Length: {SIZE}", "Expect: 100-continue"
+        )
+        status, headers, _ = line.read()
+        assert (status, headers["connection"]) == (409, "close")
+        assert line.read_rest() == b""
+
+
+def test_who_sends_for_ever_is_not_read_for_ever(service: Service) -> None:
+    """The server says that it has closed its half, and a moment later hangs up."""
+    image_id = asyncio.run(service.create_active(b"hello"))
+    settings = ConnectionSettings(linger=timedelta(milliseconds=200))
+    with serving(service.app, settings) as (port, server), RawConnection(port) as line:
+        line.ask(f"PUT /v2/images/{image_id}/file", *_named(HEADERS), f"Content-Length: {SIZE}")
+        assert line.read()[0] == 409
+        assert line.read_rest() == b""
+        with pytest.raises(ConnectionError):
+            line.socket.sendall(bytes(SIZE))
+        wait_until(lambda: not len(server.connections))
+
+
+def _named(headers: dict[str, str]) -> list[str]:
+    return [f"{name}: {text}" for name, text in headers.items() if name == "Content-Type"]

@@ -1,0 +1,105 @@
+"""A client that shuts its sending side (RFC 9112, section 9.6) still reads its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from imaged.core.lifecycle import Status
+from imaged.server.connection_settings import ConnectionSettings
+from support.server import RawConnection, serving
+from support.service import OCTETS, Service
+from support.waiting import wait_until
+
+SETTINGS = ConnectionSettings()
+DATA = bytes(range(256)) * 4096 * 8  # more than sockets hold
+
+
+def shut(line: RawConnection) -> None:
+    """Send no more."""
+    line.socket.shutdown(socket.SHUT_WR)
+
+
+def test_a_whole_request_is_answered(service: Service) -> None:
+    """Behind its answer the connection is closed, and says so."""
+    with serving(service.app, SETTINGS) as (port, server):
+        for request, status in (("GET /livez", 200), ("GET /v2/images", 200), ("PUT /nope", 300)):
+            with RawConnection(port) as line:
+                line.ask(request)
+                shut(line)
+                answer = line.read()
+                assert (answer[0], answer[1].get("connection")) in {
+                    (status, "close"),
+                    (status, None),
+                }
+                assert line.read_rest() == b""
+        wait_until(lambda: not len(server.connections))
+
+
+def test_a_change_is_answered(service: Service) -> None:
+    """What is carried out is told."""
+    with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
+        headers = "Content-Type: application/json", "Content-Length: 2"
+        line.ask("POST /v2/images", *headers, body=b"{}")
+        shut(line)
+        assert line.read()[0] == 201
+
+
+def test_a_download_comes_whole(service: Service) -> None:
+    """However long it lasts."""
+    image_id = asyncio.run(service.create_active(DATA))
+    with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
+        line.ask(f"GET /v2/images/{image_id}/file")
+        shut(line)
+        status, _, body = line.read()
+        assert (status, body == DATA) == (200, True)
+        assert line.read_rest() == b""
+
+
+def test_requests_behind_each_other_are_answered(service: Service) -> None:
+    """All that are whole; a part of another one is not heeded."""
+    image_id = asyncio.run(service.create_active(DATA))
+    with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
+        line.ask(f"GET /v2/images/{image_id}/file")
+        line.ask("GET /livez")
+        line.ask("GET /livez", body=b"GET /li")
+        shut(line)
+        assert [line.read()[0] for _ in range(3)] == [200, 200, 200]
+        assert line.read_rest() == b""
+
+
+def test_garbage_behind_a_request_does_not_cut_its_answer(service: Service) -> None:
+    """The end of a connection that is not heeded any more changes nothing either."""
+    image_id = asyncio.run(service.create_active(DATA))
+    with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
+        line.ask(f"GET /v2/images/{image_id}/file", body=b"\0garbage\r\n\r\n")
+        shut(line)
+        status, _, body = line.read()
+        assert (status, body == DATA) == (200, True)
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+def test_an_upload_that_is_not_whole_is_given_back(service: Service, length: str) -> None:
+    """Who says no more in the middle of a body has gone; the image takes another upload."""
+    image_id = asyncio.run(service.create())
+    with serving(service.app, SETTINGS) as (port, server), RawConnection(port) as line:
+        line.ask(f"PUT /v2/images/{image_id}/file", f"Content-Type: {OCTETS}", length)
+        wait_until(lambda: service.image(image_id).status is Status.SAVING)
+        shut(line)
+        wait_until(lambda: service.image(image_id).status is Status.QUEUED)
+        wait_until(lambda: not len(server.connections))
+
+
+def test_a_reader_that_leaves_a_download_is_noticed(service: Service) -> None:
+    """A connection that is closed as a whole looks half closed, until something is written."""
+    image_id = asyncio.run(service.create_active(DATA))
+    with serving(service.app, SETTINGS) as (port, server):
+        line = RawConnection(port)
+        line.ask(f"GET /v2/images/{image_id}/file")
+        assert line.read_head()[0] == 200
+        shut(line)
+        line.hang_up()
+        wait_until(lambda: not len(server.connections))
+        wait_until(lambda: not server.server_state.tasks)

@@ -1,0 +1,109 @@
+"""The sockets that requests come in by."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from imaged.config.addresses import UnixAddress, parse_address
+from imaged.server.listeners import CannotListen, listener_address, open_listeners
+
+
+def test_a_name_is_listened_on_wherever_it_leads() -> None:
+    """All addresses of localhost answer, and their ports are told."""
+    with open_listeners([parse_address("localhost:0")]) as listeners:
+        for listener in listeners:
+            with socket.create_connection(listener.getsockname()[:2], 5):
+                pass
+
+        assert all(listener_address(listener).split(":")[-1] != "0" for listener in listeners)
+        assert listeners
+
+
+def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
+    """Only sockets are taken over; what else is there is somebody's."""
+    path = tmp_path / "api.sock"
+    path.write_text("precious")
+
+    with pytest.raises(CannotListen, match="File exists"), open_listeners([UnixAddress(path)]):
+        pass
+
+    assert path.read_text() == "precious"
+
+
+def test_a_socket_that_is_busy_is_left_alone(tmp_path: Path) -> None:
+    """Its process accepts nothing at the moment: it is not waited for, and keeps its path."""
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as hung, ExitStack() as clients:
+        hung.bind(str(path))
+        hung.listen(0)
+        _fill(path, clients)
+
+        with pytest.raises(CannotListen, match="in use"), open_listeners([UnixAddress(path)]):
+            pass
+
+    assert path.is_socket()
+
+
+def test_a_socket_of_another_type_is_left_alone(tmp_path: Path) -> None:
+    """Somebody gets datagrams by it."""
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+        others.bind(str(path))
+
+        with pytest.raises(CannotListen, match="in use"), open_listeners([UnixAddress(path)]):
+            pass
+
+    assert path.is_socket()
+
+
+def test_the_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
+    """Who listens no more, and is still ending, does not take it away."""
+    path = tmp_path / "api.sock"
+    with ExitStack() as successor:
+        with open_listeners([UnixAddress(path)]) as (listener,):
+            listener.close()
+            successor.enter_context(open_listeners([UnixAddress(path)]))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+
+def _fill(path: Path, clients: ExitStack) -> None:
+    """Connect until nobody else has room."""
+    while True:
+        client = clients.enter_context(socket.socket(socket.AF_UNIX))
+        client.setblocking(False)
+        if client.connect_ex(str(path)):
+            return
+
+
+def test_what_was_opened_is_closed_when_another_fails(tmp_path: Path) -> None:
+    """Neither a port nor a path is kept."""
+    path, missing = tmp_path / "api.sock", tmp_path / "missing/api.sock"
+
+    with (
+        pytest.raises(CannotListen, match="No such file"),
+        open_listeners([UnixAddress(path), UnixAddress(missing)]),
+    ):
+        pass
+
+    assert not path.exists()
+
+
+def test_a_name_that_leads_nowhere_is_told() -> None:
+    """The address stands in the sentence."""
+    address = parse_address("nowhere.invalid:9292")
+
+    with pytest.raises(CannotListen, match=r"nowhere\.invalid:9292: "), open_listeners([address]):
+        pass
+
+
+def test_a_socket_is_for_its_group(tmp_path: Path) -> None:
+    """Whoever may come in is put into the group; nobody else may."""
+    path = tmp_path / "api.sock"
+
+    with open_listeners([UnixAddress(path)]):
+        assert path.stat().st_mode & 0o777 == 0o660

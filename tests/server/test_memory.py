@@ -1,0 +1,160 @@
+"""What one connection may hold in memory, counted in bytes: behind it stands the cap on them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import threading
+from contextlib import ExitStack
+from datetime import timedelta
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from imaged.core.limits import KIB, MIB
+from imaged.server.connection_settings import ConnectionSettings, MinimumRate
+from imaged.server.connections import CloseReason
+from imaged.server.protocol import HttpConnection
+from imaged.server.server import HttpServer
+from imaged.services.transfer_budget import SMALLEST_BLOCK_BYTES
+from support.server import RawConnection, serving
+from support.service import BUDGET_BYTES, OCTETS, Service, token_of
+from support.waiting import wait_until
+
+HIGH_WATER_BYTES = 64 * KIB  # when the library stops reading, and writing
+ONE_READ_BYTES = 256 * KIB  # what the event loop reads at once
+MANY = 20
+
+IDLE = ConnectionSettings(min_rate=MinimumRate(0))
+
+
+def connections_of(server: HttpServer) -> list[HttpConnection]:
+    """Those that are open."""
+    return [one for one in server.connections._open if isinstance(one, HttpConnection)]
+
+
+async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that never reads."""
+    del scope, receive, send
+    await asyncio.Event().wait()
+
+
+def fill(line: RawConnection) -> None:
+    """Send until nobody takes any more."""
+    line.socket.setblocking(False)
+    stalled = 0
+    while stalled < 5:
+        try:
+            line.socket.send(bytes(MIB))
+            stalled = 0
+        except BlockingIOError:
+            stalled += 1
+            threading.Event().wait(0.01)
+
+
+def test_bodies_that_nobody_reads() -> None:
+    """Each connection holds no more than one high-water mark and one read."""
+    with serving(deaf, IDLE) as (port, server), ExitStack() as stack:
+        for _ in range(MANY):
+            line = stack.enter_context(RawConnection(port))
+            line.ask("PUT /", f"Content-Length: {1000 * MIB}")
+            fill(line)
+        held = [len(one.cycle.body) for one in connections_of(server)]
+        assert len(held) == MANY
+        assert all(one.flow.read_paused for one in connections_of(server))
+        assert 0 < max(held) <= HIGH_WATER_BYTES + ONE_READ_BYTES
+
+
+@pytest.fixture
+def full(service: Service) -> str:
+    """An image of more than every buffer between."""
+    return asyncio.run(service.create_active(bytes(48 * MIB)))
+
+
+def download(port: int, image_id: str) -> socket.socket:
+    """Ask for the data, with a small buffer, and read nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * KIB)
+    client.connect(("127.0.0.1", port))
+    token = "".join(f"{name}: {text}\r\n" for name, text in token_of("alice").items())
+    head = f"GET /v2/images/{image_id}/file HTTP/1.1\r\nHost: a\r\n{token}\r\n"
+    client.sendall(head.encode())
+    return client
+
+
+def test_answers_that_nobody_reads(service: Service, full: str) -> None:
+    """What a reader leaves waiting is in the budget of all transfers, which shrinks its blocks."""
+    with serving(service.app, IDLE) as (port, server), ExitStack() as stack:
+        for _ in range(MANY * 4):
+            stack.enter_context(download(port, full))
+        wait_until(lambda: sum(one.flow.write_paused for one in open_ones(server)) == MANY * 4)
+        held_bytes = sum(one._transport.buffered_bytes for one in connections_of(server))
+        lent_bytes = BUDGET_BYTES - service.budget.free_bytes
+        waiting_bytes = MANY * 4 * SMALLEST_BLOCK_BYTES  # at the least: the chunks behind those
+        assert 0 < held_bytes <= lent_bytes - waiting_bytes
+        assert lent_bytes <= BUDGET_BYTES + 2 * waiting_bytes
+
+
+def open_ones(server: HttpServer) -> list[HttpConnection]:
+    """Those whose transport is there already."""
+    return [one for one in connections_of(server) if one.flow is not None]
+
+
+def test_uploads_that_stall(service: Service) -> None:
+    """Every byte that came is in the store, or in the budget: a block that is not full yet, too."""
+    uploads, sent_bytes = MANY * 2, MIB - 1
+    with serving(service.app, IDLE) as (port, _), ExitStack() as stack:
+        for _ in range(uploads):
+            image_id = asyncio.run(service.create())
+            line = stack.enter_context(RawConnection(port))
+            path = f"PUT /v2/images/{image_id}/file"
+            line.ask(path, f"Content-Type: {OCTETS}", f"Content-Length: {2 * MIB}")
+            line.socket.sendall(bytes(sent_bytes))
+        # not "==": the store has the last block of each in its hands while it waits for more
+        wait_until(lambda: written(service) + lent(service) >= uploads * sent_bytes)
+        assert BUDGET_BYTES // 4 < lent(service) <= BUDGET_BYTES + uploads * SMALLEST_BLOCK_BYTES
+    gc.collect()  # tracebacks of what was cancelled hold blocks, in cycles
+    wait_until(lambda: lent(service) == 0)
+
+
+def written(service: Service) -> int:
+    """The bytes that the store has of uploads under way."""
+    return sum(len(data) for data in service.bytes.partial.values())
+
+
+def lent(service: Service) -> int:
+    """The bytes in flight."""
+    return BUDGET_BYTES - service.budget.free_bytes
+
+
+def read_all(client: socket.socket) -> None:
+    """Read to the end."""
+    while client.recv(MIB):
+        pass
+
+
+@pytest.mark.usefixtures("quick_looks")
+def test_a_reader_that_does_not_read(service: Service, full: str) -> None:
+    """It is cut off, and with it goes all that was held for it."""
+    rate = MinimumRate(1 * KIB, timedelta(milliseconds=500))
+    settings = ConnectionSettings(min_rate=rate)
+    with serving(service.app, settings) as (port, server), download(port, full) as client:
+        wait_until(lambda: server.connections.ended == {CloseReason.SLOW_READER: 1})
+        wait_until(lambda: not len(server.connections))
+        wait_until(lambda: not server.server_state.tasks)
+        assert lent(service) == 0
+        with pytest.raises(ConnectionError):
+            read_all(client)
+
+
+@pytest.mark.usefixtures("quick_looks")
+def test_a_reader_that_is_slow_but_reads(service: Service, full: str) -> None:
+    """What it takes is seen long before the system's buffer has room again, so it is left alone."""
+    rate = MinimumRate(1 * KIB, timedelta(seconds=1))
+    settings = ConnectionSettings(min_rate=rate)
+    with serving(service.app, settings) as (port, server), download(port, full) as client:
+        for _ in range(100):  # several windows
+            assert client.recv(4 * KIB)
+            threading.Event().wait(0.04)
+        assert not server.connections.ended

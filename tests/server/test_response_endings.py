@@ -1,0 +1,172 @@
+"""How answers end that do not end well, and what the library's log says of it: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import cast
+
+import pytest
+from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
+
+from imaged.api.middleware import SCOPE_REQUEST_ID
+from imaged.core.lifecycle import Status
+from imaged.core.limits import MIB
+from imaged.server.connection_settings import ConnectionSettings
+from imaged.server.protocol import HttpConnection
+from support.server import RawConnection, serving
+from support.service import OCTETS, Service
+from support.waiting import wait_until
+
+SETTINGS = ConnectionSettings()
+LARGE = bytes(16 * MIB)
+
+
+@pytest.fixture(autouse=True)
+def _no_line_of_the_library(caplog: pytest.LogCaptureFixture) -> object:
+    """Whatever happens here, the library has nothing to say."""
+    caplog.set_level(logging.WARNING)
+    yield None
+    assert not caplog.get_records("call")
+
+
+def test_a_cancelled_upload_is_told_why(service: Service) -> None:
+    """A stop that cannot wait answers 502, under the id that the log has, after giving back."""
+    image_id = asyncio.run(service.create())
+    with (
+        capture_logs() as lines,
+        serving(service.app, SETTINGS) as (port, server),
+        RawConnection(port) as line,
+    ):
+        line.ask(f"PUT /v2/images/{image_id}/file", f"Content-Type: {OCTETS}", "Content-Length: 9")
+        wait_until(lambda: service.image(image_id).status is Status.SAVING)
+        server.should_exit = True
+        status, headers, _ = line.read()
+        assert (status, headers["connection"], headers["retry-after"]) == (502, "close", "5")
+        assert headers["x-openstack-request-id"].startswith("req-")
+        assert service.image(image_id).status is Status.QUEUED
+    assert not [line for line in lines if line["log_level"] == "error"]
+
+
+class Breaking:
+    """An application that begins an answer and does not end it."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Promise ten bytes, and send five."""
+        del scope, receive
+        headers = [(b"content-length", b"10")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+
+
+def test_a_broken_answer_breaks_the_connection() -> None:
+    """The client gets less than it was promised, and nothing else."""
+    with serving(Breaking(), SETTINGS) as (port, _), RawConnection(port) as line:
+        line.ask("GET /")
+        assert line.read_head()[0] == 200
+        assert line.read_rest() == b"hello"
+
+
+class Endless:
+    """An application that answers for as long as somebody is there."""
+
+    def __init__(self) -> None:
+        self.has_begun = threading.Event()
+        self.saw_the_end = threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send on and on, until the client has left."""
+        del scope
+        watching = asyncio.create_task(self._watch(receive))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        self.has_begun.set()
+        while not watching.done():
+            await send({"type": "http.response.body", "body": b"more", "more_body": True})
+            await asyncio.sleep(0.01)
+        self.saw_the_end.set()
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+def test_who_leaves_behind_a_second_request() -> None:
+    """The first one is told, though another one waits behind it."""
+    app = Endless()
+    with serving(app, SETTINGS) as (port, server):
+        line = RawConnection(port)
+        line.ask("GET /")
+        app.has_begun.wait(10)
+        line.ask("GET /")
+        wait_until(
+            lambda: any(
+                cast("HttpConnection", one).pipeline for one in server.connections.connections
+            )
+        )
+        line.hang_up()
+        assert app.saw_the_end.wait(10)
+        wait_until(lambda: not server.server_state.tasks)
+
+
+def test_garbage_behind_a_request_does_not_come_into_its_answer(service: Service) -> None:
+    """An answer under way stays what it is."""
+    data = bytes(range(256)) * 4096 * 8
+    image_id = asyncio.run(service.create_active(data))
+    with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
+        line.ask(f"GET /v2/images/{image_id}/file", body=b"\0garbage\r\n\r\n")
+        status, _, body = line.read()
+        assert (status, body == data) == (200, True)
+        assert line.read_rest() == b""
+
+
+def test_the_body_of_a_request_that_breaks_off(service: Service) -> None:
+    """A broken chunk is 400, once, and the upload is given back."""
+    image_id = asyncio.run(service.create())
+    with serving(service.app, SETTINGS) as (port, server), RawConnection(port) as line:
+        line.ask(
+            f"PUT /v2/images/{image_id}/file",
+            f"Content-Type: {OCTETS}",
+            "Transfer-Encoding: chunked",
+        )
+        wait_until(lambda: service.image(image_id).status is Status.SAVING)
+        line.socket.sendall(b"zz\r\n")
+        assert line.read()[0] == 400
+        assert line.read_rest() == b""
+        wait_until(lambda: service.image(image_id).status is Status.QUEUED)
+        line.hang_up()
+        wait_until(lambda: not len(server.connections))
+
+
+class Large:
+    """An application with answers that no buffer of the system holds."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it as a whole."""
+        del receive
+        self.asked += 1
+        scope[SCOPE_REQUEST_ID] = "req-1"
+        headers = [(b"content-length", str(len(LARGE)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": LARGE})
+
+
+def test_a_stop_does_not_wait_for_who_does_not_read() -> None:
+    """Its second request has to wait until the first answer is taken, and it never is: it cannot be
+    told of the stop either.
+    """
+    app = Large()
+    with serving(app, SETTINGS) as (port, server), RawConnection(port) as line:
+        line.ask("GET /")
+        line.ask("GET /")
+        wait_until(lambda: app.asked == 2)
+        server.should_exit = True
+        wait_until(server.drained.is_set)
+        assert not server.in_flight

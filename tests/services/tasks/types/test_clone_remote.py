@@ -1,0 +1,178 @@
+"""Clones from another service: what is taken over, what is looked at, who learns the token."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from structlog.testing import capture_logs
+
+from imaged.core.image import Visibility
+from imaged.core.lifecycle import Status
+from imaged.core.task import TaskStatus
+from imaged.ports.import_check import ImportFacts
+from imaged.services.ingest_pipeline import IngestSettings
+from support.cluster import Cluster
+from support.disk_images import qcow2
+from support.faults import catalog_fails, nth, override_calls
+from support.node import LEASE, OWNER, B, Node
+from support.remote_service import (
+    REMOTE_BODY,
+    REMOTE_HOST,
+    REMOTE_RECORD,
+    REMOTE_TOKEN,
+    URL,
+    fetch,
+    made_by,
+    web_of,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+class Picky:
+    """A check that refuses bytes with a word in them; and takes down what it is told."""
+
+    name = "picky"
+
+    def __init__(self, word: bytes) -> None:
+        self._word = word
+        self.facts: ImportFacts | None = None
+        self.seen = b""
+
+    def begin(self, facts: ImportFacts) -> Picky:
+        """Look at one more."""
+        self.facts = facts
+        return self
+
+    def feed(self, chunk: bytes) -> None:
+        """Look on."""
+        self.seen += chunk
+
+    def verdict(self) -> str | None:
+        """Not this word."""
+        return "it has the word" if self._word in self.seen else None
+
+
+async def test_an_image_of_another_service(cluster: Cluster) -> None:
+    """Described as there, but for whose it is; with the bytes from there, and whole."""
+    web = web_of()
+    task = await fetch(cluster.node(web=web), image_properties={"name": "mine", "more": "y"})
+    image = await made_by(cluster, task)
+
+    assert (image.owner, image.status, image.visibility) == ("p1", Status.ACTIVE, Visibility.SHARED)
+    assert (image.name, image.min_ram_mib, image.min_disk_gib) == ("mine", 512, 2)
+    assert (image.disk_format, image.container_format) == ("raw", "bare")
+    assert (image.tags, image.protected) == (("stable",), False)
+    assert image.properties == {"os_distro": "debian", "more": "y"}
+    assert image.id != B
+    (place,) = image.locations
+    assert cluster.near.blobs == {place.key: REMOTE_BODY}
+    assert image.content is not None
+    assert image.content.checksum == REMOTE_RECORD["checksum"]
+    assert [url for url, _ in web.asked] == [URL, f"{URL}/file"]
+    assert all(headers["X-Auth-Token"] == REMOTE_TOKEN for _, headers in web.asked)
+    assert set(web.owners) == {"p1"}
+    assert web.compared == [False, True]  # the record, and the bytes whose digest it tells
+    assert task.progress is not None
+    assert (task.progress.phase, task.progress.done_bytes) == ("fetching", len(REMOTE_BODY))
+    cluster.audit()
+
+
+async def test_the_token_is_nowhere(cluster: Cluster) -> None:
+    """Not in what is stored, shown, or logged; and after the end not even sealed."""
+    node = cluster.node(web=web_of(status="deactivated"))
+    with capture_logs() as lines:
+        fields = {"source_image_url": URL, "source_token": REMOTE_TOKEN}
+        asked = await node.task_service.create(OWNER, "clone", fields)
+        assert asked.sealed
+        assert "source_token" not in asked.input
+        await node.run_tasks()
+
+    task = await cluster.catalog.get_task(asked.id)
+    assert task.sealed is None
+    assert REMOTE_TOKEN not in f"{lines} {task} {cluster.catalog.images}"
+
+
+async def test_an_image_that_everybody_may_have(cluster: Cluster) -> None:
+    """No token is sent where none is given; and the URL may be that of the bytes."""
+    web = web_of()
+    task = await fetch(cluster.node(web=web), source_token="", source_image_url=f"{URL}/file")
+
+    await made_by(cluster, task)
+    assert [url for url, _ in web.asked] == [URL, f"{URL}/file"]
+    assert not any("X-Auth-Token" in headers for _, headers in web.asked)
+
+
+async def test_into_a_store_that_is_named(cluster: Cluster) -> None:
+    """Not into the default one."""
+    task = await fetch(cluster.node(web=web_of()), store="far")
+
+    assert [place.store for place in (await made_by(cluster, task)).locations] == ["far"]
+
+
+async def test_the_deployers_checks(cluster: Cluster) -> None:
+    """They are told what is known, and see every byte; one that refuses is told of."""
+    picky = Picky(b"far away")
+    task = await fetch(
+        cluster.node(web=web_of(), checks=(Picky(b"near"), picky)), image_properties={"a": "b"}
+    )
+
+    assert task.status is TaskStatus.FAILURE
+    assert "The check 'picky' refused the image: it has the word" in (task.message or "")
+    assert picky.seen == REMOTE_BODY
+    assert picky.facts is not None
+    assert (picky.facts.owner, picky.facts.disk_format) == ("p1", "raw")
+    assert picky.facts.source == REMOTE_HOST
+    assert picky.facts.properties == {"os_distro": "debian", "a": "b"}
+
+
+async def test_bytes_are_inspected(cluster: Cluster) -> None:
+    """Against the format that the other service tells, as those of every upload are."""
+    evil = qcow2(backing_file=b"/etc/passwd")
+    told = {
+        "size": len(evil),
+        "os_hash_value": hashlib.sha256(evil).hexdigest(),
+        "disk_format": "qcow2",
+    }
+    node = cluster.node(web=web_of(evil, **told))
+
+    assert "backing file" in ((await fetch(node)).message or "")
+    told["disk_format"] = "raw"
+    task = await fetch(cluster.node(web=web_of(evil, **told)))
+    assert "qcow2" in (task.message or "")
+    await cluster.settle()
+    assert not cluster.keys
+
+
+async def test_limits(cluster: Cluster) -> None:
+    """What it tells is too large, or more than the project may have: not a byte is fetched."""
+    web = web_of()
+    task = await fetch(cluster.node(web=web, stages=IngestSettings(max_size_bytes=10)))
+    assert task.message == "The data is larger than 10 bytes, the most that is accepted."
+
+    await cluster.catalog.set_limit("p1", len(REMOTE_BODY) - 1)
+    task = await fetch(cluster.node(web=web))
+    assert task.message == "The quota of the project p1 is used up."
+    await cluster.settle()
+    assert not cluster.keys
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+async def test_a_worker_that_dies_at_each_of_its_steps(cluster: Cluster, number: int) -> None:
+    """One image in the end; and of what the dead one wrote nothing is left."""
+    web = web_of()
+    node = cluster.node(web=web)
+    fields = {"source_image_url": URL, "source_token": REMOTE_TOKEN}
+    asked = await node.task_service.create(OWNER, "clone", fields)
+    before = nth(cluster.catalog.modify_image, number, before=catalog_fails)
+    after = nth(cluster.catalog.modify_image, number, after=catalog_fails)
+    for modify in (before, after):
+        deaf = override_calls(cluster.catalog, modify_image=modify)
+        await Node("dying", deaf, cluster.stores(), web=web).run_tasks()
+        await cluster.settle(2 * LEASE.total_seconds())
+    await node.run_tasks()
+
+    await made_by(cluster, await cluster.catalog.get_task(asked.id))
+    await cluster.settle()
+    assert len(cluster.keys) == 1

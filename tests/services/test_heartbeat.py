@@ -1,0 +1,150 @@
+"""Heartbeat: an instance is there as long as it says so."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from imaged.core.claim import InstanceId
+from imaged.core.errors import CatalogError
+from imaged.core.summary import Instance
+from imaged.ports.catalog import Catalog
+from imaged.services.heartbeat import (
+    MAX_TROUBLE_LENGTH,
+    MAX_TROUBLES,
+    SHOWN_SILENT_LEASES,
+    UNREGISTER_SECONDS,
+    Heartbeat,
+)
+from imaged.services.periodic import run_periodically
+from support.cluster import Cluster
+from support.faults import catalog_fails, hangs, override_calls
+from support.node import LEASE, RENEW_EVERY
+from support.virtual_time import VIRTUAL_START, elapsed
+
+pytestmark = pytest.mark.anyio
+
+SILENCE = SHOWN_SILENT_LEASES * LEASE.total_seconds()
+
+
+def present(cluster: Cluster, name: str = "one", catalog: Catalog | None = None) -> Heartbeat:
+    """An instance that has not said anything yet."""
+    instance = Instance(InstanceId(name), "1.0", ("api", "scrubber"))
+    return Heartbeat(catalog or cluster.catalog, instance, LEASE)
+
+
+async def names(cluster: Cluster) -> list[str]:
+    """Who is there."""
+    return [instance.id for instance in (await cluster.catalog.summarize()).instances]
+
+
+async def test_an_instance_is_one_row(cluster: Cluster) -> None:
+    """With its version, its roles, since when it is there, and when it was seen."""
+    presence = present(cluster)
+    cluster.start(run_periodically("presence", presence.send, lambda: RENEW_EVERY))
+
+    await anyio.sleep(1000)
+    (instance,) = (await cluster.catalog.summarize()).instances
+
+    assert (instance.id, instance.version, instance.roles) == ("one", "1.0", ("api", "scrubber"))
+    assert instance.started_at == VIRTUAL_START
+    assert instance.seen_at is not None
+    assert cluster.now() - instance.seen_at < 2 * RENEW_EVERY
+
+
+async def test_a_silent_one_is_forgotten_after_a_while(cluster: Cluster) -> None:
+    """By whoever is still there; before that, operators see that it is silent."""
+    await present(cluster, "dead").send()
+    living = present(cluster, "living")
+
+    await anyio.sleep(SILENCE - 1)
+    await living.send()
+    assert await names(cluster) == ["dead", "living"]
+    await anyio.sleep(1)
+    await living.send()
+
+    assert await names(cluster) == ["living"]
+
+
+async def test_one_that_ends_leaves_at_once(cluster: Cluster) -> None:
+    """The others stay."""
+    leaving, staying = present(cluster, "leaving"), present(cluster, "staying")
+    await leaving.send()
+    await staying.send()
+
+    await leaving.stop()
+
+    assert await names(cluster) == ["staying"]
+
+
+async def test_to_leave_a_catalog_that_fails_is_no_crash(cluster: Cluster) -> None:
+    """It is told, and the process ends as it should."""
+    presence = present(
+        cluster, catalog=override_calls(cluster.catalog, unregister_instance=catalog_fails)
+    )
+    await presence.send()
+
+    with capture_logs() as lines:
+        await presence.stop()
+
+    assert [line["event"] for line in lines] == ["instance.leave_failed"]
+
+
+async def test_to_leave_a_catalog_that_hangs_takes_not_for_ever(cluster: Cluster) -> None:
+    """Somebody waits for the end of the process."""
+    presence = present(cluster, catalog=override_calls(cluster.catalog, unregister_instance=hangs))
+
+    await presence.stop()
+
+    assert elapsed() == UNREGISTER_SECONDS
+
+
+async def test_to_leave_works_when_all_is_cancelled(cluster: Cluster) -> None:
+    """The end of a process cancels everything."""
+    presence = present(cluster)
+    await presence.send()
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await presence.stop()
+
+    assert await names(cluster) == []
+
+
+async def test_a_catalog_that_fails_ends_no_beat(cluster: Cluster) -> None:
+    """The next one comes, and the row is there again."""
+    fails = True
+
+    async def register(*arguments: object) -> None:
+        if fails:
+            raise CatalogError("The catalog is away.")
+        await cluster.catalog.register_instance(*arguments)  # type: ignore[arg-type]
+
+    presence = present(cluster, catalog=override_calls(cluster.catalog, register_instance=register))
+    with capture_logs() as lines:
+        cluster.start(run_periodically("presence", presence.send, lambda: timedelta(seconds=10)))
+        await anyio.sleep(60)
+        fails = False
+        await anyio.sleep(20)
+
+    assert [line["event"] for line in lines] == ["duty.failed"]
+    assert await names(cluster) == ["one"]
+
+
+async def test_a_beat_says_what_troubles_there_are(cluster: Cluster) -> None:
+    """As they are then; so many, and each so long, that the row stays small."""
+    troubles = ["x" * 1000] * 50
+    instance = Instance(InstanceId("one"), "1.0", ())
+    presence = Heartbeat(cluster.catalog, instance, LEASE, lambda: troubles)
+
+    await presence.send()
+    (ill,) = (await cluster.catalog.summarize()).instances
+    troubles.clear()
+    await presence.send()
+    (well,) = (await cluster.catalog.summarize()).instances
+
+    assert ill.troubles == ("x" * MAX_TROUBLE_LENGTH,) * MAX_TROUBLES
+    assert well.troubles == ()

@@ -1,0 +1,200 @@
+"""Stages of a body: what is learnt of the bytes, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from imaged.core.access import Caller
+from imaged.core.disk_format import FormatPolicy
+from imaged.core.errors import (
+    FormatRefused,
+    FormatsUnset,
+    ImageNotFound,
+    NotPermitted,
+    SizeMismatch,
+    TooLarge,
+    UnknownStore,
+)
+from imaged.core.lifecycle import Status
+from imaged.services.ingest_pipeline import IngestSettings
+from support import disk_images
+from support.bodies import BODY, cut, send, unreadable_body
+from support.cluster import Cluster
+from support.node import ADMIN, OWNER, A
+from support.virtual_time import elapsed
+
+pytestmark = pytest.mark.anyio
+
+
+# what is learnt of the bytes
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 3, 1000, 10**6])
+async def test_what_the_bytes_are_is_known_however_they_are_cut(
+    cluster: Cluster, chunk_bytes: int
+) -> None:
+    """Digests, sizes and the disk inside are the same for every way to cut a body."""
+    data = disk_images.qcow2()[:1024]
+    await cluster.queued(A, disk_format="qcow2")
+
+    image = await cluster.node().upload(A, cut(data, chunk_bytes), len(data))
+
+    assert image.content is not None
+    assert image.content.size_bytes == len(data)
+    assert image.content.checksum == hashlib.md5(data, usedforsecurity=False).hexdigest()
+    assert image.content.hash_algorithm == "sha512"
+    assert image.content.hash_value == hashlib.sha512(data).hexdigest()
+    assert image.content.virtual_size_bytes == disk_images.DISK_BYTES
+    cluster.audit()
+
+
+async def test_the_second_digest_is_configured(cluster: Cluster) -> None:
+    """Another algorithm, and its name is kept with the digest."""
+    await cluster.queued(A)
+    node = cluster.node(stages=IngestSettings(hash_algorithm="sha256"))
+
+    image = await node.upload(A)
+
+    assert image.content is not None
+    assert image.content.hash_algorithm == "sha256"
+    assert image.content.hash_value == hashlib.sha256(BODY).hexdigest()
+
+
+async def test_an_image_may_be_empty(cluster: Cluster) -> None:
+    """No bytes at all are whole, too, and are not asked for their format."""
+    await cluster.queued(A, disk_format="qcow2")
+
+    image = await cluster.node().upload(A, cut(b"", 1), 0)
+
+    assert image.status is Status.ACTIVE
+    assert image.content is not None
+    assert image.content.size_bytes == 0
+    cluster.audit()
+
+
+async def test_bytes_go_to_the_store_that_is_asked_for(cluster: Cluster) -> None:
+    """The default one takes what nobody sends elsewhere."""
+    await cluster.queued(A)
+
+    image = await cluster.node().upload(A, send(), store="far")
+
+    assert image.locations[0].store == "far"
+    assert set(cluster.far.blobs) == {image.locations[0].key}
+
+
+# what is refused before anything is read
+
+
+@pytest.mark.parametrize(
+    ("caller", "attributes", "announced_bytes", "store", "error"),
+    [
+        (ADMIN, {}, 101, None, TooLarge),
+        (ADMIN, {}, None, "nowhere", UnknownStore),
+        (ADMIN, {"disk_format": None}, None, None, FormatsUnset),
+        (ADMIN, {"container_format": None}, None, None, FormatsUnset),
+        (Caller("bob", "p2", frozenset({"member"})), {}, None, None, ImageNotFound),
+        (Caller("rita", "p1", frozenset({"reader"})), {}, None, None, NotPermitted),
+    ],
+)
+async def test_what_cannot_succeed_is_refused_before_anything_is_read(  # noqa: PLR0917 - a table
+    cluster: Cluster,
+    caller: Caller,
+    attributes: dict[str, Any],
+    announced_bytes: int | None,
+    store: str | None,
+    error: type[Exception],
+) -> None:
+    """Nothing is read, nothing is written, nothing has changed."""
+    before = await cluster.queued(A, **attributes)
+    node = cluster.node(stages=IngestSettings(max_size_bytes=100))
+
+    with pytest.raises(error):
+        await node.upload(A, unreadable_body(), announced_bytes, store, caller=caller)
+
+    assert await cluster.image(A) == before
+    assert not cluster.keys
+    assert not cluster.catalog.blobs
+
+
+async def test_an_owner_may_write(cluster: Cluster) -> None:
+    """A member of the project, with no other role."""
+    await cluster.queued(A)
+
+    assert (await cluster.node().upload(A, caller=OWNER)).status is Status.ACTIVE
+
+
+# what is refused as it comes
+
+
+@pytest.mark.parametrize(
+    ("announced_bytes", "error"),
+    [(len(BODY) + 1, SizeMismatch), (len(BODY) - 1, SizeMismatch), (0, SizeMismatch)],
+)
+async def test_a_body_of_another_length_than_announced_is_refused(
+    cluster: Cluster, announced_bytes: int, error: type[Exception]
+) -> None:
+    """Shorter or longer: no data, no bytes left, and the retry works."""
+    await cluster.queued(A)
+
+    with pytest.raises(error):
+        await cluster.node().upload(A, send(), announced_bytes)
+
+    await cluster.require_clean_retry(A)
+
+
+async def test_a_body_that_outgrows_the_largest_size_is_stopped(cluster: Cluster) -> None:
+    """Not at its end: as soon as it is too large, and no byte over the limit is written."""
+    await cluster.queued(A)
+    node = cluster.node(stages=IngestSettings(max_size_bytes=100))
+
+    with pytest.raises(TooLarge):
+        await node.upload(A, send(chunks=1000, every=1))
+
+    assert elapsed() < 20
+    assert max(map(len, cluster.near.partial.values())) <= 100
+    await cluster.require_clean_retry(A)
+
+
+@pytest.mark.parametrize(
+    ("declared", "data"),
+    [
+        ("qcow2", disk_images.raw(2048)),
+        ("raw", disk_images.qcow2()),
+        ("qcow2", disk_images.qcow2(backing_file=b"/etc/hostname")),
+    ],
+)
+async def test_bytes_of_another_format_than_declared_never_become_visible(
+    cluster: Cluster, declared: str, data: bytes
+) -> None:
+    """The verdict comes before the commit; the image is queued and says why."""
+    await cluster.queued(A, disk_format=declared)
+
+    with pytest.raises(FormatRefused) as refusal:
+        await cluster.node().upload(A, cut(data, 512), len(data))
+    image = await cluster.image(A)
+
+    assert not cluster.near.blobs
+    assert image.status is Status.QUEUED
+    assert image.last_failure is not None
+    assert image.last_failure.reason == str(refusal.value)
+    await cluster.require_clean_retry(A)
+
+
+async def test_checking_the_format_can_be_switched_off(cluster: Cluster) -> None:
+    """Then anything may be called anything."""
+    await cluster.queued(A, disk_format="qcow2")
+    policy = FormatPolicy(check_format=False, refuse_unsafe=False)
+
+    image = await cluster.node(stages=IngestSettings(formats=policy)).upload(A)
+
+    assert image.status is Status.ACTIVE
+
+
+async def test_containers_are_not_inspected(cluster: Cluster) -> None:
+    """What is packed has no disk format that could be seen."""
+    await cluster.queued(A, disk_format="qcow2", container_format="ova")
+
+    assert (await cluster.node().upload(A)).status is Status.ACTIVE

@@ -1,0 +1,191 @@
+"""What the store in a folder says about the folder when it is checked."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts.store_bodies import body, new_key
+from contracts.store_faulty_disks import Fault, FaultyDisk, TracedDisk
+from contracts.store_folder import FolderBackdoor, audited, folders, rehearsals, store_on, vanish
+from imaged.core.errors import StoreError, StoreFull
+from imaged.stores.filesystem.disk import Disk
+from imaged.stores.filesystem.settings import FilesystemSettings
+from imaged.stores.filesystem.store import FilesystemStore
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder, audited at the end."""
+    with audited(tmp_path / "store") as root:
+        yield root
+
+
+async def test_a_missing_root_is_not_created(tmp_path: Path) -> None:
+    """Where a filesystem should be mounted, nothing is made up."""
+    path = tmp_path / "missing"
+
+    with pytest.raises(StoreError, match="missing: mount its filesystem, or create it") as trouble:
+        await store_on(path).check()
+
+    assert str(path) in str(trouble.value)
+    assert folders(tmp_path) == {}
+
+
+async def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
+    """A file cannot be a store."""
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+
+    with pytest.raises(StoreError, match="needs a folder"):
+        await store_on(path).check()
+
+
+async def test_a_folder_on_another_filesystem(root: Path) -> None:
+    """A rename would be a copy there: refused at start, with both names."""
+
+    class Apart(Disk):
+        """Something is mounted on one of the folders."""
+
+        @staticmethod
+        def stat(path: Path) -> os.stat_result:  # type: ignore[override]  # narrower
+            status = [*path.stat()]
+            status[2] += path.name == "7f"  # st_dev
+            return os.stat_result(status)
+
+    with pytest.raises(StoreError, match="on one filesystem") as trouble:
+        await store_on(root, Apart()).check()
+
+    assert "7f" in str(trouble.value)
+    assert ".tmp" in str(trouble.value)
+
+
+async def test_a_rename_across_mounts(root: Path) -> None:
+    """Two mounts of one filesystem look alike until a rename is tried."""
+    disk = FaultyDisk([Fault("rename", errno.EXDEV, is_sticky=True)])
+
+    with pytest.raises(StoreError, match="must be on one filesystem"):
+        await store_on(root, disk).check()
+
+
+async def test_a_check_makes_what_is_missing(root: Path) -> None:
+    """Folders that were lost are there again, and their parent is synced."""
+    store = store_on(root)
+    await store.check()
+    vanish(root)
+
+    await store.check()
+    await store.put(key := new_key(), body(b"bytes"))
+
+    assert await FolderBackdoor(root).read_raw(key) == b"bytes"
+
+
+async def test_a_check_syncs_the_folders_that_were_there(root: Path) -> None:
+    """Their maker may have been killed before that: a blob would be lost with its folder. It is
+    done before anything is written into one of them.
+    """
+    await store_on(root).check()
+    disk = TracedDisk()
+
+    await store_on(root, disk).check()
+
+    assert all(call.name != "mkdir" for call in disk.trace)  # all of them were there
+    synced = set[Path]()
+    opened = dict[int, Path]()
+    for call in disk.trace:
+        match call.name:
+            case "open":
+                opened[call.result] = call.args[0]
+            case "fsync":
+                synced.add(opened[call.args[0]])
+            case "writev":
+                break
+    assert root in synced
+
+
+@pytest.mark.parametrize(
+    ("who", "owner", "handed_over"), [(0, 1234, 257), (0, 0, 0), (1234, 1234, 0), (1234, 0, 0)]
+)
+async def test_whose_folders_they_are(
+    root: Path, monkeypatch: pytest.MonkeyPatch, who: int, owner: int, handed_over: int
+) -> None:
+    """Root's only if the store is: a daemon that starts later must be able to use them.
+
+    Others may be members of the group that the store belongs to, and cannot give files away.
+    """
+    given = []
+
+    class Owned(Disk):
+        @staticmethod
+        def stat(path: Path) -> os.stat_result:  # type: ignore[override]  # narrower
+            status = [*path.stat()]
+            status[4:6] = owner, 99  # st_uid, st_gid
+            return os.stat_result(status)
+
+        @staticmethod
+        def chown(path: Path, *to: int) -> None:  # type: ignore[override]  # narrower
+            given.append((path, to))
+
+    monkeypatch.setattr(os, "geteuid", lambda: who)
+    await store_on(root, Owned()).check()
+
+    made = [root / name for name in folders(root)]
+    assert sorted(path for path, _ in given) == (sorted(made) if handed_over else [])
+    assert {to for _, to in given} <= {(owner, 99)}
+    assert len(given) == handed_over
+
+
+async def test_a_full_disk_is_no_reason_not_to_start(root: Path) -> None:
+    """The scrubber, which makes room, must start too."""
+    store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=1 << 60))
+
+    await store.check()
+
+    with pytest.raises(StoreFull):
+        await store.put(new_key(), body(b"bytes"))
+
+
+@pytest.mark.parametrize("call", ["open", "writev", "fsync"])
+async def test_a_disk_that_is_full_to_the_last_byte(root: Path, call: str) -> None:
+    """Not even then: there may not be room for the rehearsal."""
+    await store_on(root).check()
+    disk = FaultyDisk([Fault(call, errno.ENOSPC, is_sticky=True)])
+
+    await store_on(root, disk).check()
+
+    assert disk.faults[0].seen > 0
+
+
+async def test_a_folder_from_which_nothing_can_be_removed(root: Path) -> None:
+    """A store whose bytes can never be deleted is refused at start."""
+    disk = FaultyDisk([Fault("unlink", errno.EACCES, is_sticky=True)])
+
+    with pytest.raises(StoreError, match="must belong to the user"):
+        await store_on(root, disk).check()
+
+    assert rehearsals(root) == 1
+
+
+@pytest.mark.parametrize("folder", [".tmp", "00"])
+async def test_a_check_removes_what_an_earlier_one_left(root: Path, folder: str) -> None:
+    """Killed on the way, more than a day ago: of one that still runs, and of others, nothing."""
+    store, key = store_on(root), new_key()
+    await store.check()
+    names = [".rehearsal-old", ".rehearsal-new", ".foreign", key[3:]]
+    old, new, *others = paths = [root / folder / name for name in names]
+    for path in paths:
+        path.write_bytes(b"imaged")
+    for path in (old, *others):
+        os.utime(path, (0, 0))
+
+    await store.check()
+
+    assert [path for path in paths if path.exists()] == [new, *others]
+    for path in (new, *others):
+        path.unlink()

@@ -1,0 +1,167 @@
+"""The store in a folder, when the power is cut after any of its calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from contracts.store_bodies import Verdict, body, new_key, some_bytes
+from contracts.store_crashes import CrashModel, moments
+from contracts.store_faulty_disks import Call, TracedDisk
+from contracts.store_folder import audited
+from imaged.core.limits import KIB
+from imaged.lanes import InlineLane
+from imaged.stores.filesystem.settings import FilesystemSettings
+from imaged.stores.filesystem.store import FilesystemStore
+
+pytestmark = pytest.mark.asyncio
+
+DATA = some_bytes(20 * KIB)
+RENAMES = [(), ("rename",)]  # a disk that has the call, and one that has not
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder, audited at the end."""
+    with audited(tmp_path / "store") as root:
+        yield root
+
+
+async def _store(root: Path, disk: TracedDisk) -> FilesystemStore:
+    settings = FilesystemSettings(root, min_free_bytes=0, flush_every_bytes=8 * KIB)
+    store = FilesystemStore("local", settings, disk=disk, lanes=InlineLane)
+    await store.check()
+    disk.trace.clear()
+    return store
+
+
+async def _trace_put(root: Path, key: str, without: Sequence[str] = ()) -> list[Call]:
+    disk = TracedDisk(without=without)
+    store = await _store(root, disk)
+    await store.put(key, body(DATA, 4 * KIB))
+    return disk.trace
+
+
+def _is_whole_or_absent(model: CrashModel, path: Path) -> bool:
+    return all(state.get(path, {DATA}) == {DATA} for state in model.outcomes())
+
+
+def _is_whole(model: CrashModel, path: Path) -> bool:
+    return all(state.get(path) == {DATA} for state in model.outcomes())
+
+
+def _is_absent(model: CrashModel, paths: Iterable[Path]) -> bool:
+    return not any({*paths} & {*state} for state in model.outcomes())
+
+
+def _last(trace: Iterable[Call]) -> CrashModel:
+    *_, model = moments(trace)
+    return model
+
+
+async def test_the_order_of_the_calls(root: Path) -> None:
+    """Bytes are durable before they get their name, and the name before anybody is told."""
+    key = new_key()
+
+    trace = await _trace_put(root, key)
+
+    names = [call.name for call in trace if call.name not in {"statvfs", "stat", "fchmod"}]
+    *writes, synced, renamed, opened, folder_synced, closed, last = names
+    assert writes[0] == "open"
+    assert {*writes[1:]} == {"writev", "fdatasync"}
+    assert [synced, renamed, opened, folder_synced] == ["fsync", "rename", "open", "fsync"]
+    assert [closed, last] == ["close", "close"]
+    opened_file, opened_folder = [call for call in trace if call.name == "open"]
+    assert opened_file.args[0] == root / ".tmp" / key[3:]
+    assert opened_file.args[1] & (os.O_CREAT | os.O_EXCL) == os.O_CREAT | os.O_EXCL
+    assert opened_folder.args[0] == root / key[:2]
+    assert [call.args for call in trace if call.name == "fsync"] == [
+        (opened_file.result,),
+        (opened_folder.result,),
+    ]
+
+
+@pytest.mark.parametrize("without", RENAMES, ids=["rename", "link"])
+async def test_a_put_survives_every_cut(root: Path, without: Sequence[str]) -> None:
+    """Until it returned, the blob is whole or not visible; afterwards it is whole."""
+    key = new_key()
+
+    trace = await _trace_put(root, key, without)
+
+    assert len(trace) > 10
+    for number, model in enumerate(moments(trace)):
+        assert _is_whole_or_absent(model, root / key), trace[:number]
+    assert _is_whole(_last(trace), root / key)
+
+
+async def test_holes_survive_every_cut(root: Path) -> None:
+    """Zeros that were never written are as durable as data, also at the end of the file."""
+    data = some_bytes(64 * KIB) + bytes(128 * KIB) + some_bytes(KIB) + bytes(256 * KIB)
+    key, disk = new_key(), TracedDisk()
+    store = await _store(root, disk)
+
+    await store.put(key, body(data, 256 * KIB))
+
+    assert any(call.name == "ftruncate" for call in disk.trace)
+    for number, model in enumerate(moments(disk.trace)):
+        states = [state.get(root / key, {data}) for state in model.outcomes()]
+        assert all(state == {data} for state in states), disk.trace[:number]
+    assert all(state.get(root / key) == {data} for state in _last(disk.trace).outcomes())
+
+
+@pytest.mark.parametrize("lost", ["fsync of the file", "fsync of the folder"])
+async def test_the_model_sees_what_is_not_synced(root: Path, lost: str) -> None:
+    """The same trace without one of its syncs is found out: the test above can fail."""
+    key = new_key()
+    trace = await _trace_put(root, key)
+    of_file, of_folder = [call for call in trace if call.name == "fsync"]
+
+    worse = [call for call in trace if call is not (of_file if "file" in lost else of_folder)]
+
+    assert not _is_whole(_last(worse), root / key)
+
+
+@pytest.mark.parametrize("without", RENAMES, ids=["rename", "link"])
+async def test_a_delete_survives_every_cut(root: Path, without: Sequence[str]) -> None:
+    """When it returned, no name of the blob can come back; before, the blob is whole or gone."""
+    key, disk = new_key(), TracedDisk(without=without)
+    store = await _store(root, disk)
+    await store.put(key, body(DATA, 4 * KIB))
+    await store.delete(key)
+
+    for number, model in enumerate(moments(disk.trace)):
+        assert _is_whole_or_absent(model, root / key), disk.trace[:number]
+    assert _is_absent(_last(disk.trace), [root / key, root / ".tmp" / key[3:]])
+
+
+async def test_the_remains_of_a_failure_do_not_come_back(root: Path) -> None:
+    """The delete of a write that failed is as durable as any other."""
+    key, disk = new_key(), TracedDisk()
+    store = await _store(root, disk)
+    with pytest.raises(Verdict):
+        await store.put(key, body(DATA, 4 * KIB, ending=Verdict("no")))
+
+    for model in moments(disk.trace):
+        assert _is_absent(model, [root / key])
+
+    await store.delete(key)
+
+    assert _is_absent(_last(disk.trace), [root / key, root / ".tmp" / key[3:]])
+
+
+async def test_the_folders_survive_a_cut(root: Path) -> None:
+    """The check syncs the root after it made something there."""
+    disk = TracedDisk()
+    settings = FilesystemSettings(root, min_free_bytes=0)
+    await FilesystemStore("local", settings, disk=disk).check()
+
+    made = [place for place, call in enumerate(disk.trace) if call.name == "mkdir"]
+    after = disk.trace[made[-1] :]
+    opened = next(call for call in after if call.name == "open")
+
+    assert len(made) == 257
+    assert opened.args[0] == root
+    assert next(call for call in after if call.name == "fsync").args == (opened.result,)

@@ -1,0 +1,285 @@
+"""The store in a folder, on disks that say no."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.store_bodies import PausedBody, all_keys, body, new_key, read_all, some_bytes
+from contracts.store_faulty_disks import Fault, FaultyDisk, os_error
+from contracts.store_folder import FolderBackdoor, audited, open_files, rehearsals, store_on
+from imaged.core.errors import StoreError, StoreFull, WriteDiscarded
+from imaged.core.limits import MIB
+from imaged.stores.filesystem.disk import Disk
+from imaged.stores.filesystem.store import FilesystemStore
+
+pytestmark = pytest.mark.asyncio
+
+DATA = some_bytes(2 * MIB + 1)
+FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
+NUMBERS = [*FULL, errno.EIO, errno.EMFILE, errno.EACCES, errno.EROFS]
+HARMLESS = {"close"}  # calls whose failure changes nothing
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, audited at the end; writes look at their space after each block."""
+    monkeypatch.setattr("imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", MIB)
+    with audited(tmp_path / "store") as root:
+        yield root
+
+
+@dataclass
+class Operation:
+    """Something that a disk may interrupt."""
+
+    prepare: Callable[[FilesystemStore, str], Awaitable[Any]]
+    run: Callable[[FilesystemStore, str], Awaitable[Any]]
+
+
+async def _nothing(_store: FilesystemStore, _key: str) -> None:
+    return
+
+
+async def _put(store: FilesystemStore, key: str) -> int:
+    return await store.put(key, body(DATA), len(DATA))
+
+
+async def _read(store: FilesystemStore, key: str) -> None:
+    assert await read_all(store, key) == DATA
+
+
+async def _delete(store: FilesystemStore, key: str) -> None:
+    await store.delete(key)
+
+
+async def _list(store: FilesystemStore, key: str) -> None:
+    assert await all_keys(store, key[:3]) == [key]
+
+
+async def _check(store: FilesystemStore, _key: str) -> None:
+    await store.check()
+
+
+OPERATIONS = {
+    "put": Operation(_nothing, _put),
+    "read": Operation(_put, _read),
+    "delete": Operation(_put, _delete),
+    "list": Operation(_put, _list),
+    "check": Operation(_nothing, _check),
+}
+
+
+async def _calls_of(root: Path, operation: Operation) -> dict[str, int]:
+    """How often a good run makes each call."""
+    key, disk = new_key(), FaultyDisk()
+    await operation.prepare(store_on(root), key)
+    await operation.run(store_on(root, disk), key)
+    await store_on(root).delete(key)
+    return disk.counts
+
+
+@pytest.mark.parametrize("is_sticky", [False, True])
+@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_every_call_may_fail(root: Path, name: str, number: int, is_sticky: bool) -> None:
+    """Whichever call fails, once or for good: an error of ours, nothing half done is visible,
+    and when the disk is well again a delete leaves nothing.
+    """
+    operation, well, door = OPERATIONS[name], store_on(root), FolderBackdoor(root)
+    await well.check()
+    for call, count in (await _calls_of(root, operation)).items():
+        for nth in {*range(1, min(count, 4) + 1), count}:
+            key = new_key()
+            fault = Fault(call, number, nth, is_sticky)
+            await operation.prepare(well, key)
+
+            problem = await _problem(operation.run(store_on(root, FaultyDisk([fault])), key))
+
+            _judge(name, fault, problem)
+            if name == "put":
+                assert await door.read_raw(key) == (DATA if problem is None else None), fault
+            await well.delete(key)
+            assert await all_keys(well) == [], fault
+            assert open_files(root) == [], fault
+            assert rehearsals(root) == 0 or fault.name == "unlink", fault
+
+
+async def _problem(run: Awaitable[Any]) -> StoreError | None:
+    try:
+        await run
+    except StoreError as error:
+        return error
+    return None
+
+
+def _judge(name: str, fault: Fault, problem: StoreError | None) -> None:
+    if fault.name in HARMLESS:
+        assert problem is None or name in {"delete", "check", "put"}, fault
+    elif problem is None:
+        assert name == "check", fault  # it bears with a disk that is full
+        assert fault.number in FULL or fault.name == "unlink", fault
+    else:
+        assert isinstance(problem, StoreFull) == (fault.number in FULL), (fault, problem)
+        assert os.strerror(fault.number) in str(problem)
+        assert str(problem).startswith("The store 'local' cannot use /")
+        assert isinstance(problem.__cause__, OSError)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+async def test_a_failed_flush_is_never_forgotten(root: Path, nth: int) -> None:
+    """A kernel tells of lost bytes once: that the last fsync succeeds means nothing then."""
+    await store_on(root).check()
+    key, disk = new_key(), FaultyDisk([Fault("fdatasync", errno.EIO, nth)])
+
+    with pytest.raises(StoreError, match="kernel's log"):
+        await store_on(root, disk).put(key, body(DATA))
+
+    assert await FolderBackdoor(root).read_raw(key) is None
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
+async def test_filesystems_without_such_a_rename(root: Path, number: int) -> None:
+    """Where there is no rename that never replaces, links do the same."""
+    store = store_on(root, FaultyDisk([Fault("rename", number, is_sticky=True)]))
+    await store.check()
+    key, taken, paused = new_key(), new_key(), PausedBody(b"half")
+    await store.put(key, body(DATA))
+
+    assert await read_all(store, key) == DATA
+    assert FolderBackdoor(root).unfinished() == {}
+
+    async with asyncio.TaskGroup() as group:
+        put = group.create_task(_problem(store.put(taken, paused)))
+        await paused.halted()
+        await FolderBackdoor(root).plant(taken, b"of another")
+        paused.release()
+    assert type(put.result()).__name__ == "BlobExists"
+    assert await FolderBackdoor(root).read_raw(taken) == b"of another"
+
+
+@pytest.mark.parametrize("call", ["link", "unlink"])
+@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
+async def test_links_that_fail(root: Path, call: str, number: int) -> None:
+    """A second name that cannot be removed is harmless; one that cannot be made is an error."""
+    await store_on(root).check()
+    faults = [Fault("rename", errno.EINVAL, is_sticky=True), Fault(call, number)]
+    store, key = store_on(root, FaultyDisk(faults)), new_key()
+
+    problem = await _problem(store.put(key, body(DATA)))
+
+    assert (problem is None) == (call == "unlink")
+    assert await FolderBackdoor(root).read_raw(key) == (DATA if problem is None else None)
+    assert await all_keys(store) == [key]
+    await store.delete(key)
+    assert await all_keys(store) == []
+
+
+async def test_a_delete_between_the_links(root: Path) -> None:
+    """Also in two steps, a commit that meets a delete is discarded."""
+
+    class Between(Disk):
+        """Somebody deletes the temporary name as soon as the second name is there."""
+
+        @staticmethod
+        def rename(_source: Path, _target: Path) -> None:
+            raise os_error(errno.EINVAL)
+
+        @staticmethod
+        def link(source: Path, target: Path) -> None:  # type: ignore[override]  # narrower
+            os.link(source, target)
+            source.unlink()
+            target.unlink()
+
+    await store_on(root).check()
+
+    with pytest.raises(WriteDiscarded):
+        await store_on(root, Between()).put(new_key(), body(DATA))
+
+    assert await all_keys(store_on(root)) == []
+
+
+async def test_a_kernel_that_takes_little(root: Path) -> None:
+    """Short writes and short reads are gone on with, byte by byte if need be."""
+
+    class Miserly(Disk):
+        """Takes and gives a few bytes at once."""
+
+        @staticmethod
+        def writev(descriptor: int, chunks: Any) -> int:
+            return os.write(descriptor, b"".join(chunks)[:7])
+
+        @staticmethod
+        def pread(descriptor: int, length: int, offset: int) -> bytes:
+            return os.pread(descriptor, min(length, 5), offset)
+
+    store, key = store_on(root, Miserly()), new_key()
+    await store.check()
+
+    await store.put(key, body(some_bytes(1000), 100))
+
+    assert await FolderBackdoor(root).read_raw(key) == some_bytes(1000)
+    assert await read_all(store, key) == some_bytes(1000)
+
+
+async def test_a_kernel_that_takes_nothing(root: Path) -> None:
+    """A write that does not go on ends in an error, and not never."""
+
+    class Sated(Disk):
+        """Takes nothing, and does not say why."""
+
+        @staticmethod
+        def writev(_descriptor: int, _chunks: Any) -> int:
+            return 0
+
+    await store_on(root).check()
+
+    with pytest.raises(StoreError, match="Input/output error"):
+        await store_on(root, Sated()).put(new_key(), body(DATA))
+
+
+async def test_a_file_that_grows_too_large(root: Path) -> None:
+    """What the kernel itself says to a process with a limit becomes StoreFull."""
+    await store_on(root).check()
+
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", textwrap.dedent(LIMITED), str(root), new_key()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.startswith("StoreFull: The store 'local' cannot use"), done.stderr
+    assert "File too large" in done.stdout
+
+
+LIMITED = """
+    import asyncio, resource, sys
+    from pathlib import Path
+
+    from imaged.core.block import Block
+    from imaged.stores.filesystem.store import FilesystemStore
+    from imaged.stores.filesystem.settings import FilesystemSettings
+
+    async def blocks():
+        for _ in range(3):
+            yield Block([bytes(2**20)])
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20 + 5, 2**20 + 5))
+    store = FilesystemStore("local", FilesystemSettings(Path(sys.argv[1]), min_free_bytes=0))
+    try:
+        asyncio.run(store.put(sys.argv[2], blocks()))
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
+"""

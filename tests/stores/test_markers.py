@@ -1,0 +1,274 @@
+"""Folders and buckets sit the exam of places that bear a marker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from moto.server import ThreadedMotoServer
+
+from contracts.export_s3 import opened as opened_bucket
+from contracts.marker import MarkedPlaceContract, PlacedStore, a_marker
+from contracts.store_bodies import all_keys
+from contracts.store_bucket import BucketBackdoor, opened, settings_for
+from imaged.core.errors import StoreError
+from imaged.core.place_marker import MARKER_NAME, PlaceKind
+from imaged.exports.filesystem import FilesystemExport
+from imaged.ports.export import Destination
+from imaged.ports.place import MarkedPlace
+from imaged.stores.filesystem.settings import FilesystemSettings
+from imaged.stores.filesystem.store import FilesystemStore
+from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.store import S3Store
+from support.seaweedfs import BUCKET, SeaweedFS, plain_client, seaweedfs
+
+WHOLE = "whole"  # a bucket for stores without a prefix
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SeaweedFS]:
+    """A real S3 server with empty buckets."""
+    with seaweedfs() as server:
+        plain_client(server.endpoint).create_bucket(Bucket=WHOLE)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """Where another one answers, from a thread."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for bucket in (BUCKET, WHOLE):
+        plain_client(f"http://{host}:{port}").create_bucket(Bucket=bucket)
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+class FileBackdoor:
+    """Files of a folder, as an operator has them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def read_raw(self, key: str) -> bytes | None:
+        """The bytes of a file."""
+        path = self._root / key
+        return path.read_bytes() if path.exists() else None
+
+    async def plant(self, key: str, data: bytes) -> None:
+        """A file is put there in place of another one."""
+        new = self._root.parent / uuid4().hex
+        new.write_bytes(data)
+        new.replace(self._root / key)
+
+    async def remove(self, key: str) -> None:
+        """A file is removed."""
+        (self._root / key).unlink(missing_ok=True)
+
+
+class ObjectBackdoor(BucketBackdoor):
+    """Objects of a bucket, as an operator has them."""
+
+    async def remove(self, key: str) -> None:
+        """An object is removed."""
+        await self.call("delete_object", key)
+
+
+class TestMarkedFolder(MarkedPlaceContract):
+    """On a disk."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        """An empty folder."""
+        (tmp_path / "store").mkdir()
+        return tmp_path / "store"
+
+    @pytest_asyncio.fixture
+    async def store(self, root: Path) -> FilesystemStore:
+        """A store in it."""
+        store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=0))
+        await store.check()
+        return store
+
+    @pytest.fixture
+    def beside(self, root: Path) -> FilesystemStore:
+        """Another process."""
+        return FilesystemStore("local", FilesystemSettings(root, min_free_bytes=0))
+
+    @pytest.fixture
+    def door(self, root: Path) -> FileBackdoor:
+        """A back door."""
+        return FileBackdoor(root)
+
+    async def forget(self, store: PlacedStore) -> None:
+        """Remove the file."""
+        await FileBackdoor(Path(store.place.where)).remove(MARKER_NAME)
+
+    async def test_nothing_else_is_left(self, store: FilesystemStore, root: Path) -> None:
+        """Of writing a marker, once, twice, and on purpose."""
+        before = names_in(root)
+        for is_on_purpose in (False, False, True):
+            await store.place.write_marker(a_marker("local"), replace=is_on_purpose)
+
+        assert names_in(root) == {*before, MARKER_NAME}
+
+    async def test_a_writer_that_was_killed_leaves_no_marker(
+        self, store: FilesystemStore, root: Path
+    ) -> None:
+        """What it leaves is no blob either, and in nobody's way."""
+        (root / f"{MARKER_NAME}.{uuid4().hex}").write_bytes(b"{")
+
+        assert await store.place.read_marker() is None
+        assert await all_keys(store) == []
+        await store.place.write_marker(marker := a_marker("local"))
+        assert await store.place.read_marker() == marker
+
+    @pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+    async def test_what_is_no_file_is_no_marker(
+        self, store: FilesystemStore, root: Path, kind: str
+    ) -> None:
+        """Nor a reason to wait, or to look elsewhere."""
+        path, elsewhere = root / MARKER_NAME, root.parent / "elsewhere"
+        match kind:
+            case "folder":
+                path.mkdir()
+            case "pipe":
+                os.mkfifo(path)
+            case _:
+                path.symlink_to(elsewhere)
+
+        with pytest.raises(StoreError, match=MARKER_NAME):
+            await store.place.read_marker()
+        with pytest.raises(StoreError, match=MARKER_NAME):
+            await store.place.write_marker(a_marker("local"))
+
+        assert not elsewhere.exists()
+
+    async def test_a_folder_that_is_missing_is_no_empty_place(self, tmp_path: Path) -> None:
+        """It is not made, and not said to be without a marker."""
+        away = FilesystemStore("away", FilesystemSettings(tmp_path / "away", min_free_bytes=0))
+
+        for call in (away.place.read_marker(), away.place.write_marker(a_marker("away"))):
+            with pytest.raises(StoreError, match="away"):
+                await call
+
+        assert not (tmp_path / "away").exists()
+
+    async def test_an_export_destination_sweeps_none(self, root: Path) -> None:
+        """It is nothing that a task left."""
+        destination = FilesystemExport("archive", FilesystemSettings(root, min_free_bytes=0))
+        await require_never_swept(destination, destination.place)
+
+
+def names_in(folder: Path) -> set[str]:
+    """What is there."""
+    return {path.name for path in folder.iterdir()}
+
+
+async def require_never_swept(destination: Destination, place: MarkedPlace) -> None:
+    """The marker stays, whatever a sweep removes."""
+    marker = a_marker("archive", kind=PlaceKind.EXPORTS)
+    await place.write_marker(marker)
+
+    assert await destination.leftovers() == set()
+    await destination.remove(str(uuid4()))
+
+    assert await place.read_marker() == marker
+
+
+class MarkedBucketContract(MarkedPlaceContract):
+    """A suite brings ``endpoint``."""
+
+    @pytest.fixture(params=["prefix", "no prefix"])
+    def s3_settings(self, endpoint: str, request: pytest.FixtureRequest) -> Iterator[S3Settings]:
+        """A folder of a bucket, or all of one, which is emptied at the end."""
+        if request.param == "prefix":
+            yield settings_for(endpoint)
+            return
+        yield replace(settings_for(endpoint), bucket=WHOLE, prefix="")
+        client = plain_client(endpoint)
+        for entry in client.list_objects_v2(Bucket=WHOLE).get("Contents", []):
+            client.delete_object(Bucket=WHOLE, Key=entry["Key"])
+
+    @pytest_asyncio.fixture
+    async def store(self, s3_settings: S3Settings) -> AsyncIterator[S3Store]:
+        """A store in it."""
+        async with opened(s3_settings) as store:
+            yield store
+
+    @pytest_asyncio.fixture
+    async def beside(self, s3_settings: S3Settings) -> AsyncIterator[S3Store]:
+        """Another process."""
+        async with opened(s3_settings) as store:
+            yield store
+
+    @pytest.fixture
+    def door(self, s3_settings: S3Settings) -> ObjectBackdoor:
+        """A back door."""
+        return ObjectBackdoor(s3_settings)
+
+    async def forget(self, store: PlacedStore) -> None:
+        """Remove the object."""
+        assert isinstance(store, S3Store)
+        await ObjectBackdoor(store._client.settings).remove(MARKER_NAME)
+
+    async def test_a_service_without_conditions(self, store: S3Store, beside: S3Store) -> None:
+        """There too, no marker is written over another one that is there."""
+        first = await store.place.write_marker(a_marker("local"))
+        beside._client.supports_conditional_writes = False
+
+        assert await beside.place.write_marker(a_marker("local")) == first
+
+    async def test_stores_of_one_bucket_have_markers_of_their_own(
+        self, store: S3Store, s3_settings: S3Settings
+    ) -> None:
+        """One below the other, too: the prefix is part of the place."""
+        inner = replace(s3_settings, prefix=f"{s3_settings.prefix}/inner".strip("/"))
+        async with opened(inner, "inner") as other:
+            await store.place.write_marker(marker := a_marker("local"))
+
+            assert await other.place.read_marker() is None
+            await other.place.write_marker(another := a_marker("inner"))
+
+            assert await store.place.read_marker() == marker
+            assert await other.place.read_marker() == another
+            assert await all_keys(store) == await all_keys(other) == []
+
+    async def test_a_bucket_that_is_missing_is_no_empty_place(
+        self, s3_settings: S3Settings
+    ) -> None:
+        """It is not said to be without a marker."""
+        async with opened(replace(s3_settings, bucket="imaged-missing")) as away:
+            with pytest.raises(StoreError, match="imaged-missing"):
+                await away.place.read_marker()
+
+    async def test_an_export_destination_sweeps_none(self, s3_settings: S3Settings) -> None:
+        """It is nothing that a task left."""
+        async with opened_bucket(s3_settings) as destination:
+            await require_never_swept(destination, destination.place)
+
+
+class TestMarkedBucketOnSeaweedFS(MarkedBucketContract):
+    """A server in a process of its own."""
+
+    @pytest.fixture
+    def endpoint(self, server: SeaweedFS) -> str:
+        """Where it answers."""
+        return server.endpoint
+
+
+class TestMarkedBucketOnMoto(MarkedBucketContract):
+    """A second server."""
+
+    @pytest.fixture
+    def endpoint(self, moto: str) -> str:
+        """Where it answers."""
+        return moto

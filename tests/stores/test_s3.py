@@ -1,0 +1,70 @@
+"""The store in a bucket sits the exam, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+from hypothesis import settings
+
+from contracts.store_backdoors import StoreBackdoor
+from contracts.store_bucket import BucketBackdoor, settings_for
+from contracts.store_s3 import S3StoreContract
+from contracts.store_state_machine import StoreMachine, machine_settings
+from imaged.ports.store import Store
+from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.store import S3Store
+from support.seaweedfs import SeaweedFS, seaweedfs
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SeaweedFS]:
+    """A real S3 server with an empty bucket."""
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_settings(server: SeaweedFS) -> S3Settings:
+    """A folder of its own for each test."""
+    return settings_for(server.endpoint)
+
+
+class TestS3Store(S3StoreContract):
+    """All of it, on SeaweedFS."""
+
+
+class S3StoreMachine(StoreMachine):
+    """Any order of operations."""
+
+    server: ClassVar[SeaweedFS]
+
+    async def make(self) -> tuple[Store, StoreBackdoor]:
+        """A fresh folder in the bucket."""
+        changed = settings_for(self.server.endpoint)
+        self.bucket_store = S3Store("local", changed)
+        return self.bucket_store, BucketBackdoor(changed)
+
+    def teardown(self) -> None:
+        """The store is closed when nobody writes there any more."""
+        if hasattr(self, "bucket_store"):
+            self.runner.run(self._end())
+        super().teardown()
+
+    async def _end(self) -> None:
+        writes = asyncio.all_tasks() - {asyncio.current_task()}
+        for write in writes:
+            write.cancel()
+        await asyncio.gather(*writes, return_exceptions=True)
+        await self.bucket_store.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server_of_the_machine(server: SeaweedFS) -> None:
+    S3StoreMachine.server = server
+
+
+TestS3StoreMachine = S3StoreMachine.TestCase
+TestS3StoreMachine.settings = settings(machine_settings, max_examples=6)

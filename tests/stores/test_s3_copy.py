@@ -1,0 +1,161 @@
+"""Clones between stores at one S3 endpoint: the server copies, and no byte comes through here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from contracts.store_bodies import read_all, some_bytes
+from contracts.store_bucket import opened, settings_for
+from imaged.core.image import Image
+from imaged.core.limits import MIB
+from imaged.core.task import Task, TaskStatus
+from imaged.ports.store import Store, Stores
+from imaged.services.transfer_budget import TransferBudget
+from imaged.stores.s3.store import S3Store
+from imaged.testing.memory_catalog import MemoryCatalog
+from imaged.testing.memory_store import MemoryStore
+from support.bodies import cut
+from support.fault_proxy import Fault, FaultProxy, fail
+from support.node import OWNER, A, Node
+from support.seaweedfs import SeaweedFS, plain_client, seaweedfs
+from support.service import UtcClock
+
+pytestmark = pytest.mark.asyncio
+
+CARRYING = {"get_object", "put_object", "upload_part"}  # calls with bytes of a blob in them
+PART = 5 * MIB
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SeaweedFS]:
+    """A real S3 server with an empty bucket."""
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def proxy(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FaultProxy]:
+    """It sees every call."""
+    monkeypatch.setattr("imaged.stores.s3.client.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("imaged.stores.s3.copy.COPY_PIECE_BYTES", PART)
+    async with FaultProxy(server.port).running() as proxy:
+        yield proxy
+
+
+class Bench:
+    """A node on two stores in one bucket, and one elsewhere."""
+
+    def __init__(self, near: Store, far: Store, proxy: FaultProxy) -> None:
+        self.catalog = MemoryCatalog(UtcClock())
+        self.elsewhere = MemoryStore("elsewhere")
+        self.near = near
+        self.far = far
+        self._proxy = proxy
+        stores = {"near": near, "far": far, "elsewhere": self.elsewhere}
+        budget = TransferBudget(64 * MIB)
+        self.node = Node("n", self.catalog, Stores("near", stores), budget=budget)
+
+    async def add(self, data: bytes) -> Image:
+        """An image with these bytes."""
+        image = Image(id=A, owner="p1", disk_format="raw", container_format="bare")
+        await self.catalog.add_image(image)
+        return await self.node.upload(A, _sent(data))
+
+    async def clone(self, store: str) -> tuple[Task, list[str]]:
+        """Clone it into a store; the task, and what S3 was called for."""
+        self._proxy.calls.clear()
+        task = await self.node.do_task("clone", {"image_id": A, "store": store}, OWNER)
+        return task, list(self._proxy.calls)
+
+
+@pytest_asyncio.fixture
+async def bench(proxy: FaultProxy) -> AsyncIterator[Bench]:
+    """All of it."""
+    async with (
+        opened(settings_for(proxy.endpoint), "near") as near,
+        opened(settings_for(proxy.endpoint), "far") as far,
+    ):
+        yield Bench(near, far, proxy)
+
+
+def _sent(data: bytes) -> AsyncGenerator[bytes]:
+    return cut(data, 256 * 1024)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "call"), [(3000, "copy_object"), (2 * PART + 1, "upload_part_copy")]
+)
+async def test_the_server_copies(bench: Bench, size_bytes: int, call: str) -> None:
+    """Not one call that has bytes of the image in it, in either direction."""
+    data = some_bytes(size_bytes)
+    source = await bench.add(data)
+
+    task, calls = await bench.clone("far")
+
+    assert task.status is TaskStatus.SUCCESS, task.message
+    assert call in calls
+    assert not CARRYING & set(calls)
+    assert task.result is not None
+    clone = await bench.catalog.get_image(str(task.result["image_id"]))
+    assert clone.content == source.content
+    (place,) = clone.locations
+    await bench.node.delete(A, delayed=False)
+    await bench.node.scrubber.run_due()
+    assert await read_all(bench.far, place.key) == data
+
+
+async def test_the_server_copies_damage(bench: Bench, server: SeaweedFS) -> None:
+    """What the server tells of the copy is compared, and then the copy: no image is made of it."""
+    data = some_bytes(3000)
+    (location,) = (await bench.add(data)).locations
+    near = bench.near
+    assert isinstance(near, S3Store)
+    client = plain_client(server.endpoint)
+    where = {"Bucket": near.settings.bucket, "Key": near.settings.root + location.key}
+    client.put_object(**where, Body=data[:-1] + bytes([data[-1] ^ 1]))
+    client.close()
+
+    task, calls = await bench.clone("far")
+
+    assert task.status is TaskStatus.FAILURE
+    assert "is damaged. In the store 'far'" in (task.message or "")
+    assert "copy_object" in calls
+    assert not [image for image in bench.catalog.images.values() if image.content and image.id != A]
+
+
+async def test_the_write_is_known_before_it_begins(bench: Bench, proxy: FaultProxy) -> None:
+    """A copy that breaks off in its middle: its upload is in the ledger, so that it can be ended.
+
+    The scrubber ends it by this name, and nothing is left.
+    """
+    await bench.add(some_bytes(2 * PART + 1))
+    proxy.plan = fail("upload_part_copy", 0, Fault.DENIED, for_ever=True)
+
+    task, _ = await bench.clone("far")
+
+    assert task.status is TaskStatus.FAILURE
+    doomed = await bench.catalog.list_doomed(9)
+    assert [blob.upload_id is not None for blob in doomed] == [True]
+    await bench.node.scrubber.run_due()
+    assert [key async for key in bench.far.list_keys()] == []
+
+
+async def test_between_different_kinds_of_stores(bench: Bench) -> None:
+    """The bytes come through here, to the byte, and back again."""
+    data = some_bytes(PART + 1)
+    source = await bench.add(data)
+
+    task, calls = await bench.clone("elsewhere")
+
+    assert task.status is TaskStatus.SUCCESS, task.message
+    assert "get_object" in calls
+    (copy,) = bench.elsewhere.blobs.values()
+    assert copy == data
+    assert task.result is not None
+    clone_id = str(task.result["image_id"])
+    assert (await bench.catalog.get_image(clone_id)).content == source.content
+    back = await bench.node.do_task("clone", {"image_id": clone_id, "store": "far"}, OWNER)
+    assert back.status is TaskStatus.SUCCESS, back.message

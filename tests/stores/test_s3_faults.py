@@ -1,0 +1,798 @@
+"""The store in a bucket behind a proxy that lets each call of an upload fail in turn.
+
+Whatever fails, once or from then on: the write succeeds, and the bytes are right; or it raises a
+StoreError, nothing is visible, and after its delete nothing is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
+from contracts.store_bucket import BucketBackdoor, opened, settings_for
+from imaged.core.errors import BlobMissing, MarkerRefused, StoreError, WriteDiscarded
+from imaged.core.limits import MIB
+from imaged.core.place_marker import MARKER_NAME, Marker, PlaceKind, write_marker_text
+from imaged.stores.filesystem.marker import MAX_MARKER_BYTES
+from imaged.stores.s3.client import RetryState
+from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.store import S3Store
+from imaged.stores.s3.streamed_part import StreamedPart
+from support.fault_proxy import CARRIED_OUT, SERVING, Fault, FaultProxy, fail, fail_all, no_faults
+from support.seaweedfs import SeaweedFS, seaweedfs
+
+pytestmark = pytest.mark.asyncio
+
+ATTEMPTS = 2
+DATA = some_bytes(6 * MIB)  # two parts
+SMALL = some_bytes(3000)
+
+CALLS = [
+    ("head_object", 0),
+    ("list_multipart_uploads", 0),
+    ("create_multipart_upload", 0),
+    ("upload_part", 0),
+    ("upload_part", 1),
+    ("complete_multipart_upload", 0),
+]
+FAULTS = [
+    Fault.SLOW_DOWN,
+    Fault.INTERNAL_ERROR,
+    Fault.INTERNAL_ERROR_AFTER,
+    Fault.RESET,
+    Fault.RESET_AFTER,
+    Fault.TRUNCATED,
+    Fault.HANGING,
+    Fault.HANGING_AFTER,
+    Fault.LATE,
+    Fault.DRAWN_OUT,
+    Fault.ERROR_IN_200,
+    Fault.ERROR_IN_200_AFTER,
+    Fault.GARBAGE,
+    Fault.DENIED,
+]
+IN_200 = [Fault.ERROR_IN_200, Fault.ERROR_IN_200_AFTER, Fault.GARBAGE]
+CASES = [
+    (call, number, fault)
+    for call, number in CALLS
+    for fault in FAULTS
+    if call != "head_object" or "200" not in fault  # its answers have no body to hold an error
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SeaweedFS]:
+    """A real S3 server with an empty bucket."""
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses so short that the tests need not wait for them."""
+    monkeypatch.setattr("imaged.stores.s3.client.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("imaged.stores.s3.client.LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("imaged.stores.s3.abort.FIRST_ABORT_PAUSE_SECONDS", 0.01)
+
+
+@pytest.fixture
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of blobs that are copied."""
+    monkeypatch.setattr("imaged.stores.s3.copy.COPY_PIECE_BYTES", 5 * MIB)
+
+
+@pytest.fixture
+def _few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of blobs whose size is known, so that parts are large."""
+    monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
+
+
+@pytest.fixture
+def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of lists."""
+    monkeypatch.setattr("imaged.stores.s3.listing.LIST_PAGE_SIZE", 1)
+
+
+@pytest_asyncio.fixture
+async def proxy(server: SeaweedFS) -> AsyncIterator[FaultProxy]:
+    """A proxy in front of it."""
+    async with FaultProxy(server.port).running() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def s3_settings(proxy: FaultProxy) -> S3Settings:
+    """Little patience."""
+    return settings_for(
+        proxy.endpoint,
+        attempts=ATTEMPTS,
+        retry_for=timedelta(0),
+        connect_timeout=timedelta(seconds=1),
+        read_timeout=timedelta(seconds=0.8),
+    )
+
+
+@pytest_asyncio.fixture
+async def store(s3_settings: S3Settings) -> AsyncIterator[S3Store]:
+    """A store behind the proxy."""
+    async with opened(s3_settings) as store:
+        yield store
+
+
+@pytest.fixture
+def door(server: SeaweedFS, s3_settings: S3Settings) -> BucketBackdoor:
+    """A way in that is not behind it."""
+    return BucketBackdoor(s3_settings, server.endpoint)
+
+
+class Attempt:
+    """A write as the services do it: its upload is recorded, and it is deleted if it failed."""
+
+    def __init__(self, store: S3Store, proxy: FaultProxy, door: BucketBackdoor) -> None:
+        self.key = new_key()
+        self.recorded: str | None = None
+        self._store = store
+        self._proxy = proxy
+        self._door = door
+
+    async def write(
+        self, data: bytes, expected_bytes: int | None = None, *, is_observed: bool = True
+    ) -> bool:
+        """Write it; whether that succeeded. Nothing else is visible, or remains in the end.
+
+        Where no answer comes any more, nobody can know that a write succeeded, or take it back.
+        """
+        try:
+            size_bytes = await self._store.put(self.key, body(data), expected_bytes, self.record)
+        except StoreError:
+            assert not is_observed or await self._door.read_raw(self.key) is None
+            await self._delete()
+            return False
+        assert size_bytes == len(data)
+        assert await self._door.uploads() == {}
+        await self._proxy.release()
+        assert await self._door.read_raw(self.key) == data
+        await self._delete()
+        return True
+
+    async def record(self, upload_id: str) -> None:
+        """As the ledger does."""
+        self.recorded = upload_id
+
+    async def _delete(self) -> None:
+        """As the scrubber does; once more when what was late has arrived."""
+        self._proxy.plan = no_faults
+        await self._store.delete(self.key, self.recorded)
+        await self._proxy.release()
+        await self._store.delete(self.key, self.recorded)
+        assert await self._door.objects() == []
+        assert await self._door.uploads() == {}
+        if self.recorded is not None:
+            assert await self._door.parts(self.key, self.recorded) == []
+
+
+@pytest.fixture
+def attempt(store: S3Store, proxy: FaultProxy, door: BucketBackdoor) -> Attempt:
+    """A write that has not begun."""
+    return Attempt(store, proxy, door)
+
+
+@pytest.mark.parametrize(("call", "number", "fault"), CASES)
+async def test_a_call_of_an_upload_fails_once(
+    attempt: Attempt, proxy: FaultProxy, call: str, number: int, fault: Fault
+) -> None:
+    """What may pass is tried again, and the write succeeds."""
+    proxy.plan = fail(call, number, fault)
+
+    succeeded = await attempt.write(DATA)
+
+    assert succeeded or fault is Fault.DENIED
+    assert call in proxy.calls
+
+
+@pytest.mark.parametrize(("call", "number", "fault"), CASES)
+async def test_a_call_of_an_upload_fails_from_then_on(
+    attempt: Attempt, proxy: FaultProxy, call: str, number: int, fault: Fault
+) -> None:
+    """The write fails, and leaves nothing; or it had succeeded, and that was found out."""
+    proxy.plan = fail(call, number, fault, for_ever=True)
+
+    succeeded = await attempt.write(DATA)
+
+    assert not succeeded or (call == "complete_multipart_upload" and fault in CARRIED_OUT)
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, Fault.PAGE, Fault.OTHER_TAG, Fault.STALLED])
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.usefixtures("_few_parts")
+async def test_a_streamed_part_fails(
+    s3_settings: S3Settings, proxy: FaultProxy, door: BucketBackdoor, fault: Fault, number: int
+) -> None:
+    """Its bytes are gone, so it is not sent again: the write fails, and leaves nothing."""
+    proxy.plan = fail("upload_part", number, fault)
+    data = some_bytes(14 * MIB)
+
+    async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+        assert not await Attempt(store, proxy, door).write(data, len(data))
+
+    assert proxy.calls.count("upload_part") <= 2
+
+
+@pytest.mark.usefixtures("_few_parts")
+async def test_a_streamed_part_that_was_damaged(
+    s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its MD5 is compared with what the server got, since no checksum went with it."""
+    monkeypatch.setattr(StreamedPart, "md5", "0" * 32)
+    data = some_bytes(14 * MIB)
+
+    async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+        with pytest.raises(StoreError, match="damaged"):
+            await store.put(new_key(), body(data), len(data))
+
+    assert await door.objects() == []
+
+
+NOT_KEPT = [Fault.PAGE, Fault.NOTHING, Fault.OTHER_TAG]
+
+
+@pytest.mark.parametrize("fault", NOT_KEPT)
+@pytest.mark.parametrize("call", ["put_object", "complete_multipart_upload"])
+async def test_an_answer_without_a_result_is_no_success(
+    attempt: Attempt, proxy: FaultProxy, call: str, fault: Fault
+) -> None:
+    """A proxy or a portal that says 200 and passes nothing on has kept nothing."""
+    is_small = call == "put_object"
+    data = SMALL if is_small else DATA
+    proxy.plan = fail(call, 0, fault)
+
+    assert not await attempt.write(data, len(data) if is_small else None)
+    assert call in proxy.calls
+
+
+@pytest.mark.parametrize("call", ["put_object", "complete_multipart_upload"])
+async def test_an_answer_without_a_result_is_followed_by_a_look(
+    attempt: Attempt, proxy: FaultProxy, call: str
+) -> None:
+    """Ceph RGW answers completions with an empty ETag at first: our mark and size prove them."""
+    is_small = call == "put_object"
+    data = SMALL if is_small else DATA
+    proxy.plan = fail(call, 0, Fault.NOTHING_AFTER)
+
+    assert await attempt.write(data, len(data) if is_small else None)
+    assert proxy.calls.count(call) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.NOTHING, Fault.PAGE])
+@pytest.mark.parametrize("size_bytes", [3000, 6 * MIB])
+@pytest.mark.usefixtures("_small_pieces")
+async def test_a_copy_without_a_result_is_no_success(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, size_bytes: int, fault: Fault
+) -> None:
+    """Neither in one call nor in pieces."""
+    source, key = new_key(), new_key()
+    await door.plant(source, some_bytes(size_bytes))
+    call = "upload_part_copy" if size_bytes > MIB else "copy_object"
+    proxy.plan = fail(call, 0, fault)
+
+    with pytest.raises(StoreError):
+        await store.copy_from(store, source, key)
+
+    assert "complete_multipart_upload" not in proxy.calls  # nothing is made of what nobody has
+    assert await door.objects() == [source]
+
+
+@pytest.mark.parametrize("fault", [Fault.PAGE, Fault.NOTHING])
+async def test_no_list_is_not_an_empty_one(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, fault: Fault
+) -> None:
+    """Or every image would be called missing."""
+    await door.plant(new_key(), b"whole")
+    for call in ("list_objects_v2", "list_multipart_uploads"):
+        proxy.plan = fail(call, 0, fault, for_ever=True)
+
+        with pytest.raises(StoreError, match="IsTruncated"):
+            await all_keys(store)
+
+
+@pytest.mark.parametrize("call", ["list_objects_v2", "list_multipart_uploads"])
+async def test_a_list_that_does_not_advance_is_an_error(
+    store: S3Store, proxy: FaultProxy, call: str
+) -> None:
+    """And no loop."""
+    proxy.plan = fail(call, 0, Fault.SAME_PAGE, for_ever=True)
+
+    with pytest.raises(StoreError, match="do not advance"):
+        await all_keys(store)
+
+    assert proxy.calls.count(call) <= 2
+
+
+@pytest.mark.usefixtures("_short_pages")
+async def test_a_list_that_would_begin_anew_is_an_error(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor
+) -> None:
+    """A page that does not tell where the next one is, behind one that did."""
+    for _ in range(3):
+        await door.write_unfinished(new_key(), b"half")
+    proxy.plan = fail("list_multipart_uploads", 1, Fault.SAME_PAGE)
+
+    with pytest.raises(StoreError, match="do not advance"):
+        await all_keys(store)
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET_AFTER, Fault.TRUNCATED, Fault.DRAWN_OUT])
+async def test_a_part_that_is_sent_again_has_the_same_bytes(
+    attempt: Attempt, proxy: FaultProxy, fault: Fault
+) -> None:
+    """Servers differ in which of them they keep; and no part follows the completion."""
+    proxy.plan = fail("upload_part", 0, fault)
+
+    assert await attempt.write(DATA)
+
+    assert proxy.calls.count("upload_part") == 3
+    assert [len(digests) for digests in proxy.parts.values()] == [1, 1]
+    behind = proxy.calls[proxy.calls.index("complete_multipart_upload") :]
+    assert "upload_part" not in behind
+
+
+@pytest.mark.parametrize("call", ["upload_part", "complete_multipart_upload"])
+async def test_an_upload_that_is_gone_is_not_tried_for_ever(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, call: str
+) -> None:
+    """It is looked before a repeat: moto answers 500 to its parts, Ceph RGW to its completion."""
+    gone = {call: Fault.INTERNAL_ERROR, "list_parts": Fault.NO_UPLOADS}
+    proxy.plan = lambda this, _number: gone.get(this)
+
+    with pytest.raises(WriteDiscarded):
+        await store.put(new_key(), body(SMALL))
+
+    assert proxy.calls.count(call) == 1
+    assert await door.objects() == []
+
+
+class Outage:
+    """A gateway that is away until a client has paused more often than ``attempts`` says."""
+
+    def __init__(self, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pauses = 0
+        self.proxy = proxy
+        self._pause = RetryState.pause
+        monkeypatch.setattr(RetryState, "pause", self._counted(3 * ATTEMPTS))
+
+    def begin_with(self, call: str, number: int) -> None:
+        """The gateway goes away when this call comes."""
+
+        def plan(this: str, before: int) -> Fault | None:
+            if (this, before) == (call, number):
+                self._leaving = asyncio.create_task(self.proxy.leave(), name=SERVING)
+                return Fault.HANGING
+            return None
+
+        self.proxy.plan = plan
+
+    def _counted(self, until: int) -> Callable[[RetryState], Awaitable[None]]:
+        async def pause(count: RetryState) -> None:
+            self.pauses += 1
+            if self.pauses == until:
+                self.proxy.plan = no_faults
+                await self.proxy.come_back()
+            await self._pause(count)
+
+        return pause
+
+
+@pytest.fixture
+def outage(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Outage:
+    """One that has not begun."""
+    return Outage(proxy, monkeypatch)
+
+
+@pytest.fixture
+def patient(s3_settings: S3Settings) -> S3Settings:
+    """Settings that outlast an outage."""
+    return replace(s3_settings, retry_for=timedelta(seconds=30))
+
+
+@pytest.mark.parametrize(("call", "number"), CALLS)
+async def test_a_gateway_that_restarts_ends_no_upload(
+    patient: S3Settings, door: BucketBackdoor, outage: Outage, call: str, number: int
+) -> None:
+    """Refused connections are tried again for a time, not a number of times."""
+    outage.begin_with(call, number)
+    async with opened(patient) as store:
+        assert await Attempt(store, outage.proxy, door).write(DATA)
+
+    assert outage.pauses >= 3 * ATTEMPTS
+
+
+async def test_a_gateway_that_restarts_ends_no_download(
+    patient: S3Settings, door: BucketBackdoor, outage: Outage
+) -> None:
+    """It goes on from the next byte."""
+    key, data = new_key(), some_bytes(4 * MIB)
+    await door.plant(key, data)
+    outage.begin_with("get_object", 0)
+    async with opened(patient) as store:
+        assert await read_all(store, key) == data
+
+    assert outage.pauses >= 3 * ATTEMPTS
+
+
+async def test_a_server_that_is_overloaded_for_a_while(
+    patient: S3Settings, proxy: FaultProxy, door: BucketBackdoor
+) -> None:
+    """503 more often than ``attempts``."""
+    proxy.plan = lambda call, number: (
+        Fault.SLOW_DOWN if call == "upload_part" and number < 3 * ATTEMPTS else None
+    )
+    async with opened(patient) as store:
+        assert await Attempt(store, proxy, door).write(DATA)
+
+
+@pytest.mark.parametrize("for_ever", [False, True])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_put_of_a_small_blob_fails(
+    attempt: Attempt, proxy: FaultProxy, fault: Fault, for_ever: bool
+) -> None:
+    """The same for a blob that is put at once."""
+    proxy.plan = fail("put_object", 0, fault, for_ever=for_ever)
+
+    succeeded = await attempt.write(SMALL, len(SMALL))
+
+    assert succeeded or for_ever or fault is Fault.DENIED
+    assert "create_multipart_upload" not in proxy.calls
+
+
+@pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.RESET_AFTER, Fault.DENIED])
+@pytest.mark.parametrize("number", range(8))
+async def test_everything_fails_from_then_on(
+    attempt: Attempt, proxy: FaultProxy, number: int, fault: Fault
+) -> None:
+    """The write fails and cannot clean up; its delete can, when the store is there again."""
+    proxy.plan = fail_all(number, fault)
+
+    await attempt.write(DATA, is_observed=False)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("size_bytes", [3000, 6 * MIB])
+@pytest.mark.usefixtures("_small_pieces")
+async def test_a_copy_fails_once(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, size_bytes: int, fault: Fault
+) -> None:
+    """As an upload does, whether it is copied in one call or in pieces."""
+    source, key, data = new_key(), new_key(), some_bytes(size_bytes)
+    await door.plant(source, data)
+    call = "upload_part_copy" if size_bytes > MIB else "copy_object"
+    proxy.plan = fail(call, 0, fault)
+
+    if fault is Fault.DENIED:
+        with pytest.raises(StoreError, match="s3:PutObject"):
+            await store.copy_from(store, source, key)
+    else:
+        await store.copy_from(store, source, key)
+
+    assert await door.read_raw(key) == (None if fault is Fault.DENIED else data)
+    assert call in proxy.calls
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "call"), [(3000, "copy_object"), (6 * MIB, "complete_multipart_upload")]
+)
+@pytest.mark.usefixtures("_small_pieces")
+async def test_a_copy_whose_answer_is_lost(
+    store: S3Store, proxy: FaultProxy, size_bytes: int, call: str
+) -> None:
+    """It is found by its own mark, although it has all the rest from its source."""
+    source, key, data = new_key(), new_key(), some_bytes(size_bytes)
+    await store.put(source, body(data), len(data))
+    proxy.plan = fail(call, proxy.calls.count(call), Fault.RESET_AFTER, for_ever=True)
+
+    assert await store.copy_from(store, source, key) == size_bytes
+
+    assert await read_all(store, key) == data
+
+
+async def test_what_goes_with_a_body(store: S3Store, proxy: FaultProxy) -> None:
+    """A checksum, no signature of the bytes, and no question whether they may come."""
+    await store.put(new_key(), body(SMALL))
+    await store.put(new_key(), body(SMALL), len(SMALL))
+
+    for call in ("upload_part", "put_object"):
+        assert "\r\nx-amz-content-sha256: unsigned-payload\r\n" in proxy.heads[call]
+        assert "\r\nx-amz-checksum-crc32: " in proxy.heads[call]
+        assert "\r\nexpect:" not in proxy.heads[call]
+        assert "\r\nx-amz-trailer:" not in proxy.heads[call]  # Ceph RGW answers 411 to one
+        assert f"\r\ncontent-length: {len(SMALL)}\r\n" in proxy.heads[call]
+    for call in ("complete_multipart_upload", "put_object"):
+        assert "\r\nif-none-match: *\r\n" in proxy.heads[call]
+
+
+async def test_a_put_that_lands_after_the_delete(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor
+) -> None:
+    """That is why the ledger looks again when the store has settled."""
+    key = new_key()
+    proxy.plan = fail("put_object", 0, Fault.LATE, for_ever=True)
+    with pytest.raises(StoreError):
+        await store.put(key, body(SMALL), len(SMALL))
+    await store.delete(key)
+
+    await proxy.release()
+    assert await door.objects() == [key]
+
+    assert store.settles_after > timedelta(0)
+    await store.delete(key)
+    assert await door.objects() == []
+
+
+async def test_a_store_that_knows_no_conditions(store: S3Store, proxy: FaultProxy) -> None:
+    """It is asked once with a condition, and from then on without."""
+    proxy.plan = lambda _call, _number: Fault.NO_CONDITIONS
+    keys = [new_key() for _ in range(3)]
+
+    for key in keys:
+        await store.put(key, body(SMALL), len(SMALL))
+    await store.put(last := new_key(), body(SMALL))
+
+    assert [await read_all(store, key) for key in [*keys, last]] == [SMALL] * 4
+    assert proxy.calls.count("put_object") == len(keys) + 1
+    assert proxy.calls.count("complete_multipart_upload") == 1
+
+
+async def test_a_store_that_is_overloaded_is_not_asked_for_ever(
+    store: S3Store, proxy: FaultProxy
+) -> None:
+    """As often as configured, and in one layer."""
+    proxy.plan = fail("head_object", 0, Fault.SLOW_DOWN, for_ever=True)
+
+    with pytest.raises(StoreError, match="answered 503"):
+        await store.put(new_key(), body(SMALL))
+
+    assert proxy.calls == ["head_object"] * 2
+
+
+@pytest.mark.parametrize("expected_bytes", [None, len(DATA)])
+async def test_a_store_that_takes_no_bytes(
+    attempt: Attempt, proxy: FaultProxy, expected_bytes: int | None
+) -> None:
+    """A body that is stuck on its way is given up, and sent again."""
+    proxy.plan = fail("upload_part", 0, Fault.STALLED)
+
+    assert await attempt.write(DATA, expected_bytes)
+
+
+@pytest.mark.parametrize("call", [*dict(CALLS), "put_object"])
+async def test_a_write_that_is_cancelled_in_a_call(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, call: str
+) -> None:
+    """What the call did is taken back before anybody hears that the write has ended."""
+    key, is_small = new_key(), call == "put_object"
+    data = SMALL if is_small else DATA
+    task = asyncio.create_task(store.put(key, body(data), len(data) if is_small else None))
+
+    def cancel(this: str, _number: int) -> Fault | None:
+        if this != call:
+            return None
+        task.cancel()
+        return Fault.SLOW
+
+    proxy.plan = cancel
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert call in proxy.calls
+    await proxy.settle()
+    assert await door.objects() == []
+    assert await door.uploads() == {}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "call", ["abort_multipart_upload", "list_parts", "list_multipart_uploads", "delete_object"]
+)
+async def test_a_delete_fails(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, call: str, fault: Fault
+) -> None:
+    """It says so, unless another attempt helps, and the next one finishes it."""
+    key = new_key()
+    await door.plant(key, b"whole")
+    await door.write_unfinished(key, b"half")
+    proxy.plan = fail(call, 0, fault, for_ever=True)
+
+    with pytest.raises(StoreError):
+        await store.delete(key)
+    proxy.plan = no_faults
+    await proxy.release()
+    await store.delete(key)
+
+    assert await door.objects() == []
+    assert await door.uploads() == {}
+
+
+async def test_a_store_that_does_not_list_uploads(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor
+) -> None:
+    """Some do not, or not at once: what was recorded is ended all the same."""
+    key = new_key()
+    await door.write_unfinished(key, b"half")
+    (recorded,) = await door.uploads()
+    proxy.plan = fail("list_multipart_uploads", 0, Fault.EMPTY_LIST, for_ever=True)
+
+    await store.delete(key, recorded)
+
+    assert await door.uploads() == {}
+
+
+async def test_an_upload_that_does_not_end(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor
+) -> None:
+    """An abort is repeated as long as parts are listed, and then told."""
+    key = new_key()
+    await door.write_unfinished(key, b"half")
+    (recorded,) = await door.uploads()
+
+    def plan(call: str, number: int) -> Fault | None:
+        if call == "list_multipart_uploads":
+            return Fault.EMPTY_LIST
+        pretends = call == "abort_multipart_upload" and number < 6
+        return Fault.PRETENDED if pretends else None
+
+    proxy.plan = plan
+    with pytest.raises(StoreError, match="aborted 5 times"):
+        await store.delete(key, recorded)
+    assert proxy.calls.count("abort_multipart_upload") == 5
+
+    await store.delete(key, recorded)
+    assert proxy.calls.count("abort_multipart_upload") == 5 + 2
+    assert await door.uploads() == {}
+
+
+@pytest.mark.parametrize("hides_length", [False, True])
+@pytest.mark.parametrize("cut_bytes", [1, 100_000, MIB, 3 * MIB])
+async def test_a_download_that_breaks_is_continued(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, cut_bytes: int, hides_length: bool
+) -> None:
+    """However often, from the next byte, and to the last one."""
+    key, data = new_key(), some_bytes(4 * MIB if cut_bytes > 1 else 20)
+    await door.plant(key, data)
+    proxy.answered_bytes, proxy.hides_length = cut_bytes, hides_length
+
+    assert await read_all(store, key, 3) == data[3:]
+    assert proxy.calls.count("get_object") >= (len(data) - 3) // cut_bytes
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, Fault.NO_RANGES])
+async def test_a_download_fails_once(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, fault: Fault
+) -> None:
+    """All bytes come, or an error; never fewer, and never others."""
+    key, data = new_key(), some_bytes(2 * MIB)
+    await door.plant(key, data)
+    proxy.plan = fail("get_object", 0, fault)
+
+    try:
+        got = await read_all(store, key, 1)
+    except StoreError:
+        assert fault in {Fault.DENIED, Fault.NO_RANGES, *IN_200}
+    else:
+        assert got == data[1:]
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, Fault.NO_RANGES])
+async def test_a_download_fails_from_then_on(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, fault: Fault
+) -> None:
+    """It ends in an error, after as many attempts as configured."""
+    key = new_key()
+    await door.plant(key, some_bytes(2 * MIB))
+    proxy.plan = fail("get_object", 0, fault, for_ever=True)
+
+    with pytest.raises(StoreError):
+        await read_all(store, key, 1)
+
+    assert proxy.calls.count("get_object") <= 2 * 2  # the library asks again over a new connection
+
+
+async def test_a_blob_that_goes_while_a_download_breaks(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor
+) -> None:
+    """It is missing then, and does not merely end."""
+    key, data = new_key(), some_bytes(4 * MIB)
+    await door.plant(key, data)
+    proxy.answered_bytes = MIB
+
+    async with store.open(key) as reader:
+        assert await reader.read(100) == data[:100]
+        await store.delete(key)
+        with pytest.raises(BlobMissing):
+            await reader.read(4 * MIB)
+
+
+@pytest.mark.parametrize("fault", [Fault.DENIED, Fault.SLOW_DOWN, Fault.GARBAGE, Fault.HANGING])
+@pytest.mark.parametrize("call", ["list_objects_v2", "list_multipart_uploads"])
+@pytest.mark.usefixtures("_short_pages")
+async def test_a_list_fails(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, call: str, fault: Fault
+) -> None:
+    """On its second page too: what is not seen is not taken for absent."""
+    for _ in range(2):
+        await door.plant(new_key(), b"whole")
+        await door.write_unfinished(new_key(), b"half")
+    proxy.plan = fail(call, 1, fault, for_ever=True)
+
+    with pytest.raises(StoreError):
+        await all_keys(store)
+
+
+MARKER = Marker(uuid4(), uuid4(), PlaceKind.STORE, "local", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("fault", [Fault.TRUNCATED, Fault.RESET, Fault.SLOW_DOWN])
+async def test_a_marker_is_asked_for_again(store: S3Store, proxy: FaultProxy, fault: Fault) -> None:
+    """A connection that breaks makes no write fail."""
+    await store.place.write_marker(MARKER)
+    store.place.expect(MARKER)
+    proxy.calls.clear()
+    proxy.plan = fail("get_object", 0, fault)
+
+    await store.put(new_key(), body(SMALL))
+
+    assert proxy.calls.count("get_object") > 1
+
+
+@pytest.mark.parametrize("call", ["head_object", "head_bucket"])
+async def test_a_bucket_that_is_away_is_told_soon(
+    s3_settings: S3Settings, proxy: FaultProxy, call: str
+) -> None:
+    """At start and in a check: a marker is read as often as a call is made, however long a write
+    would wait for the service.
+    """
+    patient = replace(s3_settings, retry_for=timedelta(hours=1))
+    proxy.plan = fail(call, 0, Fault.SLOW_DOWN, for_ever=True)
+
+    async with opened(patient) as store:
+        with pytest.raises(StoreError):
+            await store.place.read_marker()
+
+    assert proxy.calls.count(call) == patient.attempts
+
+
+async def test_a_write_waits_for_the_marker_of_a_bucket_that_is_away(
+    s3_settings: S3Settings, proxy: FaultProxy
+) -> None:
+    """As it waits for its own calls: a gateway that restarts ends no upload."""
+    patient = replace(s3_settings, retry_for=timedelta(hours=1))
+    refused = patient.attempts + 2
+
+    def plan(call: str, before: int) -> Fault | None:
+        return Fault.SLOW_DOWN if call == "head_object" and before < refused else None
+
+    async with opened(patient) as store:
+        await store.place.write_marker(MARKER)
+        store.place.expect(MARKER)
+        proxy.calls.clear()
+        proxy.plan = plan
+
+        await store.place.require_expected()
+
+    assert proxy.calls.count("head_object") == refused + 1
+
+
+async def test_something_large_is_no_marker(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor
+) -> None:
+    """It is not read to its end, whatever others call so."""
+    await door.plant(MARKER_NAME, bytes(3 * MAX_MARKER_BYTES) + write_marker_text(MARKER))
+    proxy.answered_bytes = MAX_MARKER_BYTES  # as much as is wanted
+
+    with pytest.raises(MarkerRefused, match="damaged"):
+        await store.place.read_marker()

@@ -1,0 +1,71 @@
+"""The store in a bucket, on a second server: what it does must not depend on one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from moto.server import ThreadedMotoServer
+
+from contracts.store_backdoors import StoreBackdoor
+from contracts.store_bodies import body, new_key, some_bytes
+from contracts.store_bucket import BucketBackdoor, opened, settings_for
+from contracts.store_deleting import DeletingContract
+from contracts.store_listing import ListingContract
+from contracts.store_reading import ReadingContract
+from contracts.store_writing import WritingContract
+from imaged.core.limits import MIB
+from imaged.ports.store import Store
+from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.store import S3Store
+from support.seaweedfs import BUCKET, plain_client
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A server that keeps everything in memory, in a thread, with an empty bucket."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    plain_client(endpoint).create_bucket(Bucket=BUCKET)
+    try:
+        yield endpoint
+    finally:
+        server.stop()
+
+
+class TestS3StoreOnMoto(WritingContract, ReadingContract, ListingContract, DeletingContract):
+    """All that is written, read, listed and deleted."""
+
+    pytestmark = pytest.mark.asyncio
+
+    @pytest.fixture
+    def s3_settings(self, endpoint: str) -> S3Settings:
+        """A folder of its own for each test."""
+        return settings_for(endpoint)
+
+    @pytest_asyncio.fixture
+    async def store(self, s3_settings: S3Settings) -> AsyncIterator[S3Store]:
+        """Empty, audited at the end."""
+        async with opened(s3_settings) as store:
+            yield store
+
+    @pytest.fixture
+    def door(self, s3_settings: S3Settings) -> BucketBackdoor:
+        """A back door to it."""
+        return BucketBackdoor(s3_settings)
+
+    async def test_of_two_writers_of_a_key_one_wins(
+        self, store: Store, door: StoreBackdoor
+    ) -> None:
+        """It knows no conditions when uploads are completed: the last one wins, and is whole."""
+        key, datas = new_key(), [some_bytes(2 * MIB), some_bytes(2 * MIB + 1)]
+
+        await asyncio.gather(
+            *[store.put(key, body(data)) for data in datas], return_exceptions=True
+        )
+
+        assert await door.read_raw(key) in datas

@@ -1,0 +1,51 @@
+"""Parts that are on their way, and what becomes of those that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any, NoReturn
+
+import pytest
+
+from imaged.core.errors import StoreError
+from imaged.stores.s3.part_uploads import CompletedPart, PartUploads
+
+pytestmark = pytest.mark.asyncio
+
+
+async def fail(number: int) -> NoReturn:
+    """As each part does when the server goes away."""
+    raise StoreError("local", f"lost part {number}")
+
+
+async def succeed(number: int) -> CompletedPart:
+    """The part is stored."""
+    return {"PartNumber": number}
+
+
+async def test_each_part_that_fails_is_awaited() -> None:
+    """The first error is raised, and asyncio reports none of the others as never retrieved."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: reported.append(told))
+    flight = PartUploads("local")
+    for _ in range(3):
+        flight.launch(fail, 1)
+
+    with pytest.raises(StoreError, match="lost part 1"):
+        await flight.settle()
+    await flight.cancel()
+    del flight
+    gc.collect()
+
+    assert reported == []
+
+
+async def test_no_number_is_used_twice() -> None:
+    """A server may keep the first bytes of a part, or the last."""
+    flight = PartUploads("local")
+    for _ in range(5):
+        flight.launch(succeed, 1)
+    await flight.settle()
+
+    assert [part["PartNumber"] for part in flight.stored()] == [1, 2, 3, 4, 5]

@@ -1,0 +1,383 @@
+"""What an operator is told when a bucket cannot be used: at start, by check-config, and later."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from contracts.store_bodies import body, new_key, read_all
+from contracts.store_bucket import BucketBackdoor, opened, settings_for
+from imaged.core.errors import BlobMissing, StoreError, StoreFull
+from imaged.core.limits import MIB
+from imaged.stores.s3.credentials import Secret
+from imaged.stores.s3.self_test import is_leftover
+from imaged.stores.s3.settings import Checksum, S3Settings
+from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
+from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS, seaweedfs
+
+pytestmark = pytest.mark.asyncio
+
+CALLS = {
+    "list_objects_v2": "s3:ListBucket",
+    "head_bucket": "s3:ListBucket",
+    "create_multipart_upload": "s3:PutObject",
+    "upload_part": "s3:PutObject",
+    "complete_multipart_upload": "s3:PutObject",
+    "list_multipart_uploads": "s3:ListBucketMultipartUploads",
+    "abort_multipart_upload": "s3:AbortMultipartUpload",
+    "list_parts": "s3:ListMultipartUploadParts",
+    "put_object": "s3:PutObject",
+    "head_object": "s3:GetObject",
+    "get_object": "s3:GetObject",
+    "delete_object": "s3:DeleteObject",
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SeaweedFS]:
+    """A real S3 server with an empty bucket."""
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def proxy(server: SeaweedFS) -> AsyncIterator[FaultProxy]:
+    """A proxy in front of it."""
+    async with FaultProxy(server.port).running() as proxy:
+        yield proxy
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses so short that the tests need not wait for them."""
+    monkeypatch.setattr("imaged.stores.s3.client.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("imaged.stores.s3.abort.FIRST_ABORT_PAUSE_SECONDS", 0.01)
+
+
+async def told(settings: S3Settings) -> str:
+    """What is said about such a store, by the rehearsal."""
+    async with opened(settings, "cloud") as store:
+        with pytest.raises(StoreError) as trouble:
+            await store.self_test()
+    assert "'cloud'" in str(trouble.value)
+    shown = "".join(traceback.format_exception(trouble.value))
+    assert SECRET_KEY not in shown
+    return str(trouble.value)
+
+
+@pytest.mark.parametrize(("call", "right"), CALLS.items())
+async def test_every_right_is_missed(
+    server: SeaweedFS, proxy: FaultProxy, call: str, right: str
+) -> None:
+    """The sentence has the name of the right, and nothing is left but what may not be removed."""
+    settings = settings_for(proxy.endpoint)
+    proxy.plan = fail(call, 0, Fault.DENIED)
+
+    assert right in await told(settings)
+
+    proxy.plan = no_faults
+    assert await BucketBackdoor(settings, server.endpoint).objects() == []
+    assert await BucketBackdoor(settings, server.endpoint).uploads() == {}
+
+
+async def test_a_rehearsal_makes_every_call(proxy: FaultProxy) -> None:
+    """Each that a store will need, with everything that it asks of them."""
+    async with opened(settings_for(proxy.endpoint, part_size_bytes=6 * MIB)) as store:
+        assert await store.self_test() == []
+
+    assert set(proxy.calls) == set(CALLS)
+    assert f"\r\ncontent-length: {6 * MIB}\r\n" in proxy.heads["upload_part"]
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "fault", "text"),
+    [
+        ("upload_part", 1, Fault.TOO_LONG, "client_max_body_size"),
+        ("list_objects_v2", 0, Fault.UNSIGNED, "proxy changes the Host header or the path"),
+        ("list_objects_v2", 0, Fault.NOWHERE, "proxy changes the path"),
+        ("list_multipart_uploads", 0, Fault.NO_UPLOADS, "does not list the uploads"),
+        ("get_object", 0, Fault.NO_RANGES, "not the range"),
+        ("head_object", 0, Fault.UNNOTED, "x-amz-meta"),
+        ("delete_object", 0, Fault.PRETENDED, "still has an object that was deleted"),
+    ],
+)
+async def test_what_the_server_lacks(
+    proxy: FaultProxy, call: str, number: int, fault: Fault, text: str
+) -> None:
+    """Or what stands before it: the sentence names the likely cause."""
+    proxy.plan = fail(call, number, fault)
+
+    assert text in await told(settings_for(proxy.endpoint))
+
+
+@pytest.mark.parametrize(("kind", "remedy"), [("crc32", 'set checksum = "md5"'), ("md5", "https")])
+async def test_a_server_that_compares_no_checksums(
+    proxy: FaultProxy, kind: Checksum, remedy: str
+) -> None:
+    """Ceph RGW 16.2 takes any CRC32: it can be used, and what to set is said."""
+    proxy.plan = fail("put_object", 1, Fault.OTHER_TAG)  # the one whose checksum is wrong
+
+    async with opened(settings_for(proxy.endpoint, checksum=kind)) as store:
+        (lack,) = await store.self_test()
+
+    assert remedy in str(lack)
+    assert not isinstance(lack, StoreFull)
+
+
+@pytest.mark.parametrize("call", ["create_multipart_upload", "upload_part", "put_object"])
+async def test_a_bucket_without_room_can_be_used(
+    server: SeaweedFS, proxy: FaultProxy, call: str
+) -> None:
+    """It is full, and not broken: reads and deletes go on, and nothing is left of the trial."""
+    settings = settings_for(proxy.endpoint)
+    key, door = new_key(), BucketBackdoor(settings, server.endpoint)
+    await door.plant(key, b"bytes")
+    proxy.plan = fail(call, 0, Fault.FULL, for_ever=True)
+
+    async with opened(settings) as store:
+        (lack,) = await store.self_test()
+        assert await read_all(store, key) == b"bytes"
+        await store.delete(key)
+
+    assert isinstance(lack, StoreFull)
+    assert "raise its quota" in str(lack)
+    assert await door.objects() == []
+    assert await door.uploads() == {}
+
+
+async def test_a_key_that_may_only_read(server: SeaweedFS) -> None:
+    """A real server refuses it, and the sentence names the right."""
+    settings = settings_for(server.endpoint, access_key=Secret(f"{ACCESS_KEY}-reader"))
+
+    assert "s3:PutObject" in await told(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_over"),
+    [
+        ("rehearsals/2026-11-18.0123456789abcdef0123456789abcdef", True),
+        ("rehearsals/2026-11-19.0123456789abcdef0123456789abcdef", False),
+        ("rehearsals/2026-11-20.0123456789abcdef0123456789abcdef", False),
+        ("rehearsals/2026-11-21.0123456789abcdef0123456789abcdef", False),
+        ("rehearsals/2026-02-30.0123456789abcdef0123456789abcdef", False),
+        ("rehearsals/2025-01-01.notes", False),
+        ("2025-01-01.0123456789abcdef0123456789abcdef", False),
+    ],
+)
+async def test_which_rehearsals_are_over(name: str, *, is_over: bool) -> None:
+    """A day of grace, since clocks differ; and nothing that somebody else may have put there."""
+    assert is_leftover(name, date(2026, 11, 20)) is is_over
+
+
+async def test_a_rehearsal_removes_what_an_earlier_one_left(server: SeaweedFS) -> None:
+    """An object or an upload of one that died; not those of one that may be running."""
+    settings = settings_for(server.endpoint)
+    door = BucketBackdoor(settings)
+    old, new = (f"rehearsals/{day}.{'0' * 32}" for day in ("2001-01-01", "2999-01-01"))
+    for name in (old, new):
+        await door.plant(name, b"imaged was here")
+        await door.write_unfinished(name, b"imaged was here")
+
+    async with opened(settings) as store:
+        await store.self_test()
+        assert [key async for key in store.list_keys()] == []
+
+    assert await door.objects() == [new]
+    assert list((await door.uploads()).values()) == [new]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"access_key": Secret("unknown")}, "access key is not known"),
+        ({"secret_key": Secret("wrong")}, "secret key is wrong"),
+        ({"bucket": "no-such-bucket"}, "create the bucket"),
+    ],
+)
+async def test_wrong_settings(server: SeaweedFS, changes: dict[str, Any], text: str) -> None:
+    """The sentence says which one to correct."""
+    assert text in await told(settings_for(server.endpoint, **changes))
+
+
+async def test_without_any_credentials(
+    server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """When the library finds none either."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr("imaged.stores.s3.session._library", _fresh_library)
+
+    assert "no credentials" in await told(
+        settings_for(server.endpoint, access_key=None, secret_key=None)
+    )
+
+
+async def test_credentials_of_the_environment(
+    server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where none are set, those that the library finds are used."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    monkeypatch.setattr("imaged.stores.s3.session._library", _fresh_library)
+    settings = settings_for(server.endpoint, access_key=None, secret_key=None)
+
+    async with opened(settings) as store:
+        await store.self_test()
+
+
+def _fresh_library() -> Any:
+    from aiobotocore.session import get_session
+
+    return get_session()
+
+
+async def test_nobody_is_there() -> None:
+    """The sentence has the endpoint, which may be wrong."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+
+    text = await told(settings_for(endpoint, attempts=1))
+
+    assert f"cannot reach {endpoint}" in text
+
+
+async def test_an_endpoint_without_an_address() -> None:
+    """A name that nobody knows."""
+    settings = settings_for("http://s3.invalid", attempts=1)
+
+    assert "cannot reach http://s3.invalid" in await told(settings)
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_somebody_else_is_there(proxy: FaultProxy, call: str) -> None:
+    """A server that speaks HTTP, and not S3: no call takes its pages for an answer."""
+    proxy.plan = fail(call, 0, Fault.PAGE, for_ever=True)
+
+    if call in {"head_bucket", "delete_object", "upload_part", "put_object"}:
+        proxy.plan = fail_all(0, Fault.PAGE)  # they say nothing that could be looked at
+    await told(settings_for(proxy.endpoint, attempts=1))
+
+
+async def test_a_server_without_a_certificate(server: SeaweedFS) -> None:
+    """The endpoint says https, and the server does not speak it."""
+    settings = settings_for(server.endpoint.replace("http:", "https:"), attempts=1)
+
+    await told(settings)
+
+
+async def test_a_certificate_that_nobody_knows(tmp_path: Path, proxy: FaultProxy) -> None:
+    """The sentence names the setting; with it, the store is used."""
+    certificate = make_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    async with FaultProxy(proxy.server_port).running(context) as secure:
+        settings = settings_for(secure.endpoint, attempts=1)
+
+        assert "set ca_file" in await told(settings)
+
+        async with opened(replace(settings, ca_file=certificate)) as store:
+            await store.self_test()
+            await store.put(key := new_key(), body(b"over TLS"))
+            assert await read_all(store, key) == b"over TLS"
+
+
+@pytest.mark.parametrize("text", [None, "", "no certificate"])
+async def test_certificates_that_cannot_be_read(
+    server: SeaweedFS, tmp_path: Path, text: str | None
+) -> None:
+    """The sentence names the setting."""
+    file = tmp_path / "ca.pem"
+    if text is not None:
+        file.write_text(text)
+
+    assert "correct ca_file" in await told(settings_for(server.endpoint, ca_file=file))
+
+
+async def test_a_store_that_hangs(proxy: FaultProxy) -> None:
+    """Is given up after the time that is configured."""
+    proxy.plan = fail("list_objects_v2", 0, Fault.HANGING)
+    quick = {"connect_timeout": timedelta(seconds=0.1), "read_timeout": timedelta(seconds=0.1)}
+
+    assert "in time" in await told(settings_for(proxy.endpoint, attempts=1, **quick))
+
+
+async def test_a_check_is_one_question(proxy: FaultProxy) -> None:
+    """It is asked often, and does not wait for what may pass."""
+    async with opened(settings_for(proxy.endpoint)) as store:
+        await store.check()
+        proxy.plan = fail("head_bucket", 0, Fault.SLOW_DOWN, for_ever=True)
+        with pytest.raises(StoreError):
+            await store.check()
+        proxy.plan = no_faults
+        await store.check()
+
+    assert proxy.calls == ["head_bucket"] * 3
+
+
+async def test_a_bucket_that_is_gone_is_not_an_empty_one(server: SeaweedFS) -> None:
+    """No blob is called missing because of it."""
+    async with opened(settings_for(server.endpoint, bucket="no-such-bucket")) as store:
+        with pytest.raises(StoreError) as trouble:
+            await read_all(store, new_key())
+
+    assert not isinstance(trouble.value, BlobMissing)
+
+
+async def test_no_secret_is_logged(server: SeaweedFS, caplog: pytest.LogCaptureFixture) -> None:
+    """Not even when the libraries tell everything that they do."""
+    caplog.set_level(logging.DEBUG)
+    async with opened(settings_for(server.endpoint)) as store:
+        await store.put(new_key(), body(b"bytes"))
+        await store.check()
+
+    assert SECRET_KEY not in caplog.text
+
+
+def make_certificate(folder: Path) -> Path:
+    """A certificate for the loopback that signs itself, with its key."""
+    import datetime as dt
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "imaged test")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "certificate.pem"
+    file.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return file

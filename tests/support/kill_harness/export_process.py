@@ -1,0 +1,128 @@
+"""Exports by processes that die after their first, second, third … call, by SIGKILL.
+
+    python -m support.kill_harness.export_process folder PATH
+    python -m support.kill_harness.export_process bucket ENDPOINT PREFIX
+
+Each process exports to a place of its own, ``PATH/<number>`` or ``PREFIX/<number>``, until one of
+them lives long enough. How many died is printed. They are forked, so that imports cost once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from contracts.store_bodies import body, some_bytes
+from contracts.store_bucket import settings_for
+from imaged.core.limits import KIB, MIB
+from imaged.exports.filesystem import FilesystemExport
+from imaged.exports.s3 import S3Export
+from imaged.lanes import InlineLane
+from imaged.ports.export import Destination, ExportFile
+from imaged.stores.filesystem.disk import Disk
+from imaged.stores.filesystem.settings import FilesystemSettings
+
+SMALL_DATA = some_bytes(12 * KIB)
+LARGE_DATA = some_bytes(6 * MIB)
+EXPORTED_FILE = ExportFile("5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5", UUID(int=1), "a/b/image.raw")
+
+
+class KillCountdown:
+    """Ends the process at a call."""
+
+    def __init__(self, calls: int) -> None:
+        self._left = calls
+
+    def count(self) -> None:
+        """One more call."""
+        self._left -= 1
+        if self._left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class KillingDisk(Disk):
+    """Ends the process before a call."""
+
+    def __init__(self, countdown: KillCountdown) -> None:
+        for name in dir(Disk):
+            if not name.startswith("_"):
+                setattr(self, name, self._counting(getattr(Disk, name), countdown))
+
+    @staticmethod
+    def _counting(call: Callable[..., Any], countdown: KillCountdown) -> Callable[..., Any]:
+        def counted(*arguments: Any, **named: Any) -> Any:
+            countdown.count()
+            return call(*arguments, **named)
+
+        return counted
+
+
+def folder_at(path: str, number: int, disk: Disk | None = None) -> FilesystemExport:
+    """The destination of one of them."""
+    root = Path(path) / str(number)
+    root.mkdir(exist_ok=True)
+    settings = FilesystemSettings(root, min_free_bytes=0, flush_every_bytes=8 * KIB)
+    return FilesystemExport("archive", settings, disk=disk, lanes=InlineLane)
+
+
+def bucket_at(endpoint: str, prefix: str, number: int) -> S3Export:
+    """The destination of one of them."""
+    return S3Export("archive", settings_for(endpoint, prefix=f"{prefix}/{number}"))
+
+
+def _killed_folder_export(number: int, path: str) -> tuple[Destination, bytes]:
+    return folder_at(path, number, KillingDisk(KillCountdown(number))), SMALL_DATA
+
+
+def _killed_bucket_export(number: int, endpoint: str, prefix: str) -> tuple[Destination, bytes]:
+    """Each call is two moments: before it, and when it was carried out."""
+    bucket, countdown = bucket_at(endpoint, prefix, number), KillCountdown(number)
+    make = bucket._client.call_once
+
+    async def once(*arguments: Any, **named: Any) -> Any:
+        countdown.count()
+        answer = await make(*arguments, **named)
+        countdown.count()
+        return answer
+
+    bucket._client.call_once = once  # type: ignore[method-assign]
+    return bucket, LARGE_DATA
+
+
+async def _export(destination: Destination, data: bytes) -> None:
+    async def blocks() -> AsyncIterator[Any]:
+        async for block in body(data, max(len(data) // 3, 1)):
+            yield block
+
+    await destination.deliver(EXPORTED_FILE, blocks())
+    await destination.close()
+
+
+def main(kind: str, *arguments: str) -> None:
+    """Go on until one survives."""
+    kinds: dict[str, Callable[..., tuple[Destination, bytes]]]
+    kinds = {"folder": _killed_folder_export, "bucket": _killed_bucket_export}
+    build = kinds[kind]
+    number = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            asyncio.run(_export(*build(number, *arguments)))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status != signal.SIGKILL:
+            break
+        number += 1
+    if status != 0:
+        raise SystemExit(f"the process {number} ended with {status}")
+    sys.stdout.write(f"{number}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,166 @@
+"""A reader of pages: a shell in a clone of his own, and a terminal beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from support.daemon import clean_environment, free_port
+from support.page_examples import AFTER_CTRL_C, ROOT, Block
+from support.waiting import wait_until
+
+PLACE = "127.0.0.1:9292"  # where the pages have imaged
+FIRST_TERMINAL = "make run"
+REQUIRED_PROGRAMS = ("bash", "curl", "make")  # what the pages say that a reader has
+READY_TIMEOUT_SECONDS = 60
+
+_OURS = re.compile(r"OS_|VENV$|MAKE|MFLAGS$")  # variables that a reader does not have
+
+
+@dataclass
+class PageRunner:
+    """Somebody who has a clone, and types what a page says: a shell, and a terminal beside it."""
+
+    folder: Path
+    replacements: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make a clone that has its virtual environment already: this one."""
+        missing = [program for program in REQUIRED_PROGRAMS if shutil.which(program) is None]
+        assert not missing, f"whoever follows the pages has these: apt-get install {missing}"
+        self._port = free_port()
+        for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+            shutil.copy(ROOT / name, self.folder)
+        shutil.copytree(ROOT / "config", self.folder / "config")
+        (self.folder / ".venv").mkdir()
+        (self.folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
+        (self.folder / ".venv/.run").touch()
+        self.environment = {
+            **{name: text for name, text in clean_environment().items() if not _OURS.match(name)},
+            "HOME": str(self.folder),
+            "IMAGED_API__BIND": f"127.0.0.1:{self._port}",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        self._terminal: subprocess.Popen[bytes] | None = None
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        script, self._typing = os.pipe()
+        self._output = self.folder / "shell.log"
+        with self._output.open("wb") as output:
+            self._shell = self._start("bash", "--norc", f"/dev/fd/{script}", to=output, fd=script)
+        os.close(script)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        os.close(self._typing)
+        self.press_ctrl_c()
+        _end(self._shell, signal.SIGKILL)
+
+    def follow(self, block: Block) -> None:
+        """Type what the block says, and compare. Raises AssertionError."""
+        if block.mark == AFTER_CTRL_C:
+            self.press_ctrl_c()
+        for step in block.steps:
+            if step.command[2:] == FIRST_TERMINAL:
+                self._open_terminal(step.command[2:])
+                continue
+            code, output = self.type(step.command[2:])
+            where = f"{block.page}:{block.line}: {step.command}"
+            assert code == 0, f"{where}\nended with {code}:\n{output}"
+            assert not step.shown or step.is_shown_by(output), (
+                f"{where}\nsays\n{step.shown}\nand shows\n{output}"
+            )
+
+    def type(self, command: str) -> tuple[int, str]:
+        """Run a command in the shell; its exit code, and what it showed."""
+        for said, meant in {**self.replacements, PLACE: f"127.0.0.1:{self._port}"}.items():
+            command = command.replace(said, meant)
+        self._count += 1
+        before = len(self._output.read_bytes())
+        end = re.compile(rf"\x1e{self._count}:(\d+)\n".encode())
+        os.write(self._typing, f"{command}\nprintf '\\036{self._count}:%d\\n' $?\n".encode())
+        if command.endswith("&") and "serve" in command:
+            self.wait_ready()
+
+        def written() -> bytes:
+            return self._output.read_bytes()[before:]
+
+        wait_until(
+            lambda: end.search(written()) or self._shell.poll() is not None,
+            lambda: f"{command}\nnever ended, and showed\n{written()!r}",
+            READY_TIMEOUT_SECONDS,
+        )
+        found = end.search(written())
+        assert found is not None, f"{command}\nended the shell, and showed\n{written()!r}"
+        shown = written()[: found.start()].decode(errors="replace")
+        return int(found[1]), shown.replace(f"127.0.0.1:{self._port}", PLACE)
+
+    def press_ctrl_c(self) -> None:
+        """End what runs in the first terminal."""
+        if self._terminal is not None:
+            _end(self._terminal, signal.SIGINT)
+            self._terminal = None
+
+    def _open_terminal(self, command: str) -> None:
+        with (self.folder / "terminal.log").open("ab") as log:
+            self._terminal = self._start("bash", "-c", command, to=log)
+        self.wait_ready()
+
+    def _start(
+        self, *command: str, to: IO[bytes], fd: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=to,
+            stderr=subprocess.STDOUT,
+            pass_fds=() if fd is None else (fd,),
+            start_new_session=True,
+        )
+
+    def wait_ready(self) -> None:
+        """Return when imaged answers. Raises AssertionError."""
+        log = self.folder / "terminal.log"
+        wait_until(
+            self._is_ready,
+            lambda: f"it is not ready\n{log.read_text() if log.exists() else ''}",
+            READY_TIMEOUT_SECONDS,
+        )
+
+    def _is_ready(self) -> bool:
+        try:
+            with urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (URLError, ConnectionError):
+            return False
+
+
+def _end(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
+    """Send a signal to a process and its children, all of which are ours, and wait."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, how)
+    try:
+        process.wait(READY_TIMEOUT_SECONDS)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,231 @@
+"""The journal's own language, spoken to a real socket."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import structlog
+from hypothesis import example, given
+from hypothesis import strategies as some
+
+from imaged.telemetry import configure_log, journald
+from imaged.telemetry.sanitize import visible
+from support.log_capture import log_restored, logged
+
+LARGEST = 1 << 20
+BUFFER_BYTES = 16 * 1024  # of a sender that cannot send much at once
+
+Entry = dict[str, str]
+
+log = structlog.get_logger()
+
+
+class FakeJournal:
+    """Takes entries as journald does, and can be asked for them."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(5)
+        self.files = 0  # entries that came as a file
+
+    def entry(self) -> Entry:
+        """The next entry."""
+        data, descriptors, _, _ = socket.recv_fds(self._socket, LARGEST, 1)
+        for descriptor in descriptors:
+            with os.fdopen(descriptor, "rb") as file:
+                assert fcntl.fcntl(file, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE
+                file.seek(0)
+                data = file.read()
+            self.files += 1
+        return parsed(data)
+
+    def is_empty(self) -> bool:
+        """Whether nothing else was sent."""
+        self._socket.setblocking(False)
+        try:
+            self._socket.recv(LARGEST)
+        except BlockingIOError:
+            return True
+        finally:
+            self._socket.settimeout(5)
+        return False
+
+    def close(self) -> None:
+        """Go away."""
+        self._socket.close()
+
+
+def parsed(data: bytes) -> Entry:
+    """The fields, read as the protocol says."""
+    fields: Entry = {}
+    while data:
+        head, _, rest = data.partition(b"\n")
+        name, is_short, value = head.partition(b"=")
+        if is_short:
+            data = rest
+        else:
+            (length,) = struct.unpack("<Q", rest[:8])
+            value, data = rest[8 : 8 + length], rest[8 + length :]
+            assert data[:1] == b"\n"
+            data = data[1:]
+        assert name.decode() not in fields
+        fields[name.decode()] = value.decode()
+    return fields
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[FakeJournal]:
+    """A journal at the place where ours is looked for."""
+    place = journald.SOCKET_PATH
+    fake = FakeJournal(folder / "socket")
+    journald.SOCKET_PATH = str(folder / "socket")
+    try:
+        with log_restored():
+            yield fake
+    finally:
+        fake.close()
+        journald.SOCKET_PATH = place
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeJournal]:
+    """Empty."""
+    with opened(tmp_path) as fake:
+        yield fake
+
+
+def test_an_entry_has_a_sentence_and_all_facts(fake: FakeJournal) -> None:
+    """`journalctl` shows what happened, and `journalctl IMAGE_ID=…` finds it."""
+    output = io.StringIO()
+    configure_log("info", "journal", output)
+    with structlog.contextvars.bound_contextvars(request_id="req-1"):
+        log.warning("image.status", image_id="i-1", because="upload began", count=3, stores=["a"])
+
+    assert fake.entry() == {
+        "MESSAGE": 'image.status image_id=i-1 because="upload began" count=3 stores="[\\"a\\"]" '
+        "request_id=req-1",
+        "PRIORITY": "4",
+        "SYSLOG_IDENTIFIER": "imaged",
+        "EVENT": "image.status",
+        "IMAGE_ID": "i-1",
+        "BECAUSE": "upload began",
+        "COUNT": "3",
+        "STORES": '["a"]',
+        "REQUEST_ID": "req-1",
+    }
+    assert fake.is_empty()
+    assert output.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"), [("debug", "7"), ("info", "6"), ("warning", "4"), ("error", "3")]
+)
+def test_levels_are_priorities(fake: FakeJournal, level: str, priority: str) -> None:
+    """So `journalctl -p warning` works."""
+    configure_log("debug", "journal", io.StringIO())
+    getattr(log, level)("some.thing")
+
+    assert fake.entry()["PRIORITY"] == priority
+
+
+def test_a_traceback_keeps_its_lines(fake: FakeJournal) -> None:
+    """In a field of its own, beside the sentence."""
+    configure_log("info", "journal", io.StringIO())
+    try:
+        int("many")
+    except ValueError:
+        log.exception("duty.crashed", duty="scrubber")
+
+    entry = fake.entry()
+    assert entry["MESSAGE"] == "duty.crashed duty=scrubber"
+    assert len(entry["EXCEPTION"].splitlines()) > 2
+    assert "ValueError: " in entry["EXCEPTION"]
+
+
+def test_names_are_those_that_the_journal_takes(fake: FakeJournal) -> None:
+    """Others would be dropped without a word, or mean something else."""
+    configure_log("info", "journal", io.StringIO())
+    facts = {"message": "m", "_pid": "p", "1st": "f", "a-b": "d", "x" * 99: "l", "é": "e"}
+    log.info("some.thing", **facts)
+
+    names = fake.entry().keys() - {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "EVENT"}
+    assert names == {"IMAGED_MESSAGE", "IMAGED__PID", "IMAGED_1ST", "A_B", "X" * 64, "IMAGED__"}
+
+
+def test_what_is_too_large_comes_as_a_sealed_file(
+    fake: FakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A datagram has a limit, an entry has none."""
+
+    class Narrow(socket.socket):
+        def __init__(self, *arguments: int) -> None:
+            super().__init__(*arguments)
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+
+    monkeypatch.setattr(socket, "socket", Narrow)
+    configure_log("info", "journal", io.StringIO())
+    log.info("some.thing", texts=["x" * 4_000] * 50)
+    log.info("other.thing")
+
+    assert len(fake.entry()["TEXTS"]) > 50 * 4_000
+    assert fake.files == 1
+    assert fake.entry()["EVENT"] == "other.thing"
+    assert fake.files == 1
+
+
+def test_without_a_journal_nothing_is_lost(fake: FakeJournal, tmp_path: Path) -> None:
+    """It goes to standard error, as JSON."""
+    output = io.StringIO()
+    (tmp_path / "socket").unlink()
+    configure_log("info", "journal", output)
+    log.info("some.thing", fact=1)
+
+    (line,) = logged(output)
+    assert list(line) == ["timestamp", "level", "event", "fact"]
+    assert fake.is_empty()
+
+
+def test_a_journal_that_hangs_holds_nobody_up(fake: FakeJournal) -> None:
+    """When its queue is full, lines go to standard error after a moment."""
+    output = io.StringIO()
+    configure_log("info", "journal", output)
+    sent = 0
+    while not output.getvalue():
+        log.info("some.thing", number=(sent := sent + 1))
+        assert sent < 10_000
+
+    assert logged(output)[0]["number"] == sent
+    assert fake.entry()["NUMBER"] == "1"
+
+
+@given(some.text())
+@example('\nPRIORITY=0\n\r\x1b[2J\u202e\ud800"\\')
+def test_any_text_is_one_entry(text: str) -> None:
+    """No name of a user adds a field, breaks the sentence, or commands a terminal."""
+    with TemporaryDirectory() as folder, opened(Path(folder)) as fake:
+        configure_log("info", "journal", io.StringIO())
+        log.info("name.told", name=text, names=[text])
+
+        entry = fake.entry()
+        assert entry.keys() == {
+            "MESSAGE",
+            "PRIORITY",
+            "SYSLOG_IDENTIFIER",
+            "EVENT",
+            "NAME",
+            "NAMES",
+        }
+        assert entry["NAME"] == visible(text)
+        assert entry["PRIORITY"] == "6"
+        assert not any(letter in "".join(entry.values()) for letter in "\n\r\x1b\u202e\x9b")
+        assert fake.is_empty()

@@ -1,0 +1,256 @@
+"""The log: its first fields, its secrets, and who else writes into it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import pty
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import example, given
+from hypothesis import strategies as some
+
+from imaged.telemetry import configure_log
+from imaged.telemetry.log_format import choose_format
+from support.log_capture import log_restored, logged
+
+log = structlog.get_logger()
+
+#: What no terminal gets to see.
+COMMANDS = {chr(code) for code in range(0x20)} | {
+    *"\x7f\x9b\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff",
+    *"\U000e0001\U000e0041\U000e007f",
+}
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """Leave the log of the test run as it was."""
+    with log_restored():
+        yield
+
+
+def crash(error: Exception) -> None:
+    """Log an error as duties do."""
+    log.error("duty.crashed", exc_info=error)
+
+
+def test_lines_begin_with_timestamp_level_and_event() -> None:
+    """Whoever reads along sees when, how bad and what, and then the facts."""
+    output = io.StringIO()
+    configure_log("info", "auto", output)
+
+    with structlog.contextvars.bound_contextvars(request_id="req-1"):
+        log.info("image.status", image_id="i-1")
+
+    (line,) = logged(output)
+    assert list(line) == ["timestamp", "level", "event", "image_id", "request_id"]
+    assert line["timestamp"].endswith("Z")
+    assert (line["level"], line["event"]) == ("info", "image.status")
+
+
+def test_the_level_can_be_changed_while_loggers_exist() -> None:
+    """A reload changes what comes next, also from modules that logged before."""
+    output = io.StringIO()
+    configure_log("warning", "json", output)
+    log.info("first.told")
+    configure_log("debug", "json", output)
+    log.debug("second.told")
+
+    assert [line["event"] for line in logged(output)] == ["second.told"]
+
+
+@pytest.mark.parametrize("field", ["token", "auth_token", "secret", "password", "Authorization"])
+@pytest.mark.parametrize("output_format", ["json", "console"])
+def test_secrets_are_masked(field: str, output_format: Any) -> None:
+    """No service logs one; should one ever try, nobody reads it."""
+    output = io.StringIO()
+    configure_log("info", output_format, output)
+    log.info("secret.told", **{field: "canary"})
+
+    assert "canary" not in output.getvalue()
+    assert "***" in output.getvalue()
+
+
+def test_tracebacks_show_no_values() -> None:
+    """Local variables may be secrets."""
+    output = io.StringIO()
+    configure_log("info", "console", output)
+    hidden = "can" + "ary"
+    try:
+        int(hidden[:3])
+    except ValueError:
+        log.exception("duty.crashed")
+
+    assert "ValueError: " in output.getvalue()
+    assert "canary" not in output.getvalue()
+
+
+@given(some.text())
+@example("\r\n{}")
+def test_no_text_breaks_a_line(text: str) -> None:
+    """Names come from users; each event stays one line that can be read again."""
+    output = io.StringIO()
+    configure_log("info", "json", output)
+    log.info("name.told", name=text, names=[text, {text: text}])
+
+    (line,) = output.getvalue().splitlines()
+    assert line.isascii()
+    assert json.loads(line)["name"] == text
+    assert json.loads(line)["names"] == [text, {text: text}]
+
+
+@given(some.text())
+@example("\x1b[2J\r\x07\u202e\u2066\x9b\u2028\ud800\U000e0041")
+def test_no_text_commands_a_terminal(text: str) -> None:
+    """Control characters are made visible, also those of Unicode, in lists and in tracebacks."""
+    output = io.StringIO()
+    configure_log("info", "console", output)
+    log.info("name.told", name=text, names=[text, {text: text}])
+
+    (line,) = output.getvalue().splitlines()
+    assert not COMMANDS & set(line)
+    line.encode()
+
+
+def test_no_text_forges_a_line_in_a_traceback() -> None:
+    """What an error says is indented, so it never looks like a line of its own."""
+    output = io.StringIO()
+    configure_log("info", "console", output)
+    crash(ValueError("\x1b[2J\n2026-11-20T00:00:00Z [info     ] daemon.stopped"))
+
+    first, *rest = output.getvalue().splitlines()
+    assert "duty.crashed" in first
+    assert all(line.startswith("    ") for line in rest)
+    assert "\x1b" not in output.getvalue()
+
+
+def test_long_texts_are_cut() -> None:
+    """A line stays a line; of a traceback the end is kept, and of a list the beginning."""
+    output = io.StringIO()
+    configure_log("info", "json", output)
+    log.info(
+        "name.told",
+        name="x" * 10_000,
+        exception="a" + "y" * 40_000,
+        names=["z" * 10_000] * 1_000,
+    )
+
+    (line,) = logged(output)
+    assert line["name"] == "x" * 4_000 + "…"
+    assert line["exception"] == "…" + "y" * 32_000
+    assert line["names"] == ["z" * 4_000 + "…"] * 100
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot reach postgresql://imaged:canary@db/imaged",
+        "cannot reach postgresql://imaged:ca/na:ry@canary@db/imaged",
+        "http://canary@s3.example.net/bucket",
+        "GET /b/k?X-Amz-Credential=canary%2F1&X-Amz-Signature=canary HTTP/1.1",
+        "GET /b/k?AWSAccessKeyId=canary&Signature=canary&Expires=1",
+        "{'X-Auth-Token': 'canary', 'Accept': '*/*'}",
+        "Authorization: AWS4-HMAC-SHA256 Credential=canary/1, Signature=canary",
+        "X-Service-Token=canary",
+        "used Bearer canary",
+    ],
+)
+@pytest.mark.parametrize("output_format", ["json", "console"])
+def test_secrets_are_masked_in_texts(text: str, output_format: Any) -> None:
+    """Passwords in URLs, signatures of links, headers: also deep in a list, or in a traceback."""
+    output = io.StringIO()
+    configure_log("info", output_format, output)
+    log.info("text.told", text=text, texts=[{"text": text}])
+    crash(OSError(text))
+
+    assert "canary" not in output.getvalue()
+    assert output.getvalue().count("***") >= 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:9000/images/ab/key",
+        "postgresql://imaged@db.example.net:5432/imaged",
+        "Run `imaged token`; the token file /etc/imaged/tokens.toml cannot be read.",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    """Addresses and advice are what an operator needs."""
+    output = io.StringIO()
+    configure_log("info", "json", output)
+    log.info("text.told", text=text)
+
+    (line,) = logged(output)
+    assert line["text"] == text
+
+
+def test_fields_without_a_value_are_not_written() -> None:
+    """A call names all its fields; a line has those that are known."""
+    output = io.StringIO()
+    configure_log("info", "json", output)
+    log.info("image.status", from_status=None, to_status="queued")
+
+    (line,) = logged(output)
+    assert "from_status" not in line
+
+
+def test_auto_is_json_where_nobody_watches(tmp_path: Path) -> None:
+    """In a file or a pipe."""
+    with (tmp_path / "log").open("w") as file:
+        assert choose_format("auto", file) == "json"
+    assert choose_format("auto", io.StringIO()) == "json"
+
+
+def test_auto_is_colours_on_a_terminal() -> None:
+    """For people."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb"), os.fdopen(theirs, "w") as terminal:
+        assert choose_format("auto", terminal) == "console"
+
+
+def test_auto_is_the_journal_where_systemd_reads_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JOURNAL_STREAM names standard error, and not something that it was led to later."""
+    with (tmp_path / "stream").open("w") as stream, (tmp_path / "file").open("w") as file:
+        place = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{place.st_dev}:{place.st_ino}")
+        assert choose_format("auto", stream) == "journal"
+        assert choose_format("auto", file) == "json"
+        assert choose_format("json", stream) == "json"
+
+
+def test_libraries_write_through_the_same_door() -> None:
+    """Their warnings and errors become events, and their chatter does not."""
+    output = io.StringIO()
+    configure_log("debug", "json", output)
+    library = logging.getLogger("some.library")
+    library.info("chatter")
+    library.warning("odd %s", "thing")
+    try:
+        int("many")
+    except ValueError:
+        library.exception("broken")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", UserWarning, stacklevel=1)
+
+    odd, broken, old = logged(output)
+    assert {odd["event"], broken["event"], old["event"]} == {"library.reported"}
+    assert (odd["level"], odd["library"], odd["said"]) == (
+        "warning",
+        "some.library",
+        "odd thing",
+    )
+    assert broken["level"] == "error"
+    assert "ValueError: " in broken["exception"]
+    assert "UserWarning: old" in old["said"]
