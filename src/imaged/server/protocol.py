@@ -19,13 +19,12 @@ from imaged.server.client_timeouts import ClientTimeouts
 from imaged.server.connections import CloseReason, ConnectionTracker, client_network
 from imaged.server.flow_control import PipelineFlowControl
 from imaged.server.framing import framing_error, without_upgrade
-from imaged.server.read_state import BadRequest, ReadState
+from imaged.server.read_state import BadRequest, ReadState, RequestSize
 from imaged.server.served_request import ServedRequest
 from imaged.server.transport import LingeringTransport
 from imaged.services.block_cache import BLOCK_CACHE, BlockCache
 
 MAX_PIPELINED = 64  # requests that wait for the answers before theirs; most clients send none
-CHUNK_FRAME_BYTES = 32  # what a chunk may need beside its data: size, line ends, a short extension
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -45,8 +44,7 @@ class HttpConnection(HttpToolsProtocol):
         self._rejection = (400, CloseReason.MALFORMED, raw_responses.MALFORMED_REQUEST)
         self._state = ReadState.HEADER
         self._timeouts = ClientTimeouts()
-        self._header_bytes = self._unparsed_bytes = 0
-        self._body_bytes = self._frame_bytes = 0  # of chunks, without what they may need
+        self._size = RequestSize()
         self._offers_upgrade = False
         self._running_cycle: RequestResponseCycle | None = None
         self._slow_cycle: RequestResponseCycle | None = None
@@ -105,11 +103,8 @@ class HttpConnection(HttpToolsProtocol):
         """
         if self._state is ReadState.BODY and self.pipeline:
             self._drop_incomplete_request()
-        if (
-            self._state is ReadState.BODY
-            or self._is_between_requests
-            or self._transport.is_closing()
-        ):
+        is_incomplete = self._state is ReadState.BODY
+        if is_incomplete or self._is_between_requests or self._transport.is_closing():
             return False
         self.cycle.keep_alive = False
         return True
@@ -143,18 +138,17 @@ class HttpConnection(HttpToolsProtocol):
             self._offers_upgrade = True
             return
         self._state = ReadState.BODY
-        self._body_bytes = self._frame_bytes = 0
+        self._size.restart_body()
         self._timeouts.restart_body()
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""
-        self._frame_bytes -= CHUNK_FRAME_BYTES
+        self._size.add_chunk_header()
 
     def on_body(self, body: bytes) -> None:
         """Some data."""
-        self._body_bytes += len(body)
-        self._frame_bytes -= len(body)
+        self._size.add_body(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -186,19 +180,16 @@ class HttpConnection(HttpToolsProtocol):
             self._check_header(elapsed_seconds)
 
     def _check_reader(self, elapsed_seconds: float) -> None:
-        buffered_bytes, acknowledged_bytes = (
-            self._transport.buffered_bytes,
-            self._transport.acknowledged_bytes,
-        )
-        settings = self._connections.settings
-        if self._timeouts.reader_is_slow(
-            elapsed_seconds, settings, buffered_bytes, acknowledged_bytes
-        ):
+        unread = self._transport.buffered_bytes, self._transport.acknowledged_bytes
+        if self._timeouts.reader_is_slow(elapsed_seconds, self._connections.settings, *unread):
             self._connections.record_end(CloseReason.SLOW_READER, self._network)
             self._transport.abort()
 
     def _check_body(self, elapsed_seconds: float) -> None:
-        cycle, came = self.cycle, (elapsed_seconds, self._connections.settings, self._body_bytes)
+        cycle, came = (
+            self.cycle,
+            (elapsed_seconds, self._connections.settings, self._size.body_bytes),
+        )
         client_is_waiting = self.flow.read_paused or cycle.waiting_for_100_continue
         is_slow = self._timeouts.body_is_slow(*came, client_is_waiting=client_is_waiting)
         if not is_slow or cycle is self._slow_cycle:
@@ -216,7 +207,7 @@ class HttpConnection(HttpToolsProtocol):
             elapsed_seconds, self._connections.settings, is_idle=is_idle
         ):
             return
-        if self._unparsed_bytes:
+        if self._size.unparsed_bytes:
             self._respond_and_close(408, CloseReason.SLOW_HEADER, raw_responses.HEADER_TIMED_OUT)
         else:
             self._connections.record_end(
@@ -232,24 +223,23 @@ class HttpConnection(HttpToolsProtocol):
     def _expect_header(self) -> None:
         self._state = ReadState.HEADER
         self._timeouts.restart_header()
-        self._header_bytes = self._unparsed_bytes = 0
+        self._size.restart_header()
 
     def _count(self, state: ReadState, size_bytes: int) -> None:
         """Bound what the parser keeps: a header's last line, the extension of a chunk."""
-        limit_bytes = self._connections.settings.max_header_bytes
-        if state is ReadState.HEADER:
-            self._unparsed_bytes += size_bytes
-            if self._unparsed_bytes > limit_bytes:
-                self._reject(431, CloseReason.LARGE_HEADER, raw_responses.HEADER_TOO_LARGE)
-        elif state is ReadState.BODY:
-            self._frame_bytes += size_bytes
-            if self._frame_bytes > limit_bytes:
-                self._reject(400, CloseReason.MALFORMED, raw_responses.MALFORMED_REQUEST)
+        self._size.add_input(state, size_bytes)
+        self._check_size()
 
     def _count_header(self, size_bytes: int) -> None:
-        self._header_bytes += size_bytes
-        if self._header_bytes > self._connections.settings.max_header_bytes:
+        self._size.header_bytes += size_bytes
+        self._check_size()
+
+    def _check_size(self) -> None:
+        limit_bytes = self._connections.settings.max_header_bytes
+        if self._size.header_exceeds(limit_bytes):
             self._reject(431, CloseReason.LARGE_HEADER, raw_responses.HEADER_TOO_LARGE)
+        if self._size.frames_exceed(limit_bytes):
+            self._reject(400, CloseReason.MALFORMED, raw_responses.MALFORMED_REQUEST)
 
     def _reject(self, status: int, reason: CloseReason, message: str) -> NoReturn:
         self._rejection = (status, reason, message)
@@ -269,10 +259,8 @@ class HttpConnection(HttpToolsProtocol):
         self._ignores_input = True
         if self._state is ReadState.BODY and self.pipeline:
             self._drop_incomplete_request()
-        if (
-            self._state is ReadState.HEADER and not self._is_between_requests
-        ):  # those before it are answered
-            self.cycle.keep_alive = False
+        if self._state is ReadState.HEADER and not self._is_between_requests:
+            self.cycle.keep_alive = False  # the requests before it are answered
             return
         if self._state is ReadState.BODY and not self._is_between_requests:
             self.cycle.disconnected = True
