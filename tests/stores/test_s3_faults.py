@@ -656,6 +656,27 @@ async def test_an_upload_that_does_not_end(
     assert await door.uploads() == {}
 
 
+@pytest.mark.parametrize("fault", [Fault.PAGE, Fault.NOTHING])
+async def test_no_list_of_parts_is_not_an_empty_one(
+    store: S3Store, proxy: FaultProxy, door: BucketDoor, fault: Fault
+) -> None:
+    """Or an upload that goes on would be said to have ended."""
+    key = new_key()
+    await door.plant_unfinished(key, b"half")
+    (recorded,) = await door.uploads()
+    answers = {
+        "list_multipart_uploads": Fault.EMPTY_LIST,
+        "abort_multipart_upload": Fault.PRETENDED,
+        "list_parts": fault,
+    }
+    proxy.plan = lambda call, _number: answers.get(call)
+
+    with pytest.raises(StoreError, match="IsTruncated"):
+        await store.delete(key, recorded)
+
+    assert [*await door.uploads()] == [recorded]
+
+
 @pytest.mark.parametrize("hides_length", [False, True])
 @pytest.mark.parametrize("cut_bytes", [1, 100_000, MIB, 3 * MIB])
 async def test_a_download_that_breaks_is_continued(
