@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -15,7 +16,7 @@ from contracts.catalog_databases import TERMINATE, opened
 from contracts.catalog_samples import all_images, queued
 from imaged.catalogs.connect import inspect_catalog, migrate_catalog, open_catalog, without_password
 from imaged.catalogs.postgresql import connector, driver
-from imaged.catalogs.postgresql.driver import open_postgresql
+from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresql
 from imaged.catalogs.postgresql.url import display_name_of
 from imaged.core.errors import CatalogError, CatalogTooOld
 from support.postgresql import (
@@ -233,3 +234,22 @@ async def test_how_a_catalog_is_called() -> None:
     assert display_name_of("postgresql:///facts") == "facts on this machine"
     assert without_password("postgresql:///facts") == "postgresql:///facts"
     assert without_password("sqlite:////var/lib/catalog.db") == "sqlite:////var/lib/catalog.db"
+
+
+async def test_a_server_without_a_pooler_tells_so_by_itself(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To one connection: a start takes no second one only to compare their sessions."""
+    database, asked = PostgresqlDatabase(url), 0
+    connect = database.connector.connect
+
+    async def counted() -> Any:
+        nonlocal asked
+        asked += 1
+        return await connect()
+
+    monkeypatch.setattr(database.connector, "connect", counted)
+    await database.connector.detect_pooler()
+    await database.close()
+
+    assert (database.connector.is_pooled, asked) == (False, 1)

@@ -17,7 +17,7 @@ from contracts.catalog_queue import LeasesContract
 from contracts.catalog_races import RacesContract
 from contracts.catalog_status import StatusContract
 from imaged.catalogs.connect import inspect_catalog
-from imaged.catalogs.postgresql.driver import migrate_postgresql
+from imaged.catalogs.postgresql.driver import PostgresqlDatabase, migrate_postgresql
 from imaged.catalogs.postgresql.url import SESSION_SETTINGS
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
@@ -76,6 +76,18 @@ async def test_the_mode_is_found(pooler: PgBouncer, mode: str) -> None:
     """By itself: nobody has to tell it."""
     async with behind(pooler) as catalog:
         assert database_of(catalog).connector.is_pooled is MODES[mode]
+
+
+@pytest.mark.parametrize("one_mode", MODES)
+async def test_the_mode_is_found_where_there_is_one_session(one_mode: str) -> None:
+    """A second connection waits in vain for a session that is lent as a session."""
+    async with fresh_database() as url:
+        with pgbouncer(shared_url(), pool_mode=one_mode, default_pool_size="1") as pooler:
+            database = PostgresqlDatabase(f"{pooler.url_of(url)}?connect_timeout=2")
+            await database.connector.detect_pooler()
+            await database.close()
+
+    assert database.connector.is_pooled is MODES[one_mode]
 
 
 @pytest.mark.parametrize("busy", [1, 8])
