@@ -658,11 +658,11 @@ async def test_an_upload_that_does_not_end(
 
 @pytest.mark.parametrize("fault", [Fault.PAGE, Fault.NOTHING])
 async def test_no_list_of_parts_is_not_an_empty_one(
-    store: S3Store, proxy: FaultProxy, door: BucketDoor, fault: Fault
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor, fault: Fault
 ) -> None:
     """Or an upload that goes on would be said to have ended."""
     key = new_key()
-    await door.plant_unfinished(key, b"half")
+    await door.write_unfinished(key, b"half")
     (recorded,) = await door.uploads()
     answers = {
         "list_multipart_uploads": Fault.EMPTY_LIST,
