@@ -96,9 +96,9 @@ def attributes(thing: object) -> Iterator[tuple[str, object]]:
             yield name, getattr(thing, name, None)
 
 
-def test_a_reload_leaves_what_a_restart_would_build(place: Workspace) -> None:
+def test_a_reload_leaves_what_a_restart_would_build(workspace: Workspace) -> None:
     """Whatever is set: afterwards all services have the values that new ones would have."""
-    old = load(place.file, {})
+    old = load(workspace.file, {})
     new = with_others(old)
 
     async def build() -> list[dict[str, Any]]:
