@@ -19,12 +19,12 @@ from imaged.catalogs.postgresql import connector, driver
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresql
 from imaged.catalogs.postgresql.url import display_name_of
 from imaged.core.errors import CatalogError, CatalogTooOld
+from support.ports import reserve_port
 from support.postgresql import (
     Server,
     connected,
     empty_database,
     execute,
-    free_port,
     fresh_database,
 )
 
@@ -146,7 +146,7 @@ async def test_what_cannot_be_opened(url: str, other: dict[str, str], query: str
 async def test_where_nothing_answers(url: str) -> None:
     """That is known at once."""
     with pytest.raises(CatalogError, match="nothing answers at this address"):
-        await open_postgresql(at(url, port=free_port()))
+        await open_postgresql(at(url, port=reserve_port()))
     with pytest.raises(CatalogError, match="no such socket"):
         await open_postgresql("postgresql:///imaged?host=/nowhere")
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import random
-import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ import pytest_asyncio
 
 from support.client import Client
 from support.daemon import IMAGED, Daemon, clean_environment
+from support.ports import reserve_port
 from support.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.asyncio
@@ -408,11 +408,8 @@ async def test_a_token_is_shown_and_never_told(daemon: Daemon, here: Path) -> No
 
 async def test_a_service_that_is_not_there(here: Path) -> None:
     """Nobody listens, or somebody else does: sentences, and no traceback."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    nobody = await imaged(
-        here, "push", "disk.raw", "--url", f"http://127.0.0.1:{port}", "--tries", "1", "--json"
-    )
+    url = f"http://127.0.0.1:{reserve_port()}"
+    nobody = await imaged(here, "push", "disk.raw", "--url", url, "--tries", "1", "--json")
     strange = await imaged(here, "pull", "x", "--url", "ftp://x", "--json")
 
     assert nobody.facts["error"].endswith("cannot be reached: Connection refused.")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
 
 from imaged.core.place_marker import MARKER_NAME
 from support.command import ServerProcess, Workspace, serving
+from support.ports import reserve_port
 
 OCTETS = "application/octet-stream"
 
@@ -38,8 +38,7 @@ def blobs(folder: Path) -> int:
 
 def unused_endpoint() -> str:
     """An address that nobody answers at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"http://127.0.0.1:{server.getsockname()[1]}"
+    return f"http://127.0.0.1:{reserve_port()}"
 
 
 def test_a_daemon_has_all_its_stores(workspace: Workspace, far: Path) -> None:

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from imaged.core.place_marker import MARKER_NAME
 from support.command import COMMAND_TIMEOUT_SECONDS, ServerProcess, Workspace, serving
-from support.daemon import free_port
+from support.ports import reserve_port
 from support.waiting import wait_until
 
 Series = dict[tuple[str, tuple[str, ...]], float]
@@ -146,7 +146,7 @@ def test_a_verification_is_seen(workspace: Workspace) -> None:
 
 def test_addresses_of_their_own(workspace: Workspace) -> None:
     """By TCP and by a unix socket; the API has no such page then."""
-    port, path = free_port(), workspace.folder / "metrics.sock"
+    port, path = reserve_port(), workspace.folder / "metrics.sock"
     more = f'[metrics]\nbind = ["127.0.0.1:{port}", "unix:{path}"]'
     with serving(workspace.write(more)) as daemon:
         assert daemon.ask("/metrics")[0] == 300

@@ -17,7 +17,7 @@ import pytest
 
 from support.canaries import Canaries
 from support.command import Workspace, serving
-from support.daemon import free_port
+from support.ports import reserve_port
 from support.postgresql import Server
 from support.seaweedfs import ACCESS_KEY, BUCKET, SeaweedFS, seaweedfs
 from support.waiting import wait_until
@@ -252,7 +252,7 @@ def test_secrets_in_the_file_of_tokens(canaries: Canaries, workspace: Workspace)
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_what_clients_send(canaries: Canaries, workspace: Workspace, output_format: str) -> None:
     """Tokens good and bad, other headers, signed links; refused requests, and one that crashes."""
-    port, tokens = free_port(), workspace.folder / "tokens.toml"
+    port, tokens = reserve_port(), workspace.folder / "tokens.toml"
     tokens.write_text(_entry(canaries["good-token"]))
     figures = workspace.folder / "metrics.token"
     figures.write_text(canaries["authorization"])

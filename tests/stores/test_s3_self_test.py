@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +22,7 @@ from imaged.stores.s3.credentials import Secret
 from imaged.stores.s3.self_test import is_leftover
 from imaged.stores.s3.settings import Checksum, S3Settings
 from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
+from support.ports import reserve_port
 from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS, seaweedfs
 
 pytestmark = pytest.mark.asyncio
@@ -246,9 +246,7 @@ def _fresh_library() -> Any:
 
 async def test_nobody_is_there() -> None:
     """The sentence has the endpoint, which may be wrong."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
+    endpoint = f"http://127.0.0.1:{reserve_port()}"
 
     text = await told(settings_for(endpoint, attempts=1))
 

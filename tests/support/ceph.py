@@ -20,7 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.store_bucket import settings_for
 from imaged.stores.s3.settings import S3Settings
-from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, free_ports, plain_client
+from support.ports import reserve_port
+from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
 from support.waiting import wait_until
 
 START_TIMEOUT_SECONDS = 60.0
@@ -127,7 +128,7 @@ class Ceph:
 def ceph() -> Iterator[Ceph]:
     """Run a cluster with one empty bucket; nothing of it is left afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="ceph-", dir="/tmp"))
-    port, monitor_port = free_ports(2)
+    port, monitor_port = reserve_port(), reserve_port()
     cluster = Ceph(folder, port, monitor_port)
     try:
         with ExitStack() as running:

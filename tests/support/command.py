@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from support.daemon import IMAGED, clean_environment
+from support.orphans import END_WITH_PARENT
 from support.service_manager import activating
 from support.waiting import wait_until
 
@@ -164,7 +165,7 @@ def serving(
     log = file.with_suffix(f".{time.monotonic_ns()}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*through, IMAGED, command, "--config", str(file)],
+            [*END_WITH_PARENT, *through, IMAGED, command, "--config", str(file)],
             pass_fds=descriptors,
             stdout=output,
             stderr=output,

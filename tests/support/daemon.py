@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,6 +17,8 @@ from typing import Any
 import aiohttp
 
 from support.backend import Backend, FolderBackend
+from support.orphans import END_WITH_PARENT
+from support.ports import reserve_port
 
 IMAGED = str(Path(sys.executable).with_name("imaged"))
 
@@ -45,7 +46,7 @@ class Daemon:
     def __post_init__(self) -> None:
         """Make what an operator would have made."""
         self.backend = self.on or FolderBackend(self.folder)
-        self.port = self.port or free_port()
+        self.port = self.port or reserve_port()
         self.scratch.mkdir(exist_ok=True)
         self.configure()
 
@@ -96,7 +97,7 @@ class Daemon:
         """Start it, and do not wait."""
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *self.program, "serve", "--config", str(self.config),
+                *END_WITH_PARENT, *self.program, "serve", "--config", str(self.config),
                 stdin=DEVNULL, stdout=log, stderr=log, env=self.environment,
             )  # fmt: skip
 
@@ -187,13 +188,6 @@ async def until(
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(complaint) from None
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def clean_environment() -> dict[str, str]:

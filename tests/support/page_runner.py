@@ -17,8 +17,9 @@ from typing import IO, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from support.daemon import clean_environment, free_port
+from support.daemon import clean_environment
 from support.page_examples import AFTER_CTRL_C, ROOT, Block
+from support.ports import reserve_port
 from support.waiting import wait_until
 
 PLACE = "127.0.0.1:9292"  # where the pages have imaged
@@ -40,7 +41,7 @@ class PageRunner:
         """Make a clone that has its virtual environment already: this one."""
         missing = [program for program in REQUIRED_PROGRAMS if shutil.which(program) is None]
         assert not missing, f"whoever follows the pages has these: apt-get install {missing}"
-        self._port = free_port()
+        self._port = reserve_port()
         for name in ("Makefile", "pyproject.toml", "constraints.txt"):
             shutil.copy(ROOT / name, self.folder)
         shutil.copytree(ROOT / "config", self.folder / "config")

