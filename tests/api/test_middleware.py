@@ -231,7 +231,7 @@ async def test_a_notice_is_shown_to_the_owner_alone(data: bytes) -> None:
         for person in ("alice", "carol", "root", "bob")
     }
 
-    said = "0 bytes were sent" if not data else "looks like a file packed by gzip"
+    said = "0 bytes were sent" if not data else "looks like a file compressed with gzip"
     for person in ("alice", "carol", "root"):
         assert said in shown[person]["imaged_notice"]
     assert "imaged_notice" not in shown["bob"]

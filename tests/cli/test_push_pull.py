@@ -138,7 +138,7 @@ async def test_what_looks_like_no_disk_is_told(daemon: Daemon, here: Path) -> No
     quiet = await imaged(here, "push", "disk.gz", *formats, "--quiet")
 
     assert (told.code, quiet.code, quiet.errors) == (0, 0, "")
-    assert "looks like a file packed by gzip" in told.errors
+    assert "looks like a file compressed with gzip" in told.errors
     assert "Unpack it" in facts["notice"]
 
 

@@ -147,7 +147,7 @@ def test_what_repeats_proves_nothing_without_a_length(came: bytes, *, is_announc
     for body in (rest, rest, file[:-1], file + b"!"):
         digest, failure = sent(before, body, len(body) if is_announced else None)
         assert failure is not None
-        assert "repeats itself" in str(failure)
+        assert "repeat themselves" in str(failure)
         before = digest.remembered or before
         assert before == replace(broken(came), refused_bytes=len(rest))
 

@@ -59,7 +59,9 @@ def test_bodies_that_are_complete(received_bytes: int, announced_bytes: int | No
 @pytest.mark.parametrize(("received_bytes", "announced_bytes"), [(6, 7), (8, 7), (0, 1)])
 def test_bodies_that_are_not_what_they_announced(received_bytes: int, announced_bytes: int) -> None:
     """Both numbers are told."""
-    with pytest.raises(SizeMismatch, match=f"{announced_bytes} bytes .* {received_bytes} came"):
+    with pytest.raises(
+        SizeMismatch, match=f"{announced_bytes} bytes .* {received_bytes} were received"
+    ):
         require_complete(received_bytes, announced_bytes)
 
 

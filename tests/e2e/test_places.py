@@ -145,11 +145,11 @@ async def test_a_catalog_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
         async def is_told() -> bool:
             status, text = await readiness(mistaken)
-            return status == 200 and "No row tells of 1 of its 1 blobs" in text
+            return status == 200 and "1 of its 1 blobs have no row" in text
 
         await until(is_told, "readiness does not warn")
         shown = (await mistaken.command("status"))[1]
-    assert "No row tells of 1 of its 1 blobs" in shown
+    assert "1 of its 1 blobs have no row" in shown
     assert "reconcile.braked" in mistaken.log_text()
     assert DATA in files(tmp_path / "images").values()  # a share of everything never goes
     assert "belongs to another catalog" in await refusal(production)

@@ -1,4 +1,4 @@
-"""What is true about images, whatever the database or the wire.
+"""The rules for images, independent of database and network.
 
 No I/O, no clock, no await, no log.
 """

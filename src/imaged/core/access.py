@@ -1,7 +1,7 @@
-"""Who may see and change what.
+"""Permissions: which callers may see and change which images and tasks.
 
-One place decides: services put these in front of a change, so that the decision is made on the
-record that is locked, and an image that the caller may not see does not exist for him.
+Services wrap a change in these functions, so that permission is checked on the locked record. An
+image that the caller may not see is reported as not found.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WRITERS: AbstractSet[str] = frozenset({"admin", "member"})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking."""
+    """The user, project and roles on whose behalf a request is made."""
 
     user: str
     project: str
@@ -28,16 +28,16 @@ class Caller:
 
     @property
     def is_admin(self) -> bool:
-        """Whether he may do everything."""
+        """Whether the caller has the role ``admin``, which permits everything."""
         return "admin" in self.roles
 
 
-#: Who works on the catalog itself, by the command line.
+#: The caller of commands that work on the catalog directly.
 OPERATOR = Caller("the operator", "", frozenset({"admin"}))
 
 
 def may_see(caller: Caller, image: Image) -> bool:
-    """Whether the image exists for this caller. A draft does for nobody."""
+    """Whether the image exists for this caller. No caller sees a draft."""
     if image.draft or image.status in GONE:
         return False
     if caller.is_admin or caller.project == image.owner:
@@ -82,12 +82,12 @@ def require_readable(caller: Caller, image: Image) -> Image:
 
 
 def by_owner(caller: Caller, change: Change) -> Change:
-    """The change, open to the image's owner and to admins."""
+    """The change, restricted to the image's owner and to admins."""
     return lambda image: change(require_owner(caller, image))
 
 
 def claimed_by_owner(caller: Caller, change: ClaimedChange) -> ClaimedChange:
-    """The same for a change that claims."""
+    """A claiming change, restricted to the image's owner and to admins."""
     return lambda image, claim: change(require_owner(caller, image), claim)
 
 
@@ -98,12 +98,14 @@ def require_publisher(caller: Caller, visibility: Visibility) -> None:
 
 
 def caller_of(task: Task) -> Caller:
-    """Who asked for the task, with the rights that he had then."""
+    """The caller that created the task, with the roles that it had then."""
     return Caller(task.user_id, task.owner, frozenset(task.roles))
 
 
 def may_see_task(caller: Caller, task: Task) -> bool:
-    """Whether the task exists for this caller: his project's, or he is an admin."""
+    """Whether the task exists for this caller: it belongs to the caller's project, or the caller is
+    an admin.
+    """
     return caller.is_admin or caller.project == task.owner
 
 
@@ -115,7 +117,7 @@ def require_task(caller: Caller, task: Task) -> Task:
 
 
 def task_as_seen_by(caller: Caller, task: Task) -> Task:
-    """The task, with queries of URLs for its own project only: they may be credentials."""
+    """The task; for other projects without the queries of URLs, which may be credentials."""
     if caller.project == task.owner:
         return task
     return replace(task, input=without_queries(task.input))

@@ -1,7 +1,8 @@
 """The attributes of an image, by the names that the OpenStack Image API v2 gives them.
 
-One table says what clients may write, when, and which values; the schemas that the API serves are
-drawn from it too. What is not in the table is a property: a name and a string of the client's own.
+One table says which attributes clients may write, when, and with which values; the schemas that the
+API serves are generated from it. A name that is not in the table is a property: a name and a string
+chosen by the client.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from imaged.core.limits import (
 
 
 class Kind(StrEnum):
-    """What a value is, in the words of JSON schema."""
+    """The type of a value, in terms of JSON schema."""
 
     STRING = "string"
     BOOLEAN = "boolean"
@@ -40,19 +41,19 @@ class Writable(Enum):
 
     NEVER = auto()
     AT_CREATION = auto()
-    BEFORE_DATA = auto()  # afterwards it says what the bytes are
+    BEFORE_DATA = auto()  # with data, it describes the bytes
     ALWAYS = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute: what it is, and what may be written into it."""
+    """One attribute: its type, and the values that clients may write."""
 
     name: str
     description: str
     writable: Writable = Writable.NEVER
     kind: Kind = Kind.STRING
-    field: str = ""  # of Image, where it can be written
+    field: str = ""  # the field of Image, if clients can write it
     is_nullable: bool = False
     max_length: int | None = None
     pattern: str | None = None
@@ -66,14 +67,14 @@ LAST_FAILURE = "imaged_last_failure"
 DAMAGE = "imaged_damage"
 NOTICE = "imaged_notice"
 
-#: Names that clients never write: they tell what the service itself knows.
+#: Names that clients never write: the service sets them.
 RESERVED_NAMES = frozenset({"location", "deleted", "deleted_at"})
 RESERVED_PREFIXES = ("os_glance_", "os_hash_", "imaged_")
 
 _ATTRIBUTES = (
     Attribute(
         "id",
-        "What the image is known by; chosen by its creator or by the service, and never again.",
+        "The identifier of the image, chosen by its creator or by the service; it never changes.",
         Writable.AT_CREATION,
         field="id",
         pattern=UUID_PATTERN,
@@ -86,7 +87,7 @@ _ATTRIBUTES = (
         is_nullable=True,
         max_length=MAX_NAME_LENGTH,
     ),
-    Attribute("status", "Where the image is in its life.", choices=tuple(Status)),
+    Attribute("status", "The status of the image in its life cycle.", choices=tuple(Status)),
     Attribute(
         "visibility",
         "Who may see the image besides its owner.",
@@ -108,7 +109,7 @@ _ATTRIBUTES = (
         Kind.BOOLEAN,
         field="hidden",
     ),
-    Attribute("checksum", "The md5 of the data, in hex.", is_nullable=True, max_length=32),
+    Attribute("checksum", "The MD5 of the data, in hex.", is_nullable=True, max_length=32),
     Attribute("os_hash_algo", "The algorithm of os_hash_value.", is_nullable=True, max_length=64),
     Attribute(
         "os_hash_value",
@@ -123,16 +124,16 @@ _ATTRIBUTES = (
         field="owner",
         max_length=MAX_OWNER_LENGTH,
     ),
-    Attribute("size", "How many bytes of data.", kind=Kind.INTEGER, is_nullable=True),
+    Attribute("size", "The size of the data in bytes.", kind=Kind.INTEGER, is_nullable=True),
     Attribute(
         "virtual_size",
-        "How many bytes the disk inside has for who uses it.",
+        "The size in bytes of the disk inside, as a guest sees it.",
         kind=Kind.INTEGER,
         is_nullable=True,
     ),
     Attribute(
         "container_format",
-        "What the disk is wrapped in.",
+        "The container that the disk is wrapped in.",
         Writable.BEFORE_DATA,
         field="container_format",
         is_nullable=True,
@@ -140,7 +141,7 @@ _ATTRIBUTES = (
     ),
     Attribute(
         "disk_format",
-        "What format the disk has.",
+        "The format of the disk.",
         Writable.BEFORE_DATA,
         field="disk_format",
         is_nullable=True,
@@ -156,31 +157,34 @@ _ATTRIBUTES = (
         field="tags",
         max_length=MAX_TAG_LENGTH,
     ),
-    Attribute("direct_url", "Where the data is, outside of this service; never shown."),
+    Attribute("direct_url", "The location of the data outside of this service; never shown."),
     Attribute(
         "min_ram",
-        "How much memory a server needs for it, in MiB.",
+        "The memory that a server needs for the image, in MiB.",
         Writable.ALWAYS,
         Kind.INTEGER,
         field="min_ram_mib",
     ),
     Attribute(
         "min_disk",
-        "How much disk a server needs for it, in GiB.",
+        "The disk that a server needs for the image, in GiB.",
         Writable.ALWAYS,
         Kind.INTEGER,
         field="min_disk_gib",
     ),
-    Attribute("self", "Where the image is in this API."),
-    Attribute("file", "Where the data is in this API."),
-    Attribute("stores", "The stores that hold the data, with commas between."),
-    Attribute("schema", "Where the schema of an image is."),
-    Attribute("locations", "Where the data is kept; never shown and never set.", kind=Kind.ARRAY),
-    Attribute(LAST_FAILURE, "Why the last upload or import failed: moment, phase and reason."),
+    Attribute("self", "The path of the image in this API."),
+    Attribute("file", "The path of the data in this API."),
+    Attribute("stores", "The stores that hold the data, separated by commas."),
+    Attribute("schema", "The path of the schema of an image."),
     Attribute(
-        NOTICE, "What the data looks like, if not like a disk, and what to do; shown to its owner."
+        "locations", "The locations of the data; never shown and never set.", kind=Kind.ARRAY
     ),
-    Attribute(DAMAGE, "What the last verification found wrong; shown to administrators."),
+    Attribute(LAST_FAILURE, "Why the last upload or import failed: time, phase and reason."),
+    Attribute(
+        NOTICE,
+        "What the data looks like, if not like a disk, and a remedy; for its owner.",
+    ),
+    Attribute(DAMAGE, "The damage that the last verification found; shown to administrators."),
 )
 
 ATTRIBUTES: Mapping[str, Attribute] = {attribute.name: attribute for attribute in _ATTRIBUTES}
@@ -190,7 +194,7 @@ _UNPRINTABLE_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\u
 
 
 def validate(attribute: Attribute, value: object) -> object:
-    """Return the value as an ``Image`` has it. Raises InvalidAttribute, TooMany."""
+    """Return the value in the type that ``Image`` stores. Raises InvalidAttribute, TooMany."""
     if value is None and attribute.is_nullable:
         return None
     match attribute.kind:
@@ -212,8 +216,8 @@ def validate_tag(tag: object) -> str:
 
 
 def validate_property(name: str, value: object) -> str:
-    """Return the value of a property. Raises InvalidAttribute, and ReadOnlyAttribute for names
-    that are not the client's to use.
+    """Return the value of a property. Raises InvalidAttribute, and ReadOnlyAttribute for reserved
+    names.
     """
     if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES):
         raise ReadOnlyAttribute(name, "is reserved")
@@ -227,7 +231,7 @@ def validate_property(name: str, value: object) -> str:
 
 
 def is_printable(text: str) -> bool:
-    """Whether a log and any database can take it: no control characters, no half characters."""
+    """Whether logs and all databases accept the text: no control characters, no lone surrogates."""
     return _UNPRINTABLE.search(text) is None
 
 

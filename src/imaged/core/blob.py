@@ -1,14 +1,14 @@
-"""A row of the ledger: the bytes of one attempt, under a key that is never used again.
+"""A row of the ledger: the bytes of one attempt, under a key that is never reused.
 
-The row is written before the first byte and leaves after the last byte is gone:
+The row is written before the first byte and removed after the last byte is deleted:
 
     (new) ── writing ──► kept ──► doomed ──► (gone)
                 │                   ▲
                 └───────────────────┘
 
-Doomed is final. That is why a delete may come late, twice, or from a scrubber thought dead,
-and never hurts: nothing that it can hit is ever referred to again. And that is why scrubbing
-needs no claim: who takes a blob only puts off its next turn.
+Doomed is final. Therefore a deletion may be late, repeated, or come from a scrubber believed dead,
+and does no harm: no record ever refers to those bytes again. For the same reason scrubbing needs no
+claim: taking a blob only postpones its next deletion.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_RETRY_DELAY = timedelta(hours=1)
 
 
 class BlobState(StrEnum):
-    """Where the bytes are in their life."""
+    """The states of a blob's bytes."""
 
     WRITING = "writing"
     KEPT = "kept"
@@ -37,20 +37,20 @@ class Blob:
 
     key: str
     store: str
-    size_bytes: int  # reserved while being written, exact afterwards
+    size_bytes: int  # reserved while writing, exact afterwards
     state: BlobState = BlobState.WRITING
-    holders: int = 1  # images that need these bytes; none exactly when doomed
-    due_at: datetime | None = None  # doomed: not to be deleted before
-    awaited_by: str | None = None  # doomed: the expired image whose record goes with them
-    failures: int = 0  # how often their deletion failed
+    holders: int = 1  # images that need these bytes; 0 exactly when doomed
+    due_at: datetime | None = None  # doomed: the earliest time of deletion
+    awaited_by: str | None = None  # doomed: the expired image whose record is removed with it
+    failures: int = 0  # failed attempts to delete it
     last_error: str | None = None
-    upload_id: str | None = None  # the store's own name for the write, where it gives one
-    is_unfinished: bool = False  # doomed: while being written, so that more of them may come
-    is_swept: bool = False  # doomed: deleted once; looked at again, because more may have come
+    upload_id: str | None = None  # the store's own identifier of the write, if it has one
+    is_unfinished: bool = False  # doomed while being written, so more bytes may arrive
+    is_swept: bool = False  # doomed: deleted once; checked again, as more may have arrived
 
 
 def doom(blob: Blob, due_at: datetime, awaited_by: str | None) -> Blob:
-    """Nobody needs these bytes any more."""
+    """The blob, doomed: no image needs it any more."""
     return replace(
         blob,
         state=BlobState.DOOMED,
@@ -62,35 +62,35 @@ def doom(blob: Blob, due_at: datetime, awaited_by: str | None) -> Blob:
 
 
 def record_upload_id(blob: Blob, upload_id: str) -> Blob:
-    """The store has begun to write, under this name of its own. Raises BlobGone."""
+    """Record the store's own identifier of the write that has begun. Raises BlobGone."""
     if blob.state is not BlobState.WRITING:
         raise BlobGone(blob.key)
     return replace(blob, upload_id=upload_id)
 
 
 def schedule_recheck(blob: Blob, now: datetime, again_after: timedelta) -> Blob:
-    """They are gone, but a write that was under way may still land: look once more, later."""
+    """Check a deleted blob once more, later: a write that was in flight may still arrive."""
     return replace(
         blob, due_at=now + again_after, is_swept=True, size_bytes=0, failures=0, last_error=None
     )
 
 
 def needs_recheck(blob: Blob, settles_after: timedelta) -> bool:
-    """Whether bytes that were just deleted may come again, in a store that settles so late."""
+    """Whether bytes may reappear after the deletion, in a store with this ``settles_after``."""
     return blob.is_unfinished and not blob.is_swept and settles_after > timedelta(0)
 
 
 def start_deletion(blob: Blob, now: datetime, busy_for: timedelta) -> Blob:
-    """Somebody tries to delete them. If we hear no more of it, others may, after so long."""
+    """Reserve the blob for one deletion. Others may retry after ``busy_for`` without a report."""
     return replace(blob, due_at=now + busy_for)
 
 
 def reschedule(blob: Blob, now: datetime, why: str) -> Blob:
-    """They would not go. Others have their turn first."""
+    """Postpone a blob whose deletion failed, so that other blobs are processed first."""
     failures = blob.failures + 1
     return replace(blob, due_at=now + retry_delay(failures), failures=failures, last_error=why)
 
 
 def retry_delay(failures: int) -> timedelta:
-    """10 s after the first failure, twice as long after each other, an hour at most."""
+    """10 s after the first failure, doubled after each further one, at most 1 h."""
     return min(FIRST_RETRY_DELAY * (1 << min(failures - 1, 16)), MAX_RETRY_DELAY)

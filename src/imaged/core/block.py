@@ -1,4 +1,4 @@
-"""A block: some chunks of a body, about a mebibyte together, on their way through the lanes.
+"""A block: consecutive chunks of a body, about 1 MiB in total, passed through the lanes.
 
 The chunks stay as they were received, because joining them would copy every byte once more.
 """
@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 
 
 class Block:
-    """Chunks in order. When the last lane lets go of a block, its memory is accounted for."""
+    """Chunks in order. ``on_release`` is called with the size when the last reference is
+    dropped.
+    """
 
     __slots__ = ("_on_release", "chunks", "size_bytes")
 
@@ -24,6 +26,6 @@ class Block:
         self._on_release = on_release
 
     def __del__(self) -> None:
-        """Tell whoever counts the bytes in flight. May run in any thread."""
+        """Report the released bytes to the transfer budget. May run in any thread."""
         if self._on_release is not None:
             self._on_release(self.size_bytes)

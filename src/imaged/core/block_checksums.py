@@ -1,12 +1,12 @@
-"""Checksums of the blocks of a blob: how they are laid out.
+"""The layout of the block checksums of a blob.
 
-The bytes of a blob are divided into blocks of 4 MiB; the last one may be shorter. Each block has a
-CRC-32C (RFC 3720, section 12.1). The checksums of a blob are those of its blocks in order, 4 bytes
-each, most significant byte first: 1 MiB for 1 TiB. A catalog keeps them in pages, so that a reader
-needs no more than 16 KiB of them at a time.
+A blob is divided into blocks of 4 MiB; the last one may be shorter. Each block has a CRC-32C (RFC
+3720, section 12.1). The checksums of a blob are those of its blocks in order, 4 bytes each, most
+significant byte first: 1 MiB for 1 TiB. A catalog stores them in pages, so that a reader needs at
+most 16 KiB of them at a time.
 
-A range of any bytes can be verified without the rest of the blob; that is what the digests of an
-image cannot do.
+Block checksums verify any range of bytes without reading the whole blob, unlike the digests of an
+image.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ PAGE_BYTES = BLOCKS_PER_PAGE * CHECKSUM_BYTES
 
 
 def count_blocks(size_bytes: int) -> int:
-    """How many blocks a blob of this size has; none if it is empty."""
+    """The number of blocks in a blob of this size; 0 if it is empty."""
     return -(-size_bytes // BLOCK_BYTES)
 
 
 def blocks_of(span: ByteSpan) -> range:
-    """The numbers of the blocks that the span touches; the first block of a blob is 0."""
+    """The numbers of the blocks that the span overlaps; the first block of a blob is 0."""
     return range(span.start // BLOCK_BYTES, count_blocks(span.start + span.length))
 
 
 def block_span(number: int, size_bytes: int) -> ByteSpan:
-    """Where the block is in a blob of this size."""
+    """The position of the block in a blob of this size."""
     start = number * BLOCK_BYTES
     return ByteSpan(start, min(BLOCK_BYTES, size_bytes - start))
 

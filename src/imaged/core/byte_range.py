@@ -1,4 +1,4 @@
-"""A range of bytes, as RFC 9110, section 14.1.2, lets a client ask for it."""
+"""Byte ranges as in RFC 9110, section 14.1.2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from imaged.core.errors import UnsatisfiableRange
 
 @dataclass(frozen=True, slots=True)
 class ByteSpan:
-    """Bytes that are there: from ``start``, ``length`` of them."""
+    """A span of existing bytes: ``length`` bytes from ``start``."""
 
     start: int
     length: int
@@ -23,7 +23,7 @@ class ByteRange:
     last: int | None
 
     def within(self, size_bytes: int) -> ByteSpan:
-        """What it means for so many bytes. Raises UnsatisfiableRange."""
+        """The span for data of this size. Raises UnsatisfiableRange."""
         if self.first is None:
             length = min(self.last or 0, size_bytes)
             start = size_bytes - length

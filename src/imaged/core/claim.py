@@ -1,4 +1,4 @@
-"""A claim: this process, doing this long operation, until the lease runs out."""
+"""A claim: one process performs one long operation until the lease expires."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ InstanceId = NewType("InstanceId", str)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who works on an image. The catalog's clock decides when its lease is over."""
+    """The right of one process to work on an image. The catalog's clock measures the lease."""
 
     token: UUID  # unique per attempt, so a zombie's claim never equals its successor's
     owner: InstanceId
-    lease: timedelta  # how long the owner may be silent
+    lease: timedelta  # the longest time between two renewals
 
 
 def require_claim(standing: Claim | None, claim: Claim) -> None:
-    """Raise ClaimLost unless the claim that stands is this one."""
+    """Raise ClaimLost unless the current claim is this one."""
     if standing != claim:
         raise ClaimLost

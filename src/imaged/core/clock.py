@@ -1,13 +1,14 @@
-"""Whether the catalog's clock can be believed, judged by the time that really passed.
+"""Detects steps of the catalog's clock by comparing it with a machine's uptime.
 
-A machine's uptime is never set, and goes on while the machine is suspended. So the wall clock and
-the uptime of one machine must move alike; where they do not, the wall clock stepped. While a
-machine is off, its uptime tells nothing: the wall clock may have gone ahead by any time.
+The uptime of a machine is never set and continues while the machine is suspended. So the wall clock
+and the uptime of one machine advance equally; if they do not, the wall clock stepped. Uptimes of
+different boots cannot be compared: while a machine is off, the wall clock may advance by any
+amount.
 
-A step is waited out: until as much time has really passed as the clock skipped, and as long as the
-longest delay. What was dated before the step has then really waited for as long as was promised,
-and no operator is needed. A clock that was behind and is set right has stepped ahead, too: what was
-dated meanwhile looks older than it is.
+After a step, expiry is suspended until as much time has really passed as the clock skipped, and at
+least the longest delay. Timestamps from before the step have then really waited as long as
+promised, and no operator is needed. A clock that was behind and is corrected steps ahead as well:
+timestamps from the time before look older than they are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import datetime, timedelta
 
 from imaged.core.blob import MAX_RETRY_DELAY, Blob
 
-#: What no drift, and no time service that works, does to a clock between two looks.
+#: Larger than any drift or correction by a working time service between two observations.
 CLOCK_TOLERANCE = timedelta(seconds=5)
 
 
@@ -25,34 +26,34 @@ CLOCK_TOLERANCE = timedelta(seconds=5)
 class ClockMark:
     """A moment by the catalog's clock, and by the uptime of the machine that read it.
 
-    While a step is waited out, the moment is the last one before the step.
+    While expiry is suspended, the moment is the last one before the step.
     """
 
     at: datetime
-    boot_id: str  # of that machine; another one after each boot
+    boot_id: str  # of that machine; it changes with every boot
     uptime: timedelta
-    step: timedelta = timedelta(0)  # by which the clock stepped since ``at``
-    held_until: timedelta | None = None  # uptime; None: the clock is believed
+    step: timedelta = timedelta(0)  # of the clock since ``at``
+    held_until: timedelta | None = None  # uptime; None: the clock is trusted
 
     @property
     def is_held(self) -> bool:
-        """Whether a step is being waited out."""
+        """Whether expiry is suspended because of a step."""
         return self.held_until is not None
 
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """What the catalog says of its clock."""
+    """The catalog's record of its clock."""
 
     now: datetime
-    mark: ClockMark | None = None  # the last one that an instance noted
-    confirmations: int = 0  # how often an operator has said that the clock is right
+    mark: ClockMark | None = None  # the last one stored by an instance
+    confirmations: int = 0  # number of times an operator confirmed the clock
 
 
 def step_between(before: ClockMark, now: ClockMark) -> timedelta:
-    """By how much the clock moved more than time passed; negative: it went back.
+    """The difference between clock and real time since ``before``; negative: the clock went back.
 
-    Of another boot it is not known how much time passed: all that the clock says may be a step.
+    If the machine was rebooted, the real time is unknown: the whole difference counts as a step.
     """
     passed = now.at - before.at
     if before.boot_id == now.boot_id:
@@ -61,7 +62,7 @@ def step_between(before: ClockMark, now: ClockMark) -> timedelta:
 
 
 def has_jumped(before: ClockMark, now: ClockMark, max_step: timedelta) -> bool:
-    """Whether leases that were dated before may now seem to be over, or to last for ever."""
+    """Whether leases dated before ``now`` may seem expired too early, or never expire."""
     allowed = CLOCK_TOLERANCE if before.boot_id == now.boot_id else max_step
     return abs(step_between(before, now)) > allowed
 
@@ -69,12 +70,11 @@ def has_jumped(before: ClockMark, now: ClockMark, max_step: timedelta) -> bool:
 def evaluate_clock(
     before: ClockMark, now: ClockMark, max_step: timedelta, longest_delay: timedelta
 ) -> ClockMark:
-    """The mark to go on with: ``now`` where the clock is believed, else one that is held.
+    """The mark to continue with: ``now`` if the clock is trusted, else one that suspends expiry.
 
-    A step of more than ``max_step`` is waited out, unless it was ahead and is undone before. A
-    machine that was off says nothing of the time: the clock is believed when it goes evenly for
-    ``max_step``, unless a step was being waited out before. ``longest_delay``: of all that end by
-    this clock.
+    A step of more than ``max_step`` suspends expiry, unless it was ahead and is undone before.
+    After a reboot the clock is trusted when it runs evenly for ``max_step``, unless expiry was
+    suspended before. ``longest_delay``: the longest of all delays measured by this clock.
     """
     step = step_between(before, now)
     if abs(step) <= max_step:
@@ -99,15 +99,14 @@ def evaluate_clock(
 
 
 def _corrected(now: ClockMark, step: timedelta) -> ClockMark:
-    """A clock that was behind goes as it did before: a step ahead, as long as it matters."""
+    """A clock that was behind and is corrected: a step ahead, for as long as it matters."""
     return replace(now, at=now.at - step, step=step, held_until=now.uptime + step)
 
 
 def redate_blob(blob: Blob, now: datetime, quarantine: timedelta) -> Blob:
-    """A doomed blob, with a new moment where its own lies further ahead than anything explains.
+    """The doomed blob, redated if its due time is further ahead than any delay explains.
 
-    A failure puts off by an hour at most, and so does being taken. A stray waits for
-    ``quarantine``.
+    A failure or a reservation postpones by at most 1 h; a stray waits for ``quarantine``.
     """
     if blob.due_at is None:
         return blob

@@ -1,7 +1,7 @@
-"""The changes by which an image goes, and comes back: delete, restore, expire.
+"""The changes that delete, restore and expire an image, and those that deactivate it.
 
-The delay belongs to the image: while it waits in ``pending_delete`` it holds its bytes like an
-active image, and delete and restore touch no blob. ``expire`` ends that.
+The delay belongs to the image: in ``pending_delete`` it holds its bytes like an active image, and
+delete and restore touch no blob. ``expire`` ends the delay.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from imaged.core.task import IMAGE_DELETED, cancel
 
 
 def deactivate(image: Image) -> Image:
-    """Forbid its data to all but admins. Raises ActivationRefused."""
+    """Forbid reading the data to all but admins. Raises ActivationRefused."""
     if image.status is Status.DEACTIVATED:
         return image
     return replace(image, status=_activation(image.status, Event.DEACTIVATED))
 
 
 def reactivate(image: Image) -> Image:
-    """Allow its data again. Raises ActivationRefused."""
+    """Allow reading the data again. Raises ActivationRefused."""
     if image.status is Status.ACTIVE:
         return image
     return replace(image, status=_activation(image.status, Event.REACTIVATED))
 
 
 def delete(*, delayed: bool) -> Change:
-    """Take it from its users: with a delay where there is something to restore, or at once.
+    """Delete the image: immediately, or after a delay if it has data to restore.
 
     Raises ImageProtected, InvalidTransition.
     """
@@ -62,34 +62,34 @@ def delete(*, delayed: bool) -> Change:
 
 
 def require_undeleted(image: Image) -> None:
-    """Raise ImageDeleted if the image is gone for its users."""
+    """Raise ImageDeleted if the image is deleted."""
     if image.status in GONE:
         raise ImageDeleted(image.id)
 
 
 def restore(image: Image) -> Image:
-    """Take it back, with everything that it had. Raises NotRestorable."""
+    """Restore the image with all its data and attributes. Raises NotRestorable."""
     if image.status is not Status.PENDING_DELETE:
         raise NotRestorable(image.id, f"it is {image.status}, not {Status.PENDING_DELETE}")
     if image.deleted_from is None:
-        raise NotRestorable(image.id, "its time was over, and its bytes are being deleted")
+        raise NotRestorable(image.id, "its delay has ended, and its bytes are being deleted")
     status = next_status(image.status, RESTORE_EVENTS[image.deleted_from])
     return replace(image, status=status, deleted_from=None)
 
 
 def expire(seen: Image) -> Change:
-    """Its delay is over: from here on nobody can restore it. Raises NotRestorable."""
+    """End the delay: from now on the image cannot be restored. Raises NotRestorable."""
 
     def change(image: Image) -> Image:
         if image.version != seen.version:  # restored meanwhile, perhaps even deleted again
-            raise NotRestorable(image.id, "it was changed meanwhile")
+            raise NotRestorable(image.id, "it was changed in the meantime")
         return replace(image, deleted_from=None)
 
     return change
 
 
 def lose_location(image: Image, key: str) -> Image:
-    """The bytes are gone; with the last of them goes the image."""
+    """Drop the location of deleted bytes; without any location left, the record is removed."""
     locations = tuple(location for location in image.locations if location.key != key)
     status = image.status if locations else next_status(image.status, Event.SCRUBBED)
     return replace(image, locations=locations, status=status)

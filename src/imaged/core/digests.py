@@ -1,4 +1,4 @@
-"""The digests of a stream: md5, which the API calls the checksum, and a second one."""
+"""The digests of a stream: MD5, which the API calls the checksum, and a configurable one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ CHECKSUM = "md5"
 
 
 class Digest:
-    """One digest, fed with lists of chunks."""
+    """One digest, fed with sequences of chunks."""
 
     def __init__(self, algorithm: str) -> None:
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
 
     def feed(self, block: Sequence[bytes | memoryview]) -> None:
-        """Take the next chunks. hashlib lets other threads run meanwhile."""
+        """Add the next chunks. hashlib releases the GIL meanwhile."""
         for chunk in block:
             self._hash.update(chunk)
 
     def hexdigest(self) -> str:
-        """The digest of all that was fed, hexadecimal."""
+        """The digest of all bytes fed so far, in hexadecimal."""
         return self._hash.hexdigest()
 
 
@@ -38,7 +38,7 @@ def parse_expected_digest(text: str) -> tuple[str, str]:
 
 
 def is_supported_algorithm(algorithm: str) -> bool:
-    """Whether hashlib has it here, with a digest of a fixed length."""
+    """Whether hashlib provides the algorithm, with a digest of a fixed length."""
     if algorithm not in hashlib.algorithms_available:
         return False
     try:

@@ -1,11 +1,11 @@
-"""What the bytes are against what they were declared to be.
+"""Compares the detected format of the data with the declared one.
 
-The looking is done by an ``Inspector`` (``ports/inspector.py``); here is the verdict.
+An ``Inspector`` (``ports/inspector.py``) detects the format; this module decides.
 
-Rule 1: declared must equal detected, with the equivalences below.
-Rule 2: a format that no inspector knows looks like raw.
+Rule 1: the declared format equals the detected one, with the equivalences below.
+Rule 2: a format that no inspector recognises counts as raw.
 Rule 3: features that make a reader open other files are refused, whatever was declared.
-Rule 4: each refusal names its remedy, and the remedy is the true one.
+Rule 4: each refusal names its remedy, and the remedy is the right one for that flaw.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compr
 RAW = frozenset({"raw"})
 UDF = frozenset({"udf"})
 
-#: What may be found in the bytes of a disk that has no format of its own. A partition table is
-#: found as gpt, also where it is an MBR or the first sector of a file system or kernel; a volume
-#: that is encrypted as a whole (LUKS 1 and 2) is the raw disk that Cinder uploads.
+#: Formats that may be detected in a disk declared as raw. A partition table is detected as gpt,
+#: even if it is an MBR or the first sector of a file system or kernel; a volume that is encrypted
+#: as a whole (LUKS 1 and 2) is the raw disk that Cinder uploads.
 RAW_EQUIVALENTS = frozenset(
     {RAW, UDF, frozenset({"gpt"}), frozenset({"luks"}), frozenset({"gpt", "udf"})}
 )
 
-#: What may be found where this was declared. A hybrid ISO, made to boot from a stick too, is found
-#: as both; a disc may have UDF (ECMA-167) without ISO 9660.
+#: Formats that may be detected for each declared format. A hybrid ISO, which also boots from a USB
+#: stick, is detected as both; a disc may have UDF (ECMA-167) without ISO 9660.
 EQUIVALENTS: Mapping[str, AbstractSet[AbstractSet[str]]] = {
     "raw": RAW_EQUIVALENTS,
     "iso": frozenset({frozenset({"iso"}), frozenset({"iso", "gpt"}), UDF, UDF | {"gpt"}}),
@@ -56,7 +56,7 @@ EQUIVALENTS: Mapping[str, AbstractSet[AbstractSet[str]]] = {
 
 
 class Flaw(Enum):
-    """Why data is refused although its format is as declared: what it has, and the remedy."""
+    """Why data is refused although its format is as declared, each with its remedy."""
 
     BACKING_FILE = (
         "a backing file",
@@ -124,41 +124,41 @@ class Flaw(Enum):
 
     @property
     def phrase(self) -> str:
-        """What the data has, in a few words."""
+        """The flaw, as the object of "it has"."""
         return self.value[0]
 
     @property
     def remedy(self) -> str:
-        """What its owner can do, as a sentence."""
+        """The remedy for the owner, as a sentence."""
         return self.value[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What an inspector found in a whole stream."""
+    """The findings of an inspector on a whole stream."""
 
-    formats: AbstractSet[str]  # {"raw"} where it knows none; more than one for a hybrid
+    formats: AbstractSet[str]  # {"raw"} if none is recognised; several for a hybrid
     virtual_size_bytes: int | None = None
-    flaws: tuple[Flaw, ...] = ()  # why it may not be accepted, whatever was declared
-    is_encrypted: bool = False  # by its format: without the key nothing can be read
-    lookalike: Lookalike | None = None  # what it begins like, where no format is recognised
+    flaws: tuple[Flaw, ...] = ()  # reasons to refuse the data, whatever was declared
+    is_encrypted: bool = False  # encrypted by its format: unreadable without the key
+    lookalike: Lookalike | None = None  # what it begins like, if no format is recognised
 
 
 @dataclass(frozen=True, slots=True)
 class FormatPolicy:
-    """What is refused."""
+    """Which data is refused."""
 
-    check_format: bool = True  # what is not what was declared
-    refuse_unsafe: bool = True  # what makes a reader open other files
+    check_format: bool = True  # refuse data of another format than declared
+    refuse_unsafe: bool = True  # refuse features that make a reader open other files
 
 
 def is_inspected(container_format: str) -> bool:
-    """Containers other than bare are not inspected before they are unpacked."""
+    """Whether data is inspected before it is unpacked: only in the container format bare."""
     return container_format == "bare"
 
 
 def require_declared(declared: str, findings: Findings, policy: FormatPolicy) -> None:
-    """Raise FormatRefused for bytes that are not what they were declared to be, or not safe."""
+    """Raise FormatRefused for data of another format than declared, and for unsafe data."""
     if policy.check_format and not _fits(declared, findings.formats):
         found = " and ".join(sorted(findings.formats))
         raise FormatRefused(
@@ -175,7 +175,7 @@ def _fits(declared: str, found: AbstractSet[str]) -> bool:
 
 
 def _remedy(findings: Findings) -> str:
-    """The remedy for data under a declaration that does not fit."""
+    """The remedy for data whose declared format is wrong."""
     if findings.lookalike is not None:
         return f"It looks like {findings.lookalike.phrase}. {findings.lookalike.remedy}"
     found = findings.formats

@@ -1,4 +1,4 @@
-"""Drafts: images that nobody sees until their tasks have made them."""
+"""Drafts: images that stay invisible until their task has completed them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from imaged.core.task import Task
 
 
 def begin_draft(image: Image, task: Task) -> Image:
-    """An image that nobody sees until its task has made it. Raises FormatsUnset."""
+    """The image as a draft, invisible until its task completes it. Raises FormatsUnset."""
     require_formats_declared(image)
     return replace(image, draft=True, status=Status.IMPORTING, task=replace(task, writes=image.id))
 
 
 def describe(model: Image) -> ClaimedChange:
-    """Write on a draft what is only known since the work on it began: all that its source says."""
+    """Copy the metadata that became known after the work began, from ``model`` to the draft."""
 
     def change(image: Image, claim: Claim) -> Image:
         require_claim(image.claim, claim)

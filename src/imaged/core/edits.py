@@ -1,9 +1,10 @@
-"""What clients write on an image: all of it when it is created, parts of it by a patch.
+"""The attributes and properties that clients write at creation and by patches.
 
-Rule 1: a patch is applied as a whole, or nothing of it is.
-Rule 2: both formats are frozen once there is data, or a request is sending it. While data waits to
-be imported, or is, they are not: it is judged as what the image says when it becomes its data.
-Rule 3: only an administrator gives an image to another project, or to everybody.
+Rule 1: a patch is applied completely or not at all.
+Rule 2: both formats are frozen when the image has data or a request is sending it. While data waits
+for its import or is being imported, they are not: the data is inspected as the formats that the
+image has when it is published.
+Rule 3: only an administrator may change the owner of an image or make it public.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ FORMATS_CHANGEABLE = frozenset({Status.QUEUED, Status.UPLOADING, Status.IMPORTIN
 
 
 def may_change_formats(image: Image) -> bool:
-    """Whether both formats may be changed: not while a request is sending data."""
+    """Whether both formats may be changed: not while a request sends data, nor after that."""
     is_sent_to = image.status is Status.UPLOADING and image.claim is not None
     return image.status in FORMATS_CHANGEABLE and not is_sent_to
 
@@ -45,8 +46,8 @@ def may_change_formats(image: Image) -> bool:
 class Action(StrEnum):
     """What an operation does to one attribute or property."""
 
-    ADD = "add"  # … or replace it, where it is there
-    ADD_ABSENT = "add absent"  # the first patch format: it may not be there
+    ADD = "add"  # replaces an existing one
+    ADD_ABSENT = "add absent"  # the first patch format: it must not exist
     REPLACE = "replace"
     REMOVE = "remove"
 
@@ -61,7 +62,7 @@ class Operation:
 
 
 def new_image(caller: Caller, new_id: str, attributes: Mapping[str, object]) -> Image:
-    """A new image, as its creator describes it; ``new_id`` is for one that brings no id.
+    """A new image as described by its creator; ``new_id`` is used if the attributes have no id.
 
     Raises InvalidAttribute, ReadOnlyAttribute, NotPermitted, TooMany.
     """
@@ -72,7 +73,7 @@ def new_image(caller: Caller, new_id: str, attributes: Mapping[str, object]) -> 
 
 
 def apply(caller: Caller, image: Image, operations: Iterable[Operation]) -> Image:
-    """The image after a patch, or the very image where the patch changes nothing.
+    """The image after a patch, or the same object if the patch changes nothing.
 
     Raises InvalidAttribute, ReadOnlyAttribute, PropertyConflict, NotPermitted, TooMany.
     """
@@ -84,7 +85,7 @@ def apply(caller: Caller, image: Image, operations: Iterable[Operation]) -> Imag
 
 
 def add_tag(tag: str) -> Change:
-    """Add a tag; one that is there is fine. Raises InvalidAttribute, TooMany."""
+    """Add a tag; adding an existing one changes nothing. Raises InvalidAttribute, TooMany."""
 
     def change(image: Image) -> Image:
         if validate_tag(tag) in image.tags:
@@ -108,7 +109,7 @@ def remove_tag(tag: str) -> Change:
 
 
 class _Editor:
-    """What is being written, until all of it is found right."""
+    """Collects the changes of one request, and applies them if all are valid."""
 
     def __init__(self, caller: Caller, image: Image, *, is_new: bool) -> None:
         self._caller = caller
@@ -125,7 +126,7 @@ class _Editor:
         if operation.action is Action.ADD_ABSENT and self._has(name):
             raise PropertyConflict(name, "is there already")
         if operation.action is Action.REPLACE and not self._has(name):
-            validate_property(name, "")  # a reserved name is refused as such
+            validate_property(name, "")  # a reserved name gets its own error
             raise PropertyConflict(name, "does not exist")
         self.write(name, operation.value)
 

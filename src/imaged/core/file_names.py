@@ -1,23 +1,24 @@
-"""The names that exported files may have, below the folder or prefix of their destination.
+"""Rules for the names of exported files, relative to their destination.
 
-A name is parts with "/" between them. Rule 1: it never leads out of the destination. Rule 2: it
-never is one of ours (``.imaged-…``), nor anything else that is hidden. Rule 3: it reads as it is:
-nothing in it is invisible, or turns the text around.
+A name consists of parts separated by "/".
+Rule 1: it never leads out of the destination.
+Rule 2: it is neither one of the service's names (``.imaged-…``) nor otherwise hidden.
+Rule 3: it reads as it is: it has no invisible characters and none that reverse the text.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
-MAX_FILE_NAME_PART_BYTES = 255  # what filesystems allow
+MAX_FILE_NAME_PART_BYTES = 255  # the limit of common filesystems
 MAX_FILE_NAME_BYTES = 512
 INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories
 
 
 def why_file_name_refused(name: str) -> str:
-    """Why a file may not have this name, as the end of a sentence; "" where it may."""
+    """Why a file may not have this name, as the end of a sentence; "" if it may."""
     if any(unicodedata.category(character) in INVISIBLE_CATEGORIES for character in name):
-        return "has characters that cannot be seen"
+        return "has invisible characters"
     if len(name.encode()) > MAX_FILE_NAME_BYTES:
         return f"is longer than {MAX_FILE_NAME_BYTES} bytes"
     if "\\" in name:
@@ -41,5 +42,5 @@ def _why_part_refused(part: str) -> str:
 
 
 def default_file_name(image_id: str, disk_format: str) -> str:
-    """What a file is called where nobody says so."""
+    """The name of a file if the task's input gives none."""
     return f"{image_id}.{disk_format}"

@@ -1,7 +1,7 @@
-"""The image: what is true of it at one moment.
+"""The image: its state at one moment.
 
-How it changes is told in ``writing.py`` (how it gets its data), ``removal.py`` (how it goes)
-and ``edits.py`` (what its owner writes on it).
+Its changes are in ``uploading.py`` (data), ``deletion.py`` (deletion) and ``edits.py``
+(attributes).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from imaged.core.task import Task
 
 
 class Visibility(StrEnum):
-    """Who may see an image besides its owner."""
+    """Which callers besides the owner may see an image."""
 
     PRIVATE = "private"
     SHARED = "shared"
@@ -28,11 +28,11 @@ class Visibility(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where bytes are, or are going."""
+    """The store and key of bytes that exist or are being written."""
 
     store: str
-    key: str  # of one attempt, never used again
-    size_bytes: int  # reserved while being written, exact afterwards
+    key: str  # of one attempt, never reused
+    size_bytes: int  # reserved while writing, exact afterwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,39 +43,39 @@ class Content:
     checksum: str  # md5, hexadecimal
     hash_algorithm: str
     hash_value: str  # hexadecimal
-    virtual_size_bytes: int | None = None  # of the disk inside, where its format tells
-    notice: str | None = None  # for its owner: why it may not be what was meant
-    #: Of its blocks (``core/block_checksums.py``), where they were just computed. The catalog keeps
-    #: them beside the image, and no image that it returns has them.
+    virtual_size_bytes: int | None = None  # of the disk inside, if its format has it
+    notice: str | None = None  # for its owner: why it may not be the intended data
+    #: Checksums of its blocks (``core/block_checksums.py``), if just computed. The catalog stores
+    #: them separately, and images that it returns do not have them.
     block_checksums: bytes = field(default=b"", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why the last upload or import failed."""
+    """The reason of the last failed upload or import."""
 
     phase: str
     reason: str  # one sentence, for the image's owner
-    at: datetime | None = None  # by the catalog's clock, which fills it in
+    at: datetime | None = None  # set by the catalog, by its clock
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenUpload:
-    """What had come of a body that never became the image's data: the next one must begin so.
+    """The record of a broken upload: a retry must begin with the same bytes.
 
-    It is written while the body comes, because a process may die at any moment.
+    It is updated while the body is received, because a process may be killed at any moment.
     """
 
-    announced_bytes: int | None  # None: the body came in chunks, without a length
+    announced_bytes: int | None  # None: the body was sent in chunks, without a length
     received_bytes: int
-    checksum: str  # md5 of the bytes that had come, hexadecimal
-    at: datetime | None = None  # by the catalog's clock, which fills it in
-    refused_bytes: int | None = None  # of the first body that was refused as perhaps the rest
+    checksum: str  # md5 of the received bytes, hexadecimal
+    at: datetime | None = None  # set by the catalog, by its clock
+    refused_bytes: int | None = None  # length of the first body refused as possibly the rest
 
 
 @dataclass(frozen=True, slots=True)
 class Formats:
-    """What an image says that its bytes are."""
+    """The declared formats of an image's data."""
 
     disk: str | None
     container: str | None
@@ -86,11 +86,11 @@ class Formats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """One image, with everything that must change together."""
+    """One image, with all the fields that must change together."""
 
     id: str
     owner: str
-    # what its owner writes on it
+    # Attributes that its owner writes.
     name: str | None = None
     disk_format: str | None = None
     container_format: str | None = None
@@ -101,39 +101,39 @@ class Image:
     min_disk_gib: int = 0
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
-    # where it is in its life
-    draft: bool = False  # its task has not made it yet: it exists for nobody
+    # Its status.
+    draft: bool = False  # its task has not completed it yet, and no caller sees it
     status: Status = Status.QUEUED
-    since: datetime | None = None  # when it entered this status, by the catalog's clock
+    since: datetime | None = None  # start of this status, by the catalog's clock
     deleted_from: Status | None = None  # set while it can be restored
     created_at: datetime | None = None
     updated_at: datetime | None = None
     version: int = 0
-    # its data, and the work on it
+    # Its data, and the work on it.
     content: Content | None = None
     locations: tuple[Location, ...] = ()
     staged: Location | None = None
-    staged_content: Content | None = None  # what was staged, once that is complete
+    staged_content: Content | None = None  # of the staged data, once it is complete
     claim: Claim | None = None
-    finished_by: UUID | None = None  # the last claim whose work was finished
-    task: Task | None = None  # that is writing it, exactly while it is importing
+    finished_by: UUID | None = None  # the last claim whose work was completed
+    task: Task | None = None  # that writes it; set exactly while it is importing
     last_failure: Failure | None = None
-    broken_upload: BrokenUpload | None = None  # None: nothing is remembered
-    damage: str | None = None  # what the last verification found wrong; for the operator
+    broken_upload: BrokenUpload | None = None  # None: no broken upload is recorded
+    damage: str | None = None  # found by the last verification; for operators
 
     @property
     def is_expired(self) -> bool:
-        """Nobody can restore it; its record waits for its bytes to go."""
+        """Whether it cannot be restored any more; the record waits until its bytes are deleted."""
         return self.status is Status.PENDING_DELETE and self.deleted_from is None
 
     @property
     def formats(self) -> Formats:
-        """Both, as its bytes are judged by them."""
+        """Both declared formats, as which its data is inspected."""
         return Formats(self.disk_format, self.container_format)
 
     @property
     def held(self) -> dict[str, Location]:
-        """The bytes that must stay because of this image, by key."""
+        """The locations that must be kept because of this image, by key."""
         if self.is_expired:
             return {}
         staged = () if self.staged is None else (self.staged,)
@@ -141,10 +141,10 @@ class Image:
 
     @property
     def charge_bytes(self) -> int:
-        """What its owner's quota counts: written, staged, or being written.
+        """The bytes that count against its owner's quota: stored, staged, or being written.
 
-        What is staged and what an import makes of it are the same data, and count once: as much as
-        the larger of the two.
+        Staged data and the image that an import makes of it are the same data, so only the larger
+        of the two counts.
         """
         staged_bytes = 0 if self.staged is None else self.staged.size_bytes
         held_bytes = sum(location.size_bytes for location in self.held.values())
@@ -152,4 +152,4 @@ class Image:
 
 
 Change = Callable[[Image], Image]
-ClaimedChange = Callable[[Image, Claim], Image]  # a change only a claim's holder can make
+ClaimedChange = Callable[[Image, Claim], Image]  # only the holder of a claim can make it

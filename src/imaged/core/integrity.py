@@ -1,4 +1,4 @@
-"""What a read of stored bytes finds, and the mark that damage leaves on an image."""
+"""Compares stored bytes with their record, and marks images whose data is damaged."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from imaged.core.lifecycle import RESTORE_EVENTS
 
 @dataclass(frozen=True, slots=True)
 class StoredContent:
-    """What the bytes in one store turned out to be; None where it has none."""
+    """The actual content of one store; None if the blob is missing there."""
 
     store: str
     found: Content | None
 
 
 def problems_of(content: Content, reading: StoredContent) -> Sequence[str]:
-    """What is not as it was recorded, each as a sentence for the image's owner."""
+    """The differences from the record, each as a sentence for the image's owner."""
     found, where = reading.found, f"In the store {reading.store!r}"
     if found is None:
         return (f"{where} the data is missing.",)
     if found.size_bytes != content.size_bytes:
         return (f"{where} the data has {found.size_bytes} bytes, and not {content.size_bytes}.",)
     compared = [("checksum", found.checksum, content.checksum)]
-    if found.hash_algorithm == content.hash_algorithm:  # else the checksum has to be enough
+    if found.hash_algorithm == content.hash_algorithm:  # otherwise the checksum has to suffice
         compared.append((content.hash_algorithm, found.hash_value, content.hash_value))
     return tuple(
         f"{where} the data has the {name} {is_now}, and not {was}."
@@ -37,13 +37,13 @@ def problems_of(content: Content, reading: StoredContent) -> Sequence[str]:
 
 
 def require_undamaged(content: Content, reading: StoredContent) -> None:
-    """Raise DataDamaged unless the bytes are as they were recorded."""
+    """Raise DataDamaged unless the bytes match their record."""
     if problems := problems_of(content, reading):
         raise DataDamaged(problems)
 
 
 def require_checksum(store: str, span: ByteSpan, found: int, expected: int | None) -> None:
-    """Raise DataDamaged unless a block has the CRC-32C that was recorded, if one was."""
+    """Raise DataDamaged if the CRC-32C of a block differs from its record, if it has one."""
     if expected is None or found == expected:
         return
     where = f"In the store {store!r} the bytes {span.start} to {span.start + span.length - 1}"
@@ -51,12 +51,12 @@ def require_checksum(store: str, span: ByteSpan, found: int, expected: int | Non
 
 
 def is_damaged(image: Image) -> bool:
-    """Whether the operator has to look; one that was deleted is nobody's trouble any more."""
+    """Whether an operator must act: the image has damaged data and is not deleted."""
     return image.damage is not None and image.status in RESTORE_EVENTS
 
 
 def mark_damage(seen: Image, problems: Sequence[str]) -> Change:
-    """Note what was found, or that all is well. Nothing is noted if the data is another by now."""
+    """Record the problems found, or that there are none; no change if the data was replaced."""
 
     def change(image: Image) -> Image:
         damage = " ".join(problems) or None

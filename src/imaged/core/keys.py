@@ -1,7 +1,6 @@
 """The keys of blobs: ``<first two hex digits>/<image id>.<attempt>``.
 
-The image's id, so that an operator who looks at a store knows what he sees; the attempt, so that
-no key is ever used twice.
+The image's id lets operators identify blobs in a store; the attempt keeps each key unique.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ KEY_PATTERN = re.compile(
 
 
 def make_key(image_id: str, attempt: UUID) -> str:
-    """The key of one attempt to write one image."""
+    """The key of one attempt to write an image."""
     image_id = image_id.lower()
     return f"{image_id[:2]}/{image_id}.{attempt.hex}"
 
 
 def is_key(text: str) -> bool:
-    """Whether this may be a key: anything else in a store is not ours."""
+    """Whether this may be a key; all other names in a store do not belong to imaged."""
     return KEY_PATTERN.fullmatch(text) is not None
 
 

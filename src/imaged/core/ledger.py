@@ -1,14 +1,14 @@
-"""What follows from a change: for the ledger of blobs, and for the owners' accounts.
+"""Derives from a change of an image the changes of its blobs and of the owners' accounts.
 
-A catalog runs a change and then asks here what else to write, in the same transaction.
-So rules stay out of drivers, SQL stays out of rules, and no change can forget the ledger.
+A catalog runs a change and then asks this module what else to write in the same transaction. So
+drivers contain no rules, rules contain no SQL, and no change can omit the ledger.
 
-Rule 1: an image holds its bytes until it is emptied or expired; being deleted is not enough.
-Rule 2: bytes that nobody holds are doomed, and doomed is final.
-Rule 3: bytes whose writer may still be writing are due only when its lease must be over.
-Rule 4: the record of an expired image goes with its last bytes, not before.
-Rule 5: whoever holds bytes is charged for them, from before the first byte.
-Rule 6: the checksums of the blocks of a blob are stored by the change that completes it.
+Rule 1: an image holds its bytes until it is emptied or expired; deletion is not enough.
+Rule 2: bytes that no image holds are doomed, and doomed is final.
+Rule 3: bytes whose writer may still be active are due only when its lease must have expired.
+Rule 4: the record of an expired image is removed with its last bytes, not before.
+Rule 5: the owner of an image is charged for its bytes, from before the first byte.
+Rule 6: the block checksums of a blob are stored by the change that completes it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from imaged.core.task import Task
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How many bytes a project holds, and may hold."""
+    """The bytes that a project holds, and its limit."""
 
     owner: str
     used_bytes: int = 0
@@ -36,7 +36,7 @@ class Account:
 
 
 def touched(before: Image, after: Image) -> list[str]:
-    """The keys of the blobs to lock, in the order in which everybody locks them."""
+    """The keys of the blobs to lock, in the order that all transactions use."""
     if before.held == after.held and before.claim == after.claim:
         return []
     return sorted(before.held.keys() | after.held.keys())
@@ -45,9 +45,9 @@ def touched(before: Image, after: Image) -> list[str]:
 def settle(
     before: Image, after: Image, blobs: Mapping[str, Blob], now: datetime
 ) -> tuple[Image, list[Blob]]:
-    """The image to store, and the ledger's rows to store with it. Raises BlobGone.
+    """The image to store, and the blobs to store with it. Raises BlobGone.
 
-    ``blobs``: the rows of all keys that are ``touched``, as far as they exist.
+    ``blobs``: the existing rows of the keys returned by ``touched``.
     """
     rows = {
         key: _holding(after, after.held[key], blobs.get(key), held_before=key in before.held)
@@ -57,20 +57,20 @@ def settle(
     for key in before.held.keys() - after.held.keys():
         rows[key] = _letting_go(before, after, blobs[key], now)
     for key in before.held if after.is_expired else ():
-        if rows[key].state is not BlobState.DOOMED:  # they live on with another image
+        if rows[key].state is not BlobState.DOOMED:  # another image still holds them
             after = lose_location(after, key)
     return stamp(before, after, now), list(rows.values())
 
 
 def charges(before: Image, after: Image) -> dict[str, int]:
-    """By how many bytes each account changes, in the order in which everybody locks them."""
+    """The change of each account in bytes, in the order in which all transactions lock them."""
     more = Counter({after.owner: after.charge_bytes})
     more[before.owner] -= before.charge_bytes
     return {owner: more[owner] for owner in sorted(more) if more[owner]}
 
 
 def charge(account: Account, more_bytes: int) -> Account:
-    """Raise QuotaExceeded where there is no room; giving back is always possible."""
+    """The account after the change. Raises QuotaExceeded; a decrease is always possible."""
     used = account.used_bytes + more_bytes
     if more_bytes > 0 and account.limit_bytes is not None and used > account.limit_bytes:
         raise QuotaExceeded(account.owner)
@@ -78,7 +78,7 @@ def charge(account: Account, more_bytes: int) -> Account:
 
 
 def block_checksums_of(after: Image) -> dict[str, bytes]:
-    """The checksums of blocks to store, by key: of bytes that a writer has just completed."""
+    """The block checksums to store, by key: those of blobs that a writer has just completed."""
     written = [(after.staged, after.staged_content)]
     written += [(location, after.content) for location in after.locations[:1]]
     return {
@@ -89,7 +89,7 @@ def block_checksums_of(after: Image) -> dict[str, bytes]:
 
 
 def without_block_checksums(image: Image) -> Image:
-    """The image as it is stored: the checksums of its blocks are beside it."""
+    """The image without its block checksums, which are stored separately."""
     if not block_checksums_of(image):
         return image
     contents = (image.content, image.staged_content)
@@ -98,12 +98,12 @@ def without_block_checksums(image: Image) -> Image:
 
 
 def settle_scrubbed(before: Image, key: str, now: datetime) -> Image:
-    """The bytes of an expired image are gone."""
+    """The expired image after the deletion of one blob."""
     return stamp(before, lose_location(before, key), now)
 
 
 def stamp(before: Image, after: Image, now: datetime) -> Image:
-    """Note when it changed; a failure that is new is dated too, and so is a broken upload."""
+    """Set the time of the change, and date a new failure or broken upload."""
     since = now if after.status is not before.status else before.since
     failure = after.last_failure
     if failure is not None and failure.at is None:
@@ -124,7 +124,7 @@ def stamp(before: Image, after: Image, now: datetime) -> Image:
 
 
 def settle_task(before: Image, after: Image, now: datetime) -> Task | None:
-    """The task to store with an image, dated: one that is new, or changed, or has just ended."""
+    """The task to store with the image, dated, if it is new, changed, or has just ended."""
     known, task = before.task, after.task
     if task is None or task == known:
         return task
@@ -134,18 +134,18 @@ def settle_task(before: Image, after: Image, now: datetime) -> Task | None:
 
 
 def without_ended_task(image: Image) -> Image:
-    """The image as it is read from now on: a task that has ended has left it."""
+    """The image without its task, if the task has ended."""
     return replace(image, task=None) if image.task and image.task.is_final else image
 
 
 def created(image: Image, now: datetime) -> Image:
-    """Note when it was created, and the task that is to make it."""
+    """Set the creation time of the image and of its task."""
     task = image.task and tasks.created(image.task, now)
     return replace(image, created_at=now, updated_at=now, since=now, task=task)
 
 
 def doomed_stray(location: Location, due_at: datetime) -> Blob:
-    """Bytes that no row tells of, or may come to be: a row to have them deleted by."""
+    """The row of a stray blob, or of one that may still appear, so that it is deleted."""
     blob = Blob(location.key, location.store, location.size_bytes)
     return doom(blob, due_at, awaited_by=None)
 

@@ -1,8 +1,8 @@
-"""The life of an image: every status, every event, and what follows.
+"""The life of an image: all statuses, all events, and the transitions.
 
-Rule 1: no other module decides what status comes next.
-Rule 2: what is not in the table is refused, and changes nothing.
-Rule 3: between two statuses there is one event at most, so that a change of status names it.
+Rule 1: no other module decides the next status.
+Rule 2: a transition that is not in the table is refused, and changes nothing.
+Rule 3: at most one event leads from one status to another, so a change of status identifies it.
 
 ``tests/docs`` draws the diagram in the README from the table.
 """
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 class Event(StrEnum):
-    """What can happen to an image."""
+    """The events in the life of an image."""
 
     UPLOAD_BEGAN = "upload began"
     UPLOAD_SUCCEEDED = "upload succeeded"
@@ -98,13 +98,15 @@ IMAGE_TRANSITIONS: Mapping[Status, Mapping[Event, Status]] = {
     Status.DELETED: {},
 }
 
-#: What restores an image, by the status it was deleted from. No other status is restored to.
+#: The event that restores an image, by the status before the deletion. No other status can be
+#: restored.
 RESTORE_EVENTS: Mapping[Status, Event] = {
     Status.ACTIVE: Event.RESTORED,
     Status.DEACTIVATED: Event.RESTORED_DEACTIVATED,
 }
 
-#: What it is called when claimed work ends without a result.
+#: The event when claimed work ends without a result, by status. An image is claimed only in these
+#: statuses: SAVING always; UPLOADING while its PUT runs; IMPORTING while a worker runs its task.
 FAILURE_EVENTS: Mapping[Status, Event] = {
     Status.SAVING: Event.UPLOAD_FAILED,
     Status.UPLOADING: Event.STAGING_FAILED,
@@ -115,12 +117,12 @@ FAILURE_EVENTS: Mapping[Status, Event] = {
 #: IMPORTING while a worker has picked up its task.
 MAY_BE_CLAIMED = frozenset(FAILURE_EVENTS)
 
-#: Nobody but an operator sees images in these.
+#: Only operators see images in these statuses.
 GONE = frozenset({Status.PENDING_DELETE, Status.DELETED})
 
 
 def next_status(status: Status, event: Event) -> Status:
-    """Return what follows. Raises InvalidTransition."""
+    """The status after the event. Raises InvalidTransition."""
     try:
         return IMAGE_TRANSITIONS[status][event]
     except KeyError:
@@ -128,7 +130,7 @@ def next_status(status: Status, event: Event) -> Status:
 
 
 def event_between(before: Status, after: Status) -> Event:
-    """Name the one event that leads from one status to the other. Raises LookupError."""
+    """The event that leads from one status to the other. Raises LookupError."""
     for event, goal in IMAGE_TRANSITIONS[before].items():
         if goal is after:
             return event

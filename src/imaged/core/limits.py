@@ -1,4 +1,4 @@
-"""How large, and how many."""
+"""Limits of sizes and numbers, and the checks of a body's length."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
-MAX_PROPERTIES_BYTES = 256 * KIB  # of one image, unless it is configured otherwise
-MAX_PAGE_BYTES = 8 * MIB  # of a list, likewise
+MAX_PROPERTIES_BYTES = 256 * KIB  # of one image; the default of the setting
+MAX_PAGE_BYTES = 8 * MIB  # of a list; the default of the setting
 
 
 def require_announced(announced_bytes: int | None, limit_bytes: int) -> None:
-    """Refuse a body that says itself that it is too large. Raises TooLarge."""
+    """Refuse a body whose announced length is too large. Raises TooLarge."""
     if announced_bytes is not None and announced_bytes > limit_bytes:
         raise TooLarge(limit_bytes)
 
 
 def require_within(received_bytes: int, announced_bytes: int | None, limit_bytes: int) -> None:
-    """Refuse a body as soon as it outgrows what it may have. Raises TooLarge, SizeMismatch."""
+    """Refuse a body as soon as it exceeds a limit. Raises TooLarge, SizeMismatch."""
     if received_bytes > limit_bytes:
         raise TooLarge(limit_bytes)
     if announced_bytes is not None and received_bytes > announced_bytes:
@@ -39,21 +39,23 @@ def require_within(received_bytes: int, announced_bytes: int | None, limit_bytes
 
 
 def require_complete(received_bytes: int, announced_bytes: int | None) -> None:
-    """Refuse a body that ended too early. Raises SizeMismatch."""
+    """Refuse a body that is shorter than announced. Raises SizeMismatch."""
     if announced_bytes is not None and received_bytes != announced_bytes:
         raise SizeMismatch(announced_bytes, received_bytes)
 
 
 def size_of_properties(properties: Mapping[str, str]) -> int:
-    """Bytes of all names and values together, in UTF-8."""
+    """The total size of all names and values in UTF-8, in bytes."""
     return sum(len(name.encode()) + len(value.encode()) for name, value in properties.items())
 
 
 def require_properties_within(
     properties: Mapping[str, str], limit_bytes: int, before: Mapping[str, str] | None = None
 ) -> None:
-    """Refuse properties that are too large in all. ``before``: those that an image has; what is
-    larger than the limit already may stay, and shrink. Raises PropertiesTooLarge.
+    """Refuse properties whose total size exceeds the limit. Raises PropertiesTooLarge.
+
+    ``before``: the properties that the image has; if they exceed the limit already, they may stay
+    or shrink.
     """
     size_bytes = size_of_properties(properties)
     if size_bytes > max(limit_bytes, size_of_properties(before or {})):

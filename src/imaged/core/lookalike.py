@@ -1,7 +1,7 @@
-"""What data looks like that is no disk, and the notice on an image that was made of it.
+"""Recognises data that is probably not a disk, and writes the notice for the image's owner.
 
 Such data is accepted: a raw disk may begin with any bytes, and an image may be empty on purpose.
-Mostly, though, its owner meant something else, and hears of it before a server does not boot.
+Usually it is a mistake, and the notice tells the owner before a server fails to boot.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from enum import Enum
 
 _UNPACK = "Unpack it, and upload the result as a new image."
 
-#: Formats whose data begins like a disk. A kernel (aki) or RAM disk (ari) may well be packed.
+#: Formats whose data begins like a disk. A kernel (aki) or RAM disk (ari) may be compressed.
 RAW_LIKE_FORMATS = frozenset({"raw", "ami", "ploop"})
 
-#: Nova writes it on the image of a server that boots from a volume: its data is in snapshots.
+#: Nova sets it on the image of a server that boots from a volume: its data is in snapshots.
 BLOCK_DEVICE_MAPPING = "block_device_mapping"
 
 
 class Lookalike(Enum):
-    """What the beginning of the data is known for, and what its owner can do."""
+    """A kind of file recognised by its beginning, with the remedy for the owner."""
 
-    GZIP = ("a file packed by gzip", _UNPACK)
-    XZ = ("a file packed by xz", _UNPACK)
-    ZSTD = ("a file packed by zstd", _UNPACK)
-    BZIP2 = ("a file packed by bzip2", _UNPACK)
-    LZ4 = ("a file packed by lz4", _UNPACK)
+    GZIP = ("a file compressed with gzip", _UNPACK)
+    XZ = ("a file compressed with xz", _UNPACK)
+    ZSTD = ("a file compressed with zstd", _UNPACK)
+    BZIP2 = ("a file compressed with bzip2", _UNPACK)
+    LZ4 = ("a file compressed with lz4", _UNPACK)
     ZIP = ("a zip archive", _UNPACK)
     SEVEN_ZIP = ("a 7z archive", _UNPACK)
     TAR = (
@@ -36,21 +36,21 @@ class Lookalike(Enum):
         ),
     )
     HTML = (
-        "a page of the web",
+        "a web page",
         (
-            "Look at what its address answers, perhaps an error or a form to log in, and upload "
+            "Check the response of its address, perhaps an error or a login form, and upload "
             "the disk itself as a new image."
         ),
     )
 
     @property
     def phrase(self) -> str:
-        """What it looks like, in a few words."""
+        """The kind of file, as the end of "it looks like"."""
         return self.value[0]
 
     @property
     def remedy(self) -> str:
-        """What its owner can do, as a sentence."""
+        """The remedy for the owner, as a sentence."""
         return self.value[1]
 
 
@@ -60,7 +60,7 @@ def notice_of(
     lookalike: Lookalike | None,
     properties: Mapping[str, str],
 ) -> str | None:
-    """What the owner of an image should know of data that was accepted; None: nothing."""
+    """The notice for the owner about accepted data; None: no notice."""
     if not size_bytes:
         if BLOCK_DEVICE_MAPPING in properties:
             return None

@@ -1,7 +1,7 @@
-"""Where bytes may be fetched from, by the address that is really connected to.
+"""Which addresses a fetch may connect to, judged by the address of the actual connection.
 
-An address is public, or it is refused: a user who may ask for a fetch could otherwise talk, through
-this server, to what trusts it. The tables are in ``core/special_addresses``.
+Only public addresses are allowed by default: otherwise users could reach, through this server,
+hosts that trust it. The tables are in ``core/special_addresses``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Address", "Network", "is_public", "may_be_reached"]
 def may_be_reached(address: Address, allow: Collection[Network]) -> bool:
     """Whether a fetch may connect to it: public, or in a network that the operator allows.
 
-    Where the operator allows NAT64, the IPv4 address at its other end is judged as well.
+    If the operator allows NAT64, the embedded IPv4 address is checked as well.
     """
     address = without_ipv4_mapping(address)
     if not any(address in network for network in allow):
@@ -32,5 +32,5 @@ def may_be_reached(address: Address, allow: Collection[Network]) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """Whether it leads to one host of the public internet, and nowhere else."""
+    """Whether it leads to exactly one host of the public internet."""
     return not is_special(without_ipv4_mapping(address))

@@ -1,10 +1,9 @@
-"""Whose a place is, and whether it is the one that it was: by a marker in it, and by the catalog.
+"""Identifies a place, and its catalog, by a marker file in the place and a row in the catalog.
 
-A place is where bytes are kept: the folder, or the bucket and prefix, of a store or of a
-destination of exports, and the folder for scratch files. Its marker is written once, and names the
-place and the catalog that it belongs to; the catalog knows the place by the same id. So two
-catalogs never work on one place, and a mount point without its filesystem, or with another one, is
-not taken for the place.
+A place is where bytes are kept: the folder, or the bucket and prefix, of a store or an export
+destination, and the scratch folder. Its marker is written once, and names the place and the catalog
+that it belongs to; the catalog knows the place by the same id. So two catalogs never use one place,
+and a mount point whose filesystem is missing or exchanged is not mistaken for the place.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ MARKER_ABOUT = (
 
 
 class PlaceKind(StrEnum):
-    """What a place is for."""
+    """The use of a place."""
 
     STORE = "store"
     EXPORTS = "exports"
@@ -35,20 +34,20 @@ class PlaceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What a place says of itself."""
+    """The content of a place's marker."""
 
     place_id: UUID
     catalog_id: UUID
     kind: PlaceKind
-    name: str  # as the configuration had it
+    name: str  # from the configuration
     written_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the catalog knows of a place. ``is_marked``: its marker has been written.
+    """The catalog's record of a place. ``is_marked``: its marker has been written.
 
-    ``warning``: what an operator should look at there, as a sentence; None where all is well.
+    ``warning``: a problem that an operator should check, as a sentence; None if there is none.
     """
 
     kind: PlaceKind
@@ -61,7 +60,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class PlaceObservation:
-    """A place as it was found, beside what the catalog knows of that name."""
+    """The marker found in a place, beside the catalog's record of that name."""
 
     kind: PlaceKind
     name: str
@@ -73,15 +72,15 @@ class PlaceObservation:
 
 @dataclass(frozen=True, slots=True)
 class PlaceContents:
-    """What lies in a place without a marker, and what the catalog says that lies there."""
+    """The blobs in a place without a marker, compared with the catalog's rows."""
 
-    found: int = 0  # blobs that were looked at
+    found: int = 0  # blobs that were checked
     recognised: int = 0  # of these, the ones with a row
-    expected: int = 0  # blobs of images that the catalog has there
+    expected: int = 0  # blobs that active rows of the catalog have there
 
 
 class PlaceState(Enum):
-    """What a marker says of a place."""
+    """The relation of a place to the catalog, by its marker."""
 
     SAME = "it is the place that the catalog knows"
     FORGOTTEN = "it belongs to the catalog, which does not know it: an older copy was restored"
@@ -89,11 +88,11 @@ class PlaceState(Enum):
 
 
 class MarkerUnreadable(ValueError):
-    """A file has the marker's name, and says nothing that can be understood."""
+    """A file has the marker's name but its content is not a valid marker."""
 
 
 def write_marker_text(marker: Marker) -> bytes:
-    """The marker as a file: JSON, for people too."""
+    """The marker as a file: readable JSON."""
     fields = {
         "about": MARKER_ABOUT,
         "format": MARKER_FORMAT,
@@ -107,7 +106,7 @@ def write_marker_text(marker: Marker) -> bytes:
 
 
 def read_marker_text(data: bytes) -> Marker:
-    """Raises MarkerUnreadable."""
+    """Parse the file of a marker. Raises MarkerUnreadable."""
     try:
         fields = json.loads(data)
         written_format = fields["format"]
@@ -125,19 +124,21 @@ def read_marker_text(data: bytes) -> Marker:
 
 
 def is_same_place(one: Marker, other: Marker) -> bool:
-    """Whether both mark one place of one catalog."""
+    """Whether both identify the same place of the same catalog."""
     return (one.place_id, one.catalog_id) == (other.place_id, other.catalog_id)
 
 
 def place_state(sight: PlaceObservation) -> PlaceState:
-    """What a sight means that is no reason to refuse: ask ``why_place_refused`` first."""
+    """The state of a place that is not refused: call ``why_place_refused`` first."""
     if sight.marker is None:
         return PlaceState.UNMARKED
     return PlaceState.FORGOTTEN if sight.known is None else PlaceState.SAME
 
 
 def why_place_refused(sight: PlaceObservation) -> str | None:
-    """Why a place is not to be used, as the end of a sentence that begins with its name."""
+    """Why a place must not be used, as the end of a sentence that begins with its name; None if it
+    may.
+    """
     marker, known, where = sight.marker, sight.known, sight.where
     command = adoption_hint(sight.kind, sight.name)
     if marker is None:
@@ -164,7 +165,7 @@ def why_place_refused(sight: PlaceObservation) -> str | None:
 
 
 def why_marker_lost(where: str, command: str) -> str:
-    """The same for a place whose marker is gone."""
+    """Why a place without its marker must not be used, as the end of a sentence."""
     return (
         f"has lost its marker: {MARKER_NAME} is not in {where}, so it may be another place than "
         "before, and nothing is written or deleted there. Mount its filesystem; if all data was "
@@ -173,7 +174,7 @@ def why_marker_lost(where: str, command: str) -> str:
 
 
 def why_marker_changed(where: str, expected: Marker, found: Marker) -> str:
-    """The same for a place whose marker became another one while imaged was running."""
+    """Why a place must not be used whose marker changed while imaged was running."""
     return (
         f"has another place than when imaged started: the marker in {where} names the place "
         f"{found.place_id} of the catalog {found.catalog_id}, and {expected.place_id} of "
@@ -183,14 +184,14 @@ def why_marker_changed(where: str, expected: Marker, found: Marker) -> str:
 
 
 def why_marker_unreadable(where: str, why: str, command: str) -> str:
-    """The same for a marker that cannot be understood."""
+    """Why a place with an invalid marker must not be used."""
     return f"cannot read its marker, {MARKER_NAME} in {where}: {why}. Restore it; or {command}"
 
 
 def why_not_adopted(kind: PlaceKind, name: str, where: str, contents: PlaceContents) -> str | None:
-    """Why a place without a marker is not marked as ours, as the end of a sentence.
+    """Why a place without a marker is not adopted, as the end of a sentence; None if it is.
 
-    Versions before 0.2 made no markers: a store whose blobs the catalog knows is taken over.
+    Versions before 0.2 wrote no markers: a store whose blobs the catalog knows is adopted.
     """
     command = adoption_hint(kind, name)
     if not contents.found and contents.expected:
@@ -209,12 +210,12 @@ def why_not_adopted(kind: PlaceKind, name: str, where: str, contents: PlaceConte
 
 
 def warnings_of(places: Iterable[Place]) -> list[str]:
-    """The warnings that they bear, each with the place."""
+    """The warnings of all places, each with the name of its place."""
     return [f"{place.kind} {place.name}: {place.warning}" for place in places if place.warning]
 
 
 def adoption_hint(kind: PlaceKind, name: str) -> str:
-    """What an operator types to take a place over, as the end of a sentence."""
+    """The command that takes a place over, as the end of a sentence."""
     option = "" if kind is PlaceKind.STORE else f" --kind {kind}"
     return f"take it over with `imaged adopt-store {name}{option}`"
 

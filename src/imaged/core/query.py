@@ -1,9 +1,9 @@
-"""What a list of images is asked for: whose eyes, which conditions, what order, from where.
+"""Queries for lists of images: the caller, the conditions, the order and the start.
 
-``matches`` and ``page`` say in plain Python what every catalog's statements must mean.
+``matches`` and ``page`` define in plain Python what the statements of every catalog must return.
 
-An order is total: the image's id, in the direction of the last key, decides between equals.
-A value that is not set comes before all others.
+An order is total: the image's id, in the direction of the last key, breaks ties. A value that is
+not set sorts before all others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from imaged.core.limits import size_of_properties
 
 
 class Operator(StrEnum):
-    """How a value is compared."""
+    """A comparison of values."""
 
     EQUAL = "eq"
     NOT_EQUAL = "neq"
@@ -34,7 +34,7 @@ class Operator(StrEnum):
 
 
 class Column(StrEnum):
-    """What can be compared and, where it is in SORTABLE, sorted by. Also the catalog's names."""
+    """Columns for conditions and, if in SORTABLE, for sorting; named as in the catalog."""
 
     ID = "id"
     NAME = "name"
@@ -71,8 +71,8 @@ Value = str | int | bool | datetime | None
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A column compared with a value, or with several for ONE_OF. A value not set never matches,
-    but NOT_EQUAL.
+    """A column compared with a value, or with several for ONE_OF. An unset value matches NOT_EQUAL
+    only.
     """
 
     column: Column
@@ -88,7 +88,7 @@ class Order:
     descending: bool = False
 
 
-LISTED_BASE_BYTES = 1024  # what an image has in a list beside its tags and properties, at most
+LISTED_BASE_BYTES = 1024  # of an image in a list without tags and properties, at most
 
 NEWEST_FIRST = (Order(Column.CREATED_AT, descending=True),)
 
@@ -97,19 +97,19 @@ NEWEST_FIRST = (Order(Column.CREATED_AT, descending=True),)
 class ImageQuery:
     """A page of images. The defaults are those of the Image API."""
 
-    caller: Caller | None = None  # None: the operator, for whom nothing is hidden
+    caller: Caller | None = None  # None: the operator, who sees everything
     conditions: tuple[Condition, ...] = ()
     visibility: Visibility | None = None
-    any_visibility: bool = False  # community images of others too
-    tags: tuple[str, ...] = ()  # all of them
-    properties: tuple[tuple[str, str], ...] = ()  # all of them
+    any_visibility: bool = False  # include community images of others
+    tags: tuple[str, ...] = ()  # the image must have all of them
+    properties: tuple[tuple[str, str], ...] = ()  # the image must have all of them
     order: tuple[Order, ...] = NEWEST_FIRST
-    after: Image | None = None  # the last image of the page before
+    after: Image | None = None  # the last image of the previous page
     limit: int = 25
 
 
 def matches(image: Image, query: ImageQuery) -> bool:
-    """Whether the image belongs in the list, whatever the page."""
+    """Whether the image belongs in the list, on whatever page."""
     return (
         _is_listed(image, query)
         and (query.visibility is None or image.visibility is query.visibility)
@@ -120,7 +120,7 @@ def matches(image: Image, query: ImageQuery) -> bool:
 
 
 def column_value(image: Image, column: Column) -> Value:
-    """What an image has in a column."""
+    """The image's value in a column."""
     match column:
         case Column.SIZE | Column.CHECKSUM | Column.HASH_ALGORITHM | Column.HASH_VALUE:
             value: Value = None if image.content is None else getattr(image.content, column)
@@ -130,14 +130,14 @@ def column_value(image: Image, column: Column) -> Value:
 
 
 def total_order(order: Sequence[Order]) -> tuple[Order, ...]:
-    """The order with what makes it total."""
+    """The order with the keys that make it total."""
     if any(key.column is Column.ID for key in order):
         return tuple(order)
     return (*order, Order(Column.ID, descending=order[-1].descending))
 
 
 def page(images: Sequence[Image], query: ImageQuery) -> list[Image]:
-    """The page of these images that is asked for."""
+    """The requested page of these images."""
     found = [image for image in images if matches(image, query)]
     order = total_order(query.order)
     for key in reversed(order):
@@ -150,20 +150,20 @@ def page(images: Sequence[Image], query: ImageQuery) -> list[Image]:
 
 @dataclass(frozen=True, slots=True)
 class ImagePage:
-    """Images of a list, as many as there was room for."""
+    """The images of a list that fit into the limit of bytes."""
 
     images: Sequence[Image]
-    is_cut: bool = False  # the next one would have been too much
+    is_cut: bool = False  # the next image did not fit
 
 
 def listed_size(image: Image) -> int:
-    """About how many bytes an image is in a list."""
+    """The approximate size of an image in a list, in bytes."""
     tags_bytes = sum(len(tag.encode()) for tag in image.tags)
     return LISTED_BASE_BYTES + tags_bytes + size_of_properties(image.properties)
 
 
 def page_within(images: Iterable[Image], max_bytes: int) -> ImagePage:
-    """Those at the beginning that have so many bytes in all, and one at least."""
+    """The first images whose total size is within the limit, at least one."""
     taken: list[Image] = []
     total_bytes = 0
     for image in images:

@@ -1,4 +1,4 @@
-"""Whether the bytes of a stream are one short piece, again and again, as zeros of a disk are."""
+"""Detects whether the bytes of a stream are one short piece repeated, like the zeros of a disk."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ LONGEST_PERIOD_BYTES = 4096
 
 
 class RepetitionDetector:
-    """Looks at bytes as they come. Costs next to nothing once they do not repeat."""
+    """Examines bytes as they are received. The cost is negligible once they do not repeat."""
 
     def __init__(self) -> None:
-        self._start = bytearray()  # up to two of the longest periods: a shorter one shows in them
-        self._piece = b""  # what is repeated, once that is known
+        self._start = bytearray()  # up to twice the longest period, which shows any shorter one
+        self._piece = b""  # the repeated piece, once it is known
         self._seen_bytes = 0
         self._is_ruled_out = False
 
     @property
     def is_repetitive(self) -> bool:
-        """Whether all that came repeats a piece of at most half of it; true of a single byte."""
+        """Whether all bytes repeat a piece of at most half their number; true for a single byte."""
         if self._is_ruled_out:
             return False
         return bool(self._piece) or len(self._start) <= 1 or bool(_piece_of(bytes(self._start)))
 
     def feed(self, chunk: memoryview) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         if self._is_ruled_out:
             return
         if not self._piece:
@@ -46,7 +46,7 @@ class RepetitionDetector:
 
 
 def _piece_of(text: bytes) -> bytes:
-    """The shortest piece, of at most half of the text, that it repeats; b"" if there is none."""
+    """The shortest piece that the text repeats, of at most half its length; b"" if none."""
     half = len(text) - len(text) // 2
     period = text.find(text[:half], 1)
     while 0 < period <= len(text) // 2:

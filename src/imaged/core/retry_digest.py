@@ -1,4 +1,4 @@
-"""The checksum of a body, compared on its way with what had come of the upload that broke off."""
+"""The checksum of a body, compared with that of the broken upload while the body is received."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from imaged.core.repetition_detector import RepetitionDetector
 
 
 class RetryDigest(Digest):
-    """The md5 that every image has, looked at once more where the body before had ended.
+    """The MD5 that every image has, compared at the length at which the upload before broke off.
 
-    So it costs no second digest. Fed in a lane; ``remembered`` may be read from elsewhere.
+    So no second digest is needed. It is fed in a lane; ``remembered`` may be read from any thread.
     """
 
     def __init__(self, before: BrokenUpload, announced_bytes: int | None = None) -> None:
@@ -29,13 +29,13 @@ class RetryDigest(Digest):
         self._announced_bytes = announced_bytes
         self._repetition = RepetitionDetector()
         self._is_doubtful = False  # the rest may begin like the whole
-        self._latest = before  # more than before, once it is known that the body begins with that
+        self._latest = before  # grows beyond ``before`` once the body is known to begin with it
         self._received_bytes = 0
         self._is_misannounced = self._is_judged = False
 
     @property
     def remembered(self) -> BrokenUpload | None:
-        """What the image is to remember, should the attempt fail now."""
+        """The record for the image if the attempt fails now."""
         if self._is_judged:
             return None
         if self._is_misannounced and self._latest is not self._before:
@@ -43,7 +43,7 @@ class RetryDigest(Digest):
         return self._latest
 
     def feed(self, block: Sequence[bytes | memoryview]) -> None:
-        """Take the next chunks. Raises RetryMismatch."""
+        """Add the next chunks. Raises RetryMismatch."""
         for chunk in block:
             self._take(chunk)
         if self._received_bytes >= self._before.received_bytes and not self._is_doubtful:
@@ -55,17 +55,17 @@ class RetryDigest(Digest):
             )
 
     def require_whole(self) -> None:
-        """The body has ended. Raises RetryMismatch where it is not the whole file."""
+        """Check at the end of the body that it is the whole file. Raises RetryMismatch."""
         require_same_length(self._before, self._received_bytes)
         if self._is_doubtful:
             self._require_whole_after_rest(self._received_bytes)
 
     def distrust_length(self) -> None:
-        """Another length came than this body had announced: that proves nothing any more."""
+        """The body's length differs from the announced one, which proves nothing any more."""
         self._is_misannounced = True
 
     def reject(self) -> None:
-        """The whole file came and was refused: what is sent next is another one."""
+        """The whole file was received and refused: the next upload is another file."""
         self._is_judged = True
 
     def _take(self, chunk: bytes | memoryview) -> None:

@@ -1,7 +1,7 @@
-"""URLs whose query lets everyone fetch who has it, such as presigned ones of object stores.
+"""URLs whose query is a credential, such as presigned URLs of object stores.
 
-The query stays with a task's input for as long as the task needs it, is shown to the project that
-sent it alone, and goes with the task's end.
+The query is kept in a task's input as long as the task needs it, shown only to the project that
+sent it, and removed when the task ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _WITH_QUERY = re.compile(r"(?P<before>https?://[^?#]*)\?.+", re.IGNORECASE | re.
 
 
 def without_queries(fields: Mapping[str, object]) -> dict[str, object]:
-    """The fields, however deep, with a mask for the query of each value that is a URL."""
+    """The fields, at any depth, with a mask for the query of each value that is a URL."""
     return {name: _masked(value) for name, value in fields.items()}
 
 

@@ -1,4 +1,4 @@
-"""What of a body need not be written: zeros, for which a file may have holes."""
+"""Finds zeros in a body that need not be written, because a file may have holes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _ZEROS = bytes(UNIT_BYTES)
 
 
 def split_holes(chunks: Sequence[bytes], offset: int) -> Iterator[int | list[bytes]]:
-    """Cut a body into what is to be written and how many bytes are to be left out, in order.
+    """Split chunks, in order, into lists of data to write and sizes of holes to skip, in bytes.
 
-    ``offset``: where its first byte goes in the file. A hole begins and ends at a multiple of
-    ``UNIT_BYTES``, in one chunk. Looking for it costs a few microseconds for each mebibyte of data,
-    and data is copied only where its chunk has a hole.
+    ``offset``: the position of the first byte in the file. A hole begins and ends at a multiple of
+    ``UNIT_BYTES``, within one chunk. The search costs a few microseconds for each mebibyte, and
+    data is copied only if its chunk has a hole.
     """
     data: list[bytes] = []
     for chunk in chunks:
@@ -34,7 +34,7 @@ def split_holes(chunks: Sequence[bytes], offset: int) -> Iterator[int | list[byt
 
 
 def _holes(chunk: bytes, offset: int) -> Iterator[tuple[int, int]]:
-    """Where a chunk has zeros, each run once."""
+    """The start and end of each run of zeros in a chunk."""
     begin: int | None = None
     at = -offset % UNIT_BYTES
     while at + UNIT_BYTES <= len(chunk):

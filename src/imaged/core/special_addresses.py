@@ -1,12 +1,12 @@
-"""IP networks that do not lead to one host of the public internet.
+"""IP networks that do not lead to exactly one host of the public internet.
 
 The tables restate IANA's registries of special-purpose addresses (RFC 6890, RFC 8190), with
-multicast (RFC 5771, RFC 4291) and the metadata services that clouds put at addresses of their own.
-They are kept here because the answer of ``ipaddress`` (``is_global`` and its like) changes between
-patch releases of Python, and a filter must not.
+multicast (RFC 5771, RFC 4291) and the metadata services of clouds that use other addresses. They
+are kept here because the results of ``ipaddress`` (such as ``is_global``) change between patch
+releases of Python, and a filter must not.
 
 Some rows are globally reachable by the registry, such as anycast relays. They are listed too: none
-of them is a server of images, and most lead to the nearest router that answers.
+of them is an image server, and most lead to the nearest router that responds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ IPV4_SPECIAL = tuple(
     )
 )
 
-IPV6_GLOBAL_UNICAST = IPv6Network("2000::/3")  # what IANA gives out to hosts (RFC 4291, 2.4)
+IPV6_GLOBAL_UNICAST = IPv6Network("2000::/3")  # allocated by IANA to hosts (RFC 4291, 2.4)
 
 IPV6_SPECIAL = tuple(
     IPv6Network(network)
@@ -74,14 +74,14 @@ NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_special(address: Address) -> bool:
-    """Whether the address is in a table of this module, or was given out to no host at all."""
+    """Whether the address is in a table of this module, or is not allocated to hosts."""
     if isinstance(address, IPv4Address):
         return any(address in network for network in IPV4_SPECIAL)
     return address not in IPV6_GLOBAL_UNICAST or any(address in network for network in IPV6_SPECIAL)
 
 
 def is_loopback(address: Address) -> bool:
-    """Whether the address leads to this machine and is reached from no other."""
+    """Whether the address leads to this machine and is reachable from no other."""
     address = without_ipv4_mapping(address)
     if isinstance(address, IPv4Address):
         return address in LOOPBACK_V4

@@ -1,4 +1,4 @@
-"""The state of the whole, as an operator wants to see it at a glance."""
+"""The state of the whole service at one moment, for operators."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from imaged.core.task import TaskStatus
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A process that works on the catalog; known as long as it says so."""
+    """A process that works on the catalog; listed while it renews its registration."""
 
     id: InstanceId
     version: str
     roles: tuple[str, ...]
-    started_at: datetime | None = None  # by the catalog's clock, which fills both in
+    started_at: datetime | None = None  # both set by the catalog, by its clock
     seen_at: datetime | None = None
     troubles: tuple[str, ...] = ()  # sentences for operators
 
 
 @dataclass(frozen=True, slots=True)
 class HeldImage:
-    """An image that an instance works on."""
+    """An image claimed by an instance."""
 
     instance: InstanceId
     image_id: str
@@ -37,13 +37,13 @@ class HeldImage:
 
 @dataclass(frozen=True, slots=True)
 class BlobUsage:
-    """The bytes of one state in one store."""
+    """The blobs of one state in one store."""
 
     store: str
     state: BlobState
     blobs: int
     size_bytes: int
-    failing: int = 0  # whose deletion failed at least once
+    failing: int = 0  # blobs whose deletion failed at least once
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +53,35 @@ class TaskCount:
     type: str
     status: TaskStatus
     tasks: int
-    oldest_at: datetime  # when the oldest of them was made
+    oldest_at: datetime  # creation time of the oldest of them
 
 
 @dataclass(frozen=True, slots=True)
 class HeldTask:
-    """A task that an instance works on."""
+    """A task claimed by an instance."""
 
     instance: InstanceId
     task_id: str
     type: str
     owner: str
-    since: datetime  # when the attempt began
+    since: datetime  # start of the attempt
     lease_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All of it, at one moment."""
+    """The complete state at one moment."""
 
     at: datetime  # by the catalog's clock
     instances: Sequence[Instance]
     holdings: Sequence[HeldImage]
     images: Mapping[Status, int]
     stocks: Sequence[BlobUsage]
-    restorable: int  # images in pending_delete that wait for the end of their delay
+    restorable: int  # images in pending_delete whose delay has not ended
     restorable_bytes: int
-    oldest_due_at: datetime | None  # the longest due among doomed blobs
-    oldest: Mapping[Status, datetime] = field(default_factory=dict)  # there since when, at longest
+    oldest_due_at: datetime | None  # the earliest due time of doomed blobs
+    oldest: Mapping[Status, datetime] = field(default_factory=dict)  # the earliest ``since``
     tasks: Sequence[TaskCount] = ()
     task_holdings: Sequence[HeldTask] = ()
-    damaged: int = 0  # images in use whose bytes are not what they were
-    warnings: Sequence[str] = ()  # of places: what an operator should look at
+    damaged: int = 0  # images in use whose data is damaged
+    warnings: Sequence[str] = ()  # of places: problems that an operator should check

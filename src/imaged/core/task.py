@@ -1,10 +1,10 @@
-"""A task: long work on images that somebody asked for, and that outlives the worker doing it.
+"""A task: long work on images, requested by a call, that outlives the worker running it.
 
-Rule 1: no other module decides what status comes next; what is not in the table is refused.
-Rule 2: what is final stays as it is, keeps no secret and no query of a URL, and is removed when its
-        time is over.
-Rule 3: a task that writes an image is in that image (``image.task``) until it is final, and its
-        claim is the image's. Only tasks that write none have a claim of their own.
+Rule 1: no other module decides the next status; a transition not in the table is refused.
+Rule 2: a final task does not change, keeps no secret and no query of a URL, and is removed when it
+expires.
+Rule 3: a task that writes an image is stored in that image (``image.task``) until it is final, and
+its claim is the image's. Only tasks that write no image have a claim of their own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TaskStatus(StrEnum):
 
 
 class TaskEvent(StrEnum):
-    """What can happen to a task. Expiry is no event: it removes the record."""
+    """The events in the life of a task. Expiry is not an event: it removes the record."""
 
     PICKED_UP = "picked up"
     FINISHED = "finished"
@@ -64,26 +64,26 @@ IMAGE_DELETED = "The image was deleted."
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """What is true of a type of task, whatever does the work."""
+    """Properties of a task type that do not depend on its implementation."""
 
-    name: str  # as clients call it
-    is_creatable: bool = True  # by POST /v2/tasks; others are made by other calls
-    max_attempts: int = MAX_ATTEMPTS  # how many workers may be lost over it
-    place_field: str | None = None  # of its input: names the place that has room for so many
-    secrets: frozenset[str] = frozenset()  # fields of its input that nobody may read again
+    name: str  # as in the API
+    is_creatable: bool = True  # by POST /v2/tasks; other types are created by other calls
+    max_attempts: int = MAX_ATTEMPTS  # attempts that may end by the loss of a worker
+    place_field: str | None = None  # the field of its input that names a place with limited slots
+    secrets: frozenset[str] = frozenset()  # fields of its input that are never returned
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an attempt is. Bytes are None where they have no meaning, or are not known yet."""
+    """The progress of an attempt. Bytes are None if they do not apply or are not known yet."""
 
-    phase: str  # what is being done, in a word or two for its owner: "fetching"
+    phase: str  # the current step, in one or two words for its owner: "fetching"
     done_bytes: int | None = None
     total_bytes: int | None = None
 
     @property
     def percent(self) -> int | None:
-        """0 to 100, rounded down."""
+        """0 to 100, rounded down; None if unknown."""
         if self.done_bytes is None or self.total_bytes is None:
             return None
         return min(100 * self.done_bytes // self.total_bytes, 100) if self.total_bytes else 100
@@ -91,42 +91,42 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One task. ``owner``, ``user_id`` and ``roles`` are those of who asked."""
+    """One task. ``owner``, ``user_id`` and ``roles`` are those of the caller that created it."""
 
     id: str
     type: str
     owner: str
     user_id: str = ""
     roles: tuple[str, ...] = ()
-    request_id: str | None = None  # of the call that made it
-    input: Mapping[str, object] = field(default_factory=dict)  # without what is secret
+    request_id: str | None = None  # of the call that created it
+    input: Mapping[str, object] = field(default_factory=dict)  # without secret fields
     sealed: bytes | None = None  # the secret part of the input, encrypted; until it is final
-    image_id: str | None = None  # the image that it is about, and is listed under
-    writes: str | None = None  # the image that it writes, perhaps a draft that nobody sees yet
-    # where it is in its life
+    image_id: str | None = None  # the image that it concerns, and is listed under
+    writes: str | None = None  # the image that it writes, perhaps a draft
+    # Its status.
     status: TaskStatus = TaskStatus.PENDING
     attempts: int = 0
     max_attempts: int = MAX_ATTEMPTS
     progress: Progress | None = None
     result: Mapping[str, object] | None = None  # success only
     message: str | None = None  # failure only: one sentence, for its owner
-    keep_for: timedelta = KEEP_FOR  # after the final state
+    keep_for: timedelta = KEEP_FOR  # after it is final
     expires_at: datetime | None = None  # set when it is final
-    created_at: datetime | None = None  # by the catalog's clock, which fills all three in
+    created_at: datetime | None = None  # all three set by the catalog, by its clock
     updated_at: datetime | None = None
-    begun_at: datetime | None = None  # when the last attempt began, by the same clock
-    # the work on it, unless it writes an image: then that has both
+    begun_at: datetime | None = None  # start of the last attempt, by the same clock
+    # The work on it, unless it writes an image: then that image has the claim and the attempt.
     claim: Claim | None = None
     finished_by: UUID | None = None
 
     @property
     def is_final(self) -> bool:
-        """Nothing happens to it any more."""
+        """Whether no further event is possible."""
         return self.status in FINAL_STATUSES
 
 
 TaskChange = Callable[[Task], Task]
-ClaimedTaskChange = Callable[[Task, Claim], Task]  # a change only a claim's holder can make
+ClaimedTaskChange = Callable[[Task, Claim], Task]  # only the holder of a claim can make it
 
 
 def pick_up(task: Task) -> Task:
@@ -135,44 +135,44 @@ def pick_up(task: Task) -> Task:
 
 
 def succeed(task: Task, result: Mapping[str, object]) -> Task:
-    """The work is done. A task that made an image is about that one from now on."""
+    """The work is done. A task that created an image concerns that image from now on."""
     image_id = task.writes if task.image_id is None else task.image_id
     return _ended(task, TaskEvent.FINISHED, result=result, image_id=image_id)
 
 
 def fail(task: Task, why: str) -> Task:
-    """The work cannot be done; another attempt would not help."""
+    """The work is impossible; another attempt would not help."""
     return _ended(task, TaskEvent.FAILED, message=why)
 
 
 def cancel(task: Task, why: str) -> Task:
-    """Somebody ended it, or it may not even begin. A final task stays as it is."""
+    """A caller ended the task, or it may not begin. A final task does not change."""
     return task if task.is_final else _ended(task, TaskEvent.CANCELLED, message=why)
 
 
 def worker_lost(task: Task, why: str) -> Task:
-    """Its worker has gone. Another may try, so many times."""
+    """The worker was lost. Another one may try, up to ``max_attempts``."""
     if task.attempts < task.max_attempts:
         return replace(_after(task, TaskEvent.HOLDER_LOST), claim=None)
     return fail(task, f"{why} That was attempt {task.attempts}, the last one.")
 
 
 def worker_stopped(task: Task) -> Task:
-    """Its worker was stopped in good order; such an attempt does not count."""
+    """The worker was stopped regularly; such an attempt does not count."""
     attempts = max(task.attempts - 1, 0)
     return replace(_after(task, TaskEvent.HOLDER_LOST), attempts=attempts, claim=None)
 
 
-# for tasks that write no image: the claim is their own
+# For tasks that write no image: the claim is their own.
 
 
 def claim_task(task: Task, claim: Claim) -> Task:
-    """Pick it up. Raises InvalidTransition."""
+    """Claim the task. Raises InvalidTransition."""
     return replace(pick_up(task), claim=claim)
 
 
 def finish_task(result: Mapping[str, object]) -> ClaimedTaskChange:
-    """The work is done, and the claim ends with it. Raises ClaimLost."""
+    """The work is done, and the claim ends. Raises ClaimLost."""
 
     def change(task: Task, claim: Claim) -> Task:
         require_claim(task.claim, claim)
@@ -185,7 +185,7 @@ def give_back_task(lost: Claim, why: str, *, final: bool, counts: bool = True) -
     """Claimed work ends without a result. Raises ClaimLost.
 
     ``final``: the work failed, and another attempt would not help.
-    ``counts``: the attempt was one; False where its worker was stopped in good order.
+    ``counts``: whether the attempt counts; False if its worker was stopped regularly.
     """
 
     def change(task: Task) -> Task:
@@ -196,32 +196,30 @@ def give_back_task(lost: Claim, why: str, *, final: bool, counts: bool = True) -
 
 
 def ended_attempt(task: Task, why: str, *, final: bool, counts: bool) -> Task:
-    """What becomes of a task whose attempt ended without a result."""
+    """The task after an attempt that ended without a result."""
     if final:
         return fail(task, why)
     return worker_lost(task, why) if counts else worker_stopped(task)
 
 
 def still_waits_since(seen: Task, now: Task) -> bool:
-    """Whether it still waits for its first worker since it was seen; or for the next one, where
-    nobody has picked it up and given it back meanwhile.
-    """
+    """Whether a pending task is still in the same wait for a worker as when it was seen."""
     return now.status is TaskStatus.PENDING and now.begun_at == seen.begun_at
 
 
 def require_final(task: Task) -> None:
-    """Raise TaskNotFinal for one that is still to be worked on."""
+    """Raise TaskNotFinal for a task that has not ended."""
     if not task.is_final:
         raise TaskNotFinal(task.id, task.status)
 
 
 def created(task: Task, now: datetime) -> Task:
-    """Note when it was made."""
+    """Set the creation time."""
     return replace(task, created_at=now, updated_at=now)
 
 
 def stamp(before: Task, after: Task, now: datetime) -> Task:
-    """Note when it changed, when an attempt began, and when a final task expires."""
+    """Set the times of the change, of the start of an attempt, and of a final task's expiry."""
     if after == before:
         return before
     expires_at = now + after.keep_for if after.is_final else None
@@ -232,7 +230,7 @@ def stamp(before: Task, after: Task, now: datetime) -> Task:
 
 
 def advance(task: Task, attempt: int, progress: Progress, now: datetime) -> Task:
-    """Note how far an attempt is. What was said by one that has ended is left out."""
+    """Record the progress of an attempt. Progress of an attempt that has ended is ignored."""
     if task.status is not TaskStatus.PROCESSING or task.attempts != attempt:
         return task
     return replace(task, progress=progress, updated_at=now)

@@ -1,6 +1,6 @@
-"""What a list of tasks is asked for; ``page`` says in plain Python what statements must mean.
+"""Queries for lists of tasks; ``page`` defines in plain Python what statements must return.
 
-An order is total: the task's id, in the same direction, decides between equals.
+An order is total: the task's id, in the same direction, breaks ties.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from imaged.core.task import Task, TaskStatus
 
 
 class TaskColumn(StrEnum):
-    """What tasks are sorted by. Also the catalog's names."""
+    """Columns for sorting tasks; named as in the catalog."""
 
     ID = "id"
     TYPE = "type"
@@ -27,21 +27,21 @@ class TaskColumn(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskQuery:
-    """A page of tasks. What is None is not asked for."""
+    """A page of tasks. A field that is None is not a condition."""
 
-    caller: Caller | None = None  # None: the operator, for whom nothing is hidden
+    caller: Caller | None = None  # None: the operator, who sees everything
     type: str | None = None
     status: TaskStatus | None = None
     owner: str | None = None
-    image_id: str | None = None  # about this image, or made it
+    image_id: str | None = None  # concerns this image, or created it
     sort_by: TaskColumn = TaskColumn.CREATED_AT
     descending: bool = True
-    after: Task | None = None  # the last task of the page before
+    after: Task | None = None  # the last task of the previous page
     limit: int = 25
 
 
 def matches(task: Task, query: TaskQuery) -> bool:
-    """Whether the task belongs in the list, whatever the page."""
+    """Whether the task belongs in the list, on whatever page."""
     return (
         (query.caller is None or may_see_task(query.caller, task))
         and query.type in {None, task.type}
@@ -52,13 +52,13 @@ def matches(task: Task, query: TaskQuery) -> bool:
 
 
 def sort_key(task: Task, column: TaskColumn) -> tuple[str | datetime, str]:
-    """Where the task is in an ascending order."""
+    """The position of the task in an ascending order."""
     value: str | datetime = getattr(task, column)
     return value, task.id
 
 
 def page(tasks: Sequence[Task], query: TaskQuery) -> list[Task]:
-    """The page of these tasks that is asked for."""
+    """The requested page of these tasks."""
     found = [task for task in tasks if matches(task, query)]
     found.sort(key=lambda task: sort_key(task, query.sort_by), reverse=query.descending)
     if query.after is not None:

@@ -1,8 +1,8 @@
-"""Which tasks may begin in a worker that has so many at work.
+"""Decides which tasks may begin in a worker with limited concurrency.
 
-Most share the places of the worker. A task that goes to a place with a name, an export to its
-destination, has one of the places there instead: so a destination that hangs holds up those who
-wait for it, and nobody else.
+Most tasks share the slots of the worker. A task for a named place, such as an export to its
+destination, uses one of the slots of that place instead: a destination that hangs delays only the
+tasks for itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from imaged.core.task import Task, TaskFacts
 
 
 class TaskSlots:
-    """What is left of it: ``occupy`` what runs, then what begins."""
+    """The free slots of a worker: ``occupy`` what runs, then what begins."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class TaskSlots:
 
     @property
     def types(self) -> Sequence[str]:
-        """Those of which a task may still begin, if its place has room."""
+        """The types of which a task may still begin, if its place has a free slot."""
         return [
             name
             for name, facts in self._kinds.items()
@@ -40,14 +40,14 @@ class TaskSlots:
         ]
 
     def has_slot_for(self, task: Task) -> bool:
-        """Whether this one may begin."""
+        """Whether this task may begin."""
         if task.type not in self._kinds or not self._may_be_more(task.type):
             return False
         place = self._place_of(task)
         return self._left > 0 if place is None else self._at[place] < self._at_one_place
 
     def occupy(self, task: Task) -> None:
-        """It runs."""
+        """Take the slot of a task that runs."""
         self._of_type[task.type] += 1
         if (place := self._place_of(task)) is not None:
             self._at[place] += 1

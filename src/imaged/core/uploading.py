@@ -1,10 +1,10 @@
-"""The changes by which an image gets its data: uploads, staging, imports, clones.
+"""The changes that give an image its data: uploads, staging, imports, clones.
 
-A task that writes an image is in it until the task is final: so the task's end and the image's
-are one change, whoever brings it about, and neither can be without the other.
+A task that writes an image is stored in it until the task is final: the end of the task and the
+change of the image are always one change.
 
-A change says what becomes of the image alone. What follows for the bytes, the ledger and the
-owner's account is worked out from the difference, in one place: ``ledger.py``.
+A change returns only the new image. ``ledger.py`` derives the changes of blobs and of the owner's
+account from the difference.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from imaged.core.task import (
     succeed,
 )
 
-#: What an owner calls the work that an image is claimed for.
+#: The work that an image is claimed for, in the owner's terms, by status.
 PHASES: Mapping[Status, str] = {
     Status.SAVING: "upload",
     Status.UPLOADING: "staging",
@@ -36,9 +36,9 @@ PHASES: Mapping[Status, str] = {
 
 
 def begin_upload(location: Location, announced_bytes: int | None = None) -> ClaimedChange:
-    """Claim a queued image, and say where its bytes are going.
+    """Claim a queued image, and record the location of its future bytes.
 
-    Raises RetryMismatch for what cannot be the whole file whose upload broke off before.
+    Raises RetryMismatch if the body cannot be the whole file whose upload broke off before.
     """
 
     def change(image: Image, claim: Claim) -> Image:
@@ -54,9 +54,9 @@ def begin_upload(location: Location, announced_bytes: int | None = None) -> Clai
 def begin_staging(
     location: Location, announced_bytes: int | None = None, *, replaces: bool = False
 ) -> ClaimedChange:
-    """The same for bytes that are staged.
+    """Claim a queued image for staged bytes.
 
-    ``replaces``: they come instead of those that were staged before, and are let go.
+    ``replaces``: the new bytes replace those staged before, which are released.
     """
 
     def change(image: Image, claim: Claim) -> Image:
@@ -70,7 +70,7 @@ def begin_staging(
 
 
 def begin_import(task: Task) -> Change:
-    """Accept an import call; a worker will pick its task up."""
+    """Accept an import call; a worker will claim its task."""
 
     def change(image: Image) -> Image:
         if image.claim is not None:  # its staging is still running
@@ -82,14 +82,14 @@ def begin_import(task: Task) -> Change:
 
 
 def begin_attempt(image: Image, claim: Claim) -> Image:
-    """Pick up the image's task, as a worker."""
+    """Claim the image's task as a worker."""
     if image.status is not Status.IMPORTING or image.task is None:
         raise InvalidTransition(image.status, "picked up")
     return replace(image, claim=claim, task=pick_up(image.task))
 
 
 def write_to(location: Location) -> ClaimedChange:
-    """Say where the bytes of an attempt are going. Bytes that it wrote before are let go."""
+    """Record the location of the bytes of an attempt. Bytes that it wrote before are released."""
 
     def change(image: Image, claim: Claim) -> Image:
         require_claim(image.claim, claim)
@@ -99,9 +99,9 @@ def write_to(location: Location) -> ClaimedChange:
 
 
 def reserve(size_bytes: int, received: BrokenUpload | None = None) -> ClaimedChange:
-    """Reserve more, because the body turns out longer than what was reserved for it.
+    """Reserve more bytes, because the body is longer than its reservation.
 
-    ``received``: what has come of it, to be remembered in case that it breaks off.
+    ``received``: the record to keep if the body breaks off.
     """
 
     def change(image: Image, claim: Claim) -> Image:
@@ -117,9 +117,9 @@ def reserve(size_bytes: int, received: BrokenUpload | None = None) -> ClaimedCha
 
 
 def stage_data(content: Content) -> ClaimedChange:
-    """The staged bytes are whole and durable; their digests are kept, for the import to compare.
+    """The staged bytes are complete and durable; their digests are kept for the import to compare.
 
-    What their format told is not kept: it may be declared otherwise before they are imported.
+    The results of their inspection are not kept: the declared format may change before the import.
     """
     staged = replace(content, virtual_size_bytes=None, notice=None)
 
@@ -137,9 +137,9 @@ def stage_data(content: Content) -> ClaimedChange:
 
 
 def store_data(content: Content, result: Mapping[str, object] | None = None) -> ClaimedChange:
-    """The image's bytes are whole and durable, and what they are is known.
+    """The image's bytes are complete and durable, with this content.
 
-    ``result``: of the task that wrote them, if it has more to say than the image's id.
+    ``result``: of the task that wrote them, if it has more fields than the image's id.
     """
 
     def change(image: Image, claim: Claim) -> Image:
@@ -150,7 +150,7 @@ def store_data(content: Content, result: Mapping[str, object] | None = None) -> 
 
 
 def share_data(source: Image) -> Change:
-    """Become a clone: other locations of the same bytes. Raises FormatsChanged."""
+    """Become a clone with other locations of the same bytes. Raises FormatsChanged."""
 
     def change(image: Image) -> Image:
         require_formats_unchanged(image, source.formats)
@@ -167,7 +167,7 @@ def share_data(source: Image) -> Change:
 
 
 def share_to_finish(source: Image, result: Mapping[str, object] | None = None) -> ClaimedChange:
-    """The same, as the end of the task that makes the clone. Raises ClaimLost, FormatsChanged."""
+    """Become a clone, and end the task that makes it. Raises ClaimLost, FormatsChanged."""
 
     def change(image: Image, claim: Claim) -> Image:
         require_claim(image.claim, claim)
@@ -183,12 +183,12 @@ def share_to_finish(source: Image, result: Mapping[str, object] | None = None) -
 def give_back(
     lost: Claim, reason: str, *, final: bool, kill: bool = False, counts: bool = True
 ) -> Change:
-    """Where the image goes when claimed work ends without a result.
+    """The image after claimed work ended without a result.
 
     ``reason``: one sentence, for the image's owner.
     ``final``: the work failed, and another attempt of its task would not help.
-    ``kill``: an upload that failed is not to be tried again on this image (the v1 behaviour).
-    ``counts``: an attempt that ended so was one; False where its worker was stopped in good order.
+    ``kill``: a failed upload must not be retried on this image (the v1 behaviour).
+    ``counts``: whether the attempt counts; False if its worker was stopped regularly.
     """
 
     def change(image: Image) -> Image:
@@ -205,7 +205,7 @@ def give_back(
 
 
 def change_task(change: TaskChange) -> Change:
-    """Change the task that writes the image, with what follows for the image. Raises ClaimLost."""
+    """Change the task that writes the image, and the image accordingly. Raises ClaimLost."""
 
     def change_image(image: Image) -> Image:
         if image.task is None:
@@ -217,7 +217,7 @@ def change_task(change: TaskChange) -> Change:
 
 
 def unstage(seen: Image) -> Change:
-    """Let go of staged bytes that nobody imported in time."""
+    """Release staged bytes that were not imported in time."""
 
     def change(image: Image) -> Image:
         if image.version != seen.version or image.claim is not None:
@@ -228,9 +228,9 @@ def unstage(seen: Image) -> Change:
 
 
 def emptied(image: Image) -> Image:
-    """The image without data, and without work on it: a retry always starts clean.
+    """The image without data and without work on it, so that a retry starts clean.
 
-    What is remembered of a body that broke off stays: that body alone is a retry.
+    The record of a broken upload is kept.
     """
     return replace(image, claim=None, locations=(), staged=None, staged_content=None, content=None)
 
@@ -262,9 +262,9 @@ def _unstaged(image: Image) -> Image:
 
 
 def _with_task(image: Image, task: Task) -> Image:
-    """What follows for an image when its task is pending again, or has failed."""
+    """The image after its task became pending again, or failed."""
     match task.status:
-        case TaskStatus.PENDING:  # what was staged stays for the next attempt
+        case TaskStatus.PENDING:  # staged bytes are kept for the next attempt
             return replace(image, claim=None, task=task, locations=())
         case TaskStatus.FAILURE:
             return replace(_failed_import(image, task.message or ""), task=task)
@@ -273,7 +273,7 @@ def _with_task(image: Image, task: Task) -> Image:
 
 
 def _failed_import(image: Image, reason: str) -> Image:
-    """What was staged stays, whole as it is: a next import call finds it."""
+    """The image with its staged bytes kept for the next import call."""
     if image.staged is None or image.draft:
         return _failed(image, Event.IMPORT_FAILED, reason)
     return replace(
@@ -286,7 +286,7 @@ def _failed_import(image: Image, reason: str) -> Image:
 
 
 def _failed(image: Image, event: Event, reason: str) -> Image:
-    """The image without a result of the work on it; a draft is never seen by anybody."""
+    """The image after failed work on it; a draft stays invisible."""
     if image.draft:
         return replace(emptied(image), status=next_status(image.status, Event.DELETED))
     failure = Failure(PHASES[image.status], reason)

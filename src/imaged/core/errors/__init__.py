@@ -1,72 +1,72 @@
-"""Everything that can go wrong, by name.
+"""All errors that this package raises on purpose.
 
 * ImagedError
-  - ImageNotFound           no image has this id, or none that the caller may see
+  - ImageNotFound           no image has this id, or the caller may not see it
   - TagNotFound             the image has no such tag
-  - TaskNotFound            no task has this id, or none that the caller may see
-  - TaskNotFinal            the task is still to be worked on, or is being worked on
+  - TaskNotFound            no task has this id, or the caller may not see it
+  - TaskNotFinal            the task has not ended yet
   - TaskFinal               the task has ended already
-  - TaskFailed              the work cannot be done, and another attempt would not help
+  - TaskFailed              the work is impossible, and another attempt would not help
   - TaskStalled             an attempt made no progress for too long
-  - ImageExists             the id is taken, perhaps by an image deleted long ago
+  - ImageExists             the id is taken, possibly by a deleted image
   - ImageDeleted            the image was deleted while its data was being written
   - ImageProtected
   - InvalidTransition       the event is not possible in this status
       - ActivationRefused   … and the event was to deactivate or to reactivate
-  - ImportNotReady          the image is not as an import needs it
-  - FormatsChanged          the image was patched while its data was judged as something else
-  - FormatsUnset            data may not come before disk_format and container_format
-  - NotRestorable           the image's time was up, or it never waited
-  - NotPermitted            the caller's roles do not allow this
+  - ImportNotReady          the image has not the status or attributes that its import needs
+  - FormatsChanged          the image was patched after its data was inspected as another format
+  - FormatsUnset            data is not accepted before both formats are set
+  - NotRestorable           the image's delay has ended, or it was not waiting
+  - NotPermitted            the caller's roles do not permit this
       - DataForbidden       the image is deactivated, and the caller is no admin
-  - InvalidRequest          the request cannot be understood; names the attribute or parameter
+  - InvalidRequest          the request is invalid; names the attribute or parameter
       - InvalidAttribute
       - InvalidQuery
       - InvalidInput        a field of a task's input
       - UnknownStore
       - UnknownTaskType
-  - ReadOnlyAttribute       clients never set it
-  - PropertyConflict        a patch needs a property that is not there, or the other way round
-  - TooMany                 more tags or properties than an image may have
-  - PropertiesTooLarge      more bytes of properties than an image may have
+  - ReadOnlyAttribute       clients cannot set it
+  - PropertyConflict        a patch requires a missing property, or the absence of an existing one
+  - TooMany                 more tags or properties than allowed
+  - PropertiesTooLarge      more bytes of properties than allowed
   - UnsatisfiableRange
-  - DataRefused             the bytes are not what they should be
+  - DataRefused             the received bytes are refused
       - SizeMismatch
       - RetryMismatch       an upload broke off, and this body is not the same file
       - TooLarge
       - FormatRefused
-  - DataDamaged             stored bytes are not what was recorded of them
-  - ClientVanished          the body broke off
-  - FetchFailed             what was to be fetched could not be had, or not all of it
-      - FetchRefused        … and never will be: it lies where fetches may not go
-  - ConversionFailed        one disk format could not be turned into another
-      - ConversionRefused   … and never will be, whatever the bytes are
-  - QuotaExceeded           the owner has no room for so many bytes
-  - TooManyTasks            the owner has as many unfinished tasks as he may have
-  - ClaimLost               somebody else took the work back, or finished it
-  - BlobGone                these bytes are going or gone: nobody can refer to them any more
+  - DataDamaged             stored bytes differ from their record
+  - ClientVanished          the connection ended before the body
+  - FetchFailed             a fetch failed, or was incomplete
+      - FetchRefused        … permanently: fetches may not connect to the address
+  - ConversionFailed        a disk format could not be converted to another
+      - ConversionRefused   … and never can be, whatever the bytes are
+  - QuotaExceeded           the owner's quota has no room for the bytes
+  - TooManyTasks            the owner has reached the limit of unfinished tasks
+  - ClaimLost               another process took the work over, or it is finished
+  - BlobGone                the bytes are being deleted or gone, and cannot be referred to
   - StoreError              a store could not do what was asked
       - StoreFull
-      - WrongPlace          its folder or bucket is another one than the catalog knows
-          - MarkerRefused   … or says nothing that can be understood
-      - BlobMissing         the store has no whole blob under this key
-      - BlobExists          a blob of this key was written before
+      - WrongPlace          its folder or bucket is not the one that the catalog knows
+          - MarkerRefused   … or its marker cannot be parsed
+      - BlobMissing         the store has no complete blob under this key
+      - BlobExists          a blob with this key was written before
       - WriteDiscarded      the write was deleted before it could be committed
-  - ExportError             a destination of exports could not do what was asked
+  - ExportError             an export destination could not do what was asked
       - ExportExists        it has a file of this name
       - ExportFull
-  - SecretKeyUnavailable    there is no key for secrets, and none can be made
-  - SecretUnreadable        a secret was encrypted with another key than ours
-  - ScratchError            the folder for scratch files could not do what was asked
+  - SecretKeyUnavailable    there is no usable key for secrets
+  - SecretUnreadable        a secret was encrypted with another key
+  - ScratchError            the scratch folder could not do what was asked
       - ScratchFull
   - ListTooSlow             a list was not ready in time
   - CatalogError            the catalog could not do what was asked
       - CatalogTooNew, CatalogTooOld
-      - CatalogUnavailable  it does not answer now, and may in a moment
+      - CatalogUnavailable  it does not answer now; a retry may succeed
           - CatalogFull
-      - CatalogMissing      there is none, and none is made over places that hold data
+      - CatalogMissing      there is none, and none is created over places that hold data
 
-Which HTTP status each of them gets is decided in ``api/error_responses.py`` and nowhere else.
+``api/error_responses.py`` alone maps errors to HTTP statuses.
 """
 
 from imaged.core.errors.backends import (

@@ -1,4 +1,4 @@
-"""What a store or another place could not do."""
+"""Errors of stores, export destinations, the secret key, the scratch folder and the catalog."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from imaged.core.errors.base import ImagedError
 
 
 class StoreError(ImagedError):
-    """A store could not do what was asked. Says which store, and what to look at."""
+    """A store could not do what was asked. The text names the store and the cause."""
 
     def __init__(self, store: str, why: str) -> None:
         super().__init__(f"The store {store!r} {why}.")
@@ -15,8 +15,8 @@ class StoreError(ImagedError):
 
     @property
     def for_clients(self) -> str:
-        """Without what only the operator can mend."""
-        return "The storage of images does not work at the moment. Please try again later."
+        """A text without details that only the operator can use."""
+        return "The image store does not work at the moment. Please try again later."
 
 
 class StoreFull(StoreError):
@@ -24,8 +24,8 @@ class StoreFull(StoreError):
 
     @property
     def for_clients(self) -> str:
-        """Without the figures."""
-        return "The storage of images has no room for this."
+        """A text without figures."""
+        return "The image store has no room for this."
 
 
 class WrongPlace(StoreError):
@@ -36,11 +36,11 @@ class WrongPlace(StoreError):
 
 
 class MarkerRefused(WrongPlace):
-    """What has the name of the place's marker cannot be understood."""
+    """The marker of the place cannot be parsed."""
 
 
 class BlobMissing(StoreError):
-    """The store has no whole blob under this key."""
+    """The store has no complete blob under this key."""
 
     def __init__(self, store: str, key: str) -> None:
         super().__init__(store, f"has no blob {key}")
@@ -48,7 +48,7 @@ class BlobMissing(StoreError):
 
 
 class BlobExists(StoreError):
-    """A blob of this key was written before; a key is never used again."""
+    """A blob with this key was written before; a key is never reused."""
 
     def __init__(self, store: str, key: str) -> None:
         super().__init__(store, f"has a blob {key} already")
@@ -64,7 +64,7 @@ class WriteDiscarded(StoreError):
 
 
 class ExportError(ImagedError):
-    """A destination of exports could not do what was asked. Says which, and what to look at."""
+    """An export destination could not do what was asked. The text names it and the cause."""
 
     def __init__(self, destination: str, why: str) -> None:
         super().__init__(f"The export destination {destination!r} {why}.")
@@ -72,7 +72,7 @@ class ExportError(ImagedError):
 
     @property
     def for_clients(self) -> str:
-        """Without what only the operator can mend."""
+        """A text without details that only the operator can use."""
         return (
             f"The export destination {self.destination!r} does not work at the moment. "
             "Please try again later."
@@ -80,7 +80,7 @@ class ExportError(ImagedError):
 
 
 class ExportExists(ExportError):
-    """There is a file of this name, and nothing is ever overwritten."""
+    """A file of this name exists, and files are never overwritten."""
 
     def __init__(self, destination: str, file_name: str) -> None:
         super().__init__(destination, f"has something of the name {file_name!r}")
@@ -88,7 +88,7 @@ class ExportExists(ExportError):
 
     @property
     def for_clients(self) -> str:
-        """What its owner may do."""
+        """A text that says how to proceed."""
         return (
             f"There is a file of this name already: {self.file_name}, in the export destination "
             f"{self.destination!r}. Choose another file_name."
@@ -100,24 +100,24 @@ class ExportFull(ExportError):
 
     @property
     def for_clients(self) -> str:
-        """Without the figures."""
+        """A text without figures."""
         return f"The export destination {self.destination!r} has no room for this."
 
 
 class SecretKeyUnavailable(ImagedError):
-    """Secrets cannot be kept here."""
+    """There is no usable key for secrets, so none can be stored."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"The key for secrets of tasks, {path}, cannot be used: {why}.")
 
     @property
     def for_clients(self) -> str:
-        """Without what only the operator can mend."""
+        """A text without the path of the key."""
         return "The server cannot keep secrets at the moment. Please tell its operator."
 
 
 class SecretUnreadable(ImagedError):
-    """The key is another one than when the secret was stored."""
+    """The key differs from the one that encrypted the secret."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -127,7 +127,7 @@ class SecretUnreadable(ImagedError):
 
 
 class ScratchError(ImagedError):
-    """The folder for scratch files could not do what was asked."""
+    """The scratch folder could not do what was asked."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"The scratch file {path} cannot be used: {why}.")
@@ -139,7 +139,7 @@ class ScratchError(ImagedError):
 
 
 class ScratchFull(ScratchError):
-    """There is no room for what the work needs."""
+    """The scratch folder has no room for the work."""
 
     @property
     def for_clients(self) -> str:
@@ -152,14 +152,14 @@ class CatalogError(ImagedError):
 
     @property
     def for_clients(self) -> str:
-        """Without what only the operator can mend."""
+        """A text without details that only the operator can use."""
         return "The catalog of images does not answer at the moment. Please try again later."
 
 
 class CatalogUnavailable(CatalogError):
-    """The catalog does not answer, or cannot do it now; it may in a moment.
+    """The catalog does not answer, or cannot do it now; a retry may succeed.
 
-    What was asked may have been carried out all the same.
+    The request may nevertheless have been carried out.
     """
 
 
@@ -168,12 +168,12 @@ class CatalogFull(CatalogUnavailable):
 
 
 class ListTooSlow(ImagedError):
-    """A list was not ready in time; what else the catalog does must not wait behind it."""
+    """A list was not ready in time; other work of the catalog must not wait for it."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"The list was not ready within {seconds:g} seconds. Ask for less of it: fewer "
-            "filters, a smaller limit; or ask later."
+            f"The list was not ready within {seconds:g} seconds. Request less of it: fewer "
+            "filters, a smaller limit; or try again later."
         )
 
 
@@ -182,8 +182,8 @@ class CatalogTooNew(CatalogError):
 
 
 class CatalogTooOld(CatalogError):
-    """The catalog has to be migrated first."""
+    """The catalog must be migrated first."""
 
 
 class CatalogMissing(CatalogError):
-    """There is no catalog yet, and none is made over places that hold data."""
+    """There is no catalog, and none is created over places that hold data."""

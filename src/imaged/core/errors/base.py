@@ -1,4 +1,4 @@
-"""The root of all errors that are raised on purpose."""
+"""The root of all errors that this package raises on purpose."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ class ImagedError(Exception):
 
     @property
     def for_clients(self) -> str:
-        """The text, unless it may name paths, hosts or keys: those are for the log alone."""
+        """The text for clients; without paths, hosts and keys, which belong in the log only."""
         return str(self)

@@ -1,4 +1,4 @@
-"""What is wrong with bytes that come in."""
+"""Errors of received and stored bytes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from imaged.core.errors.base import ImagedError
 
 
 class DataRefused(ImagedError):
-    """The bytes are not what they should be."""
+    """The received bytes are refused."""
 
 
 class SizeMismatch(DataRefused):
-    """Fewer or more bytes came than were announced."""
+    """Fewer or more bytes were received than announced."""
 
     def __init__(self, announced_bytes: int, received_bytes: int) -> None:
-        super().__init__(f"{announced_bytes} bytes were announced and {received_bytes} came.")
+        super().__init__(f"{announced_bytes} bytes were announced, {received_bytes} were received.")
 
 
 class RetryMismatch(DataRefused):
@@ -33,7 +33,7 @@ class TooLarge(DataRefused):
     """More bytes than ``uploads.max_size`` allows."""
 
     def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"The data is larger than {limit_bytes} bytes, the most that is accepted.")
+        super().__init__(f"The data is larger than the limit of {limit_bytes} bytes.")
 
 
 class FormatRefused(DataRefused):
@@ -41,7 +41,7 @@ class FormatRefused(DataRefused):
 
 
 class DataDamaged(ImagedError):
-    """Bytes that are stored are not what was recorded of them. ``problems``: a sentence each."""
+    """Stored bytes differ from their record. ``problems``: one sentence each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(f"The data of the image is damaged. {' '.join(problems)}")
@@ -49,14 +49,14 @@ class DataDamaged(ImagedError):
 
 
 class ClientVanished(ImagedError):
-    """The body broke off before its end."""
+    """The body ended before its announced end."""
 
     def __init__(self) -> None:
         super().__init__("The connection broke off before the end of the data.")
 
 
 class QuotaExceeded(ImagedError):
-    """The owner has no room for so many bytes."""
+    """The owner's quota has no room for the bytes."""
 
     def __init__(self, owner: str) -> None:
         super().__init__(f"The quota of the project {owner} is used up.")

@@ -1,4 +1,4 @@
-"""What an image, as it is now, does not allow."""
+"""Errors caused by the current state of an image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from imaged.core.errors.base import ImagedError
 
 
 class ImageNotFound(ImagedError):
-    """No image has this id, or none that the caller may see."""
+    """No image has this id, or the caller may not see it."""
 
     def __init__(self, image_id: str) -> None:
         super().__init__(f"There is no image {image_id}.")
@@ -60,7 +60,7 @@ class ActivationRefused(InvalidTransition):
 
 
 class FormatsUnset(ImagedError):
-    """Data may not come before both formats are known."""
+    """Data is not accepted before both formats are set."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -69,7 +69,7 @@ class FormatsUnset(ImagedError):
 
 
 class FormatsChanged(ImagedError):
-    """The image was patched while its data was judged as something else."""
+    """The image was patched after its data was inspected as another format."""
 
     def __init__(self, judged: str, said: str) -> None:
         super().__init__(
@@ -80,21 +80,21 @@ class FormatsChanged(ImagedError):
 
 
 class ImportNotReady(ImagedError):
-    """The image is not in the status, or does not say what, an import of it needs."""
+    """The image has not the status or the attributes that its import needs."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"The image cannot be imported now: {why}.")
 
 
 class NotRestorable(ImagedError):
-    """The image's time was up: its bytes are being deleted, or gone."""
+    """The image cannot be restored: its bytes are being deleted or gone, or it never waited."""
 
     def __init__(self, image_id: str, why: str) -> None:
         super().__init__(f"The image {image_id} cannot be restored: {why}.")
 
 
 class ClaimLost(ImagedError):
-    """The work is no longer ours: somebody took it back, or it is finished."""
+    """The claim ended: another process took the work over, or it is finished."""
 
     def __init__(self) -> None:
         super().__init__("This server lost its claim on the image; please try again.")
@@ -108,5 +108,5 @@ class BlobGone(ImagedError):
 
     @property
     def for_clients(self) -> str:
-        """Without the key."""
+        """A text without the key."""
         return "The data of the image is being deleted."

@@ -1,4 +1,4 @@
-"""What was asked for in a way, or by somebody, that it cannot be had."""
+"""Errors of requests that are invalid or not permitted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class InvalidAttribute(InvalidRequest):
 
 
 class InvalidQuery(InvalidRequest):
-    """A parameter of the query string has no meaning."""
+    """A parameter of the query string is invalid."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The query parameter {name!r} {why}.")
@@ -37,7 +37,7 @@ class InvalidQuery(InvalidRequest):
 
 
 class InvalidInput(InvalidRequest):
-    """A field of a task's input is missing, unknown, or has a value that is of no use."""
+    """A field of a task's input is missing, unknown or invalid."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The field {name!r} of the task's input {why}.")
@@ -45,7 +45,7 @@ class InvalidInput(InvalidRequest):
 
 
 class UnknownTaskType(InvalidRequest):
-    """No such type of task, or none that this call makes."""
+    """The task type does not exist, or this call cannot create it."""
 
     def __init__(self, name: str, known: str) -> None:
         super().__init__(f"There is no task type {name!r} to ask for; possible: {known}.")
@@ -68,7 +68,7 @@ class ReadOnlyAttribute(ImagedError):
 
 
 class PropertyConflict(ImagedError):
-    """A patch expects a property that is not there, or the absence of one that is."""
+    """A patch requires a property that does not exist, or the absence of one that exists."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The property {name!r} {why}.")
@@ -76,14 +76,14 @@ class PropertyConflict(ImagedError):
 
 
 class TooMany(ImagedError):
-    """An image may have so many of these, and not more."""
+    """An image has more tags or properties than allowed."""
 
     def __init__(self, what: str, limit: int) -> None:
-        super().__init__(f"An image can have {limit} {what} at most.")
+        super().__init__(f"An image can have at most {limit} {what}.")
 
 
 class PropertiesTooLarge(ImagedError):
-    """The properties of an image have too many bytes, all names and values together."""
+    """The properties of an image have too many bytes, names and values together."""
 
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(
@@ -93,7 +93,7 @@ class PropertiesTooLarge(ImagedError):
 
 
 class UnsatisfiableRange(ImagedError):
-    """The range begins behind the last byte."""
+    """The range begins after the last byte."""
 
     def __init__(self, size_bytes: int) -> None:
         super().__init__(f"The range is outside of the image, which has {size_bytes} bytes.")

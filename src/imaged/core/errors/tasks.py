@@ -1,4 +1,4 @@
-"""What a task does not allow, and what its work can fail by."""
+"""Errors of tasks and of their work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from imaged.core.errors.base import ImagedError
 
 
 class TaskNotFound(ImagedError):
-    """No task has this id, or none that the caller may see."""
+    """No task has this id, or the caller may not see it."""
 
     def __init__(self, task_id: str) -> None:
         super().__init__(f"There is no task {task_id}.")
@@ -14,27 +14,27 @@ class TaskNotFound(ImagedError):
 
 
 class TaskNotFinal(ImagedError):
-    """Only a task that has ended is removed."""
+    """Only a task that has ended can be removed."""
 
     def __init__(self, task_id: str, status: str) -> None:
         super().__init__(f"The task {task_id} is {status}; cancel it first.")
 
 
 class TaskFinal(ImagedError):
-    """What has ended cannot be cancelled."""
+    """A task that has ended cannot be cancelled."""
 
     def __init__(self, task_id: str, status: str) -> None:
         super().__init__(f"The task {task_id} has ended already, in {status}.")
 
 
 class TaskFailed(ImagedError):
-    """The work cannot be done. The sentence is for the task's owner: no paths, no addresses of
-    our own, no secrets.
+    """The work is impossible. The text is for the task's owner: without paths, internal addresses
+    and secrets.
     """
 
 
 class TaskStalled(ImagedError):
-    """An attempt made no progress for too long. Another one may do better."""
+    """An attempt made no progress for too long. Another attempt may succeed."""
 
     def __init__(self, phase: str, seconds: float) -> None:
         super().__init__(
@@ -46,7 +46,7 @@ class TaskStalled(ImagedError):
 
 
 class TooManyTasks(ImagedError):
-    """The owner has as many tasks that have not ended as he may have."""
+    """The owner has reached the limit of tasks that have not ended."""
 
     def __init__(self, owner: str, limit: int) -> None:
         super().__init__(
@@ -56,9 +56,10 @@ class TooManyTasks(ImagedError):
 
 
 class FetchFailed(ImagedError):
-    """What was to be fetched could not be had. Names the host, the phase and the reason.
+    """A fetch failed. The text names the host, the phase and the reason.
 
-    ``host``: with its port where it is not the scheme's own; never credentials, path or query.
+    ``host``: with its port if it is not the default of the scheme; never with credentials, path or
+    query.
     ``phase``: "address", "name", "connection", "answer", "redirect" or "body".
     """
 
@@ -70,11 +71,11 @@ class FetchFailed(ImagedError):
 
 
 class FetchRefused(FetchFailed):
-    """It lies where fetches may not go."""
+    """The address is one that fetches may not connect to."""
 
 
 class ConversionFailed(ImagedError):
-    """One disk format could not be turned into another."""
+    """A disk format could not be converted to another."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"The image could not be converted: {why}.")
@@ -82,4 +83,4 @@ class ConversionFailed(ImagedError):
 
 
 class ConversionRefused(ConversionFailed):
-    """It cannot be done here, whatever the bytes are."""
+    """The conversion is impossible here, whatever the bytes are."""

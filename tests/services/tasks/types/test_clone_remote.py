@@ -149,7 +149,7 @@ async def test_limits(cluster: Cluster) -> None:
     """What it tells is too large, or more than the project may have: not a byte is fetched."""
     web = web_of()
     task = await fetch(cluster.node(web=web, stages=IngestSettings(max_size_bytes=10)))
-    assert task.message == "The data is larger than 10 bytes, the most that is accepted."
+    assert task.message == "The data is larger than the limit of 10 bytes."
 
     await cluster.catalog.set_limit("p1", len(REMOTE_BODY) - 1)
     task = await fetch(cluster.node(web=web))

@@ -94,7 +94,8 @@ async def test_nothing_is_promised(cluster: Cluster) -> None:
     task = await fetch(cluster.node(web=short))
 
     assert (
-        task.message == f"{len(REMOTE_BODY)} bytes were announced and {len(REMOTE_BODY) - 1} came."
+        task.message
+        == f"{len(REMOTE_BODY)} bytes were announced, {len(REMOTE_BODY) - 1} were received."
     )
 
 
