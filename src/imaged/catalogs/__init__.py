@@ -1,1 +1,1 @@
-"""Places that keep facts."""
+"""Catalogs: drivers of ``ports/catalog.py``, which keep records of images, tasks and blobs."""

@@ -1,4 +1,4 @@
-"""Transactions about what each project holds and may hold."""
+"""Transactions about each project's usage and quota."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _UPDATE = update(accounts).where(_THIS)
 
 
 def get(db: Connection, owner: str) -> Account:
-    """Read an account; all zero where nothing is known of it."""
+    """Read an account; all zero if the project has no row."""
     row = db.execute(_READ, {"this": owner}).first()
     return Account(owner) if row is None else rows.account_of(row)
 
 
 def set_limit(db: Connection, owner: str, limit_bytes: int | None) -> Account:
-    """Say how many bytes a project may hold."""
+    """Set the quota of a project, in bytes."""
     account = replace(_lock(db, owner), limit_bytes=limit_bytes)
     _write(db, account)
     return account

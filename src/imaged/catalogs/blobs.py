@@ -1,4 +1,4 @@
-"""Transactions about the ledger of blobs, and about the queue of those that are doomed."""
+"""Transactions about the ledger of blobs, and about the queue of doomed ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imaged.core.blob import Blob, BlobState
 from imaged.core.errors import BlobGone
 from imaged.core.image import Image, Location
 
-#: Behind every key that begins with some prefix: no key has this character.
+#: Sorts behind every key with a given prefix: no key has this character.
 BEHIND_ALL = "\U0010ffff"
 
 _THIS = blobs.c.key == bindparam("this")
@@ -46,7 +46,7 @@ _KEPT = _KEYS.where(blobs.c.state == BlobState.KEPT.value)
 
 
 def lock(db: Connection, keys: Collection[str]) -> dict[str, Blob]:
-    """Lock and read the rows of these keys, as far as they exist, in the order of the keys."""
+    """Lock and read the existing rows of these keys, in the order of the keys."""
     if not keys:
         return {}
     found = db.execute(_LOCK, {"these": keys})
@@ -54,7 +54,7 @@ def lock(db: Connection, keys: Collection[str]) -> dict[str, Blob]:
 
 
 def write(db: Connection, known: Mapping[str, Blob], settled: Iterable[Blob]) -> None:
-    """Write what differs from the rows that are known."""
+    """Write the rows that differ from the known ones."""
     for blob in settled:
         before = known.get(blob.key)
         if before is None:
@@ -64,13 +64,15 @@ def write(db: Connection, known: Mapping[str, Blob], settled: Iterable[Blob]) ->
 
 
 def get(db: Connection, key: str) -> Blob | None:
-    """Read one row, if it is there."""
+    """Read one row, if it exists."""
     row = db.execute(_READ, {"this": key}).first()
     return None if row is None else rows.blob_of(row)
 
 
 def take_doomed(db: Connection, limit: int, busy_for: timedelta) -> Sequence[Blob]:
-    """Take blobs that are due, and hide them for a while. Those that others take are no concern."""
+    """Take blobs that are due, and hide them for a while. Skips those that another caller has
+    locked.
+    """
     now = dialects.now(db)
     due = [rows.blob_of(row) for row in db.execute(_DUE, {"now": now, "most": limit})]
     taken = [states.start_deletion(blob, now, busy_for) for blob in due]
@@ -79,12 +81,12 @@ def take_doomed(db: Connection, limit: int, busy_for: timedelta) -> Sequence[Blo
 
 
 def list_doomed(db: Connection, limit: int) -> Sequence[Blob]:
-    """Read blobs that are doomed, the longest due first."""
+    """Read doomed blobs, the longest due first."""
     return [rows.blob_of(row) for row in db.execute(_DOOMED, {"most": limit})]
 
 
 def record_upload_id(db: Connection, key: str, upload_id: str) -> None:
-    """Note the store's own name for a write. Raises BlobGone."""
+    """Record the store's own id of a write. Raises BlobGone."""
     known = lock(db, [key])
     if key not in known:
         raise BlobGone(key)
@@ -92,14 +94,14 @@ def record_upload_id(db: Connection, key: str, upload_id: str) -> None:
 
 
 def recheck_later(db: Connection, key: str, after: timedelta) -> None:
-    """Note that a doomed blob was deleted, and is to be looked at once more."""
+    """Record that a doomed blob was deleted and is to be checked once more."""
     known = lock(db, [key])
     if key in known and known[key].state is BlobState.DOOMED:
         write(db, known, [states.schedule_recheck(known[key], dialects.now(db), after)])
 
 
 def reschedule(db: Connection, key: str, why: str) -> Blob | None:
-    """Note that a doomed blob would not go."""
+    """Record that deleting a doomed blob failed."""
     known = lock(db, [key])
     if key not in known or known[key].state is not BlobState.DOOMED:
         return None
@@ -109,10 +111,10 @@ def reschedule(db: Connection, key: str, why: str) -> Blob | None:
 
 
 def remove_blob(db: Connection, key: str) -> Image | None:
-    """Let a doomed row leave, and its location with it; the image that became deleted by it.
+    """Remove a doomed row and its location; returns the image that became deleted by it.
 
     The image is known before anything is locked: ``awaited_by`` of a doomed row never changes. A
-    row that was doomed since then is left alone, as if this call had come before.
+    row that was doomed in the meantime is left alone, as if this call had come first.
     """
     awaited_by = db.execute(_AWAITED_BY, {"this": key}).scalar()
     if awaited_by is not None:
@@ -132,13 +134,13 @@ def add_stray(db: Connection, location: Location, quarantine: timedelta) -> bool
 
 
 def list_keys(db: Connection, store: str, prefix: str) -> Collection[str]:
-    """Read the keys of a store that begin so."""
+    """Read the keys of a store with this prefix."""
     span = {"store": store, "first": prefix, "last": prefix + BEHIND_ALL}
     return set(db.execute(_KEYS, span).scalars())
 
 
 def list_kept(db: Connection, store: str, prefix: str) -> Collection[str]:
-    """Read those of the keys whose bytes are whole and needed."""
+    """Read those of the keys whose bytes are complete and referenced."""
     span = {"store": store, "first": prefix, "last": prefix + BEHIND_ALL}
     return set(db.execute(_KEPT, span).scalars())
 

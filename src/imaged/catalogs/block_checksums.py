@@ -1,4 +1,4 @@
-"""Transactions about the checksums of the blocks of blobs. They leave with the row of the blob."""
+"""Transactions about the checksums of a blob's blocks. They are removed with the blob's row."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _READ = select(block_checksums.c.checksums).where(
 
 
 def get(db: Connection, key: str, page: int) -> bytes | None:
-    """Read one page, if it is there."""
+    """Read one page, if it exists."""
     checksums: bytes | None = db.execute(_READ, {"this": key, "number": page}).scalar()
     return checksums
 
 
 def add(db: Connection, key: str, checksums: bytes) -> None:
-    """Insert those of a blob that has none. The row of the blob is locked."""
+    """Insert those of a blob that has none. The blob's row is locked."""
     pages = pages_of(checksums)
     db.execute(_INSERT, [{"key": key, "page": page, "checksums": part} for page, part in pages])
 
 
 def replace(db: Connection, key: str, checksums: bytes) -> None:
-    """Put them in place of those that are there, if the blob is whole and needed."""
+    """Replace the existing ones if the blob is complete and referenced."""
     known = blobs.lock(db, [key]).get(key)
     if known is None or known.state is not BlobState.KEPT:
         return

@@ -1,4 +1,4 @@
-"""Transactions about the catalog's clock, and about moments that it cannot explain."""
+"""Transactions about the catalog's clock, and about timestamps it cannot explain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imaged.core.clock import CLOCK_TOLERANCE, ClockMark, ClockReading, redate_b
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
 
-ONLY_ROW_ID = 1  # the one row
+ONLY_ROW_ID = 1  # of the only row
 
 _NOW = bindparam("this_moment", type_=Instant)
 _AHEAD = bindparam("ahead", type_=Instant)
@@ -25,7 +25,7 @@ _READ = select(clock)
 _UPDATE = update(clock)
 _CONFIRM = update(clock).values(confirmations=clock.c.confirmations + 1)
 
-#: Moments that something is counted from, where they lie ahead: it is counted from now.
+#: Timestamps that delays are counted from. If one lies ahead, counting starts now.
 _COUNTED_FROM = (
     update(images)
     .where(
@@ -61,7 +61,7 @@ _DUE = (
 
 
 def read(db: Connection) -> ClockReading:
-    """Read the clock, and what was noted of it."""
+    """Read the clock and its recorded mark."""
     row = db.execute(_READ).first()
     if row is None:
         return ClockReading(dialects.now(db))
@@ -76,7 +76,7 @@ def read(db: Connection) -> ClockReading:
 
 
 def note(db: Connection, mark: ClockMark) -> None:
-    """Note a mark in place of the one before."""
+    """Record a mark in place of the previous one."""
     values = {
         "at": mark.at,
         "boot_id": mark.boot_id,
@@ -89,13 +89,15 @@ def note(db: Connection, mark: ClockMark) -> None:
 
 
 def confirm(db: Connection, mark: ClockMark) -> None:
-    """Note a mark, and that an operator says that it is right."""
+    """Record a mark that an operator has confirmed."""
     note(db, mark)
     db.execute(_CONFIRM)
 
 
 def redate(db: Connection, quarantine: timedelta) -> int:
-    """Date anew what lies further ahead than its delay or patience explains; how many rows."""
+    """Reset timestamps that lie further ahead than their delay or patience explains; returns the
+    number of rows.
+    """
     now = dialects.now(db)
     moments = {"this_moment": now, "ahead": now + CLOCK_TOLERANCE}
     count = sum(db.execute(statement, moments).rowcount for statement in _COUNTED_FROM)

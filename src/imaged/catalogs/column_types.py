@@ -1,7 +1,7 @@
-"""How instants and durations are kept: to the microsecond, and so that they sort.
+"""The column types of instants and durations: microsecond precision, sortable.
 
-PostgreSQL has a type for instants. SQLite has none: there they are whole microseconds since 1970,
-which ``datetime(created_at / 1000000, 'unixepoch')`` makes readable for an operator.
+PostgreSQL has a type for instants. SQLite has none: they are stored as whole microseconds since
+1970, which ``datetime(created_at / 1000000, 'unixepoch')`` makes readable for an operator.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose what the database keeps."""
+        """The type of the column, by database."""
         kept = BigInteger() if dialect.name == "sqlite" else DateTime(timezone=True)
         return dialect.type_descriptor(kept)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """What is sent to the database."""
+        """The value sent to the database."""
         if value is None or dialect.name != "sqlite":
             return value
         return (value - EPOCH) // MICROSECOND
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """What comes back, in UTC."""
+        """The value read back, in UTC."""
         if value is None:
             return None
         if dialect.name == "sqlite":
@@ -53,18 +53,18 @@ class Duration(TypeDecorator[timedelta]):
     cache_ok = True
 
     def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:
-        """What is sent to the database."""
+        """The value sent to the database."""
         del dialect
         return None if value is None else value // MICROSECOND
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:
-        """What comes back."""
+        """The value read back."""
         del dialect
         return None if value is None else timedelta(microseconds=value)
 
 
 class _MinusDuration(FunctionElement[datetime]):
-    """An instant, minus a duration."""
+    """An instant minus a duration."""
 
     type = Instant()
     inherit_cache = True
@@ -85,5 +85,5 @@ def _with_numbers(element: _MinusDuration, compiler: SQLCompiler, **options: Any
 def minus_duration(
     instant: ColumnElement[datetime], duration: ColumnElement[timedelta]
 ) -> ColumnElement[datetime]:
-    """The moment that lies so long before another one, in SQL."""
+    """An instant minus a duration, in SQL."""
     return _MinusDuration(instant, duration)

@@ -1,4 +1,4 @@
-"""What the tables are made of."""
+"""The tables' metadata, and helpers for their constraints and indexes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def check_in(column: str, values: Iterable[StrEnum]) -> str:
 
 
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """An index of some of the rows."""
+    """An index of the rows that meet a condition."""
     only = text(where)
     return Index(name, *columns, unique=unique, sqlite_where=only, postgresql_where=only)

@@ -1,4 +1,4 @@
-"""Which catalog a URL means: ``sqlite:///…`` or ``postgresql://…``."""
+"""Opens, migrates and inspects the catalog of a URL: ``sqlite:///…`` or ``postgresql://…``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ SCHEMES = ("postgresql", "postgres")
 
 
 async def open_catalog(url: str, password_file: Path | None = None) -> SqlCatalog:
-    """Open it. A SQLite file is made and migrated where that is needed, PostgreSQL's are not.
+    """Open the catalog. A SQLite file is created and migrated if necessary, a PostgreSQL database
+    is not.
 
     Raises CatalogError, CatalogTooOld, CatalogTooNew.
     """
@@ -29,7 +30,7 @@ async def open_catalog(url: str, password_file: Path | None = None) -> SqlCatalo
 
 
 def is_missing(url: str) -> bool:
-    """Whether to open it would make it: a file of SQLite that is not there, or has no table.
+    """Whether opening it would create it: a SQLite file that is missing or has no table.
 
     Raises CatalogError for a URL that names no file.
     """
@@ -41,7 +42,7 @@ def is_missing(url: str) -> bool:
 
 
 async def is_new(url: str, password_file: Path | None = None) -> bool:
-    """Whether to migrate it would make it: it is missing, or a database without any table.
+    """Whether migrating it would create it: the file is missing, or the database has no table.
 
     Raises CatalogError.
     """
@@ -55,7 +56,7 @@ async def is_new(url: str, password_file: Path | None = None) -> bool:
 async def migrate_catalog(
     url: str, password_file: Path | None = None, *, contract: bool = False
 ) -> Migration:
-    """Take the steps that are missing. Raises CatalogError, CatalogTooNew."""
+    """Apply the missing steps. Raises CatalogError, CatalogTooNew."""
     if is_postgresql(url):
         from imaged.catalogs.postgresql.driver import migrate_postgresql
 
@@ -69,7 +70,7 @@ async def migrate_catalog(
 async def open_if_current(
     url: str, password_file: Path | None = None
 ) -> AsyncIterator[SqlCatalog | None]:
-    """The catalog as it is; None where it would have to be made or migrated.
+    """The catalog as it is; None if it would have to be created or migrated.
 
     Raises CatalogError.
     """
@@ -96,7 +97,7 @@ async def open_if_current(
 
 
 async def inspect_catalog(url: str, password_file: Path | None = None) -> None:
-    """See whether it can be opened; nothing is made or changed.
+    """Check that it can be opened, without creating or changing anything.
 
     Raises CatalogError, CatalogTooOld, CatalogTooNew.
     """
@@ -114,12 +115,12 @@ async def inspect_catalog(url: str, password_file: Path | None = None) -> None:
 
 
 def is_postgresql(url: str) -> bool:
-    """Whether the URL means a database on a PostgreSQL server."""
+    """Whether the URL names a database on a PostgreSQL server."""
     return urlsplit(url).scheme in SCHEMES
 
 
 def without_password(url: str) -> str:
-    """The URL without a password, for logs."""
+    """The URL without its password, for logs."""
     parts = urlsplit(url)
     if not is_postgresql(url):
         return url

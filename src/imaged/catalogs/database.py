@@ -1,4 +1,6 @@
-"""What runs the transactions of an SQL catalog: SQLite, PostgreSQL, or one of them with a meter."""
+"""The interface that runs the transactions of an SQL catalog: SQLite, PostgreSQL, or one with a
+meter.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +14,36 @@ Transaction = Callable[[Connection], T]
 
 
 class Database(Protocol):
-    """Runs transactions, and lets nothing out but our own errors."""
+    """Runs transactions, and translates all errors into those of the core."""
 
     @property
     def busy(self) -> int:
-        """How many transactions are running."""
+        """The number of running transactions."""
         ...
 
     @property
     def connections_limit(self) -> int:
-        """How many connections there can be."""
+        """The maximum number of connections."""
         ...
 
     @property
     def second_tries(self) -> int:
-        """How often a transaction had to be begun anew, since the process began."""
+        """How often a transaction was restarted since the process began."""
         ...
 
     @property
     def log_bytes(self) -> int | None:
-        """How long the write-ahead log is; None where a server keeps it."""
+        """The length of the write-ahead log; None if a server manages it."""
         ...
 
     async def read(self, transaction: Transaction[T]) -> T:
-        """Run one that only reads; all its statements see one state. Raises CatalogError."""
+        """Run a read-only transaction; all its statements see one state. Raises CatalogError."""
         ...
 
     async def read_list(self, transaction: Transaction[T]) -> T:
-        """Run one that reads a page of a list. Few run at once, and none for longer than
-        ``LIST_TIMEOUT_SECONDS``: what keeps claims alive never waits for them. Raises ListTooSlow,
-        CatalogError.
+        """Run one that reads a page of a list. Few run at once, and each at most
+        ``LIST_TIMEOUT_SECONDS``, so that renewals of leases never wait for them. Raises
+        ListTooSlow, CatalogError.
         """
         ...
 
@@ -50,20 +52,20 @@ class Database(Protocol):
         ...
 
     async def check(self) -> None:
-        """Make sure that it answers, and soon. Raises CatalogError."""
+        """Check quickly that the database answers. Raises CatalogError."""
         ...
 
     async def check_writable(self) -> None:
-        """Write as much as a large record to the disk, and take it back. Raises CatalogError."""
+        """Write as much as a large record to the disk, and roll it back. Raises CatalogError."""
         ...
 
     async def shorten_log(self) -> None:
-        """Cut the write-ahead log off where it is long and no server does so. Raises CatalogError.
+        """Truncate the write-ahead log if it is long and no server does so. Raises CatalogError.
 
-        Readers of other processes may be in the way; then a later call does it.
+        Readers of other processes may prevent it; a later call then succeeds.
         """
         ...
 
     async def close(self) -> None:
-        """Wait for what runs, and let go of every connection."""
+        """Wait for running transactions, and close every connection."""
         ...

@@ -1,4 +1,4 @@
-"""The few things that databases do each in their own way."""
+"""The few operations that each database does in its own way."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 _CLOCK = select(func.clock_timestamp())
 
-#: The lock of whoever changes the tables; any number that nobody else uses.
+#: The advisory lock of schema changes; an arbitrary number that has no other use.
 SCHEMA_LOCK_ID = 0x696D616765640A
-#: How long a change waits for a table. Everybody else waits behind it.
+#: How long a schema change waits for a table, while all other statements wait behind it.
 SCHEMA_LOCK_TIMEOUT = "5s"
 
 
 def now(db: Connection) -> datetime:
-    """The catalog's clock. SQLite runs on its users' host, so there it is the host's."""
+    """The catalog's clock. SQLite runs on the host of its users, so its clock is the host's."""
     if db.dialect.name == "sqlite":
         return datetime.now(UTC)
     moment: datetime = db.execute(_CLOCK).scalar_one()
@@ -25,24 +25,24 @@ def now(db: Connection) -> datetime:
 
 
 def insert_or_ignore(db: Connection, table: Table, values: dict[str, Any]) -> bool:
-    """Insert a row. Where its key is taken, nothing happens, and the answer is False."""
+    """Insert a row; returns False, without effect, if its key is taken."""
     module = sqlite if db.dialect.name == "sqlite" else postgresql
     statement = module.insert(table).on_conflict_do_nothing()
     return db.execute(statement, values).rowcount > 0
 
 
 def lock(db: Connection, statement: Select[*tuple[Any, ...]], values: dict[str, Any]) -> None:
-    """Lock rows and read nothing. A writer of SQLite has the whole file, so nothing is left to do.
+    """Lock rows and read nothing. A writer of SQLite has locked the whole file already.
 
-    To lock and to read are two statements, because what PostgreSQL joins to a row that it had to
-    wait for is as old as the waiting.
+    Locking and reading are two statements, because PostgreSQL joins a row that it had to wait for
+    with data as old as the start of the wait.
     """
     if db.dialect.name != "sqlite":
         db.execute(statement, values)
 
 
 def lock_schema(db: Connection) -> None:
-    """Wait until nobody else changes the tables. A writer of SQLite has the whole file."""
+    """Lock the schema against other changes. In SQLite a writer has locked the file."""
     if db.dialect.name != "sqlite":
         for statement in (
             "SET LOCAL statement_timeout = 0",

@@ -1,7 +1,8 @@
-"""Pages of a list that end where their bytes are too many: memory is bounded while rows are read.
+"""Pages of a list with a limit in bytes, so that memory is bounded while rows are read.
 
-SQLite gives row by row, so no more are asked for than are taken. PostgreSQL's driver takes all that
-a statement finds, so there the statement adds the bytes up, and finds no more than one too many.
+SQLite fetches row by row, so rows are fetched until the limit. PostgreSQL's driver fetches the
+whole result of a statement, so there the statement adds up the bytes and returns at most one row
+beyond the limit.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from imaged.catalogs.tables import images
 from imaged.core.query import LISTED_BASE_BYTES, ImagePage, ImageQuery
 
 SQLITE = "sqlite"
-MIN_ROWS = 2  # rows that are read in any case
+MIN_ROWS = 2  # rows that are always read
 
 
 def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
-    """Read the beginning of the page that has so many bytes, and one image at least."""
+    """Read the beginning of the page up to this many bytes, and at least one image."""
     dialect, rows, total_bytes = db.dialect.name, list[AnyRow](), 0
     values = {} if dialect == SQLITE else {"most_bytes": max_bytes}
     with db.execute(statement(query, dialect), values) as found:
@@ -47,7 +48,7 @@ def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
 
 
 def statement(query: ImageQuery, dialect: str) -> Select[*tuple[Any, ...]]:
-    """The statement that finds the rows, each with its ``listed_bytes``."""
+    """The statement for the rows, each with its ``listed_bytes``."""
     return _cached(query, dialect) if image_select.is_cacheable(query) else _build(query, dialect)
 
 
@@ -69,13 +70,13 @@ def _build(query: ImageQuery, dialect: str) -> Select[*tuple[Any, ...]]:
     number = func.row_number().over(order_by=order)
     added = select(row, running.label("running_bytes"), number.label("number")).subquery()
     before = added.c.running_bytes - added.c.listed_bytes
-    # The first is taken whatever its size, and the one that is too many tells that more follow.
+    # The first is always taken, and the one beyond the limit tells that more follow.
     is_read = or_(before <= bindparam("most_bytes", type_=BigInteger), added.c.number <= MIN_ROWS)
     return select(added).where(is_read).order_by(added.c.number)
 
 
 def _octets(column: ColumnElement[Any], dialect: str) -> ColumnElement[int]:
-    """How long a column of JSON is, in bytes: never shorter than what is in it."""
+    """An upper bound of the length of a JSON column, in bytes."""
     if dialect == SQLITE:
         return func.length(cast(column, LargeBinary), type_=Integer)
     return func.octet_length(cast(column, String), type_=Integer)

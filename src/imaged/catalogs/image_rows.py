@@ -1,7 +1,7 @@
 """The rows that make up one image: locked, read, and written where they differ.
 
-No join multiplies rows: a claim is one to one with its image, and locations come by a statement of
-their own. So do the tasks of those that are importing: no other image has one.
+No join multiplies rows: a claim is one to one with its image, and locations come from a statement
+of their own. So do the tasks of importing images; no other image has one.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ READ = select(
     claims.c.lease,
 ).select_from(images.outerjoin(claims))
 
-#: A row that ``READ`` found. Names are looked up ten times faster in it than in SQLAlchemy's row,
-#: where a page of 25 spends a third of its time on them.
+#: A row that ``READ`` returned. Lookups by name are ten times faster than in SQLAlchemy's row,
+#: which took a third of the time of a page of 25.
 _Found = cast("Any", namedtuple)("_Found", READ.selected_columns.keys())  # noqa: PYI024 - no types
 _WIDTH = len(_Found._fields)
 
@@ -81,7 +81,7 @@ _REMOVE_LOCATIONS = delete(image_locations).where(
 
 
 def lock(db: Connection, image_id: str) -> None:
-    """Lock an image, if it is there: the first lock of every transaction that changes one."""
+    """Lock an image, if it exists: the first lock of every transaction that changes one."""
     dialects.lock(db, _LOCK, {"this": image_id})
 
 
@@ -96,7 +96,7 @@ def read(db: Connection, image_id: str) -> Image:
 
 
 def load_images(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
-    """Make images of rows that ``READ`` found, whatever else they have behind."""
+    """Make images of rows that ``READ`` returned, whatever further columns they have."""
     if not found:
         return []
     these = [row.id for row in found]
@@ -109,7 +109,7 @@ def load_images(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
 
 
 def write(db: Connection, before: Image, after: Image) -> None:
-    """Write what differs between two states of one image, but for its claim and its task."""
+    """Write what differs between two states of one image, except its claim and its task."""
     old, new = rows.image_values(before), rows.image_values(after)
     changed = {name: value for name, value in new.items() if value != old[name]}
     if changed:
@@ -118,7 +118,7 @@ def write(db: Connection, before: Image, after: Image) -> None:
 
 
 def write_parts(db: Connection, before: Image, after: Image) -> None:
-    """Write what differs between rows that belong to an image."""
+    """Write what differs between the rows that belong to an image."""
     if after.tags != before.tags:
         _write_tags(db, before, after)
     if after.properties != before.properties:
@@ -145,7 +145,7 @@ def _write_properties(db: Connection, before: Image, after: Image) -> None:
 
 
 def _write_locations(db: Connection, before: Image, after: Image) -> None:
-    """A row that stays is moved, not made again: that would lock its blob, and out of turn."""
+    """Update a row that stays: inserting it again would lock its blob out of order."""
     old, new = _positions(before), _positions(after)
     if removed := old.keys() - new.keys():
         db.execute(_REMOVE_LOCATIONS, {"this": after.id, "these": sorted(removed)})

@@ -1,9 +1,9 @@
 """The statement behind a list of images: ``core/query`` in SQL.
 
-Strategy. A page begins right behind the last image of the page before (its keys, never a count),
-so the three-hundredth page costs what the first did. What a caller may see is an OR, and no index
-follows an OR in order: so each of its parts is asked for its own first images, in order, by its
-own index, and the page is made of those.
+Strategy. A page begins behind the last image of the previous page (by its keys, never by a count),
+so the three-hundredth page costs as much as the first. Visibility is an OR, and no index follows an
+OR in order: so each of its branches selects its own first images, in order and by its own index,
+and the page is taken from those.
 """
 
 from __future__ import annotations
@@ -61,21 +61,21 @@ COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {
 
 
 def list_images(db: Connection, query: ImageQuery) -> Sequence[Image]:
-    """Read the page that is asked for."""
+    """Read the requested page."""
     return image_rows.load_images(db, db.execute(page(query)).all())
 
 
 def page(query: ImageQuery) -> Select[*tuple[Any, ...]]:
-    """The statement that finds the rows of a page.
+    """The statement for the rows of a page.
 
-    The same callers ask for the same first pages again and again, and it takes as long to build
-    one as to have it answered.
+    Clients request the same first pages again and again, and building a statement takes as long as
+    executing it; so these are cached.
     """
     return _cached(query) if is_cacheable(query) else _build(query)
 
 
 def is_cacheable(query: ImageQuery) -> bool:
-    """A first page with few and plain filters: what is remembered stays small, whoever asks."""
+    """A first page with few and simple filters: the cache stays small whatever the requests."""
     if (
         query.after is not None
         or query.tags
@@ -102,7 +102,7 @@ def _build(query: ImageQuery) -> Select[*tuple[Any, ...]]:
 
 
 def _visible_parts(query: ImageQuery) -> list[Clause]:
-    """What the caller may see, as parts that an index follows each."""
+    """What the caller may see, as branches that an index can follow each."""
     caller = query.caller
     if caller is None:
         return [true()]
@@ -170,7 +170,7 @@ def _is_property(name: str, value: str) -> Clause:
 
 
 def _in_all(found: Select[Any], image_id: ColumnElement[str], count: int) -> Clause:
-    """One subquery however many are wanted: an image is found once by each that it has."""
+    """One subquery for all of them: an image is returned once if it has each one."""
     if count > 1:
         found = found.group_by(image_id).having(func.count() == count)
     return images.c.id.in_(found)
@@ -183,7 +183,7 @@ def _first(statement: Select[*tuple[Any, ...]], query: ImageQuery) -> Select[*tu
 def order_clauses(
     query: ImageQuery, columns: ReadOnlyColumnCollection[str, Any] = images.c
 ) -> list[UnaryExpression[Any]]:
-    """The order of a list, of the table or of what was selected from it."""
+    """The order of a list, over the table or a subquery."""
     return [_sorted_by(key, columns) for key in total_order(query.order)]
 
 
@@ -196,9 +196,10 @@ def _sorted_by(key: Order, columns: ReadOnlyColumnCollection[str, Any]) -> Unary
 
 
 def _comes_after(last: Image, order: Sequence[Order]) -> Clause:
-    """Behind the last image: in the first key, or equal there and behind it in the next, and so on.
+    """Behind the last image: greater in the first key, or equal there and greater in the next, and
+    so on.
 
-    What the first key alone says stands before it all, because an index can follow that.
+    The condition on the first key alone comes first, because an index can follow it.
     """
     ways: list[Clause] = []
     equal: list[Clause] = []
@@ -226,7 +227,7 @@ def _reaches(key: Order, value: Value) -> Clause:
 
 
 def _storable(value: Value) -> Value:
-    """A number that no column can have is as good as the largest that one could."""
+    """The number, limited to the largest that a column can have."""
     if isinstance(value, int) and not isinstance(value, bool):
         return max(-MAX_INTEGER, min(value, MAX_INTEGER))
     return value

@@ -1,6 +1,6 @@
 """Transactions about images.
 
-Locks come in the port's order: image, blobs, accounts, lease, task.
+Locks are taken in the port's order: image, blobs, accounts, lease, task.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _TOMBSTONE = select(tombstones.c.id).where(tombstones.c.id == bindparam("this"))
 def add(db: Connection, image: Image) -> Image:
     """Insert an image, with the task that is to make it, if there is one. Raises ImageExists.
 
-    The tombstone is looked for after the insert, which waits for a burial under way.
+    The tombstone is checked after the insert, which waits for a concurrent purge.
     """
     now = dialects.now(db)
     image = ledger.created(image, now)
@@ -82,7 +82,7 @@ def add(db: Connection, image: Image) -> Image:
 
 
 def modify(db: Connection, image_id: str, change: Change) -> Image:
-    """Apply a change to the image, and write what follows."""
+    """Apply a change to the image, and write its consequences."""
     image_rows.lock(db, image_id)
     before = image_rows.read(db, image_id)
     after = change(before)
@@ -102,25 +102,25 @@ def modify(db: Connection, image_id: str, change: Change) -> Image:
 
 
 def find_expirable(db: Connection, delay: timedelta, limit: int) -> Sequence[Image]:
-    """Read images that wait for so long and can still be restored, the longest first."""
+    """Read restorable images that have waited at least this long, the longest first."""
     values = {"latest": dialects.now(db) - delay, "most": limit}
     return image_rows.load_images(db, db.execute(_EXPIRABLE, values).all())
 
 
 def find_staged(db: Connection, idle_for: timedelta, limit: int) -> Sequence[Image]:
-    """Read unclaimed images with staged data that were not touched for so long."""
+    """Read unclaimed images with staged data that were not changed for at least this long."""
     values = {"latest": dialects.now(db) - idle_for, "most": limit}
     return image_rows.load_images(db, db.execute(_STAGED, values).all())
 
 
 def find_broken_uploads(db: Connection, idle_for: timedelta, limit: int) -> Sequence[Image]:
-    """Read unclaimed images that remember a broken upload for so long, the longest first."""
+    """Read unclaimed images whose upload broke off at least this long ago, the longest first."""
     values = {"latest": dialects.now(db) - idle_for, "most": limit}
     return image_rows.load_images(db, db.execute(_BROKEN, values).all())
 
 
 def purge(db: Connection, deleted_for: timedelta, limit: int) -> Sequence[str]:
-    """Replace images that are deleted for so long by tombstones."""
+    """Replace images that were deleted at least this long ago by tombstones."""
     values = {"latest": dialects.now(db) - deleted_for, "most": limit}
     buried = db.execute(_LONG_DELETED, values).scalars().all()
     if buried:

@@ -1,4 +1,4 @@
-"""Transactions about the processes that work on the catalog."""
+"""Transactions about the processes that use the catalog."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _LEAVE = delete(instances).where(_THIS)
 
 
 def register_instance(db: Connection, instance: Instance, forget_after: timedelta) -> None:
-    """Note that one is alive; forget those that were silent for so long.
+    """Record that an instance is alive; remove those not heard of for at least this long.
 
-    Those whose rows are locked are not silent. To wait for them would be to wait in a circle.
+    Instances whose rows are locked are alive. Waiting for their locks could deadlock.
     """
     now = dialects.now(db)
     facts = {
@@ -42,5 +42,5 @@ def register_instance(db: Connection, instance: Instance, forget_after: timedelt
 
 
 def unregister_instance(db: Connection, instance_id: InstanceId) -> None:
-    """Forget one that has ended."""
+    """Remove an instance that has ended."""
     db.execute(_LEAVE, {"this": instance_id})

@@ -1,6 +1,7 @@
 """Transactions about claims and their leases: the last locks of every transaction.
 
-The claim of an image is a row of ``claims``, that of a task which writes none is in its own row.
+The claim of an image is a row of ``claims``; that of a task that writes no image is in the task's
+row.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _LAPSED = (
     .order_by(claims.c.until, claims.c.token)
     .limit(_MOST)
 )
-#: Further ahead than their lease explains: they were dated by a clock that went back since.
+#: Further ahead than their lease explains: written by a clock that has gone back since.
 _AHEAD = (
     select(claims)
     .where(
@@ -88,7 +89,7 @@ _ATTEMPTS = select(claims.c.token).union_all(
 
 
 def move(db: Connection, before: Image, after: Image, now: datetime) -> None:
-    """Write the claim of an image, if it is another one."""
+    """Write the claim of an image if it has changed."""
     if after.claim == before.claim:
         return
     if before.claim is not None:
@@ -105,7 +106,7 @@ def move(db: Connection, before: Image, after: Image, now: datetime) -> None:
 
 
 def renew(db: Connection, held: Collection[Claim]) -> Collection[Claim]:
-    """Prolong the leases of these claims, and return those that still stand."""
+    """Renew the leases of these claims; returns the claims that still exist."""
     these = [claim.token for claim in held]
     standing = _renew(db, _READ, _PROLONG, these, held)
     if len(standing) < len(held):
@@ -114,7 +115,7 @@ def renew(db: Connection, held: Collection[Claim]) -> Collection[Claim]:
 
 
 def find_lapsed(db: Connection, limit: int) -> Sequence[LapsedClaim]:
-    """Read the claims whose leases ran out, the longest first; then those dated too far ahead."""
+    """Read the claims whose leases expired, the longest first; then those dated too far ahead."""
     now = dialects.now(db)
     over = {"now": now, "most": limit}
     ahead = {**over, "latest": now + CLOCK_TOLERANCE}
@@ -131,7 +132,7 @@ def find_lapsed(db: Connection, limit: int) -> Sequence[LapsedClaim]:
 
 
 def list_attempts(db: Connection) -> Collection[UUID]:
-    """Read the tokens of all claims that stand."""
+    """Read the tokens of all claims."""
     return set(db.execute(_ATTEMPTS).scalars())
 
 
@@ -142,7 +143,7 @@ def _renew(
     these: Sequence[UUID],
     held: Collection[Claim],
 ) -> set[Claim]:
-    """Prolong those whose rows are free. To wait for the others would be to lose all of them."""
+    """Renew those whose rows are not locked. Waiting for the others could lose all of them."""
     free = _found(db, read.with_for_update(skip_locked=True), these, held)
     now = dialects.now(db)
     if free:

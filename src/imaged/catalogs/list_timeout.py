@@ -1,4 +1,4 @@
-"""How long a list may take, whatever keeps the catalog."""
+"""The time limit of lists, for every database."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from anyio import fail_after
 
 from imaged.core.errors import ListTooSlow
 
-#: A page of a million images takes a few milliseconds: what takes longer was made to.
+#: A page of a million images takes a few milliseconds; what takes longer was made to.
 LIST_TIMEOUT_SECONDS = 5.0
 
 
 @contextmanager
 def list_timeout() -> Iterator[None]:
-    """Cancel the block when a list may take no longer. Raises ListTooSlow."""
+    """Cancel the block when the limit is reached. Raises ListTooSlow."""
     try:
         with fail_after(LIST_TIMEOUT_SECONDS):
             yield

@@ -1,7 +1,7 @@
-"""A catalog that tells of every change of status, once: as an event in the log, and to hooks.
+"""A catalog that reports every change of status once: as an event in the log, and to hooks.
 
-It stands around any other catalog, so that no service can forget to tell and no driver needs to.
-What is told was committed. A change whose fate is unknown (``CatalogError``) is not told of.
+It wraps any other catalog, so services cannot forget to report and drivers need not. It reports
+committed changes. A change whose outcome is unknown (``CatalogError``) is not reported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CREATED = "created"
 
 
 class StatusHook(Protocol):
-    """Is told of every change of status; a counter, for example."""
+    """Called for every change of status; a counter, for example."""
 
     def __call__(self, before: Status | None, after: Status, because: Event | str) -> None:
         """``before`` is None for a new image."""
@@ -33,7 +33,7 @@ class StatusHook(Protocol):
 
 
 class TaskHook(Protocol):
-    """The same for tasks."""
+    """Called for every change of a task's status."""
 
     def __call__(self, before: Task | None, after: Task) -> None:
         """``before`` is None for a new task."""
@@ -49,7 +49,7 @@ def _no_task_hook(before: Task | None, after: Task) -> None:
 
 
 class LoggedCatalog(DelegatingCatalog):
-    """The catalog within, with a journal of its images' and tasks' lives."""
+    """Delegates to the inner catalog, and logs the lives of its images and tasks."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class LoggedCatalog(DelegatingCatalog):
         self._task_hook = task_hook
 
     async def add_image(self, image: Image) -> Image:
-        """Store a new image, and tell of it; of a draft nobody is told, but of its task."""
+        """Store a new image and log it; of a hidden image, log only its task."""
         added = await self._catalog.add_image(image)
         if not added.draft:
             self._log_image_status(None, CREATED, added)
@@ -70,18 +70,18 @@ class LoggedCatalog(DelegatingCatalog):
         return added
 
     async def add_task(self, task: Task) -> Task:
-        """Store a new task, and tell of it."""
+        """Store a new task, and log it."""
         added = await self._catalog.add_task(task)
         self._log_task_status(None, added)
         return added
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
-        """Apply a change, and tell of it if it was one of status."""
+        """Apply a change, and log it if it changed the status."""
         seen: list[tuple[Image, Image]] = []
 
         def noting(image: Image) -> Image:
             after = change(image)
-            seen[:] = [(image, after)]  # the last time counts, if there are several
+            seen[:] = [(image, after)]  # the last call counts, if there are several
             return after
 
         after = await self._catalog.modify_image(image_id, noting)
@@ -95,7 +95,7 @@ class LoggedCatalog(DelegatingCatalog):
         return after
 
     async def modify_task(self, task_id: str, change: TaskChange) -> Task:
-        """Apply a change, and tell of it; and of the image, if that is another one by it."""
+        """Apply a change, and log it; log the image too if its status changed with it."""
         seen: list[tuple[Task, Task]] = []
 
         def noting(task: Task) -> Task:
@@ -111,7 +111,7 @@ class LoggedCatalog(DelegatingCatalog):
         return task
 
     async def remove_blob(self, key: str) -> Image | None:
-        """Let a row leave, and tell of the image that became deleted by it."""
+        """Remove a row, and log the image that became deleted by it."""
         deleted = await self._catalog.remove_blob(key)
         if deleted is not None:
             self._log_image_status(
@@ -131,13 +131,13 @@ class LoggedCatalog(DelegatingCatalog):
             because=str(because),
             owner=after.owner,
             reason=_new_reason(before, after),
-            claim_id=claim and str(claim.token),  # also of the claim that the change began or ended
+            claim_id=claim and str(claim.token),  # also one that this began or ended
             task_id=task and task.id,
         )
         self._hook(from_status, after.status, because)
 
     async def _log_failed_task_image(self, image_id: str, task: Task) -> None:
-        """Of the image of a task that was ended; where it cannot be read, nothing is told."""
+        """Log the image of a task that was ended; if it cannot be read, log nothing."""
         with suppress(ImagedError):
             image = await self._catalog.get_image(image_id)
             if not image.draft:
@@ -154,7 +154,7 @@ class LoggedCatalog(DelegatingCatalog):
             return
         log.info(
             "task.status",
-            task_id=after.id,  # not bound where it is asked for, or ended from elsewhere
+            task_id=after.id,  # not bound in a request, or when another process ended it
             task_type=after.type,
             from_status=before and before.status.value,
             to_status=after.status.value,
@@ -167,7 +167,7 @@ class LoggedCatalog(DelegatingCatalog):
 
 
 def _new_reason(before: Image | None, after: Image) -> str | None:
-    """Why work failed, where it was this change that said so."""
+    """The reason of a failure, if this change set it."""
     failure = after.last_failure
     if failure is None or (before is not None and failure == before.last_failure):
         return None
@@ -175,7 +175,7 @@ def _new_reason(before: Image | None, after: Image) -> str | None:
 
 
 def _task_at(before: Image | None, after: Image) -> Task | None:
-    """The task whose work the change was a step of."""
+    """The task that the change was a step of."""
     for image in (before, after):
         if image is not None and image.status is Status.IMPORTING:
             return image.task

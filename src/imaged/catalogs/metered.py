@@ -1,7 +1,7 @@
-"""A database that tells how long its transactions take: the database within, and a meter.
+"""A database that reports to a meter how long the transactions of another database take.
 
-Every call of an SQL catalog is one transaction, so ``SqlCatalog(MeteredDatabase(…))`` is a
-measured catalog. Transactions, their second tries and their cancelling are as they are within.
+Every call of an SQL catalog is one transaction, so ``SqlCatalog(MeteredDatabase(…))`` is a measured
+catalog. Transactions, restarts and cancellation are unchanged.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from imaged.ports.meter import Meter, Timing
 
 T = TypeVar("T")
 
-#: What a meter is told of.
+#: The operations that a meter is told of.
 TRANSACTIONS = ("read", "write", "check")
 
 
 class MeteredDatabase:
-    """Is a ``Database``."""
+    """Measures a database. Is a ``Database``."""
 
     def __init__(self, database: Database, meter: Meter) -> None:
         self.inner = database
@@ -26,26 +26,26 @@ class MeteredDatabase:
 
     @property
     def busy(self) -> int:
-        """How many transactions are running."""
+        """The number of running transactions."""
         return self.inner.busy
 
     @property
     def connections_limit(self) -> int:
-        """How many connections there can be."""
+        """The maximum number of connections."""
         return self.inner.connections_limit
 
     @property
     def second_tries(self) -> int:
-        """How often a transaction was begun anew."""
+        """How often a transaction was restarted."""
         return self.inner.second_tries
 
     @property
     def log_bytes(self) -> int | None:
-        """How long the write-ahead log is; None where a server keeps it."""
+        """The length of the write-ahead log; None if a server manages it."""
         return self.inner.log_bytes
 
     async def read(self, transaction: Transaction[T]) -> T:
-        """Run one that only reads. Raises CatalogError."""
+        """Run a read-only transaction. Raises CatalogError."""
         with Timing(self._meter, "read"):
             return await self.inner.read(transaction)
 
@@ -60,19 +60,19 @@ class MeteredDatabase:
             return await self.inner.write(transaction)
 
     async def check(self) -> None:
-        """Make sure that it answers. Raises CatalogError."""
+        """Check that the database answers. Raises CatalogError."""
         with Timing(self._meter, "check"):
             await self.inner.check()
 
     async def check_writable(self) -> None:
-        """Write something, and take it back. Raises CatalogError."""
+        """Write something, and roll it back. Raises CatalogError."""
         with Timing(self._meter, "check"):
             await self.inner.check_writable()
 
     async def shorten_log(self) -> None:
-        """Cut the write-ahead log off where it is long. Raises CatalogError."""
+        """Truncate the write-ahead log if it is long. Raises CatalogError."""
         await self.inner.shorten_log()
 
     async def close(self) -> None:
-        """Wait for what runs, and let go of every connection."""
+        """Wait for running transactions, and close every connection."""
         await self.inner.close()

@@ -1,4 +1,4 @@
-"""Transactions about what the catalog is, and the places that belong to it."""
+"""Transactions about the catalog's id, and the places that belong to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UPDATE = update(places).where(*_THIS)
 
 
 def get_id(db: Connection) -> UUID:
-    """The id that was made with the tables."""
+    """The id that was created with the tables."""
     found: UUID = db.execute(_ID).scalar_one()
     return found
 
@@ -31,19 +31,19 @@ def list_all(db: Connection) -> Sequence[Place]:
 
 
 def add(db: Connection, place: Place) -> Place:
-    """Add a place, unless one of its kind and name is there; the one that is there then."""
+    """Add a place unless its kind and name are taken; returns the place that then has them."""
     dialects.insert_or_ignore(db, places, _values(place))
     return _place_of(db.execute(_READ, _key(place.kind, place.name)).one())
 
 
 def replace(db: Connection, place: Place) -> None:
-    """Put a place where one of its kind and name may be."""
+    """Add a place, or replace the one of its kind and name."""
     if not dialects.insert_or_ignore(db, places, _values(place)):
         db.execute(_UPDATE, {**_values(place), **_key(place.kind, place.name)})
 
 
 def warn(db: Connection, kind: PlaceKind, name: str, warning: str | None) -> None:
-    """Note a warning, or take it away."""
+    """Record a warning, or remove it."""
     db.execute(_UPDATE, {"warning": warning, **_key(kind, name)})
 
 

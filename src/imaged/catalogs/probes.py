@@ -1,4 +1,4 @@
-"""The transactions by which a database is seen to work."""
+"""The transactions that test whether a database works."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 from imaged.catalogs import dialects
 from imaged.catalogs.tables import instances, tombstones
 
-#: As large as a record may be, with all of its properties.
+#: The largest size of a record with all of its properties.
 PROBE_BYTES = 256 * 1024
 
 
@@ -20,11 +20,11 @@ def probe(db: Connection) -> None:
 
 
 def write_and_roll_back(db: Connection) -> None:
-    """Need as much room as a large record does, and leave nothing."""
+    """Need as much space as a large record does, and leave nothing."""
     now = dialects.now(db)
     trial = {
         "id": f"trial-{uuid4()}",
-        "version": token_hex(PROBE_BYTES // 2),  # what cannot be compressed
+        "version": token_hex(PROBE_BYTES // 2),  # incompressible
         "roles": [],
         "started_at": now,
         "seen_at": now,

@@ -1,4 +1,4 @@
-"""Records of the core as rows of tables, and back."""
+"""Converts records of the core to rows of tables, and back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Values = dict[str, Any]
 
 
 def image_values(image: Image) -> Values:
-    """What the image's row has in its columns, by name."""
+    """The columns of the image's row, by name."""
     content, failure, broken = image.content, image.last_failure, image.broken_upload
     return {
         "id": image.id,
@@ -104,12 +104,12 @@ def location_keys_of(image: Image) -> dict[int, str]:
 
 
 def claim_of(row: AnyRow) -> Claim:
-    """The claim that a row has."""
+    """The claim in a row."""
     return Claim(row.token, InstanceId(row.holder), row.lease)
 
 
 def blob_values(blob: Blob) -> Values:
-    """What the blob's row has in its columns, by name."""
+    """The columns of the blob's row, by name."""
     return {
         "key": blob.key,
         "store": blob.store,
@@ -172,7 +172,7 @@ def _content_of(row: AnyRow) -> Content | None:
 
 
 def _staged_values(image: Image) -> Values | None:
-    """With the key of the bytes: versions before stage other bytes and leave the column alone."""
+    """Includes the key, because earlier versions restage without updating the column."""
     staged, content = image.staged, image.staged_content
     if staged is None or content is None:
         return None

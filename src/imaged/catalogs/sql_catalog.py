@@ -1,8 +1,8 @@
 """A catalog in an SQL database: each method of the port is one transaction.
 
 Strategy. A transaction is written once, as a plain function of a connection (``images.py``,
-``blobs.py``, ``leases.py`` and their like). How it is run is the database's matter: SQLite runs it
-in a thread (``sqlite/driver.py``), PostgreSQL in a greenlet (``postgresql/driver.py``). See
+``blobs.py``, ``leases.py`` and others). The database decides how it is run: SQLite in a thread
+(``sqlite/driver.py``), PostgreSQL in a greenlet (``postgresql/driver.py``). See
 docs/decisions/0002.
 """
 
@@ -45,23 +45,23 @@ from imaged.ports.catalog import LapsedClaim
 
 
 class SqlCatalog:
-    """Keeps facts in a database."""
+    """Keeps the catalog in a database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     async def close(self) -> None:
-        """Wait for what runs, and let go of every connection."""
+        """Wait for running transactions, and close every connection."""
         await self.database.close()
 
     async def check(self) -> None:
-        """Make sure that it answers. Raises CatalogError."""
+        """Check that the database answers. Raises CatalogError."""
         await self.database.check()
 
     # images
 
     async def add_image(self, image: Image) -> Image:
-        """Store a new image, and return it dated. Raises ImageExists."""
+        """Store a new image; returns it with its timestamps. Raises ImageExists."""
         return await self.database.write(partial(images.add, image=image))
 
     async def get_image(self, image_id: str) -> Image:
@@ -73,29 +73,29 @@ class SqlCatalog:
         return await self.database.read_list(partial(image_select.list_images, query=query))
 
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
-        """Return the beginning of that page which has about so many bytes."""
+        """Return the beginning of that page, about this many bytes long."""
         listed = partial(image_pages.list_page, query=query, max_bytes=max_bytes)
         return await self.database.read_list(listed)
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
-        """Apply a change, and what follows. Raises what the port says."""
+        """Apply a change and its consequences. Raises what the port says."""
         return await self.database.write(partial(images.modify, image_id=image_id, change=change))
 
     async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
-        """Images in pending_delete for so long and still restorable, the longest first."""
+        """Restorable images in pending_delete for at least this long, the longest first."""
         return await self.database.read(partial(images.find_expirable, delay=delay, limit=limit))
 
     async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
-        """Images in uploading, unclaimed, whose last change is so long ago."""
+        """Unclaimed images in uploading whose last change is at least this long ago."""
         return await self.database.read(partial(images.find_staged, idle_for=idle_for, limit=limit))
 
     async def find_broken_uploads(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
-        """Images that remember a broken upload, unclaimed, for so long, the longest first."""
+        """Unclaimed images whose upload broke off at least this long ago, the longest first."""
         find = partial(images.find_broken_uploads, idle_for=idle_for, limit=limit)
         return await self.database.read(find)
 
     async def purge(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
-        """Replace the records of images that are deleted for so long by tombstones."""
+        """Replace the records of images deleted at least this long ago by tombstones."""
         return await self.database.write(
             partial(images.purge, deleted_for=deleted_for, limit=limit)
         )
@@ -103,7 +103,7 @@ class SqlCatalog:
     # tasks
 
     async def add_task(self, task: Task) -> Task:
-        """Store a new task that writes no image, and return it dated."""
+        """Store a new task that writes no image; returns it with its timestamps."""
         return await self.database.write(partial(tasks.add, task=task))
 
     async def get_task(self, task_id: str) -> Task:
@@ -115,7 +115,7 @@ class SqlCatalog:
         return await self.database.read_list(partial(task_select.list_tasks, query=query))
 
     async def count_unfinished_tasks(self, owner: str) -> int:
-        """How many tasks of this owner wait for a worker or have one."""
+        """The number of this owner's tasks that are pending or being worked on."""
         return await self.database.read(partial(tasks.count_unfinished, owner=owner))
 
     async def modify_task(self, task_id: str, change: TaskChange) -> Task:
@@ -123,12 +123,12 @@ class SqlCatalog:
         return await self.database.write(partial(tasks.modify, task_id=task_id, change=change))
 
     async def update_task_progress(self, task_id: str, attempt: int, progress: Progress) -> None:
-        """Note how far an attempt is."""
+        """Record the progress of an attempt."""
         advance = partial(tasks.advance, task_id=task_id, attempt=attempt, progress=progress)
         await self.database.write(advance)
 
     async def find_pending_tasks(self, types: Collection[str], limit: int) -> Sequence[Task]:
-        """Tasks of these types that wait for a worker, owners in turn."""
+        """Pending tasks of these types, owners in turn."""
         if not types:
             return ()
         return await self.database.read(partial(tasks.find_pending, types=types, limit=limit))
@@ -136,7 +136,7 @@ class SqlCatalog:
     async def find_stale_tasks(
         self, known: Collection[str], pending_for: timedelta, limit: int
     ) -> Sequence[Task]:
-        """Tasks of none of these types that have waited for a worker for so long."""
+        """Tasks of none of these types that have been pending for at least this long."""
         find = partial(tasks.find_stale, known=known, pending_for=pending_for, limit=limit)
         return await self.database.read(find)
 
@@ -145,13 +145,13 @@ class SqlCatalog:
         await self.database.write(partial(tasks.remove, task_id=task_id, allow=allow))
 
     async def expire_tasks(self, limit: int) -> Sequence[Task]:
-        """Remove the records of tasks whose time is over, the longest first."""
+        """Remove the records of expired tasks, the longest expired first."""
         return await self.database.write(partial(tasks.expire, limit=limit))
 
     # blobs
 
     async def get_blob(self, key: str) -> Blob | None:
-        """Return the row of the ledger, if it is there."""
+        """Return the ledger's row, if it exists."""
         return await self.database.read(partial(blobs.get, key=key))
 
     async def get_block_checksums(self, key: str, page: int) -> bytes | None:
@@ -159,74 +159,74 @@ class SqlCatalog:
         return await self.database.read(partial(block_checksums.get, key=key, page=page))
 
     async def set_block_checksums(self, key: str, checksums: bytes) -> None:
-        """Record the checksums of all blocks of a blob that is whole."""
+        """Record the checksums of all blocks of a complete blob."""
         replace = partial(block_checksums.replace, key=key, checksums=checksums)
         await self.database.write(replace)
 
     async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
-        """Blobs that are due, the longest due first. They are due again after so long."""
+        """Take blobs that are due, the longest due first. They are due again after ``busy_for``."""
         return await self.database.write(partial(blobs.take_doomed, limit=limit, busy_for=busy_for))
 
     async def list_doomed(self, limit: int) -> Sequence[Blob]:
-        """Blobs that are doomed, due or not, the longest due first; nothing is taken."""
+        """Doomed blobs, due or not, the longest due first; takes none."""
         return await self.database.read(partial(blobs.list_doomed, limit=limit))
 
     async def record_upload_id(self, key: str, upload_id: str) -> None:
-        """Note the store's own name for a write. Raises BlobGone."""
+        """Record the store's own id of a write. Raises BlobGone."""
         await self.database.write(partial(blobs.record_upload_id, key=key, upload_id=upload_id))
 
     async def recheck_later(self, key: str, after: timedelta) -> None:
-        """These bytes are gone, but more may come: due once more, after so long."""
+        """Record that these bytes are deleted but more may arrive: due again ``after`` this."""
         await self.database.write(partial(blobs.recheck_later, key=key, after=after))
 
     async def reschedule(self, key: str, why: str) -> Blob | None:
-        """These bytes would not go. Returns the row; None where it has left."""
+        """Record that deleting failed. Returns the row; None if it is gone."""
         return await self.database.write(partial(blobs.reschedule, key=key, why=why))
 
     async def remove_blob(self, key: str) -> Image | None:
-        """These bytes are gone. Returns the image that became deleted by it, if one did."""
+        """Record that these bytes are deleted. Returns the image that this deleted, if any."""
         return await self.database.write(partial(blobs.remove_blob, key=key))
 
     async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
-        """Doom bytes that the ledger does not know. Returns whether it did not know them."""
+        """Doom bytes that have no row in the ledger. Returns whether they had none."""
         return await self.database.write(
             partial(blobs.add_stray, location=location, quarantine=quarantine)
         )
 
     async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
-        """Every key of the ledger in this store that begins so."""
+        """Every key of the ledger in this store with this prefix."""
         return await self.database.read(partial(blobs.list_keys, store=store, prefix=prefix))
 
     async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
-        """Those of the keys whose bytes are whole and needed."""
+        """Those of the keys whose bytes are complete and referenced."""
         return await self.database.read(partial(blobs.list_kept, store=store, prefix=prefix))
 
     # leases
 
     async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
-        """Prolong the leases of these claims; return the claims that still stand."""
+        """Renew the leases of these claims; returns the claims that still exist."""
         if not claims:
             return set()
         return await self.database.write(partial(leases.renew, held=claims))
 
     async def find_lapsed(self, limit: int) -> Sequence[LapsedClaim]:
-        """Claims whose leases ran out, the longest first."""
+        """Claims whose leases expired, the longest first."""
         return await self.database.read(partial(leases.find_lapsed, limit=limit))
 
     async def list_attempts(self) -> Collection[UUID]:
-        """The tokens of all claims that stand."""
+        """The tokens of all claims."""
         return await self.database.read(leases.list_attempts)
 
     # accounts
 
     async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
-        """Say how many bytes a project may hold; None: no limit."""
+        """Set the quota of a project, in bytes; None: no limit."""
         return await self.database.write(
             partial(accounts.set_limit, owner=owner, limit_bytes=limit_bytes)
         )
 
     async def get_account(self, owner: str) -> Account:
-        """Return what a project holds and may hold."""
+        """Return the usage and quota of a project."""
         return await self.database.read(partial(accounts.get, owner=owner))
 
     # places
@@ -236,49 +236,49 @@ class SqlCatalog:
         return await self.database.read(places.get_id)
 
     async def list_places(self) -> Sequence[Place]:
-        """The places that are known, by kind and name."""
+        """The recorded places, by kind and name."""
         return await self.database.read(places.list_all)
 
     async def add_place(self, place: Place) -> Place:
-        """Know a place, unless one of its kind and name is known; the one that is known then."""
+        """Record a place unless its kind and name are taken; returns the one that then has them."""
         return await self.database.write(partial(places.add, place=place))
 
     async def replace_place(self, place: Place) -> None:
-        """Know this place instead of the one of its kind and name."""
+        """Record a place, replacing the one of its kind and name."""
         await self.database.write(partial(places.replace, place=place))
 
     async def set_place_warning(self, kind: PlaceKind, name: str, warning: str | None) -> None:
-        """Note what an operator should look at there."""
+        """Record what an operator should check there."""
         await self.database.write(partial(places.warn, kind=kind, name=name, warning=warning))
 
     # the whole
 
     async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
-        """Note that an instance is alive; forget those that were silent for so long."""
+        """Record that an instance is alive; remove those not heard of for at least this long."""
         await self.database.write(
             partial(instances.register_instance, instance=instance, forget_after=forget_after)
         )
 
     async def unregister_instance(self, instance_id: InstanceId) -> None:
-        """Forget an instance that has ended."""
+        """Remove an instance that has ended."""
         await self.database.write(partial(instances.unregister_instance, instance_id=instance_id))
 
     async def read_clock(self) -> ClockReading:
-        """The catalog's clock now, and what was noted of it."""
+        """The catalog's clock now, and its recorded mark."""
         return await self.database.read(clocks.read)
 
     async def note_clock(self, mark: ClockMark) -> None:
-        """Note the last moment that was believed, or a step."""
+        """Record the last trusted time, or a step."""
         await self.database.write(partial(clocks.note, mark=mark))
 
     async def confirm_clock(self, mark: ClockMark) -> None:
-        """Note that an operator says that this moment is right."""
+        """Record that an operator confirms this time."""
         await self.database.write(partial(clocks.confirm, mark=mark))
 
     async def redate(self, quarantine: timedelta) -> int:
-        """Date anew what lies further ahead than its delay or patience explains."""
+        """Reset timestamps that lie further ahead than their delay or patience explains."""
         return await self.database.write(partial(clocks.redate, quarantine=quarantine))
 
     async def summarize(self) -> Summary:
-        """Count everything, in one look."""
+        """Count everything in one transaction."""
         return await self.database.read(status_query.summarize)

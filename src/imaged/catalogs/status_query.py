@@ -1,6 +1,6 @@
-"""The transaction behind ``imaged status``: everything counted, in one look.
+"""The transaction behind ``imaged status``: everything counted, in one snapshot.
 
-No statement looks at the rows of a large table: each group is counted in an index.
+No statement reads the rows of a large table: each group is counted in an index.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _STOCKS = (
     .group_by(blobs.c.store, blobs.c.state)
     .order_by(blobs.c.store, blobs.c.state)
 )
-#: One look into the index for each status, however many images there are.
+#: One lookup in the index for each status, however many images there are.
 _OLDEST = union_all(
     *(
         select(
@@ -60,7 +60,7 @@ _TASKS = (
     .group_by(tasks.c.status, tasks.c.type)
     .order_by(tasks.c.type, tasks.c.status)
 )
-#: Who has a task that writes an image is who has that image.
+#: The claim of a task that writes an image is the claim of that image.
 _TASK_HOLDINGS = (
     select(
         func.coalesce(tasks.c.holder, claims.c.holder).label("holder"),

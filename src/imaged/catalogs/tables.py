@@ -1,24 +1,24 @@
 """The tables, for SQLite and PostgreSQL alike.
 
     images ─┬─< image_tags, image_properties   to filter by; to render there are JSON columns
-            ├─< image_locations >── blobs      who holds which bytes; where they are, the blob says
+            ├─< image_locations >── blobs      references to bytes; the blob says where they are
             │                         └─< block_checksums   of its bytes, in pages
             ├─── task_records                  of them, the one that writes the image
             └─── claims                        the image's claim and its lease, in one row
     task_records   tasks, with the claims of those that write no image
     accounts       bytes held, by owner        tombstones     ids that are never used again
-    instances      processes that are here     compatibility  the oldest revision that still fits
-    clock          whether it can be believed
-    places         whose data is in the stores catalog_identity  one row: who this catalog is
+    instances      running processes           compatibility  the oldest revision that still fits
+    clock          the last trusted time
+    places         whose data is in the stores catalog_identity  one row: the catalog's id
 
-Rule 1: what the lifecycle forbids, a CHECK refuses, whatever the statement's author thought.
-Rule 2: nothing is told twice. An image's claim *is* its row in ``claims``, and a location's size
-        *is* the blob's; only tags and properties are, because reading and filtering want
+Rule 1: what the lifecycle forbids, a CHECK refuses, whatever the statement.
+Rule 2: nothing is stored twice. An image's claim *is* its row in ``claims``, and a location's size
+        *is* the blob's; only tags and properties are, because reading and filtering need
         different shapes of them.
 Rule 3: every index says which statement needs it.
 
-Text sorts by code point everywhere (on PostgreSQL: collation "C").
-``migrations/`` makes these tables; a test holds the two together.
+Text sorts by code point everywhere (on PostgreSQL: collation "C"). ``migrations/`` makes these
+tables; a test compares the two.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from imaged.core.image import Visibility
 from imaged.core.lifecycle import RESTORE_EVENTS, Status
 from imaged.core.task import TaskStatus
 
-#: Long values are indexed by their beginning: an index entry has a largest size.
+#: Long values are indexed by a prefix: an index entry has a maximum size.
 value_prefix = literal_column("substr(value, 1, 64)", TEXT)
 
 images = Table(
@@ -120,9 +120,9 @@ images = Table(
     ),
     # lists without a filter, newest first or oldest first
     Index("images_created", "created_at", "id"),
-    # lists of one project's images; a part of what every caller's list is made of
+    # lists of one project's images; a branch of every caller's list
     Index("images_owner", "owner", "created_at", "id"),
-    # lists of public and of community images; the other parts
+    # lists of public and of community images; the other branches
     Index("images_visibility", "visibility", "created_at", "id"),
     # lists of images in one status
     Index("images_status", "status", "created_at", "id"),
@@ -189,7 +189,7 @@ blobs = Table(
     partial_index("blobs_awaited_by", "awaited_by", where="awaited_by IS NOT NULL"),
 )
 
-#: Pages of ``core/block_checksums.py``. The page of a block is found by the primary key.
+#: Pages of ``core/block_checksums.py``. The primary key finds the page of a block.
 block_checksums = Table(
     "block_checksums",
     metadata,
@@ -212,7 +212,7 @@ image_locations = Table(
 
 STAGED = -1
 
-#: Of versions before 0.2, which join it to images one to one; there is nothing in it.
+#: Of versions before 0.2, which join it to images one to one; always empty.
 old_tasks = Table(
     "tasks",
     metadata,
@@ -264,7 +264,7 @@ instances = Table(
     Column("troubles", JSON, nullable=False, server_default=text("'[]'")),
 )
 
-#: One row: the last moment that an instance believed, for who starts next (``core/clock.py``).
+#: One row: the last time that an instance trusted, for the next start (``core/clock.py``).
 clock = Table(
     "clock",
     metadata,
@@ -277,13 +277,13 @@ clock = Table(
     Column("confirmations", Integer, nullable=False),
 )
 
-#: One row: who knows this revision of the tables, or a later one, can work with them.
+#: One row: versions that know this revision of the tables, or a later one, work with them.
 compatibility = Table("compatibility", metadata, Column("oldest", TEXT, primary_key=True))
 
-#: One row: made with the tables, and the same in every copy of the catalog.
+#: One row: created with the tables, and the same in every copy of the catalog.
 catalog_identity = Table("catalog_identity", metadata, Column("id", Uuid, primary_key=True))
 
-#: Folders and buckets that bear the catalog's marker.
+#: Folders and buckets with the catalog's marker.
 places = Table(
     "places",
     metadata,

@@ -1,4 +1,4 @@
-"""Tasks as rows, and back: locked, read, and written where they differ."""
+"""Converts tasks to rows and back: locked, read, and written where they differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DELETE = delete(tasks).where(tasks.c.id.in_(bindparam("these", expanding=True))
 
 
 def lock(db: Connection, task_id: str) -> None:
-    """Lock a task, if it is there."""
+    """Lock a task, if it exists."""
     dialects.lock(db, _LOCK, {"this": task_id})
 
 
@@ -47,7 +47,7 @@ def writers(db: Connection, image_ids: Sequence[str]) -> dict[str, Task]:
 
 
 def write(db: Connection, before: Task | None, after: Task | None, now: datetime) -> None:
-    """Write what differs; its lease begins now, if it has one. A task never leaves so."""
+    """Write what differs; its lease, if any, begins now. Never removes a task."""
     if after is None or after == before:
         return
     if before is None or before.id != after.id:
@@ -67,7 +67,7 @@ def remove(db: Connection, task_ids: Sequence[str]) -> None:
 
 
 def progress_values(progress: Progress | None) -> Values:
-    """How far it is, in columns."""
+    """The columns of its progress."""
     return {
         "phase": progress and progress.phase,
         "done_bytes": progress and progress.done_bytes,
@@ -76,7 +76,7 @@ def progress_values(progress: Progress | None) -> Values:
 
 
 def task_values(task: Task) -> Values:
-    """What the task's row has in its columns, by name, but for its lease."""
+    """The columns of the task's row except its lease, by name."""
     return {
         "id": task.id,
         "type": task.type,

@@ -14,12 +14,12 @@ from imaged.core.task_query import TaskQuery, sort_key
 
 
 def list_tasks(db: Connection, query: TaskQuery) -> Sequence[Task]:
-    """Read the page that is asked for."""
+    """Read the requested page."""
     return [task_rows.task_of(row) for row in db.execute(page(query))]
 
 
 def page(query: TaskQuery) -> Select[*tuple[Any, ...]]:
-    """The statement that finds the rows of a page."""
+    """The statement for the rows of a page."""
     column = tasks.c[query.sort_by]
     keys = (column,) if column is tasks.c.id else (column, tasks.c.id)
     statement = task_rows.READ.where(*_wanted(query))
@@ -41,7 +41,9 @@ def _wanted(query: TaskQuery) -> list[ColumnElement[bool]]:
 
 
 def _comes_after(last: Task, query: TaskQuery) -> ColumnElement[bool]:
-    """Behind the last task; what the first key alone says stands first, for an index to follow."""
+    """Behind the last task; the condition on the first key alone comes first, for an index to
+    follow.
+    """
     column, (value, task_id) = tasks.c[query.sort_by], sort_key(last, query.sort_by)
     if query.descending:
         return and_(column <= value, or_(column < value, tasks.c.id < task_id))

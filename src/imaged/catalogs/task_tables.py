@@ -1,6 +1,6 @@
 """The table of tasks: each with its input, its result, and its claim if it writes no image.
 
-Beside ``tables.py``, which tells how the tables belong together.
+``tables.py`` shows how the tables belong together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from imaged.catalogs.column_types import Duration, Instant
 from imaged.catalogs.columns import TEXT, check_in, metadata, partial_index
 from imaged.core.task import TaskStatus
 
-#: A task is final exactly when it has a moment to expire at.
+#: A task is final exactly if it has an expiry.
 UNFINISHED = "expires_at IS NULL"
 
 tasks = Table(
@@ -35,7 +35,7 @@ tasks = Table(
     Column("request_id", TEXT),
     Column("input", JSON, nullable=False),
     Column("sealed", LargeBinary),
-    Column("image_id", TEXT),  # no foreign key: a task tells of its image also when that is gone
+    Column("image_id", TEXT),  # no foreign key: a task outlives its image
     Column("writes", TEXT),
     Column("status", TEXT, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -71,9 +71,9 @@ tasks = Table(
     ),
     # an image has one writer: also what images are joined by
     partial_index("task_records_writing", "writes", where=UNFINISHED, unique=True),
-    # find_pending_tasks; how many each owner has in processing
+    # find_pending_tasks; the number of each owner's tasks in processing
     partial_index("task_records_waiting", "status", "owner", "created_at", "id", where=UNFINISHED),
-    # find_pending_tasks: when somebody's last attempt began
+    # find_pending_tasks: the start of an owner's last attempt
     partial_index("task_records_begun", "owner", "begun_at", where="begun_at IS NOT NULL"),
     # expire_tasks
     partial_index("task_records_expiring", "expires_at", "id", where="expires_at IS NOT NULL"),
@@ -81,11 +81,11 @@ tasks = Table(
     partial_index("task_records_token", "token", where="token IS NOT NULL"),
     # find_lapsed
     partial_index("task_records_until", "until", where="until IS NOT NULL"),
-    # lists: all, of one owner, of one image; the latter also of what it was made by
+    # lists: all, of one owner, of one image; the last also of the task that made it
     Index("task_records_created", "created_at", "id"),
     Index("task_records_owner", "owner", "created_at", "id"),
     Index("task_records_image", "image_id", "created_at", "id"),
     Index("task_records_written", "writes", "created_at", "id"),
-    # lists of one status; summarize, without looking at the rows
+    # lists of one status; summarize, without reading the rows
     Index("task_records_status", "status", "type", "created_at"),
 )

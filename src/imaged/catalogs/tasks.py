@@ -1,8 +1,8 @@
 """Transactions about tasks.
 
-One that writes an image is changed by ``images.modify``, under the lock of that image, until it is
-final; which image it writes never changes, so it is known before anything is locked. All others
-have the lock of their own row, and need no other.
+A task that writes an image is changed by ``images.modify``, under the lock of that image, until it
+is final; the image never changes, so it is known before anything is locked. All other tasks need
+only the lock of their own row.
 """
 
 from __future__ import annotations
@@ -102,12 +102,12 @@ def add(db: Connection, task: Task) -> Task:
 
 
 def count_unfinished(db: Connection, owner: str) -> int:
-    """Count what an owner has that is not final."""
+    """Count an owner's tasks that are not final."""
     return db.execute(_UNFINISHED, {"owner": owner}).scalar_one()
 
 
 def modify(db: Connection, task_id: str, change: TaskChange) -> Task:
-    """Apply a change to the task; where it writes an image, with what follows for that."""
+    """Apply a change to the task; if it writes an image, with the consequences for that."""
     seen = task_rows.read(db, task_id)
     if seen.writes is not None and not seen.is_final and _is_in(db, seen.writes, task_id):
         images.modify(db, seen.writes, change_task(change))
@@ -124,13 +124,13 @@ def modify(db: Connection, task_id: str, change: TaskChange) -> Task:
 
 
 def advance(db: Connection, task_id: str, attempt: int, progress: Progress) -> None:
-    """Note how far an attempt is, if it is that one."""
+    """Record the progress of an attempt, if it is the current one."""
     values = {**task_rows.progress_values(progress), "updated_at": dialects.now(db)}
     db.execute(_ADVANCE, {"this": task_id, "attempt": attempt, **values})
 
 
 def find_pending(db: Connection, types: Collection[str], limit: int) -> Sequence[Task]:
-    """Read tasks that wait for a worker, owners in turn."""
+    """Read pending tasks, owners in turn."""
     found = db.execute(_TURNS, {"types": sorted(types), "most": limit})
     return [task_rows.task_of(row) for row in found]
 
@@ -138,7 +138,7 @@ def find_pending(db: Connection, types: Collection[str], limit: int) -> Sequence
 def find_stale(
     db: Connection, known: Collection[str], pending_for: timedelta, limit: int
 ) -> Sequence[Task]:
-    """Read tasks of other types that have waited for so long, the longest first."""
+    """Read tasks of other types that were pending for at least this long, the longest first."""
     values = {"types": sorted(known), "latest": dialects.now(db) - pending_for, "most": limit}
     return [task_rows.task_of(row) for row in db.execute(_STRANGE, values)]
 
@@ -153,7 +153,7 @@ def remove(db: Connection, task_id: str, allow: Callable[[Task], object]) -> Non
 
 
 def expire(db: Connection, limit: int) -> Sequence[Task]:
-    """Remove tasks whose time is over. Those that others remove are no concern."""
+    """Remove expired tasks. Skips those that another caller has locked."""
     found = db.execute(_EXPIRED, {"now": dialects.now(db), "most": limit})
     expired = [task_rows.task_of(row) for row in found]
     task_rows.remove(db, [task.id for task in expired])
@@ -161,9 +161,9 @@ def expire(db: Connection, limit: int) -> Sequence[Task]:
 
 
 def _is_in(db: Connection, image_id: str, task_id: str) -> bool:
-    """Whether it is the task of the image, which is locked by this.
+    """Whether it is the task of the image, which this locks.
 
-    It is, unless an older version took the image back, which knows nothing of such tasks.
+    It is, unless an older version, which does not know such tasks, reclaimed the image.
     """
     image_rows.lock(db, image_id)
     try:

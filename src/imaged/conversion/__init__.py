@@ -1,1 +1,1 @@
-"""What turns one disk format into another: qemu-img, confined."""
+"""Conversion of disk formats: qemu-img in a sandbox."""

@@ -1,10 +1,10 @@
-"""Give up all files but some: Landlock, a part of Linux since 5.13 (landlock(7)).
+"""Restrict this process to a few files: Landlock, part of Linux since 5.13 (landlock(7)).
 
-Where the kernel has it, TCP is given up too (version 4, Linux 6.7), and so are signals and abstract
-sockets of other processes (version 6, Linux 6.12).
+Where the kernel supports it, TCP is restricted too (version 4, Linux 6.7), and so are signals and
+abstract sockets of other processes (version 6, Linux 6.12).
 
-Irrevocable, for this process and all that it starts; needs no rights. The C library has no
-functions for it, so the system calls are made by number; theirs are the same on every machine.
+It is irrevocable for this process and its children, and needs no rights. The C library has no
+functions for it, so the system calls are made by number; the numbers are the same on every machine.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ class _PathBeneath(ctypes.Structure):
 
 
 def abi_version() -> int:
-    """What this kernel knows of it; 0 where it knows nothing, or has it switched off."""
+    """The version that this kernel supports; 0 if it has none or it is disabled."""
     found: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION)
     return max(found, 0)
 
 
 def restrict(allowed: Iterable[tuple[Path, int]]) -> None:
-    """Keep these accesses below these paths, and no others. Raises OSError."""
+    """Allow these accesses below these paths, and no others. Raises OSError."""
     known = abi_version()
     handled = max(bits for since, bits in _HANDLED.items() if since <= known)
     attributes = _Ruleset(
         handled,
         _NETWORK if known >= _NETWORK_SINCE else 0,
         _SCOPE if known >= _SCOPE_SINCE else 0,
-    )  # a kernel takes a longer structure than it knows, if the rest is zeros
+    )  # a kernel accepts a longer structure than it knows, if the rest is zeros
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
     ruleset = _call(_CREATE_RULESET, ctypes.byref(attributes), size, 0)
     for path, access in allowed:

@@ -1,11 +1,11 @@
-"""qemu-img, one confined child for each step of a conversion.
+"""qemu-img, run as a sandboxed child for each step of a conversion.
 
-Both formats are named, so that nothing is probed; both files are ours, with names that we chose;
-the child can open no other. It is killed, and waited for, whatever ends the conversion.
+Both formats are named, so nothing is probed. Both files belong to imaged, with names that it chose,
+and the child can open no other. It is killed and waited for whenever the conversion ends early.
 
-A disk of which a part is missing, or whose tables contradict each other, is refused before it is
-converted: QEMU would read zeros there. What qemu-img says when it fails is for the operator, in the
-log; owners get a sentence of ours, because its words name files of the server.
+A disk with missing parts or contradictory tables is refused before it is converted: QEMU would read
+zeros there. The output of a failed qemu-img goes to the log, for the operator; owners get a
+sentence of imaged's own, because the output names files of the server.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ log = structlog.get_logger()
 
 QEMU_IMG = "qemu-img"
 PROGRESS_PATTERN = re.compile(rb"\((\d+\.\d+)/100%\)")
-MAX_STDERR_LINES = 5  # of what it says when it fails
+MAX_STDERR_LINES = 5  # of its error output
 READ_BYTES = 4096
-KILL_TIMEOUT_SECONDS = 10  # how long the kernel may take to end what was killed
+KILL_TIMEOUT_SECONDS = 10  # time for the kernel to end a killed process
 
-# What the Image API calls a format, what qemu-img calls it, and how it is to be written.
+# By the Image API's name of a format: qemu-img's name, and the options for writing it.
 QEMU_FORMATS: Mapping[str, str] = {
     "raw": "raw",
     "qcow2": "qcow2",
@@ -51,22 +51,22 @@ QEMU_FORMATS: Mapping[str, str] = {
     "vhd": "vpc",
     "vhdx": "vhdx",
 }
-#: Those that ``qemu-img check`` looks through; of VHDX it knows the log alone, of VHD nothing.
+#: Formats that ``qemu-img check`` examines; of VHDX it checks only the log, of VHD nothing.
 CHECKABLE_FORMATS = frozenset({"qcow2", "vmdk", "vdi"})
-CHECK_FOUND_ERRORS, CHECK_FOUND_LEAKS = 2, 3  # exit statuses; what leaks is space, and no data
-VMDK_TRUNCATED_TEXT = "points after EOF"  # with the status of a program that could not look
+CHECK_FOUND_ERRORS, CHECK_FOUND_LEAKS = 2, 3  # exit statuses; leaks waste space and lose no data
+VMDK_TRUNCATED_TEXT = "points after EOF"  # together with the status of a check that could not run
 
 TARGET_OPTIONS: Mapping[str, str] = {
     "vmdk": "subformat=streamOptimized",
-    "vhd": "force_size=on",  # not rounded to what a disk of cylinders can have
+    "vhd": "force_size=on",  # not rounded to a size in cylinders, heads and sectors
 }
 
 
-#: How a source is to be read. QEMU takes the size of a VHD from its cylinders unless it knows
-#: the program that made it, and so leaves out the end of disks that VirtualBox made.
+#: Options for reading a source. Without them QEMU takes the size of a VHD from its cylinders unless
+#: it knows the creator program, and so omits the end of disks that VirtualBox made.
 SOURCE_OPTIONS: Mapping[str, Mapping[str, str]] = {"vhd": {"force_size_calc": "current_size"}}
 
-# What qemu-img says of errors of the disk that it writes to, in the words of the C library.
+# qemu-img's messages for write errors of the target disk, in the words of the C library.
 FILE_TOO_LARGE_TEXT, DISK_FULL_TEXT = "File too large", "No space left on device"
 
 
@@ -80,16 +80,16 @@ class _ExitResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QemuImgSettings:
-    """What a conversion may use."""
+    """The limits of a conversion."""
 
     memory_bytes: int = GIB
     cpu_time: timedelta = timedelta(hours=1)
     time: timedelta = timedelta(hours=4)  # in all
-    max_size_bytes: int = 1024 * GIB  # of what is written
+    max_size_bytes: int = 1024 * GIB  # of the written file
 
 
 class QemuImg:
-    """A Converter (``ports/converter.py``). ``settings`` may be replaced."""
+    """Converts disks. Is a ``Converter`` (``ports/converter.py``). ``settings`` may be replaced."""
 
     def __init__(self, settings: QemuImgSettings) -> None:
         self.settings = settings
@@ -127,7 +127,7 @@ class QemuImg:
             raise ConversionFailed(self._why(ended, source_format))
 
     async def _check(self, source: Path, source_format: str) -> None:
-        """Look whether its tables are whole. Raises ConversionFailed."""
+        """Check that its tables are consistent. Raises ConversionFailed."""
         command = (_program(), "check", "-q", "-U", "-f", QEMU_FORMATS[source_format], str(source))
         ended = await self._run(command, source, (), lambda _share: None)
         if ended.status == CHECK_FOUND_ERRORS or VMDK_TRUNCATED_TEXT in ended.said:
@@ -146,7 +146,7 @@ class QemuImg:
         targets: tuple[Path, ...],
         tell: ProgressCallback,
     ) -> _ExitResult:
-        """Run one step to its end. Raises ConversionFailed where that takes too long."""
+        """Run one step to its end. Raises ConversionFailed if that takes too long."""
         sandbox = self._sandbox_settings(command, source, targets)
         child = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -168,7 +168,7 @@ class QemuImg:
             await _kill(child)
 
     def _why(self, ended: _ExitResult, source_format: str) -> str:
-        """What its owner is told; the operator gets its own words."""
+        """The reason for the owner; qemu-img's own words go to the log."""
         log.warning("conversion.failed", step="convert", status=ended.status, said=ended.said)
         if ended.status < 0:
             return f"qemu-img was ended by signal {-ended.status}: it went beyond its limits"
@@ -197,7 +197,7 @@ class QemuImg:
 
 
 def unsupported_reason() -> str | None:
-    """What this machine needs before it can convert, as a clause; None where nothing is."""
+    """What this machine lacks for conversions, as a clause; None if nothing."""
     if shutil.which(QEMU_IMG) is None:
         return "this server has no qemu-img: install the package qemu-utils"
     if not seccomp.is_supported():
@@ -226,7 +226,7 @@ def _command(source: Path, source_format: str, target: Path, target_format: str)
 
 
 def _source_options(source: Path, source_format: str) -> str:
-    """The source in the words of QEMU's options, where a comma in a name is written twice."""
+    """The source as QEMU's options, where a comma in a name is doubled."""
     options = {
         "driver": QEMU_FORMATS[source_format],
         **SOURCE_OPTIONS.get(source_format, {}),
@@ -237,7 +237,7 @@ def _source_options(source: Path, source_format: str) -> str:
 
 
 async def _report_progress(child: asyncio.subprocess.Process, tell: ProgressCallback) -> str:
-    """Listen until it has nothing more to say; its last words."""
+    """Report progress until the output ends; returns its last bytes."""
     assert child.stdout is not None, "it was asked for"  # noqa: S101
     assert child.stderr is not None, "it was asked for"  # noqa: S101
     words = asyncio.create_task(_stderr_tail(child.stderr))
@@ -258,7 +258,7 @@ async def _stderr_tail(stream: asyncio.StreamReader) -> str:
 
 
 async def _kill(child: asyncio.subprocess.Process) -> None:
-    """Kill it if it still runs, and wait: nothing may write to the target after this."""
+    """Kill the process if it still runs, and wait: nothing may write to the target after this."""
     with suppress(ProcessLookupError):
         child.kill()
     with anyio.move_on_after(KILL_TIMEOUT_SECONDS, shield=True):

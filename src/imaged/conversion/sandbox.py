@@ -1,9 +1,9 @@
-"""Run a program that is given bytes nobody vouches for: ``python -I -m imaged.conversion.sandbox``.
+"""Run a program on untrusted input: ``python -I -m imaged.conversion.sandbox``.
 
-Before the program begins, this process gives up what it will not need: every file but those named,
-every system call that a conversion does without, the chance of more rights, and memory, processor
-time, threads and file size beyond its limits.
-It takes one argument, a SandboxSettings as JSON, and imports little, so that it begins at once.
+Before the program starts, this process gives up what the program will not need: every file but
+those named, every system call that a conversion does without, the ability to gain rights, and
+memory, processor time, threads and file size beyond its limits. Its one argument is a
+SandboxSettings as JSON. It imports little, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 
 from imaged.conversion import landlock, seccomp
 
-NICENESS = 19  # after everything else
+NICENESS = 19  # lowest priority
 _PR_SET_PDEATHSIG = 1
-SANDBOX_FAILED = 125  # the exit status when a limit could not be set: nothing was run
+SANDBOX_FAILED = 125  # the exit status if a limit could not be set: nothing was run
 
-# Where programs, their libraries and what those read at start are. Not all of /usr: an image may
+# Programs, their libraries and the files that those read at start. Not all of /usr: an image may
 # name files, and operators keep some with secrets in /usr/local.
 PROGRAMS = (
     *("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec"),
@@ -36,7 +36,7 @@ DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero")
 ENVIRONMENT = {
     "LC_ALL": "C",
     "PATH": "/usr/bin:/bin",
-    "MALLOC_ARENA_MAX": "1",  # else each thread takes 128 MiB of the address space
+    "MALLOC_ARENA_MAX": "1",  # otherwise each thread takes 128 MiB of the address space
 }
 
 
@@ -44,18 +44,18 @@ ENVIRONMENT = {
 class SandboxSettings:
     """A program, and all that it may use."""
 
-    command: Sequence[str]  # the program by its whole path
+    command: Sequence[str]  # the program's full path
     reads: Sequence[str]
-    writes: Sequence[str]  # files that exist
+    writes: Sequence[str]  # existing files
     memory_bytes: int
     cpu_seconds: int
     file_bytes: int  # the largest file that it may write
     open_files: int = 64
-    more_threads: int = 64  # than its user has when it begins
-    parent: int = 0  # whose death is the program's too; 0: nobody's
+    more_threads: int = 64  # more than its user has at the start
+    parent: int = 0  # when it dies, the program is killed; 0: no parent
 
     def to_json(self) -> str:
-        """As the sandbox takes it."""
+        """The argument of the sandbox."""
         return json.dumps(asdict(self))
 
 
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def enter_sandbox(settings: SandboxSettings) -> None:
-    """Give up the rest. Raises OSError."""
+    """Apply all restrictions. Raises OSError."""
     os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     if settings.parent:
         _die_with_parent(settings.parent)
@@ -95,21 +95,21 @@ def enter_sandbox(settings: SandboxSettings) -> None:
 
 
 def _programs(settings: SandboxSettings) -> list[Path]:
-    """One that was built by hand is allowed too, and the libraries beside it."""
+    """Adds the directory of a program that was built by hand, and its libraries."""
     own = [Path(name).resolve() for name in settings.command[:1]]
     return [*map(Path, PROGRAMS), *own, *(path.parent.parent / "lib" for path in own)]
 
 
 def _limit(limit: int, value: int) -> None:
-    """Set a limit, unless one that is lower holds already. Raises OSError."""
+    """Set a limit, unless a lower one is already in effect. Raises OSError."""
     _, hard = resource.getrlimit(limit)
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(limit, (value, value))
 
 
 def _count_user_threads() -> int:
-    """How many threads this process's user has. RLIMIT_NPROC counts those; it does not bind root,
-    whose threads the control group of the service limits.
+    """The number of threads of this process's user, which RLIMIT_NPROC counts. It does not bind
+    root; the control group of the service limits root's threads.
     """
     own, threads = str(os.getuid()), 0
     for status in Path("/proc").glob("[0-9]*/status"):
@@ -120,9 +120,9 @@ def _count_user_threads() -> int:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Be killed when the parent is, so that nothing works on for nobody (prctl(2))."""
+    """Be killed when the parent dies, so that no orphan goes on working (prctl(2))."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was faster
+    if os.getppid() != parent:  # it died before the call
         sys.exit(SANDBOX_FAILED)
 
 

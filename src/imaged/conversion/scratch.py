@@ -1,7 +1,7 @@
-"""Scratch files in a folder of this machine: ``<root>/<attempt>/<name>``, for its owner only.
+"""Scratch files in a folder of this machine: ``<root>/<attempt>/<name>``, private to their owner.
 
-Each attempt has one thread for its files: a disk that hangs keeps nobody else's work waiting, and
-no file is closed, and its number given to another one, while a write to it is on its way.
+Each attempt has one thread for its files. A hanging disk delays no other attempt, and no file is
+closed, and its descriptor reused, while a write to it is in flight.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from imaged.core.sparse import split_holes
 T = TypeVar("T")
 
 FOLDER_MODE = 0o700
-SPACE_CHECK_EVERY_BYTES = 64 * MIB  # written, until the room that is left is looked at again
-CLOSE_TIMEOUT_SECONDS = 10  # how long a disk may take to end what was cancelled
+SPACE_CHECK_EVERY_BYTES = 64 * MIB  # written between two checks of the free space
+CLOSE_TIMEOUT_SECONDS = 10  # how long a disk may take to finish what was cancelled
 NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
 class ScratchSettings:
-    """Where it is, and what must stay free there."""
+    """The folder, and the space that must stay free there."""
 
     root: Path
     min_free_bytes: int = 0
 
 
 class LocalScratchFolder:
-    """A ScratchFolder (``ports/scratch.py``)."""
+    """Scratch files of one attempt. Is a ``ScratchFolder`` (``ports/scratch.py``)."""
 
     def __init__(self, path: Path, min_free_bytes: int) -> None:
         self._path = path
@@ -52,7 +52,7 @@ class LocalScratchFolder:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scratch")
 
     def shut_down(self) -> None:
-        """Let the thread go, as soon as it has done what it was asked for."""
+        """Release the thread once it has done its work."""
         self._thread.shutdown(wait=False)
 
     async def write(self, name: str, chunks: AsyncIterable[bytes]) -> Path:
@@ -112,7 +112,7 @@ class LocalScratchFolder:
 
 
 class LocalScratch:
-    """A Scratch (``ports/scratch.py``)."""
+    """Makes folders for attempts. Is a ``Scratch`` (``ports/scratch.py``)."""
 
     def __init__(self, settings: ScratchSettings) -> None:
         self._root = settings.root
@@ -131,7 +131,7 @@ class LocalScratch:
             folder.shut_down()
             with (
                 anyio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True),
-                suppress(ScratchError),  # the work is done: the sweeper has what is left, and tells
+                suppress(ScratchError),  # the cleanup removes the rest and reports it
             ):
                 await self.remove(attempt)
 
@@ -149,26 +149,26 @@ class LocalScratch:
     def _attempts(self) -> list[UUID]:
         try:
             return [attempt for path in self._root.iterdir() if (attempt := _attempt(path.name))]
-        except FileNotFoundError:  # nobody has needed it yet
+        except FileNotFoundError:  # not created yet
             return []
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    """Have a thread do it. When cancelled, one that hangs in a disk is left alone."""
+    """Run in a thread. When cancelled, a thread that hangs is abandoned."""
     return await to_thread.run_sync(work, abandon_on_cancel=True)
 
 
 async def _close(file: AsyncFileIO) -> None:
-    """Close it in any case; wait for it, but not for ever. Raises OSError."""
+    """Close the file shielded from cancellation, waiting a limited time. Raises OSError."""
     closing = asyncio.ensure_future(file.close())
     with anyio.CancelScope(shield=True):
         done, _ = await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
     for closed in done:
-        closed.result()  # NFS tells only now what it could not write
+        closed.result()  # NFS reports write errors only now
 
 
 async def _write_sparse(file: AsyncFileIO, chunk: bytes, offset: int) -> None:
-    """Write a chunk at the end of a file of ``offset`` bytes, with holes where it has zeros."""
+    """Write a chunk at offset ``offset``, the end of the file, with holes in place of zeros."""
     for piece in split_holes((chunk,), offset):
         if isinstance(piece, int):
             offset += piece
@@ -187,7 +187,7 @@ async def _write_all(file: AsyncFileIO, chunk: bytes) -> None:
 
 
 def _attempt(name: str) -> UUID | None:
-    """The attempt whose folder this is; None where it is nothing of ours."""
+    """The attempt of this folder; None if imaged did not make it."""
     try:
         attempt = UUID(name)
     except ValueError:

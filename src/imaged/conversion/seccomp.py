@@ -1,13 +1,15 @@
-"""Allow the system calls that a conversion needs, and no others: a filter of seccomp(2).
+"""Allow only the system calls that a conversion needs: a filter of seccomp(2).
 
-Strategy. The list has what qemu-img, its libraries and their loader were seen to use (QEMU 7.2 of
-Debian 12, every format, with and without threads), and their likes that reach nothing but this
-process and its open files. Everything else does not exist (ENOSYS), so that libraries fall back to
-what they know: sockets, io_uring, new processes, signals to others, and all that changes a file by
-its name or the rights and times of one. Numbers: asm/unistd_64.h and asm-generic/unistd.h of Linux.
+Strategy. The list has the calls that qemu-img, its libraries and their loader were observed to use
+(QEMU 7.2 of Debian 12, every format, with and without threads), and similar ones that affect only
+this process and its open files. Every other call fails with ENOSYS, so that libraries fall back to
+older ones: sockets, io_uring, new processes, signals to others, and all that changes a file by its
+name or changes its permissions or times. Numbers: asm/unistd_64.h and asm-generic/unistd.h of
+Linux.
 
-A few calls are allowed for certain arguments only, because with others they reach further: a thread
-but no process, an open file but none that is emptied by it, a limit or a signal of this process.
+A few calls are allowed with certain arguments only, because others would reach further: a thread
+but no process, an open file but not one that opening truncates, a limit or a signal of this
+process.
 """
 
 from __future__ import annotations
@@ -29,13 +31,13 @@ NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16  # in struct seccomp_data
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 REFUSE = 0x00050000 | errno.ENOSYS
 
-_X32_ABI = 0x40000000  # x32: the same machine under other numbers
+_X32_ABI = 0x40000000  # x32: the same machine with other numbers
 
-#: The audit architecture of each machine that is covered. Both are little-endian.
+#: The audit architecture of each supported machine. Both are little-endian.
 ARCHITECTURES: Mapping[str, int] = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-#: Calls that are allowed whatever their arguments: their numbers on x86_64 and on aarch64, which
-#: does not have the older ones.
+#: Calls that are allowed with any arguments: their numbers on x86_64 and on aarch64, which lacks
+#: the older ones.
 CALLS: Mapping[str, tuple[int, int | None]] = {
     # open files
     "read": (0, 63),
@@ -62,7 +64,7 @@ CALLS: Mapping[str, tuple[int, int | None]] = {
     "fadvise64": (221, 223),
     "copy_file_range": (326, 285),
     "getdents64": (217, 61),
-    # what is looked at by name; Landlock says what may be opened
+    # lookups by name; Landlock restricts what may be opened
     "newfstatat": (262, 79),
     "statx": (332, 291),
     "access": (21, None),
@@ -98,7 +100,7 @@ CALLS: Mapping[str, tuple[int, int | None]] = {
     "uname": (63, 160),
     "sysinfo": (99, 179),
     "getrandom": (318, 278),
-    # waiting, clocks, and signals that come in
+    # waiting, clocks, and incoming signals
     "poll": (7, None),
     "ppoll": (271, 73),
     "pselect6": (270, 72),
@@ -125,7 +127,7 @@ CALLS: Mapping[str, tuple[int, int | None]] = {
 
 _CLONE_THREAD = 0x10000
 _THREAD_NAMES_AND_TIMERS = (15, 16, 29)  # PR_SET_NAME, PR_GET_NAME, PR_SET_TIMERSLACK
-#: Not F_SETOWN, F_SETOWN_EX and F_SETSIG, by which the kernel is made to signal other processes.
+#: Not F_SETOWN, F_SETOWN_EX and F_SETSIG, which let the kernel signal other processes.
 _FCNTL_COMMANDS = (
     *(fcntl.F_DUPFD, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL),
     *(fcntl.F_GETLK, fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_OFD_GETLK, fcntl.F_OFD_SETLK),
@@ -135,7 +137,7 @@ _FCNTL_COMMANDS = (
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What an argument has to be: after ``mask``, one of ``values``, or any but 0 without them."""
+    """The allowed values of an argument after ``mask``; without values, any but 0."""
 
     argument: int
     values: tuple[int, ...] = ()
@@ -143,9 +145,9 @@ class Condition:
 
 
 def conditions(own_pid: int) -> Mapping[str, tuple[tuple[int, int | None], Condition]]:
-    """The calls that are allowed for certain arguments: their numbers, and which."""
+    """The calls that are allowed with certain arguments: their numbers and conditions."""
     this_process = (0, own_pid)
-    kept = (os.O_RDONLY, os.O_WRONLY, os.O_RDWR)  # O_TRUNC would empty what is open for reading
+    kept = (os.O_RDONLY, os.O_WRONLY, os.O_RDWR)  # O_TRUNC would empty a file open for reading
     how = os.O_ACCMODE | os.O_TRUNC
     return {
         "open": ((2, None), Condition(1, kept, how)),
@@ -154,7 +156,7 @@ def conditions(own_pid: int) -> Mapping[str, tuple[tuple[int, int | None], Condi
         "clone": ((56, 220), Condition(0, mask=_CLONE_THREAD)),
         "prctl": ((157, 167), Condition(0, _THREAD_NAMES_AND_TIMERS)),
         "prlimit64": ((302, 261), Condition(0, this_process)),
-        "tgkill": ((234, 131), Condition(0, (own_pid,))),  # so that abort() is seen as one
+        "tgkill": ((234, 131), Condition(0, (own_pid,))),  # so that abort() works
     }
 
 
@@ -162,7 +164,7 @@ BpfInstruction = tuple[int, int, int, int]  # code, jump if so, jump if not, val
 
 
 def program(machine: str, own_pid: int) -> list[BpfInstruction]:
-    """The filter in classic BPF. Raises KeyError for a machine that is not covered."""
+    """The filter in classic BPF. Raises KeyError for an unsupported machine."""
     architecture = ARCHITECTURES[machine]
     column = list(ARCHITECTURES).index(machine)
     lines: list[BpfInstruction] = [
@@ -184,7 +186,7 @@ def program(machine: str, own_pid: int) -> list[BpfInstruction]:
 
 
 def _argument_filter(condition: Condition) -> Iterator[BpfInstruction]:
-    """Allow or refuse by an argument's lower half: those that are judged are of 32 bits."""
+    """Allow or refuse by an argument's lower half: the checked arguments have 32 bits."""
     yield (LOAD, 0, 0, ARGUMENTS_AT + 8 * condition.argument)
     if not condition.values:
         yield (ANY_BIT, 0, 1, condition.mask)
@@ -211,12 +213,12 @@ class _Program(ctypes.Structure):
 
 
 def is_supported() -> bool:
-    """Whether the numbers of this machine's system calls are known."""
+    """Whether this machine's system call numbers are known."""
     return platform.machine() in ARCHITECTURES
 
 
 def install_filter() -> None:
-    """Allow nothing else, for this process and all that it starts. Raises OSError, KeyError."""
+    """Allow nothing else, for this process and its children. Raises OSError, KeyError."""
     lines = program(platform.machine(), os.getpid())
     code = (_Instruction * len(lines))(*(_Instruction(*line) for line in lines))
     libc = ctypes.CDLL(None, use_errno=True)

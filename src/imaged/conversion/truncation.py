@@ -1,8 +1,8 @@
-"""Whether the tables of a disk lead beyond the end of its file: then a part of it is missing.
+"""Finds truncated disks: their tables point beyond the end of the file.
 
-QEMU reads zeros there, so a file that was cut becomes a disk that looks whole. ``qemu-img check``
-finds it in qcow2 and VMDK; it does not look in VHD and VHDX, and not behind the last block of a
-VDI. Nothing in the file is believed: tables are read as far as they are there.
+QEMU reads zeros there, so a truncated file becomes a disk that looks complete. ``qemu-img check``
+detects it in qcow2 and VMDK, but not in VHD and VHDX, nor behind the last block of a VDI. The
+content is untrusted: tables are read only as far as the file has them.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _VHDX_IN_FILE = frozenset({6, 7})  # fully and partially present
 
 
 def missing_bytes(path: Path, disk_format: str) -> int:
-    """How many bytes of the disk are behind the end of its file, at least.
+    """A lower bound of the number of bytes missing at the end of the file.
 
-    0 where none are, and for formats that are not known here. Blocks. Raises OSError.
+    0 if none are, and for formats that are not supported here. Blocks. Raises OSError.
     """
     find_end = _ENDS.get(disk_format)
     if find_end is None:
@@ -41,7 +41,7 @@ def missing_bytes(path: Path, disk_format: str) -> int:
     with path.open("rb") as file:
         try:
             end = find_end(file)
-        except (struct.error, KeyError, ValueError):  # not even its headers are there
+        except (struct.error, KeyError, ValueError):  # even its headers are incomplete
             return 1
         except OSError as error:
             if error.errno != errno.EINVAL:
@@ -63,7 +63,7 @@ def _end_of_vdi(file: BinaryIO) -> int:
 def _end_of_vhd(file: BinaryIO) -> int:
     copy = file.read(SECTOR_BYTES)
     if not copy.startswith(b"conectix"):
-        return 0  # fixed: its footer has been found, so all before it is there
+        return 0  # fixed: its footer was found, so all before it is there
     (header_at,) = struct.unpack_from(">Q", copy, 16)
     header = _read(file, header_at, 36)
     (table_at,) = struct.unpack_from(">Q", header, 16)
@@ -95,7 +95,7 @@ _ENDS: Mapping[str, Callable[[BinaryIO], int]] = {
 
 
 def _read(file: BinaryIO, at: int, length: int) -> bytes:
-    """As much as there is of these bytes."""
+    """These bytes, as far as the file has them."""
     file.seek(at)
     return file.read(length)
 
@@ -103,14 +103,14 @@ def _read(file: BinaryIO, at: int, length: int) -> bytes:
 def _items(
     table: bytes, count_at: int, first_at: int, value: str
 ) -> Iterator[tuple[bytes, tuple[int, ...]]]:
-    """The entries of a VHDX table by their ids, each with what follows its id."""
+    """The entries of a VHDX table by their ids, each with the bytes after its id."""
     (count,) = struct.unpack_from("<H", table, count_at)
     for at in range(first_at, first_at + 32 * count, 32):
         yield table[at : at + 16], struct.unpack_from(value, table, at + 16)
 
 
 def _entries(file: BinaryIO, at: int, count: int, kind: str) -> Iterator[int]:
-    """The numbers in a table, as many as are there."""
+    """The numbers in a table, as many as the file has."""
     entry = struct.Struct(kind)
     file.seek(at)
     left_bytes = min(count, MAX_ENTRIES) * entry.size

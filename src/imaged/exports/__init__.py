@@ -1,1 +1,1 @@
-"""Places that files are exported to: drivers of ``ports/export.py``."""
+"""Exports: drivers of ``ports/export.py``, which write files to a folder or a bucket."""

@@ -1,7 +1,7 @@
-"""From the errors of stores, whose parts the drivers are made of, to those of exports.
+"""Translates the errors of stores, whose parts the drivers reuse, into those of exports.
 
-Those parts are told another name than any store can have, so that what they raise can be told from
-what the store raises that is read at the same time.
+The parts get a label that no store can have, so their errors can be told from those of the store
+that is read at the same time.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from imaged.core.errors import (
 
 
 def store_label(destination: str) -> str:
-    """What the parts take for the name of their store."""
+    """The store name that the parts use in their errors."""
     return f"exports.{destination}"
 
 
 @contextmanager
 def translated_errors(destination: str) -> Iterator[None]:
-    """Let no StoreError of the parts out. Raises ExportExists, ExportFull, ExportError."""
+    """Translate every StoreError of the parts. Raises ExportExists, ExportFull, ExportError."""
     try:
         yield
     except StoreError as error:

@@ -1,9 +1,8 @@
 """Exports to a folder of this machine, which must not belong to a store.
 
-What it creates: files for their owner alone, unless the settings say otherwise; the folders that
-their names ask for; and ``.imaged-<task id>.<attempt>`` beside them (``temporary_file.py``). The
-root is never created: a folder made where a filesystem should be mounted would fill the disk below
-it.
+It creates files that only their owner can read, unless the settings say otherwise; the subfolders
+in their names; and ``.imaged-<task id>.<attempt>`` beside them (``temporary_file.py``). It never
+creates the root: a folder made in the place of a mount point would fill the disk below it.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ T = TypeVar("T")
 
 
 class FilesystemExport:
-    """A Destination (``ports/export.py``)."""
+    """Writes exports to a folder. Is a ``Destination`` (``ports/export.py``)."""
 
     has_own_timeout = False
 
@@ -77,12 +76,12 @@ class FilesystemExport:
         return str(self._root / file_name)
 
     async def check(self) -> None:
-        """Test a delivery. Raises ExportError with what to do."""
+        """Test an export. Raises ExportError with the remedy."""
         with translated_errors(self.name):
             await self._call(self._test_delivery)
 
     async def has(self, file_name: str) -> bool:
-        """Whether something of this name is there."""
+        """Whether a file of this name exists."""
         with translated_errors(self.name), os_errors_translated(self._label, self._root):
             return await self._call(partial(self._has, file_name))
 
@@ -97,7 +96,7 @@ class FilesystemExport:
         blocks: AsyncIterable[Block],
         expected_bytes: int | None = None,
     ) -> int:
-        """Write a file; its size in bytes. Raises ExportExists, ExportFull, ExportError."""
+        """Write a file; returns its size in bytes. Raises ExportExists, ExportFull, ExportError."""
         with translated_errors(self.name):
             return await write_blocks(
                 self._delivery(export_file),
@@ -132,21 +131,21 @@ class FilesystemExport:
             file.close()
 
     async def leftovers(self) -> set[str]:
-        """The tasks that have something here."""
+        """The tasks that have files here."""
         with translated_errors(self.name), os_errors_translated(self._label, self._root):
             names = await self._call(partial(self._disk.scan, self._root))
         return {task_id for name in names if (task_id := task_id_of(name))}
 
     async def remove(self, task_id: str) -> None:
-        """Remove what is not, or no longer, needed."""
+        """Remove files that are not, or no longer, needed."""
         with translated_errors(self.name), os_errors_translated(self._label, self._root):
             await self._call(partial(self._remove, task_id))
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
     async def _call(self, work: Callable[[], T]) -> T:
-        """Have a thread do it. A filesystem that hangs is not waited for: the thread is left."""
+        """Run a call in a thread. If the filesystem hangs, the thread is abandoned."""
         with anyio.move_on_after(CALL_TIMEOUT_SECONDS):
             return await self._threads.run(work)
         raise StoreError(
@@ -184,7 +183,7 @@ class FilesystemExport:
         return self._is_decided(export_file.file_name)
 
     def _is_decided(self, file_name: str) -> bool:
-        """Whether a file that has its name keeps it. Raises StoreError where nobody knows yet."""
+        """Whether a file keeps its final name. Raises StoreError while that is unknown."""
         with (
             suppress(FileNotFoundError),
             open_parent(self._disk, self._root, file_name) as (folder, last),
@@ -197,7 +196,7 @@ class FilesystemExport:
                 return is_same_file(self._disk, descriptor, folder, last)
             finally:
                 self._disk.close(descriptor)
-        return False  # taken back
+        return False  # rolled back
 
     def _of(self, task_id: str) -> list[str]:
         return [name for name in self._disk.scan(self._root) if task_id_of(name) == task_id]
@@ -209,7 +208,7 @@ class FilesystemExport:
         sync_folder(self._disk, self._root)
 
     def _test_delivery(self) -> None:
-        """What a crash leaves of it has the name of a task that nobody knows, and is removed."""
+        """If it crashes, the file has the name of an unknown task, and the clean-up removes it."""
         self._require_root()
         task_id = str(uuid4())
         last = temporary_name(ExportFile(task_id, uuid4(), ""))
@@ -219,7 +218,7 @@ class FilesystemExport:
             delivery.write(Block([b"imaged"]))
             delivery.publish()
         except StoreFull:
-            return  # it may have room later, and until then exports say so
+            return  # it may have room later; until then exports fail with this error
         finally:
             delivery.discard(HUNG_THREAD_TIMEOUT.total_seconds())
 

@@ -1,6 +1,6 @@
-"""Names below the root of a destination, reached without following a link: step by step.
+"""Opens names below the root of an export step by step, without following a link.
 
-Everything blocks, and raises OSError.
+Everything blocks and raises OSError.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from imaged.stores.filesystem.disk import Disk
 
 OPEN_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: Where a part of the name is a file, or a link, and no folder.
+#: A part of the name is a file or a link, not a folder.
 NOT_A_FOLDER_ERRORS = (NotADirectoryError, FileExistsError)
 
 
@@ -23,7 +23,7 @@ def open_parent(
 ) -> Iterator[tuple[int, str]]:
     """The open folder of a file, and the file's name in it.
 
-    ``make_with``: make the folders that are missing, with these permissions.
+    ``make_with``: create missing folders with these permissions.
     """
     *folders, last = file_name.split("/")
     descriptor = disk.open(
@@ -42,18 +42,18 @@ def open_parent(
 
 
 def file_id(disk: Disk, root: Path, file_name: str) -> tuple[int, int] | None:
-    """Which file has this name, whatever else it is called; None where nothing has it."""
+    """The identity of the file with this name, whatever its other names; None if there is none."""
     try:
         with open_parent(disk, root, file_name) as (folder, last):
             found = disk.stat(last, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        disk.stat(root)  # if that is gone, it is another trouble
+        disk.stat(root)  # a missing root is reported as itself
         return None
     return found.st_dev, found.st_ino
 
 
 def is_same_file(disk: Disk, descriptor: int, folder: int, last: str) -> bool:
-    """Whether this is a name of the open file. Raises OSError, as where nothing has the name."""
+    """Whether this is a name of the open file. Raises OSError, also if the name does not exist."""
     named = disk.stat(last, dir_fd=folder, follow_symlinks=False)
     opened = disk.fstat(descriptor)
     return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
@@ -63,7 +63,7 @@ def _make(disk: Disk, folder: int, name: str, mode: int) -> None:
     try:
         disk.mkdir(name, mode, dir_fd=folder)
     except FileExistsError:
-        pass  # perhaps of an attempt that was killed before it was durable
+        pass  # perhaps made by an attempt that was killed before it was durable
     else:
-        disk.chmod(name, mode, dir_fd=folder)  # whatever the umask is
+        disk.chmod(name, mode, dir_fd=folder)  # independent of the umask
     disk.fsync(folder)

@@ -1,16 +1,17 @@
 """Exports to a bucket of S3, below a prefix that does not belong to a store.
 
-Strategy. The bytes become an object of another name first, ``.imaged-<task id>.<attempt>``, which
-also says what the file is to be called. When it is whole, S3 copies it to that name, on the
-condition that nothing has it, and the copy tells the task that made it; then the first object goes.
-So whoever repeats a task knows what was delivered. What a crash leaves is found by the name of the
-first object, or of its upload; and an upload of the copy by what the first object says.
+Strategy. The bytes first become an object of another name, ``.imaged-<task id>.<attempt>``, whose
+metadata has the file's final name. When it is complete, S3 copies it to that name, on the condition
+that the name is free; the copy's metadata has the id of the task. Then the first object is removed.
+So a retry of a task knows what was exported. After a crash, the leftovers are found by the name of
+the first object or of its upload, and an upload of the copy by the metadata of the first object.
 
-That condition is as good as the service is: some look first and write then, and some know none. So
-it is looked before each copy, and a process makes one copy to a name at a time. What is left are
-two instances that export to one name within the same moment, at such a service: the later one wins.
+The condition is as reliable as the service: some check first and write then, and some ignore it. So
+the driver also checks before each copy, and a process makes one copy to a name at a time. What
+remains is the case of two instances that export to one name at the same moment with such a service:
+the later one wins.
 
-Rights it needs: as a store (``stores/s3/store.py``).
+It needs the same rights as a store (``stores/s3/store.py``).
 """
 
 from __future__ import annotations
@@ -44,15 +45,13 @@ from imaged.stores.s3.write_manager import S3WriteManager
 
 log = structlog.get_logger()
 
-TASK_METADATA = "imaged-task"  # metadata of a file: the task that delivered it
+TASK_METADATA = "imaged-task"  # metadata of a file: the task that exported it
 ROLLBACK_PENDING = "an attempt before this one may still take it away: ask for the export again"
-FILE_NAME_METADATA = (
-    "imaged-file-name"  # metadata of what is not a file yet: what it is to be called
-)
+FILE_NAME_METADATA = "imaged-file-name"  # metadata of a temporary object: the file's final name
 
 
 class S3Export:
-    """A Destination (``ports/export.py``)."""
+    """Writes exports to a bucket. Is a ``Destination`` (``ports/export.py``)."""
 
     has_own_timeout = True  # connect_timeout, read_timeout, attempts
 
@@ -71,7 +70,7 @@ class S3Export:
         return f"s3://{self._settings.bucket}/{self._settings.root}{file_name}"
 
     async def check(self) -> None:
-        """Try everything. What a crash leaves of it has the name of a task that nobody knows."""
+        """Test every operation. After a crash, the leftovers have the name of an unknown task."""
         key = temporary_name(ExportFile(str(uuid4()), uuid4(), ""))
         with translated_errors(self.name):
             for lack in await S3SelfTest(self._client).self_test(key):
@@ -80,12 +79,12 @@ class S3Export:
                 log.warning("export.lacks", destination=self.name, error=lack.why)
 
     async def has(self, file_name: str) -> bool:
-        """Whether there is an object of this name."""
+        """Whether an object of this name exists."""
         with translated_errors(self.name):
             return await self._look_for(file_name) is not None
 
     async def has_delivered(self, export_file: ExportFile) -> bool:
-        """Whether the object says that it is of this task."""
+        """Whether the object's metadata names this task."""
         with translated_errors(self.name):
             found = await self._look_for(export_file.file_name)
             is_ours = found is not None and found.metadata.get(TASK_METADATA) == export_file.task_id
@@ -101,7 +100,7 @@ class S3Export:
         blocks: AsyncIterable[Block],
         expected_bytes: int | None = None,
     ) -> int:
-        """Write a file; its size in bytes. Raises ExportExists, ExportFull, ExportError."""
+        """Write a file; returns its size in bytes. Raises ExportExists, ExportFull, ExportError."""
         unfinished = temporary_name(export_file)
         metadata = {FILE_NAME_METADATA: quote(export_file.file_name)}
         with translated_errors(self.name):
@@ -109,7 +108,7 @@ class S3Export:
             async with self._attempts.begin(unfinished, expected_bytes, metadata=metadata) as write:
                 size_bytes = await write.publish(await write.upload_blocks(blocks))
             await self._publish(export_file, unfinished)
-        await self._attempts.finish(self._forget(unfinished))  # cancelled or not: it is delivered
+        await self._attempts.finish(self._forget(unfinished))  # cancelled or not: it is exported
         return size_bytes
 
     async def read(self, file_name: str) -> AsyncGenerator[bytes]:
@@ -138,7 +137,7 @@ class S3Export:
         return {task_id for name in names if (task_id := task_id_of(name))}
 
     async def remove(self, task_id: str) -> None:
-        """Remove objects and uploads, and end what would have become a file."""
+        """Remove objects and uploads, and abort what would have become a file."""
         with translated_errors(self.name):
             async for name in self._unfinished(task_id):
                 with suppress(BlobMissing):
@@ -149,7 +148,7 @@ class S3Export:
                 await self._aborter.remove(name)
 
     async def close(self) -> None:
-        """Close all connections, when those that clean up have had their time."""
+        """Close all connections, after giving pending rollbacks their time."""
         await self._attempts.settle()
         await self._session.close()
 
@@ -161,11 +160,11 @@ class S3Export:
             async with self._attempts.begin(export_file.file_name, 0, metadata=metadata) as write:
                 if found["ContentLength"]:
                     await write.copy(S3CopySource(self._settings, unfinished, found), once=True)
-                else:  # S3 has no upload of nothing
+                else:  # S3 has no upload without bytes
                     await write.publish(await write.upload_blocks(_nothing()))
 
     async def _forget(self, unfinished: str) -> None:
-        with suppress(StoreError):  # what is left goes when the task has ended
+        with suppress(StoreError):  # the clean-up of the task removes what is left
             await self._aborter.remove(unfinished)
 
     async def _require_free(self, file_name: str) -> None:
@@ -176,7 +175,7 @@ class S3Export:
         try:
             return await self._client.call("head_object", file_name)
         except BlobMissing:
-            await self._client.call("head_bucket")  # if that is gone, it is another trouble
+            await self._client.call("head_bucket")  # a missing bucket is reported as itself
             return None
 
     async def _unfinished(self, task_id: str) -> AsyncIterator[str]:

@@ -1,14 +1,14 @@
-"""One attempt to deliver a file to a folder, from its first byte to its name.
+"""One attempt to export a file to a folder, from its first byte until it has its final name.
 
-Strategy. The bytes go to a name that nobody would take for a file's, in the root. When they are
-durable, the file gets its own name as a second one: by a link, which never replaces anything. The
-first name stays until the task has ended: whoever repeats the task finds one file with both names,
-and knows that it was delivered. Whoever removes the first name has ended the attempt.
+Strategy. The bytes go to a temporary name in the root. When they are durable, the file gets its
+final name as a second one, by a link, which never replaces a file. The temporary name stays until
+the task has ended: a retry of the task finds one file with both names, and knows that it was
+exported. Removing the temporary name ends the attempt.
 
-An attempt that fails takes its file back, perhaps long after others took it for dead, because its
-thread hung. So it has a lock on the file from before the link until it has decided, and whoever
-finds both names asks for that lock before the file counts as delivered. The kernel lets go of it
-with the process.
+An attempt that fails removes its file, perhaps long after it was taken for dead because its thread
+hung. So it locks the file from before the link until its outcome is decided, and a process that
+finds both names takes that lock before the file counts as exported. The kernel releases it with the
+process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NO_LOCK_ERRNOS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
 class ExportTemporaryFile(TemporaryFile):
-    """Raises StoreError, as the store ``label``."""
+    """Writes and links the file. Raises StoreError with the label of ``exports/errors.py``."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class ExportTemporaryFile(TemporaryFile):
     def _publish_name(self) -> None:
         with self._file.in_use() as descriptor:
             try_lock(self._disk, descriptor)
-        sync_folder(self._disk, self._root)  # the first name too: it tells what was delivered
+        sync_folder(self._disk, self._root)  # the temporary name too: it proves what was exported
         try:
             self._link()
         except NOT_A_FOLDER_ERRORS as error:
             raise self._exists() from error
         except FileNotFoundError as error:
-            self._disk.stat(self._root)  # if that is gone, it is another trouble
+            self._disk.stat(self._root)  # a missing folder is reported as itself
             raise self._discarded() from error
         except OSError as error:
             if error.errno in NO_LINK_ERRNOS:
@@ -79,7 +79,7 @@ class ExportTemporaryFile(TemporaryFile):
         ):
             try:
                 self._disk.link(self._temporary, last, dst_dir_fd=folder)
-            except FileExistsError:  # NFS says so too of a link that it was asked for twice
+            except FileExistsError:  # NFS says so too for a link that was requested twice
                 if not is_same_file(self._disk, descriptor, folder, last):
                     raise
             self._is_linked = True
@@ -95,15 +95,15 @@ class ExportTemporaryFile(TemporaryFile):
             suppress(FileNotFoundError),
             open_parent(self._disk, self._root, self._name) as (folder, last),
         ):
-            if is_same_file(self._disk, descriptor, folder, last):  # and not somebody else's by now
+            if is_same_file(self._disk, descriptor, folder, last):  # not another attempt's
                 self._disk.unlink(last, dir_fd=folder)
                 self._disk.fsync(folder)
 
 
 def try_lock(disk: Disk, descriptor: int) -> bool:
-    """Whether nobody else has the lock on an open file, which is ours then until it is closed.
+    """Try to lock an open file until it is closed; returns whether no other process had it locked.
 
-    Where the filesystem has no locks, nobody has one. Raises OSError.
+    On a filesystem without locks the answer is always yes. Raises OSError.
     """
     try:
         disk.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

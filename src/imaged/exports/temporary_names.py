@@ -1,4 +1,4 @@
-"""The names of what is not a file yet: ``.imaged-<task id>.<attempt>``."""
+"""The names of unfinished exports: ``.imaged-<task id>.<attempt>``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ TEMPORARY_NAME = re.compile(r"\.imaged-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{
 
 
 def temporary_name(export_file: ExportFile) -> str:
-    """Where an attempt writes."""
+    """The temporary name of an attempt."""
     return f"{TEMPORARY_PREFIX}{export_file.task_id}.{export_file.attempt.hex}"
 
 
 def task_id_of(name: str) -> str | None:
-    """The task that wrote it; None where it is nothing of ours."""
+    """The task that wrote it; None if imaged did not."""
     found = TEMPORARY_NAME.fullmatch(name)
     return found and found[1]

@@ -1,1 +1,1 @@
-"""What fetches bytes from elsewhere."""
+"""Fetchers: drivers of ``ports/fetcher.py``, which download from other servers."""

@@ -1,4 +1,4 @@
-"""How far and how patiently fetches go."""
+"""The reach and the time limits of fetches."""
 
 from __future__ import annotations
 

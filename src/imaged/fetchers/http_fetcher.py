@@ -1,4 +1,4 @@
-"""Fetches over http and https, no further than the operator allows."""
+"""Fetches over http and https, within the limits that the operator sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME_LOOKUP_TIMEOUT_SECONDS = 5  # for a name, while a client waits for the answ
 
 
 class HttpFetcher:
-    """A Fetcher (``ports/fetcher.py``)."""
+    """Fetches URLs. Is a ``Fetcher`` (``ports/fetcher.py``)."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class HttpFetcher:
         self._tls = ssl.create_default_context(cafile=settings.ca_file)
 
     async def check(self, url: str, *, owner: str = "") -> None:
-        """Refuse what can be refused now. Raises FetchRefused."""
+        """Refuse early what can be refused without a connection. Raises FetchRefused."""
         parsed = parse_url(url, self._settings)
         resolver = self._resolver_of(owner)
         try:
             async with asyncio.timeout(NAME_LOOKUP_TIMEOUT_SECONDS):
                 found = await resolver.resolve(parsed.raw_host or "", parsed.port or 0)
-        except OSError:  # and TimeoutError: perhaps it can be resolved later
+        except OSError:  # and TimeoutError: it may resolve later
             return
         finally:
             await resolver.close()

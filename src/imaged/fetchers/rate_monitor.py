@@ -1,4 +1,4 @@
-"""How slow the other side may be: so many bytes in each stretch of time that we waited for it."""
+"""The minimum rate of the other side: bytes per period of waiting for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 
 class RateMonitor:
-    """Counts only the time spent waiting: our own slowness is nobody's fault."""
+    """Counts only the time spent waiting, so imaged itself may be slow."""
 
     def __init__(self, min_bytes_per_second: int, window: timedelta) -> None:
         self._least_bytes = min_bytes_per_second * window.total_seconds()
@@ -16,11 +16,11 @@ class RateMonitor:
 
     @property
     def max_wait_seconds(self) -> float:
-        """How long to wait for the next bytes at most."""
+        """The maximum time to wait for the next bytes."""
         return self._window_seconds - self._waited_seconds
 
     def note(self, waited_seconds: float, received_bytes: int) -> bool:
-        """Take down one wait and what it brought; False when it was too slow for too long."""
+        """Record one wait and its bytes; returns False if it was too slow for too long."""
         self._waited_seconds += waited_seconds
         self._received_bytes += received_bytes
         if self._waited_seconds < self._window_seconds:

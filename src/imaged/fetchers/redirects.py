@@ -1,7 +1,7 @@
-"""One answer, reached over the hops that its redirects make.
+"""One response, after following its redirects.
 
-Every hop is a connection of its own: nothing is reused, no proxy of the environment is asked, no
-cookie is kept, and each address is looked at where its socket is made.
+Every hop uses a new connection: none is reused, no proxy of the environment is used, no cookie is
+kept, and each address is checked where its socket is made.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from imaged.fetchers.ssrf_guard import SsrfGuard
 from imaged.fetchers.urls import NOT_PUBLIC, host_of, redirect_target, require_allowed_url
 
 REDIRECTS = (301, 302, 303, 307, 308)
-MAX_BUFFERED_BYTES = 64 * 2**10  # a body that is ahead of its stages waits in the system, not here
+MAX_BUFFERED_BYTES = 64 * 2**10  # unread data stays in the kernel's buffers, not here
 
-MAX_HEADER_BYTES = 64 * 2**10  # signed cookies and policies of some are longer than 8 KiB
+MAX_HEADER_BYTES = 64 * 2**10  # some signed cookies and policies are longer than 8 KiB
 
-CROSS_ORIGIN_HEADERS = ("Range", "If-Range")  # headers that may follow a redirect to somebody else
+CROSS_ORIGIN_HEADERS = ("Range", "If-Range")  # headers that may follow a redirect to another host
 CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
-_FAILURES: Mapping[type[BaseException], tuple[str, str, bool]] = {  # phase, reason, may it pass
+_FAILURES: Mapping[type[BaseException], tuple[str, str, bool]] = {  # phase, reason, retryable
     aiohttp.ClientConnectorDNSError: ("name", "the name cannot be resolved", True),
     aiohttp.ClientConnectorCertificateError: ("connection", "its certificate is not valid", False),
     aiohttp.ClientSSLError: ("connection", "it does not speak TLS as we do", False),
@@ -46,9 +46,9 @@ _FAILURES: Mapping[type[BaseException], tuple[str, str, bool]] = {  # phase, rea
 
 
 class RetryableFailure(Exception):
-    """It may go better the next time; ``failure`` is what to say if it does not.
+    """The request may succeed later; ``failure`` is the error if it does not.
 
-    ``wait_seconds``: how long the other side asks to be left alone (RFC 9110, 10.2.3).
+    ``wait_seconds``: the pause that the other side requests (RFC 9110, 10.2.3).
     """
 
     def __init__(self, failure: FetchFailed, wait_seconds: float = 0.0) -> None:
@@ -58,7 +58,7 @@ class RetryableFailure(Exception):
 
 
 class FetchResponse:
-    """An answer whose body has not been read yet. Must be closed."""
+    """A response whose body has not been read yet. Must be closed."""
 
     def __init__(
         self, url: URL, response: aiohttp.ClientResponse, session: aiohttp.ClientSession
@@ -69,17 +69,17 @@ class FetchResponse:
 
     @property
     def host(self) -> str:
-        """Who answered."""
+        """The host that answered."""
         return host_of(self.url)
 
     async def close(self) -> None:
-        """Hang up, whatever has not been read."""
+        """Close the connection, including an unread body."""
         self.response.close()
         await self._session.close()
 
 
 class Redirector:
-    """Asks for URLs, for one project."""
+    """Requests URLs for one project."""
 
     def __init__(
         self, settings: FetchSettings, resolver: Callable[[], AbstractResolver], tls: ssl.SSLContext
@@ -89,7 +89,7 @@ class Redirector:
         self._tls = tls
 
     async def ask(self, url: URL, headers: Mapping[str, str]) -> FetchResponse:
-        """The answer at the end of the redirects. Raises FetchRefused, FetchFailed,
+        """The response at the end of the redirects. Raises FetchRefused, FetchFailed,
         RetryableFailure.
         """
         private = headers
@@ -157,7 +157,7 @@ class Redirector:
 
 
 def _translated(url: URL, guard: SsrfGuard, error: BaseException) -> Exception:
-    """What to say of a connection or an answer that did not come about."""
+    """The error for a failed connection or response."""
     host = host_of(url)
     if guard.refused_every_address:
         return FetchRefused(host, "address", NOT_PUBLIC)
@@ -169,7 +169,7 @@ def _translated(url: URL, guard: SsrfGuard, error: BaseException) -> Exception:
 
 
 def is_retryable_status(status: int) -> bool:
-    """Whether the same question may be answered differently soon."""
+    """Whether the same request may soon get another answer."""
     return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in {
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_MANY_REQUESTS,

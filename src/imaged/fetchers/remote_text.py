@@ -1,4 +1,4 @@
-"""Texts of other servers, made fit for a sentence, a database and a line of the log."""
+"""Sanitizes texts of other servers for messages, the database and a line of the log."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _UNFIT = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories
 
 
 def printable(text: str, longest: int = MAX_CHARACTERS) -> str:
-    """The text in one line of visible characters, cut to ``longest`` of them.
+    """The text in one line of printable characters, cut to ``longest`` of them.
 
-    What is not UTF-8 comes as half a surrogate pair from the parser of HTTP, and cannot be stored.
+    The HTTP parser returns bytes that are not UTF-8 as surrogates, which cannot be stored.
     """
     kept = "".join(
         REPLACEMENT if unicodedata.category(character) in _UNFIT else character

@@ -1,12 +1,13 @@
-"""Looks up the names of fetches, apart from everything else that looks up names.
+"""Resolves the names of fetches, separately from all other lookups.
 
-``getaddrinfo`` cannot be broken off: a lookup whose time is over goes on in its thread for as long
-as the system's resolver tries. On the threads that the event loop shares, a few names that nothing
-answers for would stop the lookups of S3 and PostgreSQL. So each lookup has a thread of its own, and
-holds one of few places until that thread has ended, not until its caller stops waiting.
+``getaddrinfo`` cannot be interrupted: after its timeout a lookup goes on in its thread for as long
+as the system's resolver tries. On the event loop's shared threads, a few names that no server
+answers for would block the lookups of S3 and PostgreSQL. So each lookup has a thread of its own,
+and occupies one of a limited number of slots until that thread ends, not until its caller stops
+waiting.
 
-``getaddrinfo`` is asked rather than a DNS library, because operators expect /etc/hosts and
-nsswitch.conf to count.
+It uses ``getaddrinfo`` rather than a DNS library, because operators expect /etc/hosts and
+nsswitch.conf to apply.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-MAX_LOOKUPS = 16  # lookups of this process at a time
-MAX_LOOKUPS_PER_PROJECT = 4  # of one project: it cannot take all
+MAX_LOOKUPS = 16  # concurrent lookups of this process
+MAX_LOOKUPS_PER_PROJECT = 4  # of one project, so that it cannot use them all
 
 GetAddrInfo = Callable[..., list[tuple[Any, ...]]]
 
 
 @dataclass(slots=True)
 class _Owner:
-    """A project's places, for as long as it uses or waits for one."""
+    """A project's slots, for as long as it uses or waits for one."""
 
     places: asyncio.Semaphore
     users: int = 0
@@ -38,7 +39,7 @@ class _Owner:
 
 @dataclass(slots=True)
 class NameResolver:
-    """The places for lookups; ``look_up`` has the signature of ``socket.getaddrinfo``."""
+    """The slots for lookups; ``look_up`` has the signature of ``socket.getaddrinfo``."""
 
     look_up: GetAddrInfo = socket.getaddrinfo
     places: int = MAX_LOOKUPS
@@ -56,7 +57,7 @@ class NameResolver:
     async def resolve(
         self, owner: str, host: str, port: int, family: socket.AddressFamily
     ) -> list[tuple[Any, ...]]:
-        """The entries of ``getaddrinfo``. Waits for a place. Raises OSError."""
+        """The entries of ``getaddrinfo``. Waits for a slot. Raises OSError."""
         kept = self._owners.setdefault(
             owner, _Owner(asyncio.Semaphore(self.max_lookups_per_project))
         )
@@ -105,7 +106,7 @@ class NameResolver:
 
         try:
             Thread(target=run, name="name-lookup", daemon=True).start()
-        except RuntimeError as error:  # the system has no room for another thread
+        except RuntimeError as error:  # the system cannot start another thread
             end([], OSError(errno.EAGAIN, str(error)))
         return await answer
 
@@ -116,7 +117,7 @@ class NameResolver:
 
 
 class _Resolver(AbstractResolver):
-    """What aiohttp asks."""
+    """The interface that aiohttp calls."""
 
     def __init__(self, lookups: NameResolver, owner: str) -> None:
         self._lookups = lookups
@@ -140,4 +141,4 @@ class _Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing to close: the places are shared."""
+        """Nothing to close: the slots are shared."""

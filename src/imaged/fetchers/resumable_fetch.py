@@ -1,9 +1,9 @@
-"""A body on its way here, over as many connections as it takes.
+"""Downloads one body over as many connections as it takes.
 
-After a break the rest is asked for by its range (RFC 9110, section 14), and taken only if it is of
-the same body: its ETag, Last-Modified and size are those of the first answer. A body without any of
-the first two is not resumed, because a mixture of two versions would not be noticed, unless the
-whole is compared with a digest before it counts.
+After a break it requests the rest as a range (RFC 9110, section 14), and accepts it only if it
+belongs to the same body: its ETag, Last-Modified and size must equal those of the first answer. A
+body with neither ETag nor Last-Modified is not resumed, because a mixture of two versions would go
+unnoticed, unless the whole is compared with a digest before it counts.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ IDENTITY_CODINGS = {
     "",
     "identity",
     "aws-chunked",
-}  # content codings that leave the bytes as they are
+}  # content codings that leave the bytes unchanged
 
 
 class ResumableFetch:
-    """One body. Raises FetchRefused and FetchFailed."""
+    """Downloads one body. Raises FetchRefused and FetchFailed."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class ResumableFetch:
         self._deadline = _now() + settings.total_time.total_seconds()
 
     async def begin(self) -> int | None:
-        """Ask for it; how many bytes it has, where the other side says so."""
+        """Send the request; returns the size of the body in bytes, if it is announced."""
         self._answer = await self._ask_with_retries(None)
         is_compared = self._validators.is_compared
         self._validators = validators_of(self._answer.response, is_compared=is_compared)
@@ -74,16 +74,16 @@ class ResumableFetch:
 
     @property
     def host(self) -> str:
-        """Who sends it; after the redirects, not before them."""
+        """The host that sends it, after redirects."""
         return host_of(self._url) if self._answer is None else self._answer.host
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._answer is not None:
             await self._answer.close()
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """All of it, in order, once."""
+        """The whole body in order, once."""
         answer, skip_bytes = self._answer, 0
         assert answer is not None, "begin() comes first"  # noqa: S101 - of the caller, not the world
         while True:
@@ -127,7 +127,7 @@ class ResumableFetch:
     async def _resume(
         self, answer: FetchResponse, broken: RetryableFailure
     ) -> tuple[FetchResponse, int]:
-        """The answer to go on with, and how many of its first bytes are here already."""
+        """The answer to continue with, and how many of its first bytes are already here."""
         await answer.close()
         self._answer = answer = await self._ask_with_retries(broken)
         if answer.response.status == HTTPStatus.PARTIAL_CONTENT:
@@ -135,7 +135,7 @@ class ResumableFetch:
             if identity is not None:
                 self._validators = identity
                 return answer, 0
-            await answer.close()  # of another version, or it does not say: the whole tells
+            await answer.close()  # of another version or unknown: the digest decides
             self._answer = answer = await self._ask_with_retries(None, whole=True)
         if self._validators.matches_whole(answer.response, self._received_bytes):
             return answer, self._received_bytes
@@ -147,7 +147,7 @@ class ResumableFetch:
     async def _ask_with_retries(
         self, broken: RetryableFailure | None, *, whole: bool = False
     ) -> FetchResponse:
-        """Ask until there is an answer that can be used, so many times."""
+        """Repeat the request until an answer is usable, a limited number of times."""
         while True:
             if broken is not None:
                 await self._pause(broken)
@@ -203,24 +203,25 @@ class ResumableFetch:
 
 
 def retry_after_seconds(text: str, now: datetime) -> float:
-    """How long a Retry-After asks to wait: seconds, or a moment (RFC 9110, 10.2.3).
+    """The pause that a Retry-After requests, in seconds, from seconds or a date (RFC 9110, 10.2.3).
 
-    0.0 where there is none, it lies in the past, or cannot be understood.
+    0.0 if the header is missing, in the past or invalid.
     """
     if re.fullmatch(r"[0-9]{1,9}", text.strip()):
         return float(text)
     try:
         moment = parsedate_to_datetime(text).astimezone(UTC)
-    except (ValueError, OverflowError):  # or no moment of our calendar
+    except (ValueError, OverflowError):  # or a date out of range
         return 0.0
     return max(0.0, (moment - now).total_seconds())
 
 
 def _unsupported_coding(headers: CIMultiDictProxy[str]) -> str:
-    """A coding under which the bytes are not the image's; "" where there is none.
+    """A coding that changes the bytes; "" if there is none.
 
-    Object stores say "aws-chunked" of what they were sent, not of what they send. A transfer coding
-    beside "chunked" would have to be undone, and was not offered in TE (RFC 9110, 10.1.4).
+    Object stores repeat "aws-chunked" from the upload, without applying it to the download. A
+    transfer coding other than "chunked" would have to be decoded, and was not offered in TE (RFC
+    9110, 10.1.4).
     """
     for name, plain in (
         ("Content-Encoding", IDENTITY_CODINGS),

@@ -1,7 +1,7 @@
-"""The last look before a connection is made: at the address itself, whatever led to it.
+"""The last check before a connection is made, of the address itself.
 
-A name may resolve to another address a moment later, and ``http://2130706433/`` is a way to write
-127.0.0.1. So the decision is made where the socket is, with the address that it will connect to.
+A name may resolve to another address a moment later, and ``http://2130706433/`` means 127.0.0.1. So
+the check is made where the socket is created, on the address that it will connect to.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from imaged.core.network_policy import Address, Network, may_be_reached
 
 
 class AddressForbidden(OSError):
-    """The address may not be connected to."""
+    """Connecting to this address is not allowed."""
 
 
 class SsrfGuard:
-    """Makes the sockets of one fetch, for addresses that it may reach."""
+    """Creates the sockets of one fetch, for allowed addresses only."""
 
     def __init__(self, allow: Collection[Network]) -> None:
         self._allow = allow
@@ -28,7 +28,7 @@ class SsrfGuard:
 
     @property
     def refused_every_address(self) -> bool:
-        """Whether there was an address, and none that may be reached."""
+        """Whether there were addresses and none was allowed."""
         return self._has_refused and not self._has_made
 
     def __call__(self, address_info: tuple[Any, ...]) -> socket.socket:
@@ -44,5 +44,5 @@ class SsrfGuard:
 
 
 def parse_numeric_address(text: str) -> Address:
-    """The address as ``getaddrinfo`` gives it; a link-local one has its zone behind ``%``."""
+    """Parse an address of ``getaddrinfo``; a link-local one has its zone after ``%``."""
     return ip_address(text.partition("%")[0])

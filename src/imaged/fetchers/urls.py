@@ -1,8 +1,8 @@
-"""What a URL must be like before a connection is made, at every hop.
+"""Checks a URL before a connection is made, at every hop.
 
-The host has one parser, that of the client which makes the request: two parsers that disagree about
-a host are how filters are walked around. Path and query are not parsed at all. They go out as they
-were written (RFC 9112, 3.2.1), because a signed URL is valid for its very bytes.
+One parser reads the host, that of the HTTP client: if two parsers disagree about a host, a filter
+can be bypassed. Path and query are not parsed. They are sent as they were written (RFC 9112,
+3.2.1), because a signed URL is valid for its exact bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def parse_url(text: str, settings: FetchSettings) -> URL:
-    """The URL, if it may be asked for. Raises FetchRefused."""
+    """The URL, if it may be requested. Raises FetchRefused."""
     if len(text) > MAX_URL_LENGTH:
         raise FetchRefused("a URL", "address", f"it is longer than {MAX_URL_LENGTH} characters")
     url = parse_unchanged(text)
@@ -38,9 +38,9 @@ def parse_url(text: str, settings: FetchSettings) -> URL:
 
 
 def parse_unchanged(text: str) -> URL:
-    """The URL, with its path and query as they are written; its fragment is dropped.
+    """The URL with its path and query as written; drops its fragment.
 
-    Spaces and characters beyond ASCII, which a request cannot hold, are percent-encoded as UTF-8
+    Spaces and non-ASCII characters, which a request cannot contain, are percent-encoded as UTF-8
     (RFC 3987, 3.1). Raises FetchRefused.
     """
     if any(unicodedata.category(character) == "Cc" for character in text):
@@ -48,7 +48,7 @@ def parse_unchanged(text: str) -> URL:
     parts = _PARTS.fullmatch(text)
     try:
         if parts is None:
-            return URL(text)  # of no scheme or no host; what it lacks is told by whoever asked
+            return URL(text)  # no scheme or no host; the caller reports what is missing
         origin = URL(parts["origin"])
         target = quote(parts["target"], safe=_ASCII, errors="surrogateescape")
     except ValueError as error:
@@ -63,7 +63,7 @@ def parse_unchanged(text: str) -> URL:
 
 
 def redirect_target(base: URL, location: str) -> URL:
-    """Where an answer points to (RFC 9110, 10.2.2). Raises FetchRefused."""
+    """The target of a redirect (RFC 9110, 10.2.2). Raises FetchRefused."""
     if location.startswith("//"):
         return parse_unchanged(f"{base.scheme}:{location}")
     if location.startswith("/"):
@@ -78,7 +78,7 @@ def redirect_target(base: URL, location: str) -> URL:
 
 
 def require_allowed_url(url: URL, settings: FetchSettings) -> None:
-    """Look at all that can be seen without asking a server. Raises FetchRefused."""
+    """Check all that can be checked without a connection. Raises FetchRefused."""
     if url.scheme not in SCHEMES:
         raise _refused(url, f"its scheme is {url.scheme or 'missing'}, not http or https")
     if not url.host:
@@ -95,13 +95,13 @@ def require_allowed_url(url: URL, settings: FetchSettings) -> None:
             raise _refused(
                 url, "it is an IPv4 address in a form of its own: write a.b.c.d"
             ) from None
-        return  # a name: what it resolves to is looked at when it is connected to
+        return  # a name: its addresses are checked when connecting
     if not may_be_reached(address, settings.allow):
         raise _refused(url, NOT_PUBLIC)
 
 
 def host_of(url: URL) -> str:
-    """How people are told which host it was: never with credentials, path or query."""
+    """The host for messages: never with credentials, path or query."""
     if not url.host:
         return "a URL"
     host = url.host_subcomponent or url.host

@@ -1,4 +1,4 @@
-"""Whether two answers are about the same body (RFC 9110, sections 8.8, 13.1.5 and 15.3.7.3)."""
+"""Whether two responses have the same body (RFC 9110, sections 8.8, 13.1.5 and 15.3.7.3)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import aiohttp
 
 CONTENT_RANGE = re.compile(
     r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE
-)  # no longer number is one of a file
+)  # no file has a size with more digits
 
 
 @dataclass(frozen=True, slots=True)
 class BodyValidators:
-    """What tells a body from another one under the same URL: its marks, and its size."""
+    """Identifies a body under its URL: ETag, Last-Modified and size."""
 
     size_bytes: int | None = None
     etag: str | None = None
     last_modified: str | None = None
-    is_compared: bool = False  # the whole, with a digest, before it counts: the size will do then
+    is_compared: bool = False  # the whole has a digest to be compared with, so the size suffices
 
     @property
     def has_strong_etag(self) -> bool:
@@ -30,11 +30,11 @@ class BodyValidators:
 
     @property
     def has_validators(self) -> bool:
-        """Whether a change would be noticed. The size alone is no mark, unless all is compared."""
+        """Whether a change would be noticed. The size alone is not enough without a digest."""
         return self.etag is not None or self.last_modified is not None or self.is_compared
 
     def range_headers(self, received_bytes: int) -> Mapping[str, str]:
-        """The headers that ask for what is missing; a weak tag may not be a condition."""
+        """The headers that request the missing range; a weak tag must not be a condition."""
         if not received_bytes or not self.has_validators:
             return {}
         validator = self.etag if self.has_strong_etag else self.last_modified
@@ -44,10 +44,11 @@ class BodyValidators:
     def matching_rest(
         self, response: aiohttp.ClientResponse, received_bytes: int
     ) -> BodyValidators | None:
-        """The identity, with the size if the answer tells it; None unless it is the rest.
+        """The validators, completed by the size in the answer; None unless it is the requested
+        rest.
 
-        A server may ignore If-Range, so the marks of the answer are compared as well. Beside a
-        strong tag an answer may leave out when the body was modified (RFC 9110, 15.3.7).
+        A server may ignore If-Range, so the validators of the answer are compared as well. Beside a
+        strong tag an answer may omit Last-Modified (RFC 9110, 15.3.7).
         """
         found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if response.status != HTTPStatus.PARTIAL_CONTENT or found is None:
@@ -77,7 +78,7 @@ class BodyValidators:
 
 
 def validators_of(response: aiohttp.ClientResponse, *, is_compared: bool = False) -> BodyValidators:
-    """What an answer says of its whole body."""
+    """The validators of a whole body."""
     return BodyValidators(
         response.content_length if response.status == HTTPStatus.OK else None,
         response.headers.get("ETag") or None,

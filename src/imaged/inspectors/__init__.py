@@ -1,1 +1,1 @@
-"""Those who know disk formats."""
+"""Inspectors: drivers of ``ports/inspector.py``, which recognise disk formats."""

@@ -1,9 +1,9 @@
 """Readers of the headers of disk formats, each a pure function of bytes.
 
 They read what oslo's inspectors do not: parents, footers, encryption, and features that are safe
-although oslo does not know them. Sources: qcow2, docs/interop/qcow2.rst in QEMU's tree; VDI,
-VirtualBox's VDICore.h; VMDK, VMware's "Virtual Disk Format 5.0"; UDF, ECMA-167, 2/8 and 2/9.
-VHD and VHDX are in ``vhd_headers``.
+but unknown to oslo. Sources: qcow2, docs/interop/qcow2.rst in QEMU's tree; VDI, VirtualBox's
+VDICore.h; VMDK, VMware's "Virtual Disk Format 5.0"; UDF, ECMA-167, 2/8 and 2/9. VHD and VHDX are in
+``vhd_headers``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _VDI_PARENTS = (0x1A8, 0x1B8)  # uuidLinkage and uuidParentModify
 
 _VMDK = struct.Struct("<4sIIQQQQ")
 _VMDK_DESCRIPTOR_AT = SECTOR_BYTES
-_VMDK_LEAST_READ = 20 * SECTOR_BYTES  # QEMU looks for a parent's name in so much of it
+_VMDK_LEAST_READ = 20 * SECTOR_BYTES  # the range in which QEMU searches for a parent's name
 _VMDK_MAX_DESCRIPTOR = MIB - 1
 _NO_PARENT = 0xFFFFFFFF
 _PARENT_ID = re.compile(rb"^[ \t]*parentcid[ \t]*=[ \t]*([0-9a-f]+)", re.MULTILINE)
@@ -44,11 +44,11 @@ _UDF_MARKS = frozenset({b"BEA01", b"BOOT2", b"CD001", b"CDW02", b"TEA01"})
 
 @dataclass(frozen=True, slots=True)
 class HeaderFindings:
-    """What the headers of one format say."""
+    """The findings in the headers of one format."""
 
     format: str
     flaws: tuple[Flaw, ...] = ()
-    virtual_size_bytes: int | None = None  # where it is known better here than by oslo
+    virtual_size_bytes: int | None = None  # if it is known better here than by oslo
     is_encrypted: bool = False
 
 
@@ -81,7 +81,7 @@ def read_vdi(head: bytes) -> HeaderFindings | None:
 def read_vmdk(head: bytes) -> HeaderFindings | None:
     """Parent of a VMDK, and whether its data is in the same file; None for other data.
 
-    A descriptor that is a file of its own is recognised by oslo's inspector, not here.
+    Oslo's inspector recognises a descriptor that is a file of its own.
     """
     if len(head) < _VMDK.size or not head.startswith(b"KDMV"):
         return None
@@ -91,7 +91,7 @@ def read_vmdk(head: bytes) -> HeaderFindings | None:
     flaws = []
     if has_vmdk_parent(text):
         flaws.append(Flaw.PARENT)
-    if not capacity:  # QEMU then opens the extents that the descriptor names
+    if not capacity:  # then QEMU opens the extents that the descriptor names
         flaws.append(Flaw.DESCRIPTOR)
     return HeaderFindings("vmdk", tuple(flaws))
 
@@ -104,10 +104,10 @@ def has_vmdk_parent(descriptor: bytes) -> bool:
 
 
 def with_ascii_descriptor(head: bytes) -> bytes:
-    """The same beginning of a stream, with '?' for what goes beyond ASCII in a VMDK's descriptor.
+    """The same beginning of a stream, with '?' for non-ASCII characters in a VMDK's descriptor.
 
-    Descriptors may have names and comments in other encodings (they begin with ``encoding=``), and
-    oslo's inspector takes ASCII alone.
+    Descriptors may have names and comments in other encodings (``encoding=``), but oslo's inspector
+    accepts only ASCII.
     """
     if not head.startswith(b"KDMV"):
         return head.translate(_BEYOND_ASCII)
@@ -120,7 +120,7 @@ def with_ascii_descriptor(head: bytes) -> bytes:
 
 
 def read_udf(head: bytes) -> HeaderFindings | None:
-    """A disc with UDF; None where its recognition sequence is not there."""
+    """A disc with UDF; None without its recognition sequence."""
     return HeaderFindings("udf") if any(_has_udf(head, block) for block in _UDF_BLOCKS) else None
 
 

@@ -1,16 +1,16 @@
-"""An inspector made of those that oslo.utils maintains, and of our own reading of headers.
+"""An inspector that combines those of oslo.utils with imaged's own readers of headers.
 
-Strategy. All of them look at the stream at once, and the answer is what those say that recognise
-it. They depend on how a stream is cut: a descriptor is read from the chunk that it begins in, and
-a table is not looked for in the chunk that tells of it. So they are shown blocks of one mebibyte,
-however the bytes come: that is the whole of what is read at a stream's beginning, and a VHDX puts
-its tables on borders of a mebibyte. Nearly always all of them are done after the first block, and
+Strategy. All inspectors see the stream at once, and the findings are those of the ones that
+recognise it. They depend on how a stream is cut: a descriptor is read from the chunk that it begins
+in, and a table is not searched in the chunk that refers to it. So they get blocks of one mebibyte,
+however the bytes arrive: one block covers all that is read at a stream's beginning, and a VHDX
+aligns its tables to a mebibyte. Nearly always all inspectors are done after the first block, and
 the rest of the stream is only counted.
 
-No inspector is believed to cope with every byte sequence: one that raises is shown nothing more,
-and where it had recognised its format before, the stream has headers that cannot be read.
+No inspector is trusted to handle every byte sequence: one that raises gets no more data, and if it
+had recognised its format before, the headers of the stream count as unreadable.
 
-What oslo does not look at is read here (``headers``, ``virtual_hard_disks``): disks that name a
+imaged's own readers (``headers``, ``vhd_headers``) cover what oslo does not: disks that name a
 parent, the footer of a VHD, UDF, encryption, and the features of a qcow2.
 """
 
@@ -33,20 +33,21 @@ BLOCK_BYTES = MIB
 SECTOR_BYTES = 512
 MAX_VIRTUAL_SIZE_BYTES = 1 << 50  # 1 PiB: more than a disk of any hypervisor
 
-#: Formats whose disk is taken to be as large as the stream.
+#: Formats whose disk counts as large as the stream.
 STREAM_SIZED_FORMATS = frozenset({"gpt", "luks", "udf"})
 
-#: Formats whose failures are not told. What a partition table says concerns the machine that boots
-#: from the disk, and what is encrypted names no file: no reader opens another file because of it.
+#: Formats whose failures are ignored. The partition table concerns the machine that boots from the
+#: disk, and encrypted data names no file: no reader opens another file because of it.
 TRUSTED_FORMATS = frozenset({"gpt", "luks"})
 
-#: What the bare disk in a fixed VHD, which has its mark only at its end, may be found to be.
+#: Formats that the bare disk in a fixed VHD, whose signature is only at its end, may be recognised
+#: as.
 FIXED_VHD_CONTENTS = frozenset({"gpt", "luks", "udf"})
 
-#: Checks of oslo's that are made here instead, by what is known of later versions of the format.
+#: Checks of oslo's that are replaced here, with knowledge of later versions of the format.
 IGNORED_CHECKS = frozenset({"unknown_features"})
 
-#: What the failure of one of oslo's safety checks means.
+#: The meaning of a failed safety check of oslo's.
 FLAWS_BY_CHECK: Mapping[str, Flaw] = {
     "backing_file": Flaw.BACKING_FILE,
     "data_file": Flaw.DATA_FILE,
@@ -55,12 +56,12 @@ FLAWS_BY_CHECK: Mapping[str, Flaw] = {
     "banned": Flaw.BANNED,
 }
 
-# What it finds is told once, by ``findings``; its own lines would quote the client's bytes.
+# ``findings`` reports the results once; oslo's log lines would quote the client's bytes.
 logging.getLogger(oslo.__name__).setLevel(logging.CRITICAL + 1)
 
 
 class OsloInspector:
-    """Looks at one stream. Keeps less than three mebibytes of it, however it is cut."""
+    """Inspects one stream. Keeps less than three mebibytes of it, however it is cut."""
 
     def __init__(self, max_virtual_size_bytes: int = MAX_VIRTUAL_SIZE_BYTES) -> None:
         self._max_virtual_size_bytes = max_virtual_size_bytes
@@ -73,7 +74,7 @@ class OsloInspector:
         self._own = _HeaderReader()
 
     def feed(self, chunk: bytes) -> None:
-        """Look at the next bytes. Never raises because of what they are."""
+        """Inspect the next bytes. Never raises because of their content."""
         self._seen_bytes += len(chunk)
         rest = memoryview(chunk)
         while rest and self._looking:
@@ -85,7 +86,7 @@ class OsloInspector:
         self._own.keep_tail(chunk)
 
     def findings(self) -> Findings:
-        """Say what was found, once the stream has ended. Call it once."""
+        """The findings, after the end of the stream. Call it once."""
         self._show_block()
         self._complete_sector()
         experts = {expert.name: expert for expert in self._experts if expert.finish()}
@@ -120,7 +121,7 @@ class OsloInspector:
         ]
 
     def _complete_sector(self) -> None:
-        """Readers see a file shorter than a sector with zeros behind it; so do we."""
+        """Pad a stream shorter than a sector with zeros, as readers of disks do."""
         if self._seen_bytes < SECTOR_BYTES:
             self._block += bytes(SECTOR_BYTES - self._seen_bytes)
             self._show_block()
@@ -131,7 +132,7 @@ class OsloInspector:
         experts: Mapping[str, _FormatInspector],
         readings: Sequence[HeaderFindings],
     ) -> int:
-        """The size of the disk inside, or 0 where it is not known."""
+        """The size of the disk inside in bytes, or 0 if it is unknown."""
         if formats <= STREAM_SIZED_FORMATS | RAW:
             return self._seen_bytes
         if formats - STREAM_SIZED_FORMATS == {"iso"}:
@@ -146,7 +147,7 @@ class OsloInspector:
 
 
 class _FormatInspector:
-    """One of oslo's inspectors, which may raise whatever it likes."""
+    """One of oslo's inspectors, which may raise any exception."""
 
     def __init__(self, inspector: oslo.FileInspector) -> None:
         self.name = inspector.NAME
@@ -154,7 +155,7 @@ class _FormatInspector:
         self._inspector = inspector
 
     def wants_more_after(self, block: bytes, *, is_first: bool) -> bool:
-        """Show it a block; whether it needs more to decide."""
+        """Feed a block; returns whether it needs more to decide."""
         if is_first and self.name == "vmdk":
             block = headers.with_ascii_descriptor(block)
         try:
@@ -164,7 +165,7 @@ class _FormatInspector:
         return not self.is_broken and not self._inspector.complete
 
     def finish(self) -> bool:
-        """Tell it that the stream has ended; whether it recognises it."""
+        """End the stream; returns whether the inspector recognises it."""
         self._inspector.finish()
         try:
             return self._inspector.format_match
@@ -172,7 +173,7 @@ class _FormatInspector:
             return False
 
     def flaws(self) -> list[Flaw]:
-        """What may not be."""
+        """The failed safety checks."""
         if self.name in TRUSTED_FORMATS:
             return []
         if self.is_broken:
@@ -187,7 +188,7 @@ class _FormatInspector:
         return []
 
     def virtual_size_bytes(self) -> int:
-        """The size of the disk inside, or 0 where it is not known."""
+        """The size of the disk inside in bytes, or 0 if it is unknown."""
         try:
             return max(0, self._inspector.virtual_size)
         except Exception:  # noqa: BLE001 - whatever the bytes make it raise
@@ -196,7 +197,9 @@ class _FormatInspector:
 
 
 class _HeaderReader:
-    """What is read of the stream without oslo, from its beginning, its end, and VHDX's metadata."""
+    """Collects what imaged's own readers need: the stream's beginning, its end, and VHDX's
+    metadata.
+    """
 
     def __init__(self) -> None:
         self.is_empty = True
@@ -223,7 +226,7 @@ class _HeaderReader:
             self._metadata += head[self._metadata_offset :] if self._metadata_offset else b""
 
     def keep_tail(self, chunk: bytes) -> None:
-        """Keep what is wanted of the next bytes of the stream."""
+        """Keep what is needed of the next bytes of the stream."""
         start = self._seen_bytes
         self._seen_bytes += len(chunk)
         end = chunk[-vhd_headers.FOOTER_BYTES :]
@@ -234,7 +237,7 @@ class _HeaderReader:
                 self._metadata += chunk[at : at + BLOCK_BYTES - len(self._metadata)]
 
     def readings(self) -> list[HeaderFindings]:
-        """What each format that is recognised says, once the stream has ended."""
+        """The findings for each recognised format, after the end of the stream."""
         readings = list(self._readings)
         if self._vhdx_head:
             readings.append(vhd_headers.read_vhdx(self._vhdx_head, bytes(self._metadata)))
@@ -243,10 +246,10 @@ class _HeaderReader:
 
 
 def _formats(by_oslo: AbstractSet[str], readings: Sequence[HeaderFindings]) -> AbstractSet[str]:
-    """The names of what was found, {"raw"} for nothing."""
+    """The names of the recognised formats, {"raw"} if there are none."""
     found = set(by_oslo) | {reading.format for reading in readings}
     if "vhd" in found - by_oslo:
         found -= FIXED_VHD_CONTENTS
     if "iso" in found:
-        found -= {"udf"}  # a disc for readers of both
+        found -= {"udf"}  # readable as either
     return frozenset(found) or RAW

@@ -1,4 +1,4 @@
-"""Recognises by its first bytes what is often uploaded in the place of a disk.
+"""Recognises, by their first bytes, files that are often uploaded in place of a disk.
 
 Sources: RFC 1952 (gzip), RFC 8878 (zstd), the .xz and LZ4 frame formats, bzip2, PKWARE's APPNOTE
 (zip), 7zFormat.txt, POSIX (ustar), and the WHATWG's MIME sniffing standard for HTML.
@@ -22,11 +22,11 @@ _SIGNATURES: Sequence[tuple[int, bytes, Lookalike]] = (
 )
 _HTML_WITHIN_BYTES = 512
 _HTML = (b"<!doctype html", b"<html")
-_BEFORE_HTML = b"\xef\xbb\xbf \t\r\n\x0c"  # a mark of the byte order, and white space
+_BEFORE_HTML = b"\xef\xbb\xbf \t\r\n\x0c"  # a byte order mark, and white space
 
 
 def find_lookalike(head: bytes) -> Lookalike | None:
-    """What data is that begins so; None for what may be a disk."""
+    """The kind of data that begins so; None for what may be a disk."""
     for at, mark, lookalike in _SIGNATURES:
         if head[at : at + len(mark)] == mark:
             return lookalike

@@ -33,15 +33,15 @@ _HAS_PARENT = 1 << 1
 
 @dataclass(frozen=True, slots=True)
 class VhdFooter:
-    """What a VHD says of itself, at its end and mostly at its beginning too."""
+    """The footer of a VHD, at its end and usually copied to its beginning."""
 
     size_bytes: int
     kind: int
-    is_intact: bool  # by its checksum
+    is_intact: bool  # according to its checksum
 
 
 def parse_footer(sector: bytes) -> VhdFooter | None:
-    """The footer in 512 bytes; None where they are something else."""
+    """The footer in 512 bytes; None if they are something else."""
     if len(sector) != FOOTER_BYTES or not sector.startswith(_COOKIE):
         return None
     (size_bytes,) = struct.unpack_from(">Q", sector, 48)  # the current size, not the original one
@@ -53,8 +53,8 @@ def parse_footer(sector: bytes) -> VhdFooter | None:
 def read_vhd(first: bytes, last: bytes, stream_bytes: int) -> HeaderFindings | None:
     """A VHD by its first and last 512 bytes; None for other data.
 
-    A fixed VHD is the bare disk and a footer behind it. The others begin with a copy of the footer;
-    QEMU reads that copy, and Windows the footer.
+    A fixed VHD is the bare disk followed by a footer. The others begin with a copy of the footer;
+    QEMU reads that copy, Windows the footer.
     """
     copy, footer = parse_footer(first), parse_footer(last)
     if copy is not None:
@@ -65,7 +65,7 @@ def read_vhd(first: bytes, last: bytes, stream_bytes: int) -> HeaderFindings | N
     if footer.kind == _DIFFERENCING:
         flaws = (Flaw.PARENT,)
     elif footer.kind != _FIXED or footer.size_bytes > stream_bytes - FOOTER_BYTES:
-        flaws = (Flaw.UNREADABLE,)  # its beginning is not there
+        flaws = (Flaw.UNREADABLE,)  # its beginning is missing
     return HeaderFindings("vhd", flaws, footer.size_bytes)
 
 
@@ -87,7 +87,7 @@ def is_vhdx(head: bytes) -> bool:
 
 
 def find_metadata(head: bytes) -> int | None:
-    """Where a VHDX has its metadata, in bytes; None where that is not known for certain."""
+    """The offset of a VHDX's metadata in bytes; None if it is uncertain."""
     places = {
         struct.unpack_from("<Q", entry, 16)[0]
         for table in _REGION_TABLES
@@ -98,7 +98,7 @@ def find_metadata(head: bytes) -> int | None:
 
 
 def read_vhdx(head: bytes, metadata: bytes) -> HeaderFindings:
-    """A VHDX by its beginning and its metadata, as much as there is of both."""
+    """A VHDX by its beginning and its metadata, as far as both are there."""
     items = {
         entry[:16]: struct.unpack_from("<I", entry, 16)[0]
         for entry in _entries(metadata, b"metadata", 10, "<H", _ENTRY_BYTES)
@@ -122,7 +122,7 @@ def _flags(metadata: bytes, parameters_at: int) -> int:
 def _entries(
     table: bytes, signature: bytes, count_at: int, count: str, first_at: int
 ) -> Iterator[bytes]:
-    """The whole entries of a table, each of 32 bytes."""
+    """The complete entries of a table, 32 bytes each."""
     if not table.startswith(signature) or len(table) < first_at:
         return
     (entries,) = struct.unpack_from(count, table, count_at)
@@ -133,7 +133,9 @@ def _entries(
 
 
 def _has_log(head: bytes) -> bool:
-    """Whether the header that counts, the younger one, names a log that is to be replayed."""
+    """Whether the current header, the one with the higher sequence number, names a log to be
+    replayed.
+    """
     headers = [_HEADER.unpack_from(head, at) for at in _HEADERS if len(head) >= at + _HEADER.size]
     valid = [(sequence, any(log_id)) for mark, _, sequence, log_id in headers if mark == b"head"]
     return bool(valid) and max(valid)[1]

@@ -1,1 +1,1 @@
-"""Places that keep bytes."""
+"""Stores: drivers of ``ports/store.py``, which keep the bytes of images."""

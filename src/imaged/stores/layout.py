@@ -17,6 +17,6 @@ SHARD_FOLDERS = tuple(f"{number:02x}" for number in range(256))
 
 
 def require_key(store: str, key: str) -> None:
-    """Let no other name than a key reach a store, least of all a path. Raises StoreError."""
+    """Refuse every name that is not a key, paths above all. Raises StoreError."""
     if not is_key(key):
         raise StoreError(store, f"has nothing under {key!r}, because that is not a key")

@@ -1,7 +1,7 @@
-"""A store that tells how long its operations take: the store within, and a meter.
+"""A store that reports to a meter how long the operations of another store take.
 
-Nothing else is different: blocks, and what is read, pass through as they are, one at a time, and
-nobody keeps one. What ``put`` waits for its blocks is not the store's time, and is not told.
+Blocks and read bytes pass through unchanged, one at a time, and are not kept. The time that ``put``
+waits for its blocks does not count as the store's time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from imaged.ports.capabilities import Closeable, PresignedDownload, SelfTesting,
 from imaged.ports.meter import Meter, Timing
 from imaged.ports.store import BlobReader, RecordUploadId, Store, ignore_upload_id
 
-#: What a meter is told of.
+#: The operations that a meter is told of.
 OPERATIONS = ("put", "open", "read", "delete", "check")
 
 
@@ -27,7 +27,7 @@ class CapableStore(Store, SelfTesting, Closeable, ServerSideCopy, PresignedDownl
 
 
 def meter_store(store: Store, meter: Meter) -> Store:
-    """The same store, with the same abilities, measured."""
+    """The same store with the same abilities, measured."""
     if (
         isinstance(store, SelfTesting)
         and isinstance(store, Closeable)
@@ -39,7 +39,7 @@ def meter_store(store: Store, meter: Meter) -> Store:
 
 
 class MeteredStore:
-    """Is a ``Store``."""
+    """Measures a store. Is a ``Store``."""
 
     def __init__(self, store: Store, meter: Meter) -> None:
         self.inner = store
@@ -48,7 +48,7 @@ class MeteredStore:
         self._meter = meter
 
     async def check(self) -> None:
-        """Make sure that it can be used now. Raises StoreError with what to do."""
+        """Ensure that the store can be used now. Raises StoreError with the remedy."""
         with Timing(self._meter, "check"):
             await self.inner.check()
 
@@ -59,65 +59,65 @@ class MeteredStore:
         expected_bytes: int | None = None,
         record: RecordUploadId = ignore_upload_id,
     ) -> int:
-        """Write a blob, and return its size in bytes. Raises what the port says."""
+        """Write a blob; returns its size in bytes. Raises what the port says."""
         with Timing(self._meter, "put") as timing:
             async with aclosing(_awaited(blocks, timing)) as awaited:
                 return await self.inner.put(key, awaited, expected_bytes, record)
 
     @asynccontextmanager
     async def open(self, key: str, start: int = 0) -> AsyncIterator[BlobReader]:
-        """Open a whole blob for reading from an offset. Entering raises BlobMissing."""
+        """Open a complete blob for reading from an offset. Entering raises BlobMissing."""
         async with AsyncExitStack() as opened:
             with Timing(self._meter, "open"):
                 reader = await opened.enter_async_context(self.inner.open(key, start))
             yield MeteredReader(reader, self._meter)
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
-        """Remove the blob and any unfinished write of it. Missing is fine."""
+        """Remove the blob and any unfinished write of it. A missing blob is no error."""
         with Timing(self._meter, "delete"):
             await self.inner.delete(key, upload_id)
 
     def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
-        """Every key with bytes, whole or unfinished, that begins so. Not measured."""
+        """Every key with this prefix that has bytes, complete or unfinished. Not measured."""
         return self.inner.list_keys(prefix)
 
     async def free_bytes(self) -> int | None:
-        """How much room there is, or None where there is no limit."""
+        """The free space in bytes, or None where there is no limit."""
         return await self.inner.free_bytes()
 
 
 class MeteredCapableStore(MeteredStore):
-    """The same for a store with every ability."""
+    """Measures a store that has every ability."""
 
     def __init__(self, store: CapableStore, meter: Meter) -> None:
         super().__init__(store, meter)
         self._able = store
 
     async def self_test(self) -> Sequence[StoreError]:
-        """Try everything, in a key of its own; what it lacks. Raises StoreError with what to do."""
+        """Test every operation on a key of its own; returns what is lacking. Raises StoreError."""
         return await self._able.self_test()
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         await self._able.close()
 
     def can_copy_from(self, source: Store) -> bool:
-        """Whether ``source`` is a place that this store can copy from by itself."""
+        """Whether the store can copy from ``source`` on the server's side."""
         return self._able.can_copy_from(_unwrapped(source))
 
     async def copy_from(
         self, source: Store, source_key: str, key: str, record: RecordUploadId = ignore_upload_id
     ) -> int:
-        """Write a blob with the bytes of another one; its size. Raises what the port says."""
+        """Copy a blob from another store; returns its size in bytes. Raises what the port says."""
         with Timing(self._meter, "put"):
             return await self._able.copy_from(_unwrapped(source), source_key, key, record)
 
     async def stored_md5(self, key: str) -> str | None:
-        """The md5 of a blob as the place itself tells it, if it tells one."""
+        """The MD5 of a blob as the store itself reports it, if it does."""
         return await self._able.stored_md5(key)
 
     async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
-        """A URL for GET and ranges of it. Whoever has it can read the blob: never log it."""
+        """A URL for GET and ranges of it. It grants the right to read the blob: never log it."""
         return await self._able.presign(key, valid_for, file_name)
 
 
@@ -130,22 +130,22 @@ class MeteredReader:
 
     @property
     def size_bytes(self) -> int:
-        """The size of the whole blob."""
+        """The size of the complete blob in bytes."""
         return self._reader.size_bytes
 
     async def read(self, length: int) -> bytes:
-        """Return the next bytes, ``length`` of them unless the blob ends. Raises StoreError."""
+        """Return the next ``length`` bytes, fewer at the end of the blob. Raises StoreError."""
         with Timing(self._meter, "read"):
             return await self._reader.read(length)
 
 
 async def _awaited(blocks: AsyncIterable[Block], timing: Timing) -> AsyncGenerator[Block]:
-    """The blocks. How long they let us wait is noted."""
+    """The blocks; counts the time spent waiting for them."""
     asked_at = perf_counter()
     async for block in blocks:
         timing.waited_seconds += perf_counter() - asked_at
         yield block
-        del block  # nobody may keep it alive while we wait for more
+        del block  # no reference may keep it alive while the next one is awaited
         asked_at = perf_counter()
     timing.waited_seconds += perf_counter() - asked_at
 

@@ -1,4 +1,6 @@
-"""Thread pools for calls that block. Each store has its own: a stalled disk stalls no other."""
+"""Thread pools for calls that block. Each store has its own, so a stalled disk stalls no other
+store.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +17,17 @@ T = TypeVar("T")
 
 
 class ThreadPool:
-    """A thread pool, its threads, started when they are needed."""
+    """A thread pool whose threads start when they are needed."""
 
     def __init__(self, name: str, count: int) -> None:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return what the work returns. When cancelled, the thread is left alone with it."""
+        """Return what the work returns. When cancelled, abandon the thread."""
         return await wrap(work)(executor=self._pool)
 
     async def run_shielded(self, work: Callable[[], None], patience: timedelta) -> None:
-        """Do the work in any case, also when cancelled; wait for it, but not for ever."""
+        """Run the work shielded from cancellation; wait for it at most ``patience``."""
         done = asyncio.wrap_future(self._pool.submit(work))
         with anyio.CancelScope(shield=True):
             await asyncio.wait({done}, timeout=patience.total_seconds())

@@ -1,4 +1,4 @@
-"""Doubles of the ports for tests: a catalog and a store in memory, a clock that tests set.
+"""Test doubles of the ports: a catalog and a store in memory, and a manual clock.
 
 Nothing else in ``imaged`` imports them (import-linter).
 """

@@ -1,8 +1,8 @@
-"""A catalog in memory: the readable specification of all others, and the simulation's.
+"""A catalog in memory: the readable specification of all others, used by the simulation.
 
-Every call waits once and then runs to its end without waiting: so it is atomic. The dictionaries
-are public: back doors for tests that plant, count and audit. Images are in
-``testing/memory_images.py``, tasks in ``testing/memory_tasks.py``.
+Every call waits once and then runs to its end without waiting, so it is atomic. The dictionaries
+are public, so that tests can insert, count and audit. Images are in ``testing/memory_images.py``,
+tasks in ``testing/memory_tasks.py``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from imaged.testing.memory_tasks import MemoryTasks
 
 
 class MemoryCatalog(MemoryTasks):
-    """Keeps facts as long as the process lives."""
+    """Keeps the catalog as long as the process lives."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -45,13 +45,13 @@ class MemoryCatalog(MemoryTasks):
         self.places: dict[tuple[PlaceKind, str], Place] = {}
 
     async def check(self) -> None:
-        """Memory always answers."""
+        """Always succeeds."""
         await checkpoint()
 
     # blobs
 
     async def get_blob(self, key: str) -> Blob | None:
-        """Return the row of the ledger, if it is there."""
+        """Return the ledger's row, if it exists."""
         await checkpoint()
         return self.blobs.get(key)
 
@@ -61,14 +61,14 @@ class MemoryCatalog(MemoryTasks):
         return dict(pages_of(self.block_checksums.get(key, b""))).get(page)
 
     async def set_block_checksums(self, key: str, checksums: bytes) -> None:
-        """Record the checksums of all blocks of a blob that is whole."""
+        """Record the checksums of all blocks of a complete blob."""
         await checkpoint()
         blob = self.blobs.get(key)
         if blob is not None and blob.state is BlobState.KEPT:
             self.block_checksums[key] = checksums
 
     async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
-        """Blobs that are due, the longest due first. They are due again after so long."""
+        """Take blobs that are due, the longest due first. They are due again after ``busy_for``."""
         await checkpoint()
         now = self._clock.now()
         due = self._due(self.blobs.values(), lambda blob: blob.due_at)
@@ -77,27 +77,27 @@ class MemoryCatalog(MemoryTasks):
         return taken
 
     async def list_doomed(self, limit: int) -> Sequence[Blob]:
-        """Blobs that are doomed, due or not, the longest due first; nothing is taken."""
+        """Doomed blobs, due or not, the longest due first; takes none."""
         await checkpoint()
         doomed = [(blob.due_at, blob.key) for blob in self.blobs.values() if blob.due_at]
         return [self.blobs[key] for _, key in sorted(doomed)[:limit]]
 
     async def record_upload_id(self, key: str, upload_id: str) -> None:
-        """Note the store's own name for a write. Raises BlobGone."""
+        """Record the store's own id of a write. Raises BlobGone."""
         await checkpoint()
         if key not in self.blobs:
             raise BlobGone(key)
         self.blobs[key] = blobs.record_upload_id(self.blobs[key], upload_id)
 
     async def recheck_later(self, key: str, after: timedelta) -> None:
-        """These bytes are gone, but more may come: due once more, after so long."""
+        """Record that these bytes are deleted but more may arrive: due again ``after`` this."""
         await checkpoint()
         blob = self._doomed(key)
         if blob is not None:
             self.blobs[key] = blobs.schedule_recheck(blob, self._clock.now(), after)
 
     async def reschedule(self, key: str, why: str) -> Blob | None:
-        """These bytes would not go. Returns the row; None where it has left."""
+        """Record that deleting failed. Returns the row; None if it is gone."""
         await checkpoint()
         blob = self._doomed(key)
         if blob is not None:
@@ -105,7 +105,7 @@ class MemoryCatalog(MemoryTasks):
         return blob
 
     async def remove_blob(self, key: str) -> Image | None:
-        """These bytes are gone. Returns the image that became deleted by it, if one did."""
+        """Record that these bytes are deleted. Returns the image that this deleted, if any."""
         await checkpoint()
         blob = self._doomed(key)
         if blob is None:
@@ -120,7 +120,7 @@ class MemoryCatalog(MemoryTasks):
         return after if after.status is not before.status else None
 
     async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
-        """Doom bytes that the ledger does not know. Returns whether it did not know them."""
+        """Doom bytes that have no row in the ledger. Returns whether they had none."""
         await checkpoint()
         if location.key in self.blobs:
             return False
@@ -129,12 +129,12 @@ class MemoryCatalog(MemoryTasks):
         return True
 
     async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
-        """Every key of the ledger in this store that begins so."""
+        """Every key of the ledger in this store with this prefix."""
         await checkpoint()
         return {blob.key for blob in self._stored(store, prefix)}
 
     async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
-        """Those of the keys whose bytes are whole and needed."""
+        """Those of the keys whose bytes are complete and referenced."""
         await checkpoint()
         stored = self._stored(store, prefix)
         return {blob.key for blob in stored if blob.state is BlobState.KEPT}
@@ -142,7 +142,7 @@ class MemoryCatalog(MemoryTasks):
     # leases
 
     async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
-        """Prolong the leases of these claims; return the claims that still stand."""
+        """Renew the leases of these claims; returns the claims that still exist."""
         await checkpoint()
         now = self._clock.now()
         standing = {claim for claim in claims if claim in self.leases}
@@ -152,7 +152,7 @@ class MemoryCatalog(MemoryTasks):
         return standing
 
     async def find_lapsed(self, limit: int) -> Sequence[LapsedClaim]:
-        """Claims whose leases ran out, the longest first."""
+        """Claims whose leases expired, the longest first."""
         await checkpoint()
         due = self._due(self.leases.values(), lambda lease: lease[0])
         latest = self._clock.now() + CLOCK_TOLERANCE
@@ -163,21 +163,21 @@ class MemoryCatalog(MemoryTasks):
         return [lapsed for _, lapsed in (*due, *ahead)][:limit]
 
     async def list_attempts(self) -> Collection[UUID]:
-        """The tokens of all claims that stand."""
+        """The tokens of all claims."""
         await checkpoint()
         return {claim.token for claim in self.leases}
 
     # accounts
 
     async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
-        """Say how many bytes a project may hold; None: no limit."""
+        """Set the quota of a project, in bytes; None: no limit."""
         await checkpoint()
         used_bytes = self._account(owner).used_bytes
         self.accounts[owner] = Account(owner, used_bytes, limit_bytes)
         return self.accounts[owner]
 
     async def get_account(self, owner: str) -> Account:
-        """Return what a project holds and may hold."""
+        """Return the usage and quota of a project."""
         await checkpoint()
         return self._account(owner)
 
@@ -189,22 +189,22 @@ class MemoryCatalog(MemoryTasks):
         return self.id
 
     async def list_places(self) -> Sequence[Place]:
-        """The places that are known, by kind and name."""
+        """The recorded places, by kind and name."""
         await checkpoint()
         return [self.places[one] for one in sorted(self.places)]
 
     async def add_place(self, place: Place) -> Place:
-        """Know a place, unless one of its kind and name is known; the one that is known then."""
+        """Record a place unless its kind and name are taken; returns the one that then has them."""
         await checkpoint()
         return self.places.setdefault((place.kind, place.name), place)
 
     async def replace_place(self, place: Place) -> None:
-        """Know this place instead of the one of its kind and name."""
+        """Record a place, replacing the one of its kind and name."""
         await checkpoint()
         self.places[place.kind, place.name] = place
 
     async def set_place_warning(self, kind: PlaceKind, name: str, warning: str | None) -> None:
-        """Note what an operator should look at there."""
+        """Record what an operator should check there."""
         await checkpoint()
         if (known := self.places.get((kind, name))) is not None:
             self.places[kind, name] = replace(known, warning=warning)
@@ -212,7 +212,7 @@ class MemoryCatalog(MemoryTasks):
     # the whole
 
     async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
-        """Note that an instance is alive; forget those that were silent for so long."""
+        """Record that an instance is alive; remove those not heard of for at least this long."""
         await checkpoint()
         now = self._clock.now()
         known = self.instances.get(instance.id)
@@ -223,28 +223,28 @@ class MemoryCatalog(MemoryTasks):
         self.instances[instance.id] = replace(instance, started_at=started_at, seen_at=now)
 
     async def unregister_instance(self, instance_id: InstanceId) -> None:
-        """Forget an instance that has ended."""
+        """Remove an instance that has ended."""
         await checkpoint()
         self.instances.pop(instance_id, None)
 
     async def read_clock(self) -> ClockReading:
-        """The catalog's clock now, and what was noted of it."""
+        """The catalog's clock now, and its recorded mark."""
         await checkpoint()
         return ClockReading(self._clock.now(), self.clock_mark, self.confirmations)
 
     async def note_clock(self, mark: ClockMark) -> None:
-        """Note the last moment that was believed, or a step."""
+        """Record the last trusted time, or a step."""
         await checkpoint()
         self.clock_mark = mark
 
     async def confirm_clock(self, mark: ClockMark) -> None:
-        """Note that an operator says that this moment is right."""
+        """Record that an operator confirms this time."""
         await checkpoint()
         self.clock_mark = mark
         self.confirmations += 1
 
     async def redate(self, quarantine: timedelta) -> int:
-        """Date anew what lies further ahead than its delay or patience explains."""
+        """Reset timestamps that lie further ahead than their delay or patience explains."""
         await checkpoint()
         now = self._clock.now()
         count = (
@@ -259,7 +259,7 @@ class MemoryCatalog(MemoryTasks):
         return count
 
     async def summarize(self) -> Summary:
-        """Count everything, in one look."""
+        """Count everything in one transaction."""
         await checkpoint()
         return Summary(
             at=self._clock.now(),

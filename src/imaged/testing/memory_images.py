@@ -25,7 +25,7 @@ MomentOf = Callable[[T], datetime | None]
 
 
 class MemoryImages:
-    """The facts that one change of an image may write, and the calls for images."""
+    """The records that one change of an image may write, and the calls for images."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -35,12 +35,10 @@ class MemoryImages:
         self.block_checksums: dict[str, bytes] = {}  # by the key of the blob
         self.accounts: dict[str, Account] = {}
         self.tasks: dict[str, Task] = {}
-        self.leases: dict[
-            Claim, tuple[datetime, LapsedClaim]
-        ] = {}  # until when; what then is lapsed
+        self.leases: dict[Claim, tuple[datetime, LapsedClaim]] = {}  # lapsed until then
 
     async def add_image(self, image: Image) -> Image:
-        """Store a new image, and return it dated. Raises ImageExists."""
+        """Store a new image; returns it with its timestamps. Raises ImageExists."""
         await checkpoint()
         if image.id in self.images or image.id in self.tombstones:
             raise ImageExists(image.id)
@@ -60,17 +58,17 @@ class MemoryImages:
         return page(list(self.images.values()), query)
 
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
-        """Return the beginning of that page which has so many bytes."""
+        """Return the beginning of that page up to this many bytes."""
         await checkpoint()
         return page_within(page(list(self.images.values()), query), max_bytes)
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
-        """Apply a change, and what follows."""
+        """Apply a change and its consequences."""
         await checkpoint()
         return self._modify(image_id, change)
 
     def _modify(self, image_id: str, change: Change) -> Image:
-        """Decide everything first, then write."""
+        """Compute all records first, then write."""
         before = self._image(image_id)
         after = change(before)
         if after is before:
@@ -94,26 +92,26 @@ class MemoryImages:
         return after
 
     async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
-        """Images in pending_delete for so long and still restorable, the longest first."""
+        """Restorable images in pending_delete for at least this long, the longest first."""
         await checkpoint()
         waiting = self._in(Status.PENDING_DELETE)
         restorable = [image for image in waiting if image.deleted_from is not None]
         return self._due(restorable, lambda image: image.since, delay)[:limit]
 
     async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
-        """Images in uploading, unclaimed, whose last change is so long ago."""
+        """Unclaimed images in uploading whose last change is at least this long ago."""
         await checkpoint()
         idle = [image for image in self._in(Status.UPLOADING) if image.claim is None]
         return self._due(idle, lambda image: image.updated_at, idle_for)[:limit]
 
     async def find_broken_uploads(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
-        """Images that remember a broken upload, unclaimed, for so long, the longest first."""
+        """Unclaimed images whose upload broke off at least this long ago, the longest first."""
         await checkpoint()
         unclaimed = [image for image in self.images.values() if image.claim is None]
         return self._due(unclaimed, _broken_at, idle_for)[:limit]
 
     async def purge(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
-        """Replace the records of images that are deleted for so long by tombstones."""
+        """Replace the records of images deleted at least this long ago by tombstones."""
         await checkpoint()
         gone = self._due(self._in(Status.DELETED), lambda image: image.since, deleted_for)
         buried = [image.id for image in gone[:limit]]
@@ -147,7 +145,7 @@ class MemoryImages:
     def _due(
         self, records: Iterable[T], when: MomentOf[T], ago: timedelta = timedelta(0)
     ) -> list[T]:
-        """Those whose moment came so long ago, the earliest first."""
+        """Those whose timestamp is at least this long ago, the earliest first."""
         latest = self._clock.now() - ago
         dated = [(moment, record) for record in records if (moment := when(record)) is not None]
         dated.sort(key=lambda pair: pair[0])

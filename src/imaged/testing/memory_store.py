@@ -1,8 +1,8 @@
 """A store in memory: the readable specification of ``ports/store.py``.
 
-A write is three kinds of steps, as it is everywhere: ``begin``, ``append`` and ``commit``. They are
-public so that a simulation can put kills and delays between them; ``blobs`` and ``partial`` are
-public as back doors. It runs wherever anyio does, and in no thread.
+A write has three kinds of steps, as in every store: ``begin``, ``append`` and ``commit``. They are
+public so that a simulation can put kills and delays between them; tests may change ``blobs`` and
+``partial`` directly. It runs wherever anyio does, and in no thread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class MemoryStore:
         self.place = MemoryMarker(name)
 
     async def check(self) -> None:
-        """It can always be used, if it is the right one."""
+        """Always succeeds, unless the marker is not the expected one."""
         await self.place.require_expected()
 
     async def put(
@@ -49,7 +49,7 @@ class MemoryStore:
         expected_bytes: int | None = None,
         record: RecordUploadId = ignore_upload_id,
     ) -> int:
-        """Write a blob, and return its size in bytes. Its writes have no names of their own."""
+        """Write a blob; returns its size in bytes. Writes of this store have no upload id."""
         del record
         require_key(self.name, key)
         self.place.require()
@@ -67,14 +67,14 @@ class MemoryStore:
         self.partial[key] = b""
 
     async def append(self, key: str, block: Block) -> None:
-        """Take some more bytes. Raises StoreFull, WriteDiscarded."""
+        """Append bytes. Raises StoreFull, WriteDiscarded."""
         await checkpoint()
         written = self._unfinished(key)
         self._require_room(block.size_bytes)
         self.partial[key] = b"".join([written, *block.chunks])
 
     async def commit(self, key: str) -> int:
-        """Make the blob visible, whole, and return its size in bytes. Raises WriteDiscarded."""
+        """Make the complete blob visible; returns its size in bytes. Raises WriteDiscarded."""
         await checkpoint()
         self.blobs[key] = self._unfinished(key)
         del self.partial[key]
@@ -82,7 +82,7 @@ class MemoryStore:
 
     @asynccontextmanager
     async def open(self, key: str, start: int = 0) -> AsyncIterator[MemoryReader]:
-        """Open a whole blob for reading from an offset. Entering raises BlobMissing."""
+        """Open a complete blob for reading from an offset. Entering raises BlobMissing."""
         require_key(self.name, key)
         await checkpoint()
         if key not in self.blobs:
@@ -91,7 +91,7 @@ class MemoryStore:
         yield MemoryReader(self.blobs[key], start)
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
-        """Remove the blob and any unfinished write of it. Missing is fine."""
+        """Remove the blob and any unfinished write of it. A missing blob is no error."""
         del upload_id
         require_key(self.name, key)
         await self.place.require_expected()
@@ -99,7 +99,7 @@ class MemoryStore:
         self.blobs.pop(key, None)
 
     async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
-        """Every key with bytes, whole or unfinished, that begins so."""
+        """Every key with this prefix that has bytes, complete or unfinished."""
         self.place.require()
         for key in {*self.blobs, *self.partial}:
             await checkpoint()
@@ -107,7 +107,7 @@ class MemoryStore:
                 yield key
 
     async def free_bytes(self) -> int | None:
-        """How much room there is, or None where there is no limit."""
+        """The free space in bytes, or None where there is no limit."""
         await checkpoint()
         return None if self.capacity_bytes is None else self.capacity_bytes - self._used_bytes()
 
@@ -126,7 +126,7 @@ class MemoryStore:
 
 
 class MemoryMarker:
-    """The marker of a MemoryStore. Is a ``MarkedPlace``; ``marker`` is public, as a back door."""
+    """The marker of a MemoryStore. Is a ``MarkedPlace``; tests may change ``marker`` directly."""
 
     def __init__(self, name: str) -> None:
         self.kind = PlaceKind.STORE
@@ -136,28 +136,28 @@ class MemoryMarker:
         self._expected: Marker | None = None
 
     async def read_marker(self) -> Marker | None:
-        """The marker that is there now."""
+        """The present marker."""
         await checkpoint()
         return self.marker
 
     async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
-        """Write it; the marker that is there then."""
+        """Write the marker; returns the marker that is then present."""
         await checkpoint()
         if replace or self.marker is None:
             self.marker = marker
         return self.marker
 
     def expect(self, marker: Marker) -> None:
-        """From now on, let nothing be written or deleted where the marker is another one."""
+        """From now on, refuse writes and deletes unless this marker is present."""
         self._expected = marker
 
     async def require_expected(self) -> None:
-        """Raises WrongPlace where the marker is gone, or another one."""
+        """Raises WrongPlace if the marker is missing or another one."""
         await checkpoint()
         self.require()
 
     def require(self) -> None:
-        """The same, at once."""
+        """The same, synchronously."""
         if self._expected is None:
             return
         if self.marker is None:
@@ -177,7 +177,7 @@ class MemoryReader:
         self._offset = start
 
     async def read(self, length: int) -> bytes:
-        """Return the next bytes, ``length`` of them unless the blob ends."""
+        """Return the next ``length`` bytes, fewer at the end of the blob."""
         await checkpoint()
         data = self._data[self._offset : self._offset + length]
         self._offset += len(data)

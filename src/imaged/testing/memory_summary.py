@@ -1,4 +1,4 @@
-"""What a summary counts, counted in dictionaries: for the catalog in memory."""
+"""Counts the dictionaries of the catalog in memory for its summary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from imaged.ports.catalog import LapsedClaim
 def holdings(
     by_id: Mapping[str, Image], leases: Mapping[Claim, tuple[datetime, LapsedClaim]]
 ) -> Sequence[HeldImage]:
-    """The images that are claimed, by instance."""
+    """The claimed images, by instance."""
     found = [
         HeldImage(claim.owner, image.id, image.status, image.since, until)
         for claim, (until, lapsed) in leases.items()
@@ -32,7 +32,7 @@ def task_holdings(
     images: Mapping[str, Image],
     leases: Mapping[Claim, tuple[datetime, LapsedClaim]],
 ) -> Sequence[HeldTask]:
-    """The tasks that are worked on, by instance: with claims of their own, or with an image's."""
+    """The tasks being worked on, by instance: with claims of their own, or with an image's."""
     found: list[HeldTask] = []
     for claim, (until, lapsed) in leases.items():
         task = by_id[lapsed.task_id] if lapsed.task_id is not None else None
@@ -46,12 +46,12 @@ def task_holdings(
 
 
 def images(records: Iterable[Image]) -> Mapping[Status, int]:
-    """How many there are in each status."""
+    """The number of images in each status."""
     return Counter(image.status for image in records)
 
 
 def oldest(records: Iterable[Image]) -> Mapping[Status, datetime]:
-    """Since when the one is there that is longest in its status."""
+    """For each status, since when its longest-standing image has had it."""
     found: dict[Status, datetime] = {}
     for image in records:
         if image.since is not None:
@@ -60,7 +60,7 @@ def oldest(records: Iterable[Image]) -> Mapping[Status, datetime]:
 
 
 def restorable(records: Iterable[Image]) -> Sequence[Content]:
-    """What images have that wait for the end of their delay."""
+    """The content of images that wait for the end of their delay."""
     return [
         image.content
         for image in records
@@ -86,12 +86,12 @@ def stocks(ledger: Iterable[Blob]) -> Sequence[BlobUsage]:
 
 
 def oldest_due_at(ledger: Iterable[Blob]) -> datetime | None:
-    """The moment of the longest due."""
+    """When the longest due blob became due."""
     return min((blob.due_at for blob in ledger if blob.due_at is not None), default=None)
 
 
 def tasks(records: Iterable[Task]) -> Sequence[TaskCount]:
-    """Those of each type in each status."""
+    """The number of tasks of each type in each status."""
     groups: dict[tuple[str, TaskStatus], list[Task]] = {}
     for task in records:
         groups.setdefault((task.type, task.status), []).append(task)

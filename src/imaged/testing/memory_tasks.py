@@ -1,5 +1,5 @@
-"""The tasks of the catalog in memory. One that writes an image is in ``images`` as well, as long as
-it is not final.
+"""The tasks of the catalog in memory. A task that writes an image is in ``images`` as well until it
+is final.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from imaged.testing.memory_images import MemoryImages
 
 
 class MemoryTasks(MemoryImages):
-    """The calls for tasks; a task is changed as its image is, where it writes one."""
+    """The calls for tasks; a task that writes an image is changed together with it."""
 
     async def add_task(self, task: Task) -> Task:
-        """Store a new task that writes no image, and return it dated."""
+        """Store a new task that writes no image; returns it with its timestamps."""
         await checkpoint()
         self.tasks[task.id] = tasks.created(task, self._clock.now())
         return self.tasks[task.id]
@@ -40,12 +40,12 @@ class MemoryTasks(MemoryImages):
         return page(list(self.tasks.values()), query)
 
     async def count_unfinished_tasks(self, owner: str) -> int:
-        """How many tasks of this owner wait for a worker or have one."""
+        """The number of this owner's tasks that are pending or being worked on."""
         await checkpoint()
         return sum(task.owner == owner and not task.is_final for task in self.tasks.values())
 
     async def modify_task(self, task_id: str, change: TaskChange) -> Task:
-        """Apply a change; where it writes an image, with what follows for that."""
+        """Apply a change; if the task writes an image, with the consequences for that."""
         await checkpoint()
         before = self._task(task_id)
         if before.writes is not None and self._is_in(before.writes, task_id):
@@ -59,7 +59,7 @@ class MemoryTasks(MemoryImages):
         return after
 
     async def update_task_progress(self, task_id: str, attempt: int, progress: Progress) -> None:
-        """Note how far an attempt is."""
+        """Record the progress of an attempt."""
         await checkpoint()
         if task_id not in self.tasks:
             return
@@ -69,7 +69,7 @@ class MemoryTasks(MemoryImages):
             self.images[task.writes] = replace(self.images[task.writes], task=task)
 
     async def find_pending_tasks(self, types: Collection[str], limit: int) -> Sequence[Task]:
-        """Tasks of these types that wait for a worker, owners in turn."""
+        """Pending tasks of these types, owners in turn."""
         await checkpoint()
         turns: Counter[str] = Counter()
         served: dict[str, datetime] = {}
@@ -89,7 +89,7 @@ class MemoryTasks(MemoryImages):
     async def find_stale_tasks(
         self, known: Collection[str], pending_for: timedelta, limit: int
     ) -> Sequence[Task]:
-        """Tasks of none of these types that have waited for a worker for so long."""
+        """Tasks of none of these types that have been pending for at least this long."""
         await checkpoint()
         strange = [
             task
@@ -107,7 +107,7 @@ class MemoryTasks(MemoryImages):
         del self.tasks[task_id]
 
     async def expire_tasks(self, limit: int) -> Sequence[Task]:
-        """Remove the records of tasks whose time is over, the longest first."""
+        """Remove the records of expired tasks, the longest expired first."""
         await checkpoint()
         now = self._clock.now()
         over = [task for task in self.tasks.values() if task.expires_at and task.expires_at <= now]
@@ -117,7 +117,7 @@ class MemoryTasks(MemoryImages):
         return over[:limit]
 
     def _is_in(self, image_id: str, task_id: str) -> bool:
-        """Whether it is the task of this image; a final one is in none."""
+        """Whether it is the task of this image; an image has no final task."""
         image = self.images.get(image_id)
         return image is not None and image.task is not None and image.task.id == task_id
 

@@ -1,4 +1,4 @@
-"""Records of the catalog in memory that lie further ahead than anything explains, dated anew."""
+"""Resets timestamps of the catalog in memory that lie further ahead than their delays explain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def change(records: dict[K, T], redate_blob: Callable[[T], T]) -> int:
-    """Put the new record in the place of each one; how many are different."""
+    """Replace each record by its changed one; returns how many differ."""
     after = {key: redate_blob(record) for key, record in records.items()}
     count = sum(after[key] != record for key, record in records.items())
     records.update(after)
@@ -26,7 +26,7 @@ def change(records: dict[K, T], redate_blob: Callable[[T], T]) -> int:
 
 
 def image(image: Image, now: datetime) -> Image:
-    """One whose deletion, last change while it is staged, or broken upload lies ahead."""
+    """An image whose deletion, last change while staged, or broken upload lies ahead."""
     ahead, status, broken = now + CLOCK_TOLERANCE, image.status, image.broken_upload
     if broken is not None and broken.at is not None and broken.at > ahead:
         image = replace(image, broken_upload=replace(broken, at=now))
@@ -38,7 +38,7 @@ def image(image: Image, now: datetime) -> Image:
 
 
 def task(task: Task, now: datetime) -> Task:
-    """One that would be kept for longer than it is to be, or that began to wait in the future."""
+    """A task that would be kept for too long, or that became pending in the future."""
     ahead = now + CLOCK_TOLERANCE
     if task.expires_at is not None and task.expires_at - task.keep_for > ahead:
         return replace(task, expires_at=now + task.keep_for)
@@ -49,6 +49,6 @@ def task(task: Task, now: datetime) -> Task:
 
 
 def instance(instance: Instance, now: datetime) -> Instance:
-    """One that was seen in the future."""
+    """An instance last heard of in the future."""
     is_ahead = instance.seen_at is not None and instance.seen_at > now + CLOCK_TOLERANCE
     return replace(instance, seen_at=now) if is_ahead else instance

@@ -1,12 +1,12 @@
-"""The history of the tables, and how a catalog gets to its end.
+"""The history of the tables, and how a catalog is migrated to the newest revision.
 
-Strategy. One transaction locks the catalog, looks at its revision and takes every step that is
-missing: all of it happens, or nothing. So two processes may begin on a fresh catalog at the same
-moment. Alembic is only imported when there is a step to take.
+Strategy. One transaction locks the catalog, reads its revision and applies every missing step: all
+of them or none. So two processes may start on a new catalog at the same moment. Alembic is only
+imported if there is a step to apply.
 
-A step either expands the tables, so that older versions go on working beside newer ones, or it
-contracts them: it removes what only older versions needed. A step that contracts is taken on
-demand, or when a later one needs it, and only if no instance of another version is here.
+A step either expands the tables, so that older versions go on working beside newer ones, or
+contracts them: it removes what only older versions needed. A contracting step is applied on
+request, or when a later step needs it, and only if no instance of another version is running.
 
 A revision is a module in ``versions/``, and a line in ``STEPS``. See docs/decisions/0011.
 """
@@ -27,7 +27,7 @@ from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
 
 
 class StepKind(Enum):
-    """What a step does to versions that do not know it."""
+    """The effect of a step on versions that do not know it."""
 
     EXPAND = "older versions go on working"
     CONTRACT = "older versions cannot work any more"
@@ -43,11 +43,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What was done."""
+    """The result of a migration."""
 
     before: str | None  # the revision; None: there was no catalog
     now: str
-    waiting: int  # steps that contract, and were not asked for
+    waiting: int  # contracting steps that were not requested
 
 
 STEPS = (  # oldest first
@@ -63,7 +63,7 @@ STEPS = (  # oldest first
 )
 VERSION_LOCATIONS = ("imaged.catalogs:migrations/versions",)
 
-#: So long after its last beat, an instance that did not take its leave may still be alive.
+#: An instance that did not unregister may be alive for this long after its last heartbeat.
 ALIVE_WITHIN = timedelta(minutes=5)
 
 
@@ -109,15 +109,15 @@ def require_current(db: Connection) -> None:
 
 
 def apply_steps(db: Connection, *, contract: bool = False) -> Migration:
-    """Take every step that is missing, in the transaction under way.
+    """Apply every missing step in the current transaction.
 
-    Raises CatalogTooNew; CatalogError where an instance of another version is in the way.
+    Raises CatalogTooNew; CatalogError if an instance of another version prevents it.
     """
     dialects.lock_schema(db)
     before = current_revision(db)
     missing = missing_steps(db, contract=contract)
     contracting = [step.revision for step in missing if step.kind is StepKind.CONTRACT]
-    if contracting and before is not None:  # nobody works on a catalog that is being made
+    if contracting and before is not None:  # no instance works on a catalog that is being created
         _require_no_others(db)
     if missing:
         _upgrade(db, missing[-1].revision)

@@ -1,4 +1,4 @@
-"""What Alembic runs: the steps that are missing, on the connection that it was given."""
+"""Run by Alembic: applies the missing steps on the given connection."""
 
 from __future__ import annotations
 

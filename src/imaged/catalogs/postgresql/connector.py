@@ -1,8 +1,8 @@
-"""How PostgreSQL is driven: its connections, what each of them is told, and who is between.
+"""Connects to PostgreSQL, configures each connection, and detects poolers.
 
-A pooler may lend a session of the server to us for one transaction at a time. Then nothing that is
-told to a session stays there: so limits are told to each transaction, and statements have no names.
-Behind everything else, they are told once, after connecting: a pooler refuses to be told at start.
+A pooler may lend a session of the server for one transaction at a time. Nothing set in a session is
+kept then: so limits are set in each transaction, and statements have no names. Otherwise limits are
+set once, after connecting: a pooler refuses them as start-up parameters.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from imaged.core.errors import CatalogError
 
 POOL_SIZE = 10
 STATEMENT_CACHE_SIZE = 100  # prepared and kept, by each connection
-POOLER_PROBES = 3  # at which session of the server is ours
+POOLER_PROBES = 3  # to detect another session of the server
 
 #: Settings, for a session or (true) for a transaction. A commit is durable whatever the default.
 _SET_SETTINGS = """
@@ -52,23 +52,23 @@ OpenConnections = set[Any]  # asyncpg's connections
 
 
 class ImagedDialect(PGDialect_asyncpg):
-    """PostgreSQL by asyncpg, where connections come ready from whoever makes them.
+    """PostgreSQL by asyncpg, with connections that are ready when the pool gets them.
 
-    So nothing is awaited between making one and giving it to the pool, and a caller that is
-    cancelled then cannot lose it. A connection to a server that refuses changes is as good as
-    lost, and with it all that were made before: another server may have taken over.
+    Nothing is awaited between making a connection and giving it to the pool, so a caller that is
+    cancelled then cannot leak it. A connection to a server that refuses changes counts as lost, and
+    so do all older ones: another server may have taken over.
     """
 
     supports_statement_cache = True
 
     async def setup_asyncpg_json_codec(self, conn: Any) -> None:
-        """Nothing is left to do."""
+        """Not needed."""
 
     async def setup_asyncpg_jsonb_codec(self, conn: Any) -> None:
-        """Nothing is left to do."""
+        """Not needed."""
 
     def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
-        """Whether the pool has to be made anew."""
+        """Whether all connections of the pool must be replaced."""
         if getattr(e, "sqlstate", None) == READ_ONLY_STATE and not getattr(
             connection, "readonly", True
         ):
@@ -88,11 +88,11 @@ class Connector:
         self._password = None if password_file is None else _reader_of(password_file)
         self.opened: OpenConnections = set()  # connections that are open now
         #: Whether a pooler lends sessions of the server for a transaction each. Until that is
-        #: known, nothing is left in a session that could be somebody else's.
+        #: known, nothing is left in a session that others may get.
         self.is_pooled = True
 
     def make_engine(self) -> AsyncEngine:
-        """An engine whose connections are made here."""
+        """An engine that makes its connections here."""
 
         def connect() -> Any:
             api: Any = engine.dialect.dbapi
@@ -104,7 +104,7 @@ class Connector:
             URL.create("postgresql+imaged"),
             creator=connect,
             poolclass=AsyncAdaptedQueuePool,
-            hide_parameters=True,  # what clients wrote belongs into no error, and no log
+            hide_parameters=True,  # errors and logs must not contain what clients wrote
             pool_size=POOL_SIZE,
             max_overflow=0,
             json_serializer=lambda value: msgspec.json.encode(value).decode(),
@@ -112,9 +112,9 @@ class Connector:
         return engine
 
     async def connect(self) -> Any:
-        """A connection to the first host that will have us, ready to be used.
+        """A ready connection to the first host that accepts one.
 
-        Raises DatabaseUnreachable, which says why the last host would not; CatalogError.
+        Raises DatabaseUnreachable with the last host's reason; CatalogError.
         """
         last = DatabaseUnreachable("has no host in its URL")
         for url in self._address.urls:
@@ -127,11 +127,11 @@ class Connector:
         raise last
 
     async def detect_pooler(self) -> None:
-        """See whether a pooler lends us the server's sessions for one transaction at a time.
+        """Detect whether a pooler lends the server's sessions for one transaction at a time.
 
-        Without a pooler, the server tells a connection the number of its session. With one, two
-        connections of ours meet in one session, or one of them finds itself in another. A pooler
-        that has no second session for us lends sessions. Raises DatabaseUnreachable, CatalogError.
+        Without a pooler, the server reports the number of its session. With one, two connections
+        meet in one session, or one of them finds itself in another. A pooler without a second
+        session to lend must be lending sessions. Raises DatabaseUnreachable, CatalogError.
         """
         async with self._temporary_connection() as here:
             if here.get_server_pid() == await _session_of(here):
@@ -150,14 +150,14 @@ class Connector:
         self.is_pooled = len(mine) > 1 or len(others) > 1 or mine == others
 
     async def apply_settings(self, db: AsyncConnection) -> None:
-        """Set the limits of a transaction that has just begun, where its session is only lent."""
+        """Set the limits of a transaction that has just begun, if its session is only lent."""
         if self.is_pooled:
             names, values = _columns(self._address.settings)
             await db.execute(_SET_LOCAL_SETTINGS, {"names": names, "told": values})
 
     @property
     def _statements(self) -> int:
-        """How many prepared statements a connection keeps."""
+        """The number of prepared statements that a connection keeps."""
         return 0 if self.is_pooled else STATEMENT_CACHE_SIZE
 
     @asynccontextmanager
@@ -187,7 +187,7 @@ class Connector:
         return connection
 
     async def _set_up(self, connection: Any) -> None:
-        """In one transaction: a pooler may give the next one to another session."""
+        """Runs in one transaction: a pooler may give the next one to another session."""
         async with _transaction(connection):
             await connection.fetch(_SET_SETTINGS, *_columns(self._address.settings), self.is_pooled)
             await connection.set_type_codec(
@@ -197,10 +197,10 @@ class Connector:
 
 @asynccontextmanager
 async def _transaction(connection: Any) -> AsyncIterator[None]:
-    """A transaction of a connection that is closed when it fails, and so needs no rollback.
+    """A transaction of a connection that is closed when it fails, so needs no rollback.
 
-    asyncpg's own context manager tries one, and raises InterfaceError on a connection that is
-    gone, instead of what ended it.
+    asyncpg's own context manager attempts a rollback, and on a lost connection raises
+    InterfaceError instead of the original error.
     """
     transaction = connection.transaction()
     await transaction.start()
@@ -209,7 +209,7 @@ async def _transaction(connection: Any) -> AsyncIterator[None]:
 
 
 async def _session_of(connection: Any) -> int:
-    """The server's session that has the connection's next transaction."""
+    """The server's session that executes the connection's next transaction."""
     async with _transaction(connection):
         session: int = await connection.fetchval("SELECT pg_backend_pid()")
         return session
@@ -220,7 +220,7 @@ def _columns(settings: Mapping[str, str]) -> tuple[list[str], list[str]]:
 
 
 def _reader_of(password_file: Path) -> Callable[[], Any]:
-    """Read for every connection: so a password can change while we run."""
+    """Called for every connection, so a password can change at run time."""
 
     async def read() -> str:
         try:

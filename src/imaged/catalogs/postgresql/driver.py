@@ -1,16 +1,17 @@
 """PostgreSQL: one server, any number of instances on any number of machines.
 
-Strategy. Each transaction runs in a task of its own. A caller that is cancelled, or whose time is
-up, cancels that task and waits until it is over: so whatever was begun is rolled back, and its
-connection goes back to the pool or is closed, whoever was cancelled how and when.
+Strategy. Each transaction runs in a task of its own. A caller that is cancelled or out of time
+cancels that task and waits until it has ended: so an open transaction is rolled back and its
+connection returns to the pool or is closed, however the cancellation came.
 
-Readers see one state (REPEATABLE READ): an image is read by several statements. Writers see what
-is committed (READ COMMITTED) and lock what their decisions rest on, in the port's order; each
-statement's locks are listed in docs/decisions/0012.
+Readers see one state (REPEATABLE READ), because several statements read an image. Writers see what
+is committed (READ COMMITTED) and lock the rows that their decisions depend on, in the port's order;
+docs/decisions/0012 lists each statement's locks.
 
-A transaction is run again, a few times, if it is certain that nothing of it was committed: its
+A transaction is retried a few times if it is certain that nothing of it was committed: its
 connection was lost before the commit was sent (so the first call after a restart of the server
-works), or the server rolled it back. A commit without an answer is an error: nobody knows.
+works), or the server rolled it back. A commit without an answer is an error, because its outcome is
+unknown.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ from imaged.core.errors import CatalogError, CatalogFull
 
 T = TypeVar("T")
 
-TRANSACTION_TIMEOUT_SECONDS = 20  # a little longer than the server's own limits: those say more
+TRANSACTION_TIMEOUT_SECONDS = 20  # longer than the server's own limits, whose errors say more
 CHECK_TIMEOUT_SECONDS = 2
 MIGRATION_TIMEOUT_SECONDS = 24 * 3600
 ROLLBACK_TIMEOUT_SECONDS = 5
 CLOSE_TIMEOUT_SECONDS = 30
 MAX_ATTEMPTS = 4
-MAX_LISTS = 4  # of the connections may be busy with lists; the others are for claims and records
-MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before another try
+MAX_LISTS = 4  # connections that lists may use; the others are for claims and records
+MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before a retry
 
 MIN_SERVER_VERSION = 13
 
@@ -63,7 +64,7 @@ class PostgresqlDatabase:
     """Runs transactions on one database."""
 
     connections_limit = POOL_SIZE
-    log_bytes = None  # of the server, which has settings of its own for it
+    log_bytes = None  # of the server, which sets it by itself
 
     def __init__(self, url: str, password_file: Path | None = None) -> None:
         self.name = display_name_of(url)
@@ -76,12 +77,12 @@ class PostgresqlDatabase:
         self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._running: set[asyncio.Task[Any]] = set()
         self._listing = CapacityLimiter(MAX_LISTS)
-        self._was_full = False  # when something was written, and until a trial succeeds
+        self._was_full = False  # after a write, and until a test write succeeds
         self._closed = False
 
     @classmethod
     async def connect(cls, url: str, password_file: Path | None = None) -> PostgresqlDatabase:
-        """See how the database is reached. Raises CatalogError."""
+        """Connect and detect poolers. Raises CatalogError."""
         database = cls(url, password_file)
         with translated_errors(database.name):
             await database.connector.detect_pooler()
@@ -89,22 +90,22 @@ class PostgresqlDatabase:
 
     @property
     def busy(self) -> int:
-        """How many transactions are running."""
+        """The number of running transactions."""
         return len(self._running)
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return sum(not connection.is_closed() for connection in self.connector.opened)
 
     @property
     def checked_out(self) -> int:
-        """How many connections are in use; none is where no transaction runs."""
+        """The number of connections in use; 0 if no transaction is running."""
         pool = self.engine.pool
         return pool.checkedout() if isinstance(pool, AsyncAdaptedQueuePool) else 0
 
     async def read(self, transaction: Transaction[T]) -> T:
-        """Run a transaction that only reads."""
+        """Run a read-only transaction."""
         return await self._run(self._readers, transaction, TRANSACTION_TIMEOUT_SECONDS)
 
     async def read_list(self, transaction: Transaction[T]) -> T:
@@ -122,11 +123,11 @@ class PostgresqlDatabase:
             raise
 
     async def migrate(self, transaction: Transaction[T]) -> T:
-        """Run a transaction that changes the tables, however long that takes."""
+        """Run a transaction that changes the tables, without a time limit."""
         return await self._run(self._writers, transaction, MIGRATION_TIMEOUT_SECONDS)
 
     async def check(self) -> None:
-        """Make sure that it answers, soon, and that it can be written to."""
+        """Check quickly that the database answers and accepts writes."""
         if await self._run(self._readers, _is_read_only, CHECK_TIMEOUT_SECONDS):
             await self.engine.dispose()  # the next connections may find another server
             raise self._error(DatabaseFault(SQLSTATE_MESSAGES[READ_ONLY_STATE]))
@@ -135,14 +136,14 @@ class PostgresqlDatabase:
             self._was_full = False
 
     async def check_writable(self) -> None:
-        """Write something, and take it back."""
+        """Write something, and roll it back."""
         await self._run(self._writers, write_and_roll_back, CHECK_TIMEOUT_SECONDS)
 
     async def shorten_log(self) -> None:
-        """The server does it."""
+        """Nothing to do: the server manages its log."""
 
     async def close(self) -> None:
-        """Wait for what runs, but not for ever, and close every connection."""
+        """Wait a limited time for running transactions, then close every connection."""
         self._closed = True
         with CancelScope(shield=True):
             if self._running:
@@ -175,7 +176,7 @@ class PostgresqlDatabase:
     def _end(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever wanted to know may have left
+            task.exception()  # the waiting caller may have left
 
     async def _try(self, engine: AsyncEngine, work: Transaction[T]) -> T:
         for chance in range(1, MAX_ATTEMPTS + 1):
@@ -211,9 +212,9 @@ class PostgresqlDatabase:
 
 
 async def open_postgresql(url: str, password_file: Path | None = None) -> SqlCatalog:
-    """Open the catalog of a URL. It must be there, and migrated.
+    """Open the catalog of a URL. It must exist and be migrated.
 
-    Raises CatalogTooOld, CatalogTooNew; CatalogError: it cannot be reached, is no catalog, or its
+    Raises CatalogTooOld, CatalogTooNew; CatalogError if it cannot be reached, is no catalog, or its
     server is too old.
     """
     database = await PostgresqlDatabase.connect(url, password_file)
@@ -226,7 +227,7 @@ async def open_postgresql(url: str, password_file: Path | None = None) -> SqlCat
 
 
 async def has_tables(url: str, password_file: Path | None = None) -> bool:
-    """Whether there is a catalog in the database, of whatever revision. Raises CatalogError."""
+    """Whether the database has a catalog of any revision. Raises CatalogError."""
     database = PostgresqlDatabase(url, password_file)
     try:
         return await database.read(migrations.current_revision) is not None
@@ -237,7 +238,7 @@ async def has_tables(url: str, password_file: Path | None = None) -> bool:
 async def migrate_postgresql(
     url: str, password_file: Path | None = None, *, contract: bool = False
 ) -> Migration:
-    """Take the steps that are missing. Raises CatalogError, CatalogTooNew."""
+    """Apply the missing steps. Raises CatalogError, CatalogTooNew."""
     database = await PostgresqlDatabase.connect(url, password_file)
     try:
         await database.read(_require_server)

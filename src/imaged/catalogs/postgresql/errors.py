@@ -1,9 +1,9 @@
-"""What PostgreSQL's errors say, and whether a transaction that met one may be run again.
+"""What each error of PostgreSQL means, and whether its transaction may be retried.
 
-The server tells by five letters (SQLSTATE) what happened. The longest entry below that they begin
-with is what an operator reads. Where no connection is made, the server's (or a pooler's) own words
-follow: they say which parameter, which host, which limit. Where a statement fails they do not: they
-may quote what somebody wrote. No text of the driver goes into an error: one may hold a password.
+The server reports a code of five characters (SQLSTATE). The table's longest matching prefix gives
+the message for the operator. If connecting failed, the server's (or a pooler's) own words follow:
+they name the parameter, the host or the limit. If a statement failed they do not: they may quote a
+client. No text of the driver is used: it may contain a password.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from imaged.core.errors import CatalogError, CatalogFull, CatalogUnavailable
 
-#: By SQLSTATE, or its beginning: the server's error, as "The catalog x on y …".
+#: By SQLSTATE or a prefix of it: the server's error, as "The catalog x on y …".
 SQLSTATE_MESSAGES: Mapping[str, str] = {
     "08": "was lost: the connection broke off",
     "08P01": "was not understood by its server, or by a pooler before it",
@@ -57,7 +57,7 @@ SQLSTATE_MESSAGES: Mapping[str, str] = {
 }
 UNKNOWN_FAILURE = "failed"
 
-#: Where no server could say anything, by what the driver raised; the first that fits.
+#: For errors that are not the server's, by the driver's exception; the first match counts.
 CONNECT_MESSAGES: Mapping[type[BaseException], str] = {
     TimeoutError: "does not answer: no connection was made in time",
     socket.gaierror: "cannot be reached: its host is not known",
@@ -75,27 +75,27 @@ CONNECT_MESSAGES: Mapping[type[BaseException], str] = {
     ValueError: "cannot be reached: its URL, or one of PostgreSQL's variables, is wrong",
 }
 
-#: The transaction was rolled back, and might do better when it is run again.
+#: The transaction was rolled back and may succeed when it is retried.
 RETRYABLE_STATES = (
-    "23505",  # somebody else made the same row: seen the next time
+    "23505",  # a concurrent insert of the same row: visible to the retry
     "40",
 )
-#: What asking again does not mend, whatever the server does meanwhile.
+#: Errors that no retry resolves, whatever the server does meanwhile.
 PERMANENT_STATES = ("22", "23", "28", "3D", "3F", "42", "XX")
-#: The connection is gone: with an open transaction, or before one began.
+#: The connection is lost, within a transaction or before it began.
 CONNECTION_LOST_STATES = ("08", "25P03", "57P01", "57P02", "57P05")
 #: If a commit fails so, it is certain that nothing was committed.
 ROLLED_BACK_STATES = ("23", "40")
 
-#: Refused by a server that only follows another one, or was told to refuse changes.
+#: Refused by a standby server, or by one that was set to refuse changes.
 READ_ONLY_STATE = "25006"
 PROTOCOL_VIOLATION = "08P01"
 DISK_FULL_STATE = "53100"
-#: The connection was there, and ended while it was set up.
+#: The connection was made, and ended during its setup.
 RESET_ERRORS = (ConnectionResetError, BrokenPipeError)
-#: What every host of a URL would say as well.
+#: Errors that every host of a URL would give.
 SAME_ON_ALL_HOSTS_STATES = ("28", "3D")
-MAX_SERVER_MESSAGE = 300  # letters that are passed on
+MAX_SERVER_MESSAGE = 300  # of the server's text
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,8 @@ class DatabaseFault:
 
     why: str
     is_retryable_now: bool = False  # at once, if the commit was not sent yet
-    is_temporary: bool = True  # when the server is back, or has room, or takes changes
-    is_rolled_back: bool = False  # even if it was
+    is_temporary: bool = True  # when the server is back, has room or accepts changes
+    is_rolled_back: bool = False  # even after the commit was sent
     is_full: bool = False  # the server's disk
 
 
@@ -122,7 +122,7 @@ class DatabaseUnreachable(Exception):
 
     @classmethod
     def from_error(cls, error: BaseException) -> DatabaseUnreachable:
-        """Say why, with the words of the server where it spoke."""
+        """The reason, with the words of the server if it sent any."""
         code = getattr(error, "sqlstate", None) or ""
         is_lost = code.startswith(CONNECTION_LOST_STATES) or isinstance(error, RESET_ERRORS)
         why = (
@@ -144,7 +144,7 @@ class DatabaseUnreachable(Exception):
         return one
 
 
-#: What may come out of the driver while a connection is made.
+#: Exceptions of the driver while a connection is made.
 CONNECT_ERRORS = (
     OSError,
     ValueError,
@@ -156,13 +156,13 @@ DRIVER_ERRORS = (SQLAlchemyError, DatabaseUnreachable, *CONNECT_ERRORS)
 
 
 def is_same_on_all_hosts(error: BaseException) -> bool:
-    """Whether other hosts need not be asked: they have the same roles and databases."""
+    """Whether other hosts need not be tried: they have the same roles and databases."""
     code = getattr(error, "sqlstate", None) or ""
     return isinstance(error, ValueError) or code.startswith(SAME_ON_ALL_HOSTS_STATES)
 
 
 def classify_error(error: BaseException) -> DatabaseFault:
-    """Look an error up."""
+    """The fault that an exception stands for."""
     if isinstance(error, DatabaseUnreachable):
         return error.fault
     if isinstance(error, DBAPIError):
@@ -181,7 +181,7 @@ def classify_error(error: BaseException) -> DatabaseFault:
             is_rolled_back=code.startswith(ROLLED_BACK_STATES),
             is_full=code == DISK_FULL_STATE,
         )
-    if isinstance(error, StatementError):  # before the driver: half a character in JSON
+    if isinstance(error, StatementError):  # before the driver: half a surrogate pair in JSON
         return DatabaseFault(SQLSTATE_MESSAGES["22"], is_temporary=False)
     if isinstance(error, asyncpg.PostgresError):
         return DatabaseFault(_message_for(error.sqlstate or ""))
@@ -190,7 +190,7 @@ def classify_error(error: BaseException) -> DatabaseFault:
 
 @contextmanager
 def translated_errors(name: str) -> Iterator[None]:
-    """Let no error out but our own."""
+    """Translate every error of the block into those of the core."""
     try:
         yield
     except DRIVER_ERRORS as error:
@@ -198,7 +198,7 @@ def translated_errors(name: str) -> Iterator[None]:
 
 
 def catalog_error_of(name: str, fault: DatabaseFault) -> CatalogError:
-    """What callers are told of a fault."""
+    """The error for the caller."""
     kind = CatalogUnavailable if fault.is_temporary else CatalogError
     if fault.is_full:
         kind = CatalogFull
@@ -206,10 +206,10 @@ def catalog_error_of(name: str, fault: DatabaseFault) -> CatalogError:
 
 
 def _server_message(error: BaseException) -> str:
-    """What the server said: on one line, without what a terminal would obey, and not for ever."""
+    """The server's text in one line, without control characters, cut to a maximum."""
     said = str(error.args[0]) if error.args else ""
     if isinstance(error, asyncpg.ConnectionDoesNotExistError):
-        said = said.partition(": ")[2]  # before it, the driver speaks
+        said = said.partition(": ")[2]  # raised by the driver, without the server
     elif getattr(error, "severity", None) is None:
         return ""
     plain = "".join(letter if letter.isprintable() else " " for letter in said)

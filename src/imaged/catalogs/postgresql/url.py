@@ -1,10 +1,10 @@
-"""What the URL of a PostgreSQL catalog may say, parameter by parameter.
+"""The parameters that the URL of a PostgreSQL catalog may have.
 
-Rule 1: every parameter that libpq knows is honoured, or refused by its name with what to do instead
+Rule 1: every parameter of libpq is honoured, or refused by its name with the remedy
 (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
-Rule 2: what libpq does not know is a setting of the server, for each session; the server refuses
-what it does not know either. A name that is nearly one of libpq's is a typing error.
-Rule 3: no error shows a value: one may be a password.
+Rule 2: a name that libpq does not know is a setting of the server, for each session; the server
+refuses what it does not know either. A name that is nearly one of libpq's is a typing error.
+Rule 3: no error shows a value: it may be a password.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEFAULT_CONNECT_SECONDS = 5
 MAX_CONNECT_SECONDS = 15  # a call ends after 20
 TYPO_CUTOFF = 0.8  # of a typing error
 
-#: What the driver reads.
+#: Parameters that the driver reads.
 DRIVER_PARAMETERS = frozenset({
     "host", "port", "dbname", "database", "user", "password", "passfile", "service", "sslmode",
     "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslnegotiation",
@@ -29,8 +29,9 @@ DRIVER_PARAMETERS = frozenset({
     "gsslib",
 })  # fmt: skip
 
-#: Told to the server with every session. Who waits, waits for less long than who is waited for may
-#: stand still: a frozen instance is thrown out before others give up.
+#: Set in every session of the server. ``lock_timeout`` exceeds
+#: ``idle_in_transaction_session_timeout``, so a frozen holder is evicted before those that wait for
+#: it give up.
 SESSION_SETTINGS: Mapping[str, str] = MappingProxyType(
     {
         "jit": "off",  # statements are small
@@ -43,7 +44,7 @@ SESSION_SETTINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: Values that ask for what happens anyway.
+#: Values that are always in effect.
 ACCEPTED_VALUES: Mapping[str, frozenset[str]] = {
     "channel_binding": frozenset({"prefer", "disable"}),
     "client_encoding": frozenset({"auto", "utf8", "UTF8", "UTF-8", "utf-8"}),
@@ -56,7 +57,7 @@ ACCEPTED_VALUES: Mapping[str, frozenset[str]] = {
 
 _KEEPALIVES = "leave it out: imaged asks the server for keepalives, and limits each call itself"
 
-#: What libpq knows and the driver cannot do, and the remedy.
+#: Parameters of libpq that the driver lacks, with the remedy.
 UNSUPPORTED_PARAMETERS: Mapping[str, str] = {
     "channel_binding": "leave it out, and use sslmode=verify-full to be sure whose server it is",
     "client_encoding": "leave it out: it is always UTF-8",
@@ -89,7 +90,7 @@ UNSUPPORTED_PARAMETERS: Mapping[str, str] = {
     "tcp_user_timeout": _KEEPALIVES,
 }
 
-#: What is honoured here.
+#: Parameters that are honoured here.
 OWN_PARAMETERS = frozenset({"connect_timeout", "application_name", "options"})
 
 
@@ -97,14 +98,14 @@ OWN_PARAMETERS = frozenset({"connect_timeout", "application_name", "options"})
 class ConnectionParameters:
     """Where a catalog is, and how its sessions are set up."""
 
-    urls: Sequence[str]  # one for each host, as the driver reads them; in the order to try them
+    urls: Sequence[str]  # one per host, as the driver reads them; in the order of trying
     settings: Mapping[str, str]  # of each session
-    startup: Mapping[str, str]  # what is said when a session begins
-    connect_seconds: float = DEFAULT_CONNECT_SECONDS  # for each host
+    startup: Mapping[str, str]  # statements at the start of a session
+    connect_seconds: float = DEFAULT_CONNECT_SECONDS  # per host
 
 
 def parse_catalog_url(url: str) -> ConnectionParameters:
-    """Read a URL. Raises CatalogError, which names the parameter and the remedy."""
+    """Parse a URL. Raises CatalogError with the parameter and the remedy."""
     try:
         parts = urlsplit(url)
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
@@ -131,7 +132,7 @@ def parse_catalog_url(url: str) -> ConnectionParameters:
 
 
 def display_name_of(url: str) -> str:
-    """How an error calls a catalog: its database and its host, and nothing secret."""
+    """The name of a catalog in errors: its database and its host, and no secret."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     host = parts.netloc.rpartition("@")[2] or query.get("host", "")
@@ -156,7 +157,7 @@ def _check(name: str, value: str) -> None:
 
 
 def _suggestion(name: str) -> str:
-    """The parameter that a typing error is of; "" where it is none."""
+    """The parameter that a misspelled name resembles; "" if there is none."""
     known = {*DRIVER_PARAMETERS, *OWN_PARAMETERS, *UNSUPPORTED_PARAMETERS}
     nearest = get_close_matches(name, sorted(known), n=1, cutoff=TYPO_CUTOFF)
     return nearest[0] if nearest and name not in known else ""
@@ -171,8 +172,8 @@ def _parameter_error(name: str, why: str) -> CatalogError:
 
 
 def _host_urls(parts: SplitResult, driver: Mapping[str, str]) -> Iterator[str]:
-    """A URL for each host. The driver has one time limit for all of them together, so the first
-    one that swallows packets would keep it from the second.
+    """A URL for each host. The driver has one time limit for all hosts together, so a first host
+    that drops packets would use up the time of the second.
     """
     credentials, at, hosts = parts.netloc.rpartition("@")
     query = dict(driver)

@@ -1,12 +1,12 @@
 """SQLite: one file, any number of processes.
 
-Strategy. Each transaction runs in a worker thread, in one go, so that the event loop pays for one
-hop and not for one per statement. There is one writer at a time in this process, and it waits in
-an orderly queue; writers of other processes it waits for at BEGIN, for as long as its caller does,
-and nowhere else, so that nothing is ever half done. Readers have connections of their own and wait
-for nobody (WAL). A commit is on the disk when it returns (``synchronous=FULL``).
+Strategy. Each transaction runs as a whole in a worker thread, so the event loop pays for one hop
+and not for one per statement. This process has one writer at a time, and its queue is first in,
+first out; a writer waits for writers of other processes at BEGIN, as long as its caller waits, and
+nowhere else, so no transaction is left half done. Readers have connections of their own and wait
+for no lock (WAL). A commit is on the disk when it returns (``synchronous=FULL``).
 
-A caller that is cancelled while its transaction runs leaves when it is over.
+A caller that is cancelled while its transaction runs returns when it has ended.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-READ_CONNECTIONS = 4  # connections; more do not read faster, they only hold up one another less
-SHORTEN_EVERY_SECONDS = 10  # where readers are in the way
-MAX_READ_PAUSE_SECONDS = 1  # at most, when nobody reads so that the log can be shortened
+READ_CONNECTIONS = 4  # connections; more are not faster, they only delay each other less
+SHORTEN_EVERY_SECONDS = 10  # while readers prevent it
+MAX_READ_PAUSE_SECONDS = 1  # between attempts while no reader prevents it
 LIST_CONNECTIONS = 2  # connections for lists, which may be slow
 CLOSE_TIMEOUT_SECONDS = 30
 
@@ -78,17 +78,17 @@ class SqliteDatabase:
         self._listing = CapacityLimiter(LIST_CONNECTIONS)
         self._reading = CapacityLimiter(READ_CONNECTIONS)
         self._shorten_from = 0.0
-        self._has_failed = False  # to write, and until a trial succeeds
+        self._has_failed = False  # to write, and until a test write succeeds
         self._closed = False
 
     @property
     def busy(self) -> int:
-        """How many transactions are running."""
+        """The number of running transactions."""
         pools = (self.writer.pool, self.readers.pool, self.listers.pool)
         return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
 
     async def read(self, transaction: Transaction[T]) -> T:
-        """Run a transaction that only reads."""
+        """Run a read-only transaction."""
         return await self._run(self.readers, self._reading, transaction)
 
     async def read_list(self, transaction: Transaction[T]) -> T:
@@ -108,26 +108,26 @@ class SqliteDatabase:
             self._shorten_from = monotonic() + SHORTEN_EVERY_SECONDS
             try:
                 await self._shorten_log()
-            except CatalogError as error:  # what was asked for is done, and stays
+            except CatalogError as error:  # the transaction is committed
                 log.warning("catalog.log_not_shortened", error=str(error))
         return answer
 
     @property
     def log_bytes(self) -> int:
-        """How long the write-ahead log is."""
+        """The length of the write-ahead log in bytes."""
         return log_bytes_of(self._path)
 
     async def shorten_log(self) -> None:
-        """Cut a long log off, also where nothing is written any more."""
+        """Truncate a long log, also when nothing is written any more."""
         if self.log_bytes > LONG_LOG_BYTES and not self._closed:
             await self._shorten_log()
 
     async def _shorten_log(self) -> None:
-        """Let no reader of ours begin until the log is in the file: it begins anew only where
-        nobody reads it, and readers that overlap always do.
+        """Keep readers of this process from starting until the log is in the file: SQLite restarts
+        it only when it has no reader, and overlapping readers always leave one.
 
-        Lists, which may be slow, are waited for while others read; then it is done soon, or not
-        now: a later call tries again. Readers of other processes are not waited for.
+        Lists, which may be slow, are waited for while others read; then it takes a moment, or is
+        left to a later call. Readers of other processes are not waited for.
         """
         async with AsyncExitStack() as held:
             with move_on_after(list_timeouts.LIST_TIMEOUT_SECONDS) as patience:
@@ -140,25 +140,25 @@ class SqliteDatabase:
                 await to_thread.run_sync(shorten, limiter=self._writing)
 
     async def check(self) -> None:
-        """Make sure that it answers, and that it can be written to if it could not be once."""
+        """Check that the database answers, and accepts writes if the last one failed."""
         await self.read(probe)
         if self._has_failed:
             await self.check_writable()
             self._has_failed = False
 
     async def check_writable(self) -> None:
-        """Write something, and take it back."""
+        """Write something, and roll it back."""
         await self._run(self.writer, self._writing, with_small_cache(write_and_roll_back))
 
     async def close(self) -> None:
-        """Wait for what runs, but not for ever, and close every connection."""
+        """Wait a limited time for running transactions, then close every connection."""
         if self._closed:
             return
         self._closed = True
         with move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True):
             for limiter in (self._writing, self._reading, self._listing):
                 for _ in range(int(limiter.total_tokens)):
-                    await limiter.acquire_on_behalf_of(object())  # for good: nothing begins
+                    await limiter.acquire_on_behalf_of(object())  # until the end
         with CancelScope(shield=True):
             await to_thread.run_sync(self.writer.dispose)
             await to_thread.run_sync(self.readers.dispose)
@@ -183,9 +183,9 @@ async def _acquire_all(limiter: CapacityLimiter, held: AsyncExitStack) -> None:
 
 
 async def open_sqlite(where: str | Path) -> SqlCatalog:
-    """Open the catalog of a URL or a path; it is made, and migrated, where that is needed.
+    """Open the catalog of a URL or a path; it is created and migrated if necessary.
 
-    Raises CatalogError: the file cannot be opened, or is something else; CatalogTooNew.
+    Raises CatalogError if the file cannot be opened or is something else; CatalogTooNew.
     """
     path = where if isinstance(where, Path) else path_of(where)
     await migrate_sqlite(path)
@@ -193,7 +193,7 @@ async def open_sqlite(where: str | Path) -> SqlCatalog:
 
 
 async def open_sqlite_if_current(url: str) -> SqlCatalog | None:
-    """Open the catalog of a file that is there; None where it would have to be migrated.
+    """Open the catalog of an existing file; None if it would have to be migrated.
 
     Raises CatalogError, CatalogTooNew.
     """
@@ -209,7 +209,7 @@ async def open_sqlite_if_current(url: str) -> SqlCatalog | None:
 
 
 async def migrate_sqlite(path: Path, *, contract: bool = False) -> Migration:
-    """Make and migrate the file where that is needed. Waits for its writers.
+    """Create and migrate the file if necessary. Waits for its writers.
 
     Raises CatalogError, CatalogTooNew.
     """
@@ -221,7 +221,7 @@ async def migrate_sqlite(path: Path, *, contract: bool = False) -> Migration:
 
 
 async def inspect_sqlite(path: Path) -> None:
-    """See whether the file can be opened and written; one that is missing is made when it is.
+    """Check that the file can be opened and written, or that a missing one can be created.
 
     Raises CatalogError, CatalogTooNew.
     """
@@ -237,10 +237,11 @@ async def inspect_sqlite(path: Path) -> None:
 
 
 def has_tables(path: Path) -> bool:
-    """Whether there is anything in the file. A file without a table is as good as none: somebody
-    made room for a catalog, or was killed while making one.
+    """Whether the file has any table. One without tables counts as missing: it was created empty,
+    or by a process that was killed while creating a catalog.
 
-    Nothing is changed. Where it cannot be seen, the answer is yes: to open it says what is wrong.
+    Changes nothing. Returns True if that cannot be determined: opening the file then gives the
+    error.
     """
     try:
         if not path.exists():
@@ -253,16 +254,16 @@ def has_tables(path: Path) -> bool:
 
 
 def _require_room(path: Path) -> None:
-    """Raise CatalogError where no catalog can be made."""
+    """Raise CatalogError if no catalog can be created there."""
     if not os.access(path.parent, os.W_OK | os.X_OK):
         why = "its folder is missing, or may not be written to"
         raise CatalogError(f"The catalog {path} cannot be made: {why}.")
 
 
 def migrate_once(path: Path, *, contract: bool = False) -> Migration:
-    """Make and migrate the file where that is needed.
+    """Create and migrate the file if necessary.
 
-    Raises DatabaseBusy if another process does the same, or writes: then try again.
+    Raises DatabaseBusy if another process does the same, or writes: then retry.
     """
     if not path.parent.is_dir():
         raise CatalogError(f"The catalog {path} cannot be opened: its folder is missing.")

@@ -1,4 +1,4 @@
-"""How SQLite is driven: its connections, where its transactions begin, and what its errors say."""
+"""Sets up SQLite: its connections, the start of its transactions, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from imaged.core.limits import MIB
 
 T = TypeVar("T")
 
-BUSY_TIMEOUT_SECONDS = 0.1  # after so long in vain, look whether the caller still waits
-BUSY_PAUSE_SECONDS = 0.005  # not every statement waits at all
-PAGES, FEW_PAGES = -2000, 10  # kept in memory, before some are written: SQLite's default, and less
-LONG_LOG_BYTES = 64 * MIB  # of the write-ahead log; SQLite's own checkpoints keep it at 4
-DEADLINE_CHECK_STEPS = 10_000  # of SQLite's machine: at the clock, about a thousand times a second
+BUSY_TIMEOUT_SECONDS = 0.1  # then check whether the caller still waits
+BUSY_PAUSE_SECONDS = 0.005  # for errors that bypass SQLite's own busy timeout
+PAGES, FEW_PAGES = -2000, 10  # pages in memory before some are written: SQLite's default, and fewer
+LONG_LOG_BYTES = 64 * MIB  # the write-ahead log; SQLite's own checkpoints keep it at 4
+DEADLINE_CHECK_STEPS = 10_000  # of SQLite's virtual machine: about a thousand per second
 
 SQLITE_MESSAGES = {
     sqlite3.SQLITE_FULL: "has no room: its disk is full",
@@ -39,25 +39,25 @@ SQLITE_MESSAGES = {
     sqlite3.SQLITE_CONSTRAINT: "refused what would break one of its rules",
 }
 
-#: What may pass: room is made, a disk comes back, somebody lets go.
+#: Errors that may pass: space is freed, a disk returns, a lock is released.
 TEMPORARY_CODES = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN}
 )
 
 
 class DatabaseBusy(Exception):
-    """Another process has the lock. Strictly private: whoever meets it tries again."""
+    """Another process has the lock. Strictly private: callers retry."""
 
 
 def make_engine(path: Path, *, begin: str, connections: int) -> Engine:
-    """An engine that begins its transactions so, and raises DatabaseBusy where it cannot."""
+    """An engine that begins its transactions so, and raises DatabaseBusy if it cannot."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
         pool_reset_on_return=None,  # every transaction was ended
-        hide_parameters=True,  # what clients wrote belongs into no error, and no log
+        hide_parameters=True,  # errors and logs must not contain what clients wrote
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
@@ -74,7 +74,7 @@ def run_transaction(engine: Engine, path: Path, work: Transaction[T]) -> T:
 
 
 def log_bytes_of(path: Path) -> int:
-    """How long the write-ahead log of this file is; 0 where there is none."""
+    """The length of this file's write-ahead log in bytes; 0 if there is none."""
     try:
         return path.with_name(f"{path.name}-wal").stat().st_size
     except FileNotFoundError:
@@ -82,15 +82,15 @@ def log_bytes_of(path: Path) -> int:
 
 
 def shorten_log(engine: Engine, path: Path) -> None:
-    """Take all of the write-ahead log into the file, and cut it off; unless others read it."""
+    """Copy the whole write-ahead log into the file and truncate it, unless it has readers."""
     with translated_errors(path), closing(engine.raw_connection()) as connection:
         connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def with_deadline(work: Transaction[T], seconds: float) -> Transaction[T]:
-    """The transaction, whose statements are interrupted when its time is over: TimeoutError.
+    """The transaction with a deadline: TimeoutError interrupts its statements.
 
-    Its time begins now, and passes while it waits for a connection, too.
+    The time starts now, and includes waiting for a connection.
     """
     deadline = time.monotonic() + seconds
 
@@ -110,7 +110,7 @@ def with_deadline(work: Transaction[T], seconds: float) -> Transaction[T]:
 
 
 def with_small_cache(work: Transaction[T]) -> Transaction[T]:
-    """The transaction, which writes to the disk before it ends: so also what it takes back."""
+    """The transaction with a small cache, so it writes to the disk even what it rolls back."""
 
     def run(db: Connection) -> T:
         raw: Any = db.connection.dbapi_connection
@@ -125,7 +125,7 @@ def with_small_cache(work: Transaction[T]) -> Transaction[T]:
 
 @contextmanager
 def translated_errors(path: Path) -> Iterator[None]:
-    """Let no error out but our own."""
+    """Translate every error of the block into those of the core."""
     try:
         yield
     except DBAPIError as error:
@@ -143,7 +143,7 @@ def translated_errors(path: Path) -> Iterator[None]:
 
 def _set_up(connection: sqlite3.Connection, record: object) -> None:
     del record
-    connection.isolation_level = None  # we say ourselves when a transaction begins
+    connection.isolation_level = None  # imaged begins transactions explicitly
     try:
         with _busy():
             _require_wal(connection)
@@ -177,7 +177,7 @@ def _busy() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if _code(error) != sqlite3.SQLITE_BUSY:
             raise
-        time.sleep(BUSY_PAUSE_SECONDS)  # in a worker thread; nobody tells when the lock is free
+        time.sleep(BUSY_PAUSE_SECONDS)  # in a worker thread; SQLite does not signal a released lock
         raise DatabaseBusy from error
 
 

@@ -1,10 +1,10 @@
-"""A draft: a blob that is being written to a file, from its first byte to its name.
+"""The temporary file of a blob, from its first byte until it has its final name.
 
-Strategy. The bytes go to a temporary name on the same filesystem. When they are durable, a rename
-that never replaces gives them their own name, and the folder is synced. Whoever writes never
-deletes a name: ``delete`` takes away the temporary one, and with it the draft's only way to be
-completed. A draft that fails empties its file through its own descriptor, so that the space is free
-at once, and takes a name that it has been given already back to the temporary one.
+Strategy. The bytes go to a temporary name on the same filesystem. Once they are durable, a rename
+that never replaces a file gives them their final name, and the folder is synced. A writer never
+deletes a name: ``delete`` removes the temporary one, and the write can then no longer complete. A
+write that fails truncates its file through its own descriptor, which frees the space at once, and
+renames a file that already had its final name back to the temporary name.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class BlobTemporaryFile(TemporaryFile):
             raise self._exists() from None
         except FileNotFoundError as error:
             for folder in (self._temporary.parent, self._whole.parent):
-                self._disk.stat(folder)  # if one of them is gone, that is the trouble
+                self._disk.stat(folder)  # a missing folder is reported as itself
             raise self._discarded() from error
         self._is_renamed = True
         sync_folder(self._disk, self._whole.parent)

@@ -1,6 +1,6 @@
-"""The calls to the operating system that the filesystem store makes, and nothing else makes.
+"""Every call to the operating system that the filesystem store makes.
 
-They stand in one place so that a test can record them, and let any one of them fail.
+They stand in one place so that a test can record each of them, or let it fail.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def rename_noreplace(source: Path, target: Path) -> None:
-    """Rename atomically, and never over another name. Raises OSError as the kernel has it."""
+    """Rename atomically; never replace a file. Raises the kernel's OSError."""
     call: Callable[..., int] | None = getattr(_libc, "renameat2", None)
     if call is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -36,7 +36,7 @@ def list_files(folder: Path) -> Sequence[str]:
 
 
 class Disk:
-    """The calls. All of them block, and raise OSError."""
+    """The calls. All of them block and raise OSError."""
 
     open = staticmethod(os.open)
     close = staticmethod(os.close)
@@ -61,10 +61,10 @@ class Disk:
 
 
 def move(disk: Disk, source: Path, target: Path) -> None:
-    """Rename, and never over another name, also on filesystems that have no such call.
+    """Rename without replacing a file, also on filesystems that lack RENAME_NOREPLACE.
 
-    There it takes two steps, with both names in between. A source that cannot be removed then is
-    only a second name of the same bytes; one that is gone says that somebody deleted it.
+    Those need two steps (link, unlink), with both names in between. A source that cannot be removed
+    is then only a second name of the same bytes; a source that is missing was deleted meanwhile.
     Raises FileExistsError, FileNotFoundError, OSError.
     """
     try:
@@ -82,7 +82,7 @@ def move(disk: Disk, source: Path, target: Path) -> None:
 
 
 def sync_folder(disk: Disk, folder: Path) -> None:
-    """Make names that came to a folder, or went from it, survive a power cut."""
+    """Make names that were added to a folder or removed from it survive a power cut."""
     descriptor = disk.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         disk.fsync(descriptor)
@@ -91,7 +91,7 @@ def sync_folder(disk: Disk, folder: Path) -> None:
 
 
 def write_chunks(disk: Disk, descriptor: int, chunks: Sequence[bytes], limit: int) -> None:
-    """Write all chunks, ``limit`` of them at once, however little of it the kernel takes."""
+    """Write all chunks, at most ``limit`` per system call, repeating short writes."""
     pending: list[bytes | memoryview] = [chunk for chunk in chunks if chunk]
     first = 0
     while first < len(pending):

@@ -1,4 +1,4 @@
-"""How much room a filesystem has, and how much of it must stay free."""
+"""The free space of a filesystem, and how much of it must stay free."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imaged.stores.filesystem.disk import Disk
 
 
 def free_bytes(disk: Disk, path: Path) -> int:
-    """The room that is left for users other than root. Raises OSError."""
+    """The free space for users other than root, in bytes. Raises OSError."""
     figures = disk.statvfs(path)
     return figures.f_bavail * figures.f_frsize
 
@@ -18,7 +18,7 @@ def free_bytes(disk: Disk, path: Path) -> int:
 def require_room(
     store: str, disk: Disk, path: Path, *, min_free_bytes: int, expected_bytes: int = 0
 ) -> None:
-    """Refuse a write that would leave less than must stay free. Raises StoreFull, OSError."""
+    """Refuse a write that would leave less than ``min_free_bytes``. Raises StoreFull, OSError."""
     left = free_bytes(disk, path) - expected_bytes
     if left < min_free_bytes:
         raise StoreFull(

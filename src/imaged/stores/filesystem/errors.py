@@ -1,4 +1,4 @@
-"""What an error of the operating system means to an operator: one table, one border."""
+"""The remedy for each error of the operating system, and the translation at the driver's border."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def store_error_of(store: str, path: Path, error: OSError) -> StoreError:
 
 @contextmanager
 def os_errors_translated(store: str, path: Path) -> Iterator[None]:
-    """Let no OSError out of the block, but what it means. Raises StoreFull, StoreError."""
+    """Translate every OSError of the block. Raises StoreFull, StoreError."""
     try:
         yield
     except OSError as error:

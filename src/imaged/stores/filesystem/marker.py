@@ -1,7 +1,7 @@
 """The marker of a folder: a file in its root (``core/place_marker.py``).
 
-To look whether it is still the same is one ``stat``: an unmounted filesystem takes the file away,
-another one has another file, and whoever replaces the file changes its inode or its time.
+One ``stat`` tells whether it is still the same file: an unmounted filesystem has no such file,
+another filesystem has another one, and replacing the file changes its inode or its mtime.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from imaged.stores.filesystem.disk import Disk, move, sync_folder, write_chunks
 from imaged.stores.filesystem.errors import os_errors_translated, store_error_of
 from imaged.stores.thread_pool import ThreadPool
 
-MAX_MARKER_BYTES = 65536  # of a marker; ours have less than 1 KiB
+MAX_MARKER_BYTES = 65536  # of a marker; those that imaged writes have less than 1 KiB
 MARKER_CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 MARKER_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 ROOT_UID = 0
@@ -42,7 +42,7 @@ FileStamp = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class MarkedFolderSettings:
-    """A folder, and what it is for. ``label``: what errors call it."""
+    """A folder and its purpose. ``label`` is its name in errors."""
 
     kind: PlaceKind
     name: str
@@ -52,7 +52,7 @@ class MarkedFolderSettings:
 
 
 class FolderMarker:
-    """Is a ``MarkedPlace``. What blocks, and is called in threads: ``require``."""
+    """Guards a folder by its marker. Is a ``MarkedPlace``. ``require`` blocks."""
 
     def __init__(
         self, place: MarkedFolderSettings, threads: ThreadPool, disk: Disk | None = None
@@ -65,26 +65,26 @@ class FolderMarker:
         self._threads = threads
         self._disk = disk or Disk()
         self._expected: Marker | None = None
-        self._seen: FileStamp | None = None  # of the file when it was the expected one
+        self._seen: FileStamp | None = None  # of the file when its marker was the expected one
 
     async def read_marker(self) -> Marker | None:
-        """The marker that is there now. Raises StoreError, MarkerRefused."""
+        """The present marker. Raises StoreError, MarkerRefused."""
         return await self._threads.run(self._read)
 
     async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
-        """Write it durably; the marker that is there then. Raises StoreError."""
+        """Write the marker durably; returns the marker that is then present. Raises StoreError."""
         return await self._threads.run(partial(self._write, marker, replace=replace))
 
     def expect(self, marker: Marker) -> None:
-        """From now on, let nothing be written or deleted where the marker is another one."""
+        """From now on, refuse writes and deletes unless this marker is present."""
         self._expected, self._seen = marker, None
 
     async def require_expected(self) -> None:
-        """Raises WrongPlace where the marker is gone, or another one."""
+        """Raises WrongPlace if the marker is missing or another one."""
         await self._threads.run(self.require)
 
     def require(self) -> None:
-        """The same, and blocks. Where nothing is expected yet, everything is right."""
+        """The blocking form of ``require_expected``. Passes if no marker is expected yet."""
         expected = self._expected
         if expected is None:
             return
@@ -154,7 +154,7 @@ class FolderMarker:
     def _write_file(self, path: Path, data: bytes) -> None:
         descriptor = self._disk.open(path, MARKER_CREATE_FLAGS, self._place.file_mode)
         try:
-            self._disk.fchmod(descriptor, self._place.file_mode)  # whatever the umask is
+            self._disk.fchmod(descriptor, self._place.file_mode)  # independent of the umask
             write_chunks(self._disk, descriptor, [data], 1)
             self._disk.fsync(descriptor)
         finally:
@@ -163,7 +163,7 @@ class FolderMarker:
 
 
 def require_root_folder(label: str, root: Path, disk: Disk) -> None:
-    """Raise StoreError where the folder itself is missing, or is none."""
+    """Raises StoreError if the folder is missing or not a folder."""
     try:
         is_folder = stat.S_ISDIR(disk.stat(root).st_mode)
     except FileNotFoundError as error:
@@ -176,7 +176,7 @@ def require_root_folder(label: str, root: Path, disk: Disk) -> None:
 
 
 def chown_to_owner_of(disk: Disk, path: Path, root: Path) -> None:
-    """Give what the superuser makes to the owner of the folder. Raises OSError."""
+    """Give a file made by root to the owner of the folder. Raises OSError."""
     owner = disk.stat(root)
     if os.geteuid() == ROOT_UID and owner.st_uid != ROOT_UID:
         disk.chown(path, owner.st_uid, owner.st_gid)

@@ -1,4 +1,4 @@
-"""Where the files of a filesystem store are: the drawing of ``stores/layout.py``, as paths."""
+"""The paths of a filesystem store: the drawing of ``stores/layout.py``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imaged.stores.layout import SHARD_FOLDERS
 
 @dataclass(frozen=True, slots=True)
 class StorePaths:
-    """The paths below one root. Only keys become paths: ``require_key`` comes first."""
+    """The paths below one root. Only keys become paths: call ``require_key`` first."""
 
     root: Path
 
@@ -21,7 +21,7 @@ class StorePaths:
 
     @property
     def whole(self) -> list[Path]:
-        """The folders of whole blobs."""
+        """The folders of complete blobs."""
         return [self.root / name for name in SHARD_FOLDERS]
 
     def temporary_path(self, key: str) -> Path:
@@ -29,9 +29,9 @@ class StorePaths:
         return self.unfinished / key[3:]
 
     def blob_path(self, key: str) -> Path:
-        """The file of a whole blob."""
+        """The file of a complete blob."""
         return self.root / key
 
     def blob_folders_for(self, prefix: str) -> list[Path]:
-        """The folders that may hold whole blobs whose keys begin so."""
+        """The folders that may contain complete blobs whose keys have this prefix."""
         return [folder for folder in self.whole if f"{folder.name}/".startswith(prefix[:3])]

@@ -1,4 +1,4 @@
-"""A whole blob in a file, open for reading. POSIX keeps it readable when it is deleted."""
+"""A complete blob in a file, open for reading. POSIX keeps it readable after it is deleted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FilesystemReader:
             try:
                 self._file.open(self._path, os.O_RDONLY)
             except FileNotFoundError:
-                self._disk.stat(self._path.parent)  # a folder that is gone is another trouble
+                self._disk.stat(self._path.parent)  # a missing folder is reported as itself
                 raise BlobMissing(self._store, self._key) from None
             with self._file.in_use() as descriptor:
                 self.size_bytes = self._disk.fstat(descriptor).st_size
@@ -51,7 +51,7 @@ class FilesystemReader:
         self._file.close()
 
     async def read(self, length: int) -> bytes:
-        """Return the next bytes, ``length`` of them unless the blob ends. Raises StoreError."""
+        """Return the next ``length`` bytes, fewer at the end of the blob. Raises StoreError."""
         length = min(length, self.size_bytes - self._offset)
         if length <= 0:
             return b""
@@ -62,7 +62,7 @@ class FilesystemReader:
     def _read(self, length: int, offset: int) -> bytes:
         with os_errors_translated(self._store, self._path), self._file.in_use() as descriptor:
             data = self._disk.pread(descriptor, length, offset)
-            while len(data) < length:  # more than 2 GiB at once, or a file that was cut
+            while len(data) < length:  # more than 2 GiB at once, or the file was truncated
                 more = self._disk.pread(descriptor, length - len(data), offset + len(data))
                 if not more:
                     raise StoreError(self._store, self._cut_short(offset + len(data)))
@@ -72,5 +72,5 @@ class FilesystemReader:
     def _cut_short(self, found_bytes: int) -> str:
         return (
             f"lost bytes of {self._path}: it ends after {found_bytes} of {self.size_bytes}; "
-            "look for errors of the disk, and for others who write there"
+            "check for errors of the disk, and for other processes that write there"
         )

@@ -1,9 +1,9 @@
-"""A file that threads use while the event loop may lose its patience with them.
+"""A file that threads may still use after the event loop has stopped waiting for them.
 
 Strategy. A thread that hangs on a stalled disk cannot be stopped. If its descriptor were closed,
-the number would be given to the next file that is opened, and the thread would wake up and write
-into that one. So users are counted, closing only forbids new use, and whoever leaves last closes:
-mostly the one who asked for it, in the worst case a thread that nobody waits for any more.
+the next file opened would get the same number, and the thread would wake up and write into that
+file. So users are counted: ``close`` only forbids new use, and the last user to leave closes the
+descriptor. That is usually the caller of ``close``, in the worst case an abandoned thread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from imaged.stores.filesystem.disk import Disk
 
 
 class RefcountedFile:
-    """One open file. ``before_close`` gets the descriptor when nobody uses it any more."""
+    """One open file. ``before_close`` gets the descriptor once it has no user."""
 
     def __init__(self, disk: Disk, before_close: Callable[[int], None] | None = None) -> None:
         self._disk = disk
@@ -31,21 +31,21 @@ class RefcountedFile:
         self._descriptor: int | None = None
 
     def open(self, path: Path, flags: int, mode: int = 0o600) -> None:
-        """Open it, once. Raises OSError."""
+        """Open the file, once. Raises OSError."""
         with self._counted():
             flags |= os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = self._disk.open(path, flags, mode)
 
     @contextmanager
     def in_use(self) -> Iterator[int]:
-        """The descriptor, which stays open in this block. Raises OSError (EBADF) after close."""
+        """The descriptor, kept open for this block. Raises OSError (EBADF) after close."""
         with self._counted():
             if self._descriptor is None:
                 raise _bad_descriptor()
             yield self._descriptor
 
     def close(self) -> None:
-        """Close it as soon as nobody uses it. May be called again."""
+        """Close the file once it has no user. May be called again."""
         with self._lock:
             if self._closing:
                 return
@@ -54,7 +54,7 @@ class RefcountedFile:
         self._leave()
 
     def wait_closed(self, timeout: float) -> None:
-        """Wait until it is closed, for so many seconds at most."""
+        """Wait at most ``timeout`` seconds until the file is closed."""
         self._closed.wait(timeout)
 
     @contextmanager
@@ -88,7 +88,7 @@ class RefcountedFile:
             if self._before_close is not None:
                 self._before_close(descriptor)
         finally:
-            with suppress(OSError):  # it is closed even so, and what matters was synced before
+            with suppress(OSError):  # it is closed anyway, and data that matters was synced
                 self._disk.close(descriptor)
 
 

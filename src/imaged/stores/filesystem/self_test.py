@@ -1,10 +1,10 @@
-"""The check-up of a folder that is to be a store: what an operator should know at start.
+"""The self-test of a folder that is to be a store, run at start.
 
-The root is never created: a folder made where a filesystem should be mounted would fill the disk
-below it. What belongs inside is created, and belongs to whom the root belongs, also if root looks
-(``sudo imaged check-config``) before the daemon does. Little free space is no reason to refuse:
-downloads and the scrubber, which makes room, must work then too. A write is tested; what is left
-of it by one who dies on the way, a check-up of a later day removes.
+It never creates the root: a folder made in the place of a mount point would fill the disk below it.
+It creates the subfolders, owned by the root's owner even if root runs it first (``sudo imaged
+check-config``). Little free space is no reason to refuse: downloads, and the scrubber, which frees
+space, must work then too. A write is tested; if the process dies during the test, a self-test at
+least ``LEFTOVER_AGE`` later removes what it left.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from imaged.stores.filesystem.errors import os_errors_translated
 from imaged.stores.filesystem.marker import chown_to_owner_of, require_root_folder
 from imaged.stores.filesystem.paths import StorePaths
 
-SELF_TEST_PREFIX = ".rehearsal-"  # how its names begin; no key does
-LEFTOVER_AGE = timedelta(days=1)  # what is older than this belongs to no self-test that still runs
+SELF_TEST_PREFIX = ".rehearsal-"  # the prefix of its file names; no key has it
+LEFTOVER_AGE = timedelta(days=1)  # older files belong to no self-test that still runs
 
 log = structlog.get_logger()
 
 
 class FilesystemSelfTest:
-    """Looks at one store; every step blocks and raises StoreError with what to do."""
+    """Tests one store. Every step blocks and raises StoreError with the remedy."""
 
     def __init__(
         self, store: str, folders: StorePaths, disk: Disk, *, min_free_bytes: int, folder_mode: int
@@ -45,7 +45,7 @@ class FilesystemSelfTest:
         self._folder_mode = folder_mode
 
     def run(self) -> None:
-        """Do all of it."""
+        """Run every step."""
         require_root_folder(self._store, self._folders.root, self._disk)
         self._make_folders()
         self._require_one_filesystem()
@@ -63,7 +63,7 @@ class FilesystemSelfTest:
             self._make(folder)
 
     def _sync_folders(self) -> None:
-        """Also those that were there: who made them may have been killed before it did so."""
+        """Also folders that existed: their maker may have been killed before it synced them."""
         with os_errors_translated(self._store, self._folders.root):
             sync_folder(self._disk, self._folders.root)
 
@@ -73,7 +73,7 @@ class FilesystemSelfTest:
                 self._disk.mkdir(folder, self._folder_mode)
             except FileExistsError:
                 return
-            self._disk.chmod(folder, self._folder_mode)  # whatever the umask is
+            self._disk.chmod(folder, self._folder_mode)  # independent of the umask
             chown_to_owner_of(self._disk, folder, self._folders.root)
 
     def _require_one_filesystem(self) -> None:
@@ -98,14 +98,14 @@ class FilesystemSelfTest:
                         self._remove_leftover(folder / name)
 
     def _remove_leftover(self, path: Path) -> None:
-        with suppress(FileNotFoundError):  # its owner lives, or somebody else came first
+        with suppress(FileNotFoundError):  # its owner is alive, or another self-test removed it
             age = time.time() - self._disk.stat(path).st_mtime
             if age > LEFTOVER_AGE.total_seconds():
                 self._disk.unlink(path)
 
     @property
     def _stages(self) -> tuple[Path, Path]:
-        """Where the rehearsed write begins, and where it is moved to."""
+        """The paths between which the test file is moved."""
         return self._folders.unfinished, self._folders.whole[0]
 
     def _test_write(self) -> None:

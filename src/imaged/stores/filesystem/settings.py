@@ -1,4 +1,4 @@
-"""How a folder is used, be it by a store or for exports."""
+"""How a folder is used, by a store or for exports."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from imaged.core.limits import GIB, MIB
 
 @dataclass(frozen=True, slots=True)
 class FilesystemSettings:
-    """Where it is, and what is taken of it."""
+    """The path of a folder, and the limits of its use."""
 
     path: Path
-    min_free_bytes: int = GIB  # what must stay free; a write that would take it is refused
+    min_free_bytes: int = GIB  # a write that would leave less free space is refused
     file_mode: int = 0o600
     folder_mode: int = 0o700
-    flush_every_bytes: int = 32 * MIB  # so that little is left to be flushed at the end
+    flush_every_bytes: int = 32 * MIB  # so that little is left to flush at the end
     threads: int = 8  # for names, flushing and deleting
     reading_threads: int = 16

@@ -1,13 +1,13 @@
 """A store in a folder of a filesystem.
 
-What it creates: the folders that ``stores/layout.py`` draws, when it is checked, its marker, and
-files for their owner alone. A blob appears by a rename, when it is durable
-(``blob_temporary_file.py``). What a crash leaves is a file in ``.tmp``, which ``delete`` of its key
-removes. It needs the rights to read, write and search in its root folder, which it never creates
-itself.
+It creates the folders that ``stores/layout.py`` draws (when it is checked), its marker, and files
+that only their owner can read. A blob appears by a rename once it is durable
+(``blob_temporary_file.py``). A crash leaves a file in ``.tmp``, which ``delete`` of its key
+removes. The store needs the rights to read, write and search in its root folder, which it never
+creates.
 
-Where the marker is not the one that is expected (``filesystem/marker.py``), nothing is made,
-written, deleted or listed, and no blob is said to be missing.
+While the marker is not the expected one (``filesystem/marker.py``), the store creates, writes,
+deletes and lists nothing, and reports no blob as missing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from imaged.stores.filesystem.write_blocks import write_blocks
 from imaged.stores.layout import require_key
 from imaged.stores.thread_pool import ThreadPool
 
-HUNG_THREAD_TIMEOUT = timedelta(seconds=30)  # then a thread that hangs is left to itself
+HUNG_THREAD_TIMEOUT = timedelta(seconds=30)  # a thread that hangs longer is abandoned
 
 
 class FilesystemStore:
@@ -66,7 +66,7 @@ class FilesystemStore:
         self._reading = ThreadPool(f"store-{name}-reading", settings.reading_threads)
 
     async def check(self) -> None:
-        """Create what is missing inside the root, and test a write. Raises StoreError."""
+        """Create missing folders inside the root, and test a write. Raises StoreError."""
         checkup = FilesystemSelfTest(
             self.name,
             self._folders,
@@ -89,7 +89,7 @@ class FilesystemStore:
         expected_bytes: int | None = None,
         record: RecordUploadId = ignore_upload_id,
     ) -> int:
-        """Write a blob, and return its size in bytes. Its writes have no names of their own."""
+        """Write a blob; returns its size in bytes. Writes of this store have no upload id."""
         del record
         require_key(self.name, key)
         draft = BlobTemporaryFile(self.name, key, self._settings, self._disk, self.place)
@@ -105,7 +105,7 @@ class FilesystemStore:
 
     @asynccontextmanager
     async def open(self, key: str, start: int = 0) -> AsyncIterator[FilesystemReader]:
-        """Open a whole blob for reading from an offset. Entering raises BlobMissing."""
+        """Open a complete blob for reading from an offset. Entering raises BlobMissing."""
         require_key(self.name, key)
         blob = FilesystemReader(
             self.name, key, self._folders, self._disk, threads=self._reading, start=start
@@ -117,15 +117,15 @@ class FilesystemStore:
             await self._reading.run_shielded(blob.close, HUNG_THREAD_TIMEOUT)
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
-        """Remove the blob and any unfinished write of it. Missing is fine."""
+        """Remove the blob and any unfinished write of it. A missing blob is no error."""
         del upload_id
         require_key(self.name, key)
         await self._threads.run(partial(self._remove, key))
 
     async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
-        """Every key with bytes, whole or unfinished, that begins so.
+        """Every key with this prefix that has bytes, complete or unfinished.
 
-        Unfinished writes come first: so one that is completed meanwhile is met at least once.
+        Unfinished writes come first, so a write that completes meanwhile is listed at least once.
         """
         await self.place.require_expected()
         unfinished = set()
@@ -139,10 +139,10 @@ class FilesystemStore:
                 key = f"{folder.name}/{name}"
                 if is_key(key) and key.startswith(prefix) and key not in unfinished:
                     yield key
-        await self.place.require_expected()  # unmounted meanwhile, it would have listed too little
+        await self.place.require_expected()  # unmounted meanwhile, the list would be incomplete
 
     async def free_bytes(self) -> int | None:
-        """How much room the filesystem has, with what must stay free."""
+        """The free space of the filesystem in bytes, including what must stay free."""
         with os_errors_translated(self.name, self._settings.path):
             return await self._threads.run(partial(free_bytes, self._disk, self._settings.path))
 
@@ -150,14 +150,14 @@ class FilesystemStore:
         try:
             await self._reading.run(blob.open)
         except BlobMissing:
-            await self.place.require_expected()  # on another disk, that says nothing of the blob
+            await self.place.require_expected()  # on another disk, it says nothing of the blob
             raise
 
     def _remove(self, key: str) -> None:
         self.place.require()
         unfinished, whole = self._folders.temporary_path(key), self._folders.blob_path(key)
         with os_errors_translated(self.name, whole):
-            for path in (unfinished, whole, unfinished):  # a rename goes this way, or is undone
+            for path in (unfinished, whole, unfinished):  # a rename to the final name, or back
                 with suppress(FileNotFoundError):
                     self._disk.unlink(path)
             for folder in (whole.parent, unfinished.parent):
@@ -174,4 +174,4 @@ class FilesystemStore:
             require_root_folder(self.name, self._settings.path, self._disk)
             if self._is_checked:
                 raise
-            return ()  # it is made when the store is checked first
+            return ()  # the first check creates it

@@ -1,13 +1,13 @@
-"""A file that is being written, and does not have its name yet.
+"""A file that is being written and does not have its final name yet.
 
-Where it is to have its name, and how it gets it, is known to those who have such files: a blob of a
-store (``blob_temporary_file.py``), and an export to a folder (``exports/temporary_file.py``). The
-bytes go to a temporary name until then, which tells others that somebody wants them: whoever takes
-it away has ended the writing.
+Its subclasses know the final name and how the file gets it: a blob of a store
+(``blob_temporary_file.py``), and an export to a folder (``exports/temporary_file.py``). Until then
+the bytes have a temporary name, which shows that the write goes on: removing that name ends the
+write.
 
-Where a body has zeros, the file gets holes: they take no space, and readers see zeros.
+Where a body has zeros, the file gets holes: they take no space and read as zeros.
 
-Methods block; several threads may be in them, one of them perhaps for ever
+Methods block. Several threads may be in them, and one of them may hang without end
 (``filesystem/refcounted_file.py``).
 """
 
@@ -32,7 +32,7 @@ from imaged.stores.filesystem.settings import FilesystemSettings
 
 log = structlog.get_logger()
 
-SPACE_CHECK_EVERY_BYTES = 64 * MIB  # how often a long write looks whether it should go on
+SPACE_CHECK_EVERY_BYTES = 64 * MIB  # interval at which a long write checks whether to go on
 MAX_IOVECS = os.sysconf("SC_IOV_MAX")
 TEMPORARY_FILE_FLAGS = (
     os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
@@ -42,7 +42,7 @@ TEMPORARY_FILE_FLAGS = (
 class TemporaryFile(ABC):
     """One attempt to write one file. Ends with ``commit`` or with ``discard``.
 
-    ``store`` and ``name`` are those that errors tell. ``place``: looked at before the first byte.
+    ``store`` and ``name`` appear in errors. ``place`` is checked before the first byte.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class TemporaryFile(ABC):
         self._is_kept = False
 
     def begin(self, expected_bytes: int = 0) -> None:
-        """Create it, unless it could not get its name. Raises StoreFull, BlobExists, WrongPlace,
+        """Create the file unless its final name is taken. Raises StoreFull, BlobExists, WrongPlace,
         StoreError.
         """
         mode = self._settings.file_mode
@@ -81,7 +81,7 @@ class TemporaryFile(ABC):
             except FileExistsError:
                 raise self._exists() from None
             with self._file.in_use() as descriptor:
-                self._disk.fchmod(descriptor, mode)  # whatever the umask is
+                self._disk.fchmod(descriptor, mode)  # independent of the umask
 
     def write(self, block: Block) -> None:
         """Append a block. Raises StoreFull, WriteDiscarded, StoreError."""
@@ -105,7 +105,7 @@ class TemporaryFile(ABC):
         self._size_bytes = end_bytes
 
     def flush(self) -> None:
-        """Make durable what was written so far, so that less is left for the end."""
+        """Make the bytes written so far durable, so that less is left for the end."""
         with os_errors_translated(self._store, self._temporary), self._file.in_use() as descriptor:
             self._disk.fdatasync(descriptor)
 
@@ -116,26 +116,28 @@ class TemporaryFile(ABC):
             self._publish_name()
 
     def commit(self) -> None:
-        """Let what is published stay. Never blocks: it is synced, and no thread uses it."""
+        """Keep the published file. Never blocks: the file is synced and no thread uses it."""
         self._is_kept = True
         self._file.close()
 
     def discard(self, patience_seconds: float) -> None:
-        """Make sure that nothing is or becomes visible; wait so long for threads that hang."""
+        """Ensure that nothing is or becomes visible; wait at most ``patience_seconds`` for threads
+        that hang.
+        """
         self._file.close()
         self._file.wait_closed(patience_seconds)
 
     @abstractmethod
     def _require_unused(self) -> None:
-        """Raises BlobExists where the name is taken; OSError."""
+        """Raises BlobExists if the final name is taken; OSError."""
 
     @abstractmethod
     def _publish_name(self) -> None:
-        """Make the synced file visible, and that durable. Raises as ``publish``, and OSError."""
+        """Make the synced file visible, durably. Raises as ``publish`` does, and OSError."""
 
     @abstractmethod
     def _roll_back(self, descriptor: int) -> None:
-        """Take back a name that it was given, and free its space. Raises OSError."""
+        """Undo the publication and free the space. Raises OSError."""
 
     def _exists(self) -> BlobExists:
         return BlobExists(self._store, self._name)
@@ -162,6 +164,6 @@ class TemporaryFile(ABC):
         try:
             self._roll_back(descriptor)
         except FileNotFoundError:
-            return  # deleted meanwhile: its space goes with the descriptor
+            return  # deleted meanwhile: closing the descriptor frees the space
         except OSError as error:
             log.warning("write.left_behind", store=self._store, key=self._name, error=str(error))

@@ -1,8 +1,7 @@
-"""Filling an unfinished file: from its beginning to its name, or back to nothing.
+"""Writes all blocks of a temporary file and publishes it, or discards it.
 
-Strategy. One lane writes, another makes durable what was written meanwhile, so that little is left
-to be waited for at the end. Whatever ends the work before that, be it a cancellation, discards the
-file in any case.
+Strategy. One lane writes while another flushes what was written before, so that little is left to
+flush at the end. Whatever ends the work early, cancellation included, discards the file.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ async def write_blocks(
     flush_every_bytes: int,
     patience: timedelta,
 ) -> int:
-    """Begin the file, write all blocks in their order, publish it; its size in bytes.
+    """Begin the file, write all blocks in order and publish it; returns its size in bytes.
 
-    ``expected_bytes``: there must be room for so much; 0 where nobody knows.
+    ``expected_bytes``: this much space must be free; 0 if the size is unknown.
 
-    Each time that at least ``flush_every_bytes`` more were handed over, it is flushed beside
-    the writing. When this returns, the bytes are durable and visible. When it raises, nothing is
+    Each time at least ``flush_every_bytes`` more were written, the file is flushed while the
+    writing goes on. After a return the bytes are durable and visible. After an exception nothing is
     visible, unless a thread hung for longer than ``patience``.
 
     Raises what the file and ``blocks`` raise.
@@ -42,7 +41,7 @@ async def write_blocks(
         await threads.run(partial(file.begin, expected_bytes))
         size_bytes = await _write(file, blocks, lanes, flush_every_bytes)
         await threads.run(file.publish)
-        file.commit()  # from here to the end nothing is awaited: no cancellation comes between
+        file.commit()  # no await between here and the end, so no cancellation
         is_kept = True
     finally:
         if not is_kept:
@@ -61,7 +60,7 @@ async def _write(
         async for block in blocks:
             size_bytes += block.size_bytes
             await writing.feed(block)
-            del block  # nobody may keep it alive while we wait for more
+            del block  # no reference may keep it alive while the next one is awaited
             if size_bytes - flushed_bytes >= flush_every_bytes:
                 await flushing.feed(size_bytes)
                 flushed_bytes = size_bytes

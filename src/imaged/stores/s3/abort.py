@@ -1,9 +1,9 @@
-"""Uploads are ended so that nothing is left of them, also of those that nobody knows by name.
+"""Aborts multipart uploads so that no part is left, also uploads whose id is unknown.
 
-An abort does not stop parts that are on their way: they may be stored after it, and then an abort
-is needed once more. So it is repeated until no part is listed. An upload whose id never reached us,
-because the answer was lost or the process died, is found by its key. What lands still later is
-swept when the row of the ledger is looked at again (``Store.settles_after``).
+An abort does not stop parts that are in flight: they may be stored after it, and need another
+abort. So the abort is repeated until no part is listed. An upload whose id was never learned,
+because the answer was lost or the process died, is found by its key. Parts that arrive even later
+are removed when the ledger's row is checked again (``Store.settles_after``).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from imaged.stores.s3.client import S3Client
 from imaged.stores.s3.listing import list_uploads
 
 MAX_ABORTS = 5
-FIRST_ABORT_PAUSE_SECONDS = 0.2  # after the first round, and twice as long after each other
+FIRST_ABORT_PAUSE_SECONDS = 0.2  # after the first round; doubled after each further one
 
 
 class UploadAborter:
-    """Ends uploads. Raises StoreError."""
+    """Aborts uploads. Raises StoreError."""
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
 
     async def abort(self, key: str, upload_id: str) -> None:
-        """End one upload; one that is gone is fine."""
+        """Abort one upload; a missing one is no error."""
         for number in range(MAX_ABORTS):
             if number:
                 await anyio.sleep(FIRST_ABORT_PAUSE_SECONDS * 2 ** (number - 1))
@@ -37,7 +37,7 @@ class UploadAborter:
         raise StoreError(self._client.store, why)
 
     async def abort_all(self, key: str, but: str | None = None) -> None:
-        """End every upload of this key that is listed, but perhaps for one."""
+        """Abort every listed upload of this key, except one if given."""
         for _ in range(MAX_ABORTS):
             found = await self.list_upload_ids(key) - {but or ""}
             if not found:
@@ -48,8 +48,8 @@ class UploadAborter:
         raise StoreError(self._client.store, why)
 
     async def remove(self, key: str) -> None:
-        """Remove an object; one that is gone is fine."""
-        with suppress(BlobMissing):  # some answer 204 then, others NoSuchKey
+        """Remove an object; a missing one is no error."""
+        with suppress(BlobMissing):  # some servers answer 204 then, others NoSuchKey
             await self._client.call("delete_object", key)
 
     async def list_upload_ids(self, key: str) -> set[str]:
@@ -62,6 +62,6 @@ class UploadAborter:
         try:
             await self._client.call("abort_multipart_upload", key, UploadId=upload_id)
             left = await self._client.call("list_parts", key, UploadId=upload_id, MaxParts=1)
-        except WriteDiscarded:  # it is gone, or was completed, whose parts Swift goes on listing
+        except WriteDiscarded:  # it is gone, or it was completed and Swift still lists its parts
             return True
         return not (left["IsTruncated"] or left.get("Parts"))

@@ -1,12 +1,11 @@
-"""Calls of S3: each with a deadline, and tried again where that may help.
+"""Calls of S3, each with a deadline and retried where that may help.
 
-This is the only layer that tries again. What may pass (``s3/errors.py``) is tried a few times, with
-pauses that grow and are random, so that many clients do not come back in step. While a server
-refuses connections or work, as it does when it restarts, a call is tried for ``retry_for``, however
-often that is. A call is given up
-when no byte has moved for ``read_timeout``, in either direction; the library looks after the one,
-and this module after the other. Whoever makes a call whose effect matters, and is told that it
-failed, does not know whether it was carried out, and has to look.
+This is the only layer that retries. Retryable errors (``s3/errors.py``) are retried a few times,
+with growing random pauses, so that many clients do not return in step. While a server refuses
+connections or work, as it does during a restart, a call is retried for ``retry_for``, however many
+attempts that takes. A call fails when no byte has moved for ``read_timeout`` in either direction;
+the library watches received bytes, this module sent ones. A call that failed may still have been
+carried out: if its effect matters, the caller has to verify it.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ Parameters = dict[str, Any]
 
 
 class S3Response(dict[str, Any]):
-    """What a call was answered. What S3 always tells may be taken from it without a look.
+    """The answer to a call. What S3 always sends may be taken from it without a check.
 
-    An empty text is no answer, so it is left out: Ceph RGW 16.2 gives an empty ETag at first, and
-    Swift 2.38 empty markers.
+    Empty texts are left out: Ceph RGW 16.2 sends an empty ETag at first, and Swift 2.38 empty
+    markers.
     """
 
     def __init__(self, store: str, answer: Parameters) -> None:
@@ -57,11 +56,11 @@ class S3Response(dict[str, Any]):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The metadata of an object. Names of headers have no case (RFC 9110, 5.1)."""
+        """The metadata of an object. Header names are case-insensitive (RFC 9110, 5.1)."""
         return {name.lower(): text for name, text in self.get("Metadata", {}).items()}
 
     def within(self, name: str) -> S3Response:
-        """A structure in the answer."""
+        """A nested structure of the answer."""
         return S3Response(self._store, self[name])
 
     def __missing__(self, name: str) -> NoReturn:
@@ -72,8 +71,8 @@ class S3Response(dict[str, Any]):
 class RetryState:
     """Counts the attempts of one call, and measures how long it has failed.
 
-    ``limit``: how many there are in any case. ``retry_for``: how long there are others, from the
-    first failure on, while the server is unavailable.
+    ``limit``: the number of attempts that are always allowed. ``retry_for``: how long further
+    attempts are allowed while the server is unavailable, counted from the first failure.
     """
 
     def __init__(self, limit: int, retry_for: timedelta = timedelta(0)) -> None:
@@ -84,11 +83,11 @@ class RetryState:
 
     @property
     def repeats(self) -> int:
-        """How many there were after the first."""
+        """The number of attempts after the first."""
         return self._made - 1
 
     def may_retry(self, error: BaseException) -> bool:
-        """Whether another one is allowed, and may help."""
+        """Whether another attempt is allowed and may help."""
         if self._failed_at is None:
             self._failed_at = anyio.current_time()
         if self._made < self._limit:
@@ -96,7 +95,7 @@ class RetryState:
         return self._left_seconds() > 0 and is_unavailable(error)
 
     async def pause(self) -> None:
-        """Wait before the next one; the last one is made when the time ends."""
+        """Pause before the next attempt; the last attempt is made when the time ends."""
         longest = min(FIRST_PAUSE_SECONDS * 2 ** min(self.repeats, 10), LONGEST_PAUSE_SECONDS)
         seconds = random.uniform(longest / 2, longest)  # noqa: S311 - spreads load
         if self._made >= self._limit:
@@ -105,7 +104,7 @@ class RetryState:
         await anyio.sleep(seconds)
 
     def reset_failures(self) -> None:
-        """Something was achieved: what failed before no longer counts."""
+        """Forget earlier failures after progress was made."""
         self._failed_at = None
         self._made = 1
 
@@ -115,7 +114,9 @@ class RetryState:
 
 
 class S3Client:
-    """Makes calls about one bucket. Raises StoreError and its kinds, as the table says."""
+    """Makes calls about one bucket. Raises StoreError and its kinds, as ``s3/errors.py`` lists
+    them.
+    """
 
     def __init__(self, store: str, settings: S3Settings, session: S3Session) -> None:
         self.store = store
@@ -134,11 +135,11 @@ class S3Client:
         before_repeat: Callable[[], Awaitable[None]] | None = None,
         **parameters: Any,
     ) -> S3Response:
-        """Make a call, and again where that may help.
+        """Make a call; retry where that may help.
 
-        The answer tells in ``ResponseMetadata`` how often it was repeated (``RetryAttempts``).
-        ``attempts``: no more than so many, however short they are. ``before_repeat``: looks whether
-        there is any use in it; what it raises ends the call.
+        The answer's ``ResponseMetadata`` has the number of retries (``RetryAttempts``).
+        ``attempts``: the maximum, however short they are. ``before_repeat`` is awaited before each
+        retry; what it raises ends the call.
         """
         count = RetryState(attempts) if attempts else self.attempts()
         while True:
@@ -157,7 +158,7 @@ class S3Client:
             await count.pause()
 
     def attempts(self) -> RetryState:
-        """As many attempts as the settings allow one call."""
+        """A new count of attempts, with the limits of the settings."""
         return RetryState(self.settings.attempts, self.settings.retry_for)
 
     async def call_once(
@@ -182,5 +183,5 @@ class S3Client:
 
 
 def _prolong(limit: asyncio.Timeout, seconds: float) -> None:
-    with suppress(RuntimeError):  # the answer was there before all was sent
+    with suppress(RuntimeError):  # the answer arrived before all was sent
         limit.reschedule(asyncio.get_running_loop().time() + seconds)

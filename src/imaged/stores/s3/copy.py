@@ -1,8 +1,8 @@
-"""A blob that S3 copies by itself, from another key at the same endpoint.
+"""A server-side copy of a blob, from another key at the same endpoint.
 
-Up to ``COPY_PIECE_BYTES`` are copied by one call; more in pieces, as parts of an upload, because a
-single copy of more than 5 GiB is refused, and one of much less may take longer than an answer may.
-The credentials of the store that is written to must be allowed to read the other.
+Up to ``COPY_PIECE_BYTES`` are copied by one call, more in pieces as parts of an upload: S3 refuses
+a single copy of more than 5 GiB, and a much smaller one may exceed the read timeout. The
+credentials of the target store need the right to read the source.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ PARALLEL_COPIES = 4
 
 
 class S3CopySource:
-    """A blob that is to be copied; ``found`` is what HEAD told of it."""
+    """A blob to be copied. ``found`` is the answer to HEAD."""
 
     def __init__(self, settings: S3Settings, key: str, found: S3Response) -> None:
         self.size_bytes: int = found["ContentLength"]
         self.piece_bytes: int = max(COPY_PIECE_BYTES, -(-self.size_bytes // MAX_PARTS))
-        #: The parameters of a call that copies it, as it is now and no other.
+        #: The parameters of a call that copies it only if it is unchanged.
         self.parameters: dict[str, Any] = {
             "CopySource": {"Bucket": settings.bucket, "Key": settings.root + key},
             "CopySourceIfMatch": found["ETag"],
@@ -37,7 +37,7 @@ class S3CopySource:
         return self.size_bytes <= self.piece_bytes
 
     async def copy(self, client: S3Client, key: str, metadata: Mapping[str, str]) -> bool:
-        """Copy all of it by one call; whether the answer proves it. Raises StoreError."""
+        """Copy all of it by one call; returns whether the answer proves it. Raises StoreError."""
         answer = await client.call(
             "copy_object",
             key,
@@ -50,7 +50,7 @@ class S3CopySource:
     async def copy_piece(
         self, client: S3Client, key: str, upload_id: str, piece: range, number: int
     ) -> CompletedPart:
-        """Copy some of it as a part of an upload. Raises StoreError."""
+        """Copy one piece as a part of an upload. Raises StoreError."""
         answer = await client.call(
             "upload_part_copy", key, UploadId=upload_id, PartNumber=number, **self.part(piece)
         )
@@ -63,7 +63,7 @@ class S3CopySource:
         return {**self.parameters, "CopySourceRange": f"bytes={piece.start}-{piece.stop - 1}"}
 
     def pieces(self) -> list[range]:
-        """The bytes of each piece."""
+        """The offsets of each piece, in bytes."""
         return [
             range(start, min(start + self.piece_bytes, self.size_bytes))
             for start in range(0, self.size_bytes, self.piece_bytes)

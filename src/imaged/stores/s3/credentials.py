@@ -1,8 +1,8 @@
-"""Credentials of an S3 store: values that nothing shows by accident.
+"""Credentials of an S3 store, in a type that is never printed by accident.
 
-They come from files, the environment or systemd, and are resolved by the configuration; where there
-are none, the library looks into its own environment variables and files and asks for the role of
-the instance. Only ``s3/session.py`` reveals them, to the library that signs with them.
+The configuration reads them from files, the environment or systemd. Without any, the library
+searches its own environment variables and files and asks for the role of the instance. Only
+``s3/session.py`` reveals them, to the library that signs with them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """A text that is shown to nobody who does not ask for it by name."""
+    """A text that only ``reveal`` shows."""
 
     __slots__ = ("_text",)
 
@@ -44,7 +44,7 @@ class Secret:
 
 
 def read_secret(path: Path) -> Secret:
-    """The first line of a file, without white space around it. Raises OSError, ValueError."""
+    """The first line of a file, stripped of white space. Raises OSError, ValueError."""
     lines = path.read_text(encoding="utf-8").split("\n", maxsplit=1)
     text = lines[0].strip()
     if not text:

@@ -1,6 +1,7 @@
-"""What an error of S3 means to an operator, and whether it may pass: one table, one border.
+"""What each error of S3 means to an operator, and whether it is retryable: one table, one border.
 
-Texts are ours. Those of the store are not repeated: they may have addresses, keys or signatures.
+Texts are imaged's own. Those of the store are not repeated: they may contain addresses, keys or
+signatures.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull, W
 from imaged.stores.s3.session import CertificatesUnreadable
 from imaged.stores.s3.settings import S3Settings
 
-#: Everything that a call may raise.
+#: Every exception that a call may raise.
 LIBRARY_ERRORS = (
     BotoCoreError,
     ClientError,
@@ -37,7 +38,7 @@ LIBRARY_ERRORS = (
     OSError,
 )
 
-#: What may pass by itself, so that the same call is worth another attempt.
+#: Temporary errors: the same call is worth a retry.
 RETRYABLE_EXCEPTIONS = (
     HTTPClientError,
     UnreachableError,
@@ -46,7 +47,7 @@ RETRYABLE_EXCEPTIONS = (
     TimeoutError,
     OSError,
 )
-PERMANENT_EXCEPTIONS = (SSLError, CertificatesUnreadable)  # although they are among the above
+PERMANENT_EXCEPTIONS = (SSLError, CertificatesUnreadable)  # exceptions among the above
 TIMEOUT_ERRORS = (TimeoutError, ConnectTimeoutError, ReadTimeoutError)
 RETRYABLE_STATUSES = {408, 429, 500, 502, 503, 504}
 BAD_REQUEST = 400
@@ -60,11 +61,11 @@ RETRYABLE_CODES = UNAVAILABLE_CODES | {
     "TooManyRequests",
     "OperationAborted",
     "ConditionalRequestConflict",
-    "BadDigest",  # damaged on the way
+    "BadDigest",  # damaged in transit
     "IncompleteBody",
 }
 
-#: What a key needs the right for, by call (Amazon's names; others have the same).
+#: The right that an access key needs, by call (Amazon's names; other services use the same).
 PERMISSIONS = {
     "head_bucket": "s3:ListBucket",
     "list_objects_v2": "s3:ListBucket",
@@ -124,25 +125,25 @@ PRECONDITION_FAILED_CODES = {"PreconditionFailed", "412"}
 
 
 class ConditionalWritesUnsupported(StoreError):
-    """The store does not know conditional writes."""
+    """The store does not support conditional writes."""
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether the same call may go well a little later."""
+    """Whether the same call may succeed a little later."""
     if isinstance(error, ClientError):
         return error_code_of(error) in RETRYABLE_CODES or _status_of(error) in RETRYABLE_STATUSES
     return isinstance(error, RETRYABLE_EXCEPTIONS) and not isinstance(error, PERMANENT_EXCEPTIONS)
 
 
 def is_checksum_mismatch(error: ClientError) -> bool:
-    """Whether bytes were refused because they do not fit what was said of them."""
+    """Whether bytes were refused because they do not match their checksum."""
     return error_code_of(error) in CHECKSUM_MISMATCH_CODES or _status_of(error) == BAD_REQUEST
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the server refuses connections or work for now, as it does while it restarts.
+    """Whether the server refuses connections or work for now, as it does during a restart.
 
-    A timeout is none: it takes its own time, and may be the fault of this one call.
+    A timeout does not count: it takes its own time, and may concern this one call only.
     """
     if isinstance(error, ClientError):
         code, status = error_code_of(error), _status_of(error)
@@ -151,20 +152,20 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def is_gone_upload(operation: str, code: str) -> bool:
-    """Whether the upload that a call names was aborted or completed, or never was."""
+    """Whether the upload that a call names was aborted, was completed or never existed."""
     return code == "NoSuchUpload" or (operation in UPLOAD_OPERATIONS and code == "NoSuchKey")
 
 
 def is_missing_object(operation: str, code: str) -> bool:
-    """Whether the object that a call names is not there.
+    """Whether the object that a call names does not exist.
 
-    Only answers to HEAD have no body to say so; a bare 404 to anything else is a proxy's.
+    Only answers to HEAD lack a body that says so; a bare 404 to any other call comes from a proxy.
     """
     return code == "NoSuchKey" or (operation == "head_object" and code in {"404", "NotFound"})
 
 
 def error_code_of(error: ClientError) -> str:
-    """The name of the error; the status where there is none, as in answers to HEAD."""
+    """The name of the error; the status if it has none, as in answers to HEAD."""
     response: Mapping[str, Any] = error.response
     return str(response.get("Error", {}).get("Code") or _status_of(error))
 
@@ -179,7 +180,7 @@ class S3Errors:
     def translate(
         self, operation: str, key: str | None, error: BaseException, *, on_condition: bool = False
     ) -> StoreError:
-        """Say what it means that this call failed."""
+        """The StoreError for a failed call."""
         if isinstance(error, ClientError):
             return self._response_error(operation, key or "", error, on_condition=on_condition)
         return StoreError(self._store, self._connection_message(error))
@@ -230,7 +231,7 @@ class S3Errors:
         return f"the bucket {self._settings.bucket!r} at {self._settings.where}"
 
 
-#: Where there was no answer; the first that fits.
+#: For calls without an answer; the first match counts.
 CONNECTION_MESSAGES: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], str]], ...] = (
     (
         (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError),

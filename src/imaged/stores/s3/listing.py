@@ -1,6 +1,6 @@
-"""Lists of what is in the bucket: objects, and uploads that are not finished.
+"""Lists of the bucket: objects and unfinished uploads.
 
-Names are given as they are below the root; which of them are keys, the store knows.
+Names are relative to the root; the store decides which of them are keys.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from imaged.core.errors import StoreError
 from imaged.stores.s3.client import Parameters, S3Client
 
-LIST_PAGE_SIZE = 1000  # names in one answer; S3 gives no more
+LIST_PAGE_SIZE = 1000  # names in one answer; S3 allows no more
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload that is not finished."""
+    """An unfinished upload."""
 
     name: str
     upload_id: str
 
 
 async def list_objects(client: S3Client, prefix: str) -> AsyncIterator[str]:
-    """The names of whole objects that begin so."""
+    """The names of complete objects with this prefix."""
     markers: Parameters = {}
     while True:
         page = await client.call(
@@ -35,13 +35,13 @@ async def list_objects(client: S3Client, prefix: str) -> AsyncIterator[str]:
         for found in page.get("Contents", []):
             if (name := _below_root(client, found["Key"], prefix)) is not None:
                 yield name
-        if not page["IsTruncated"]:  # which a page of the web does not tell
+        if not page["IsTruncated"]:  # missing in the answer of an ordinary web page
             return
         markers = _advanced(client, markers, {"ContinuationToken": page["NextContinuationToken"]})
 
 
 async def list_uploads(client: S3Client, prefix: str) -> AsyncIterator[Upload]:
-    """The uploads whose names begin so."""
+    """The uploads whose names have this prefix."""
     markers: Parameters = {}
     while True:
         page = await client.call(
@@ -64,9 +64,9 @@ async def list_uploads(client: S3Client, prefix: str) -> AsyncIterator[Upload]:
 
 
 def _advanced(client: S3Client, markers: Parameters, next_markers: Parameters) -> Parameters:
-    """Where the next page begins, if that is another place. Raises StoreError.
+    """The marker of the next page, if it differs from this one's. Raises StoreError.
 
-    Swift 2.38 tells no place behind a page of one upload.
+    Swift 2.38 sends no marker behind a page of one upload.
     """
     if not next_markers or next_markers == markers:
         why = "gives lists that do not advance: it says that more follows, and not where"
@@ -75,9 +75,9 @@ def _advanced(client: S3Client, markers: Parameters, next_markers: Parameters) -
 
 
 def _below_root(client: S3Client, found: str, prefix: str) -> str | None:
-    """What an object is called below the root, if it is there and begins so.
+    """The name of an object relative to the root, if it is below the root and has the prefix.
 
-    The prefix is looked at again, because some stores take ``a//`` for ``a/``.
+    The prefix is checked again, because some stores take ``a//`` for ``a/``.
     """
     root = client.settings.root
     name = found.removeprefix(root)

@@ -1,7 +1,8 @@
 """The marker of a bucket: an object below its prefix (``core/place_marker.py``).
 
-A bucket is not mounted, so its marker changes only when an operator has it taken over: it is read
-again when it was not for half a minute, and each upload and delete pays for no call of its own.
+A bucket is not mounted, so its marker changes only when an operator has another catalog take it
+over. It is read again if the last read is more than half a minute ago; uploads and deletes make no
+call of their own for it.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from imaged.stores.s3.errors import ConditionalWritesUnsupported
 from imaged.stores.s3.parts import Part
 from imaged.stores.s3.reader import S3Reader
 
-MARKER_CACHE_SECONDS = 30.0  # how long a marker that was right is not read again
+MARKER_CACHE_SECONDS = 30.0  # how long a marker that matched is not read again
 
 
 class BucketMarker:
-    """Is a ``MarkedPlace``."""
+    """Guards a bucket by its marker. Is a ``MarkedPlace``."""
 
     def __init__(self, kind: PlaceKind, name: str, client: S3Client) -> None:
         self.kind = kind
@@ -52,9 +53,10 @@ class BucketMarker:
         return f"s3://{settings.bucket}/{settings.root} at {settings.where}"
 
     async def read_marker(self) -> Marker | None:
-        """The marker that is there now. Raises StoreError, MarkerRefused.
+        """The present marker. Raises StoreError, MarkerRefused.
 
-        A service that is away is told soon: this is asked at start, and by checks.
+        Makes few attempts, so an unavailable service is reported soon: start-up and checks call
+        this.
         """
         return await self._read(self._client.settings.attempts)
 
@@ -63,7 +65,7 @@ class BucketMarker:
         try:
             found = await self._client.call("head_object", MARKER_NAME, attempts=attempts)
         except BlobMissing:
-            # If the bucket is gone, that is another trouble.
+            # A missing bucket is reported as itself.
             await self._client.call("head_bucket", attempts=attempts)
             return None
         reader = S3Reader(
@@ -84,7 +86,7 @@ class BucketMarker:
             raise MarkerRefused(self._client.store, why) from error
 
     async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
-        """Write it; the marker that is there then. Raises StoreError."""
+        """Write the marker; returns the marker that is then present. Raises StoreError."""
         text = write_marker_text(marker)
         with suppress(BlobExists):
             await self._put(text, once=not replace)
@@ -94,11 +96,11 @@ class BucketMarker:
         return found
 
     def expect(self, marker: Marker) -> None:
-        """From now on, let nothing be written or deleted where the marker is another one."""
+        """From now on, refuse writes and deletes unless this marker is present."""
         self._expected, self._cached_until = marker, -inf
 
     async def require_expected(self) -> None:
-        """Raises WrongPlace where the marker is gone, or another one."""
+        """Raises WrongPlace if the marker is missing or another one."""
         expected = self._expected
         if expected is None or anyio.current_time() < self._cached_until:
             return
@@ -111,8 +113,8 @@ class BucketMarker:
         self._cached_until = anyio.current_time() + MARKER_CACHE_SECONDS
 
     async def _put(self, text: bytes, *, once: bool) -> None:
-        """``once``: not over another one. Where the service does not know that condition, of two
-        who write at the same moment the last one wins, and the first learns it by its next look.
+        """``once``: do not replace one. On a service without conditional writes, the last of two
+        concurrent writers wins, and the first notices at its next read.
         """
         part = Part(len(text))
         part.take(Block([text]))

@@ -1,15 +1,14 @@
-"""Memory for parts, of all uploads of one store together.
+"""Memory for parts, shared by all uploads of one store.
 
-Strategy. An upload may always have one part: so a client who is slow to fill his keeps nobody else
-waiting, whatever the crowd. Another part, to be filled while the first is being sent, is a matter
-of speed, and is given as long as the memory for parts allows it; who does not get it waits until
-his own part is stored, and reads nothing from his client meanwhile. Only the store's speed decides
-how long that is. So the memory of many uploads is one part each, and in a crowd the parts of new
-uploads are as small as S3 allows.
+Strategy. Every upload may always hold one part, so a client that fills its part slowly keeps no
+other upload waiting. A second part, filled while the first is being sent, only adds speed and is
+granted while the shared memory lasts; without it an upload waits until its part is stored, and
+reads nothing from its client meanwhile. Only the store's speed decides how long that takes. So with
+many uploads memory is one part each, and the parts of new uploads are then as small as S3 allows.
 
-That one part is of the usual size. A larger one, as the parts of large blobs are, is held only
-where there is room for it: otherwise it is streamed, or it is smaller (``s3/part_planner.py``). So
-memory does not follow the size that a client announces.
+That one part has the usual size. A larger one, as large blobs need, is held only if there is room
+for it; otherwise it is streamed or made smaller (``s3/part_planner.py``). So memory does not depend
+on the size that a client announces.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class PartMemory:
 
     @contextmanager
     def share(self) -> Iterator[PartMemoryShare]:
-        """One upload's part of it."""
+        """One upload's share of it."""
         self._uploads += 1
         share = PartMemoryShare(self, self._usual_bytes())
         try:
@@ -46,19 +45,19 @@ class PartMemory:
 
     @property
     def total_bytes(self) -> int:
-        """What may be held, but for the one part of the usual size that each upload may have."""
+        """The memory beyond the one part of the usual size that each upload may hold, in bytes."""
         return self._parts * self._part_bytes
 
     def has_room_for(self, size_bytes: int) -> bool:
-        """Whether more than the one part that everybody has may be held."""
+        """Whether this much more than every upload's one part may be held."""
         return self.held_bytes + size_bytes <= self.total_bytes
 
     async def wait_for_release(self) -> None:
-        """Wait until something was given back."""
+        """Wait until memory was released."""
         await self._changed.wait()
 
     def notify(self) -> None:
-        """Wake up all who wait."""
+        """Wake up all that wait for memory."""
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -68,7 +67,7 @@ class PartMemory:
 
 
 class PartMemoryShare:
-    """What one upload holds. ``part_bytes``: how large its parts should be at first."""
+    """The memory that one upload holds. ``part_bytes``: the size of its first parts."""
 
     def __init__(self, room: PartMemory, part_bytes: int) -> None:
         self.part_bytes = part_bytes
@@ -76,16 +75,16 @@ class PartMemoryShare:
         self._memory = room
 
     async def acquire(self, size_bytes: int) -> None:
-        """Take memory for one more part, as soon as it may be had."""
+        """Take memory for one more part; waits until it is available."""
         while self.held_bytes and not self._memory.has_room_for(size_bytes):
             await self._memory.wait_for_release()
         self.held_bytes += size_bytes
         self._memory.held_bytes += size_bytes
 
     async def try_acquire(self, size_bytes: int) -> bool:
-        """Take memory for a part that is larger than usual; whether it may be had.
+        """Try to take memory for a part that is larger than usual; returns whether it was granted.
 
-        Not where a second one would have no room beside it: streaming is as quick then.
+        It is refused if a second one would not fit beside it: streaming is as fast then.
         """
         if 2 * size_bytes > self._memory.total_bytes:
             return False
@@ -97,7 +96,7 @@ class PartMemoryShare:
         return True
 
     async def acquire_up_to(self, size_bytes: int) -> int:
-        """Take memory for a part of the usual size, or of up to this one where there is room."""
+        """Take memory for a part of the usual size, or of up to this size if there is room."""
         while self.held_bytes and not self._memory.has_room_for(self.part_bytes):
             await self._memory.wait_for_release()
         free_bytes = (self._memory.total_bytes - self._memory.held_bytes) // MIB * MIB
@@ -106,7 +105,7 @@ class PartMemoryShare:
         return granted_bytes
 
     def release(self, size_bytes: int) -> None:
-        """A part is stored, or given up."""
+        """Give the memory of a part back after it was stored or abandoned."""
         size_bytes = min(size_bytes, self.held_bytes)  # leaving the share gave all of it back
         self.held_bytes -= size_bytes
         self._memory.held_bytes -= size_bytes

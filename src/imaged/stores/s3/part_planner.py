@@ -1,8 +1,8 @@
-"""Which part an upload sends next: how large it is, and whether it is held or streamed.
+"""Decides the size of an upload's next part, and whether it is held in memory or streamed.
 
-Up to the usual size a part is held, because that memory is every upload's. A larger one, as the
-parts of large blobs are, is held where there is room for it. Otherwise it is streamed, where the
-size of the blob is known, or it is as small as the room is.
+A part up to the usual size is held, because every upload has that memory. A larger one, as large
+blobs need, is held if there is room for it. Otherwise it is streamed if the size of the blob is
+known, or made as small as the room.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from imaged.stores.s3.streamed_part import StreamedPart
 
 
 class PartPlanner:
-    """Makes the parts of one upload. ``expected_bytes``: 0 where the size is not known."""
+    """Makes the parts of one upload. ``expected_bytes``: 0 if the size is unknown."""
 
     def __init__(self, share: PartMemoryShare, expected_bytes: int) -> None:
         self._share = share
@@ -26,7 +26,7 @@ class PartPlanner:
         return self._sizes.next_after(0) > self._share.part_bytes
 
     async def make(self, sent_bytes: int) -> Part | StreamedPart:
-        """The part that follows so many bytes, as soon as there is memory for it."""
+        """The part at this offset, as soon as there is memory for it."""
         usual_bytes = self._share.part_bytes
         wanted_bytes = self._sizes.next_after(sent_bytes)
         left_bytes = self._expected_bytes - sent_bytes
@@ -41,6 +41,6 @@ class PartPlanner:
         return StreamedPart(length)
 
     async def make_small(self, size_bytes: int) -> Part:
-        """The first part of a blob that is announced to fit into it: it takes what it needs."""
+        """The only part of a blob whose announced size fits into it."""
         await self._share.acquire(size_bytes)
         return Part(self._share.part_bytes)

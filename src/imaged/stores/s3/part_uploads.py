@@ -1,4 +1,4 @@
-"""The parts of one upload that are on their way to the store, several at once."""
+"""The parts of one upload that are in flight, several at once."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ class PartUploads:
         task.add_done_callback(lambda _: at_end())
 
     def raise_failure(self) -> None:
-        """Raise what storing a part raised, if one failed."""
+        """Raise the exception of a part that failed, if any."""
         if self._failure is not None:
             raise self._failure
 
     async def settle(self, at_most: int = 0) -> None:
-        """Wait until no more than so many are under way. Raises what storing one raised."""
+        """Wait until at most this many are in flight. Raises what storing a part raised."""
         while len(self._under_way) > at_most:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         self.raise_failure()
 
     def stored(self) -> list[CompletedPart]:
-        """What completes the upload, when all are settled."""
+        """The parts that complete the upload, once all are settled."""
         return [self._stored[number] for number in sorted(self._stored)]
 
     async def cancel(self) -> None:
-        """Break off what is under way."""
+        """Cancel what is in flight."""
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -73,5 +73,5 @@ class PartUploads:
         self._under_way.discard(task)
         if task.cancelled():
             return
-        error = task.exception()  # asked of each, or asyncio reports it as never retrieved
+        error = task.exception()  # retrieved from each, or asyncio reports it as never retrieved
         self._failure = self._failure or error

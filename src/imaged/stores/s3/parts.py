@@ -1,16 +1,15 @@
-"""Parts: what of a blob is sent at once, and how large it is.
+"""Parts: the pieces of a blob that are sent by one request, and their sizes.
 
-A part does not copy the blocks that it is made of. It refers to their chunks, and keeps the blocks
-until it is stored, so that their memory stays counted in the transfer budget. It is sent piece by
-piece, so that neither signing nor sending holds up the event loop, and its checksum is made in a
-thread.
+A part does not copy its blocks. It refers to their chunks and keeps the blocks until it is stored,
+so that their memory stays counted in the transfer budget. It is sent in small pieces, so that
+neither signing nor sending blocks the event loop, and a thread computes its checksum.
 
 Sizes. S3 allows 10,000 parts, so a blob of unknown size cannot have small parts to its end. A part
 has the configured size until that would be less than 1/1,250 of what was sent before it; from there
-on the parts grow with the blob. With parts of 5 MiB at first that is enough for 5 TiB, and begins
-to matter after 6 GiB. Until then all parts are of one size, which some stores ask for. Where the
-size is known, all parts are of the size that it needs. Those that are larger than their memory are
-streamed (``s3/streamed_part.py``), or smaller where the size is not known (``s3/part_memory.py``).
+on the parts grow with the blob. With first parts of 5 MiB that is enough for 5 TiB, and begins to
+matter after 6 GiB. Until then all parts have one size, which some stores require. If the size is
+known, all parts have the size that it needs. Parts that are larger than their memory are streamed
+(``s3/streamed_part.py``), or made smaller if the size is unknown (``s3/part_memory.py``).
 """
 
 from __future__ import annotations
@@ -30,30 +29,30 @@ from imaged.core.limits import KIB, MIB
 from imaged.stores.s3.settings import MAX_PART_BYTES, MAX_PARTS, Checksum
 from imaged.stores.thread_pool import ThreadPool
 
-GROWTH_DIVISOR = 1_250  # a part is at least one in so many of what was sent before
-PLANNED_PARTS = MAX_PARTS - MAX_PARTS // 10  # where the size is known: it may not be true
-SEND_PIECE_BYTES = 256 * KIB  # sent at once
+GROWTH_DIVISOR = 1_250  # a part is at least this fraction of what was sent before
+PLANNED_PARTS = MAX_PARTS - MAX_PARTS // 10  # if the size is known, which may be wrong
+SEND_PIECE_BYTES = 256 * KIB  # per write to the socket
 THREADED_HASH_BYTES = MIB  # hashed in a thread
-#: Not those that all share: names are looked up there, of stores that do not answer too.
+#: Not the shared default threads: lookups of hosts that do not answer can block those.
 HASH_POOL = ThreadPool("s3-hashing", len(os.sched_getaffinity(0)))
 
 
 @dataclass(frozen=True, slots=True)
 class PartSizes:
-    """How large each part of a blob is."""
+    """The sizes of a blob's parts."""
 
     first_bytes: int
-    expected_bytes: int = 0  # 0: not known
+    expected_bytes: int = 0  # 0: unknown
 
     def next_after(self, sent_bytes: int) -> int:
-        """The size of the part that follows so many bytes."""
+        """The size of the part at this offset, in bytes."""
         planned = _whole_mib(self.expected_bytes, PLANNED_PARTS)
         grown = _whole_mib(sent_bytes - self.expected_bytes, GROWTH_DIVISOR)
         return min(max(self.first_bytes, planned, grown), MAX_PART_BYTES)
 
 
 class Part:
-    """Pieces of blocks, in order; ``limit_bytes`` of them at most."""
+    """Pieces of blocks in order, at most ``limit_bytes`` in all."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -63,11 +62,11 @@ class Part:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more has room."""
+        """Whether there is no room left."""
         return self.size_bytes >= self.limit_bytes
 
     def take(self, block: Block, start: int = 0) -> int:
-        """Take from a block what has room, beginning at an offset; the offset behind it."""
+        """Take what fits of a block from an offset on; returns the offset behind it."""
         end = min(block.size_bytes, start + self.limit_bytes - self.size_bytes)
         self._pieces.extend(slice_block(block, start, end))
         self.size_bytes += end - start
@@ -75,17 +74,17 @@ class Part:
         return end
 
     def as_body(self, on_progress: Callable[[], None]) -> PartBody:
-        """The part as the body of one request. Tells each time when some of it was sent."""
+        """The part as the body of one request; calls ``on_progress`` when some was sent."""
         return PartBody(self._pieces, self.size_bytes, on_progress)
 
     async def checksum(self, kind: Checksum) -> dict[str, Any]:
-        """The parameter of a call that carries the part's checksum, if one is wanted."""
+        """The parameter of a call with the part's checksum, if one is configured."""
         if self.size_bytes < THREADED_HASH_BYTES:
             return self._checksum(kind)
         return await HASH_POOL.run(partial(self._checksum, kind))
 
     async def md5(self) -> str:
-        """What S3 calls an object of these bytes (ETag), unless it encrypts them; in hex."""
+        """The hexadecimal MD5 of the bytes: S3's ETag for them unless they are encrypted."""
         if self.size_bytes < THREADED_HASH_BYTES:
             return self._md5().hex()
         return (await HASH_POOL.run(self._md5)).hex()
@@ -113,12 +112,12 @@ class Part:
 
 
 def checksum_algorithm(kind: Checksum) -> dict[str, Any]:
-    """The parameter that says, when an upload begins, which checksums its parts will have."""
+    """The parameter that announces, when an upload begins, the kind of its parts' checksums."""
     return {"ChecksumAlgorithm": "CRC32"} if kind == "crc32" else {}
 
 
 class PartBody:
-    """What the HTTP library is given: it iterates, and asks for nothing else."""
+    """The body for the HTTP library, which only iterates over it."""
 
     def __init__(
         self, pieces: list[bytes | memoryview], size_bytes: int, on_progress: Callable[[], None]
@@ -137,13 +136,14 @@ class PartBody:
             await asyncio.sleep(0)  # a fast connection would take all of them without a pause
 
     def read(self) -> bytes:
-        """Only there because the library takes nothing without it for a body."""
-        # No OSError, as io.UnsupportedOperation is: it would be tried again like a broken line.
+        """Only exists because the library requires it of a body."""
+        # Not an OSError, as io.UnsupportedOperation is: that would be retried like a lost
+        # connection.
         raise RuntimeError("A part is sent piece by piece, and cannot be read.")
 
 
 def slice_block(block: Block, start: int, end: int) -> list[bytes | memoryview]:
-    """The bytes of a block between two offsets, in pieces that are sent at once, not copied."""
+    """The bytes of a block between two offsets, in pieces of one write each, not copied."""
     pieces: list[bytes | memoryview] = []
     position = 0
     for chunk in block.chunks:
@@ -164,7 +164,7 @@ def _cut_chunk(chunk: bytes, first: int, last: int) -> list[bytes | memoryview]:
 
 
 def _whole_mib(size_bytes: int, share: int) -> int:
-    """One part in so many, rounded up to MiB."""
+    """A 1/``share`` fraction of the bytes, rounded up to MiB."""
     return -(-max(size_bytes, 0) // (share * MIB)) * MIB
 
 

@@ -1,7 +1,6 @@
-"""Links that let somebody without rights of his own read one blob, for a while.
+"""Presigned URLs: each grants the right to read one blob for a while.
 
-Whoever has such a link has the right that it carries. It is given to one client, and told to nobody
-else: not to a log, and in no error.
+A URL is given to one client and appears in no log and no error.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from imaged.stores.s3.errors import LIBRARY_ERRORS, S3Errors
 from imaged.stores.s3.session import S3Session
 from imaged.stores.s3.settings import S3Settings
 
-MAX_VALIDITY = timedelta(days=7)  # what signatures of version 4 allow
+MAX_VALIDITY = timedelta(days=7)  # the maximum for version 4 signatures
 
 
 class S3Presigner:
-    """Makes links to blobs of one store. Raises StoreError."""
+    """Makes URLs for blobs of one store. Raises StoreError."""
 
     def __init__(self, store: str, settings: S3Settings, session: S3Session) -> None:
         self._store = store
@@ -27,7 +26,7 @@ class S3Presigner:
         self._session = session
 
     async def presign(self, key: str, valid_for: timedelta, file_name: str | None) -> str:
-        """Sign one. Browsers are told to save what they get, and not to look into it."""
+        """Sign a URL. Browsers are told to save the blob as a file, and not to render it."""
         if not timedelta(0) < valid_for <= MAX_VALIDITY:
             raise StoreError(self._store, "gives links for 7 days at most, and for more than none")
         parameters = {
@@ -48,7 +47,7 @@ class S3Presigner:
 
 
 def _attachment(file_name: str | None) -> str:
-    """RFC 6266: the name in UTF-8, in signs that mean nothing in a header."""
+    """The header of RFC 6266, with the name in percent-encoded UTF-8."""
     if file_name is None:
         return "attachment"
     return f"attachment; filename*=UTF-8''{quote(file_name, safe='')}"

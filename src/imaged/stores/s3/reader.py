@@ -1,8 +1,8 @@
-"""An open blob in a bucket: one answer that is read as it comes, and asked for again if it breaks.
+"""An open blob in a bucket: one streamed answer, requested again if it breaks off.
 
-While what was read is being used, the next bytes are fetched already, ``READ_AHEAD_BYTES`` at most.
-An answer that ends early or breaks is continued by another one, from the next byte, of the same
-object (``If-Match``). The attempts are counted anew after each success.
+While the caller uses what it read, the next bytes are fetched already, ``READ_AHEAD_BYTES`` at
+most. An answer that ends early or breaks off is continued by another one, from the next byte of the
+same object (``If-Match``). Each success resets the attempts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PARTIAL_CONTENT = 206
 
 
 class TruncatedBody(ConnectionError):
-    """An answer had fewer bytes than the blob. Passing, as other breaks of a connection are."""
+    """An answer had fewer bytes than the blob. Retryable, as a lost connection is."""
 
 
 class S3Reader:
@@ -34,14 +34,14 @@ class S3Reader:
         self._client = client
         self._key = key
         self._etag = etag
-        self._offset = start  # of the next byte that is read
+        self._offset = start  # of the next byte to read
         self._ahead: deque[bytes | memoryview] = deque()
         self._ahead_bytes = 0
         self._fetching: asyncio.Task[None] | None = None
         self._body: Any = None
 
     async def read(self, length: int) -> bytes:
-        """Return the next bytes, ``length`` of them unless the blob ends. Raises StoreError."""
+        """Return the next ``length`` bytes, fewer at the end of the blob. Raises StoreError."""
         length = min(length, self.size_bytes - self._offset)
         if length <= 0:
             return b""
@@ -55,7 +55,7 @@ class S3Reader:
         return data
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Release the connection."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
@@ -75,7 +75,7 @@ class S3Reader:
         return b"".join(taken)
 
     async def _fetch(self, length: int) -> None:
-        """Have so many bytes ready, unless the blob ends."""
+        """Buffer this many bytes, fewer at the end of the blob."""
         length = min(length, self.size_bytes - self._offset)
         attempts = self._client.attempts()
         while self._ahead_bytes < length:
@@ -96,7 +96,7 @@ class S3Reader:
             self._body = await self._request(self._offset + self._ahead_bytes)
         try:
             data: bytes = await self._body.read(length)
-        except RuntimeError as error:  # what the library says of a connection that is closed
+        except RuntimeError as error:  # the library's error for a closed connection
             raise TruncatedBody from error
         if not data:
             raise TruncatedBody

@@ -1,10 +1,11 @@
-"""The check-up of a bucket that is to be a store: what an operator should know at start.
+"""The self-test of a bucket that is to be a store, run at start.
 
-``check_bucket`` is one cheap question, for probes that come often. ``self_test`` tries each call
-that will be needed, under a name that is no key, so that nothing takes it for a stray, and says
-which right or setting is missing, and what the server lacks. A bucket without room is no reason to
-refuse it: downloads and the scrubber, which makes room, must work then too. What a self-test leaves
-when it is killed on the way, one of a later day removes.
+``check_bucket`` is one cheap call, for frequent probes. ``self_test`` tries each call that the
+store will need, under a name that is no key, so that the reconciliation does not take it for a
+stray. Its errors name the missing right or setting, or what the server lacks. A bucket without room
+is no reason to refuse it: downloads, and the scrubber, which frees space, must work then too. If
+the process is killed during the test, a self-test at least ``LEFTOVER_AGE`` later removes what it
+left.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from imaged.stores.s3.settings import Checksum
 from imaged.stores.s3.write_manager import S3WriteManager
 
 TEST_DATA = b"imaged was here"
-RANGE_START = 7  # bytes, when a range is read
-TEST_METADATA = "imaged-note"  # metadata of what is rehearsed
+RANGE_START = 7  # bytes, read as a range
+TEST_METADATA = "imaged-note"  # metadata of the test object
 ZEROS = bytes(256 * KIB)
 
 BAD_CHECKSUMS: dict[Checksum, dict[str, str]] = {
@@ -42,11 +43,11 @@ BAD_CHECKSUMS: dict[Checksum, dict[str, str]] = {
 
 SELF_TEST_FOLDER = "rehearsals/"  # below the root
 SELF_TEST_NAME = re.compile(rf"{SELF_TEST_FOLDER}(\d{{4}}-\d{{2}}-\d{{2}})\.[0-9a-f]{{32}}")
-LEFTOVER_AGE = timedelta(days=1)  # what is older than this belongs to no self-test that still runs
+LEFTOVER_AGE = timedelta(days=1)  # older objects belong to no self-test that still runs
 
 
 class S3SelfTest:
-    """Looks at one store. Raises StoreError with what to do."""
+    """Tests one store. Raises StoreError with the remedy."""
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
@@ -57,10 +58,10 @@ class S3SelfTest:
         await self._client.call("head_bucket", attempts=1)
 
     async def self_test(self, name: str | None = None) -> Sequence[StoreError]:
-        """Do all that will be done, once; under this name, or one that nothing else has.
+        """Try every call once, under this name or a unique one.
 
-        Returns what the bucket lacks although it can be used: StoreFull where it has no room.
-        Raises StoreError where it cannot be used.
+        Returns what the bucket lacks although it is usable: StoreFull if it has no room. Raises
+        StoreError if it is not usable.
         """
         await self._read_nothing()
         today = datetime.now(UTC).date()
@@ -87,9 +88,10 @@ class S3SelfTest:
         return [] if compares else [self._without_checksums()]
 
     async def _read_nothing(self) -> None:
-        """Lists say why they are refused; an answer to HEAD could not.
+        """Lists give a reason when they are refused; an answer to HEAD cannot.
 
-        A wrong endpoint is told soon: so the attempts are counted, and their time is not measured.
+        A wrong endpoint is reported soon: attempts are counted here, and ``retry_for`` does not
+        apply.
         """
         attempts = self._client.settings.attempts
         root = self._client.settings.root
@@ -108,7 +110,7 @@ class S3SelfTest:
         await self._aborter.remove(name)
 
     async def _test_abort(self, name: str) -> None:
-        """What becomes of an upload that fails."""
+        """Test that an upload can be aborted and leaves nothing."""
         part, kind = _part(), self._client.settings.checksum
         begun = await self._client.call("create_multipart_upload", name, **checksum_algorithm(kind))
         upload_id = begun["UploadId"]
@@ -123,7 +125,7 @@ class S3SelfTest:
         await self._aborter.abort(name, upload_id)
 
     async def _test_upload(self, name: str) -> None:
-        """One that is completed, with a part of ``part_size``; and its end, by its id."""
+        """Test a complete upload with a part of ``part_size``, and its removal by its id."""
         recorded: list[str] = []
 
         async def record(upload_id: str) -> None:
@@ -158,9 +160,9 @@ class S3SelfTest:
         )
 
     async def _compares_checksums(self, name: str) -> bool:
-        """Whether bytes are refused that do not fit the checksum that goes with them."""
+        """Test that bytes are refused if they do not match their checksum."""
         wrong = BAD_CHECKSUMS.get(self._client.settings.checksum)
-        if wrong is None:  # none goes with them
+        if wrong is None:  # no checksum is sent
             return True
         try:
             await self._client.call_once("put_object", name, body=_part(), **wrong)
@@ -200,11 +202,11 @@ class S3SelfTest:
 
 
 def is_leftover(name: str, today: date) -> bool:
-    """Whether this was rehearsed so long ago that whoever did it has died on the way."""
+    """Whether this belongs to a self-test so old that its process has died."""
     match = SELF_TEST_NAME.fullmatch(name)
     try:
         return match is not None and date.fromisoformat(match[1]) < today - LEFTOVER_AGE
-    except ValueError:  # no day of the calendar, so nothing of ours
+    except ValueError:  # not a valid date, so not written by a self-test
         return False
 
 
@@ -215,7 +217,7 @@ def _part() -> Part:
 
 
 async def _blocks(size_bytes: int) -> AsyncIterator[Block]:
-    """So many bytes, which take no memory: all but the first are the same zeros."""
+    """``size_bytes`` of data in constant memory: all blocks but the first are the same zeros."""
     yield Block([TEST_DATA])
     left = size_bytes - len(TEST_DATA)
     while left:

@@ -1,11 +1,11 @@
 """The connection to an S3 store: one client, opened when it is first needed.
 
-What is set, and why. The library's retries are off, because ``s3/client.py`` is the one layer that
-tries again. Checksums and signatures of bodies are off, because the library makes them on the event
-loop; parts carry a checksum that a thread made (``s3/parts.py``), and TLS protects them on their
-way. That also is what S3-compatible stores understand best. ``Expect: 100-continue`` is not sent:
-it costs a round trip per part, and some stores never answer it. Connections are not limited here:
-those of uploads are limited by their parts, those of downloads by the clients that the API admits.
+What is set, and why. The library's retries are off, because ``s3/client.py`` is the only layer that
+retries. Checksums and signatures of bodies are off, because the library computes them on the event
+loop; parts carry a checksum from a thread (``s3/parts.py``), and TLS protects them in transit.
+S3-compatible stores support that best, too. ``Expect: 100-continue`` is not sent: it costs a round
+trip per part, and some stores never answer it. Connections are not limited here: uploads are
+limited by their parts, downloads by the clients that the API admits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from imaged.stores.s3.settings import S3Settings
 
 
 class S3Session:
-    """Holds the client. Belongs to one event loop at a time."""
+    """Owns the client. Belongs to one event loop at a time."""
 
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings
@@ -67,11 +67,11 @@ class S3Session:
 
 
 class CertificatesUnreadable(OSError):
-    """The file of certificates is missing, or has none."""
+    """The file of certificates is missing or has none."""
 
 
 def require_certificates(file: Path | None) -> None:
-    """Look into the file, because the library does not say what is wrong. It blocks."""
+    """Read the file, because the library's error does not name the cause. Blocks."""
     if file is not None:
         try:
             ssl.create_default_context(cafile=file)
@@ -81,7 +81,7 @@ def require_certificates(file: Path | None) -> None:
 
 @cache
 def _library() -> AioSession:
-    """One for the process: it reads its descriptions of S3 once."""
+    """One per process: it reads its descriptions of S3 once."""
     return get_session()
 
 

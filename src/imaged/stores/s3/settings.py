@@ -1,4 +1,4 @@
-"""How a bucket is used. Light to import: the libraries that speak S3 are not needed here."""
+"""How a bucket is used. Light to import: loads no library for S3."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from imaged.core.limits import GIB, MIB
 from imaged.stores.s3.credentials import Secret
 
-#: What S3 allows (Amazon S3 user guide, "multipart upload limits"); others allow no less.
+#: The limits of S3 (Amazon S3 user guide, "multipart upload limits"); other services allow at least
+#: as much.
 MIN_PART_BYTES = 5 * MIB
 MAX_PART_BYTES = 5 * GIB
 MAX_BLOB_BYTES = 5 * 1024 * GIB
@@ -23,27 +24,27 @@ Checksum = Literal["crc32", "md5", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Settings:
-    """Where a bucket is, who we are there, and how it is spoken to. Raises ValueError."""
+    """Endpoint, credentials and limits of a bucket. Raises ValueError."""
 
     bucket: str
     endpoint: str = ""  # such as "https://s3.example.net"; empty: Amazon's, by region
     region: str = "us-east-1"
-    prefix: str = ""  # a folder in the bucket, so that others may use the rest of it
+    prefix: str = ""  # a folder in the bucket, so that the rest has other uses
     access_key: Secret | None = None  # neither key: the environment, or the role of the instance
     secret_key: Secret | None = None
     addressing: Addressing = "auto"  # "auto": by path at an endpoint, by host name at Amazon's
-    ca_file: Path | None = None  # who signed the endpoint's certificate, where the system does not
-    #: Memory for parts is this times ``parts_in_flight``, and no less than one part per upload.
+    ca_file: Path | None = None  # CA of the endpoint, if the system does not know it
+    #: Memory for parts is this times ``parts_in_flight``, and at least one part per upload.
     part_size_bytes: int = 8 * MIB
-    parts_in_flight: int = 8  # of all uploads together; each may have one in any case
-    checksum: Checksum = "crc32"  # of each part, for the store to check; crc32 costs least
+    parts_in_flight: int = 8  # of all uploads together; each may always have one
+    checksum: Checksum = "crc32"  # of each part, verified by the store; crc32 costs least
     connect_timeout: timedelta = timedelta(seconds=5)
     read_timeout: timedelta = timedelta(seconds=30)  # without a byte in either direction
     attempts: int = 5  # of each call, with growing pauses in between
     retry_for: timedelta = timedelta(seconds=30)  # at least, while the server is unavailable
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work. No value is repeated: it may be in the wrong place."""
+        """Refuse invalid values. Errors repeat no value: a secret may be in the wrong place."""
         _require(bool(self.bucket), "bucket must have a name")
         _require((self.access_key is None) == (self.secret_key is None), "both keys or neither")
         _require_endpoint(self.endpoint)
@@ -59,13 +60,13 @@ class S3Settings:
 
     @property
     def root(self) -> str:
-        """What the names of all our objects begin with."""
+        """The prefix of the names of all objects of this store."""
         folder = self.prefix.strip("/")
         return f"{folder}/" if folder else ""
 
     @property
     def where(self) -> str:
-        """The endpoint, for sentences."""
+        """The endpoint, for messages."""
         return self.endpoint or f"Amazon S3 in {self.region}"
 
 

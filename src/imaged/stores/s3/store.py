@@ -1,19 +1,19 @@
-"""A store in a bucket of S3, or of anything that speaks it.
+"""A store in a bucket of S3, or of a compatible service.
 
-What it creates: one object per blob, ``<prefix>/<key>`` (``stores/layout.py``), with a mark of its
-own in the metadata, and multipart uploads on the way there. A blob appears when its upload is
-completed, or when it is put at once, where its announced size fits into one part
-(``s3/writer.py``). What a crash leaves is an upload that is not finished. ``delete`` of its key
-ends it, by the id in the ledger or found by the key, and looks until no part of it is listed
-(``s3/abort.py``). Parts, and objects that are put at once, may land after a delete if they were on
-their way: the ledger looks again an hour later. A rule of the bucket that aborts old uploads is a
-second net (docs/how-to/use-s3.md).
+It creates one object per blob, ``<prefix>/<key>`` (``stores/layout.py``), with an attempt id in its
+metadata, and multipart uploads on the way there. A blob appears when its upload is completed, or
+when it is put at once because its announced size fits into one part (``s3/writer.py``). A crash
+leaves an unfinished upload. ``delete`` of its key aborts it, by the id in the ledger or found by
+the key, and repeats that until no part of it is listed (``s3/abort.py``). Parts, and objects that
+are put at once, may arrive after a delete if they were in flight: the ledger checks again an hour
+later. A lifecycle rule of the bucket that aborts old uploads is a second safeguard
+(docs/how-to/use-s3.md).
 
 Rights it needs: s3:ListBucket and s3:ListBucketMultipartUploads for the bucket; s3:PutObject,
-s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts for what is
-in it. ``self_test`` tries them all.
+s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts for its
+objects. ``self_test`` tries them all.
 
-Importing this module loads the library that speaks S3: do so only where such a store is configured.
+Importing this module loads the library for S3: import it only if such a store is configured.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from imaged.stores.s3.session import S3Session
 from imaged.stores.s3.settings import MAX_BLOB_BYTES, S3Settings
 from imaged.stores.s3.write_manager import S3WriteManager
 
-SETTLES_AFTER = timedelta(hours=1)  # longer than anything that is on its way
+SETTLES_AFTER = timedelta(hours=1)  # longer than anything that is in flight
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -59,19 +59,19 @@ class S3Store:
         self.place = BucketMarker(PlaceKind.STORE, name, self._client)
 
     async def check(self) -> None:
-        """Ask for the bucket, once, and now and then for its marker. Raises StoreError."""
+        """Ask for the bucket once, and now and then for its marker. Raises StoreError."""
         await S3SelfTest(self._client).check_bucket()
         await self.place.require_expected()
 
     async def self_test(self) -> Sequence[StoreError]:
-        """Try everything that will be needed, in a key of its own; what it lacks.
+        """Test every operation on a key of its own; returns what is lacking.
 
         Raises StoreError.
         """
         return await S3SelfTest(self._client).self_test()
 
     async def close(self) -> None:
-        """Close all connections, when those that clean up have had their time."""
+        """Close all connections, after giving pending rollbacks their time."""
         await self._attempts.settle()
         await self._session.close()
 
@@ -82,7 +82,7 @@ class S3Store:
         expected_bytes: int | None = None,
         record: RecordUploadId = ignore_upload_id,
     ) -> int:
-        """Write a blob, and return its size in bytes."""
+        """Write a blob; returns its size in bytes."""
         require_key(self.name, key)
         if (expected_bytes or 0) > MAX_BLOB_BYTES:
             raise StoreFull(self.name, "keeps no blob of more than 5 TiB")
@@ -93,7 +93,7 @@ class S3Store:
 
     @asynccontextmanager
     async def open(self, key: str, start: int = 0) -> AsyncIterator[S3Reader]:
-        """Open a whole blob for reading from an offset. Entering raises BlobMissing."""
+        """Open a complete blob for reading from an offset. Entering raises BlobMissing."""
         found = await self.head_blob(key)
         reader = S3Reader(
             self._client,
@@ -108,7 +108,7 @@ class S3Store:
             await reader.close()
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
-        """Remove the blob and any unfinished write of it. Missing is fine."""
+        """Remove the blob and any unfinished write of it. A missing blob is no error."""
         require_key(self.name, key)
         await self.place.require_expected()
         aborter = UploadAborter(self._client)
@@ -118,9 +118,9 @@ class S3Store:
         await aborter.remove(key)
 
     async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
-        """Every key with bytes, whole or unfinished, that begins so.
+        """Every key with this prefix that has bytes, complete or unfinished.
 
-        Unfinished writes come first: so one that is completed meanwhile is met at least once.
+        Unfinished writes come first, so a write that completes meanwhile is listed at least once.
         """
         await self.place.require_expected()
         unfinished = set()
@@ -133,17 +133,17 @@ class S3Store:
                 yield name
 
     async def free_bytes(self) -> int | None:
-        """A bucket has no end that is known."""
+        """None: a bucket has no known limit."""
         return None
 
     def can_copy_from(self, source: Store) -> bool:
-        """From stores at the same endpoint, also from other buckets there."""
+        """True for stores at the same endpoint, whatever their bucket."""
         return isinstance(source, S3Store) and self.settings.where == source.settings.where
 
     async def copy_from(
         self, source: Store, source_key: str, key: str, record: RecordUploadId = ignore_upload_id
     ) -> int:
-        """Let S3 copy a blob from another store, or from this one; its size."""
+        """Let S3 copy a blob from another store, or from this one; returns its size in bytes."""
         require_key(self.name, key)
         if not (isinstance(source, S3Store) and self.can_copy_from(source)):
             raise StoreError(self.name, f"cannot copy by itself from the store {source.name!r}")
@@ -154,24 +154,24 @@ class S3Store:
             return await write.copy(S3CopySource(source.settings, source_key, found))
 
     async def stored_md5(self, key: str) -> str | None:
-        """The ETag, where it is no digest of parts (S3 API reference, "ETag" of HeadObject)."""
+        """The ETag, unless it is a digest of parts (S3 API reference, "ETag" of HeadObject)."""
         etag: str = (await self.head_blob(key)).get("ETag", "").strip('"').lower()
         return etag if _MD5.fullmatch(etag) else None
 
     async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
-        """A URL that lets whoever has it read the blob for a while: never log it."""
+        """A URL that grants the right to read the blob for a while: never log it."""
         require_key(self.name, key)
         return await S3Presigner(self.name, self.settings, self._session).presign(
             key, valid_for, file_name
         )
 
     async def head_blob(self, key: str) -> S3Response:
-        """What HEAD tells of a whole blob. Raises BlobMissing."""
+        """The answer to HEAD for a complete blob. Raises BlobMissing."""
         require_key(self.name, key)
         try:
             return await self._client.call("head_object", key)
         except BlobMissing:
-            await self._client.call("head_bucket")  # if that is gone, it is another trouble
+            await self._client.call("head_bucket")  # a missing bucket is reported as itself
             await self.place.require_expected()
             raise
 

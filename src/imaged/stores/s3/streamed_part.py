@@ -1,9 +1,9 @@
-"""A part that is sent while its bytes come, because it is larger than the memory it may have.
+"""A part that is sent while its bytes arrive, because it is larger than the memory it may have.
 
 S3 allows 10,000 parts, so the parts of a large blob are large, and those of several such blobs
-would be more than the memory for parts. Its length is announced, which S3 asks for, so only blobs
-of a known size have such parts. What is not held cannot be sent again: where the request fails, the
-write fails. And no checksum can precede the bytes; the MD5 is compared with the answer's ETag.
+would exceed the memory for parts. S3 requires an announced length, so only blobs of a known size
+have such parts. Bytes that are not held cannot be sent again: if the request fails, the write
+fails. A checksum cannot precede the bytes either; the MD5 is compared with the answer's ETag.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from imaged.core.block import Block
 from imaged.stores.s3.parts import HASH_POOL, slice_block
 
 PROGRESS_EVERY_SECONDS = (
-    1.0  # after which a wait for the source is told as progress: the server is not late
+    1.0  # a longer wait for the source counts as progress: the server is not late
 )
 
 
@@ -27,7 +27,7 @@ class BodyNotRepeatable(ConnectionError):
 
 
 class StreamedPart:
-    """Exactly ``limit_bytes``. What was taken is in memory until the server has taken it."""
+    """Exactly ``limit_bytes``. Taken bytes are in memory until the server has received them."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -41,23 +41,23 @@ class StreamedPart:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more has room."""
+        """Whether there is no room left."""
         return self.size_bytes >= self.limit_bytes
 
     @property
     def md5(self) -> str:
-        """The digest of what was taken so far, in hex."""
+        """The hexadecimal MD5 of the bytes taken so far."""
         return self._digest.hexdigest()
 
     def take(self, block: Block, start: int = 0) -> int:
-        """Take from a block what has room, beginning at an offset; the offset behind it."""
+        """Take what fits of a block from an offset on; returns the offset behind it."""
         end = min(block.size_bytes, start + self.limit_bytes - self.size_bytes)
         self._pieces.extend(slice_block(block, start, end))
         self.size_bytes += end - start
         return end
 
     async def drain(self) -> None:
-        """Wait until the server has taken all that was taken, or the request has ended."""
+        """Wait until the server has received all that was taken, or the request has ended."""
         await HASH_POOL.run(partial(self._hash, list(self._pieces)))
         self._are_hashed = True
         self._announce()
@@ -66,17 +66,17 @@ class StreamedPart:
         self._are_hashed = False
 
     def close(self) -> None:
-        """The request has ended, well or not: nothing waits for it any more."""
+        """Note that the request has ended, with or without success; ends all waits."""
         self._is_closed = True
         self._pieces.clear()
         self._announce()
 
     def as_body(self, on_progress: Callable[[], None]) -> StreamedBody:
-        """The part as the body of one request. Tells each time when some of it was sent."""
+        """The part as the body of one request; calls ``on_progress`` when some was sent."""
         return StreamedBody(self, on_progress)
 
     async def pieces(self, on_progress: Callable[[], None]) -> AsyncIterator[bytes | memoryview]:
-        """What was taken, as it comes, to the end. Raises BodyNotRepeatable the second time."""
+        """The bytes as they arrive, to the end. Raises BodyNotRepeatable the second time."""
         if self._is_begun:
             raise BodyNotRepeatable
         sent_bytes = 0
@@ -108,7 +108,7 @@ class StreamedPart:
 
 
 class StreamedBody:
-    """What the HTTP library is given: it iterates, and asks for nothing else."""
+    """The body for the HTTP library, which only iterates over it."""
 
     def __init__(self, part: StreamedPart, on_progress: Callable[[], None]) -> None:
         self._part = part
@@ -121,5 +121,5 @@ class StreamedBody:
         return self._part.pieces(self._on_progress)
 
     def read(self) -> bytes:
-        """Only there because the library takes nothing without it for a body."""
+        """Only exists because the library requires it of a body."""
         raise RuntimeError("A part is sent piece by piece, and cannot be read.")

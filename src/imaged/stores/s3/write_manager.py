@@ -1,4 +1,4 @@
-"""The attempts to write in one bucket: each is taken back, unless it ends well."""
+"""Manages the attempts to write in one bucket: rolls each back unless it succeeds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from imaged.stores.s3.client import S3Client
 from imaged.stores.s3.part_memory import PartMemory
 from imaged.stores.s3.writer import NO_METADATA, S3Writer
 
-ROLLBACK_TIMEOUT = timedelta(seconds=10)  # then it goes on by itself
+ROLLBACK_TIMEOUT = timedelta(seconds=10)  # after that it goes on in the background
 
 
 class S3WriteManager:
-    """All of them share the memory for parts."""
+    """Makes attempts that share the memory for parts."""
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
@@ -29,7 +29,7 @@ class S3WriteManager:
         self._pending_rollbacks: Counter[str] = Counter()
 
     def may_roll_back(self, key: str) -> bool:
-        """Whether an attempt of this process may still take back what is there."""
+        """Whether an attempt of this process may still remove an existing object."""
         return self._pending_rollbacks[key] > 0
 
     @asynccontextmanager
@@ -40,7 +40,7 @@ class S3WriteManager:
         record: RecordUploadId = ignore_upload_id,
         metadata: Mapping[str, str] = NO_METADATA,
     ) -> AsyncIterator[S3Writer]:
-        """An attempt to write; it is taken back unless the block ends well."""
+        """An attempt to write; it is rolled back unless the block succeeds."""
         with self._memory.share() as share:
             write = S3Writer(
                 self._client,
@@ -54,7 +54,7 @@ class S3WriteManager:
             is_published = False
             try:
                 yield write
-                is_published = True  # since it is so, nothing was awaited
+                is_published = True  # nothing was awaited since that became true
             finally:
                 if is_published:
                     self._rollback_decided(key)
@@ -71,7 +71,7 @@ class S3WriteManager:
             del self._pending_rollbacks[key]
 
     async def finish(self, clean_up: Coroutine[Any, Any, None]) -> None:
-        """Do it in any case, also when cancelled; wait for it, but not for ever."""
+        """Run the work shielded from cancellation; wait at most ``ROLLBACK_TIMEOUT``."""
         task = asyncio.create_task(clean_up)
         self._clean_ups.add(task)
         task.add_done_callback(self._clean_ups.discard)
@@ -79,6 +79,6 @@ class S3WriteManager:
             await asyncio.wait({task}, timeout=ROLLBACK_TIMEOUT.total_seconds())
 
     async def settle(self) -> None:
-        """Wait for those that clean up, but not for ever."""
+        """Wait for pending rollbacks, at most ``ROLLBACK_TIMEOUT``."""
         if self._clean_ups:
             await asyncio.wait(self._clean_ups, timeout=ROLLBACK_TIMEOUT.total_seconds())

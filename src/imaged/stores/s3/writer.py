@@ -1,14 +1,14 @@
-"""One attempt to write one blob, from its first byte to its name.
+"""One attempt to write one blob, from its first byte until it is visible.
 
-Strategy. A blob whose announced size fits into one part is put at once. Every other is a multipart
-upload from the beginning, however little comes in the end: so a delete that ends the upload ends
-the write, and lists show it. It becomes visible when the upload is completed.
+Strategy. A blob whose announced size fits into one part is put at once. Every other blob is a
+multipart upload from the beginning, however few bytes arrive: so a delete that aborts the upload
+ends the write, and lists show it. It becomes visible when the upload is completed.
 
-Who publishes a blob and hears of a failure, or nothing, looks whether it is there: each attempt
-leaves a mark of its own in the object's metadata. A call that begins or publishes is never cut off
-in the middle: who is cancelled meanwhile lets it come to its end, and takes back what it did. A
-write that fails ends its upload, and removes the blob if it was published and carries its mark.
-All of that is courtesy: a process that dies here leaves a row in the ledger.
+If publishing a blob fails or gets no answer, the writer checks whether the blob exists: each
+attempt leaves an id of its own in the object's metadata. A call that begins or publishes is never
+interrupted: a cancelled writer lets it finish and rolls its effect back. A write that fails aborts
+its upload, and removes the blob if it was published and carries its id. All of that is best effort:
+if the process dies here, the ledger still has a row.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from imaged.stores.s3.streamed_part import StreamedPart
 
 log = structlog.get_logger()
 
-WRITE_ID_METADATA = "imaged-write"  # the name of the metadata that says whose attempt an object is
+WRITE_ID_METADATA = "imaged-write"  # metadata with the id of the attempt that wrote an object
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class S3Writer:
-    """An attempt. Ends with ``publish``, or with ``discard``.
+    """An attempt. Ends with ``publish`` or with ``discard``.
 
-    ``metadata``: what the object says of itself besides, in ASCII.
+    ``metadata``: further metadata of the object, in ASCII.
     """
 
     def __init__(
@@ -78,7 +78,9 @@ class S3Writer:
         self._publishing: asyncio.Task[None] | None = None
 
     async def upload_blocks(self, blocks: AsyncIterable[Block]) -> Part | StreamedPart:
-        """Send all parts but the last; the last one. Raises StoreError, and what others raise."""
+        """Send all parts but the last; returns the last one. Raises StoreError, and what ``blocks``
+        raises.
+        """
         if self._small_bytes is None:
             await self._begin(self._checksum)
         part = await self._new_part(self._small_bytes)
@@ -95,11 +97,13 @@ class S3Writer:
                 if isinstance(part, StreamedPart):
                     await part.drain()
             self._part_uploads.raise_failure()
-            del block  # nobody may keep it alive while we wait for more
+            del block  # no reference may keep it alive while the next one is awaited
         return part
 
     async def publish(self, last: Part | StreamedPart) -> int:
-        """Send the last part, make all of it visible, and return its size. Raises StoreError."""
+        """Send the last part and make the blob visible; returns its size in bytes. Raises
+        StoreError.
+        """
         if self._upload_id is None and isinstance(last, Part):
             commit = self._put(last)
         else:
@@ -110,10 +114,10 @@ class S3Writer:
         return await self._commit(commit)
 
     async def copy(self, source: S3CopySource, *, once: bool = False) -> int:
-        """Have all of it copied and made visible, and return its size. Raises StoreError.
+        """Have the blob copied and made visible; returns its size in bytes. Raises StoreError.
 
-        ``once``: not where such an object is there. Few stores know that condition of a plain
-        copy, more of an upload's completion; so then it is an upload, however small it is.
+        ``once``: fail if the object exists. Few stores support that condition for a plain copy,
+        more for the completion of an upload; so the copy is an upload then, however small it is.
         """
         self._size_bytes = source.size_bytes
         if source.is_small and not once:
@@ -127,7 +131,7 @@ class S3Writer:
         return await self._commit(self._complete())
 
     async def discard(self) -> None:
-        """Make sure that nothing of it is or becomes visible. Never raises StoreError."""
+        """Ensure that nothing of it is or becomes visible. Never raises StoreError."""
         await self._part_uploads.cancel()
         waited_for = filter(None, [self._beginning, self._publishing])
         await asyncio.gather(*waited_for, return_exceptions=True)
@@ -153,7 +157,7 @@ class S3Writer:
         )
         upload_id: str = answer["UploadId"]
         self._upload_id = upload_id
-        if answer["ResponseMetadata"]["RetryAttempts"]:  # one that we were not told of may be there
+        if answer["ResponseMetadata"]["RetryAttempts"]:  # one whose id was not received may exist
             with suppress(StoreError):
                 await UploadAborter(self._client).abort_all(self._key, but=upload_id)
         return upload_id
@@ -175,7 +179,7 @@ class S3Writer:
                 part.size_bytes,
                 at_end=partial(self._share.release, part.limit_bytes),
             )
-        elif not part.is_full:  # all others are on their way since they were made
+        elif not part.is_full:  # all others were sent when they were made
             why = f"got fewer bytes of {self._key} than were announced, so a part has no end"
             raise StoreError(self._client.store, why)
 
@@ -228,10 +232,10 @@ class S3Writer:
         return "ETag" in answer
 
     async def _require_upload(self) -> None:
-        """Look whether the upload is still there. Raises WriteDiscarded.
+        """Check that the upload still exists. Raises WriteDiscarded.
 
-        Some answer 500 to parts (moto 5.2) or the completion (Ceph RGW 16.2) of one that was
-        aborted, and a repeat would not change that.
+        Some servers answer 500 to parts (moto 5.2) or to the completion (Ceph RGW 16.2) of an
+        aborted upload, and a retry would not change that.
         """
         try:
             await self._client.call(
@@ -239,11 +243,11 @@ class S3Writer:
             )
         except WriteDiscarded:
             raise
-        except StoreError:  # then the next attempt tells
+        except StoreError:  # the next attempt reports it
             return
 
     async def _call_conditionally(self, operation: str, **parameters: Any) -> S3Response:
-        """With the condition that no such object is there, where the store knows conditions."""
+        """Fail if such an object exists, where the store supports conditions."""
         if self._client.supports_conditional_writes:
             try:
                 return await self._client.call(operation, self._key, IfNoneMatch="*", **parameters)
@@ -257,10 +261,10 @@ class S3Writer:
         return self._size_bytes
 
     async def _verify_published(self, commit: Coroutine[Any, Any, bool]) -> None:
-        """Look whether the blob is there, unless the answer proves it.
+        """Check that the blob exists, unless the answer proves it.
 
-        It may have gone well although we were told something else, or nothing. And a 200 without a
-        result may come from a proxy or a portal that keeps nothing.
+        The call may have succeeded despite an error or a missing answer. And a 200 without a result
+        may come from a proxy or a portal that stores nothing.
         """
         try:
             is_proven = await commit
@@ -277,7 +281,7 @@ class S3Writer:
             raise StoreError(self._client.store, why)
 
     async def _published_bytes(self) -> int | None:
-        """The size of the blob, if it is there and ours."""
+        """The size in bytes of the blob, if it exists and this attempt wrote it."""
         try:
             found = await self._client.call("head_object", self._key)
         except BlobMissing:

@@ -26,7 +26,7 @@ TEXT = String().with_variant(String(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Make every table."""
+    """Create every table."""
     _make_images()
     _make_ledger()
     _make_work()

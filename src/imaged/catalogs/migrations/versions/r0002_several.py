@@ -1,4 +1,4 @@
-"""For several stores and several instances: what a write is called there, and who is here."""
+"""For several stores and several instances: upload ids and the table of instances."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def upgrade() -> None:
         Column("is_swept", Boolean, nullable=False, server_default=false()),
     ):
         op.add_column("blobs", column)
-    if op.get_context().dialect.name == "postgresql":  # where null comes last, unless it is told
+    if op.get_context().dialect.name == "postgresql":  # sorts null last by default
         op.drop_index("images_name", "images")
         op.create_index("images_name", "images", [text("name NULLS FIRST"), "id"])
     op.create_index("blobs_stock", "blobs", ["store", "state", "size_bytes", "failures"])

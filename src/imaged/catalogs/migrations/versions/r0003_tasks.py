@@ -1,4 +1,4 @@
-"""For tasks of every kind: their records, and images that nobody sees until a task has made them.
+"""For tasks of every type: their records, and images that are hidden until a task has made them.
 
 The table ``tasks`` stays for older versions, which join it to images. It was never filled.
 """

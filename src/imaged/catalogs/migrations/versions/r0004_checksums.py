@@ -1,4 +1,4 @@
-"""For reads that are verified: checksums of the blocks of blobs, and digests of staged bytes."""
+"""For verified reads: checksums of the blocks of blobs, and digests of staged bytes."""
 
 from __future__ import annotations
 

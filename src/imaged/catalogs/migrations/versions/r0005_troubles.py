@@ -1,4 +1,4 @@
-"""For operators: what each instance has trouble with."""
+"""For operators: the current problems of each instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For uploads that broke off: what had come, so that the rest is never taken for the whole."""
+"""For uploads that broke off: what had arrived, so that the rest is never taken for the whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For the catalog's clock: the last moment that was believed."""
+"""For the catalog's clock: the last trusted time."""
 
 from __future__ import annotations
 

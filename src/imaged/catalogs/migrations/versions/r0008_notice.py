@@ -1,4 +1,4 @@
-"""For images: a notice to their owners on what their data looks like."""
+"""For images: a notice to their owners about what their data looks like."""
 
 from __future__ import annotations
 

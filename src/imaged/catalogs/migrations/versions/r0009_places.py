@@ -1,4 +1,4 @@
-"""For markers: who this catalog is, and which places are its own."""
+"""For markers: the id of this catalog, and the places that belong to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEXT = String().with_variant(String(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add what older versions do not look at."""
+    """Add what older versions do not read."""
     identity = op.create_table("catalog_identity", Column("id", Uuid, primary_key=True))
     op.bulk_insert(identity, [{"id": uuid4()}])
     op.create_table(
