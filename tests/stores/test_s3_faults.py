@@ -770,7 +770,7 @@ async def test_a_marker_is_asked_for_again(store: S3Store, proxy: FaultProxy, fa
     assert proxy.calls.count("get_object") > 1
 
 
-@pytest.mark.parametrize("call", ["head_object", "head_bucket"])
+@pytest.mark.parametrize("call", ["head_object", "head_bucket", "get_object"])
 async def test_a_bucket_that_is_away_is_told_soon(
     s3_settings: S3Settings, proxy: FaultProxy, call: str
 ) -> None:
@@ -778,9 +778,12 @@ async def test_a_bucket_that_is_away_is_told_soon(
     would wait for the service.
     """
     patient = replace(s3_settings, retry_for=timedelta(hours=1))
-    proxy.plan = fail(call, 0, Fault.SLOW_DOWN, for_ever=True)
 
     async with opened(patient) as store:
+        if call == "get_object":
+            await store.place.write_marker(MARKER)
+        proxy.calls.clear()
+        proxy.plan = fail(call, 0, Fault.SLOW_DOWN, for_ever=True)
         with pytest.raises(StoreError):
             await store.place.read_marker()
 

@@ -141,7 +141,7 @@ class S3Client:
         ``attempts``: the maximum, however short they are. ``before_repeat`` is awaited before each
         retry; what it raises ends the call.
         """
-        count = RetryState(attempts) if attempts else self.attempts()
+        count = self.attempts(attempts)
         while True:
             try:
                 answer = await self.call_once(operation, key, body=body, **parameters)
@@ -157,8 +157,10 @@ class S3Client:
                 await before_repeat()
             await count.pause()
 
-    def attempts(self) -> RetryState:
-        """A new count of attempts, with the limits of the settings."""
+    def attempts(self, limit: int | None = None) -> RetryState:
+        """A new count of attempts; without ``limit``, the limits are those of the settings."""
+        if limit is not None:
+            return RetryState(limit)
         return RetryState(self.settings.attempts, self.settings.retry_for)
 
     async def call_once(

@@ -74,6 +74,7 @@ class BucketMarker:
             size_bytes=found["ContentLength"],
             etag=found.get("ETag"),
             start=0,
+            attempts=attempts,
         )
         try:
             data = await reader.read(MAX_MARKER_BYTES)

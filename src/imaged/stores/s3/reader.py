@@ -25,12 +25,23 @@ class TruncatedBody(ConnectionError):
 
 
 class S3Reader:
-    """Reads forward from an offset. Is a ``BlobReader``."""
+    """Reads forward from an offset. Is a ``BlobReader``.
+
+    ``attempts``: see ``S3Client.call``.
+    """
 
     def __init__(
-        self, client: S3Client, key: str, *, size_bytes: int, etag: str | None, start: int
+        self,
+        client: S3Client,
+        key: str,
+        *,
+        size_bytes: int,
+        etag: str | None,
+        start: int,
+        attempts: int | None = None,
     ) -> None:
         self.size_bytes = size_bytes
+        self._attempts = attempts
         self._client = client
         self._key = key
         self._etag = etag
@@ -77,7 +88,7 @@ class S3Reader:
     async def _fetch(self, length: int) -> None:
         """Buffer this many bytes, fewer at the end of the blob."""
         length = min(length, self.size_bytes - self._offset)
-        attempts = self._client.attempts()
+        attempts = self._client.attempts(self._attempts)
         while self._ahead_bytes < length:
             try:
                 data = await self._next(length - self._ahead_bytes)
