@@ -1,15 +1,15 @@
-"""A lane: one thread beside the event loop that works off items in order.
+"""Lanes: threads beside the event loop that each process items in order.
 
-Strategy. An upload is hashed twice, inspected, written and flushed, each in a lane of its own, so
-that the slowest of them sets the pace and not their sum. A lane is fed from the event loop, which
-waits while too many items are unfinished: so memory stays bounded from end to end. The thread
-lives as long as its upload and belongs to it alone: a stalled disk holds up its own uploads only.
+An upload is hashed twice, inspected, written and flushed, each in its own lane, so the slowest step
+limits the throughput instead of the sum. The event loop feeds a lane and waits while too many items
+are unfinished, so memory stays bounded end to end. Each thread belongs to one upload and lives as
+long: a stalled disk blocks only its own uploads.
 
-Uploads can wait a few milliseconds, and whoever asks for a record cannot. So lanes are nicer than
-the event loop, and no more of them compute at once than there are processors. For the bytes of a
-task nobody waits at all: its lanes are nicer still, and leave one processor alone (decision 23).
+Uploads can wait a few milliseconds; requests for records cannot. So lanes run at a higher niceness
+than the event loop, and at most one per processor computes. No client waits for the bytes of a
+task: its lanes have a still higher niceness and leave one processor free (decision 23).
 
-``InlineLane`` keeps the same promises without a thread, where time is virtual.
+``InlineLane`` keeps the same promises without a thread, for tests on virtual time.
 """
 
 from __future__ import annotations
@@ -36,39 +36,39 @@ T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 DEPTH = 4  # unfinished items, at most
-CLOSE_TIMEOUT_SECONDS = 30  # how long the item under way is waited for when a lane is left
+CLOSE_TIMEOUT_SECONDS = 30  # wait for the current item when a lane closes
 PROCESSORS = len(os.sched_getaffinity(0))
-SLOT_WAIT_SECONDS = 0.25  # the longest wait for a turn: who has it may hang, in a disk for example
+SLOT_WAIT_SECONDS = 0.25  # then an item runs without a slot: the holder may hang in I/O
 
 
 class Lane(Protocol[T_contra]):
-    """Works off what it is fed, in order."""
+    """Processes its items in order."""
 
     async def feed(self, item: T_contra) -> None:
         """Hand over the next item; waits while the lane is full. Raises what the work raised."""
         ...
 
     async def drain(self) -> None:
-        """Wait until everything is done. Raises what the work raised."""
+        """Wait until all items are processed. Raises what the work raised."""
         ...
 
 
 class LaneFactory(Protocol):
-    """Makes a lane that applies ``work`` to each item."""
+    """Creates a lane that applies ``work`` to each item."""
 
     def __call__(
         self, work: Callable[[T], None], *, computes: bool = False
     ) -> AbstractAsyncContextManager[Lane[T]]:
-        """Leaving the block ends the lane; items not yet begun are dropped.
+        """Leaving the block closes the lane and drops items not yet started.
 
-        Work that computes keeps a processor busy, and waits for nothing meanwhile.
+        ``computes``: the work keeps a processor busy and does no I/O.
         """
         ...
 
 
 class CpuSlots:
-    """So many work at the same time, and the others wait: more would be no faster, and each is one
-    more that the event loop may have to wait for whenever it wakes.
+    """Limits the threads that compute at the same time. More would not be faster, and each would
+    delay the event loop when it wakes.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -77,7 +77,7 @@ class CpuSlots:
 
     @contextmanager
     def acquire(self) -> Iterator[bool]:
-        """Wait for a turn, and have it for the block; False: it did not come in time."""
+        """Hold a slot during the block; yields False if none was free in ``SLOT_WAIT_SECONDS``."""
         came = self._free.acquire(timeout=SLOT_WAIT_SECONDS)
         try:
             yield came
@@ -87,9 +87,9 @@ class CpuSlots:
 
 
 class ThreadLane(Generic[T]):
-    """A lane in a thread. Leaving its block waits for the item under way, but not for ever."""
+    """A lane with a thread. Closing it waits up to CLOSE_TIMEOUT_SECONDS for the current item."""
 
-    niceness = 5  # a third of the event loop's share, where both want a processor
+    niceness = 5  # a third of the event loop's CPU share under contention
     slots = CpuSlots(PROCESSORS)
 
     def __init__(
@@ -129,7 +129,7 @@ class ThreadLane(Generic[T]):
         self._queue.put(item)
 
     async def drain(self) -> None:
-        """Wait until everything is done. Raises what the work raised."""
+        """Wait until all items are processed. Raises what the work raised."""
         async with AsyncExitStack() as room:
             for _ in range(self._depth):
                 await room.enter_async_context(self._room)
@@ -137,8 +137,8 @@ class ThreadLane(Generic[T]):
             raise self._failure
 
     def _run(self) -> None:
-        with suppress(OSError):  # where a sandbox forbids it, everything works, and others wait
-            os.nice(self.niceness)  # on Linux, of this thread alone
+        with suppress(OSError):  # a sandbox may forbid it; the lane then runs at normal priority
+            os.nice(self.niceness)  # on Linux, for this thread only
         while (item := self._queue.get()) is not None:
             if self._failure is None and not self._closing:
                 try:
@@ -146,17 +146,17 @@ class ThreadLane(Generic[T]):
                         self._work(item)
                 except BaseException as failure:  # noqa: BLE001 - raised again by feed and drain
                     self._failure = failure
-            del item  # its memory is accounted for by its lifetime
+            del item  # its lifetime accounts for its memory
             self._call(self._room.release)
         self._call(self._ended.set)
 
     def _call(self, callback: Callable[[], object]) -> None:
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed, and nothing waits
             self._loop.call_soon_threadsafe(callback)
 
 
 class BackgroundLane(ThreadLane[T]):
-    """A lane for bytes that nobody waits for. It takes slots whatever its work is."""
+    """A lane for background work, which needs a slot for every item."""
 
     niceness = 15
     slots = CpuSlots(max(1, PROCESSORS - 1))
@@ -169,7 +169,7 @@ class BackgroundLane(ThreadLane[T]):
 
 
 class InlineLane(Generic[T]):
-    """A lane without a thread: each item is done before ``feed`` returns."""
+    """A lane without a thread: ``feed`` processes the item itself."""
 
     def __init__(self, work: Callable[[T], None], *, computes: bool = False) -> None:
         del computes
@@ -187,8 +187,8 @@ class InlineLane(Generic[T]):
         return None
 
     async def feed(self, item: T) -> None:
-        """Do it. Raises what the work raised."""
+        """Process the item. Raises what the work raised."""
         self._work(item)
 
     async def drain(self) -> None:
-        """Nothing is left to wait for."""
+        """Return at once: no item is unfinished."""

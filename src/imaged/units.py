@@ -1,6 +1,6 @@
-"""Durations and sizes as operators write them: "24h", "1h30m", "256MiB", "1TB", "0".
+"""Parses and formats durations and sizes as operators write them: "24h", "256MiB", "1TB", "0".
 
-And those, and counts, as they are told to people.
+It also formats durations, sizes and counts approximately, for people.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIZE_UNITS: Mapping[str, int] = {
 }
 
 MAX_DURATION = timedelta(days=36_500)
-MAX_SIZE_BYTES = 2**63 - 1  # what a database keeps in an integer
+MAX_SIZE_BYTES = 2**63 - 1  # the largest integer of the databases
 
 _AMOUNT = r"(\d{1,15}(?:\.\d{1,9})?)"
 _PART = re.compile(
@@ -46,7 +46,7 @@ _SIZES_ANY_CASE = {unit.lower(): size_bytes for unit, size_bytes in SIZE_UNITS.i
 
 
 def parse_duration(text: object) -> timedelta:
-    """Return the duration. Raises ValueError with what is allowed."""
+    """Return the duration. Raises ValueError that names the allowed forms."""
     allowed = 'must be a duration with units (w, d, h, m, s, ms) such as "24h" or "1h30m", or "0"'
     if text == "0":
         return timedelta(0)
@@ -63,7 +63,7 @@ def parse_duration(text: object) -> timedelta:
 
 
 def parse_size(text: object) -> int:
-    """Return the size in bytes. Raises ValueError with what is allowed."""
+    """Return the size in bytes. Raises ValueError that names the allowed forms."""
     if text == "0":
         return 0
     found = _SIZE.fullmatch(text) if isinstance(text, str) else None
@@ -79,7 +79,7 @@ def parse_size(text: object) -> int:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write it so that ``parse_duration`` gives it back, to the millisecond."""
+    """Return text that ``parse_duration`` reads back, exact to the millisecond."""
     text = ""
     for unit in ("d", "h", "m", "s", "ms"):
         count, duration = divmod(duration, DURATION_UNITS[unit])
@@ -88,7 +88,7 @@ def format_duration(duration: timedelta) -> str:
 
 
 def format_size(size_bytes: int) -> str:
-    """Write it so that ``parse_size`` gives it back: with the largest unit that divides it."""
+    """Return text that ``parse_size`` reads back, in the largest unit that divides the size."""
     for unit, unit_bytes in SIZE_UNITS.items():
         if size_bytes and size_bytes % unit_bytes == 0:
             return f"{size_bytes // unit_bytes}{unit}"
@@ -96,7 +96,7 @@ def format_size(size_bytes: int) -> str:
 
 
 def approximate_size(size_bytes: int) -> str:
-    """Write it for people, with a digit behind the point."""
+    """Return a size with one decimal, such as "1.5 GiB"."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):
         if size_bytes >= SIZE_UNITS[unit]:
             return f"{size_bytes / SIZE_UNITS[unit]:.1f} {unit}"
@@ -104,7 +104,7 @@ def approximate_size(size_bytes: int) -> str:
 
 
 def approximate_duration(duration: timedelta) -> str:
-    """Write it for people, in its two largest units."""
+    """Return a duration in its two largest units, such as "1h30m"."""
     if duration < DURATION_UNITS["s"]:
         return "0s"
     text = format_duration(duration - duration % DURATION_UNITS["s"])
@@ -112,5 +112,5 @@ def approximate_duration(duration: timedelta) -> str:
 
 
 def pluralize(count: int, noun: str) -> str:
-    """Write how many there are, for people: "1 image", "2 images". The noun's plural ends in s."""
+    """Return a count with its noun: "1 image", "2 images". The noun's plural must end in s."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -95,7 +95,7 @@ async def test_a_worker_that_dies(employer: Employer, monkeypatch: pytest.Monkey
 
     assert {one["exit_code"] for one in told(log, "worker.ended")} == {3}
     (failed,) = told(log, "duty.failed")
-    assert failed["error"].startswith("The process that worked on tasks ended with exit code 3.")
+    assert failed["error"].startswith("The worker process ended with exit code 3.")
     assert {*employer.employed.read_text().splitlines()} == {f"dies {version('imaged')}"}
 
 
@@ -187,9 +187,7 @@ async def test_a_worker_that_cannot_be_started(
     log = await employer.until(lambda log: told(log, "duty.failed"))
 
     (failed,) = told(log, "duty.failed")
-    assert failed["error"] == (
-        "The process that is to work on tasks cannot be started: No such file or directory."
-    )
+    assert failed["error"] == ("The worker process cannot be started: No such file or directory.")
 
 
 def test_it_waits_longer_each_time() -> None:

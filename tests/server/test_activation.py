@@ -51,7 +51,7 @@ def test_an_unknown_name_is_refused() -> None:
         complaint, _ = look({"api": one, "imaged.socket": other})
 
     assert complaint == (
-        'systemd handed over a socket named "imaged.socket": set FileDescriptorName= in its unit '
+        'systemd passed a socket named "imaged.socket": set FileDescriptorName= in its unit '
         "to one of api."
     )
 
@@ -61,7 +61,7 @@ def test_a_socket_that_does_not_listen_is_refused() -> None:
     with socket.socket() as opened:
         complaint, _ = look({"api": opened})
 
-    assert complaint.startswith('The socket "api" that systemd handed over does not listen')
+    assert complaint.startswith('The socket "api" that systemd passed does not listen')
 
 
 def test_what_is_for_another_process_is_left_alone() -> None:

@@ -76,4 +76,4 @@ def test_a_socket_for_strangers_needs_a_method(machine: Machine) -> None:
     machine.systemctl("start", "imaged.socket")
 
     assert machine.attempt("systemctl", "start", "imaged").returncode != 0
-    assert "everybody would be an administrator" in machine.log("imaged")
+    assert "every client would be an administrator" in machine.log("imaged")

@@ -1,3 +1,3 @@
-"""Where everything meets: drivers, services and the app, in one process and one task group."""
+"""Composition root: builds drivers, services and the web app, and runs them in one task group."""
 
 from __future__ import annotations

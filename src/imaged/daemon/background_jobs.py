@@ -1,4 +1,4 @@
-"""What an instance does without being asked: loops that can be off, woken and ended."""
+"""Periodic jobs of an instance: loops that can be disabled, woken and stopped."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from imaged.ports.meter import Meter, Timing, ignore_measurement
 from imaged.services.periodic import Wakeup, run_periodically
 
 CHECKPOINT_INTERVAL = timedelta(seconds=10)
-DISABLED_RECHECK = timedelta(days=1)  # a reload wakes it earlier
+DISABLED_RECHECK = timedelta(days=1)  # a reload wakes the job earlier
 
 RunOnce = Callable[[], Awaitable[object]]
 Interval = Callable[[], timedelta]
 
 
 class PeriodicJob:
-    """Does something every so often; every ``timedelta(0)`` means never."""
+    """Runs ``once`` at an interval. ``every``: returns the interval; 0 disables the job."""
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class PeriodicJob:
 
     @property
     def next_in(self) -> timedelta | None:
-        """How long until the next round, 0 during one; None: it is off."""
+        """The time until the next round, 0 during a round; None if the job is disabled."""
         return self._wakeup.remaining if self._every() else None
 
     async def run(self) -> None:
-        """Do it until it is ended."""
+        """Run the job until ``stop``."""
         with self._scope:
             await run_periodically(
                 self.name,
@@ -54,11 +54,11 @@ class PeriodicJob:
             )
 
     def wake(self) -> None:
-        """Do it now: something may have changed."""
+        """Start the next round now."""
         self._wakeup.wake()
 
     def stop(self) -> None:
-        """Do it no more."""
+        """Cancel the job."""
         self._scope.cancel()
 
     async def _run_unless_disabled(self) -> None:
@@ -68,17 +68,17 @@ class PeriodicJob:
 
 
 def job_names(roles: Collection[Role]) -> Sequence[str]:
-    """The duties of an instance with these roles."""
+    """Return the names of the jobs of an instance with these roles."""
     names = ["reclaimer", "task_expiry", "checkpoint"]
     if {"scrubber", "tasks"} & {*roles}:
-        names.append("sweeper")  # also where tasks are worked on: scratch is of one machine
+        names.append("sweeper")  # task instances too: each machine has its own scratch folder
     if "scrubber" in roles:
         names += ["scrubber", "reconcile"]
     return names
 
 
 class BackgroundJobs:
-    """All that an instance of these roles does."""
+    """Owns the periodic jobs of one instance; its roles select them."""
 
     def __init__(self, services: ServiceContainer, config: Callable[[], Config]) -> None:
         every: Mapping[str, tuple[RunOnce, Interval]] = {
@@ -95,20 +95,20 @@ class BackgroundJobs:
         ]
 
     def start(self, tasks: TaskGroup) -> None:
-        """Do them all, side by side."""
+        """Start all jobs."""
         for job in self._all:
             tasks.start_soon(job.run)
 
     def wake(self) -> None:
-        """Do them now: something may have changed."""
+        """Start the next round of every job now, for example after a reload."""
         for job in self._all:
             job.wake()
 
     def stop(self) -> None:
-        """Do them no more."""
+        """Cancel all jobs."""
         for job in self._all:
             job.stop()
 
     def next_in(self, name: str) -> timedelta | None:
-        """How long until the next round of one of them; None: it is off, or not done here."""
+        """Return the time until the next round of a job; None if it is disabled or not run here."""
         return next((job.next_in for job in self._all if job.name == name), None)

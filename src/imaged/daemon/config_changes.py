@@ -1,4 +1,4 @@
-"""What a changed configuration changes in a running daemon."""
+"""Compares two configurations, to find the settings that a reload can apply."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from imaged.config.reference import is_reloadable
 
 @dataclass(frozen=True, slots=True)
 class ConfigChanges:
-    """What is different, and what follows."""
+    """The differences between two configurations."""
 
-    config: Config  # the one to go on with
-    applied: dict[str, dict[str, object]]  # key: from, to
+    config: Config  # the old one with the applied changes
+    applied: dict[str, dict[str, object]]  # by key: {"from": …, "to": …}
     restart_needed: list[str]  # keys
 
 
 def compare_configs(old: Config, new: Config) -> ConfigChanges:
-    """Take over from ``new`` what can be changed in a running process."""
+    """Return ``old`` with the reloadable settings of ``new``, and the changed keys."""
     applied: dict[str, dict[str, object]] = {}
     restart_needed: list[str] = []
     sections: dict[str, Any] = {}

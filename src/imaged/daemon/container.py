@@ -1,4 +1,4 @@
-"""The services of one process, built from its configuration and its drivers."""
+"""Builds the services of one process from its configuration and its drivers."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ from imaged.services.tasks.unrunnable_tasks import UnrunnableTaskReaper
 from imaged.services.traffic import Traffic
 from imaged.services.transfer_budget import TransferBudget
 
-if TYPE_CHECKING:  # commands measure nothing, and do not load what would
+if TYPE_CHECKING:  # commands measure nothing and do not load Prometheus
     from imaged.metrics.instruments import Instruments
 
 
 def build_images(catalog: Catalog, config: Config) -> Images:
-    """The records of images."""
+    """Build the service for image records."""
     return Images(catalog, settings.scrubber_settings(config), settings.record_limits(config))
 
 
 def build_clock_guard(catalog: Catalog, config: Config) -> ClockGuard:
-    """What looks whether the catalog's clock can be believed."""
+    """Build the guard that detects steps of the catalog's clock."""
     longest_delay = settings.longest_delay(config)
     return ClockGuard(catalog, read_uptime, config.scrubber.max_clock_step, longest_delay)
 
@@ -64,7 +64,7 @@ def build_clock_guard(catalog: Catalog, config: Config) -> ClockGuard:
 def build_scrubber(
     drivers: Drivers, config: Config, clock: ClockGuard | None = None
 ) -> BlobScrubber:
-    """What deletes bytes."""
+    """Build the scrubber, which deletes bytes."""
     return BlobScrubber(
         drivers.catalog,
         drivers.stores,
@@ -76,7 +76,7 @@ def build_scrubber(
 
 
 def build_task_service(catalog: Catalog, config: Config) -> TaskService:
-    """The task service of the operator, who looks at tasks and cancels them; he makes none."""
+    """Build the task service of operators' commands, which list and cancel tasks only."""
     claims = Claims(catalog, new_instance_id(config.daemon.name), settings.claim_settings(config))
     return TaskService(
         catalog,
@@ -90,12 +90,12 @@ def build_task_service(catalog: Catalog, config: Config) -> TaskService:
 
 
 def build_reconcile(drivers: Drivers, config: Config) -> StoreReconciler:
-    """What compares catalog and stores."""
+    """Build the reconciler, which compares catalog and stores."""
     return StoreReconciler(drivers.catalog, drivers.stores, settings.reconcile_settings(config))
 
 
 class ServiceContainer:
-    """What a daemon does its work with. ``instance``: whom it is a part of; default: a new one."""
+    """Holds the services of one process. ``instance``: where it belongs; default: new."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class ServiceContainer:
             traffic=self.traffic,
         )
         self.ingest = make_ingest()
-        self.task_ingest = make_ingest(lanes=BackgroundLane)  # nobody waits for a task's bytes
+        self.task_ingest = make_ingest(lanes=BackgroundLane)  # no client waits for a task's bytes
         self.downloads = Downloads(
             catalog, drivers.stores, self.budget, self.traffic, verify=config.downloads.verify
         )
@@ -208,7 +208,7 @@ class ServiceContainer:
 
     @property
     def postponed(self) -> Sequence[ItemBackoff]:
-        """What failed by itself, by duty."""
+        """The back-offs of single items, one for each job."""
         return (
             self.reclaimer.postponed,
             self.scrubber.postponed,
@@ -218,18 +218,18 @@ class ServiceContainer:
         )
 
     async def expire_tasks(self) -> None:
-        """Remove the records of tasks whose time is over, and end those that nobody can begin."""
+        """Remove expired task records, and fail pending tasks that no instance can run."""
         await run_all_steps(self.task_service.expire_due, self.unrunnable_tasks.run_due)
 
     @property
     def troubles(self) -> Sequence[str]:
-        """What this instance has to tell an operator, in sentences; most often nothing."""
+        """Problems of this instance, as sentences for an operator; usually empty."""
         put_off = [trouble for one in self.postponed for trouble in one.troubles]
         places = [f"{place}: {why}" for place, why in self.sweeper.troubles.items()]
         return [*self.clock.troubles, *places, *put_off]
 
     def apply(self, config: Config) -> None:
-        """Go on with other settings: those that can be changed in a running process."""
+        """Apply the reloadable settings."""
         self.images.settings = self.scrubber.settings = settings.scrubber_settings(config)
         self.scrubber.quarantine = config.reconcile.quarantine
         self.clock.max_step = config.scrubber.max_clock_step
@@ -248,5 +248,5 @@ class ServiceContainer:
 
 
 def new_instance_id(name: str) -> InstanceId:
-    """Who this instance is: readable, and never the same as another one, also after a restart."""
+    """Return a readable instance id, unique across instances and restarts."""
     return InstanceId(f"{name or f'{socket.gethostname()}-{os.getpid()}'}-{uuid4().hex[:8]}")

@@ -1,4 +1,4 @@
-"""What the services of a process have counted, for its figures."""
+"""Collects the counters of a process's services for its metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from imaged.metrics.counters import Counters
 
 
 def read_counters(drivers: Drivers, services: ServiceContainer) -> Counters:
-    """All of it, as it is now."""
+    """Return the current counts."""
     budget, database = services.budget, drivers.database
     return Counters(
         traffic=services.traffic,

@@ -1,7 +1,7 @@
-"""The life of one process: begin, work, heed signals, drain, end.
+"""The life of one daemon process: start, serve, handle signals, drain, stop.
 
-Everything runs in one task group. The heartbeats are the last to end: while a transfer is finished
-or given back, its lease has to hold, and the instance is there.
+Everything runs in one task group. The heartbeats end last: while a transfer finishes or its claim
+is released, its lease must hold and the instance must stay registered.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 
 class Daemon:
-    """``imaged serve``; with one role alone, ``imaged scrub`` or ``imaged work``."""
+    """Runs one instance: ``imaged serve``, or with one role ``imaged scrub`` or ``imaged work``."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Daemon:
         self._server: HttpServer | None = None
 
     async def run(self) -> None:
-        """Work until a signal ends it. Raises ImagedError where it cannot begin."""
+        """Run until a signal stops the daemon. Raises ImagedError if it cannot start."""
         instruments = self._metrics_endpoint.instruments
         async with open_drivers(self._config, instruments) as drivers:
             self._services = ServiceContainer(drivers, self._config, instruments)
@@ -94,7 +94,7 @@ class Daemon:
         log.info("daemon.stopped")
 
     def _choose_task_runner(self) -> WorkerSupervisor | TaskRunner:
-        """Where tasks are worked on: in a worker, or here, where nobody waits for answers."""
+        """Run tasks in a worker process, or here if this process answers no requests."""
         runner = self._services.runner
         if not self._config.daemon.has_worker_process:
             return runner
@@ -172,7 +172,7 @@ class Daemon:
             self._metrics_endpoint.apply(changes.config)
         except (ConfigInvalid, ImagedError) as error:
             rejected = True
-            log.error("config.rejected", problems=str(error).splitlines())  # noqa: TRY400 - no crash
+            log.error("config.rejected", problems=str(error).splitlines())  # noqa: TRY400 - expected, without traceback
         else:
             self._apply(changes)
         self._metrics_endpoint.instruments.reloaded(successfully=not rejected)
@@ -192,7 +192,7 @@ class Daemon:
         self._background_jobs.wake()
 
     async def _drain(self) -> None:
-        """No new work; what is under way may end, for a while."""
+        """Start no new work; wait up to ``drain_timeout`` for work in progress."""
         timeout = self._config.daemon.drain_timeout
         in_flight = 0 if self._server is None else self._server.in_flight
         log.info("daemon.stopping", in_flight=in_flight, drain_timeout_s=timeout.total_seconds())

@@ -1,4 +1,4 @@
-"""The drivers of one process: the catalog, the stores and the destinations, open and checked."""
+"""Opens and checks the drivers of one process: the catalog, the stores and the destinations."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from imaged.services.marked_places import MarkedDestination
 from imaged.services.place_registry import PlaceRegistry
 from imaged.telemetry.outages import watch_catalog, watch_store
 
-if TYPE_CHECKING:  # commands measure nothing, and do not load what would
+if TYPE_CHECKING:  # commands measure nothing and do not load Prometheus
     from imaged.metrics.instruments import Instruments
 
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
-    """The drivers, open and checked."""
+    """Open and checked drivers."""
 
     catalog: Catalog
     stores: Stores
@@ -46,10 +46,11 @@ class Drivers:
 async def open_drivers(
     config: Config, instruments: Instruments | None = None, *, allow_unavailable: bool = False
 ) -> AsyncIterator[Drivers]:
-    """Open the catalog and the stores, and make sure that they can be used and belong together;
-    with instruments, both are measured. ``allow_unavailable``: stores that are stop nothing.
+    """Open the catalog and the stores, and check that they work and belong together.
 
-    Raises StoreError, WrongPlace, ExportError and CatalogError with what to do.
+    With ``instruments``, both are measured. ``allow_unavailable``: open without stores that fail.
+
+    Raises StoreError, WrongPlace, ExportError and CatalogError with a remedy.
     """
     meter_store = measure_catalog = None
     if instruments is not None:
@@ -87,8 +88,8 @@ def _measure_store(instruments: Instruments, name: str) -> Meter:
 
 @asynccontextmanager
 async def open_catalog(config: Config) -> AsyncIterator[Catalog]:
-    """Open the catalog. Raises CatalogError; CatalogTooOld where it is not migrated by itself;
-    CatalogMissing where a new one would be made over stores that hold data.
+    """Open the catalog. Raises CatalogError; CatalogTooOld if it is not migrated automatically;
+    CatalogMissing if a new catalog would be created beside stores that hold data.
     """
     async with _open_catalog(config) as catalog:
         yield LoggedCatalog(catalog)
@@ -108,5 +109,5 @@ async def _open_catalog(config: Config, meter: Meter | None = None) -> AsyncIter
 
 
 def lane_factory(config: Config) -> LaneFactory:
-    """How the bytes that this process writes take their way."""
+    """Return the kind of lane that this process writes bytes through."""
     return BackgroundLane if config.daemon.is_worker_only else ThreadLane

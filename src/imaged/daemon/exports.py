@@ -1,7 +1,7 @@
-"""The destinations of exports of one process: built by their kinds, and closed at the end.
+"""Builds the export destinations of one process by their kinds, and closes them at the end.
 
-They are not tried when a process begins: machines boot also where an archive cannot be reached. The
-sweeper finds out soon (``services/tasks/cleanup.py``), and ``imaged check-config`` tries them.
+They are not tested at start: a machine must boot even if an archive is unreachable. The sweeper
+reports a broken one soon (``services/tasks/cleanup.py``), and ``imaged check-config`` tests them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from imaged.services.place_registry import PlaceRegistry
 
 
 class PlacedDestination(Destination, Protocol):
-    """A destination in a place that bears a marker."""
+    """A destination whose place has a marker."""
 
     @property
     def place(self) -> MarkedPlace:
-        """The place."""
+        """The marked place of the destination."""
         ...
 
 
@@ -33,7 +33,7 @@ class PlacedDestination(Destination, Protocol):
 async def open_destinations(
     section: ExportsSection,
 ) -> AsyncIterator[Mapping[str, PlacedDestination]]:
-    """All that are configured. Raises ExportError where the keys of one cannot be read."""
+    """Open all configured destinations. Raises ExportError if the keys of one cannot be read."""
     async with AsyncExitStack() as opened:
         yield {
             name: await opened.enter_async_context(open_destination(name, place))
@@ -45,7 +45,7 @@ async def open_destinations(
 async def open_destination(
     name: str, section: FilesystemBaseSection | S3BaseSection
 ) -> AsyncIterator[PlacedDestination]:
-    """One of them. Raises ExportError where its keys cannot be read."""
+    """Open one destination. Raises ExportError if its keys cannot be read."""
     destination = _build(name, section)
     try:
         yield destination
@@ -54,7 +54,7 @@ async def open_destination(
 
 
 async def examine_destination(places: PlaceRegistry, destination: PlacedDestination) -> None:
-    """See whether it belongs to the catalog; nothing is changed. Raises ExportError."""
+    """Check that the destination belongs to the catalog; read-only. Raises ExportError."""
     try:
         await places.examine(destination.place)
     except StoreError as error:
@@ -66,7 +66,7 @@ def _build(name: str, section: FilesystemBaseSection | S3BaseSection) -> PlacedD
         case FilesystemBaseSection():
             return FilesystemExport(name, filesystem_settings(section))
         case S3BaseSection():
-            from imaged.exports.s3 import S3Export  # only here: its libraries are large
+            from imaged.exports.s3 import S3Export  # lazy: its libraries are large
 
             try:
                 return S3Export(name, s3_settings(name, section))

@@ -1,8 +1,8 @@
-"""Keeps what nobody may read: the secret part of a task's input, encrypted where it is stored.
+"""Encrypts the secret part of a task's input before the catalog stores it.
 
-The key is a file of its own, so that whoever has the catalog, or a backup of it, has no secrets.
-It is made when something is sealed first, and never to open what another key sealed. Instances
-that share a catalog need the same file.
+The key is in a separate file, so the catalog or its backup alone reveals no secrets. The key is
+created for the first encryption, never for a decryption. Instances that share a catalog need the
+same key file.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class FernetSecretBox:
-    """Seals with the key in a file."""
+    """Encrypts and decrypts with the key in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def seal(self, secret: bytes) -> bytes:
-        """Encrypt it. Raises SecretKeyUnavailable where there is no key, and none can be made."""
+        """Encrypt a secret. Raises SecretKeyUnavailable if there is no key and none can be made."""
         with self._explained():
             if not self._path.exists():
                 self._make()
         return self._fernet().encrypt(secret)
 
     def open(self, sealed: bytes) -> bytes:
-        """Decrypt it. Raises SecretUnreadable where it was sealed with another key;
+        """Decrypt a secret. Raises SecretUnreadable if another key encrypted it, and
         SecretKeyUnavailable.
         """
         from cryptography.fernet import InvalidToken
@@ -60,7 +60,7 @@ class FernetSecretBox:
             raise SecretKeyUnavailable(str(self._path), "it holds no key") from error
 
     def _make(self) -> None:
-        """Whole or not at all; where somebody else is faster, his key counts."""
+        """Create the key file atomically. If another process is faster, its key remains."""
         from cryptography.fernet import Fernet
 
         number, name = tempfile.mkstemp(prefix=".task-key-", dir=self._path.parent)  # 0600
@@ -75,6 +75,6 @@ class FernetSecretBox:
             Path(name).unlink()
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)  # before anything is sealed with it
+            os.fsync(folder)  # before the key is used
         finally:
             os.close(folder)

@@ -1,4 +1,4 @@
-"""The checks that a deployer asks of every image that tasks bring in: ``imaged.import_checks``."""
+"""Loads a deployer's checks of imported images: entry points ``imaged.import_checks``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ IMPORT_CHECK_GROUP = "imaged.import_checks"
 
 
 class ImportCheckRefused(ImagedError):
-    """A check that a deployer added cannot be used. Says which, and why."""
+    """An import check of a deployer cannot be loaded."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The import check of the entry point {name!r} cannot be used: {why}.")
 
 
 def load_import_checks() -> Sequence[ImportCheck]:
-    """All that are installed, in the order of their names. Raises ImportCheckRefused."""
+    """Return all installed checks, sorted by name. Raises ImportCheckRefused."""
     return [
         _load(point)
         for point in sorted(entry_points(group=IMPORT_CHECK_GROUP), key=lambda one: one.name)

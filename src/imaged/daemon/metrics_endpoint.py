@@ -1,6 +1,6 @@
-"""What an instance tells of itself at /metrics: its instruments, the page, and where it is served.
+"""``/metrics`` of an instance: its instruments, the page, and the addresses that serve it.
 
-An instance without the API, a scrubber for example, has the page at addresses of its own alone.
+An instance without the API role, for example a scrubber, serves it on separate addresses only.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from imaged.server.server import HttpServer
 
 
 class MetricsEndpoint:
-    """Measures one instance."""
+    """Owns the instruments of one instance and serves its metrics."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -46,13 +46,13 @@ class MetricsEndpoint:
             stores=list(config.stores.by_name), duties=job_names(config.daemon.roles)
         )
         self.instruments.register_instance_metrics(version("imaged"))
-        self.worker_counters = WorkerCounters()  # of a worker of this instance
+        self.worker_counters = WorkerCounters()  # of this instance's worker process
         self._token = _read_token(config)
         self._server: HttpServer | None = None  # the API's
         self._worker_supervisor: WorkerSupervisor | None = None
 
     def attach(self, drivers: Drivers, services: ServiceContainer) -> None:
-        """Look at these from now on."""
+        """Connect the instruments with the open drivers and the services."""
         types = services.task_service.registry.names
         self.instruments.tasks.register_types(types)
         self._state_collector = StateCollector(
@@ -67,36 +67,36 @@ class MetricsEndpoint:
         self._metrics = MetricsHandler(pages.write, self._token, self._names())
 
     def apply(self, config: Config) -> None:
-        """Read the token again. Raises TokenFileInvalid, and nothing is changed then."""
+        """Reload the token. Raises TokenFileInvalid and keeps the old token then."""
         if self._token is not None and config.metrics.token_file:
             self._token.reload(Path(config.metrics.token_file))
 
     @property
     def for_api(self) -> MetricsHandler | None:
-        """The page for the API's own addresses, if it is to be there."""
+        """The handler for the API's own addresses; None if they do not serve metrics."""
         return self._metrics if API in self._config.metrics.bind else None
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
-        """The application, with its requests counted."""
+        """Return the application with its requests counted."""
         return self.instruments.requests.wrap(app)
 
     def track_server(self, server: HttpServer) -> None:
-        """Count the connections of the API."""
+        """Count the connections of the API's server."""
         self._server = server
 
     def track_worker(self, worker_supervisor: WorkerSupervisor) -> None:
-        """Have the latest counts of its worker, whenever the page is written."""
+        """Ask for the worker's latest counts before each page."""
         self._worker_supervisor = worker_supervisor
 
     @contextmanager
     def open_listeners(self) -> Iterator[None]:
-        """Listen at the addresses of its own. Raises CannotListen."""
+        """Listen on the separate addresses while the block runs. Raises CannotListen."""
         with open_listeners(self._own_addresses()) as listeners:
             self._listeners = listeners
             yield
 
     async def run(self) -> None:
-        """Watch, look when asked, and answer; until cancelled, and so to the end of a drain."""
+        """Collect and serve metrics until cancelled, which is after the end of a drain."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.instruments.loop.run)
             tasks.start_soon(self._state_collector.run)
@@ -117,7 +117,7 @@ class MetricsEndpoint:
         return [address for address in bind if isinstance(address, TcpAddress | UnixAddress)]
 
     def _names(self) -> AllowedHosts | None:
-        """None where other machines may ask: by which names, only they know."""
+        """Return the allowed host names; None if other machines can connect, by unknown names."""
         is_private = all(address.is_local_only for address in self._own_addresses())
         return AllowedHosts() if is_private else None
 

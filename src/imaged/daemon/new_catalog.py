@@ -1,4 +1,4 @@
-"""A new catalog, and the places that are there already: none is made over data by accident."""
+"""Guards against a new catalog beside stores that hold data, and lists configured places."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from imaged.services.place_registry import PlaceInventory, require_nothing_held,
 
 
 async def require_empty_stores(config: Config) -> None:
-    """Let no catalog be made beside stores that hold data, or have a marker of another catalog.
+    """Check that no store holds data or the marker of another catalog, if the catalog is new.
 
-    Raises CatalogMissing with what to do; StoreError, CatalogError.
+    Raises CatalogMissing with a remedy; StoreError, CatalogError.
     """
     holdings = await inspect_stores(config)
-    if await connect.is_new(config.catalog.url, password_file(config)):  # not made meanwhile
+    if await connect.is_new(config.catalog.url, password_file(config)):  # not created meanwhile
         require_nothing_held(connect.without_password(config.catalog.url), holdings)
 
 
 async def inspect_stores(config: Config) -> list[PlaceInventory]:
-    """What each store holds; nothing is changed. Raises StoreError."""
+    """Return what each store holds; read-only. Raises StoreError."""
     async with build_stores(config.stores) as stores:
         return [await take_inventory(store.place, store) for store in stores.values()]
 
@@ -38,9 +38,9 @@ async def inspect_stores(config: Config) -> list[PlaceInventory]:
 async def open_place(
     config: Config, kind: str, name: str
 ) -> AsyncIterator[tuple[MarkedPlace, Store | None]]:
-    """One place by its kind and name, and what keeps blobs in it.
+    """Open a place by its kind and name, with the store in it, if it is one.
 
-    Raises UnknownPlace; StoreError, ExportError where its keys cannot be read.
+    Raises UnknownPlace; StoreError or ExportError if its keys cannot be read.
     """
     match PlaceKind(kind):
         case PlaceKind.STORE if name in config.stores.by_name:
@@ -64,7 +64,7 @@ class UnknownPlace(ImagedError):
 
 @asynccontextmanager
 async def all_places(config: Config) -> AsyncIterator[list[MarkedPlace]]:
-    """The places of stores, of exports, and the scratch folder where there is one."""
+    """Open the places of all stores and exports, and the scratch folder if it exists."""
     async with build_stores(config.stores) as stores, open_destinations(config.exports) as exports:
         places = [store.place for store in stores.values()]
         places += [destination.place for destination in exports.values()]

@@ -1,4 +1,4 @@
-"""Whether what a configuration names can be used. Nothing is made that is not there."""
+"""Checks that everything a configuration names can be used; creates nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from imaged.services.place_registry import PlaceRegistry
 async def find_problems(
     config: Config, on_warning: Callable[[StoreError], None] = log_store_warning
 ) -> list[Problem]:
-    """All that would keep a daemon from its work. ``on_warning``: see ``self_test_store``."""
+    """Return the problems that keep a daemon from starting. ``on_warning``: see
+    ``self_test_store``.
+    """
     problems: list[Problem] = []
     try:
         await inspect_catalog(config.catalog.url, password_file(config))
@@ -63,7 +65,7 @@ def _problems_of_tokens(config: Config) -> Iterator[Problem]:
 async def _find_in_places(
     config: Config, places: PlaceRegistry | None, on_warning: Callable[[StoreError], None]
 ) -> list[Problem]:
-    """``places``: None where the catalog cannot say which are its own."""
+    """``places``: None if the catalog cannot tell which places are its own."""
     problems: list[Problem] = []
     for name, section in config.stores.by_name.items():
         try:
@@ -92,12 +94,12 @@ async def _find_in_new_catalog(config: Config) -> list[Problem]:
     except CatalogMissing as error:
         return [Problem("catalog", "catalog.url", str(error))]
     except StoreError:
-        return []  # it is a problem already
+        return []  # already reported
     return []
 
 
 def find_hints(config: Config) -> list[str]:
-    """What a daemon can do without, but for some tasks: each as a sentence."""
+    """Return hints about missing parts that only some tasks need, as sentences."""
     if "tasks" not in config.daemon.roles:
         return []
     hints = []
@@ -106,7 +108,7 @@ def find_hints(config: Config) -> list[str]:
     scratch = config.conversion.scratch
     if not (scratch.is_dir() and os.access(scratch, os.R_OK | os.W_OK | os.X_OK)):
         hints.append(
-            f"Tasks that convert will fail: conversion.scratch, {scratch}, is no folder that this "
-            "user may write to."
+            f"Tasks that convert will fail: conversion.scratch, {scratch}, is not a folder that "
+            "this user may write to."
         )
     return hints

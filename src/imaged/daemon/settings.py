@@ -1,4 +1,4 @@
-"""From the one Config to the settings of each component."""
+"""Translates Config into the settings of each component."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from imaged.stores.s3.settings import S3Settings
 
 
 def filesystem_settings(store: FilesystemBaseSection) -> FilesystemSettings:
-    """How a folder is used. Who may read a file may also search the folder that it is in."""
+    """Settings of a filesystem store. Users who may read files may search their folders."""
     searchable = (store.file_mode & 0o444) >> 2
     return FilesystemSettings(
         path=store.path,
@@ -39,12 +39,12 @@ def filesystem_settings(store: FilesystemBaseSection) -> FilesystemSettings:
 
 
 def password_file(config: Config) -> Path | None:
-    """Where the password of the catalog's role is, if there is a file."""
+    """The file with the password of the catalog's role, if configured."""
     return Path(config.catalog.password_file) if config.catalog.password_file else None
 
 
 def s3_settings(name: str, store: S3BaseSection) -> S3Settings:
-    """How a bucket is used. Raises StoreError where its keys cannot be read."""
+    """Settings of an S3 store. Raises StoreError if its keys cannot be read."""
     return S3Settings(
         endpoint=store.endpoint,
         bucket=store.bucket,
@@ -65,7 +65,7 @@ def s3_settings(name: str, store: S3BaseSection) -> S3Settings:
 
 
 def _secret(store: str, given: SecretStr | None, file: str) -> Secret | None:
-    """What is given itself wins over what is in a file."""
+    """Return the key: a value takes precedence over a file. Raises StoreError."""
     if given is not None:
         return Secret(given.get_secret_value())
     if not file:
@@ -78,7 +78,7 @@ def _secret(store: str, given: SecretStr | None, file: str) -> Secret | None:
 
 
 def store_facts(config: Config) -> Sequence[StoreFacts]:
-    """What the API tells of the stores."""
+    """The stores as the API describes them."""
     return [
         StoreFacts(
             name,
@@ -105,7 +105,7 @@ def _properties(store: FilesystemSection | S3Section) -> Mapping[str, object]:
 
 
 def connection_settings(config: Config) -> ConnectionSettings:
-    """What a connection may cost."""
+    """Limits of client connections."""
     api = config.api
     return ConnectionSettings(
         max_connections=api.max_connections,
@@ -119,7 +119,7 @@ def connection_settings(config: Config) -> ConnectionSettings:
 
 
 def own_names(config: Config) -> AllowedHosts:
-    """The names by which the API may be called where nobody shows who he is."""
+    """The host names that the API accepts without authentication."""
     bound = {address.host for address in config.api.bind if isinstance(address, TcpAddress)}
     is_networked = config.auth.allow_anyone_on_the_network
     return AllowedHosts(
@@ -128,12 +128,12 @@ def own_names(config: Config) -> AllowedHosts:
 
 
 def claim_settings(config: Config) -> ClaimSettings:
-    """How long a holder may be silent."""
+    """Leases of claims."""
     return ClaimSettings(lease=config.claims.lease, renew_every=config.claims.renew_every)
 
 
 def stage_settings(config: Config) -> IngestSettings:
-    """What is asked of every body."""
+    """Requirements on uploaded data."""
     uploads = config.uploads
     return IngestSettings(
         max_size_bytes=uploads.max_size,
@@ -144,7 +144,7 @@ def stage_settings(config: Config) -> IngestSettings:
 
 
 def scrubber_settings(config: Config) -> ScrubberSettings:
-    """When bytes and records go."""
+    """When the scrubber deletes bytes and records."""
     scrubber = config.scrubber
     return ScrubberSettings(
         delay=scrubber.delay,
@@ -155,7 +155,7 @@ def scrubber_settings(config: Config) -> ScrubberSettings:
 
 
 def longest_delay(config: Config) -> timedelta:
-    """Of the delays after which data goes, or what protects it; records are none."""
+    """The longest delay before data, or its protection, is removed; records do not count."""
     uploads = config.uploads
     return max(
         config.scrubber.delay,
@@ -166,7 +166,7 @@ def longest_delay(config: Config) -> timedelta:
 
 
 def reconcile_settings(config: Config) -> ReconcileSettings:
-    """How careful the comparison is."""
+    """Limits of the reconciler."""
     reconcile = config.reconcile
     return ReconcileSettings(
         every=reconcile.every,
@@ -176,7 +176,7 @@ def reconcile_settings(config: Config) -> ReconcileSettings:
 
 
 def record_limits(config: Config) -> RecordLimits:
-    """How large records may be."""
+    """Limits of record sizes."""
     return RecordLimits(
         max_properties_bytes=config.uploads.max_properties_size,
         max_page_bytes=config.api.max_page_size,
@@ -184,5 +184,5 @@ def record_limits(config: Config) -> RecordLimits:
 
 
 def kills_uploads(config: Config) -> bool:
-    """Whether a failed upload leaves a killed image."""
+    """Whether a failed upload sets its image to ``killed``."""
     return config.uploads.on_failure == "kill"

@@ -1,4 +1,4 @@
-"""The line that ``systemctl status`` shows: what an instance is doing, at a glance."""
+"""Formats the line that ``systemctl status`` shows: the current activity of an instance."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from math import ceil
 
 from imaged.units import approximate_size, pluralize
 
-MANY_SECONDS = 120  # from here on, minutes say more
+MANY_SECONDS = 120  # from here on, in minutes
 MANY_MINUTES = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """What is going on. None: it is not known, or not what this instance does."""
+    """The activity of an instance. None: unknown, or outside the roles of the instance."""
 
     uploads: int | None = None
     received_bytes_per_second: float = 0.0
     downloads: int = 0
     sent_bytes_per_second: float = 0.0
-    tasks: int | None = None  # imports and their like that this instance works on
-    pending_delete: int | None = None  # images, whoever deletes them
+    tasks: int | None = None  # run by this instance
+    pending_delete: int | None = None  # images, on the whole catalog
     next_scrub: timedelta | None = None  # 0: now
 
 
 def status_line(state: str, activity: Activity) -> str:
-    """Write it: ``ready: 3 uploads (1.2 GiB/s), 2 tasks, 17 pending delete, next scrub 42 s``."""
+    """Return ``ready: 3 uploads (1.2 GiB/s), 2 tasks, 17 pending delete, next scrub 42 s``."""
     return f"{state}: {', '.join(_facts(activity)) or 'idle'}"
 
 
 def short_duration(duration: timedelta) -> str:
-    """Write a duration so that it can be read at a glance: ``42 s``, ``5 min``, ``6 h``.
+    """Return a duration in one unit: ``42 s``, ``5 min``, ``6 h``.
 
-    Rounded up, because all that is told so is a time to wait.
+    It is rounded up, because all callers report waiting times.
     """
     seconds = ceil(duration.total_seconds())
     if seconds < MANY_SECONDS:

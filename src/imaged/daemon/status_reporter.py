@@ -1,8 +1,8 @@
-"""What this instance is doing, told to the service manager every few seconds.
+"""Reports the activity of this instance to systemd every few seconds.
 
-Traffic, tasks and duties are known here. What the catalog has to count is asked for more rarely,
-and an answer that does not come leaves it out of the line. While the instance drains, each report
-also asks for a little more time: so a drain that hangs is ended soon, and one that works is not.
+The process itself knows traffic, tasks and jobs. The catalog counts the rest and is asked less
+often; if it does not answer, the line omits its counts. During a drain, each report also extends
+the stop timeout a little: systemd soon kills a drain that hangs, and waits for one that works.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from imaged.services.traffic import Rate, Traffic
 
 STATUS_INTERVAL_SECONDS = 3
 SUMMARY_INTERVAL_SECONDS = 30
-EXTEND_TIMEOUT = timedelta(seconds=30)  # what a report asks for: enough to give back, and to close
-EXTEND_AFTER_DRAIN = timedelta(seconds=30)  # how long after drain_timeout more time is asked for
+EXTEND_TIMEOUT = timedelta(seconds=30)  # per report: enough to release claims and to close
+EXTEND_AFTER_DRAIN = timedelta(seconds=30)  # extensions end this long after drain_timeout
 
 
 class StatusReporter:
-    """Ready, and later draining. ``running``: the tasks that this instance works on."""
+    """Sends status reports. ``running``: returns the ids of this instance's running tasks."""
 
     def __init__(
         self,
@@ -54,34 +54,34 @@ class StatusReporter:
         self._draining_until: float | None = None
 
     def start(self, tasks: TaskGroup) -> None:
-        """Requests are answered: tell so, and go on telling."""
+        """Report readiness, and start the periodic reports."""
         self._notifier.ready(self.status_text())
         tasks.start_soon(self._summarize_forever)
         tasks.start_soon(self._report_forever)
 
     def reloading(self) -> None:
-        """The configuration is being read."""
+        """Report that a reload has begun."""
         self._notifier.reloading()
 
     def reloaded(self, *, rejected: bool) -> None:
-        """It was read, and applied or not."""
+        """Report the end of a reload."""
         self._was_rejected = rejected
         self._notifier.ready(self.status_text())
 
     def draining(self, timeout: timedelta) -> None:
-        """The end has begun, and may take so long."""
+        """Report the begin of a drain, which takes ``timeout`` at most."""
         self._draining_until = anyio.current_time() + timeout.total_seconds()
         self.report()
 
     def report(self) -> None:
-        """Say what is going on."""
+        """Send one report; during a drain, extend the stop timeout."""
         if self._draining_until is None:
             self._notifier.status(self.status_text())
         elif self._left(self._draining_until) + EXTEND_AFTER_DRAIN > timedelta(0):
             self._notifier.stopping(self.status_text(), EXTEND_TIMEOUT)
 
     def status_text(self) -> str:
-        """What is going on, in a line."""
+        """Return the current status line."""
         if self._draining_until is None:
             state = "ready, but the last reload was rejected" if self._was_rejected else "ready"
             return status_line(state, self._activity())
@@ -119,7 +119,7 @@ class StatusReporter:
     async def _count(self) -> None:
         try:
             summary = await self._catalog.summarize()
-        except CatalogError:  # health tells of it; the line leaves out what nobody knows
+        except CatalogError:  # reported by health
             self._pending = None
             return
         self._pending = summary.images.get(Status.PENDING_DELETE, 0)

@@ -1,4 +1,4 @@
-"""The stores of one process: built by their kinds, identified, rehearsed, and closed at the end."""
+"""Builds, identifies and tests the stores of one process, and closes them at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 def log_store_warning(warning: StoreError) -> None:
-    """Write down what a store lacks."""
+    """Log a warning from the self-test of a store."""
     if isinstance(warning, StoreFull):
         log.warning("store.full", store=warning.store, error=str(warning))
     else:
@@ -34,11 +34,11 @@ def log_store_warning(warning: StoreError) -> None:
 
 
 class PlacedStore(Store, Protocol):
-    """A store in a place that bears a marker."""
+    """A store whose place has a marker."""
 
     @property
     def place(self) -> MarkedPlace:
-        """The place."""
+        """The marked place of the store."""
         ...
 
 
@@ -46,7 +46,7 @@ class PlacedStore(Store, Protocol):
 async def build_stores(
     section: StoresSection, lanes: LaneFactory = ThreadLane
 ) -> AsyncIterator[Mapping[str, PlacedStore]]:
-    """All that are configured, by name; nothing is tried yet. Raises StoreError."""
+    """Build all configured stores, by name, without testing them. Raises StoreError."""
     async with AsyncExitStack() as built:
         yield {
             name: await built.enter_async_context(build_store(name, store, lanes))
@@ -58,7 +58,7 @@ async def build_stores(
 async def build_store(
     name: str, section: FilesystemSection | S3Section, lanes: LaneFactory = ThreadLane
 ) -> AsyncIterator[PlacedStore]:
-    """One of them. Raises StoreError where its keys cannot be read."""
+    """Build one store. Raises StoreError if its keys cannot be read."""
     store = _build(name, section, lanes)
     try:
         yield store
@@ -75,11 +75,12 @@ async def open_stores(
     *,
     allow_unavailable: bool = False,
 ) -> Stores:
-    """Those that were built, each identified and tried as far as can be; with ``meter_of``,
-    measured. ``allow_unavailable``: a store that is, or has the wrong place, is taken as the
-    catalog knows it; each call refuses until it is right.
+    """Identify and test the stores; with ``meter_of``, measure them.
 
-    Raises StoreError with what to do, WrongPlace, CatalogError.
+    ``allow_unavailable``: accept an unavailable or misplaced store with the marker that the
+    catalog has; its calls fail until it is repaired.
+
+    Raises StoreError with a remedy, WrongPlace, CatalogError.
     """
     for store in built.values():
         try:
@@ -89,7 +90,7 @@ async def open_stores(
             if marker is None:
                 raise
             store.place.expect(marker)
-            log.error(  # noqa: TRY400 - no crash
+            log.error(  # noqa: TRY400 - expected, without traceback
                 "store.degraded", store=store.name, operation="open", failures=1, error=str(error)
             )
     by_name: dict[str, Store] = {**built}
@@ -101,7 +102,7 @@ async def open_stores(
 async def _open_store(store: PlacedStore, places: PlaceRegistry) -> None:
     try:
         store.place.expect(await places.identify(store.place, store))
-    except StoreFull as error:  # for its marker too: it is written at a later start
+    except StoreFull as error:  # its marker is written at a later start
         log_store_warning(error)
     await self_test_store(store)
 
@@ -109,9 +110,9 @@ async def _open_store(store: PlacedStore, places: PlaceRegistry) -> None:
 async def self_test_store(
     store: Store, on_warning: Callable[[StoreError], None] = log_store_warning
 ) -> None:
-    """Try everything that will be needed. Raises StoreError with what to do.
+    """Test every operation that the daemon needs. Raises StoreError with a remedy.
 
-    ``on_warning`` is told what it lacks although it can be used.
+    ``on_warning`` gets what a usable store lacks.
     """
     if isinstance(store, SelfTesting):
         for warning in await store.self_test():
@@ -122,8 +123,7 @@ async def self_test_store(
 
 @asynccontextmanager
 async def known_places(config: Config) -> AsyncIterator[PlaceRegistry | None]:
-    """Whose places are whose, for those who only look; None where the catalog would have to be
-    made or migrated first.
+    """Open the registry of places read-only; None if the catalog must be created or migrated first.
 
     Raises CatalogError.
     """
@@ -136,6 +136,6 @@ def _build(name: str, section: FilesystemSection | S3Section, lanes: LaneFactory
         case FilesystemSection():
             return FilesystemStore(name, filesystem_settings(section), lanes=lanes)
         case S3Section():
-            from imaged.stores.s3.store import S3Store  # only here: its libraries are large
+            from imaged.stores.s3.store import S3Store  # lazy: its libraries are large
 
             return S3Store(name, s3_settings(name, section))

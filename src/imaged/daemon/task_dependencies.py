@@ -1,4 +1,4 @@
-"""What the types of tasks work with: built from the configuration, and changed with it."""
+"""Builds what task types depend on, and applies configuration changes to it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from imaged.stores.thread_pool import ThreadPool
 
 
 class CertificatesRefused(ImagedError):
-    """The authorities that fetches are to trust cannot be read."""
+    """The file of trusted certificate authorities cannot be read."""
 
     def __init__(self, path: Path | None, error: OSError) -> None:
         super().__init__(f"fetch.ca_file, {path}, cannot be used: {error.strerror or error}.")
 
 
 class TaskDependencies:
-    """Ways for tasks to get at bytes, look at them and change them.
+    """Holds the fetcher, import checks, converter and scratch folder of tasks.
 
     Raises ImportCheckRefused, CertificatesRefused.
     """
@@ -50,12 +50,12 @@ class TaskDependencies:
         )
 
     def apply(self, config: Config) -> None:
-        """Go on with other settings."""
+        """Apply the reloadable settings."""
         self._converter.settings = task_settings.qemu_img_settings(config)
 
 
 def scratch_place(config: Config) -> MarkedPlace:
-    """The marker of the folder for scratch files."""
+    """Return the marked place of the scratch folder."""
     folder = MarkedFolderSettings(
         PlaceKind.SCRATCH, "scratch", config.conversion.scratch, "scratch"
     )
@@ -63,9 +63,9 @@ def scratch_place(config: Config) -> MarkedPlace:
 
 
 def build_fetcher(config: Config) -> Fetcher:
-    """What fetches from elsewhere. Raises CertificatesRefused."""
+    """Build the HTTP fetcher. Raises CertificatesRefused."""
     settings = task_settings.fetch_settings(config)
     try:
         return HttpFetcher(settings)
-    except OSError as error:  # SSLError is one
+    except OSError as error:  # includes SSLError
         raise CertificatesRefused(settings.ca_file, error) from error

@@ -1,4 +1,4 @@
-"""From the one Config to the settings of everything that tasks need."""
+"""Translates Config into the settings of task components."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imaged.services.tasks.task_service import TaskServiceSettings
 
 
 def task_service_settings(config: Config) -> TaskServiceSettings:
-    """Who may ask, for how much, and how long what has ended is kept."""
+    """Access to tasks, limits for each project, and retention."""
     tasks = config.tasks
     return TaskServiceSettings(
         access=tasks.access,
@@ -24,7 +24,7 @@ def task_service_settings(config: Config) -> TaskServiceSettings:
 
 
 def runner_settings(config: Config) -> RunnerSettings:
-    """How much is worked on at a time."""
+    """Concurrency of tasks."""
     tasks = config.tasks
     return RunnerSettings(
         concurrency=tasks.concurrency,
@@ -36,12 +36,12 @@ def runner_settings(config: Config) -> RunnerSettings:
 
 
 def key_file(config: Config) -> Path:
-    """Where the key for secrets is."""
+    """The file with the key for secrets."""
     return Path(config.tasks.key_file)
 
 
 def fetch_settings(config: Config) -> FetchSettings:
-    """How far and how patiently fetches go."""
+    """Allowed addresses and time limits of fetches."""
     fetch = config.fetch
     return FetchSettings(
         allow=fetch.allow,
@@ -53,7 +53,7 @@ def fetch_settings(config: Config) -> FetchSettings:
 
 
 def qemu_img_settings(config: Config) -> QemuImgSettings:
-    """What one conversion may use."""
+    """Resource limits of one conversion."""
     conversion = config.conversion
     return QemuImgSettings(
         memory_bytes=conversion.memory,
@@ -64,5 +64,5 @@ def qemu_img_settings(config: Config) -> QemuImgSettings:
 
 
 def scratch_settings(config: Config) -> ScratchSettings:
-    """Where images lie while they are converted."""
+    """The scratch folder of conversions."""
     return ScratchSettings(config.conversion.scratch, config.conversion.min_free)

@@ -1,4 +1,4 @@
-"""The types of tasks of one process: those that are built in, and those that a deployer added."""
+"""The task types of one process: built-in types, and plugins from entry points."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from imaged.services.tasks.types.verify import Verify
 
 
 class TaskTypeRefused(ImagedError):
-    """A type of tasks that a deployer added cannot be used. Says which, and why."""
+    """A task type of a deployer cannot be loaded."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The task type of the entry point {name!r} cannot be used: {why}.")
 
 
 def build_registry(services: TaskResources) -> TaskTypeRegistry:
-    """All types. Raises TaskTypeRefused."""
+    """Build the registry of all task types. Raises TaskTypeRefused."""
     types = {kind.facts.name: kind for kind in builtin_task_types(services)}
     for point in sorted(entry_points(group=TASK_TYPE_GROUP), key=lambda point: point.name):
         kind = _load(point.name, point.load, services)
@@ -46,7 +46,7 @@ def build_registry(services: TaskResources) -> TaskTypeRegistry:
 
 
 def builtin_task_types(services: TaskResources) -> Iterator[TaskType[Any]]:
-    """What comes with imaged: one line for each."""
+    """Yield the built-in task types."""
     fetcher, conversion, check_factory = (
         services.fetcher,
         services.conversion,
@@ -62,7 +62,7 @@ def builtin_task_types(services: TaskResources) -> Iterator[TaskType[Any]]:
 
 
 def image_import(services: TaskResources) -> ImageImport:
-    """Behind ``POST …/import``."""
+    """Build the task type behind ``POST …/import``."""
     methods: dict[str, ImportMethod] = {
         GLANCE_DIRECT: StagedBytes(services.stores),
         WEB_DOWNLOAD: WebDownload(services.fetcher),
@@ -71,7 +71,7 @@ def image_import(services: TaskResources) -> ImageImport:
 
 
 def location_import(services: TaskResources) -> LocationImport:
-    """Behind ``POST …/locations``."""
+    """Build the task type behind ``POST …/locations``."""
     return LocationImport(services.fetcher, services.check_factory)
 
 

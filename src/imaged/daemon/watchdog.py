@@ -1,10 +1,9 @@
-"""Proof of life: the service manager hears of us for as long as the loop turns and every part
-answers, and ends a process that it does not hear of.
+"""Feeds the systemd watchdog while the event loop runs and every driver responds.
 
-An error is an answer. A store that refuses, or cannot be reached, is told by ``/readyz`` and by the
-log, and no restart would mend it. What a restart does mend is a call that never returns: a lost
-wake-up, threads that are all stuck, a loop that stands still. Drivers have timeouts of their own,
-so what is silent for longer than half of the watchdog's time hangs.
+An error is a response: ``/readyz`` and the log report a failing store, and a restart would not
+repair it. A restart does repair a call that never returns: a lost wake-up, exhausted threads, a
+blocked loop. Drivers have their own timeouts, so a call that takes longer than half of the
+watchdog's time hangs.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ HealthCheck = Callable[[], Awaitable[None]]
 
 
 async def run_watchdog(notifier: SystemdNotifier, drivers: Drivers) -> None:
-    """Feed the watchdog twice in its time, if there is one, until cancelled."""
+    """Feed the watchdog twice per interval until cancelled; return at once without a watchdog."""
     if notifier.watchdog is None:
         return
     half = notifier.watchdog / 2
@@ -36,7 +35,7 @@ async def run_watchdog(notifier: SystemdNotifier, drivers: Drivers) -> None:
 
 
 async def all_respond(checks: Sequence[HealthCheck], within: timedelta) -> bool:
-    """Whether each of them returns or raises in time."""
+    """Whether each check returns or raises in time."""
     with anyio.move_on_after(within.total_seconds()) as scope:
         async with anyio.create_task_group() as tasks:
             for check in checks:
@@ -45,5 +44,5 @@ async def all_respond(checks: Sequence[HealthCheck], within: timedelta) -> bool:
 
 
 async def _run_check(check: HealthCheck) -> None:
-    with suppress(CatalogError, StoreError):  # it answered
+    with suppress(CatalogError, StoreError):  # an error is a response
         await check()

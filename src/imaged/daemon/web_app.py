@@ -1,4 +1,4 @@
-"""What a daemon answers requests with: the services behind the API, and the application."""
+"""Builds the API's ASGI application from the services of a daemon."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from imaged.services.uploads import Uploads
 
 
 class WebApp:
-    """Raises TokenFileInvalid where callers cannot be known."""
+    """Owns the API's application and its authenticator. Raises TokenFileInvalid."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class WebApp:
         self.app: ASGIApp = app if metrics_endpoint is None else metrics_endpoint.wrap(app)
 
     def apply(self, config: Config) -> None:
-        """Go on with other settings. Raises TokenFileInvalid, and nothing is changed then."""
+        """Reload the tokens. Raises TokenFileInvalid and keeps the old tokens then."""
         if isinstance(self._identity, TokenFile):
             self._identity.reload(Path(config.auth.token_file))
 
     def set_draining(self) -> None:
-        """Tell whoever asks that requests should go elsewhere."""
+        """Make ``/readyz`` fail, so that load balancers send requests to other instances."""
         self._health.draining = True
 
 

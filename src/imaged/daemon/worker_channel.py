@@ -1,8 +1,8 @@
-"""What a daemon and its worker tell each other, over a socket between the two.
+"""Messages between a daemon and its worker process, over a socket pair.
 
-What goes down are objects of ours, pickled: above all the configuration as the daemon has it, so
-that nothing is read a second time. What comes up is JSON, because a worker handles the bytes of
-strangers: from there we take facts, and never code.
+The daemon sends pickled objects, above all its configuration, so that the worker reads no file
+again. The worker replies in JSON, because it processes untrusted bytes: the daemon must not
+unpickle its messages.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from imaged.core.claim import InstanceId
 from imaged.core.limits import MIB
 from imaged.metrics.worker_counters import WorkerSample
 
-MAX_MESSAGE_BYTES = 16 * MIB  # of a message; a thousand times what is usual
-CHANNEL_SEND_SECONDS = 30.0  # the other end reads at once, unless it hangs or is starved
+MAX_MESSAGE_BYTES = 16 * MIB  # a thousand times the usual size
+CHANNEL_SEND_SECONDS = 30.0  # the peer reads at once unless it hangs or is starved of CPU
 _LENGTH = struct.Struct("!I")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Work, as a part of this instance."""
+    """Start to run tasks as a part of this instance."""
 
     config: Config
     instance: InstanceId
@@ -39,31 +39,31 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Go on with these settings."""
+    """Apply the reloadable settings of this configuration."""
 
     config: Config
 
 
 class Command(Enum):
-    """What needs no more words."""
+    """Instructions without arguments."""
 
     CHECK_TASKS = auto()  # a task was accepted, or cancelled
-    REPORT = auto()  # now, and not only when it is time
-    DRAIN = auto()  # begin nothing new
+    REPORT = auto()  # send a report now
+    DRAIN = auto()  # start no new tasks
 
 
 Instruction = Start | Reload | Command
 
 
 class Report(msgspec.Struct, tag="report"):
-    """What a worker does, and has done since it began."""
+    """The running tasks of a worker, and its counts since it started."""
 
     running: Sequence[str] = ()  # ids of tasks
     counts: Sequence[WorkerSample] = ()
 
 
 class WorkerFailure(msgspec.Struct, tag="trouble"):
-    """Why it cannot work."""
+    """Why the worker cannot run tasks."""
 
     message: str
 
@@ -72,36 +72,36 @@ _REPORT_DECODER = msgspec.json.Decoder(Report | WorkerFailure)
 
 
 class CoalescingQueue:
-    """Orders that the worker has not been given yet: of each kind the last one, in their order.
+    """Instructions not yet sent: the latest of each kind, in the order of arrival.
 
-    So a worker that does not read costs no memory, however often somebody has something to say.
+    A worker that does not read therefore costs no memory.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[object, Instruction] = {}
         self._filled = anyio.Event()
 
-    def put(self, order: Instruction) -> None:
-        """Leave an order; one of the same kind that still waits gives way to it."""
-        kind = order if isinstance(order, Command) else type(order)
-        self._waiting[kind] = order
+    def put(self, instruction: Instruction) -> None:
+        """Queue an instruction; it replaces a waiting one of the same kind."""
+        kind = instruction if isinstance(instruction, Command) else type(instruction)
+        self._waiting[kind] = instruction
         self._filled.set()
 
     async def get(self) -> Instruction:
-        """The next order, as soon as there is one."""
+        """Wait for the next instruction, and remove it."""
         await self._filled.wait()
-        order = self._waiting.pop(next(iter(self._waiting)))
+        instruction = self._waiting.pop(next(iter(self._waiting)))
         if not self._waiting:
             self._filled = anyio.Event()
-        return order
+        return instruction
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of waiting instructions."""
         return len(self._waiting)
 
 
 class WorkerChannel:
-    """One end of it, for one sender and one receiver."""
+    """One end of the channel, for one sender and one receiver."""
 
     def __init__(self, stream: UNIXSocketStream) -> None:
         self._stream = stream
@@ -109,45 +109,45 @@ class WorkerChannel:
 
     @classmethod
     async def from_socket(cls, end: socket.socket) -> WorkerChannel:
-        """Take over a connected socket."""
+        """Wrap a connected socket."""
         return cls(await UNIXSocketStream.from_socket(end))
 
     async def close(self) -> None:
-        """The other end hears of nothing more."""
+        """Close this end."""
         await self._stream.aclose()
 
-    async def send_instruction(self, order: Instruction) -> bool:
-        """Tell the worker; False: it does not read. Nobody may be there any more."""
-        return await self._send(pickle.dumps(order))
+    async def send_instruction(self, instruction: Instruction) -> bool:
+        """Send to the worker; False if it does not read. A worker that is gone counts as sent."""
+        return await self._send(pickle.dumps(instruction))
 
     async def next_instruction(self) -> Instruction | None:
-        """What the daemon says; None: it is gone."""
+        """Wait for the daemon's next instruction; None if it is gone."""
         message = await self._receive()
         if message is None:
             return None
-        order: Instruction = pickle.loads(message)  # noqa: S301 - from the process that forked this one
-        return order
+        instruction: Instruction = pickle.loads(message)  # noqa: S301 - from the process that forked this one
+        return instruction
 
-    async def send_report(self, news: Report | WorkerFailure) -> bool:
-        """Tell the daemon; False: it does not read. Nobody may be there any more."""
-        return await self._send(msgspec.json.encode(news))
+    async def send_report(self, report: Report | WorkerFailure) -> bool:
+        """Send to the daemon; False if it does not read. A daemon that is gone counts as sent."""
+        return await self._send(msgspec.json.encode(report))
 
     async def next_report(self) -> Report | WorkerFailure | None:
-        """What the worker says; None: it is gone. Raises msgspec.MsgspecError for anything else."""
+        """Wait for the worker's next report; None if it is gone. Raises msgspec.MsgspecError."""
         message = await self._receive()
         return None if message is None else _REPORT_DECODER.decode(message)
 
     async def _send(self, message: bytes) -> bool:
-        """Half a message would spoil the next one: so a send is not cancelled, but it has a limit,
-        and after that the line is closed.
+        """Send a message, shielded from cancellation: half a message would corrupt the next one.
+        After ``CHANNEL_SEND_SECONDS`` the channel is closed.
         """
         with anyio.move_on_after(CHANNEL_SEND_SECONDS, shield=True) as limit:
             try:
                 await self._stream.send(_LENGTH.pack(len(message)) + message)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                return True  # the receiver of this end hears of it
+                return True  # this end's receiver notices
         if limit.cancelled_caught:
-            with anyio.CancelScope(shield=True):  # the receiver of this end ends everything
+            with anyio.CancelScope(shield=True):  # this end's receiver then stops
                 await self.close()
         return not limit.cancelled_caught
 
@@ -155,12 +155,12 @@ class WorkerChannel:
         try:
             (length,) = _LENGTH.unpack(await self._received.receive_exactly(_LENGTH.size))
             if length > MAX_MESSAGE_BYTES:
-                raise msgspec.ValidationError(f"A message of {length} bytes is none of ours")
+                raise msgspec.ValidationError(f"A message of {length} bytes is too long")
             return await self._received.receive_exactly(length)
         except (
             anyio.IncompleteRead,
             anyio.EndOfStream,
             anyio.BrokenResourceError,
-            anyio.ClosedResourceError,  # by a send that came to nothing
+            anyio.ClosedResourceError,  # by a send that timed out
         ):
             return None

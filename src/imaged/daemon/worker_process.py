@@ -1,9 +1,9 @@
-"""The process that works on tasks for a daemon that also answers requests.
+"""The process that runs tasks for a daemon that also answers requests.
 
-The daemon starts it when a task waits. It has drivers of its own, and is the same instance: claims
-bear the same name, and the daemon tells what both have counted. It ends when nothing was to be done
-for a while, and when it hears no more of the daemon, however that ended; what is under way is given
-back then, and the attempt does not count.
+The daemon starts it when a task waits. It has its own drivers and belongs to the same instance:
+claims have the same name, and the daemon publishes the counts of both. It exits after it was idle
+for a while, and when the channel to the daemon closes for any reason; it then releases its tasks,
+and the attempt does not count.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from imaged.telemetry import configure_log
 
 STDIN = 0
 DAEMON_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-IDLE_EXIT_SECONDS = 300.0  # to start costs a second, and to stay costs memory
+IDLE_EXIT_SECONDS = 300.0  # a start costs a second, an idle worker costs memory
 REPORT_INTERVAL = timedelta(seconds=1)
 
 
 def main(expected_version: str) -> None:
-    """Work for the daemon at the other end of standard input, which is of this version."""
+    """Run tasks for the daemon at the other end of standard input, whose version is expected."""
     for one in DAEMON_SIGNALS:
         signal.signal(one, _ignore_signal)
     faulthandler.enable()
@@ -57,13 +57,13 @@ def main(expected_version: str) -> None:
 
 
 def _set_up_process(config: Config) -> None:
-    """Have this process work in the background. Its log comes first, which tells of the rest."""
+    """Configure the log, then lower the priority of this process."""
     configure_log(config.log.level, config.log.format)
     lower_priority()
 
 
 class VersionMismatch(ImagedError):
-    """The daemon is older than the files of its program, and its words may mean something else."""
+    """The installed version is not the daemon's, so messages may have another meaning."""
 
     def __init__(self, found: str, expected_version: str) -> None:
         super().__init__(
@@ -73,10 +73,10 @@ class VersionMismatch(ImagedError):
 
 
 class WorkerProcess:
-    """One life of it.
+    """Runs tasks until it is idle or its daemon is gone.
 
-    ``set_up`` is called once, with the configuration that the daemon sent, before anything is
-    opened, and makes the whole process one that works in the background.
+    ``set_up``: called once with the daemon's configuration, before anything is opened, to turn
+    the process into a background process.
     """
 
     def __init__(self, expected_version: str, set_up: Callable[[Config], None]) -> None:
@@ -84,28 +84,28 @@ class WorkerProcess:
         self._set_up_process = set_up
 
     async def run(self, end: socket.socket) -> None:
-        """Work until there is nothing to do, or nobody to do it for."""
-        self._line = line = await WorkerChannel.from_socket(end)
+        """Run tasks until the worker is idle or the daemon is gone."""
+        self._channel = channel = await WorkerChannel.from_socket(end)
         try:
             self._require_version()
-            begin = await line.next_instruction()
-            if isinstance(begin, Start):
-                await self._work(begin)
+            start = await channel.next_instruction()
+            if isinstance(start, Start):
+                await self._work(start)
         except ImagedError as error:
-            await line.send_report(WorkerFailure(str(error)))
-        await line.close()
+            await channel.send_report(WorkerFailure(str(error)))
+        await channel.close()
 
     def _require_version(self) -> None:
         found = version("imaged")
         if found != self._expected_version:
             raise VersionMismatch(found, self._expected_version)
 
-    async def _work(self, begin: Start) -> None:
-        config = begin.config
+    async def _work(self, start: Start) -> None:
+        config = start.config
         self._set_up_process(config)
         instruments = Instruments(stores=list(config.stores.by_name))
         async with open_drivers(config, instruments, allow_unavailable=True) as drivers:
-            self._services = ServiceContainer(drivers, config, instruments, begin.instance)
+            self._services = ServiceContainer(drivers, config, instruments, start.instance)
             self._registry = instruments.registry
             instruments.register_counters(lambda: read_counters(drivers, self._services))
             self._report_now = Wakeup()
@@ -115,15 +115,15 @@ class WorkerProcess:
                 tasks.start_soon(self._report_until_idle, tasks)
                 await self._follow_instructions(tasks)
                 tasks.cancel_scope.cancel()
-            await self._line.send_report(self._report())
+            await self._channel.send_report(self._report())
 
     async def _follow_instructions(self, tasks: TaskGroup) -> None:
         services = self._services
-        while order := await self._line.next_instruction():
-            match order:
+        while instruction := await self._channel.next_instruction():
+            match instruction:
                 case Command.CHECK_TASKS:
                     services.runner.wakeup.wake()
-                    tasks.start_soon(services.claims.renew)  # what is no longer held is stopped
+                    tasks.start_soon(services.claims.renew)  # stops tasks whose claim is lost
                 case Command.REPORT:
                     self._report_now.wake()
                 case Command.DRAIN:
@@ -137,7 +137,7 @@ class WorkerProcess:
         while anyio.current_time() - idle_since < IDLE_EXIT_SECONDS:
             if self._services.runner.running:
                 idle_since = anyio.current_time()
-            await self._line.send_report(self._report())
+            await self._channel.send_report(self._report())
             await self._report_now.pause(REPORT_INTERVAL)
         tasks.cancel_scope.cancel()
 
@@ -146,8 +146,8 @@ class WorkerProcess:
 
 
 def _ignore_signal(number: int, frame: object) -> None:
-    """A signal that a terminal or a service manager sends to every process of ours: the daemon
-    heeds it, and we hear what follows. Ignored ones would be inherited by the programs we start.
+    """Ignore a signal that a terminal or systemd sends to all processes: the daemon handles it and
+    instructs the worker. With SIG_IGN instead, child processes would inherit the setting.
     """
 
 

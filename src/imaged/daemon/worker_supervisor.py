@@ -1,8 +1,8 @@
-"""Has tasks worked on in a process of their own, so that whoever asks does not wait for them.
+"""Runs tasks in a separate worker process, so that requests do not wait for them.
 
-Stands where the runner stands in a process that only works. It looks whether a task waits, and
-employs a worker for as long as there is something to do. A worker that was killed, or that hangs,
-is no loss: the leases of its tasks run out, and the next worker has them.
+It takes the place of TaskRunner in the daemon. It polls for waiting tasks, and keeps a worker
+while there is work. A killed or hanging worker loses nothing: the leases of its tasks expire, and
+the next worker takes them over.
 """
 
 from __future__ import annotations
@@ -40,36 +40,36 @@ from imaged.services.tasks.runner import TaskRunner
 
 log = structlog.get_logger()
 
-REPORT_TIMEOUT_SECONDS = (
-    120.0  # a report is due every second; as patient as the service manager is with us
-)
-EXIT_SECONDS = 120.0  # giving back takes one transaction, and closing what a disk or a bucket takes
+REPORT_TIMEOUT_SECONDS = 120.0  # reports are due every second; as long as WatchdogSec=
+EXIT_SECONDS = 120.0  # one transaction to release the tasks, and time to close disks and buckets
 KILL_SECONDS = 10.0
-REFRESH_SECONDS = 0.5  # so long do figures wait for the latest
-MAX_RESTART_DELAY_SECONDS = 60.0  # to start costs most of a second of a processor
+REFRESH_SECONDS = 0.5  # how long a metrics page waits for a report
+MAX_RESTART_DELAY_SECONDS = 60.0  # a start costs most of a CPU second
 ONE_DAY = timedelta(days=1)
-OWN_VERSION = version("imaged")  # ours: what is installed may be another one by and by
+OWN_VERSION = version("imaged")  # of this process; an upgrade may replace the installed one
 WORKER_MODULE = "imaged.daemon.worker_process"
-PYTHON_OPTIONS = ("-P",)  # nothing is imported from the folder that we happen to be in
+PYTHON_OPTIONS = ("-P",)  # imports nothing from the working directory
 
 
 class WorkerStartFailed(ImagedError):
-    """A worker could not be started, or did not get as far as to work."""
+    """A worker could not be started, or failed before it ran tasks."""
 
 
 class WorkerCrashed(ImagedError):
-    """A worker ended that should not have."""
+    """A worker exited unexpectedly."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(
-            f"The process that worked on tasks ended with exit code {exit_code}. Another one goes "
-            "on with them, when their leases have run out."
+            f"The worker process ended with exit code {exit_code}. Another one takes over its "
+            "tasks when their leases have expired."
         )
 
 
 class WorkerSupervisor:
-    """``runner``: says whether there is work, and does what is brief. ``worker_counters``: gets
-    what workers count.
+    """Starts, instructs and watches the worker process of one daemon.
+
+    ``runner``: tells whether work waits, and runs brief tasks itself. ``worker_counters``: gets
+    the worker's counts.
     """
 
     def __init__(
@@ -83,20 +83,20 @@ class WorkerSupervisor:
         self._worker_counters = worker_counters
         self._instance = instance
         self._config = config
-        self._outbox: CoalescingQueue | None = None  # for the worker that there is
+        self._outbox: CoalescingQueue | None = None  # of the running worker
         self._report = Report()
         self._reported = anyio.Event()
         self._accepts_tasks = True
-        self._restart_delay_seconds = 0.0  # from a worker that was none to the next
+        self._restart_delay_seconds = 0.0  # doubled by each failed start
         self._next_start_at = -inf
 
     @property
     def running(self) -> Collection[str]:
-        """The ids of the tasks that are being worked on."""
+        """The ids of running tasks."""
         return [*self._runner.running, *self._report.running]
 
     async def serve(self) -> None:
-        """Have tasks done until it is cancelled, and until what is under way was given back."""
+        """Run tasks until cancelled and until running tasks are released."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._runner.serve_brief_only)
             await run_periodically(
@@ -107,17 +107,17 @@ class WorkerSupervisor:
             )
 
     def stop_claiming(self) -> None:
-        """Start nothing new."""
+        """Start no new tasks."""
         self._accepts_tasks = False
         self._runner.stop_claiming()
         self._send(Command.DRAIN)
 
     def reload(self) -> None:
-        """Go on with the settings that the configuration has now."""
+        """Send the current configuration to the worker."""
         self._send(Reload(self._worker_config()))
 
     async def refresh(self) -> None:
-        """Have the latest counts, if they come soon."""
+        """Wait for the worker's latest counts, at most REFRESH_SECONDS."""
         if self._send(Command.REPORT):
             reported = self._reported
             with anyio.move_on_after(REFRESH_SECONDS):
@@ -129,80 +129,81 @@ class WorkerSupervisor:
             return
         await anyio.sleep_until(self._next_start_at)
         if self._accepts_tasks:
-            self._restart_delay_seconds = next_restart_delay(
-                self._restart_delay_seconds
-            )  # a report makes it 0 again
+            # a report resets the delay to 0
+            self._restart_delay_seconds = next_restart_delay(self._restart_delay_seconds)
             self._next_start_at = anyio.current_time() + self._restart_delay_seconds
             await self._run_worker()
-            self._runner.wakeup.wake()  # perhaps something came in when it had just left
+            self._runner.wakeup.wake()  # a task may have arrived after it exited
 
     async def _run_worker(self) -> None:
-        """Start a worker, and be its daemon until it ends."""
+        """Run one worker until it ends. Raises WorkerStartFailed, WorkerCrashed."""
         with anyio.CancelScope(shield=True):
-            worker, line = await _spawn_worker()
+            worker, channel = await _spawn_worker()
         log.info("worker.started", pid=worker.pid)
-        trouble = None
+        failure = None
         try:
-            trouble = await self._supervise(line, worker)
+            failure = await self._supervise(channel, worker)
         finally:
             with anyio.CancelScope(shield=True):
-                await line.close()
+                await channel.close()
                 exit_code = await _wait_for_exit(worker)
             self._worker_counters.worker_exited()
             self._report = Report()
             log.info("worker.ended", pid=worker.pid, exit_code=exit_code)
-        if trouble is not None:
-            raise WorkerStartFailed(trouble.message)
+        if failure is not None:
+            raise WorkerStartFailed(failure.message)
         if exit_code:
             raise WorkerCrashed(exit_code)
 
-    async def _supervise(self, line: WorkerChannel, worker: Process) -> WorkerFailure | None:
+    async def _supervise(self, channel: WorkerChannel, worker: Process) -> WorkerFailure | None:
         async with anyio.create_task_group() as tasks:
-            orders = self._outbox = CoalescingQueue()
+            instructions = self._outbox = CoalescingQueue()
             self._send(Start(self._worker_config(), self._instance))
             if not self._accepts_tasks:
                 self._send(Command.DRAIN)
-            tasks.start_soon(_forward_instructions, orders, line, worker)
+            tasks.start_soon(_forward_instructions, instructions, channel, worker)
             tasks.start_soon(self._forward_wakeups)
             try:
-                trouble = await self._receive_reports(line, worker)
+                failure = await self._receive_reports(channel, worker)
             finally:
                 self._outbox = None
                 tasks.cancel_scope.cancel()
-        return trouble
+        return failure
 
-    async def _receive_reports(self, line: WorkerChannel, worker: Process) -> WorkerFailure | None:
-        """Until it says no more; what kept it from working, if anything did."""
-        trouble: WorkerFailure | None = None
+    async def _receive_reports(
+        self, channel: WorkerChannel, worker: Process
+    ) -> WorkerFailure | None:
+        """Process reports until the channel closes; return why the worker failed, if it did."""
+        failure: WorkerFailure | None = None
         while True:
-            with anyio.move_on_after(REPORT_TIMEOUT_SECONDS) as patience:
-                news = await line.next_report()
-            if patience.cancelled_caught:
+            with anyio.move_on_after(REPORT_TIMEOUT_SECONDS) as timeout:
+                report = await channel.next_report()
+            if timeout.cancelled_caught:
                 log.error("worker.silent", pid=worker.pid, seconds=REPORT_TIMEOUT_SECONDS)
                 _abort(worker)
                 return None
-            match news:
+            match report:
                 case Report():
-                    self._report = news
+                    self._report = report
                     self._restart_delay_seconds, self._next_start_at = 0.0, -inf
-                    self._worker_counters.update(news.counts)
+                    self._worker_counters.update(report.counts)
                     self._reported.set()
                     self._reported = anyio.Event()
                 case WorkerFailure():
-                    trouble = news
+                    failure = report
                 case None:
-                    return trouble
+                    return failure
 
     async def _forward_wakeups(self) -> None:
         while True:
             await self._runner.wakeup.pause(ONE_DAY)
             self._send(Command.CHECK_TASKS)
 
-    def _send(self, order: Instruction) -> bool:
-        """Tell the worker, if there is one."""
+    def _send(self, instruction: Instruction) -> bool:
+        """Queue an instruction; False if no worker runs."""
         if self._outbox is None:
             return False
-        self._outbox.put(order)
+        self._outbox.put(instruction)
         return True
 
     def _worker_config(self) -> Config:
@@ -210,22 +211,22 @@ class WorkerSupervisor:
 
 
 def next_restart_delay(wait_seconds: float) -> float:
-    """How long to wait when that was in vain, too."""
+    """Return the delay after another failed start: doubled, from 1 s to the maximum."""
     return min(max(1.0, 2 * wait_seconds), MAX_RESTART_DELAY_SECONDS)
 
 
 async def _forward_instructions(
-    orders: CoalescingQueue, line: WorkerChannel, worker: Process
+    instructions: CoalescingQueue, channel: WorkerChannel, worker: Process
 ) -> None:
-    """Give the worker its orders, for as long as it reads."""
-    while await line.send_instruction(await orders.get()):
+    """Send queued instructions while the worker reads; abort it if it stops reading."""
+    while await channel.send_instruction(await instructions.get()):
         pass
     log.error("worker.silent", pid=worker.pid, seconds=CHANNEL_SEND_SECONDS)
     _abort(worker)
 
 
 def _abort(worker: Process) -> None:
-    """End one that hangs, so that the log gets where it was; one that has ended is fine."""
+    """Send SIGABRT to a hanging worker, so that faulthandler logs its stack."""
     with suppress(ProcessLookupError):
         worker.send_signal(signal.SIGABRT)
 
@@ -244,7 +245,7 @@ async def _spawn_worker() -> tuple[Process, WorkerChannel]:
         except OSError as error:
             ours.close()
             raise WorkerStartFailed(
-                f"The process that is to work on tasks cannot be started: {error.strerror}."
+                f"The worker process cannot be started: {error.strerror}."
             ) from error
     return worker, await WorkerChannel.from_socket(ours)
 
@@ -255,4 +256,4 @@ async def _wait_for_exit(worker: Process) -> int:
     worker.kill()
     with anyio.move_on_after(KILL_SECONDS):
         return await worker.wait()
-    return -signal.SIGKILL  # it hangs in a call of the system, and ends with that
+    return -signal.SIGKILL  # it hangs in a system call and ends with it

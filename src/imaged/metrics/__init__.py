@@ -1,7 +1,6 @@
-"""What an instance tells of itself in numbers: the only room that knows Prometheus.
+"""The metrics of an instance; the only package that imports the Prometheus client.
 
-What happens is counted when it has happened (the meters, ``loop_lag``); what is there is read at
-each scrape (``counters``, ``state_gauges``, ``process_collector``). ``exposition`` writes them all.
-No label ever names an image, a project or a request, so there are as many series after a year as on
-the first day.
+Events are counted when they happen (the meters, ``loop_lag``); state is read at each scrape
+(``counters``, ``state_gauges``, ``process_collector``). ``exposition`` writes the page. No label
+names an image, a project or a request, so the number of series stays constant.
 """

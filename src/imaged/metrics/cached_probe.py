@@ -1,8 +1,8 @@
-"""A look at something slow, for many who want to know: taken when somebody asks, and kept a while.
+"""A slow query, run on demand and cached for many callers.
 
-However many ask, and however long one look takes, there is one at a time; and since an answer is
-kept for twenty times as long as it took, looking never takes more than a twentieth of anybody's
-time. A look that hangs holds nobody up: those who ask are soon told that nothing is known.
+At most one query runs at a time. A result is cached for ``CACHE_FACTOR`` times as long as its
+query took, so queries take at most a twentieth of the time. A query that hangs blocks no caller:
+callers wait at most ``PROBE_WAIT_SECONDS`` and then get None.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from imaged.core.errors import ImagedError
 T = TypeVar("T")
 
 MIN_CACHE_SECONDS = 5.0
-CACHE_FACTOR = 20  # as long as the look took
-STALE_GRACE_SECONDS = 30.0  # so much longer it is told, while the next look takes its time
-PROBE_WAIT_SECONDS = 4.0  # of whoever asks; Prometheus waits for 10 by default
+CACHE_FACTOR = 20  # times the duration of the query
+STALE_GRACE_SECONDS = 30.0  # a stale value is returned this much longer, during the next query
+PROBE_WAIT_SECONDS = 4.0  # of a caller; Prometheus's scrape timeout is 10 s by default
 
 
 class CachedProbe(Generic[T]):
-    """Looks at one thing."""
+    """Caches the result of one query. ``source``: runs the query; raises ImagedError."""
 
     def __init__(self, source: Callable[[], Awaitable[T]]) -> None:
         self._source = source
@@ -35,24 +35,24 @@ class CachedProbe(Generic[T]):
 
     @property
     def value(self) -> T | None:
-        """What was seen a moment ago. None: it failed, or does not answer."""
+        """The cached result; None if the query failed or does not answer."""
         return (
             self._seen if anyio.current_time() < self._fresh_until + STALE_GRACE_SECONDS else None
         )
 
     async def refresh(self) -> None:
-        """Have a look taken, if the last one was long ago; wait for it, but not for ever."""
+        """Request a query if the result is stale; wait at most ``PROBE_WAIT_SECONDS``."""
         if anyio.current_time() >= self._fresh_until:
             self._asked.set()
             with anyio.move_on_after(PROBE_WAIT_SECONDS):
                 await self._answered.wait()
 
     async def run(self) -> None:
-        """Probe whenever a value was asked for, until cancelled."""
+        """Run requested queries until cancelled."""
         while True:
             await self._asked.wait()
             await self._probe()
-            self._asked = anyio.Event()  # who asked meanwhile has this answer too
+            self._asked = anyio.Event()  # requests made meanwhile get this result too
             self._answered.set()
             self._answered = anyio.Event()
 
@@ -60,7 +60,7 @@ class CachedProbe(Generic[T]):
         began = anyio.current_time()
         try:
             self._seen = await self._source()
-        except ImagedError:  # whoever fails is asked by /readyz too, and told of in the log
+        except ImagedError:  # /readyz and the log report it
             self._seen = None
         now = anyio.current_time()
         self._fresh_until = now + max(MIN_CACHE_SECONDS, CACHE_FACTOR * (now - began))

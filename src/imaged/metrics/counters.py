@@ -1,4 +1,4 @@
-"""What this instance is doing and has done, as its services have counted it."""
+"""Metrics from the counts that an instance's services keep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imaged.services.reconciler import ReconcileReport
 from imaged.services.scrubber import ScrubReport
 from imaged.services.traffic import Traffic
 
-#: Why connections are ended: ``server/connections.py`` knows what is meant.
+#: Label values of ``imaged_http_connections_ended``; equal to ``CloseReason`` of the server.
 CLOSE_REASONS = (
     "full",
     "crowded",
@@ -25,39 +25,39 @@ CLOSE_REASONS = (
 )
 
 
-#: The duties whose items fail one by one.
+#: Jobs that process items one by one, each of which may fail.
 JOBS_WITH_ITEMS = ("reclaimer", "scrubber", "sweeper", "task_expiry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """The counts. Totals only grow."""
+    """The counts of one process. Totals only grow."""
 
     traffic: Traffic = field(default_factory=Traffic)
     budget_bytes: int = 0
     budget_used_bytes: int = 0
     connections: int = 0
-    connections_ended: Mapping[str, int] = field(default_factory=dict)  # by us, by reason
+    connections_ended: Mapping[str, int] = field(default_factory=dict)  # by reason
     claims_held: int = 0
     claims_taken_back: int = 0
-    scrubbed: ScrubReport = field(default_factory=ScrubReport)  # in all rounds together
-    reconciled: ReconcileReport | None = None  # by the last round; None before the first
-    transactions: int = 0  # that run now
+    scrubbed: ScrubReport = field(default_factory=ScrubReport)  # the sum of all rounds
+    reconciled: ReconcileReport | None = None  # of the last round; None before the first
+    transactions: int = 0  # running now
     connections_limit: int = 0
     second_tries: int = 0
-    log_bytes: int | None = None  # of the catalog; None where a server keeps its log
+    log_bytes: int | None = None  # of SQLite; None with PostgreSQL
     items_failed: Mapping[str, int] = field(default_factory=dict)  # by duty
     items_put_off: Mapping[str, int] = field(default_factory=dict)  # now, by duty
 
 
 class CountersCollector:
-    """Asks for the counts when it is asked for them."""
+    """A Prometheus collector over ``Counters``, which it requests at each scrape."""
 
     def __init__(self, counters: Callable[[], Counters]) -> None:
         self._tally = counters
 
     def collect(self) -> Iterator[Metric]:
-        """As families."""
+        """Yield the metric families."""
         counters = self._tally()
         yield from _transfers(counters)
         yield from _connections(counters)
@@ -69,7 +69,7 @@ class CountersCollector:
         if counters.log_bytes is not None:
             yield GaugeMetricFamily(
                 "imaged_catalog_log_bytes",
-                "How long SQLite's write-ahead log is; above 64 MiB it is cut off.",
+                "Size of SQLite's write-ahead log; it is truncated above 64 MiB.",
                 counters.log_bytes,
             )
         yield from _items(counters)
@@ -79,14 +79,14 @@ def _transfers(counters: Counters) -> Iterator[Metric]:
     traffic = counters.traffic
     in_flight = GaugeMetricFamily(
         "imaged_transfers_in_flight",
-        "Transfers of image data that are under way.",
+        "Transfers of image data in progress.",
         labels=("direction",),
     )
     in_flight.add_metric(("upload",), traffic.uploads_in_flight)
     in_flight.add_metric(("download",), traffic.downloads_in_flight)
     yield in_flight
     moved = CounterMetricFamily(
-        "imaged_transferred_bytes", "Bytes of images that came or went.", labels=("direction",)
+        "imaged_transferred_bytes", "Bytes of image data received or sent.", labels=("direction",)
     )
     moved.add_metric(("upload",), traffic.received_bytes)
     moved.add_metric(("download",), traffic.sent_bytes)
@@ -98,14 +98,14 @@ def _transfers(counters: Counters) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "imaged_transfer_budget_limit_bytes",
-        "uploads.transfer_budget: from here on, transfers get slower.",
+        "uploads.transfer_budget: at this limit, transfers slow down.",
         counters.budget_bytes,
     )
 
 
 def _connections(counters: Counters) -> Iterator[Metric]:
     yield GaugeMetricFamily(
-        "imaged_http_connections", "Connections to the API that are open.", counters.connections
+        "imaged_http_connections", "Open connections to the API.", counters.connections
     )
     ended = CounterMetricFamily(
         "imaged_http_connections_ended",
@@ -119,11 +119,11 @@ def _connections(counters: Counters) -> Iterator[Metric]:
 
 def _claims(counters: Counters) -> Iterator[Metric]:
     yield GaugeMetricFamily(
-        "imaged_claims_held", "Images that this instance is working on.", counters.claims_held
+        "imaged_claims_held", "Claims on images that this instance holds.", counters.claims_held
     )
     yield CounterMetricFamily(
         "imaged_claims_taken_back",
-        "Claims of silent instances that this one gave back.",
+        "Claims of silent instances that this instance released.",
         counters.claims_taken_back,
     )
 
@@ -132,7 +132,7 @@ def _deletions(counters: Counters) -> Iterator[Metric]:
     scrubbed = counters.scrubbed
     blobs = CounterMetricFamily(
         "imaged_scrub_blobs",
-        "Blobs that this instance deleted, or tried to.",
+        "Blobs that this instance deleted or failed to delete.",
         labels=("outcome",),
     )
     blobs.add_metric(("deleted",), scrubbed.deleted)
@@ -146,12 +146,12 @@ def _deletions(counters: Counters) -> Iterator[Metric]:
 def _orphans(report: ReconcileReport) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "imaged_orphan_blobs",
-        "Blobs that the last comparison found in a store and not in the catalog.",
+        "Blobs that the last reconciliation found in a store but not in the catalog.",
         len(report.strays),
     )
     yield GaugeMetricFamily(
         "imaged_missing_blobs",
-        "Blobs that images need, and that the last comparison did not find in their store.",
+        "Blobs of images that the last reconciliation did not find in their store.",
         len(report.missing),
     )
 
@@ -159,17 +159,17 @@ def _orphans(report: ReconcileReport) -> Iterator[Metric]:
 def _transactions(counters: Counters) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "imaged_catalog_transactions",
-        "Transactions of this instance that are running.",
+        "Running catalog transactions of this instance.",
         counters.transactions,
     )
     yield GaugeMetricFamily(
         "imaged_catalog_connections_limit",
-        "How many transactions can run at the same time; more have to wait.",
+        "How many transactions can run at the same time; others wait.",
         counters.connections_limit,
     )
     yield CounterMetricFamily(
         "imaged_catalog_second_tries",
-        "Transactions that were begun anew, because of a lock or a lost connection.",
+        "Transactions that were retried after a lock conflict or a lost connection.",
         counters.second_tries,
     )
 
@@ -177,12 +177,12 @@ def _transactions(counters: Counters) -> Iterator[Metric]:
 def _items(counters: Counters) -> Iterator[Metric]:
     failed = CounterMetricFamily(
         "imaged_duty_items_failed",
-        "How often one item of a duty failed while the others of its round went on.",
+        "Failures of single items of a duty; the other items of the round continued.",
         labels=("duty",),
     )
     put_off = GaugeMetricFamily(
         "imaged_duty_items_put_off",
-        "Items of a duty that failed and wait for their next turn.",
+        "Failed items of a duty that wait for their next attempt.",
         labels=("duty",),
     )
     for duty in JOBS_WITH_ITEMS:

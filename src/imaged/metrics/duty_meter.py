@@ -1,4 +1,4 @@
-"""What an instance does without being asked: when it last worked, and how often it failed."""
+"""Metrics of periodic jobs: the time of the last success, and the number of failures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class DutyMeter:
-    """Is the ``Meter`` of rounds of duties. ``clock``: seconds since the epoch."""
+    """The ``Meter`` of job rounds. ``clock``: seconds since the epoch."""
 
     def __init__(
         self, registry: CollectorRegistry, duties: Iterable[str], clock: Callable[[], float] = time
@@ -17,7 +17,7 @@ class DutyMeter:
         self._clock = clock
         self._successes = Gauge(
             "imaged_duty_last_success_timestamp_seconds",
-            "When a duty last did its round without trouble; 0 where it never did.",
+            "When a duty last completed a round without an error; 0 if it never did.",
             ("duty",),
             registry=registry,
         )
@@ -29,7 +29,7 @@ class DutyMeter:
             self._failures.labels(duty)
 
     def __call__(self, what: str, seconds: float, error: BaseException | None) -> None:
-        """A round that was cancelled has neither failed nor succeeded."""
+        """Record the end of a round. A cancelled round counts neither as success nor as failure."""
         del seconds
         if error is None:
             self._successes.labels(what).set(self._clock())

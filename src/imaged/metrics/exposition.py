@@ -1,4 +1,4 @@
-"""The page that Prometheus reads: every family, in the format that is asked for."""
+"""The page that Prometheus scrapes: every family, in the requested format."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from imaged.metrics.worker_counters import CREATED_SUFFIX, WorkerCounters
 
 
 class MetricsPage(NamedTuple):
-    """What is answered."""
+    """The page and its Content-Type."""
 
     body: bytes
     media_type: str
 
 
 class ExpositionWriter:
-    """Writes the page. The gauges are read first; all else is in the registry, and some of it comes
-    from the worker.
-    """
+    """Writes the page from the registry, the state gauges and the worker's counts."""
 
     def __init__(
         self,
@@ -36,8 +34,8 @@ class ExpositionWriter:
         self._worker_counters = worker_counters or WorkerCounters()
 
     async def write(self, accept: str = "") -> MetricsPage:
-        """The page, for the Accept header of a request. Never raises: what is not known is left
-        out.
+        """Return the page in the format of a request's Accept header. Unavailable state is left
+        out; nothing is raised for it.
         """
         encode, media_type = choose_encoder(accept)
         figures = await self._collect_state()
@@ -47,7 +45,7 @@ class ExpositionWriter:
 
 
 class _Families:
-    """All of them, once. When a counter began is not told: that is in imaged_start_time_seconds."""
+    """Collects every family once. imaged_start_time_seconds replaces the ``_created`` series."""
 
     def __init__(
         self, registry: CollectorRegistry, worker_counters: WorkerCounters, figures: StateSnapshot

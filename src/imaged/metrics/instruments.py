@@ -1,4 +1,4 @@
-"""Everything that counts in one process, with a registry of its own."""
+"""All instruments of one process, with their own registry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imaged.metrics.transfer_meter import TransferMeter
 
 
 class Instruments:
-    """``stores`` and ``duties``: the names that labels may have."""
+    """Owns the registry and the meters. ``stores``, ``duties``: the allowed label values."""
 
     def __init__(self, *, stores: Sequence[str], duties: Sequence[str] = ()) -> None:
         self.registry = CollectorRegistry()
@@ -31,19 +31,19 @@ class Instruments:
         self.loop = LoopLagMonitor()
         self._reloaded = Gauge(
             "imaged_config_last_reload_successful",
-            "Whether the configuration that is in the files is the one that was read last.",
+            "Whether the last reload of the configuration succeeded.",
             registry=None,
         )
         self._reloaded.set(1)
 
     def register_instance_metrics(self, version: str) -> None:
-        """Tell also what an instance has once, whatever processes it consists of."""
+        """Register metrics that exist once per instance, not once per process."""
         self.registry.register(BuildCollector(version))
         self.registry.register(self.loop)
         self.registry.register(self._reloaded)
 
     def reloaded(self, *, successfully: bool) -> None:
-        """The configuration was read again, and applied or rejected."""
+        """Record the result of a reload."""
         self._reloaded.set(successfully)
 
     def register_counters(self, counters: Callable[[], Counters]) -> None:

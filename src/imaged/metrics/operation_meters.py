@@ -1,4 +1,4 @@
-"""How long stores and the catalog take, and how often they fail."""
+"""Durations and errors of store operations and catalog transactions."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from imaged.core.errors import CatalogError, ImagedError, StoreError, WriteDiscarded
 from imaged.ports.meter import Meter
 
-#: Of a disk that answers, of one under load, of a bucket, of one in trouble.
+#: A fast disk, a disk under load, a bucket, a failing one.
 STORE_BUCKETS = (0.01, 0.1, 1, 10)
 CATALOG_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10)
 
 STORE_OPERATIONS = ("put", "open", "read", "delete", "check")
 TRANSACTION_KINDS = ("read", "write", "check")
-CHECK_OPERATION = "check"  # how long it takes tells nothing that the others do not
+CHECK_OPERATION = "check"  # counted, not timed: other operations show the latency
 
 
 class StoreMeters:
-    """A meter for each store."""
+    """Provides one meter for each store."""
 
     def __init__(self, registry: CollectorRegistry, stores: Iterable[str]) -> None:
         self._seconds = Histogram(
             "imaged_store_operation_seconds",
-            "How long a store took for an operation, without what it waited for a client.",
+            "Duration of store operations, without the time spent waiting for a client.",
             ("store", "operation"),
             buckets=STORE_BUCKETS,
             registry=registry,
         )
         self._errors = Counter(
             "imaged_store_errors",
-            "Operations that a store could not do.",
+            "Failed operations of a store.",
             ("store", "operation"),
             registry=registry,
         )
@@ -39,7 +39,7 @@ class StoreMeters:
             self.of(store)
 
     def of(self, store: str) -> Meter:
-        """The meter of one store. What a body breaks off with is not the store's error."""
+        """Return the meter of one store. An error of the transferred body is not the store's."""
         seconds = {
             name: self._seconds.labels(store, name)
             for name in STORE_OPERATIONS
@@ -59,19 +59,19 @@ class StoreMeters:
 
 
 class CatalogMeter:
-    """Is the ``Meter`` of the catalog's transactions."""
+    """The ``Meter`` of catalog transactions."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         seconds = Histogram(
             "imaged_catalog_transaction_seconds",
-            "How long a transaction of the catalog took, with waiting for a connection or a lock.",
+            "Duration of catalog transactions, with waiting for a connection or a lock.",
             ("kind",),
             buckets=CATALOG_BUCKETS,
             registry=registry,
         )
         errors = Counter(
             "imaged_catalog_errors",
-            "Transactions that the catalog could not carry out, or that nobody heard the end of.",
+            "Catalog transactions that failed, or whose result is unknown.",
             ("kind",),
             registry=registry,
         )
@@ -81,7 +81,7 @@ class CatalogMeter:
         self._errors = {kind: errors.labels(kind) for kind in TRANSACTION_KINDS}
 
     def __call__(self, what: str, seconds: float, error: BaseException | None) -> None:
-        """A refusal is an answer; who was cancelled has heard none."""
+        """Record a transaction. A refusal counts as success; a cancelled one is not counted."""
         if isinstance(error, CatalogError):
             self._errors[what].inc()
         elif error is not None and not isinstance(error, ImagedError):
@@ -91,7 +91,7 @@ class CatalogMeter:
 
 
 def _is_trouble_of(store: str, error: BaseException | None) -> bool:
-    """Whether the operator has to look. A write that was deleted meanwhile is nobody's trouble."""
+    """Whether the store failed. A write whose blob was deleted meanwhile is not a failure."""
     if not isinstance(error, StoreError) or isinstance(error, WriteDiscarded):
         return False
     return error.store == store

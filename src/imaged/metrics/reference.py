@@ -1,4 +1,4 @@
-"""Write the reference page of all families: ``python -m imaged.metrics.reference``."""
+"""Writes the reference page of all metric families: ``python -m imaged.metrics.reference``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _HEAD = """\
 
 Made from the code by `make docs`; do not edit.
 
-What `/metrics` tells, family by family; how to have it read, and what the shipped alerts and the
-dashboard make of it: [how to monitor imaged](../how-to/monitor.md). Units are seconds and bytes. A
-histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`.
+The metric families of `/metrics`. [How to monitor imaged](../how-to/monitor.md) describes the
+scrape configuration, the shipped alerts and the dashboard. Units are seconds and bytes. A histogram
+`NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`.
 
-Families that are *of the catalog* tell of the whole: every instance on it gives the same numbers,
-so take their `max`, and never their `sum`. All others are of one instance, since it began.
+Families *of the catalog* describe the whole cluster: every instance reports the same numbers, so
+use `max`, never `sum`. All other families describe one instance since its start.
 """
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,7 +49,7 @@ _FIGURES = StateSnapshot(
     free_bytes=dict.fromkeys(_STORES, 0),
     task_types=_TASK_TYPES,
 )
-#: What has no values of its own where nothing has happened.
+#: Placeholders for labels without fixed values.
 _SHOWN: Mapping[str, str] = {
     "version": "…",
     "python": "…",
@@ -60,7 +60,7 @@ _SHOWN: Mapping[str, str] = {
 
 
 def all_families() -> Iterator[Metric]:
-    """Every family, once, as it is where nothing has happened yet."""
+    """Yield every family once, as in an idle instance."""
     instruments = Instruments(stores=_STORES, duties=("reclaimer", "scrubber", "reconcile"))
     instruments.register_instance_metrics("…")
     instruments.tasks.register_types(_TASK_TYPES)
@@ -70,11 +70,11 @@ def all_families() -> Iterator[Metric]:
 
 
 def reference() -> str:
-    """The page, in Markdown."""
+    """Return the page in Markdown."""
     of_the_catalog = {family.name for family in families(_FIGURES)} - {
         family.name for family in families(StateSnapshot())
     }
-    lines = [_HEAD, "| family | kind | labels | what it tells |", "|---|---|---|---|"]
+    lines = [_HEAD, "| family | kind | labels | meaning |", "|---|---|---|---|"]
     for family in sorted(all_families(), key=lambda family: family.name):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         whole = "Of the catalog: " if family.name in of_the_catalog else ""

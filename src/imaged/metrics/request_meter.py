@@ -1,7 +1,7 @@
-"""Requests: how many of which kind, how they were answered, and how long the answer took.
+"""Metrics of HTTP requests: counts by kind and status class, and the time to the response header.
 
-A middleware around the whole application. It looks at the beginning of each answer and touches
-nothing: messages pass through as they are.
+An ASGI middleware around the whole application. It reads the start of each response and changes no
+message.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ ABORTED_STATUS = 500
 
 
 class RequestMeter:
-    """Counts what passes through ``wrap(app)``."""
+    """Counts the requests to an application wrapped by ``wrap``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         requests = Counter(
             "imaged_http_requests",
-            "Requests that were answered, but for those of probes.",
+            "Answered requests, without those of probes.",
             ("kind", "answer"),
             registry=registry,
         )
         seconds = Histogram(
             "imaged_http_request_seconds",
-            "How long a request waited for the beginning of its answer, but for image data.",
+            "Time from a request to the header of its answer; not for image data.",
             ("kind",),
             buckets=REQUEST_BUCKETS,
             registry=registry,
@@ -44,7 +44,7 @@ class RequestMeter:
         self._seconds = {kind: seconds.labels(kind) for kind in REQUEST_KINDS if kind != "data"}
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
-        """The same application, counted."""
+        """Return the application with counting middleware."""
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http" or scope["path"] in UNCOUNTED_PATHS:
@@ -74,7 +74,7 @@ class RequestMeter:
 
 
 def request_kind(method: str, path: str) -> str:
-    """Image data is as slow as it is large, and so is apart from the rest."""
+    """Return ``read``, ``write`` or ``data``. The duration of the last depends on the size."""
     if path.endswith(("/file", "/stage")):
         return "data"
     return "read" if method in READ_METHODS else "write"

@@ -1,4 +1,4 @@
-"""Who looks at catalog and stores when the page is asked for."""
+"""Queries catalog and stores for the metrics page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imaged.services.health import Health
 
 
 class StateCollector:
-    """Looks at everything at once, and waits for nobody in vain."""
+    """Queries catalog, stores and health concurrently, through a CachedProbe for each."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class StateCollector:
         self._all: list[CachedProbe[Any]] = [self._summary, self._troubles, *self._room.values()]
 
     async def run(self) -> None:
-        """Be ready to look, for ever."""
+        """Serve the probes until cancelled."""
         async with anyio.create_task_group() as tasks:
             for look in self._all:
                 tasks.start_soon(look.run)
 
     async def collect(self) -> StateSnapshot:
-        """What is known now."""
+        """Return the current state; parts that do not answer in time are None or missing."""
         async with anyio.create_task_group() as tasks:
             for look in self._all:
                 tasks.start_soon(look.refresh)
@@ -62,6 +62,6 @@ class StateCollector:
         )
 
     async def _summarize(self) -> tuple[Summary, timedelta]:
-        """What there is, and how far the catalog's clock is ahead of ours, at most."""
+        """Return the summary, and how far the catalog's clock is ahead at most."""
         summary = await self._catalog.summarize()
         return summary, summary.at - datetime.now(UTC)

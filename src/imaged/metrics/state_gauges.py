@@ -1,7 +1,7 @@
-"""What there is: images, bytes, instances and room, as catalog and stores tell when asked.
+"""Gauges of the current state: images, bytes, instances and free space.
 
-The catalog's figures are of the whole, and the same from every instance: an alert or a panel takes
-their maximum, and never their sum.
+The catalog's gauges describe the whole cluster and are equal on every instance: alerts and panels
+use their maximum, never their sum.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from imaged.core.task import TaskStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSnapshot:
-    """What a look brought. None: nobody answered."""
+    """The state that a scrape found. ``summary`` is None if the catalog did not answer."""
 
     summary: Summary | None = None
-    clock_offset: timedelta = timedelta(0)  # the catalog's clock is so far ahead of ours
-    lease: timedelta = timedelta(minutes=1)  # who was not heard of for so long is silent
+    clock_offset: timedelta = timedelta(0)  # the catalog's clock minus this machine's
+    lease: timedelta = timedelta(minutes=1)  # an instance is silent this long after its heartbeat
     is_ready: bool = False
     stores_up: Mapping[str, bool] = field(default_factory=dict)
-    free_bytes: Mapping[str, int] = field(default_factory=dict)  # of stores that have an end
-    task_types: Sequence[str] = ()  # that this instance knows
+    free_bytes: Mapping[str, int] = field(default_factory=dict)  # of stores with a limited size
+    task_types: Sequence[str] = ()  # known to this instance
 
 
-#: Statuses that images only pass through.
+#: Statuses that images leave by themselves.
 TRANSIENT_STATUSES = (Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.PENDING_DELETE)
-#: What is told of tasks that have not ended.
+#: Statuses of tasks that have not ended.
 UNFINISHED_TASK_STATUSES = (TaskStatus.PENDING, TaskStatus.PROCESSING)
 
 
 def families(figures: StateSnapshot) -> Iterator[Metric]:
-    """All that is known."""
+    """Yield the metric families of a snapshot."""
     yield GaugeMetricFamily(
         "imaged_ready", "Whether this instance is ready for requests.", figures.is_ready
     )
     yield GaugeMetricFamily(
         "imaged_catalog_up",
-        "Whether the catalog answered; where it did not, its figures are missing.",
+        "Whether the catalog answered; if not, its metrics are missing.",
         figures.summary is not None,
     )
     yield _labelled("imaged_store_up", "Whether the store can be used.", "store", figures.stores_up)
     yield _labelled(
         "imaged_store_free_bytes",
-        "The room that the store has, with what must stay free.",
+        "Free space of the store, including the reserve that must stay free.",
         "store",
         figures.free_bytes,
     )
@@ -75,7 +75,7 @@ def _of_images(summary: Summary) -> Iterator[Metric]:
     )
     yield _labelled(
         "imaged_oldest_image_seconds",
-        "For how long the image has been in a passing status that is there for longest.",
+        "How long the oldest image in a transient status has had that status.",
         "status",
         {
             status: _age(summary, summary.oldest[status]) if status in summary.oldest else 0
@@ -84,7 +84,7 @@ def _of_images(summary: Summary) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "imaged_damaged_images",
-        "Images in use whose bytes were found not to be what was stored.",
+        "Images in use whose bytes were found to differ from what was stored.",
         summary.damaged,
     )
     yield GaugeMetricFamily(
@@ -99,7 +99,7 @@ def _of_blobs(summary: Summary) -> Iterator[Metric]:
     stores = sorted({stock.store for stock in summary.stocks})
     counts = GaugeMetricFamily(
         "imaged_blobs",
-        "Blobs by store and state; those that are doomed wait for the scrubber.",
+        "Blobs by store and state; doomed ones wait for the scrubber.",
         labels=("store", "state"),
     )
     sizes = GaugeMetricFamily(
@@ -120,7 +120,7 @@ def _of_blobs(summary: Summary) -> Iterator[Metric]:
     due_at = summary.oldest_due_at
     yield GaugeMetricFamily(
         "imaged_scrub_overdue_seconds",
-        "For how long the blob is due that has been due for longest; 0 where none is.",
+        "How long the most overdue blob has been due for deletion; 0 if none is due.",
         0 if due_at is None else _age(summary, due_at),
     )
 
@@ -132,7 +132,7 @@ def _of_tasks(summary: Summary, known: Sequence[str]) -> Iterator[Metric]:
     )
     counts = GaugeMetricFamily(
         "imaged_tasks",
-        "Tasks that wait for a worker (pending), and that have one (processing), by type.",
+        "Tasks that wait for a worker (pending) or have one (processing), by type.",
         labels=("type", "status"),
     )
     waits: dict[str, float] = {}
@@ -145,7 +145,7 @@ def _of_tasks(summary: Summary, known: Sequence[str]) -> Iterator[Metric]:
     yield counts
     yield _labelled(
         "imaged_oldest_pending_task_seconds",
-        "How long ago the oldest task was made that waits for a worker; 0 where none does.",
+        "Age of the oldest task that waits for a worker; 0 if none does.",
         "type",
         waits,
     )
@@ -156,7 +156,7 @@ def _of_instances(summary: Summary, lease: timedelta) -> Metric:
     silent = sum(ago > lease for ago in seen)
     return _labelled(
         "imaged_instances",
-        "Instances on this catalog; a silent one has not been heard of for a lease.",
+        "Instances on this catalog; a silent one has sent no heartbeat for a lease.",
         "presence",
         {"here": len(seen) - silent, "silent": silent},
     )

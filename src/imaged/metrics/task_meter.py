@@ -1,4 +1,4 @@
-"""Tasks: how they ended, how long those took that succeeded, and how often a worker was lost."""
+"""Metrics of tasks: outcomes, durations of successful attempts, and lost workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERIFY_TYPE = "verify"
 
 
 class TaskMeter:
-    """Is the ``TaskHook`` of the catalog's journal (``changed``), and the ``Meter`` of attempts.
+    """The ``TaskHook`` of LoggedCatalog (``changed``), and the ``Meter`` of attempts.
 
     ``clock``: seconds since the epoch.
     """
@@ -22,43 +22,43 @@ class TaskMeter:
         self._clock = clock
         self._ended = Counter(
             "imaged_tasks_ended",
-            "Tasks that this instance brought to their end, or cancelled, by how they ended.",
+            "Tasks that this instance finished or cancelled, by outcome.",
             ("type", "outcome"),
             registry=registry,
         )
         self._lost = Counter(
             "imaged_task_attempts_lost",
-            "Attempts at tasks that this instance saw lost, and that are made again.",
+            "Lost attempts at tasks that this instance found; they are repeated.",
             registry=registry,
         )
         self._seconds = Summary(
             "imaged_task_seconds",
-            "How long attempts at tasks took that succeeded.",
+            "Duration of successful attempts at tasks.",
             registry=registry,
         )
         self._verified = Gauge(
             "imaged_last_verify_timestamp_seconds",
-            "When this instance last verified the bytes of an image; 0 where it never did.",
+            "When this instance last verified the bytes of an image; 0 if it never did.",
             registry=registry,
         )
 
     def register_types(self, types: Iterable[str]) -> None:
-        """Have these types on the page from the start."""
+        """Create the series of these types, starting at 0."""
         for name in types:
             for outcome in sorted(FINAL_STATUSES):
                 self._ended.labels(name, outcome)
 
     def changed(self, before: Task | None, after: Task) -> None:
-        """A task is in another status, and that was committed."""
+        """Count a committed change of a task's status."""
         if after.is_final:
             self._ended.labels(after.type, after.status).inc()
         elif before is not None and before.status is TaskStatus.PROCESSING:
-            self._lost.inc(after.attempts == before.attempts)  # a stop in good order takes one off
+            self._lost.inc(after.attempts == before.attempts)  # an orderly stop decrements attempts
         if after.type == VERIFY_TYPE and after.status is TaskStatus.SUCCESS:
             self._verified.set(self._clock())
 
     def __call__(self, what: str, seconds: float, error: BaseException | None) -> None:
-        """An attempt at a task of this type ended."""
+        """Record the end of an attempt."""
         del what
         if error is None:
             self._seconds.observe(seconds)

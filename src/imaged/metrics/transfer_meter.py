@@ -1,4 +1,4 @@
-"""Uploads and downloads that ended: how, and how long the good ones took."""
+"""Metrics of ended uploads and downloads: outcomes, and durations of completed uploads."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from imaged.core.errors import (
     StoreError,
 )
 
-#: From small images on a fast line to large ones on a slow line.
+#: From small images on a fast network to large ones on a slow network.
 UPLOAD_BUCKETS = (0.1, 0.5, 2, 10, 60, 300, 1800, 7200)
 
 
 class Outcome(StrEnum):
-    """How a transfer ended, and whom it concerns."""
+    """How a transfer ended, and which side caused it."""
 
     COMPLETED = "completed"
-    REFUSED = "refused"  # the client's: wrong bytes, no room, not possible now
+    REFUSED = "refused"  # by the client: wrong bytes, no room, not possible now
     BROKEN_OFF = "broken_off"  # the client left
-    FAILED = "failed"  # ours: a store, the catalog, a lost claim, a mistake
-    STOPPED = "stopped"  # cancelled: the server is being stopped, or the connection was lost
+    FAILED = "failed"  # by imaged: a store, the catalog, a lost claim, a bug
+    STOPPED = "stopped"  # cancelled: the server shuts down, or the connection was lost
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
-    """How a transfer ended that raised this."""
+    """Return the outcome of a transfer that raised ``error``."""
     match error:
         case None:
             return Outcome.COMPLETED
@@ -47,12 +47,12 @@ def outcome_of(error: BaseException | None) -> Outcome:
 
 
 class TransferMeter:
-    """Is the ``Meter`` of ``services/traffic.py``."""
+    """The ``Meter`` of ``services/traffic.py``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         transfers = Counter(
             "imaged_transfers",
-            "Transfers of image data that ended; data that is staged or imported is uploaded too.",
+            "Ended transfers of image data; staged and imported data counts as uploads.",
             ("direction", "outcome"),
             registry=registry,
         )
@@ -63,18 +63,18 @@ class TransferMeter:
         }
         self._seconds = Histogram(
             "imaged_upload_seconds",
-            "How long completed uploads took, from the first byte to durable bytes.",
+            "Duration of completed uploads, from the first byte to durable bytes.",
             buckets=UPLOAD_BUCKETS,
             registry=registry,
         )
         self._refusals = Counter(
             "imaged_format_refusals",
-            "Uploads whose bytes were of another format than declared, or not safe.",
+            "Uploads whose bytes had another format than declared, or were unsafe.",
             registry=registry,
         )
 
     def __call__(self, what: str, seconds: float, error: BaseException | None) -> None:
-        """``what``: upload or download."""
+        """Record the end of a transfer. ``what``: upload or download."""
         self._counts[what, outcome_of(error)].inc()
         if isinstance(error, FormatRefused):
             self._refusals.inc()

@@ -1,8 +1,8 @@
-"""Counts of another process of the same instance, added to our own.
+"""Adds the counts of the worker process to those of its daemon.
 
-What they mean follows from their names (https://prometheus.io/docs/practices/naming/): totals and
-the series of a histogram only grow, a timestamp counts if it is the latest, and all else is so much
-now and nothing when the process has ended.
+The suffix of a name (https://prometheus.io/docs/practices/naming/) decides how: totals and
+histogram series add up over all workers, a timestamp is the latest one, and any other gauge adds
+the current worker's value until it exits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Key = tuple[str, frozenset[tuple[str, str]]]
 
 
 class WorkerSample(msgspec.Struct, array_like=True, frozen=True):
-    """One number, by the family, name and labels of its sample."""
+    """One sample with its family, name, labels and value."""
 
     family: str
     name: str
@@ -32,12 +32,12 @@ class WorkerSample(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def key(self) -> _Key:
-        """Whose number it is."""
+        """The name and labels, which identify the series."""
         return self.name, frozenset(self.labels.items())
 
 
 def nonzero_samples(registry: CollectorRegistry) -> list[WorkerSample]:
-    """All that are not 0."""
+    """Return all samples that are not 0."""
     return [
         WorkerSample(family.name, sample.name, dict(sample.labels), sample.value)
         for family in registry.collect()
@@ -47,18 +47,18 @@ def nonzero_samples(registry: CollectorRegistry) -> list[WorkerSample]:
 
 
 class WorkerCounters:
-    """Those of one process after the other."""
+    """Accumulates the counts of successive workers."""
 
     def __init__(self) -> None:
         self._now: Mapping[_Key, WorkerSample] = {}
-        self._kept: dict[_Key, WorkerSample] = {}  # of those that ended
+        self._kept: dict[_Key, WorkerSample] = {}  # of workers that exited
 
     def update(self, counts: Sequence[WorkerSample]) -> None:
-        """What the process that there is has counted since it began."""
+        """Replace the counts of the running worker; they count from its start."""
         self._now = {count.key: count for count in counts}
 
     def worker_exited(self) -> None:
-        """It counts no more; what it has done stays."""
+        """Keep the totals of the worker that exited; drop its gauges."""
         self._kept = {
             key: count
             for key, count in self._counts().items()
@@ -67,7 +67,7 @@ class WorkerCounters:
         self._now = {}
 
     def merge_into(self, families: Iterable[Metric]) -> Iterator[Metric]:
-        """The families, with these counts in them."""
+        """Yield the families with the workers' counts added."""
         counts = self._counts()
         for family in families:
             family.samples = [_with(counts, sample) for sample in family.samples]
@@ -88,7 +88,7 @@ class WorkerCounters:
 
 
 def _with(counts: dict[_Key, WorkerSample], sample: Sample) -> Any:
-    """The sample, and the count that was for it, which is then used up."""
+    """Return the sample with its count added, and remove the count."""
     count = counts.pop((sample.name, frozenset(sample.labels.items())), None)
     if count is None:
         return sample

@@ -1,1 +1,1 @@
-"""What a process does once for itself: systemd's notifications, priority, memory allocator."""
+"""Process-wide services: systemd notifications, CPU priority, memory allocator, uptime."""

@@ -1,5 +1,5 @@
-"""How memory is asked for. glibc maps and unmaps each large chunk of a body by default, which
-costs more than receiving it; with these thresholds it keeps them for the next.
+"""Tuning of glibc's allocator. By default it maps and unmaps each large chunk of a body, which
+costs more than receiving it; with these thresholds it reuses the memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _M_MMAP_THRESHOLD = -3
 
 
 def tune_malloc() -> None:
-    """Call it once, before the first transfer. Does nothing where glibc is not used."""
+    """Set the thresholds. Call it once, before the first transfer; a no-op without glibc."""
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Who goes first, where processors are scarce."""
+"""CPU priority of background processes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 
 import structlog
 
-LOWER_NICENESS = 5  # a third of the share of those at 0, where both want a processor
-LOWEST_NICENESS = 19  # after everything else
+LOWER_NICENESS = 5  # a third of the CPU share of niceness 0 under contention
+LOWEST_NICENESS = 19  # the lowest that Linux has
 AUTOGROUP = Path("/proc/self/autogroup")
 
 log = structlog.get_logger()
 
 
 def lower_priority() -> None:
-    """Leave the processors first to the process that started this one, and one of them to others
-    altogether: they need not even wait until we are put aside (decision 24).
+    """Lower the priority of a worker below its daemon, and leave one processor free for others, so
+    that they need not wait for a preemption (decision 24).
 
-    Call it before there is any thread, as ``lowest_priority``. Not the last, because a worker
-    shares its control group, or its session, with everything else there, and would starve beside
-    what never rests.
+    Call it before any thread starts, like ``lowest_priority``. The niceness is not the lowest: a
+    worker shares its control group or session with other processes, and would starve beside one
+    that never sleeps.
     """
     try:
         os.nice(LOWER_NICENESS)
@@ -31,12 +31,12 @@ def lower_priority() -> None:
 
 
 def lowest_priority() -> None:
-    """Leave the processors to everybody else: for a process that nobody waits for (decision 24).
+    """Give this process the lowest CPU priority, as no client waits for it (decision 24).
 
-    Call it before there is any thread: niceness is a thread's on Linux, and passed on to those that
-    it starts, and to children. Between sessions it counts for nothing, because each has an equal
-    share of its own (sched(7), autogroup); so a process that leads a session, as a service does,
-    lowers the share. Where a sandbox forbids it, everything works, and others wait.
+    Call it before any thread starts: on Linux, niceness is per thread, and inherited by new
+    threads and children. Between sessions niceness has no effect, because each session has an
+    equal share (sched(7), autogroup); so a session leader, such as a service, lowers the share of
+    its session. If a sandbox forbids it, the process runs at normal priority.
     """
     try:
         os.nice(LOWEST_NICENESS)

@@ -1,4 +1,4 @@
-"""What the service manager is told: sd_notify(3), where there is one that listens."""
+"""Notifications to systemd: sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from contextlib import suppress
 from datetime import timedelta
 
 MICROSECOND = timedelta(microseconds=1)
-NOTIFY_TIMEOUT_SECONDS = 1.0  # with a service manager that reads nothing
+NOTIFY_TIMEOUT_SECONDS = 1.0  # if systemd does not read
 
 
 class SystemdNotifier:
-    """Tells systemd what this process is doing. Without systemd, nobody hears it.
+    """Sends the state of this process to systemd; does nothing without systemd.
 
-    Its variables are taken out of the environment: they are for this process, and not for its
-    children. ``watchdog`` is how long the process may be silent, None where nobody watches it.
+    It removes its variables from the environment, because children must not use them.
+    ``watchdog``: the longest allowed time between two calls of ``feed_watchdog``; None if off.
     """
 
     def __init__(self, environment: MutableMapping[str, str] | None = None) -> None:
@@ -26,24 +26,24 @@ class SystemdNotifier:
         self.watchdog = _watchdog(offered.pop("WATCHDOG_USEC", ""), offered.pop("WATCHDOG_PID", ""))
 
     def ready(self, status: str) -> None:
-        """Requests are answered from now on, or again after a reload."""
+        """Report that the start, or a reload, is complete."""
         self._send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """The configuration is being read again."""
+        """Report that a reload has begun."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
 
     def status(self, status: str) -> None:
-        """Say what is going on."""
+        """Set the status line of ``systemctl status``."""
         self._send(f"STATUS={status}")
 
     def feed_watchdog(self) -> None:
-        """Feed the watchdog."""
+        """Tell the watchdog that the process is alive."""
         self._send("WATCHDOG=1")
 
     def stopping(self, status: str, timeout: timedelta) -> None:
-        """The end has begun, or goes on: systemd waits so long from now, at least."""
+        """Report the shutdown, and have systemd wait at least ``timeout`` from now."""
         self._send(
             "STOPPING=1", f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={timeout // MICROSECOND}"
         )
@@ -52,7 +52,7 @@ class SystemdNotifier:
         if not self._address:
             return
         address = self._address
-        if address.startswith("@"):  # in the abstract namespace
+        if address.startswith("@"):  # the abstract namespace
             address = "\0" + address[1:]
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.settimeout(NOTIFY_TIMEOUT_SECONDS)
@@ -60,7 +60,7 @@ class SystemdNotifier:
 
 
 def _watchdog(microseconds: str, pid: str) -> timedelta | None:
-    """How long this process may be silent; None where that is said to another one, or to none."""
+    """Return the watchdog's time; None if it is off or meant for another process."""
     if not microseconds.isdecimal() or pid not in {"", str(os.getpid())}:
         return None
     return int(microseconds) * MICROSECOND or None

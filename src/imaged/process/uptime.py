@@ -1,4 +1,4 @@
-"""The machine that this process runs on: which boot it is, and for how long it has been up."""
+"""The boot id and the uptime of this machine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ SYSFS = Path("/sys")
 
 
 def read_uptime() -> tuple[str, timedelta]:
-    """The name of this boot, and the time since then, that of suspensions included.
+    """Return the boot id and the time since boot, including suspensions (CLOCK_BOOTTIME).
 
-    Where a sandbox hides the name (ProcSubset=pid in our units), the moment at which the system
-    made /sys takes its place: it is another one after each boot. See clock_gettime(2),
-    CLOCK_BOOTTIME.
+    If a sandbox hides the boot id (ProcSubset=pid in our units), the time at which the kernel made
+    /sys replaces it: it differs after each boot.
     """
     try:
         boot_id = BOOT_ID.read_text().strip()

@@ -1,4 +1,4 @@
-"""How long the client of one connection has been waited for, by turns; what it says is pure."""
+"""Timers of one connection: header, body and reader. Pure: callers pass the elapsed time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from imaged.server.rates import TransferRate
 
 
 class ClientTimeouts:
-    """One connection's. Each method is told of the time that went by since the last look."""
+    """Decides when a client is too slow. ``elapsed_seconds``: the time since the last check."""
 
     __slots__ = (
         "_receive_rate",
@@ -23,17 +23,17 @@ class ClientTimeouts:
         self.restart_body()
 
     def restart_header(self) -> None:
-        """Begin anew to wait for a header, or for its first byte."""
+        """Restart the timer for the next header, or for its first byte."""
         self._waited_seconds = 0.0
 
     def restart_body(self) -> None:
-        """Begin to wait for another body."""
+        """Restart the rate of the body."""
         self._receive_rate, self._seen_received_bytes = TransferRate(), 0
 
     def header_is_late(
         self, elapsed_seconds: float, settings: ConnectionSettings, *, is_idle: bool
     ) -> bool:
-        """Whether the next header was waited for long enough; ``is_idle``: nothing of it came."""
+        """Whether the header timed out. ``is_idle``: no byte of it has arrived."""
         timeout = settings.idle_timeout if is_idle else settings.header_timeout
         self._waited_seconds += elapsed_seconds
         return self._waited_seconds >= timeout.total_seconds()
@@ -46,8 +46,8 @@ class ClientTimeouts:
         *,
         client_is_waiting: bool,
     ) -> bool:
-        """Whether a body of which so much came is too slow. A client that waits for permission to
-        send, or for room, is not.
+        """Whether the body arrives below the minimum rate. Time in which the client waits for
+        ``100 Continue``, or for this server to read, does not count.
         """
         rate, more_bytes = settings.min_rate, received_bytes_so_far - self._seen_received_bytes
         self._seen_received_bytes = received_bytes_so_far
@@ -61,7 +61,7 @@ class ClientTimeouts:
         buffered_bytes: int,
         acknowledged_bytes: int,
     ) -> bool:
-        """Whether too little is read of what we hold. Where we hold nothing, it is not."""
+        """Whether the client reads buffered data below the minimum rate; False if there is none."""
         rate, more_bytes = settings.min_rate, acknowledged_bytes - self._seen_sent_bytes
         self._seen_sent_bytes = acknowledged_bytes
         if not buffered_bytes:

@@ -1,4 +1,4 @@
-"""What a connection may cost: its time, its memory, and how many there may be."""
+"""Limits of connections: time, memory and number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imaged.core.limits import KIB
 
 @dataclass(frozen=True, slots=True)
 class MinimumRate:
-    """What a client has to keep up, on the average of a window. 0 bytes per second: any pace."""
+    """The slowest average rate over a window. 0 bytes per second disables the limit."""
 
     bytes_per_second: int = 1 * KIB
     window: timedelta = timedelta(seconds=30)
@@ -18,7 +18,7 @@ class MinimumRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings:
-    """The section ``[api]`` of the configuration has the reasons."""
+    """Limits of the connections of one server. ``[api]`` in the configuration gives the reasons."""
 
     max_connections: int = 2048
     max_connections_per_address: int = 1536

@@ -1,7 +1,7 @@
-"""The connections that there are: how many may be, and a look at each of them once a second.
+"""Open connections: their number is limited, and each is checked once a second.
 
-One look over all instead of a timer for each: a transfer costs nothing by being watched. While the
-process itself stands still, or is not given the processor, no client is late.
+One check over all connections replaces a timer for each, so watching a transfer costs nothing.
+While this process is suspended or starved of CPU, no client counts as late.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ log = structlog.get_logger()
 
 CHECK_INTERVAL_SECONDS = 1.0
 LOG_INTERVAL_SECONDS = 60.0
-_NETWORK_GROUPS = 4  # of an IPv6 address: a machine has all that follow to itself
+_NETWORK_GROUPS = 4  # of an IPv6 address: a /64 belongs to one machine
 
 
 class CloseReason(StrEnum):
-    """Why we ended a connection, or would not have it."""
+    """Why the server ended or refused a connection."""
 
     FULL = "full"  # max_connections
     CROWDED = "crowded"  # max_connections_per_address
     SLOW_HEADER = "slow_header"
     LARGE_HEADER = "large_header"
     MALFORMED = "malformed"
-    PIPELINED = "pipelined"  # too many requests that wait for the answers before theirs
+    PIPELINED = "pipelined"  # too many requests wait for earlier answers
     SLOW_BODY = "slow_body"
     SLOW_READER = "slow_reader"
     IDLE = "idle"
@@ -42,15 +42,15 @@ UNLOGGED_REASONS = frozenset({CloseReason.IDLE})
 
 
 class TrackedConnection(Protocol):
-    """A connection, for whoever looks at it."""
+    """A connection as ConnectionTracker sees it."""
 
     def check_timeouts(self, elapsed_seconds: float) -> None:
-        """So much time went by since the last look: end it, if it is the client's fault."""
+        """End the connection of a slow client. ``elapsed_seconds``: since the last check."""
         ...
 
 
 class ConnectionTracker(ServerState):
-    """All that are open; also what the server's library keeps of them."""
+    """Counts, admits and checks the open connections; also uvicorn's server state."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class ConnectionTracker(ServerState):
         return len(self._open)
 
     def admit(self, connection: TrackedConnection, network: str | None) -> CloseReason | None:
-        """Count it from now on, or say why there is no room. ``network``: None if it is local."""
+        """Count the connection, or return why it is refused. ``network``: None for a local one."""
         if len(self._open) >= self.settings.max_connections:
             return CloseReason.FULL
         if network is not None:
@@ -77,7 +77,7 @@ class ConnectionTracker(ServerState):
         return None
 
     def remove(self, connection: TrackedConnection) -> None:
-        """It is closed; one that was not admitted never counted."""
+        """Stop counting a closed connection. One that was not admitted has no effect."""
         network = self._open.pop(connection, None)
         if network is not None:
             self._per_network[network] -= 1
@@ -85,12 +85,12 @@ class ConnectionTracker(ServerState):
                 del self._per_network[network]
 
     def record_end(self, reason: CloseReason, network: str | None) -> None:
-        """A connection was ended by us, or not let in."""
+        """Count a connection that the server ended or refused."""
         self.ended[reason] += 1
         log.debug("connection.ended", reason=reason, peer=network)
 
     def check_timeouts(self, now_seconds: float) -> None:
-        """Look at all of them, if it is time. ``now_seconds``: of a clock that never goes back."""
+        """Check all connections if a check is due. ``now_seconds``: of a monotonic clock."""
         if self._checked_at is None:
             self._checked_at = self._logged_at = now_seconds
         elapsed_seconds = now_seconds - self._checked_at
@@ -104,7 +104,7 @@ class ConnectionTracker(ServerState):
             self._log_ended()
 
     def _log_ended(self) -> None:
-        """Say what clients the operator may want to know of: a line a minute, if there were any."""
+        """Log the connections ended or refused since the last call, if any."""
         since = self.ended - self._logged
         self._logged = self.ended.copy()
         ended = {reason.value: since[reason] for reason in since if reason not in UNLOGGED_REASONS}
@@ -115,9 +115,9 @@ class ConnectionTracker(ServerState):
 
 
 def client_network(peer: object) -> str | None:
-    """Whom connections from this address count for; None for a unix socket's.
+    """Return the network that a peer's connections count for; None for a unix socket.
 
-    IPv6: the network of 64 bits. IPv4 within IPv6 is IPv4.
+    For IPv6 it is the /64 network. An IPv4-mapped address counts as IPv4.
     """
     if not isinstance(peer, tuple):
         return None

@@ -1,4 +1,4 @@
-"""When a connection is read: not while requests wait that were read already."""
+"""Flow control: a connection is not read while requests that it has read still wait."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 
 class PipelineFlowControl(FlowControl):
-    """The library reads on with each answer that it completes: behind a client that sends faster
-    than it is answered, requests and their bodies would fill the memory.
+    """Pauses reading while pipelined requests wait. uvicorn resumes reading after each answer, so a
+    client that sends faster than it is answered would fill the memory.
     """
 
     def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
@@ -18,6 +18,6 @@ class PipelineFlowControl(FlowControl):
         self._waiting = waiting
 
     def resume_reading(self) -> None:
-        """Go on, as soon as no request waits for the one that is being answered."""
+        """Resume unless requests wait for an earlier answer."""
         if not len(self._waiting):
             super().resume_reading()

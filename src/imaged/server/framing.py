@@ -1,8 +1,8 @@
-"""What two readers could take for two different requests is refused, whatever the parser thinks.
+"""Rejects requests that two HTTP parsers could read differently (request smuggling).
 
-The parser refuses by itself: a Content-Length beside a Transfer-Encoding, twice, or with anything
-but digits; bare CR and LF, folded lines, control characters, spaces before a colon; chunks whose
-size is no number. What it lets pass is here. The sections are those of RFC 9112.
+llhttp itself rejects: Content-Length beside Transfer-Encoding, repeated, or not only digits; bare
+CR and LF, folded lines, control characters, spaces before a colon; chunk sizes that are not
+numbers. This module rejects the rest. Section numbers are those of RFC 9112.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ Header = tuple[bytes, bytes]
 def framing_error(
     method: bytes, target: bytes, version: str, headers: Iterable[Header]
 ) -> str | None:
-    """Why a request cannot be read in one way only; None where it can. Names are lower-case."""
+    """Return why a request is ambiguous, or None. Header names are lower-case."""
     if version not in HTTP_VERSIONS:
-        return "The version of HTTP must be 1.0 or 1.1."
-    if method == b"CONNECT":  # 9110, 9.3.6: for proxies
-        return "This is no proxy."
+        return "The HTTP version must be 1.0 or 1.1."
+    if method == b"CONNECT":  # RFC 9110, section 9.3.6: for proxies
+        return "This server is not a proxy."
     return _target_error(method, target) or _header_error(version, list(headers))
 
 
 def without_upgrade(method: bytes, target: bytes, version: str, headers: Iterable[Header]) -> bytes:
-    """The header of a request again, without its offer to upgrade."""
+    """Serialize the request's header again, without its Upgrade field."""
     lines = [b"%s %s HTTP/%s" % (method, target, version.encode())]
     lines += [b"%s: %s" % header for header in headers if header[0] != b"upgrade"]
     return b"\r\n".join([*lines, b"", b""])
 
 
 def _target_error(method: bytes, target: bytes) -> str | None:
-    if b"#" in target or b"\\" in target:  # 3.2: neither may stand there
-        return "The address has a character that it may not have."
+    if b"#" in target or b"\\" in target:  # 3.2: neither is allowed
+        return "The request target contains a forbidden character."
     is_path = target.startswith(b"/")
     is_whole = target.lower().startswith((b"http://", b"https://"))  # 3.2.2
     if not (is_path or is_whole or (method == b"OPTIONS" and target == b"*")):
-        return "The address must be a path."
+        return "The request target must be a path."
     return None
 
 
 def _header_error(version: str, headers: list[Header]) -> str | None:
     hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (version == "1.1" and not hosts):  # 3.2
-        return "There must be one header Host."
+        return "The request must have exactly one Host header."
     encodings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
     if encodings and (version == "1.0" or encodings != [b"chunked"]):  # 6.1
-        return "The only Transfer-Encoding is chunked, once, and in HTTP/1.1."
+        return "Transfer-Encoding must be chunked, once, and requires HTTP/1.1."
     return None

@@ -1,4 +1,4 @@
-"""The sockets that requests come in by."""
+"""Listening sockets of the server."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from imaged.core.errors import ImagedError
 from imaged.server.activation import ActivatedSockets, SocketRefused, reachable_from_network
 
 BACKLOG = 1024
-SOCKET_MODE = 0o660  # whoever may come in is put into the group
+SOCKET_MODE = 0o660  # members of the group may connect
 
 
 _OPEN_TO_NETWORK = (
-    "A socket that systemd handed over can be reached from the network, and auth.method is none: "
-    "everybody would be an administrator. Choose another method, or another ListenStream=, or set "
+    "A socket that systemd passed can be reached from the network, and auth.method is none: every "
+    "client would be an administrator. Choose another method, or another ListenStream=, or set "
     "auth.allow_anyone_on_the_network."
 )
 
 
 class CannotListen(ImagedError):
-    """An address is taken, or is not ours."""
+    """An address is in use, or does not belong to this machine."""
 
     def __init__(self, address: str, error: OSError) -> None:
         number = error.errno or 0
@@ -37,9 +37,9 @@ class CannotListen(ImagedError):
 
 @contextmanager
 def api_listeners(config: Config, activated: ActivatedSockets) -> Iterator[list[socket.socket]]:
-    """What systemd opened for the API; or else listen where ``api.bind`` says.
+    """Yield the API's sockets from systemd, or listen on ``api.bind``.
 
-    Raises CannotListen; SocketRefused for a socket that would let strangers in.
+    Raises CannotListen; SocketRefused for a socket that would admit unauthenticated machines.
     """
     given, auth = activated.named("api"), config.auth
     if not given:
@@ -57,7 +57,7 @@ def api_listeners(config: Config, activated: ActivatedSockets) -> Iterator[list[
 
 @contextmanager
 def open_listeners(addresses: Iterable[Address]) -> Iterator[list[socket.socket]]:
-    """Listen on all of them for as long as the block runs. Raises CannotListen."""
+    """Listen on all addresses while the block runs. Raises CannotListen."""
     with ExitStack() as opened:
         listeners: list[socket.socket] = []
         for address in addresses:
@@ -69,7 +69,7 @@ def open_listeners(addresses: Iterable[Address]) -> Iterator[list[socket.socket]
 
 
 def listener_address(listener: socket.socket) -> str:
-    """The address as the operator writes it, with the port that the system chose."""
+    """Return the address as the configuration writes it, with the actual port."""
     name = listener.getsockname()
     if listener.family is socket.AF_UNIX:
         return f"unix:{name}"
@@ -97,7 +97,7 @@ def _listen_on_path(path: Path, opened: ExitStack) -> socket.socket:
     _remove_stale_socket(path)
     listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     listener.bind(str(path))
-    ours = os.open(path, os.O_PATH | os.O_NOFOLLOW)  # while it is open, its inode is not reused
+    ours = os.open(path, os.O_PATH | os.O_NOFOLLOW)  # keeps the inode from being reused
     opened.callback(os.close, ours)
     opened.callback(_remove_own_socket, path, ours)
     path.chmod(SOCKET_MODE)
@@ -106,17 +106,17 @@ def _listen_on_path(path: Path, opened: ExitStack) -> socket.socket:
 
 
 def _non_blocking(listener: socket.socket) -> socket.socket:
-    listener.setblocking(False)  # noqa: FBT003 - its name in the library
+    listener.setblocking(False)  # noqa: FBT003 - socket's API
     return listener
 
 
 def _remove_stale_socket(path: Path) -> None:
-    """Remove the socket that a killed process left: the one kind that refuses a connection. One
-    that answers, is busy, of another type or not for us is somebody's.
+    """Remove the socket of a killed process: only such a socket refuses connections. Raises OSError
+    for a socket that answers, is busy or inaccessible, and for a file that is not a socket.
     """
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise OSError(errno.EEXIST, "something that is no socket is in the way")
+            raise OSError(errno.EEXIST, "a file that is not a socket is in the way")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.setblocking(False)  # noqa: FBT003 - its name in the library
             found = probe.connect_ex(str(path))
@@ -126,7 +126,7 @@ def _remove_stale_socket(path: Path) -> None:
 
 
 def _remove_own_socket(path: Path, ours: int) -> None:
-    """Remove our socket, but not that of a successor that has the path by now."""
+    """Remove this process's socket, but not the one of a successor at the same path."""
     with suppress(FileNotFoundError):
         if os.path.samestat(path.lstat(), os.fstat(ours)):
             path.unlink()

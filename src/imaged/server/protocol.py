@@ -1,8 +1,8 @@
-"""One connection of a client: HTTP/1.1 by uvicorn and httptools, and the limits that they lack.
+"""One client connection: HTTP/1.1 by uvicorn and httptools, with the limits that they lack.
 
-A client has the state while we wait for its header, for its body, or for it to read; each state has
-a limit, and ``look`` is told of the time that goes by. What cannot be read in one way only ends the
-connection, and nothing behind it is answered. Contract: ``tests/server``.
+A connection waits for a header, for a body, or for its client to read the answer. Each of these
+has a limit, which ``check_timeouts`` enforces. An ambiguous request ends the connection; data
+after it is not answered. ``tests/server`` defines the behaviour.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from imaged.server.served_request import ServedRequest
 from imaged.server.transport import LingeringTransport
 from imaged.services.block_cache import BLOCK_CACHE, BlockCache
 
-MAX_PIPELINED = 64  # requests that wait for the answers before theirs; most clients send none
+MAX_PIPELINED = 64  # requests waiting for earlier answers; most clients never pipeline
 
 
 class HttpConnection(HttpToolsProtocol):
-    """uvicorn makes one for each; ``server_state`` is what all of them share."""
+    """Serves one connection. All connections share ``server_state``."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class HttpConnection(HttpToolsProtocol):
         super().__init__(config, server_state, {**app_state, BLOCK_CACHE: BlockCache()}, _loop)
         self._connections = server_state
         self._network: str | None = None
-        self._ignores_input = False  # what comes in is thrown away
+        self._ignores_input = False  # input is discarded
         self._rejection = (400, CloseReason.MALFORMED, raw_responses.MALFORMED_REQUEST)
         self._state = ReadState.HEADER
         self._timeouts = ClientTimeouts()
@@ -50,7 +50,7 @@ class HttpConnection(HttpToolsProtocol):
         self._slow_cycle: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let it in, if there is room."""
+        """Admit the connection, or answer 503 and close it."""
         self._transport = LingeringTransport(cast("asyncio.Transport", transport), self._linger)
         self._network = client_network(self._transport.get_extra_info("peername"))
         reason = self._connections.admit(self, self._network)
@@ -64,10 +64,10 @@ class HttpConnection(HttpToolsProtocol):
         self._transport.flush_and_close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone, and so is whoever the requests in flight were for."""
+        """Stop the requests in flight: their client is gone."""
         self._connections.remove(self)
         self.app_state[BLOCK_CACHE].release()
-        if self.transport is None:  # it was not let in
+        if self.transport is None:  # it was not admitted
             return
         super().connection_lost(exc)
         for cycle in (self._running_cycle, *(waiting for waiting, _ in self.pipeline)):
@@ -77,19 +77,19 @@ class HttpConnection(HttpToolsProtocol):
         self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Parse; a request is answered from its header on."""
+        """Parse the data. The application starts as soon as a header is complete."""
         self._unset_keepalive_if_required()
         while data and not self._ignores_input:
             data = self._parse(data)
 
     def _parse(self, data: bytes) -> bytes:
-        """Heed what the data says; what of it is to be parsed anew."""
+        """Feed the parser; return the data that it has to parse again."""
         if self._state is ReadState.NOTHING:
             self._expect_header()
         state, cycle = self._state, self.cycle
         try:
             self.parser.feed_data(data)
-            if self.cycle is cycle:  # no header was completed: all is of what we waited for
+            if self.cycle is cycle:  # no header was completed: all of the data belongs to ``state``
                 self._count(state, len(data))
         except httptools.HttpParserUpgrade as offer:
             return self._decline_upgrade() + data[offer.args[0] :]
@@ -97,9 +97,9 @@ class HttpConnection(HttpToolsProtocol):
             self._respond_and_close(*self._rejection)
         return b""
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio lets it say
-        """The client sends no more (RFC 9112, section 9.6): keep the connection for the answers to
-        what it asked for as a whole, and close it behind the last. A part of a request is none.
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio allows a result
+        """Handle the client's half-close (RFC 9112, section 9.6): answer its complete requests,
+        then close. An incomplete request is not answered.
         """
         if self._state is ReadState.BODY and self.pipeline:
             self._drop_incomplete_request()
@@ -110,29 +110,29 @@ class HttpConnection(HttpToolsProtocol):
         return True
 
     def on_message_begin(self) -> None:
-        """A header begins."""
+        """Start a header: reset its limits."""
         super().on_message_begin()
         self._expect_header()
         self._offers_upgrade = False
 
     def on_url(self, url: bytes) -> None:
-        """A part of the address."""
+        """Count a part of the request target."""
         super().on_url(url)
         self._count_header(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; or a trailer, which nobody reads."""
+        """Count and keep a header field; drop a trailer field."""
         if self._state is ReadState.HEADER:
             self._count_header(len(name) + len(value) + len(b": \r\n"))
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer, or to wait until the requests before are answered."""
+        """Check the header, and start the request or queue it behind earlier ones."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         message = framing_error(method, self.url, version, self.headers)
         if message is not None:
             self._reject(400, CloseReason.MALFORMED, message)
-        if len(self.pipeline) >= MAX_PIPELINED:  # it is not answered: RFC 9112, 9.3.2
+        if len(self.pipeline) >= MAX_PIPELINED:  # not answered: RFC 9112, 9.3.2
             self._reject(503, CloseReason.PIPELINED, raw_responses.TOO_MANY_PIPELINED)
         if self.parser.should_upgrade():
             self._offers_upgrade = True
@@ -143,22 +143,22 @@ class HttpConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
-        """A chunk begins."""
+        """Count the header of a chunk."""
         self._size.add_chunk_header()
 
     def on_body(self, body: bytes) -> None:
-        """Some data."""
+        """Count data of the body and pass it on."""
         self._size.add_body(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is there as a whole."""
+        """Wait for the next request. An upgrade offer is declined first, in ``_parse``."""
         if not self._offers_upgrade:
             self._state = ReadState.NOTHING
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The answer is written as a whole."""
+        """Start the idle timer, and read on unless requests wait."""
         self._timeouts.restart_header()
         super().on_response_complete()
         if not self._transport.is_closing():
@@ -166,11 +166,13 @@ class HttpConnection(HttpToolsProtocol):
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was asked on it yet."""
+        """Whether no request has begun on the connection."""
         return self.cycle is None
 
     def check_timeouts(self, elapsed_seconds: float) -> None:
-        """So much time went by: end the connection if its client used up a state."""
+        """End the connection if its client exceeded a limit. ``elapsed_seconds``: since the last
+        check.
+        """
         self._check_reader(elapsed_seconds)
         if self._transport.is_closing():
             return
@@ -197,7 +199,7 @@ class HttpConnection(HttpToolsProtocol):
         self._connections.record_end(CloseReason.SLOW_BODY, self._network)
         if cycle.response_started:
             self.transport.close()
-        else:  # whoever reads the body gives back what it holds, and then answers
+        else:  # the reader of the body releases its claim and then answers
             self._slow_cycle = cycle
             cycle.message_event.set()
 
@@ -217,7 +219,7 @@ class HttpConnection(HttpToolsProtocol):
 
     @property
     def _is_between_requests(self) -> bool:
-        """Whether no request is being answered."""
+        """Whether no answer is pending."""
         return self.cycle is None or self.cycle.response_complete
 
     def _expect_header(self) -> None:
@@ -226,7 +228,7 @@ class HttpConnection(HttpToolsProtocol):
         self._size.restart_header()
 
     def _count(self, state: ReadState, size_bytes: int) -> None:
-        """Bound what the parser keeps: a header's last line, the extension of a chunk."""
+        """Limit what the parser buffers: an unfinished header line, the extension of a chunk."""
         self._size.add_input(state, size_bytes)
         self._check_size()
 
@@ -246,21 +248,21 @@ class HttpConnection(HttpToolsProtocol):
         raise BadRequest
 
     def _decline_upgrade(self) -> bytes:
-        """The header without its offer, to be read again (RFC 9110, 7.8): the parser, which would
-        drop the body, begins anew.
+        """Return the header without its Upgrade field, for a new parser (RFC 9110, 7.8). The old
+        parser would drop the body.
         """
         method, version = self.parser.get_method(), self.parser.get_http_version()
         self.parser = httptools.HttpRequestParser(self)
         return without_upgrade(method, self.url, version, self.headers)
 
     def _respond_and_close(self, status: int, reason: CloseReason, message: str) -> None:
-        """Heed nothing more; answer for the application, unless answers are under way."""
+        """Discard further input; send an answer unless the application's answers are under way."""
         self._connections.record_end(reason, self._network)
         self._ignores_input = True
         if self._state is ReadState.BODY and self.pipeline:
             self._drop_incomplete_request()
         if self._state is ReadState.HEADER and not self._is_between_requests:
-            self.cycle.keep_alive = False  # the requests before it are answered
+            self.cycle.keep_alive = False  # earlier requests are answered
             return
         if self._state is ReadState.BODY and not self._is_between_requests:
             self.cycle.disconnected = True
@@ -274,14 +276,14 @@ class HttpConnection(HttpToolsProtocol):
         self._transport.close()
 
     def _drop_incomplete_request(self) -> None:
-        """Forget the request whose body is coming: it was not its state to be answered."""
+        """Drop the last pipelined request: its body is incomplete, and it has not started."""
         self.pipeline.popleft()
         before = self.pipeline[0][0] if self.pipeline else self._running_cycle
         self.cycle = cast("RequestResponseCycle", before)
         self._state = ReadState.HEADER
 
     def _linger(self) -> None:
-        """Close, after the client had time to read the answer: it may still be sending."""
+        """Close after the client had time to read the answer, as it may still be sending."""
         self._ignores_input = True
         if self._state is ReadState.NOTHING or self.parser is None:
             self._transport.flush_and_close()

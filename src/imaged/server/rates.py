@@ -1,7 +1,7 @@
-"""How slow a client may be: a rate, averaged over a stretch of time in which it was its turn.
+"""The rate of a transfer, averaged over the time in which the server waited for its client.
 
-Time in which we did not want its bytes, or had none for it, is nobody's fault and is not counted;
-what was moved meanwhile is.
+Time in which the server did not read, or had nothing to send, does not count; the bytes moved in
+it do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from imaged.server.connection_settings import MinimumRate
 
 
 class TransferRate:
-    """One direction of a transfer, as far back as its client can be blamed for it."""
+    """Measures one direction of a transfer over a sliding window."""
 
     __slots__ = ("_moved_bytes", "_samples", "_waited_seconds")
 
@@ -22,8 +22,8 @@ class TransferRate:
         self._moved_bytes = 0
 
     def record(self, waited_seconds: float, moved_bytes: int, rate: MinimumRate) -> None:
-        """Add what has been since the last note; what is older than the window goes."""
-        if self._samples and not waited_seconds:  # however long it lasts, it takes no memory
+        """Add a sample, and drop samples older than the window of ``rate``."""
+        if self._samples and not waited_seconds:  # merge it: memory stays constant
             last_waited, last_moved = self._samples.pop()
             self._samples.append((last_waited, last_moved + moved_bytes))
         else:
@@ -37,7 +37,7 @@ class TransferRate:
             self._moved_bytes -= moved
 
     def is_below(self, rate: MinimumRate) -> bool:
-        """Whether it was the client's turn for a whole window, and too little came of it."""
+        """Whether the server waited for a whole window and received less than ``rate`` in it."""
         if self._waited_seconds < rate.window.total_seconds():
             return False
         return self._moved_bytes < rate.bytes_per_second * self._waited_seconds

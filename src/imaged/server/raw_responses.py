@@ -1,4 +1,4 @@
-"""Answers that no application gives: to what cannot be read, has no room, or comes at the end."""
+"""Answers of the server itself: to malformed and refused requests, and during a shutdown."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from imaged.api.error_responses import BAD_GATEWAY, TITLES, UNAVAILABLE
 from imaged.api.middleware import REQUEST_ID_HEADER, SCOPE_REQUEST_ID
 from imaged.api.requests import sends_file
 
-MALFORMED_REQUEST = "The request is not HTTP/1.1 as it should be."
+MALFORMED_REQUEST = "The request is not valid HTTP/1.1."
 HEADER_TOO_LARGE = "The header of the request is too large."
-HEADER_TIMED_OUT = "The header of the request took too long."
+HEADER_TIMED_OUT = "The header of the request took too long to arrive."
 TOO_MANY_CONNECTIONS = "There are too many connections. Please try again."
-TOO_MANY_PIPELINED = "There are too many requests on this connection at a time."
-SHUTTING_DOWN = "The server is being stopped. Please try again.\n"
+TOO_MANY_PIPELINED = "Too many requests are pipelined on this connection."
+SHUTTING_DOWN = "The server is shutting down. Please try again.\n"
 SHUTDOWN_RESPONSE_SECONDS = 2  # for answers to requests that were cancelled
 RETRY_AFTER_HEADER = {"Retry-After": "5"}
 
 
 def raw_response(status: int, message: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
-    """An answer as it goes over the wire, after which the connection is closed."""
+    """Serialize an answer after which the connection is closed."""
     title = f"{status} {TITLES[status]}"
     body = f"{title}\n\n{message}\n".encode()
     named = {
@@ -41,9 +41,9 @@ def raw_response(status: int, message: str, headers: Iterable[tuple[bytes, bytes
 
 
 def shutdown_response(scope: Scope) -> Response:
-    """The answer to a request that is cancelled, under the id that the log has for it.
+    """Return the answer to a cancelled request, with the request id that the log has.
 
-    An upload gets 502: after 503 clients repeat it, and send only the rest of their file.
+    An upload gets 502: after 503, clients repeat it and send only the rest of their file.
     """
     headers = {
         "Connection": "close",

@@ -1,4 +1,4 @@
-"""Room for files and sockets: without it, a crowd of connections would keep stores from opening."""
+"""The limit of open files: many connections must not keep stores from opening files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ RESERVED_DESCRIPTORS = 512  # for stores, catalogs and libraries, beside the con
 
 
 def raise_file_limit(connections: int) -> None:
-    """Raise what this process may have open, as far as the system lets it and as it is needed.
+    """Raise the soft limit of open files as far as needed and allowed.
 
-    Many systems begin with 1,024, for programs of the time of ``select``.
+    Many systems default to 1,024, which suits programs that use ``select``.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + RESERVED_DESCRIPTORS

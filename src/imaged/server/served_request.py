@@ -1,4 +1,4 @@
-"""One request as the application answers it, and how it ends where it does not end well."""
+"""One request as the application answers it, and how it ends after cancellation or an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imaged.server.transport import LingeringTransport
 
 
 class ServedRequest:
-    """An application around the application. ``is_slow``: whether the body comes too slowly."""
+    """ASGI middleware around one request. ``is_slow``: whether its body arrives too slowly."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class ServedRequest:
         self._is_slow = is_slow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the request answered. What is broken off is no mistake of the application."""
+        """Run the application. An aborted request does not count as an error of the application."""
 
         async def receive_in_time() -> Message:
             message = await receive()
@@ -41,7 +41,7 @@ class ServedRequest:
         cycle = self._cycle
         try:
             await self._app(scope, receive_in_time, send)
-        except asyncio.CancelledError:  # the server is being stopped
+        except asyncio.CancelledError:  # the server is shutting down
             if not cycle.response_started:
                 await self._send_shutdown_response(scope, receive, send)
         if cycle.response_started and not cycle.response_complete and not cycle.disconnected:
@@ -49,7 +49,7 @@ class ServedRequest:
             self._transport.close()
 
     async def _send_shutdown_response(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer for the application. A client that does not read is not told, nor waited for."""
+        """Answer for the application; abort the connection if the client does not read in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(raw_responses.SHUTDOWN_RESPONSE_SECONDS):
                 await raw_responses.shutdown_response(scope)(scope, receive, send)

@@ -1,4 +1,4 @@
-"""uvicorn inside our task group: signals, draining and the log are the daemon's."""
+"""uvicorn inside the daemon's task group; the daemon handles signals, draining and logs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from imaged.server.raw_responses import SHUTDOWN_RESPONSE_SECONDS
 from imaged.server.rlimits import raise_file_limit
 
 DRAIN_POLL_SECONDS = 0.05
-FIRST_REQUEST_SECONDS = 1  # for the request of who has just connected
-NO_TIMEOUT_SECONDS = 1 << 30  # what the library would end, our connections end themselves
+FIRST_REQUEST_SECONDS = 1  # for the first request of a new connection
+NO_TIMEOUT_SECONDS = 1 << 30  # HttpConnection has its own timeouts
 
 
 class HttpServer(uvicorn.Server):
-    """Answers requests until it is drained."""
+    """Serves an ASGI application until it is drained."""
 
     def __init__(self, app: ASGIApp, settings: ConnectionSettings) -> None:
         super().__init__(
@@ -53,26 +53,26 @@ class HttpServer(uvicorn.Server):
 
     @property
     def in_flight(self) -> int:
-        """How many requests are being answered."""
+        """The number of requests being answered."""
         return len(self.server_state.tasks)
 
     def drain(self, drain_timeout: timedelta) -> None:
-        """Begin to stop: no new connections, and so long for the requests in flight."""
+        """Stop accepting connections; requests in flight have ``drain_timeout`` to end."""
         self._drain_timeout = drain_timeout
         self.should_exit = True
 
     def stop_now(self) -> None:
-        """Wait no longer: what is in flight is cancelled, and given back."""
+        """End a drain now: requests in flight are cancelled and release their claims."""
         self._stop_now.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer."""
+        """Raise the limit of open files and start to serve; sets ``ready``."""
         raise_file_limit(self.connections.settings.max_connections)
         await super().startup(sockets)
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop: listeners first, then idle connections, then what is in flight."""
+        """Close the listeners, then idle connections, then cancel requests in flight."""
         for server in self.servers:
             server.close()
         for listener in sockets or ():
@@ -87,18 +87,19 @@ class HttpServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the daemon."""
+        """Leave signals to the daemon: uvicorn installs no handlers."""
         yield
 
     async def on_tick(self, counter: int) -> bool:
-        """Look at the connections, ten times a second; they know when it is time."""
+        """Offer the connections a check. uvicorn calls this ten times a second."""
         self.connections.check_timeouts(anyio.current_time())
         return await super().on_tick(counter)
 
     async def _wait_for_connections(self) -> None:
-        """Each ends when its answer is complete and sent, and an idle one at once.
+        """Wait until each connection has sent its answer; close idle connections at once.
 
-        One on which nothing was asked yet may be about to: it was accepted, so it is answered.
+        A new connection may be about to send its first request: it was accepted, so it has
+        ``FIRST_REQUEST_SECONDS``.
         """
         no_longer_new_at = anyio.current_time() + FIRST_REQUEST_SECONDS
         while self.server_state.connections and not self._stop_now.is_set():
@@ -112,7 +113,7 @@ class HttpServer(uvicorn.Server):
                 await self._stop_now.wait()
 
     async def _cancel_requests(self) -> None:
-        """Cancel what is in flight, and wait until each request has given back what it held."""
+        """Cancel the requests in flight, and wait until each has released its resources."""
         cancelled = list(self.server_state.tasks)
         for request in cancelled:
             request.cancel()

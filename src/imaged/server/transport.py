@@ -1,8 +1,8 @@
-"""A transport as the server's library sees it: what it writes is counted, and who closes lingers.
+"""A transport that counts what it writes, and lingers before it closes.
 
-An answer that comes before the request was read to its end would be lost, if the connection were
-closed behind it: the system then sends a reset, and a client that is still sending never gets to
-read. So closing is left to the connection, which first listens a while without heeding.
+An answer sent before the request was read to its end would be lost if the connection were closed
+behind it: the system then sends a reset, and a client that is still sending never reads the
+answer. So ``close`` calls the connection, which discards input for a while first (RFC 9112, 9.6).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class LingeringTransport(asyncio.Transport):
-    """One connection's way to its client."""
+    """Wraps the transport of one connection. ``linger``: called by the first ``close``."""
 
     def __init__(self, transport: asyncio.Transport, linger: Callable[[], None]) -> None:
         super().__init__()
@@ -33,62 +33,62 @@ class LingeringTransport(asyncio.Transport):
 
     @property
     def buffered_bytes(self) -> int:
-        """How much of what was written is still in the memory of this process."""
+        """Written bytes that are still in the memory of this process."""
         return self._transport.get_write_buffer_size()
 
     @property
     def acknowledged_bytes(self) -> int:
-        """How much of what was written the other side has acknowledged."""
+        """Written bytes that the peer has acknowledged."""
         return self._written_bytes - self.buffered_bytes - self._queued_bytes()
 
     def write(self, data: Any) -> None:
-        """Send, as soon as the other side takes it."""
+        """Send data, and count it."""
         self._written_bytes += len(data)
         self._transport.write(data)
 
     def close(self) -> None:
-        """End the connection, in the way that the moment asks for."""
+        """Close the connection by way of ``linger``."""
         if not self._is_ending:
             self._is_ending = True
             self._linger()
 
     def abort(self) -> None:
-        """End it at once, by a reset: the system forgets what it has still to send, too."""
+        """Reset the connection: unsent data is dropped, in the kernel too."""
         self._is_ending = True
-        with suppress(OSError):  # it has just been closed
+        with suppress(OSError):  # already closed
             link = self._transport.get_extra_info("socket")
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
 
     def flush_and_close(self) -> None:
-        """End it as soon as what was written is sent."""
+        """Close the connection after all written data is sent."""
         self._is_ending = True
         self._transport.close()
 
     def is_closing(self) -> bool:
-        """Whether nothing more can be written."""
+        """Whether writing is over."""
         return self._is_ending or self._transport.is_closing()
 
     def write_eof(self) -> None:
-        """Tell the other side that nothing more comes."""
+        """Close the sending half of the connection."""
         self._transport.write_eof()
 
     def pause_reading(self) -> None:
-        """Let the other side wait."""
+        """Stop reading from the socket."""
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Read from the socket again."""
         self._transport.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What is known of the connection."""
+        """Return a fact about the connection; see asyncio.BaseTransport."""
         return self._transport.get_extra_info(name, default)
 
     def _queued_bytes(self) -> int:
-        """What the system has still to send: the buffer alone moves by megabytes, or not at all."""
+        """Bytes in the kernel's send queue; the buffer of the process moves in steps of MiB."""
         try:
             queued = fcntl.ioctl(self._transport.get_extra_info("socket"), termios.TIOCOUTQ, _EMPTY)
-        except (OSError, ValueError):  # it has just been closed
+        except (OSError, ValueError):  # already closed
             return 0
         return int(_INT.unpack(queued)[0])

@@ -1,13 +1,13 @@
-"""The log: what happens becomes events, events become lines, and lines go where they are read.
+"""The log: events with facts, processed in steps and written as lines.
 
     log.warning("store.full", store=…)      anywhere: an event and its facts
       + request_id, image_id, claim_id …    bound once, where the work comes in
-      → rate_limit.py   what is told again and again is counted instead
-      → redact.py       nothing secret gets out
-      → sanitize.py     no text is too long, or commands a terminal
+      → rate_limit.py   repeated warnings are counted instead of written
+      → redact.py       secrets are replaced
+      → sanitize.py     long texts are cut, control characters escaped
       → log_format.py   console, JSON, or fields for journald.py
 
-Every event is in ``docs/reference/events.md``, and nothing else is written.
+``docs/reference/events.md`` lists all events; nothing else is written.
 """
 
 from __future__ import annotations

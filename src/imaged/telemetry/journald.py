@@ -1,8 +1,8 @@
-"""The journal of systemd, in its own language: an entry is a datagram of fields.
+"""Writes to the systemd journal in its native protocol: an entry is a datagram of fields.
 
-The language is ``NAME=value``, or a length before a value of several lines; what is too large for
-a datagram is handed over as a sealed file in memory (systemd.io, "Native Journal Protocol"). So
-``journalctl IMAGE_ID=…`` finds what JSON would hide in a text.
+A field is ``NAME=value``, or has a length prefix if the value has several lines. An entry too large
+for a datagram is passed as a sealed memfd (systemd.io, "Native Journal Protocol"). Each fact is a
+field, so ``journalctl IMAGE_ID=…`` finds it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import Any
 SOCKET_PATH = "/run/systemd/journal/socket"
 IDENTIFIER = "imaged"
 MAX_FIELD_NAME_LENGTH = 64
-JOURNAL_SEND_SECONDS = 0.2  # a journal that hangs holds us up no longer
+JOURNAL_SEND_SECONDS = 0.2  # the longest that a hanging journal blocks
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog(3)
 
-#: Names that the journal gives a meaning to: a fact of ours that is named so gets a prefix.
+#: Fields with a meaning to the journal; a fact with such a name gets a prefix.
 RESERVED_FIELDS = frozenset({"MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER"})
 
 OMITTED_FIELDS = frozenset(
     {"event", "exception"}
-)  # in the sentence: it begins with one, and has no lines
+)  # not repeated in MESSAGE, which starts with the event and has one line
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 _TOO_LARGE = {errno.EMSGSIZE, errno.ENOBUFS}
@@ -38,7 +38,7 @@ _PLAIN = re.compile(r"[^\s\"=\\]+")
 
 
 def send(fields: Mapping[str, str]) -> bool:
-    """Whether the journal took an entry of these fields."""
+    """Send an entry; False if the journal did not accept it."""
     entry = b"".join(_encoded(name, value) for name, value in fields.items())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.settimeout(JOURNAL_SEND_SECONDS)
@@ -65,7 +65,7 @@ def _send_as_file(channel: socket.socket, entry: bytes) -> bool:
 
 
 def journal_fields(event: Mapping[str, Any]) -> dict[str, str]:
-    """An event as the journal has it: a sentence to read, and every fact under its name."""
+    """Return an event as journal fields: MESSAGE for people, and each fact under its name."""
     facts = {name: value for name, value in event.items() if name not in {"timestamp", "level"}}
     return {
         "MESSAGE": _message(facts),
@@ -90,7 +90,7 @@ def _text(value: Any) -> str:
 
 
 def _name(name: str) -> str:
-    """A name that the journal takes: capital letters, digits and underscores between them."""
+    """Return a valid field name: capital letters, digits and inner underscores."""
     legal = _NO_LETTER.sub("_", name.upper())[:MAX_FIELD_NAME_LENGTH]
     if legal in RESERVED_FIELDS or not legal[:1].isalpha():
         return f"IMAGED_{legal}"[:MAX_FIELD_NAME_LENGTH]

@@ -1,4 +1,4 @@
-"""The log of this process: which lines are written, in which format, and through which steps."""
+"""Configures the log of this process: level, format and processing steps."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _rate_limiter = RateLimiter()
 def configure_log(
     level: str, output_format: LogFormat = "auto", output: TextIO | None = None
 ) -> None:
-    """Set up the log of this process. Calling it again changes the level of what comes next."""
-    global _rate_limiter  # noqa: PLW0603 - the log of a process is one
+    """Configure the log of this process. Another call changes the level of later events."""
+    global _rate_limiter  # noqa: PLW0603 - one log per process
     _rate_limiter.flush()
     _rate_limiter = RateLimiter()
     output = output or sys.stderr
@@ -35,7 +35,7 @@ def configure_log(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _rate_limiter,
-        structlog.processors.ExceptionRenderer(),  # without local variables: they may be secrets
+        structlog.processors.ExceptionRenderer(),  # without local variables, which may hold secrets
         redact_secrets,
     ]
     structlog.configure(
@@ -48,7 +48,7 @@ def configure_log(
 
 
 def drop_empty_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A field without a value is none: so each call can name all the fields that it may have."""
+    """Drop fields that are None, so that a call can name all its possible fields."""
     return {name: value for name, value in event.items() if value is not None}
 
 

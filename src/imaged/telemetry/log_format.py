@@ -1,4 +1,4 @@
-"""How a line looks: coloured for people, JSON for programs, fields for the journal of systemd."""
+"""Output formats: coloured lines for people, JSON for programs, fields for the systemd journal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST_FIELDS = ("timestamp", "level", "event")
 
 
 def choose_format(wanted: LogFormat, output: TextIO) -> LogFormat:
-    """What "auto" means here: the journal where systemd reads along, colours on a terminal."""
+    """Resolve "auto": journal if the output is connected to it, console on a terminal, or json."""
     if wanted != "auto":
         return wanted
     if is_journal(output):
@@ -29,16 +29,16 @@ def choose_format(wanted: LogFormat, output: TextIO) -> LogFormat:
 
 
 def is_journal(output: TextIO) -> bool:
-    """Whether systemd connected this output with its journal: systemd.exec(5), JOURNAL_STREAM."""
+    """Whether systemd connected the output to its journal: systemd.exec(5), JOURNAL_STREAM."""
     try:
         place = os.fstat(output.fileno())
-    except (OSError, ValueError):  # closed, or no file at all
+    except (OSError, ValueError):  # closed, or not a file
         return False
     return os.environ.get("JOURNAL_STREAM") == f"{place.st_dev}:{place.st_ino}"
 
 
 def final_processors(chosen: LogFormat, output: TextIO) -> list[Processor]:
-    """The last steps: from an event and its facts to what is written."""
+    """Return the last processors, which turn an event into the written line."""
     if chosen == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=output.isatty(), pad_event_to=24)
         return [shorten, escape, renderer]
@@ -48,17 +48,17 @@ def final_processors(chosen: LogFormat, output: TextIO) -> list[Processor]:
 
 
 def put_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Begin with what everybody looks for."""
+    """Put the most important fields first."""
     return {key: event[key] for key in FIRST_FIELDS if key in event} | dict(event)
 
 
 def to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """One object on one line: whatever is not ASCII is escaped."""
+    """Return a JSON object on one line, in ASCII."""
     return json.dumps(event)
 
 
 def to_journal(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Hand it to the journal, and end its way here; what is not taken passes on."""
+    """Send the event to the journal and drop it; return it if the journal did not accept it."""
     if send(journal_fields(escape(logger, method, event))):
         raise structlog.DropEvent
     return event

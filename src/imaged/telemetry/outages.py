@@ -1,9 +1,8 @@
-"""Outages: a store or the catalog that does not work. Told when one begins, counted once a minute
-while it lasts, and told when it is over.
+"""Detects outages of stores and the catalog: logs their begin, a count each minute, and their end.
 
-A watch is a meter: it hears of every operation, and passes it on. Refusals are answers, not
-outages: a store that is full, or has no such blob, works. An outage is over when an operation
-succeeds and none failed for a while: a part that fails now and then does not flicker.
+A watch wraps a meter: it sees every operation and passes it on. Refusals are answers, not outages:
+a full store works, and so does one without the requested blob. An outage ends with a success at
+least ``RECOVERED_AFTER`` after the last failure, so an intermittent fault does not flap.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ NOT_OUTAGES = (BlobExists, BlobMissing, StoreFull, WriteDiscarded)
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """An outage that is over."""
+    """The summary of an outage that ended."""
 
     failures: int
     lasted: timedelta
@@ -42,7 +41,7 @@ class Recovery:
 
 @dataclass(slots=True)
 class Outage:
-    """Whether a part works. Instants are seconds of one clock."""
+    """Tracks whether a part works. Instants are seconds of one monotonic clock."""
 
     failures: int = 0
     unlogged: int = 0
@@ -51,7 +50,7 @@ class Outage:
     failed_at: float = 0.0
 
     def fail(self, now: float) -> int:
-        """Note a failure; how many are to be told now, this one and those before it."""
+        """Record a failure; return how many failures to log now, 0 for none."""
         begins = not self.failures
         self.failures += 1
         self.unlogged += 1
@@ -64,7 +63,7 @@ class Outage:
         return told
 
     def succeed(self, now: float) -> Recovery | None:
-        """Note a success; the recovery, if it is one."""
+        """Record a success; return the recovery if it ends an outage."""
         if not self.failures or now - self.failed_at < RECOVERED_AFTER.total_seconds():
             return None
         recovery = Recovery(self.failures, timedelta(seconds=round(now - self.began_at, 3)))
@@ -73,7 +72,7 @@ class Outage:
 
 
 def watch_store(store: str, meter: Meter, now: Callable[[], float] = monotonic) -> Meter:
-    """A meter for a store that logs its outages, and passes everything on."""
+    """Return a meter that logs a store's outages and passes each operation to ``meter``."""
     outage = Outage()
 
     def watch(what: str, seconds: float, error: BaseException | None) -> None:
@@ -99,14 +98,14 @@ def watch_store(store: str, meter: Meter, now: Callable[[], float] = monotonic) 
 
 
 def _is_outage_of(store: str, error: BaseException | None) -> bool:
-    """Another store's error may pass through a write, where bytes come from there."""
+    """Whether this store failed: a copy may raise the error of its source store instead."""
     if not isinstance(error, StoreError) or isinstance(error, NOT_OUTAGES):
         return False
     return error.store == store
 
 
 def watch_catalog(meter: Meter, now: Callable[[], float] = monotonic) -> Meter:
-    """A meter for the catalog that logs its outages, and passes everything on."""
+    """Return a meter that logs the catalog's outages and passes each operation to ``meter``."""
     outage = Outage()
 
     def watch(what: str, seconds: float, error: BaseException | None) -> None:

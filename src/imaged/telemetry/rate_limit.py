@@ -1,10 +1,9 @@
-"""Limits repeated lines: a fault that occurs a thousand times a minute is logged a few times, and
-counted after that.
+"""Limits repeated events: a fault that occurs a thousand times a minute is logged a few times.
 
-Warnings and errors are of one kind where event and place are the same, whatever else they say. Of
-each kind BURST lines a minute are written; the others are counted, and ``log.repeated`` tells the
-count when the minute is over. As long as it goes on, only counts follow; after a minute of silence
-it is told in full again. What informs is never left out.
+Warnings and errors are of one kind if event, level and ``KIND_FIELDS`` are equal. ``BURST`` events
+of a kind are written per minute; the others are counted, and ``log.repeated`` reports the count at
+the end of the minute. While the fault lasts, only counts follow; after a minute without it, events
+are written in full again. Events below warning are never limited.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ log = structlog.get_logger()
 
 BURST = 5
 RATE_LIMIT_WINDOW_SECONDS = 60.0
-MAX_EVENT_KINDS = 256  # remembered; above that the oldest one begins anew
+MAX_EVENT_KINDS = 256  # tracked; above this, the oldest kind starts again
 LIMITED_LEVELS = frozenset({"warning", "error", "critical"})
-KIND_FIELDS = ("store", "part", "duty", "library", "status", "error_type")  # what tells kinds apart
+KIND_FIELDS = ("store", "part", "duty", "library", "status", "error_type")  # distinguish kinds
 UNLIMITED_EVENTS = frozenset(
     {"config.rejected", "config.restart_needed"}
-)  # somebody waits for each
+)  # an operator waits for each
 COUNT_EVENT = "log.repeated"
 
 EventKind = tuple[object, ...]
@@ -38,7 +37,7 @@ EventKind = tuple[object, ...]
 
 @dataclass(slots=True)
 class _Window:
-    """A minute of one kind."""
+    """One minute of one kind."""
 
     first: EventDict
     ends_at: float
@@ -48,15 +47,15 @@ class _Window:
 
 
 class RateLimiter:
-    """A step of the log that lets the first ones pass. Threads may share it."""
+    """A structlog processor that passes the first events of each kind. Thread-safe."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._windows: OrderedDict[EventKind, _Window] = OrderedDict()  # what ends first is first
+        self._windows: OrderedDict[EventKind, _Window] = OrderedDict()  # in the order of their ends
         self._lock = Lock()
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        """Let an event pass, or raise DropEvent; tell the counts that are due."""
+        """Return the event, or raise DropEvent; log the counts that are due."""
         if event["event"] == COUNT_EVENT:
             return event
         with self._lock:
@@ -69,7 +68,7 @@ class RateLimiter:
         return event
 
     def flush(self) -> None:
-        """Tell all counts now: nobody may come to do it later."""
+        """Log all counts now, for example at exit."""
         with self._lock:
             left = [window for window in self._windows.values() if window.suppressed]
             self._windows.clear()
@@ -90,7 +89,9 @@ class RateLimiter:
         return False
 
     def _close(self, now: float) -> list[_Window]:
-        """End the minutes that are over. One in which something was left out is followed by one."""
+        """End expired windows, and return those with suppressed events. Each of these starts
+        another window in which all events are suppressed.
+        """
         over = []
         while self._windows:
             kind, window = next(iter(self._windows.items()))

@@ -1,7 +1,7 @@
-"""Secrets stay out of the log, should one ever come so far.
+"""Removes secrets from log events.
 
-Nothing here is relied upon: no service logs a secret, and what errors of libraries say is replaced
-where they are caught. This is the second lock.
+It is the second line of defence: no service logs a secret, and drivers replace the error texts of
+libraries.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SECRET_PATTERNS = (
 
 
 def redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Drop the values of fields that are named like secrets, and what looks like one in texts."""
+    """Replace values of fields with secret names, and secrets inside texts."""
     return {
         name: REDACTED if _SECRET_NAMES.search(name.lower()) else map_strings(value, redacted)
         for name, value in event.items()
@@ -48,7 +48,7 @@ def redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 
 
 def redacted(text: str) -> str:
-    """The text without passwords of URLs, signatures of links and contents of headers."""
+    """Return the text without passwords in URLs, signatures and credential headers."""
     for pattern in _SECRET_PATTERNS:
         text = pattern.sub(rf"\g<before>{REDACTED}", text)
     return text

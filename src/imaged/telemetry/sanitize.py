@@ -1,7 +1,7 @@
-"""Texts of others, made fit for a line: nothing that a terminal would obey, nothing too long.
+"""Makes untrusted texts safe for a log line: control characters are escaped, long texts cut.
 
-Names, errors and headers come from users and libraries. A line that holds one stays one line, and
-says what the text is.
+Names, errors and headers come from users and libraries. An event remains one line, and its text
+stays recognizable.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT_LENGTH = 4_000  # characters of one field
 MAX_TRACEBACK_LENGTH = 32_000
-MAX_ITEMS = 100  # of a list or table
+MAX_ITEMS = 100  # of a list or mapping
 TRACEBACK_FIELD = "exception"
 
 _UNSAFE = re.compile(
@@ -24,24 +24,24 @@ _UNSAFE = re.compile(
     "\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f"  # zero width, direction
     "\u2028\u2029"  # line ends of Unicode
     "\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff"  # halves of characters, which no encoding has
-    "\U000e0000-\U000e007f"  # tags, which nobody sees
+    "\ud800-\udfff"  # lone surrogates, which cannot be encoded
+    "\U000e0000-\U000e007f"  # invisible tags
     "]"
 )
 
 
 def visible(text: str) -> str:
-    """The text, with escapes for what would not be seen but obeyed."""
+    """Return the text with control and invisible characters escaped."""
     return _UNSAFE.sub(lambda found: _escaped(ord(found[0])), text)
 
 
 def visible_lines(text: str) -> str:
-    """A text of several lines, each indented, so that none of them looks like a line of the log."""
+    """Escape and indent each line of a text, so that none looks like a log line."""
     return "\n".join(f"    {visible(line)}" for line in text.split("\n"))
 
 
 def shorten(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Cut what is too long for a line. Of a traceback the end says most."""
+    """Cut long texts and lists; of a traceback, keep the end."""
     return {
         name: _cut_start(value) if name == TRACEBACK_FIELD else map_strings(value, _cut)
         for name, value in event.items()
@@ -49,7 +49,7 @@ def shorten(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
 
 
 def escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Make everything visible. JSON does this by itself."""
+    """Escape all texts of an event. JSON needs no such step."""
     return {
         name: visible_lines(value) if name == TRACEBACK_FIELD else map_strings(value, visible)
         for name, value in event.items()
@@ -57,7 +57,7 @@ def escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def map_strings(value: Any, change: Callable[[str], str]) -> Any:
-    """Change the texts of a value, however deep they are in lists and tables."""
+    """Apply ``change`` to all texts of a value, in nested lists and mappings too."""
     match value:
         case str():
             return change(value)

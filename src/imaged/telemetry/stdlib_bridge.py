@@ -1,4 +1,4 @@
-"""What libraries have to say: it comes through the same door, from WARNING upwards."""
+"""Passes log records of libraries, from WARNING upwards, to our log."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import structlog
 
 log = structlog.get_logger()
 
-#: What we tell ourselves, and better: logger, and the text before its arguments.
+#: Messages that imaged logs itself: the logger, and the text before its arguments.
 DUPLICATE_MESSAGES = {
     ("uvicorn.error", "ASGI callable returned without completing response."),  # answer.broken_off
 }
 
 
 class StdlibLogHandler(logging.Handler):
-    """Hands what libraries log to our log."""
+    """Logs the records of libraries as ``library.reported``."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record, as it comes."""
+        """Log one record."""
         if (record.name, record.msg) in DUPLICATE_MESSAGES:
             return
         name, said, raised = record.name, _message_of(record), record.exc_info
@@ -29,7 +29,7 @@ class StdlibLogHandler(logging.Handler):
 
 
 def capture_library_logs(threshold: int) -> None:
-    """Be the only one who does."""
+    """Make StdlibLogHandler the only handler of the root logger."""
     logging.captureWarnings(capture=True)
     root = logging.getLogger()
     root.handlers = [StdlibLogHandler()]
@@ -39,5 +39,5 @@ def capture_library_logs(threshold: int) -> None:
 def _message_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 - a library's mistake in a text ends nothing
+    except Exception:  # noqa: BLE001 - a library's wrong format must not raise here
         return str(record.msg)
