@@ -175,7 +175,7 @@ def test_nowhere_by_default(workspace: Workspace) -> None:
 
 
 def test_the_token_for_the_addresses_of_the_api(workspace: Workspace) -> None:
-    """Whoever shows it reads the page there; a reload takes over another one."""
+    """The token gives access to the page; a reload applies a new token."""
     file = workspace.folder / "metrics.token"
     file.write_text("the-first-token-of-prometheus")
     with serving(workspace.write(f'[metrics]\nbind = ["api"]\ntoken_file = "{file}"')) as daemon:

@@ -95,7 +95,7 @@ def test_keys_in_files(canaries: Canaries, workspace: Workspace, bucket: Seaweed
 def test_keys_in_the_usual_places(
     canaries: Canaries, workspace: Workspace, bucket: SeaweedFS
 ) -> None:
-    """Also in a shared file that cannot be read, because somebody wrote only the key."""
+    """A malformed shared credentials file, which contains only the key, reveals nothing."""
     workspace.write(_cloud(bucket.endpoint))
     shared = workspace.folder / "credentials"
     shared.write_text(f"[default]\n{canaries['shared']}\n = {canaries['shared']}\n")
@@ -111,7 +111,7 @@ def test_keys_in_the_usual_places(
 
 
 def test_a_store_that_is_not_there(canaries: Canaries, workspace: Workspace) -> None:
-    """Nobody listens, or who does speaks something else."""
+    """The endpoint is closed, or speaks another protocol."""
     keys = {
         "IMAGED_STORES__CLOUD__ACCESS_KEY": canaries["access-key"],
         "IMAGED_STORES__CLOUD__SECRET_KEY": canaries["secret-key"],

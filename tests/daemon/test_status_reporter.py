@@ -27,7 +27,7 @@ PATIENCE = timedelta(seconds=60)
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[ServiceManager]:
-    """Somebody who listens."""
+    """A fake systemd notifier."""
     with listening_service_manager(tmp_path) as manager:
         yield manager
 
@@ -65,7 +65,7 @@ def play(scenario: Callable[[], Awaitable[None]]) -> None:
 
 
 def test_the_catalog_is_counted_now_and_then(manager: ServiceManager) -> None:
-    """Images that wait for their end; while nobody knows, nothing is said of them."""
+    """The count of pending deletes is shown, and left out while it is unknown."""
     here = Instance(manager)
 
     async def scenario() -> None:

@@ -96,7 +96,7 @@ def test_a_daemon_feeds_its_watchdog(workspace: Workspace, tmp_path: Path) -> No
 
 
 def test_a_disk_that_hangs_is_silent(tmp_path: Path) -> None:
-    """The thread that hangs with it holds up nobody but the store's answer."""
+    """A hanging thread blocks only the store's check."""
     root = tmp_path / "store"
     root.mkdir()
     with HangingDisk("fsync") as disk:

@@ -1,4 +1,4 @@
-"""The worker of a daemon: what it hears, what it tells, and when it goes."""
+"""The worker process of a daemon: instructions, reports, and when it exits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HERE = InstanceId("here-1")
 
 @pytest.fixture
 def config(workspace: Workspace) -> Config:
-    """As a daemon hands it over."""
+    """The configuration as a daemon sends it."""
     folder = workspace.folder
     workspace.write(
         f'[tasks]\nkey_file = "{folder}/key"\n[conversion]\nscratch = "{folder}/scratch"'
@@ -47,7 +47,7 @@ async def employed(wanted: str = version("imaged")) -> AsyncIterator[WorkerChann
 
 
 async def last_news(line: WorkerChannel) -> Report | WorkerFailure | None:
-    """What was said before it went."""
+    """Return the reports that the worker sent before it exited."""
     last = None
     while news := await line.next_report():
         last = news
@@ -57,7 +57,7 @@ async def last_news(line: WorkerChannel) -> Report | WorkerFailure | None:
 async def test_it_goes_when_nothing_is_to_be_done(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And tells once more what it has counted, for which its daemon answers from then on."""
+    """An idle worker exits after a last report; its daemon keeps the counts."""
     monkeypatch.setattr(worker_process, "IDLE_EXIT_SECONDS", 0.3)
     async with employed() as line:
         await line.send_instruction(Start(config, HERE))
@@ -69,20 +69,20 @@ async def test_it_goes_when_nothing_is_to_be_done(
 
 
 async def test_it_goes_when_its_daemon_does(config: Config) -> None:
-    """However that ended: nobody would hear what comes of it."""
+    """The worker exits with its daemon, however the daemon ended."""
     async with employed() as line:
         await line.send_instruction(Start(config, HERE))
         assert isinstance(await line.next_report(), Report)
 
 
 async def test_it_goes_without_having_begun() -> None:
-    """The daemon was quicker."""
+    """The worker exits if the daemon closed the channel first."""
     async with employed():
         pass
 
 
 async def test_it_tells_when_it_is_asked(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads figures does not wait until it is time."""
+    """A requested report is sent at once."""
     monkeypatch.setattr(worker_process, "REPORT_INTERVAL", timedelta(days=1))
     async with employed() as line:
         await line.send_instruction(Start(config, HERE))
@@ -92,7 +92,7 @@ async def test_it_tells_when_it_is_asked(config: Config, monkeypatch: pytest.Mon
 
 
 async def test_it_says_why_it_cannot_work(config: Config, workspace: Workspace) -> None:
-    """In the words that a daemon would have at its start."""
+    """The worker fails with the same text as a daemon at its start."""
     workspace.images.rmdir()
     async with employed() as line:
         await line.send_instruction(Start(config, HERE))
@@ -103,7 +103,7 @@ async def test_it_says_why_it_cannot_work(config: Config, workspace: Workspace) 
 
 
 async def test_a_program_that_was_exchanged() -> None:
-    """The daemon still runs, from files that are gone: nothing is read of what it says."""
+    """After an upgrade, the worker unpickles no message of the older daemon."""
     async with employed(wanted="0.0.1") as line:
         last = await last_news(line)
 

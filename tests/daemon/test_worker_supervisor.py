@@ -1,4 +1,4 @@
-"""Where workers are employed, and what becomes of those that do not work."""
+"""The supervisor of worker processes, and workers that fail in various ways."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ Log = Sequence[Mapping[str, Any]]
 
 @dataclass
 class Employer:
-    """A workshop with something to do, and workers of one kind."""
+    """A supervisor with a waiting task, and fake workers of one kind."""
 
     shop: WorkerSupervisor
     runner: TaskRunner
-    employed: Path  # a line for each that was started
+    employed: Path  # a line for each started worker
 
     async def until(self, is_so: Callable[[Log], object]) -> Log:
-        """Employ until the log is so, and be stopped then; all of the log."""
+        """Run until the log fulfils ``is_so``, stop, and return the log."""
         with capture_logs() as log, anyio.fail_after(PATIENCE_SECONDS):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.shop.serve)
@@ -58,7 +58,7 @@ class Employer:
         return log
 
     async def for_a_second(self) -> None:
-        """Employ whom it would employ meanwhile."""
+        """Run for a while."""
         with anyio.move_on_after(1):
             await self.until(lambda _: False)
 
@@ -88,7 +88,7 @@ def told(log: Log, event: str) -> Log:
 
 @pytest.mark.asyncio
 async def test_a_worker_that_dies(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is told of once, and the next one is employed; each knows which version it is to be."""
+    """A crash is logged once and the next worker starts; each gets the expected version."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
 
     log = await employer.until(lambda log: len(told(log, "worker.ended")) == 3)
@@ -101,7 +101,7 @@ async def test_a_worker_that_dies(employer: Employer, monkeypatch: pytest.Monkey
 
 @pytest.mark.asyncio
 async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is ended so that the log says where it was."""
+    """A silent worker is aborted, so that its stack is logged."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "is silent")
     monkeypatch.setattr(worker_supervisor, "REPORT_TIMEOUT_SECONDS", 1.0)
 
@@ -116,15 +116,15 @@ async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("how", "event"),
     [
-        ("babbles", "duty.crashed"),  # what nobody understands is a mistake of ours, with traceback
-        ("announces 4 GiB", "duty.crashed"),  # which nobody waits for, and nobody keeps
+        ("babbles", "duty.crashed"),  # an unknown message is a bug, logged with traceback
+        ("announces 4 GiB", "duty.crashed"),  # too long: neither awaited nor stored
         ("is deaf", "worker.started"),  # the daemon ends
     ],
 )
 async def test_a_worker_that_does_not_end(
     employer: Employer, monkeypatch: pytest.MonkeyPatch, how: str, event: str
 ) -> None:
-    """It is waited for, but not for ever."""
+    """The supervisor waits for the exit, up to a limit."""
     monkeypatch.setenv("IMAGED_TEST_ODD", how)
     monkeypatch.setattr(worker_supervisor, "EXIT_SECONDS", 0.1)
 
@@ -137,7 +137,7 @@ async def test_a_worker_that_does_not_end(
 async def test_a_worker_that_does_not_read(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Is not waited for: its line is full, so it is ended, and the daemon can end as well."""
+    """A worker that does not read is aborted, and the daemon can stop."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "is deaf")
     monkeypatch.setattr(worker_channel, "CHANNEL_SEND_SECONDS", 0.2)
     monkeypatch.setattr(worker_supervisor, "REPORT_TIMEOUT_SECONDS", 3600.0)
@@ -159,7 +159,7 @@ async def test_a_worker_that_does_not_read(
 
 @pytest.mark.asyncio
 async def test_what_a_worker_has_not_heard_yet() -> None:
-    """Of each kind the last one, in the order in which they came; so it takes no memory."""
+    """The queue keeps the latest instruction of each kind, in the order of arrival."""
     config = load(None)
     mailbox, last = worker_channel.CoalescingQueue(), Reload(config.with_roles(("tasks",)))
     mailbox.put(Start(config, InstanceId("here")))
@@ -181,7 +181,7 @@ async def test_what_a_worker_has_not_heard_yet() -> None:
 async def test_a_worker_that_cannot_be_started(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is said why, and tried again."""
+    """The reason is logged, and the start is repeated."""
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
 
     log = await employer.until(lambda log: told(log, "duty.failed"))
@@ -191,7 +191,7 @@ async def test_a_worker_that_cannot_be_started(
 
 
 def test_it_waits_longer_each_time() -> None:
-    """A store may be away for a night, and a worker is not to be tried every second of it."""
+    """The delay grows: during a long outage, workers do not start every second."""
     waits = [*accumulate(range(8), lambda wait, _: next_restart_delay(wait), initial=0.0)]
 
     assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]
@@ -201,7 +201,7 @@ def test_it_waits_longer_each_time() -> None:
 async def test_who_has_not_worked_is_not_replaced_at_once(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often somebody asks for another task."""
+    """A failing worker is not restarted at once, however often tasks arrive."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
     monkeypatch.setattr(worker_supervisor, "next_restart_delay", lambda _: 3600.0)
     await employer.until(lambda log: told(log, "duty.failed"))
@@ -216,7 +216,7 @@ async def test_who_has_not_worked_is_not_replaced_at_once(
 async def test_who_has_worked_is_replaced_at_once(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What killed it may have been its task; that is tried so many times only."""
+    """The task may have killed the worker, so its attempts are limited."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "reports and dies")
     monkeypatch.setattr(worker_supervisor, "next_restart_delay", lambda _: 3600.0)
 
@@ -229,7 +229,7 @@ async def test_who_has_worked_is_replaced_at_once(
 async def test_nobody_is_employed_for_nothing(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither when nothing waits, nor when the daemon is about to end."""
+    """No worker starts without waiting tasks, or while the daemon stops."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
     employer.shop.stop_claiming()
 

@@ -1,4 +1,4 @@
-"""Meters: what is told of becomes the right number in the right series, and nothing else."""
+"""Meters change exactly the right series."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from imaged.stores import metered as measured_stores
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
-    """Empty."""
+    """An empty registry."""
     return CollectorRegistry()
 
 
 def test_meters_know_all_that_they_are_told_of() -> None:
-    """The names of the wrappers, and of the reasons for which connections are ended."""
+    """Labels equal the names of operations and the reasons of closed connections."""
     assert measured_stores.OPERATIONS == operation_meters.STORE_OPERATIONS
     assert measured_catalogs.TRANSACTIONS == operation_meters.TRANSACTION_KINDS
     assert tuple(CloseReason) == counters.CLOSE_REASONS
@@ -60,7 +60,7 @@ def test_meters_know_all_that_they_are_told_of() -> None:
 def test_what_is_a_stores_error(
     registry: CollectorRegistry, error: BaseException | None, errors: int, measured: int
 ) -> None:
-    """Its own, but for writes that were deleted meanwhile; who breaks off is not measured."""
+    """Only the store's own errors count; aborted transfers are not measured."""
     StoreMeters(registry, ["local", "far"]).of("local")("put", 0.5, error)
     labels = {"store": "local", "operation": "put"}
 
@@ -82,7 +82,7 @@ def test_what_is_a_stores_error(
 def test_what_is_the_catalogs_error(
     registry: CollectorRegistry, error: BaseException | None, errors: int, measured: int
 ) -> None:
-    """No answer is one, a refusal is none."""
+    """A missing answer counts as an error, a refusal does not."""
     CatalogMeter(registry)("write", 0.5, error)
     labels = {"kind": "write"}
 
@@ -105,12 +105,12 @@ def test_what_is_the_catalogs_error(
     ],
 )
 def test_how_transfers_end(error: BaseException | None, outcome: Outcome) -> None:
-    """The client's doing is told from ours."""
+    """Errors of clients and of the server have different outcomes."""
     assert outcome_of(error) is outcome
 
 
 def test_transfers_are_counted_by_how_they_end(registry: CollectorRegistry) -> None:
-    """Only uploads that were completed say how long uploads take."""
+    """Only completed uploads are timed."""
     meter = TransferMeter(registry)
     meter("upload", 3, None)
     meter("upload", 5, FormatRefused("no"))
@@ -129,7 +129,7 @@ def test_transfers_are_counted_by_how_they_end(registry: CollectorRegistry) -> N
 def test_duties_that_fail_keep_the_moment_of_their_last_success(
     registry: CollectorRegistry,
 ) -> None:
-    """A round that was cancelled says nothing; a duty that nobody announced is there too."""
+    """A cancelled round is not counted; an unannounced duty gets its own series."""
     moments = iter([100.0, 200.0])
     meter = DutyMeter(registry, ["scrubber"], clock=lambda: next(moments))
 
@@ -151,7 +151,7 @@ def test_duties_that_fail_keep_the_moment_of_their_last_success(
 
 
 def test_how_tasks_end(registry: CollectorRegistry) -> None:
-    """By type; a type that was announced is there before, and one that was not comes with it."""
+    """Outcomes count by type; announced types start at 0, others appear when they occur."""
     meter = TaskMeter(registry, clock=lambda: 100.0)
     meter.register_types(["verify", "import"])
     waits = Task(id="t", type="verify", owner="p1")
@@ -175,7 +175,7 @@ def test_how_tasks_end(registry: CollectorRegistry) -> None:
 
 
 def test_attempts_that_were_lost(registry: CollectorRegistry) -> None:
-    """A worker that was stopped in good order has lost none."""
+    """An orderly stop of a worker does not count as a lost attempt."""
     meter = TaskMeter(registry)
     runs = pick_up(Task(id="t", type="verify", owner="p1"))
 
@@ -186,7 +186,7 @@ def test_attempts_that_were_lost(registry: CollectorRegistry) -> None:
 
 
 def test_how_long_tasks_take(registry: CollectorRegistry) -> None:
-    """Those that succeeded say it."""
+    """Only successful attempts are timed."""
     meter = TaskMeter(registry)
     meter("verify", 3, None)
     meter("import", 5, FormatRefused("no"))
@@ -197,7 +197,7 @@ def test_how_long_tasks_take(registry: CollectorRegistry) -> None:
 
 
 def test_how_long_checks_take_is_not_told(registry: CollectorRegistry) -> None:
-    """Whether they fail is."""
+    """Checks are not timed, but their failures count."""
     StoreMeters(registry, ["local"]).of("local")("check", 1, StoreError("local", "is on fire"))
     CatalogMeter(registry)("check", 1, None)
     errors = {"store": "local", "operation": "check"}

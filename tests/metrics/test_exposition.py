@@ -1,4 +1,4 @@
-"""The page: everything that is known, in bounds, whatever does not answer."""
+"""The metrics page: complete, bounded, and robust against parts that do not answer."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ FULL = Summary(
 
 
 def figures(summary: Summary | None = FULL) -> StateSnapshot:
-    """What a look brought."""
+    """A snapshot of the state."""
     return StateSnapshot(
         summary=summary,
         is_ready=True,
@@ -83,7 +83,7 @@ def figures(summary: Summary | None = FULL) -> StateSnapshot:
 
 
 async def written(found: StateSnapshot, accept: str = "") -> dict[str, float]:
-    """The page of an instance, read as Prometheus does: the series and their values."""
+    """Parse an instance's page as Prometheus does, into series and values."""
     instruments = Instruments(stores=STORES, duties=DUTIES)
     instruments.tasks.register_types(TYPES)
     instruments.register_counters(lambda: Counters(reconciled=ReconcileReport()))
@@ -96,7 +96,7 @@ async def written(found: StateSnapshot, accept: str = "") -> dict[str, float]:
 
 
 def read(text: str) -> dict[str, float]:
-    """The series of a page."""
+    """Return the series of a page."""
     return {
         sample.name
         + "".join(
@@ -108,12 +108,12 @@ def read(text: str) -> dict[str, float]:
 
 
 async def test_there_are_not_too_many_series() -> None:
-    """With three stores, the types that come with imaged, and everything that labels can say."""
+    """The number of series with three stores, the built-in task types and all labels."""
     assert len(await written(figures())) <= MOST_SERIES
 
 
 async def test_the_types_are_those_that_there_are(tmp_path: Path) -> None:
-    """So the test above counts the right ones."""
+    """The task types of the test above are the built-in ones."""
     (tmp_path / "images").mkdir()
     config = load(Workspace(tmp_path).write(), {})
     async with open_drivers(config) as parts:
@@ -121,7 +121,7 @@ async def test_the_types_are_those_that_there_are(tmp_path: Path) -> None:
 
 
 async def test_every_value_of_a_label_is_there_from_the_start() -> None:
-    """So a rate is right from the first event; and none names an image, a project or a request."""
+    """Series start at 0, so that rates are right; no label names an image or a project."""
     series = await written(figures())
     labels = {label for family in all_families() for one in family.samples for label in one.labels}
 
@@ -136,7 +136,7 @@ async def test_every_value_of_a_label_is_there_from_the_start() -> None:
 
 
 async def test_the_catalogs_figures() -> None:
-    """Each status and each store is there, also with nothing in it."""
+    """Every status and every store has a series, even at 0."""
     series = await written(figures())
 
     assert series["imaged_images status=active"] == 7
@@ -153,7 +153,7 @@ async def test_the_catalogs_figures() -> None:
 
 
 async def test_the_figures_of_tasks() -> None:
-    """How many wait and since when, how many run; what has ended is counted when it does."""
+    """Pending and processing tasks are gauges; ended tasks are counters."""
     series = await written(figures())
 
     assert series["imaged_tasks status=pending type=import"] == 4
@@ -166,7 +166,7 @@ async def test_the_figures_of_tasks() -> None:
 
 
 async def test_a_type_that_only_others_know_is_there_while_it_waits() -> None:
-    """Then somebody has to look who works on it."""
+    """Tasks of unknown types are shown: an operator must find out why they wait."""
     waits = TaskCount("theirs", TaskStatus.PENDING, 1, NOW)
     series = await written(figures(replace(FULL, tasks=[waits])))
 
@@ -175,7 +175,7 @@ async def test_a_type_that_only_others_know_is_there_while_it_waits() -> None:
 
 
 async def test_a_due_moment_to_come_is_not_overdue() -> None:
-    """Doomed bytes may wait for a lease to end."""
+    """Doomed blobs may wait for a lease to expire."""
     (overdue,) = [
         sample.value
         for family in families(
@@ -189,7 +189,7 @@ async def test_a_due_moment_to_come_is_not_overdue() -> None:
 
 
 async def test_without_the_catalog_its_figures_are_missing() -> None:
-    """All others are there."""
+    """All other families are present."""
     series = await written(figures(summary=None))
 
     assert series["imaged_catalog_up"] == 0
@@ -198,13 +198,13 @@ async def test_without_the_catalog_its_figures_are_missing() -> None:
 
 
 async def test_when_counters_began_is_not_told() -> None:
-    """That would be as many series again."""
+    """``_created`` series are left out, as they would double the number of series."""
     assert not [name for name in await written(figures()) if name.endswith("_created")]
 
 
 @asynccontextmanager
 async def lookout_on(service: Service, catalog: Catalog) -> AsyncIterator[StateCollector]:
-    """Somebody who looks at this catalog and the stores of a service."""
+    """A collector over this catalog and a service's stores."""
     health = Health(catalog, service.stores)
     lookout = StateCollector(catalog, service.stores, health, LEASE)
     task = asyncio.create_task(lookout.run())
@@ -216,7 +216,7 @@ async def lookout_on(service: Service, catalog: Catalog) -> AsyncIterator[StateC
 
 
 async def test_a_look_at_everything(service: Service) -> None:
-    """What is there, how much room there is, and that all is well."""
+    """The snapshot has the catalog's summary, the free space and the health."""
     await service.create_active()
     async with lookout_on(service, service.facts) as lookout:
         found = await lookout.collect()
@@ -225,11 +225,11 @@ async def test_a_look_at_everything(service: Service) -> None:
     assert found.summary.images == {Status.ACTIVE: 1}
     assert abs(found.clock_offset) < timedelta(seconds=30)
     assert (found.is_ready, found.stores_up) == (True, {"local": True, "near": True})
-    assert found.free_bytes == {}  # memory has no end
+    assert found.free_bytes == {}  # the memory store is unlimited
 
 
 async def test_a_catalog_that_fails_does_not_break_the_page(service: Service) -> None:
-    """It is told, and the stores are looked at all the same."""
+    """A failing catalog is reported, and the stores are queried all the same."""
     failing = override_calls(service.facts, summarize=catalog_fails, check=catalog_fails)
     async with lookout_on(service, failing) as lookout:
         found = await lookout.collect()
@@ -239,7 +239,7 @@ async def test_a_catalog_that_fails_does_not_break_the_page(service: Service) ->
 
 
 async def test_many_who_ask_share_one_look() -> None:
-    """Ten scrapers load the catalog as one does; what is known holds for a while."""
+    """Ten scrapers cause the load of one; results are cached for a while."""
     looks = 0
 
     async def source() -> int:
@@ -258,7 +258,7 @@ async def test_many_who_ask_share_one_look() -> None:
 
 
 async def test_a_look_that_fails_is_not_taken_again_at_once() -> None:
-    """Nothing is known, and who is in trouble is left alone for a while."""
+    """A failure is cached too, so a part in trouble is not queried at once."""
     looks = 0
 
     async def source() -> int:
@@ -278,7 +278,7 @@ async def test_a_look_that_fails_is_not_taken_again_at_once() -> None:
 async def test_a_look_that_hangs_is_waited_for_but_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Who asks is told that nothing is known; there is one look at a time all the same."""
+    """Callers of a hanging query get None, and only one query runs at a time."""
     monkeypatch.setattr("imaged.metrics.cached_probe.PROBE_WAIT_SECONDS", 0.01)
     looks, answers = 0, asyncio.Event()
 
@@ -302,7 +302,7 @@ async def test_a_look_that_hangs_is_waited_for_but_not_for_ever(
 
 
 async def test_both_formats_are_spoken() -> None:
-    """The old one, and OpenMetrics for those who ask for it."""
+    """The text format by default, and OpenMetrics on request."""
     instruments = Instruments(stores=STORES, duties=())
 
     async def look() -> StateSnapshot:

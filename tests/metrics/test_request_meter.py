@@ -1,4 +1,4 @@
-"""The count of requests: which kind, how answered, how long; and nothing is changed by it."""
+"""Metrics of requests: kinds, statuses and durations; messages are unchanged."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from support.service import Service, ask, token_of
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
-    """Empty."""
+    """An empty registry."""
     return CollectorRegistry()
 
 
 def requests(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
-    """What was counted, by kind and answer."""
+    """Return the counts by kind and status class."""
     return {
         (sample.labels["kind"], sample.labels["answer"]): sample.value
         for family in registry.collect()
@@ -30,7 +30,7 @@ def requests(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
 async def test_answers_are_the_same_and_counted(
     service: Service, registry: CollectorRegistry
 ) -> None:
-    """The whole application behind it does not notice."""
+    """Messages pass through the middleware unchanged."""
     service.app = RequestMeter(registry).wrap(service.app)
     image_id = await service.create_active(b"hello")
     data = await service.call("GET", f"/v2/images/{image_id}/file")
@@ -52,7 +52,7 @@ async def test_answers_are_the_same_and_counted(
 async def test_data_does_not_say_how_long_requests_take(
     service: Service, registry: CollectorRegistry
 ) -> None:
-    """It is as slow as it is large."""
+    """Image data is counted but not timed."""
     service.app = RequestMeter(registry).wrap(service.app)
     await service.create_active()
 
@@ -64,7 +64,7 @@ async def test_data_does_not_say_how_long_requests_take(
 
 @pytest.mark.asyncio
 async def test_what_breaks_off_before_its_answer_is_a_failure(registry: CollectorRegistry) -> None:
-    """Whoever asked got nothing; the error goes on its way."""
+    """A request without an answer counts as 5xx, and its error propagates."""
 
     async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise ZeroDivisionError
@@ -87,5 +87,5 @@ async def test_what_breaks_off_before_its_answer_is_a_failure(registry: Collecto
     ],
 )
 def test_kinds(method: str, path: str, kind: str) -> None:
-    """Three are enough, whatever is sent."""
+    """There are three kinds, whatever clients send."""
     assert request_kind(method, path) == kind

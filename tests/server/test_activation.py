@@ -1,4 +1,4 @@
-"""Sockets that the service manager opened for us."""
+"""Sockets passed by systemd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from imaged.server.activation import ActivatedSockets, reachable_from_network
 from support.service_manager import activating
 
-#: What a process finds that sockets may be handed over to.
+#: Prints the sockets that a process received.
 LOOK = """
 import os
 from imaged.server.activation import ActivatedSockets, SocketRefused
@@ -28,7 +28,7 @@ print(sorted(name for name in os.environ if name.startswith("LISTEN_")))
 
 
 def look(sockets: dict[str, socket.socket]) -> list[str]:
-    """What a process says of the sockets that it is given."""
+    """Return what a process prints about its sockets."""
     done = subprocess.run(
         [*activating(sockets), sys.executable, "-c", LOOK],
         capture_output=True,
@@ -40,13 +40,13 @@ def look(sockets: dict[str, socket.socket]) -> list[str]:
 
 
 def test_a_socket_is_known_by_its_name() -> None:
-    """It is ready to be used, and nothing of it is left to children."""
+    """The socket is usable, and children do not inherit it."""
     with socket.create_server(("127.0.0.1", 0)) as opened:
         assert look({"api": opened}) == ["[('127.0.0.1', False)]", "[]"]
 
 
 def test_an_unknown_name_is_refused() -> None:
-    """What somebody opened for us should not stay silent."""
+    """A socket passed by systemd must not be ignored silently."""
     with socket.create_server(("", 0)) as one, socket.create_server(("", 0)) as other:
         complaint, _ = look({"api": one, "imaged.socket": other})
 
@@ -57,7 +57,7 @@ def test_an_unknown_name_is_refused() -> None:
 
 
 def test_a_socket_that_does_not_listen_is_refused() -> None:
-    """Accept=yes hands over connections, one for each process; that is nothing for a daemon."""
+    """Accept=yes passes connections, one for each process, which a daemon cannot use."""
     with socket.socket() as opened:
         complaint, _ = look({"api": opened})
 
@@ -79,7 +79,7 @@ def test_what_is_for_another_process_is_left_alone() -> None:
     [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True), ("::", True)],
 )
 def test_others_can_connect_to_what_is_not_loopback(address: str, *, answer: bool) -> None:
-    """By its address; whatever has a path is for this machine."""
+    """The address decides; a unix socket is local."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with (
         socket.create_server((address, 0), family=family) as one,

@@ -1,4 +1,4 @@
-"""How many connections there may be, and how they are looked at."""
+"""Limits of open connections, and their periodic checks."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ FEW = ConnectionSettings(max_connections=3, max_connections_per_address=2)
 
 
 class Seen:
-    """A connection that notes how long it was looked at."""
+    """A connection that records the elapsed times of its checks."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
     def check_timeouts(self, elapsed_seconds: float) -> None:
-        """Note it."""
+        """Record the time."""
         self.seconds.append(elapsed_seconds)
 
 
 def test_there_is_room_for_so_many() -> None:
-    """In all, and for each network; what left makes room."""
+    """Limits apply in total and per network; a closed connection makes room."""
     connections = ConnectionTracker(FEW)
     one, two, three, four = Seen(), Seen(), Seen(), Seen()
 
@@ -39,7 +39,7 @@ def test_there_is_room_for_so_many() -> None:
     assert connections.admit(three, "10.0.0.1") is CloseReason.CROWDED
     assert connections.admit(three, "10.0.0.2") is None
     assert connections.admit(four, "10.0.0.3") is CloseReason.FULL
-    connections.remove(four)  # was never in
+    connections.remove(four)  # was never admitted
     assert len(connections) == 3
     connections.remove(one)
     connections.remove(three)
@@ -71,7 +71,7 @@ def test_who_has_left_is_forgotten() -> None:
 
 
 def test_a_look_comes_once_in_a_while() -> None:
-    """However often it is asked for, with the time that went by."""
+    """Checks run once a second, with the elapsed time, however often they are offered."""
     connections, one = ConnectionTracker(FEW), Seen()
     connections.admit(one, None)
     for tick in range(31):
@@ -82,7 +82,7 @@ def test_a_look_comes_once_in_a_while() -> None:
 
 
 def test_nobody_is_late_while_the_process_stands_still() -> None:
-    """A suspended machine, or a hanging loop, is not the clients' fault."""
+    """A suspended machine or a blocked loop does not count against clients."""
     connections, one = ConnectionTracker(FEW), Seen()
     connections.admit(one, None)
     connections.check_timeouts(0)
@@ -92,7 +92,7 @@ def test_nobody_is_late_while_the_process_stands_still() -> None:
 
 
 def test_what_was_ended_is_told_once_a_minute() -> None:
-    """One line for all; a warning where somebody found no room; and none for idle ones."""
+    """One line for all reasons; a warning if a connection was refused; none for idle ones."""
     connections = ConnectionTracker(FEW)
     connections.check_timeouts(0)
     with capture_logs() as lines:
@@ -138,5 +138,5 @@ def test_what_was_ended_is_told_once_a_minute() -> None:
     ],
 )
 def test_whom_a_connection_counts_for(peer: object, network: str | None) -> None:
-    """An address, or the network that a machine has to itself."""
+    """An IPv4 address, or the /64 network of a machine."""
     assert client_network(peer) == network

@@ -1,4 +1,4 @@
-"""What a client may take its time for, on real sockets; and who is not to blame."""
+"""Time limits of clients, on real sockets, and waits that do not count."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ PATIENT: dict[str, Any] = {"header_timeout": LONG, "idle_timeout": LONG, "min_ra
 
 @contextmanager
 def limited(app: ASGIApp, **limits: Any) -> Iterator[tuple[int, HttpServer]]:
-    """Serve with these limits, and without the others; nobody is connected in the end."""
+    """Serve with these limits only; at the end, no connection is open."""
     with serving(app, ConnectionSettings(**{**PATIENT, **limits})) as (port, server):
         yield port, server
         wait_until(lambda: not len(server.connections))
 
 
 def raw(port: int, data: bytes = b"") -> RawConnection:
-    """A connection on which this was sent."""
+    """Connect and send these bytes."""
     line = RawConnection(port)
     line.socket.sendall(data)
     return line
 
 
 def test_a_header_that_takes_too_long(service: Service) -> None:
-    """It gets 408, however it trickles; who sends nothing at all is just let go."""
+    """An incomplete header gets 408; a connection without any byte is closed silently."""
     with limited(service.app, header_timeout=SHORT) as (port, server):
         with raw(port, b"GET /livez HTTP/1.1\r\nX: ") as line:
             status, headers = line.read_head()
@@ -60,7 +60,7 @@ def test_a_header_that_takes_too_long(service: Service) -> None:
 
 
 def test_a_header_that_trickles(service: Service) -> None:
-    """Each byte is progress, and still it is too late."""
+    """Single bytes do not extend the header's timeout."""
     with limited(service.app, header_timeout=SHORT) as (port, _), raw(port) as line:
         line.socket.settimeout(0.02)
         answer = b""
@@ -74,7 +74,7 @@ def test_a_header_that_trickles(service: Service) -> None:
 
 
 def test_a_second_header_that_takes_too_long(service: Service) -> None:
-    """The time counts from its first byte, and not from the answer before."""
+    """The header's timeout starts with its first byte, not with the previous answer."""
     with limited(service.app, header_timeout=SHORT) as (port, _), raw(port) as line:
         line.ask("GET /livez")
         assert line.read()[0] == 200
@@ -83,7 +83,7 @@ def test_a_second_header_that_takes_too_long(service: Service) -> None:
 
 
 def test_an_idle_connection(service: Service) -> None:
-    """It is closed without a word, also where a refused body came before."""
+    """An idle connection is closed silently, after a refused body too."""
     with limited(service.app, idle_timeout=SHORT) as (port, server):
         with raw(port) as line:
             line.ask("GET /livez")
@@ -110,7 +110,7 @@ def test_an_idle_connection(service: Service) -> None:
 )
 @pytest.mark.parametrize("piece_bytes", [1 * MIB, 1000])
 def test_a_header_that_is_too_large(service: Service, header: bytes, piece_bytes: int) -> None:
-    """It gets 431, at once and in pieces, whether it ends or not."""
+    """A large header gets 431, whole or in pieces, complete or not."""
     wire = b"GET /livez HTTP/1.1\r\nHost: a\r\n" + header
     with limited(service.app) as (port, server), raw(port) as line:
         for start in range(0, len(wire), piece_bytes):
@@ -120,7 +120,7 @@ def test_a_header_that_is_too_large(service: Service, header: bytes, piece_bytes
 
 
 def test_an_address_that_is_too_large(service: Service) -> None:
-    """It is a part of the header."""
+    """The request target counts as a part of the header."""
     with limited(service.app) as (port, _):
         with raw(port, b"GET /" + b"a" * 33 * KIB) as line:
             assert line.read_head()[0] == 431
@@ -131,7 +131,7 @@ def test_an_address_that_is_too_large(service: Service) -> None:
 
 
 def test_a_chunk_extension_without_an_end(service: Service) -> None:
-    """What the parser would read for ever is bounded; chunks of one byte are not affected."""
+    """Chunk extensions are limited; chunks of one byte are not affected."""
     image_id = asyncio.run(service.create())
     with limited(service.app) as (port, server):
         with raw(port) as line:
@@ -151,7 +151,7 @@ RATE = MinimumRate(1 * MIB, SHORT)
 
 
 def test_a_body_that_is_too_slow(service: Service) -> None:
-    """It gets 408 when the upload was given back: the next one can begin at once."""
+    """A slow body gets 408 after its claim was released: the next upload can start at once."""
     image_id = asyncio.run(service.create())
     with limited(service.app, min_rate=RATE) as (port, server):
         with raw(port) as line:
@@ -170,7 +170,7 @@ def test_a_body_that_is_too_slow(service: Service) -> None:
 
 
 def test_a_rest_that_is_too_slow(service: Service) -> None:
-    """Behind an answer that came early, the connection just ends."""
+    """After an early answer, the connection is closed without a second answer."""
     with limited(service.app, min_rate=RATE) as (port, _), raw(port) as line:
         line.ask("PUT /v2/nowhere", "Content-Length: 100", body=b"x")
         assert line.read()[0] == 404
@@ -202,7 +202,7 @@ class Slow:
 
 @pytest.mark.parametrize("expect", ["Expect: 100-continue", "X: none"])
 def test_who_waits_for_us_is_not_slow(expect: str) -> None:
-    """For permission to send, or for room: however long we take, the upload goes on."""
+    """Time that the client waits for 100 Continue, or for the server to read, does not count."""
     app, size = Slow(), 2 * MIB
     with limited(app, min_rate=RATE) as (port, server), raw(port) as line:
         line.ask("PUT /", f"Content-Length: {size}", expect)
@@ -222,7 +222,7 @@ def test_who_waits_for_us_is_not_slow(expect: str) -> None:
 
 
 class CountedChecks:
-    """Counts the looks of a server, as one of its connections."""
+    """Counts the checks of a server, as one of its connections."""
 
     def __init__(self, server: HttpServer) -> None:
         self.count = 0
@@ -230,7 +230,7 @@ class CountedChecks:
         server.connections._open[self] = None
 
     def check_timeouts(self, elapsed_seconds: float) -> None:
-        """Count; forty are enough, and then nobody is counted who is not there."""
+        """Count a check; after forty, stop counting as a connection."""
         del elapsed_seconds
         self.count += 1
         if self.count > 20:
@@ -238,7 +238,7 @@ class CountedChecks:
 
 
 def test_settings_can_be_exchanged(service: Service) -> None:
-    """What is connected already is held to the new ones at the next look."""
+    """New limits apply to open connections at the next check."""
     with limited(service.app) as (port, server), raw(port) as line:
         line.ask("GET /livez")
         assert line.read()[0] == 200
@@ -247,7 +247,7 @@ def test_settings_can_be_exchanged(service: Service) -> None:
 
 
 def test_who_comes_when_it_is_full(service: Service) -> None:
-    """503 at once; who is in notices nothing, and who leaves makes room."""
+    """A refused connection gets 503; open ones are unaffected, and a closed one makes room."""
     with limited(service.app, max_connections=2) as (port, server):
         with raw(port) as one, raw(port) as two:
             for line in (one, two):
@@ -271,7 +271,7 @@ def test_who_comes_when_it_is_full(service: Service) -> None:
 
 
 def test_one_address_cannot_take_all(service: Service) -> None:
-    """Another one finds room."""
+    """A client on another address is admitted."""
     with limited(service.app, max_connections_per_address=1) as (port, _), raw(port) as one:
         one.ask("GET /livez")
         assert one.read()[0] == 200

@@ -1,4 +1,4 @@
-"""The sockets that requests come in by."""
+"""Listening sockets of the server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_name_is_listened_on_wherever_it_leads() -> None:
 
 
 def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
-    """Only sockets are taken over; what else is there is somebody's."""
+    """Only stale sockets are removed; other files belong to others."""
     path = tmp_path / "api.sock"
     path.write_text("precious")
 
@@ -35,7 +35,7 @@ def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_socket_that_is_busy_is_left_alone(tmp_path: Path) -> None:
-    """Its process accepts nothing at the moment: it is not waited for, and keeps its path."""
+    """A busy process keeps its path, and the start does not wait for it."""
     path = tmp_path / "api.sock"
     with socket.socket(socket.AF_UNIX) as hung, ExitStack() as clients:
         hung.bind(str(path))
@@ -49,7 +49,7 @@ def test_a_socket_that_is_busy_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_socket_of_another_type_is_left_alone(tmp_path: Path) -> None:
-    """Somebody gets datagrams by it."""
+    """Another process receives datagrams by the socket."""
     path = tmp_path / "api.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
         others.bind(str(path))
@@ -61,7 +61,7 @@ def test_a_socket_of_another_type_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
-    """Who listens no more, and is still ending, does not take it away."""
+    """A predecessor that is still shutting down does not remove the successor's socket."""
     path = tmp_path / "api.sock"
     with ExitStack() as successor:
         with open_listeners([UnixAddress(path)]) as (listener,):
@@ -72,7 +72,7 @@ def test_the_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
 
 
 def _fill(path: Path, clients: ExitStack) -> None:
-    """Connect until nobody else has room."""
+    """Connect until the backlog is full."""
     while True:
         client = clients.enter_context(socket.socket(socket.AF_UNIX))
         client.setblocking(False)
@@ -94,7 +94,7 @@ def test_what_was_opened_is_closed_when_another_fails(tmp_path: Path) -> None:
 
 
 def test_a_name_that_leads_nowhere_is_told() -> None:
-    """The address stands in the sentence."""
+    """The error contains the address."""
     address = parse_address("nowhere.invalid:9292")
 
     with pytest.raises(CannotListen, match=r"nowhere\.invalid:9292: "), open_listeners([address]):
@@ -102,7 +102,7 @@ def test_a_name_that_leads_nowhere_is_told() -> None:
 
 
 def test_a_socket_is_for_its_group(tmp_path: Path) -> None:
-    """Whoever may come in is put into the group; nobody else may."""
+    """Only the user and the group may connect."""
     path = tmp_path / "api.sock"
 
     with open_listeners([UnixAddress(path)]):

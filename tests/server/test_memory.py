@@ -41,7 +41,7 @@ async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def fill(line: RawConnection) -> None:
-    """Send until nobody takes any more."""
+    """Send until the peer accepts no more."""
     line.socket.setblocking(False)
     stalled = 0
     while stalled < 5:

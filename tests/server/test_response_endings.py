@@ -73,7 +73,7 @@ def test_a_broken_answer_breaks_the_connection() -> None:
 
 
 class Endless:
-    """An application that answers for as long as somebody is there."""
+    """An application that sends until the client disconnects."""
 
     def __init__(self) -> None:
         self.has_begun = threading.Event()

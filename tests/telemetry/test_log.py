@@ -1,4 +1,4 @@
-"""The log: its first fields, its secrets, and who else writes into it."""
+"""The log: first fields, redaction, and records of libraries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.log_capture import log_restored, logged
 
 log = structlog.get_logger()
 
-#: What no terminal gets to see.
+#: Texts that must not reach a terminal.
 COMMANDS = {chr(code) for code in range(0x20)} | {
     *"\x7f\x9b\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff",
     *"\U000e0001\U000e0041\U000e007f",
@@ -32,18 +32,18 @@ COMMANDS = {chr(code) for code in range(0x20)} | {
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    """Leave the log of the test run as it was."""
+    """Restore the log configuration of the test run."""
     with log_restored():
         yield
 
 
 def crash(error: Exception) -> None:
-    """Log an error as duties do."""
+    """Log an error as periodic jobs do."""
     log.error("duty.crashed", exc_info=error)
 
 
 def test_lines_begin_with_timestamp_level_and_event() -> None:
-    """Whoever reads along sees when, how bad and what, and then the facts."""
+    """Timestamp, level and event come first, then the facts."""
     output = io.StringIO()
     configure_log("info", "auto", output)
 
@@ -57,7 +57,7 @@ def test_lines_begin_with_timestamp_level_and_event() -> None:
 
 
 def test_the_level_can_be_changed_while_loggers_exist() -> None:
-    """A reload changes what comes next, also from modules that logged before."""
+    """A reload changes the level of later events, from modules that logged before too."""
     output = io.StringIO()
     configure_log("warning", "json", output)
     log.info("first.told")
@@ -70,7 +70,7 @@ def test_the_level_can_be_changed_while_loggers_exist() -> None:
 @pytest.mark.parametrize("field", ["token", "auth_token", "secret", "password", "Authorization"])
 @pytest.mark.parametrize("output_format", ["json", "console"])
 def test_secrets_are_masked(field: str, output_format: Any) -> None:
-    """No service logs one; should one ever try, nobody reads it."""
+    """A secret in an event is redacted."""
     output = io.StringIO()
     configure_log("info", output_format, output)
     log.info("secret.told", **{field: "canary"})
@@ -80,7 +80,7 @@ def test_secrets_are_masked(field: str, output_format: Any) -> None:
 
 
 def test_tracebacks_show_no_values() -> None:
-    """Local variables may be secrets."""
+    """Tracebacks have no local variables, which may be secrets."""
     output = io.StringIO()
     configure_log("info", "console", output)
     hidden = "can" + "ary"
@@ -96,7 +96,7 @@ def test_tracebacks_show_no_values() -> None:
 @given(some.text())
 @example("\r\n{}")
 def test_no_text_breaks_a_line(text: str) -> None:
-    """Names come from users; each event stays one line that can be read again."""
+    """User-supplied names keep an event on one parseable line."""
     output = io.StringIO()
     configure_log("info", "json", output)
     log.info("name.told", name=text, names=[text, {text: text}])
@@ -110,7 +110,7 @@ def test_no_text_breaks_a_line(text: str) -> None:
 @given(some.text())
 @example("\x1b[2J\r\x07\u202e\u2066\x9b\u2028\ud800\U000e0041")
 def test_no_text_commands_a_terminal(text: str) -> None:
-    """Control characters are made visible, also those of Unicode, in lists and in tracebacks."""
+    """Control characters, of Unicode too, are escaped in texts, lists and tracebacks."""
     output = io.StringIO()
     configure_log("info", "console", output)
     log.info("name.told", name=text, names=[text, {text: text}])
@@ -121,7 +121,7 @@ def test_no_text_commands_a_terminal(text: str) -> None:
 
 
 def test_no_text_forges_a_line_in_a_traceback() -> None:
-    """What an error says is indented, so it never looks like a line of its own."""
+    """Lines of an error are indented, so none looks like a log line."""
     output = io.StringIO()
     configure_log("info", "console", output)
     crash(ValueError("\x1b[2J\n2026-11-20T00:00:00Z [info     ] daemon.stopped"))
@@ -133,7 +133,7 @@ def test_no_text_forges_a_line_in_a_traceback() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    """A line stays a line; of a traceback the end is kept, and of a list the beginning."""
+    """Long texts are cut; a traceback keeps its end, and a list its beginning."""
     output = io.StringIO()
     configure_log("info", "json", output)
     log.info(
@@ -165,7 +165,7 @@ def test_long_texts_are_cut() -> None:
 )
 @pytest.mark.parametrize("output_format", ["json", "console"])
 def test_secrets_are_masked_in_texts(text: str, output_format: Any) -> None:
-    """Passwords in URLs, signatures of links, headers: also deep in a list, or in a traceback."""
+    """Passwords in URLs, signatures and headers are redacted, in lists and tracebacks too."""
     output = io.StringIO()
     configure_log("info", output_format, output)
     log.info("text.told", text=text, texts=[{"text": text}])
@@ -184,7 +184,7 @@ def test_secrets_are_masked_in_texts(text: str, output_format: Any) -> None:
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
-    """Addresses and advice are what an operator needs."""
+    """Addresses and remedies are kept, because operators need them."""
     output = io.StringIO()
     configure_log("info", "json", output)
     log.info("text.told", text=text)
@@ -194,7 +194,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 
 def test_fields_without_a_value_are_not_written() -> None:
-    """A call names all its fields; a line has those that are known."""
+    """Fields that are None are dropped."""
     output = io.StringIO()
     configure_log("info", "json", output)
     log.info("image.status", from_status=None, to_status="queued")
@@ -204,14 +204,14 @@ def test_fields_without_a_value_are_not_written() -> None:
 
 
 def test_auto_is_json_where_nobody_watches(tmp_path: Path) -> None:
-    """In a file or a pipe."""
+    """JSON is the default for a file or a pipe."""
     with (tmp_path / "log").open("w") as file:
         assert choose_format("auto", file) == "json"
     assert choose_format("auto", io.StringIO()) == "json"
 
 
 def test_auto_is_colours_on_a_terminal() -> None:
-    """For people."""
+    """A terminal gets the console format."""
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb"), os.fdopen(theirs, "w") as terminal:
         assert choose_format("auto", terminal) == "console"
@@ -220,7 +220,7 @@ def test_auto_is_colours_on_a_terminal() -> None:
 def test_auto_is_the_journal_where_systemd_reads_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """JOURNAL_STREAM names standard error, and not something that it was led to later."""
+    """JOURNAL_STREAM counts only if standard error is still that stream."""
     with (tmp_path / "stream").open("w") as stream, (tmp_path / "file").open("w") as file:
         place = os.fstat(stream.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{place.st_dev}:{place.st_ino}")
@@ -230,7 +230,7 @@ def test_auto_is_the_journal_where_systemd_reads_along(
 
 
 def test_libraries_write_through_the_same_door() -> None:
-    """Their warnings and errors become events, and their chatter does not."""
+    """Warnings and errors of libraries become events; lower levels do not."""
     output = io.StringIO()
     configure_log("debug", "json", output)
     library = logging.getLogger("some.library")

@@ -1,4 +1,4 @@
-"""Outages of stores and of the catalog: told once, counted, and told when they are over."""
+"""Outages of stores and the catalog: begin, counts and end are logged."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ Lines = list[Any]
 
 
 class Clock:
-    """Moved by the test."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
 
     def __call__(self) -> float:
-        """Tell it."""
+        """Return the time."""
         return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """Stands still."""
+    """A clock at its start."""
     return Clock()
 
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    """What was logged."""
+    """Return the logged events."""
     with capture_logs() as lines:
         yield lines
 
 
 def watches(clock: Clock) -> list[tuple[str, Meter, Callable[[], Exception]]]:
-    """Both kinds, and what each of them calls a failure."""
+    """A watched store and a watched catalog, with a failure of each."""
     return [
         (
             "store",
@@ -65,7 +65,7 @@ def watches(clock: Clock) -> list[tuple[str, Meter, Callable[[], Exception]]]:
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_an_hour_of_outage(clock: Clock, lines: Lines, which: int) -> None:
-    """Begin, a count each minute, end; with how often and how long."""
+    """The begin, a count each minute, and the end with failures and duration are logged."""
     part, watch, failure = watches(clock)[which]
     for _ in range(3_600):
         watch("put", 0.1, failure())
@@ -88,7 +88,7 @@ def test_an_hour_of_outage(clock: Clock, lines: Lines, which: int) -> None:
 
 
 def test_a_store_that_fails_now_and_then_does_not_flicker(clock: Clock, lines: Lines) -> None:
-    """Successes between failures are no recovery."""
+    """A success between failures does not end an outage."""
     _, watch, failure = watches(clock)[0]
     for _ in range(20):
         watch("read", 0.1, failure())
@@ -99,7 +99,7 @@ def test_a_store_that_fails_now_and_then_does_not_flicker(clock: Clock, lines: L
 
 
 def test_the_next_outage_is_told_at_once(clock: Clock, lines: Lines) -> None:
-    """Also soon after the last one."""
+    """A new outage soon after the last one is logged."""
     _, watch, failure = watches(clock)[0]
     for _ in range(2):
         watch("read", 0.1, failure())
@@ -123,7 +123,7 @@ def test_the_next_outage_is_told_at_once(clock: Clock, lines: Lines) -> None:
     ],
 )
 def test_what_is_no_outage(clock: Clock, lines: Lines, error: Exception | None) -> None:
-    """Refusals are answers, and what a client does is no fault of the store."""
+    """Refusals and errors of clients are not outages."""
     _, watch, _ = watches(clock)[0]
     watch("put", 0.1, error)
 
@@ -131,7 +131,7 @@ def test_what_is_no_outage(clock: Clock, lines: Lines, error: Exception | None) 
 
 
 def test_a_refusal_ends_no_outage(clock: Clock, lines: Lines) -> None:
-    """Only what succeeds does."""
+    """Only a success ends an outage."""
     _, watch, failure = watches(clock)[0]
     watch("put", 0.1, failure())
     clock.now += 60
@@ -141,7 +141,7 @@ def test_a_refusal_ends_no_outage(clock: Clock, lines: Lines) -> None:
 
 
 def test_the_meter_behind_is_told_everything(clock: Clock) -> None:
-    """Whoever measures sees the same as before."""
+    """The wrapped meter gets every operation unchanged."""
     seen: list[tuple[str, float, BaseException | None]] = []
 
     def meter(what: str, seconds: float, error: BaseException | None) -> None:
