@@ -1,4 +1,4 @@
-"""How Sphinx makes HTML of these pages: ``make docs``."""
+"""Sphinx settings for the HTML pages (``make docs``)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Write the pages that are made from the code: ``make docs`` does.
+"""Write the generated pages (``make docs``).
 
-One table says which page is made by what. A test makes each of them and compares.
+One table names the generator of each page. A test runs each generator and compares.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from references import calls, errors, formats, schemas, statuses
 
 DOCS = Path(__file__).parent
 
-#: Each page of the reference, and what makes it.
+#: Each page of the reference, and its generator.
 REFERENCE: Mapping[str, Callable[[], str]] = {
     "reference/api.md": calls.reference,
     "reference/cli.md": manual.reference,
@@ -29,12 +29,12 @@ REFERENCE: Mapping[str, Callable[[], str]] = {
 
 
 def pages() -> Mapping[str, str]:
-    """Every file below ``docs`` that is made from the code, and what is in it."""
+    """Every generated file below ``docs``, with its text."""
     return {name: make() for name, make in REFERENCE.items()} | dict(manual.files())
 
 
 def main() -> None:
-    """Write those that are not as they should be."""
+    """Write the pages that are out of date."""
     for name, text in pages().items():
         page = DOCS / name
         if not page.exists() or page.read_text(encoding="utf-8") != text:

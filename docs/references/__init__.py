@@ -1,1 +1,1 @@
-"""What makes the pages of the reference from the code: a module for each."""
+"""Generators of the reference pages: a module for each page."""

@@ -1,6 +1,6 @@
-"""Makes the page of the calls: from the paths of the application, and the errors that each raises.
+"""Makes the page of the API calls, from the application's paths and the errors that each raises.
 
-A path without a row here, and a row without a path, fail the making of the page.
+A path without a row here, or a row without a path, fails the generation.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _HEAD = f"""\
 
 {MADE}
 
-For those who write clients, or ask whether theirs will work: every path that is served, and what
-is different from other services that speak the OpenStack Image API v2, whose documentation holds
+For authors and users of clients: every path that is served, and the
+differences from the documentation of the OpenStack Image API v2, which holds
 for the rest. Versions {", ".join(reversed(SUPPORTED))} and {CURRENT} are served; `/v2.7/images` and
-`/v2/images` are the same. What is said with each status from 400 on is in [errors](errors.md);
-what an image looks like is in [schemas](schemas.md).
+`/v2/images` are the same. [Errors](errors.md) lists the answers with statuses from 400 on;
+[schemas](schemas.md) has the attributes of an image.
 
 Besides those in the tables, every call below `/v2` may answer 401 where `auth.method` asks for
 tokens, 404 for a path that is not served, 405 for another method, 408 where the client stalls, 412
 where its `If-Match` or `If-None-Match` does not hold (imaged gives no ETags), 503 while the catalog
-does not answer, and 500 for a mistake of imaged. Every answer has the header
-`X-Openstack-Request-Id`. HEAD is answered wherever GET is, with the same header and no content.
+does not answer, and 500 for a bug of imaged. Every answer has the header
+`X-Openstack-Request-Id`. HEAD works wherever GET does, with the same header and no content.
 
 A body in JSON must have the `Content-Type` `application/json` (a patch: one of its own two), data
 `application/octet-stream`, and neither may have a `Content-Encoding`; or else 415.
@@ -48,11 +48,11 @@ A body in JSON must have the `Content-Type` `application/json` (a patch: one of 
 
 @dataclass(frozen=True)
 class Call:
-    """What is not in the handler: what it may raise, and what is worth knowing."""
+    """Facts about a call that its handler does not state: errors, notes, other statuses."""
 
     raises: tuple[type[errors.ImagedError], ...] = ()
     note: str = ""
-    also: tuple[int, ...] = ()  # statuses that are no errors, beside those that the handler tells
+    also: tuple[int, ...] = ()  # statuses below 400 that the handler's docstring does not name
 
 
 _WRITE = (errors.ImageNotFound, errors.NotPermitted)
@@ -78,27 +78,26 @@ _IMPORT = (*_WRITE, *_JSON, errors.ImportNotReady, errors.InvalidTransition)
 _ATTRIBUTES = (*_BODY, errors.ReadOnlyAttribute, errors.NotPermitted)
 
 CALLS: Mapping[tuple[str, str], Call] = {
-    ("GET", "/"): Call(note="So does every path outside of a version that is served."),
+    ("GET", "/"): Call(note="So does every path outside of a served version."),
     ("GET", "/versions"): Call(),
-    ("GET", "/livez"): Call(note="**Ours.** For whoever restarts what hangs."),
-    ("GET", "/readyz"): Call(note="**Ours.** For proxies: 503 while it stops, too."),
+    ("GET", "/livez"): Call(note="**Ours.** For supervisors that restart a hanging process."),
+    ("GET", "/readyz"): Call(note="**Ours.** For proxies: also 503 while it stops."),
     ("GET", "/healthcheck"): Call(note="The same as `/readyz`."),
     ("GET", "/v2"): Call(also=(302,)),
     ("GET", "/v2/images"): Call(
         (errors.InvalidQuery,),
-        f"`limit` is {DEFAULT_LIMIT} where it is not given, and {MAX_LIMIT:,} at most; a page ends "
-        "earlier where it has `api.max_page_size`. A parameter "
-        "that no image can be listed by is refused, and not passed over.",
+        f"`limit` is {DEFAULT_LIMIT} by default, and {MAX_LIMIT:,} at most; a page ends "
+        "earlier at `api.max_page_size`. An unknown parameter is refused, not ignored.",
     ),
     ("POST", "/v2/images"): Call(
         (*_ATTRIBUTES, errors.ImageExists),
-        "An id is never used twice, not even after its image was deleted. A name that comes twice "
-        "in the body is refused.",
+        "An id is never used twice, not even after its image was deleted. A body that has a name "
+        "twice is refused.",
     ),
     ("GET", IMAGE): Call(
         (errors.ImageNotFound,),
         "**Ours:** `imaged_last_failure`, for the owner and administrators, says why the last "
-        "upload failed; `imaged_notice` says so if the data looks like something else than a disk.",
+        "upload failed; `imaged_notice` says if the data does not look like a disk.",
     ),
     ("PATCH", IMAGE): Call(
         (
@@ -110,7 +109,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ),
     ("DELETE", IMAGE): Call(
         (*_WRITE, errors.ImageProtected),
-        "Works in every status, also while data comes in, whose sender gets 410. **Ours:** the "
+        "Works in every status, also during an upload, which then gets 410. **Ours:** the "
         "image waits for `scrubber.delay`, and the operator can restore it until then.",
     ),
     ("GET", f"{IMAGE}/file"): Call(
@@ -121,9 +120,9 @@ CALLS: Mapping[tuple[str, str], Call] = {
             errors.UnsatisfiableRange,
             errors.StoreError,
         ),
-        "One range (`Range`) is served; where several are asked for at once, or of another unit, "
-        "the whole is sent. An answer that breaks off ends with its connection, so that no part is "
-        "taken for the whole.",
+        "One range (`Range`) is served; for several ranges, or another unit, "
+        "the whole is sent. A failed answer ends with its connection, so that the client does not "
+        "mistake a part for the whole.",
     ),
     ("HEAD", f"{IMAGE}/file"): Call(
         (errors.ImageNotFound, errors.DataForbidden), "No store is asked, and a `Range` is ignored."
@@ -133,9 +132,9 @@ CALLS: Mapping[tuple[str, str], Call] = {
         also=(BAD_GATEWAY,),
         note="After a failure the image is `queued` again (or "
         "`killed`, if so configured), and the upload can be repeated, from the file's first byte: "
-        "a body that does not begin as the one that broke off gets 409. `X-Image-Meta-Store` names "
-        "the store. A part (`Content-Range`) is refused, and data without length and chunks. "
-        "**Ours:** `X-Imaged-Replace: true` says that another file is sent on purpose. "
+        "a body that begins unlike the broken upload gets 409. `X-Image-Meta-Store` names "
+        "the store. A part (`Content-Range`) is refused, and so is data without length or chunks. "
+        "**Ours:** `X-Imaged-Replace: true` sends another file on purpose. "
         "Data that is not of its `disk_format`, and disk images that make "
         "their reader open other files, are refused.",
     ),
@@ -148,16 +147,16 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ),
     ("POST", f"{IMAGE}/import"): Call(
         (*_IMPORT, errors.UnknownStore),
-        "Names one store at most. How it goes is in `…/tasks`. After a failure the image is "
-        "`uploading` again where its data was staged, or `queued`, and the call can be repeated. "
-        "Formats that are patched meanwhile make it fail: what is published was judged as what "
-        "the image says.",
+        "Names one store at most. `…/tasks` shows its progress. After a failure the image is "
+        "`uploading` again if its data was staged, otherwise `queued`, and the call can be "
+        "repeated. It fails if the formats are patched meanwhile: the data was checked as the "
+        "formats that the image had.",
     ),
     ("POST", f"{IMAGE}/locations"): Call(
         (*_IMPORT, errors.InvalidInput),
-        "What is at `url` is fetched and kept; the address itself is not.",
+        "The data at `url` is fetched and kept; the URL itself is not.",
     ),
-    ("GET", f"{IMAGE}/tasks"): Call((errors.ImageNotFound,), "Also the one that made it."),
+    ("GET", f"{IMAGE}/tasks"): Call((errors.ImageNotFound,), "Also the task that created it."),
     ("POST", f"{IMAGE}/actions/deactivate"): Call((*_WRITE, errors.ActivationRefused)),
     ("POST", f"{IMAGE}/actions/reactivate"): Call((*_WRITE, errors.ActivationRefused)),
     ("PUT", f"{IMAGE}/tags/{{tag}}"): Call((*_WRITE, errors.InvalidAttribute, errors.TooMany)),
@@ -196,7 +195,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "/v2/schemas/tasks"): Call(),
 }
 
-#: What lists can be asked for: a parameter, and what is listed.
+#: Parameters of lists, and which images they select.
 FILTERS: Mapping[str, str] = {
     "`name`, `id`, `status`, `disk_format`, `container_format`": "those with this value; `in:a,b` "
     "for one of several",
@@ -207,10 +206,10 @@ FILTERS: Mapping[str, str] = {
     "`created_at`, `updated_at`": "those of this moment (ISO 8601), or before or after it with "
     "`lt:`, `lte:`, `gt:`, `gte:`, `neq:`",
     "`tag`": "those with this tag; with all of them, where it comes several times",
-    "`visibility`": "those of this visibility; `all` for every one",
+    "`visibility`": "those of this visibility; `all` for all images",
     "`os_hidden`": "`true`: the hidden ones instead of the others",
     "`sort`, or `sort_key` and `sort_dir`": "in this order: `sort=name:asc,size:desc`",
-    "`limit`, `marker`": "so many, after the image with this id; `next` in the answer has both",
+    "`limit`, `marker`": "this number, after the image with this id; `next` in the answer has both",
 }
 
 _SECTIONS: Mapping[str, str] = {
@@ -223,7 +222,7 @@ _SECTIONS: Mapping[str, str] = {
 
 
 class _Nothing:
-    """Stands for the services, and for all that is theirs; nobody calls it."""
+    """A stand-in for the services and their attributes; it is never called."""
 
     def __getattr__(self, name: str) -> _Nothing:
         return self
@@ -238,7 +237,7 @@ def reference() -> str:
 
 
 def handlers() -> Mapping[tuple[str, str], Handler]:
-    """What serves each method of each path. The services behind are not needed to look at it."""
+    """The handler of each method of each path; this needs no services."""
     nothing: Any = _Nothing()
     table = paths(
         nothing,
@@ -258,7 +257,7 @@ def handlers() -> Mapping[tuple[str, str], Handler]:
 
 
 def statuses(method: str, path: str) -> list[int]:
-    """All that a call may answer, but for those that every call may."""
+    """All statuses of a call, except those that every call may answer."""
     call, handler = CALLS[method, path], handlers()[method, path]
     told = {int(number) for number in re.findall(r"\b[2-5]\d\d\b", first_paragraph(handler))}
     return sorted(told | {STATUSES[error] for error in call.raises} | set(call.also))
@@ -273,8 +272,8 @@ def _tables(served: Mapping[tuple[str, str], Handler]) -> Iterator[str]:
         yield f"## {title}\n"
         yield table(("call", "statuses", ""), (_row(method, path) for method, path in calls))
         if title == "Images":
-            yield "### What lists can be asked for\n"
-            yield table(("parameter", "what is listed"), FILTERS.items())
+            yield "### Parameters of lists\n"
+            yield table(("parameter", "images listed"), FILTERS.items())
 
 
 def _row(method: str, path: str) -> tuple[str, str, str]:

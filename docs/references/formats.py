@@ -13,16 +13,15 @@ _HEAD = f"""\
 
 {MADE}
 
-For owners of images who want to know what to declare and why data was refused, and for operators
-who answer them. Data in the container `bare` is inspected while it comes in: by an upload, by
-staging, by an import, by a clone from another service, and once more before a conversion. What is
-found must be what `disk_format` declares (`uploads.check_format`), and must not have what makes
-its readers open other files (`uploads.refuse_unsafe`). A refusal is 415, or the message of the
-task; nothing of the data is kept.
+For owners of images: which `disk_format` to declare, and why data is refused. imaged inspects
+data in the container `bare` during an upload, staging, an import and a clone from another service,
+and again before a conversion. The format that it finds must be the one that `disk_format`
+declares (`uploads.check_format`), and must not make its readers open other files
+(`uploads.refuse_unsafe`). A refusal is 415, or the message of the task; none of the data is kept.
 """
 
 _FOUND_HEAD = """\
-## What may be found where a format is declared
+## Formats that may be found for a declared format
 
 `gpt` is a partition table of either kind, and the first sector of a file system or of a kernel that
 looks like one. `luks` is a volume that is encrypted as a whole, by LUKS 1 or 2: a raw disk, as
@@ -36,17 +35,17 @@ _KINDS_HEAD = """\
 _FLAWS_HEAD = """\
 ## What is refused, and the remedy
 
-Whatever is declared. Everything that is found is said in one sentence.
+These are refused for every declared format. The refusal lists all problems in one sentence.
 """
 
 _NOTICES_HEAD = """\
 ## What is accepted with a notice
 
-`imaged_notice` on the image says so to its owner where a raw disk begins like one of these, and
-where an image has no data at all. `imaged push` repeats it.
+The attribute `imaged_notice` tells the owner if a raw disk begins like one of these, or
+if an image has no data at all. `imaged push` prints it.
 """
 
-#: What people have, what to declare, and what is good to know.
+#: A kind of file, the format to declare, and a note.
 KINDS: Sequence[tuple[str, str, str]] = (
     ("A raw disk with an MBR or a GPT", "raw", ""),
     ("A file system without a partition table: ext4, XFS, FAT, NTFS, UDF", "raw", ""),
@@ -77,7 +76,7 @@ def reference() -> str:
         [
             _HEAD,
             _KINDS_HEAD,
-            table(("what you have", "`disk_format`", "good to know"), KINDS),
+            table(("file", "`disk_format`", "note"), KINDS),
             _FOUND_HEAD,
             table(("declared", "found"), (_row(name) for name in DISK_FORMATS)),
             _FLAWS_HEAD,

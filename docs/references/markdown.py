@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""Markdown tables and code spans."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MADE = "Made from the code by `make docs`; do not edit."
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; a line in a cell becomes a space, and a bar stays one."""
+    """A Markdown table; line ends in cells become spaces, and bars are escaped."""
     lines = [_row(head), f"|{'---|' * len(head)}", *(_row(row) for row in rows)]
     return "\n".join(lines) + "\n"
 
@@ -19,7 +19,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def code(text: object) -> str:
-    """A word as it is typed."""
+    """The text as a code span."""
     return f"`{text}`"
 
 

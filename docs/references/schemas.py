@@ -16,7 +16,7 @@ _HEAD = f"""\
 
 {MADE}
 
-For those who write clients. `GET /v2/schemas/image` and `GET /v2/schemas/images` serve the same as
+For authors of clients. `GET /v2/schemas/image` and `GET /v2/schemas/images` serve the same as
 JSON schemas.
 
 ## An image
@@ -50,13 +50,13 @@ def _properties() -> str:
     reserved = ", ".join(code(name) for name in sorted(RESERVED_NAMES))
     prefixes = ", ".join(code(prefix) for prefix in RESERVED_PREFIXES)
     return f"""\
-What the table does not name is a property of the client's own: a name of up to
+Every other name is a property of the client's own: a name of up to
 {limits.MAX_PROPERTY_NAME_LENGTH} characters and a string of up to
 {limits.MAX_PROPERTY_VALUE_LENGTH:,}. Names that begin with {prefixes} are imaged's, and so are
 {reserved}.
 
 An image has up to {limits.MAX_PROPERTIES} properties and {limits.MAX_TAGS} tags, and a body in JSON
-has up to {limits.MAX_REQUEST_BYTES:,} bytes. Moments are in UTC, cut to seconds.
+has up to {limits.MAX_REQUEST_BYTES:,} bytes. Times are in UTC, truncated to seconds.
 """
 
 
@@ -66,7 +66,7 @@ def _lists() -> str:
 ## A list of images
 
 {table(("member", "type"), rows)}
-`next` is there only if there are more; the list is over when it is not.
+`next` is present only if there are more images.
 """
 
 

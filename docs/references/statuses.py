@@ -12,22 +12,22 @@ _HEAD = f"""\
 
 {MADE}
 
-For those who ask what a status means, and how an image got there. A status changes by an event and
-by nothing else; an event that a row does not name is refused with 409 and changes nothing. Each
+For readers who look up the meaning of a status. A status changes only by an event;
+an event that a row does not name is refused with 409 and changes nothing. Each
 change is one line of the log, `image.status`, with the event in `because`.
 """
 
 MEANINGS: Mapping[Status, str] = {
-    Status.QUEUED: "The record is there and its data is not.",
-    Status.SAVING: "Data is coming in, by an upload that holds a claim.",
-    Status.UPLOADING: "Data is coming in to be staged for an import, or waits for one.",
-    Status.IMPORTING: "A task makes data of what was staged.",
-    Status.ACTIVE: "The data is whole, and whoever sees the image may read it.",
-    Status.DEACTIVATED: "The data is whole, and only administrators may read it.",
+    Status.QUEUED: "The record exists, and has no data yet.",
+    Status.SAVING: "An upload, which holds a claim, is sending data.",
+    Status.UPLOADING: "Data is being staged for an import, or waits for one.",
+    Status.IMPORTING: "A task imports the data.",
+    Status.ACTIVE: "The data is complete, and all callers that see the image may read it.",
+    Status.DEACTIVATED: "The data is complete, and only administrators may read it.",
     Status.KILLED: "An upload failed for good, where `uploads.on_failure` is `kill`.",
     Status.PENDING_DELETE: "Deleted for its users. It keeps its bytes and can be restored, until "
     "the `scrubber.delay` that is configured now is over.",
-    Status.DELETED: "Gone. Its id is never used again.",
+    Status.DELETED: "Deleted. Its id is never used again.",
 }
 
 
