@@ -1,18 +1,16 @@
-"""A catalog on a measured database sits the exam: measuring changes nothing but what is told."""
+"""A catalog on a measured database: measuring changes nothing, and tells how transactions ended."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from contracts import catalog_databases
-from contracts.catalog import CatalogContract
 from contracts.catalog_files import opened
-from contracts.catalog_lists import Fresh
+from contracts.catalog_races import RacesContract
 from contracts.catalog_samples import queued
 from imaged.catalogs.metered import TRANSACTIONS, MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
@@ -22,65 +20,44 @@ from imaged.ports.meter import ignore_measurement
 from stores.test_metered import Notes
 
 
-class TestMeasuredSqliteCatalog(CatalogContract):
-    """Everything."""
+class TestMeteredSqliteCatalog(RacesContract):
+    """The part of the exam in which transactions meet, fail and are rolled back."""
 
-    @pytest.fixture
-    def fresh(self, tmp_path_factory: pytest.TempPathFactory) -> Fresh:
-        """A file for each example."""
-
-        @asynccontextmanager
-        async def measured() -> AsyncIterator[Catalog]:
-            path = tmp_path_factory.mktemp("measured") / "catalog.db"
-            async with opened(path) as catalog:
-                yield SqlCatalog(MeteredDatabase(catalog.database, ignore_measurement))
-
-        return measured
+    pytestmark = pytest.mark.asyncio
 
     @pytest_asyncio.fixture
-    async def catalog(self, fresh: Fresh) -> AsyncIterator[Catalog]:
+    async def catalog(self, tmp_path: Path) -> AsyncIterator[Catalog]:
         """Empty, and audited at the end."""
-        async with fresh() as catalog:
-            yield catalog
-
-
-class TestMeasuredPostgresqlCatalog(CatalogContract):
-    """Everything."""
-
-    @pytest.fixture
-    def fresh(self) -> Fresh:
-        """A database for each example."""
-
-        @asynccontextmanager
-        async def measured() -> AsyncIterator[Catalog]:
-            async with catalog_databases.fresh() as catalog:
-                yield SqlCatalog(MeteredDatabase(catalog.database, ignore_measurement))
-
-        return measured
-
-    @pytest_asyncio.fixture
-    async def catalog(self, fresh: Fresh) -> AsyncIterator[Catalog]:
-        """Empty, and audited at the end."""
-        async with fresh() as catalog:
-            yield catalog
+        async with opened(tmp_path / "catalog.db") as catalog:
+            yield SqlCatalog(MeteredDatabase(catalog.database, ignore_measurement))
 
 
 pytestmark = pytest.mark.asyncio
 
 
-async def test_transactions_are_told_with_how_they_ended(tmp_path: Path) -> None:
+@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
+async def within(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlCatalog]:
+    """The catalog whose database is measured."""
+    if request.param == "sqlite":
+        async with opened(tmp_path / "catalog.db") as catalog:
+            yield catalog
+    else:
+        async with catalog_databases.fresh() as catalog:
+            yield catalog
+
+
+async def test_transactions_are_told_with_how_they_ended(within: SqlCatalog) -> None:
     """Each call of the catalog is one."""
     notes = Notes()
-    async with opened(tmp_path / "catalog.db") as within:
-        catalog = SqlCatalog(MeteredDatabase(within.database, notes))
-        await catalog.check()
-        await catalog.add_image(queued("i"))
+    catalog = SqlCatalog(MeteredDatabase(within.database, notes))
+    await catalog.check()
+    await catalog.add_image(queued("i"))
+    await catalog.get_image("i")
+    with pytest.raises(ImageNotFound):
+        await catalog.get_image("other")
+    await catalog.close()
+    with pytest.raises(CatalogError):
         await catalog.get_image("i")
-        with pytest.raises(ImageNotFound):
-            await catalog.get_image("other")
-        await catalog.close()
-        with pytest.raises(CatalogError):
-            await catalog.get_image("i")
 
     assert notes.told == [
         ("check", None),

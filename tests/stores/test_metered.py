@@ -1,4 +1,7 @@
-"""Measured stores sit the exams of the stores within: nothing changes but what is told."""
+"""Measured stores: nothing changes but what is told.
+
+The wrapper is examined over the store in memory; over the others it is tried.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from contracts.store import StoreContract
 from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import Verdict, body, new_key, read_all
 from contracts.store_bucket import BucketBackdoor, opened, settings_for
+from contracts.store_deleting import DeletingContract
 from contracts.store_folder import FolderBackdoor, audited
 from contracts.store_reading import LastingReadersContract
 from contracts.store_refusing import LimitedStoreContract
@@ -74,8 +78,10 @@ class TestMeasuredMemoryStore(
         return memory_backdoor(small_store)
 
 
-class TestMeasuredFilesystemStore(StoreContract, ExclusiveWritersContract, LastingReadersContract):
-    """The same in a folder, in which nothing stays open."""
+class TestMeasuredFilesystemStore(LastingReadersContract):
+    """Readers of a folder, in which nothing stays open."""
+
+    pytestmark = pytest.mark.asyncio
 
     @pytest.fixture
     def root(self, tmp_path: Path) -> Iterator[Path]:
@@ -104,8 +110,10 @@ def server() -> Iterator[SeaweedFS]:
         yield server
 
 
-class TestMeasuredS3Store(StoreContract):
-    """The same in a bucket, and every ability."""
+class TestMeasuredS3Store(DeletingContract):
+    """Deletes in a bucket, and every ability."""
+
+    pytestmark = pytest.mark.asyncio
 
     @pytest.fixture
     def s3_settings(self, server: SeaweedFS) -> S3Settings:
