@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 AT_ONCE ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run test nightly test-system test-clients test-s3 bench check format docs install-system clean
+.PHONY: help run test test-slow test-all nightly test-system test-clients test-s3 bench check format docs install-system clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +18,13 @@ run: $(VENV)/.run ## serve http://127.0.0.1:9292 with config/imaged.dev.toml, ev
 	@mkdir -p var/images var/scratch
 	$(BIN)/imaged serve --config config/imaged.dev.toml
 
-test: $(VENV)/.test $(VENV)/.docs ## all tests that need nothing but pip
-	$(BIN)/python -m pytest -m "not system and not clients" $(AT_ONCE)
+test: $(VENV)/.test $(VENV)/.docs ## the tests to run after each change (minutes)
+	$(BIN)/python -m pytest -m "not slow and not system and not clients" $(AT_ONCE)
+
+test-slow: $(VENV)/.test $(VENV)/.docs ## what `make test-all` adds: databases, S3 servers, killed daemons
+	$(BIN)/python -m pytest -m "slow and not system and not clients" $(AT_ONCE)
+
+test-all: test test-slow ## all tests that need nothing but what pip installs
 
 nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two hours)
 	IMAGED_SEEDS=1000-3000 PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation --timeout=7200

@@ -17,11 +17,51 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+#: What `make test` leaves to `make test-all`: real databases, S3 servers and clients, daemons that
+#: are killed, and commands that each start a process.
+SLOW = (
+    "catalogs/test_metered.py",
+    "catalogs/test_postgresql*.py",
+    "catalogs/test_sqlite_file.py",
+    "cli/*.py",
+    "conversion/test_sandbox.py",
+    "daemon/test_metrics_endpoint.py",
+    "daemon/test_plugins.py",
+    "daemon/test_secret_canaries.py",
+    "daemon/test_worker*.py",
+    "docs/test_examples.py",
+    "docs/test_html.py",
+    "e2e/*.py",
+    "exports/test_killed_exports.py",
+    "exports/test_s3.py",
+    "interop/*.py",
+    "stores/test_markers.py",
+    "stores/test_metered.py",
+    "stores/test_s3*.py",
+)
+#: What `make test` has of these all the same: one of each kind, and what is quick.
+QUICK = (
+    "catalogs/test_postgresql_url.py",
+    "cli/test_all_commands.py",
+    "cli/test_serve.py",
+    "e2e/test_two_daemons.py",
+    "stores/test_s3_parts.py",
+    "stores/test_s3_settings.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with whole daemons that are killed again and again: they take minutes, and what is
-    short then fills the time of the other workers.
+    """Mark what is slow. Begin with daemons that are killed again and again: they take minutes, and
+    short tests then fill the time of the other workers.
     """
+    for item in items:
+        if _is_any(item.path, SLOW) and not _is_any(item.path, QUICK):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: "e2e" not in item.path.parts)
+
+
+def _is_any(path: Path, patterns: tuple[str, ...]) -> bool:
+    return any(path.match(f"tests/{pattern}") for pattern in patterns)
 
 
 @pytest.fixture(autouse=True)
