@@ -424,7 +424,7 @@ async def test_more_bytes_than_are_accepted(
 
     task = await done(service, asked(image_properties={"disk_format": disk_format}))
 
-    assert "The data is larger than 1000 bytes" in task["message"]
+    assert "The data is larger than the limit of 1000 bytes" in task["message"]
 
 
 async def test_a_conversion_that_fails(tmp_path: Path) -> None:
@@ -553,5 +553,5 @@ async def test_a_check_that_cannot_look() -> None:
         service, asked(import_from_format="raw", image_properties={"disk_format": "raw"})
     )
 
-    assert task["message"] == "The server made a mistake; its log says more."
+    assert task["message"] == "The server made a mistake; its log has the details."
     assert await images(service, "root") == []

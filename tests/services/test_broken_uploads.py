@@ -269,7 +269,7 @@ async def test_what_repeats_needs_a_length(cluster: Cluster) -> None:
     with pytest.raises(ClientVanished):
         await cluster.node().upload(A, torn(bytes(CUT)))
     for length in (150, 150, CUT + 149, CUT + 151):
-        with pytest.raises(RetryMismatch, match="repeats itself"):
+        with pytest.raises(RetryMismatch, match="repeat themselves"):
             await cluster.node().upload(A, cut(bytes(length), 7))
     remembered = (await cluster.image(A)).broken_upload
     assert remembered is not None

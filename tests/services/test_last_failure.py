@@ -45,7 +45,7 @@ async def test_a_mistake_of_ours_is_not_told_in_detail(cluster: Cluster) -> None
     failure = (await cluster.image(A)).last_failure
 
     assert failure is not None
-    assert failure.reason == "The server made a mistake; its log says more."
+    assert failure.reason == "The server made a mistake; its log has the details."
 
 
 async def test_a_failed_upload_kills_where_so_configured(cluster: Cluster) -> None:

@@ -1,1 +1,1 @@
-"""HTTP in, HTTP out: the OpenStack Image API v2."""
+"""The OpenStack Image API v2 over HTTP."""

@@ -1,12 +1,12 @@
-"""What a browser on the machine could be made to send, where nobody has to show who he is.
+"""Refuses requests that a browser may have been made to send, if there is no authentication.
 
-With ``auth.method = "none"`` being able to connect is the only right there is. Any page of the web
-can make the browser of somebody who has it connect, too: by a form or a script (cross-site requests
-carry ``Origin`` or ``Sec-Fetch-Site``), or by a name of its own that leads to this machine (DNS
-rebinding; ``Host`` has that name). Programs send none of these, but for a ``Host`` that fits.
+With ``auth.method = "none"`` being able to connect is the only permission. But any web page can
+make the browser of such a user connect, too: by a form or a script (cross-site requests carry
+``Origin`` or ``Sec-Fetch-Site``), or by a host name of its own that resolves to this machine (DNS
+rebinding; ``Host`` has that name). Other programs send none of these, except a valid ``Host``.
 
-A Host without a dot is taken: no page of the web can be under one, and containers, clients of unix
-sockets and ``/etc/hosts`` have such names. As an Origin it is not.
+A Host without a dot is accepted: no web page can have one, and containers, clients of unix sockets
+and ``/etc/hosts`` use such names. It is not accepted as an Origin.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%-]+)(?::\d{0,5})?", 
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
-    """The names that a service without authentication may be called by."""
+    """The host names that are valid for a service without authentication."""
 
     public_url: str = ""
     bound: frozenset[str] = frozenset()  # names that the service listens on
-    any_address: bool = False  # it may be called by any IP address: no page of the web has one
+    any_address: bool = False  # any IP address is valid: no web page has one
 
     def require_allowed(self, headers: Headers) -> None:
-        """Refuse what a page of the web could have sent. Raises HostRefused, CrossSiteRefused."""
+        """Refuse a request that a web page may have caused. Raises HostRefused,
+        CrossSiteRefused.
+        """
         host = headers.get("host")
         if host is not None and not self._is_allowed(host) and not _is_single_label(host):
             raise HostRefused(host)
@@ -73,7 +75,7 @@ def _is_single_label(authority: str) -> bool:
 
 
 def _name_in(authority: str) -> str | None:
-    """The name or address, in lower case and without port; None where it is malformed."""
+    """The name or address, in lower case and without port; None if it is malformed."""
     match = _AUTHORITY.fullmatch(authority)
     return None if match is None else match[1].strip("[]").lower().removesuffix(".")
 

@@ -1,4 +1,4 @@
-"""The application: every path that is served, and who asks for it."""
+"""The ASGI application: the table of all paths, behind authentication."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from imaged.services.uploads import Uploads
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """How the service is seen from outside."""
+    """The service as clients see it."""
 
-    public_url: str = ""  # what links in answers begin with; default: what the client asked for
-    stores: Sequence[StoreFacts] = ()  # those that an upload may name
+    public_url: str = ""  # prefix of links in answers; default: the address of the request
+    stores: Sequence[StoreFacts] = ()  # the stores that an upload may name
 
 
 def build_app(
@@ -56,7 +56,7 @@ def build_app(
     settings: ApiSettings,
     metrics: MetricsHandler | None = None,
 ) -> ASGIApp:
-    """Put the application together. It serves HTTP only: no lifespan, no websockets."""
+    """Build the application. It serves HTTP only: no lifespan, no websockets."""
     links = Links(settings.public_url)
     table = paths(
         images,
@@ -78,7 +78,7 @@ def build_app(
 
 
 def build_metrics_app(metrics: MetricsHandler) -> ASGIApp:
-    """What is served at addresses that metrics have to themselves."""
+    """The application for addresses that serve only metrics."""
     route = Route(METRICS_PATH, Resource(GET=metrics.tell))
     return RequestMiddleware(Router([route], redirect_slashes=False, default=_path_not_found))
 
@@ -94,7 +94,7 @@ def paths(
     links: Links,
     stores: Sequence[StoreFacts],
 ) -> Mapping[str, Resource]:
-    """Every path that is served, and by whom."""
+    """Every path that is served, with its resource."""
     versions, probes, known = Versions(links), Probes(health), StoreRecords(stores)
     records = ImageRecords(images, links, [store.id for store in stores], imports.methods)
     data = ImageData(uploads, downloads)
@@ -134,7 +134,7 @@ def paths(
 
 
 class Authentication:
-    """Finds out which version of the API is meant; whoever enters it says who he is."""
+    """Recognises the version of the API in the path, and authenticates requests to it."""
 
     def __init__(self, authenticator: Authenticator, app: ASGIApp) -> None:
         self._authenticator = authenticator
@@ -152,7 +152,7 @@ class Authentication:
 
 
 class NotFound:
-    """Paths that are not in the table: nothing in this version, a choice of versions outside."""
+    """Unknown paths: 404 within this version, a choice of versions outside."""
 
     def __init__(self, versions: Versions) -> None:
         self._versions = versions
@@ -166,6 +166,6 @@ class NotFound:
 
 
 async def _path_not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """Nothing else is served here. Raises NoSuchPath."""
+    """Refuse all other paths. Raises NoSuchPath."""
     del scope, receive, send
     raise NoSuchPath

@@ -1,7 +1,7 @@
-"""Who is asking.
+"""Authentication of callers.
 
-``Authenticator`` is the place where other ways to know a caller plug in: the application asks it
-once, before anything else of the Image API is looked at.
+``Authenticator`` is the interface for further methods of authentication: the application calls it
+once per request, before any other part of the Image API.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ ADMIN = Caller("admin", "admin", frozenset({"admin", "member", "reader"}))
 
 
 class Authenticator(Protocol):
-    """Knows callers by what they send."""
+    """Identifies callers by the headers of their requests."""
 
     async def authenticate(self, headers: Headers) -> Caller:
-        """Return who sent these headers. Raises HttpError."""
+        """Return the caller that sent these headers. Raises HttpError."""
         ...
 
 
 class NoAuth:
-    """Everybody who can connect is the administrator, but for pages of the web in a browser."""
+    """All callers are the administrator, except web pages in a browser."""
 
     def __init__(self, names: AllowedHosts) -> None:
         self._names = names
@@ -45,7 +45,7 @@ class NoAuth:
 
 
 class TokenFileInvalid(ImagedError):
-    """The file of tokens cannot be used. Says which entry, and which field of it."""
+    """The token file is invalid. The text names the entry and its field."""
 
 
 _Word = Annotated[
@@ -61,7 +61,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TokenFile:
-    """Callers show a token whose hash is in a file.
+    """Authenticates callers by tokens whose hashes are in a file.
 
         [[token]]
         sha256 = "…"         # of the token, hexadecimal
@@ -69,7 +69,7 @@ class TokenFile:
         project = "web"
         roles = ["member"]   # reader, member, admin
 
-    Looking up the hash tells nobody how much of a guessed token was right.
+    Looking up the hash does not reveal how much of a guessed token was right.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,7 +77,7 @@ class TokenFile:
         self._callers = _read(path)
 
     async def authenticate(self, headers: Headers) -> Caller:
-        """Return whose token this is. Raises Unauthenticated."""
+        """Return the caller that the token belongs to. Raises Unauthenticated."""
         token = headers.get("x-auth-token", "")
         caller = self._callers.get(token_hash(token)) if token else None
         if caller is None:
@@ -85,13 +85,13 @@ class TokenFile:
         return caller
 
     def reload(self, path: Path | None = None) -> None:
-        """Read the file again. Raises TokenFileInvalid; the callers known so far stay then."""
+        """Read the file again. If it raises TokenFileInvalid, the old tokens stay valid."""
         path = path or self.path
         self._callers, self.path = _read(path), path
 
 
 def token_hash(token: str) -> str:
-    """The hash of a token, as the file has it."""
+    """The hash of a token, as in the file."""
     return hashlib.sha256(token.encode("latin-1", errors="replace")).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A token that programs without an account show: ``Authorization: Bearer`` (RFC 6750, 2.1)."""
+"""A token for programs without an account: ``Authorization: Bearer`` (RFC 6750, 2.1)."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from starlette.datastructures import Headers
 
 from imaged.api.authenticator import TokenFileInvalid
 
-MIN_TOKEN_LENGTH = 16  # characters: fewer can be guessed
+MIN_TOKEN_LENGTH = 16  # characters: shorter ones can be guessed
 SCHEME = "bearer"
 
 
 class BearerToken:
-    """The one token of a file, in its only line."""
+    """The token in the only line of a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._token = _read(path)
 
     def is_shown(self, headers: Headers) -> bool:
-        """Whether these headers show it. How much of a guess was right is told to nobody."""
+        """Whether the headers contain it. The comparison takes constant time."""
         scheme, _, shown = headers.get("authorization", "").partition(" ")
         if scheme.lower() != SCHEME:
             return False
         return hmac.compare_digest(shown.strip().encode("latin-1"), self._token)
 
     def reload(self, path: Path) -> None:
-        """Read it again. Raises TokenFileInvalid; the token known so far stays then."""
+        """Read the file again. If it raises TokenFileInvalid, the old token stays valid."""
         self._token, self.path = _read(path), path
 
 

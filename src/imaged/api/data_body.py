@@ -30,8 +30,8 @@ _BYTE_COUNT = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class BodyHandler(Protocol):
-    """Makes a body durable: who asks, the image, the body, its size in bytes and its store, if
-    told; ``replaces``: it is another file on purpose, after an upload that broke off.
+    """Makes a body durable. Its arguments are the caller, the image, the body, its size in bytes
+    and its store, if given; ``replaces``: it is another file on purpose, after a broken upload.
     """
 
     def __call__(
@@ -49,10 +49,10 @@ class BodyHandler(Protocol):
 
 
 async def receive_data(request: Request, take: BodyHandler) -> Response:
-    """Hand the body to ``take``, and answer 204 when that returns.
+    """Pass the body to ``take``, and answer 204 when that returns.
 
     Raises MediaTypeRefused, EncodingRefused, LengthRequired, ImageNotFound and InvalidRequest
-    before anything is read, then what ``take`` raises, and ClientVanished through it.
+    before anything is read, then the errors of ``take``, and ClientVanished through it.
     """
     if media_type_of(request) != OCTET_STREAM:
         raise MediaTypeRefused(request.headers.get("content-type", ""), [OCTET_STREAM])
@@ -71,20 +71,20 @@ async def receive_data(request: Request, take: BodyHandler) -> Response:
 
 
 def _require_whole(request: Request) -> None:
-    """Refuse a part of the data (RFC 9110, section 14.5), and data whose end nothing tells (RFC
-    9112, section 6.3). Raises InvalidRequest, LengthRequired.
+    """Refuse a part of the data (RFC 9110, section 14.5), and data without a length (RFC 9112,
+    section 6.3). Raises InvalidRequest, LengthRequired.
     """
     if "content-range" in request.headers:
         raise InvalidRequest(
-            "The header Content-Range says that the body is a part of the data. Parts cannot be "
-            "put together here: send the whole, without this header."
+            "The header Content-Range says that the body is a part of the data. Partial "
+            "uploads are not supported: send the whole, without this header."
         )
     if not {"content-length", "transfer-encoding"} & set(request.headers.keys()):
         raise LengthRequired
 
 
 def _announced_bytes(request: Request) -> int | None:
-    """How many bytes the body says that it has. Raises InvalidRequest where it says two things."""
+    """The announced size of the body. Raises InvalidRequest if two headers disagree."""
     lengths = {
         name: _length(name, request.headers[name])
         for name in ("content-length", SIZE_HEADER)

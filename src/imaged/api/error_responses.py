@@ -1,7 +1,7 @@
-"""What a client is told when something goes wrong: one table, from error to status.
+"""The answers to failed requests: one table from errors to HTTP statuses.
 
-Of an error's classes, the most specific one in the table decides. What is said is what the error
-has for clients; its whole text, which may name paths, hosts or keys, is for the log.
+The most specific class of an error in the table applies. The answer has the error's text for
+clients; the full text, which may name paths, hosts or keys, is only logged.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ NOT_MODIFIED = 304
 UNAVAILABLE = 503
 BAD_GATEWAY = 502
 INTERNAL_ERROR_SENTENCE = (
-    "The server made a mistake. Its log says more, under the id of this request."
+    "The server made a mistake. Its log has the details, under the id of this request."
 )
 
 
 class StatusAndSentence(NamedTuple):
-    """A status, and what to say with it."""
+    """A status and the sentence for it."""
 
     status: int
     sentence: str
@@ -129,7 +129,7 @@ STATUSES: Mapping[type[BaseException], int] = {
     Unauthenticated: 401,
 }
 
-#: What only our own mistakes raise; their text is for the log alone.
+#: Raised only by mistakes of the server; their text is only logged.
 INTERNAL_ERRORS = (Exception, errors.ImagedError)
 
 TITLES: Mapping[int, str] = {
@@ -158,8 +158,8 @@ TITLES: Mapping[int, str] = {
 def status_and_sentence(error: Exception, *, is_upload: bool = False) -> StatusAndSentence:
     """The status and the sentence for an error.
 
-    ``is_upload``: some of a file is on its way to us. Then 503 is answered as 502, because clients
-    repeat a request after 503, and send only the rest of the file.
+    ``is_upload``: a part of a file is being received. Then 502 replaces 503, because clients repeat
+    a request after 503, and send only the rest of the file.
     """
     kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
     status = BAD_GATEWAY if is_upload and STATUSES[kind] == UNAVAILABLE else STATUSES[kind]
@@ -169,10 +169,10 @@ def status_and_sentence(error: Exception, *, is_upload: bool = False) -> StatusA
 
 
 def error_response(error: Exception, accept: str, *, is_upload: bool = False) -> Response:
-    """The answer to a request that failed: JSON where it is asked for, plain text otherwise."""
+    """The answer to a failed request: JSON if the client accepts it, otherwise plain text."""
     status, sentence = status_and_sentence(error, is_upload=is_upload)
     title, headers = TITLES[status], _headers(error)
-    if status == NOT_MODIFIED:  # which has no body: RFC 9110, section 15.4.5
+    if status == NOT_MODIFIED:  # a 304 has no body: RFC 9110, section 15.4.5
         return Response(status_code=status)
     readable = sentence.encode(errors="backslashreplace").decode()
     if wants_json(accept):

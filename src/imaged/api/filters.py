@@ -10,7 +10,7 @@ from imaged.core.errors import InvalidQuery
 from imaged.core.query import Column, Condition, Operator, Value
 
 MAX_CHOICES = 100  # of one in: list
-MAX_NUMBER = 2**63 - 1  # what any catalog can compare
+MAX_NUMBER = 2**63 - 1  # the largest that all catalogs can compare
 DIGITS = 19
 
 _SECOND = timedelta(seconds=1)
@@ -33,7 +33,7 @@ _MOMENTS = {"created_at": Column.CREATED_AT, "updated_at": Column.UPDATED_AT}
 
 
 def conditions(name: str, value: str) -> Sequence[Condition] | None:
-    """What a parameter asks of an image, or None where it names no attribute that is compared.
+    """The conditions of a parameter, or None if it names no comparable attribute.
 
     Raises InvalidQuery.
     """
@@ -42,9 +42,9 @@ def conditions(name: str, value: str) -> Sequence[Condition] | None:
 
 
 def number(name: str, text: str) -> int:
-    """A number that is not negative. Raises InvalidQuery."""
+    """A non-negative number. Raises InvalidQuery."""
     if not (text.isascii() and text.isdigit()):
-        raise InvalidQuery(name, f"must be a number that is not negative, and is {text!r}")
+        raise InvalidQuery(name, f"must be a non-negative number, and is {text!r}")
     if len(text) > DIGITS or int(text) > MAX_NUMBER:
         raise InvalidQuery(name, f"may be {MAX_NUMBER} at most")
     return int(text)
@@ -64,13 +64,13 @@ def _text(name: str, value: str) -> Sequence[Condition]:
 
 
 def _choices(name: str, text: str) -> tuple[Value, ...]:
-    """The values of a list with commas between, in double quotes where they hold commas."""
+    """The values of a comma-separated list; those with commas are in double quotes."""
     try:
         (choices,) = csv.reader([text or '""'], strict=True, escapechar="\\")
     except (csv.Error, ValueError) as error:
-        raise InvalidQuery(name, "has a list that is not quoted as it should be") from error
+        raise InvalidQuery(name, "has a list that is not quoted correctly") from error
     if len(choices) > MAX_CHOICES:
-        raise InvalidQuery(name, f"may list {MAX_CHOICES} values at most")
+        raise InvalidQuery(name, f"may list at most {MAX_CHOICES} values")
     return tuple(choices)
 
 
@@ -103,7 +103,7 @@ def _moment(name: str, value: str) -> Sequence[Condition]:
     column, (operator, at) = _MOMENTS[name], _compared_moment(name, value)
     if at.microsecond:
         return (Condition(column, operator, at),)
-    # Clients see moments cut to seconds, so the whole second is what they mean.
+    # Clients see times truncated to seconds, so a second means all moments in it.
     match operator:
         case Operator.EQUAL:
             return (
@@ -125,10 +125,10 @@ def _compared_moment(name: str, value: str) -> tuple[Operator, datetime]:
     prefix, _, rest = value.partition(":")
     if prefix not in _MOMENT_OPERATORS:
         known = ", ".join(_MOMENT_OPERATORS)
-        raise InvalidQuery(name, f"must be a moment as in ISO 8601, after one of {known} and ':'")
+        raise InvalidQuery(name, f"must be a time as in ISO 8601, after one of {known} and ':'")
     at = _parsed_moment(rest)
     if at is None:
-        raise InvalidQuery(name, f"must be a moment as in ISO 8601, and is {rest!r}")
+        raise InvalidQuery(name, f"must be a time as in ISO 8601, and is {rest!r}")
     return Operator(prefix), at
 
 
@@ -144,7 +144,7 @@ def _next_second(name: str, at: datetime) -> datetime:
     try:
         return at + _SECOND
     except OverflowError:
-        raise InvalidQuery(name, "lies too far in the future") from None
+        raise InvalidQuery(name, "is too far in the future") from None
 
 
 _MOMENT_OPERATORS = tuple(operator.value for operator in Operator if operator != Operator.ONE_OF)

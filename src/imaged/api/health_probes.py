@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it can work: ``/livez``, ``/readyz``, ``/healthcheck``."""
+"""Health checks for monitoring: ``/livez``, ``/readyz``, ``/healthcheck``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from imaged.services.health import Health
 
 
 class Probes:
-    """Answers for whoever watches: nothing secret, no paths, no addresses."""
+    """Answers health checks, without secrets, paths and addresses."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
 
     async def live(self, request: Request) -> Response:  # noqa: ARG002 - a handler
-        """Answer 200: the event loop turns."""
+        """Answer 200: the event loop responds."""
         return _text("OK", 200)
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002 - a handler
-        """Answer 200, with parts that do not work and are not needed, and with warnings; or 503 and
-        what does not work.
+        """Answer 200, with the failed parts that are not needed, and with warnings; or 503 with the
+        failed parts.
         """
         troubles = await self._health.troubles()
         if troubles:

@@ -1,4 +1,4 @@
-"""What only HTTP can refuse: requests that never reach a service."""
+"""Errors of HTTP requests that never reach a service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from imaged.core.errors import ImagedError
 
 
 class HttpError(ImagedError):
-    """Base of what is refused at the door; ``headers`` belong to the answer."""
+    """Base of the errors of HTTP requests; ``headers`` are sent with the answer."""
 
     def __init__(self, sentence: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(sentence)
@@ -16,14 +16,14 @@ class HttpError(ImagedError):
 
 
 class NoSuchPath(HttpError):
-    """Nothing is served under this path."""
+    """The path does not exist."""
 
     def __init__(self) -> None:
         super().__init__("There is nothing at this address.")
 
 
 class MethodNotAllowed(HttpError):
-    """The path is known, but not for this method."""
+    """The path exists, but not for this method."""
 
     def __init__(self, method: str, allowed: Iterable[str]) -> None:
         methods = ", ".join(allowed)
@@ -33,7 +33,7 @@ class MethodNotAllowed(HttpError):
 
 
 class MediaTypeRefused(HttpError):
-    """The body is not of a type that is understood here."""
+    """The body has an unsupported media type."""
 
     def __init__(
         self, given: str, accepted: Iterable[str], headers: Mapping[str, str] | None = None
@@ -47,18 +47,18 @@ class MediaTypeRefused(HttpError):
 
 
 class EncodingRefused(HttpError):
-    """The body is packed, and is stored or read as it comes."""
+    """The body is compressed, which is not supported."""
 
     def __init__(self, coding: str) -> None:
         super().__init__(
-            f"The body has the Content-Encoding {coding!r}, and nothing here unpacks it. "
-            "Send it unpacked, without this header.",
+            f"The body has the Content-Encoding {coding!r}, which is not supported. "
+            "Send it uncompressed, without this header.",
             {"Accept-Encoding": "identity"},
         )
 
 
 class LengthRequired(HttpError):
-    """Data comes neither with its length nor in chunks: it would end before it begins."""
+    """The body has neither a length nor chunks, so it would count as empty."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class LengthRequired(HttpError):
 
 
 class NotModified(HttpError):
-    """The client asked for what it does not have (``If-None-Match: *``), and this exists."""
+    """The client has set ``If-None-Match: *``, and the resource exists."""
 
     def __init__(self) -> None:
         super().__init__("")
@@ -79,26 +79,26 @@ class PreconditionFailed(HttpError):
 
     def __init__(self, header: str) -> None:
         super().__init__(
-            f"The condition in the header {header} does not hold: nothing here has an ETag."
+            f"The condition in the header {header} does not hold: resources have no ETag."
         )
 
 
 class BodyTooLarge(HttpError):
-    """A JSON body has a limit of its own."""
+    """A JSON body exceeds its own limit."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than {limit_bytes} bytes.")
 
 
 class BodyTooSlow(HttpError):
-    """The body came so slowly that it was not waited for any longer."""
+    """The body was received too slowly."""
 
     def __init__(self) -> None:
-        super().__init__("The body came too slowly.", {"Connection": "close"})
+        super().__init__("The body was sent too slowly.", {"Connection": "close"})
 
 
 class HostRefused(HttpError):
-    """Without authentication, the service is called by a name that a page of the web could have."""
+    """Without authentication, the service was called by a name that a web page could have."""
 
     def __init__(self, host: str) -> None:
         super().__init__(
@@ -109,7 +109,7 @@ class HostRefused(HttpError):
 
 
 class CrossSiteRefused(HttpError):
-    """Without authentication, a page of another site had a browser send this."""
+    """Without authentication, a page of another site caused the request."""
 
     def __init__(self, header: str, value: str) -> None:
         super().__init__(
@@ -119,18 +119,18 @@ class CrossSiteRefused(HttpError):
 
 
 class MetricsTokenMissing(HttpError):
-    """Figures are told here to those only who show the token for them."""
+    """Metrics at this address need the token."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The figures need the token of metrics.token_file, in the header 'Authorization: "
+            "The metrics need the token of metrics.token_file, in the header 'Authorization: "
             "Bearer …'.",
             {"WWW-Authenticate": 'Bearer realm="imaged metrics"'},
         )
 
 
 class Unauthenticated(HttpError):
-    """Nobody knows who is asking."""
+    """The request has no valid token."""
 
     def __init__(self) -> None:
         super().__init__(

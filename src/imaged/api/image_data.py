@@ -1,7 +1,7 @@
 """The data of an image: ``/v2/images/{image_id}/file``.
 
-Chunks pass through as they are, in both directions: no copy, no joining. What breaks in the middle
-of an answer breaks the connection, so that no client takes a part for the whole.
+Chunks pass through unchanged in both directions, without copying or joining. An error in the middle
+of an answer closes the connection, so that no client mistakes a part for the whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from imaged.services.uploads import Uploads
 
 
 class ImageData:
-    """Put and get the bytes."""
+    """Reads and writes the data."""
 
     def __init__(self, uploads: Uploads, downloads: Downloads) -> None:
         self._uploads = uploads
@@ -35,15 +35,15 @@ class ImageData:
         return await receive_data(request, self._uploads.upload)
 
     async def get(self, request: Request) -> ASGIApp:
-        """Answer 200 or 206 with the bytes, or 204 where there are none."""
+        """Answer 200 or 206 with the bytes, or 204 if there are none."""
         header = None if "if-range" in request.headers else request.headers.get("range")
         wanted = parse_range(header)
         return _Data(self._downloads, caller_of(request), image_id_of(request), wanted)
 
     async def head(self, request: Request) -> Response:
-        """Answer 200 without the bytes, or 204 where there are none; no store is asked.
+        """Answer 200 without the bytes, or 204 if there are none.
 
-        A range is ignored: only GET has them (RFC 9110, section 14.2).
+        A range is ignored: it applies to GET only (RFC 9110, section 14.2).
         """
         image = await self._downloads.get_readable(caller_of(request), image_id_of(request))
         if image.content is None:
@@ -53,7 +53,7 @@ class ImageData:
 
 
 class _Data:
-    """An answer that is open as long as the image's data is."""
+    """A response that keeps the image's data open while it is sent."""
 
     def __init__(
         self, downloads: Downloads, caller: Caller, image_id: str, wanted: ByteRange | None
@@ -96,7 +96,7 @@ def _headers(content: Content, span: ByteSpan, *, is_part: bool) -> dict[str, st
 
 
 async def _stream(download: Download, receive: Receive, send: Send) -> None:
-    """Send the bytes, as long as somebody takes them. Raises ClientVanished, StoreError."""
+    """Send the bytes while the client is connected. Raises ClientVanished, StoreError."""
     failure: ImagedError | None = ClientVanished()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_watch, receive, tasks.cancel_scope)
@@ -113,7 +113,9 @@ async def _stream(download: Download, receive: Receive, send: Send) -> None:
 
 
 async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
-    """A server takes what is sent to nobody without a word; only receiving tells that he left."""
+    """Cancel on a disconnect: the server silently drops writes after it; only ``receive`` reports
+    it.
+    """
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()

@@ -20,12 +20,12 @@ from imaged.core.image import Image
 from imaged.core.query import ImagePage
 from imaged.services.images import Images
 
-METHODS_HEADER = "OpenStack-image-import-methods"  # by which its data may come
-STORES_HEADER = "OpenStack-image-store-ids"  # where its data may go
+METHODS_HEADER = "OpenStack-image-import-methods"  # the import methods available for it
+STORES_HEADER = "OpenStack-image-store-ids"  # the stores available for it
 
 
 class ImageRecords:
-    """Create, list, show, change and delete."""
+    """Creates, lists, shows, changes and deletes images."""
 
     def __init__(
         self, images: Images, links: Links, stores: Sequence[str], methods: Sequence[str]
@@ -36,7 +36,7 @@ class ImageRecords:
         self._methods = methods
 
     async def create(self, request: Request) -> Response:
-        """Answer 201 with the new image, and where it is."""
+        """Answer 201 with the new image and its address."""
         caller = caller_of(request)
         attributes = await json_of(request)
         if not isinstance(attributes, dict):
@@ -55,7 +55,7 @@ class ImageRecords:
         return _shown(await self._images.show(caller, image_id_of(request)), caller)
 
     async def list(self, request: Request) -> Response:
-        """Answer 200 with a page of images, and where the next page is."""
+        """Answer 200 with a page of images and the address of the next page."""
         caller = caller_of(request)
         listing = read_listing(caller, request.query_params)
         page = await self._page(caller, listing)
@@ -70,7 +70,7 @@ class ImageRecords:
         return Response(encode(body), media_type="application/json")
 
     async def patch(self, request: Request) -> Response:
-        """Answer 200 with the image as it is after the patch."""
+        """Answer 200 with the image after the patch."""
         caller, media_type = caller_of(request), media_type_of(request)
         require_patch(media_type)
         steps = operations(media_type, await document_of(request))
@@ -82,7 +82,7 @@ class ImageRecords:
         return Response(status_code=204)
 
     async def _page(self, caller: Caller, listing: Listing) -> ImagePage:
-        """One image more than asked for: it tells whether another page follows."""
+        """The page with one more image than requested, which tells whether another page follows."""
         query = listing.query
         if listing.marker is not None:
             query = replace(query, after=await self._marked(caller, listing.marker))

@@ -1,4 +1,4 @@
-"""Imports into images that their clients made: staging, the import call, and added locations."""
+"""Imports into existing images: staging, the import call, and added locations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from imaged.services.tasks.types.location_import import LocationImportService
 
 
 class ImportCalls:
-    """Each is answered when its task is stored; how it went is in ``…/tasks``."""
+    """Each call is answered when its task is stored; ``…/tasks`` shows the outcome."""
 
     def __init__(
         self, staging: Staging, imports: ImageImportService, locations: LocationImportService
@@ -29,7 +29,7 @@ class ImportCalls:
 
     @property
     def methods(self) -> Sequence[str]:
-        """Those that an import call may name."""
+        """The methods that an import call may name."""
         return self._imports.methods
 
     async def stage(self, request: Request) -> Response:
@@ -48,7 +48,7 @@ class ImportCalls:
         return Response(status_code=202)
 
     async def add_location(self, request: Request) -> Response:
-        """Answer 202: what is there is fetched, and becomes the data of the image."""
+        """Answer 202: the data at the URL is fetched, and becomes the data of the image."""
         caller, image_id, asked = caller_of(request), image_id_of(request), await json_of(request)
         if not isinstance(asked, dict):
             raise InvalidRequest("The body must be a JSON object with a 'url'.")
@@ -56,7 +56,7 @@ class ImportCalls:
         return Response(status_code=202)
 
     async def tell(self, request: Request) -> Response:  # noqa: ARG002 - a handler
-        """Answer 200 with the methods that there are."""
+        """Answer 200 with the available methods."""
         methods = {
             "description": "Import methods available.",
             "type": "array",

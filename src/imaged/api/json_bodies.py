@@ -1,8 +1,8 @@
-"""Bodies in JSON, read in linear time.
+"""Parses JSON bodies in linear time.
 
-The parser is stricter than most: a name may not come twice, because two readers could see two
-values, and half a character (a lone surrogate, RFC 8259, section 8.2) is refused, because nothing
-can store it. What is larger than ``LARGE_BYTES`` is parsed in a thread, so that others do not wait.
+The parser is stricter than most: a name may not occur twice, because two readers could see two
+values, and a lone surrogate (RFC 8259, section 8.2) is refused, because it cannot be stored. Bodies
+larger than ``LARGE_BYTES`` are parsed in a thread, so that they do not block the event loop.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _HALF_A_CHARACTER = (
     "escapes"
 )
 
-#: One thread is enough: what it parses has 64 KiB at most.
+#: One thread suffices: it parses at most 64 KiB at a time.
 _PARSER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="json")
 
 
 async def json_of(request: Request) -> Any:
-    """Return the body, which must be ``application/json``.
+    """Return the parsed body, which must be ``application/json``.
 
     Raises MediaTypeRefused, EncodingRefused, InvalidRequest, BodyTooLarge, ClientVanished.
     """
@@ -50,7 +50,7 @@ async def json_of(request: Request) -> Any:
 
 
 async def document_of(request: Request) -> Any:
-    """Return the body, JSON of whatever media type. Raises the same, but for the media type."""
+    """Return the parsed JSON body of any media type. Raises the same, except MediaTypeRefused."""
     require_unpacked(request)
     body = bytearray()
     async for chunk in body_of(request):
@@ -63,7 +63,7 @@ async def document_of(request: Request) -> Any:
 
 
 def parse(body: bytes) -> Any:
-    """Read a document. Raises InvalidRequest with what is wrong, and where."""
+    """Parse a document. Raises InvalidRequest with the problem and its position."""
     if not body:
         raise InvalidRequest("The request needs a body, in JSON.")
     try:
@@ -89,7 +89,7 @@ def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         repeated = _first_repeated(name for name, _ in pairs)
-        raise InvalidRequest(f"The name {repeated!r} comes twice in the body.")
+        raise InvalidRequest(f"The name {repeated!r} occurs twice in the body.")
     return table
 
 
@@ -103,7 +103,7 @@ def _first_repeated(names: Iterable[str]) -> str | None:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise InvalidRequest(f"The body is not JSON: {text} is no number.")
+    raise InvalidRequest(f"The body is not JSON: {text} is not a number.")
 
 
 def _parse_int(text: str) -> int:
@@ -120,7 +120,7 @@ def _parse_float(text: str) -> float:
 
 
 def _require_whole_characters(document: Any) -> None:
-    """Look into every name and text. The error names the innermost field. Raises InvalidRequest."""
+    """Check all names and texts. The error names the innermost field. Raises InvalidRequest."""
     waiting: list[tuple[str, Any]] = [("", document)]
     while waiting:
         field, value = waiting.pop()

@@ -1,4 +1,4 @@
-"""What the addresses in answers begin with."""
+"""The absolute addresses in answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HOST = re.compile(r"[A-Za-z0-9._~\[\]:%-]+")
 
 
 class Links:
-    """Absolute addresses: below ``public_url``, or below what the client asked for itself."""
+    """Builds addresses below ``public_url``, or below the address that the client used."""
 
     def __init__(self, public_url: str) -> None:
         self._public_url = public_url.rstrip("/")

@@ -1,4 +1,4 @@
-"""The query string of a list of images, as what the core asks of a catalog, and the way back."""
+"""Translates the query string of a list of images to a query of the core, and back for links."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOT_COMPARED = frozenset({"virtual_size", "changes-since"})
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A list as it was asked for. Pages follow each other by the id of their last image."""
+    """A requested list. The id of a page's last image marks the next page."""
 
     query: ImageQuery  # without ``after``: the marker is looked up first
     marker: str | None
@@ -38,11 +38,11 @@ class Listing:
 
     @property
     def first(self) -> str:
-        """Where the first page is."""
+        """The address of the first page."""
         return _address(self._unmarked())
 
     def next_after(self, image_id: str) -> str:
-        """Where the page after this image is."""
+        """The address of the page after this image."""
         return _address([*self._unmarked(), ("marker", image_id)])
 
     def _unmarked(self) -> list[tuple[str, str]]:
@@ -50,19 +50,19 @@ class Listing:
 
 
 def read_listing(caller: Caller, parameters: QueryParams) -> Listing:
-    """Read a query string; of a parameter that comes twice, the last one holds, but for tags and
-    sort keys. Raises InvalidQuery.
+    """Parse a query string; the last value of a repeated parameter counts, except for tags and sort
+    keys. Raises InvalidQuery.
     """
     pairs = parameters.multi_items()
     for name, value in pairs:
         if not (is_printable(name) and is_printable(value)):
-            raise InvalidQuery(name, "has characters that cannot be printed")
+            raise InvalidQuery(name, "has unprintable characters")
     visibility = _visibility(parameters.get("visibility"))
     _check_member_status(parameters.get("member_status", "accepted"))
     compared, properties = _filters(dict(pairs))
     tags = tuple(dict.fromkeys(parameters.getlist("tag")))
     if len(tags) > MAX_TAGS:
-        raise InvalidQuery("tag", f"comes {len(tags)} times; an image has {MAX_TAGS} tags at most")
+        raise InvalidQuery("tag", f"occurs {len(tags)} times; an image has at most {MAX_TAGS} tags")
     query = ImageQuery(
         caller=caller,
         conditions=(*compared, _hidden(parameters.get("os_hidden", "false"))),
@@ -84,20 +84,20 @@ def _address(pairs: Iterable[tuple[str, str]]) -> str:
 def _filters(
     parameters: dict[str, str],
 ) -> tuple[tuple[Condition, ...], tuple[tuple[str, str], ...]]:
-    """Conditions on attributes; what is no attribute is a property."""
+    """The conditions on attributes; all other names are properties."""
     compared: list[Condition] = []
     properties: list[tuple[str, str]] = []
     for name, value in parameters.items():
         if name in _PAGING or name in _SPECIAL:
             continue
         if name in _NOT_COMPARED:
-            raise InvalidQuery(name, "is nothing that images can be listed by")
+            raise InvalidQuery(name, "is not a parameter of lists of images")
         found = conditions(name, value)
         if found is None:
             properties.append((name, value))
             if len(properties) > MAX_PROPERTIES:
                 raise InvalidQuery(
-                    name, f"is one too many: an image has {MAX_PROPERTIES} properties at most"
+                    name, f"is one too many: an image has at most {MAX_PROPERTIES} properties"
                 )
         else:
             compared += found
@@ -147,7 +147,7 @@ def _order_by_keys(keys: list[str], directions: list[str]) -> tuple[Order, ...]:
     if len(directions) < 2:  # noqa: PLR2004 - one for all, or none
         directions = (directions or ["desc"]) * len(keys)
     if len(directions) != len(keys):
-        raise InvalidQuery("sort_dir", "must come once, or as often as 'sort_key'")
+        raise InvalidQuery("sort_dir", "must occur once, or as often as 'sort_key'")
     return _unique(
         Order(_column("sort_key", key), _is_descending("sort_dir", direction))
         for key, direction in zip(keys, directions, strict=True)
@@ -155,7 +155,7 @@ def _order_by_keys(keys: list[str], directions: list[str]) -> tuple[Order, ...]:
 
 
 def _unique(order: Iterable[Order]) -> tuple[Order, ...]:
-    """Without keys that come a second time: they decide nothing."""
+    """The order without repeated keys, which have no effect."""
     by_column: dict[Column, Order] = {}
     for key in order:
         by_column.setdefault(key.column, key)

@@ -1,8 +1,9 @@
-"""Figures for Prometheus: ``/metrics``, at addresses of their own, and at the API's with a token.
+"""Metrics for Prometheus: ``/metrics``, at separate addresses, and at those of the API with a
+token.
 
-Where a request comes from is never asked: what a proxy passes on looks like its own. An address of
-their own is for nothing but figures, and whoever it lets connect reads them, unless there is a
-token; the addresses of the API are for everybody, so there is none without one.
+The address of the client does not count, because requests through a proxy have the proxy's address.
+Separate addresses serve metrics only, so all clients that can connect may read them, unless a token
+is configured; the addresses of the API are open to all users, so a token is required there.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from imaged.api.http_errors import MetricsTokenMissing
 
 METRICS_PATH = "/metrics"
 
-#: Writes the page for an Accept header: the page, and its media type.
+#: Renders the page for an Accept header; returns the page and its media type.
 WritePage = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 class MetricsHandler:
-    """Answers with the page. ``names``: those of addresses that only this machine can reach."""
+    """Serves the page. ``names``: the host names of addresses that only this machine can reach."""
 
     def __init__(
         self, write: WritePage, token: BearerToken | None = None, names: AllowedHosts | None = None
@@ -33,13 +34,13 @@ class MetricsHandler:
         self._names = names
 
     async def tell_with_token(self, request: Request) -> Response:
-        """Answer 200 to those who show the token. Raises MetricsTokenMissing."""
+        """Answer 200 to requests with the token. Raises MetricsTokenMissing."""
         if self._token is None or not self._token.is_shown(request.headers):
             raise MetricsTokenMissing
         return await self._tell(request)
 
     async def tell(self, request: Request) -> Response:
-        """Answer 200, to all who show the token if there is one.
+        """Answer 200; if a token is configured, only to requests with it.
 
         Raises MetricsTokenMissing, HostRefused, CrossSiteRefused.
         """

@@ -1,8 +1,8 @@
-"""One request and its answer: the outermost layer, which sees both pass.
+"""The outermost layer, which sees every request and its answer.
 
-Every answer has the request's id; every error becomes the answer of ``problems.py``; and an answer
-that comes before the body was read to its end says so: where a long rest is to come, the connection
-is closed behind it, and the server sees to it that the client can read the answer. Nothing is
+Every answer has the request's id; every error is answered by ``error_responses.py``. If an answer
+is sent before the body was read to its end and much of it is left, the answer announces that the
+connection will be closed, and the server ensures that the client can read the answer. Nothing is
 buffered.
 """
 
@@ -27,7 +27,7 @@ from imaged.core.limits import MIB
 log = structlog.get_logger()
 
 REQUEST_ID_HEADER = "X-Openstack-Request-Id"
-SCOPE_REQUEST_ID = "imaged.request_id"  # where the scope keeps it, for whoever answers instead
+SCOPE_REQUEST_ID = "imaged.request_id"  # key in the ASGI scope
 SHORT_REST_BYTES = 1 * MIB
 FROM_SERVER_ERRORS = 500
 
@@ -35,7 +35,7 @@ _GLOBAL_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 class RequestMiddleware:
-    """Wraps the application; all that is HTTP goes through here."""
+    """Wraps the application; all HTTP requests pass through it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -69,7 +69,7 @@ class RequestMiddleware:
 
 
 class _Body:
-    """The request's body, and how much of it is still to come."""
+    """The request's body, and how much of it is still unread."""
 
     def __init__(self, headers: Headers, receive: Receive) -> None:
         self._receive = receive
@@ -79,13 +79,13 @@ class _Body:
 
     @property
     def closes_connection(self) -> bool:
-        """Whether too much is to come for the connection to be used again."""
+        """Whether too much of the body is unread to reuse the connection."""
         is_long = self._left is None or self._left > SHORT_REST_BYTES
         return is_long or (self._is_held_back and self._left != 0)
 
     @property
     def is_upload(self) -> bool:
-        """Whether bytes of a file are on their way to us, or have come."""
+        """Whether bytes of a file are being received, or were."""
         return self._is_file and not self._is_held_back
 
     async def receive(self) -> Message:
@@ -99,7 +99,7 @@ class _Body:
 
 
 class _Answer:
-    """The answer, with what every answer has."""
+    """The answer, with the headers that every answer has."""
 
     def __init__(self, send: Send, body: _Body, request_id: str, *, is_head: bool) -> None:
         self._send = send
@@ -116,13 +116,13 @@ class _Answer:
             headers["X-Content-Type-Options"] = "nosniff"
             if self._body.closes_connection:
                 headers["Connection"] = "close"
-        elif self._is_head:  # RFC 9110, section 9.3.2: the same header, and no content
+        elif self._is_head:  # RFC 9110, section 9.3.2: the same headers, without content
             message = {**message, "body": b""}
         await self._send(message)
 
 
 def _announced(headers: Headers) -> int | None:
-    """How long the body is; None where only its end will tell."""
+    """The length of the body; None if it is not announced."""
     if "transfer-encoding" in headers:
         return None
     length = headers.get("content-length", "0")
@@ -130,13 +130,13 @@ def _announced(headers: Headers) -> int | None:
 
 
 def _global_id(headers: Headers) -> str | None:
-    """The id that the client gave this and other requests, if it is fit for a log."""
+    """The id that the client gave to this and other requests, if it is valid for a log."""
     global_id = headers.get(REQUEST_ID_HEADER, "")
     return global_id if _GLOBAL_ID.fullmatch(global_id) else None
 
 
 def _log_failure(error: Exception, *, is_started: bool, is_upload: bool) -> None:
-    """One line for what is not the client's doing."""
+    """Log one line for an error that the client did not cause."""
     if isinstance(error, ClientVanished | HttpError):
         return
     status = status_and_sentence(error, is_upload=is_upload).status

@@ -1,7 +1,8 @@
 """Patches of images: two media types, both a small part of JSON Patch.
 
-v2.1: ``[{"op": "replace", "path": "/name", "value": "…"}]``; adding what is there replaces it.
-v2.0: ``[{"replace": "/name", "value": "…"}]``; adding what is there is a conflict.
+v2.1: ``[{"op": "replace", "path": "/name", "value": "…"}]``; adding an existing property replaces
+it.
+v2.0: ``[{"replace": "/name", "value": "…"}]``; adding an existing property is a conflict.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _BAD_ESCAPE = re.compile("~(?![01])")
 
 
 def operations(media_type: str, document: Any) -> list[Operation]:
-    """Read a patch. Raises MediaTypeRefused, InvalidRequest, ReadOnlyAttribute."""
+    """Parse a patch. Raises MediaTypeRefused, InvalidRequest, ReadOnlyAttribute."""
     read = _READERS.get(media_type)
     if read is None:
         raise MediaTypeRefused(media_type, _READERS, {"Accept-Patch": ", ".join(_READERS)})
@@ -33,7 +34,7 @@ def operations(media_type: str, document: Any) -> list[Operation]:
 
 
 def require_patch(media_type: str) -> None:
-    """Refuse other media types before the body is looked at. Raises MediaTypeRefused."""
+    """Refuse other media types before the body is read. Raises MediaTypeRefused."""
     operations(media_type, [])
 
 
@@ -68,7 +69,7 @@ def _name_at(path: Any) -> str:
         raise InvalidRequest(f"The path {path!r} must be a string that begins with '/'.")
     first, *others = path[1:].split("/")
     if first == "locations":
-        raise ReadOnlyAttribute("locations", "is never set by clients")
+        raise ReadOnlyAttribute("locations", "cannot be set by clients")
     if others or not first:
         raise InvalidRequest(f"The path {path!r} must name one attribute, as '/name' does.")
     if _BAD_ESCAPE.search(first):

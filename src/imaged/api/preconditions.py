@@ -1,9 +1,9 @@
-"""Conditions of a request (RFC 9110, section 13), for a service that hands out no validators.
+"""Conditions of a request (RFC 9110, section 13), for a service without validators.
 
-Nothing here has an ETag or a Last-Modified. So ``If-Match`` holds where it is ``*`` and the
-resource exists, ``If-None-Match`` fails where it is ``*`` and the resource exists, and conditions
-on moments are ignored, as they must be (13.1.3, 13.1.4). A condition counts where the request would
-succeed without it (13.2.1).
+No resource has an ETag or a Last-Modified. So ``If-Match`` holds if it is ``*`` and the resource
+exists, ``If-None-Match`` fails if it is ``*`` and the resource exists, and conditions on times are
+ignored, as required (13.1.3, 13.1.4). A condition counts only if the request would succeed without
+it (13.2.1).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def require_condition(headers: Headers, *, exists: bool) -> None:
 
 
 def conditional(headers: Headers, send: Send) -> Send:
-    """``send`` for an answer that only reads: a success is given where the conditions hold.
+    """``send`` for a reading request: passes a success on only if the conditions hold.
 
-    It raises PreconditionFailed, or NotModified, in place of the beginning of the answer.
+    Raises PreconditionFailed, or NotModified, instead of starting the answer.
     """
 
     async def send_if_wanted(message: Message) -> None:

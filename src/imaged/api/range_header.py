@@ -8,18 +8,18 @@ from imaged.core.byte_range import ByteRange
 from imaged.core.errors import InvalidRequest
 
 RANGE_UNIT = "bytes"
-MAX_DIGITS = 18  # a number that has more is behind the end of any image
+MAX_DIGITS = 18  # a larger number is beyond the end of any image
 
 _UNIT = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=", re.ASCII)  # a token, section 5.6.2
 _RANGE = re.compile(r"\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
 
 
 def parse_range(header: str | None) -> ByteRange | None:
-    """Read the header; None where the whole is to be sent.
+    """Parse the header; None if the whole is to be sent.
 
-    Ignored, as the RFC allows or demands: a unit other than bytes (14.2), and more than one range.
-    Names of units know no case (14.1), and empty elements of the list are skipped (5.6.1).
-    Raises InvalidRequest for bytes that are no range.
+    As the RFC allows or requires, a unit other than bytes (14.2) and more than one range are
+    ignored. Names of units are case-insensitive (14.1), and empty elements of the list are skipped
+    (5.6.1). Raises InvalidRequest for an invalid range of bytes.
     """
     unit = None if header is None else _UNIT.match(header)
     if header is None or (unit is not None and unit[1].lower() != RANGE_UNIT):
@@ -38,7 +38,7 @@ def parse_range(header: str | None) -> ByteRange | None:
 
 
 def _number(digits: str) -> int | None:
-    """A number, however long; one that no image reaches is as good as the smallest such."""
+    """A number of any length; numbers beyond the end of any image are equivalent."""
     if not digits:
         return None
     significant = digits.lstrip("0") or "0"

@@ -1,4 +1,4 @@
-"""What handlers read from a request."""
+"""Accessors of requests for the handlers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from imaged.core.access import Caller
 from imaged.core.attributes import UUID_PATTERN
 from imaged.core.errors import ClientVanished, ImageNotFound, TaskNotFound
 
-CALLER_SCOPE_KEY = "imaged.caller"  # where the scope keeps who is asking
-REQUEST_ID_SCOPE_KEY = "imaged.request_id"  # and what the request is called, here and in the log
+CALLER_SCOPE_KEY = "imaged.caller"  # key of the caller in the scope
+REQUEST_ID_SCOPE_KEY = "imaged.request_id"  # key of the request's id, also in the log
 STORE_HEADER = "x-image-meta-store"
 OCTET_STREAM = "application/octet-stream"  # the media type of data
 
@@ -23,13 +23,13 @@ _LONGEST_ID_SHOWN = 64
 
 
 def caller_of(request: Request) -> Caller:
-    """Who is asking."""
+    """The caller of the request."""
     caller: Caller = request.scope[CALLER_SCOPE_KEY]
     return caller
 
 
 def image_id_of(request: Request) -> str:
-    """The id in the path. Raises ImageNotFound for what cannot be one."""
+    """The image id in the path. Raises ImageNotFound if it is malformed."""
     image_id: str = request.path_params["image_id"]
     if not is_uuid(image_id):
         raise ImageNotFound(image_id[:_LONGEST_ID_SHOWN])
@@ -37,7 +37,7 @@ def image_id_of(request: Request) -> str:
 
 
 def task_id_of(request: Request) -> str:
-    """The id of a task in the path. Raises TaskNotFound for what cannot be one."""
+    """The task id in the path. Raises TaskNotFound if it is malformed."""
     task_id: str = request.path_params["task_id"]
     if not is_uuid(task_id):
         raise TaskNotFound(task_id[:_LONGEST_ID_SHOWN])
@@ -45,18 +45,18 @@ def task_id_of(request: Request) -> str:
 
 
 def request_id_of(request: Request) -> str:
-    """What the request is called."""
+    """The id of the request."""
     request_id: str = request.scope[REQUEST_ID_SCOPE_KEY]
     return request_id
 
 
 def is_uuid(text: str) -> bool:
-    """Whether an image or a task can have this id."""
+    """Whether the text is a valid id of an image or a task."""
     return _UUID.fullmatch(text) is not None
 
 
 def store_of(request: Request) -> str | None:
-    """The store that the data is for, where the request names one."""
+    """The store that the request names for the data, if any."""
     return request.headers.get(STORE_HEADER)
 
 
@@ -66,13 +66,13 @@ def media_type_of(request: Request) -> str:
 
 
 def sends_file(headers: Headers) -> bool:
-    """Whether the body is of a file that the client reads as it sends it."""
+    """Whether the body is a file that the client reads while sending it."""
     is_empty = headers.get("content-length") == "0"
     return _media_type(headers) == OCTET_STREAM and not is_empty
 
 
 async def body_of(request: Request) -> AsyncGenerator[bytes]:
-    """The chunks of the body, as they were received. Raises ClientVanished."""
+    """The chunks of the body, as received. Raises ClientVanished."""
     more = True
     while more:
         message = await request.receive()
@@ -84,7 +84,7 @@ async def body_of(request: Request) -> AsyncGenerator[bytes]:
 
 
 def require_unpacked(request: Request) -> None:
-    """Refuse a body with a Content-Encoding (RFC 9110, section 8.4): nothing here unpacks it.
+    """Refuse a body with a Content-Encoding (RFC 9110, section 8.4), which is not supported.
 
     Raises EncodingRefused.
     """

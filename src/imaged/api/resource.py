@@ -1,4 +1,4 @@
-"""One path of the API: a handler for each method, and what holds for all of them."""
+"""One path of the API: a handler for each method, and checks common to all."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from imaged.api.requests import CALLER_SCOPE_KEY, is_uuid
 from imaged.core.access import WRITERS, require_writer
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
-#: Raises what says that the resource of a request does not exist for its caller.
+#: Raises an error if the resource of a request does not exist for its caller.
 Find = Callable[[Request], Awaitable[object]]
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 class Resource:
-    """What is served under one path, by method.
+    """The handlers of one path, by method.
 
-    HEAD is answered as GET is (RFC 9110, section 9.3.2); a handler of its own spares it the work.
-    Of a change, roles and conditions are checked before its body is looked at, and ``find`` is
-    asked before either. ``created_by_put``: what a PUT writes does not exist before.
+    HEAD is answered like GET (RFC 9110, section 9.3.2); a handler of its own saves work. For a
+    change, ``find`` is called first, then roles and conditions are checked, before the body is
+    read. ``created_by_put``: a PUT creates the resource.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Resource:
 
     @property
     def methods(self) -> list[str]:
-        """Those that are possible."""
+        """The allowed methods."""
         methods = list(self.handlers)
         if "GET" in methods and "HEAD" not in methods:
             methods.insert(methods.index("GET") + 1, "HEAD")
@@ -68,7 +68,7 @@ class Resource:
         return handler
 
     async def _require_right(self, request: Request) -> None:
-        """Refuse every change to those who may only read, at no cost to the others."""
+        """Refuse all changes by callers with read-only roles."""
         caller = request.scope.get(CALLER_SCOPE_KEY)
         if caller is None or caller.roles & WRITERS:
             return
@@ -86,7 +86,7 @@ class Resource:
 
 
 def _bind_ids(request: Request) -> None:
-    """Have the log name what the request is about."""
+    """Bind the ids in the path to the log context."""
     image_id = request.path_params.get("image_id", "")
     if is_uuid(image_id):
         bind_contextvars(image_id=image_id)

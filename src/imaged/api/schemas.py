@@ -1,4 +1,4 @@
-"""The JSON schemas of an image and of a list of images, drawn from the table of attributes."""
+"""The JSON schemas of an image and of a list of images, generated from the table of attributes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from imaged.core.attributes import ATTRIBUTES, Attribute, Kind, Writable
 
 
 async def show_image_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
-    """Answer 200 with what an image looks like."""
+    """Answer 200 with the schema of an image."""
     return Response(encode(image_schema()), media_type="application/json")
 
 
 async def show_images_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
-    """Answer 200 with what a list of images looks like."""
+    """Answer 200 with the schema of a list of images."""
     return Response(encode(images_schema()), media_type="application/json")
 
 
 def image_schema() -> dict[str, Any]:
-    """What an image looks like; what the table does not name is a string of the client's own."""
+    """The schema of an image; names that are not in the table are strings set by clients."""
     return {
         "name": "image",
         "properties": {name: _property(attribute) for name, attribute in ATTRIBUTES.items()},
@@ -36,7 +36,7 @@ def image_schema() -> dict[str, Any]:
 
 
 def images_schema() -> dict[str, Any]:
-    """What a page of images looks like."""
+    """The schema of a page of images."""
     return {
         "name": "images",
         "properties": {

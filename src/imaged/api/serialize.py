@@ -1,7 +1,7 @@
 """Images as JSON.
 
-The names and their order are those of the OpenStack Image API v2: the client's own properties
-first. Moments are UTC and cut to seconds.
+Names and order are those of the OpenStack Image API v2: the client's properties first. Times are
+UTC and truncated to seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def encode(value: object) -> bytes:
 
 
 def image_json(image: Image, caller: Caller) -> dict[str, object]:
-    """What this caller is shown of an image."""
+    """The attributes of an image that this caller may see."""
     content, place = image.content, image_path(image.id)
     shown: dict[str, object] = {
         **image.properties,
@@ -63,16 +63,16 @@ def image_json(image: Image, caller: Caller) -> dict[str, object]:
 
 
 def image_path(image_id: str) -> str:
-    """Where an image is in this API."""
+    """The path of an image in this API."""
     return f"/v2/images/{image_id}"
 
 
 def moment(at: datetime | None) -> str | None:
-    """``2026-11-20T03:55:50Z``."""
+    """A time as in ``2026-11-20T03:55:50Z``."""
     return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def failure_text(failure: Failure) -> str:
-    """Moment, phase and reason in one line."""
+    """Time, phase and reason in one line."""
     when = moment(failure.at)
     return f"{when} {failure.phase}: {failure.reason}" if when else failure.reason

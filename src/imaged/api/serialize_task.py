@@ -1,7 +1,7 @@
-"""Tasks as JSON, with the names of the OpenStack Image API v2; ``progress`` is our own.
+"""Tasks as JSON, with the names of the OpenStack Image API v2; ``progress`` is an extension.
 
-Secrets are not in the input, and a draft is not shown: an image that a task has not made yet exists
-for nobody.
+The input contains no secrets, and the id of a draft is omitted, because the image does not exist
+for any caller yet.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from imaged.core.task import Progress, Task
 
 
 def task_json(task: Task) -> dict[str, object]:
-    """All that is shown of a task."""
+    """The representation of a task."""
     return {
         **task_summary_json(task),
         "input": task.input,
@@ -21,7 +21,7 @@ def task_json(task: Task) -> dict[str, object]:
 
 
 def task_summary_json(task: Task) -> dict[str, object]:
-    """What a list shows."""
+    """The representation of a task in a list."""
     return {
         "id": task.id,
         "type": task.type,
@@ -40,7 +40,7 @@ def task_summary_json(task: Task) -> dict[str, object]:
 
 
 def progress_json(progress: Progress | None) -> dict[str, object] | None:
-    """How far it is; null before it has begun."""
+    """The progress; null before the task has begun."""
     if progress is None:
         return None
     return {
@@ -52,5 +52,5 @@ def progress_json(progress: Progress | None) -> dict[str, object] | None:
 
 
 def task_path(task_id: str) -> str:
-    """Where a task is in this API."""
+    """The path of a task in this API."""
     return f"/v2/tasks/{task_id}"

@@ -12,22 +12,22 @@ from imaged.api.requests import caller_of
 from imaged.api.serialize import encode
 from imaged.core.access import require_admin
 
-WEIGHT = 0  # stores have none here; clients of the API expect the name
+WEIGHT = 0  # not supported; clients of the API expect the name
 
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """What is told of a store: ``properties`` to administrators only, and no secrets to anybody."""
+    """The public facts of a store: ``properties`` for administrators only, and never secrets."""
 
     id: str
     is_default: bool = False
     description: str = ""
-    type: str = ""  # as the API calls it
+    type: str = ""  # as in the API
     properties: Mapping[str, object] = field(default_factory=dict)
 
 
 class StoreRecords:
-    """What there is; it does not change while the process lives."""
+    """Lists the stores, which do not change while the process runs."""
 
     def __init__(self, stores: Sequence[StoreFacts]) -> None:
         self._stores = stores
@@ -37,7 +37,7 @@ class StoreRecords:
         return _answer([_brief(store) for store in self._stores])
 
     async def detail(self, request: Request) -> Response:
-        """Answer 200 with what an administrator may know."""
+        """Answer 200 with the details for administrators."""
         require_admin(caller_of(request))
         return _answer([_whole(store) for store in self._stores])
 

@@ -10,13 +10,13 @@ from imaged.services.images import Images
 
 
 class Tags:
-    """Add and remove one tag."""
+    """Adds and removes tags."""
 
     def __init__(self, images: Images) -> None:
         self._images = images
 
     async def put(self, request: Request) -> Response:
-        """Answer 204, also where the tag was there already."""
+        """Answer 204, also if the image has the tag already."""
         await self._images.add_tag(
             caller_of(request), image_id_of(request), request.path_params["tag"]
         )

@@ -1,4 +1,4 @@
-"""The query string of a list of tasks, as what the core asks of a catalog, and the way back."""
+"""Translates the query string of a list of tasks to a query of the core, and back for links."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIRECTIONS = {"asc": False, "desc": True}
 
 @dataclass(frozen=True, slots=True)
 class TaskListing:
-    """A list as it was asked for. Pages follow each other by the id of their last task."""
+    """A requested list. The id of a page's last task marks the next page."""
 
     query: TaskQuery  # without ``after``: the marker is looked up first
     marker: str | None
@@ -33,11 +33,11 @@ class TaskListing:
 
     @property
     def first(self) -> str:
-        """Where the first page is."""
+        """The address of the first page."""
         return _address(self._unmarked())
 
     def next_after(self, task_id: str) -> str:
-        """Where the page after this task is."""
+        """The address of the page after this task."""
         return _address([*self._unmarked(), ("marker", task_id)])
 
     def _unmarked(self) -> list[tuple[str, str]]:
@@ -47,7 +47,7 @@ class TaskListing:
 def read_task_listing(
     caller: Caller, parameters: QueryParams, types: Collection[str]
 ) -> TaskListing:
-    """Read a query string; of a parameter that comes twice, the last one holds.
+    """Parse a query string; the last value of a repeated parameter counts.
 
     Raises InvalidQuery.
     """
@@ -55,10 +55,10 @@ def read_task_listing(
     for name, value in given.items():
         if name not in TASK_PARAMETERS:
             raise InvalidQuery(
-                name, f"is nothing that tasks can be listed by: {', '.join(TASK_PARAMETERS)}"
+                name, f"is not a parameter of lists of tasks: {', '.join(TASK_PARAMETERS)}"
             )
         if not is_printable(value):
-            raise InvalidQuery(name, "has characters that cannot be printed")
+            raise InvalidQuery(name, "has unprintable characters")
     status = _one_of("status", given.get("status"), TaskStatus)
     query = TaskQuery(
         caller=caller,

@@ -14,7 +14,7 @@ from imaged.core.task import TaskStatus
 
 OR_NULL = "null"
 
-#: Of one task only; a list leaves them out.
+#: Of a single task only; lists omit them.
 DETAILS = ("input", "result", "message")
 
 
@@ -25,21 +25,21 @@ class TaskSchemas:
         self._types = types
 
     async def show_task(self, request: Request) -> Response:  # noqa: ARG002 - a handler
-        """Answer 200 with what a task looks like."""
+        """Answer 200 with the schema of a task."""
         return Response(encode(task_schema(self._types)), media_type="application/json")
 
     async def show_tasks(self, request: Request) -> Response:  # noqa: ARG002 - a handler
-        """Answer 200 with what a list of tasks looks like."""
+        """Answer 200 with the schema of a list of tasks."""
         return Response(encode(tasks_schema(self._types)), media_type="application/json")
 
 
 def task_schema(types: Sequence[str]) -> dict[str, Any]:
-    """What a task looks like."""
+    """The schema of a task."""
     return {"name": "task", "properties": _properties(types)}
 
 
 def tasks_schema(types: Sequence[str]) -> dict[str, Any]:
-    """What a page of tasks looks like."""
+    """The schema of a page of tasks."""
     shown = {name: kind for name, kind in _properties(types).items() if name not in DETAILS}
     return {
         "name": "tasks",
@@ -59,30 +59,30 @@ def tasks_schema(types: Sequence[str]) -> dict[str, Any]:
 
 def _properties(types: Sequence[str]) -> dict[str, Any]:
     return {
-        "id": _text("What the task is known by.", pattern=UUID_PATTERN),
-        "type": _text("What is to be done.", enum=list(types)),
-        "status": _text("Where it is in its life.", enum=[str(status) for status in TaskStatus]),
-        "input": _table("What was asked for, without what is secret."),
-        "result": _table("What came of it; null unless it was successful."),
-        "message": _text("Why it failed; null unless it did.", nullable=True),
-        "owner": _text("The project that asked for it."),
-        "user_id": _text("Who asked for it."),
-        "request_id": _text("The request that asked for it.", nullable=True),
-        "image_id": _text("The image that it is about.", nullable=True),
+        "id": _text("The identifier of the task.", pattern=UUID_PATTERN),
+        "type": _text("The type of the task.", enum=list(types)),
+        "status": _text("The status of the task.", enum=[str(status) for status in TaskStatus]),
+        "input": _table("The input of the task, without secret fields."),
+        "result": _table("The result; null unless the task succeeded."),
+        "message": _text("Why the task failed; null unless it did.", nullable=True),
+        "owner": _text("The project that created it."),
+        "user_id": _text("The user that created it."),
+        "request_id": _text("The id of the request that created it.", nullable=True),
+        "image_id": _text("The image that it concerns.", nullable=True),
         "progress": {
-            **_table("How far it is; null before it has begun."),
+            **_table("The progress; null before the task has begun."),
             "properties": {
-                "phase": _text("What is being done."),
-                "done_bytes": _count("How much of it is done."),
-                "total_bytes": _count("How much there is to be done."),
-                "percent": _count("The same as a share."),
+                "phase": _text("The current step."),
+                "done_bytes": _count("The bytes done in this step."),
+                "total_bytes": _count("The bytes to do in this step."),
+                "percent": _count("The share that is done, in percent."),
             },
         },
-        "expires_at": _text("When its record goes; null until it has ended.", nullable=True),
-        "created_at": _text("When it was asked for."),
-        "updated_at": _text("When it changed last."),
-        "self": {"readOnly": True, **_text("Where the task is.")},
-        "schema": {"readOnly": True, **_text("Where the schema of a task is.")},
+        "expires_at": _text("When its record is removed; null until it has ended.", nullable=True),
+        "created_at": _text("When it was created."),
+        "updated_at": _text("When it was last changed."),
+        "self": {"readOnly": True, **_text("The path of the task.")},
+        "schema": {"readOnly": True, **_text("The path of the schema of a task.")},
     }
 
 

@@ -23,14 +23,14 @@ TASK_FIELDS = ("type", "input")
 
 
 class TaskRecords:
-    """Ask, list, show, cancel and remove."""
+    """Creates, lists, shows, cancels and removes tasks."""
 
     def __init__(self, task_service: TaskService, links: Links) -> None:
         self._task_service = task_service
         self._links = links
 
     async def create(self, request: Request) -> Response:
-        """Answer 201 with the new task, and where it is."""
+        """Answer 201 with the new task and its address."""
         caller, body = caller_of(request), await json_of(request)
         name, fields = _asked(body)
         task = await self._task_service.create(caller, name, fields, request_id_of(request))
@@ -42,7 +42,7 @@ class TaskRecords:
         return _shown(await self._task_service.show(caller_of(request), task_id_of(request)))
 
     async def list(self, request: Request) -> Response:
-        """Answer 200 with a page of tasks, and where the next page is."""
+        """Answer 200 with a page of tasks and the address of the next page."""
         caller = caller_of(request)
         listing = read_task_listing(caller, request.query_params, self._task_service.registry.names)
         query, limit = listing.query, listing.query.limit
@@ -69,12 +69,12 @@ class TaskRecords:
         return _shown(await self._task_service.cancel(caller_of(request), task_id_of(request)))
 
     async def delete(self, request: Request) -> Response:
-        """Answer 204: the record of a task that had ended is gone."""
+        """Answer 204: the record of the ended task is removed."""
         await self._task_service.remove(caller_of(request), task_id_of(request))
         return Response(status_code=204)
 
     async def _page(self, query: TaskQuery) -> tuple[Task, ...]:
-        """One task more than asked for: it tells whether another page follows."""
+        """The page with one more task than requested, which tells whether another page follows."""
         if query.limit == 0:
             return ()
         return tuple(await self._task_service.list(replace(query, limit=query.limit + 1)))
@@ -97,7 +97,7 @@ def _asked(body: object) -> tuple[str, dict[str, object]]:
             raise InvalidRequest(f"The task's {name!r} is missing.")
     for name in body:
         if name not in TASK_FIELDS:
-            raise InvalidRequest(f"The field {name!r} of a task is not set by clients.")
+            raise InvalidRequest(f"The field {name!r} of a task cannot be set by clients.")
     name, fields = body["type"], body["input"]
     if not isinstance(name, str):
         raise InvalidRequest("The task's 'type' must be a string.")

@@ -1,4 +1,4 @@
-"""The versions of the Image API: which are served, and which a request means."""
+"""The versions of the Image API: those served, and the one that a request means."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imaged.api.links import Links
 from imaged.api.serialize import encode
 
 CURRENT = "v2.7"
-#: Minors that are complete. 2.8 and 2.9 let an import write to several stores at once, and 2.10 to
+#: Complete minor versions. 2.8 and 2.9 let an import write to several stores at once, and 2.10 to
 #: 2.18 build on that.
 SUPPORTED = ("v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
 
@@ -21,7 +21,7 @@ _IN_ACCEPT = re.compile(rf"application/vnd\.openstack\.images-{_NUMBER}(?![\w.])
 
 
 class Versions:
-    """``/`` and ``/versions``, and every path of a version that is not served."""
+    """``/`` and ``/versions``, and all paths of versions that are not served."""
 
     def __init__(self, links: Links) -> None:
         self._links = links
@@ -31,7 +31,7 @@ class Versions:
         return self._answer(request, 200)
 
     async def choose(self, request: Request) -> Response:
-        """Answer 300 with the list: the client is to choose."""
+        """Answer 300 with the list, so that the client chooses."""
         return self._answer(request, 300)
 
     async def enter(self, request: Request) -> Response:
@@ -49,9 +49,9 @@ class Versions:
 
 
 def version_2_path(path: str, accept: str) -> str | None:
-    """The path as below ``/v2``, where path or Accept header name a version that is served.
+    """The path below ``/v2``, if path or Accept header name a served version.
 
-    One slash at the end is left out, but for ``/v2/`` itself.
+    One trailing slash is removed, except for ``/v2/`` itself.
     """
     named = _IN_PATH.match(path)
     if named is not None:

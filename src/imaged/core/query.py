@@ -97,7 +97,7 @@ NEWEST_FIRST = (Order(Column.CREATED_AT, descending=True),)
 class ImageQuery:
     """A page of images. The defaults are those of the Image API."""
 
-    caller: Caller | None = None  # None: the operator, who sees everything
+    caller: Caller | None = None  # None: the operator, for whom nothing is hidden
     conditions: tuple[Condition, ...] = ()
     visibility: Visibility | None = None
     any_visibility: bool = False  # include community images of others

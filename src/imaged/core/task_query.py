@@ -29,7 +29,7 @@ class TaskColumn(StrEnum):
 class TaskQuery:
     """A page of tasks. A field that is None is not a condition."""
 
-    caller: Caller | None = None  # None: the operator, who sees everything
+    caller: Caller | None = None  # None: the operator, for whom nothing is hidden
     type: str | None = None
     status: TaskStatus | None = None
     owner: str | None = None

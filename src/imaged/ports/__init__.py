@@ -1,1 +1,1 @@
-"""What the services ask of the world: what is promised, what may fail, what is undefined."""
+"""The interfaces between services and drivers: promises, possible failures, undefined behaviour."""

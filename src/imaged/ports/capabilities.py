@@ -1,6 +1,6 @@
-"""What some stores can do besides: each ability is a Protocol of its own.
+"""Optional abilities of stores, each a Protocol of its own.
 
-Ask with ``isinstance`` before using one. Every method may raise ``StoreError``.
+Test with ``isinstance`` before using one. Every method may raise ``StoreError``.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from imaged.ports.store import RecordUploadId, Store, ignore_upload_id
 
 @runtime_checkable
 class SelfTesting(Protocol):
-    """Can try everything that it will need, which takes longer than ``check``."""
+    """Can try every operation that it will need, which takes longer than ``check``."""
 
     async def self_test(self) -> Sequence[StoreError]:
-        """Try it, in a key of its own. Raises StoreError with what to do.
+        """Try all operations with a temporary key. Raises StoreError with a remedy.
 
-        Returns what it lacks although it can be used, each with a remedy: StoreFull, where it has
-        no room.
+        Returns the defects that do not prevent its use, each with a remedy: StoreFull, if it has no
+        room.
         """
         ...
 
 
 @runtime_checkable
 class Closeable(Protocol):
-    """Holds connections or threads, which should be let go at the end."""
+    """Holds connections or threads that should be released at shutdown."""
 
     async def close(self) -> None:
-        """Let go of them. Used again, the store opens them again."""
+        """Release them. The store opens them again when it is used again."""
         ...
 
 
@@ -40,33 +40,35 @@ class ServerSideCopy(Protocol):
     """Can copy a blob without its bytes passing through this process."""
 
     def can_copy_from(self, source: Store) -> bool:
-        """Whether ``source`` is a place that this store can copy from by itself."""
+        """Whether the service of this store can copy from ``source`` directly."""
         ...
 
     async def copy_from(
         self, source: Store, source_key: str, key: str, record: RecordUploadId = ignore_upload_id
     ) -> int:
-        """Write a blob as ``put`` does, with the bytes of another one; its size.
+        """Write a blob as ``put`` does, with the bytes of another one; return its size.
 
-        Raises BlobMissing where the source has none, and what ``put`` raises.
+        Raises BlobMissing if the source has none, and the errors of ``put``.
         """
         ...
 
     async def stored_md5(self, key: str) -> str | None:
-        """The md5 of a whole blob as the place itself tells it, hexadecimal; None where it tells
-        none. What it tells may be another digest, as for encrypted objects of S3: where it is not
-        the one that is expected, only reading the blob decides. Raises BlobMissing.
+        """The md5 of a complete blob as reported by the service, hexadecimal; None if it reports
+        none.
+
+        The value may be another digest, as for encrypted objects of S3: if it differs from the
+        expected one, only reading the blob decides. Raises BlobMissing.
         """
         ...
 
 
 @runtime_checkable
 class PresignedDownload(Protocol):
-    """Can let somebody read a blob directly, for a while, who has no rights of his own."""
+    """Can grant temporary read access to a blob without credentials."""
 
     async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
-        """A URL for GET and ranges of it. Whoever has it can read the blob: never log it.
+        """A URL for GET and ranges of it. It grants access to the blob: never log it.
 
-        Whether there is a blob is not looked at. ``file_name``: what a browser should save it as.
+        Does not check that the blob exists. ``file_name``: the name that a browser saves it under.
         """
         ...

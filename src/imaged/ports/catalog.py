@@ -1,19 +1,19 @@
-"""What the services ask of a place that keeps facts.
+"""The interface of catalogs, which store all records.
 
 Everything that changes an image, its bytes, its task or its owner's account is one
 ``modify_image``, and that is one transaction: lock the image, run the pure change, ask
-``core/ledger`` what follows, lock that, write. Doomed blobs are a queue beside it. Locks are
-always taken in one order, so that nobody waits in a circle:
+``core/ledger`` for its consequences, lock their rows, write. Doomed blobs are a separate queue.
+Locks are always taken in one order, so that there are no deadlocks:
 
     image  →  blobs, by key  →  accounts, by owner  →  lease  →  task
 
-A task that writes an image is changed under the lock of that image, until it is final; all other
-tasks have locks, and leases, of their own.
+A task that writes an image is changed under the lock of that image until it is final; all other
+tasks have locks and leases of their own.
 
-The catalog's clock decides leases and due moments; no other clock does.
+Leases and due times are measured by the catalog's clock alone.
 
-Every method may raise ``CatalogError``; other errors of a driver never leave it. After a
-``CatalogError`` it is not known whether the call was carried out.
+Every method may raise ``CatalogError``, and no other error of the driver. After a ``CatalogError``
+it is unknown whether the call was carried out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from imaged.ports.task_catalog import TaskCatalog
 
 @dataclass(frozen=True, slots=True)
 class LapsedClaim:
-    """A claim whose lease ran out: on an image, or on a task that writes none."""
+    """A claim whose lease expired: on an image, or on a task that writes none."""
 
     claim: Claim
     image_id: str | None
@@ -45,226 +45,231 @@ class LapsedClaim:
 
 
 class Catalog(TaskCatalog, Protocol):
-    """A place that keeps facts. It holds no rules; those are in ``core``."""
+    """Stores the records of images, blobs, accounts, places and instances. It holds no rules; those
+    are in ``core``.
+    """
 
     async def check(self) -> None:
-        """Make sure that it answers. Raises CatalogError."""
+        """Check that the catalog answers. Raises CatalogError."""
         ...
 
-    # images
+    # Images
 
     async def add_image(self, image: Image) -> Image:
-        """Store a new image, dated (``ledger.created``), and return it; with the task that is to
-        make it, if it is a draft. Raises ImageExists, also for the id of a tombstone.
+        """Store a new image, dated by ``ledger.created``, and return it; a draft includes its task.
+
+        Raises ImageExists, also for the id of a tombstone.
         """
         ...
 
     async def get_image(self, image_id: str) -> Image:
-        """Return the image, whatever its status. Raises ImageNotFound."""
+        """Return the image in any status. Raises ImageNotFound."""
         ...
 
     async def list_images(self, query: ImageQuery) -> Sequence[Image]:
-        """Return the page that ``core/query`` describes."""
+        """Return the page that ``core/query`` defines."""
         ...
 
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
-        """Return the beginning of that page which has about so many bytes, and one image at least.
+        """Return the beginning of that page, about ``max_bytes`` in size, at least one image.
 
-        No more than that, and one image, is ever in memory. What ``core.query.page_within`` would
-        take is never exceeded; a catalog may count more bytes for an image.
+        At most that, and one more image, is ever in memory. The result never exceeds that of
+        ``core.query.page_within``; a catalog may count more bytes for an image.
         """
         ...
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
-        """Apply a pure change to the stored image, and what follows, atomically.
+        """Apply a pure change to the stored image, and its consequences, atomically.
 
-        ``change`` may run more than once. If it raises, or what follows is refused, nothing is
-        written. If it returns the image that it was given, nothing is written either. The task of
-        the image is written with it; one that is final now is no longer in the image that is
-        returned (``get_task`` has it).
-        Raises ImageNotFound, BlobGone, QuotaExceeded, and whatever ``change`` raises.
+        ``change`` may run more than once. If it raises, or a consequence is refused, nothing is
+        written. If it returns the same object, nothing is written either. The task of the image is
+        written with it; a task that has ended is no longer in the returned image (``get_task``
+        returns it).
+        Raises ImageNotFound, BlobGone, QuotaExceeded, and the errors of ``change``.
         """
         ...
 
     async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
-        """Images in pending_delete for so long and still restorable, the longest first."""
+        """Restorable images that have been in pending_delete for ``delay``, the longest first."""
         ...
 
     async def find_staged(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
-        """Images in uploading, unclaimed, whose last change is so long ago."""
+        """Unclaimed images in uploading whose last change is at least ``idle_for`` ago."""
         ...
 
     async def find_broken_uploads(self, idle_for: timedelta, limit: int) -> Sequence[Image]:
-        """Images that remember a broken upload, unclaimed, whose ``broken_upload.at`` is so long
-        ago; the longest first.
+        """Unclaimed images with a broken upload whose ``at`` is at least ``idle_for`` ago; the
+        longest first.
         """
         ...
 
     async def purge(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
-        """Replace the records of images that are deleted for so long by tombstones; their ids.
+        """Replace the records of images that were deleted ``deleted_for`` ago by tombstones; return
+        their ids.
 
-        What is left of such an image is that its id is never used again.
+        A tombstone keeps only the id, so that it is never reused.
         """
         ...
 
-    # blobs
+    # Blobs
 
     async def get_blob(self, key: str) -> Blob | None:
-        """Return the row of the ledger, if it is there."""
+        """Return the row of a blob, or None."""
         ...
 
     async def get_block_checksums(self, key: str, page: int) -> bytes | None:
-        """Return a page of the checksums of a blob's blocks (``core/block_checksums.py``).
+        """Return a page of a blob's block checksums (``core/block_checksums.py``).
 
-        None where none are recorded: for bytes of versions before, and for keys that are unknown.
+        None if none are recorded: for blobs of earlier versions, and for unknown keys.
         """
         ...
 
     async def set_block_checksums(self, key: str, checksums: bytes) -> None:
-        """Record the checksums of all blocks of a blob, in place of those that were recorded.
+        """Record the checksums of all blocks of a blob, replacing the recorded ones.
 
-        A blob that is not whole, or not needed any more, is fine; nothing is recorded for it.
+        Does nothing for a blob that is incomplete or no longer needed.
         """
         ...
 
     async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
-        """Blobs that are due, the longest due first. They are due again after so long."""
+        """Take doomed blobs that are due, the longest first. They are due again after
+        ``busy_for``.
+        """
         ...
 
     async def list_doomed(self, limit: int) -> Sequence[Blob]:
-        """Blobs that are doomed, due or not, the longest due first; nothing is taken."""
+        """List doomed blobs, due or not, the longest due first, without taking them."""
         ...
 
     async def record_upload_id(self, key: str, upload_id: str) -> None:
-        """Note the store's own name for a write. Raises BlobGone unless it may still go on."""
+        """Record the store's own identifier of a write. Raises BlobGone unless it may continue."""
         ...
 
     async def recheck_later(self, key: str, after: timedelta) -> None:
-        """These bytes are gone, but more may come: due once more, after so long.
+        """The bytes are deleted, but more may arrive: the blob is due once more, ``after`` from
+        now.
 
-        A row that has left, or is not doomed, is fine.
+        Does nothing if the row is gone or not doomed.
         """
         ...
 
     async def reschedule(self, key: str, why: str) -> Blob | None:
-        """These bytes would not go. Returns the row; None where it has left, which is fine."""
+        """Postpone a blob whose deletion failed. Returns the row, or None if it is gone."""
         ...
 
     async def remove_blob(self, key: str) -> Image | None:
-        """These bytes are gone: the row leaves, and with the last row an expired image.
+        """Remove the row of deleted bytes, and with the last row an expired image.
 
-        A row that has left is fine. A row that is not doomed stays. Returns the image that became
-        deleted by it, if one did.
+        Does nothing if the row is gone or not doomed. Returns the image that became deleted by it,
+        if any.
         """
         ...
 
     async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
-        """Doom bytes that the ledger does not know, to be deleted after so long.
+        """Doom bytes that have no row, to be deleted after ``quarantine``.
 
-        A row that is there stays as it is. Returns whether there was none.
+        An existing row stays unchanged. Returns whether there was none.
         """
         ...
 
     async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
-        """Every key of the ledger in this store that begins so, whatever its state."""
+        """Every key of this store with this prefix, in any state."""
         ...
 
     async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
-        """Those of the keys whose bytes are whole and needed."""
+        """The keys of this store with this prefix whose bytes are complete and needed."""
         ...
 
-    # leases
+    # Leases
 
     async def renew_leases(self, claims: Collection[Claim]) -> Collection[Claim]:
-        """Prolong the leases of these claims; return the claims that still stand.
+        """Renew the leases of these claims; return the claims that are still valid.
 
-        One that another transaction is changing is not waited for: it stands until that is
-        committed, and its lease is prolonged the next time.
+        A claim that another transaction is changing is not waited for: it is valid until that
+        transaction is committed, and its lease is renewed next time.
         """
         ...
 
     async def find_lapsed(self, limit: int) -> Sequence[LapsedClaim]:
-        """Claims whose leases ran out, the longest first; then those that were dated by a clock
-        which has gone back since, so that they would last longer than a lease.
+        """Claims whose leases expired, the longest first; then those dated by a clock that has gone
+        back since, which would otherwise last longer than a lease.
         """
         ...
 
     async def list_attempts(self) -> Collection[UUID]:
-        """The tokens of all claims that stand, lapsed or not: whose files may still be needed."""
+        """The tokens of all claims, expired or not: their files may still be needed."""
         ...
 
-    # accounts
+    # Accounts
 
     async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
-        """Say how many bytes a project may hold; None: no limit."""
+        """Set the quota of a project in bytes; None: no limit."""
         ...
 
     async def get_account(self, owner: str) -> Account:
-        """Return what a project holds and may hold; all zero where nothing is known of it."""
+        """Return usage and quota of a project; all zero if it is unknown."""
         ...
 
-    # places
+    # Places
 
     async def get_id(self) -> UUID:
-        """The id of this catalog: made with it, and the same in every copy of it."""
+        """The id of this catalog: created with it, and the same in every copy of it."""
         ...
 
     async def list_places(self) -> Sequence[Place]:
-        """The places that are known, by kind and name."""
+        """The known places, by kind and name."""
         ...
 
     async def add_place(self, place: Place) -> Place:
-        """Know a place from now on. Where one of its kind and name is known, that one stays.
+        """Add a place. If one of its kind and name is known, that one stays.
 
-        Returns the one that is known then.
+        Returns the one that is known afterwards.
         """
         ...
 
     async def replace_place(self, place: Place) -> None:
-        """Know this place instead of the one of its kind and name."""
+        """Replace the place of the same kind and name."""
         ...
 
     async def set_place_warning(self, kind: PlaceKind, name: str, warning: str | None) -> None:
-        """Note what an operator should look at there; None: all is well. One that is not known is
-        fine.
-        """
+        """Set the warning for operators about a place; None: no problem. Ignores unknown places."""
         ...
 
-    # the whole
+    # Instances, clock and summary
 
     async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
-        """Note that an instance is alive; forget those that were silent for so long.
+        """Record that an instance is alive; remove those silent for ``forget_after``.
 
-        ``started_at`` is the moment of its first beat, ``seen_at`` that of its last.
+        ``started_at`` is the time of its first registration, ``seen_at`` that of its last.
         """
         ...
 
     async def unregister_instance(self, instance_id: InstanceId) -> None:
-        """Forget an instance that has ended. One that is not known is fine."""
+        """Remove an instance that has ended. Ignores unknown ones."""
         ...
 
     async def read_clock(self) -> ClockReading:
-        """The catalog's clock now, and the last mark that was noted of it."""
+        """The catalog's clock now, and the last mark stored of it."""
         ...
 
     async def note_clock(self, mark: ClockMark) -> None:
-        """Note the last moment that was believed, or a step, for the process that starts next."""
+        """Store the last trusted moment, or a step, for the process that starts next."""
         ...
 
     async def confirm_clock(self, mark: ClockMark) -> None:
-        """Note that an operator says that the clock is right, at this moment."""
+        """Record that an operator confirmed the clock at this moment."""
         ...
 
     async def redate(self, quarantine: timedelta) -> int:
-        """Date anew what lies further ahead than its delay or patience explains, after a clock that
-        was ahead has gone back; return how many rows that were.
+        """Redate what is further ahead than its delay explains, after a clock that was ahead has
+        gone back; return the number of rows changed.
 
-        What is counted from a moment (a deletion, a last change, a beat) is counted from now; what
-        has a moment of its own (an expiry, a doomed blob: ``clock.redate_blob``) has a new one.
-        ``quarantine``: how long a stray waits.
+        Delays counted from a time (a deletion, a last change, a registration) are counted from now;
+        a due time of its own (an expiry, a doomed blob: ``clock.redate_blob``) is set anew.
+        ``quarantine``: the delay of a stray.
         """
         ...
 
     async def summarize(self) -> Summary:
-        """Count everything, in one look."""
+        """Count everything in one consistent snapshot."""
         ...

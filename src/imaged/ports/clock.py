@@ -1,4 +1,4 @@
-"""Wall time, replaceable. Leases and due moments never use it: those are the catalog's."""
+"""Replaceable wall time. Leases and due times use the catalog's clock instead."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """Tells the wall time."""
 
     def now(self) -> datetime:
-        """Return this moment, with its zone (UTC)."""
+        """Return the current time in UTC."""
         ...

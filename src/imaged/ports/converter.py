@@ -1,4 +1,4 @@
-"""What turns a disk image in one format into the same disk in another."""
+"""Conversion of a disk image from one format to another."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-ProgressCallback = Callable[[float], None]  # told how much is done, from 0 to 1
+ProgressCallback = Callable[[float], None]  # called with the completed share, from 0 to 1
 
 
 class Converter(Protocol):
-    """Converts files. Nothing that is in them is believed."""
+    """Converts files. Their content is untrusted."""
 
     def require_able(self, source_format: str, target_format: str) -> None:
-        """Raises ConversionRefused where it cannot be done, whatever the bytes are."""
+        """Raise ConversionRefused if the conversion is impossible, whatever the bytes are."""
         ...
 
     async def convert(
@@ -26,7 +26,8 @@ class Converter(Protocol):
     ) -> None:
         """Write the target, which exists and is empty.
 
-        ``source_format`` is what the bytes have been found to be: nobody looks again. When this is
-        cancelled, or raises ConversionFailed, nothing of it runs any more; the target is undefined.
+        ``source_format`` is the detected format of the bytes: it is not detected again. When the
+        call is cancelled or raises ConversionFailed, no process of it is left; the target is
+        undefined.
         """
         ...

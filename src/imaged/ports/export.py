@@ -1,8 +1,8 @@
-"""What exports ask of a place for files, which an operator named (``[exports.NAME]``).
+"""The interface of export destinations, which operators configure (``[exports.NAME]``).
 
-A file is visible there only when it is complete and durable, and never takes the place of another.
-Until then, and for a while after, there is something of another name that begins with ``.imaged-``
-and tells the task: so what a dead worker left can be told from what is in use.
+A file is visible there only when it is complete and durable, and never replaces another. Until
+then, and for a while after, there is a file whose name begins with ``.imaged-`` and contains the
+task's id: so leftovers of a dead worker can be told from files in use.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from imaged.core.block import Block
 
 @dataclass(frozen=True, slots=True)
 class ExportFile:
-    """One attempt of one task to deliver a file. ``file_name``: safe (``core/file_names.py``)."""
+    """One attempt of one task to deliver a file. ``file_name``: valid by ``core/file_names.py``."""
 
     task_id: str
     attempt: UUID
@@ -25,37 +25,37 @@ class ExportFile:
 
 
 class Destination(Protocol):
-    """A place for files. Every method may raise ExportError; other errors of it never leave it."""
+    """A place for files. Every method may raise ExportError, and no other error of the driver."""
 
     @property
     def name(self) -> str:
-        """The name that the configuration gives it; errors carry it."""
+        """The name in the configuration; errors contain it."""
         ...
 
     @property
     def has_own_timeout(self) -> bool:
-        """Whether each of its calls ends after a while, so that a slow one has not stalled.
+        """Whether each of its calls times out by itself, so that a slow one has not stalled.
 
-        A disk that hangs never ends a call by itself.
+        A call to a disk that hangs never times out.
         """
         ...
 
     def location_of(self, file_name: str) -> str:
-        """Where a file of this name is, for people."""
+        """The location of a file of this name, for people."""
         ...
 
     async def check(self) -> None:
-        """Try everything that will be needed. Raises ExportError with what to do."""
+        """Try every operation that will be needed. Raises ExportError with a remedy."""
         ...
 
     async def has(self, file_name: str) -> bool:
-        """Whether something of this name is there, so that nothing can be delivered."""
+        """Whether a file of this name exists, so that nothing can be delivered."""
         ...
 
     async def has_delivered(self, export_file: ExportFile) -> bool:
-        """Whether the file is there because of this task: an attempt did it, and died after it.
+        """Whether this task delivered the file: an attempt did, and was lost afterwards.
 
-        Known at least until ``remove``.
+        The answer is available at least until ``remove``.
         """
         ...
 
@@ -65,27 +65,27 @@ class Destination(Protocol):
         blocks: AsyncIterable[Block],
         expected_bytes: int | None = None,
     ) -> int:
-        """Write a file; its size in bytes. When it returns, the file is durable and visible.
+        """Write a file; return its size in bytes. On return the file is durable and visible.
 
-        When it raises, or is cancelled, nothing is visible. An error raised by ``blocks`` passes
-        through unchanged, and prevents that anything becomes so.
+        If it raises or is cancelled, nothing is visible. An error raised by ``blocks`` propagates
+        unchanged, and prevents the delivery.
 
         Raises ExportExists, ExportFull, ExportError.
         """
         ...
 
     def read(self, file_name: str) -> AsyncGenerator[bytes]:
-        """The bytes of a file that was delivered, about a mebibyte at a time."""
+        """The bytes of a delivered file, in chunks of about 1 MiB."""
         ...
 
     async def leftovers(self) -> Collection[str]:
-        """The ids of the tasks of which something unfinished, or no longer needed, is here."""
+        """The ids of tasks with files here that are unfinished or no longer needed."""
         ...
 
     async def remove(self, task_id: str) -> None:
-        """Remove that, and let nothing of it be delivered any more. What was delivered stays."""
+        """Remove these files of a task, and stop its delivery. Delivered files stay."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...

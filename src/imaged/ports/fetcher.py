@@ -1,4 +1,4 @@
-"""What fetches bytes from elsewhere, for imports and for clones of other services' images."""
+"""The interface for fetching bytes from other services, for imports and for clones."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class Fetched:
     """A body that is being fetched. Its chunks can be read once."""
 
-    size_bytes: int | None  # None where the other side does not say
+    size_bytes: int | None  # None if the server does not announce it
     chunks: AsyncIterator[bytes]  # raises FetchFailed
-    host: str = ""  # who sends it, at the end of all redirects
+    host: str = ""  # the sender after all redirects
 
 
 class Fetcher(Protocol):
-    """Fetches what may be fetched, and resumes after a break.
+    """Fetches from allowed addresses, and resumes after a broken connection.
 
-    ``owner`` is the project that asks. One project cannot use up what all of them need.
+    ``owner`` is the project that requests it. No project can use up the shared capacity.
     """
 
     async def check(self, url: str, *, owner: str = "") -> None:
-        """Refuse at once what can be refused without asking the other side.
+        """Refuse early what can be refused without a connection.
 
-        Raises FetchRefused. A name that cannot be resolved now is no reason: it may be later.
+        Raises FetchRefused. A name that cannot be resolved now is not refused: it may resolve
+        later.
         """
         ...
 
@@ -41,12 +42,12 @@ class Fetcher(Protocol):
         owner: str = "",
         is_compared: bool = False,
     ) -> AbstractAsyncContextManager[Fetched]:
-        """Begin to fetch. ``headers`` go to this origin only, not to where it redirects.
+        """Begin to fetch. ``headers`` are sent to this origin only, not to redirect targets.
 
-        ``is_compared``: the caller compares the whole with a digest before it counts. A body that
-        has no mark but its size is resumed after a break then, and only then.
+        ``is_compared``: the caller compares the whole with a digest before using it. Only then a
+        body that is identified by nothing but its size is resumed after a break.
 
-        Raises FetchRefused where the address, port or scheme is forbidden, at any hop; FetchFailed
-        for everything else, while opening and while reading.
+        Raises FetchRefused if the address, port or scheme is forbidden, at any hop; FetchFailed for
+        all other failures, while opening and while reading.
         """
         ...

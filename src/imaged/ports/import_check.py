@@ -1,8 +1,8 @@
-"""What a deployer may ask of every image before it exists: a virus scan, a signature, a list.
+"""Checks that a deployer may run on every imported image: a virus scan, a signature, a list.
 
-A check comes by the entry points ``imaged.import_checks``, each a callable without arguments that
-makes an ``ImportCheck``; see docs/how-to/add-a-task-type.md. It looks at the stream while it
-passes; nothing is kept for it.
+A check is loaded from the entry points ``imaged.import_checks``, each a callable without arguments
+that returns an ``ImportCheck``; see docs/how-to/add-a-task-type.md. It receives the stream as it
+passes; no data is stored for it.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportFacts:
-    """What is known of an image before its bytes."""
+    """The facts about an image that are known before its bytes."""
 
     owner: str
     disk_format: str
     properties: Mapping[str, object]  # as the client wrote them
-    source: str  # the host that sends the bytes, after redirects; "" where a client staged them
+    source: str  # the host that sends the bytes, after redirects; "" for staged data
 
 
 class ImportCheckRun(Protocol):
-    """One look at one stream, in a thread beside the event loop."""
+    """The check of one stream, run in a thread beside the event loop."""
 
     def feed(self, chunk: bytes) -> None:
-        """Look at the next bytes, in order."""
+        """Examine the next bytes, in order."""
         ...
 
     def verdict(self) -> str | None:
-        """After the last byte: None, or why the image may not be, in words for its owner."""
+        """After the last byte: None, or why the image is refused, in words for its owner."""
         ...
 
 
 class ImportCheck(Protocol):
-    """A check. What it raises fails the import: a check that cannot look lets nothing pass."""
+    """A check. An error that it raises fails the import: no image passes unchecked."""
 
     @property
     def name(self) -> str:
-        """How the log and the message call it."""
+        """The name in the log and in messages."""
         ...
 
     def begin(self, facts: ImportFacts) -> ImportCheckRun:
-        """Look at one more image."""
+        """Begin the check of one image."""
         ...

@@ -1,4 +1,4 @@
-"""What the services ask of somebody who knows disk formats."""
+"""The interface for detecting disk formats."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from imaged.core.disk_format import Findings
 
 
 class Inspector(Protocol):
-    """Looks at one stream, once, in order, and keeps a few MiB of it at most.
+    """Inspects one stream, in order, with at most a few MiB of it in memory.
 
-    It is fed in a lane beside the event loop: it may not touch anything else.
+    It is fed in a lane beside the event loop and must not touch anything else.
     """
 
     def feed(self, chunk: bytes) -> None:
-        """Look at the next bytes. Never raises because of what they are."""
+        """Inspect the next bytes. Never raises because of their content."""
         ...
 
     def findings(self) -> Findings:
-        """Say what was found, once the stream has ended. Call it once."""
+        """Return the findings, once, after the end of the stream."""
         ...
 
 

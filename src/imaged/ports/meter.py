@@ -1,6 +1,6 @@
-"""What services and drivers tell whoever measures them: that something has ended, and how.
+"""The interface through which services and drivers report finished operations for metrics.
 
-Telling never fails and never waits. Whoever measures decides what to make of it.
+A report never fails and never blocks. The receiver decides what to record.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Protocol, Self
 
 
 class Meter(Protocol):
-    """Is told of everything of one kind: the operations of a store, transfers, duties."""
+    """Receives the operations of one kind: those of a store, transfers, jobs."""
 
     def __call__(self, what: str, seconds: float, error: BaseException | None, /) -> None:
-        """It took so long; ``error`` is what it ended with, if it failed or was cancelled."""
+        """Report the duration; ``error`` ended the operation, if it failed or was cancelled."""
         ...
 
 
 def ignore_measurement(what: str, seconds: float, error: BaseException | None, /) -> None:
-    """Measure nothing."""
+    """Discard the measurement."""
     del what, seconds, error
 
 
 class Timing:
-    """Tells a meter how long its block took; whatever the block raises passes through."""
+    """Reports the duration of its block to a meter; exceptions propagate."""
 
     __slots__ = ("_began", "_meter", "_what", "waited_seconds")
 
@@ -32,7 +32,7 @@ class Timing:
         self._meter = meter
         self._what = what
         self._began = 0.0
-        self.waited_seconds = 0.0  # of it for others, which is not told
+        self.waited_seconds = 0.0  # waiting for others, which is not reported
 
     def __enter__(self) -> Self:
         self._began = perf_counter()

@@ -1,4 +1,4 @@
-"""What is asked of a place that bears a marker: see ``core/place_marker.py``."""
+"""The interface of a place with a marker: see ``core/place_marker.py``."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ class MarkedPlace(Protocol):
 
     @property
     def kind(self) -> PlaceKind:
-        """What it is for."""
+        """The use of the place."""
         ...
 
     @property
     def name(self) -> str:
-        """The name that the configuration gives it."""
+        """The name in the configuration."""
         ...
 
     @property
     def where(self) -> str:
-        """Where it is, for people."""
+        """The location, for people."""
         ...
 
     async def read_marker(self) -> Marker | None:
-        """The marker that is there now; None where the place is there, and has none.
+        """The current marker; None if the place exists without one.
 
-        Raises MarkerRefused where there is something that cannot be understood.
+        Raises MarkerRefused if the marker cannot be parsed.
         """
         ...
 
     async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
-        """Write it durably, and return the marker that is there then: without ``replace``, one
-        that others wrote at the same moment stays.
+        """Write the marker durably, and return the current one: without ``replace``, a marker that
+        another process wrote at the same time stays.
         """
         ...
 
     def expect(self, marker: Marker) -> None:
-        """From now on, let nothing be written or deleted where the marker is another one."""
+        """From now on, refuse writes and deletions if the marker differs from this one."""
         ...
 
     async def require_expected(self) -> None:
-        """Raises WrongPlace where the marker is gone, or another than is expected."""
+        """Raise WrongPlace if the marker is missing or differs from the expected one."""
         ...

@@ -1,6 +1,7 @@
-"""Room for files that an attempt at a task needs, and that nobody needs after it.
+"""Temporary files of an attempt at a task.
 
-Its name is the attempt's, so that what a dead worker left can be told from what is in use.
+Their folder is named after the attempt, so that leftovers of a dead worker can be told from files
+in use.
 """
 
 from __future__ import annotations
@@ -13,34 +14,34 @@ from uuid import UUID
 
 
 class ScratchFolder(Protocol):
-    """The files of one attempt, by names that the program chose."""
+    """The files of one attempt, under names chosen by the program."""
 
     async def write(self, name: str, chunks: AsyncIterable[bytes]) -> Path:
-        """Make a file of these bytes. Raises ScratchFull, and what ``chunks`` raises."""
+        """Create a file with these bytes. Raises ScratchFull, and the errors of ``chunks``."""
         ...
 
     async def make(self, name: str) -> Path:
-        """Make an empty file, for another program to write to."""
+        """Create an empty file for another program to write."""
         ...
 
     def read(self, name: str) -> AsyncGenerator[bytes]:
-        """The bytes of a file, about a mebibyte at a time."""
+        """The bytes of a file, in chunks of about 1 MiB."""
         ...
 
     async def require_room(self) -> None:
-        """Raises ScratchFull where less is free than must stay free."""
+        """Raise ScratchFull if the free space is below the reserve."""
         ...
 
     async def size_bytes(self, name: str) -> int:
-        """How long a file is."""
+        """The size of a file."""
         ...
 
 
 class Scratch(Protocol):
-    """All of them. Raises ScratchError where the disk cannot do it."""
+    """The scratch files of all attempts. Raises ScratchError if the disk fails."""
 
     def folder(self, attempt: UUID) -> AbstractAsyncContextManager[ScratchFolder]:
-        """Files for this attempt; they are gone afterwards."""
+        """Files for this attempt; they are removed at the end."""
         ...
 
     async def attempts(self) -> Collection[UUID]:
@@ -48,5 +49,5 @@ class Scratch(Protocol):
         ...
 
     async def remove(self, attempt: UUID) -> None:
-        """Remove the files of an attempt that is over. Where there are none, that is fine."""
+        """Remove the files of an attempt that has ended, if there are any."""
         ...

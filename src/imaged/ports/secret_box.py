@@ -1,4 +1,4 @@
-"""What the services ask of whoever keeps secrets."""
+"""The interface for encrypting secrets at rest."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class SecretBox(Protocol):
-    """Makes unreadable what is stored, and readable again. Both are quick."""
+    """Encrypts and decrypts secrets. Both operations are fast."""
 
     def seal(self, secret: bytes) -> bytes:
-        """Encrypt it. Raises SecretKeyUnavailable where it cannot."""
+        """Encrypt it. Raises SecretKeyUnavailable."""
         ...
 
     def open(self, sealed: bytes) -> bytes:
-        """Decrypt what ``seal`` made. Raises SecretUnreadable where another key was used;
+        """Decrypt the result of ``seal``. Raises SecretUnreadable if another key was used,
         SecretKeyUnavailable.
         """
         ...

@@ -1,9 +1,9 @@
-"""What the services ask of a place that keeps bytes.
+"""The interface of stores, which keep the bytes of images.
 
-Bytes become visible when ``put`` commits, whole and durable, and never earlier. A key is never
-used again, so bytes under a key never change. Only the scrubber calls ``delete``.
+Bytes become visible when ``put`` commits, complete and durable, and never earlier. A key is never
+reused, so bytes under a key never change. Only the scrubber calls ``delete``.
 
-Every method may raise ``StoreError``; other errors never leave a driver.
+Every method may raise ``StoreError``; a driver raises no other errors.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from typing import Protocol
 from imaged.core.block import Block
 from imaged.core.errors import UnknownStore
 
-#: Told the store's own name for a write before its first byte, so that it can be ended by others.
+#: Called with the store's own identifier of a write before its first byte, so that other processes
+#: can abort it.
 RecordUploadId = Callable[[str], Awaitable[None]]
 
 
 async def ignore_upload_id(upload_id: str) -> None:
-    """Do nothing with it."""
+    """Discard the identifier."""
     del upload_id
 
 
 class BlobReader(Protocol):
-    """An open blob. What it reads are the blob's bytes also if it is deleted meanwhile, or an
-    error; it never silently ends early.
+    """An open blob. A read returns the blob's bytes, even if it is deleted meanwhile, or raises an
+    error; it never ends early without one.
     """
 
     @property
@@ -37,27 +38,28 @@ class BlobReader(Protocol):
         ...
 
     async def read(self, length: int) -> bytes:
-        """Return the next bytes, ``length`` of them unless the blob ends: then fewer, and b"" for
-        ever after. Large reads are cheaper: 1 MiB is a good length.
+        """Return the next ``length`` bytes; fewer at the end of the blob, then always b"".
+
+        Large reads cost less: 1 MiB is a good length.
         """
         ...
 
 
 class Store(Protocol):
-    """A place that keeps bytes, under keys that ``core/keys.py`` makes."""
+    """Keeps bytes under keys made by ``core/keys.py``."""
 
     @property
     def name(self) -> str:
-        """The name that the configuration gives it; errors carry it."""
+        """The name in the configuration; errors contain it."""
         ...
 
     @property
     def settles_after(self) -> timedelta:
-        """How long after ``delete`` a write that was under way may still land; zero: never."""
+        """How long after ``delete`` a write in flight may still complete; zero: never."""
         ...
 
     async def check(self) -> None:
-        """Make sure that it can be used now. Raises StoreError with what to do."""
+        """Check that it is usable now. Raises StoreError with a remedy."""
         ...
 
     async def put(
@@ -69,55 +71,55 @@ class Store(Protocol):
     ) -> int:
         """Write a blob, and return its size in bytes.
 
-        When it returns, the blob is durable and visible. When it raises, or is cancelled, nothing
-        is visible under the key and nothing will be; what is left of the unfinished write goes
-        with ``delete(key)``. An error raised by ``blocks`` passes through unchanged: that is how a
-        verdict on the bytes, which comes with their end, prevents the commit.
+        On return, the blob is durable and visible. If it raises or is cancelled, nothing is visible
+        under the key and nothing will be; ``delete(key)`` removes the rest of the unfinished write.
+        An error raised by ``blocks`` propagates unchanged: so a check of the bytes, whose result is
+        known at their end, can prevent the commit.
 
-        ``expected_bytes``: how many will come, where that is known; a store that has no room for
-        them says so before the first.
+        ``expected_bytes``: the size, if it is known; a store without enough room raises before the
+        first byte.
 
-        ``record``: awaited with the store's own name for the write (an upload id), where it has
-        one, before the first byte is sent. What it raises ends the write.
+        ``record``: awaited with the store's own identifier of the write (an upload id), if it has
+        one, before the first byte is sent. An error that it raises ends the write.
 
-        Raises StoreFull, BlobExists (a whole or unfinished blob of this key is there),
-        WriteDiscarded (``delete`` came in between), StoreError.
+        Raises StoreFull, BlobExists (a complete or unfinished blob with this key exists),
+        WriteDiscarded (``delete`` was called meanwhile), StoreError.
         """
         ...
 
     def open(self, key: str, start: int = 0) -> AbstractAsyncContextManager[BlobReader]:
-        """Open a whole blob for reading from an offset. Entering raises BlobMissing.
+        """Open a complete blob for reading from an offset. Entering raises BlobMissing.
 
-        An offset at or behind the end is allowed: nothing is left to be read.
+        An offset at or after the end is allowed: reads return b"".
         """
         ...
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
-        """Remove the blob and any unfinished write of it. Missing is fine.
+        """Remove the blob and any unfinished write of it. A missing blob is not an error.
 
-        A write that had begun can never be completed afterwards, except within ``settles_after``:
-        then another ``delete`` is needed.
+        A write that had begun can never complete afterwards, except within ``settles_after``: then
+        another ``delete`` is needed.
 
-        ``upload_id``: what was recorded for the write, if anything was.
+        ``upload_id``: the recorded identifier of the write, if any.
         """
         ...
 
     def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
-        """Every key with bytes, whole or unfinished, that begins so; in no order, each once.
+        """Every key with this prefix that has bytes, complete or unfinished; unordered, each once.
 
-        Keys that come or go meanwhile may or may not be among them. Files of others, whose names
-        are no keys, are not listed.
+        Keys added or removed meanwhile may or may not be included. Other files, whose names are not
+        keys, are not listed.
         """
         ...
 
     async def free_bytes(self) -> int | None:
-        """How much room there is, or None where that has no meaning."""
+        """The free space in bytes, or None if the store has no such limit."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The stores that are configured, by name; new images go to the default one."""
+    """The configured stores, by name; new images use the default one."""
 
     default: str
     by_name: Mapping[str, Store]

@@ -1,1 +1,1 @@
-"""What the daemon does: sequences of awaits around the core's decisions."""
+"""The operations of the daemon: sequences of awaits around the decisions of ``core``."""

@@ -1,4 +1,4 @@
-"""Computes the CRC-32C of each block of a stream, by a library in C (docs/decisions/0032)."""
+"""Computes the CRC-32C of each block of a stream, with a C library (docs/decisions/0032)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from imaged.core.block_checksums import BLOCK_BYTES, CHECKSUM_BYTES
 
 
 def extend_checksum(checksum: int, chunk: bytes | memoryview) -> int:
-    """The CRC-32C of all that came before and this chunk; the first chunk extends 0.
+    """Extend the CRC-32C of the preceding bytes by this chunk; the first chunk extends 0.
 
-    Takes 50 µs for a mebibyte. Other threads may run meanwhile.
+    Takes 50 µs for a mebibyte, without holding the GIL.
     """
     return crc32c(chunk, checksum)
 
@@ -23,10 +23,10 @@ class BlockChecksummer:
     def __init__(self) -> None:
         self._complete = bytearray()
         self._checksum = 0
-        self._block_bytes = 0  # of the block that is not complete yet
+        self._block_bytes = 0  # of the incomplete block
 
     def feed(self, chunks: Sequence[bytes]) -> None:
-        """Take the next chunks, of any size."""
+        """Add the next chunks, of any size."""
         for chunk in chunks:
             rest = memoryview(chunk)
             while rest:
@@ -39,6 +39,6 @@ class BlockChecksummer:
                     self._checksum = self._block_bytes = 0
 
     def packed(self) -> bytes:
-        """The checksums of what was fed, 4 bytes for each block."""
+        """The checksums of all bytes fed, 4 bytes for each block."""
         last = self._checksum.to_bytes(CHECKSUM_BYTES) if self._block_bytes else b""
         return bytes(self._complete) + last

@@ -1,4 +1,4 @@
-"""Ask a catalog that is away again, for as long as the work that needs it may wait."""
+"""Retries calls to an unavailable catalog, as long as the calling work may wait."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAX_CATALOG_PAUSE_SECONDS = 2.0
 
 
 async def retry_until_available(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask until the catalog answers, and return the answer or raise the refusal.
+    """Retry until the catalog answers, and return the answer or raise the refusal.
 
-    The caller's cancel scope is the end of it: that of a claim ends with its lease. What is asked
-    may be carried out twice, because an answer may have been lost.
+    The caller's cancel scope limits the retries: that of a claim ends with its lease. The call may
+    be carried out twice, because an answer may be lost.
     """
     pause_seconds = FIRST_CATALOG_PAUSE_SECONDS
     while True:

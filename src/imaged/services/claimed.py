@@ -1,8 +1,8 @@
-"""What is claimed: an image, or a task that writes none. Claims are made in ``claims.py``.
+"""A claimed image, or a claimed task that writes none. ``claims.py`` creates them.
 
-Rule: where the catalog is away, it is asked again until the lease ends. So every change may be
-carried out twice; a finish that was carried out and not heard is refused then, as a claim that has
-ended, and ``finish_was_committed`` tells it from one that was lost.
+Rule: calls to an unavailable catalog are retried until the lease expires. So every change may be
+carried out twice; the second ``finish`` is refused as a claim that has ended, and
+``finish_was_committed`` tells it from one that was lost.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ class ClaimedImage:
         self._image: Image | None = None
         self.claim = claim
         self.asked_to_finish = False
-        self.on_failure: Change | None = None  # what an attempt that fails leaves in the image
+        self.on_failure: Change | None = None  # change of the image when the attempt fails
 
     @property
     def image(self) -> Image:
-        """The image as it was after the last change."""
+        """The image after the last change."""
         if self._image is None:
             raise ClaimLost
         return self._image
 
     @property
     def has_begun(self) -> bool:
-        """Whether it is known that the claim stood."""
+        """Whether the claim is known to have been made."""
         return self._image is not None
 
     async def begin(self, change: ClaimedChange) -> Image:
-        """Claim the image. Raises what ``change`` refuses, CatalogError."""
+        """Claim the image. Raises the refusals of ``change``, CatalogError."""
         self._image = await self._catalog.modify_image(
             self._image_id, lambda image: change(image, self.claim)
         )
         return self._image
 
     async def change(self, change: ClaimedChange) -> Image:
-        """Change the image in the middle of the work. Raises ClaimLost."""
+        """Change the image during the work. Raises ClaimLost."""
         return await retry_until_available(lambda: self.begin(change))
 
     async def finish(self, change: ClaimedChange) -> Image:
@@ -66,7 +66,7 @@ class ClaimedImage:
         await self._catalog.modify_image(self._image_id, change)
 
     async def finish_was_committed(self) -> bool:
-        """Whether the work was finished, although nobody told us. Raises ImageDeleted."""
+        """Whether ``finish`` was committed although its answer was lost. Raises ImageDeleted."""
         image = await self._catalog.get_image(self._image_id)
         if self.asked_to_finish and image.finished_by == self.claim.token:
             self._image = image
@@ -77,7 +77,7 @@ class ClaimedImage:
 
 
 class ClaimedTask:
-    """A claimed task that writes no image; the same for it."""
+    """A claimed task that writes no image: only this work may change and finish it."""
 
     def __init__(self, catalog: Catalog, claim: Claim, task_id: str) -> None:
         self._catalog = catalog
@@ -88,18 +88,18 @@ class ClaimedTask:
 
     @property
     def task(self) -> Task:
-        """The task as it was after the last change."""
+        """The task after the last change."""
         if self._task is None:
             raise ClaimLost
         return self._task
 
     @property
     def has_begun(self) -> bool:
-        """Whether it is known that the claim stood."""
+        """Whether the claim is known to have been made."""
         return self._task is not None
 
     async def begin(self, change: ClaimedTaskChange) -> Task:
-        """Claim the task. Raises what ``change`` refuses, CatalogError."""
+        """Claim the task. Raises the refusals of ``change``, CatalogError."""
         self._task = await self._catalog.modify_task(
             self._task_id, lambda task: change(task, self.claim)
         )
@@ -116,12 +116,12 @@ class ClaimedTask:
 
     async def give_back(self, reason: str, *, final: bool, counts: bool, kill: bool) -> None:
         """End the claim without a result. Raises ClaimLost."""
-        del kill  # that is of uploads
+        del kill  # applies to uploads only
         change = give_back_task(self.claim, reason, final=final, counts=counts)
         await self._catalog.modify_task(self._task_id, change)
 
     async def finish_was_committed(self) -> bool:
-        """Whether the work was finished, although nobody told us. Raises TaskNotFound."""
+        """Whether ``finish`` was committed although its answer was lost. Raises TaskNotFound."""
         task = await self._catalog.get_task(self._task_id)
         if self.asked_to_finish and task.finished_by == self.claim.token:
             self._task = task

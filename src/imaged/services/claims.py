@@ -1,19 +1,19 @@
-"""One mechanism under every long operation: on an image, or on a task that writes none.
+"""Claims on images, and on tasks that write none, for every long operation.
 
     async with claims.on_image(image_id, begin_upload(location)) as work:
         content = …
         await work.finish(store_data(content))
     return work.image
 
-Entering claims the record. Inside, one heartbeat per process renews the leases of what it really
-holds, and cancels the block once its claim is lost. A catalog that is away is asked again until the
-lease ends. A block that fails gives back what it claimed; if it cannot, the lease runs out and
-another process does. Giving back is one transaction and touches no store: it only dooms the bytes.
+Entering claims the record. Inside, one heartbeat per process renews the leases of its claims, and
+cancels a block whose claim is lost. Calls to an unavailable catalog are retried until the lease
+expires. A block that fails gives its claim back; if it cannot, the lease expires and another
+process does. Giving back is one transaction and touches no store: it only dooms the bytes.
 
 Rule 1: a process that cannot renew cancels its own blocks before others may act. So a block's
-cancel scope has a deadline, which every renewal moves on: to be silent is enough to be stopped.
-Rule 2: a finish whose answer was lost may still have been heard. So when a block fails after it
-asked to finish, the catalog is asked once more before anybody is told of a failure.
+cancel scope has a deadline, which every renewal extends: without renewals the block is stopped.
+Rule 2: a finish whose answer was lost may have been committed. So if a block fails after its call
+to finish, the catalog is asked once more before a failure is reported.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from imaged.services.claimed import ClaimedImage, ClaimedTask
 log = structlog.get_logger()
 
 
-#: After these, another attempt may have success.
+#: After these errors, another attempt may succeed.
 RETRYABLE_ATTEMPT_ERRORS = (ClaimLost, CatalogError, TaskStalled)
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimSettings:
-    """How long a holder may be silent, and how often it speaks."""
+    """The duration of a lease, and the interval of its renewal."""
 
     lease: timedelta = timedelta(seconds=60)
     renew_every: timedelta = timedelta(seconds=10)
 
     @property
     def trust(self) -> timedelta:
-        """How long we believe in our last renewal: less than others wait."""
+        """How long this process relies on its last renewal: shorter than others wait."""
         return self.lease - self.renew_every
 
 
@@ -77,15 +77,15 @@ class Claims:
 
     @property
     def held(self) -> int:
-        """How many images and tasks this process is working on."""
+        """The number of images and tasks that this process is working on."""
         return len(self._held)
 
     @asynccontextmanager
     async def on_image(self, image_id: str, begin: ClaimedChange) -> AsyncIterator[ClaimedImage]:
-        """Claim an image for as long as the block runs.
+        """Claim an image while the block runs.
 
-        Raises what ``begin`` refuses, ClaimLost when the claim ended meanwhile, and ImageDeleted
-        when it ended because the image was deleted.
+        Raises the refusals of ``begin``, ClaimLost if the claim ends meanwhile, and ImageDeleted if
+        it ended because the image was deleted.
         """
         work = ClaimedImage(self._catalog, self._new_claim(), image_id)
         with bound_contextvars(image_id=image_id):
@@ -94,9 +94,9 @@ class Claims:
 
     @asynccontextmanager
     async def on_task(self, task_id: str) -> AsyncIterator[ClaimedTask]:
-        """Pick up a task that writes no image, and claim it for as long as the block runs.
+        """Claim a task that writes no image while the block runs.
 
-        Raises TaskNotFound, InvalidTransition where it does not wait for a worker, and ClaimLost.
+        Raises TaskNotFound, InvalidTransition if it is not waiting for a worker, and ClaimLost.
         """
         work = ClaimedTask(self._catalog, self._new_claim(), task_id)
         with bound_contextvars(task_id=task_id):
@@ -141,13 +141,13 @@ class Claims:
             raise ClaimLost from error
 
     async def renew_forever(self) -> None:
-        """Be the heartbeat."""
+        """Renew all leases periodically, until cancelled."""
         while True:
             await self.renew()
             await anyio.sleep(self._settings.renew_every.total_seconds())
 
     async def renew(self) -> None:
-        """Renew the leases of what is held, by list; what is not in the answer has ended."""
+        """Renew the leases of all claims in one call; a claim missing from the answer has ended."""
         asked_at, asked = anyio.current_time(), dict(self._held)
         if not asked:
             return
@@ -184,15 +184,16 @@ class Claims:
     async def _give_back(
         self, give_back: Callable[[], Awaitable[object]], *, waits: bool
     ) -> bool | None:
-        """Whether it was still ours to give; None: nobody answered, and the lease runs out.
+        """Whether the claim was still ours; None: the catalog did not answer, and the lease will
+        expire.
 
-        ``waits``: whether a catalog that is away is asked again, until then.
+        ``waits``: whether calls to an unavailable catalog are retried until then.
         """
         with anyio.move_on_after(self._settings.lease.total_seconds(), shield=True):
             try:
                 await (retry_until_available(give_back) if waits else give_back())
             except ClaimLost:
-                return False  # finished after all, deleted, or somebody else was faster
+                return False  # finished after all, deleted, or taken over
             except ImagedError as error:
                 log.warning("claim.give_back_failed", error=_sentence(error))
             else:
@@ -209,11 +210,11 @@ def _was_refused(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """What the image's owner is told."""
+    """The reason shown to the image's owner."""
     if isinstance(error, ImagedError):
         return error.for_clients
     if isinstance(error, Exception):
-        return "The server made a mistake; its log says more."
+        return "The server made a mistake; its log has the details."
     return "The server was stopped."
 
 

@@ -1,7 +1,7 @@
-"""Looks whether the catalog's clock can be believed, for all that deletes when its time is over.
+"""Checks the catalog's clock before anything is deleted because its time is over.
 
-Whoever is about to delete asks after it has found what is due: so a clock that stepped before that
-is noticed before anything is gone. The rules are in ``core/clock.py``.
+A service asks after it has found what is due: so a clock that stepped before that is noticed before
+anything is deleted. The rules are in ``core/clock.py``.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ MAX_DELAY = timedelta(hours=24)
 NOTE_INTERVAL = timedelta(minutes=1)
 CONFIRM_COMMAND = "imaged scrub --confirm-clock"
 
-#: The name of the machine's boot, and the time since then.
+#: The id of the machine's boot, and the time since then.
 Uptime = Callable[[], tuple[str, timedelta]]
 
 
 class ClockGuard:
-    """Of one process. ``uptime`` reads this machine's; ``max_step`` and ``longest_delay``, of all
-    that end by the clock, may be replaced.
+    """Watches the clock for one process. ``uptime`` reads this machine's; ``max_step`` and
+    ``longest_delay``, of all delays measured by the clock, may be replaced.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class ClockGuard:
         self._catalog = catalog
         self._uptime = uptime
         self._lock = anyio.Lock()
-        self._mark: ClockMark | None = None  # the last moment that was believed, or is held
-        self._seen: ClockMark | None = None  # the last look, believed or not
+        self._mark: ClockMark | None = None  # the last moment that was trusted, or is held
+        self._seen: ClockMark | None = None  # the last reading, trusted or not
         self._confirmations = 0
         self._jumped_at: timedelta | None = None  # uptime
         self._noted_at: timedelta | None = None
@@ -60,7 +60,7 @@ class ClockGuard:
 
     @property
     def troubles(self) -> Sequence[str]:
-        """A sentence while a step is waited out."""
+        """A sentence while expiry is suspended."""
         mark, seen = self._mark, self._seen
         if mark is None or mark.held_until is None or seen is None:
             return ()
@@ -75,7 +75,7 @@ class ClockGuard:
             return not (await self._look()).is_held
 
     async def are_leases_current(self, lease: timedelta) -> bool:
-        """Whether every living holder has renewed its lease by the clock as it is now.
+        """Whether all living holders have renewed their leases by the current clock.
 
         False for one ``lease`` after each step, however small. Raises CatalogError.
         """
@@ -84,7 +84,7 @@ class ClockGuard:
         return self._jumped_at is None or now.uptime - self._jumped_at >= lease
 
     async def confirm(self) -> None:
-        """An operator says that the clock is right: every instance believes it from its next look.
+        """An operator confirms the clock: every instance trusts it from its next reading.
 
         Raises CatalogError.
         """
@@ -95,7 +95,7 @@ class ClockGuard:
     async def _look(self) -> ClockMark:
         await self._look_again()
         if self._mark is None:
-            raise LookupError("a look leaves a mark")
+            raise LookupError("a reading leaves a mark")
         return self._mark
 
     async def _look_again(self) -> ClockMark:
@@ -114,13 +114,13 @@ class ClockGuard:
         return now
 
     def _before(self, now: ClockMark, reading: ClockReading) -> ClockMark:
-        """What the clock is compared with."""
+        """The mark to compare the clock with."""
         if self._mark is None:
             return reading.mark or now
         return now if reading.confirmations != self._confirmations else self._mark
 
     async def _read(self) -> tuple[ClockMark, ClockReading, timedelta]:
-        """The clock now, what the catalog says of it, and how long it took to say so."""
+        """The clock now, the catalog's record of it, and how long the call took."""
         _, asked = self._uptime()
         reading = await self._catalog.read_clock()
         boot_id, answered = self._uptime()
@@ -128,7 +128,7 @@ class ClockGuard:
         return now, reading, answered - asked
 
     async def _note(self, mark: ClockMark, now: ClockMark) -> None:
-        """Have the catalog remember it, for who starts next; not at every look."""
+        """Store the mark for processes that start later; not after every reading."""
         is_news = self._noted_at is None or now.uptime - self._noted_at >= NOTE_INTERVAL
         if is_news or mark.is_held != self._noted_held:
             await self._catalog.note_clock(mark)

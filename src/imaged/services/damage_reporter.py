@@ -16,19 +16,20 @@ log = structlog.get_logger()
 
 
 def log_damage(image_id: str, problems: Sequence[str]) -> None:
-    """Write the problems into the log, for the operator."""
+    """Log the problems for the operator."""
     for problem in problems:
         log.error("image.damaged", image_id=image_id, problem=problem)
 
 
 class DamageReporter:
-    """Tells the operator that stored bytes are not what was recorded of them."""
+    """Informs operators that stored bytes differ from their record."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     async def note(self, image: Image, problems: Sequence[str]) -> None:
-        """Mark the image with what a complete verification found; nothing takes the mark away.
+        """Mark the image with the result of a complete verification; the mark is never removed by
+        this method.
 
         Raises ImageNotFound, CatalogError.
         """
@@ -39,8 +40,9 @@ class DamageReporter:
     async def reporting(self, image: Image) -> AsyncIterator[None]:
         """Report the damage that ends the block, and raise it again.
 
-        An image that is marked already keeps its mark and is reported no second time: every
-        download of it finds the same. The mark is an extra; the block fails the same without it.
+        An image that is marked already keeps its mark and is not reported again, because every
+        download finds the same damage. If the mark cannot be written, the block still raises the
+        damage.
         """
         try:
             yield

@@ -1,4 +1,4 @@
-"""Data that a client reads from an image."""
+"""Reads the data of images for clients."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from imaged.services.verified_reads import (
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """An open image. ``span`` is None where it has no data."""
+    """An open image. ``span`` is None if it has no data."""
 
     image: Image
     span: ByteSpan | None
@@ -65,14 +65,14 @@ class Downloads:
         wanted: ByteRange | None = None,
         kept: BlockCache | None = None,
     ) -> AsyncIterator[Download]:
-        """Open an image's data; nothing is deleted under an open download.
+        """Open an image's data; an open download protects it from deletion.
 
-        ``kept``: what the connection kept of the range before, and keeps of this one.
+        ``kept``: the block cache of the connection.
 
-        Raises ImageNotFound, DataForbidden, UnsatisfiableRange, StoreError, and DataDamaged where
-        the first block is wrong, before the first byte. Iterating over the chunks raises StoreError
-        or DataDamaged rather than end early. DataDamaged that ends the block is about this image:
-        it is marked, and the operator is told.
+        Raises ImageNotFound, DataForbidden, UnsatisfiableRange, StoreError, and DataDamaged if the
+        first block is damaged, before the first byte. Iterating over the chunks raises StoreError
+        or DataDamaged instead of ending early. If DataDamaged ends the block, the image is marked
+        and the damage is logged.
         """
         image = await self.get_readable(caller, image_id)
         if image.content is None:
@@ -110,7 +110,7 @@ class Downloads:
                 yield chunk
 
     async def _counted(self, first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-        """All chunks, each counted once it was taken."""
+        """All chunks, each counted after it was consumed."""
         if first:
             yield first
             self._traffic.sent_bytes += len(first)

@@ -1,9 +1,8 @@
-"""Whether this instance can work: its catalog and its stores answer, and it is not stopping.
+"""The health of this instance: its catalog and stores answer, and it is not stopping.
 
-What keeps nobody from his work, and should not wait for long, is a warning: the instance is ready.
+A problem that does not prevent its work is a warning: the instance is still ready.
 
-Probes come often and from several sides, so an answer holds for a moment, and one look serves all
-who ask meanwhile.
+Probes are frequent, so an answer is reused for a short time, and concurrent probes share one check.
 """
 
 from __future__ import annotations
@@ -22,13 +21,12 @@ from imaged.ports.store import Stores
 log = structlog.get_logger()
 
 HEALTH_CACHE_SECONDS = 2.0
-CHECK_TIMEOUT_SECONDS = 2.0  # for one part to answer
+CHECK_TIMEOUT_SECONDS = 2.0  # for each part
 
 
 class Health:
-    """Looks when it is asked. ``draining`` is set by who stops the instance. ``degraded_parts``:
-    the names of parts that do not work, and that an instance can do without: destinations of
-    exports.
+    """Checks the parts on request. ``draining`` is set when the instance stops. ``degraded_parts``
+    returns the names of failed parts that the instance can work without: export destinations.
     """
 
     def __init__(
@@ -47,7 +45,7 @@ class Health:
         self._lock = anyio.Lock()
 
     async def troubles(self) -> Sequence[str]:
-        """Name what does not work, and nothing where all does."""
+        """The parts that fail; empty if all work."""
         if self.draining:
             return ("draining",)
         async with self._lock:
@@ -57,7 +55,7 @@ class Health:
         return tuple(name for name in self._parts if name in self._troubles)
 
     def warnings(self) -> Sequence[str]:
-        """What an operator should look at although everything works, as of the last look."""
+        """Problems that do not prevent the work, as of the last check."""
         return self._warnings
 
     async def _look(self) -> None:
@@ -71,7 +69,7 @@ class Health:
             try:
                 places = await self._catalog.list_places()
             except CatalogError:
-                return  # its own check tells
+                return  # its own check reports it
             self._warnings = warnings_of(places)
 
     async def _look_at(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
@@ -86,7 +84,7 @@ class Health:
             self._note(name, "")
 
     def _note(self, name: str, trouble: str) -> None:
-        """Remember it, and log it once per change."""
+        """Remember the trouble, and log each change once."""
         known = self._troubles.pop(name, "")
         if trouble:
             self._troubles[name] = trouble

@@ -1,7 +1,7 @@
-"""The beat of an instance: it says that it is there, so that operators see who works on a catalog.
+"""The registration of a running instance in the catalog, so that operators can see all instances.
 
-Nothing depends on it but what ``imaged status`` shows: work is held by leases, and a lease knows
-nothing of beats. An instance that was killed is shown as silent for a while, and then forgotten.
+Only ``imaged status`` depends on it: work is protected by leases, which are independent of it. An
+instance that was killed is shown as silent for a while, and then removed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from imaged.ports.catalog import Catalog
 
 log = structlog.get_logger()
 
-SHOWN_SILENT_LEASES = 10  # how long a silent one is shown, so that somebody looks for why
+SHOWN_SILENT_LEASES = 10  # how long a silent instance is shown, in leases
 UNREGISTER_SECONDS = 5
-MAX_TROUBLES = 20  # that operators are shown; the log has all of them
+MAX_TROUBLES = 20  # shown to operators; the log has all of them
 MAX_TROUBLE_LENGTH = 300  # characters
 
 
 class Heartbeat:
-    """Keeps one row of the catalog, as long as the instance lives."""
+    """Keeps one row of the catalog up to date while the instance runs."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Heartbeat:
         self._forget_after = SHOWN_SILENT_LEASES * lease
 
     async def send(self) -> None:
-        """Say that it is there, and what troubles it has. Raises CatalogError."""
+        """Register the instance with its current troubles. Raises CatalogError."""
         troubles = tuple(
             trouble[:MAX_TROUBLE_LENGTH] for trouble in self._troubles()[:MAX_TROUBLES]
         )
@@ -49,7 +49,7 @@ class Heartbeat:
         await self._catalog.register_instance(instance, self._forget_after)
 
     async def stop(self) -> None:
-        """Say that it ends. Where nobody listens, the row goes by itself."""
+        """Remove the registration. If the catalog is unavailable, the row expires by itself."""
         with anyio.move_on_after(UNREGISTER_SECONDS, shield=True):
             try:
                 await self._catalog.unregister_instance(self._instance.id)

@@ -1,4 +1,4 @@
-"""The records of images: what clients write on them, and what operators see and take back."""
+"""The records of images: the calls of clients, and listing and restoring by operators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imaged.core.query import Column, Condition, ImagePage, ImageQuery, Operator
 from imaged.ports.catalog import Catalog
 from imaged.services.scrubber import ScrubberSettings
 
-PENDING_PAGE_SIZE = 100  # images that wait, fetched at once
+PENDING_PAGE_SIZE = 100  # waiting images per query
 
 PENDING_DELETE_QUERY = ImageQuery(
     conditions=(Condition(Column.STATUS, Operator.EQUAL, Status.PENDING_DELETE),),
@@ -28,17 +28,17 @@ PENDING_DELETE_QUERY = ImageQuery(
 
 @dataclass(frozen=True, slots=True)
 class RecordLimits:
-    """How large records may be."""
+    """Limits for the size of records."""
 
     max_properties_bytes: int = MAX_PROPERTIES_BYTES  # of one image
     max_page_bytes: int = MAX_PAGE_BYTES  # of a list
 
 
 class Images:
-    """All but the data. ``settings`` and ``limits`` may be replaced: what comes next goes by them.
+    """All operations except on data. ``settings`` and ``limits`` may be replaced at run time.
 
-    Whether a caller may do it is decided on the record that is locked. An image that he may not
-    see raises ImageNotFound; one that he may not change raises NotPermitted.
+    Permission is checked on the locked record. An image that the caller may not see raises
+    ImageNotFound; one that the caller may not change raises NotPermitted.
     """
 
     def __init__(
@@ -49,41 +49,45 @@ class Images:
         self.limits = limits or RecordLimits()
 
     async def create(self, caller: Caller, attributes: Mapping[str, object]) -> Image:
-        """Create an image without data. Raises ImageExists and what ``edits.new_image`` raises."""
+        """Create an image without data. Raises ImageExists and the errors of
+        ``edits.new_image``.
+        """
         require_writer(caller)
         image = edits.new_image(caller, str(uuid4()), attributes)
         require_properties_within(image.properties, self.limits.max_properties_bytes)
         return await self._catalog.add_image(image)
 
     async def show(self, caller: Caller, image_id: str) -> Image:
-        """Return the image."""
+        """Return the image. Raises ImageNotFound."""
         return require_visible(caller, await self._catalog.get_image(image_id))
 
     async def list(self, query: ImageQuery) -> ImagePage:
-        """Return a page of what the query's caller may see, with ``max_page_bytes`` at most."""
+        """Return a page of the images that the query's caller may see, at most
+        ``max_page_bytes``.
+        """
         return await self._catalog.list_page(query, self.limits.max_page_bytes)
 
     async def patch(self, caller: Caller, image_id: str, operations: Sequence[Operation]) -> Image:
-        """Change all that the operations say, or nothing. Raises what ``edits.apply`` refuses."""
+        """Apply all operations, or none. Raises the errors of ``edits.apply``."""
         return await self._change(
             caller, image_id, lambda image: self._patched(caller, image, operations)
         )
 
     async def delete(self, caller: Caller, image_id: str) -> Image:
-        """Take the image from its users, with the delay configured now. Raises ImageProtected."""
+        """Delete the image, with the delay configured now. Raises ImageProtected."""
         is_delayed = self.settings.delay > timedelta(0)
         return await self._change(caller, image_id, deletion.delete(delayed=is_delayed))
 
     async def deactivate(self, caller: Caller, image_id: str) -> Image:
-        """Forbid its data to all but admins. Raises ActivationRefused."""
+        """Forbid reading the data to all but admins. Raises ActivationRefused."""
         return await self._change(caller, image_id, deletion.deactivate)
 
     async def reactivate(self, caller: Caller, image_id: str) -> Image:
-        """Allow its data again. Raises ActivationRefused."""
+        """Allow reading the data again. Raises ActivationRefused."""
         return await self._change(caller, image_id, deletion.reactivate)
 
     async def add_tag(self, caller: Caller, image_id: str, tag: str) -> Image:
-        """Add a tag; one that is there is fine. Raises InvalidAttribute, TooMany."""
+        """Add a tag; adding an existing one changes nothing. Raises InvalidAttribute, TooMany."""
         return await self._change(caller, image_id, edits.add_tag(tag))
 
     async def remove_tag(self, caller: Caller, image_id: str, tag: str) -> Image:
@@ -91,13 +95,14 @@ class Images:
         return await self._change(caller, image_id, edits.remove_tag(tag))
 
     async def restore(self, image_id: str) -> Image:
-        """Take a deleted image back, for the operator. Raises ImageNotFound, NotRestorable."""
+        """Restore a deleted image, for the operator. Raises ImageNotFound, NotRestorable."""
         return await self._catalog.modify_image(image_id, deletion.restore)
 
     async def pending(self) -> AsyncIterator[Image]:
-        """What waits in pending_delete, since the longest first, for the operator.
+        """The images in pending_delete, the longest waiting first, for the operator.
 
-        ``since`` is when it was deleted; ``is_expired`` says that it cannot be restored any more.
+        ``since`` is the time of the deletion; ``is_expired`` means that it cannot be restored any
+        more.
         """
         query = PENDING_DELETE_QUERY
         while images := (await self.list(query)).images:

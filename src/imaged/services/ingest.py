@@ -1,7 +1,7 @@
-"""Stream bytes into a store: of a request, into an image or to staging, or of an import.
+"""Streams bytes into a store: an upload, staged data, or the data of an import.
 
-Whoever writes bytes never deletes them. A writer that fails leaves a doomed row, and so does one
-that was frozen so long that its row had left before its bytes arrived.
+A writer never deletes bytes. A writer that fails leaves a doomed row; so does one that was frozen
+so long that its row was removed before its bytes arrived.
 """
 
 from __future__ import annotations
@@ -37,10 +37,8 @@ from imaged.services.transfer_budget import TransferBudget, gather_blocks
 
 log = structlog.get_logger()
 
-RESERVE_AHEAD_BYTES = 64 * MIB  # reserved ahead of a body whose length is not known
-RECEIVED_NOTE_SECONDS = (
-    10  # how often it is noted what has come, for the case that this process dies
-)
+RESERVE_AHEAD_BYTES = 64 * MIB  # reserved ahead of a body of unknown length
+RECEIVED_NOTE_SECONDS = 10  # interval of recording the received bytes, in case this process dies
 DOOM_SECONDS = 10  # how long a failed writer tries to leave its row
 
 BeginChange = Callable[[Location], ClaimedChange]
@@ -48,7 +46,7 @@ FinishChange = Callable[[Content], ClaimedChange]
 
 
 class Ingester:
-    """The one way by which bytes come in."""
+    """Writes all bytes that are received."""
 
     def __init__(
         self,
@@ -84,11 +82,11 @@ class Ingester:
         store: str | None = None,
         replaces: bool = False,
     ) -> Image:
-        """Write a body under a claim, and return the image as it is then.
+        """Write a body under a claim, and return the image after it.
 
-        ``replaces``: another file is sent on purpose, after an upload that broke off. Raises
-        UnknownStore, TooLarge, what ``begin`` refuses, DataRefused, QuotaExceeded, ClaimLost,
-        ImageDeleted, StoreError, CatalogError, and what ``body`` raises.
+        ``replaces``: the client sends another file on purpose, after a broken upload. Raises
+        UnknownStore, TooLarge, the refusals of ``begin``, DataRefused, QuotaExceeded, ClaimLost,
+        ImageDeleted, StoreError, CatalogError, and the errors of ``body``.
         """
         require_announced(announced_bytes, self.settings.max_size_bytes)
         name = self._stores.pick(store).name
@@ -120,11 +118,11 @@ class Ingester:
         store: str | None = None,
         source: StoredSource | None = None,
     ) -> Content:
-        """Write a body for work that is under way; who does it finishes it.
+        """Write a body for work in progress; the caller finishes the work.
 
-        ``source``: where the body is read from, if it was stored before. Raises DataDamaged where
-        it is not what was recorded then; UnknownStore, TooLarge, DataRefused, QuotaExceeded,
-        ClaimLost, StoreError, CatalogError, and what ``body`` raises.
+        ``source``: where the body is read from, if it was stored before. Raises DataDamaged if it
+        differs from its record; UnknownStore, TooLarge, DataRefused, QuotaExceeded, ClaimLost,
+        StoreError, CatalogError, and the errors of ``body``.
         """
         require_announced(announced_bytes, self.settings.max_size_bytes)
         with self._traffic.uploading():
@@ -137,10 +135,10 @@ class Ingester:
     async def reserve_location(
         self, work: ClaimedImage, store: str | None = None, size_bytes: int = 0
     ) -> AsyncIterator[Location]:
-        """Where bytes of work under way may be written; so many are reserved.
+        """A location for the bytes of work in progress, with ``size_bytes`` reserved.
 
-        If the block fails, the bytes are nobody's: a row is left to have them deleted by. Raises
-        UnknownStore, QuotaExceeded, ClaimLost.
+        If the block fails, a row is left so that the bytes are deleted. Raises UnknownStore,
+        QuotaExceeded, ClaimLost.
         """
         name = self._stores.pick(store).name
         location = Location(name, make_key(work.image.id, uuid4()), size_bytes)
@@ -158,9 +156,9 @@ class Ingester:
         source: StoredSource | None = None,
         before: BrokenUpload | None = None,
     ) -> Content:
-        """Pass the body through the stages into the store, and say what it was.
+        """Pass the body through the pipeline into the store, and return its content.
 
-        ``before``: what had come of a body that broke off; None: nothing is remembered.
+        ``before``: the record of a broken upload; None: nothing is recorded.
         """
         stages = IngestPipeline(
             work.image,
@@ -186,7 +184,7 @@ class Ingester:
         return stages.content()
 
     async def _note_upload(self, key: str, upload_id: str) -> None:
-        """Note the store's own name for the write. Raises BlobGone, CatalogError."""
+        """Record the store's own identifier of the write. Raises BlobGone, CatalogError."""
         await retry_until_available(partial(self._catalog.record_upload_id, key, upload_id))
 
     async def _reserve_ahead(
@@ -196,9 +194,9 @@ class Ingester:
         location: Location,
         stages: IngestPipeline,
     ) -> AsyncGenerator[Block]:
-        """Charge a body that outgrows what was reserved for it, before its bytes are written.
+        """Reserve more for a body that exceeds its reservation, before its bytes are written.
 
-        What has come is noted with it, and now and then without: this process may die.
+        The received bytes are recorded with it, and periodically, because this process may die.
         """
         received, reserved = 0, location.size_bytes
         noted_at = anyio.current_time()
@@ -206,7 +204,7 @@ class Ingester:
             received += block.size_bytes
             self._traffic.received_bytes += block.size_bytes
             if received > reserved:
-                if not reserved:  # of the first block of a body without a length all is noted
+                if not reserved:  # all bytes of the first block of such a body are recorded
                     await stages.catch_up()
                 reserved = await self._reserve(work, received, stages)
                 noted_at = anyio.current_time()
@@ -214,7 +212,7 @@ class Ingester:
                 await work.change(note_received(stages.remembered))
                 noted_at = anyio.current_time()
             yield block
-            del block  # nobody may keep it alive while we wait for more
+            del block  # a reference would keep it alive while we wait for more
 
     async def _reserve(
         self, work: ClaimedImage, received_bytes: int, stages: IngestPipeline
@@ -229,14 +227,14 @@ class Ingester:
 
     @asynccontextmanager
     async def _doom_on_failure(self, location: Location) -> AsyncIterator[None]:
-        """Where the block fails, its bytes may have outlived their row."""
+        """Leave a doomed row if the block fails, because its bytes may have outlived their row."""
         async with AsyncExitStack() as on_failure:
             on_failure.push_async_callback(self._doom, location)
             yield
             on_failure.pop_all()
 
     async def _doom(self, location: Location) -> None:
-        """Our bytes may have outlived our row; where the row is still there, it stays."""
+        """Doom the bytes that this attempt may have left; an existing row stays unchanged."""
         leave = partial(self._catalog.add_stray, location, quarantine=timedelta(0))
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(DOOM_SECONDS):

@@ -1,9 +1,9 @@
-"""What a body passes through on its way into a store: limits, digests, inspection.
+"""The stages that a body passes on its way into a store: limits, digests, inspection.
 
-Each digest, and the inspection, has a lane of its own. The verdict comes with the end of the
-bytes, before the store commits them: whoever iterates over ``check`` to its end has good bytes.
-Bytes that were stored before are compared with what was recorded then, so that no copy makes
-damaged data look healthy.
+Each digest, and the inspection, has its own lane. The result is known at the end of the bytes,
+before the store commits them: ``check`` raises at its end if the bytes are not acceptable. Bytes
+that were stored before are compared with their record, so that a copy of damaged data is not
+mistaken for good data.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from imaged.lanes import Lane, LaneFactory
 from imaged.ports.inspector import Inspector, InspectorFactory
 from imaged.services.block_checksummer import BlockChecksummer
 
-LAST_BYTES_SECONDS = 5  # how long the digest of a broken body is waited for
+LAST_BYTES_SECONDS = 5  # timeout for the digest of a broken body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSettings:
-    """What is asked of every body."""
+    """The requirements for every body."""
 
     max_size_bytes: int = 1024**4
     hash_algorithm: str = "sha512"
     formats: FormatPolicy = field(default_factory=FormatPolicy)
-    remembers_broken: bool = True  # whether a body that broke off is compared with the next one
+    remembers_broken: bool = True  # whether a broken body is compared with the next one
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSource:
-    """Where a body is read from that was stored before, and what was recorded of it then."""
+    """The location of a body that was stored before, and its record."""
 
     store: str
     content: Content
 
 
 class IngestPipeline:
-    """The stages of one body; open for as long as it comes."""
+    """The stages of one body; open while it is received."""
 
     def __init__(
         self,
@@ -67,12 +67,12 @@ class IngestPipeline:
     ) -> None:
         """Nothing is read yet.
 
-        ``policy``: asked for when the verdict is given, which may be hours later. ``before``: what
-        had come of a body that broke off; None: nothing is remembered.
+        ``policy``: called when the result is due, which may be hours later. ``before``: the record
+        of a broken upload; None: nothing is recorded.
         """
         self._image = image
         self._source = source
-        self._announced_bytes = announced_bytes if source is None else None  # all is compared
+        self._announced_bytes = announced_bytes if source is None else None  # compared in full
         self._settings = settings
         self._policy = policy or (lambda: settings.formats)
         self._make_lane = lanes
@@ -88,7 +88,7 @@ class IngestPipeline:
         self._notice: str | None = None
         self._lanes: list[Lane[Block]] = []
         self._open = AsyncExitStack()
-        self.unfinished: list[bytes] = []  # of a block that was not full when the body broke off
+        self.unfinished: list[bytes] = []  # of a block that was incomplete when the body broke off
 
     async def __aenter__(self) -> Self:
         for work in (self._feed_checksum, self._feed_hash):
@@ -116,7 +116,7 @@ class IngestPipeline:
             for lane in self._lanes:
                 await lane.feed(block)
             yield block
-            del block  # nobody may keep it alive while we wait for more
+            del block  # a reference would keep it alive while we wait for more
         for lane in self._lanes:
             await lane.drain()
         with self._distrusting_length():
@@ -131,15 +131,15 @@ class IngestPipeline:
 
     @property
     def remembered(self) -> BrokenUpload | None:
-        """What the image is to remember, should the body break off now."""
+        """The record for the image if the body breaks off now."""
         return None if self._retry is None else self._retry.remembered
 
     async def catch_up(self) -> None:
-        """Wait until all that has come is in what is remembered. Raises RetryMismatch."""
+        """Wait until all received bytes are in ``remembered``. Raises RetryMismatch."""
         await self._lanes[0].drain()
 
     def content(self) -> Content:
-        """What the bytes are, once they have all passed."""
+        """The content of the image, after all bytes have passed."""
         return Content(
             size_bytes=self._received_bytes,
             checksum=self._checksum.hexdigest(),
@@ -154,7 +154,7 @@ class IngestPipeline:
         self._checksum.feed(block.chunks)
 
     def _feed_hash(self, block: Block) -> None:
-        """Inspecting and the checksums of blocks are cheap, and need no lane of their own."""
+        """The inspection and the block checksums cost little, so they share the lane."""
         self._hash.feed(block.chunks)
         self._block_checksums.feed(block.chunks)
         if self._inspector is not None:
@@ -162,7 +162,7 @@ class IngestPipeline:
                 self._inspector.feed(chunk)
 
     async def _feed_unfinished(self) -> None:
-        """What had come when the body broke off is remembered to its last byte."""
+        """Add the incomplete last block of a broken body to the digest."""
         with anyio.move_on_after(LAST_BYTES_SECONDS, shield=True), suppress(RetryMismatch):
             if self.unfinished:
                 await self._lanes[0].feed(Block(self.unfinished))
@@ -190,7 +190,7 @@ class IngestPipeline:
         )
 
     def _require_declared(self, findings: Findings) -> None:
-        if not self._received_bytes:  # nothing at all has no format
+        if not self._received_bytes:  # an empty body has no format
             return
         try:
             require_declared(self._image.disk_format or "", findings, self._policy())

@@ -1,8 +1,8 @@
-"""Items of a duty that fail by themselves: each is put off, and no other item waits for it.
+"""Backoff for single items of a periodic job, so that a failing item does not block the others.
 
-A row that another session has locked, or that a rule of the database refuses to change, fails
-again and again. Without this, every round of its duty would end there, before the items behind it.
-A catalog that does not answer is another matter: then the round ends.
+A row that another session has locked, or that a database rule refuses to change, fails again and
+again. Without backoff, every round of the job would end there, before the items behind it. If the
+catalog itself does not answer, the round ends.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-MAX_ITEM_PAUSE = timedelta(minutes=1)  # when its trouble is over, an item waits no longer than that
-FORGOTTEN_AFTER = timedelta(minutes=10)  # an item that did not come again: others had success
+MAX_ITEM_PAUSE = timedelta(minutes=1)  # limits the wait of an item after its trouble is over
+FORGOTTEN_AFTER = timedelta(minutes=10)  # an item that did not return: others processed it
 
 
 @dataclass(slots=True)
@@ -36,26 +36,26 @@ class FailedItem:
 
 
 class ItemBackoff:
-    """The failed items of one duty of this process.
+    """The failed items of one job of this process.
 
-    The pause after the first failure is 10 s, and longer after each other one, up to a minute: so
-    nothing waits longer than a lease does when its trouble is over. ``check`` raises CatalogError
-    where it is the catalog that fails, and not one item of it.
+    The pause after the first failure is 10 s and grows with each further one, up to 1 min: after
+    its trouble is over, an item waits no longer than a lease. ``check`` raises CatalogError if the
+    catalog fails rather than a single item.
     """
 
     def __init__(self, duty: str, check: Callable[[], Awaitable[None]]) -> None:
         self.duty = duty
         self._check = check
         self._failed: dict[str, FailedItem] = {}
-        self.failures = 0  # since the process began
+        self.failures = 0  # since the start of the process
 
     def __len__(self) -> int:
-        """How many items are put off."""
+        """The number of postponed items."""
         return len(self._failed)
 
     @property
     def troubles(self) -> list[str]:
-        """A sentence for each item that is put off, the one that failed most often first."""
+        """A sentence for each postponed item, the one with most failures first."""
         self._forget_gone()
         setbacks = sorted(self._failed.items(), key=lambda pair: -pair[1].failures)
         return [
@@ -64,12 +64,12 @@ class ItemBackoff:
         ]
 
     def is_waiting(self, item: str) -> bool:
-        """Whether it is not yet this item's turn again."""
+        """Whether the item is still postponed."""
         setback = self._failed.get(item)
         return setback is not None and anyio.current_time() < setback.again_at
 
     async def try_item(self, item: str, work: Callable[[], Awaitable[T]]) -> T | None:
-        """Do the work on an item and return its result; None if it failed, or has to wait.
+        """Run the work on an item and return its result; None if it failed, or is postponed.
 
         Raises CatalogError if the catalog does not answer at all.
         """
@@ -94,7 +94,7 @@ class ItemBackoff:
         self._failed[item] = FailedItem(failures, sentence, now + pause.total_seconds())
         self.failures += 1
         if known is not None and known.error == sentence:
-            return  # told already
+            return  # reported already
         log.warning(
             "item.put_off",
             duty=self.duty,
@@ -105,7 +105,7 @@ class ItemBackoff:
         )
 
     def _forget_gone(self) -> None:
-        """Remember no items that were due long ago and did not come again."""
+        """Drop items that were due long ago and did not appear again."""
         moment = anyio.current_time() - FORGOTTEN_AFTER.total_seconds()
         gone = [item for item, setback in self._failed.items() if setback.again_at < moment]
         for item in gone:
@@ -113,9 +113,9 @@ class ItemBackoff:
 
 
 async def run_all_steps(*steps: Callable[[], Awaitable[object]]) -> None:
-    """Run the steps of a round, each also where one before it failed.
+    """Run all steps of a round, even if one of them fails.
 
-    Raises the first ImagedError that a step raised, after the last step.
+    Raises the first ImagedError of a step, after the last step.
     """
     failure: ImagedError | None = None
     for step in steps:

@@ -1,7 +1,7 @@
-"""Destinations of exports, and the scratch folder, used only where they are the right places.
+"""Export destinations and the scratch folder, used only if their markers are the expected ones.
 
-Machines begin their work also where an archive cannot be reached, so a place is compared with the
-catalog when it is needed first, and with its marker each time.
+An instance also starts while an archive is unreachable, so a place is compared with the catalog at
+its first use, and with its marker at each use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from imaged.services.place_registry import PlaceRegistry
 
 
 class PlaceVerifier:
-    """Lets nobody pass where the place is not the right one."""
+    """Refuses the use of a wrong place."""
 
     def __init__(self, place: MarkedPlace, places: PlaceRegistry) -> None:
         self._place = place
@@ -30,7 +30,7 @@ class PlaceVerifier:
         self._lock = anyio.Lock()
 
     async def require(self) -> None:
-        """Raises WrongPlace, StoreError, CatalogError."""
+        """Raise WrongPlace, StoreError or CatalogError unless the place is the expected one."""
         async with self._lock:
             if not self._is_identified:
                 self._place.expect(await self._places.identify(self._place))
@@ -39,7 +39,7 @@ class PlaceVerifier:
 
 
 class MarkedDestination:
-    """Is a ``Destination``: the one within, where it is the right one."""
+    """A ``Destination`` that checks the marker before each call to the one within."""
 
     def __init__(self, within: Destination, place: MarkedPlace, places: PlaceRegistry) -> None:
         self.name = within.name
@@ -48,20 +48,20 @@ class MarkedDestination:
         self._verifier = PlaceVerifier(place, places)
 
     def location_of(self, file_name: str) -> str:
-        """Where a file of this name is, for people."""
+        """The location of a file of this name, for people."""
         return self._within.location_of(file_name)
 
     async def check(self) -> None:
-        """Try everything that will be needed. Raises ExportError with what to do."""
+        """Try every operation that will be needed. Raises ExportError with a remedy."""
         await self._require()
         await self._within.check()
 
     async def has(self, file_name: str) -> bool:
-        """Whether something of this name is there."""
+        """Whether a file of this name exists."""
         return await self._within.has(file_name)
 
     async def has_delivered(self, export_file: ExportFile) -> bool:
-        """Whether the file is there because of this task."""
+        """Whether this task delivered the file."""
         await self._require()
         return await self._within.has_delivered(export_file)
 
@@ -71,26 +71,26 @@ class MarkedDestination:
         blocks: AsyncIterable[Block],
         expected_bytes: int | None = None,
     ) -> int:
-        """Write a file; its size in bytes. Raises what the port says."""
+        """Write a file; return its size in bytes. Raises the errors of the port."""
         await self._require()
         return await self._within.deliver(export_file, blocks, expected_bytes)
 
     def read(self, file_name: str) -> AsyncGenerator[bytes]:
-        """The bytes of a file that was delivered."""
+        """The bytes of a delivered file."""
         return self._within.read(file_name)
 
     async def leftovers(self) -> Collection[str]:
-        """The ids of the tasks that left something here."""
+        """The ids of the tasks that left files here."""
         await self._require()
         return await self._within.leftovers()
 
     async def remove(self, task_id: str) -> None:
-        """Remove that."""
+        """Remove the leftovers of a task."""
         await self._require()
         await self._within.remove(task_id)
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         await self._within.close()
 
     async def _require(self) -> None:
@@ -101,7 +101,7 @@ class MarkedDestination:
 
 
 class MarkedScratch:
-    """Is a ``Scratch``: the one within, where it is the right one."""
+    """A ``Scratch`` that checks the marker before each call to the one within."""
 
     def __init__(self, within: Scratch, place: MarkedPlace, places: PlaceRegistry) -> None:
         self._within = within
@@ -110,7 +110,7 @@ class MarkedScratch:
 
     @asynccontextmanager
     async def folder(self, attempt: UUID) -> AsyncIterator[ScratchFolder]:
-        """Files for this attempt; they are gone afterwards. Raises ScratchError."""
+        """Files for this attempt; they are removed at the end. Raises ScratchError."""
         with self._explained():
             await self._verifier.require()
         async with self._within.folder(attempt) as folder:
@@ -119,7 +119,7 @@ class MarkedScratch:
     async def attempts(self) -> Collection[UUID]:
         """The attempts that have files here. Raises ScratchError.
 
-        Where there are none, nothing is asked: the folder may be missing where nobody converts.
+        Without files the marker is not checked: the folder may be missing if no tasks use it.
         """
         if found := await self._within.attempts():
             with self._explained():
@@ -127,7 +127,7 @@ class MarkedScratch:
         return found
 
     async def remove(self, attempt: UUID) -> None:
-        """Remove the files of an attempt that is over. Raises ScratchError."""
+        """Remove the files of an attempt that has ended. Raises ScratchError."""
         with self._explained():
             await self._verifier.require()
         await self._within.remove(attempt)

@@ -1,4 +1,4 @@
-"""What runs again and again: once, a pause, once more, until it is cancelled."""
+"""Runs jobs periodically: run, pause, run again, until cancelled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imaged.core.errors import ImagedError
 
 log = structlog.get_logger()
 
-JITTER = 0.1  # so that several instances do not all look at the same moment
+JITTER = 0.1  # spreads the rounds of several instances
 
 
 class Wakeup:
@@ -26,15 +26,15 @@ class Wakeup:
 
     @property
     def remaining(self) -> timedelta:
-        """How long the pause under way goes on; 0 where there is none."""
+        """The remaining time of the current pause; 0 without one."""
         return timedelta(seconds=max(0.0, self._wakes_at - anyio.current_time()))
 
     def wake(self) -> None:
-        """End the pause that is under way, or the next one."""
+        """End the current pause, or the next one."""
         self._event.set()
 
     async def pause(self, pause: timedelta) -> None:
-        """Wait for so long, or until somebody rings."""
+        """Wait for this time, or until ``wake`` is called."""
         with anyio.move_on_after(pause.total_seconds()) as scope:
             self._wakes_at = scope.deadline
             await self._event.wait()
@@ -48,9 +48,9 @@ async def run_periodically(
     every: Callable[[], timedelta],
     wakeup: Wakeup | None = None,
 ) -> None:
-    """Do a duty for ever. What goes wrong is logged, once per change; the next round tries again.
+    """Run a job until cancelled. Errors are logged, once per change, and the next round retries.
 
-    ``every`` is asked before each pause, so that a reloaded setting holds at once.
+    ``every`` is called before each pause, so that a reloaded setting applies immediately.
     """
     wakeup, trouble = wakeup or Wakeup(), ""
     while True:

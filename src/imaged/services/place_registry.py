@@ -1,8 +1,8 @@
-"""Whose each place is: its marker is compared with the catalog, or written where it is new.
+"""Identifies places: compares their markers with the catalog, and writes those of new places.
 
-The catalog decides the id of a new place, so that two instances that start at the same moment write
-the same marker. Who dies between the two steps leaves a place that is known and not marked yet,
-which the next one marks.
+The catalog chooses the id of a new place, so that two instances that start at the same time write
+the same marker. A process that dies between the two steps leaves a place that is known but not
+marked yet; the next process marks it.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from imaged.units import pluralize
 
 log = structlog.get_logger()
 
-BLOB_SAMPLE_SIZE = 1000  # blobs of a store without a marker, to see whether the catalog knows them
+BLOB_SAMPLE_SIZE = 1000  # blobs of a store without a marker that are compared with the catalog
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceInventory:
-    """What a place holds, for people. ``blobs``: BLOB_SAMPLE_SIZE means so many, or more."""
+    """The content of a place, for people. ``blobs``: BLOB_SAMPLE_SIZE means at least this many."""
 
     place: MarkedPlace
     marker: Marker | None
     blobs: int
-    unreadable: str = ""  # why the marker cannot be understood
+    unreadable: str = ""  # why the marker cannot be parsed
 
     def __bool__(self) -> bool:
         return self.marker is not None or bool(self.unreadable) or self.blobs > 0
@@ -69,9 +69,9 @@ class PlaceRegistry:
         self._catalog = catalog
 
     async def identify(self, place: MarkedPlace, store: Store | None = None) -> Marker:
-        """The marker of a place that belongs to the catalog; it is written where it is new.
+        """The marker of a place that belongs to the catalog; it is written if the place is new.
 
-        ``store``: what keeps blobs in it. Raises WrongPlace, StoreError, CatalogError.
+        ``store``: the store that keeps blobs in it. Raises WrongPlace, StoreError, CatalogError.
         """
         sight = await self._look(place)
         if sight.marker is None:
@@ -81,14 +81,14 @@ class PlaceRegistry:
         return sight.marker
 
     async def examine(self, place: MarkedPlace, store: Store | None = None) -> PlaceState:
-        """What ``identify`` would do; nothing is changed. Raises what it raises."""
+        """The result of ``identify`` without changing anything. Raises the same errors."""
         verdict = place_state(await self._look(place))
         if verdict is PlaceState.UNMARKED:
             await self._require_adoptable(place, store)
         return verdict
 
     async def expected_marker(self, place: MarkedPlace) -> Marker | None:
-        """The marker that a place has by the catalog, which knows it to be marked; otherwise None.
+        """The marker that the catalog expects in a place known as marked; otherwise None.
 
         Raises CatalogError.
         """
@@ -98,7 +98,7 @@ class PlaceRegistry:
         return await self._new_marker(place, known[0].place_id)
 
     async def adopt(self, place: MarkedPlace) -> Marker:
-        """Take a place over on purpose, whatever it holds. Raises StoreError, CatalogError."""
+        """Take a place over on purpose, whatever it contains. Raises StoreError, CatalogError."""
         marker = await self._new_marker(place, uuid4())
         if is_cataloged(place):
             await self._catalog.replace_place(_known(place, marker, is_marked=False))
@@ -109,7 +109,7 @@ class PlaceRegistry:
         return marker
 
     async def _look(self, place: MarkedPlace) -> PlaceObservation:
-        """Raises WrongPlace where it must not be used."""
+        """Read the marker of a place and its record. Raises WrongPlace if it must not be used."""
         known = [one for one in await self._catalog.list_places() if _is_of(one, place)]
         sight = PlaceObservation(
             place.kind,
@@ -131,7 +131,7 @@ class PlaceRegistry:
             marker = await self._new_marker(place, known.place_id)
         written = await place.write_marker(marker)
         if (written.place_id, written.catalog_id) != (marker.place_id, marker.catalog_id):
-            return await self.identify(place, store)  # another one was faster: whose is it?
+            return await self.identify(place, store)  # another process was faster
         if is_cataloged(place):
             await self._catalog.replace_place(_known(place, written))
         if contents.found:
@@ -166,14 +166,14 @@ class PlaceRegistry:
 
 
 def is_cataloged(place: MarkedPlace) -> bool:
-    """Whether the catalog remembers it. Scratch folders are of one machine each, and what lies in
-    them is needed by nobody after a restart.
+    """Whether the catalog has a record of it. A scratch folder belongs to one machine, and its
+    content is not needed after a restart.
     """
     return place.kind is not PlaceKind.SCRATCH
 
 
 async def take_inventory(place: MarkedPlace, store: Store | None = None) -> PlaceInventory:
-    """What a place holds; nothing is compared. Raises StoreError."""
+    """The content of a place, without comparing it. Raises StoreError."""
     marker, unreadable = None, ""
     try:
         marker = await place.read_marker()
@@ -189,15 +189,15 @@ async def take_inventory(place: MarkedPlace, store: Store | None = None) -> Plac
 
 
 def require_nothing_held(catalog: str, holdings: list[PlaceInventory]) -> None:
-    """Let no new catalog be made over places that hold something. Raises CatalogMissing.
+    """Refuse to create a catalog over places that contain data. Raises CatalogMissing.
 
-    ``catalog``: where it would be.
+    ``catalog``: its location.
     """
     held = [str(holding) for holding in holdings if holding]
     if held:
         raise CatalogMissing(
             f"There is no catalog in {catalog} (catalog.url), and none is made there, because a "
-            f"new catalog knows none of the data that is there: {'; '.join(held)}. Correct "
+            f"new catalog knows none of the existing data: {'; '.join(held)}. Correct "
             "catalog.url, mount the catalog's disk, or restore the catalog from a backup. If you "
             "do want a new catalog over stores that hold images: `imaged migrate --new-catalog`."
         )

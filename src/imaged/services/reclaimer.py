@@ -1,7 +1,8 @@
-"""Take back what went silent, whoever held it.
+"""Takes back the work of holders that went silent.
 
-A lease that ran out says that its holder is dead, or has stopped by itself. Every process looks,
-every ``claims.renew_every``; giving back twice is refused by the claim, so any number may.
+An expired lease means that its holder is dead, or has stopped by itself. Every process checks,
+every ``claims.renew_every``; giving back twice is refused by the claim, so any number of them may
+run.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ SILENT_HOLDER_REASON = "The server that was working on it went silent."
 
 
 class LeaseReclaimer:
-    """Gives back the work of dead holders, and staged data that was not imported in time; forgets
-    what had come of uploads that broke off long ago.
+    """Gives back the work of dead holders and staged data that was not imported in time; removes
+    the records of old broken uploads.
     """
 
     def __init__(
@@ -48,14 +49,14 @@ class LeaseReclaimer:
         self.kill_uploads = kill_uploads
         self.staged_time_to_live = staged_time_to_live
         self.remember_broken = remember_broken
-        self.taken_back = 0  # claims, since the process began
+        self.taken_back = 0  # claims, since the start of the process
         self._unstaged = self._forgotten = 0  # staged images, and broken uploads, likewise
         self.postponed = ItemBackoff("reclaimer", catalog.check)
 
     async def run_due(self) -> int:
-        """Give back, and forget, all that is due; return how many images and tasks that were.
+        """Give back and remove all that is due; return the number of images and tasks.
 
-        What fails by itself is put off, and the others go on. Raises CatalogError where the catalog
+        An item that fails is postponed, and the others continue. Raises CatalogError if the catalog
         does not answer, after all that can be done.
         """
         before = self._done
@@ -67,7 +68,9 @@ class LeaseReclaimer:
         return self.taken_back + self._unstaged + self._forgotten
 
     async def _reclaim_lapsed(self) -> None:
-        """A clock that stepped makes living holders look dead: so it is looked at in each round."""
+        """Give back expired claims. A clock that stepped makes living holders look dead, so it is
+        checked in each round.
+        """
         lapsed = await self._find_lapsed()
         while await self._clock.are_leases_current(self._lease) and lapsed:
             given_back = 0
@@ -76,7 +79,7 @@ class LeaseReclaimer:
                     name_of(claim), partial(self._take_back, claim)
                 )
                 given_back += bool(done)
-            if not given_back:  # others are at it
+            if not given_back:  # other instances are processing them
                 return
             lapsed = await self._find_lapsed()
 
@@ -93,13 +96,13 @@ class LeaseReclaimer:
             except CatalogError:
                 raise
             except ImagedError:
-                return False  # somebody else was faster
+                return False  # another process was faster
             self.taken_back += 1
             log.warning("claim.taken_back", lost_by=lapsed.claim.owner)
         return True
 
     async def _give_back(self, lapsed: LapsedClaim) -> None:
-        """Raises ClaimLost where somebody else was faster."""
+        """Give a claim back. Raises ClaimLost if another process was faster."""
         if lapsed.task_id is not None:
             back = give_back_task(lapsed.claim, SILENT_HOLDER_REASON, final=False)
             await self._catalog.modify_task(lapsed.task_id, back)
@@ -150,5 +153,5 @@ class LeaseReclaimer:
 
 
 def name_of(lapsed: LapsedClaim) -> str:
-    """What is claimed, by its id."""
+    """The id of the claimed image or task."""
     return lapsed.task_id or lapsed.image_id or ""

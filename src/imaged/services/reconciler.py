@@ -1,15 +1,15 @@
-"""Compare the stores with the ledger, both ways. A loop, not an emergency tool.
+"""Compares the stores with the ledger, in both directions, as a periodic job.
 
-Bytes without a row belong to nobody, because a row is there before its first byte. They are
-doomed, and the scrubber deletes them; but a catalog that is new, or restored from a backup, can
-make good bytes look so: hence they go after a quarantine, and a brake holds, store by store, where
-they are suspiciously many (``core/strays.py``).
-Bytes that are kept but not there are told to the operator; nothing else can be done here.
+A row is written before its first byte, so bytes without a row are strays. They are doomed, and the
+scrubber deletes them. But with a new catalog, or one restored from a backup, good bytes look like
+strays: therefore they are deleted only after a quarantine, and for each store nothing is doomed if
+there are too many of them (``core/strays.py``).
+Missing bytes are reported to the operator; they cannot be repaired here.
 
-The order of the looks matters. For strays: the store first, then the ledger; a write that began
-in between is in both. And the store again; what was scrubbed in between is no longer there. For
-missing bytes: the ledger, the store, and the ledger again; what was scrubbed in between is no
-longer kept.
+The order of the listings matters. Strays: the store first, then the ledger, because a write that
+began in between is in both; then the store again, because scrubbed bytes are gone by then. Missing
+bytes: the ledger, the store, and the ledger again, because scrubbed bytes are no longer recorded by
+then.
 """
 
 from __future__ import annotations
@@ -33,14 +33,12 @@ from imaged.ports.store import Store, Stores
 log = structlog.get_logger()
 
 KEY_PREFIXES = tuple(f"{number:02x}/" for number in range(256))  # one part of the keys at a time
-LISTING_TIMEOUT = timedelta(
-    minutes=10
-)  # for one part; a disk that hangs never ends a listing by itself
+LISTING_TIMEOUT = timedelta(minutes=10)  # for one part; a disk that hangs never ends a listing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileSettings:
-    """How careful it is."""
+    """Limits of the comparison."""
 
     every: timedelta = timedelta(hours=6)
     quarantine: timedelta = timedelta(hours=24)
@@ -49,18 +47,18 @@ class ReconcileSettings:
 
 @dataclass(slots=True)
 class ReconcileReport:
-    """What the comparison found, and what was done about it."""
+    """The result of a comparison, and the actions taken."""
 
     keys: int = 0  # in all stores
     strays: list[Location] = field(default_factory=list)
     missing: list[Location] = field(default_factory=list)
     doomed: int = 0
-    braked_stores: list[str] = field(default_factory=list)  # so many strays are a surprise there
+    braked_stores: list[str] = field(default_factory=list)  # stores with too many strays
     failed: dict[str, str] = field(default_factory=dict)  # stores that were not compared, and why
 
     @property
     def braked(self) -> bool:
-        """Whether strays were left alone because there are too many."""
+        """Whether strays were kept because there are too many."""
         return bool(self.braked_stores)
 
 
@@ -71,12 +69,12 @@ class StoreReconciler:
         self._catalog = catalog
         self._stores = stores
         self.settings = settings
-        self.last: ReconcileReport | None = None  # of the last comparison that came to its end
+        self.last: ReconcileReport | None = None  # of the last complete comparison
 
     async def run_due(self) -> ReconcileReport:
         """Compare, and doom the strays.
 
-        Raises StoreError when all is done, if a store could not be compared.
+        Raises StoreError at the end, if a store could not be compared.
         """
         report = await self.run(apply=True)
         for store, why in report.failed.items():
@@ -86,8 +84,8 @@ class StoreReconciler:
     async def run(self, *, apply: bool, max_strays: int | None = None) -> ReconcileReport:
         """Compare, and with ``apply`` doom the strays.
 
-        ``max_strays``: an operator's word that so many, in all stores, are no surprise.
-        A store that fails keeps no other one waiting. Raises CatalogError.
+        ``max_strays``: the number of strays, in all stores, that an operator accepts. A store that
+        fails does not delay the others. Raises CatalogError.
         """
         report = ReconcileReport()
         keys_of = {}
@@ -105,7 +103,7 @@ class StoreReconciler:
         return report
 
     async def _compare_all(self, store: Store, report: ReconcileReport) -> None:
-        """Compare one store. What was found before it failed does not count."""
+        """Compare one store. Its findings are discarded if it fails."""
         found = ReconcileReport()
         try:
             for prefix in KEY_PREFIXES:
@@ -129,7 +127,7 @@ class StoreReconciler:
         if unknown:
             unknown &= {key async for key in store.list_keys(prefix)}
         for key in sorted(unknown):
-            if await self._catalog.get_blob(key) is None:  # known to no store
+            if await self._catalog.get_blob(key) is None:  # not in another store either
                 report.strays.append(Location(store.name, key, 0))
         for key in sorted(kept - found):
             blob = await self._catalog.get_blob(key)
@@ -154,7 +152,9 @@ class StoreReconciler:
     async def _warn(
         self, report: ReconcileReport, strays_of: Mapping[str, int], keys_of: Mapping[str, int]
     ) -> None:
-        """Have every instance, and ``imaged status``, know where strays are held back."""
+        """Set the warning of each store whose strays are kept, for all instances and ``imaged
+        status``.
+        """
         for store in keys_of.keys() - report.failed.keys():
             is_braked = store in report.braked_stores
             warning = warning_of(strays_of[store], keys_of[store]) if is_braked else None

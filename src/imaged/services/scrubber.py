@@ -1,10 +1,10 @@
-"""The one service that deletes bytes: whatever is doomed and due.
+"""Deletes doomed blobs that are due; the only service that deletes bytes.
 
 Images whose delay is over are expired first, which dooms the bytes that only they held. The delay
-is the one configured now, not the one of the day of the delete.
+is the one configured now, not the one at the time of the deletion.
 
-No claims here. Two scrubbers on one blob do nothing worse than work twice, and what a dead one had
-taken is due again by itself, when a lease would have been over.
+No claims are used. Two scrubbers on one blob only work twice, and a blob taken by a dead one is due
+again after the duration of a lease.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from imaged.services.item_backoff import ItemBackoff, run_all_steps
 
 log = structlog.get_logger()
 
-SCRUB_BATCH = 100  # images expired, or records buried, between two looks
-BLOBS_PER_SLOT = 4  # blobs taken at a time, for each that is deleted at once
+SCRUB_BATCH = 100  # images expired, or records purged, between two checks
+BLOBS_PER_SLOT = 4  # blobs taken at a time, for each concurrent deletion
 QUARANTINE = timedelta(hours=24)  # of strays
-BUSY_FOR = timedelta(minutes=1)  # how long a blob that was taken is hidden from others
+BUSY_FOR = timedelta(minutes=1)  # how long a taken blob is hidden from other scrubbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScrubberSettings:
-    """When bytes and records go."""
+    """The delays of deletion and the concurrency."""
 
     delay: timedelta = timedelta(hours=24)
     every: timedelta = timedelta(seconds=30)
@@ -46,13 +46,13 @@ class ScrubberSettings:
 
 @dataclass(slots=True)
 class ScrubReport:
-    """What one round did."""
+    """The result of one round."""
 
     expired: int = 0  # images that can no longer be restored
     deleted: int = 0  # blobs
     deleted_bytes: int = 0
-    failed: int = 0  # blobs that would not go, put off
-    buried: int = 0  # records that became tombstones
+    failed: int = 0  # postponed blobs whose deletion failed
+    buried: int = 0  # records replaced by tombstones
 
     def __add__(self, other: ScrubReport) -> ScrubReport:
         sums = (getattr(self, one.name) + getattr(other, one.name) for one in fields(self))
@@ -64,14 +64,14 @@ class ScrubReport:
 
 @dataclass(frozen=True, slots=True)
 class ScrubPreview:
-    """What a round would do now."""
+    """The work that a round would do now."""
 
-    images: Sequence[Image] = field(default_factory=tuple)  # would be expired
-    blobs: Sequence[Blob] = field(default_factory=tuple)  # are doomed, due or not
+    images: Sequence[Image] = field(default_factory=tuple)  # to be expired
+    blobs: Sequence[Blob] = field(default_factory=tuple)  # doomed, due or not
 
 
 class BlobScrubber:
-    """Works off what is due, the oldest first."""
+    """Deletes what is due, the oldest first."""
 
     def __init__(
         self,
@@ -88,21 +88,21 @@ class BlobScrubber:
         self._busy_for = busy_for
         self._clock = clock
         self.quarantine = quarantine
-        self._before = ScrubReport()  # what all rounds did but the last
+        self._before = ScrubReport()  # the sum of all rounds before the last
         self._last = ScrubReport()
-        self._hanging: set[str] = set()  # stores that are left alone in this round
+        self._hanging: set[str] = set()  # stores that are skipped in this round
         self.postponed = ItemBackoff("scrubber", catalog.check)
         self.settings = settings
 
     @property
     def totals(self) -> ScrubReport:
-        """What was done since the process began, with what the round under way has done so far."""
+        """The work since the start of the process, including the current round."""
         return self._before + self._last
 
     async def run_due(self) -> ScrubReport:
-        """Do all that is due, and nothing while the clock cannot be believed.
+        """Delete all that is due, or nothing while the clock is not trusted.
 
-        What fails by itself is put off, and the others go on. Raises CatalogError where the catalog
+        An item that fails is postponed, and the others continue. Raises CatalogError if the catalog
         does not answer, after all that can be done.
         """
         self._before += self._last
@@ -123,12 +123,14 @@ class BlobScrubber:
         return report
 
     async def preview(self, limit: int = 1000) -> ScrubPreview:
-        """Say what is due, and touch nothing."""
+        """The work that is due, without changing anything."""
         images = await self._catalog.find_expirable(self.settings.delay, limit)
         return ScrubPreview(images, await self._catalog.list_doomed(limit))
 
     async def _redate(self, _: ScrubReport) -> None:
-        """A clock that was ahead has dated some of it so far ahead that it would never be due."""
+        """Redate rows that a clock that was ahead has dated so far ahead that they would never be
+        due.
+        """
         if count := await self._catalog.redate(self.quarantine):
             log.warning("moments.corrected", rows=count)
 
@@ -141,7 +143,7 @@ class BlobScrubber:
                 done = await self.postponed.try_item(image.id, partial(self._expire, image))
                 expired += bool(done)
             report.expired += expired
-            if not expired:  # others are at it
+            if not expired:  # other instances are processing them
                 return
 
     async def _find_expirable(self) -> Sequence[Image]:
@@ -197,7 +199,9 @@ class BlobScrubber:
         log.debug("blob.deleted", store=blob.store, key=blob.key, bytes=blob.size_bytes)
 
     async def _delete_in_time(self, store: Store, blob: Blob) -> None:
-        """A disk that hangs never ends a deletion by itself, and others wait for it."""
+        """Delete with a timeout: a call to a disk that hangs never returns, and would block the
+        others.
+        """
         seconds = self._busy_for.total_seconds()
         try:
             with anyio.fail_after(seconds):
@@ -209,7 +213,7 @@ class BlobScrubber:
     async def _put_off(self, blob: Blob, why: str, report: ScrubReport) -> None:
         report.failed += 1
         await self._catalog.reschedule(blob.key, why)
-        if why != blob.last_error:  # an error that goes on is told once
+        if why != blob.last_error:  # a persisting error is logged once
             log.error("blob.delete_failed", store=blob.store, key=blob.key, error=why)
 
     async def _purge_due(self, report: ScrubReport) -> None:

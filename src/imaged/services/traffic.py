@@ -1,6 +1,6 @@
-"""What moves through this process: transfers under way, and bytes since it began.
+"""Counts the transfers of this process: those in progress, and the bytes since its start.
 
-Counted on the event loop, block by block; whoever wants to know reads the attributes.
+Counted on the event loop, block by block; readers use the attributes.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ RATE_WINDOW = timedelta(seconds=5)
 class Traffic:
     """The counts. Totals only grow."""
 
-    uploads_in_flight: int = 0  # bodies on their way into a store, also staged and imported ones
+    uploads_in_flight: int = 0  # bodies being written to a store: uploads, staging, imports
     downloads_in_flight: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
-    meter: Meter = ignore_measurement  # is told of each "upload" and "download" that ended
+    meter: Meter = ignore_measurement  # receives each finished "upload" and "download"
 
     @contextmanager
     def uploading(self) -> Iterator[None]:
-        """Count an upload for as long as the block runs."""
+        """Count an upload while the block runs."""
         self.uploads_in_flight += 1
         try:
             with Timing(self.meter, "upload"):
@@ -38,7 +38,7 @@ class Traffic:
 
     @contextmanager
     def downloading(self) -> Iterator[None]:
-        """Count a download for as long as the block runs."""
+        """Count a download while the block runs."""
         self.downloads_in_flight += 1
         try:
             with Timing(self.meter, "download"):
@@ -48,17 +48,17 @@ class Traffic:
 
 
 class Rate:
-    """How fast a total has grown over the last seconds, for somebody who asks again and again."""
+    """The growth of a total per second, over the last seconds."""
 
     def __init__(self, window: timedelta = RATE_WINDOW) -> None:
         self._window_seconds = window.total_seconds()
         self._seen: deque[tuple[float, int]] = deque()  # (when, total), the earliest first
 
     def per_second(self, total: int, at: float) -> float:
-        """Note the total, and return its growth per second since the window began.
+        """Add a value of the total, and return its growth per second since the window began.
 
-        ``at``: seconds of a clock that never goes back, such as ``anyio.current_time()``. Who asks
-        rarely gets the growth since the last time; the first answer is 0.
+        ``at``: seconds of a monotonic clock, such as ``anyio.current_time()``. If calls are rare,
+        the window begins at the last one; the first answer is 0.
         """
         self._seen.append((at, total))
         while len(self._seen) > 2 and self._seen[1][0] <= at - self._window_seconds:  # noqa: PLR2004 - a beginning and an end

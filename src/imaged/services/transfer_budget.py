@@ -1,8 +1,8 @@
 """One budget for the bytes of all transfers in flight.
 
-Nobody ever waits for it: waiting would let slow clients starve the others. While much is free,
-blocks are large; as it fills, they shrink to a floor. So memory is bounded by the budget and the
-floor of each connection, and a crowd gets slower instead of larger.
+Transfers never wait for it: otherwise slow clients would block all others. While much of it is
+free, blocks are large; as it fills, they shrink to a minimum. So memory is bounded by the budget
+plus the minimum of each connection, and many clients get slower instead of using more memory.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from imaged.core.limits import KIB, MIB
 
 LARGEST_BLOCK_BYTES = 1 * MIB
 SMALLEST_BLOCK_BYTES = 64 * KIB
-ROOMY_DIVISOR = 2  # while one part in so many is free, blocks are of the largest size
-SHARE_DIVISOR = 64  # after that, a block takes one part in so many of what is left
-MAX_BLOCK_CHUNKS = 256  # more chunks than this in a block are joined: each costs memory of its own
+ROOMY_DIVISOR = 2  # blocks have the largest size while 1/ROOMY_DIVISOR is free
+SHARE_DIVISOR = 64  # otherwise a block takes 1/SHARE_DIVISOR of the free bytes
+MAX_BLOCK_CHUNKS = 256  # blocks with more chunks are joined: each chunk costs memory of its own
 
 
 @dataclass
@@ -29,43 +29,43 @@ class TransferBudget:
 
     total_bytes: int
     _lent_bytes: int = 0
-    #: What came back. A queue, because blocks are let go in any thread, at any moment.
+    #: The returned bytes. A queue, because blocks are released in any thread, at any time.
     _returned: deque[int] = field(default_factory=deque)
 
     @property
     def free_bytes(self) -> int:
-        """What is not in flight; negative where a crowd needed more."""
+        """The bytes not in flight; negative if many clients needed more."""
         while self._returned:
             self._lent_bytes -= self._returned.popleft()
         return self.total_bytes - self._lent_bytes
 
     @property
     def block_bytes(self) -> int:
-        """How large the next block should be."""
+        """The size of the next block."""
         free = self.free_bytes
         if free * ROOMY_DIVISOR >= self.total_bytes:
             return LARGEST_BLOCK_BYTES
         return min(max(free // SHARE_DIVISOR, SMALLEST_BLOCK_BYTES), LARGEST_BLOCK_BYTES)
 
     def take(self, size_bytes: int) -> None:
-        """Count bytes that are in flight from now on."""
+        """Count bytes as in flight."""
         self._lent_bytes += size_bytes
 
     def give_back(self, size_bytes: int) -> None:
-        """Count bytes that are in flight no more. Any thread may say so."""
+        """Count bytes as no longer in flight. May be called from any thread."""
         self._returned.append(size_bytes)
 
     def has_room_for(self, size_bytes: int) -> bool:
-        """Whether so much may be held for long: blocks would stay of the largest size beside it.
+        """Whether this size may be held for long: blocks would still have the largest size.
 
-        What is no larger than the smallest block may always be held.
+        A size up to the smallest block may always be held.
         """
         is_small = size_bytes <= SMALLEST_BLOCK_BYTES
         return is_small or (self.free_bytes - size_bytes) * ROOMY_DIVISOR >= self.total_bytes
 
     @contextmanager
     def lending(self, size_bytes: int) -> Iterator[None]:
-        """Count so many bytes as in flight for as long as the block runs."""
+        """Count this size as in flight while the block runs."""
         self.take(size_bytes)
         try:
             yield
@@ -73,14 +73,14 @@ class TransferBudget:
             self.give_back(size_bytes)
 
     def lend(self, chunks: list[bytes], size_bytes: int) -> Block:
-        """Make a block of bytes that were taken: in flight until nobody refers to it."""
+        """Make a block of bytes already taken: in flight until its last reference is dropped."""
         return Block(chunks, size_bytes, self.give_back)
 
 
 class DownloadBuffer:
-    """What of a download is in memory: the chunk that was asked for last, and the one before.
+    """The part of a download that is in memory: the last requested chunk, and the one before.
 
-    A server takes a chunk at once, and waits with the next one until the client has taken it.
+    A server accepts a chunk immediately, and requests the next one when the client has read it.
     """
 
     def __init__(self, budget: TransferBudget) -> None:
@@ -94,7 +94,7 @@ class DownloadBuffer:
         self._budget.give_back(self._before + self._latest)
 
     def take(self, size_bytes: int) -> None:
-        """Count the next chunk; whoever asks for it has sent all but the last one."""
+        """Count the next chunk; its request means that all chunks but the last were sent."""
         self._budget.give_back(self._before)
         self._budget.take(size_bytes)
         self._before, self._latest = self._latest, size_bytes
@@ -103,11 +103,10 @@ class DownloadBuffer:
 async def gather_blocks(
     body: AsyncIterable[bytes], budget: TransferBudget, unfinished: list[bytes] | None = None
 ) -> AsyncGenerator[Block]:
-    """Put the chunks of a body together to blocks, as they come; none is empty.
+    """Combine the chunks of a body into blocks, as they are received; none is empty.
 
-    What has come is in flight before its block is full: its sender may stall for long.
-    ``unfinished``: where to leave the chunks of the block that was not full yet when the body
-    broke off.
+    Received bytes count as in flight before their block is full: the sender may stall for long.
+    ``unfinished``: receives the chunks of the incomplete block when the body breaks off.
     """
     chunks: list[bytes] = []
     size_bytes = 0
@@ -121,7 +120,7 @@ async def gather_blocks(
             if size_bytes >= budget.block_bytes:
                 block, chunks, size_bytes = budget.lend(chunks, size_bytes), [], 0
                 yield block
-                del block  # nobody may keep it alive while we wait for more
+                del block  # a reference would keep it alive while we wait for more
         if size_bytes:
             rest_bytes, size_bytes = size_bytes, 0
             yield budget.lend(chunks, rest_bytes)

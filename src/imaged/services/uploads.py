@@ -1,4 +1,4 @@
-"""Data that a client puts into an image."""
+"""Writes the data that clients upload into images."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Uploads:
         *,
         replaces: bool = False,
     ) -> Image:
-        """Make the body the data of a queued image; when it returns, the bytes are durable.
+        """Make the body the data of a queued image; on return, the bytes are durable.
 
-        ``replaces``: another file on purpose, after an upload that broke off. Raises what
-        ``Ingester.write`` raises, and ImageNotFound, NotPermitted, InvalidTransition, FormatsUnset
-        and RetryMismatch before anything is read.
+        ``replaces``: another file on purpose, after a broken upload. Raises the errors of
+        ``Ingester.write``, and ImageNotFound, NotPermitted, InvalidTransition, FormatsUnset and
+        RetryMismatch before anything is read.
         """
 
         def begin(location: Location) -> ClaimedChange:

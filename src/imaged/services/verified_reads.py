@@ -1,15 +1,15 @@
-"""Reads the bytes of a blob that a download asks for, and verifies them before they are handed on.
+"""Reads the bytes of a blob for a download, and verifies them before they are passed on.
 
-Three ways, which differ in memory and in what they can promise:
+Three modes, which differ in memory and guarantees:
 
-*held*     A block of 4 MiB is read into memory, compared with its checksum, and handed on.
-*twice*    A block is read once for its checksum and thrown away, and then again, in pieces of
-           64 KiB. Each piece must be what it was in the first pass. For crowds: it needs as little
-           memory as a read that verifies nothing, and reads everything twice.
-*plain*    Nothing is compared: for blobs of versions that recorded no checksums, and where
+           *held*     A block of 4 MiB is read into memory, compared with its checksum, and passed
+           on. *twice*    A block is read once for its checksum and discarded, and then again, in
+           pieces of 64 KiB. Each piece must equal that of the first pass. For many clients: it
+           needs as little memory as a read that verifies nothing, and reads everything twice.
+           *plain*    Nothing is compared: for blobs of versions that recorded no checksums, and if
            ``downloads.verify`` is false.
 
-Either of the first two hands on no byte of a block whose checksum is wrong.
+The first two modes never pass on a byte of a damaged block.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from imaged.services.transfer_budget import (
     TransferBudget,
 )
 
-HELD_CHUNK_BYTES = 2 * MIB  # fewer calls of the store than at 1 MiB make up for the checksum
+HELD_CHUNK_BYTES = 2 * MIB  # the larger size makes up for the cost of the checksum
 REREAD_PIECE_BYTES = SMALLEST_BLOCK_BYTES
-PIECES_IN_MEMORY = 3  # of the first pass, on its way to the client, and behind that
+PIECES_IN_MEMORY = 3  # of the first pass, on its way to the client, and after that
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """A blob that is read, and what was recorded of it."""
+    """A blob to read, and its record."""
 
     store: Store
     location: Location
@@ -55,7 +55,7 @@ class StoredBlob:
 
     @asynccontextmanager
     async def open(self, start: int) -> AsyncIterator[BlobReader]:
-        """Open it at an offset. Raises BlobMissing, and StoreError where its size is another."""
+        """Open it at an offset. Raises BlobMissing, and StoreError if its size is wrong."""
         store, key = self.location.store, self.location.key
         async with self.store.open(key, start) as reader:
             if reader.size_bytes == 0 < self.content.size_bytes:
@@ -63,12 +63,12 @@ class StoredBlob:
             if reader.size_bytes != self.content.size_bytes:
                 raise StoreError(
                     store,
-                    f"has {reader.size_bytes} bytes of {key}, and not {self.content.size_bytes}",
+                    f"has {reader.size_bytes} bytes of {key} instead of {self.content.size_bytes}",
                 )
             yield reader
 
     async def read(self, reader: BlobReader, length: int) -> bytes:
-        """Read so many bytes. Raises StoreError where there are fewer."""
+        """Read exactly ``length`` bytes. Raises StoreError if there are fewer."""
         chunk = await reader.read(length)
         if len(chunk) != length:
             raise StoreError(self.location.store, f"lost the end of {self.location.key}")
@@ -76,7 +76,7 @@ class StoredBlob:
 
 
 class RecordedChecksums:
-    """The checksums of a blob's blocks, read from the catalog a page at a time."""
+    """The checksums of a blob's blocks, read from the catalog page by page."""
 
     def __init__(self, catalog: Catalog, key: str) -> None:
         self._catalog = catalog
@@ -85,7 +85,7 @@ class RecordedChecksums:
         self._page: bytes | None = None
 
     async def of(self, block: int) -> int | None:
-        """The checksum of this block; None where none is recorded. Raises CatalogError."""
+        """The checksum of this block; None if none is recorded. Raises CatalogError."""
         number = page_of(block)
         if number != self._number:
             self._page = await self._catalog.get_block_checksums(self._key, number)
@@ -96,7 +96,7 @@ class RecordedChecksums:
 async def read_plain(
     blob: StoredBlob, span: ByteSpan, budget: TransferBudget
 ) -> AsyncGenerator[bytes]:
-    """The bytes of the span, as they are. Raises BlobMissing, StoreError."""
+    """The bytes of the span, unverified. Raises BlobMissing, StoreError."""
     with DownloadBuffer(budget) as buffer:
         async with blob.open(span.start) as reader:
             left = span.length
@@ -114,9 +114,9 @@ def read_verified(
     budget: TransferBudget,
     kept: BlockCache,
 ) -> AsyncGenerator[bytes]:
-    """The bytes of the span, after they were compared.
+    """The bytes of the span, verified.
 
-    Raises DataDamaged before the first byte of a block that is wrong; BlobMissing, StoreError,
+    Raises DataDamaged before the first byte of a damaged block; BlobMissing, StoreError,
     CatalogError.
     """
     if budget.has_room_for(_held_bytes(blob)):
@@ -125,7 +125,7 @@ def read_verified(
 
 
 def _held_bytes(blob: StoredBlob) -> int:
-    """What a read that holds blocks has in memory: one, and the end of the one before it."""
+    """The memory of a read that holds blocks: one, and the end of the one before it."""
     if blob.content.size_bytes <= BLOCK_BYTES:
         return blob.content.size_bytes
     return BLOCK_BYTES + HELD_CHUNK_BYTES

@@ -354,7 +354,7 @@ async def test_a_mistake_of_ours_is_told_in_the_log(cluster: Cluster) -> None:
         await node.run_tasks()
 
     task = await cluster.catalog.get_task(asked.id)
-    assert task.message == "The server made a mistake; its log says more."
+    assert task.message == "The server made a mistake; its log has the details."
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["task.crashed"]
 
 
@@ -371,7 +371,7 @@ async def test_a_type_that_breaks_off_without_being_cancelled(cluster: Cluster) 
     await node.run_tasks()
 
     broken, done = [await cluster.catalog.get_task(task.id) for task in asked]
-    assert broken.message == "The server made a mistake; its log says more."
+    assert broken.message == "The server made a mistake; its log has the details."
     assert done.status is TaskStatus.SUCCESS
 
 

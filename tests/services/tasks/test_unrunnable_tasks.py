@@ -59,8 +59,8 @@ async def test_they_fail_after_a_week(cluster: Cluster) -> None:
 
     assert ended.status is TaskStatus.FAILURE
     assert ended.message == (
-        "No server has been able to do tasks of the type 'magic' for 7d: the program that adds "
-        "this type is missing. Ask the operator to install it, and then ask for the task again."
+        "No server has been able to run tasks of the type 'magic' for 7d: the program that adds "
+        "this type is missing. Ask the operator to install it, and then create the task again."
     )
     assert (await cluster.catalog.get_task("v")).status is TaskStatus.PENDING
 
@@ -80,7 +80,7 @@ async def test_a_secret_that_nobody_can_read(cluster: Cluster) -> None:
     ended = await cluster.catalog.get_task("lost")
     assert ended.message == (
         "No server has been able to read the secret that came with the task for 7d: the key that "
-        "it was encrypted with is missing. Ask for the task again."
+        "encrypted it is missing. Create the task again."
     )
     for name in ("ours", "none"):
         assert (await cluster.catalog.get_task(name)).status is TaskStatus.PENDING

@@ -1,1 +1,1 @@
-"""Long work that outlives the worker doing it: one module for each type of task."""
+"""Long work that outlives the worker running it."""

@@ -1,7 +1,7 @@
-"""Removes what dead workers of tasks left: scratch files, and exports that were not finished.
+"""Removes leftovers of dead workers of tasks: scratch files and unfinished exports.
 
-What is there is listed first, and then who may still need it: so nothing that is begun in between
-is taken away. A part of it that fails keeps nobody else waiting.
+The files are listed before the attempts and tasks that may need them: so files created in between
+are never removed. A place that fails does not delay the others.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from imaged.services.item_backoff import ItemBackoff, run_all_steps
 
 log = structlog.get_logger()
 
-#: For one place to answer, or to remove one thing: a disk that hangs never does.
+#: Timeout for one call to a place: a call to a disk that hangs never returns.
 CLEANUP_TIMEOUT = timedelta(minutes=1)
 
 
 class LeftoverCleaner:
-    """Any number of them may run at the same time. Trouble is told once, until it changes."""
+    """Removes leftovers. Several may run at the same time. A trouble is logged once, until it
+    changes.
+    """
 
     def __init__(
         self, catalog: Catalog, scratch: Scratch, destinations: Iterable[Destination]
@@ -40,11 +42,11 @@ class LeftoverCleaner:
 
     @property
     def troubles(self) -> Mapping[str, str]:
-        """What is wrong with a place, by its name: "scratch", "exports.archive"."""
+        """The trouble of each failing place, by its name: "scratch", "exports.archive"."""
         return self._troubles
 
     async def run_due(self) -> None:
-        """Remove everything that nobody needs. Raises CatalogError, when all is done."""
+        """Remove all files that are no longer needed. Raises CatalogError at the end."""
         sweeps = [partial(self._sweep, "scratch", self._sweep_scratch)]
         for destination in self._destinations:
             sweep = partial(self._sweep_exports, destination)

@@ -1,4 +1,4 @@
-"""What a worker of a type works with: the task, how far it is, and the image that it writes."""
+"""The context of one attempt: the task, its progress, and the image that it writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from imaged.services.ingest_pipeline import StoredSource
 
 log = structlog.get_logger()
 
-PROGRESS_INTERVAL = timedelta(seconds=1)  # at most; a new phase is written at once
+PROGRESS_INTERVAL = timedelta(seconds=1)  # at most; a new phase is written immediately
 STORING = "storing"
 
 
@@ -49,17 +49,17 @@ class TaskContext:
 
     @property
     def caller(self) -> Caller:
-        """Who asked, with the rights that he had then."""
+        """The caller that created the task, with the roles that it had then."""
         return caller_of(self.task)
 
     @property
     def attempt(self) -> UUID:
-        """Names this attempt, and no other one; files that it needs may be named so."""
+        """The id of this attempt, unique; temporary files may be named after it."""
         return self._work.claim.token
 
     @property
     def image(self) -> Image:
-        """The image that it writes, as it was last seen. Raises TypeError where it has none."""
+        """The image that it writes, as last read. Raises TypeError if there is none."""
         return self._writing.image
 
     async def progress(
@@ -70,10 +70,10 @@ class TaskContext:
         *,
         has_own_timeout: bool = False,
     ) -> None:
-        """Tell how far it is, as often as one likes. Not to be heard is no failure.
+        """Report progress, at any rate. A report that cannot be stored is not an error.
 
-        An attempt that tells nothing new for too long has stalled, unless what it does now
-        ``has_own_timeout`` of its own: then it may be silent until the next call.
+        An attempt that reports no progress for too long has stalled, unless the current step
+        ``has_own_timeout``: then there is no limit until the next call.
         """
         told = Progress(phase, done_bytes, total_bytes)
         if told != self._progress:
@@ -100,9 +100,9 @@ class TaskContext:
         *,
         has_own_timeout: bool = False,
     ) -> AsyncGenerator[bytes]:
-        """The same chunks; what has passed is told as progress.
+        """The same chunks; the bytes passed are reported as progress.
 
-        ``has_own_timeout``: the body may let us wait as long as its own limits allow.
+        ``has_own_timeout``: the body limits its own waiting time.
         """
         done_bytes = 0
         await self.progress(phase, done_bytes, total_bytes, has_own_timeout=has_own_timeout)
@@ -112,15 +112,15 @@ class TaskContext:
             done_bytes += len(chunk)
             await self.progress(phase, done_bytes, total_bytes, has_own_timeout=has_own_timeout)
         self._restart_stall_timer(has_own_timeout=False)
-        self._written_at = float("-inf")  # its end is told in any case
+        self._written_at = float("-inf")  # the end is always reported
         await self.progress(phase, done_bytes, total_bytes)
 
     @contextmanager
     def cancel_if_stalled(self, stalled_after: timedelta) -> Iterator[None]:
-        """Cancel the block when no progress was told for so long. Raises TaskStalled.
+        """Cancel the block if no progress is reported for this time. Raises TaskStalled.
 
-        The scope has a deadline, which progress moves on: so nobody has to look. A thread that
-        hangs in a call of the system is left to itself, and the attempt ends without it.
+        The scope has a deadline, which progress extends. A thread that hangs in a system call is
+        abandoned, and the attempt ends without it.
         """
         self._stalled_after_seconds = stalled_after.total_seconds()
         with anyio.CancelScope() as self._scope:
@@ -131,19 +131,21 @@ class TaskContext:
             raise TaskStalled(phase, self._stalled_after_seconds)
 
     def rely_on_own_timeout(self) -> None:
-        """What is waited for until the next progress has limits of its own: another service."""
+        """Disable the stall timer until the next progress: the other service has its own
+        timeouts.
+        """
         self._restart_stall_timer(has_own_timeout=True)
 
     def _restart_stall_timer(self, *, has_own_timeout: bool) -> None:
-        """Be patient from now on; for ever with what has limits of its own."""
+        """Restart the stall timer, or disable it for a step that has its own timeout."""
         if self._scope is not None:
             now = anyio.current_time()
             self._scope.deadline = inf if has_own_timeout else now + self._stalled_after_seconds
 
-    # for types that write an image: how it ends
+    # For types that write an image: the end of the work.
 
     async def describe(self, model: Image) -> None:
-        """Write on the draft what is known of it only now: as ``model`` is. Raises ClaimLost."""
+        """Copy the metadata of ``model`` that is known only now to the draft. Raises ClaimLost."""
         self._inspected_as = (await self._writing.change(describe(model))).formats
 
     async def store(
@@ -156,11 +158,11 @@ class TaskContext:
         phase: str = STORING,
         has_own_timeout: bool = False,
     ) -> Content:
-        """Make the body the data of the image: through limits, digests and inspection.
+        """Make the body the data of the image, with all limits, digests and inspections.
 
         ``source``: where the body is read from, if it was stored before. ``has_own_timeout``: as
         for ``counted``. Raises UnknownStore, TooLarge, DataRefused, DataDamaged, QuotaExceeded,
-        StoreError, ClaimLost, CatalogError, and what ``body`` raises.
+        StoreError, ClaimLost, CatalogError, and the errors of ``body``.
         """
         async with aclosing(
             self.counted(phase, body, announced_bytes, has_own_timeout=has_own_timeout)
@@ -177,8 +179,8 @@ class TaskContext:
 
     @asynccontextmanager
     async def reserve_location(self, store: str | None, size_bytes: int) -> AsyncIterator[Location]:
-        """Where bytes may be put that do not pass through here; ``set_content`` tells what they
-        are.
+        """A location for bytes that do not pass through this process; ``set_content`` records their
+        content.
 
         Raises UnknownStore, QuotaExceeded, ClaimLost.
         """
@@ -186,19 +188,21 @@ class TaskContext:
             yield location
 
     def set_content(self, content: Content) -> None:
-        """The bytes at the image's place are whole and durable, and this is what they are."""
+        """Record that the bytes at the image's location are complete and durable, with this
+        content.
+        """
         self._ending = (content, None)
 
     def share(self, source: Image) -> None:
         """End as a clone: the image shares the bytes of the source."""
         self._ending = (None, source)
 
-    # for the runner
+    # For the runner.
 
     async def finish(self, result: Mapping[str, object]) -> None:
-        """Write the result, and what became of the image, in one transaction.
+        """Write the result, and the change of the image, in one transaction.
 
-        Raises ClaimLost; FormatsChanged where the image was patched since the attempt began.
+        Raises ClaimLost; FormatsChanged if the image was patched since the attempt began.
         """
         if isinstance(self._work, ClaimedTask):
             await self._work.finish(finish_task(result))

@@ -1,4 +1,4 @@
-"""What bytes are that are not going into a store: their size and digests."""
+"""The size and digests of bytes that are not written to a store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imaged.lanes import LaneFactory
 
 
 class StreamDigest:
-    """Taken of one stream, by a lane beside it."""
+    """The digests of one stream, computed in a lane."""
 
     def __init__(self, hash_algorithm: str, lanes: LaneFactory) -> None:
         self._hash_algorithm = hash_algorithm
@@ -20,21 +20,21 @@ class StreamDigest:
         self._size_bytes = 0
 
     async def of(self, blocks: AsyncIterable[Block]) -> AsyncGenerator[Block]:
-        """The same blocks; ``content`` tells when they have ended."""
+        """The same blocks; ``content`` is available after the last one."""
         async with self._lanes(self._feed, computes=True) as lane:
             async for block in blocks:
                 await lane.feed(block)
                 yield block
-                del block  # nobody may keep it alive while we wait for more
+                del block  # a reference would keep it alive while we wait for more
             await lane.drain()
 
     def content(self) -> Content:
-        """What they were."""
+        """The size and digests of the stream."""
         checksum, hash_value = (digest.hexdigest() for digest in self._digests)
         return Content(self._size_bytes, checksum, self._hash_algorithm, hash_value)
 
     def feed(self, chunks: Sequence[bytes]) -> None:
-        """Take the next chunks; for those who have a lane of their own."""
+        """Add the next chunks; for callers with their own lane."""
         self._size_bytes += sum(map(len, chunks))
         for digest in self._digests:
             digest.feed(chunks)

@@ -1,7 +1,7 @@
-"""Bytes in one disk format become bytes in another, in scratch files: the steps of it.
+"""Converts a body from one disk format to another, through scratch files.
 
-The converter reads what was examined a moment before, from a file that nobody else can reach: so
-what was found is what it reads.
+The converter reads the inspected bytes from a file that other users cannot access, so the file is
+the one that was inspected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from imaged.services.tasks.stream_checks import StreamCheckFactory, StreamChecks
 CONVERTING = "converting"
 PROGRESS_SECONDS = 1
 
-STRICT_POLICY = FormatPolicy()  # here it does not matter what uploads may be
+STRICT_POLICY = FormatPolicy()  # independent of the policy for uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Converted:
 
 
 class ImageConverter:
-    """Converts for tasks."""
+    """Converts disk images for tasks."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class ImageConverter:
         self.check_factory = check_factory
 
     def require_able(self, source_format: str, target_format: str) -> None:
-        """Raises ConversionRefused where it cannot be done, whatever the bytes are."""
+        """Raise ConversionRefused if the conversion is impossible, whatever the bytes are."""
         self._converter.require_able(source_format, target_format)
 
     @asynccontextmanager
@@ -62,8 +62,8 @@ class ImageConverter:
         target_format: str,
         stream_checks: StreamChecks | None = None,
     ) -> AsyncIterator[Converted]:
-        """Convert a body. Raises what it and ``stream_checks`` raise, FormatRefused, TooLarge,
-        ConversionFailed, ScratchError.
+        """Convert a body. Raises its errors and those of ``stream_checks``, FormatRefused,
+        TooLarge, ConversionFailed, ScratchError.
         """
         stream_checks = stream_checks or self.check_factory.begin()
         stream_checks.inspect(self._inspector(), lambda found: self._judge(source_format, found))
@@ -82,7 +82,7 @@ class ImageConverter:
         if findings.is_encrypted:
             raise FormatRefused(
                 f"The disk in the {declared} is encrypted, and cannot be converted without its "
-                "key: convert it where the key is, and send the result."
+                "key: decrypt or convert it first, and send the result."
             )
         most, size_bytes = self.check_factory.max_size_bytes(), findings.virtual_size_bytes or 0
         if size_bytes > most:
@@ -93,7 +93,7 @@ class ImageConverter:
 
 
 class _LatestProgress:
-    """How much is done, as it was said last."""
+    """The last reported progress."""
 
     def __init__(self) -> None:
         self.latest = 0.0
@@ -106,7 +106,7 @@ class _LatestProgress:
 async def _reporting_progress(
     context: TaskContext, folder: ScratchFolder, size_bytes: int
 ) -> AsyncIterator[_LatestProgress]:
-    """Write down now and then how much is done, and stop before the disk is full."""
+    """Report the progress periodically, and stop before the disk is full."""
     share = _LatestProgress()
 
     async def watch() -> None:

@@ -1,7 +1,7 @@
-"""Types of tasks that a deployer adds: entry points of the group ``imaged.tasks``.
+"""Task types added by a deployer: entry points of the group ``imaged.tasks``.
 
-Each names a function that is given ``TaskResources`` and returns a ``TaskType``; it is called once,
-when the process begins. See docs/how-to/add-a-task-type.md.
+Each names a function that receives ``TaskResources`` and returns a ``TaskType``; it is called once,
+at the start of the process. See docs/how-to/add-a-task-type.md.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ TASK_TYPE_GROUP = "imaged.tasks"
 
 @dataclass(frozen=True, slots=True)
 class TaskResources:
-    """What a type may work with, besides the context of each attempt."""
+    """The resources of a type, besides the context of each attempt."""
 
     catalog: Catalog
     stores: Stores
     downloads: Downloads
     budget: TransferBudget
-    fetcher: Fetcher  # from elsewhere, as far as [fetch] allows
-    check_factory: StreamCheckFactory  # of what comes in: limits, and the deployer's checks
-    conversion: ImageConverter  # from one disk format into another
+    fetcher: Fetcher  # restricted by [fetch]
+    check_factory: StreamCheckFactory  # for received bytes: limits, and the deployer's checks
+    conversion: ImageConverter  # between disk formats
     destinations: Mapping[str, Destination] = field(default_factory=dict)  # of exports
 
 

@@ -1,11 +1,11 @@
-"""Works on tasks: so many at once, owners in turn, the oldest first.
+"""Runs tasks: a limited number at once, owners in turn, the oldest first.
 
-Strategy. The catalog says who is next (``find_pending_tasks``); whoever claims a task first has it.
-A claim is what keeps a task processing: if this process dies, another one picks the task up again.
+The catalog returns the next tasks (``find_pending_tasks``); the first process to claim a task runs
+it. The claim keeps a task in processing: if this process dies, another one takes the task over.
 
-Stopping: no new task begins. What is under way goes on for as long as the process has requests to
-answer, and is then given back: another instance, or the next start, picks it up, and the attempt
-does not count. So tasks never make a stop take longer.
+On shutdown no new task begins. Running tasks continue while the process still answers requests, and
+are then given back: another instance, or the next start, takes them over, and the attempt does not
+count. So tasks never prolong a shutdown.
 """
 
 from __future__ import annotations
@@ -50,22 +50,24 @@ from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry, read_inp
 log = structlog.get_logger()
 
 
-PENDING_BATCH = 100  # waiting tasks, at first
+PENDING_BATCH = 100  # waiting tasks in the first query
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
-    """How much runs in this process at a time."""
+    """The concurrency of this process."""
 
     concurrency: int = 4
-    limits: Mapping[str, int] = field(default_factory=dict)  # by type, where it may not have all
+    limits: Mapping[str, int] = field(default_factory=dict)  # by type, where lower than the total
     per_destination: int = 2  # exports to one destination, beside all others
     stalled_after: timedelta = timedelta(minutes=15)
     poll_every: timedelta = timedelta(seconds=2)
 
 
 class TaskRunner:
-    """The worker of this process. ``settings`` may be replaced; they hold for what begins next."""
+    """The worker of this process. ``settings`` may be replaced; they apply to tasks that begin
+    later.
+    """
 
     def __init__(
         self,
@@ -83,16 +85,16 @@ class TaskRunner:
         self._ingest = ingest
         self._registry = registry
         self._seal = seal
-        self._meter = meter  # is told of each attempt, by the name of its type
-        self._attempts: TaskGroup | None = None  # while something may begin
+        self._meter = meter  # receives each attempt, by the name of its type
+        self._attempts: TaskGroup | None = None  # while tasks may begin
         self._claiming: anyio.CancelScope | None = None
         self.settings = settings
         self.wakeup = Wakeup()
-        self.postponed = ItemBackoff("tasks", catalog.check)  # those that could not even be claimed
+        self.postponed = ItemBackoff("tasks", catalog.check)  # those whose claim itself failed
         self.running: dict[str, Task] = {}  # by id
 
     async def serve(self) -> None:
-        """Run tasks until it is cancelled."""
+        """Run tasks until cancelled."""
         async with self._working() as attempts:
             await run_periodically(
                 "tasks",
@@ -102,19 +104,19 @@ class TaskRunner:
             )
 
     async def serve_brief_only(self) -> None:
-        """Run only what is handed to it, until it is cancelled."""
+        """Run only tasks passed to ``start_now``, until cancelled."""
         async with self._working():
             await anyio.sleep_forever()
 
     def stop_claiming(self) -> None:
-        """Begin nothing new."""
+        """Begin no new tasks."""
         self._attempts = None
         if self._claiming is not None:
             self._claiming.cancel()
 
     def start_now(self, task: Task) -> bool:
-        """Begin one that has just been accepted, before all others; False: there is no room."""
-        if task.id in self.running:  # the look at what waits has been faster
+        """Begin a task that was just accepted, before all others; False if there is no room."""
+        if task.id in self.running:  # the query for waiting tasks was faster
             return True
         if self._attempts is None or not (self._has_room_for(task) and self._can_open(task)):
             return False
@@ -139,11 +141,11 @@ class TaskRunner:
         attempts.start_soon(self._attempt, task)
 
     async def is_due(self) -> bool:
-        """Whether there is anything that could begin now. Raises CatalogError."""
+        """Whether a task could begin now. Raises CatalogError."""
         return bool(await self._choose())
 
     async def begin_due(self, attempts: TaskGroup) -> int:
-        """Begin what there is room for; return how many tasks that were. Raises CatalogError."""
+        """Begin as many tasks as there is room for; return their number. Raises CatalogError."""
         count = 0
         while chosen := await self._choose():
             for task in chosen:
@@ -152,7 +154,7 @@ class TaskRunner:
         return count
 
     async def _choose(self) -> Sequence[Task]:
-        """Those that begin now, in their order."""
+        """The tasks that begin now, in their order."""
         slots, chosen, limit = self._free_slots(), list[Task](), PENDING_BATCH
         limit += len(self.running) + len(self.postponed)
         while types := slots.types:
@@ -163,7 +165,7 @@ class TaskRunner:
                     chosen.append(task)
             if chosen or len(waiting) < limit:
                 break
-            limit *= PENDING_BATCH  # all of them wait for places that are taken
+            limit *= PENDING_BATCH  # all of them wait for occupied slots
         return chosen
 
     def _may_begin(self, task: Task) -> bool:
@@ -195,7 +197,7 @@ class TaskRunner:
                     project_id=task.owner,
                     image_id=task.image_id or task.writes,
                 ),
-                suppress(CatalogError),  # told; the next look at what waits meets it too
+                suppress(CatalogError),  # logged; the next query meets it too
             ):
                 await self.postponed.try_item(task.id, partial(self._work_on, task))
         finally:
@@ -203,7 +205,7 @@ class TaskRunner:
             self.wakeup.wake()
 
     async def _work_on(self, task: Task) -> None:
-        """Make an attempt, however it ends. Raises what prevented that it was even begun."""
+        """Make an attempt, however it ends. Raises the error that prevented its beginning."""
         work: ClaimedImage | ClaimedTask | None = None
         try:
             async with self._claimed(task) as work:
@@ -219,7 +221,7 @@ class TaskRunner:
             log.warning("task.attempt_broken_off", error=str(error))
             if work is None:
                 raise
-        except ImagedError as error:  # the task's owner has been told, if it was ours to tell
+        except ImagedError as error:  # recorded in the task, if the claim was still ours
             log.debug("task.attempt_ended", error=str(error))
             if work is None:
                 await self._refuse(task, error)
@@ -250,7 +252,9 @@ class TaskRunner:
         return {**task.input, **secret}
 
     async def _refuse(self, seen: Task, error: ImagedError) -> None:
-        """What no worker may begin ends here, instead of waiting for ever. Raises CatalogError."""
+        """End a task that no worker may begin, instead of leaving it waiting. Raises
+        CatalogError.
+        """
 
         def change(now: Task) -> Task:
             return cancel(now, error.for_clients) if still_waits_since(seen, now) else now
@@ -259,7 +263,7 @@ class TaskRunner:
             await self._catalog.modify_task(seen.id, change)
         except CatalogError:
             raise
-        except ImagedError as refusal:  # it has gone
+        except ImagedError as refusal:  # the task is gone
             log.debug("task.refusal_lost", error=str(refusal))
 
 
@@ -273,13 +277,13 @@ async def _run(
     except anyio.get_cancelled_exc_class() as broken_off:
         if anyio.get_current_task().has_pending_cancellation():
             raise
-        raise RuntimeError("what it waited for was cancelled, and it was not") from broken_off
+        raise RuntimeError("the wait was cancelled, but the attempt was not") from broken_off
     encoded: Mapping[str, object] = msgspec.to_builtins(result)
     return encoded
 
 
 def _single_error(several: ExceptionGroup[Exception]) -> Exception:
-    """The error in a group, where it is one of ours: a task group of the type was in between."""
+    """The only error in a group, if it is ours: the type used a task group."""
     _, others = several.split(ImagedError)
     first: Exception = several
     while isinstance(first, ExceptionGroup) and others is None:

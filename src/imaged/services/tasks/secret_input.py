@@ -1,4 +1,4 @@
-"""The secret part of a task's input, which not every instance can read."""
+"""The secret part of a task's input, which only instances with its key can read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from imaged.ports.secret_box import SecretBox
 
 
 def why_secret_unreadable(seal: SecretBox, task: Task) -> str | None:
-    """Why the task's secret cannot be read here; None where it can, or where it has none."""
+    """Why the task's secret cannot be read here; None if it can, or if there is none."""
     if task.sealed is None:
         return None
     try:

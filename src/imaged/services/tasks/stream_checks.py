@@ -1,7 +1,7 @@
-"""Looks at bytes on their way to a task's own use: what they are, whether they are right.
+"""Checks a stream that a task reads for its own use, before or without storing it.
 
-What goes into a store is examined by the stages of every upload. This is for what comes before
-that: bytes that qemu-img is to read, a digest that the other side promised, a deployer's checks.
+Bytes written to a store are checked by the ingest pipeline. This module checks other streams: the
+input of qemu-img, bytes with an expected digest, bytes for a deployer's checks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Feed = Callable[[bytes], None]
 
 
 class StreamChecks:
-    """One stream. Each look is taken in a lane of its own; verdicts come with its end."""
+    """The checks of one stream. Each runs in its own lane; the results are known at the end."""
 
     def __init__(self, lanes: LaneFactory, max_size_bytes: int) -> None:
         self._lanes = lanes
@@ -35,12 +35,14 @@ class StreamChecks:
         self._verdicts: list[Callable[[], None]] = []
 
     def inspect(self, inspector: Inspector, judge: Callable[[Findings], None]) -> None:
-        """Find out which format it is; ``judge`` raises what is to be said about it."""
+        """Detect the format; ``judge`` raises if it is refused."""
         self._feeds.append(inspector.feed)
         self._verdicts.append(lambda: judge(inspector.findings()))
 
     def compare(self, store: str, content: Content) -> None:
-        """It is read from a store, and must be what was recorded of it. Else: DataDamaged."""
+        """The stream is read from a store and must match its record. Otherwise raises
+        DataDamaged.
+        """
         fingerprint = StreamDigest(content.hash_algorithm, self._lanes)
         self._feeds.append(lambda chunk: fingerprint.feed((chunk,)))
         self._verdicts.append(
@@ -48,28 +50,30 @@ class StreamChecks:
         )
 
     def expect(self, algorithm: str, value: str) -> None:
-        """Its digest must be this one, hexadecimal."""
+        """The digest of the stream must be this one, in hexadecimal."""
         digest = Digest(algorithm)
 
         def judge() -> None:
             if digest.hexdigest() != value.lower():
                 raise TaskFailed(
                     f"The {algorithm} of the data is {digest.hexdigest()}, but {value} was "
-                    "expected: it was damaged on its way, or is something else."
+                    "expected: it was damaged in transit, or is another file."
                 )
 
         self._feeds.append(lambda chunk: digest.feed((chunk,)))
         self._verdicts.append(judge)
 
     def check(self, checks: Iterable[ImportCheck], facts: ImportFacts) -> None:
-        """The deployer's checks must let it pass. What they raise is a mistake of the server."""
+        """The deployer's checks must accept it. An error raised by a check is an error of the
+        server.
+        """
         for check in checks:
             look = check.begin(facts)
             self._feeds.append(look.feed)
             self._verdicts.append(_refusing(check.name, look))
 
     async def of(self, body: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
-        """The same chunks. Raises TooLarge; at their end what the verdicts raise."""
+        """The same chunks. Raises TooLarge, and at the end the errors of the checks."""
         received_bytes = 0
         async with AsyncExitStack() as running:
             lanes: list[Lane[bytes]] = [
@@ -90,14 +94,14 @@ class StreamChecks:
 
 @dataclass(frozen=True, slots=True)
 class StreamCheckFactory:
-    """Begins examinations. ``max_size_bytes`` is asked anew for each."""
+    """Creates stream checks. ``max_size_bytes`` is called for each of them."""
 
     max_size_bytes: Callable[[], int]
     checks: Sequence[ImportCheck] = ()
     lanes: LaneFactory = BackgroundLane
 
     def begin(self) -> StreamChecks:
-        """One that asks for nothing yet but that the stream is not too large."""
+        """Checks that only limit the size so far."""
         return StreamChecks(self.lanes, self.max_size_bytes())
 
     def begin_import(
@@ -108,7 +112,7 @@ class StreamCheckFactory:
         properties: Mapping[str, object],
         source: str = "",
     ) -> StreamChecks:
-        """One of bytes that come in from elsewhere: the deployer's checks look at them."""
+        """Checks for bytes from outside, including those of the deployer."""
         stream_checks = self.begin()
         owner = context.image.owner
         facts = ImportFacts(

@@ -1,4 +1,4 @@
-"""Where tasks are asked for, looked at, cancelled and removed; others do the work."""
+"""Creates, shows, cancels and removes tasks; ``runner`` runs them."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from imaged.services.tasks.task_type import TaskTypeRegistry, read_input
 log = structlog.get_logger()
 
 EXPIRY_BATCH = 100
-MAX_TASKS_OF_IMAGE = 1000  # tasks that are listed under an image
+MAX_TASKS_OF_IMAGE = 1000  # tasks listed for an image
 
 Access = Literal["members", "admins"]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskServiceSettings:
-    """Who may come, how much they may ask for, and how long what has ended is kept."""
+    """The permissions, quotas and retention of tasks."""
 
     access: Access = "members"
     time_to_live: timedelta = KEEP_FOR
-    max_unfinished: int = 0  # of one owner; 0: as many as he likes
-    max_properties_bytes: int = MAX_PROPERTIES_BYTES  # of an image that a task makes
+    max_unfinished: int = 0  # of one owner; 0: no limit
+    max_properties_bytes: int = MAX_PROPERTIES_BYTES  # of an image that a task creates
 
 
 def _start_nothing(_: Task) -> bool:
@@ -55,8 +55,8 @@ def _start_nothing(_: Task) -> bool:
 
 
 class TaskService:
-    """``/v2/tasks``. ``wakeup`` wakes the worker of this instance, and ``start_now`` begins what is
-    brief, if it can. ``settings`` may be replaced.
+    """``/v2/tasks``. ``wakeup`` wakes the worker of this instance, and ``start_now`` begins brief
+    tasks immediately, if it can. ``settings`` may be replaced.
 
     A task that the caller may not see raises TaskNotFound.
     """
@@ -89,10 +89,10 @@ class TaskService:
         fields: Mapping[str, object],
         request_id: str | None = None,
     ) -> Task:
-        """Accept a task: when it returns, it is stored.
+        """Accept a task: on return, it is stored.
 
         Raises NotPermitted, UnknownTaskType, InvalidInput, TooManyTasks, SecretKeyUnavailable, and
-        what the type refuses.
+        the refusals of the type.
         """
         self._require_access(caller)
         require_writer(caller)
@@ -107,9 +107,9 @@ class TaskService:
         return task
 
     async def require_room(self, caller: Caller) -> None:
-        """Raise TooManyTasks where the caller's project has as many unfinished ones as it may have.
+        """Raise TooManyTasks if the caller's project has reached its limit of unfinished tasks.
 
-        Calls at the same moment do not see each other: a few more may come in.
+        Concurrent calls do not see each other, so the limit may be exceeded slightly.
         """
         limit = self.settings.max_unfinished
         if limit and await self._catalog.count_unfinished_tasks(caller.project) >= limit:
@@ -139,26 +139,28 @@ class TaskService:
         )
 
     async def show(self, caller: Caller, task_id: str) -> Task:
-        """Return the task."""
+        """Return the task. Raises TaskNotFound."""
         self._require_access(caller)
         task = require_task(caller, await self._catalog.get_task(task_id))
         return task_as_seen_by(caller, task)
 
     async def list(self, query: TaskQuery) -> Sequence[Task]:
-        """Return a page of what the query's caller may see."""
+        """Return a page of the tasks that the query's caller may see."""
         if query.caller is not None:
             self._require_access(query.caller)
         return await self._catalog.list_tasks(query)
 
     async def list_for_image(self, caller: Caller, image_id: str) -> Sequence[Task]:
-        """The caller's tasks on an image that he sees, the newest first. Raises ImageNotFound."""
+        """The caller's tasks on a visible image, the newest first. Raises ImageNotFound."""
         require_visible(caller, await self._catalog.get_image(image_id))
         query = TaskQuery(caller=caller, image_id=image_id, limit=MAX_TASKS_OF_IMAGE)
         tasks = await self._catalog.list_tasks(query)
         return [task_as_seen_by(caller, task) for task in tasks]
 
     async def cancel(self, caller: Caller, task_id: str) -> Task:
-        """End it: in this instance at once, in others within one renewal. Raises TaskFinal."""
+        """End the task: in this instance immediately, in others within one renewal. Raises
+        TaskFinal.
+        """
         self._require_access(caller)
 
         def change(task: Task) -> Task:
@@ -168,7 +170,7 @@ class TaskService:
             return cancel(task, f"It was cancelled by {caller.user}.")
 
         task = await self._catalog.modify_task(task_id, change)
-        await self._claims.renew()  # what is no longer held is stopped
+        await self._claims.renew()  # stops work whose claim has ended
         self._wakeup.wake()  # and in the worker of this instance
         return task
 
@@ -183,7 +185,7 @@ class TaskService:
         await self._catalog.remove_task(task_id, allow)
 
     async def expire_due(self) -> int:
-        """Remove the records of all tasks whose time is over; return how many."""
+        """Remove the records of all expired tasks; return their number."""
         count = 0
         while await self._clock.is_reliable():
             expired = await self._catalog.expire_tasks(EXPIRY_BATCH)
@@ -217,4 +219,4 @@ def _require_storable(fields: Mapping[str, object]) -> None:
     try:
         msgspec.json.encode(fields)
     except UnicodeEncodeError:
-        raise InvalidInput("input", "has characters that do not exist") from None
+        raise InvalidInput("input", "has invalid characters: lone surrogates") from None

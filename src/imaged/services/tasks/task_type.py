@@ -1,4 +1,4 @@
-"""What a type of task is, to the runner and to the API; one module for each beside this one.
+"""The interface of a task type; ``types`` has a module for each.
 
     class VerifyInput(TaskInput):
         image_id: ImageId
@@ -15,7 +15,7 @@
         async def accept(self, caller, asked): ...    # at POST: refuse what can be refused
         async def run(self, context, asked): ...      # by a worker, perhaps more than once
 
-A deployer's types are the same, and come by the entry points ``imaged.tasks``.
+A deployer's types have the same interface, and are loaded from the entry points ``imaged.tasks``.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from imaged.services.tasks.context import TaskContext
 
 #: How an input names an image.
 ImageId = Annotated[str, msgspec.Meta(pattern=UUID_PATTERN, description="The id of an image.")]
-#: What clients write on the image that is made, as in POST /v2/images.
+#: The attributes of the image to create, as in POST /v2/images.
 ImageProperties = dict[str, Any]
 
 
 class TaskInput(msgspec.Struct, forbid_unknown_fields=True):
-    """Base of what a type is asked with. Fields without a default are required."""
+    """Base of the inputs of task types. Fields without a default are required."""
 
 
 class TaskResult(msgspec.Struct, omit_defaults=True):
-    """Base of what a type answers with, when it was successful."""
+    """Base of the results of task types."""
 
 
 InputT = TypeVar("InputT", bound=TaskInput)
@@ -53,7 +53,7 @@ InputT = TypeVar("InputT", bound=TaskInput)
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """For the reference, and for the tests that hold it to the truth."""
+    """An example for the reference, which tests verify."""
 
     input: TaskInput
     result: TaskResult
@@ -61,55 +61,55 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a type accepts a task as."""
+    """The answer of a type that accepts a task."""
 
-    image_id: str | None = None  # the image that it is about: whoever sees that lists the task
-    new_image: Image | None = None  # the image that it is to make, as ``edits.new_image`` makes it
-    is_brief: bool = False  # a few transactions, and no bytes: whoever accepts it does it at once
+    image_id: str | None = None  # that it concerns: its viewers can list the task
+    new_image: Image | None = None  # the image to create, made by ``edits.new_image``
+    is_brief: bool = False  # a few transactions, without bytes: run immediately
 
 
 class TaskType(Protocol[InputT]):
-    """One type of task. It keeps nothing between calls: any worker may do the next attempt."""
+    """One type of task. It keeps no state between calls: any worker may run the next attempt."""
 
     @property
     def facts(self) -> TaskFacts:
-        """Its name, and what else is true of it."""
+        """Its name and other properties."""
         ...
 
     @property
     def input(self) -> type[InputT]:
-        """What it is asked with."""
+        """The class of its input."""
         ...
 
     @property
     def example(self) -> Example:
-        """For the reference."""
+        """An example for the reference."""
         ...
 
     async def run(self, context: TaskContext, asked: InputT) -> TaskResult:
-        """Do it. Rights are those of ``context.caller``: look again, things change meanwhile.
+        """Run the task. Check permissions again with ``context.caller``: they may have changed.
 
-        What is raised ends the task with ``error.for_clients`` as its message: TaskFailed with a
-        sentence of its own, or any other ImagedError. CatalogError and being cancelled do not:
-        another attempt follows, so steps must bear being repeated.
+        An error ends the task with ``error.for_clients`` as its message: TaskFailed with a sentence
+        of its own, or any other ImagedError. After CatalogError or cancellation another attempt
+        follows, so all steps must be repeatable.
         """
         ...
 
 
 class CreatableType(TaskType[InputT], Protocol[InputT]):
-    """One that clients may ask for by POST /v2/tasks; its facts say so."""
+    """A type that clients may create by POST /v2/tasks; its facts say so."""
 
     async def accept(self, caller: Caller, asked: InputT) -> Accepted:
-        """Look whether it can be done, before anything is stored.
+        """Check whether the task is possible, before anything is stored.
 
         Raises InvalidInput (400, names the field), ImageNotFound (404), DataForbidden (403),
-        InvalidTransition (409), and whatever ``edits.new_image`` refuses.
+        InvalidTransition (409), and the errors of ``edits.new_image``.
         """
         ...
 
 
 class TaskTypeRegistry:
-    """The types that there are, by name."""
+    """The known types, by name."""
 
     def __init__(self, types: Iterable[TaskType[Any]] = ()) -> None:
         self._types = {kind.facts.name: kind for kind in types}
@@ -119,12 +119,12 @@ class TaskTypeRegistry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them."""
+        """The names of all types."""
         return tuple(self._types)
 
     @property
     def creatable(self) -> tuple[str, ...]:
-        """Those that clients may ask for."""
+        """The names of the types that clients may create."""
         return tuple(kind.facts.name for kind in self if kind.facts.is_creatable)
 
     def get(self, name: str) -> TaskType[Any]:
@@ -135,14 +135,14 @@ class TaskTypeRegistry:
             raise UnknownTaskType(name, ", ".join(self.names)) from None
 
     def creatable_type(self, name: str) -> CreatableType[Any]:
-        """The type that a client asks for. Raises UnknownTaskType."""
+        """The type that a client wants to create. Raises UnknownTaskType."""
         if name not in self.creatable:
             raise UnknownTaskType(name, ", ".join(self.creatable))
         return cast("CreatableType[Any]", self._types[name])
 
 
 def read_input(kind: TaskType[InputT], fields: Mapping[str, object]) -> InputT:
-    """What a client sent, as the type understands it. Raises InvalidInput."""
+    """Parse the input of a task by its type. Raises InvalidInput."""
     try:
         return msgspec.convert(dict(fields), kind.input)
     except msgspec.ValidationError as error:
@@ -150,7 +150,7 @@ def read_input(kind: TaskType[InputT], fields: Mapping[str, object]) -> InputT:
 
 
 class _MsgspecMessage:
-    """msgspec's sentences: ``Expected `str`, got `int` - at `$.image_id```."""
+    """msgspec's messages: ``Expected `str`, got `int` - at `$.image_id```."""
 
     place: ClassVar = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
     field: ClassVar = re.compile(r"Object (?:missing required|contains unknown) field `(.*)`")
@@ -162,4 +162,4 @@ def _invalid(sentence: str) -> InvalidInput:
     if missing := _MsgspecMessage.field.fullmatch(why):
         name = ".".join(part for part in (path, missing[1]) if part)
         return InvalidInput(name, "is missing" if "missing" in why else "is not known")
-    return InvalidInput(path or "input", f"is not what it should be: {why[:1].lower()}{why[1:]}")
+    return InvalidInput(path or "input", f"is invalid: {why[:1].lower()}{why[1:]}")

@@ -1,8 +1,8 @@
-"""Tasks that no worker can do: they fail with a sentence, instead of waiting for ever.
+"""Fails tasks that no worker can run, instead of leaving them waiting.
 
-The program that adds a type may be installed on other instances alone, or come back after an
-upgrade; and the key of a secret may be theirs, or come back from a backup. So a task waits for long
-before this instance, which does not know its type or cannot read its secret, ends it.
+The program that adds a type may be installed on other instances only, or return after an upgrade;
+the key of a secret may exist on other instances only, or return from a backup. So a task waits for
+a long time before this instance, which does not know its type or cannot read its secret, ends it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ UNRUNNABLE_BATCH = 100
 LONGEST_PENDING = timedelta(days=7)
 
 UNKNOWN_TYPE = (
-    "No server has been able to do tasks of the type {type!r} for {time}: the program that adds "
-    "this type is missing. Ask the operator to install it, and then ask for the task again."
+    "No server has been able to run tasks of the type {type!r} for {time}: the program that adds "
+    "this type is missing. Ask the operator to install it, and then create the task again."
 )
 NO_KEY = (
     "No server has been able to read the secret that came with the task for {time}: the key that "
-    "it was encrypted with is missing. Ask for the task again."
+    "encrypted it is missing. Create the task again."
 )
 
 
 @dataclass(slots=True)
 class UnrunnableTaskReaper:
-    """Ends them. ``longest_pending`` may be replaced."""
+    """Fails unrunnable tasks. ``longest_pending`` may be replaced."""
 
     catalog: Catalog
     registry: TaskTypeRegistry
@@ -47,7 +47,7 @@ class UnrunnableTaskReaper:
     longest_pending: timedelta = LONGEST_PENDING
 
     async def run_due(self) -> None:
-        """End all whose time is over. Raises CatalogError."""
+        """Fail all tasks that have waited too long. Raises CatalogError."""
         unrunnable = await self._find()
         if not unrunnable or not await self.clock.is_reliable():
             return
@@ -78,4 +78,4 @@ class UnrunnableTaskReaper:
         except CatalogError:
             raise
         except ImagedError:
-            return  # it has gone, or its image has
+            return  # the task or its image is gone

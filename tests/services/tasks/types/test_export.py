@@ -151,9 +151,9 @@ async def test_the_default_name(cluster: Cluster, export_format: str) -> None:
         ({"file_name": "/etc/passwd"}, "file_name", "absolute"),
         ({"file_name": "taken.raw"}, "file_name", "there is a file of this name already"),
         ({"export_format": "floppy"}, "export_format", "must be one of"),
-        ({"export_format": "iso"}, "export_format", "cannot be had"),
+        ({"export_format": "iso"}, "export_format", "is not possible"),
         ({"image_id": B, "export_format": "qcow2"}, "export_format", "in a container (ova)"),
-        ({"image_id": "x"}, "image_id", "is not what it should be"),
+        ({"image_id": "x"}, "image_id", "is invalid"),
         ({"colour": "blue"}, "colour", "is not known"),
     ],
 )
@@ -326,9 +326,9 @@ async def test_what_a_dead_worker_delivered_is_compared(cluster: Cluster, left: 
     ended = await cluster.catalog.get_task(task.id)
     assert ended.status is TaskStatus.FAILURE
     assert ended.message == (
-        "An attempt before this one delivered the file a/b.raw, and it is not the image any more. "
-        "Remove it from the export destination 'archive', or choose another file_name, and ask for "
-        "the export again."
+        "An earlier attempt delivered the file a/b.raw, and it no longer matches the image. "
+        "Remove it from the export destination 'archive', or choose another file_name, and create "
+        "the task again."
     )
     assert shelf.files == {"a/b.raw": left}
     assert (await cluster.image(A)).damage is None

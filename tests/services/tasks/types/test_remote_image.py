@@ -33,7 +33,7 @@ pytestmark = pytest.mark.anyio
         ({"status": "queued"}, "the image is queued there, and not active"),
         ({"status": "x" * 99}, "what it answers is not an image"),
         ({"status": None}, "what it answers is not an image"),
-        ({"size": None}, "it does not say how large the image is"),
+        ({"size": None}, "its record does not have the size of the image"),
         ({"size": -1}, "what it answers is not an image"),
         ({"size": 5}, f"it sends {len(REMOTE_BODY)} bytes of an image of 5"),
         ({"disk_format": None}, "the image has no disk_format there"),
@@ -41,11 +41,11 @@ pytestmark = pytest.mark.anyio
         ({"disk_format": "abc"}, "the image there could not be one here: The attribute 'disk_f"),
         ({"min_ram": "x"}, "the image there could not be one here: The attribute 'min_ram'"),
         ({"tags": "x"}, "the image there could not be one here: The attribute 'tags'"),
-        ({f"p{n}": "" for n in range(200)}, "could not be one here: An image can have 128"),
+        ({f"p{n}": "" for n in range(200)}, "could not be one here: An image can have at most 128"),
         ({"os_hash_value": "00" * 32}, "The sha256 of the data is"),
         ({"os_hash_algo": None, "checksum": "00" * 16}, "The md5 of the data is"),
         ({"os_hash_algo": "martian", "checksum": "00" * 16}, "The md5 of the data is"),
-        ({"more": "x" * MAX_RECORD_BYTES}, "what it tells of the image is more than 1048576"),
+        ({"more": "x" * MAX_RECORD_BYTES}, "the record of the image has more than 1048576"),
     ],
 )
 async def test_what_it_tells_is_of_no_use(

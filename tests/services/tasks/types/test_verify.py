@@ -108,7 +108,7 @@ async def test_a_store_that_is_down_is_no_damage(cluster: Cluster) -> None:
 
     assert task.status is TaskStatus.FAILURE
     assert task.message is not None
-    assert "storage of images does not work" in task.message
+    assert "image store does not work" in task.message
     assert (await cluster.image(A)).damage is None
 
 

@@ -1,7 +1,7 @@
-"""``api_image_import``: the task behind an import call on an image that its client made.
+"""``api_image_import``: the task behind an import call on an existing image.
 
-What there is to import depends on the method of the call; each is an ``ImportMethod``. Staged
-bytes stay until an attempt succeeds or the last one is lost.
+The source of the bytes depends on the method of the call; each is an ``ImportMethod``. Staged bytes
+are kept until an attempt succeeds or the last one fails.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ GLANCE_DIRECT_REQUEST: Mapping[str, Any] = {"method": {"name": GLANCE_DIRECT}}
 
 
 class ImageImportInput(TaskInput):
-    """The import call, as the Image API has it."""
+    """The import call as defined by the Image API."""
 
     image_id: ImageId
     import_req: dict[str, Any]
 
 
 class ImageImportResult(TaskResult):
-    """The image that has its data now."""
+    """The image that received its data."""
 
     image_id: str
 
 
 class ImageImport:
-    """The type."""
+    """The task type."""
 
     facts = TaskFacts("api_image_import", is_creatable=False)
     input = ImageImportInput
@@ -106,7 +106,7 @@ class ImageImportService:
 
     @property
     def methods(self) -> Sequence[str]:
-        """Their names."""
+        """The names of the methods."""
         return tuple(self._kind.methods)
 
     async def request(
@@ -116,7 +116,7 @@ class ImageImportService:
         import_req: Mapping[str, Any] = GLANCE_DIRECT_REQUEST,
         request_id: str | None = None,
     ) -> Image:
-        """Accept the call; a worker, here or elsewhere, will pick its task up.
+        """Accept the call; a worker, here or elsewhere, will run its task.
 
         Raises ImageNotFound, NotPermitted, InvalidRequest, UnknownStore, ImportNotReady,
         InvalidTransition and TooManyTasks.
@@ -126,8 +126,8 @@ class ImageImportService:
         asked = {"image_id": image_id, "import_req": dict(import_req)}
         task = self._task_service.new_task(caller, self._kind.facts, asked, image_id, request_id)
         change = by_owner(caller, begin_import_call(task, method))
-        change(await self._catalog.get_image(image_id))  # what is refused is refused before ...
-        await method.check(request.arguments, caller.project)  # ... anybody else is asked
+        change(await self._catalog.get_image(image_id))  # invalid calls are refused before ...
+        await method.check(request.arguments, caller.project)  # ... another host is contacted
         await self._task_service.require_room(caller)
         image = await self._catalog.modify_image(image_id, change)
         self._wakeup.wake()
@@ -135,7 +135,7 @@ class ImageImportService:
 
 
 def begin_import_call(task: Task, method: ImportMethod) -> Change:
-    """Accept an import call, on an image that the method is for. Raises ImportNotReady."""
+    """Accept an import call if the image is ready for the method. Raises ImportNotReady."""
 
     def change(image: Image) -> Image:
         method.require_ready(image)

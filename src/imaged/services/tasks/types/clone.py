@@ -1,8 +1,8 @@
-"""``clone``: another image of the same bytes.
+"""``clone``: another image with the same bytes.
 
-Within a store it is instant and free, because bytes never change: both images hold them, and the
-last one lets them go. Between stores they are copied (``clone_between``), and from another service
-they are fetched (``clone_remote``).
+Within a store it is instant and needs no space, because bytes never change: both images hold them,
+and they are deleted with the last one. Between stores they are copied (``clone_copy``), and from
+another service they are fetched (``clone_remote``).
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from imaged.services.tasks.types.clone_remote import RemoteImageClient
 SHARING = "sharing"
 ASKING = "asking the other service"
 
-#: What a draft is said to be until the other service tells what it is; nobody sees it.
+#: The formats of a draft until the other service reports them; the draft is invisible.
 PLACEHOLDER_FORMATS = {"disk_format": "raw", "container_format": "bare"}
 
 
 class CloneInput(TaskInput):
-    """Which image, and what is different about the new one. One of the two sources is given."""
+    """The source image, and the attributes that differ. Exactly one of the two sources is given."""
 
     image_id: ImageId = ""
     source_image_url: Annotated[
@@ -54,14 +54,14 @@ class CloneInput(TaskInput):
         Meta(
             pattern=r"^[!-~]*\Z",
             max_length=16_384,
-            description="Sent to that service as X-Auth-Token. It is never shown, and dropped "
+            description="Sent to that service as X-Auth-Token. It is never shown, and is deleted "
             "when the task has ended.",
         ),
     ] = ""
     image_properties: ImageProperties = field(default_factory=dict)
     store: Annotated[
         str,
-        Meta(description="Where the data of the clone is to be; where the source's is, if empty."),
+        Meta(description="The store for the data of the clone; default: the store of the source."),
     ] = ""
 
 
@@ -73,7 +73,7 @@ class CloneResult(TaskResult):
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """The type."""
+    """The task type."""
 
     catalog: Catalog
     stores: Stores
@@ -91,10 +91,10 @@ class Clone:
     )
 
     async def accept(self, caller: Caller, asked: CloneInput) -> Accepted:
-        """Look at the source, and draft the new image.
+        """Check the source, and describe the new image.
 
-        Raises ImageNotFound, DataForbidden, InvalidTransition, InvalidInput, and what
-        ``edits.new_image`` refuses.
+        Raises ImageNotFound, DataForbidden, InvalidTransition, InvalidInput, and the errors of
+        ``edits.new_image``.
         """
         self._require_one_source(asked)
         if asked.source_image_url:
@@ -119,12 +119,12 @@ class Clone:
         source = await self._source(context.caller, asked.image_id)
         if _shares(source, asked.store):
             await context.progress(SHARING)
-            context.share(source)  # the ledger refuses if the bytes are doomed meanwhile
+            context.share(source)  # the ledger refuses if the bytes were doomed meanwhile
             return
         try:
             await self.copying.copy(context, source, asked.store)
         except StoreError:
-            await self._source(context.caller, asked.image_id)  # gone meanwhile? that says more
+            await self._source(context.caller, asked.image_id)  # an error of this call says more
             raise
 
     async def _fetch(self, context: TaskContext, asked: CloneInput) -> None:
@@ -146,7 +146,7 @@ class Clone:
         if asked.image_id and asked.source_image_url:
             raise InvalidInput("source_image_url", "cannot be given beside 'image_id'")
         if asked.source_token and not asked.source_image_url:
-            raise InvalidInput("source_token", "is of no use without 'source_image_url'")
+            raise InvalidInput("source_token", "needs 'source_image_url'")
         try:
             self.stores.pick(asked.store or None)
         except UnknownStore as error:
@@ -154,5 +154,5 @@ class Clone:
 
 
 def _shares(source: Image, store: str) -> bool:
-    """Whether the source has its bytes where the clone's are to be; empty: wherever they are."""
+    """Whether the source's bytes are in the store of the clone; empty: any store."""
     return not store or store in {location.store for location in source.locations}

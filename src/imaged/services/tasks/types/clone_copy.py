@@ -1,9 +1,9 @@
-"""A clone in another store: the stores copy it among themselves where they can.
+"""A clone in another store, copied by the stores themselves if they can.
 
-A store that copies by itself has the same bytes, so what is known of the source is true of the
-copy; its size is compared, and its md5 where the store tells it. If the source was damaged, so is
-the copy, and the recorded checksums of the source reveal it in both. Otherwise the
-bytes come through here, as those of an upload do, and must be what was recorded of the source.
+A server-side copy has the same bytes, so the source's record applies to the copy; its size is
+compared, and its md5 if the store reports it. If the source was damaged, so is the copy, and the
+recorded checksums of the source reveal it in both. Otherwise the bytes pass through this process,
+like those of an upload, and must match the source's record.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from imaged.services.tasks.types.import_methods import read_chunks
 
 COPYING = "copying"
 READING_BACK = "reading back"
-COPIED = "copied"  # the store has done it, and it is not written down yet
+COPIED = "copied"  # done by the store, but not recorded yet
 
 
 @dataclass(frozen=True, slots=True)
 class CloneCopier:
-    """Brings the bytes of an image into another store."""
+    """Copies the bytes of an image to another store."""
 
     catalog: Catalog
     stores: Stores
@@ -39,8 +39,8 @@ class CloneCopier:
     check_factory: StreamCheckFactory
 
     async def copy(self, context: TaskContext, source: Image, store: str) -> None:
-        """Raises UnknownStore, QuotaExceeded, DataRefused, DataDamaged, StoreError, ClaimLost,
-        CatalogError.
+        """Copy the source's bytes. Raises UnknownStore, QuotaExceeded, DataRefused, DataDamaged,
+        StoreError, ClaimLost, CatalogError.
         """
         if source.content is None:
             raise InvalidTransition(source.status, "be cloned")
@@ -77,7 +77,7 @@ class CloneCopier:
     async def _read_back(
         self, context: TaskContext, target: Store, here: Location, content: Content
     ) -> None:
-        """Read a copy of which the store tells something else. Raises DataDamaged."""
+        """Read a copy whose digest in the store differs. Raises DataDamaged."""
         stream_checks = self.check_factory.begin()
         stream_checks.compare(target.name, content)
         async with (
@@ -88,12 +88,12 @@ class CloneCopier:
             try:
                 async for chunk in compared:
                     del chunk
-            except DataDamaged as damage:  # the source's, or the copying's: verifying it tells
+            except DataDamaged as damage:  # of the source or the copying: verification shows which
                 log_damage(context.image.id, damage.problems)
                 raise
 
     async def _block_checksums(self, key: str) -> bytes:
-        """Those of the source: the copy has the same blocks."""
+        """The block checksums of the source: the copy has the same blocks."""
         pages: list[bytes] = []
         while page := await self.catalog.get_block_checksums(key, len(pages)):
             pages.append(page)

@@ -1,4 +1,4 @@
-"""What a clone is called and what is said of it, before it has data."""
+"""The metadata of a clone, before it has data."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FORMAT_ATTRIBUTES = ("disk_format", "container_format")
 
 
 def new_clone(caller: Caller, source: Image, overrides: Mapping[str, Any]) -> Image:
-    """The new image: as its maker wants it, and otherwise like the source.
+    """The new image: the attributes given in the task, otherwise those of the source.
 
-    Whose it is, who sees it and whether it is protected is not taken over. The formats are those of
-    the bytes. Raises InvalidInput, and what ``edits.new_image`` refuses.
+    Owner, visibility and protection are not copied. The formats are those of the bytes. Raises
+    InvalidInput, and the errors of ``edits.new_image``.
     """
     for name in FORMAT_ATTRIBUTES:
         if overrides.get(name, getattr(source, name)) != getattr(source, name):

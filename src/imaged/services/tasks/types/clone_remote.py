@@ -1,4 +1,4 @@
-"""A clone of an image in another service: first what the service tells of it, then its bytes."""
+"""A clone of an image in another service: first its record is fetched, then its bytes."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ MAX_RECORD_BYTES = MIB
 
 @dataclass(frozen=True, slots=True)
 class RemoteImageClient:
-    """Images of other services. A token goes to the service that it is for, and nowhere else."""
+    """Fetches images of other services. A token is sent only to the service that it is for."""
 
     fetcher: Fetcher
     check_factory: StreamCheckFactory
 
     async def check(self, url: str, caller: Caller) -> None:
-        """Refuse what can be refused without asking anybody. Raises InvalidInput."""
+        """Refuse what can be refused without a connection. Raises InvalidInput."""
         try:
             await self.fetcher.check(parse_address(url).url, owner=caller.project)
         except FetchRefused as error:
             raise InvalidInput("source_image_url", f"cannot be fetched: {error.reason}") from error
 
     async def describe(self, caller: Caller, url: str, token: str) -> RemoteImage:
-        """What the service tells of the image. Raises InvalidInput, FetchFailed."""
+        """Fetch the image's record. Raises InvalidInput, FetchFailed."""
         address = parse_address(url)
         return read_image(caller, address, await self._record(address, token, caller.project))
 
     async def store(
         self, context: TaskContext, remote: RemoteImage, token: str, store: str | None
     ) -> None:
-        """Fetch its bytes into a store. Raises FetchFailed, and what ``context.store`` raises."""
+        """Fetch its bytes into a store. Raises FetchFailed, and the errors of ``context.store``."""
         address = remote.address
         owner = context.task.owner
         context.rely_on_own_timeout()
@@ -79,7 +79,7 @@ class RemoteImageClient:
             async for chunk in fetched.chunks:
                 record += chunk
                 if len(record) > MAX_RECORD_BYTES:
-                    why = f"what it tells of the image is more than {MAX_RECORD_BYTES} bytes"
+                    why = f"the record of the image has more than {MAX_RECORD_BYTES} bytes"
                     raise address.refusal("answer", why)
         return bytes(record)
 

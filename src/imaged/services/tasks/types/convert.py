@@ -33,7 +33,7 @@ READING = "reading"
 
 
 class ConvertInput(TaskInput):
-    """What is to be converted, and into what."""
+    """The image to convert, and its new format."""
 
     image_id: ImageId
     to_format: Annotated[str, msgspec.Meta(description="A disk format of the Image API.")]
@@ -48,7 +48,7 @@ class ConvertResult(TaskResult):
 
 @dataclass(frozen=True, slots=True)
 class Convert:
-    """The type."""
+    """The task type."""
 
     catalog: Catalog
     downloads: Downloads
@@ -66,7 +66,9 @@ class Convert:
     )
 
     async def accept(self, caller: Caller, asked: ConvertInput) -> Accepted:
-        """Raises ImageNotFound, DataForbidden, InvalidTransition, InvalidInput."""
+        """Check the source. Raises ImageNotFound, DataForbidden, InvalidTransition,
+        InvalidInput.
+        """
         image = await self.catalog.get_image(asked.image_id.lower())
         source = require_readable(caller, image)
         if source.status not in RESTORE_EVENTS:
@@ -76,7 +78,7 @@ class Convert:
         return Accepted(source.id, _draft(caller, source, asked))
 
     async def run(self, context: TaskContext, asked: ConvertInput) -> ConvertResult:
-        """Raises what reading, examining, converting and storing raise."""
+        """Convert it. Raises the errors of reading, inspecting, converting and storing."""
         async with self.downloads.open(context.caller, asked.image_id.lower()) as source:
             image, content = source.image, source.image.content
             if content is None:
@@ -103,11 +105,11 @@ class Convert:
         try:
             self.conversion.require_able(source.disk_format or "", to_format)
         except ConversionRefused as error:
-            raise InvalidInput("to_format", f"cannot be had: {error.why}") from error
+            raise InvalidInput("to_format", f"is not possible: {error.why}") from error
 
 
 def _draft(caller: Caller, source: Image, asked: ConvertInput) -> Image:
-    """Described as a clone of the source would be, but for its format."""
+    """The new image: a clone of the source in another format."""
     properties = dict(asked.image_properties)
     if properties.get("disk_format") == asked.to_format:
         del properties["disk_format"]

@@ -1,4 +1,4 @@
-"""``export``: a file of an image's data, in a place that the operator named."""
+"""``export``: writes an image's data to a file in an export destination."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ DESTINATION_CHECK_SECONDS = 5  # how long a request waits for a slow destination
 
 
 class ExportInput(TaskInput):
-    """What is exported, and to where."""
+    """The image to export, and the destination."""
 
     image_id: ImageId
-    export_to: Annotated[str, msgspec.Meta(description="A destination that the operator named.")]
+    export_to: Annotated[str, msgspec.Meta(description="A configured export destination.")]
     export_format: Annotated[
         str,
-        msgspec.Meta(description="A disk format to convert to; default: as the image is."),
+        msgspec.Meta(description="A disk format to convert to; default: no conversion."),
     ] = ""
     file_name: Annotated[
         str,
         msgspec.Meta(
-            description="What the file is called there, perhaps in folders: a/b.raw. "
+            description="The name of the file there, with folders if wanted: a/b.raw. "
             "Default: the image's id and the format."
         ),
     ] = ""
 
 
 class ExportResult(TaskResult):
-    """The file. Its digests are those of what was written."""
+    """The file. Its digests are those of the bytes written."""
 
     export_location: str
     size: int
@@ -61,7 +61,7 @@ class ExportResult(TaskResult):
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """The type."""
+    """The task type."""
 
     catalog: Catalog
     downloads: Downloads
@@ -89,7 +89,9 @@ class Export:
     )
 
     async def accept(self, caller: Caller, asked: ExportInput) -> Accepted:
-        """Raises ImageNotFound, DataForbidden, InvalidTransition, InvalidInput, ExportError."""
+        """Check the request. Raises ImageNotFound, DataForbidden, InvalidTransition, InvalidInput,
+        ExportError.
+        """
         image = require_readable(caller, await self.catalog.get_image(asked.image_id.lower()))
         destination = self._destination(asked)
         self._require_able(image, asked)
@@ -100,7 +102,7 @@ class Export:
         return Accepted(image.id)
 
     async def run(self, context: TaskContext, asked: ExportInput) -> ExportResult:
-        """Raises what reading, converting and delivering raise."""
+        """Export it. Raises the errors of reading, converting and delivering."""
         destination = self._destination(asked)
         async with self.downloads.open(context.caller, asked.image_id.lower()) as source:
             self._require_able(source.image, asked)
@@ -137,23 +139,23 @@ class Export:
             return
         require_disk_format("export_format", new_format)
         if not is_inspected(image.container_format or ""):
-            why = f"cannot be had: the image is in a container ({image.container_format})"
+            why = f"is not possible: the image is in a container ({image.container_format})"
             raise InvalidInput("export_format", why)
         try:
             self.conversion.require_able(image.disk_format or "", new_format)
         except ConversionRefused as error:
-            raise InvalidInput("export_format", f"cannot be had: {error.why}") from error
+            raise InvalidInput("export_format", f"is not possible: {error.why}") from error
 
 
 async def _is_taken(destination: Destination, file_name: str) -> bool:
-    """Whether that can be seen at once; the task will see it in any case."""
+    """Whether the name is known to be taken; the task checks it again."""
     with anyio.move_on_after(DESTINATION_CHECK_SECONDS):
         return await destination.has(file_name)
     return False
 
 
 def _new_format(image: Image, asked: ExportInput) -> str | None:
-    """What it is converted to, if it is."""
+    """The format to convert to, if any."""
     return None if asked.export_format in {"", image.disk_format} else asked.export_format
 
 

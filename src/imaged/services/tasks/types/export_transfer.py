@@ -1,4 +1,4 @@
-"""How an image gets to a destination: read, perhaps converted, hashed, and delivered once."""
+"""The transfer of an image to a destination: read, optionally converted, hashed, delivered once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READING_BACK = "reading back"
 
 @dataclass(frozen=True, slots=True)
 class ExportBody:
-    """What is to be in the file."""
+    """The content of the file to write."""
 
     chunks: AsyncIterable[bytes]
     size_bytes: int
@@ -35,7 +35,7 @@ class ExportBody:
 
 @dataclass(frozen=True, slots=True)
 class ExportTransfer:
-    """What it takes."""
+    """Transfers an image to a destination."""
 
     conversion: ImageConverter
     budget: TransferBudget
@@ -49,15 +49,15 @@ class ExportTransfer:
         export_file: ExportFile,
         new_format: str | None,
     ) -> Content:
-        """Deliver it, unless an attempt before this one did; what the file is.
+        """Deliver the file, unless an earlier attempt did; return its content.
 
-        Raises DataDamaged where the image's bytes are not what was recorded of them, and what
-        reading, converting and delivering raise.
+        Raises DataDamaged if the image's bytes differ from their record, and the errors of reading,
+        converting and delivering.
         """
         original = source.image if new_format is None else None
         if await destination.has_delivered(export_file):
             return await self._read_back(context, source.image, destination, export_file, original)
-        await destination.remove(export_file.task_id)  # what attempts before this one left
+        await destination.remove(export_file.task_id)  # leftovers of earlier attempts
         fingerprint = self._fingerprint(source.image)
         async with self._body(context, source, new_format) as body:
             try:
@@ -65,7 +65,7 @@ class ExportTransfer:
                     self._sent(context, body, fingerprint, destination, original)
                 ) as blocks:
                     await destination.deliver(export_file, blocks, body.size_bytes)
-            except ExportExists:  # perhaps by an attempt that others took for dead
+            except ExportExists:  # possibly by an attempt that was believed dead
                 if not await destination.has_delivered(export_file):
                     raise
                 return await self._read_back(
@@ -98,7 +98,7 @@ class ExportTransfer:
         destination: Destination,
         original: Image | None,
     ) -> AsyncGenerator[Block]:
-        """The file in blocks. At their end it is known whether they are the image's."""
+        """The file in blocks. At the end it is known whether they are the image's bytes."""
         async with (
             aclosing(context.counted(EXPORTING, body.chunks, body.size_bytes)) as chunks,
             aclosing(gather_blocks(chunks, self.budget)) as gathered,
@@ -106,7 +106,7 @@ class ExportTransfer:
         ):
             async for block in blocks:
                 yield block
-                del block  # nobody may keep it alive while we wait for more
+                del block  # a reference would keep it alive while we wait for more
         if original is not None:
             found = StoredContent(original.locations[0].store, fingerprint.content())
             require_undamaged(_content(original), found)
@@ -120,9 +120,9 @@ class ExportTransfer:
         export_file: ExportFile,
         original: Image | None,
     ) -> Content:
-        """What the file is: the attempt that delivered it told nobody.
+        """The content of the file: the attempt that delivered it could not report it.
 
-        Raises TaskFailed where it is not the ``original``: it was damaged, or changed, since.
+        Raises TaskFailed if it differs from ``original``: it was damaged or changed since.
         """
         fingerprint = self._fingerprint(image)
         async with (
@@ -136,9 +136,9 @@ class ExportTransfer:
         found = fingerprint.content()
         if original and problems_of(_content(original), StoredContent(destination.name, found)):
             raise TaskFailed(
-                f"An attempt before this one delivered the file {export_file.file_name}, and it is "
-                f"not the image any more. Remove it from the export destination "
-                f"{destination.name!r}, or choose another file_name, and ask for the export again."
+                f"An earlier attempt delivered the file {export_file.file_name}, and it no longer "
+                f"matches the image. Remove it from the export destination "
+                f"{destination.name!r}, or choose another file_name, and create the task again."
             )
         return found
 
@@ -146,7 +146,7 @@ class ExportTransfer:
         return StreamDigest(_content(image).hash_algorithm, self.lanes)
 
     def _compared(self, image: Image) -> StreamChecks:
-        """The look at the bytes that are converted: they must be those of the image."""
+        """Checks for the bytes to convert: they must match the image's record."""
         stream_checks = self.conversion.check_factory.begin()
         stream_checks.compare(image.locations[0].store, _content(image))
         return stream_checks

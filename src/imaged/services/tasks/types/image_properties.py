@@ -1,4 +1,4 @@
-"""Drafts of the images that tasks make, from what clients ask for in ``image_properties``."""
+"""The new images of tasks, from the ``image_properties`` of their input."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PROPERTIES_FIELD = "image_properties"
 
 
 def new_task_image(caller: Caller, attributes: Mapping[str, object]) -> Image:
-    """As its maker describes it. Raises InvalidInput, NotPermitted."""
+    """The image as described by its creator. Raises InvalidInput, NotPermitted."""
     with as_invalid_input():
         return edits.new_image(caller, str(uuid4()), attributes)
 
 
 @contextmanager
 def as_invalid_input() -> Iterator[None]:
-    """What is wrong with an attribute is wrong with the task's input. Raises InvalidInput."""
+    """Report an invalid attribute as an invalid input of the task. Raises InvalidInput."""
     try:
         yield
     except (InvalidAttribute, ReadOnlyAttribute, TooMany) as error:
@@ -31,6 +31,6 @@ def as_invalid_input() -> Iterator[None]:
 
 
 def require_disk_format(field: str, name: str) -> None:
-    """Raises InvalidInput for what is no disk format of the Image API."""
+    """Raise InvalidInput for anything but a disk format of the Image API."""
     if name not in DISK_FORMATS:
         raise InvalidInput(field, f"must be one of {', '.join(DISK_FORMATS)}")

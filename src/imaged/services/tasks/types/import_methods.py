@@ -1,4 +1,4 @@
-"""The methods of an import call: where the bytes of an image that its client made come from."""
+"""The methods of an import call: the sources of the bytes of an existing image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from imaged.services.damage_reporter import log_damage
 from imaged.services.ingest_pipeline import StoredSource
 from imaged.services.tasks.context import TaskContext
 
-GLANCE_DIRECT = "glance-direct"  # as the API calls them
+GLANCE_DIRECT = "glance-direct"  # named as in the API
 WEB_DOWNLOAD = "web-download"
 
 
@@ -34,20 +34,20 @@ class ImportSource:
 
     chunks: AsyncIterator[bytes]
     size_bytes: int | None = None
-    host: str = ""  # who sends them; "" where they were staged here
-    has_own_timeout: bool = False  # those who send them may be slow, and not too slow
-    source: StoredSource | None = None  # where they were staged; None for bytes of versions before
+    host: str = ""  # the sender; "" for staged data
+    has_own_timeout: bool = False  # the source limits its own waiting time
+    source: StoredSource | None = None  # the staged data; None if an earlier version stored it
 
 
 class ImportMethod(Protocol):
-    """Where the bytes come from; ``arguments`` are those of the call's ``method``."""
+    """A source of bytes; ``arguments`` are those of the call's ``method``."""
 
     def require_ready(self, image: Image) -> None:
-        """Raises ImportNotReady for an image that this method is not for."""
+        """Raise ImportNotReady if the image is not ready for this method."""
         ...
 
     async def check(self, arguments: Mapping[str, Any], owner: str) -> None:
-        """Refuse what can be refused at once; ``owner`` is the project that asks.
+        """Refuse what can be refused immediately; ``owner`` is the requesting project.
 
         Raises InvalidRequest, FetchRefused.
         """
@@ -56,23 +56,23 @@ class ImportMethod(Protocol):
     def open(
         self, context: TaskContext, arguments: Mapping[str, Any]
     ) -> AbstractAsyncContextManager[ImportSource]:
-        """Open the source; it may be opened again by the next attempt."""
+        """Open the source; the next attempt may open it again."""
         ...
 
 
 class StagedBytes:
-    """What was put to ``/v2/images/{id}/stage``."""
+    """The bytes uploaded to ``/v2/images/{id}/stage``."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
     def require_ready(self, image: Image) -> None:
-        """Raises ImportNotReady where nothing was staged."""
+        """Raise ImportNotReady if no data was staged."""
         if image.status is Status.QUEUED:
             raise ImportNotReady(f"its data has to be staged before {GLANCE_DIRECT!r} is asked for")
 
     async def check(self, arguments: Mapping[str, Any], owner: str) -> None:
-        """It has no arguments. Raises InvalidRequest."""
+        """Refuse arguments. Raises InvalidRequest."""
         del owner
         _require_known(GLANCE_DIRECT, arguments, ())
 
@@ -80,8 +80,8 @@ class StagedBytes:
     async def open(
         self, context: TaskContext, arguments: Mapping[str, Any]
     ) -> AsyncIterator[ImportSource]:
-        """Open them. Raises BlobGone where nothing was staged; BlobMissing; and TaskFailed where
-        the import found that they are not what was staged.
+        """Open the staged bytes. Raises BlobGone if there are none; BlobMissing; TaskFailed if the
+        import finds that they are damaged.
         """
         del arguments
         image, staged = context.image, context.image.staged
@@ -101,18 +101,18 @@ class StagedBytes:
 
 
 class WebDownload:
-    """What is at a URL."""
+    """The content of a URL."""
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
 
     def require_ready(self, image: Image) -> None:
-        """Raises ImportNotReady for an image that has data, or gets some already."""
+        """Raise ImportNotReady if the image has data, or is being written."""
         if image.status is not Status.QUEUED:
             raise ImportNotReady(f"it is {image.status}, and has to be queued for {WEB_DOWNLOAD!r}")
 
     async def check(self, arguments: Mapping[str, Any], owner: str) -> None:
-        """Look at the URL. Raises InvalidRequest, FetchRefused."""
+        """Check the URL. Raises InvalidRequest, FetchRefused."""
         _require_known(WEB_DOWNLOAD, arguments, ("uri",))
         uri = arguments.get("uri")
         if not isinstance(uri, str) or not uri:
@@ -144,7 +144,7 @@ def _require_known(method: str, arguments: Mapping[str, Any], known: tuple[str, 
 
 
 async def read_chunks(opening: AbstractAsyncContextManager[BlobReader]) -> AsyncGenerator[bytes]:
-    """All bytes of a blob, a mebibyte at a time. Raises BlobMissing, StoreError."""
+    """All bytes of a blob, in chunks of 1 MiB. Raises BlobMissing, StoreError."""
     async with opening as reader:
         while chunk := await reader.read(MIB):
             yield chunk

@@ -1,4 +1,4 @@
-"""What an import call asks for, read from its body: a method with its arguments, and a store."""
+"""Parses the body of an import call: a method with its arguments, and a store."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ IMPORT_FIELDS = ("method", "stores", "all_stores", "all_stores_must_succeed")
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """One import."""
+    """The parsed body of an import call."""
 
     method: str
-    arguments: Mapping[str, Any]  # of the method, with its name
-    store: str | None = None  # None: the default one
+    arguments: Mapping[str, Any]  # of the method, including its name
+    store: str | None = None  # None: the default store
 
 
 def read_request(body: object, methods: Collection[str], stores: Stores) -> ImportRequest:

@@ -1,4 +1,6 @@
-"""``import``: an image from bytes on the web. Nobody sees it until they have passed all checks."""
+"""``import``: creates an image from bytes on the web. It is invisible until all checks have
+passed.
+"""
 
 from __future__ import annotations
 
@@ -36,23 +38,23 @@ FETCHING = "fetching"
 
 
 class ImportInput(TaskInput):
-    """Where the bytes are, and what the image is to be."""
+    """The address of the bytes, and the image to create."""
 
     import_from: Annotated[str, msgspec.Meta(description="An http or https URL.")]
     import_from_format: Annotated[
-        str, msgspec.Meta(description="The disk format of the bytes there.")
+        str, msgspec.Meta(description="The disk format of the bytes at the address.")
     ]
     image_properties: Annotated[
         ImageProperties,
         msgspec.Meta(
-            description="As in POST /v2/images. Where disk_format is another one than "
+            description="As in POST /v2/images. If disk_format differs from "
             "import_from_format, the bytes are converted."
         ),
     ] = msgspec.field(default_factory=dict)
     checksum: Annotated[
         str,
         msgspec.Meta(
-            description="ALGORITHM:HEXADECIMAL of the bytes there; not looked at if empty."
+            description="ALGORITHM:HEXADECIMAL of the bytes at the address; not checked if empty."
         ),
     ] = ""
 
@@ -65,7 +67,7 @@ class ImportResult(TaskResult):
 
 @dataclass(frozen=True, slots=True)
 class ImportTask:
-    """The type."""
+    """The task type."""
 
     fetcher: Fetcher
     conversion: ImageConverter
@@ -89,7 +91,7 @@ class ImportTask:
     )
 
     async def accept(self, caller: Caller, asked: ImportInput) -> Accepted:
-        """Raises InvalidInput, NotPermitted."""
+        """Check the request. Raises InvalidInput, NotPermitted."""
         require_disk_format("import_from_format", asked.import_from_format)
         draft = new_task_image(caller, _described(asked))
         if draft.disk_format != asked.import_from_format:
@@ -102,7 +104,7 @@ class ImportTask:
         return Accepted(new_image=draft)
 
     async def run(self, context: TaskContext, asked: ImportInput) -> ImportResult:
-        """Raises what fetching, examining, converting and storing raise."""
+        """Import it. Raises the errors of fetching, inspecting, converting and storing."""
         context.rely_on_own_timeout()
         async with self.fetcher.open(
             asked.import_from, owner=context.task.owner, is_compared=bool(asked.checksum)
@@ -167,7 +169,7 @@ class ImportTask:
 
 
 def _described(asked: ImportInput) -> dict[str, object]:
-    """What the client says of the image; it is a plain disk as it comes, if he does not say."""
+    """The attributes of the image; a plain disk in the given format, by default."""
     return {
         "disk_format": asked.import_from_format,
         "container_format": "bare",

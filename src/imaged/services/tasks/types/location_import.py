@@ -1,8 +1,8 @@
-"""``location_import``: an image whose data is at a URL, and is fetched from there.
+"""``location_import``: fetches the data of an existing image from a URL.
 
-The Image API lets clients add a location to an image. No location of a client's is ever kept here:
-what is there is fetched once, checked, and put into a store. So an image never depends on what
-somebody else may change or take away.
+The Image API lets clients add a location to an image. Client locations are never kept: the data is
+fetched once, checked, and stored. So an image never depends on data that others may change or
+remove.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ FETCHING = "fetching"
 
 
 class ValidationData(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What the data must be; not looked at if empty."""
+    """The expected digest of the data; not checked if empty."""
 
     os_hash_algo: str = ""
     os_hash_value: str = ""
 
 
 class LocationImportInput(TaskInput):
-    """The location call, as the Image API has it."""
+    """The location call as defined by the Image API."""
 
     image_id: ImageId
     loc_url: Annotated[str, Meta(description="An http or https URL.")]
@@ -49,14 +49,14 @@ class LocationImportInput(TaskInput):
 
 
 class LocationImportResult(TaskResult):
-    """The image that has its data now."""
+    """The image that received its data."""
 
     image_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class LocationImport:
-    """The type."""
+    """The task type."""
 
     fetcher: Fetcher
     check_factory: StreamCheckFactory
@@ -75,7 +75,7 @@ class LocationImport:
     )
 
     async def run(self, context: TaskContext, asked: LocationImportInput) -> LocationImportResult:
-        """Fetch it, look at it, and store it."""
+        """Fetch, check and store the data."""
         image = context.image
         context.rely_on_own_timeout()
         async with self.fetcher.open(
@@ -117,7 +117,7 @@ class LocationImportService:
         location: Mapping[str, object],
         request_id: str | None = None,
     ) -> Image:
-        """Accept the call: ``url``, and perhaps ``validation_data``.
+        """Accept the call with ``url`` and, optionally, ``validation_data``.
 
         Raises ImageNotFound, NotPermitted, InvalidInput, ImportNotReady, InvalidTransition,
         TooManyTasks.
@@ -142,7 +142,7 @@ class LocationImportService:
 
 
 def _fields(image_id: str, location: Mapping[str, object]) -> Mapping[str, object]:
-    """The call as the task's input. Raises InvalidInput."""
+    """The input of the task for the call. Raises InvalidInput."""
     for name in location:
         if name not in {"url", "validation_data"}:
             raise InvalidInput(name, "is not known")
@@ -159,4 +159,4 @@ def _expected_digest(data: ValidationData) -> tuple[str, str] | None:
     try:
         return parse_expected_digest(f"{data.os_hash_algo}:{data.os_hash_value}")
     except ValueError as error:
-        raise InvalidInput("validation_data", f"is of no use: {error}") from error
+        raise InvalidInput("validation_data", f"is invalid: {error}") from error

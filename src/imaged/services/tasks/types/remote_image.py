@@ -1,7 +1,7 @@
-"""An image of another service, as that service's Image API v2 tells of it. Nothing is asked here.
+"""Parses the record of an image in another service, by the Image API v2. No I/O is done here.
 
-What is taken over is what describes the bytes. Whose the image is, who sees it and whether it is
-protected is told of the image there, and not of its clone.
+The attributes that describe the bytes are copied. Owner, visibility and protection concern the
+image there, and not its clone.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ _URL = re.compile(rf"(https?://[^/?#\s]+(?:/[^?#\s]*)?/v2/images/{UUID_PATTERN[1
 
 @dataclass(frozen=True, slots=True)
 class RemoteAddress:
-    """Where an image is."""
+    """The address of an image in another service."""
 
     url: str
 
     @property
     def data_url(self) -> str:
-        """Where its bytes are."""
+        """The URL of its bytes."""
         return f"{self.url}/file"
 
     @property
     def host(self) -> str:
-        """How people are told which service it was: never with credentials or path."""
+        """The name of the service in messages: without credentials and path."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
 
     def refusal(self, phase: str, why: str) -> FetchFailed:
-        """The error that says what is wrong there."""
+        """The error for a problem of that service."""
         return FetchFailed(self.host, phase, why)
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteImage:
-    """What is known of it before its bytes."""
+    """The record of the image, before its bytes are fetched."""
 
     address: RemoteAddress
-    model: Image  # what a clone takes over
+    model: Image  # the attributes that a clone copies
     size_bytes: int
-    digest: tuple[str, str] | None  # algorithm and value, where it tells one that can be computed
+    digest: tuple[str, str] | None  # algorithm and value, if it reports one that can be computed
 
 
 class _Record(msgspec.Struct):
-    """What must be understood; the rest is description, and checked as such."""
+    """The required fields; all others are metadata, and validated as such."""
 
     status: Annotated[str, msgspec.Meta(max_length=40)]
     size: Annotated[int, msgspec.Meta(ge=0)] | None = None
@@ -71,7 +71,7 @@ class _Record(msgspec.Struct):
 
 
 def parse_address(url: str) -> RemoteAddress:
-    """Understand what a client sent. Raises InvalidInput."""
+    """Parse the URL sent by a client. Raises InvalidInput."""
     found = _URL.fullmatch(url)
     if found is None:
         raise InvalidInput(
@@ -81,7 +81,7 @@ def parse_address(url: str) -> RemoteAddress:
 
 
 def read_image(caller: Caller, address: RemoteAddress, answer: bytes) -> RemoteImage:
-    """Understand what the service answered. Raises FetchFailed."""
+    """Parse the answer of the service. Raises FetchFailed."""
     try:
         fields = msgspec.json.decode(answer, type=dict[str, Any])
         record = msgspec.convert(fields, _Record)
@@ -90,7 +90,7 @@ def read_image(caller: Caller, address: RemoteAddress, answer: bytes) -> RemoteI
     if record.status != Status.ACTIVE:
         raise address.refusal("answer", f"the image is {record.status} there, and not active")
     if record.size is None:
-        raise address.refusal("answer", "it does not say how large the image is")
+        raise address.refusal("answer", "its record does not have the size of the image")
     return RemoteImage(address, _model(caller, address, fields), record.size, _digest(record))
 
 
@@ -110,7 +110,7 @@ def _model(caller: Caller, address: RemoteAddress, fields: Mapping[str, Any]) ->
 
 
 def _is_property(name: str, value: object) -> bool:
-    """Whether it is one here: not what the service itself tells, here or there."""
+    """Whether it is a property here: not an attribute set by either service."""
     try:
         return name not in ATTRIBUTES and validate_property(name, value) is not None
     except ImagedError:

@@ -1,9 +1,9 @@
-"""``verify``: whether the bytes of an image are still what they were when it became active.
+"""``verify``: checks whether the bytes of an image still match their record.
 
-They are read in every store that has them, beside all other work: in small pieces of the transfer
-budget, hashed by a thread that leaves the processor to others. What is found is the result; damage
-is also an error in the log, and a mark on the image for the operator. Where all is well, the
-checksums of the blocks are recorded, so that downloads are verified from then on.
+They are read from each store that has them, in the background: in small parts of the transfer
+budget, hashed by a low-priority thread. The result lists the findings; damage is also logged as an
+error and marked on the image for the operator. If there is none, the block checksums are recorded,
+so that downloads are verified from then on.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ VERIFYING = "verifying"
 
 
 class VerifyInput(TaskInput):
-    """Which image."""
+    """The image to verify."""
 
     image_id: ImageId
 
 
 class VerifyResult(TaskResult):
-    """What is right, and what is not."""
+    """The stores with correct data, and the problems found."""
 
     image_id: str
     healthy: bool
-    size_bytes: int  # as it should be, like the digests
+    size_bytes: int  # as recorded, like the digests
     checksum: str
     os_hash_algo: str
     os_hash_value: str
@@ -53,7 +53,7 @@ class VerifyResult(TaskResult):
 
 
 class Verify:
-    """The type."""
+    """The task type."""
 
     facts = TaskFacts("verify")
     input = VerifyInput
@@ -85,11 +85,11 @@ class Verify:
         self._damage = DamageReporter(catalog)
 
     async def accept(self, caller: Caller, asked: VerifyInput) -> Accepted:
-        """Only its owner may ask, for an image with data. Raises InvalidTransition."""
+        """Only the owner may verify, and only an image with data. Raises InvalidTransition."""
         return Accepted((await self._image(caller, asked.image_id)).id)
 
     async def run(self, context: TaskContext, asked: VerifyInput) -> VerifyResult:
-        """Read everything, and tell."""
+        """Read all bytes, and report the problems."""
         image = await self._image(context.caller, asked.image_id)
         content = image.content
         if content is None:
@@ -99,9 +99,9 @@ class Verify:
             found = await self._read(context, location, content)
             wrong = problems_of(content, StoredContent(location.store, found))
             problems += wrong
-            if found is not None and not wrong:  # also for bytes of versions that recorded none
+            if found is not None and not wrong:  # also for bytes that had none recorded
                 await self._catalog.set_block_checksums(location.key, found.block_checksums)
-        if problems:  # of bytes that have gone because the image was deleted?
+        if problems:  # or were the bytes deleted with the image?
             await self._image(context.caller, image.id)
         await self._damage.note(image, problems)
         return VerifyResult(
@@ -141,7 +141,7 @@ class Verify:
             try:
                 async for chunk in counted:
                     await lane.feed(chunk)
-                    await lane.drain()  # its memory is lent until it is hashed
+                    await lane.drain()  # its memory is in use until it is hashed
             except BlobMissing:
                 return None
         return replace(fingerprint.content(), block_checksums=checksums.packed())
