@@ -177,7 +177,7 @@ async def test_addresses_that_are_refused_at_once(host: str) -> None:
         ("http:///image", "host"),
         ("http://user:made-up@images.example/image", "user name"),
         ("http://images.example:22/image", "fetch.ports"),
-        ("http://images.example:99999/image", "understood"),
+        ("http://images.example:99999/image", "cannot be parsed"),
         (f"http://images.example/{'x' * 5000}", "longer"),
     ],
 )

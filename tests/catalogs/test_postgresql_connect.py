@@ -117,7 +117,7 @@ async def test_a_password_file_that_cannot_be_read(url: str, role: str, tmp_path
     with pytest.raises(CatalogError, match="none cannot be read: No such file"):
         await open_postgresql(at(url, user=role), tmp_path / "none")
     (tmp_path / "odd").write_bytes(b"\xff")
-    with pytest.raises(CatalogError, match="odd cannot be read: it is no text"):
+    with pytest.raises(CatalogError, match="odd cannot be read: it is not UTF-8 text"):
         await open_postgresql(at(url, user=role), tmp_path / "odd")
 
 
@@ -125,11 +125,11 @@ async def test_a_password_file_that_cannot_be_read(url: str, role: str, tmp_path
     ("other", "query", "why"),
     [
         ({"path": "/none"}, "", "does not exist: create the database first"),
-        ({"host": "nowhere.invalid"}, "", "its host is not known"),
+        ({"host": "nowhere.invalid"}, "", "its host name cannot be resolved"),
         ({}, "?sslmode=require", "its server does not offer TLS"),
         ({}, "?sslmode=sometimes", "its URL, or one of PostgreSQL's variables, is wrong"),
         ({}, "?sslmode=verify-full&sslrootcert=/none.pem", "no such socket or certificate"),
-        ({}, "?target_session_attrs=standby", "no server is as target_session_attrs wants it"),
+        ({}, "?target_session_attrs=standby", "no server matches target_session_attrs"),
         ({}, "?default_transaction_read_only=on", "is read-only"),
     ],
 )
@@ -145,7 +145,7 @@ async def test_what_cannot_be_opened(url: str, other: dict[str, str], query: str
 
 async def test_where_nothing_answers(url: str) -> None:
     """That is known at once."""
-    with pytest.raises(CatalogError, match="nothing answers at this address"):
+    with pytest.raises(CatalogError, match="no server answers at this address"):
         await open_postgresql(at(url, port=reserve_port()))
     with pytest.raises(CatalogError, match="no such socket"):
         await open_postgresql("postgresql:///imaged?host=/nowhere")
@@ -170,7 +170,7 @@ async def test_what_the_role_may_not_do(url: str, role: str) -> None:
     mine = at(url, user=f"{role}:{PASSWORD.replace(' ', '%20')}")
     await execute(url, f"REVOKE ALL ON images FROM {role}")
     catalog = await open_postgresql(mine)
-    with pytest.raises(CatalogError, match="does not allow this to the role"):
+    with pytest.raises(CatalogError, match="denies this to the role"):
         await all_images(catalog)
     await catalog.close()
 
@@ -213,7 +213,7 @@ async def test_a_server_that_is_too_old(url: str, monkeypatch: pytest.MonkeyPatc
 async def test_a_database_of_another_encoding() -> None:
     """Names in all scripts would not fit into it."""
     async with other_encoding() as url:
-        with pytest.raises(CatalogError, match="keeps texts as SQL_ASCII"):
+        with pytest.raises(CatalogError, match="has the encoding SQL_ASCII"):
             await migrate_catalog(url)
 
 

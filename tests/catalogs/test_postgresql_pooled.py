@@ -70,7 +70,7 @@ async def test_a_statement_without_an_end_is_ended(catalog: SqlCatalog) -> None:
         db.execute(text("SELECT set_config('statement_timeout', '50ms', true)"))
         db.execute(text("SELECT pg_sleep(60)"))
 
-    with pytest.raises(CatalogError, match="took too long over one statement"):
+    with pytest.raises(CatalogError, match="took too long for one statement"):
         await catalog.database.read(work)
 
 

@@ -179,7 +179,7 @@ async def test_a_lock_that_is_waited_for_in_vain(catalog: SqlCatalog, url: str) 
 
     async with other_transaction(url) as other:
         await other.execute("SELECT FROM images FOR UPDATE")
-        with pytest.raises(CatalogError, match="is busy: a lock was waited for in vain"):
+        with pytest.raises(CatalogError, match="is busy: a lock was not released in time"):
             await catalog.database.write(wait)
 
 

@@ -71,7 +71,7 @@ def test_what_happens_anyway_may_be_asked_for(name: str) -> None:
         ("host=a&port=ten", "'port' .* must be a number"),
         ("host=a,b&port=5432,", "'port' .* must be a number"),
         ("sslmode=", "'sslmode' .* has no value"),
-        ("sslmode", "cannot be understood"),
+        ("sslmode", "cannot be parsed"),
         ("statement_timeout=1h", "'statement_timeout' .* is set by imaged itself"),
     ],
 )

@@ -64,7 +64,7 @@ def require_refused(error: CatalogError) -> None:
     """It says that the value is at fault, and shows nothing of it."""
     require_discreet(error)
 
-    assert "cannot keep such a value" in str(error)
+    assert "cannot store such a value" in str(error)
 
 
 def texts_of(image: Image) -> tuple[object, ...]:

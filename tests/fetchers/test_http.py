@@ -127,10 +127,10 @@ async def test_names_that_change_what_they_stand_for(address: str) -> None:
         ("http://user@images.example/image", "user name"),
         ("http://user:made-up@images.example/image", "user name"),
         ("http://images.example:22/image", "fetch.ports"),
-        ("http://images.example:99999/image", "understood"),
-        ("https://images.example:80443/image", "understood"),
+        ("http://images.example:99999/image", "cannot be parsed"),
+        ("https://images.example:80443/image", "cannot be parsed"),
         (f"http://images.example/{'x' * 5000}", "longer"),
-        ("http://[::1/image", "understood"),
+        ("http://[::1/image", "cannot be parsed"),
     ],
 )
 async def test_urls_that_are_refused_unasked(url: str, reason: str) -> None:

@@ -199,7 +199,7 @@ async def test_a_redirect_to_what_is_no_url(location: str) -> None:
     """It is told as what it is, however it is written."""
     answer = reply("302 Found", b"", f"Location: {location}")
     async with RawOrigin(lambda _, __: answer).running() as origin:
-        with pytest.raises(FetchFailed, match="no URL"):
+        with pytest.raises(FetchFailed, match="an invalid URL"):
             await fetch(origin, "/")
 
 

@@ -133,8 +133,8 @@ class QemuImg:
         if ended.status == CHECK_FOUND_ERRORS or VMDK_TRUNCATED_TEXT in ended.said:
             log.warning("conversion.failed", step="check", said=ended.said)
             raise ConversionFailed(
-                "its tables contradict each other, or lead beyond its end: send the whole file, or "
-                "what 'qemu-img check -r all' makes of it"
+                "its tables contradict each other, or point beyond its end: send the whole file, "
+                "or what 'qemu-img check -r all' makes of it"
             )
         if ended.status not in (0, CHECK_FOUND_LEAKS):
             raise ConversionFailed(self._why(ended, source_format))
@@ -178,8 +178,8 @@ class QemuImg:
         if DISK_FULL_TEXT in ended.said:
             return "the server has no room for the result now: try again later"
         return (
-            f"qemu-img cannot read it as {source_format}: it is damaged, or of a kind that it does "
-            "not know; the server's log has its own words"
+            f"qemu-img cannot read it as {source_format}: it is damaged, or of an unsupported "
+            "kind; the server's log has the details"
         )
 
     def _sandbox_settings(

@@ -38,7 +38,7 @@ from imaged.stores.thread_pool import ThreadPool
 
 OPEN_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 ROLLBACK_HANGS = (
-    "an attempt before this one, which hangs, may still take it away: look at the filesystem, then "
+    "an attempt before this one, which hangs, may still take it away: check the filesystem, then "
     "ask for the export again"
 )
 CALL_TIMEOUT_SECONDS = 60.0  # for one call that moves no data
@@ -150,8 +150,8 @@ class FilesystemExport:
             return await self._threads.run(work)
         raise StoreError(
             self._label,
-            f"did not answer within {CALL_TIMEOUT_SECONDS:g} s: does the filesystem of "
-            f"{self._root} hang",
+            f"did not answer within {CALL_TIMEOUT_SECONDS:g} s: check whether the filesystem of "
+            f"{self._root} hangs",
         )
 
     def _delivery(self, export_file: ExportFile) -> ExportTemporaryFile:
@@ -226,6 +226,6 @@ class FilesystemExport:
         if not Path(self._root).is_dir():
             raise StoreError(
                 self._label,
-                f"needs the folder {self._root}, which is missing or no folder: mount its "
+                f"needs the folder {self._root}, which is missing or not a folder: mount its "
                 "filesystem, or create it",
             )

@@ -31,15 +31,15 @@ CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 _FAILURES: Mapping[type[BaseException], tuple[str, str, bool]] = {  # phase, reason, retryable
     aiohttp.ClientConnectorDNSError: ("name", "the name cannot be resolved", True),
     aiohttp.ClientConnectorCertificateError: ("connection", "its certificate is not valid", False),
-    aiohttp.ClientSSLError: ("connection", "it does not speak TLS as we do", False),
+    aiohttp.ClientSSLError: ("connection", "the TLS handshake failed", False),
     aiohttp.ClientConnectorError: ("connection", "it cannot be connected to", True),
     aiohttp.ConnectionTimeoutError: ("connection", "it cannot be connected to", True),
     aiohttp.ClientResponseError: (
         "answer",
-        "what it answers is not HTTP, or has more than 64 KiB of headers",
+        "its answer is not HTTP, or has more than 64 KiB of headers",
         False,
     ),
-    aiohttp.InvalidURL: ("address", "it is not one that can be understood", False),
+    aiohttp.InvalidURL: ("address", "it cannot be parsed", False),
     TimeoutError: ("answer", "no answer came in time", True),
     Exception: ("answer", "the connection broke off", True),
 }
@@ -113,7 +113,7 @@ class Redirector:
         try:
             target = redirect_target(answer.url, answer.response.headers.get("Location", ""))
         except FetchRefused as error:
-            why = "it redirected to something that is no URL"
+            why = "it redirected to an invalid URL"
             raise FetchFailed(answer.host, "redirect", why) from error
         if answer.url.scheme == "https" and target.scheme == "http":
             raise FetchRefused(answer.host, "redirect", "it redirected from https to http")

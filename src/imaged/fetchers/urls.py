@@ -52,7 +52,7 @@ def parse_unchanged(text: str) -> URL:
         origin = URL(parts["origin"])
         target = quote(parts["target"], safe=_ASCII, errors="surrogateescape")
     except ValueError as error:
-        raise FetchRefused("a URL", "address", "it is not one that can be understood") from error
+        raise FetchRefused("a URL", "address", "it cannot be parsed") from error
     if not origin.raw_host:
         return origin
     if not target.startswith("/"):
@@ -73,7 +73,7 @@ def redirect_target(base: URL, location: str) -> URL:
     try:
         joined = urljoin(str(base), location)
     except ValueError as error:
-        raise FetchRefused("a URL", "address", "it is not one that can be understood") from error
+        raise FetchRefused("a URL", "address", "it cannot be parsed") from error
     return parse_unchanged(joined)
 
 
@@ -92,9 +92,7 @@ def require_allowed_url(url: URL, settings: FetchSettings) -> None:
         address = ip_address(url.host)
     except ValueError:
         if url.host.replace(".", "").isdigit():
-            raise _refused(
-                url, "it is an IPv4 address in a form of its own: write a.b.c.d"
-            ) from None
+            raise _refused(url, "it is an IPv4 address in an unusual form: write a.b.c.d") from None
         return  # a name: its addresses are checked when connecting
     if not may_be_reached(address, settings.allow):
         raise _refused(url, NOT_PUBLIC)

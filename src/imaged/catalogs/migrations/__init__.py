@@ -78,7 +78,7 @@ def current_revision(db: Connection) -> str | None:
         return revision
     if tables:
         raise CatalogError(
-            "The database is no catalog: it has tables of something else. "
+            "The database is not a catalog: it has tables of something else. "
             "Name another one in catalog.url."
         )
     return None
@@ -146,7 +146,7 @@ def _require_no_others(db: Connection) -> None:
     found = [f"{row.id} ({row.version})" for row in db.execute(others.order_by(instances.c.id))]
     if found:
         raise CatalogError(
-            "Instances of another version still work on the catalog, or did until a moment ago: "
+            "Instances of another version use the catalog, or did until a moment ago: "
             f"{', '.join(found)}. Upgrade or stop them first."
         )
 

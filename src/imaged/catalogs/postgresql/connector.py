@@ -226,7 +226,7 @@ def _reader_of(password_file: Path) -> Callable[[], Any]:
         try:
             return (await anyio.Path(password_file).read_text("utf-8")).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no text"
+            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise CatalogError(f"The file {password_file} cannot be read: {why}.") from error
 
     return read

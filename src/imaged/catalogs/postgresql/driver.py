@@ -201,7 +201,7 @@ class PostgresqlDatabase:
         except DRIVER_ERRORS as error:
             fault = classify_error(error)
             if is_committing and not fault.is_rolled_back:
-                why = "was lost while a change was being committed, and may have it or not"
+                why = "was lost while a change was being committed, and its outcome is unknown"
                 raise self._error(DatabaseFault(why)) from error
             if fault.is_retryable_now and not is_last:
                 return fault
@@ -261,7 +261,7 @@ def _require_server(db: Connection) -> None:
     encoding = db.execute(text("SHOW server_encoding")).scalar()
     if encoding != "UTF8":
         raise CatalogError(
-            f"The catalog's database keeps texts as {encoding}; create it with ENCODING 'UTF8'."
+            f"The catalog's database has the encoding {encoding}; create it with ENCODING 'UTF8'."
         )
 
 

@@ -23,33 +23,33 @@ from imaged.core.errors import CatalogError, CatalogFull, CatalogUnavailable
 SQLSTATE_MESSAGES: Mapping[str, str] = {
     "08": "was lost: the connection broke off",
     "08P01": "was not understood by its server, or by a pooler before it",
-    "22": "cannot keep such a value",
-    "23": "refused what would break one of its rules",
-    "25006": "is read-only: its server is a standby, or was told to refuse changes",
+    "22": "cannot store such a value",
+    "23": "refused a change that violates one of its constraints",
+    "25006": "is read-only: its server is a standby, or is set to refuse changes",
     "26": (
         "lost its prepared statements: a pooler before its server gives connections other "
         "sessions; let it pool transactions or sessions, and restart imaged"
     ),
-    "25P03": "was lost: the server ended a transaction that stood still for too long",
-    "28": "does not let this role in: look at the role's name, and at the server's pg_hba.conf",
+    "25P03": "was lost: the server ended a transaction that was idle for too long",
+    "28": "does not admit this role: check the role's name, and the server's pg_hba.conf",
     "28P01": "refused the role, or its password",
     "3D000": "does not exist: create the database first",
-    "3F000": "has no schema where its tables could be: look at the role's search_path",
-    "40": "was in the way of others again and again",
+    "3F000": "has no schema for its tables: check the role's search_path",
+    "40": "had conflicts with other transactions at every attempt",
     "42": "does not fit this version of imaged",
     "42P05": (
         "has statements of another connection in its session: a pooler before its server gives "
         "connections other sessions; let it pool transactions or sessions, and restart imaged"
     ),
-    "42704": "does not know a setting: look at the parameters of its URL",
-    "42501": "does not allow this to the role: its tables belong to another one",
+    "42704": "does not know a setting: check the parameters of its URL",
+    "42501": "denies this to the role: its tables belong to another role",
     "42P01": "has no tables: run `imaged migrate`",
     "53": "has no resources left on its server",
     "53100": "has no room: its server's disk is full",
     "53300": "has no connection left: raise the server's max_connections",
-    "55P03": "is busy: a lock was waited for in vain",
+    "55P03": "is busy: a lock was not released in time",
     "57": "was lost: its server was shut down",
-    "57014": "took too long over one statement",
+    "57014": "took too long for one statement",
     "57P03": "does not answer yet: its server is starting, stopping or recovering",
     "58": "cannot be read or written: its server's disk reports an error",
     "XX001": "is damaged; restore it from a backup",
@@ -60,14 +60,14 @@ UNKNOWN_FAILURE = "failed"
 #: For errors that are not the server's, by the driver's exception; the first match counts.
 CONNECT_MESSAGES: Mapping[type[BaseException], str] = {
     TimeoutError: "does not answer: no connection was made in time",
-    socket.gaierror: "cannot be reached: its host is not known",
+    socket.gaierror: "cannot be reached: its host name cannot be resolved",
     ssl.SSLError: "cannot be reached: TLS failed",
-    ConnectionRefusedError: "cannot be reached: nothing answers at this address",
+    ConnectionRefusedError: "cannot be reached: no server answers at this address",
     FileNotFoundError: "cannot be reached: there is no such socket or certificate",
     PermissionError: "cannot be reached: a socket or a certificate may not be read",
     OSError: "cannot be reached",
     asyncpg.TargetServerAttributeNotMatched: (
-        "cannot be reached: no server is as target_session_attrs wants it"
+        "cannot be reached: no server matches target_session_attrs"
     ),
     asyncpg.ClientConfigurationError: (
         "cannot be reached: its URL, or one of PostgreSQL's variables, is wrong"

@@ -59,12 +59,12 @@ _KEEPALIVES = "leave it out: imaged asks the server for keepalives, and limits e
 
 #: Parameters of libpq that the driver lacks, with the remedy.
 UNSUPPORTED_PARAMETERS: Mapping[str, str] = {
-    "channel_binding": "leave it out, and use sslmode=verify-full to be sure whose server it is",
+    "channel_binding": "leave it out, and use sslmode=verify-full to verify the server's identity",
     "client_encoding": "leave it out: it is always UTF-8",
     "fallback_application_name": "use application_name",
-    "gssdelegation": "leave it out: the driver hands over no credentials",
+    "gssdelegation": "leave it out: the driver does not delegate credentials",
     "gssencmode": "use TLS: sslmode=verify-full",
-    "hostaddr": "write the address in the place of the host's name",
+    "hostaddr": "write the address in place of the host's name",
     "keepalives": _KEEPALIVES,
     "keepalives_count": _KEEPALIVES,
     "keepalives_idle": _KEEPALIVES,
@@ -77,16 +77,16 @@ UNSUPPORTED_PARAMETERS: Mapping[str, str] = {
     "oauth_issuer": "use a password or a certificate",
     "oauth_scope": "use a password or a certificate",
     "replication": "leave it out: imaged replicates nothing",
-    "require_auth": "use sslmode=verify-full to be sure whose server it is",
-    "requirepeer": "use sslmode=verify-full to be sure whose server it is",
+    "require_auth": "use sslmode=verify-full to verify the server's identity",
+    "requirepeer": "use sslmode=verify-full to verify the server's identity",
     "requiressl": "use sslmode=require",
     "scram_client_key": "use catalog.password_file",
     "scram_server_key": "use catalog.password_file",
-    "sslcertmode": "leave it out: a certificate is shown where sslcert names one",
+    "sslcertmode": "leave it out: a certificate is sent if sslcert names one",
     "sslcompression": "leave it out: no connection is compressed",
     "sslcrldir": "use sslcrl",
     "sslkeylogfile": "leave it out",
-    "sslsni": "leave it out: the host's name is always told",
+    "sslsni": "leave it out: the host's name is always sent",
     "tcp_user_timeout": _KEEPALIVES,
 }
 
@@ -111,7 +111,7 @@ def parse_catalog_url(url: str) -> ConnectionParameters:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         raise CatalogError(
-            "The catalog's URL cannot be understood: behind the question mark it has "
+            "The catalog's URL cannot be parsed: behind the question mark it has "
             "name=value, joined by &."
         ) from None
     parameters = dict(pairs)

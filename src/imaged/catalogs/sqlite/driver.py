@@ -279,7 +279,7 @@ def path_of(url: str) -> Path:
     try:
         parts = make_url(url)
     except ArgumentError as error:
-        raise CatalogError("The catalog's URL cannot be understood.") from error
+        raise CatalogError("The catalog's URL cannot be parsed.") from error
     if parts.get_backend_name() != "sqlite" or parts.database in {None, "", ":memory:"}:
         shown = parts.render_as_string(hide_password=True)
         raise CatalogError(f"The catalog's URL {shown} names no SQLite file.")

@@ -36,7 +36,7 @@ SQLITE_MESSAGES = {
     sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a backup",
     sqlite3.SQLITE_IOERR: "cannot be read or written: its disk reports an error",
     sqlite3.SQLITE_BUSY: "is locked by another process",
-    sqlite3.SQLITE_CONSTRAINT: "refused what would break one of its rules",
+    sqlite3.SQLITE_CONSTRAINT: "refused a change that violates one of its constraints",
 }
 
 #: Errors that may pass: space is freed, a disk returns, a lock is released.
@@ -135,9 +135,9 @@ def translated_errors(path: Path) -> Iterator[None]:
     except (SQLAlchemyError, OverflowError, UnicodeError) as error:
         why = error.orig if isinstance(error, StatementError) else error  # without the statement
         if isinstance(why, UnicodeError):
-            said = "cannot keep such a value: a text in it has half a character"
+            said = "cannot store such a value: a text in it has half a surrogate pair"
         else:
-            said = f"cannot keep such a value: {why}"
+            said = f"cannot store such a value: {why}"
         raise CatalogError(f"The catalog {path} {said}.") from error
 
 

@@ -172,7 +172,7 @@ def require_root_folder(label: str, root: Path, disk: Disk) -> None:
     except OSError as error:
         raise store_error_of(label, root, error) from error
     if not is_folder:
-        raise StoreError(label, f"needs a folder, and {root} is none: change its path")
+        raise StoreError(label, f"needs a folder, but {root} is not one: change its path")
 
 
 def chown_to_owner_of(disk: Disk, path: Path, root: Path) -> None:

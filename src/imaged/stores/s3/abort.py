@@ -33,7 +33,7 @@ class UploadAborter:
                 await anyio.sleep(FIRST_ABORT_PAUSE_SECONDS * 2 ** (number - 1))
             if await self._is_ended(key, upload_id):
                 return
-        why = f"goes on listing parts of an upload of {key} that was aborted {MAX_ABORTS} times"
+        why = f"still lists parts of an upload of {key} after {MAX_ABORTS} aborts"
         raise StoreError(self._client.store, why)
 
     async def abort_all(self, key: str, but: str | None = None) -> None:
@@ -44,7 +44,7 @@ class UploadAborter:
                 return
             for upload_id in found:
                 await self.abort(key, upload_id)
-        why = f"goes on listing uploads of {key} that were aborted {MAX_ABORTS} times"
+        why = f"still lists uploads of {key} after {MAX_ABORTS} rounds of aborts"
         raise StoreError(self._client.store, why)
 
     async def remove(self, key: str) -> None:

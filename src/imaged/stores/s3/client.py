@@ -64,7 +64,7 @@ class S3Response(dict[str, Any]):
         return S3Response(self._store, self[name])
 
     def __missing__(self, name: str) -> NoReturn:
-        why = f"got an answer without {name}: is its endpoint right, and does S3 live there?"
+        why = f"got an answer without {name}: check that its endpoint is right and speaks S3"
         raise StoreError(self._store, why)
 
 

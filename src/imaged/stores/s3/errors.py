@@ -95,11 +95,11 @@ CODE_REMEDIES = {
     "ExpiredTokenException": "the credentials have expired: renew them",
     "InvalidToken": "the credentials are not valid: renew them",
     "RequestTimeTooSkewed": "the clock of this machine, or of the store, is wrong: set it",
-    "SlowDown": "it is overloaded; it was asked several times, with pauses",
+    "SlowDown": "it is overloaded; several retries failed",
     "301": "the bucket is elsewhere: set its region and endpoint",
     "400": "the region or the credentials may be wrong, or it needs another kind of addressing",
     "404": (
-        "nothing is there: look at endpoint and bucket, and whether a proxy changes the path or "
+        "nothing is there: check endpoint and bucket, and whether a proxy changes the path or "
         "the Host header"
     ),
     "413": (
@@ -108,7 +108,7 @@ CODE_REMEDIES = {
     ),
     "NotImplemented": "it cannot do this",
     "InvalidRequest": "if it does not know checksums of this kind, set another checksum",
-    "BadDigest": "bytes were damaged on their way, several times",
+    "BadDigest": "bytes were damaged in transit, several times",
 }
 ACCESS_DENIED_CODES = {"AccessDenied", "403", "AllAccessDisabled", "AccountProblem", "Forbidden"}
 
@@ -251,18 +251,16 @@ CONNECTION_MESSAGES: tuple[tuple[tuple[type[BaseException], ...], Callable[[str]
     (
         TIMEOUT_ERRORS,
         lambda where: (
-            f"got no answer from {where} in time; look whether it is running, and not overloaded"
+            f"got no answer from {where} in time; check that it is running and not overloaded"
         ),
     ),
     (
         (ResponseParserError,),
-        lambda where: (
-            f"got an answer from {where} that is not S3's; look whether the endpoint is right"
-        ),
+        lambda where: f"got an answer from {where} that is not S3's; check the endpoint",
     ),
     (
         RETRYABLE_EXCEPTIONS,
-        lambda where: f"cannot reach {where}, or lost the connection; look whether it is running",
+        lambda where: f"cannot reach {where}, or lost the connection; check that it is running",
     ),
 )
 

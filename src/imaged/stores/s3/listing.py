@@ -69,7 +69,7 @@ def _advanced(client: S3Client, markers: Parameters, next_markers: Parameters) -
     Swift 2.38 sends no marker behind a page of one upload.
     """
     if not next_markers or next_markers == markers:
-        why = "gives lists that do not advance: it says that more follows, and not where"
+        why = "gives lists that do not advance: it says that more follow, but not from where"
         raise StoreError(client.store, why)
     return next_markers
 

@@ -28,7 +28,7 @@ class S3Presigner:
     async def presign(self, key: str, valid_for: timedelta, file_name: str | None) -> str:
         """Sign a URL. Browsers are told to save the blob as a file, and not to render it."""
         if not timedelta(0) < valid_for <= MAX_VALIDITY:
-            raise StoreError(self._store, "gives links for 7 days at most, and for more than none")
+            raise StoreError(self._store, "signs URLs for more than 0 and at most 7 days")
         parameters = {
             "Bucket": self._settings.bucket,
             "Key": self._settings.root + key,

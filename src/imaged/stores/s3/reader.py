@@ -122,11 +122,11 @@ class S3Reader:
         length = answer.get("ContentLength")
         if start and status != PARTIAL_CONTENT:
             answer["Body"].close()
-            why = f"gives all of {self._key} ({status}), and not the range that was asked for"
+            why = f"gives all of {self._key} ({status}), instead of the requested range"
             raise StoreError(self._client.store, why)
         if length not in {None, self.size_bytes - start}:
             answer["Body"].close()
-            why = f"gave other bytes of {self._key} than were asked for, or changed it meanwhile"
+            why = f"gave other bytes of {self._key} than requested, or changed it meanwhile"
             raise StoreError(self._client.store, why)
         return answer["Body"]
 

@@ -136,14 +136,14 @@ class S3SelfTest:
         async with attempts.begin(name, None, record, {TEST_METADATA: "kept"}) as write:
             await write.publish(await write.upload_blocks(_blocks(size_bytes)))
         found = await self._client.call("head_object", name)
-        self._require(found["ContentLength"] == size_bytes, "has another size of an object")
+        self._require(found["ContentLength"] == size_bytes, "reports a wrong size of an object")
         self._require(
             found.metadata.get(TEST_METADATA) == "kept",
-            "does not keep what an object says of itself (x-amz-meta-…)",
+            "does not keep the metadata of an object (x-amz-meta-…)",
         )
         self._require(
             await self._read_range(name, found) == TEST_DATA[RANGE_START:],
-            "does not give the range of an object that was asked for",
+            "does not send the requested range of an object",
         )
         await self._aborter.abort(name, recorded[0])
         await self._remove(name)
@@ -175,7 +175,7 @@ class S3SelfTest:
     def _without_checksums(self) -> StoreError:
         kind = self._client.settings.checksum
         remedy = 'set checksum = "md5"' if kind == "crc32" else "use https"
-        why = f"takes bytes that do not fit their checksum ({kind}): {remedy}"
+        why = f"accepts bytes that do not match their checksum ({kind}): {remedy}"
         return StoreError(self._client.store, why)
 
     async def _read_range(self, name: str, found: S3Response) -> bytes:

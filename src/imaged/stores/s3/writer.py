@@ -180,7 +180,7 @@ class S3Writer:
                 at_end=partial(self._share.release, part.limit_bytes),
             )
         elif not part.is_full:  # all others were sent when they were made
-            why = f"got fewer bytes of {self._key} than were announced, so a part has no end"
+            why = f"got fewer bytes of {self._key} than were announced, so a part is incomplete"
             raise StoreError(self._client.store, why)
 
     async def _upload(self, part: Part, upload_id: str, number: int) -> CompletedPart:
@@ -210,7 +210,7 @@ class S3Writer:
         finally:
             part.close()
         if answer.has_md5_for_etag and answer["ETag"].strip('"') != part.md5:
-            why = f"has other bytes of a part of {self._key}: they were damaged on their way"
+            why = f"has other bytes of a part of {self._key}: they were damaged in transit"
             raise StoreError(self._client.store, why)
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
@@ -276,7 +276,7 @@ class S3Writer:
         if not is_proven and await self._published_bytes() != self._size_bytes:
             why = (
                 f"answered that it keeps {self._key}, and does not have it: "
-                "look whether something between answers in its place"
+                "check whether a proxy answers in its place"
             )
             raise StoreError(self._client.store, why)
 
