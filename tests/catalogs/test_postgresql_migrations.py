@@ -16,7 +16,7 @@ from contracts.catalog_releases import NEXT, Releases, releases
 from contracts.catalog_samples import all_images, queued
 from contracts.catalog_step_kinds import StepKindsContract
 from imaged.catalogs import dialects, migrations
-from imaged.catalogs.columns import metadata
+from imaged.catalogs.column_types import metadata
 from imaged.catalogs.connect import migrate_catalog, open_catalog
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase

@@ -16,7 +16,7 @@ from contracts.catalog_releases import releases
 from contracts.catalog_samples import queued
 from contracts.catalog_step_kinds import StepKindsContract
 from imaged.catalogs import migrations
-from imaged.catalogs.columns import metadata
+from imaged.catalogs.column_types import metadata
 from imaged.catalogs.connect import migrate_catalog
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.sqlite.driver import SqliteDatabase, open_sqlite

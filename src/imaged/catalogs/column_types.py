@@ -1,15 +1,18 @@
-"""The column types of instants and durations: microsecond precision, sortable.
+"""What the tables are made of: their metadata, column types, conditions and indexes.
 
-PostgreSQL has a type for instants. SQLite has none: they are stored as whole microseconds since
+Instants and durations have microsecond precision and sort by value. PostgreSQL has a type for
+instants. SQLite has none: they are stored as whole microseconds since
 1970, which ``datetime(created_at / 1000000, 'unixepoch')`` makes readable for an operator.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, DateTime, Dialect
+from sqlalchemy import BigInteger, ColumnElement, DateTime, Dialect, Index, MetaData, String, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -17,6 +20,10 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+
+TEXT = String().with_variant(String(collation="C"), "postgresql")
+
+metadata = MetaData()
 
 
 class Instant(TypeDecorator[datetime]):
@@ -87,3 +94,15 @@ def minus_duration(
 ) -> ColumnElement[datetime]:
     """An instant minus a duration, in SQL."""
     return _MinusDuration(instant, duration)
+
+
+def check_in(column: str, values: Iterable[StrEnum]) -> str:
+    """The condition that a column has one of these values."""
+    names = ", ".join(f"'{value}'" for value in values)
+    return f"{column} IN ({names})"
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of the rows that meet a condition."""
+    only = text(where)
+    return Index(name, *columns, unique=unique, sqlite_where=only, postgresql_where=only)

@@ -33,7 +33,7 @@ from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings
 from imaged.stores.filesystem.refcounted_file import RefcountedFile
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import HUNG_THREAD_TIMEOUT
-from imaged.stores.filesystem.write_blocks import write_blocks
+from imaged.stores.filesystem.temporary_file import write_blocks
 from imaged.stores.thread_pool import ThreadPool
 
 OPEN_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC

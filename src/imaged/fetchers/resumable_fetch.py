@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import unicodedata
 from collections.abc import AsyncGenerator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
@@ -21,7 +22,6 @@ from yarl import URL
 
 from imaged.core.errors import FetchFailed
 from imaged.fetchers.fetch_settings import FetchSettings
-from imaged.fetchers.rate_monitor import RateMonitor
 from imaged.fetchers.redirects import (
     CONNECTION_ERRORS,
     FetchResponse,
@@ -29,18 +29,41 @@ from imaged.fetchers.redirects import (
     RetryableFailure,
     is_retryable_status,
 )
-from imaged.fetchers.remote_text import printable
 from imaged.fetchers.urls import host_of
 from imaged.fetchers.validators import BodyValidators, validators_of
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+MAX_CHARACTERS = 100  # of a text of the other side
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-IDENTITY_CODINGS = {
-    "",
-    "identity",
-    "aws-chunked",
-}  # content codings that leave the bytes unchanged
+IDENTITY_CODINGS = {"", "identity", "aws-chunked"}  # they leave the bytes unchanged
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories
+
+
+class RateMonitor:
+    """Counts only the time spent waiting, so imaged itself may be slow."""
+
+    def __init__(self, min_bytes_per_second: int, window: timedelta) -> None:
+        self._least_bytes = min_bytes_per_second * window.total_seconds()
+        self._window_seconds = window.total_seconds()
+        self._waited_seconds = 0.0
+        self._received_bytes = 0
+
+    @property
+    def max_wait_seconds(self) -> float:
+        """The maximum time to wait for the next bytes."""
+        return self._window_seconds - self._waited_seconds
+
+    def note(self, waited_seconds: float, received_bytes: int) -> bool:
+        """Record one wait and its bytes; returns False if it was too slow for too long."""
+        self._waited_seconds += waited_seconds
+        self._received_bytes += received_bytes
+        if self._waited_seconds < self._window_seconds:
+            return True
+        was_enough = self._received_bytes >= self._least_bytes
+        self._waited_seconds, self._received_bytes = 0.0, 0
+        return was_enough
 
 
 class ResumableFetch:
@@ -239,3 +262,15 @@ def _utc_now() -> datetime:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def printable(text: str, longest: int = MAX_CHARACTERS) -> str:
+    """The text in one line of printable characters, cut to ``longest`` of them.
+
+    The HTTP parser returns bytes that are not UTF-8 as surrogates, which cannot be stored.
+    """
+    kept = "".join(
+        REPLACEMENT if unicodedata.category(character) in _UNPRINTABLE else character
+        for character in text[: longest + 1]
+    ).strip()
+    return kept if len(text) <= longest else f"{kept[:longest]}…"

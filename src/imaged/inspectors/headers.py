@@ -1,19 +1,25 @@
-"""Readers of the headers of disk formats, each a pure function of bytes.
+"""Readers of the headers of files, each a pure function of bytes.
 
 They read what oslo's inspectors do not: parents, footers, encryption, and features that are safe
 but unknown to oslo. Sources: qcow2, docs/interop/qcow2.rst in QEMU's tree; VDI, VirtualBox's
 VDICore.h; VMDK, VMware's "Virtual Disk Format 5.0"; UDF, ECMA-167, 2/8 and 2/9. VHD and VHDX are in
 ``vhd_headers``.
+
+They also recognise files that are often uploaded in place of a disk. Sources: RFC 1952 (gzip), RFC
+8878 (zstd), the .xz and LZ4 frame formats, bzip2, PKWARE's APPNOTE (zip), 7zFormat.txt, POSIX
+(ustar), and the WHATWG's MIME sniffing standard for HTML.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imaged.core.disk_format import Flaw
 from imaged.core.limits import MIB
+from imaged.core.lookalike import Lookalike
 
 SECTOR_BYTES = 512
 
@@ -40,6 +46,20 @@ _UDF_AT = 32 * 1024
 _UDF_MAX_STRUCTURES = 16
 _UDF_BLOCKS = (2048, 4096)
 _UDF_MARKS = frozenset({b"BEA01", b"BOOT2", b"CD001", b"CDW02", b"TEA01"})
+
+_SIGNATURES: Sequence[tuple[int, bytes, Lookalike]] = (
+    (0, b"\x1f\x8b\x08", Lookalike.GZIP),
+    (0, b"\xfd7zXZ\0", Lookalike.XZ),
+    (0, b"\x28\xb5\x2f\xfd", Lookalike.ZSTD),
+    (4, b"1AY&SY", Lookalike.BZIP2),
+    (0, b"\x04\x22\x4d\x18", Lookalike.LZ4),
+    (0, b"PK\x03\x04", Lookalike.ZIP),
+    (0, b"7z\xbc\xaf\x27\x1c", Lookalike.SEVEN_ZIP),
+    (257, b"ustar", Lookalike.TAR),
+)
+_HTML_WITHIN_BYTES = 512
+_HTML = (b"<!doctype html", b"<html")
+_BEFORE_HTML = b"\xef\xbb\xbf \t\r\n\x0c"  # a byte order mark, and white space
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +154,12 @@ def _has_udf(head: bytes, block_bytes: int) -> bool:
         if mark not in _UDF_MARKS:
             return False
     return False
+
+
+def find_lookalike(head: bytes) -> Lookalike | None:
+    """The kind of data that begins so; None for what may be a disk."""
+    for at, mark, lookalike in _SIGNATURES:
+        if head[at : at + len(mark)] == mark:
+            return lookalike
+    text = head[:_HTML_WITHIN_BYTES].lstrip(_BEFORE_HTML).lower()
+    return Lookalike.HTML if text.startswith(_HTML) else None

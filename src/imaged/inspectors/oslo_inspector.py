@@ -26,8 +26,7 @@ from imaged.core.disk_format import RAW, Findings, Flaw
 from imaged.core.limits import MIB
 from imaged.core.lookalike import Lookalike
 from imaged.inspectors import headers, vhd_headers
-from imaged.inspectors.headers import HeaderFindings
-from imaged.inspectors.signatures import find_lookalike
+from imaged.inspectors.headers import HeaderFindings, find_lookalike
 
 BLOCK_BYTES = MIB
 SECTOR_BYTES = 512

@@ -1,6 +1,6 @@
-"""Every call to the operating system that the filesystem store makes.
+"""Every call to the operating system that the filesystem store makes, and the check of free space.
 
-They stand in one place so that a test can record each of them, or let it fail.
+The calls stand in one place so that a test can record each of them, or let it fail.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import fcntl
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from imaged.core.errors import StoreFull
+from imaged.core.limits import MIB
 
 AT_FDCWD = -100  # <fcntl.h>: paths are not relative to an open folder
 RENAME_NOREPLACE = 1  # <linux/fs.h>
@@ -103,3 +106,22 @@ def write_chunks(disk: Disk, descriptor: int, chunks: Sequence[bytes], limit: in
             first += 1
         if written:
             pending[first] = memoryview(pending[first])[written:]
+
+
+def free_bytes(disk: Disk, path: Path) -> int:
+    """The free space for users other than root, in bytes. Raises OSError."""
+    figures = disk.statvfs(path)
+    return figures.f_bavail * figures.f_frsize
+
+
+def require_room(
+    store: str, disk: Disk, path: Path, *, min_free_bytes: int, expected_bytes: int = 0
+) -> None:
+    """Refuse a write that would leave less than ``min_free_bytes``. Raises StoreFull, OSError."""
+    left = free_bytes(disk, path) - expected_bytes
+    if left < min_free_bytes:
+        raise StoreFull(
+            store,
+            f"has too little room at {path}: {left // MIB} MiB would be left, and "
+            f"{min_free_bytes // MIB} MiB must stay free (min_free)",
+        )

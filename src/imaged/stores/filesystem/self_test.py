@@ -20,8 +20,7 @@ import structlog
 
 from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
-from imaged.stores.filesystem.disk import Disk, move, sync_folder
-from imaged.stores.filesystem.disk_space import free_bytes
+from imaged.stores.filesystem.disk import Disk, free_bytes, move, sync_folder
 from imaged.stores.filesystem.errors import os_errors_translated
 from imaged.stores.filesystem.marker import chown_to_owner_of, require_root_folder
 from imaged.stores.filesystem.paths import StorePaths

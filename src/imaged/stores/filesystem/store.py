@@ -1,10 +1,15 @@
 """A store in a folder of a filesystem.
 
 It creates the folders that ``stores/layout.py`` draws (when it is checked), its marker, and files
-that only their owner can read. A blob appears by a rename once it is durable
-(``blob_temporary_file.py``). A crash leaves a file in ``.tmp``, which ``delete`` of its key
+that only their owner can read. A crash leaves a file in ``.tmp``, which ``delete`` of its key
 removes. The store needs the rights to read, write and search in its root folder, which it never
 creates.
+
+The bytes of a blob go to a temporary name on the same filesystem. Once they are durable, a rename
+that never replaces a file gives them their final name, and the folder is synced. A writer never
+deletes a name: ``delete`` removes the temporary one, and the write can then no longer complete. A
+write that fails truncates its file through its own descriptor, which frees the space at once, and
+renames a file that already had its final name back to the temporary name.
 
 While the marker is not the expected one (``filesystem/marker.py``), the store creates, writes,
 deletes and lists nothing, and reports no blob as missing.
@@ -24,16 +29,14 @@ from imaged.core.keys import is_key
 from imaged.core.place_marker import PlaceKind
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.store import RecordUploadId, ignore_upload_id
-from imaged.stores.filesystem.blob_temporary_file import BlobTemporaryFile
-from imaged.stores.filesystem.disk import Disk, sync_folder
-from imaged.stores.filesystem.disk_space import free_bytes
+from imaged.stores.filesystem.disk import Disk, free_bytes, move, sync_folder
 from imaged.stores.filesystem.errors import os_errors_translated
 from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings, require_root_folder
 from imaged.stores.filesystem.paths import StorePaths
 from imaged.stores.filesystem.reader import FilesystemReader
 from imaged.stores.filesystem.self_test import FilesystemSelfTest
 from imaged.stores.filesystem.settings import FilesystemSettings
-from imaged.stores.filesystem.write_blocks import write_blocks
+from imaged.stores.filesystem.temporary_file import TemporaryFile, write_blocks
 from imaged.stores.layout import require_key
 from imaged.stores.thread_pool import ThreadPool
 
@@ -175,3 +178,43 @@ class FilesystemStore:
             if self._is_checked:
                 raise
             return ()  # the first check creates it
+
+
+class BlobTemporaryFile(TemporaryFile):
+    """One attempt to write one blob."""
+
+    def __init__(
+        self,
+        store: str,
+        key: str,
+        settings: FilesystemSettings,
+        disk: Disk,
+        place: FolderMarker | None = None,
+    ) -> None:
+        folders = StorePaths(settings.path)
+        super().__init__(store, key, folders.temporary_path(key), settings, disk, place=place)
+        self._whole = folders.blob_path(key)
+        self._is_renamed = False
+
+    def _require_unused(self) -> None:
+        """Raises BlobExists, OSError."""
+        with suppress(FileNotFoundError):
+            self._disk.stat(self._whole)
+            raise self._exists()
+
+    def _publish_name(self) -> None:
+        try:
+            move(self._disk, self._temporary, self._whole)
+        except FileExistsError:
+            raise self._exists() from None
+        except FileNotFoundError as error:
+            for folder in (self._temporary.parent, self._whole.parent):
+                self._disk.stat(folder)  # a missing folder is reported as itself
+            raise self._discarded() from error
+        self._is_renamed = True
+        sync_folder(self._disk, self._whole.parent)
+
+    def _roll_back(self, descriptor: int) -> None:
+        if self._is_renamed:
+            move(self._disk, self._whole, self._temporary)
+        self._disk.ftruncate(descriptor, 0)

@@ -1,7 +1,7 @@
 """A file that is being written and does not have its final name yet.
 
 Its subclasses know the final name and how the file gets it: a blob of a store
-(``blob_temporary_file.py``), and an export to a folder (``exports/temporary_file.py``). Until then
+(``filesystem/store.py``), and an export to a folder (``exports/temporary_file.py``). Until then
 the bytes have a temporary name, which shows that the write goes on: removing that name ends the
 write.
 
@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -23,12 +26,13 @@ from imaged.core.block import Block
 from imaged.core.errors import BlobExists, WriteDiscarded
 from imaged.core.limits import MIB
 from imaged.core.sparse import split_holes
-from imaged.stores.filesystem.disk import Disk, write_chunks
-from imaged.stores.filesystem.disk_space import require_room
+from imaged.lanes import LaneFactory
+from imaged.stores.filesystem.disk import Disk, require_room, write_chunks
 from imaged.stores.filesystem.errors import os_errors_translated
 from imaged.stores.filesystem.marker import FolderMarker
 from imaged.stores.filesystem.refcounted_file import RefcountedFile
 from imaged.stores.filesystem.settings import FilesystemSettings
+from imaged.stores.thread_pool import ThreadPool
 
 log = structlog.get_logger()
 
@@ -167,3 +171,56 @@ class TemporaryFile(ABC):
             return  # deleted meanwhile: closing the descriptor frees the space
         except OSError as error:
             log.warning("write.left_behind", store=self._store, key=self._name, error=str(error))
+
+
+async def write_blocks(
+    file: TemporaryFile,
+    expected_bytes: int,
+    blocks: AsyncIterable[Block],
+    *,
+    threads: ThreadPool,
+    lanes: LaneFactory,
+    flush_every_bytes: int,
+    patience: timedelta,
+) -> int:
+    """Begin the file, write all blocks in order and publish it; returns its size in bytes.
+
+    ``expected_bytes``: this much space must be free; 0 if the size is unknown.
+
+    Each time at least ``flush_every_bytes`` more were written, the file is flushed while the
+    writing goes on. After a return the bytes are durable and visible. After an exception nothing is
+    visible, unless a thread hung for longer than ``patience``.
+
+    Raises what the file and ``blocks`` raise.
+    """
+    is_kept = False
+    try:
+        await threads.run(partial(file.begin, expected_bytes))
+        size_bytes = await _write(file, blocks, lanes, flush_every_bytes)
+        await threads.run(file.publish)
+        file.commit()  # no await between here and the end, so no cancellation
+        is_kept = True
+    finally:
+        if not is_kept:
+            await threads.run_shielded(partial(file.discard, patience.total_seconds()), patience)
+    return size_bytes
+
+
+async def _write(
+    file: TemporaryFile, blocks: AsyncIterable[Block], lanes: LaneFactory, flush_every_bytes: int
+) -> int:
+    def flush(_size_bytes: int) -> None:
+        file.flush()
+
+    size_bytes = flushed_bytes = 0
+    async with lanes(file.write) as writing, lanes(flush) as flushing:
+        async for block in blocks:
+            size_bytes += block.size_bytes
+            await writing.feed(block)
+            del block  # no reference may keep it alive while the next one is awaited
+            if size_bytes - flushed_bytes >= flush_every_bytes:
+                await flushing.feed(size_bytes)
+                flushed_bytes = size_bytes
+        await writing.drain()
+        await flushing.drain()
+    return size_bytes

@@ -22,6 +22,8 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
 
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
@@ -32,15 +34,16 @@ from imaged.stores.layout import require_key
 from imaged.stores.s3.abort import UploadAborter
 from imaged.stores.s3.client import S3Client, S3Response
 from imaged.stores.s3.copy import S3CopySource
+from imaged.stores.s3.errors import LIBRARY_ERRORS, S3Errors
 from imaged.stores.s3.listing import list_objects, list_uploads
 from imaged.stores.s3.marker import BucketMarker
-from imaged.stores.s3.presign import S3Presigner
 from imaged.stores.s3.reader import S3Reader
 from imaged.stores.s3.self_test import S3SelfTest
 from imaged.stores.s3.session import S3Session
 from imaged.stores.s3.settings import MAX_BLOB_BYTES, S3Settings
 from imaged.stores.s3.write_manager import S3WriteManager
 
+MAX_VALIDITY = timedelta(days=7)  # the maximum for version 4 signatures
 SETTLES_AFTER = timedelta(hours=1)  # longer than anything that is in flight
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -159,11 +162,28 @@ class S3Store:
         return etag if _MD5.fullmatch(etag) else None
 
     async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
-        """A URL that grants the right to read the blob for a while: never log it."""
+        """A URL that grants the right to read the blob for a while: never log it.
+
+        Browsers are told to save the blob as a file, and not to render it.
+        """
         require_key(self.name, key)
-        return await S3Presigner(self.name, self.settings, self._session).presign(
-            key, valid_for, file_name
-        )
+        if not timedelta(0) < valid_for <= MAX_VALIDITY:
+            raise StoreError(self.name, "signs URLs for more than 0 and at most 7 days")
+        parameters = {
+            "Bucket": self.settings.bucket,
+            "Key": self.settings.root + key,
+            "ResponseContentType": "application/octet-stream",
+            "ResponseContentDisposition": _attachment(file_name),
+        }
+        try:
+            client: Any = await self._session.client()
+            link: str = await client.generate_presigned_url(
+                "get_object", Params=parameters, ExpiresIn=int(valid_for.total_seconds())
+            )
+        except LIBRARY_ERRORS as error:
+            errors = S3Errors(self.name, self.settings)
+            raise errors.translate("get_object", key, error) from error
+        return link
 
     async def head_blob(self, key: str) -> S3Response:
         """The answer to HEAD for a complete blob. Raises BlobMissing."""
@@ -182,3 +202,10 @@ class S3Store:
             if not await UploadAborter(self._client).list_upload_ids(key):
                 return
         raise BlobExists(self.name, key)
+
+
+def _attachment(file_name: str | None) -> str:
+    """The header of RFC 6266, with the name in percent-encoded UTF-8."""
+    if file_name is None:
+        return "attachment"
+    return f"attachment; filename*=UTF-8''{quote(file_name, safe='')}"
