@@ -1,4 +1,4 @@
-"""The statements of pages: the usual ones are remembered, and nobody can fill memory with them."""
+"""Statements of pages: the usual ones are cached, and clients cannot fill memory with them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ONE_OF_MANY = Condition(Column.NAME, Operator.ONE_OF, tuple(map(str, range(10_00
 
 
 def test_a_usual_page_is_built_once() -> None:
-    """It is asked for by many, and often."""
+    """Many clients request it, and often."""
     assert page(USUAL) is page(replace(USUAL))
 
 
 def test_each_caller_has_statements_of_his_own() -> None:
-    """What one may see is never another's answer."""
+    """One caller's statement never serves another."""
     other = replace(USUAL, caller=Caller("u", "q", frozenset({"member"})))
 
     assert page(USUAL) is not page(other)
@@ -44,5 +44,5 @@ def test_each_caller_has_statements_of_his_own() -> None:
     ids=["further", "tagged", "by property", "one of many", "many filters"],
 )
 def test_what_is_rare_or_large_is_not_remembered(query: ImageQuery) -> None:
-    """Filters have no limit but that of the header, and a statement is larger than its words."""
+    """Filters are limited only by the header's size, and a statement is larger than its text."""
     assert page(query) is not page(query)

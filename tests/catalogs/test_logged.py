@@ -1,4 +1,4 @@
-"""The journal of statuses: every change is told once, and nothing else is."""
+"""Every change of status is logged once, and nothing else is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from contracts.catalog_state_machine import UtcClock
 from imaged.catalogs.logged import LoggedCatalog
 from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
 from imaged.core.errors import ActivationRefused, ImageExists
-from imaged.core.lifecycle import Event, Status
 from imaged.core.task import Progress, Task, TaskStatus, cancel, claim_task
 from imaged.core.uploading import begin_import, give_back, reserve, store_data
 from imaged.ports.catalog import Catalog
@@ -50,7 +49,7 @@ def catalog() -> LoggedCatalog:
 
 
 class TestJournaledCatalog(CatalogContract):
-    """It is a catalog itself, and keeps every promise."""
+    """It is a catalog itself, and passes the contract."""
 
     @pytest.fixture
     def within(self) -> MemoryCatalog:
@@ -64,7 +63,7 @@ class TestJournaledCatalog(CatalogContract):
 
     @pytest.fixture
     def set_ahead(self, within: MemoryCatalog) -> SetAhead:
-        """By the clock within."""
+        """By the clock of the inner catalog."""
         return setting_ahead(within)
 
     @pytest.fixture
@@ -77,12 +76,12 @@ pytestmark = pytest.mark.asyncio
 
 
 def told(log: Log) -> list[tuple[object, ...]]:
-    """From where to where, and because of what."""
+    """From which status to which, and why."""
     return [(event["from_status"], event["to_status"], event["because"]) for event in log]
 
 
 async def test_a_life_is_told(catalog: LoggedCatalog, log: Log) -> None:
-    """Each change of status is one event, in order, with what brought it about."""
+    """Each change of status is one event, in order, with its cause."""
     await add_active(catalog, "i")
     await catalog.modify_image("i", deactivate)
     await catalog.modify_image("i", reactivate)
@@ -111,7 +110,7 @@ async def test_a_life_is_told(catalog: LoggedCatalog, log: Log) -> None:
 
 
 async def test_the_claim_is_told(catalog: LoggedCatalog, log: Log) -> None:
-    """Both when work begins and when it ends; not where there was none."""
+    """When work begins and when it ends; not without a claim."""
     claim = new_claim()
     await add_saving(catalog, "i", claim)
     await catalog.modify_image("i", give_back(claim, "lost", final=True))
@@ -120,7 +119,7 @@ async def test_the_claim_is_told(catalog: LoggedCatalog, log: Log) -> None:
 
 
 async def test_the_reason_of_a_failure_is_told_once(catalog: LoggedCatalog, log: Log) -> None:
-    """Where the work ended without a result, and not again when the next one begins."""
+    """When the work ended without a result, and not again when the next one begins."""
     claim = new_claim()
     await add_saving(catalog, "i", claim)
     await catalog.modify_image("i", give_back(claim, "The disk was full.", final=True))
@@ -130,7 +129,7 @@ async def test_the_reason_of_a_failure_is_told_once(catalog: LoggedCatalog, log:
 
 
 async def test_what_does_not_change_a_status(catalog: LoggedCatalog, log: Log) -> None:
-    """Edits, renewals, refusals and reads are not told of."""
+    """Edits, renewals, refusals and reads are not logged."""
     claim = new_claim()
     await add_saving(catalog, "i", claim)
     log.clear()
@@ -148,25 +147,8 @@ async def test_what_does_not_change_a_status(catalog: LoggedCatalog, log: Log) -
     assert log == []
 
 
-async def test_the_hook_is_told_too(log: Log) -> None:
-    """A counter sees what the log sees."""
-    seen: list[tuple[Status | None, Status, Event | str]] = []
-
-    def count(before: Status | None, after: Status, because: Event | str) -> None:
-        seen.append((before, after, because))
-
-    await add_active(LoggedCatalog(MemoryCatalog(UtcClock()), count), "i")
-
-    assert seen == [
-        (None, Status.QUEUED, "created"),
-        (Status.QUEUED, Status.SAVING, Event.UPLOAD_BEGAN),
-        (Status.SAVING, Status.ACTIVE, Event.UPLOAD_SUCCEEDED),
-    ]
-    assert [because for _, _, because in told(log)] == [str(because) for _, _, because in seen]
-
-
 def lives(log: Log) -> list[tuple[object, ...]]:
-    """What is told of tasks and images: which event, of whom, from where to where."""
+    """The events of tasks and images: name, id, and statuses."""
     return [
         (
             line["event"],
@@ -179,7 +161,7 @@ def lives(log: Log) -> list[tuple[object, ...]]:
 
 
 async def test_the_life_of_a_task_is_told(catalog: LoggedCatalog, log: Log) -> None:
-    """Each change of status, with attempts and the reason of a failure; progress is none."""
+    """Each change of status, with attempts and the reason of a failure; progress is not logged."""
     claim = new_claim()
     await catalog.add_task(task("t1", type="verify", image_id="i"))
     await catalog.modify_task("t1", lambda task: claim_task(task, claim))
@@ -200,7 +182,7 @@ async def test_the_life_of_a_task_is_told(catalog: LoggedCatalog, log: Log) -> N
 
 
 async def test_a_draft_is_not_told_of_before_it_is_made(catalog: LoggedCatalog, log: Log) -> None:
-    """Its creation is the success of its task; one that failed never was."""
+    """Its creation is the success of its task; after a failed task it never existed."""
     claims = {"made": new_claim(), "failed": new_claim()}
     for name, claim in claims.items():
         await catalog.add_image(draft(name, made_by=task(f"t-{name}", type="import")))
@@ -224,7 +206,7 @@ async def test_a_draft_is_not_told_of_before_it_is_made(catalog: LoggedCatalog, 
 
 
 async def test_an_image_that_its_task_takes_along(catalog: LoggedCatalog, log: Log) -> None:
-    """Whoever ends one of both: each is told once, and why."""
+    """Whichever of both is ended: each is logged once, with the reason."""
     for name in ("i", "j"):
         await catalog.add_image(queued(name))
         await catalog.modify_image(name, begin_import(task(f"t{name}")))

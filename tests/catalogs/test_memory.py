@@ -1,4 +1,4 @@
-"""The catalog in memory sits the exam."""
+"""The catalog in memory passes the contract."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from imaged.testing.memory_catalog import MemoryCatalog
 
 
 class ClockAhead(UtcClock):
-    """A clock that somebody has set."""
+    """A clock that was set ahead."""
 
     def __init__(self, by: timedelta) -> None:
         self._by = by
 
     def now(self) -> datetime:
-        """So much later than it is."""
+        """The present time plus the difference."""
         return super().now() + self._by
 
 
@@ -34,7 +34,7 @@ async def opened() -> AsyncIterator[Catalog]:
 
 
 def setting_ahead(catalog: MemoryCatalog) -> SetAhead:
-    """Sets its clock, by giving it another one."""
+    """Replaces its clock."""
 
     def set_ahead(by: timedelta) -> None:
         catalog._clock = ClockAhead(by)
@@ -43,7 +43,7 @@ def setting_ahead(catalog: MemoryCatalog) -> SetAhead:
 
 
 class TestMemoryCatalog(CatalogContract):
-    """Everything."""
+    """The whole contract."""
 
     @pytest.fixture
     def catalog(self) -> MemoryCatalog:

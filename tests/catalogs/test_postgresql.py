@@ -1,4 +1,4 @@
-"""The catalog in a PostgreSQL database sits the exam."""
+"""The catalog in a PostgreSQL database passes the contract."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from imaged.ports.catalog import Catalog
 
 
 class TestPostgresqlCatalog(CatalogContract, ErrorsContract):
-    """Everything."""
+    """The whole contract."""
 
     @pytest.fixture
     def fresh(self) -> Fresh:
@@ -33,7 +33,7 @@ class TestPostgresqlCatalog(CatalogContract, ErrorsContract):
 
 
 class PostgresqlCatalogMachine(CatalogMachine):
-    """Any history."""
+    """Any order of operations."""
 
     def make(self) -> AbstractAsyncContextManager[Catalog]:
         """A fresh database."""

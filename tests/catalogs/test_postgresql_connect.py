@@ -1,4 +1,4 @@
-"""How a PostgreSQL catalog is opened, and what an operator reads where that fails."""
+"""Opening a PostgreSQL catalog, and the errors when that fails."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WRONG = "battery-staple"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """One that asks for passwords."""
+    """A server that requires passwords."""
     server = Server()
     server.start()
     yield server
@@ -45,14 +45,14 @@ def server() -> Iterator[Server]:
 
 @pytest_asyncio.fixture
 async def url(server: Server) -> AsyncIterator[str]:
-    """A database with tables and without facts."""
+    """A database with empty tables."""
     async with fresh_database(server.url) as url:
         yield url
 
 
 @pytest_asyncio.fixture
 async def role(url: str) -> AsyncIterator[str]:
-    """A role that may do what a catalog needs, if it knows its password."""
+    """A role with the rights that a catalog needs, and a password."""
     name = urlsplit(url).path.strip("/").replace("imaged", "role")
     async with connected(url) as db:
         await db.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
@@ -80,7 +80,7 @@ async def test_a_catalog_by_its_url(url: str) -> None:
 
 
 async def test_a_password_in_a_file(url: str, role: str, tmp_path: Path) -> None:
-    """It is read for every connection, so it can change while we run."""
+    """It is read for every connection, so it can change at run time."""
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}\n")
     catalog = await open_postgresql(at(url, user=role), file)
@@ -95,7 +95,7 @@ async def test_a_password_in_a_file(url: str, role: str, tmp_path: Path) -> None
 
 
 async def test_a_password_elsewhere(url: str, role: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the URL, with signs that have to be quoted there; or where PostgreSQL's tools look."""
+    """In the URL, with characters that must be quoted there; or where PostgreSQL's tools look."""
     quoted = PASSWORD.replace(" ", "%20")
     await inspect_catalog(at(url, user=f"{role}:{quoted}"))
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
@@ -103,10 +103,14 @@ async def test_a_password_elsewhere(url: str, role: str, monkeypatch: pytest.Mon
 
 
 async def test_a_wrong_password_is_not_shown(url: str, role: str, tmp_path: Path) -> None:
-    """Wherever it is from; and neither is that of a role that is not there."""
+    """Wherever it comes from; nor is that of a missing role."""
     file = tmp_path / "password"
     file.write_text(WRONG)
-    for user, password_file in ((f"{role}:{WRONG}", None), (role, file), (f"nobody:{WRONG}", None)):
+    for user, password_file in (
+        (f"{role}:{WRONG}", None),
+        (role, file),
+        (f"unknown:{WRONG}", None),
+    ):
         with pytest.raises(CatalogError, match="refused the role, or its password") as error:
             await open_postgresql(at(url, user=user), password_file)
         assert WRONG not in str(error.value)
@@ -134,7 +138,7 @@ async def test_a_password_file_that_cannot_be_read(url: str, role: str, tmp_path
     ],
 )
 async def test_what_cannot_be_opened(url: str, other: dict[str, str], query: str, why: str) -> None:
-    """One sentence each: the database, the host, and what to look at."""
+    """One sentence each: the database, the host, and what to check."""
     wrong = at(url, host=other.get("host", ""), path=other.get("path", "")) + query
 
     with pytest.raises(CatalogError, match=re.escape(why)) as error:
@@ -144,7 +148,7 @@ async def test_what_cannot_be_opened(url: str, other: dict[str, str], query: str
 
 
 async def test_where_nothing_answers(url: str) -> None:
-    """That is known at once."""
+    """The error comes at once."""
     with pytest.raises(CatalogError, match="no server answers at this address"):
         await open_postgresql(at(url, port=reserve_port()))
     with pytest.raises(CatalogError, match="no such socket"):
@@ -166,7 +170,7 @@ async def test_a_session_that_ends_while_it_is_set_up(
 
 
 async def test_what_the_role_may_not_do(url: str, role: str) -> None:
-    """Its tables are somebody else's, or it has no connection left."""
+    """Its tables belong to another role, or it has no connection left."""
     mine = at(url, user=f"{role}:{PASSWORD.replace(' ', '%20')}")
     await execute(url, f"REVOKE ALL ON images FROM {role}")
     catalog = await open_postgresql(mine)
@@ -180,7 +184,7 @@ async def test_what_the_role_may_not_do(url: str, role: str) -> None:
 
 
 async def test_an_empty_database() -> None:
-    """It is not migrated by itself, and the error says what to run."""
+    """It is not migrated automatically, and the error names the command."""
     async with empty_database() as url:
         for _ in range(2):
             with pytest.raises(CatalogTooOld, match="imaged migrate"):
@@ -191,7 +195,7 @@ async def test_an_empty_database() -> None:
 
 
 async def test_a_database_of_something_else() -> None:
-    """It stays as it is."""
+    """It is left unchanged."""
     async with empty_database() as url:
         await execute(url, "CREATE TABLE recipes (name TEXT)")
         for attempt in (open_catalog, migrate_catalog):
@@ -203,7 +207,7 @@ async def test_a_database_of_something_else() -> None:
 
 
 async def test_a_server_that_is_too_old(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says how old, and how new it has to be."""
+    """The error has its version, and the oldest one that works."""
     monkeypatch.setattr(driver, "MIN_SERVER_VERSION", 99)
     for attempt in (open_catalog, migrate_catalog):
         with pytest.raises(CatalogError, match=r"PostgreSQL \d+ is too old .* 99 or newer"):
@@ -211,7 +215,7 @@ async def test_a_server_that_is_too_old(url: str, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_database_of_another_encoding() -> None:
-    """Names in all scripts would not fit into it."""
+    """It could not store names in all scripts."""
     async with other_encoding() as url:
         with pytest.raises(CatalogError, match="has the encoding SQL_ASCII"):
             await migrate_catalog(url)
@@ -219,14 +223,14 @@ async def test_a_database_of_another_encoding() -> None:
 
 @asynccontextmanager
 async def other_encoding() -> AsyncIterator[str]:
-    """A database that keeps bytes as they come."""
+    """A database with the encoding SQL_ASCII."""
     how = "template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
     async with empty_database(template=how) as url:
         yield url
 
 
 async def test_how_a_catalog_is_called() -> None:
-    """In logs and errors: where it is, and nothing that is secret."""
+    """In logs and errors: where it is, and no secret."""
     secret = "postgresql://imaged:hush@db.example.net:5433/facts?sslpassword=hush"
     assert without_password(secret) == "postgresql://imaged@db.example.net:5433/facts"
     assert display_name_of(secret) == "facts on db.example.net:5433"
@@ -239,7 +243,7 @@ async def test_how_a_catalog_is_called() -> None:
 async def test_a_server_without_a_pooler_tells_so_by_itself(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To one connection: a start takes no second one only to compare their sessions."""
+    """One connection is enough: a start makes no second one just to compare their sessions."""
     database, asked = PostgresqlDatabase(url), 0
     connect = database.connector.connect
 

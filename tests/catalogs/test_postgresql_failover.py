@@ -1,4 +1,4 @@
-"""A PostgreSQL catalog of two servers, one of which takes changes: until it does not."""
+"""A PostgreSQL catalog with two servers, one of which accepts changes, until it stops doing so."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ HERE, THERE = "here", "there"
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[Server, Server]]:
-    """Two, which know nothing of each other: so it shows which of them has an image."""
+    """Two without replication, so tests can tell which of them has an image."""
     with started() as first, started() as second:
         yield first, second
 
 
 @contextmanager
 def started() -> Iterator[Server]:
-    """A server that may be ill-treated."""
+    """A server that tests may damage."""
     server = Server()
     server.start()
     yield server
@@ -42,14 +42,14 @@ def started() -> Iterator[Server]:
 
 @pytest_asyncio.fixture
 async def urls(servers: tuple[Server, Server]) -> AsyncIterator[list[str]]:
-    """The same database on each of them, with tables and without facts."""
+    """The same database on each of them, with empty tables."""
     async with AsyncExitStack() as databases:
         yield [await databases.enter_async_context(database(server)) for server in servers]
 
 
 @asynccontextmanager
 async def database(server: Server) -> AsyncIterator[str]:
-    """A catalog of this name on a server, and its end."""
+    """A catalog of this name on a server; removed at the end."""
     await execute(server.url, f"CREATE DATABASE {NAME}")
     url = database_url(server.url, NAME)
     await migrate_catalog(url)
@@ -59,7 +59,7 @@ async def database(server: Server) -> AsyncIterator[str]:
 
 
 async def read_only(server: Server, *, is_so: bool) -> None:
-    """Make it refuse changes from now on; whoever is connected stays connected."""
+    """Make it refuse changes from now on; connected sessions stay connected."""
     value = "on" if is_so else "off"
     await execute(server.url, f"ALTER SYSTEM SET default_transaction_read_only = {value}")
     await execute(server.url, "SELECT pg_reload_conf()")
@@ -72,7 +72,7 @@ async def read_only(server: Server, *, is_so: bool) -> None:
 
 
 def both(urls: list[str], query: str = "target_session_attrs=read-write") -> str:
-    """A URL that names both."""
+    """A URL with both hosts."""
     here, there = (urlsplit(url).netloc.rpartition("@") for url in urls)
     return f"postgresql://{here[0]}@{here[2]},{there[2]}/{NAME}?{query}"
 
@@ -80,8 +80,8 @@ def both(urls: list[str], query: str = "target_session_attrs=read-write") -> str
 async def test_a_server_that_becomes_read_only_is_left(
     servers: tuple[Server, Server], urls: list[str]
 ) -> None:
-    """It keeps its sessions, so nothing breaks off: the very change that it refuses is made on the
-    other one, and nobody hears of it.
+    """Its sessions stay, so no connection breaks: the change that it refuses is made on the other
+    server, without an error.
     """
     async with opened(both(urls)) as catalog:
         await catalog.add_image(queued(HERE))
@@ -98,7 +98,7 @@ async def test_a_server_that_becomes_read_only_is_left(
 async def test_a_check_leaves_a_server_that_became_read_only(
     servers: tuple[Server, Server], urls: list[str]
 ) -> None:
-    """Also where nobody writes: or readers would go on with what is no longer kept up."""
+    """Also when nothing is written: otherwise readers would go on with stale data."""
     async with opened(both(urls)) as catalog:
         await catalog.add_image(queued(HERE))
         await read_only(servers[0], is_so=True)
@@ -111,7 +111,7 @@ async def test_a_check_leaves_a_server_that_became_read_only(
 
 
 async def test_no_server_takes_changes(servers: tuple[Server, Server], urls: list[str]) -> None:
-    """That is said, and it works again as soon as one does, without a restart of anything."""
+    """The error says so, and calls work again as soon as one accepts changes, without a restart."""
     async with opened(both(urls)) as catalog:
         for server in servers:
             await read_only(server, is_so=True)
@@ -127,7 +127,7 @@ async def test_no_server_takes_changes(servers: tuple[Server, Server], urls: lis
 async def test_a_host_that_swallows_everything_does_not_keep_from_the_next(
     urls: list[str],
 ) -> None:
-    """Each host has a time of its own: the first is cut off, and the second answers."""
+    """Each host has its own time limit: the first is cut off, and the second answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent_url = f"postgresql://postgres@127.0.0.1:{silent.getsockname()[1]}/{NAME}"
         with anyio.fail_after(30):
@@ -136,7 +136,7 @@ async def test_a_host_that_swallows_everything_does_not_keep_from_the_next(
 
 
 async def use_all_connections(catalog: SqlCatalog) -> None:
-    """So that the pool is full of sessions of the first server."""
+    """Fill the pool with sessions of the first server."""
     async with anyio.create_task_group() as crowd:
         for _ in range(30):
             crowd.start_soon(catalog.get_image, HERE)

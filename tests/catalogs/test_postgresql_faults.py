@@ -1,4 +1,4 @@
-"""A PostgreSQL catalog whose server ends connections, hangs, or is not heard."""
+"""A PostgreSQL catalog whose server ends connections, hangs, or whose answers are lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio
 
 @pytest_asyncio.fixture
 async def url() -> AsyncIterator[str]:
-    """A database with tables and without facts."""
+    """A database with empty tables."""
     async with fresh_database() as url:
         yield url
 
@@ -47,18 +47,18 @@ async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
 
 @pytest_asyncio.fixture
 async def wire(url: str) -> AsyncIterator[PausableProxy]:
-    """What lies between the server and those who use the wire's URL."""
+    """The proxy between the server and users of its URL."""
     async with PausableProxy(url).running() as wire:
         yield wire
 
 
 def tag(name: str) -> Change:
-    """A change that leaves a trace for each time that it is committed."""
+    """A change that leaves a trace each time it is committed."""
     return lambda image: replace(image, tags=(*image.tags, name))
 
 
 async def use_all_connections(catalog: SqlCatalog) -> None:
-    """So that the pool is full."""
+    """Fill the pool."""
     async with anyio.create_task_group() as crowd:
         for _ in range(30):
             crowd.start_soon(catalog.get_image, "i")
@@ -68,7 +68,7 @@ async def use_all_connections(catalog: SqlCatalog) -> None:
 async def test_connections_that_were_lost_unnoticed(
     catalog: SqlCatalog, url: str, what: str
 ) -> None:
-    """The next call works, as if nothing had been."""
+    """The next call works without an error."""
     await catalog.add_image(queued("i"))
     await use_all_connections(catalog)
     await execute(url, TERMINATE)
@@ -81,7 +81,7 @@ async def test_connections_that_were_lost_unnoticed(
 
 
 async def test_a_backend_that_is_terminated_at_work(catalog: SqlCatalog, url: str) -> None:
-    """Before its commit nothing was done: it is done again, once."""
+    """Before its commit nothing was done: the transaction is retried, once."""
     await catalog.add_image(queued("i"))
     changed: list[Image] = []
 
@@ -100,7 +100,7 @@ async def test_a_backend_that_is_terminated_at_work(catalog: SqlCatalog, url: st
 
 
 async def test_a_backend_that_is_terminated_again_and_again(catalog: SqlCatalog, url: str) -> None:
-    """There is an end to trying, and nothing was done."""
+    """Retries are limited, and nothing was done."""
     await catalog.add_image(queued("i"))
     gave_up = asyncio.Event()
 
@@ -122,7 +122,7 @@ async def test_a_backend_that_is_terminated_again_and_again(catalog: SqlCatalog,
 
 
 async def test_a_backend_that_is_terminated_while_it_commits(catalog: SqlCatalog, url: str) -> None:
-    """Nobody knows what became of the change: that is an error, and it is not tried again."""
+    """The outcome is unknown: that is an error, and it is not retried."""
     await catalog.add_image(queued("i"))
     await execute(
         url,
@@ -150,7 +150,7 @@ async def test_a_backend_that_is_terminated_while_it_commits(catalog: SqlCatalog
 
 
 async def test_a_commit_whose_answer_is_lost(wire: PausableProxy) -> None:
-    """It is an error, and it was done: whoever asks again sees it, once."""
+    """It is an error, although it was done: a later read sees it, once."""
     async with opened(wire.url) as catalog:
         await catalog.add_image(queued("i"))
         wire.cut_after(b"COMMIT;")
@@ -162,7 +162,7 @@ async def test_a_commit_whose_answer_is_lost(wire: PausableProxy) -> None:
 
 
 async def test_the_answer_to_a_reader_is_lost(wire: PausableProxy) -> None:
-    """Reading again harms nobody, so nobody hears of it."""
+    """Reading again has no effect, so the caller gets no error."""
     async with opened(wire.url) as catalog:
         image = await catalog.add_image(queued("i"))
         wire.cut_after(b"COMMIT;")
@@ -171,7 +171,7 @@ async def test_the_answer_to_a_reader_is_lost(wire: PausableProxy) -> None:
 
 
 async def test_a_wire_that_is_cut(wire: PausableProxy) -> None:
-    """In the middle of everything, five times: errors at most, and all agrees when it is over."""
+    """At any moment, five times: at most errors, and a consistent catalog at the end."""
     async with opened(wire.url) as catalog:
         await add_roots(catalog)
         storms = [StressClient(catalog, f"storm{number}") for number in range(4)]
@@ -201,7 +201,7 @@ async def test_a_wire_that_is_cut(wire: PausableProxy) -> None:
 
 
 async def test_a_server_that_hangs(wire: PausableProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every call ends with an error, checks soon; when the server is back, so is the catalog."""
+    """Every call ends with an error, checks soon; once the server is back, the catalog works."""
     monkeypatch.setattr(driver, "CHECK_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(driver, "TRANSACTION_TIMEOUT_SECONDS", 0.5)
     async with opened(wire.url) as catalog:
@@ -225,6 +225,6 @@ async def test_a_server_that_hangs(wire: PausableProxy, monkeypatch: pytest.Monk
 
 
 async def expect_error(catalog: SqlCatalog) -> None:
-    """A call that is not answered."""
+    """A call that gets no answer."""
     with pytest.raises(CatalogError):
         await catalog.modify_image("i", tag("t"))

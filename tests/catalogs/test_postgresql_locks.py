@@ -1,4 +1,4 @@
-"""Many at one PostgreSQL catalog: who waits for whom, and that nobody waits in a circle."""
+"""Concurrent use of one PostgreSQL catalog: lock waits, and no deadlocks."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SECONDS = 4
 
 @pytest_asyncio.fixture
 async def url() -> AsyncIterator[str]:
-    """A database with tables and without facts."""
+    """A database with empty tables."""
     async with fresh_database() as url:
         yield url
 
@@ -62,7 +62,7 @@ async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
 
 
 async def test_a_storm_has_no_deadlock(url: str) -> None:
-    """Twelve in three processes: no error in any, no deadlock to resolve, and all agrees."""
+    """Twelve clients in three processes: no error, no deadlock, and a consistent catalog."""
     async with opened(url) as catalog:
         await add_roots(catalog)
 
@@ -82,7 +82,7 @@ async def test_a_storm_has_no_deadlock(url: str) -> None:
 
 
 async def test_a_stray_that_is_a_write(catalog: SqlCatalog, url: str) -> None:
-    """Whoever would write bytes that are just being doomed is refused, not broken."""
+    """A writer whose bytes are being doomed is refused, without a database error."""
     await catalog.add_image(queued("i"))
 
     async def write() -> None:
@@ -101,7 +101,7 @@ async def test_a_stray_that_is_a_write(catalog: SqlCatalog, url: str) -> None:
 
 
 async def test_a_write_that_is_a_stray(catalog: SqlCatalog, url: str) -> None:
-    """Bytes whose row is just being written are known."""
+    """Bytes whose row is being written are known."""
     answers: list[bool] = []
 
     async def doom() -> None:
@@ -119,7 +119,7 @@ async def test_a_write_that_is_a_stray(catalog: SqlCatalog, url: str) -> None:
 
 
 async def test_an_id_that_is_just_being_buried(catalog: SqlCatalog, url: str) -> None:
-    """It is never given again, however close both come."""
+    """It is never given again, however close both transactions are."""
     await add_deleted(catalog, "i")
 
     async def add() -> None:
@@ -136,7 +136,7 @@ async def test_an_id_that_is_just_being_buried(catalog: SqlCatalog, url: str) ->
 
 
 async def test_what_others_work_on_is_passed_by(catalog: SqlCatalog, url: str) -> None:
-    """Neither scrubber nor undertaker nor beat waits for a row that somebody else has."""
+    """Neither the scrubber, nor a purge, nor a heartbeat waits for a locked row."""
     for image_id in ("i", "j"):
         await add_deleted(catalog, image_id)
         await catalog.add_stray(place(f"{image_id}/s"), -AN_HOUR)
@@ -155,7 +155,7 @@ async def test_what_others_work_on_is_passed_by(catalog: SqlCatalog, url: str) -
 
 
 async def test_a_claim_that_somebody_has_locked(catalog: SqlCatalog, url: str) -> None:
-    """It holds up no other one: those are renewed, and it stands as long as it is there."""
+    """It delays no other one: those are renewed, and it lasts as long as its lock."""
     claims = {name: new_claim() for name in ("i", "j", "t", "u")}
     for image_id in ("i", "j"):
         await add_saving(catalog, image_id, claims[image_id])
@@ -187,7 +187,7 @@ async def leases_of(url: str) -> dict[UUID, datetime]:
 
 
 async def test_bytes_that_are_just_being_doomed(catalog: SqlCatalog, url: str) -> None:
-    """Whoever would forget them came too early, when somebody still held them: they stay."""
+    """Removing them comes too early while a holder remains: they stay."""
     image = await add_active(catalog, "i")
     pending = await catalog.modify_image("i", delete(delayed=True))
 
@@ -209,7 +209,7 @@ async def test_bytes_that_are_just_being_doomed(catalog: SqlCatalog, url: str) -
 
 
 async def test_an_image_with_bytes_in_several_rows(catalog: SqlCatalog, url: str) -> None:
-    """To forget the first of them does not wait for who has the others: rows move, unlocked."""
+    """Removing the first of them does not wait for locks on the others: rows move, unlocked."""
     await add_expired(catalog, "i")
     async with connected(url) as db:
         await db.execute(

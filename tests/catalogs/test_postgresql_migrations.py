@@ -1,4 +1,4 @@
-"""How a PostgreSQL catalog gets its tables, while others work on it."""
+"""Creating and migrating the tables of a PostgreSQL catalog that is in use."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SCHEMA = """
 
 @pytest_asyncio.fixture
 async def url() -> AsyncIterator[str]:
-    """A catalog of today."""
+    """A current catalog."""
     async with fresh_database() as url:
         yield url
 
@@ -64,13 +64,13 @@ class TestHalves(StepKindsContract):
 
     @pytest_asyncio.fixture
     async def url(self) -> AsyncIterator[str]:
-        """A catalog of today."""
+        """A current catalog."""
         async with fresh_database() as url:
             yield url
 
 
 async def test_migrations_make_the_tables(url: str, empty: str) -> None:
-    """Step by step one gets to the very tables that the statements are written for."""
+    """The steps lead to exactly the tables that the statements are written for."""
     database = PostgresqlDatabase(empty)
     await database.write(metadata.create_all)
     await database.close()
@@ -79,14 +79,14 @@ async def test_migrations_make_the_tables(url: str, empty: str) -> None:
 
 
 async def test_upgrading_twice(empty: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """It tells what was there before, prints nothing, and does nothing the second time."""
+    """It reports the revision, prints nothing, and does nothing the second time."""
     assert await migrate_catalog(empty) == Migration(None, LATEST, 0)
     assert await migrate_catalog(empty) == Migration(LATEST, LATEST, 0)
     assert capfd.readouterr() == ("", "")
 
 
 async def test_a_catalog_of_the_version_before(empty: str, releases: Releases) -> None:
-    """It is not migrated by itself; afterwards its facts are there."""
+    """It is not migrated automatically; afterwards its records are there."""
     releases.become(())
     step, *_ = migrations.STEPS
     database = PostgresqlDatabase(empty)
@@ -112,7 +112,7 @@ async def test_several_migrate_at_once(empty: str) -> None:
 
 
 async def test_migrating_waits_for_who_migrates(empty: str) -> None:
-    """However long that takes: its lock is waited for without an end."""
+    """Its lock is waited for without a time limit."""
     done: list[Any] = []
 
     async def migrate() -> None:
@@ -130,7 +130,7 @@ async def test_migrating_waits_for_who_migrates(empty: str) -> None:
 async def test_a_table_that_somebody_else_has(
     url: str, releases: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not waited for long, because all others would wait behind; nothing was done."""
+    """The wait is short, because all other statements wait behind it; nothing was done."""
     expand, _ = releases.become(NEXT)
     monkeypatch.setattr(dialects, "SCHEMA_LOCK_TIMEOUT", "100ms")
     before = await schema_of(url)
@@ -144,7 +144,7 @@ async def test_a_table_that_somebody_else_has(
 
 
 async def test_instances_work_on(url: str, releases: Releases) -> None:
-    """Those of today do not notice that the first half of the next version was made."""
+    """Current instances do not notice the expanding step of the next version."""
     async with opened(url) as catalog:
         await catalog.add_image(queued("i"))
         await all_images(catalog)

@@ -1,4 +1,4 @@
-"""How PostgreSQL goes about the statements: with an index, also among ten thousand images."""
+"""PostgreSQL's query plans: statements use an index with ten thousand images."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ SMALL = {"claims", "instances", "alembic_version", "compatibility", "accounts", 
 
 
 class Plans:
-    """How PostgreSQL goes about every statement that it was given."""
+    """The plans of all statements that were executed."""
 
     def __init__(self, catalog: SqlCatalog) -> None:
         self.nodes: list[dict[str, Any]] = []
@@ -115,24 +115,24 @@ class Plans:
 
     @property
     def indexes(self) -> set[str]:
-        """Those that were used."""
+        """The indexes in use."""
         return {node["Index Name"] for node in self.nodes if "Index Name" in node}
 
     @property
     def scans(self) -> set[str]:
-        """The tables of which every row was looked at, other than small ones."""
+        """The tables that were scanned in full, except small ones."""
         looked = (node for node in self.nodes if node["Node Type"] == "Seq Scan")
         return {node["Relation Name"] for node in looked} - SMALL
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def catalog() -> AsyncIterator[SqlCatalog]:
-    """With ten thousand images, of which the server knows how they are spread."""
+    """With ten thousand images, and current statistics."""
     async with fresh_database() as url, opened(url) as catalog:
         await add_active(catalog, "active")
         await add_expired(catalog, "expired")
         async with connected(url) as db:
-            await db.execute("SET synchronous_commit = on")  # what is not, no index alone can tell
+            await db.execute("SET synchronous_commit = on")  # no index alone can answer a negation
             await db.execute(FILLING)
             await db.execute("VACUUM ANALYZE")
         yield catalog
@@ -165,7 +165,7 @@ LISTS = {
 
 @pytest.mark.parametrize("name", LISTS)
 async def test_lists_use_an_index(catalog: SqlCatalog, name: str) -> None:
-    """No list looks at every image."""
+    """No list scans every image."""
     query, index = LISTS[name]
     with Plans(catalog) as plans:
         await catalog.list_page(query, MAX_PAGE_BYTES)
@@ -178,7 +178,7 @@ def _cancelled(task: Task) -> Task:
     return cancel(task, "enough")
 
 
-#: Each with an index that it must use; where there are two that do, either.
+#: Each with an index that it must use; if there are two, either.
 DUTIES: dict[str, tuple[Callable[[SqlCatalog], Any], str]] = {
     "find_expirable": (lambda c: c.find_expirable(AN_HOUR, 10), "images_restorable"),
     "find_pending_tasks": (
@@ -232,7 +232,7 @@ DUTIES: dict[str, tuple[Callable[[SqlCatalog], Any], str]] = {
 
 @pytest.mark.parametrize("name", DUTIES)
 async def test_duties_use_an_index(catalog: SqlCatalog, name: str) -> None:
-    """What loops ask every few seconds costs what is due, not what there is."""
+    """Frequent background queries cost as much as is due, not as much as there is."""
     ask, index = DUTIES[name]
     with Plans(catalog) as plans:
         await ask(catalog)
@@ -242,7 +242,7 @@ async def test_duties_use_an_index(catalog: SqlCatalog, name: str) -> None:
 
 
 async def test_a_summary_counts_in_indexes(catalog: SqlCatalog) -> None:
-    """It looks at no row of a large table, but for the images that can be restored."""
+    """It scans no large table, except for the restorable images."""
     with Plans(catalog) as plans:
         await catalog.summarize()
 

@@ -1,6 +1,6 @@
-"""A PostgreSQL catalog whose sessions are only lent to it, for a transaction each.
+"""A PostgreSQL catalog whose sessions are lent to it for one transaction each.
 
-Here on a server without a pooler: nothing may rest on what a transaction before it left behind.
+Here without a pooler: nothing may depend on what an earlier transaction left in the session.
 ``tests/system/test_pgbouncer.py`` has the real pooler.
 """
 
@@ -33,7 +33,7 @@ LIMITS = {
 
 @pytest_asyncio.fixture
 async def catalog() -> AsyncIterator[SqlCatalog]:
-    """Empty, of a database that nobody has looked at yet: so it must expect the worst."""
+    """Empty, of a database whose pooler is undetected, so it must expect one."""
     async with fresh_database() as url:
         catalog = SqlCatalog(PostgresqlDatabase(url))
         yield catalog
@@ -42,19 +42,19 @@ async def catalog() -> AsyncIterator[SqlCatalog]:
 
 
 class TestLentPostgresqlCatalog(LeasesContract, RacesContract):
-    """What matters most."""
+    """The most important parts."""
 
     pytestmark = pytest.mark.asyncio
 
 
 async def test_limits_hold_in_each_transaction(catalog: SqlCatalog) -> None:
-    """And end with it: the session may be somebody else's next."""
+    """And end with it: the next user of the session may be another client."""
 
     def look(db: Connection) -> dict[str, object]:
         return {name: db.execute(text(f"SHOW {name}")).scalar() for name in LIMITS}
 
     def leave(db: Connection) -> dict[str, object]:
-        """End the transaction, and look from the next one of the same session."""
+        """End the transaction, and read from the next one of the same session."""
         db.execute(text("COMMIT"))
         return look(db)
 
@@ -64,7 +64,7 @@ async def test_limits_hold_in_each_transaction(catalog: SqlCatalog) -> None:
 
 
 async def test_a_statement_without_an_end_is_ended(catalog: SqlCatalog) -> None:
-    """By the server: the limit is in force where the statement runs, not only shown."""
+    """By the server: the limit is in effect where the statement runs."""
 
     def work(db: Connection) -> None:
         db.execute(text("SELECT set_config('statement_timeout', '50ms', true)"))
@@ -75,6 +75,6 @@ async def test_a_statement_without_an_end_is_ended(catalog: SqlCatalog) -> None:
 
 
 async def test_no_statement_is_left_in_a_session(catalog: SqlCatalog) -> None:
-    """A statement with a name would be met by somebody else, or be missing."""
+    """A named statement would collide with another client's, or be missing."""
     await catalog.get_account("a")
     assert await catalog.database.read(lambda db: db.execute(text(LEFT)).scalar_one()) == 0

@@ -1,4 +1,4 @@
-"""A PostgreSQL catalog whose server is restarted, away, or changed into a standby."""
+"""A PostgreSQL catalog whose server is restarted, unavailable, or turned into a standby."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """One that may be ill-treated."""
+    """A server that tests may damage."""
     server = Server()
     server.start()
     yield server
@@ -38,7 +38,7 @@ async def catalog(server: Server) -> AsyncIterator[SqlCatalog]:
 
 
 def tag(name: str) -> Change:
-    """A change that leaves a trace for each time that it is committed."""
+    """A change that leaves a trace each time it is committed."""
     return lambda image: replace(image, tags=(*image.tags, name))
 
 
@@ -46,7 +46,7 @@ def tag(name: str) -> Change:
 async def test_a_server_that_is_restarted(
     catalog: SqlCatalog, server: Server, how: signal.Signals
 ) -> None:
-    """Under writers: calls fail while it is away, the first one after it works, nothing is lost."""
+    """Calls fail while it is down, the first one after it works, and nothing is lost."""
     await catalog.add_image(queued("i"))
     known: list[str] = []
     unknown: list[str] = []
@@ -92,7 +92,7 @@ def more_than(names: list[str], count: int) -> Callable[[], Awaitable[bool]]:
 
 
 async def test_a_server_that_is_away(catalog: SqlCatalog, server: Server) -> None:
-    """The error says where nothing answers; that is known at once, not after a while."""
+    """The error names the address and comes at once."""
     server.stop()
     try:
         with anyio.fail_after(10), pytest.raises(CatalogError) as error:
@@ -105,7 +105,7 @@ async def test_a_server_that_is_away(catalog: SqlCatalog, server: Server) -> Non
 
 
 async def test_a_server_that_became_a_standby(catalog: SqlCatalog, server: Server) -> None:
-    """It answers, and yet nothing can be written: a check tells so, and so does a write."""
+    """It answers but accepts no writes: a check reports that, and so does a write."""
     server.stop()
     server.standby(is_one=True)
     server.start()

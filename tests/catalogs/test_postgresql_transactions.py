@@ -1,4 +1,4 @@
-"""How a PostgreSQL catalog runs its transactions: all of it or nothing, whoever leaves when."""
+"""Transactions of a PostgreSQL catalog: all or nothing, whenever the caller leaves."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.asyncio
 
 @pytest_asyncio.fixture
 async def url() -> AsyncIterator[str]:
-    """A database with tables and without facts."""
+    """A database with empty tables."""
     async with fresh_database() as url:
         yield url
 
@@ -66,7 +66,7 @@ def rename(image: Image) -> Image:
 
 
 async def test_readers_see_one_state(catalog: SqlCatalog, url: str) -> None:
-    """All statements of a reader see what was there when it began, whatever is committed since."""
+    """All statements of a reader see the state at its beginning, whatever is committed since."""
     count = select(func.count()).select_from(accounts)
     seen: list[int] = []
 
@@ -93,7 +93,7 @@ async def test_readers_cannot_write(catalog: SqlCatalog) -> None:
 
 
 async def test_connections_are_set_up(catalog: SqlCatalog) -> None:
-    """What the promises rest on holds for every connection, whatever the server's defaults."""
+    """The required settings are in effect on every connection, whatever the server's defaults."""
     wanted = {
         "synchronous_commit": "on",  # by default it is off on this server
         "application_name": "imaged",
@@ -115,7 +115,7 @@ async def test_connections_are_set_up(catalog: SqlCatalog) -> None:
 
 @pytest.mark.parametrize("how", ["scope", "task"])
 async def test_a_cancelled_writer(catalog: SqlCatalog, url: str, how: str) -> None:
-    """It gets away while it waits for a lock; it has done nothing, and leaves no connection."""
+    """It leaves while it waits for a lock; it has done nothing, and leaks no connection."""
     image = await add_active(catalog, "i")
     scope = anyio.CancelScope()
 
@@ -138,7 +138,7 @@ async def test_a_cancelled_writer(catalog: SqlCatalog, url: str, how: str) -> No
 
 
 async def test_a_crowd_that_is_cancelled(catalog: SqlCatalog) -> None:
-    """More than there are connections, at any moment: none is lost, and all agrees."""
+    """More than there are connections, at any moment: none leaks, and the catalog is consistent."""
     await add_roots(catalog)
 
     async def work(number: int) -> None:
@@ -156,7 +156,7 @@ async def test_a_crowd_that_is_cancelled(catalog: SqlCatalog) -> None:
 async def test_whoever_waits_too_long_is_told(
     catalog: SqlCatalog, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is an end to every call, and what was begun is rolled back."""
+    """Every call has a time limit, and what was begun is rolled back."""
     image = await catalog.add_image(queued("i"))
     monkeypatch.setattr(driver, "TRANSACTION_TIMEOUT_SECONDS", 0.5)
 
@@ -170,7 +170,7 @@ async def test_whoever_waits_too_long_is_told(
 
 
 async def test_a_lock_that_is_waited_for_in_vain(catalog: SqlCatalog, url: str) -> None:
-    """The server gives up before we do, and can say why."""
+    """The server gives up before the client does, and can give the reason."""
     await catalog.add_image(queued("i"))
 
     def wait(db: Connection) -> None:
@@ -195,7 +195,7 @@ async def test_whoever_stands_still_is_thrown_out(catalog: SqlCatalog, url: str)
 
 
 async def test_a_statement_that_no_longer_fits(catalog: SqlCatalog, url: str) -> None:
-    """After a migration, connections that know the old tables go on by themselves."""
+    """After a migration, connections with cached plans recover by themselves."""
     image = await catalog.add_image(queued("i"))
     await asyncio.gather(*[catalog.get_image("i") for _ in range(20)])
     await execute(url, "ALTER TABLE images ALTER COLUMN name TYPE VARCHAR(500)")
@@ -204,7 +204,7 @@ async def test_a_statement_that_no_longer_fits(catalog: SqlCatalog, url: str) ->
 
 
 async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:
-    """No foreign error comes out for values that nobody checked."""
+    """Unvalidated values raise no foreign error."""
     for image in (queued("\ud800"), queued("j", owner="\ud800"), queued("\0")):
         with pytest.raises(CatalogError):
             await catalog.add_image(image)
@@ -217,7 +217,7 @@ async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:
 
 
 async def test_a_closed_catalog_says_so(url: str) -> None:
-    """Whoever comes too late is told, and does not wait."""
+    """A late caller gets an error, and does not wait."""
     async with opened(url) as catalog:
         pass
 
@@ -227,7 +227,7 @@ async def test_a_closed_catalog_says_so(url: str) -> None:
 
 
 async def test_closing_waits_for_what_runs(url: str) -> None:
-    """What was begun is carried out, and then no connection is open."""
+    """Running transactions are completed, and then no connection is open."""
     catalog = await open_postgresql(url)
     async with anyio.create_task_group() as tasks, other_transaction(url) as other:
         await other.execute("LOCK TABLE images IN EXCLUSIVE MODE")

@@ -1,4 +1,4 @@
-"""What the URL of a PostgreSQL catalog may say."""
+"""The parameters of a PostgreSQL catalog's URL."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LIBPQ = """
 
 
 def test_every_parameter_of_libpq_is_known() -> None:
-    """It is honoured or refused by its name: nothing goes to a server that would not know it."""
+    """It is honoured or refused by its name: none is sent to a server as a setting."""
     assert not {*LIBPQ.split()} - {*DRIVER_PARAMETERS, *OWN_PARAMETERS, *UNSUPPORTED_PARAMETERS}
     assert {*ACCEPTED_VALUES} <= {*UNSUPPORTED_PARAMETERS}
 
@@ -49,7 +49,7 @@ def test_what_the_driver_cannot_do_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(ACCEPTED_VALUES))
 def test_what_happens_anyway_may_be_asked_for(name: str) -> None:
-    """Managed services put such parameters into the URLs that they hand out."""
+    """Managed services put such parameters into their URLs."""
     for value in ACCEPTED_VALUES[name]:
         address = parse_catalog_url(f"{BASE}?{name}={value}")
         assert address.urls == (BASE,)
@@ -83,7 +83,7 @@ def test_what_is_wrong_is_named(query: str, why: str) -> None:
 
 
 def test_settings_of_the_server_go_to_each_session() -> None:
-    """Whatever libpq does not know."""
+    """Names that libpq does not know."""
     address = parse_catalog_url(
         f"{BASE}?search_path=images&application_name=east&connect_timeout=3"
     )
@@ -119,12 +119,12 @@ def test_settings_of_the_server_go_to_each_session() -> None:
     ],
 )
 def test_each_host_has_its_turn(url: str, urls: list[str]) -> None:
-    """In the order of the URL, each with everything else that the URL says."""
+    """In the order of the URL, each with everything else in the URL."""
     assert list(parse_catalog_url(url).urls) == urls
 
 
 def test_no_error_has_a_value_of_the_url() -> None:
-    """Also where all of it is wrong."""
+    """Also if all of it is wrong."""
     with pytest.raises(CatalogError) as error:
         parse_catalog_url(f"postgresql://me:{SECRET}@h/d?{SECRET}")
     assert not re.search(SECRET, str(error.value))

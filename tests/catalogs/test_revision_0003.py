@@ -1,4 +1,4 @@
-"""Databases of revision 0003 sit the exam of catalogs that are upgraded with their data."""
+"""Databases of revision 0003 pass the contract of catalogs that are upgraded with their data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TestSqliteOfRevision0003(Revision0003Contract):
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        """Where it is."""
+        """Its path."""
         path = tmp_path / "catalog.db"
         with catalog_files.raw(path) as db:
             db.executescript((DUMPS / "revision_0003.sqlite.sql").read_text("utf-8"))

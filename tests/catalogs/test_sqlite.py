@@ -1,4 +1,4 @@
-"""The catalog in a SQLite file sits the exam."""
+"""The catalog in a SQLite file passes the contract."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from imaged.ports.catalog import Catalog
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated file without facts, to be copied."""
+    """A migrated file with empty tables, to be copied."""
     path = tmp_path_factory.mktemp("catalog") / "template.db"
     migrate_once(path)
     return path
 
 
 class TestSqliteCatalog(CatalogContract, ErrorsContract):
-    """Everything."""
+    """The whole contract."""
 
     @pytest.fixture
     def fresh(self, template: Path, tmp_path: Path) -> Fresh:
@@ -53,7 +53,7 @@ class TestSqliteCatalog(CatalogContract, ErrorsContract):
 
 
 class SqliteCatalogMachine(CatalogMachine):
-    """Any history."""
+    """Any order of operations."""
 
     @asynccontextmanager
     async def make(self) -> AsyncIterator[Catalog]:

@@ -1,4 +1,4 @@
-"""What only a SQLite catalog does: one file, several processes, and all that a file can suffer."""
+"""Features of SQLite catalogs only: one file, several processes, and faults of files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SECONDS = 3
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the catalog's file is, or will be."""
+    """The path of the catalog's file."""
     return tmp_path / "catalog.db"
 
 
@@ -57,7 +57,7 @@ class TestSlowLists(SlowListsContract):
 
 
 async def test_several_processes_on_one_file(catalog: SqlCatalog, path: Path) -> None:
-    """No error in any of them, no deadlock, and all agrees with all when it is over."""
+    """No error in any of them, no deadlock, and a consistent catalog."""
     await add_roots(catalog)
     script = catalog_stress_process.__file__
 
@@ -73,7 +73,7 @@ async def test_several_processes_on_one_file(catalog: SqlCatalog, path: Path) ->
 
 
 async def test_processes_that_start_at_the_same_moment(path: Path) -> None:
-    """One makes the file, the others find it made; none fails."""
+    """One creates the file, the others find it; none fails."""
     command = [sys.executable, catalog_stress_process.__file__, f"sqlite:///{path}", "early", "0"]
     children = [
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: ASYNC220 - together
@@ -88,7 +88,7 @@ async def test_processes_that_start_at_the_same_moment(path: Path) -> None:
 
 
 async def test_a_writer_waits_for_the_lock(catalog: SqlCatalog, path: Path) -> None:
-    """While another process has it, it waits, however long; readers do not; then it succeeds."""
+    """While another process has it, a writer waits, readers do not; then it succeeds."""
     image = await add_active(catalog, "i")
     with raw(path) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -104,7 +104,7 @@ async def test_a_writer_waits_for_the_lock(catalog: SqlCatalog, path: Path) -> N
 
 
 async def test_a_waiting_writer_can_be_cancelled(catalog: SqlCatalog, path: Path) -> None:
-    """A caller that gives up gets away, and what it wanted is not done later."""
+    """A cancelled caller returns, and its change is not made later."""
     with raw(path) as other:
         other.execute("BEGIN IMMEDIATE")
         with anyio.move_on_after(0.3) as scope:
@@ -116,7 +116,7 @@ async def test_a_waiting_writer_can_be_cancelled(catalog: SqlCatalog, path: Path
 
 
 async def test_opening_waits_for_who_has_the_whole_file(path: Path) -> None:
-    """A process that repairs or compacts the file keeps everybody out for a while."""
+    """A process that repairs or compacts the file locks it for a while."""
     async with opened(path):
         pass
     waited = anyio.Event()
@@ -141,7 +141,7 @@ async def test_opening_waits_for_who_has_the_whole_file(path: Path) -> None:
 
 
 async def test_readers_see_one_state(catalog: SqlCatalog, path: Path) -> None:
-    """All statements of a reader see what was there when it began."""
+    """All statements of a reader see the state at its beginning."""
     count = select(func.count()).select_from(accounts)
     with raw(path) as other:
 
@@ -155,7 +155,7 @@ async def test_readers_see_one_state(catalog: SqlCatalog, path: Path) -> None:
 
 
 async def test_commits_are_durable(catalog: SqlCatalog) -> None:
-    """The settings that the safe sequence rests on hold for every connection."""
+    """The settings for durability are in effect on every connection."""
     wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
     def settings(db: Connection) -> dict[str, object]:
@@ -166,14 +166,14 @@ async def test_commits_are_durable(catalog: SqlCatalog) -> None:
 
 
 async def test_transactions_run_beside_the_event_loop(catalog: SqlCatalog) -> None:
-    """No transaction runs in the event loop's thread, and none is left when all are over."""
+    """No transaction runs in the event loop's thread, and no thread is left at the end."""
     assert await catalog.database.write(lambda _: threading.get_ident()) != threading.get_ident()
     assert await catalog.database.read(lambda _: threading.get_ident()) != threading.get_ident()
     assert database_of(catalog).busy == 0
 
 
 async def test_a_closed_catalog_says_so(path: Path) -> None:
-    """Whoever comes too late is told, and does not wait."""
+    """A late caller gets an error, and does not wait."""
     async with opened(path) as catalog:
         pass
 
@@ -188,7 +188,7 @@ async def test_a_closed_catalog_says_so(path: Path) -> None:
     [("query_only = ON", "read-only"), ("max_page_count = 1", "its disk is full")],
 )
 async def test_what_a_disk_can_do(catalog: SqlCatalog, pragma: str, why: str) -> None:
-    """An error names the file and the reason; nothing is written, and later all is well."""
+    """The error names the file and the reason; nothing is written, and later calls work."""
 
     def ask(statement: str) -> None:
         with database_of(catalog).writer.connect() as db:
@@ -207,7 +207,7 @@ async def test_what_a_disk_can_do(catalog: SqlCatalog, pragma: str, why: str) ->
 
 
 async def test_a_full_disk_is_noticed_until_there_is_room(catalog: SqlCatalog) -> None:
-    """A check says so after the first write that failed, though small writes may still succeed."""
+    """A check reports it after the first failed write, though small writes may still succeed."""
     await catalog.add_image(queued("i"))
     await catalog.check()
     with page_limit(catalog, 1):
@@ -222,7 +222,7 @@ async def test_a_full_disk_is_noticed_until_there_is_room(catalog: SqlCatalog) -
 
 
 async def test_a_trial_needs_room_and_leaves_nothing(catalog: SqlCatalog) -> None:
-    """It reaches the disk, although it is taken back."""
+    """It reaches the disk, although it is rolled back."""
     with page_limit(catalog, 1), pytest.raises(CatalogFull):
         await catalog.database.check_writable()
 
@@ -232,7 +232,7 @@ async def test_a_trial_needs_room_and_leaves_nothing(catalog: SqlCatalog) -> Non
 
 @contextmanager
 def page_limit(catalog: SqlCatalog, pages: int) -> Iterator[None]:
-    """As if the disk had no room for more."""
+    """Limits the file as a full disk would."""
     with database_of(catalog).writer.connect() as db:
         db.connection.driver_connection.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[union-attr]
     yield
@@ -243,7 +243,7 @@ def page_limit(catalog: SqlCatalog, pages: int) -> Iterator[None]:
 async def test_the_log_stays_short_under_readers_that_overlap(
     catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is never a moment without one, so SQLite itself would never begin the log anew."""
+    """At every moment one is open, so SQLite itself would never restart the log."""
     monkeypatch.setattr(driver, "LONG_LOG_BYTES", 2_000_000)
     monkeypatch.setattr(driver, "SHORTEN_EVERY_SECONDS", 0)
     database = database_of(catalog)
@@ -252,7 +252,7 @@ async def test_the_log_stays_short_under_readers_that_overlap(
 
     def read(db: Connection) -> None:
         db.execute(select(func.count()).select_from(accounts)).scalar()
-        time.sleep(0.02)  # in a thread: a reader that takes a while
+        time.sleep(0.02)  # in a thread: a slow reader
 
     async def read_on() -> None:
         while not is_over:
@@ -271,7 +271,7 @@ async def test_the_log_stays_short_under_readers_that_overlap(
 
 
 async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:
-    """No foreign error comes out for values that nobody checked."""
+    """Unvalidated values raise no foreign error."""
     await catalog.add_image(queued("i"))
     for image in (queued("\ud800"), queued("j", owner="\ud800")):
         with pytest.raises(CatalogError):
@@ -285,7 +285,7 @@ async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:
 
 
 async def test_a_missing_folder(tmp_path: Path) -> None:
-    """The catalog does not make folders."""
+    """The catalog creates no folders."""
     with pytest.raises(CatalogError, match="its folder is missing"):
         await open_sqlite(tmp_path / "none" / "catalog.db")
     assert names_in(tmp_path) == []
@@ -293,8 +293,8 @@ async def test_a_missing_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("has_header", [False, True])
 async def test_a_file_without_tables_is_no_catalog(path: Path, *, has_header: bool) -> None:
-    """One that somebody touched, or that a process was killed over: it is missing, and to look at
-    it does not change that. So no new catalog is made of it over stores that hold data.
+    """One that was created empty, or by a killed process, counts as missing, and inspecting it does
+    not change that. So no new catalog is created in it over stores that have data.
     """
     await anyio.Path(path).touch()
     if has_header:
@@ -316,20 +316,20 @@ async def test_a_file_without_tables_is_no_catalog(path: Path, *, has_header: bo
 
 
 async def test_a_file_that_cannot_be_looked_at(tmp_path: Path) -> None:
-    """It is not taken for a missing one: to open it says what is wrong."""
+    """It does not count as missing: opening it gives the error."""
     assert not is_missing(f"sqlite:///{tmp_path}")
     with pytest.raises(CatalogError, match="cannot be opened"):
         await inspect_catalog(f"sqlite:///{tmp_path}")
 
 
 async def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
-    """What cannot be opened is said to be so."""
+    """The error says that it cannot be opened."""
     with pytest.raises(CatalogError, match="cannot be opened"):
         await open_sqlite(tmp_path)
 
 
 async def test_a_file_that_is_no_database(path: Path) -> None:
-    """A file of something else stays as it is."""
+    """A foreign file is left unchanged."""
     await anyio.Path(path).write_bytes(b"#!/bin/sh\n" * 500)
     with pytest.raises(CatalogError, match="is not a database"):
         await open_sqlite(path)
@@ -337,7 +337,7 @@ async def test_a_file_that_is_no_database(path: Path) -> None:
 
 
 async def test_a_database_of_something_else(path: Path) -> None:
-    """A database with tables of others stays as it is."""
+    """A database with foreign tables is left unchanged."""
     with raw(path) as other:
         other.execute("CREATE TABLE recipes (name TEXT)")
     with pytest.raises(CatalogError, match="something else"):
@@ -347,7 +347,7 @@ async def test_a_database_of_something_else(path: Path) -> None:
 
 
 async def test_a_damaged_file(path: Path) -> None:
-    """Damage is an error of the catalog, with what to do."""
+    """Damage is an error of the catalog, with the remedy."""
     async with opened(path) as catalog:
         await catalog.add_image(queued("i"))
     data = await anyio.Path(path).read_bytes()
@@ -388,7 +388,7 @@ async def test_urls_name_files(path: Path) -> None:
 
 
 async def test_a_copy_of_the_closed_file_is_whole(path: Path, tmp_path: Path) -> None:
-    """Closing leaves one file, with everything in it."""
+    """Closing leaves one file with all data."""
     async with opened(path) as catalog:
         await catalog.add_image(queued("i"))
     assert names_in(tmp_path) == ["catalog.db"]

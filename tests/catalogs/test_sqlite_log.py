@@ -1,4 +1,4 @@
-"""How SQLite's write-ahead log is shortened, and that nobody has to wait for it long."""
+"""Truncating SQLite's write-ahead log without long waits."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SOON_SECONDS = 15
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the catalog's file is."""
+    """The path of the catalog's file."""
     return tmp_path / "catalog.db"
 
 
 @pytest_asyncio.fixture
 async def catalog(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqlCatalog]:
-    """Empty; its log is shortened after every write."""
+    """Empty; its log is truncated after every write."""
     monkeypatch.setattr(driver, "LONG_LOG_BYTES", 0)
     monkeypatch.setattr(driver, "SHORTEN_EVERY_SECONDS", 0)
     async with opened(path) as catalog:
@@ -46,19 +46,19 @@ async def catalog(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 @pytest.fixture
 def let_go() -> Iterator[threading.Event]:
-    """What slow readers wait for."""
+    """Ends the slow readers."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def slow(let_go: threading.Event) -> Callable[[Connection], bool]:
-    """A transaction that reads until it is let go."""
+    """A transaction that reads until it is told to end."""
     return lambda _: let_go.wait(60)
 
 
 async def until_busy(catalog: SqlCatalog, connections: int) -> None:
-    """Wait until so many are in use."""
+    """Wait until this many are in use."""
 
     async def are_busy() -> bool:
         return database_of(catalog).busy == connections
@@ -67,7 +67,7 @@ async def until_busy(catalog: SqlCatalog, connections: int) -> None:
 
 
 async def until_committed(path: Path, count: int) -> None:
-    """Wait until so many accounts are there; another process looks."""
+    """Wait until another process sees this many accounts."""
 
     async def are_there() -> bool:
         with raw(path) as other:
@@ -79,7 +79,7 @@ async def until_committed(path: Path, count: int) -> None:
 async def test_a_slow_list_holds_up_no_reader(
     catalog: SqlCatalog, path: Path, let_go: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log is shortened when the list is over; until then records are shown."""
+    """The log is truncated when the list has ended; until then records are read."""
     monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", 60)
     async with anyio.create_task_group() as crowd:
         crowd.start_soon(database_of(catalog).read_list, slow(let_go))
@@ -99,7 +99,7 @@ async def test_a_slow_list_holds_up_no_reader(
 async def test_slow_readers_are_not_waited_for(
     catalog: SqlCatalog, let_go: threading.Event
 ) -> None:
-    """A write is answered, and other readers go on, while one reader takes its time."""
+    """A write returns, and other readers go on, during one slow read."""
     async with anyio.create_task_group() as crowd:
         crowd.start_soon(database_of(catalog).read, slow(let_go))
         await until_busy(catalog, 1)
@@ -112,7 +112,7 @@ async def test_slow_readers_are_not_waited_for(
 async def test_two_writers_that_shorten_it_at_once(
     catalog: SqlCatalog, path: Path, let_go: threading.Event
 ) -> None:
-    """None keeps for ever what the other one waits for."""
+    """Neither waits for the other without end."""
     database = database_of(catalog)
     async with anyio.create_task_group() as crowd:
         for _ in range(driver.READ_CONNECTIONS):
@@ -130,7 +130,7 @@ async def test_two_writers_that_shorten_it_at_once(
 async def test_closing_while_it_is_shortened(
     catalog: SqlCatalog, path: Path, let_go: threading.Event
 ) -> None:
-    """Both end, and the writer has its answer."""
+    """Both end, and the writer gets its answer."""
     database = database_of(catalog)
     answers: list[object] = []
 
@@ -152,7 +152,7 @@ async def test_closing_while_it_is_shortened(
 
 
 async def test_a_log_that_cannot_be_shortened(catalog: SqlCatalog) -> None:
-    """What was written is written, and its caller is told so; the operator is told the rest."""
+    """The write is committed and its caller told so; the operator gets the error."""
     for number in range(10):
         await catalog.add_image(queued(f"i{number}", "x" * 400_000))
     with no_file_beyond(2 * MIB), capture_logs() as logs:
@@ -167,7 +167,7 @@ async def test_a_log_that_cannot_be_shortened(catalog: SqlCatalog) -> None:
 
 @contextmanager
 def no_file_beyond(size_bytes: int) -> Iterator[None]:
-    """As if the disk refused what is written behind this place of a file."""
+    """Lets the disk refuse writes behind this offset of a file."""
     set_limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     set_limit((size_bytes, hard))
@@ -180,7 +180,7 @@ def no_file_beyond(size_bytes: int) -> Iterator[None]:
 async def test_a_long_log_is_cut_off_although_nothing_is_written(
     catalog: SqlCatalog, path: Path
 ) -> None:
-    """Not as long as another process reads it, and then at the next call."""
+    """Not as long as another process reads it, but then at the next call."""
     database = database_of(catalog)
     with raw(path) as other:
         await write_while_read(catalog, other)
@@ -196,7 +196,7 @@ async def test_a_long_log_is_cut_off_although_nothing_is_written(
 async def test_a_log_that_begins_anew_is_cut_off(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By SQLite itself, where readers let it."""
+    """By SQLite itself, when readers allow it."""
     monkeypatch.setattr(engine, "LONG_LOG_BYTES", 500_000)
     async with opened(path) as catalog:
         with raw(path) as other:
@@ -209,7 +209,7 @@ async def test_a_log_that_begins_anew_is_cut_off(
 
 
 async def write_while_read(catalog: SqlCatalog, other: sqlite3.Connection) -> None:
-    """1.2 MB of records, while another process reads and keeps the log from beginning anew."""
+    """1.2 MB of records, while a reader in another process keeps the log from restarting."""
     other.execute("BEGIN")
     other.execute("SELECT count(*) FROM accounts").fetchone()
     for number in range(6):

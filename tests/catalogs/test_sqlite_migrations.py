@@ -1,4 +1,4 @@
-"""How a catalog gets its tables."""
+"""Creating and migrating the tables of a SQLite catalog."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ class TestHalves(StepKindsContract):
 
     @pytest_asyncio.fixture
     async def url(self, path: Path) -> str:
-        """A catalog of today."""
+        """A current catalog."""
         await migrate_catalog(f"sqlite:///{path}")
         return f"sqlite:///{path}"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the catalog's file will be."""
+    """The path of the catalog's file."""
     return tmp_path / "catalog.db"
 
 
 def schema_of(path: Path) -> set[tuple[str, frozenset[str]]]:
-    """Every table and index, as the database describes it, whatever the order of its clauses."""
+    """Every table and index, as the database describes it, with sorted clauses."""
     with raw(path) as db:
         found = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
         return {(name, clauses(sql)) for name, sql in found if name != "alembic_version"}
 
 
 def clauses(sql: str) -> frozenset[str]:
-    """What stands between the commas that are in no inner brackets."""
+    """The text between the commas outside inner brackets."""
     found, depth = [""], 0
     for sign in sql:
         depth += {"(": 1, ")": -1}.get(sign, 0)
@@ -68,7 +68,7 @@ def clauses(sql: str) -> frozenset[str]:
 
 
 async def test_migrations_make_the_tables(path: Path, tmp_path: Path) -> None:
-    """Step by step one gets to the very tables that the statements are written for."""
+    """The steps lead to exactly the tables that the statements are written for."""
     await migrate_catalog(f"sqlite:///{path}")
     engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
     metadata.create_all(engine)
@@ -78,7 +78,7 @@ async def test_migrations_make_the_tables(path: Path, tmp_path: Path) -> None:
 
 
 async def test_every_revision_is_known() -> None:
-    """The list of revisions is that of the modules."""
+    """The list of revisions equals the modules."""
     config = Config()
     config.set_main_option("script_location", "imaged.catalogs:migrations")
     config.set_main_option("path_separator", "os")
@@ -88,7 +88,7 @@ async def test_every_revision_is_known() -> None:
 
 
 async def test_upgrading_twice(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """It tells what was there before, prints nothing, and does nothing the second time."""
+    """It reports the revision, prints nothing, and does nothing the second time."""
     url = f"sqlite:///{path}"
 
     assert await migrate_catalog(url) == Migration(None, LATEST, 0)
@@ -97,7 +97,7 @@ async def test_upgrading_twice(path: Path, capfd: pytest.CaptureFixture[str]) ->
 
 
 async def test_opening_needs_no_alembic(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A catalog that is current opens without the time that importing alembic takes."""
+    """A current catalog opens without importing Alembic."""
     await migrate_catalog(f"sqlite:///{path}")
     monkeypatch.setitem(sys.modules, "alembic", None)
 
@@ -106,7 +106,7 @@ async def test_opening_needs_no_alembic(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_catalog_of_a_newer_version(path: Path) -> None:
-    """It is refused, by its name, and stays as it is."""
+    """It is refused with its revision, and left unchanged."""
     async with opened(path) as catalog:
         await catalog.add_image(queued("i"))
     with raw(path) as db:
@@ -122,7 +122,7 @@ async def test_a_catalog_of_a_newer_version(path: Path) -> None:
 
 
 async def test_a_catalog_that_has_to_be_migrated(path: Path) -> None:
-    """Where it is not migrated by itself, the error says what to run."""
+    """If it is not migrated automatically, the error names the command."""
     database = SqliteDatabase(path)
     with pytest.raises(CatalogTooOld, match="imaged migrate"):
         await database.read(migrations.require_current)
@@ -132,7 +132,7 @@ async def test_a_catalog_that_has_to_be_migrated(path: Path) -> None:
 
 
 async def test_a_step_that_fails_leaves_nothing(path: Path) -> None:
-    """All steps are taken, or none: the tables of a broken step are gone with it."""
+    """All steps are applied, or none: the tables of a failed step are gone."""
     database = SqliteDatabase(path)
 
     def break_down(db: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Whether statements find their rows by an index: what a catalog costs as it grows."""
+"""SQLite's query plans: statements use an index, so their cost does not grow with the catalog."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ LISTS = {
 
 
 class Plans:
-    """How SQLite goes about every statement that it was given."""
+    """The plans of all statements that were executed."""
 
     def __init__(self, catalog: SqlCatalog) -> None:
         database = database_of(catalog)
@@ -74,24 +74,24 @@ class Plans:
             self.steps.append(row[3])
 
     def scans(self) -> list[str]:
-        """The steps that look at every row of a table that grows."""
+        """The steps that scan a growing table in full."""
         return [
             step
             for step in self.steps
             if step.startswith("SCAN ")
             and "USING" not in step
             and not step.startswith(("SCAN (", "SCAN CONSTANT ROW"))
-            and step.split()[1] not in {"waiting", "busy"}  # what was found by an index
+            and step.split()[1] not in {"waiting", "busy"}  # rows found by an index
         ]
 
     def sorts(self) -> list[str]:
-        """The steps that sort what was found."""
+        """The steps that sort."""
         return [step for step in self.steps if "ORDER BY" in step]
 
 
 @pytest_asyncio.fixture
 async def catalog(tmp_path: Path) -> AsyncIterator[SqlCatalog]:
-    """With an image of most kinds."""
+    """With images in most statuses."""
     async with opened(tmp_path / "catalog.db") as catalog:
         await add_active(catalog, "active")
         await add_expired(catalog, "expired")
@@ -100,7 +100,7 @@ async def catalog(tmp_path: Path) -> AsyncIterator[SqlCatalog]:
 
 @pytest.mark.parametrize("name", LISTS)
 async def test_lists_use_an_index(catalog: SqlCatalog, name: str) -> None:
-    """No list looks at every image, and the common ones sort nothing."""
+    """No list scans every image, and the common ones sort nothing."""
     query, index = LISTS[name]
     plans = Plans(catalog)
     await catalog.list_page(query, MAX_PAGE_BYTES)
@@ -114,7 +114,7 @@ async def test_lists_use_an_index(catalog: SqlCatalog, name: str) -> None:
 
 @pytest.mark.parametrize("count", [2, MAX_PROPERTIES])
 async def test_many_filters_are_one_subquery(catalog: SqlCatalog, count: int) -> None:
-    """Each is looked up in the index, once: no subquery for each, and none within another."""
+    """Each is looked up in the index once: no subquery for each, and no nesting."""
     properties = tuple((f"k{number}", "v") for number in range(count))
     plans = Plans(catalog)
     await catalog.list_images(ImageQuery(properties=properties))
@@ -125,7 +125,7 @@ async def test_many_filters_are_one_subquery(catalog: SqlCatalog, count: int) ->
 
 
 async def test_duties_use_an_index(catalog: SqlCatalog) -> None:
-    """What loops ask every few seconds costs what is due, not what there is."""
+    """Frequent background queries cost as much as is due, not as much as there is."""
     plans = Plans(catalog)
     await catalog.find_expirable(AN_HOUR, 10)
     await catalog.find_pending_tasks(["import", "verify"], 10)
@@ -148,7 +148,7 @@ async def test_duties_use_an_index(catalog: SqlCatalog) -> None:
 
 
 async def test_changes_use_an_index(catalog: SqlCatalog) -> None:
-    """So does everything that changes or removes an image, with its rows."""
+    """So does every change or removal of an image, with its rows."""
     plans = Plans(catalog)
     await add_active(catalog, "i")
     await catalog.modify_image("i", delete(delayed=True))
@@ -175,7 +175,7 @@ TASK_LISTS = {
 
 @pytest.mark.parametrize("name", TASK_LISTS)
 async def test_lists_of_tasks_use_an_index(catalog: SqlCatalog, name: str) -> None:
-    """No list looks at every task."""
+    """No list scans every task."""
     query, index = TASK_LISTS[name]
     plans = Plans(catalog)
     await catalog.list_tasks(query)
@@ -185,7 +185,7 @@ async def test_lists_of_tasks_use_an_index(catalog: SqlCatalog, name: str) -> No
 
 
 async def test_changes_of_tasks_use_an_index(catalog: SqlCatalog) -> None:
-    """Alone or in an image, from the first to the last."""
+    """Alone or in an image, from creation to removal."""
     plans = Plans(catalog)
     await catalog.add_task(task("t1"))
     await catalog.add_image(draft("i", made_by=task("t2")))
@@ -199,7 +199,7 @@ async def test_changes_of_tasks_use_an_index(catalog: SqlCatalog) -> None:
 
 
 async def test_a_summary_counts_in_indexes(catalog: SqlCatalog) -> None:
-    """It looks at no row of a large table, but for the images that can be restored."""
+    """It scans no large table, except for the restorable images."""
     plans = Plans(catalog)
     await catalog.summarize()
 

@@ -1,8 +1,8 @@
-"""The exam that every catalog sits: one behaviour, whatever keeps the facts.
+"""The contract that every catalog passes: one behaviour, whatever the storage.
 
-A driver's test class inherits ``CatalogContract`` and brings two fixtures: ``catalog``, empty, and
-``fresh``, which opens another empty one for each example of a property. Where a driver can be seen
-from behind, its fixture ends with an audit of its own: nothing stays open.
+A driver's test class inherits ``CatalogContract`` and provides two fixtures: ``catalog``, empty,
+and ``fresh``, which opens another empty one for each example of a property. If a driver can be
+inspected directly, its fixture ends with an audit: nothing stays open.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The audit: whether the ledger, the accounts and the leases agree with the images."""
+"""The audit: whether the ledger, the accounts and the leases are consistent with the images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imaged.ports.catalog import Catalog
 
 
 async def audit(catalog: Catalog) -> None:
-    """Compare everything with everything, through the port alone."""
+    """Compare all of them, through the port alone."""
     images = await all_images(catalog)
     holders = Counter(key for image in images for key in image.held)
     keys = set(await catalog.list_keys(STORE))
@@ -48,7 +48,7 @@ async def audit(catalog: Catalog) -> None:
 
 
 def _audit_tasks(images: Sequence[Image], tasks: Sequence[Task]) -> None:
-    """What writes an image is in it exactly until it is final."""
+    """A task that writes an image is in it exactly until it is final."""
     writing = {task.writes: task for task in tasks if task.writes and not task.is_final}
     assert writing == {image.id: image.task for image in images if image.task is not None}
     for image in images:

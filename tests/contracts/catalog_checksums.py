@@ -1,4 +1,4 @@
-"""What every catalog keeps of the blocks of blobs."""
+"""What every catalog keeps about the blocks of blobs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from imaged.core.deletion import delete
 from imaged.core.uploading import begin_staging, share_data, stage_data, store_data
 from imaged.ports.catalog import Catalog
 
-CHECKSUMS = bytes(range(256)) * (PAGE_BYTES // 256) + b"last"  # of so many blocks, in two pages
+CHECKSUMS = bytes(range(256)) * (PAGE_BYTES // 256) + b"last"  # of this many blocks, in two pages
 
 
 class ChecksumsContract:
-    """They come with the change that completes the bytes, and go with their row."""
+    """They are stored with the change that completes the bytes, and removed with their row."""
 
     async def test_they_are_stored_with_what_completes_the_bytes(self, catalog: Catalog) -> None:
-        """In pages; the image itself has none, as it is returned or read."""
+        """In pages; the image itself has none when it is returned or read."""
         claim = new_claim()
         await add_saving(catalog, "i", claim)
         assert await catalog.get_block_checksums("i/1", 0) is None
@@ -53,7 +53,7 @@ class ChecksumsContract:
         assert await catalog.get_image("i") == image
 
     async def test_they_can_be_recorded_later(self, catalog: Catalog) -> None:
-        """For bytes of versions before; what was recorded is replaced, page by page."""
+        """For bytes of earlier versions; existing ones are replaced, page by page."""
         await add_active(catalog, "i")
         assert await catalog.get_block_checksums("i/1", 0) is None
 
@@ -63,7 +63,7 @@ class ChecksumsContract:
             assert b"".join(page or b"" for page in pages) == checksums
 
     async def test_only_what_is_whole_and_needed_has_them(self, catalog: Catalog) -> None:
-        """Bytes that are being written, are doomed or are unknown get none, and that is fine."""
+        """Bytes that are being written, doomed or unknown get none, without an error."""
         await add_saving(catalog, "i", new_claim())
         await add_active(catalog, "j")
         await catalog.modify_image("j", delete(delayed=False))

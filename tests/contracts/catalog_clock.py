@@ -1,4 +1,4 @@
-"""What every catalog does about its own clock, and about what a clock that was ahead has dated."""
+"""How every catalog treats its own clock, and timestamps from a clock that was ahead."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ MARK = ClockMark(
     uptime=timedelta(days=7, microseconds=1),
 )
 
-#: Sets the catalog's clock ahead by so much, of what it is by itself.
+#: Sets the catalog's clock ahead by this much.
 SetAhead = Callable[[timedelta], None]
 
 
 class ClockContract:
-    """It tells its time, remembers what was noted, and dates anew what it cannot explain."""
+    """It tells its time, keeps its mark, and resets timestamps that it cannot explain."""
 
     @pytest.fixture
     def set_ahead(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> SetAhead:
-        """By the one function that asks the database for the time."""
+        """Through the one function that asks the database for the time."""
         del catalog
         now = dialects.now
 
@@ -84,7 +84,7 @@ class ClockContract:
         assert (await catalog.read_clock()).confirmations == 2
 
     async def test_to_confirm_needs_no_mark(self, catalog: Catalog) -> None:
-        """It may be the first thing that anybody says."""
+        """It may be the first mark."""
         await catalog.confirm_clock(MARK)
 
         assert (await catalog.read_clock()).mark == MARK
@@ -93,7 +93,7 @@ class ClockContract:
     async def test_a_lease_that_was_dated_ahead_is_over(
         self, catalog: Catalog, set_ahead: SetAhead
     ) -> None:
-        """Of an image and of a task; one that its own length explains is not."""
+        """Of an image and of a task; not if its own length explains it."""
         await add_saving(catalog, "long", new_claim(AN_HOUR))
         set_ahead(A_YEAR)
         image, alone = new_claim(), new_claim()
@@ -111,7 +111,7 @@ class ClockContract:
     async def test_what_was_deleted_ahead_is_counted_from_now(
         self, catalog: Catalog, set_ahead: SetAhead
     ) -> None:
-        """It can be restored for its delay, and not for a year and its delay."""
+        """It can be restored for its delay, and not for a year plus its delay."""
         set_ahead(A_YEAR)
         await add_active(catalog, "i")
         await catalog.modify_image("i", delete(delayed=True))
@@ -162,7 +162,7 @@ class ClockContract:
         assert before == (await catalog.get_image("i"), await catalog.get_task("t"))
 
     async def test_tasks_that_were_dated_ahead(self, catalog: Catalog, set_ahead: SetAhead) -> None:
-        """Their records go after their time; those that wait do so since now."""
+        """Their records are removed after their time; pending ones wait from now."""
         set_ahead(A_YEAR)
         for name, keep_for in (("t1", NO_DELAY), ("t2", AN_HOUR)):
             await catalog.add_task(task(name, keep_for=keep_for))
@@ -184,7 +184,7 @@ class ClockContract:
     async def test_an_import_that_was_dated_ahead(
         self, catalog: Catalog, set_ahead: SetAhead
     ) -> None:
-        """Its task waits since now, and says so wherever it is asked for."""
+        """Its task waits from now, and says so in every answer."""
         claim = new_claim()
         set_ahead(A_YEAR)
         await catalog.add_image(queued("i"))
@@ -203,7 +203,7 @@ class ClockContract:
     async def test_doomed_bytes_that_were_dated_ahead(
         self, catalog: Catalog, set_ahead: SetAhead
     ) -> None:
-        """Those that would not go are due; a stray has its quarantine again."""
+        """Those whose delete failed are due; a stray starts its quarantine again."""
         set_ahead(A_YEAR)
         await add_expired(catalog, "i")
         await catalog.reschedule("i/1", "no")

@@ -1,4 +1,4 @@
-"""What two catalogs must agree on: answers without their moments."""
+"""What two catalogs must agree on: answers without their timestamps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imaged.ports.catalog import Catalog
 
 
 def timeless(image: Image | None) -> Image | None:
-    """The image without its moments."""
+    """The image without its timestamps."""
     if image is None:
         return None
     failure = image.last_failure and replace(image.last_failure, at=None)
@@ -32,7 +32,7 @@ def timeless(image: Image | None) -> Image | None:
 
 
 def timeless_task(task: Task | None) -> Task | None:
-    """The task without its moments."""
+    """The task without its timestamps."""
     return task and replace(task, created_at=None, updated_at=None, expires_at=None, begun_at=None)
 
 
@@ -42,17 +42,17 @@ def timeless_tasks(tasks: Sequence[Task]) -> list[Task | None]:
 
 
 def task_ids(tasks: Sequence[Task]) -> list[str]:
-    """Which tasks these are."""
+    """The ids of the tasks."""
     return [task.id for task in tasks]
 
 
 def undated(blob: Blob | None) -> Blob | None:
-    """The blob without its moment."""
+    """The blob without its timestamp."""
     return blob and replace(blob, due_at=None)
 
 
 def counted(summary: Summary) -> list[object]:
-    """The summary without its moments."""
+    """The summary without its timestamps."""
     return [
         [(one.id, one.version, one.roles) for one in summary.instances],
         [(one.instance, one.image_id, one.status) for one in summary.holdings],
@@ -67,7 +67,7 @@ def counted(summary: Summary) -> list[object]:
 
 
 async def unfinished(catalog: Catalog) -> list[int]:
-    """How many tasks of both owners have not ended."""
+    """The number of unfinished tasks of both owners."""
     return [await catalog.count_unfinished_tasks(owner) for owner in ("a", "b")]
 
 
@@ -77,5 +77,5 @@ async def accounts(catalog: Catalog) -> list[Account]:
 
 
 def ids(images: Sequence[Image]) -> list[str]:
-    """Which images these are."""
+    """The ids of the images."""
     return [image.id for image in images]

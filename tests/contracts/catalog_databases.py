@@ -1,4 +1,4 @@
-"""PostgreSQL databases for the exam: one for each test, made from a template."""
+"""PostgreSQL databases for the contract: one for each test, copied from a template."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresq
 from imaged.catalogs.sql_catalog import SqlCatalog
 from support.postgresql import connected, fresh_database
 
-#: How many wait for a lock that somebody else has.
+#: How many wait for a lock.
 COUNT_LOCK_WAITS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
-#: Ends every connection of ours.
+#: Ends every connection of imaged.
 TERMINATE = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'imaged'
@@ -44,25 +44,25 @@ async def fresh() -> AsyncIterator[SqlCatalog]:
 
 
 def database_of(catalog: SqlCatalog) -> PostgresqlDatabase:
-    """What runs its transactions."""
+    """The object that runs its transactions."""
     assert isinstance(catalog.database, PostgresqlDatabase)
     return catalog.database
 
 
 def require_idle(catalog: SqlCatalog) -> None:
-    """No transaction runs, and no connection is in use."""
+    """No transaction is running, and no connection is in use."""
     assert (database_of(catalog).busy, database_of(catalog).checked_out) == (0, 0)
 
 
 @asynccontextmanager
 async def other_transaction(url: str) -> AsyncIterator[Any]:
-    """The connection of somebody else, in a transaction that is committed at the end."""
+    """A foreign connection, in a transaction that is committed at the end."""
     async with connected(url) as other, other.transaction():
         yield other
 
 
 async def lock_waited_for(url: str) -> None:
-    """Wait until somebody waits for a lock that somebody else has."""
+    """Wait until a transaction waits for another one's lock."""
     async with connected(url) as watcher:
 
         async def is_waited_for() -> bool:

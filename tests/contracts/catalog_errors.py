@@ -1,4 +1,4 @@
-"""What a catalog's errors may say: nothing that clients wrote, and no statements."""
+"""Errors of a catalog contain no client text and no statement."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from support.sample_images import task
 
 SECRET = "https://images.test/disk?signature=canary"
 
-#: Texts that JSON and Python have, and some databases cannot keep: a NUL, halves of a character.
+#: Texts that JSON and Python have, and some databases cannot store: a NUL, half a surrogate pair.
 ODD_TEXTS = [f"{SECRET}{odd}" for odd in ("\x00", "\ud800", "\udfff", "\udc80end")]
 
-#: Where texts of images come from.
+#: Fields of images with texts.
 IMAGES_WITH_TEXT: Mapping[str, Callable[[str], Image]] = {
     "id": queued,
     "name": lambda text: replace(queued("i"), name=text),
@@ -33,7 +33,7 @@ IMAGES_WITH_TEXT: Mapping[str, Callable[[str], Image]] = {
     "name of a property": lambda text: replace(queued("i"), properties={text: "v"}),
 }
 
-#: All else that is asked for, or written, by a text.
+#: All other calls with a text.
 CATALOG_CALLS: Mapping[str, Callable[[Catalog, str], Awaitable[object]]] = {
     "show": lambda catalog, text: catalog.get_image(text),
     "list": lambda catalog, text: catalog.list_images(
@@ -51,7 +51,7 @@ CATALOG_CALLS: Mapping[str, Callable[[Catalog, str], Awaitable[object]]] = {
 
 
 def require_discreet(error: BaseException) -> None:
-    """Nothing that a client wrote is in it, nor in what it comes from, and no SQL is."""
+    """It contains no text of a client, nor do its causes, and no SQL."""
     told = "".join(traceback.format_exception(error))
 
     assert SECRET not in told
@@ -68,15 +68,15 @@ def require_refused(error: CatalogError) -> None:
 
 
 def texts_of(image: Image) -> tuple[object, ...]:
-    """What the texts of this test come into."""
+    """The fields and calls of a test."""
     return image.id, image.name, image.owner, image.tags, dict(image.properties)
 
 
 class ErrorsContract:
-    """Inherited by catalogs in databases: memory can keep any text."""
+    """Inherited by catalogs in databases: memory can store any text."""
 
     async def test_an_error_holds_no_values(self, catalog: Catalog) -> None:
-        """Errors come into logs: a text that a database cannot keep is not repeated in them."""
+        """Errors are logged: a text that a database cannot store is not repeated in them."""
         half = Condition(Column.NAME, Operator.EQUAL, f"{SECRET}\ud800")
         with pytest.raises(CatalogError) as raised:
             await catalog.list_images(ImageQuery(conditions=(half,)))
@@ -87,7 +87,7 @@ class ErrorsContract:
     async def test_odd_texts_are_kept_as_they_are_or_refused(
         self, catalog: Catalog, field: str
     ) -> None:
-        """Nothing is cut off at a NUL, and nothing is replaced; what is refused changes nothing."""
+        """They are not cut at a NUL, and nothing is replaced; a refused text changes nothing."""
         for number, text in enumerate(ODD_TEXTS):
             image = IMAGES_WITH_TEXT[field](text)
             if field != "id":
@@ -104,7 +104,7 @@ class ErrorsContract:
 
     @pytest.mark.parametrize("call", CATALOG_CALLS)
     async def test_odd_texts_let_no_foreign_error_out(self, catalog: Catalog, call: str) -> None:
-        """Wherever they come in: an answer, or an error of ours that shows nothing of them."""
+        """In every call: a result, or one of imaged's errors that shows nothing of them."""
         for text in ODD_TEXTS:
             try:
                 await CATALOG_CALLS[call](catalog, text)

@@ -1,4 +1,4 @@
-"""SQLite files for the exam: migrated once, copied for each test."""
+"""SQLite files for the contract: migrated once, copied for each test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imaged.catalogs.sqlite.driver import SqliteDatabase, open_sqlite
 
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[SqlCatalog]:
-    """The catalog of this file; no connection may be in use at the end, and then none is open."""
+    """The catalog of this file; at the end no connection may be in use, and then none is open."""
     catalog = await open_sqlite(path)
     try:
         yield catalog
@@ -23,14 +23,14 @@ async def opened(path: Path) -> AsyncIterator[SqlCatalog]:
 
 
 def database_of(catalog: SqlCatalog) -> SqliteDatabase:
-    """What runs its transactions."""
+    """The object that runs its transactions."""
     assert isinstance(catalog.database, SqliteDatabase)
     return catalog.database
 
 
 @contextmanager
 def raw(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file from behind, as another process has it."""
+    """The file as another process opens it."""
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db:
         yield db
 

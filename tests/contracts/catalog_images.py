@@ -69,21 +69,21 @@ every_example = settings(max_examples=60, deadline=None, suppress_health_check=U
 
 
 class ImagesContract:
-    """Records are kept as they were given, and change by ``modify_image`` alone."""
+    """Records are kept as given, and only ``modify_image`` changes them."""
 
     async def test_it_answers(self, catalog: Catalog) -> None:
-        """A catalog that is well passes its check."""
+        """A working catalog passes its check."""
         await catalog.check()
 
     async def test_a_missing_image(self, catalog: Catalog) -> None:
-        """What is not there is neither read nor changed."""
+        """It can neither be read nor changed."""
         with pytest.raises(ImageNotFound):
             await catalog.get_image("none")
         with pytest.raises(ImageNotFound):
             await catalog.modify_image("none", restore)
 
     async def test_a_new_image_is_dated(self, catalog: Catalog) -> None:
-        """All three moments of a new image are that of its creation."""
+        """All three timestamps of a new image are that of its creation."""
         added = await catalog.add_image(queued("i"))
 
         assert added == await catalog.get_image("i")
@@ -98,7 +98,7 @@ class ImagesContract:
         )
 
     async def test_an_id_is_taken_once(self, catalog: Catalog) -> None:
-        """The second image of an id is refused, and the first stays as it was."""
+        """The second image of an id is refused, and the first is unchanged."""
         first = await catalog.add_image(replace(queued("i"), tags=("x",), properties={"k": "v"}))
 
         with pytest.raises(ImageExists):
@@ -112,7 +112,7 @@ class ImagesContract:
     async def test_what_owners_write_comes_back(
         self, catalog: Catalog, first: dict[str, object], then: dict[str, object]
     ) -> None:
-        """Every attribute is kept as it was given, when it is created and when it is changed."""
+        """Every attribute is kept as given, when it is created and when it is changed."""
         image_id = str(uuid4())
         added = await catalog.add_image(Image(id=image_id, **first))  # type: ignore[arg-type]
         assert await catalog.get_image(image_id) == added
@@ -137,7 +137,7 @@ class ImagesContract:
         assert not await catalog.list_images(ImageQuery(properties=(short,)))
 
     async def test_an_upload_comes_back(self, catalog: Catalog) -> None:
-        """Claim, location, content, mark and failure are kept, at each step."""
+        """Claim, location, content, mark and failure are kept at each step."""
         claim, size = new_claim(timedelta(microseconds=1), "nöde"), 2**60
 
         saving = await add_saving(catalog, "i", claim, size)
@@ -161,7 +161,7 @@ class ImagesContract:
         assert active.last_failure is None
 
     async def test_an_import_comes_back(self, catalog: Catalog) -> None:
-        """Staged bytes and the task are kept, at each step."""
+        """Staged bytes and the task are kept at each step."""
         claim = new_claim()
         image = await catalog.add_image(queued("i"))
         steps = [
@@ -184,7 +184,7 @@ class ImagesContract:
         assert (image.task, image.staged, image.locations) == (None, None, (place("i/2", 30),))
 
     async def test_a_task_gives_way_to_the_next(self, catalog: Catalog) -> None:
-        """An image has one task at a time; one that failed leaves it, and stays by itself."""
+        """An image has one task at a time; one that failed leaves it, and exists by itself."""
         await catalog.add_image(queued("i"))
         await catalog.modify_image("i", begin_import(task("t1")))
         claim = new_claim()
@@ -201,7 +201,7 @@ class ImagesContract:
         assert again == await catalog.get_image("i")
 
     async def test_locations_keep_their_order(self, catalog: Catalog) -> None:
-        """The first location is the first, wherever its bytes are; and each may go."""
+        """The first location is the first, whatever its store; and each can be removed."""
         sources = [await add_active(catalog, name) for name in ("z", "m", "a")]
         places = tuple(source.locations[0] for source in sources)
         await catalog.add_image(queued("i"))
@@ -217,7 +217,7 @@ class ImagesContract:
         assert (await catalog.get_image("i")) == turned
 
     async def test_deletion_and_restoration_come_back(self, catalog: Catalog) -> None:
-        """A restored image has everything that it had, and the status that it had."""
+        """A restored image has everything that it had, including its status."""
         await catalog.add_image(replace(queued("i"), tags=("t",), properties={"p": "v"}))
         claim = new_claim()
         await catalog.modify_image("i", held_by(claim, begin_upload(place("i/1"))))
@@ -249,14 +249,14 @@ class ImagesContract:
         assert saving.since == saving.updated_at
 
     async def test_a_change_that_changes_nothing(self, catalog: Catalog) -> None:
-        """Where the change returns what it was given, nothing is written, nor stamped."""
+        """If the function returns the same image, nothing is written or stamped."""
         image = await add_active(catalog, "i")
 
         assert await catalog.modify_image("i", lambda image: image) == image
         assert await catalog.get_image("i") == image
 
     async def test_a_refused_change_changes_nothing(self, catalog: Catalog) -> None:
-        """Whatever the change raises comes out as it is, and nothing is written."""
+        """The function's exception propagates unchanged, and nothing is written."""
         image = await add_active(catalog, "i")
 
         with pytest.raises(InvalidTransition):
@@ -273,7 +273,7 @@ class ImagesContract:
         assert (await catalog.get_account("a")).used_bytes == 10
 
     async def test_tombstones(self, catalog: Catalog) -> None:
-        """Long deleted images leave, the longest first, and their ids are never used again."""
+        """Images deleted long ago go, the longest first, and their ids are never reused."""
         await add_expired(catalog, "waits")
         await add_active(catalog, "lives")
         for image_id in ("one", "two"):

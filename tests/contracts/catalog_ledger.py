@@ -1,4 +1,4 @@
-"""What every catalog writes beside a change: the ledger of blobs, and the owners' accounts."""
+"""What every catalog writes together with a change: the ledger of blobs, and the accounts."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from imaged.ports.catalog import Catalog
 
 
 class LedgerContract:
-    """What follows from a change is written with it, or the change is refused with it."""
+    """The consequences of a change are written with it, or the change is refused."""
 
     async def test_a_row_comes_before_the_bytes(self, catalog: Catalog) -> None:
-        """Bytes that are being written have a row, with what is reserved for them."""
+        """Bytes that are being written have a row, with their reserved bytes."""
         claim = new_claim()
         await add_saving(catalog, "i", claim, 10)
         assert await catalog.get_blob("i/1") == Blob("i/1", STORE, 10, BlobState.WRITING)
@@ -50,7 +50,7 @@ class LedgerContract:
         assert await catalog.get_blob("i/1") == Blob("i/1", STORE, 17, BlobState.KEPT)
 
     async def test_bytes_of_a_lost_writer_wait_for_its_lease(self, catalog: Catalog) -> None:
-        """Nothing is deleted under the pen: such bytes are due when the lease must be over."""
+        """Nothing is deleted during a write: such bytes are due when the lease must have ended."""
         for image_id, lease in (("slow", AN_HOUR), ("fast", NO_DELAY)):
             claim = new_claim(lease)
             await add_saving(catalog, image_id, claim)
@@ -60,7 +60,7 @@ class LedgerContract:
         assert await due_keys(catalog) == ["fast/1"]
 
     async def test_complete_bytes_are_due_at_once(self, catalog: Catalog) -> None:
-        """A delete without delay dooms what nobody is writing, and the image is deleted."""
+        """A delete without delay dooms complete bytes, and the image is deleted."""
         await add_active(catalog, "i")
         deleted = await catalog.modify_image("i", delete(delayed=False))
 
@@ -70,7 +70,7 @@ class LedgerContract:
         assert await catalog.get_account("a") == Account("a")
 
     async def test_only_complete_bytes_are_shared(self, catalog: Catalog) -> None:
-        """Bytes that are being written, are doomed or are unknown make no clone."""
+        """Bytes that are being written, doomed or unknown make no clone."""
         claim = new_claim()
         saving = await add_saving(catalog, "i", claim)
         clone = await catalog.add_image(queued("j"))
@@ -94,7 +94,7 @@ class LedgerContract:
     async def test_shared_bytes_live_until_nobody_holds_them(
         self, catalog: Catalog, first: str
     ) -> None:
-        """A clone and its source are whole without each other, whichever goes first."""
+        """A clone and its source are complete without each other, whichever is deleted first."""
         source = await add_active(catalog, "i", owner="a")
         await catalog.add_image(queued("j", "b"))
         await catalog.modify_image("j", share_data(source))
@@ -111,7 +111,7 @@ class LedgerContract:
         await audit(catalog)
 
     async def test_shared_bytes_leave_an_expired_image(self, catalog: Catalog) -> None:
-        """An expired image does not wait for bytes that live on with a clone."""
+        """An expired image does not wait for bytes that a clone still holds."""
         source = await add_active(catalog, "i")
         await catalog.add_image(queued("j"))
         await catalog.modify_image("j", share_data(source))
@@ -124,7 +124,7 @@ class LedgerContract:
         assert not await due_keys(catalog)
 
     async def test_waiting_images_hold_their_bytes(self, catalog: Catalog) -> None:
-        """Delete with delay, and restore, touch no blob and no account."""
+        """Delete with delay, and restore, change no blob and no account."""
         await add_active(catalog, "i")
         blob = await catalog.get_blob("i/1")
         await catalog.modify_image("i", delete(delayed=True))
@@ -135,7 +135,7 @@ class LedgerContract:
         assert await catalog.get_blob("i/1") == blob
 
     async def test_expired_images_cannot_be_restored(self, catalog: Catalog) -> None:
-        """Expiry lets go of the bytes, names the image that awaits their end, and is final."""
+        """Expiry releases the bytes, names the image that waits for them, and is final."""
         expired = await add_expired(catalog, "i")
         assert (await blob_of(catalog, "i/1")).awaited_by == "i"
         assert expired.locations == (place("i/1"),)
@@ -146,7 +146,7 @@ class LedgerContract:
         assert await catalog.get_image("i") == expired
 
     async def test_expiry_is_of_the_delete_that_was_seen(self, catalog: Catalog) -> None:
-        """What was restored and deleted again begins its delay anew."""
+        """An image that was restored and deleted again starts its delay again."""
         await add_active(catalog, "i")
         seen = await catalog.modify_image("i", delete(delayed=True))
         await catalog.modify_image("i", restore)
@@ -157,7 +157,7 @@ class LedgerContract:
         assert await catalog.get_image("i") == again
 
     async def test_a_refused_quota_leaves_nothing(self, catalog: Catalog) -> None:
-        """Neither row, location, claim nor version of what there was no room for."""
+        """Neither row, location, claim nor version."""
         assert await catalog.set_limit("a", 15) == Account("a", 0, 15)
         await add_active(catalog, "i", 10)
         small = await catalog.add_image(queued("j"))
@@ -178,7 +178,7 @@ class LedgerContract:
         assert await catalog.get_account("a") == Account("a", 15, 15)
 
     async def test_giving_back_is_always_possible(self, catalog: Catalog) -> None:
-        """A limit below what is held refuses more, and lets go of anything."""
+        """A limit below the usage refuses more, and allows every release."""
         for image_id in ("i", "j"):
             await add_active(catalog, image_id, 10)
         assert await catalog.set_limit("a", 1) == Account("a", 20, 1)
@@ -193,7 +193,7 @@ class LedgerContract:
         assert await catalog.get_account("a") == Account("a")
 
     async def test_bytes_follow_their_owner(self, catalog: Catalog) -> None:
-        """An image that changes hands is charged to its new owner; both know at once."""
+        """An image with a new owner is charged to it; both accounts change at once."""
         await add_active(catalog, "i", 10)
         await catalog.set_limit("c", 9)
 
@@ -207,15 +207,15 @@ class LedgerContract:
         assert await catalog.get_account("c") == Account("c", 0, 9)
 
     async def test_an_unknown_account_is_empty(self, catalog: Catalog) -> None:
-        """Nothing is known of most projects."""
-        assert await catalog.get_account("nobody") == Account("nobody")
+        """Most projects have no row."""
+        assert await catalog.get_account("unknown") == Account("unknown")
 
 
 class FindingContract:
-    """What the duties look for, in order, and no more than they asked for."""
+    """Background jobs find what they need, in order, and within their limit."""
 
     async def test_expirable_images(self, catalog: Catalog) -> None:
-        """Restorable ones that wait for so long, the longest first."""
+        """Restorable ones that have waited long enough, the longest first."""
         for image_id in ("late", "early"):
             await add_active(catalog, image_id)
         await add_expired(catalog, "expired")
@@ -228,7 +228,7 @@ class FindingContract:
         assert not await catalog.find_expirable(AN_HOUR, ALL)
 
     async def test_lists_have_everything_too(self, catalog: Catalog) -> None:
-        """An image in a list is the image that is read alone."""
+        """An image in a list equals the image that is read alone."""
         await add_saving(catalog, "saving", new_claim())
         await add_active(catalog, "active")
         await add_expired(catalog, "expired")

@@ -1,4 +1,4 @@
-"""What every catalog lists: compared with ``core/query``, which says what a list means."""
+"""What every catalog lists, compared with ``core/query``, which defines lists."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ properties = st.dictionaries(
 
 @st.composite
 def images(draw: st.DrawFn) -> Image:
-    """An image as a catalog may have it, without bytes."""
+    """An image that a catalog may have, without bytes."""
     status = draw(st.sampled_from(Status))
     return Image(
         id=str(UUID(int=draw(st.integers(0, 2**128 - 1)))),
@@ -103,7 +103,7 @@ def queries(draw: st.DrawFn, there: list[Image]) -> ImageQuery:
 
 
 class Fresh(Protocol):
-    """Opens an empty catalog, for one example."""
+    """Opens an empty catalog for one example."""
 
     def __call__(self) -> AbstractAsyncContextManager[Catalog]:
         """Leaving the block closes it."""
@@ -114,7 +114,7 @@ QUERIES = 12  # for each example
 
 
 class ListsContract:
-    """Lists mean the same everywhere."""
+    """Lists are the same in every catalog."""
 
     @settings(
         max_examples=20,
@@ -124,7 +124,7 @@ class ListsContract:
     )
     @given(data=st.data())
     async def test_any_list(self, fresh: Fresh, data: st.DataObject) -> None:
-        """Whatever is there, and whatever is asked for, the answer is that of ``page``."""
+        """Whatever the images and the query, the answer equals that of ``page``."""
         async with fresh() as catalog:
             for image in data.draw(st.lists(images(), max_size=12, unique_by=lambda i: i.id)):
                 await catalog.add_image(image)
@@ -143,7 +143,7 @@ class ListsContract:
     @pytest.mark.parametrize("descending", [False, True], ids=["up", "down"])
     @pytest.mark.parametrize("column", SORTABLE)
     async def test_pages_meet(self, catalog: Catalog, column: Column, descending: bool) -> None:
-        """Page by page, every image comes exactly once and in order, with ties and gaps."""
+        """Page by page, every image is listed once and in order, with ties and gaps."""
         for number in range(23):
             size = content(SIZES[number % 3]) if number % 4 else None
             image = Image(
@@ -167,12 +167,12 @@ class ListsContract:
         assert len(walked) == 23
 
     async def test_memory_is_bounded_while_a_page_is_read(self, catalog: Catalog) -> None:
-        """A page that ends early does not read what comes behind its end."""
+        """A page that ends early does not read rows behind its end."""
         held = {f"k{number}": "x" * 65_000 for number in range(16)}
         for number in range(24):
             await catalog.add_image(Image(id=f"i{number:02}", owner="a", properties=held))
         query = ImageQuery(order=(Order(Column.ID),))
-        before = await catalog.list_page(query, 2 * MIB)  # what is made once is made now
+        before = await catalog.list_page(query, 2 * MIB)  # cached from now on
         tracemalloc.start()
         try:
             part = await catalog.list_page(query, 2 * MIB)
@@ -185,7 +185,7 @@ class ListsContract:
         assert peak_bytes < 12 * MIB  # and 24 and more without a limit
 
     async def test_as_many_filters_as_an_image_can_have(self, catalog: Catalog) -> None:
-        """It is found by all of its tags and properties, and not with one more of either."""
+        """All of its tags and properties find it, and one more of either does not."""
         tags = tuple(f"t{number}" for number in range(MAX_TAGS))
         held = {f"k{number}": str(number) for number in range(MAX_PROPERTIES)}
         image = await catalog.add_image(Image(id="i", owner="a", tags=tags, properties=held))
@@ -201,7 +201,7 @@ class ListsContract:
             assert await catalog.list_images(more) == []
 
     async def test_lists_follow_changes(self, catalog: Catalog) -> None:
-        """An image is found by the tags and properties that it has, and by no others."""
+        """An image is found by its current tags and properties only."""
 
         async def found(**wanted: tuple[object, ...]) -> bool:
             return bool(await catalog.list_images(ImageQuery(**wanted)))  # type: ignore[arg-type]
@@ -221,7 +221,7 @@ class ListsContract:
         assert not await found(properties=(("gone", "1"),))
 
     async def test_a_page_after_an_image_that_is_gone(self, catalog: Catalog) -> None:
-        """The marker need not be there any more, nor match; its keys are enough."""
+        """The marker may be gone or no longer match; its keys are enough."""
         for name in ("a", "b", "c"):
             await catalog.add_image(Image(id=name, owner="a", name=name))
         query = ImageQuery(order=(Order(Column.NAME),), after=Image(id="x", owner="b", name="a!"))
@@ -229,7 +229,7 @@ class ListsContract:
         assert [image.id for image in await catalog.list_images(query)] == ["b", "c"]
 
     async def test_numbers_beyond_any_column(self, catalog: Catalog) -> None:
-        """A number of any size may be asked for."""
+        """A query may have a number of any size."""
         image = await catalog.add_image(Image(id="i", owner="a"))
         smaller = Condition(Column.MIN_RAM, Operator.LESS, 10**30)
         larger = Condition(Column.MIN_RAM, Operator.GREATER, 10**30)

@@ -13,20 +13,20 @@ from imaged.ports.catalog import Catalog
 
 
 def local(**facts: object) -> Place:
-    """A store as it is noted first."""
+    """A store as first recorded."""
     place = Place(PlaceKind.STORE, "local", uuid4(), "/srv/images")
     return replace(place, **facts)  # type: ignore[arg-type]
 
 
 class PlacesContract:
-    """A catalog is somebody, and a place is known by its kind and name."""
+    """A catalog has an id, and a place has a kind and a name."""
 
     async def test_a_catalog_has_one_id(self, catalog: Catalog) -> None:
         """It never changes."""
         assert await catalog.get_id() == await catalog.get_id()
 
     async def test_a_place_that_is_known_stays(self, catalog: Catalog) -> None:
-        """Whoever adds it later is told the one that is known."""
+        """A later call returns the recorded one."""
         first = local()
 
         assert await catalog.add_place(first) == first
@@ -34,7 +34,7 @@ class PlacesContract:
         assert await catalog.list_places() == [first]
 
     async def test_of_many_who_add_a_place_one_counts(self, catalog: Catalog) -> None:
-        """Instances may start at the same moment: all are told one id."""
+        """Instances may start at the same moment: all get the same id."""
         told: list[Place] = []
 
         async def add() -> None:
@@ -48,14 +48,14 @@ class PlacesContract:
         assert await catalog.list_places() == told[:1]
 
     async def test_a_place_can_be_replaced(self, catalog: Catalog) -> None:
-        """Whether it was known or not."""
+        """Whether or not it was recorded."""
         for place in (local(), local(is_marked=True, where="/mnt/images")):
             await catalog.replace_place(place)
 
             assert await catalog.list_places() == [place]
 
     async def test_kinds_have_names_of_their_own(self, catalog: Catalog) -> None:
-        """An export destination may be called like a store."""
+        """An export may have the name of a store."""
         store, exports = local(), local(kind=PlaceKind.EXPORTS)
         for place in (store, exports):
             await catalog.add_place(place)
@@ -64,7 +64,7 @@ class PlacesContract:
 
     @pytest.mark.parametrize("warning", ["Look at it.", None])
     async def test_a_place_can_bear_a_warning(self, catalog: Catalog, warning: str | None) -> None:
-        """It is replaced, or taken away; nothing else changes, and other places have none."""
+        """It is replaced or removed; nothing else changes, and other places have none."""
         known, other = local(warning="old"), local(name="other")
         for place in (known, other):
             await catalog.add_place(place)

@@ -1,4 +1,4 @@
-"""What every catalog does with doomed bytes, with strays, with tasks that wait, and with leases."""
+"""What every catalog does with doomed bytes, strays, pending tasks, and leases."""
 
 from __future__ import annotations
 
@@ -48,10 +48,12 @@ def _refuse_the_rest(image: Image) -> Image:
 
 
 class QueueContract:
-    """Doomed bytes are a queue that hides what was taken; only what is gone leaves it."""
+    """Doomed bytes are a queue that hides taken ones; rows are removed only when the bytes are
+    gone.
+    """
 
     async def test_the_last_bytes_take_the_record_with_them(self, catalog: Catalog) -> None:
-        """With its last row an expired image is deleted; forgetting twice is fine."""
+        """With its last row an expired image is deleted; removing it twice is no error."""
         expired = await add_expired(catalog, "i")
 
         deleted = await catalog.remove_blob("i/1")
@@ -66,7 +68,7 @@ class QueueContract:
         assert not await catalog.list_keys(STORE)
 
     async def test_an_expired_image_waits_for_all_its_bytes(self, catalog: Catalog) -> None:
-        """The rows of an image with several locations leave one by one."""
+        """The rows of an image with several locations are removed one by one."""
         claim = new_claim()
         await catalog.add_image(queued("i"))
         await catalog.modify_image("i", held_by(claim, begin_staging(place("i/s"))))
@@ -111,7 +113,7 @@ class QueueContract:
         assert [i.id for i in await catalog.find_broken_uploads(NO_DELAY, ALL)] == ["i1"]
 
     async def test_the_longest_due_come_first(self, catalog: Catalog) -> None:
-        """In the order of their dooming, and no more than were asked for."""
+        """In the order of their dooming, within the limit."""
         for image_id in ("b", "c", "a"):
             await add_active(catalog, image_id)
         for image_id in ("c", "a", "b"):
@@ -126,7 +128,7 @@ class QueueContract:
         assert await due_keys(catalog) == ["b/1"]
 
     async def test_what_was_taken_comes_back(self, catalog: Catalog) -> None:
-        """Whoever took it may be dead: after so long it is due again."""
+        """The taker may be dead: after ``busy_for`` it is due again."""
         await add_expired(catalog, "i")
         busy_for = timedelta(milliseconds=200)
         before = datetime.now(UTC)
@@ -141,7 +143,7 @@ class QueueContract:
         await until(is_due)
 
     async def test_bytes_that_would_not_go(self, catalog: Catalog) -> None:
-        """Their row tells why and how often; others have their turn first."""
+        """Their row has the reason and the number of attempts; others come first."""
         await add_expired(catalog, "i")
         await add_expired(catalog, "j")
 
@@ -159,7 +161,7 @@ class QueueContract:
         assert again.due_at - put_off.due_at > FIRST_RETRY_DELAY / 2
 
     async def test_only_doomed_rows_leave_or_are_put_off(self, catalog: Catalog) -> None:
-        """A late scrubber never touches what is held, nor minds what has left."""
+        """A late scrubber never changes what is held, and ignores what is gone."""
         image = await add_active(catalog, "i")
         await add_saving(catalog, "j", new_claim())
         kept, writing = await catalog.get_blob("i/1"), await catalog.get_blob("j/1")
@@ -173,7 +175,7 @@ class QueueContract:
         assert await catalog.get_blob("none") is None
 
     async def test_a_stray_is_doomed_once(self, catalog: Catalog) -> None:
-        """What is known stays as it is; a stray is due after its quarantine."""
+        """Known bytes are unchanged; a stray is due after its quarantine."""
         await add_active(catalog, "i")
         kept = await catalog.get_blob("i/1")
 
@@ -191,7 +193,7 @@ class QueueContract:
         assert await catalog.get_blob("now") is None
 
     async def test_keys_by_store_and_prefix(self, catalog: Catalog) -> None:
-        """Keys are told apart by case, and no character of a prefix means anything else."""
+        """Keys are case-sensitive, and no character of a prefix is a wildcard."""
         await add_active(catalog, "Kept")
         for key in ("a%/1", "aB/1", "ab/1", "ab/2", "b/1"):
             await catalog.add_stray(place(key), AN_HOUR)
@@ -207,7 +209,7 @@ class QueueContract:
         assert not await catalog.list_kept("other")
 
     async def test_staged_bytes_that_nobody_imports(self, catalog: Catalog) -> None:
-        """Unclaimed and idle for so long, the longest first."""
+        """Unclaimed and idle for long enough, the longest first."""
         claims = {image_id: new_claim() for image_id in ("late", "early", "busy")}
         for image_id, claim in claims.items():
             await catalog.add_image(queued(image_id))
@@ -226,10 +228,10 @@ class QueueContract:
 
 
 class LeasesContract:
-    """A lease lasts as long as its holder renews it, and until somebody takes the work back."""
+    """A lease lasts as long as its holder renews it, and until the work is reclaimed."""
 
     async def test_renewal_is_by_list(self, catalog: Catalog) -> None:
-        """Claims that ended are missing from the answer; others are not prolonged with them."""
+        """Claims that ended are missing in the answer; others are not renewed with them."""
         held, ended, unknown = new_claim(), new_claim(), new_claim()
         await add_saving(catalog, "i", held)
         await add_saving(catalog, "j", ended)
@@ -241,7 +243,7 @@ class LeasesContract:
         assert not await catalog.renew_leases([])
 
     async def test_a_finished_claim_has_ended(self, catalog: Catalog) -> None:
-        """Nothing is left to be renewed when the work is done."""
+        """Nothing is left to renew when the work is done."""
         claim = new_claim()
         await add_saving(catalog, "i", claim)
         await catalog.modify_image("i", held_by(claim, store_data(content())))
@@ -250,7 +252,7 @@ class LeasesContract:
         assert not await catalog.find_lapsed(ALL)
 
     async def test_lapsed_leases_are_found(self, catalog: Catalog) -> None:
-        """The longest lapsed first, and no more than were asked for; living ones are not."""
+        """The longest lapsed first, within the limit; living ones are not found."""
         first, second, living = new_claim(NO_DELAY), new_claim(NO_DELAY), new_claim()
         for image_id, claim in (("j", first), ("i", second), ("k", living)):
             await add_saving(catalog, image_id, claim)
@@ -262,7 +264,7 @@ class LeasesContract:
         assert list(await catalog.find_lapsed(1)) == [LapsedClaim(first, "j")]
 
     async def test_renewal_prolongs_from_now(self, catalog: Catalog) -> None:
-        """A lease that ran out stands until somebody takes the work back; renewed, it is new."""
+        """An expired lease exists until the work is reclaimed; renewed, it is new."""
         first, second = new_claim(NO_DELAY), new_claim(NO_DELAY)
         await add_saving(catalog, "i", first)
         await add_saving(catalog, "j", second)
@@ -275,7 +277,7 @@ class LeasesContract:
         assert [lapsed.image_id for lapsed in await catalog.find_lapsed(ALL)] == ["j"]
 
     async def test_a_lease_runs_out_by_itself(self, catalog: Catalog) -> None:
-        """A holder that is silent for as long as its lease is found."""
+        """A silent holder is found after the length of its lease."""
         claim = new_claim(timedelta(milliseconds=100))
         await add_saving(catalog, "i", claim)
 

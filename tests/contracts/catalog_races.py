@@ -1,4 +1,4 @@
-"""What every catalog keeps when many come at once."""
+"""What every catalog guarantees under concurrency."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RacesContract:
     """Every call is atomic."""
 
     async def test_no_update_is_lost(self, catalog: Catalog) -> None:
-        """Sixty at once change one image, and all of them are there."""
+        """Sixty concurrent changes of one image are all there."""
         await catalog.add_image(queued("i"))
 
         async def tag(number: int) -> None:
@@ -52,7 +52,7 @@ class RacesContract:
         assert image.version == CONCURRENT_CALLS
 
     async def test_an_id_is_given_once(self, catalog: Catalog) -> None:
-        """Of many who want the same id, one has it."""
+        """Of many concurrent creations with one id, one succeeds."""
         given: list[Image] = []
 
         async def add(number: int) -> None:
@@ -66,7 +66,7 @@ class RacesContract:
         assert given == await all_images(catalog)
 
     async def test_the_last_bytes_of_a_quota_are_given_once(self, catalog: Catalog) -> None:
-        """Of forty who want ten bytes each, seven find room in seventy-five."""
+        """Of forty that want ten bytes each, seven fit into seventy-five."""
         await catalog.set_limit("a", 75)
         granted: list[int] = []
 
@@ -86,7 +86,7 @@ class RacesContract:
         assert set(await catalog.list_keys(STORE)) == {f"{number}/1" for number in granted}
 
     async def test_a_claim_is_finished_once(self, catalog: Catalog) -> None:
-        """Of many who say that they finished the same work, one did."""
+        """Of many that finish the same work, one succeeds."""
         claim = new_claim()
         await add_saving(catalog, "i", claim)
         finished: list[Image] = []
@@ -103,7 +103,7 @@ class RacesContract:
         assert finished == [await catalog.get_image("i")]
 
     async def test_a_blob_is_taken_and_forgotten_once(self, catalog: Catalog) -> None:
-        """Of many scrubbers, one has each blob, and one is told that it was the last."""
+        """Of many scrubbers, one takes each blob, and one is told that it was the last."""
         for number in range(10):
             await add_expired(catalog, str(number))
         taken: list[str] = []
@@ -123,7 +123,7 @@ class RacesContract:
         assert sorted(deleted) == [str(number) for number in range(10)]
 
     async def test_an_image_is_buried_once(self, catalog: Catalog) -> None:
-        """Of many who bury, one has each image."""
+        """Of many purges, one gets each image."""
         for number in range(10):
             await add_deleted(catalog, str(number))
         buried: list[str] = []
@@ -138,7 +138,7 @@ class RacesContract:
         assert sorted(buried) == [str(number) for number in range(10)]
 
     async def test_a_storm_of_shared_bytes(self, catalog: Catalog) -> None:
-        """No deadlock and no lost update: all agrees with all when it is over."""
+        """No deadlock and no lost update: the catalog is consistent at the end."""
         await add_roots(catalog)
         storms = [StressClient(catalog, f"storm{number}") for number in range(8)]
 
@@ -154,7 +154,7 @@ class RacesContract:
         assert sum(storm.done for storm in storms) > 100
 
     async def test_a_cancelled_caller_leaves_nothing_half_done(self, catalog: Catalog) -> None:
-        """What was begun is carried out or not, as a whole; and the catalog works on."""
+        """The change is made as a whole or not at all; and the catalog works on."""
         await add_roots(catalog)
 
         for number in range(20):

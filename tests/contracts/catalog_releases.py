@@ -1,4 +1,4 @@
-"""Releases that do not exist yet, for the exam: their steps, to be taken beside those of today."""
+"""Future releases for the contract: their steps, to be applied beside the current ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TODAY = migrations.STEPS
 
 
 class Releases:
-    """What version of imaged this process is."""
+    """The version of imaged that this process has."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder = folder
@@ -46,11 +46,11 @@ class Releases:
         )
 
     def today(self) -> None:
-        """The one that this code is."""
+        """The version of this code."""
         self._monkeypatch.setattr(migrations, "STEPS", TODAY)
 
     def become(self, later: Sequence[tuple[StepKind, str]]) -> list[str]:
-        """One with more steps; their revisions."""
+        """A version with further steps; returns their revisions."""
         steps = list(TODAY)
         for half, deed in later:
             before, revision = steps[-1].revision, f"{len(steps) + 1:04}"
@@ -63,7 +63,7 @@ class Releases:
 
 @pytest.fixture
 def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Releases:
-    """Today's, until told otherwise."""
+    """The current one, until a test changes it."""
     folder = tmp_path / "versions"
     folder.mkdir()
     return Releases(folder, monkeypatch)

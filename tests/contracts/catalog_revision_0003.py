@@ -1,7 +1,8 @@
-"""A catalog with data as revision 0003 wrote it, brought to today: each driver inherits the exam.
+"""A catalog with data of revision 0003, migrated to the current one: each driver inherits the
+contract.
 
 ``revision_0003.*.sql`` are dumps of catalogs that the code of that revision filled through its own
-catalog; only their moments were set back.
+catalog; only their timestamps were set back.
 """
 
 from __future__ import annotations
@@ -73,29 +74,29 @@ TASKS = {
     "clones": TaskStatus.PENDING,
 }
 
-LEASE = timedelta(days=36500)  # of what was under way: it is over in no test
+LEASE = timedelta(days=36500)  # of running work: it ends in no test
 
 Opened = Callable[[], AbstractAsyncContextManager[SqlCatalog]]
 
 
 def holder(number: int) -> Claim:
-    """A claim that an instance of that revision has."""
+    """A claim of an instance of that revision."""
     return Claim(UUID(int=number), InstanceId("node-1"), LEASE)
 
 
 class Revision0003Contract:
-    """Suites bring ``old``, the URL of such a catalog, and ``migrated``, which opens it as it is
-    after it was migrated.
+    """Suites provide ``old``, the URL of such a catalog, and ``migrated``, which opens it after its
+    migration.
     """
 
     async def test_it_is_migrated_in_one_go(self, old: str) -> None:
-        """From there to the newest."""
+        """From there to the newest revision."""
         latest = migrations.STEPS[-1].revision
         assert await migrate_catalog(old) == Migration("0003", latest, 0)
         assert await migrate_catalog(old) == Migration(latest, latest, 0)
 
     async def test_every_image_is_there(self, migrated: Opened) -> None:
-        """With all that was known of it, and nothing made up."""
+        """With all its attributes, and no invented ones."""
         async with migrated() as catalog:
             images = {image.id: image for image in await all_images(catalog)}
 
@@ -123,7 +124,7 @@ class Revision0003Contract:
             assert image.created_at.year == 2024
 
     async def test_every_task_is_there(self, migrated: Opened) -> None:
-        """What it was asked, how far it is, what came of it."""
+        """Its input, its progress, its result."""
         async with migrated() as catalog:
             tasks = {one.id: one for one in await catalog.list_tasks(TaskQuery(limit=ALL))}
 
@@ -137,7 +138,7 @@ class Revision0003Contract:
         assert tasks["import"].writes == "importing"
 
     async def test_the_ledger_agrees(self, migrated: Opened) -> None:
-        """Rows of bytes, what they are charged, and who refers to them."""
+        """Rows of bytes, their charges, and their references."""
         async with migrated() as catalog:
             account = await catalog.get_account("p1")
             (found,) = (await catalog.summarize()).instances
@@ -150,7 +151,7 @@ class Revision0003Contract:
         assert unfinished.upload_id == "upload-1"
 
     async def test_they_are_found_by_what_they_were_found_by(self, migrated: Opened) -> None:
-        """Lists read tables of their own for tags and properties."""
+        """Lists read separate tables for tags and properties."""
         async with migrated() as catalog:
             tagged = await catalog.list_images(ImageQuery(tags=("ü",)))
             described = await catalog.list_images(ImageQuery(properties=(("p", "v"),)))
@@ -158,7 +159,7 @@ class Revision0003Contract:
         assert [image.id for image in (*tagged, *described)] == ["queued", "active"]
 
     async def test_work_that_was_under_way_goes_on(self, migrated: Opened) -> None:
-        """An upload, an import that had not begun, a task: each to its end, by its own claim."""
+        """An upload, a pending import, a task: each to its end, with its own claim."""
         async with migrated() as catalog:
             uploading, running = holder(6), holder(10)
             assert await catalog.renew_leases([uploading, running]) == {uploading, running}
@@ -181,7 +182,7 @@ class Revision0003Contract:
         assert (ended.status, imported.status) == (TaskStatus.SUCCESS, Status.ACTIVE)
 
     async def test_what_waited_is_found_and_taken_up(self, migrated: Opened) -> None:
-        """Staged bytes are imported, a deleted image is restored, pending work is picked up."""
+        """Staged bytes are imported, a deleted image is restored, pending work is claimed."""
         async with migrated() as catalog:
             assert [one.id for one in await catalog.find_staged(NO_DELAY, ALL)] == ["staged"]
             await catalog.modify_image("staged", begin_import(task("t", writes="staged")))
@@ -196,7 +197,7 @@ class Revision0003Contract:
         assert claimed.status is TaskStatus.PROCESSING
 
     async def test_bytes_go_in_their_time(self, migrated: Opened) -> None:
-        """Those that were doomed, and those of a clone only with the last that has them."""
+        """Doomed ones; and those of a clone only with their last reference."""
         async with migrated() as catalog:
             assert await due_keys(catalog) == ["expired/1", "failed/1", "stray"]
             gone = await catalog.remove_blob("expired/1")
@@ -215,7 +216,7 @@ class Revision0003Contract:
         assert {*buried} == {"active", "clone", "deleted", "expired"}
 
     async def test_new_images_come_beside_them(self, migrated: Opened) -> None:
-        """Charged to the same account; and ids that were used once stay used."""
+        """Charged to the same account; and used ids stay used."""
         async with migrated() as catalog:
             await add_active(catalog, "new", owner="p1")
             begun = held_by(new_claim(), begin_upload(place("queued/1"), 10))

@@ -1,4 +1,4 @@
-"""Images, claims and places for the catalog's exam, and short ways to bring images somewhere."""
+"""Images, claims and places for the contract, and short ways to put images into a state."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NO_DELAY = timedelta(0)
 AN_HOUR = timedelta(hours=1)
 ALL = 1_000_000
 
-#: Properties of a contract: each driver's class runs them, with its own fixtures.
+#: Properties of a contract: each driver's class runs them with its own fixtures.
 UNCHECKED = (
     HealthCheck.function_scoped_fixture,
     HealthCheck.differing_executors,
     HealthCheck.too_slow,
 )
 
-#: To shrink what fails takes minutes where each example opens a file; the first one must do.
+#: Shrinking a failure takes minutes if each example opens a file; the first one must suffice.
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
@@ -40,12 +40,12 @@ def new_claim(lease: timedelta = timedelta(seconds=60), owner: str = "node") -> 
 
 
 def place(key: str, size_bytes: int = 10) -> Location:
-    """Where bytes are, or are going."""
+    """A location of bytes."""
     return Location(STORE, key, size_bytes)
 
 
 def content(size_bytes: int = 10) -> Content:
-    """What is known of bytes."""
+    """The content of bytes."""
     return Content(
         size_bytes, "md5 of them", "sha512", "sha512 of them", size_bytes * 2, "a notice"
     )
@@ -57,7 +57,7 @@ def queued(image_id: str, owner: str = "a") -> Image:
 
 
 def held_by(claim: Claim, change: ClaimedChange) -> Change:
-    """A change that only this claim's holder makes."""
+    """A change that only this claim's holder may make."""
     return lambda image: change(image, claim)
 
 
@@ -80,14 +80,14 @@ async def add_active(
 
 
 async def add_expired(catalog: Catalog, image_id: str) -> Image:
-    """An image whose record waits for its bytes ``<id>/1`` to go."""
+    """An image whose record waits for the removal of its bytes ``<id>/1``."""
     await add_active(catalog, image_id)
     seen = await catalog.modify_image(image_id, delete(delayed=True))
     return await catalog.modify_image(image_id, expire(seen))
 
 
 async def add_deleted(catalog: Catalog, image_id: str) -> Image:
-    """An image of which only the record is left."""
+    """An image with only its record left."""
     await catalog.add_image(replace(queued(image_id), tags=("t",), properties={"p": "v"}))
     return await catalog.modify_image(image_id, delete(delayed=False))
 
@@ -98,16 +98,16 @@ async def all_images(catalog: Catalog) -> list[Image]:
 
 
 async def blob_of(catalog: Catalog, key: str) -> Blob:
-    """The row of the ledger, which must be there."""
+    """The row of the ledger, which must exist."""
     blob = await catalog.get_blob(key)
     assert blob is not None, key
     return blob
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what time alone brings about."""
+    """Wait for what only time brings about."""
     with anyio.fail_after(20):
-        while not await true():  # noqa: ASYNC110 - a catalog tells nobody when time is up
+        while not await true():  # noqa: ASYNC110 - a catalog has no event for elapsed time
             await anyio.sleep(0.02)
 
 

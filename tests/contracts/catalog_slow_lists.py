@@ -1,4 +1,4 @@
-"""What every catalog in a database does about lists that are slow."""
+"""How every catalog in a database treats slow lists."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from imaged.core.query import ImageQuery
 from imaged.core.task_query import TaskQuery
 
 LIST_COUNT = 20
-CONCURRENT_LISTS = 2  # at least so many run
+CONCURRENT_LISTS = 2  # at least this many run
 LONG_SECONDS, SHORT_SECONDS = 4, 0.3
 
 
 class SlowListsContract:
-    """Lists end, and nothing else waits for them."""
+    """Lists end, and no other call waits for them."""
 
     #: A statement without an end.
     slow: str
@@ -30,7 +30,7 @@ class SlowListsContract:
     async def test_slow_lists_hold_up_nothing_else(
         self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Twenty at once: a claim is renewed, a record is shown and changed beside them."""
+        """Twenty at once: beside them a claim is renewed, a record read and changed."""
         monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", LONG_SECONDS)
         claim = new_claim()
         await add_saving(catalog, "i", claim)
@@ -49,7 +49,7 @@ class SlowListsContract:
     async def test_a_slow_list_is_ended(
         self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Those that run, and those that wait for their turn: each with a sentence."""
+        """Running and waiting ones: each with an error message."""
         monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", SHORT_SECONDS)
         with anyio.fail_after(20):
             ends = await asyncio.gather(
@@ -92,7 +92,7 @@ class SlowListsContract:
         db.execute(text(self.slow))
 
     async def until_busy(self, catalog: SqlCatalog) -> None:
-        """Wait until as many run as may."""
+        """Wait until the maximum is running."""
 
         async def are_running() -> bool:
             return catalog.database.busy >= CONCURRENT_LISTS

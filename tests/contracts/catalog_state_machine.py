@@ -1,4 +1,4 @@
-"""Any history, told to a catalog and to the readable specification: both must say the same."""
+"""Any order of operations on a catalog and on the readable specification: both must agree."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ class UtcClock:
     """The time of day."""
 
     def now(self) -> datetime:
-        """Return this moment."""
+        """The present time."""
         return datetime.now(UTC)
 
 
 class CatalogMachine(RuleBasedStateMachine):
-    """Moments differ between the two, so they are left out where answers are compared."""
+    """Timestamps differ between the two, so comparisons omit them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,12 +123,12 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(image_id=IDS, owner=OWNERS)
     def add(self, image_id: str, owner: str) -> None:
-        """Also for ids that are taken or buried."""
+        """Also for ids that are taken or purged."""
         self._both(lambda catalog: catalog.add_image(queued(image_id, owner)), timeless)
 
     @rule(image_id=IDS, owner=OWNERS, tag=st.sampled_from("xyz"))
     def edit(self, image_id: str, owner: str, tag: str) -> None:
-        """Its owner, a tag that comes or goes, a property."""
+        """Its owner, a tag that is added or removed, a property."""
 
         def change(image: Image) -> Image:
             left = tuple(other for other in image.tags if other != tag)
@@ -153,7 +153,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(image_id=IDS, size_bytes=SIZES, way=st.sampled_from(["reserve", "stage", "store"]))
     def go_on(self, image_id: str, size_bytes: int, way: str) -> None:
-        """With the claim that stands, if one does."""
+        """With the current claim, if there is one."""
         work = {
             "reserve": reserve(size_bytes),
             "stage": stage_data(content(size_bytes)),
@@ -178,7 +178,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(image_id=IDS, owner=OWNERS)
     def ask_for_image(self, image_id: str, owner: str) -> None:
-        """A draft, also where there is an image already."""
+        """A hidden image, also if the image exists already."""
         self.attempts += 1
         asked = draft(image_id, owner, self._task(None, owner))
         self._both(lambda catalog: catalog.add_image(asked), timeless)
@@ -194,7 +194,7 @@ class CatalogMachine(RuleBasedStateMachine):
         limit=st.integers(0, 2), lease=LEASES, types=st.sampled_from([TASK_TYPES, ["verify"], []])
     )
     def pick_up(self, limit: int, lease: timedelta, types: list[str]) -> None:
-        """Whoever has the first turns."""
+        """The workers' first tasks."""
         found = self._both(lambda catalog: catalog.find_pending_tasks(types, limit), task_ids)
         for waiting in found or ():
             if waiting.writes is None:
@@ -202,7 +202,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 9), way=st.sampled_from(["finish", "fail", "lose", "stop"]))
     def end_reading(self, number: int, way: str) -> None:
-        """With the claim that stands, or with one that never did."""
+        """With the current claim, or with one that never existed."""
         task = self._known_task(number)
         claim = (task and task.claim) or new_claim()
         changes: dict[str, TaskChange] = {
@@ -216,13 +216,13 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 9))
     def cancel(self, number: int) -> None:
-        """Waiting, worked on or ended; and with it the image that it writes."""
+        """Pending, processing or final; and with it the image that it writes."""
         task = self._known_task(number)
         self._change_task("none" if task is None else task.id, lambda task: cancel(task, "enough"))
 
     @rule(number=st.integers(0, 9), attempt=st.integers(0, 2), done=st.none() | SIZES)
     def advance(self, number: int, attempt: int, done: int | None) -> None:
-        """Also an attempt that is not the one that runs."""
+        """Also of an attempt that is not the current one."""
         task = self._known_task(number)
         name = "none" if task is None else task.id
         progress = Progress("reading", done, 40)
@@ -230,26 +230,26 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 9))
     def remove_task(self, number: int) -> None:
-        """Only what has ended goes."""
+        """Only final ones are removed."""
         task = self._known_task(number)
         name = "none" if task is None else task.id
         self._both(lambda catalog: catalog.remove_task(name, id))
 
     @rule(limit=st.integers(0, 2))
     def expire_tasks(self, limit: int) -> None:
-        """Those that were to be kept for no time."""
+        """Those that are kept for no time."""
         self._both(lambda catalog: catalog.expire_tasks(limit), task_ids)
 
     @rule(image_id=IDS, source_id=IDS)
     def finish_clone(self, image_id: str, source_id: str) -> None:
-        """A worker shares the bytes of whatever the source is."""
+        """A worker shares the bytes of any source."""
         claim, source = self._claim(image_id), self.model.images.get(source_id)
         if claim is not None and source is not None and source.content is not None:
             self._modify(image_id, held_by(claim, share_to_finish(source)))
 
     @rule(image_id=IDS, source_id=IDS)
     def clone(self, image_id: str, source_id: str) -> None:
-        """From whatever the source is."""
+        """From any source."""
         source = self.model.images.get(source_id)
         if source is not None and source.content is not None:
             self._modify(image_id, share_data(source))
@@ -266,14 +266,14 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(way=st.sampled_from([expire, unstage]), image_id=IDS)
     def let_go(self, way: Callable[[Image], Change], image_id: str) -> None:
-        """Of the delete, or of the staged bytes, that were seen."""
+        """Of the observed delete, or staged bytes."""
         seen = self.model.images.get(image_id)
         if seen is not None and (way is unstage or seen.status == "pending_delete"):
             self._modify(image_id, way(seen))
 
     @rule(limit=st.integers(0, 2), failing=st.booleans())
     def scrub(self, limit: int, failing: bool) -> None:
-        """Take what is due, and forget it or put it off."""
+        """Take what is due, and remove or reschedule it."""
         taken = self._both(
             lambda catalog: catalog.take_doomed(limit, NO_DELAY),
             lambda blobs: [undated(blob) for blob in blobs],
@@ -286,31 +286,31 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(image_id=IDS, attempt=st.integers(1, 4), upload_id=st.sampled_from("uv"))
     def record_upload_id(self, image_id: str, attempt: int, upload_id: str) -> None:
-        """Also of what is no longer being written, or never was."""
+        """Also for bytes that are not, or never were, being written."""
         key = f"{image_id}/{attempt}"
         self._both(lambda catalog: catalog.record_upload_id(key, upload_id))
         self._same_blob(key)
 
     @rule()
     def recheck_later(self) -> None:
-        """At what was doomed while it was being written."""
+        """For bytes that were doomed while being written."""
         for key in [key for key, blob in self.model.blobs.items() if blob.is_unfinished]:
             self._both(lambda catalog, key=key: catalog.recheck_later(key, NO_DELAY))  # type: ignore[misc]
 
     @rule(name=st.sampled_from(["one", "two"]), version=st.sampled_from("12"))
     def beat(self, name: str, version: str) -> None:
-        """Come, or stay."""
+        """Register, or stay registered."""
         instance = Instance(InstanceId(name), version, ("api",))
         self._both(lambda catalog: catalog.register_instance(instance, AN_HOUR))
 
     @rule(name=st.sampled_from(["one", "two"]))
     def leave(self, name: str) -> None:
-        """Go, or not be there."""
+        """Unregister, also an unknown one."""
         self._both(lambda catalog: catalog.unregister_instance(InstanceId(name)))
 
     @rule(owner=OWNERS, limit_bytes=LIMITS)
     def limit(self, owner: str, limit_bytes: int | None) -> None:
-        """More or less room."""
+        """A higher or lower quota."""
         self._both(lambda catalog: catalog.set_limit(owner, limit_bytes))
 
     @rule(key=st.sampled_from(["i/1", "j/2", "stray"]))
@@ -320,12 +320,12 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule()
     def bury(self) -> None:
-        """Everything that may be."""
+        """Everything that may be purged."""
         self._both(lambda catalog: catalog.purge(NO_DELAY, ALL), list)
 
     @invariant()
     def all_agrees(self) -> None:
-        """Images, rows, finds, leases and accounts are the same, and agree among themselves."""
+        """Images, rows, findings, leases and accounts are equal, and consistent."""
         self._both(all_images, lambda images: [timeless(image) for image in images])
         self._both(lambda catalog: catalog.list_keys(STORE), set)
         self._both(lambda catalog: catalog.list_kept(STORE), set)

@@ -1,4 +1,4 @@
-"""What every catalog tells of unfinished writes, of instances, and of the whole."""
+"""What every catalog reports about unfinished writes, instances, and the whole."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def instance(name: str, version: str = "1.0", roles: tuple[str, ...] = ("api",))
 
 
 class UnfinishedContract:
-    """A write that may land late is named in the ledger, and looked for once more."""
+    """A write that may arrive late is recorded in the ledger, and checked once more."""
 
     async def test_a_write_has_the_stores_own_name(self, catalog: Catalog) -> None:
-        """As long as it goes on; the last name counts, and it is kept with the bytes."""
+        """While it runs; the last id counts, and is kept with the bytes."""
         await add_saving(catalog, "i", new_claim())
         assert (await blob_of(catalog, "i/1")).upload_id is None
 
@@ -54,7 +54,7 @@ class UnfinishedContract:
         assert (await blob_of(catalog, "i/1")).upload_id == "second"
 
     async def test_only_a_write_that_may_go_on_is_named(self, catalog: Catalog) -> None:
-        """Whoever writes what is whole, doomed or unknown is stopped before the first byte."""
+        """A writer of complete, doomed or unknown bytes is stopped before the first one."""
         await add_active(catalog, "kept")
         await add_saving(catalog, "doomed", new_claim())
         await catalog.record_upload_id("doomed/1", "first")
@@ -73,7 +73,7 @@ class UnfinishedContract:
         assert await catalog.get_blob("none") is None
 
     async def test_what_was_doomed_unfinished_is_marked(self, catalog: Catalog) -> None:
-        """More of it may come, other than of bytes that were whole."""
+        """More of it may arrive, unlike for complete bytes."""
         await add_saving(catalog, "i", new_claim(NO_DELAY))
         await catalog.modify_image("i", delete(delayed=False))
         await add_expired(catalog, "j")
@@ -84,7 +84,7 @@ class UnfinishedContract:
         assert taken == {"i/1": True, "j/1": False}
 
     async def test_a_second_look(self, catalog: Catalog) -> None:
-        """Due once more, after so long, without bytes and with a clean record."""
+        """Due once more after the delay, without bytes and with a clean record."""
         await add_saving(catalog, "i", new_claim(NO_DELAY))
         await catalog.modify_image("i", delete(delayed=False))
         await catalog.reschedule("i/1", "no")
@@ -103,7 +103,7 @@ class UnfinishedContract:
         assert await catalog.get_blob("i/1") is None
 
     async def test_only_what_is_doomed_is_looked_at_again(self, catalog: Catalog) -> None:
-        """What is held stays as it is; what has left does not come back."""
+        """Held bytes are unchanged; removed rows do not come back."""
         await add_active(catalog, "kept")
         await add_saving(catalog, "writing", new_claim())
         keys = ("kept/1", "writing/1", "none")
@@ -116,7 +116,7 @@ class UnfinishedContract:
 
 
 class StatusContract:
-    """One look tells who is here, what each of them holds, and what there is."""
+    """One snapshot shows the instances, the work of each, and all counts."""
 
     async def test_an_empty_catalog(self, catalog: Catalog) -> None:
         """Nothing is counted, by the catalog's clock."""
@@ -131,7 +131,7 @@ class StatusContract:
         assert summary.oldest_due_at is None
 
     async def test_an_instance_is_known_as_long_as_it_beats(self, catalog: Catalog) -> None:
-        """Since its first beat, as its last one says, until it takes its leave."""
+        """From its first heartbeat, with the content of the last, until it unregisters."""
         await catalog.register_instance(instance("b"), AN_HOUR)
         await catalog.register_instance(instance("a", roles=("api", "scrubber")), AN_HOUR)
         first = (await catalog.summarize()).instances
@@ -152,7 +152,7 @@ class StatusContract:
         assert [one.id for one in (await catalog.summarize()).instances] == ["b"]
 
     async def test_what_an_instance_says_of_itself(self, catalog: Catalog) -> None:
-        """Its last beat counts."""
+        """Its last heartbeat counts."""
         said = ("scrubber: ä failed 2 times: It is locked.", "again")
         await catalog.register_instance(replace(instance("a"), troubles=said), AN_HOUR)
         (ill,) = (await catalog.summarize()).instances
@@ -162,7 +162,7 @@ class StatusContract:
         assert (ill.troubles, well.troubles) == (said, ())
 
     async def test_a_silent_instance_is_forgotten(self, catalog: Catalog) -> None:
-        """By the next beat of another one; no beat forgets its own instance."""
+        """By the next heartbeat of another one; no heartbeat removes its own instance."""
         await catalog.register_instance(instance("a"), AN_HOUR)
         await catalog.register_instance(instance("b"), AN_HOUR)
         assert len((await catalog.summarize()).instances) == 2
@@ -176,7 +176,7 @@ class StatusContract:
         assert left.started_at == again.started_at
 
     async def test_many_beat_at_once(self, catalog: Catalog) -> None:
-        """After a long silence all come back at the same moment, and none is in another's way."""
+        """After a long silence all return at the same moment without blocking each other."""
         names = [f"node{number:02}" for number in range(20)]
         for name in names:
             await catalog.register_instance(instance(name), AN_HOUR)
@@ -207,7 +207,7 @@ class StatusContract:
             assert before + AN_HOUR < one.lease_until < summary.at + AN_HOUR
 
     async def test_images_by_status_and_bytes_by_store(self, catalog: Catalog) -> None:
-        """Every image and every blob is counted once; what cannot be deleted is counted too."""
+        """Every image and every blob is counted once; so is what cannot be deleted."""
         await catalog.add_image(queued("queued"))
         await add_active(catalog, "a", 10)
         await add_active(catalog, "b", 20)
@@ -241,7 +241,7 @@ class StatusContract:
         assert summary.oldest_due_at == late.due_at
 
     async def test_damaged_images_are_counted_while_they_are_in_use(self, catalog: Catalog) -> None:
-        """Until they are whole again, or deleted."""
+        """Until they are repaired or deleted."""
         for image_id in ("a", "b", "c", "whole"):
             await add_active(catalog, image_id)
         for image_id in ("a", "b", "c"):
@@ -256,7 +256,7 @@ class StatusContract:
         assert (await catalog.summarize()).damaged == 2
 
     async def test_an_expired_image_cannot_be_restored(self, catalog: Catalog) -> None:
-        """It waits for its bytes to go, and is counted with those alone."""
+        """It waits for the removal of its bytes, and counts only there."""
         await add_expired(catalog, "i")
 
         summary = await catalog.summarize()
@@ -266,7 +266,7 @@ class StatusContract:
         assert summary.oldest_due_at == (await blob_of(catalog, "i/1")).due_at
 
     async def test_a_summary_dates_each_status(self, catalog: Catalog) -> None:
-        """Since when the one is there that is longest in it; empty ones have no date."""
+        """Since when its longest-standing image has it; without images there is no date."""
         first = await add_active(catalog, "first")
         await add_active(catalog, "second")
         saving = await add_saving(catalog, "i", new_claim())

@@ -1,4 +1,4 @@
-"""What every database does with steps that expand and steps that contract."""
+"""How every database treats steps that expand and steps that contract."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ LATEST_REVISION = TODAY[-1].revision
 
 
 async def beat(url: str, name: str, is_of: str) -> None:
-    """An instance of this version is here."""
+    """Register an instance of this version."""
     catalog = await open_catalog(url)
     await catalog.register_instance(Instance(InstanceId(name), is_of, ("api",)), AN_HOUR)
     await catalog.close()
 
 
 async def leave(url: str, name: str) -> None:
-    """It ends."""
+    """Unregister it."""
     catalog = await open_catalog(url)
     await catalog.unregister_instance(InstanceId(name))
     await catalog.close()
 
 
 class StepKindsContract:
-    """A driver's test class brings ``url``: of a catalog that is as today's version wants it."""
+    """A driver's test class provides ``url``, a catalog of the current version."""
 
     pytestmark = pytest.mark.asyncio
 
     async def test_versions_side_by_side(self, url: str, releases: Releases) -> None:
-        """The first half is for both; the second waits, and then the older one is refused."""
+        """The first half serves both; the second waits, and then the older version is refused."""
         expand, contract = releases.become(NEXT)
         done = await migrate_catalog(url)
         assert (done.before, done.now, done.waiting) == (LATEST_REVISION, expand, 1)
@@ -59,7 +59,7 @@ class StepKindsContract:
                 await attempt(url)
 
     async def test_an_older_instance_is_in_the_way(self, url: str, releases: Releases) -> None:
-        """As long as it was here recently; those of this version are welcome."""
+        """While it was here recently; those of this version are no problem."""
         expand, contract = releases.become(NEXT)
         await migrate_catalog(url)
         await beat(url, "mine", version("imaged"))
@@ -76,7 +76,7 @@ class StepKindsContract:
     async def test_an_instance_that_was_killed(
         self, url: str, releases: Releases, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It did not take its leave; after a while it is not waited for any more."""
+        """It did not unregister; after a while it is ignored."""
         await beat(url, "older", "0.0.1")
         _, contract = releases.become(NEXT)
         monkeypatch.setattr(migrations, "ALIVE_WITHIN", timedelta(0))
@@ -86,7 +86,9 @@ class StepKindsContract:
     async def test_a_second_half_that_a_later_step_needs(
         self, url: str, releases: Releases
     ) -> None:
-        """Whoever left it out takes it now, under the same condition; today is then too old."""
+        """If it was left out, it is applied now, under the same condition; then this version is too
+        old.
+        """
         await beat(url, "older", "0.0.1")
         *_, last = releases.become(AFTER_NEXT)
         with pytest.raises(CatalogError, match="older"):

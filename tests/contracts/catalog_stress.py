@@ -1,4 +1,4 @@
-"""A storm: images that share their bytes in every order, changed by many at once."""
+"""A stress test: many clients change images that share their bytes in every order."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ LIMIT_BYTES = 600  # of owner a: reached now and then
 
 
 async def add_roots(catalog: Catalog) -> None:
-    """The images that everybody clones, deletes and restores."""
+    """The images that all clients clone, delete and restore."""
     await catalog.set_limit("a", LIMIT_BYTES)
     for image_id in ROOTS:
         await add_active(catalog, image_id, owner="b")
 
 
 class StressClient:
-    """One of many that do what they like; ``done`` counts what was not refused."""
+    """A client with random operations; ``done`` counts those that were not refused."""
 
     def __init__(self, catalog: Catalog, name: str) -> None:
         self._catalog = catalog
@@ -53,7 +53,7 @@ class StressClient:
         self.done = 0
 
     async def step(self) -> None:
-        """Do something. A refusal is fine, an error of the catalog is not."""
+        """One operation. A refusal is fine, an error of the catalog is not."""
         self._count += 1
         deeds = [self.clone, self.clone, self.upload, self.remove, self.expire]
         deeds += [self.restore, self.scrub, self.reclaim, self.make, self.read, self.cancel]
@@ -66,7 +66,7 @@ class StressClient:
             pass
 
     async def clone(self, image_id: str) -> None:
-        """Share the bytes of some others, and perhaps let go of them."""
+        """Share the bytes of some others, and perhaps release them."""
         chosen = self._dice.sample(ROOTS, 4)
         sources = [await self._catalog.get_image(root) for root in chosen]
         places = {place.key: place for source in sources for place in source.locations}
@@ -78,7 +78,7 @@ class StressClient:
             await self._catalog.modify_image(image_id, delete(delayed=delayed))
 
     async def upload(self, image_id: str) -> None:
-        """Write bytes of its own; some are deleted meanwhile, some are never finished."""
+        """Write new bytes; some are deleted meanwhile, some are never finished."""
         claim = new_claim(self._dice.choice([NO_DELAY, timedelta(seconds=60)]))
         await add_saving(self._catalog, image_id, claim, owner=self._dice.choice(OWNERS))
         match self._dice.randrange(4):
@@ -89,7 +89,7 @@ class StressClient:
         await self._catalog.modify_image(image_id, held_by(claim, store_data(content(7))))
 
     async def make(self, image_id: str) -> None:
-        """Ask for a clone, and pick it up; some are finished, some are never heard of again."""
+        """Request a clone, and claim it; some are finished, some abandoned."""
         source = await self._catalog.get_image(self._dice.choice(ROOTS))
         owner = self._dice.choice(OWNERS)
         asked = task(f"t-{image_id}", type="clone", owner=owner, keep_for=NO_DELAY)
@@ -103,7 +103,7 @@ class StressClient:
             await self._catalog.modify_image(made.id, delete(delayed=False))
 
     async def read(self, image_id: str) -> None:
-        """Ask for a task that writes nothing, and perhaps do it."""
+        """Request a task that writes nothing, and perhaps do it."""
         asked = task(f"r-{image_id}", type="verify", keep_for=NO_DELAY)
         await self._catalog.add_task(asked)
         for waiting in await self._catalog.find_pending_tasks(["verify"], 2):
@@ -117,7 +117,7 @@ class StressClient:
             await self._catalog.modify_task(task_id, lambda task: finish_task({})(task, claim))
 
     async def cancel(self, image_id: str) -> None:
-        """End what others ask for."""
+        """Cancel tasks of others."""
         del image_id
         for seen in await self._catalog.list_tasks(TaskQuery(limit=3)):
             await self._catalog.modify_task(seen.id, lambda task: cancel(task, "enough"))
@@ -128,12 +128,12 @@ class StressClient:
         await self._catalog.modify_image(self._dice.choice(ROOTS), delete(delayed=True))
 
     async def restore(self, image_id: str) -> None:
-        """Take it back."""
+        """Restore it."""
         del image_id
         await self._catalog.modify_image(self._dice.choice(ROOTS), restore)
 
     async def expire(self, image_id: str) -> None:
-        """Let time be up, seldom for what everybody clones."""
+        """Expire images, seldom those that all clients clone."""
         del image_id
         for seen in await self._catalog.find_expirable(NO_DELAY, 5):
             if seen.id not in ROOTS or self._dice.random() < 0.05:
@@ -149,7 +149,7 @@ class StressClient:
                 await self._catalog.remove_blob(blob.key)
 
     async def reclaim(self, image_id: str) -> None:
-        """Renew what nobody has, and take back what lapsed."""
+        """Renew no claim, and reclaim lapsed ones."""
         del image_id
         await self._catalog.renew_leases([new_claim()])
         for lapsed in await self._catalog.find_lapsed(3):

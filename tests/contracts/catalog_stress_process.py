@@ -1,4 +1,5 @@
-"""A process that does to one catalog what it likes, for so long; an error ends it with a traceback.
+"""A process that runs random operations on a catalog for a while; an error ends it with a
+traceback.
 
 python catalog_hammer.py URL NAME SECONDS
 """
@@ -20,7 +21,7 @@ CLIENTS = 4
 
 
 async def main(url: str, name: str, seconds: float) -> None:
-    """Open the catalog, rage, and print how much was done."""
+    """Open the catalog, run operations, and print how many were done."""
     until = time.monotonic() + seconds
     catalog = await open_catalog(url)
     storms = [StressClient(catalog, f"{name}{number}") for number in range(CLIENTS)]

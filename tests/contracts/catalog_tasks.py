@@ -78,7 +78,7 @@ async def pick_up(catalog: Catalog, task_id: str, claim: Claim | None = None) ->
 
 
 async def finish(catalog: Catalog, task_id: str, claim: Claim) -> Task:
-    """End it well."""
+    """Finish it with success."""
     return await catalog.modify_task(task_id, lambda task: finish_task({"n": 1})(task, claim))
 
 
@@ -86,7 +86,7 @@ class TasksContract:
     """Records of tasks, and their leases."""
 
     async def test_a_task_comes_back(self, catalog: Catalog) -> None:
-        """At each step, with everything that it has; what is final has no secret."""
+        """At each step, with all its attributes; a final one has no secret."""
         asked = task(
             "t1",
             type="verify",
@@ -121,7 +121,7 @@ class TasksContract:
     @settings(max_examples=25, deadline=None, suppress_health_check=UNCHECKED)
     @given(fields=st.dictionaries(st.text(max_size=5), JSON, max_size=4))
     async def test_any_input_comes_back(self, catalog: Catalog, fields: dict[str, object]) -> None:
-        """Whatever JSON can say, but for halves of characters, which are refused before."""
+        """Whatever JSON allows, except half a surrogate pair, which is refused before."""
         name = f"t{len(await catalog.list_tasks(TaskQuery(limit=ALL)))}"
 
         await catalog.add_task(task(name, input=fields))
@@ -129,7 +129,7 @@ class TasksContract:
         assert (await catalog.get_task(name)).input == fields
 
     async def test_a_task_that_is_not_there(self, catalog: Catalog) -> None:
-        """Is told by its id, and progress of it is no matter."""
+        """The error has its id; recording progress of it has no effect."""
         for ask in (
             lambda: catalog.get_task("none"),
             lambda: catalog.modify_task("none", lambda task: task),
@@ -149,7 +149,7 @@ class TasksContract:
         assert await catalog.get_task("t1") == added
 
     async def test_progress_of_another_attempt_is_left_out(self, catalog: Catalog) -> None:
-        """Of one that was lost, and of a task that waits or has ended."""
+        """Of one that was lost, and of a task that is pending or final."""
         await catalog.add_task(task("t1"))
         await catalog.update_task_progress("t1", 0, Progress("early"))
         assert (await catalog.get_task("t1")).progress is None
@@ -161,7 +161,7 @@ class TasksContract:
         assert await catalog.get_task("t1") == done
 
     async def test_an_owners_unfinished_tasks_are_counted(self, catalog: Catalog) -> None:
-        """Those that wait and those that run, alone or in an image; others' are not."""
+        """Pending and running ones, alone or in an image; not those of others."""
         for name, owner in (("t1", "a"), ("t2", "a"), ("t3", "a"), ("t4", "b")):
             await catalog.add_task(task(name, owner=owner))
         await catalog.add_image(draft("i", made_by=task("t5", owner="a")))
@@ -197,7 +197,7 @@ class TasksContract:
         assert [one.task_id for one in left] == ["t1"]
 
     async def test_leases_of_tasks_are_leases(self, catalog: Catalog) -> None:
-        """They are renewed, found when they lapse, and end with the work."""
+        """They are renewed, found when they expire, and end with the work."""
         for name in ("t1", "t2"):
             await catalog.add_task(task(name))
         held, lapsing = await pick_up(catalog, "t1"), new_claim(NO_DELAY)
@@ -216,7 +216,7 @@ class TasksContract:
         await audit(catalog)
 
     async def test_leases_of_both_kinds_lapse_in_one_order(self, catalog: Catalog) -> None:
-        """The longest first, whatever was claimed; and no more than were asked for."""
+        """The longest first, of both kinds; within the limit."""
         first, second, third = (new_claim(NO_DELAY) for _ in range(3))
         await catalog.add_task(task("t1"))
         await catalog.add_task(task("t3"))
@@ -235,7 +235,7 @@ class TasksContract:
         assert set(await catalog.renew_leases([first, second, third])) == {first, second, third}
 
     async def test_only_final_tasks_are_removed(self, catalog: Catalog) -> None:
-        """And only if whoever asks is allowed to."""
+        """And only if the caller may."""
         await catalog.add_task(task("t1"))
         with pytest.raises(TaskNotFinal):
             await catalog.remove_task("t1", id)
@@ -287,7 +287,7 @@ class WritingTasksContract:
     """A task that writes an image is in it, and ends with it: one change for both."""
 
     async def test_a_draft_comes_back_with_its_task(self, catalog: Catalog) -> None:
-        """And when the task has made it, it is an image like others, made at that moment."""
+        """When the task has made it, it is an image like others, created at that moment."""
         added = await catalog.add_image(draft("i", "b", task("t1", type="import", owner="b")))
         assert added == await catalog.get_image("i")
         assert (added.draft, added.status) == (True, Status.IMPORTING)
@@ -327,7 +327,7 @@ class WritingTasksContract:
         assert not await catalog.list_tasks(TaskQuery())
 
     async def test_cancelling_the_task_ends_the_work_on_the_image(self, catalog: Catalog) -> None:
-        """By the task alone: image, claim, bytes and quota follow in the same transaction."""
+        """Through the task alone: image, claim, bytes and quota follow in the same transaction."""
         await catalog.add_image(draft("made", made_by=task("t1")))
         await catalog.add_image(queued("own"))
         await catalog.modify_image("own", begin_import(task("t2", owner="a")))
@@ -360,7 +360,7 @@ class WritingTasksContract:
         await audit(catalog)
 
     async def test_a_lost_attempt_leaves_the_task_to_others(self, catalog: Catalog) -> None:
-        """The task waits again, in the image; the last one ends both."""
+        """The task is pending again, in the image; the last attempt ends both."""
         await catalog.add_image(draft("i", made_by=task("t1", max_attempts=2)))
         for attempt in (1, 2):
             claim = new_claim()
@@ -375,7 +375,7 @@ class WritingTasksContract:
         assert (await catalog.get_image("i")).status is Status.DELETED
 
     async def test_progress_does_not_touch_the_image(self, catalog: Catalog) -> None:
-        """It is the task's alone; and the next change of the image does not undo it."""
+        """It belongs to the task alone; and the next change of the image does not undo it."""
         await catalog.add_image(draft("i", made_by=task("t1")))
         claim = new_claim()
         before = await catalog.modify_image("i", held_by(claim, begin_attempt))
@@ -389,7 +389,7 @@ class WritingTasksContract:
         assert (await catalog.get_task("t1")).progress == Progress("fetching", 3, 9)
 
     async def test_a_final_task_is_changed_by_itself(self, catalog: Catalog) -> None:
-        """Its image is another's business by now, or gone; to cancel it changes nothing."""
+        """Its image has other work by now, or is gone; cancelling it changes nothing."""
         await catalog.add_image(draft("i", made_by=task("t1")))
         ended = await catalog.modify_task("t1", lambda task: cancel(task, "enough"))
         await catalog.purge(-AN_HOUR, ALL)
@@ -400,7 +400,7 @@ class WritingTasksContract:
         await catalog.remove_task("t1", id)
 
     async def test_an_image_has_one_writer(self, catalog: Catalog) -> None:
-        """The second is refused, and leaves nothing; after the first has ended, another may."""
+        """The second is refused without effect; after the first has ended, another may begin."""
         await catalog.add_image(queued("i"))
         await catalog.modify_image("i", begin_import(task("t1")))
         with pytest.raises(InvalidTransition):
@@ -413,7 +413,7 @@ class WritingTasksContract:
         assert again.task == await catalog.get_task("t2")
 
     async def test_no_room_for_what_a_task_writes(self, catalog: Catalog) -> None:
-        """Nothing of the change is kept: the attempt goes on, and is to fail by itself."""
+        """Nothing of the change is kept: the attempt goes on, and has to fail by itself."""
         await catalog.set_limit("p1", 5)
         await catalog.add_image(draft("i", made_by=task("t1")))
         claim = new_claim()
@@ -429,7 +429,7 @@ class TaskQueueContract:
     """Owners take turns; the oldest first among equals."""
 
     async def test_one_owner_gets_them_in_their_order(self, catalog: Catalog) -> None:
-        """By age, of the types that are asked for, and no more than were asked for."""
+        """By age, of the requested types, within the limit."""
         for name in ("c", "a", "b"):
             await catalog.add_task(task(name, type="import"))
         await catalog.add_task(task("v", type="verify"))
@@ -443,7 +443,7 @@ class TaskQueueContract:
         assert list(found) == [await catalog.get_task("v")]
 
     async def test_tasks_that_are_strange_to_who_asks(self, catalog: Catalog) -> None:
-        """Of none of the types that are known, and that wait for so long, since they do."""
+        """Of none of the known types, and pending long enough, since they are."""
         for name, kind in (("b", "magic"), ("a", "magic"), ("v", "verify"), ("p", "magic")):
             await catalog.add_task(task(name, type=kind))
         await pick_up(catalog, "p")
@@ -460,7 +460,7 @@ class TaskQueueContract:
         assert not await catalog.find_stale_tasks([], AN_HOUR, ALL)
 
     async def test_owners_take_turns(self, catalog: Catalog) -> None:
-        """Who asked for many waits, after his first, until others had theirs."""
+        """After its first task, an owner of many waits until others had theirs."""
         for number in range(4):
             await catalog.add_task(task(f"a{number}", type="verify", owner="a"))
         for number in range(2):
@@ -472,7 +472,7 @@ class TaskQueueContract:
         assert turns == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
 
     async def test_what_runs_counts_as_a_turn(self, catalog: Catalog) -> None:
-        """Wherever it runs, and of whatever type; what has ended does not."""
+        """Wherever it runs, and whatever its type; final ones do not count."""
         for name in ("a0", "a1", "a2", "a3"):
             await catalog.add_task(task(name, type="verify", owner="a"))
         await catalog.add_image(draft("i", "a", task("d", type="import", owner="a")))
@@ -489,7 +489,7 @@ class TaskQueueContract:
         assert turns == ["b0", "b1", "a1", "a2", "a3"]
 
     async def test_who_was_served_last_waits(self, catalog: Catalog) -> None:
-        """Where nothing runs any more, it is another's turn, however old the tasks of the first."""
+        """If nothing runs, it is another owner's turn, however old the tasks of the first."""
         for name in ("a0", "a1", "a2"):
             await catalog.add_task(task(name, type="verify", owner="a"))
         for name in ("b0", "b1"):
@@ -504,7 +504,7 @@ class TaskQueueContract:
         assert order == ["a0", "b0", "a1", "b1", "a2"]
 
     async def test_what_was_given_back_waits_again(self, catalog: Catalog) -> None:
-        """At its old place: it has waited for longest. What was cancelled does not."""
+        """In its old position: it has waited longest. Cancelled ones are not pending."""
         for name in ("t1", "t2", "t3"):
             await catalog.add_task(task(name, type="verify"))
         claim = await pick_up(catalog, "t1")
@@ -515,7 +515,7 @@ class TaskQueueContract:
         assert task_ids(await catalog.find_pending_tasks(ANY, ALL)) == ["t1", "t3"]
 
     async def test_a_task_is_picked_up_once(self, catalog: Catalog) -> None:
-        """Of many workers who see it, one has it: alone or in an image."""
+        """Of many workers that see it, one claims it: alone or in an image."""
         await catalog.add_task(task("t1", type="verify"))
         await catalog.add_image(draft("i", made_by=task("t2")))
         picked: list[str] = []
@@ -536,7 +536,7 @@ class TaskQueueContract:
         await audit(catalog)
 
     async def test_cancelled_and_finished_at_once(self, catalog: Catalog) -> None:
-        """One of both: never a task that failed with an image that is there, or the reverse."""
+        """One of both: never a failed task with an existing image, or the reverse."""
         source = await add_active(catalog, "source")
         for number in range(12):
             name, claim = f"i{number}", new_claim()
@@ -561,7 +561,7 @@ class TaskQueueContract:
         await audit(catalog)
 
     async def test_an_expired_task_goes_once(self, catalog: Catalog) -> None:
-        """Of many who remove what is over, one has each."""
+        """Of many that remove expired ones, one gets each."""
         for number in range(10):
             await catalog.add_task(task(f"t{number}", keep_for=NO_DELAY))
             await catalog.modify_task(f"t{number}", lambda task: cancel(task, "enough"))
@@ -579,7 +579,7 @@ class TaskQueueContract:
 
 
 class TaskListsContract:
-    """Pages of tasks, as ``core/task_query`` says in plain Python."""
+    """Pages of tasks, as ``core/task_query`` defines them in plain Python."""
 
     async def test_what_is_asked_for(self, catalog: Catalog) -> None:
         """By type, status, owner and image, each alone and together."""
@@ -608,7 +608,7 @@ class TaskListsContract:
     async def test_pages_follow_each_other(
         self, catalog: Catalog, column: TaskColumn, descending: bool
     ) -> None:
-        """In any order, each task comes once, as plain Python would have it."""
+        """In any order, each task is listed once, as in plain Python."""
         for number in (3, 1, 4, 0, 5, 2):
             asked = task(f"t{number}", type=ANY[number % 2], owner="ab"[number % 3 > 0])
             await catalog.add_task(asked)

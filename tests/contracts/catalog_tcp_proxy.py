@@ -1,4 +1,4 @@
-"""The wire between a catalog and its server, to be held up and cut."""
+"""The connection between a catalog and its server, to be stalled and cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class PausableProxy:
-    """Carries bytes both ways, until it is told otherwise."""
+    """Forwards bytes both ways until it is told otherwise."""
 
     def __init__(self, server_url: str) -> None:
         self._server_url = server_url
@@ -37,20 +37,22 @@ class PausableProxy:
             await server.wait_closed()
 
     def stop(self) -> None:
-        """Nothing gets through any more, and nobody is told."""
+        """Forward nothing any more, without closing."""
         self._flowing.clear()
 
     def go_on(self) -> None:
-        """What was held up gets through."""
+        """Forward what was stalled."""
         self._flowing.set()
 
     def cut(self) -> None:
-        """Every connection breaks off."""
+        """Close every connection."""
         for end in self._ends:
             end.transport.abort()
 
     def cut_after(self, sent: bytes) -> None:
-        """Break off when the client has sent this and the server has answered: unheard."""
+        """Close when the client has sent this and the server has answered, without forwarding the
+        answer.
+        """
         self._fatal = sent
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""What every destination of exports promises; each driver inherits the exam."""
+"""What every export promises; each driver inherits the contract."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ DATA = some_bytes(12 * MIB + 5)
 
 
 class DestinationBackdoor(Protocol):
-    """A back door: what somebody sees there who knows nothing of ours."""
+    """A back door: the view of a client that does not use imaged."""
 
     async def names(self) -> set[str]:
-        """Everything that is there, whole or not."""
+        """All names, of complete and unfinished files."""
         ...
 
     async def read_raw(self, name: str) -> bytes | None:
-        """The bytes of a whole file."""
+        """The bytes of a complete file."""
         ...
 
     async def plant(self, name: str, data: bytes) -> None:
-        """A file that somebody else made."""
+        """Another program's file."""
         ...
 
     async def write_unfinished(self, name: str, data: bytes) -> None:
@@ -52,18 +52,18 @@ def another_attempt(of: ExportFile) -> ExportFile:
 
 
 async def read_back(destination: Destination, name: str) -> bytes:
-    """What a destination gives."""
+    """The bytes that an export returns."""
     async with aclosing(destination.read(name)) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
 
 def unfinished(names: set[str]) -> set[str]:
-    """Those that are no files yet."""
+    """The unfinished ones."""
     return {name for name in names if name.startswith(".imaged-")}
 
 
 class DestinationContract:
-    """Everything."""
+    """The whole contract."""
 
     pytestmark = pytest.mark.asyncio
 
@@ -76,7 +76,7 @@ class DestinationContract:
         size_bytes: int,
         is_announced: bool,
     ) -> None:
-        """With its bytes, under its name, and nothing else but what the sweeper takes."""
+        """With its bytes, under its name, and nothing else but what the cleanup removes."""
         sent = DATA[:size_bytes]
         this = export_file("image.raw")
 
@@ -93,7 +93,7 @@ class DestinationContract:
     async def test_folders_are_made(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
-        """Also where some of them are there."""
+        """Also if some of them exist."""
         for name in ("a/b/one.raw", "a/b/two.raw", "a/three ü.raw"):
             await destination.deliver(export_file(name), body(b"bytes"))
 
@@ -106,7 +106,7 @@ class DestinationContract:
     async def test_nothing_is_visible_before_the_end(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
-        """In the middle of it there is no file; and the sweeper is told of the task."""
+        """Before the end there is no file; and the cleanup sees the task."""
         this, paused = export_file(), PausedBody(DATA, b"last")
         async with asyncio.TaskGroup() as group:
             delivery = group.create_task(destination.deliver(this, paused))
@@ -123,14 +123,14 @@ class DestinationContract:
     async def test_a_verdict_prevents_it(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
-        """What the body raises passes through, and nothing is left."""
+        """The body's exception propagates, and nothing is left."""
         with pytest.raises(Verdict):
             await destination.deliver(export_file(), body(DATA, ending=Verdict("no")))
 
         assert await door.names() == set()
 
     async def test_errors_of_stores_pass_through(self, destination: Destination) -> None:
-        """A store that is read, and has the name of the destination, is another one."""
+        """The error of a store that is read and has the name of the export is another one."""
         error = StoreError(destination.name, "is on fire")
 
         with pytest.raises(StoreError) as raised:
@@ -155,7 +155,7 @@ class DestinationContract:
     async def test_a_file_is_never_replaced(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
-        """Whoever made it; and it is said before the first byte is asked for."""
+        """Whatever made it: the error comes before the first byte is requested."""
         await door.plant("image.raw", b"theirs")
 
         with pytest.raises(ExportExists, match=r"image\.raw"):
@@ -170,7 +170,7 @@ class DestinationContract:
     async def test_a_file_that_comes_meanwhile_is_not_replaced(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
-        """The same when it was not there at the beginning."""
+        """The same if it did not exist at the beginning."""
         this, paused = export_file("a/image.raw"), PausedBody(DATA)
         delivery = asyncio.create_task(destination.deliver(this, paused))
         await paused.halted()
@@ -204,7 +204,7 @@ class DestinationContract:
         assert delivered == [number == won for number in range(4)]
 
     async def test_the_next_attempt_knows_its_own_file(self, destination: Destination) -> None:
-        """And nobody else's."""
+        """And no other."""
         this = export_file("a/b.raw")
         assert not await destination.has_delivered(this)
 
@@ -218,7 +218,7 @@ class DestinationContract:
     async def test_what_a_crash_leaves_is_found_and_goes(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
-        """That of one task, and of no other; files stay."""
+        """Of one task, and of no other; files stay."""
         dead, other = export_file(), export_file()
         await door.plant("a/file.raw", b"theirs")
         await door.write_unfinished(temporary_name(dead), b"half")
@@ -234,7 +234,7 @@ class DestinationContract:
     async def test_what_is_not_ours_is_left(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
-        """Names that only look like ours."""
+        """Names that only resemble imaged's."""
         for name in (".imaged-notes", ".imaged-0.1", f".imaged-{uuid4()}.zz"):
             await door.plant(name, b"theirs")
 
@@ -243,7 +243,7 @@ class DestinationContract:
     async def test_a_removed_attempt_cannot_deliver_any_more(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
-        """Who was taken for dead, and wakes up, delivers nothing behind the next one's back."""
+        """An attempt that was taken for dead and wakes up exports nothing beside the next one."""
         this, paused = export_file(), PausedBody(DATA)
         delivery = asyncio.create_task(destination.deliver(this, paused))
         await paused.halted()
@@ -258,14 +258,14 @@ class DestinationContract:
     async def test_a_check_leaves_nothing(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
-        """It tries everything, twice."""
+        """It tests every operation, twice."""
         await destination.check()
         await destination.check()
 
         assert await door.names() == set()
 
     async def test_removing_nothing_is_fine(self, destination: Destination) -> None:
-        """Nobody minds."""
+        """It is no error."""
         await destination.remove(str(uuid4()))
 
     async def test_memory_goes_with_the_blocks(self, destination: Destination) -> None:

@@ -1,4 +1,4 @@
-"""The exam of exports to a bucket; each S3 server that is tested inherits it."""
+"""The contract of exports to a bucket; each tested S3 server inherits it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from imaged.stores.s3.writer import S3Writer
 
 
 class ExportBackdoor(BucketBackdoor):
-    """Everything in it has a name, also what is not finished."""
+    """Everything in it has a name, also unfinished files."""
 
     async def names(self) -> set[str]:
         """Objects and uploads."""
@@ -34,7 +34,7 @@ class ExportBackdoor(BucketBackdoor):
 
 @asynccontextmanager
 async def opened(settings: S3Settings) -> AsyncIterator[S3Export]:
-    """A destination."""
+    """An export."""
     bucket = S3Export("archive", settings)
     try:
         yield bucket
@@ -43,7 +43,7 @@ async def opened(settings: S3Settings) -> AsyncIterator[S3Export]:
 
 
 class BucketDestinationContract(DestinationContract):
-    """Everything, and what only a bucket does. A suite brings the fixture ``s3_settings``."""
+    """The contract, and features of buckets only. A suite provides the fixture ``s3_settings``."""
 
     @pytest_asyncio.fixture
     async def destination(self, s3_settings: S3Settings) -> AsyncIterator[S3Export]:
@@ -59,7 +59,7 @@ class BucketDestinationContract(DestinationContract):
     async def test_a_file_tells_its_task(
         self, destination: S3Export, door: ExportBackdoor, s3_settings: S3Settings
     ) -> None:
-        """And nothing else is left of the export, before anybody sweeps."""
+        """And nothing else is left of the export, before any cleanup."""
         this = export_file("a/ü.raw")
 
         await destination.deliver(this, body(some_bytes(11 * MIB)))
@@ -84,7 +84,7 @@ class BucketDestinationContract(DestinationContract):
     async def test_a_copy_that_was_cut_off_is_ended(
         self, destination: S3Export, door: ExportBackdoor
     ) -> None:
-        """The upload under the file's own name is found by what the first object says."""
+        """The upload under the file's own name is found by the metadata of the first object."""
         dead = export_file("a/ü.raw")
         await door.call(
             "put_object",
@@ -93,7 +93,7 @@ class BucketDestinationContract(DestinationContract):
             Metadata={FILE_NAME_METADATA: "a/%C3%BC.raw"},
         )
         await door.write_unfinished("a/ü.raw", b"half")
-        await door.write_unfinished("a/other.raw", b"of somebody else")
+        await door.write_unfinished("a/other.raw", b"of another program")
 
         await destination.remove(dead.task_id)
 
@@ -102,7 +102,7 @@ class BucketDestinationContract(DestinationContract):
     async def test_an_attempt_after_a_copy(
         self, destination: S3Export, door: ExportBackdoor
     ) -> None:
-        """Killed between the copy and the end of the first object."""
+        """Killed between the copy and the removal of the first object."""
         this = export_file()
         await destination.deliver(this, body(b"bytes"))
         await door.call(
@@ -120,7 +120,7 @@ class BucketDestinationContract(DestinationContract):
     async def test_an_attempt_that_takes_long_to_give_up(
         self, destination: S3Export, door: ExportBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It takes its file away in the end; so the next attempt counts on no such file."""
+        """It removes its file in the end, so the next attempt does not rely on that file."""
         copied, goes_on = asyncio.Event(), asyncio.Event()
         copy, discard = S3Writer.copy, S3Writer.discard
 
@@ -152,7 +152,7 @@ class BucketDestinationContract(DestinationContract):
         assert await door.read_raw("a/image.raw") is None
 
     async def test_a_bucket_that_is_missing(self, s3_settings: S3Settings) -> None:
-        """What is said names the destination, and what to do."""
+        """The error names the export, and the remedy."""
         changed = replace(s3_settings, bucket="imaged-missing")
         async with opened(changed) as bucket:
             with pytest.raises(ExportError, match=r"'archive'.*create the bucket"):

@@ -1,4 +1,4 @@
-"""The exam of places that bear a marker; every driver of the port inherits it."""
+"""The contract of places with a marker; every driver of the port inherits it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def a_marker(name: str, **changes: object) -> Marker:
 
 
 class PlacedStore(Store, Protocol):
-    """A store in such a place."""
+    """A store in a place with a marker."""
 
     @property
     def place(self) -> MarkedPlace:
@@ -41,23 +41,23 @@ class PlacedStore(Store, Protocol):
 
 
 class MarkerBackdoor(Protocol):
-    """A way to the marker that goes past the driver."""
+    """Direct access to the marker, without the driver."""
 
     async def read_raw(self, key: str) -> bytes | None:
-        """The bytes that are there."""
+        """The present bytes."""
         ...
 
     async def plant(self, key: str, data: bytes) -> None:
-        """Other bytes are there."""
+        """Put other bytes there."""
         ...
 
     async def remove(self, key: str) -> None:
-        """Nothing is there."""
+        """Remove the marker."""
         ...
 
 
 class MarkedPlaceContract:
-    """A suite brings ``store``, empty, and ``beside``: the same place, opened by another process.
+    """A suite provides ``store``, empty, and ``beside``: the same place, opened by another process.
 
     ``door``: a back door to both.
     """
@@ -65,14 +65,14 @@ class MarkedPlaceContract:
     pytestmark = pytest.mark.asyncio
 
     async def test_an_empty_place_has_no_marker(self, store: PlacedStore) -> None:
-        """And is there all the same."""
+        """And it exists all the same."""
         assert await store.place.read_marker() is None
         await store.place.require_expected()  # nothing is expected yet
 
     async def test_a_marker_is_read_as_it_was_written(
         self, store: PlacedStore, beside: PlacedStore, door: MarkerBackdoor
     ) -> None:
-        """By each process, and by people."""
+        """By each process, and readable for people."""
         marker = a_marker(store.name)
 
         assert await store.place.write_marker(marker) == marker
@@ -83,7 +83,7 @@ class MarkedPlaceContract:
     async def test_a_marker_is_written_once(
         self, store: PlacedStore, beside: PlacedStore, door: MarkerBackdoor
     ) -> None:
-        """Never over another one: who comes second is told whose the place is."""
+        """It never replaces another one: the second writer gets the existing one."""
         first = await store.place.write_marker(a_marker(store.name, written_at=OLD))
         before = await door.read_raw(MARKER_NAME)
 
@@ -95,7 +95,7 @@ class MarkedPlaceContract:
     async def test_what_is_no_marker_is_not_written_over(
         self, store: PlacedStore, door: MarkerBackdoor
     ) -> None:
-        """A file of somebody else, or a damaged one, stays as it is."""
+        """A foreign file, or a damaged one, is left unchanged."""
         await door.plant(MARKER_NAME, b"not ours")
 
         with pytest.raises(MarkerRefused):
@@ -104,7 +104,7 @@ class MarkedPlaceContract:
         assert await door.read_raw(MARKER_NAME) == b"not ours"
 
     async def test_an_operator_replaces_it(self, store: PlacedStore, door: MarkerBackdoor) -> None:
-        """On purpose, also one that cannot be understood."""
+        """On request, also one that cannot be parsed."""
         await store.place.write_marker(a_marker(store.name))
         marker = a_marker(store.name)
 
@@ -128,14 +128,14 @@ class MarkedPlaceContract:
             await self.forget(store)
 
     async def forget(self, store: PlacedStore) -> None:
-        """Remove the marker, for another go."""
+        """Remove the marker, for another round."""
         raise NotImplementedError  # each driver's suite has one
 
     @pytest.mark.parametrize("data", DAMAGED, ids=lambda data: repr(data[:12]))
     async def test_a_damaged_marker_is_refused(
         self, store: PlacedStore, door: MarkerBackdoor, data: bytes
     ) -> None:
-        """With where it is and what to do; the place is not taken for one without a marker."""
+        """With its location and the remedy; the place does not count as one without a marker."""
         await door.plant(MARKER_NAME, data)
 
         with pytest.raises(MarkerRefused) as caught:
@@ -148,7 +148,7 @@ class MarkedPlaceContract:
     async def test_nothing_is_written_or_deleted_without_the_marker(
         self, store: PlacedStore, door: MarkerBackdoor
     ) -> None:
-        """It is gone, or another one, or damaged; what was there is there when it is back."""
+        """It is missing, another one, or damaged; existing data is there again when it is back."""
         kept = new_key()
         await store.put(kept, body(b"bytes"))
         marker = await store.place.write_marker(a_marker(store.name))
@@ -174,7 +174,7 @@ class MarkedPlaceContract:
         assert await read_all(store, kept) == b"bytes"
 
     async def change(self, door: MarkerBackdoor, data: bytes | None) -> None:
-        """Let the marker be this, or none."""
+        """Set the marker to this, or remove it."""
         if data is None:
             await door.remove(MARKER_NAME)
         else:
@@ -189,7 +189,7 @@ class MarkedPlaceContract:
         await store.place.require_expected()
 
     async def test_a_marker_is_no_blob(self, store: PlacedStore) -> None:
-        """What compares a store with the catalog never meets it, and deletes it never."""
+        """Reconciliation never lists it, and never deletes it."""
         await store.place.write_marker(marker := a_marker(store.name))
         store.place.expect(marker)
         await store.put(key := new_key(), body(b"bytes"))

@@ -1,7 +1,7 @@
-"""The exam that every store sits: one behaviour, whatever keeps the bytes.
+"""The contract that every store passes: one behaviour, whatever the storage.
 
-A driver's test class inherits ``StoreContract`` and brings two fixtures: ``store``, empty, checked
-and named "local", and ``door``, a back door to it. Abilities that only some stores have are
+A driver's test class inherits ``StoreContract`` and provides two fixtures: ``store``, empty,
+checked and named "local", and ``door``, a back door to it. Abilities that only some stores have are
 contracts of their own. Each ``store`` fixture ends with an audit: nothing stays open.
 """
 

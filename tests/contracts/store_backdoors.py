@@ -1,4 +1,4 @@
-"""Back doors: ways into a store that go past it, so that no test trusts what it tests."""
+"""Back doors: access to a store's data without the store, so that no test trusts what it tests."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Protocol
 
 
 class StoreBackdoor(Protocol):
-    """Puts bytes where the store will look for them, and looks where it should have put some."""
+    """Puts bytes where the store looks for them, and reads where it should have written."""
 
     async def plant(self, key: str, data: bytes) -> None:
-        """A whole blob appears."""
+        """Insert a complete blob."""
         ...
 
     async def write_unfinished(self, key: str, data: bytes) -> None:
-        """What a crash leaves of a write appears."""
+        """Insert what a crash leaves of a write."""
         ...
 
     async def write_foreign(self) -> None:
-        """Things of others appear, in all places where they may lie about."""
+        """Insert foreign files or objects, wherever they may occur."""
         ...
 
     async def read_raw(self, key: str) -> bytes | None:
-        """The bytes of a whole blob."""
+        """The bytes of a complete blob."""
         ...

@@ -1,4 +1,4 @@
-"""Bodies: what a store is given to write, and what it gives to be read."""
+"""Bodies for a store to write, and helpers to read."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ CHUNK_BYTES = 256 * KIB
 
 
 class Verdict(Exception):
-    """What a stage of an upload says about its bytes. No error of ours."""
+    """What a stage of an upload raises about its bytes. Not one of imaged's errors."""
 
 
 def new_key() -> str:
-    """A key that was never used."""
+    """An unused key."""
     return make_key(str(uuid4()), uuid4())
 
 
 def some_bytes(size_bytes: int) -> bytes:
-    """So many bytes, the same each time, that are nowhere alike."""
+    """The same bytes each time, without repetition."""
     return random.Random(size_bytes).randbytes(size_bytes)
 
 
 def block_of(data: bytes, chunk_bytes: int = CHUNK_BYTES) -> Block:
-    """One block, in chunks as they come from a connection."""
+    """One block, in chunks as a connection delivers them."""
     return Block([data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)])
 
 
 async def body(
     data: bytes, block_bytes: int = MIB, ending: Exception | None = None
 ) -> AsyncIterator[Block]:
-    """Data in blocks; then perhaps an error, as a verdict on the bytes is one."""
+    """Data in blocks; then optionally an error, such as a verdict on the bytes."""
     for at in range(0, len(data), block_bytes):
         yield block_of(data[at : at + block_bytes])
     if ending is not None:
@@ -51,7 +51,7 @@ async def body_of(blocks: Iterable[Block]) -> AsyncIterator[Block]:
 
 
 class PausedBody:
-    """A body that comes to a halt between two parts, until it is told to go on."""
+    """A body that stops between two parts, until it is released."""
 
     def __init__(self, before: bytes, after: bytes = b"") -> None:
         self._before = before
@@ -72,7 +72,7 @@ class PausedBody:
         await self._halted.wait()
 
     def release(self) -> None:
-        """Let it go on."""
+        """Continue it."""
         self._released.set()
 
 
@@ -84,7 +84,7 @@ async def body_that_must_not_end(paused: PausedBody) -> AsyncIterator[Block]:
 
 
 async def read_all(store: Store, key: str, start: int = 0, length: int = MIB) -> bytes:
-    """What a store gives, read by so many bytes at once."""
+    """Everything that a store returns, by reads of this length."""
     parts = []
     async with store.open(key, start) as reader:
         while part := await reader.read(length):
@@ -93,5 +93,5 @@ async def read_all(store: Store, key: str, start: int = 0, length: int = MIB) ->
 
 
 async def all_keys(store: Store, prefix: str = "") -> list[str]:
-    """What a store lists, sorted."""
+    """Everything that a store lists, sorted."""
     return sorted([key async for key in store.list_keys(prefix)])

@@ -38,7 +38,7 @@ def settings_for(endpoint: str, **changes: Any) -> S3Settings:
         secret_key=Secret(SECRET_KEY),
         part_size_bytes=5 * 2**20,
         read_timeout=timedelta(seconds=20),
-        retry_for=timedelta(0),  # no more attempts than are counted
+        retry_for=timedelta(0),  # no attempts beyond the configured number
     )
     return replace(settings, **changes)
 
@@ -50,7 +50,7 @@ def elsewhere_in(settings: S3Settings) -> S3Settings:
 
 @asynccontextmanager
 async def opened(settings: S3Settings, name: str = "local") -> AsyncIterator[S3Store]:
-    """A store; when it is closed, nothing of it runs any more."""
+    """A store; when it is closed, none of its tasks is running."""
     before = _tasks()
     store = S3Store(name, settings)
     try:
@@ -68,7 +68,7 @@ def _tasks() -> set[asyncio.Task[Any]]:
 
 
 def client_for(settings: S3Settings, endpoint: str | None = None) -> Any:
-    """A client without anything of ours, with the keys of a store; they may be wrong there."""
+    """A plain client with the keys of a store, which may be wrong."""
     if settings.access_key is None or settings.secret_key is None:
         return plain_client(endpoint or settings.endpoint)
     keys = (settings.access_key.reveal(), settings.secret_key.reveal())
@@ -76,7 +76,7 @@ def client_for(settings: S3Settings, endpoint: str | None = None) -> Any:
 
 
 class BucketBackdoor:
-    """A folder in a bucket, seen by a client that knows nothing of ours."""
+    """A folder in a bucket, seen by a plain client."""
 
     def __init__(self, settings: S3Settings, endpoint: str | None = None) -> None:
         self.root = settings.root
@@ -84,22 +84,22 @@ class BucketBackdoor:
         self._client = client_for(settings, endpoint)
 
     async def plant(self, key: str, data: bytes) -> None:
-        """A whole blob appears."""
+        """Insert a complete blob."""
         await self.call("put_object", key, Body=data)
 
     async def write_unfinished(self, key: str, data: bytes) -> None:
-        """What a crash leaves of a write appears."""
+        """Insert what a crash leaves of a write."""
         upload_id = (await self.call("create_multipart_upload", key))["UploadId"]
         await self.call("upload_part", key, UploadId=upload_id, PartNumber=1, Body=data)
 
     async def write_foreign(self) -> None:
-        """Objects and uploads with other names, and with names of keys in wrong places."""
+        """Insert objects and uploads with other names, and with key-like names in wrong places."""
         for name in FOREIGN_OBJECTS + MISPLACED_OBJECTS:
             await self.plant(name, b"not ours")
             await self.write_unfinished(name + "x", b"not ours")
 
     async def read_raw(self, key: str) -> bytes | None:
-        """The bytes of a whole blob."""
+        """The bytes of a complete blob."""
         answer = await self._unless("NoSuchKey", self.call("get_object", key))
         if answer is None:
             return None
@@ -107,12 +107,12 @@ class BucketBackdoor:
         return data
 
     async def metadata(self, key: str) -> dict[str, str]:
-        """What an object says of itself."""
+        """The metadata of an object."""
         metadata: dict[str, str] = (await self.call("head_object", key))["Metadata"]
         return metadata
 
     async def etag(self, key: str) -> str:
-        """An object's tag; that of one that was uploaded in parts ends with their number."""
+        """An object's ETag; after an upload in parts it ends with their number."""
         etag: str = (await self.call("head_object", key))["ETag"].strip('"')
         return etag
 
@@ -125,7 +125,7 @@ class BucketBackdoor:
         }
 
     async def objects(self) -> list[str]:
-        """The objects, whatever they are called."""
+        """The names of all objects."""
         found = await self.call("list_objects_v2", Prefix=self.root)
         return [entry["Key"].removeprefix(self.root) for entry in found.get("Contents", [])]
 
@@ -142,7 +142,7 @@ class BucketBackdoor:
                 await asyncio.sleep(0.01)
 
     async def call(self, operation: str, key: str | None = None, **parameters: Any) -> Any:
-        """Do what the store does not know of."""
+        """Make a call without the store."""
         if key is not None:
             parameters["Key"] = self.root + key
         work = getattr(self._client, operation)
@@ -150,7 +150,7 @@ class BucketBackdoor:
 
     @staticmethod
     async def _unless(code: str, call: Awaitable[Any]) -> Any:
-        """What the call was answered; None where that is this error."""
+        """The answer to the call; None if it is this error."""
         try:
             return await call
         except ClientError as error:

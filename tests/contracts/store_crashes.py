@@ -1,7 +1,7 @@
 """What a power cut may leave: the traced calls of a store, and which of them may be lost.
 
-The model is as bad as POSIX allows. Bytes are durable after an fsync of their file, names after an
-fsync of their folder; of everything later any part may be lost, each by itself; a rename is two
+The model is as weak as POSIX allows. Bytes are durable after an fsync of their file, names after an
+fsync of their folder; of everything later any part may be lost, independently; a rename is two
 changes that are lost independently.
 """
 
@@ -24,7 +24,7 @@ class File:
     durable: bytes = b""
 
     def leftovers(self) -> set[bytes]:
-        """What may be in it after a power cut: it is torn anywhere, or holds zeros."""
+        """Its possible content after a power cut: cut off anywhere, or with zeros."""
         lost = len(self.data) - len(self.durable)
         torn = self.data[: len(self.durable) + lost // 2]
         return {self.data, self.durable, torn, self.durable + bytes(max(lost, 0))}
@@ -32,7 +32,7 @@ class File:
 
 @dataclass
 class Naming:
-    """A name that comes to a folder, or goes (``file`` is None)."""
+    """A name that is added to a folder or removed (``file`` is None)."""
 
     path: Path
     file: File | None
@@ -73,7 +73,7 @@ class CrashModel:
                 self.open_folders.pop(descriptor, None)
 
     def outcomes(self) -> Iterator[dict[Path, set[bytes]]]:
-        """Every state that a power cut now may leave: names, and what may be behind each."""
+        """Every state that a power cut now may leave: names, and their possible content."""
         open_questions = sum(not naming.is_durable for naming in self.namings)
         for answers in product([True, False], repeat=open_questions):
             yield self._names(iter(answers))

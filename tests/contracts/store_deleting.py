@@ -22,7 +22,7 @@ from imaged.ports.store import Store
 
 
 class DeletingContract:
-    """Gone for good, whole or unfinished; a write that had begun is never completed."""
+    """Deleted permanently, complete or unfinished; a write that had begun never completes."""
 
     async def test_a_deleted_blob_is_gone(self, store: Store, door: StoreBackdoor) -> None:
         """For readers, in lists, and behind the store."""
@@ -37,7 +37,7 @@ class DeletingContract:
             await read_all(store, key)
 
     async def test_what_others_wrote_is_deleted(self, store: Store, door: StoreBackdoor) -> None:
-        """A delete finds what the layout says, whoever wrote it."""
+        """A delete finds what the layout says, whatever wrote it."""
         key = new_key()
         await door.plant(key, b"bytes")
 
@@ -46,13 +46,13 @@ class DeletingContract:
         assert await door.read_raw(key) is None
 
     async def test_nothing_to_delete_is_fine(self, store: Store) -> None:
-        """A delete may come when there is nothing, or never was."""
+        """A delete of a missing blob is no error."""
         await store.delete(new_key())
 
         assert await all_keys(store) == []
 
     async def test_a_delete_may_come_twice(self, store: Store) -> None:
-        """The second one has nothing to do, and does it."""
+        """The second one has nothing to do, and succeeds."""
         key = new_key()
         await store.put(key, body(b"bytes"))
 
@@ -62,7 +62,7 @@ class DeletingContract:
         assert await all_keys(store) == []
 
     async def test_many_deletes_at_once(self, store: Store, door: StoreBackdoor) -> None:
-        """Several scrubbers may have the same idea."""
+        """Several scrubbers may delete the same blob."""
         keys = [new_key() for _ in range(5)]
         for key in keys:
             await door.plant(key, b"bytes")
@@ -84,7 +84,7 @@ class DeletingContract:
         assert await all_keys(store) == [second]
 
     async def test_what_a_crash_left_is_deleted(self, store: Store, door: StoreBackdoor) -> None:
-        """An unfinished write goes with its key."""
+        """An unfinished write is deleted with its key."""
         key = new_key()
         await door.write_unfinished(key, b"half")
 
@@ -95,7 +95,7 @@ class DeletingContract:
     async def test_whole_and_unfinished_go_together(
         self, store: Store, door: StoreBackdoor
     ) -> None:
-        """A crash in the middle of a commit may leave both."""
+        """A crash during a commit may leave both."""
         key = new_key()
         await door.plant(key, b"whole")
         await door.write_unfinished(key, b"whole")
@@ -106,7 +106,7 @@ class DeletingContract:
         assert await all_keys(store) == []
 
     async def test_what_a_failure_left_is_deleted(self, store: Store) -> None:
-        """A write that failed leaves nothing that its delete does not remove."""
+        """A failed write leaves nothing that its delete does not remove."""
         key = new_key()
         with pytest.raises(Verdict):
             await store.put(key, body(some_bytes(MIB), ending=Verdict("no")))
@@ -132,7 +132,7 @@ class DeletingContract:
     async def test_a_write_that_was_deleted_is_never_completed(
         self, store: Store, door: StoreBackdoor, before: bytes, after: bytes
     ) -> None:
-        """However far it had come: the writer is told, and nothing appears."""
+        """At any progress: the writer gets an error, and nothing appears."""
         key, paused = new_key(), PausedBody(before, after)
         task = asyncio.create_task(store.put(key, paused))
         await paused.halted()
@@ -150,10 +150,10 @@ class DeletingContract:
     async def test_a_delete_at_any_moment_is_final(
         self, store: Store, door: StoreBackdoor, patience: int
     ) -> None:
-        """It does not matter what the writer was doing when the delete came."""
+        """Whatever the writer was doing when the delete came."""
         key, paused = new_key(), PausedBody(b"", b"all of it")
         task = asyncio.create_task(store.put(key, paused))
-        await paused.halted()  # before it has begun, a delete means nothing to it
+        await paused.halted()  # before the write begins, a delete has no effect on it
         paused.release()
         for _ in range(patience):
             await asyncio.sleep(0)

@@ -20,15 +20,15 @@ DISK_CALLS = frozenset(name for name in vars(Disk) if not name.startswith("_"))
 
 
 def os_error(number: int) -> OSError:
-    """An error as the kernel has it."""
+    """The kernel's error."""
     return OSError(number, os.strerror(number))
 
 
 class WatchedDisk(Disk, ABC):
-    """A true disk; ``_watched`` stands between the store and every call."""
+    """A real disk; ``_watched`` stands between the store and every call."""
 
     def __getattribute__(self, name: str) -> Any:
-        """Calls go the long way, everything else is as it is."""
+        """Calls pass through ``_watched``, everything else is unchanged."""
         value = super().__getattribute__(name)
         return partial(self._watched, name, value) if name in DISK_CALLS else value
 
@@ -38,7 +38,7 @@ class WatchedDisk(Disk, ABC):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that was made, and what came of it."""
+    """A call and its result."""
 
     name: str
     args: tuple[Any, ...]
@@ -46,7 +46,7 @@ class Call:
 
 
 class TracedDisk(WatchedDisk):
-    """Remembers its calls."""
+    """Records its calls."""
 
     def __init__(self, *, without: Sequence[str] = ()) -> None:
         self.trace: list[Call] = []
@@ -64,7 +64,7 @@ class TracedDisk(WatchedDisk):
 
 @dataclass
 class Fault:
-    """From the n-th call of this name on, or only then, the disk says no."""
+    """From the n-th call of this name on, or only then, the disk fails."""
 
     name: str
     number: int
@@ -73,7 +73,7 @@ class Fault:
     seen: int = 0
 
     def strikes(self, name: str) -> bool:
-        """Whether this call is hit."""
+        """Whether it applies to this call."""
         if name != self.name:
             return False
         self.seen += 1
@@ -82,7 +82,7 @@ class Fault:
 
 @dataclass
 class FaultyDisk(WatchedDisk):
-    """Says no where a fault strikes, and counts calls."""
+    """Fails where a fault applies, and counts calls."""
 
     faults: list[Fault] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class FaultyDisk(WatchedDisk):
 
 
 class SmallDisk(WatchedDisk):
-    """Has room for so many bytes in all files together, and takes what still fits."""
+    """Has room for this many bytes in all files together, and accepts what still fits."""
 
     def __init__(self, room_bytes: int, min_free_bytes: int = 0) -> None:
         self._room_bytes = room_bytes
@@ -120,7 +120,7 @@ class SmallDisk(WatchedDisk):
                 self._forget(Path(args[0]).stat())
                 return call(*args)
             case "ftruncate":
-                if not args[1]:  # a hole takes no room
+                if not args[1]:  # a hole takes no space
                     self._forget(os.fstat(args[0]))
                 return call(*args)
             case _:
@@ -143,9 +143,9 @@ class SmallDisk(WatchedDisk):
 
 
 class HangingDisk(WatchedDisk):
-    """Hangs in one kind of call until it is told to go on, as a disk does that is gone.
+    """Hangs in one kind of call until it is released, as an unreachable disk does.
 
-    Leaving its block lets it go on, so that a test that fails does not hang too.
+    Leaving its block releases it, so that a failing test does not hang too.
     """
 
     def __init__(self, name: str) -> None:
@@ -164,7 +164,7 @@ class HangingDisk(WatchedDisk):
         assert await asyncio.to_thread(self._hangs.wait, WAIT_TIMEOUT_SECONDS)
 
     def release(self) -> None:
-        """Let it go on, and hang no more."""
+        """Release it, and hang no more."""
         self._released.set()
 
     def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any:

@@ -30,22 +30,22 @@ class FolderBackdoor:
         self.root = root
 
     async def plant(self, key: str, data: bytes) -> None:
-        """A whole blob appears."""
+        """Insert a complete blob."""
         (self.root / key).write_bytes(data)
 
     async def write_unfinished(self, key: str, data: bytes) -> None:
-        """What a crash leaves of a write appears."""
+        """Insert what a crash leaves of a write."""
         (self.root / ".tmp" / key[3:]).write_bytes(data)
 
     async def write_foreign(self) -> None:
-        """Files with other names, and files and folders with names of keys in wrong places."""
+        """Insert files with other names, and entries with key-like names in wrong places."""
         (self.root / "lost+found").mkdir()
         for name in FOREIGN_FILES + MISPLACED_FILES:
             (self.root / name).write_bytes(b"not ours")
         (self.root / "0b" / ("0b" + MISPLACED_FILES[0][5:])).mkdir()
 
     async def read_raw(self, key: str) -> bytes | None:
-        """The bytes of a whole blob."""
+        """The bytes of a complete blob."""
         path = self.root / key
         return path.read_bytes() if path.exists() else None
 
@@ -60,13 +60,13 @@ def folders(root: Path) -> dict[str, int]:
 
 
 def vanish(root: Path) -> None:
-    """What is left where a filesystem was mounted: an empty folder."""
+    """What an unmounted filesystem leaves: an empty folder."""
     for path in root.iterdir():
         shutil.rmtree(path)
 
 
 def rehearsals(root: Path) -> int:
-    """Remove what is left of rehearsed writes, where a disk did not let the store do it."""
+    """Remove what self-tests left on disks that did not let the store do it."""
     left = list(root.rglob(".rehearsal-*"))
     for path in left:
         path.unlink()
@@ -83,12 +83,12 @@ def open_files(root: Path) -> list[str]:
 
 
 def lanes() -> list[threading.Thread]:
-    """The lanes that are running."""
+    """The running lanes."""
     return [thread for thread in threading.enumerate() if thread.name == "lane"]
 
 
 def strays(root: Path) -> list[str]:
-    """Files that are neither blobs, nor emptied remains, nor planted by a test."""
+    """Files that are neither blobs, nor truncated leftovers, nor a test's own."""
     files = [path for path in root.rglob("*") if path.is_file()]
     return [
         name
@@ -100,14 +100,14 @@ def strays(root: Path) -> list[str]:
 
 
 def store_on(root: Path, disk: Disk | None = None) -> FilesystemStore:
-    """A store that uses all of its disk, and flushes after each block."""
+    """A store without a watermark that flushes after each block."""
     settings = FilesystemSettings(root, min_free_bytes=0, flush_every_bytes=MIB)
     return FilesystemStore("local", settings, disk=disk)
 
 
 @contextmanager
 def audited(root: Path) -> Iterator[Path]:
-    """A folder in which nothing stays open, and nothing is left that has no name of ours."""
+    """A folder in which no file stays open, and nothing is left with a foreign name."""
     root.mkdir()
     yield root
     wait_until(lambda: not open_files(root), lambda: open_files(root))

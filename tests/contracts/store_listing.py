@@ -37,20 +37,20 @@ class ListingContract:
         assert await all_keys(store) == sorted(KEYS)
 
     async def test_empty_blobs(self, store: Store) -> None:
-        """Also a blob without bytes has a key."""
+        """A blob without bytes has a key, too."""
         await store.put(KEYS[0], body(b""))
 
         assert await all_keys(store) == [KEYS[0]]
 
     async def test_unfinished_blobs(self, store: Store, door: StoreBackdoor) -> None:
-        """What a crash left is listed, or nobody would ever find it."""
+        """What a crash left is listed, or it would never be found."""
         await door.plant(KEYS[0], b"whole")
         await door.write_unfinished(KEYS[1], b"half")
 
         assert await all_keys(store) == sorted(KEYS[:2])
 
     async def test_each_once(self, store: Store, door: StoreBackdoor) -> None:
-        """Also a blob that is there whole and unfinished."""
+        """Also a blob that is there both complete and unfinished."""
         await door.plant(KEYS[0], b"whole")
         await door.write_unfinished(KEYS[0], b"whole")
 
@@ -60,7 +60,7 @@ class ListingContract:
     async def test_whole_blobs_by_prefix(
         self, store: Store, door: StoreBackdoor, prefix: str
     ) -> None:
-        """Those that begin so, wherever the prefix ends; a strange one finds nothing."""
+        """Those with this prefix, wherever it ends; an unknown one finds nothing."""
         for key in KEYS:
             await door.plant(key, b"bytes")
 
@@ -77,14 +77,14 @@ class ListingContract:
         assert await all_keys(store, prefix) == sorted(k for k in KEYS if k.startswith(prefix))
 
     async def test_things_of_others(self, store: Store, door: StoreBackdoor) -> None:
-        """Names that are no keys are not ours, and are not listed."""
+        """Names that are not keys are foreign, and not listed."""
         await door.plant(KEYS[0], b"ours")
         await door.write_foreign()
 
         assert await all_keys(store) == [KEYS[0]]
 
     async def test_a_write_under_way(self, store: Store) -> None:
-        """It has its key from the beginning, and keeps it when it becomes whole."""
+        """It has its key from the beginning, and keeps it when it completes."""
         paused = PausedBody(b"half")
         async with asyncio.TaskGroup() as group:
             group.create_task(store.put(KEYS[0], paused))
@@ -96,7 +96,7 @@ class ListingContract:
         assert await all_keys(store) == [KEYS[0]]
 
     async def test_deleted_blobs(self, store: Store, door: StoreBackdoor) -> None:
-        """What is deleted is not listed, the rest is."""
+        """Deleted ones are not listed, the others are."""
         for key in KEYS:
             await door.plant(key, b"bytes")
 
@@ -105,7 +105,7 @@ class ListingContract:
         assert await all_keys(store) == sorted({*KEYS} - {KEYS[2]})
 
     async def test_a_list_may_be_left_early(self, store: Store, door: StoreBackdoor) -> None:
-        """Nobody has to go through all of it."""
+        """A caller need not read all of it."""
         for key in KEYS:
             await door.plant(key, b"bytes")
 

@@ -20,7 +20,7 @@ class ReadingContract:
     """Exactly the bytes that were written, or an error."""
 
     async def test_what_others_wrote_is_read(self, store: Store, door: StoreBackdoor) -> None:
-        """The store finds blobs where the layout says, not only those that it wrote itself."""
+        """The store finds blobs where the layout says, not only those that it wrote."""
         key = new_key()
         await door.plant(key, b"from elsewhere")
 
@@ -30,7 +30,7 @@ class ReadingContract:
     async def test_reading_begins_at_an_offset(
         self, store: Store, door: StoreBackdoor, start: int
     ) -> None:
-        """At the offset, and at the end or behind it there is nothing left."""
+        """At the offset; at the end or behind it there is nothing left."""
         key, data = new_key(), some_bytes(SIZE)
         await door.plant(key, data)
 
@@ -51,7 +51,7 @@ class ReadingContract:
     async def test_reads_are_as_long_as_asked(
         self, store: Store, door: StoreBackdoor, length: int
     ) -> None:
-        """Each read gives so many bytes, the last one the rest."""
+        """Each read returns this many bytes, the last one the rest."""
         key, data = new_key(), some_bytes(128)
         await door.plant(key, data)
 
@@ -61,7 +61,7 @@ class ReadingContract:
         assert parts == [data[at : at + length] for at in range(0, len(data), length)]
 
     async def test_lengths_may_change(self, store: Store, door: StoreBackdoor) -> None:
-        """A reader goes on where it was, however much it is asked for."""
+        """A reader continues where it was, whatever the lengths."""
         key, data = new_key(), some_bytes(SIZE)
         await door.plant(key, data)
 
@@ -75,7 +75,7 @@ class ReadingContract:
     async def test_after_the_end_there_is_nothing_for_ever(
         self, store: Store, door: StoreBackdoor, data: bytes
     ) -> None:
-        """The end is told as often as it is asked for."""
+        """The end is reported as often as it is reached."""
         key = new_key()
         await door.plant(key, data)
 
@@ -84,7 +84,7 @@ class ReadingContract:
             assert [await reader.read(10) for _ in range(3)] == [b"", b"", b""]
 
     async def test_a_key_without_a_blob(self, store: Store) -> None:
-        """The error is there before the block is entered, and carries the key."""
+        """The error comes before the block is entered, and has the key."""
         key = new_key()
 
         with pytest.raises(BlobMissing) as missing:
@@ -111,7 +111,7 @@ class ReadingContract:
             await read_all(store, key)
 
     async def test_readers_do_not_meet(self, store: Store, door: StoreBackdoor) -> None:
-        """Each has a place of its own in the blob."""
+        """Each has a position of its own in the blob."""
         key, data = new_key(), some_bytes(SIZE)
         await door.plant(key, data)
 
@@ -120,7 +120,7 @@ class ReadingContract:
         assert parts == [data[at:] for at in range(8)]
 
     async def test_a_reader_may_leave_early(self, store: Store, door: StoreBackdoor) -> None:
-        """Nobody has to read to the end, or at all."""
+        """A caller need not read to the end, or at all."""
         key = new_key()
         await door.plant(key, some_bytes(SIZE))
 
@@ -134,7 +134,7 @@ class ReadingContract:
     async def test_errors_of_the_reader_are_not_the_stores(
         self, store: Store, door: StoreBackdoor
     ) -> None:
-        """What is raised in the block comes out of it unchanged."""
+        """An exception in the block propagates unchanged."""
         key, error = new_key(), OSError("of whom the bytes are sent to")
         await door.plant(key, b"bytes")
 
@@ -147,7 +147,7 @@ class ReadingContract:
     async def test_a_reader_never_sees_a_deleted_blob_end_early(
         self, store: Store, door: StoreBackdoor
     ) -> None:
-        """It reads on to the true end, or is told that it cannot."""
+        """It reads on to the true end, or gets an error."""
         key, data = new_key(), some_bytes(SIZE)
         await door.plant(key, data)
 
@@ -163,10 +163,10 @@ class ReadingContract:
 
 
 class LastingReadersContract:
-    """An ability of some stores: an open blob stays readable after it was deleted."""
+    """An ability of some stores: an open blob stays readable after its delete."""
 
     async def test_a_reader_outlives_its_blob(self, store: Store, door: StoreBackdoor) -> None:
-        """Whoever opened it in time reads it to its end."""
+        """A reader that was opened in time reads it to its end."""
         key, data = new_key(), some_bytes(SIZE)
         await door.plant(key, data)
 

@@ -1,4 +1,4 @@
-"""What every store refuses, and how it says so."""
+"""What every store refuses, and its errors."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class RefusingContract:
     @pytest.mark.parametrize("key", NO_KEYS)
     @pytest.mark.parametrize("operation", STORE_CALLS)
     async def test_only_keys_are_keys(self, store: Store, operation: str, key: str) -> None:
-        """No other name ever reaches the place where the bytes are."""
+        """No other name ever reaches the storage."""
         with pytest.raises(StoreError, match="not a key"):
             await STORE_CALLS[operation](store, key)
 
         assert await all_keys(store) == []
 
     async def test_missing_blobs_are_named(self, store: Store) -> None:
-        """The text says which store has no such blob."""
+        """The message says which store has no such blob."""
         key = new_key()
 
         with pytest.raises(BlobMissing) as missing:
@@ -67,7 +67,7 @@ class RefusingContract:
         assert key in str(missing.value)
 
     async def test_used_keys_are_named(self, store: Store) -> None:
-        """The text says which store has such a blob already."""
+        """The message says which store has such a blob already."""
         key = new_key()
         await store.put(key, body(b"bytes"))
 
@@ -79,7 +79,7 @@ class RefusingContract:
         assert key in str(exists.value)
 
     async def test_a_usable_store_passes_its_check(self, store: Store) -> None:
-        """As often as it is asked, and without a trace."""
+        """Any number of times, and without a trace."""
         await store.check()
         await store.check()
 
@@ -92,15 +92,15 @@ class RefusingContract:
         assert room is None or room > 0
 
     async def test_a_store_has_a_name(self, store: Store) -> None:
-        """A name that an operator gave it, for errors and locations."""
+        """A name that an operator chose, for errors and locations."""
         assert store.name == "local"
 
 
 class LimitedStoreContract:
-    """An ability of some stores: they have an end. ``small_store`` has room for 4 MiB."""
+    """An ability of some stores: a limit. ``small_store`` has room for 4 MiB."""
 
     async def test_what_fits_is_taken(self, small_store: Store, small_door: StoreBackdoor) -> None:
-        """A limit is no reason to refuse what is within it."""
+        """Writes within the limit are accepted."""
         key, data = new_key(), some_bytes(3 * MIB)
 
         await small_store.put(key, body(data), len(data))
@@ -108,7 +108,7 @@ class LimitedStoreContract:
         assert await small_door.read_raw(key) == data
 
     async def test_too_much_is_refused_before_the_body(self, small_store: Store) -> None:
-        """When it is known that the bytes have no room, not one is asked for."""
+        """If it is known that the bytes do not fit, none is requested."""
         never = body(b"", ending=Verdict("the body was asked"))
 
         with pytest.raises(StoreFull) as full:
@@ -133,7 +133,7 @@ class LimitedStoreContract:
     async def test_there_is_room_again_after_a_delete(
         self, small_store: Store, small_door: StoreBackdoor
     ) -> None:
-        """A full store recovers by itself as soon as something goes."""
+        """A full store recovers by itself as soon as a blob is deleted."""
         first, second, data = new_key(), new_key(), some_bytes(3 * MIB)
         await small_store.put(first, body(data))
         with pytest.raises(StoreFull):
@@ -147,7 +147,7 @@ class LimitedStoreContract:
         assert await small_door.read_raw(third) == data
 
     async def test_a_full_store_still_reads(self, small_store: Store) -> None:
-        """Those who read are not harmed."""
+        """Readers are not affected."""
         key, data = new_key(), some_bytes(3 * MIB)
         await small_store.put(key, body(data))
         with pytest.raises(StoreFull):

@@ -1,6 +1,6 @@
-"""The exam of stores in buckets: everything that every store does, and what only a bucket does.
+"""The contract of stores in buckets: that of every store, and features of buckets only.
 
-Each S3 server that is tested inherits it, the endpoint that ``make test-s3`` is given too.
+Each tested S3 server inherits it, including the endpoint that ``make test-s3`` is given.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from imaged.stores.s3.store import S3Store
 from imaged.testing.memory_store import MemoryStore
 
 PART = 5 * MIB
-UNFINISHED_DATA = some_bytes(2 * PART + 1)  # two parts are on their way when the third begins
+UNFINISHED_DATA = some_bytes(2 * PART + 1)  # two parts are in flight when the third begins
 
 
 class UploadIdRecorder:
-    """Takes down what a store calls its write, as the ledger does."""
+    """Records a store's upload id, as the ledger does."""
 
     def __init__(self, door: BucketBackdoor, key: str) -> None:
         self.upload_ids: list[str] = []
@@ -59,14 +59,14 @@ class UploadIdRecorder:
         self._key = key
 
     async def __call__(self, upload_id: str) -> None:
-        """The upload is there, and nothing of it was sent."""
+        """The upload exists, and nothing of it was sent."""
         self.upload_ids.append(upload_id)
         assert await self._door.uploads() == {upload_id: self._key}
         self.parts += await self._door.parts(self._key, upload_id)
 
 
 class S3StoreContract(StoreContract):
-    """Everything, and what only a bucket does. A suite brings the fixture ``s3_settings``."""
+    """The contract, and features of buckets only. A suite provides the fixture ``s3_settings``."""
 
     @pytest_asyncio.fixture
     async def store(self, s3_settings: S3Settings) -> AsyncIterator[S3Store]:
@@ -80,7 +80,7 @@ class S3StoreContract(StoreContract):
         return BucketBackdoor(s3_settings)
 
     async def test_it_has_every_ability(self, store: S3Store) -> None:
-        """Those that are Protocols of their own; and it says how late a write may land."""
+        """Those that are Protocols of their own; and it says how late a write may arrive."""
         assert isinstance(store, SelfTesting)
         assert isinstance(store, Closeable)
         assert isinstance(store, ServerSideCopy)
@@ -98,7 +98,7 @@ class S3StoreContract(StoreContract):
     async def test_an_upload_is_recorded_before_its_first_part(
         self, store: S3Store, door: BucketBackdoor
     ) -> None:
-        """Whoever finds the row of a dead writer knows what to end."""
+        """The row of a dead writer says what to abort."""
         key = new_key()
         recorder = UploadIdRecorder(door, key)
 
@@ -111,7 +111,7 @@ class S3StoreContract(StoreContract):
     async def test_a_record_that_is_refused_ends_the_write(
         self, store: S3Store, door: BucketBackdoor
     ) -> None:
-        """When the row has left, nothing is sent."""
+        """If the row is gone, nothing is sent."""
         key = new_key()
 
         async def refuse(_upload_id: str) -> NoReturn:
@@ -144,7 +144,7 @@ class S3StoreContract(StoreContract):
     async def test_a_cancelled_write_ends_its_upload(
         self, store: S3Store, door: BucketBackdoor
     ) -> None:
-        """Nothing is left, although nobody has called delete yet."""
+        """Nothing is left, although delete was not called yet."""
         key, paused = new_key(), PausedBody(UNFINISHED_DATA)
         task = asyncio.create_task(store.put(key, paused))
         await paused.halted()
@@ -167,7 +167,7 @@ class S3StoreContract(StoreContract):
     async def test_a_write_notices_that_its_upload_was_ended(
         self, store: S3Store, door: BucketBackdoor
     ) -> None:
-        """It does not read on to the end of its body, which may never come."""
+        """It does not read its body to the end, which may never come."""
         key, paused = new_key(), PausedBody(b"", some_bytes(20 * PART))
         task = asyncio.create_task(store.put(key, paused))
         await paused.halted()
@@ -181,7 +181,7 @@ class S3StoreContract(StoreContract):
     async def test_a_write_notices_it_before_the_next_part(
         self, store: S3Store, door: BucketBackdoor
     ) -> None:
-        """A client who is slow from then on does not keep it waiting."""
+        """A client that is slow from then on does not keep it waiting."""
         begun, deleted = asyncio.Event(), asyncio.Event()
 
         async def slow_body() -> AsyncIterator[Block]:
@@ -206,7 +206,7 @@ class S3StoreContract(StoreContract):
     async def test_a_small_blob_is_put_at_once(
         self, store: S3Store, door: BucketBackdoor, size_bytes: int
     ) -> None:
-        """Where it is announced to fit into one part, there is no upload."""
+        """If it is announced to fit into one part, there is no upload."""
         key, data = new_key(), some_bytes(size_bytes)
         recorder = UploadIdRecorder(door, key)
 
@@ -246,7 +246,7 @@ class S3StoreContract(StoreContract):
     async def test_a_small_write_returns_or_was_never_there(
         self, store: S3Store, door: StoreBackdoor, patience: int
     ) -> None:
-        """Whenever it is cancelled, as any other."""
+        """Whenever it is cancelled, like any other."""
         key = new_key()
         task = asyncio.create_task(store.put(key, body(b"some bytes"), 10))
         for _ in range(patience):
@@ -258,7 +258,7 @@ class S3StoreContract(StoreContract):
         assert await door.read_raw(key) == (b"some bytes" if result == 10 else None)
 
     async def test_a_small_blob_is_not_replaced(self, store: S3Store, door: BucketBackdoor) -> None:
-        """Of two writers of one key, one is refused when it comes to its end."""
+        """Of two writers of one key, one is refused at its end."""
         key, paused = new_key(), PausedBody(b"second")
         task = asyncio.create_task(store.put(key, paused, 6))
         await paused.halted()
@@ -273,7 +273,7 @@ class S3StoreContract(StoreContract):
     async def test_parts_grow_with_the_blob(
         self, store: S3Store, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A part is at least a given share of what was sent before it."""
+        """A part is at least a given fraction of what was sent before it."""
         monkeypatch.setattr("imaged.stores.s3.parts.GROWTH_DIVISOR", 2)
         key, data = new_key(), some_bytes(40 * MIB)
 
@@ -321,7 +321,7 @@ class S3StoreContract(StoreContract):
     async def test_a_streamed_part_whose_body_is_refused(
         self, s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The verdict passes through, and the request that was on its way leaves nothing."""
+        """The verdict propagates, and the request in flight leaves nothing."""
         monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
         refused = body(some_bytes(7 * MIB), ending=Verdict("no"))
         async with opened(replace(s3_settings, parts_in_flight=1)) as store:
@@ -333,7 +333,7 @@ class S3StoreContract(StoreContract):
     async def test_more_comes_than_was_announced_to_streamed_parts(
         self, s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What comes behind the announced end is held."""
+        """Bytes behind the announced end are held."""
         monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
         key, data = new_key(), some_bytes(30 * MIB)
         async with opened(replace(s3_settings, parts_in_flight=1)) as store:
@@ -342,7 +342,7 @@ class S3StoreContract(StoreContract):
         assert await door.read_raw(key) == data
 
     async def test_what_has_no_room_anywhere(self, store: S3Store) -> None:
-        """More than S3 can keep is refused before the body."""
+        """More than S3 can store is refused before the body."""
         never = body(b"", ending=Verdict("the body was asked"))
 
         with pytest.raises(StoreFull, match="5 TiB"):
@@ -361,7 +361,7 @@ class S3StoreContract(StoreContract):
 
     @pytest.mark.parametrize("kind", ["crc32", "md5", "none"])
     async def test_every_checksum(self, s3_settings: S3Settings, kind: Checksum) -> None:
-        """Whatever goes with the parts, the same bytes arrive."""
+        """With every kind of checksum, the same bytes arrive."""
         changed = replace(s3_settings, checksum=kind)
         key, small = new_key(), new_key()
         async with opened(changed) as store:
@@ -376,7 +376,7 @@ class S3StoreContract(StoreContract):
     async def test_damaged_bytes_are_refused(
         self, store: S3Store, door: BucketBackdoor, call: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The store compares what it got with the checksum."""
+        """The store compares the received bytes with the checksum."""
         monkeypatch.setattr("imaged.stores.s3.parts.Part._crc32", lambda _: bytes(4))
         monkeypatch.setattr("imaged.stores.s3.parts.Part._md5", lambda _: bytes(16))
         monkeypatch.setattr("imaged.stores.s3.client.FIRST_PAUSE_SECONDS", 0.001)
@@ -390,7 +390,7 @@ class S3StoreContract(StoreContract):
     async def test_a_delete_ends_every_upload_of_the_key(
         self, store: S3Store, door: BucketBackdoor
     ) -> None:
-        """Also those that nobody recorded; those of other keys stay."""
+        """Also unrecorded ones; those of other keys stay."""
         key, other = new_key(), new_key()
         for unfinished in (key, key, key, other):
             await door.write_unfinished(unfinished, b"half")
@@ -403,7 +403,7 @@ class S3StoreContract(StoreContract):
     async def test_a_delete_after_the_upload_was_completed(
         self, store: S3Store, door: BucketBackdoor
     ) -> None:
-        """The row still has the id of an upload that is long over."""
+        """The row still has the id of an upload that was completed."""
         key = new_key()
         recorder = UploadIdRecorder(door, key)
         await store.put(key, body(b"bytes"), record=recorder)
@@ -416,7 +416,7 @@ class S3StoreContract(StoreContract):
     async def test_long_lists_come_in_pages(
         self, store: S3Store, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Every key is listed, however many pages that takes, and is listed once."""
+        """Every key is listed once, however many pages that takes."""
         monkeypatch.setattr("imaged.stores.s3.listing.LIST_PAGE_SIZE", 2)
         for key in KEYS:
             await door.plant(key, b"whole")
@@ -440,7 +440,7 @@ class S3StoreContract(StoreContract):
         assert await all_keys(store) == [key]
 
     async def test_a_store_without_a_prefix(self, s3_settings: S3Settings) -> None:
-        """Its keys are the names of its objects, and folders of others are not ours."""
+        """Its keys are the names of its objects, and other folders are foreign."""
         changed = replace(s3_settings, prefix="")
         key = new_key()
         async with opened(changed) as store:
@@ -453,7 +453,7 @@ class S3StoreContract(StoreContract):
     async def test_a_blob_that_is_changed_under_a_reader(
         self, store: S3Store, door: BucketBackdoor
     ) -> None:
-        """It is read to its true end, or is an error; never a mixture."""
+        """It is read to its true end, or raises an error; never a mixture."""
         key, data, other = new_key(), some_bytes(8 * MIB), some_bytes(8 * MIB + 1)[1:]
         await door.plant(key, data)
 
@@ -467,7 +467,7 @@ class S3StoreContract(StoreContract):
         assert got == data[:MIB]
 
     async def test_a_store_can_be_closed_and_used_again(self, store: S3Store) -> None:
-        """A closed store lets go of connections, and of nothing else."""
+        """A closed store only closes its connections."""
         key = new_key()
         await store.put(key, body(b"bytes"))
 
@@ -483,7 +483,7 @@ class S3StoreContract(StoreContract):
         size_bytes: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """In one call or in pieces, to the byte; the copy is as any other blob."""
+        """In one call or in pieces, unchanged; the copy is like any other blob."""
         monkeypatch.setattr("imaged.stores.s3.copy.COPY_PIECE_BYTES", PART)
         source, key, data = new_key(), new_key(), some_bytes(size_bytes)
         await door.plant(source, data)
@@ -501,7 +501,7 @@ class S3StoreContract(StoreContract):
     async def test_a_blob_is_copied_between_stores(
         self, store: S3Store, door: BucketBackdoor, s3_settings: S3Settings
     ) -> None:
-        """Those of one endpoint, also under the same key; others have to send the bytes."""
+        """Those of one endpoint, also under the same key; otherwise the bytes have to be sent."""
         key = new_key()
         await door.plant(key, b"bytes")
 
@@ -527,7 +527,7 @@ class S3StoreContract(StoreContract):
         assert await door.objects() == []
 
     async def test_a_link_lets_anybody_read(self, store: S3Store, door: BucketBackdoor) -> None:
-        """All of it or a range, for a while, and as something to be saved."""
+        """All of it or a range, for a while, to be saved as a file."""
         key = new_key()
         await door.plant(key, b"some bytes")
         link = await store.presign(key, timedelta(minutes=1), 'disk "ä".img')
@@ -560,6 +560,6 @@ class S3StoreContract(StoreContract):
 
     @pytest.mark.parametrize("valid_for", [timedelta(0), timedelta(days=8), timedelta(days=-1)])
     async def test_links_do_not_last_for_ever(self, store: S3Store, valid_for: timedelta) -> None:
-        """Nor for no time at all."""
+        """Nor are they valid for no time at all."""
         with pytest.raises(StoreError, match="7 days"):
             await store.presign(new_key(), valid_for)

@@ -39,7 +39,7 @@ machine_settings = settings(
 
 
 class FedBody:
-    """A body whose blocks come when the machine says so."""
+    """A body whose blocks come when the machine decides."""
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -77,7 +77,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store, self.door = self.runner.run(self.make())
 
     def teardown(self) -> None:
-        """Writes that are still open are cancelled."""
+        """Open writes are cancelled."""
         self.runner.run(self._cancel_all())
         self.runner.close()
 
@@ -91,7 +91,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=keys, image_id=st.sampled_from(IMAGES), size_bytes=SIZES)
     def put_what_is_refused(self, image_id: str, size_bytes: int) -> str:
-        """A blob is written, and the verdict is bad."""
+        """A blob is written, and the verdict is negative."""
         key, refused = self._new_key(image_id), body(some_bytes(size_bytes), ending=Verdict("no"))
         with pytest.raises(Verdict):
             self.runner.run(self.store.put(key, refused))
@@ -108,7 +108,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=keys)
     def put_again(self, key: str) -> None:
-        """Somebody uses a key twice."""
+        """A key is used twice."""
         if key in self.whole:
             with pytest.raises(BlobExists):
                 self.runner.run(self.store.put(key, body(b"other")))
@@ -137,7 +137,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=keys, write=consumes(writes))
     def finish_write(self, write: tuple[str, FedBody, asyncio.Task[int]]) -> str:
-        """It comes to its end, unless it was deleted."""
+        """It completes, unless it was deleted."""
         key, fed, task = write
         fed.queue.put_nowait(None)
         if key in self.deleted:
@@ -160,12 +160,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(write=writes)
     def delete_write(self, write: tuple[str, FedBody, asyncio.Task[int]]) -> None:
-        """It is deleted while it is written."""
+        """It is deleted during the write."""
         self.delete(write[0])
 
     @rule(key=keys)
     def delete(self, key: str) -> None:
-        """A blob is deleted, or what is left of it, or nothing."""
+        """A blob, its leftovers, or nothing is deleted."""
         self.runner.run(self.store.delete(key))
         self.whole.pop(key, None)
         self.remains.discard(key)
@@ -173,7 +173,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=keys, start=st.integers(0, 5000), length=st.integers(1, 5000))
     def read(self, key: str, start: int, length: int) -> None:
-        """A blob is read, or is not there."""
+        """A blob is read, or is missing."""
         if key in self.whole:
             assert (
                 self.runner.run(read_all(self.store, key, start, length))
@@ -185,12 +185,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(prefix=PREFIXES)
     def list_some(self, prefix: str) -> None:
-        """The keys that begin so."""
+        """The keys with this prefix."""
         self._compare(prefix)
 
     @invariant()
     def nothing_else_is_there(self) -> None:
-        """Keys are those of the model, and so are the bytes behind them."""
+        """The keys and their bytes equal the model's."""
         if hasattr(self, "store"):
             self._compare("")
             for key, data in self.whole.items():

@@ -30,13 +30,13 @@ MANY_BLOBS = 3000  # chunks: more than the kernel takes in one call
 
 
 class WritingContract:
-    """Whole, durable and visible at once, or not at all."""
+    """Complete, durable and visible at once, or not at all."""
 
     @pytest.mark.parametrize("size_bytes", ODD_SIZES)
     async def test_bytes_arrive_whole(
         self, store: Store, door: StoreBackdoor, size_bytes: int
     ) -> None:
-        """What was put is there, to the byte, at sizes around that of a block."""
+        """The bytes are unchanged, at sizes around that of a block."""
         key, data = new_key(), some_bytes(size_bytes)
 
         assert await store.put(key, body(data)) == size_bytes
@@ -47,7 +47,7 @@ class WritingContract:
     async def test_cuts_of_blocks_do_not_matter(
         self, store: Store, door: StoreBackdoor, block_bytes: int
     ) -> None:
-        """The same bytes arrive, in whatever blocks they come."""
+        """The same bytes arrive, whatever the blocks."""
         key, data = new_key(), some_bytes(min(200 * block_bytes, 2 * MIB + 5))
 
         await store.put(key, body(data, block_bytes))
@@ -90,7 +90,7 @@ class WritingContract:
         assert await door.read_raw(key) == data
 
     async def test_one_enormous_chunk(self, store: Store, door: StoreBackdoor) -> None:
-        """A block may be larger than blocks are wont to be."""
+        """A block may be larger than usual."""
         key, data = new_key(), some_bytes(9 * MIB + 1)
 
         await store.put(key, body_of([Block([data])]))
@@ -101,7 +101,7 @@ class WritingContract:
     async def test_the_expected_size_is_no_promise(
         self, store: Store, door: StoreBackdoor, expected_bytes: int | None
     ) -> None:
-        """The store counts for itself; who announced something else is told so by others."""
+        """The store counts for itself; its callers report a wrong announcement."""
         key = new_key()
 
         assert await store.put(key, body(b"12345"), expected_bytes) == 5
@@ -111,7 +111,7 @@ class WritingContract:
     async def test_nothing_is_visible_before_the_end(
         self, store: Store, door: StoreBackdoor, before: bytes
     ) -> None:
-        """While the body may still fail, nobody finds a blob; afterwards everybody does."""
+        """While the body may still fail, the blob cannot be found; afterwards it can."""
         key, paused = new_key(), PausedBody(before, b"last")
         async with asyncio.TaskGroup() as group:
             put = group.create_task(store.put(key, paused))
@@ -126,7 +126,7 @@ class WritingContract:
         assert await door.read_raw(key) == before + b"last"
 
     async def test_all_bytes_are_not_enough(self, store: Store, door: StoreBackdoor) -> None:
-        """Not the last byte makes a blob visible, but the end of the body."""
+        """The end of the body makes a blob visible, not its last byte."""
         key, paused = new_key(), PausedBody(b"everything")
         async with asyncio.TaskGroup() as group:
             group.create_task(store.put(key, paused))
@@ -138,7 +138,7 @@ class WritingContract:
         assert await door.read_raw(key) == b"everything"
 
     async def test_a_key_is_never_used_again(self, store: Store, door: StoreBackdoor) -> None:
-        """A second blob of the same key is refused, and the first stays as it is."""
+        """A second blob of the same key is refused, and the first is unchanged."""
         key = new_key()
         await store.put(key, body(b"first"))
 
@@ -151,7 +151,7 @@ class WritingContract:
     async def test_a_blob_of_a_former_life_is_not_replaced(
         self, store: Store, door: StoreBackdoor
     ) -> None:
-        """What somebody else wrote under the key stays."""
+        """A foreign file under the key stays."""
         key = new_key()
         await door.plant(key, b"older")
 
@@ -173,7 +173,7 @@ class WritingContract:
         assert await door.read_raw(key) is None
 
     async def test_a_used_key_is_refused_before_the_body(self, store: Store) -> None:
-        """No byte is asked for that has nowhere to go."""
+        """No byte is requested that has no destination."""
         key = new_key()
         await store.put(key, body(b"first"))
 
@@ -212,7 +212,7 @@ class WritingContract:
     async def test_a_verdict_at_the_end_prevents_the_commit(
         self, store: Store, door: StoreBackdoor, size_bytes: int
     ) -> None:
-        """The error comes out as it went in, and nothing is visible then or later."""
+        """The exception propagates unchanged, and nothing is visible then or later."""
         key, verdict = new_key(), Verdict("these bytes are not what they should be")
 
         with pytest.raises(Verdict) as raised:
@@ -227,7 +227,7 @@ class WritingContract:
     async def test_errors_of_the_body_are_not_the_stores(
         self, store: Store, kind: type[Exception]
     ) -> None:
-        """Also an error of a kind that the store may meet itself passes through unchanged."""
+        """Also an exception of a kind that the store may raise itself propagates unchanged."""
         ending = kind("of the body")
 
         with pytest.raises(kind) as raised:
@@ -236,7 +236,7 @@ class WritingContract:
         assert raised.value is ending
 
     async def test_the_next_attempt_succeeds(self, store: Store, door: StoreBackdoor) -> None:
-        """A failed attempt is not in the way of the next."""
+        """A failed attempt does not prevent the next."""
         image_id, retry = "0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b", new_key()
         attempts = [make_key(image_id, number) for number in _attempts(2)]
         with pytest.raises(Verdict):
@@ -252,7 +252,7 @@ class WritingContract:
     async def test_a_cancelled_write_leaves_nothing_visible(
         self, store: Store, door: StoreBackdoor, before: bytes
     ) -> None:
-        """Neither the scope that is cancelled nor anybody else sees a blob, then or later."""
+        """No blob is visible to any caller, then or later."""
         key, paused = new_key(), PausedBody(before, b"last")
         async with anyio.create_task_group() as group:
             group.start_soon(store.put, key, paused)
@@ -267,7 +267,7 @@ class WritingContract:
     async def test_a_cancelled_task_leaves_nothing_visible(
         self, store: Store, door: StoreBackdoor
     ) -> None:
-        """The same for a task that is cancelled without any scope, as servers do."""
+        """The same for a task that is cancelled without a scope, as servers do."""
         key, paused = new_key(), PausedBody(b"first", b"last")
         task = asyncio.create_task(store.put(key, paused))
         await paused.halted()
@@ -282,7 +282,7 @@ class WritingContract:
     async def test_a_write_returns_or_was_never_there(
         self, store: Store, door: StoreBackdoor, patience: int
     ) -> None:
-        """Whenever it is cancelled: either it returned, and the blob is whole, or there is none."""
+        """Whenever it is cancelled: it returned and the blob is complete, or there is none."""
         key = new_key()
         task = asyncio.create_task(store.put(key, body(b"some bytes")))
         for _ in range(patience):
@@ -299,15 +299,15 @@ def _attempts(count: int) -> list[UUID]:
 
 
 class ExclusiveWritersContract:
-    """What stores promise that can refuse a name in the same step in which they give it.
+    """The promise of stores that can refuse a name in the same step in which they give it.
 
-    Nothing relies on it: a key is made for one attempt, and never used again.
+    Nothing relies on it: a key is made for one attempt, and never reused.
     """
 
     async def test_of_two_writers_of_a_key_one_wins(
         self, store: Store, door: StoreBackdoor
     ) -> None:
-        """The blob is one writer's whole, and the other is told."""
+        """The blob is one writer's, complete, and the other gets an error."""
         key, datas = new_key(), [some_bytes(2 * MIB), some_bytes(2 * MIB + 1)]
 
         results = await asyncio.gather(

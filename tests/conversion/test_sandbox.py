@@ -1,4 +1,4 @@
-"""What a confined program can still do: with real programs, kernel and limits."""
+"""What a sandboxed program can still do: with real programs, kernel and limits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(
     cpu_seconds: int = 60,
     file_bytes: int = MIB,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program in a confinement."""
+    """Run a program in the sandbox."""
     confinement = SandboxSettings(
         command=command,
         reads=[str(path) for path in reads],
@@ -45,7 +45,7 @@ def run(
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A file that may be read."""
+    """A file that it may read."""
     path = tmp_path / "source"
     path.write_text("ours")
     return path
@@ -53,7 +53,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """A file that may be written."""
+    """A file that it may write."""
     path = tmp_path / "target"
     path.touch()
     return path
@@ -68,9 +68,9 @@ def test_its_files_are_open_to_it(source: Path, target: Path) -> None:
 
 
 def test_no_other_file_is(source: Path, tmp_path: Path) -> None:
-    """Not its neighbour, not the system's, whoever runs it."""
+    """Not its neighbour, not the system's, also for root."""
     neighbour = tmp_path / "neighbour"
-    neighbour.write_text("somebody else's")
+    neighbour.write_text("another program's")
 
     of_a_package = next(
         path for path in Path("/usr/share").rglob("*") if path.is_file() and not path.is_symlink()
@@ -83,13 +83,13 @@ def test_no_other_file_is(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_program_that_was_built_by_hand(source: Path, tmp_path: Path) -> None:
-    """It runs wherever it is, with the libraries beside it, and reads nothing else there."""
+    """It runs from anywhere, with the libraries beside it, and reads nothing else there."""
     for folder in ("bin", "lib", "etc"):
         (tmp_path / "local" / folder).mkdir(parents=True)
     program = shutil.copy("/bin/cat", tmp_path / "local" / "bin")
     library, secret = tmp_path / "local/lib/library", tmp_path / "local/etc/secret"
     library.write_text("a library")
-    secret.write_text("somebody else's")
+    secret.write_text("another program's")
 
     done = run([str(program), str(source), str(library), str(secret)], [source])
 
@@ -98,7 +98,7 @@ def test_a_program_that_was_built_by_hand(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_read_is_not_written(source: Path) -> None:
-    """The source stays what it is."""
+    """The source stays unchanged."""
     done = run([DD, "if=/dev/zero", "count=1", f"of={source}", *QUIET], [source])
 
     assert "Permission denied" in done.stderr
@@ -125,7 +125,7 @@ def test_a_file_stays_small(source: Path, target: Path) -> None:
 
 
 def test_memory_is_limited(source: Path) -> None:
-    """More is not to be had."""
+    """It cannot allocate more."""
     script = [DD, "if=/dev/zero", "bs=256M", "count=1", "of=/dev/null", *QUIET]
 
     assert run(script, [source], memory_bytes=128 * MIB).returncode != 0
@@ -133,14 +133,14 @@ def test_memory_is_limited(source: Path) -> None:
 
 
 def test_processor_time_is_limited(source: Path) -> None:
-    """Then it is ended."""
+    """Then it is killed."""
     done = run([DD, "if=/dev/zero", "of=/dev/null", *QUIET], [source], cpu_seconds=1)
 
     assert done.returncode == -signal.SIGKILL
 
 
 def test_what_cannot_be_confined_is_not_run(source: Path) -> None:
-    """It says so with a status of its own."""
+    """It exits with a status of its own."""
     done = run(["/bin/cat", str(source)], [source, source.parent / "missing"])
 
     assert done.returncode == SANDBOX_FAILED
@@ -149,7 +149,7 @@ def test_what_cannot_be_confined_is_not_run(source: Path) -> None:
 
 
 def test_its_environment_is_empty(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets of ours that are there are not handed on."""
+    """Secrets of the daemon's environment are not passed on."""
     monkeypatch.setenv("IMAGED_STORES__CLOUD__SECRET_KEY", "made-up")
 
     done = run(["/usr/bin/env"], [source])
@@ -172,7 +172,7 @@ child.wait()
 
 
 def test_it_dies_with_its_parent() -> None:
-    """A daemon that was killed leaves nobody who works on."""
+    """A killed daemon leaves no running program."""
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         name = Path(f"/proc/{int(parent.stdout.readline())}/comm")
@@ -184,7 +184,7 @@ def test_it_dies_with_its_parent() -> None:
 
 
 def test_an_orphan_does_not_begin(source: Path) -> None:
-    """Its parent was gone before it could ask to die with it."""
+    """Its parent died before it could ask to die with it."""
     confinement = SandboxSettings(
         command=["/bin/cat", str(source)],
         reads=[str(source)],
@@ -293,9 +293,9 @@ def victim() -> Iterator[int]:
 def test_each_call_that_reaches_others_is_refused(
     tmp_path: Path, target: Path, victim: int
 ) -> None:
-    """Made from within: none is carried out, and each is told not to exist."""
+    """Called from within: none is carried out, and each fails with ENOSYS."""
     neighbour = tmp_path / "neighbour"
-    neighbour.write_text("somebody else's")
+    neighbour.write_text("another program's")
     before = neighbour.stat()
     confinement = SandboxSettings(
         command=(),
@@ -339,7 +339,7 @@ except PermissionError:
 
 @pytest.mark.skipif(landlock.abi_version() < 6, reason="its kernel has no scopes of Landlock")
 def test_landlock_alone_refuses_signals_where_it_can(victim: int) -> None:
-    """A second wall behind the list of system calls."""
+    """A second barrier behind the list of system calls."""
     command = [sys.executable, "-c", SIGNALS, str(victim)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
 
@@ -355,7 +355,7 @@ print(resource.getrlimit(resource.RLIMIT_NPROC)[1])
 
 
 def test_the_number_of_threads_is_limited() -> None:
-    """To those that its user has already, and some; and to what its parent may have."""
+    """To those that its user has already plus a few; and to its parent's limit."""
     none, some, many = (
         SandboxSettings(
             command=(),

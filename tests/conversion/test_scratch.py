@@ -34,7 +34,7 @@ async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> LocalScratch:
-    """One that nobody has used."""
+    """An unused one."""
     (tmp_path / "scratch").mkdir()
     return LocalScratch(ScratchSettings(tmp_path / "scratch"))
 
@@ -60,7 +60,7 @@ async def test_zeros_take_no_space(scratch: LocalScratch) -> None:
 
 
 async def test_nobody_else_may_look(scratch: LocalScratch, tmp_path: Path) -> None:
-    """The folder is its owner's, whatever the umask is."""
+    """The folder is private to its owner, whatever the umask."""
     attempt = uuid4()
     async with scratch.folder(attempt):
         mode = (tmp_path / "scratch" / str(attempt)).stat().st_mode
@@ -68,7 +68,7 @@ async def test_nobody_else_may_look(scratch: LocalScratch, tmp_path: Path) -> No
 
 
 async def test_nothing_is_left(scratch: LocalScratch) -> None:
-    """Also when the work failed in the middle of a file."""
+    """Also if the work failed in the middle of a file."""
 
     async def broken() -> AsyncIterator[bytes]:
         yield BODY
@@ -85,7 +85,7 @@ async def test_nothing_is_left(scratch: LocalScratch) -> None:
 
 
 async def test_what_a_dead_worker_left_is_removed(scratch: LocalScratch, tmp_path: Path) -> None:
-    """By its attempt, twice if need be; what is not of this kind stays."""
+    """By its attempt, also twice; other files stay."""
     attempt = uuid4()
     (tmp_path / "scratch" / str(attempt)).mkdir()
     (tmp_path / "scratch" / str(attempt) / "source").write_bytes(BODY)
@@ -104,7 +104,7 @@ async def test_what_a_dead_worker_left_is_removed(scratch: LocalScratch, tmp_pat
 async def test_what_cannot_be_removed_is_left(
     scratch: LocalScratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The work was done: its result stands. The sweeper takes what is left, and tells."""
+    """The work was done, and its result is valid. The cleanup removes the rest and reports it."""
 
     def broken(_: Path) -> NoReturn:
         raise OSError(errno.EIO, "broken")
@@ -121,7 +121,7 @@ async def test_what_cannot_be_removed_is_left(
 
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """It has no attempts, and its error names the path to the operator alone."""
+    """It has no attempts, and its error shows the path to the operator only."""
     scratch = LocalScratch(ScratchSettings(tmp_path / "missing"))
 
     assert await scratch.attempts() == []
@@ -133,7 +133,7 @@ async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 async def test_a_disk_without_room(scratch: LocalScratch) -> None:
-    """It is said as such, so that the task can be tried later."""
+    """The error says so, so that the task can be retried later."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     async with scratch.folder(uuid4()) as folder:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
@@ -158,7 +158,7 @@ async def test_what_must_stay_free(tmp_path: Path) -> None:
 async def test_a_disk_that_hangs_is_left(
     scratch: LocalScratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An attempt that is cancelled ends, and so does a look of the sweeper; threads are left."""
+    """A cancelled attempt ends, and so does the cleanup's list; the threads are abandoned."""
     answers = threading.Event()
     monkeypatch.setattr(disk, "CLOSE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(disk, "_remove", lambda _: answers.wait())
@@ -177,7 +177,7 @@ async def test_a_disk_that_hangs_is_left(
 async def test_a_disk_that_hangs_keeps_nobody_else_waiting(
     scratch: LocalScratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The threads that all share, for the checksums of S3 for one, are free: here there is one."""
+    """The shared threads, used for the checksums of S3 for one, stay free: here there is one."""
     monkeypatch.setattr(disk, "CLOSE_TIMEOUT_SECONDS", 0.1)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     attempt = uuid4()

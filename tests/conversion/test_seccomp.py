@@ -1,4 +1,4 @@
-"""The filter of system calls, run here by hand: what it says for every number and argument."""
+"""The filter of system calls, interpreted here: its verdict for every number and argument."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MACHINES = list(ARCHITECTURES)
 def verdict(
     lines: list[BpfInstruction], number: int, *arguments: int, architecture: int | None = None
 ) -> int:
-    """What the kernel does with a call: classic BPF, as far as the filter uses it (bpf(4))."""
+    """The kernel's verdict on a call: classic BPF, as far as the filter uses it (bpf(4))."""
     data = {seccomp.NUMBER_AT: number, seccomp.ARCHITECTURE_AT: architecture}
     for place in range(6):
         value = arguments[place] if place < len(arguments) else 0
@@ -49,13 +49,13 @@ def verdict(
 
 
 def judge(machine: str, number: int, *arguments: int) -> int:
-    """What is done with a call of a machine's own."""
+    """The verdict on a call of the machine itself."""
     lines = seccomp.program(machine, PID)
     return verdict(lines, number, *arguments, architecture=ARCHITECTURES[machine])
 
 
 def numbers(machine: str) -> dict[str, int]:
-    """All calls that are in the list, by the numbers of a machine."""
+    """All calls in the list, by the numbers of a machine."""
     column = MACHINES.index(machine)
     conditional = {name: both for name, (both, _) in seccomp.conditions(PID).items()}
     every = {**CALLS, **conditional}
@@ -72,7 +72,7 @@ def test_what_is_in_the_list_is_allowed(machine: str) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_what_is_not_in_the_list_does_not_exist(machine: str) -> None:
-    """Every number that a kernel may give a meaning to, now or later."""
+    """Every number that a kernel may use, now or later."""
     known = set(numbers(machine).values())
 
     assert {judge(machine, n) for n in range(1024) if n not in known} == {REFUSE}
@@ -80,7 +80,7 @@ def test_what_is_not_in_the_list_does_not_exist(machine: str) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_no_number_stands_twice(machine: str) -> None:
-    """A slip of the pen would allow something else."""
+    """A typing error would allow another call."""
     assert len(set(numbers(machine).values())) == len(numbers(machine))
 
 
@@ -115,7 +115,7 @@ def test_no_number_stands_twice(machine: str) -> None:
 def test_what_depends_on_an_argument(
     machine: str, name: str, arguments: tuple[int, ...], is_allowed: bool
 ) -> None:
-    """Allowed as far as it reaches this process alone."""
+    """Allowed as far as it affects only this process."""
     number = numbers(machine).get(name)
     if number is not None:
         assert judge(machine, number, *arguments) == (ALLOW if is_allowed else REFUSE)
@@ -132,7 +132,7 @@ def test_the_same_numbers_of_another_machine(machine: str) -> None:
 
 
 def test_a_machine_that_is_not_covered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is named, and so are those that are."""
+    """The error names it, and the supported ones."""
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     monkeypatch.setattr("shutil.which", lambda _program: "/usr/bin/qemu-img")
 

@@ -1,4 +1,4 @@
-"""Whether a disk is whole, by the tables of images made by hand."""
+"""Detecting truncated disks, with hand-made images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHOLE: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 def missing(tmp_path: Path, data: bytes, disk_format: str) -> int:
-    """How much of a disk is missing in a file with these bytes."""
+    """The bytes missing in a file with this content."""
     (tmp_path / "image").write_bytes(data)
     return missing_bytes(tmp_path / "image", disk_format)
 
@@ -36,7 +36,7 @@ def test_a_whole_disk(tmp_path: Path, name: str, make: Callable[[], bytes]) -> N
 def test_a_disk_that_was_cut(
     tmp_path: Path, name: str, make: Callable[[], bytes], cut_bytes: int
 ) -> None:
-    """What is missing is counted; a VHD has its footer behind the last block."""
+    """The missing bytes are counted; a VHD has its footer behind the last block."""
     footer_bytes = 512 if name == "vhd" else 0
 
     assert missing(tmp_path, make()[:-cut_bytes], name) == cut_bytes - footer_bytes
@@ -47,7 +47,7 @@ def test_a_disk_that_was_cut(
 def test_a_disk_without_its_headers(
     tmp_path: Path, name: str, make: Callable[[], bytes], left_bytes: int
 ) -> None:
-    """Something is missing, however little is left to say what."""
+    """Something is missing, however little is left."""
     data = make()[:left_bytes]
     is_vhd = name != "vhd" or data.startswith(b"conectix")
 
@@ -61,12 +61,12 @@ def test_formats_that_are_looked_through_elsewhere(tmp_path: Path, name: str) ->
 
 
 def test_a_fixed_vhd(tmp_path: Path) -> None:
-    """It has no tables either: where its footer is, all of it is."""
+    """It has no tables either: with its footer, all of it is there."""
     assert missing(tmp_path, disk_images.fixed_vhd(bytes(MIB)), "vhd") == 0
 
 
 def test_offsets_that_no_file_can_have(tmp_path: Path) -> None:
-    """They are what is missing, and no error."""
+    """They count as missing, without an error."""
     data = bytearray(disk_images.allocated_vhd())
     data[16:24] = struct.pack(">Q", 2**64 - 1)  # where its second header is
     assert missing(tmp_path, bytes(data), "vhd") > 0

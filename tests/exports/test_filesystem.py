@@ -1,4 +1,4 @@
-"""Exports to a folder sit the exam."""
+"""Exports to a folder pass the contract."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.waiting import wait_until
 
 
 class OrderedDisk(WatchedDisk):
-    """Remembers the names of its calls, and what was opened."""
+    """Records the names of its calls, and the opened paths."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -49,7 +49,7 @@ class OrderedDisk(WatchedDisk):
 
 
 class FolderBackdoor:
-    """The files, as others see them."""
+    """The files, as other programs see them."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -65,13 +65,13 @@ class FolderBackdoor:
         return path.read_bytes() if path.exists() else None
 
     async def plant(self, name: str, data: bytes) -> None:
-        """A file that somebody else made."""
+        """Another program's file."""
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
     async def write_unfinished(self, name: str, data: bytes) -> None:
-        """The same: what is not finished is a file with another name."""
+        """The same: an unfinished export is a file with another name."""
         await self.plant(name, data)
 
 
@@ -83,12 +83,12 @@ def folder(root: Path, disk: Disk | None = None, **settings: int) -> FilesystemE
 
 
 def names_in(path: Path) -> list[str]:
-    """What is there."""
+    """All file names."""
     return [found.name for found in path.iterdir()]
 
 
 def contents(path: Path) -> list[bytes]:
-    """The bytes of all files that are there."""
+    """The bytes of all files."""
     return [found.read_bytes() for found in path.iterdir()]
 
 
@@ -100,7 +100,7 @@ def root(tmp_path: Path) -> Path:
 
 
 class TestFolderDestination(DestinationContract):
-    """Everything, and what only a folder does."""
+    """The contract, and features of folders only."""
 
     @pytest.fixture
     def destination(self, root: Path) -> FilesystemExport:
@@ -113,7 +113,7 @@ class TestFolderDestination(DestinationContract):
         return FolderBackdoor(root)
 
     async def test_permissions(self, root: Path) -> None:
-        """Those of the settings, whatever the umask is."""
+        """Those of the settings, whatever the umask."""
         destination = folder(root, file_mode=0o640, folder_mode=0o750)
         mask = os.umask(0o777)
         try:
@@ -125,7 +125,7 @@ class TestFolderDestination(DestinationContract):
         assert stat.S_IMODE((root / "a/b.raw").stat().st_mode) == 0o640
 
     async def test_links_are_not_followed(self, root: Path, tmp_path: Path) -> None:
-        """What somebody put there does not lead out."""
+        """A planted link does not lead out of the root."""
         (tmp_path / "outside").mkdir()
         (root / "way-out").symlink_to(tmp_path / "outside")
         (root / "dangling").symlink_to(tmp_path / "outside/new.raw")
@@ -138,7 +138,7 @@ class TestFolderDestination(DestinationContract):
         assert names_in(tmp_path / "outside") == []
 
     async def test_a_file_is_no_folder(self, root: Path) -> None:
-        """A name below one, or the name of a folder, is taken."""
+        """A name below a file, or the name of a folder, is taken."""
         (root / "file").touch()
         (root / "folder").mkdir()
 
@@ -148,7 +148,7 @@ class TestFolderDestination(DestinationContract):
                 await folder(root).deliver(export_file(name), body(b"bytes"))
 
     async def test_a_root_that_is_a_link(self, root: Path, tmp_path: Path) -> None:
-        """That is the operator's business."""
+        """The operator may want that."""
         (tmp_path / "link").symlink_to(root)
 
         await folder(tmp_path / "link").check()
@@ -157,7 +157,7 @@ class TestFolderDestination(DestinationContract):
         assert (root / "a/x.raw").read_bytes() == b"bytes"
 
     async def test_a_root_that_is_missing(self, tmp_path: Path) -> None:
-        """It is not made, and every call says what to do."""
+        """It is not created, and every call gives the remedy."""
         destination = folder(tmp_path / "missing")
 
         with pytest.raises(ExportError, match="mount its filesystem, or create it"):
@@ -174,7 +174,7 @@ class TestFolderDestination(DestinationContract):
         assert not (tmp_path / "missing").exists()
 
     async def test_what_must_stay_free(self, root: Path) -> None:
-        """An export that would take it is refused, and leaves nothing; a check does not mind."""
+        """An export that would use it is refused, and leaves nothing; a check passes."""
         destination = folder(root, min_free_bytes=1 << 60)
 
         with pytest.raises(ExportFull, match="min_free"):
@@ -193,7 +193,7 @@ class TestFolderDestination(DestinationContract):
         assert (root / "disk.raw").stat().st_blocks * 512 < 4 * MIB
 
     async def test_a_disk_that_is_full(self, root: Path) -> None:
-        """In the middle of it."""
+        """In the middle of an export."""
 
         class FullDisk(Disk):
             @staticmethod
@@ -206,7 +206,7 @@ class TestFolderDestination(DestinationContract):
         assert names_in(root) == []
 
     async def test_a_filesystem_without_links(self, root: Path) -> None:
-        """The check says so."""
+        """The check reports it."""
 
         class NoLinks(Disk):
             @staticmethod
@@ -219,7 +219,7 @@ class TestFolderDestination(DestinationContract):
         assert names_in(root) == []
 
     async def test_the_order_of_the_calls(self, root: Path) -> None:
-        """Bytes are durable before they get their name, and the names before anybody is told."""
+        """Bytes are durable before they get their name, and the names before the caller returns."""
         disk, this = OrderedDisk(), export_file("a/b.raw")
         destination = FilesystemExport(
             "archive", FilesystemSettings(root, min_free_bytes=0), disk=disk, lanes=InlineLane
@@ -239,7 +239,7 @@ class TestFolderDestination(DestinationContract):
         ]
 
     async def test_a_folder_that_was_there_is_made_durable_too(self, root: Path) -> None:
-        """Its maker may have been killed before the sync; then the file would be lost with it."""
+        """Its creator may have been killed before the sync; then the file would be lost with it."""
         (root / "a/b").mkdir(parents=True)
         disk = OrderedDisk()
         destination = FilesystemExport(
@@ -252,8 +252,8 @@ class TestFolderDestination(DestinationContract):
 
     @pytest.mark.parametrize("left", [None, b"", b"theirs"])
     async def test_a_name_that_is_not_durable_goes(self, root: Path, left: bytes | None) -> None:
-        """When the last sync fails, nothing stays, whether or not somebody else was quicker; what
-        somebody else put there stays.
+        """If the last sync fails, nothing stays, except a file that another program put there
+        meanwhile.
         """
         name = root / export_file().file_name
 
@@ -279,7 +279,7 @@ class TestFolderDestination(DestinationContract):
     async def test_an_attempt_that_hangs_after_its_link(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It takes its file away when it wakes up; so the next attempt counts on no such file."""
+        """It removes its file when it wakes up, so the next attempt does not rely on that file."""
         linked, wakes = threading.Event(), threading.Event()
 
         class Sleepy(Disk):
@@ -306,7 +306,7 @@ class TestFolderDestination(DestinationContract):
         assert not await folder(root).has_delivered(another_attempt(this))
 
     async def test_a_link_that_was_asked_for_twice(self, root: Path) -> None:
-        """NFS repeats a call whose answer was lost, and says that the name is taken."""
+        """NFS repeats a call whose answer was lost, and reports that the name is taken."""
 
         class Repeating(Disk):
             @staticmethod
@@ -335,7 +335,7 @@ class TestFolderDestination(DestinationContract):
     async def test_a_long_export_that_is_over(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It notices, and does not go on to its end. That is nothing to warn of."""
+        """It notices, and does not go on to its end. That causes no warning."""
         monkeypatch.setattr("imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", MIB)
         destination, this = folder(root), export_file()
         paused = PausedBody(b"first", some_bytes(20 * MIB))
@@ -354,8 +354,8 @@ class TestFolderDestination(DestinationContract):
 async def test_a_filesystem_that_hangs_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each call has a limit, and says what to look at; the thread is left alone, and closes what it
-    opens when it wakes up.
+    """Each call has a limit, and the error says what to check; the thread is abandoned, and closes
+    what it opens when it wakes up.
     """
     answers, opened, closed = threading.Event(), list[int](), list[int]()
     (tmp_path / "b").touch()

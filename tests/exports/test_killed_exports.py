@@ -1,4 +1,4 @@
-"""Exports by processes that are killed at any moment: the next attempt finds its way."""
+"""Exports by processes that are killed at any moment: the next attempt recovers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def server() -> Iterator[SeaweedFS]:
 
 
 async def kill_exports(*arguments: str) -> int:
-    """Have processes die at every moment; how many that were."""
+    """Kill a process at every moment; returns how many."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "support.kill_harness.export_process", *arguments,
         stdout=PIPE, stderr=PIPE, env={**os.environ, "PYTHONPATH": str(TESTS)},
@@ -54,9 +54,9 @@ async def kill_exports(*arguments: str) -> int:
 async def require_recovery(
     destination: Destination, door: DestinationBackdoor, data: bytes
 ) -> bool:
-    """Whatever was left: the file is whole or not there, and the next attempt makes it right.
+    """Whatever was left: the file is complete or missing, and the next attempt exports it.
 
-    Returns whether it had been delivered already.
+    Returns whether it had been exported already.
     """
     again = another_attempt(EXPORTED_FILE)
     assert await door.read_raw(EXPORTED_FILE.file_name) in {None, data}
@@ -85,7 +85,7 @@ async def test_exports_to_a_folder_are_killed(tmp_path: Path) -> None:
     ]
 
     assert count > 20
-    assert found == sorted(found)  # once it is delivered, it stays so
+    assert found == sorted(found)  # once exported, it stays so
     assert 0 < sum(found) < count
 
 

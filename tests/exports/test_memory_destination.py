@@ -1,4 +1,4 @@
-"""The destination that tests on virtual time use sits the same exam."""
+"""The export double for tests on virtual time passes the same contract."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from support.memory_destination import MemoryDestination
 
 
 class MemoryDestinationBackdoor:
-    """What is in it."""
+    """Its content."""
 
     def __init__(self, shelf: MemoryDestination) -> None:
         self._shelf = shelf
 
     async def names(self) -> set[str]:
-        """Files, and what is none yet."""
+        """Names of files and of unfinished ones."""
         return {*self._shelf.files, *self._shelf.unfinished}
 
     async def read_raw(self, name: str) -> bytes | None:
@@ -23,7 +23,7 @@ class MemoryDestinationBackdoor:
         return self._shelf.files.get(name)
 
     async def plant(self, name: str, data: bytes) -> None:
-        """A file that somebody else made."""
+        """Another program's file."""
         self._shelf.files[name] = data
 
     async def write_unfinished(self, name: str, data: bytes) -> None:
@@ -32,7 +32,7 @@ class MemoryDestinationBackdoor:
 
 
 class TestShelf(DestinationContract):
-    """Everything."""
+    """The whole contract."""
 
     @pytest.fixture
     def destination(self) -> MemoryDestination:

@@ -1,4 +1,4 @@
-"""Exports to a bucket sit the exam, on a real server."""
+"""Exports to a bucket pass the contract on a real server."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ def s3_settings(server: SeaweedFS) -> S3Settings:
 
 
 class TestBucketDestination(BucketDestinationContract):
-    """All of it, on SeaweedFS."""
+    """The whole contract, on SeaweedFS."""

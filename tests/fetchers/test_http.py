@@ -1,4 +1,4 @@
-"""Fetches over real connections: what is refused, what is resumed, and what is said."""
+"""Fetches over real connections: what is refused, what is resumed, and the messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest_asyncio.fixture
 async def origin() -> AsyncIterator[Origin]:
-    """A server on an address that fetches are allowed to reach."""
+    """A server on an allowed address."""
     async with Origin(BODY, host="127.0.0.2").running() as origin:
         yield origin
 
@@ -43,7 +43,7 @@ async def origin() -> AsyncIterator[Origin]:
 def fetcher_for(
     origin: Origin, resolver: AbstractResolver | None = None, **changes: Any
 ) -> HttpFetcher:
-    """One that may reach this server, and nothing else inside."""
+    """A fetcher that may reach this server, and nothing else inside."""
     settings: dict[str, Any] = {
         "allow": (ip_network(f"{origin.host}/32"),),
         "ports": (80, 443, origin.port),
@@ -53,18 +53,18 @@ def fetcher_for(
 
 
 async def fetch(fetcher: HttpFetcher, url: str, **headers: str) -> bytes:
-    """All of it."""
+    """The whole body."""
     async with fetcher.open(url, headers) as fetched:
         return b"".join([chunk async for chunk in fetched.chunks])
 
 
 def as_host(address: str) -> str:
-    """How an address is written in a URL."""
+    """An address as the host of a URL."""
     return f"[{address}]" if ":" in address and not address.startswith("[") else address
 
 
 async def test_a_body_comes_whole(origin: Origin) -> None:
-    """With its size, and asked for without any encoding."""
+    """With its size, and requested without a content coding."""
     async with fetcher_for(origin).open(origin.url) as fetched:
         assert fetched.size_bytes == len(BODY)
         assert b"".join([chunk async for chunk in fetched.chunks]) == BODY
@@ -83,7 +83,7 @@ async def test_a_body_of_unknown_size(origin: Origin) -> None:
 
 @pytest.mark.parametrize("host", [*INSIDE, *DISGUISED])
 async def test_forbidden_addresses_directly(host: str) -> None:
-    """Refused when it is asked for, and again when it is fetched."""
+    """Refused by ``check``, and again by the fetch."""
     fetcher = HttpFetcher(FetchSettings())
     url = f"http://{as_host(host)}/image"
 
@@ -96,7 +96,7 @@ async def test_forbidden_addresses_directly(host: str) -> None:
 
 @pytest.mark.parametrize("host", [*INSIDE, *DISGUISED])
 async def test_forbidden_addresses_behind_a_redirect(origin: Origin, host: str) -> None:
-    """Every hop is looked at."""
+    """Every hop is checked."""
     origin.target = f"http://{as_host(host)}/image"
 
     with pytest.raises(FetchRefused):
@@ -106,7 +106,7 @@ async def test_forbidden_addresses_behind_a_redirect(origin: Origin, host: str) 
 
 @pytest.mark.parametrize("address", INSIDE)
 async def test_names_that_change_what_they_stand_for(address: str) -> None:
-    """The address that is connected to counts, not the one that was looked at."""
+    """The address that is connected to is checked, not an earlier one."""
     resolver = RebindingResolver(["8.8.8.8", address])
     fetcher = HttpFetcher(FetchSettings(), lambda _: resolver)
 
@@ -134,7 +134,7 @@ async def test_names_that_change_what_they_stand_for(address: str) -> None:
     ],
 )
 async def test_urls_that_are_refused_unasked(url: str, reason: str) -> None:
-    """With the reason, and nothing of a secret in it."""
+    """With the reason, and without secrets."""
     with pytest.raises(FetchRefused) as refusal:
         await HttpFetcher(FetchSettings()).check(url)
     assert reason in str(refusal.value)
@@ -142,7 +142,7 @@ async def test_urls_that_are_refused_unasked(url: str, reason: str) -> None:
 
 
 async def test_an_address_inside_beside_one_that_is_down(origin: Origin) -> None:
-    """What is told, and may pass, is of the one that may be reached."""
+    """The error, and whether it is retryable, concern the allowed address."""
     resolver = RebindingResolver([["127.0.0.3", origin.host]] * 2)
     fetcher = fetcher_for(origin, resolver, attempts=2, ports=(CLOSED_PORT,))
 
@@ -152,7 +152,7 @@ async def test_an_address_inside_beside_one_that_is_down(origin: Origin) -> None
 
 
 async def test_the_name_that_is_looked_at_is_the_one_that_is_connected_to(origin: Origin) -> None:
-    """However a library writes it (RFC 5891 and RFC 3490 differ in this one)."""
+    """However a library encodes it (RFC 5891 and RFC 3490 differ in this one)."""
     resolver = RebindingResolver([origin.host] * 2)
     fetcher, url = fetcher_for(origin, resolver), f"http://fa\u00df.example:{origin.port}/image"
 
@@ -163,7 +163,7 @@ async def test_the_name_that_is_looked_at_is_the_one_that_is_connected_to(origin
 
 
 async def test_a_name_that_cannot_be_resolved_may_be_later(origin: Origin) -> None:
-    """It is accepted when asked for, and fails with its host and phase when fetched."""
+    """``check`` accepts it, and the fetch fails with its host and phase."""
     fetcher = fetcher_for(origin, attempts=1)
 
     await fetcher.check("http://nowhere.invalid/image?token=made-up")
@@ -177,7 +177,7 @@ async def test_a_name_that_cannot_be_resolved_may_be_later(origin: Origin) -> No
 async def test_proxies_of_the_environment_are_not_asked(
     origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They would connect for us, past every look at the address."""
+    """They would connect for imaged, without any check of the address."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
@@ -185,7 +185,7 @@ async def test_proxies_of_the_environment_are_not_asked(
 
 
 async def test_a_redirect_is_followed(origin: Origin) -> None:
-    """To where it may go; a header that is meant for the first origin stays there."""
+    """To an allowed URL; a header for the first origin is not sent there."""
     async with Origin(BODY, host="127.0.0.3").running() as other:
         origin.target = other.url
         networks = (ip_network("127.0.0.2/31"),)
@@ -198,7 +198,7 @@ async def test_a_redirect_is_followed(origin: Origin) -> None:
 
 
 async def test_a_circle_of_redirects_ends(origin: Origin) -> None:
-    """After so many."""
+    """After the configured number."""
     origin.target = origin.redirect_url
 
     with pytest.raises(FetchFailed) as failure:
@@ -209,7 +209,7 @@ async def test_a_circle_of_redirects_ends(origin: Origin) -> None:
 
 @pytest.mark.parametrize("etag", ['"one"', 'W/"one"'])
 async def test_a_break_is_resumed(origin: Origin, etag: str) -> None:
-    """Several times, at the byte where it broke off, by the validator if there is a strong one."""
+    """Several times, at the byte where it broke off, with the validator if it is strong."""
     origin.etag = etag
     origin.breaks = [100_000, 1, 50_000]
 
@@ -222,7 +222,7 @@ async def test_a_break_is_resumed(origin: Origin, etag: str) -> None:
 
 
 async def test_a_server_without_ranges_begins_again(origin: Origin) -> None:
-    """What is here already is skipped, because the validator says that it is the same."""
+    """Received bytes are skipped, because the validator says that they are the same."""
     origin.knows_ranges = False
     origin.breaks = [100_000]
 
@@ -231,7 +231,7 @@ async def test_a_server_without_ranges_begins_again(origin: Origin) -> None:
 
 @pytest.mark.parametrize("knows_ranges", [True, False])
 async def test_a_body_that_changed_is_not_glued(origin: Origin, *, knows_ranges: bool) -> None:
-    """Half of one and half of another would be neither."""
+    """A mixture of two versions would be neither."""
     origin.knows_ranges = knows_ranges
     origin.breaks = [100_000]
     origin.changes = [BODY, os.urandom(300_000)]
@@ -250,7 +250,7 @@ async def test_a_break_before_the_first_byte_begins_again(origin: Origin) -> Non
 
 
 async def test_attempts_end(origin: Origin) -> None:
-    """When none of them brings a byte."""
+    """If none of them brings a byte."""
     origin.breaks = [0] * 20
 
     with pytest.raises(FetchFailed) as failure:
@@ -261,7 +261,7 @@ async def test_attempts_end(origin: Origin) -> None:
 
 @pytest.mark.parametrize(("status", "asked"), [(404, 1), (403, 1), (500, 3), (503, 3), (429, 3)])
 async def test_answers_that_are_no_body(origin: Origin, status: int, asked: int) -> None:
-    """Those that may pass are asked for again; the last one is told."""
+    """Retryable ones are retried; the last one is reported."""
     origin.statuses = [status] * 9
 
     with pytest.raises(FetchFailed) as failure:
@@ -272,7 +272,7 @@ async def test_answers_that_are_no_body(origin: Origin, status: int, asked: int)
 
 
 async def test_trouble_that_passes_is_not_told(origin: Origin) -> None:
-    """The fetch goes on."""
+    """The fetch goes on without a message."""
     origin.statuses = [503, 500, 200]
 
     assert await fetch(fetcher_for(origin), origin.url) == BODY
@@ -288,7 +288,7 @@ async def test_an_encoding_that_was_not_asked_for(origin: Origin) -> None:
 
 
 async def test_a_server_that_stops_sending(origin: Origin) -> None:
-    """It is left, with what it should have sent."""
+    """The connection is closed, and the message has the minimum rate."""
     origin.hangs_after = 10
     fetcher = fetcher_for(origin, rate_window=timedelta(seconds=0.2), attempts=1)
 
@@ -298,7 +298,7 @@ async def test_a_server_that_stops_sending(origin: Origin) -> None:
 
 
 async def test_the_total_time_ends_it(origin: Origin) -> None:
-    """However well it goes."""
+    """However fast it is."""
     origin.hangs_after = 10
     fetcher = fetcher_for(origin, total_time=timedelta(seconds=0.2))
 
@@ -308,7 +308,7 @@ async def test_the_total_time_ends_it(origin: Origin) -> None:
 
 
 async def test_nobody_listens(origin: Origin) -> None:
-    """The sentence says that it was the connection."""
+    """The message says that connecting failed."""
     with socket.create_server((origin.host, 0)) as listener:
         port = listener.getsockname()[1]
     fetcher = fetcher_for(origin, ports=(port,), attempts=2)
@@ -326,7 +326,7 @@ async def test_tls_that_is_not_there(origin: Origin) -> None:
 
 
 async def test_names_are_resolved_for_real(origin: Origin) -> None:
-    """The default asks the system, and the address is allowed by its number."""
+    """By default the system resolves names, and the address is allowed by its number."""
     fetcher = HttpFetcher(FetchSettings(allow=(ip_network("127.0.0.0/8"),), ports=(origin.port,)))
 
     await fetcher.check(f"http://localhost:{origin.port}/image")

@@ -1,4 +1,4 @@
-"""What a fetch asks for, byte for byte, and what it makes of the odder answers of real servers."""
+"""The exact requests of a fetch, and its handling of unusual answers of real servers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def fetch(origin: RawOrigin, target: str, **changes: object) -> bytes:
-    """All of it."""
+    """The whole body."""
     settings: dict[str, object] = {
         "allow": (ip_network("127.0.0.2/32"),),
         "ports": (origin.port,),
@@ -68,7 +68,7 @@ SIGNED = [
 
 @pytest.mark.parametrize("target", SIGNED)
 async def test_the_target_goes_out_as_it_is_written(target: str) -> None:
-    """A signature is of the very bytes, also where a redirect gives them."""
+    """A signature covers the exact bytes, also in the target of a redirect."""
 
     def answer(asked: str, _: Mapping[str, str]) -> bytes:
         if asked == "/go":
@@ -95,13 +95,13 @@ async def test_the_target_goes_out_as_it_is_written(target: str) -> None:
     ],
 )
 async def test_what_a_request_cannot_hold(text: str, target: str) -> None:
-    """It is written as RFC 3987 says, and a fragment stays here."""
+    """It is encoded by RFC 3987, and a fragment is not sent."""
     assert parse_unchanged(text).raw_path_qs == target
 
 
 @pytest.mark.parametrize("text", ["http://h/a\tb", "http://h/\r\nX: y", "http://h/\x00", "h\ud800"])
 async def test_characters_that_no_url_has(text: str) -> None:
-    """They are refused, never dropped without a word."""
+    """They are refused, not dropped silently."""
     with pytest.raises(FetchRefused):
         await HttpFetcher(FetchSettings()).check(text)
 
@@ -139,7 +139,7 @@ async def test_codings_that_leave_the_bytes_alone(body: bytes, header: str) -> N
     ],
 )
 async def test_codings_that_would_have_to_be_undone(body: bytes, header: str) -> None:
-    """Packed bytes are never taken for the image."""
+    """Encoded bytes are never taken for the image."""
     async with RawOrigin(lambda _, __: reply("200 OK", body, header)).running() as origin:
         with pytest.raises(FetchFailed) as failure:
             await fetch(origin, "/", attempts=1)
@@ -157,7 +157,7 @@ async def test_codings_that_would_have_to_be_undone(body: bytes, header: str) ->
     ],
 )
 async def test_foreign_text_is_cleaned(answer: bytes, told: str) -> None:
-    """It can be stored and shown, whatever the other server writes."""
+    """It can be stored and shown, whatever the other server sends."""
     async with RawOrigin(lambda _, __: answer).running() as origin:
         with pytest.raises(FetchFailed) as failure:
             await fetch(origin, "/", attempts=2)
@@ -196,7 +196,7 @@ async def test_long_headers() -> None:
 
 @pytest.mark.parametrize("location", ["ht\ttp://[::1", "ht\ttp://a\u2100b/"], ids=ascii)
 async def test_a_redirect_to_what_is_no_url(location: str) -> None:
-    """It is told as what it is, however it is written."""
+    """The message says so, however it is written."""
     answer = reply("302 Found", b"", f"Location: {location}")
     async with RawOrigin(lambda _, __: answer).running() as origin:
         with pytest.raises(FetchFailed, match="an invalid URL"):
@@ -204,7 +204,7 @@ async def test_a_redirect_to_what_is_no_url(location: str) -> None:
 
 
 async def test_headers_that_are_too_long() -> None:
-    """The sentence says what is wrong with them."""
+    """The message says what is wrong with them."""
     long = f"X-Long: {'x' * 70_000}"
     async with RawOrigin(lambda _, __: reply("200 OK", PLAIN, long)).running() as origin:
         with pytest.raises(FetchFailed, match="64 KiB"):
@@ -229,14 +229,14 @@ async def test_headers_that_are_too_long() -> None:
     ],
 )
 async def test_what_retry_after_says(text: str, seconds: float) -> None:
-    """Seconds, or a moment (RFC 9110, 10.2.3); what cannot be understood asks for nothing."""
+    """Seconds, or a date (RFC 9110, 10.2.3); an invalid value means no pause."""
     now = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 
     assert retry_after_seconds(text, now) == seconds
 
 
 async def test_retry_after_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next question comes no earlier than it asks for."""
+    """The next request comes no earlier than it asks for."""
     pauses: list[float] = []
     real_sleep = asyncio.sleep
 
@@ -258,7 +258,7 @@ async def test_retry_after_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_retry_after_beyond_the_total_time() -> None:
-    """The fetch fails at once: waiting would be in vain."""
+    """The fetch fails at once, because waiting could not help."""
     answer = reply("503 Busy", b"", "Retry-After: 7200")
     async with RawOrigin(lambda _, __: answer).running() as origin:
         with pytest.raises(FetchFailed, match="503"):
@@ -272,7 +272,7 @@ def _in(wait: timedelta) -> str:
 
 
 def changing(first: list[str], later: list[str], *, total: str = "100000") -> Answer:
-    """Breaks off in the middle; then a newer body of the same size, whatever If-Range says."""
+    """Breaks off in the middle; then sends a newer body of the same size despite If-Range."""
     seen: list[str] = []
 
     def answer(target: str, headers: Mapping[str, str]) -> bytes:
@@ -304,7 +304,7 @@ def changing(first: list[str], later: list[str], *, total: str = "100000") -> An
     ],
 )
 async def test_two_versions_are_never_mixed(first: list[str], later: list[str]) -> None:
-    """The rest has the marks of the beginning, or it is not taken (RFC 9110, 15.3.7.3)."""
+    """The rest must have the validators of the beginning (RFC 9110, 15.3.7.3)."""
     async with RawOrigin(changing(first, later)).running() as origin:
         with pytest.raises(FetchFailed) as failure:
             await fetch(origin, "/image")
@@ -314,8 +314,8 @@ async def test_two_versions_are_never_mixed(first: list[str], later: list[str]) 
 
 @pytest.mark.parametrize("total", ["100001", "99999", "*"])
 async def test_a_rest_of_another_size_is_not_taken(total: str) -> None:
-    """The size is a mark too; where it is left out, only a strong tag will do. The whole is asked
-    for again, and has the marks of the first answer.
+    """The size is compared too; if it is missing, only a strong tag suffices. The whole body is
+    requested again, and must have the validators of the first answer.
     """
     answer = changing([MONDAY], [MONDAY], total=total)
     async with RawOrigin(answer).running() as origin:
@@ -335,15 +335,15 @@ async def test_a_rest_of_another_size_is_not_taken(total: str) -> None:
     ],
 )
 async def test_the_rest_of_the_same_version_is_taken(first: list[str], later: list[str]) -> None:
-    """Whatever its marks are. The bytes of this server differ, so that one can see it."""
+    """Whatever its validators. This server's bytes differ, so that the test can see it."""
     async with RawOrigin(changing(first, later)).running() as origin:
         assert await fetch(origin, "/image") == OLD[:HALF] + NEW[HALF:]
 
 
 @pytest.mark.parametrize(("is_compared", "comes"), [(True, True), (False, False)])
 async def test_a_body_without_marks(*, is_compared: bool, comes: bool) -> None:
-    """Its size will do where the whole is compared with a digest afterwards. The data of an Image
-    API has no other mark.
+    """Its size suffices if the whole is compared with a digest afterwards. The data of an Image API
+    has no validator.
     """
     async with RawOrigin(changing([], [])).running() as origin:
         fetcher = HttpFetcher(
@@ -359,7 +359,7 @@ async def test_a_body_without_marks(*, is_compared: bool, comes: bool) -> None:
 
 
 async def test_a_size_that_only_the_rest_tells_is_held_to() -> None:
-    """A body of unknown size breaks off twice; the second time it is short of what was told."""
+    """A body of unknown size breaks off twice; the second time it is shorter than announced."""
     chunk = b"%x\r\n" % HALF + OLD[:HALF] + b"\r\n"
     tag = 'ETag: "1"'
 

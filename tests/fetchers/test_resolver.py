@@ -1,4 +1,4 @@
-"""Lookups of names for fetches: bounded, fair among projects, and apart from all others."""
+"""Lookups of names for fetches: limited, fair among projects, and separate from all others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from imaged.fetchers.resolver import NameResolver
 
 pytestmark = pytest.mark.asyncio
 
-LARGEST_STACK = 1 << 46  # bytes; no system has so much, so that no thread can be started
+LARGEST_STACK = 1 << 46  # bytes; no system has that much, so no thread can be started
 FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 80))]
 
 
 class SlowNames:
-    """A system whose lookups of names under ``slow.`` hang until the test lets them end."""
+    """A resolver whose lookups of names under ``slow.`` hang until the test releases them."""
 
     def __init__(self) -> None:
         self.go_on = Event()
@@ -37,14 +37,14 @@ class SlowNames:
 
 @pytest.fixture
 def names() -> Iterator[SlowNames]:
-    """No thread is left waiting."""
+    """At the end no thread is left waiting."""
     slow = SlowNames()
     yield slow
     slow.go_on.set()
 
 
 async def until(is_so: Callable[[], object]) -> None:
-    """Wait for what a thread does."""
+    """Wait until a thread has done something."""
     async with asyncio.timeout(20):
         while not is_so():  # noqa: ASYNC110 - a thread sets no event of the loop
             await asyncio.sleep(0.005)
@@ -57,7 +57,7 @@ async def look_up(lookups: NameResolver, owner: str, host: str, seconds: float =
 
 
 async def abandon(lookups: NameResolver, names: SlowNames, owner: str, host: str) -> None:
-    """Look a name up, and stop waiting when the lookup is under way."""
+    """Look a name up, and stop waiting while the lookup is running."""
     waiting = asyncio.create_task(look_up(lookups, owner, host))
     await until(lambda: host in names.asked)
     waiting.cancel()
@@ -66,8 +66,8 @@ async def abandon(lookups: NameResolver, names: SlowNames, owner: str, host: str
 
 
 async def test_a_lookup_that_was_abandoned_keeps_its_place(names: SlowNames) -> None:
-    """It is still going on; the next of this project waits, that of another does not."""
-    lookups = NameResolver(names, places=3, max_lookups_per_project=2)
+    """It is still running; the next of this project waits, that of another does not."""
+    lookups = NameResolver(names, max_lookups=3, max_lookups_per_project=2)
     for number in range(2):
         await abandon(lookups, names, "a", f"slow.{number}")
 
@@ -80,8 +80,8 @@ async def test_a_lookup_that_was_abandoned_keeps_its_place(names: SlowNames) -> 
 
 
 async def test_places_are_bounded_over_all_projects(names: SlowNames) -> None:
-    """So that threads are."""
-    lookups = NameResolver(names, places=2, max_lookups_per_project=2)
+    """So that the number of threads is."""
+    lookups = NameResolver(names, max_lookups=2, max_lookups_per_project=2)
     for owner in ("a", "b"):
         await abandon(lookups, names, owner, f"slow.{owner}")
 
@@ -94,8 +94,8 @@ async def test_places_are_bounded_over_all_projects(names: SlowNames) -> None:
 
 
 async def test_giving_up_while_waiting_for_a_place_takes_none(names: SlowNames) -> None:
-    """Whoever comes later gets it."""
-    lookups = NameResolver(names, places=1, max_lookups_per_project=1)
+    """A later lookup gets it."""
+    lookups = NameResolver(names, max_lookups=1, max_lookups_per_project=1)
     await abandon(lookups, names, "a", "slow.a")
     for owner in ("a", "b"):
         with pytest.raises(TimeoutError):
@@ -109,8 +109,8 @@ async def test_giving_up_while_waiting_for_a_place_takes_none(names: SlowNames) 
 
 
 async def test_giving_up_lets_the_next_of_the_project_on(names: SlowNames) -> None:
-    """The place of a project is free again, though the project still waits for another one."""
-    lookups = NameResolver(names, places=1, max_lookups_per_project=1)
+    """The project's slot is free again, though the project still waits for a shared one."""
+    lookups = NameResolver(names, max_lookups=1, max_lookups_per_project=1)
     await abandon(lookups, names, "a", "slow.a")
     first = asyncio.create_task(look_up(lookups, "b", "first"))
     await until(lambda: "b" in lookups._owners)
@@ -125,7 +125,7 @@ async def test_giving_up_lets_the_next_of_the_project_on(names: SlowNames) -> No
 
 
 async def test_other_lookups_are_not_behind_them(names: SlowNames) -> None:
-    """The loop's own threads, which S3 and PostgreSQL use, are free whatever hangs here."""
+    """The loop's own threads, which S3 and PostgreSQL use, stay free."""
     lookups = NameResolver(names)
     for number in range(lookups.max_lookups_per_project):
         for owner in "abcd":
@@ -137,8 +137,8 @@ async def test_other_lookups_are_not_behind_them(names: SlowNames) -> None:
 
 
 async def test_a_system_without_room_for_threads() -> None:
-    """The lookup fails as one that may pass, and its place is free."""
-    lookups = NameResolver(places=1, max_lookups_per_project=1)
+    """The lookup fails with a retryable error, and its slot is free."""
+    lookups = NameResolver(max_lookups=1, max_lookups_per_project=1)
     usual = stack_size(LARGEST_STACK)
     try:
         for _ in range(2):
@@ -151,12 +151,12 @@ async def test_a_system_without_room_for_threads() -> None:
 
 
 async def test_a_lookup_that_fails_in_a_way_of_its_own() -> None:
-    """Its caller is told, and its place is free."""
+    """Its caller gets the error, and its slot is free."""
 
     def fail(*_: object) -> list[tuple[Any, ...]]:
         raise ValueError("embedded null character")
 
-    lookups = NameResolver(fail, places=1, max_lookups_per_project=1)
+    lookups = NameResolver(fail, max_lookups=1, max_lookups_per_project=1)
     for _ in range(2):
         with pytest.raises(ValueError, match="null"):
             await look_up(lookups, "a", "odd", seconds=5)
@@ -164,7 +164,7 @@ async def test_a_lookup_that_fails_in_a_way_of_its_own() -> None:
 
 
 async def test_errors_are_those_of_the_system() -> None:
-    """A name that does not exist, and what is no name at all."""
+    """A name that does not exist, and what is not a name."""
     for host in ("nowhere.invalid", "a..b", "x" * 64):
         with pytest.raises(OSError):  # noqa: PT011 - gaierror is one
             await look_up(NameResolver(), "a", host)

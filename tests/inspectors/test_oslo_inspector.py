@@ -1,4 +1,4 @@
-"""The inspector against disk images made by hand: what it finds, and that nothing upsets it."""
+"""The inspector on hand-made disk images: its findings, and its robustness."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ EVERYTHING = [image for image, *_ in (*SAFE.values(), *UNSAFE.values())]
 
 
 def inspect(*chunks: bytes) -> Findings:
-    """What is found in a stream that comes in these chunks."""
+    """The findings in a stream of these chunks."""
     inspector = FACTORY()
     for chunk in chunks:
         inspector.feed(chunk)
@@ -190,20 +190,20 @@ def inspect(*chunks: bytes) -> Findings:
 
 
 def inspect_cut(image: bytes, *cuts: int) -> Findings:
-    """What is found in an image that is cut at these places."""
+    """The findings in an image that is cut at these places."""
     places = sorted({0, len(image), *(cut % (len(image) + 1) for cut in cuts)})
     return inspect(*(image[start:end] for start, end in pairwise(places)))
 
 
 @pytest.mark.parametrize(("image", "formats", "size_bytes"), SAFE.values(), ids=SAFE)
 def test_safe_images(image: bytes, formats: str, size_bytes: int) -> None:
-    """Formats and the size of the disk inside are found, and nothing is held against them."""
+    """Formats and the size of the disk inside are found, and no flaw."""
     assert inspect(image) == Findings(frozenset(formats.split("+")), size_bytes)
 
 
 @pytest.mark.parametrize(("image", "name", "flaw"), UNSAFE.values(), ids=UNSAFE)
 def test_unsafe_images(image: bytes, name: str, flaw: Flaw) -> None:
-    """The format is found, and what is wrong with it."""
+    """The format is found, and its flaw."""
     findings = inspect(image)
 
     assert findings.formats == {name}
@@ -223,7 +223,7 @@ def test_everything_that_is_wrong_is_said_once() -> None:
 
 
 def test_no_bytes_at_all_are_raw() -> None:
-    """An empty stream is of no known format, and no size is known of its disk."""
+    """An empty stream has no known format, and its disk no known size."""
     assert inspect() == inspect(b"") == Findings(frozenset({"raw"}), None)
 
 
@@ -265,13 +265,13 @@ LOOKALIKES = {
 
 @pytest.mark.parametrize(("image", "lookalike"), LOOKALIKES.values(), ids=LOOKALIKES)
 def test_what_is_no_disk(image: bytes, lookalike: Lookalike | None) -> None:
-    """What is often sent in the place of a disk is recognised, however it is cut."""
+    """Files that are often sent in place of a disk are recognised, however they are cut."""
     assert inspect(image).lookalike is lookalike
     assert inspect_cut(image, 1, 3, 260).lookalike is lookalike
 
 
 def test_an_absurd_size_is_not_passed_on() -> None:
-    """A number that no column holds goes no further."""
+    """A number beyond any column is dropped."""
     assert inspect(disks.vhdx(disk_bytes=2**64 - 1)).virtual_size_bytes is None
 
 
@@ -287,14 +287,14 @@ def test_the_largest_disk_is_a_setting(size_bytes: int, flaws: tuple[Flaw, ...])
 
 
 def test_a_format_hidden_in_another_is_seen() -> None:
-    """A qcow2 with a partition table is both, and nobody knows how large its disk is."""
+    """A qcow2 with a partition table is both, and the size of its disk is unknown."""
     findings = inspect(disks.mbr(disks.qcow2()))
 
     assert findings == Findings(frozenset({"gpt", "qcow2"}), None)
 
 
 def test_a_hybrid_iso_is_as_large_as_it_says() -> None:
-    """What follows its last block is no part of it."""
+    """Bytes behind its last block do not belong to it."""
     assert inspect(disks.hybrid_iso(), bytes(MIB)).virtual_size_bytes == 200 * 2048
 
 
@@ -307,13 +307,13 @@ def test_a_hybrid_iso_is_as_large_as_it_says() -> None:
     ],
 )
 def test_an_odd_partition_table_is_not_unsafe(table: list[bytes]) -> None:
-    """Empty, wild or hybrid: it concerns who boots from the disk, and no reader of the image."""
+    """Empty, invalid or hybrid: it only concerns machines that boot from the disk."""
     assert inspect(disks.mbr(partitions=table)) == Findings(frozenset({"gpt"}), MIB)
 
 
 @pytest.mark.parametrize("image", EVERYTHING)
 def test_the_size_of_chunks_does_not_matter(image: bytes) -> None:
-    """In one piece, in blocks, in odd pieces: the same is found."""
+    """In one piece, in blocks, in odd pieces: the findings are the same."""
     whole = inspect(image)
 
     assert inspect_cut(image, *range(0, len(image), 256 * KIB)) == whole
@@ -322,14 +322,14 @@ def test_the_size_of_chunks_does_not_matter(image: bytes) -> None:
 
 @pytest.mark.parametrize("image", [i for i in EVERYTHING if len(i) <= disks.SMALL_BYTES + 2048])
 def test_byte_by_byte(image: bytes) -> None:
-    """A stream may come in single bytes."""
+    """A stream may arrive in single bytes."""
     assert inspect(*(image[at : at + 1] for at in range(len(image)))) == inspect(image)
 
 
 @given(st.sampled_from(EVERYTHING), st.lists(st.integers(0, 4 * MIB), max_size=20))
 @settings(max_examples=200, deadline=None)
 def test_where_a_stream_is_cut_does_not_matter(image: bytes, cuts: list[int]) -> None:
-    """Any cuts: the same is found."""
+    """Any cuts give the same findings."""
     assert inspect_cut(image, *cuts) == inspect(image)
 
 
@@ -352,7 +352,7 @@ MUTATIONS = st.lists(
 def test_no_bytes_upset_it(
     image: bytes, mutations: list[tuple[int, bytes]], length: int | None
 ) -> None:
-    """Whatever is overwritten or cut off, there are findings that the catalog can keep."""
+    """Whatever is overwritten or cut off, the findings can be stored."""
     mutated = bytearray(image)
     for at, replacement in mutations:
         mutated[at : at + len(replacement)] = replacement
@@ -368,13 +368,13 @@ def test_no_bytes_upset_it(
 @example(b"LUKS\xba\xbe")
 @example(b'# Disk DescriptorFile\ncreateType="')
 def test_no_beginning_upsets_it(beginning: bytes) -> None:
-    """The same for bytes that are hardly anything."""
+    """The same for nearly random bytes."""
     inspect(beginning)
 
 
 @pytest.mark.parametrize("chunk_bytes", [3, 256 * KIB, 8 * MIB])
 def test_memory_is_bounded(chunk_bytes: int) -> None:
-    """Also of a stream that is looked at to its end, in chunks however small or large."""
+    """Also for a stream that is inspected to its end, in chunks however small or large."""
     head = disks.stream_optimized_vmdk()
     stream = head + random.Random(1).randbytes(8 * MIB - len(head))
     chunk = stream[:chunk_bytes]
@@ -393,7 +393,7 @@ def test_memory_is_bounded(chunk_bytes: int) -> None:
 
 
 def test_a_stream_that_is_known_is_only_counted() -> None:
-    """After its first block a raw stream is kept nowhere, and its size is still right."""
+    """After its first block a raw stream is not kept, and its size is still right."""
     inspector = OsloInspector()
     for _ in range(5):
         inspector.feed(bytes(MIB))
@@ -406,7 +406,7 @@ def test_a_stream_that_is_known_is_only_counted() -> None:
 
 
 def test_its_library_quotes_no_bytes(caplog: pytest.LogCaptureFixture) -> None:
-    """What clients send gets into findings as our own words, and into no log line."""
+    """Findings have imaged's own words, and log lines have no bytes of clients."""
     for image in EVERYTHING:
         inspect(image)
 

@@ -1,4 +1,4 @@
-"""The store in a folder sits the exam, and shows what only a folder can show."""
+"""The filesystem store passes the contract, and what only a folder can show."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LOW = 16 * MIB  # free space that every machine has
 class TestFilesystemStore(
     StoreContract, ExclusiveWritersContract, LastingReadersContract, LimitedStoreContract
 ):
-    """Everything, and files, modes and space."""
+    """The contract, and files, modes and space."""
 
     @pytest.fixture
     def root(self, tmp_path: Path) -> Iterator[Path]:
@@ -54,7 +54,7 @@ class TestFilesystemStore(
 
     @pytest_asyncio.fixture
     async def store(self, root: Path) -> AsyncIterator[FilesystemStore]:
-        """Empty, checked, and on a true disk."""
+        """Empty, checked, and on a real disk."""
         often = FilesystemSettings(root, min_free_bytes=LOW, flush_every_bytes=MIB)
         store = FilesystemStore("local", often)
         await store.check()
@@ -67,7 +67,7 @@ class TestFilesystemStore(
 
     @pytest_asyncio.fixture
     async def small_store(self, root: Path) -> FilesystemStore:
-        """Room for 4 MiB, and not more."""
+        """A store with room for 4 MiB."""
         low = FilesystemSettings(root, min_free_bytes=LOW)
         store = FilesystemStore("local", low, disk=SmallDisk(4 * MIB, LOW))
         await store.check()
@@ -79,7 +79,7 @@ class TestFilesystemStore(
         return FolderBackdoor(root)
 
     async def test_zeros_take_no_space(self, store: FilesystemStore, root: Path) -> None:
-        """The file has holes there, and is as long as what was put."""
+        """The file has holes there, and the length of what was put."""
         key, data = new_key(), b"x" + bytes(8 * MIB) + b"y" + bytes(8 * MIB)
 
         await store.put(key, body(data))
@@ -89,7 +89,7 @@ class TestFilesystemStore(
         assert status.st_blocks * 512 < MIB
 
     async def test_the_layout(self, store: FilesystemStore, root: Path) -> None:
-        """The folders are those that the drawing shows, all of them, from the beginning."""
+        """The folders of the drawing exist, all of them, from the beginning."""
         assert {*folders(root)} == {".tmp", *SHARD_FOLDERS}
 
         key, paused = new_key(), PausedBody(b"half")
@@ -104,7 +104,7 @@ class TestFilesystemStore(
         assert list((root / ".tmp").iterdir()) == []
 
     async def test_only_the_owner_may_look(self, store: FilesystemStore, root: Path) -> None:
-        """By default files and folders are for one user alone, whatever the umask is."""
+        """By default files and folders are private to their owner, whatever the umask."""
         key = new_key()
         await store.put(key, body(b"secret"))
 
@@ -112,7 +112,7 @@ class TestFilesystemStore(
         assert {*folders(root).values()} == {0o700}
 
     async def test_modes_are_settings(self, tmp_path: Path) -> None:
-        """An operator may let a group read, and the umask does not take that back."""
+        """An operator may let a group read, and the umask does not revoke that."""
         with audited(tmp_path / "shared") as root:
             shared = FilesystemSettings(root, min_free_bytes=0, file_mode=0o640, folder_mode=0o2750)
             store = FilesystemStore("local", shared)
@@ -130,7 +130,7 @@ class TestFilesystemStore(
     async def test_a_failed_write_frees_its_space_at_once(
         self, store: FilesystemStore, door: FolderBackdoor
     ) -> None:
-        """Its name waits for the scrubber, its bytes do not."""
+        """Its name waits for the scrubber; its space is free."""
         key = new_key()
         with pytest.raises(Verdict):
             await store.put(key, body(some_bytes(3 * MIB), ending=Verdict("no")))
@@ -140,7 +140,7 @@ class TestFilesystemStore(
     async def test_a_cancelled_write_frees_its_space_at_once(
         self, store: FilesystemStore, door: FolderBackdoor
     ) -> None:
-        """The same for one that is cancelled."""
+        """The same for a cancelled write."""
         key, paused = new_key(), PausedBody(some_bytes(3 * MIB))
         task = asyncio.create_task(store.put(key, paused))
         await paused.halted()
@@ -150,7 +150,7 @@ class TestFilesystemStore(
         assert door.unfinished() == {key[3:]: 0}
 
     async def test_what_must_stay_free_stays_free(self, root: Path) -> None:
-        """Below the watermark nothing is written, and the text says what to change."""
+        """Below the watermark nothing is written, and the error says what to change."""
         store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=1 << 60))
         await store.check()
 
@@ -163,7 +163,7 @@ class TestFilesystemStore(
     async def test_long_writes_look_at_the_watermark_again(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Space that others take while a blob is written is seen before the disk is full."""
+        """Space that others take during a write is noticed before the disk is full."""
         monkeypatch.setattr(
             "imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", 2 * MIB
         )
@@ -177,7 +177,7 @@ class TestFilesystemStore(
     async def test_long_writes_notice_that_they_are_deleted(
         self, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A write that can never be completed does not go on to its end."""
+        """A write that can no longer complete does not go on to its end."""
         monkeypatch.setattr("imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", MIB)
         key, paused = new_key(), PausedBody(b"first", some_bytes(20 * MIB))
         paused_to_the_end = body_that_must_not_end(paused)
@@ -192,7 +192,7 @@ class TestFilesystemStore(
     async def test_a_commit_never_replaces(
         self, store: FilesystemStore, door: FolderBackdoor
     ) -> None:
-        """A blob that appeared under the name meanwhile stays, and the writer is told."""
+        """A blob that appeared under the name meanwhile stays, and the writer gets an error."""
         key, paused = new_key(), PausedBody(b"ours")
         task = asyncio.create_task(store.put(key, paused))
         await paused.halted()
@@ -207,7 +207,7 @@ class TestFilesystemStore(
     async def test_a_filesystem_that_goes_is_not_a_delete(
         self, store: FilesystemStore, root: Path
     ) -> None:
-        """A writer who loses the ground under his feet is told that, and not that he is late."""
+        """A writer whose filesystem vanishes gets that error, not one about a deleted write."""
         key, paused = new_key(), PausedBody(b"half")
         task = asyncio.create_task(store.put(key, paused))
         await paused.halted()
@@ -222,7 +222,7 @@ class TestFilesystemStore(
     async def test_a_blob_that_was_cut_is_an_error(
         self, store: FilesystemStore, door: FolderBackdoor, root: Path
     ) -> None:
-        """A file that became shorter while it is read never looks like the end."""
+        """A file that is truncated while it is read never looks like the end of the blob."""
         key = new_key()
         await door.plant(key, some_bytes(2 * MIB))
 
@@ -235,9 +235,9 @@ class TestFilesystemStore(
     async def test_links_are_not_followed(
         self, store: FilesystemStore, root: Path, tmp_path: Path
     ) -> None:
-        """A name of ours that leads elsewhere is not read, and is not listed."""
+        """A symbolic link with a key's name is neither read nor listed."""
         key, elsewhere = new_key(), tmp_path / "elsewhere"
-        elsewhere.write_bytes(b"of somebody else")
+        elsewhere.write_bytes(b"of another program")
         (root / key).symlink_to(elsewhere)
 
         with pytest.raises(StoreError, match="symbolic link"):
@@ -245,7 +245,7 @@ class TestFilesystemStore(
         assert [key async for key in store.list_keys()] == []
 
     async def test_other_processes_see_the_same(self, store: FilesystemStore, root: Path) -> None:
-        """Two stores on one folder are one store."""
+        """Two store objects on one folder see the same blobs."""
         other = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=LOW))
         key = new_key()
         await store.put(key, body(b"shared"))
@@ -258,7 +258,7 @@ class TestFilesystemStore(
     async def test_a_filesystem_that_is_gone_is_not_an_empty_one(
         self, store: FilesystemStore, root: Path, operation: str
     ) -> None:
-        """When the folders are missing, no blob is called missing and no delete a success."""
+        """If the folders are missing, no blob is reported missing and no delete succeeds."""
         vanish(root)
 
         with pytest.raises(StoreError, match="mounted") as trouble:
@@ -279,7 +279,7 @@ class FilesystemStoreMachine(StoreMachine):
         return store, FolderBackdoor(root)
 
     def teardown(self) -> None:
-        """The folder goes when nobody writes there any more."""
+        """The folder is removed when no write is open any more."""
         super().teardown()
         self.folder.cleanup()
 

@@ -1,4 +1,4 @@
-"""What the store in a folder says about the folder when it is checked."""
+"""What the check of a filesystem store reports about its folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_missing_root_is_not_created(tmp_path: Path) -> None:
-    """Where a filesystem should be mounted, nothing is made up."""
+    """In the place of a mount point, nothing is created."""
     path = tmp_path / "missing"
 
     with pytest.raises(StoreError, match="missing: mount its filesystem, or create it") as trouble:
@@ -48,10 +48,10 @@ async def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
 
 
 async def test_a_folder_on_another_filesystem(root: Path) -> None:
-    """A rename would be a copy there: refused at start, with both names."""
+    """A rename would be a copy there, so it is refused at start, with both names."""
 
     class Apart(Disk):
-        """Something is mounted on one of the folders."""
+        """Another filesystem is mounted on one of the folders."""
 
         @staticmethod
         def stat(path: Path) -> os.stat_result:  # type: ignore[override]  # narrower
@@ -75,7 +75,7 @@ async def test_a_rename_across_mounts(root: Path) -> None:
 
 
 async def test_a_check_makes_what_is_missing(root: Path) -> None:
-    """Folders that were lost are there again, and their parent is synced."""
+    """Missing folders are created again, and their parent is synced."""
     store = store_on(root)
     await store.check()
     vanish(root)
@@ -87,15 +87,15 @@ async def test_a_check_makes_what_is_missing(root: Path) -> None:
 
 
 async def test_a_check_syncs_the_folders_that_were_there(root: Path) -> None:
-    """Their maker may have been killed before that: a blob would be lost with its folder. It is
-    done before anything is written into one of them.
+    """Their creator may have been killed before it synced them, and a blob would be lost with its
+    folder. They are synced before anything is written into them.
     """
     await store_on(root).check()
     disk = TracedDisk()
 
     await store_on(root, disk).check()
 
-    assert all(call.name != "mkdir" for call in disk.trace)  # all of them were there
+    assert all(call.name != "mkdir" for call in disk.trace)  # all of them existed
     synced = set[Path]()
     opened = dict[int, Path]()
     for call in disk.trace:
@@ -115,9 +115,10 @@ async def test_a_check_syncs_the_folders_that_were_there(root: Path) -> None:
 async def test_whose_folders_they_are(
     root: Path, monkeypatch: pytest.MonkeyPatch, who: int, owner: int, handed_over: int
 ) -> None:
-    """Root's only if the store is: a daemon that starts later must be able to use them.
+    """They belong to root only if the store does: a daemon that starts later must be able to use
+    them.
 
-    Others may be members of the group that the store belongs to, and cannot give files away.
+    Other users may be members of the group that the store belongs to, but cannot give files away.
     """
     given = []
 
@@ -142,7 +143,7 @@ async def test_whose_folders_they_are(
 
 
 async def test_a_full_disk_is_no_reason_not_to_start(root: Path) -> None:
-    """The scrubber, which makes room, must start too."""
+    """The scrubber, which frees space, must start too."""
     store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=1 << 60))
 
     await store.check()
@@ -153,7 +154,7 @@ async def test_a_full_disk_is_no_reason_not_to_start(root: Path) -> None:
 
 @pytest.mark.parametrize("call", ["open", "writev", "fsync"])
 async def test_a_disk_that_is_full_to_the_last_byte(root: Path, call: str) -> None:
-    """Not even then: there may not be room for the rehearsal."""
+    """Not even then: there may be no room for the test file."""
     await store_on(root).check()
     disk = FaultyDisk([Fault(call, errno.ENOSPC, is_sticky=True)])
 
@@ -174,7 +175,9 @@ async def test_a_folder_from_which_nothing_can_be_removed(root: Path) -> None:
 
 @pytest.mark.parametrize("folder", [".tmp", "00"])
 async def test_a_check_removes_what_an_earlier_one_left(root: Path, folder: str) -> None:
-    """Killed on the way, more than a day ago: of one that still runs, and of others, nothing."""
+    """Leftovers of a check that was killed more than a day ago; not those of a running one, nor
+    other files.
+    """
     store, key = store_on(root), new_key()
     await store.check()
     names = [".rehearsal-old", ".rehearsal-new", ".foreign", key[3:]]

@@ -1,4 +1,4 @@
-"""The store in a folder, when the power is cut after any of its calls."""
+"""The filesystem store, with a power cut after any of its calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from imaged.stores.filesystem.store import FilesystemStore
 pytestmark = pytest.mark.asyncio
 
 DATA = some_bytes(20 * KIB)
-RENAMES = [(), ("rename",)]  # a disk that has the call, and one that has not
+RENAMES = [(), ("rename",)]  # a disk that has the call, and one that lacks it
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def _last(trace: Iterable[Call]) -> CrashModel:
 
 
 async def test_the_order_of_the_calls(root: Path) -> None:
-    """Bytes are durable before they get their name, and the name before anybody is told."""
+    """Bytes are durable before they get their name, and the name before the caller returns."""
     key = new_key()
 
     trace = await _trace_put(root, key)
@@ -86,7 +86,7 @@ async def test_the_order_of_the_calls(root: Path) -> None:
 
 @pytest.mark.parametrize("without", RENAMES, ids=["rename", "link"])
 async def test_a_put_survives_every_cut(root: Path, without: Sequence[str]) -> None:
-    """Until it returned, the blob is whole or not visible; afterwards it is whole."""
+    """Until it returns, the blob is complete or not visible; afterwards it is complete."""
     key = new_key()
 
     trace = await _trace_put(root, key, without)
@@ -114,7 +114,7 @@ async def test_holes_survive_every_cut(root: Path) -> None:
 
 @pytest.mark.parametrize("lost", ["fsync of the file", "fsync of the folder"])
 async def test_the_model_sees_what_is_not_synced(root: Path, lost: str) -> None:
-    """The same trace without one of its syncs is found out: the test above can fail."""
+    """The same trace without one of its syncs is detected, so the test above can fail."""
     key = new_key()
     trace = await _trace_put(root, key)
     of_file, of_folder = [call for call in trace if call.name == "fsync"]
@@ -126,7 +126,7 @@ async def test_the_model_sees_what_is_not_synced(root: Path, lost: str) -> None:
 
 @pytest.mark.parametrize("without", RENAMES, ids=["rename", "link"])
 async def test_a_delete_survives_every_cut(root: Path, without: Sequence[str]) -> None:
-    """When it returned, no name of the blob can come back; before, the blob is whole or gone."""
+    """After it returned, no name of the blob can reappear; before, the blob is complete or gone."""
     key, disk = new_key(), TracedDisk(without=without)
     store = await _store(root, disk)
     await store.put(key, body(DATA, 4 * KIB))
@@ -153,7 +153,7 @@ async def test_the_remains_of_a_failure_do_not_come_back(root: Path) -> None:
 
 
 async def test_the_folders_survive_a_cut(root: Path) -> None:
-    """The check syncs the root after it made something there."""
+    """The check syncs the root after it created something there."""
     disk = TracedDisk()
     settings = FilesystemSettings(root, min_free_bytes=0)
     await FilesystemStore("local", settings, disk=disk).check()

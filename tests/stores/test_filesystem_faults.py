@@ -1,4 +1,4 @@
-"""The store in a folder, on disks that say no."""
+"""The filesystem store on disks that return errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @dataclass
 class Operation:
-    """Something that a disk may interrupt."""
+    """An operation that a disk may interrupt."""
 
     prepare: Callable[[FilesystemStore, str], Awaitable[Any]]
     run: Callable[[FilesystemStore, str], Awaitable[Any]]
@@ -81,7 +81,7 @@ OPERATIONS = {
 
 
 async def _calls_of(root: Path, operation: Operation) -> dict[str, int]:
-    """How often a good run makes each call."""
+    """How often a run without errors makes each call."""
     key, disk = new_key(), FaultyDisk()
     await operation.prepare(store_on(root), key)
     await operation.run(store_on(root, disk), key)
@@ -93,8 +93,8 @@ async def _calls_of(root: Path, operation: Operation) -> dict[str, int]:
 @pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_every_call_may_fail(root: Path, name: str, number: int, is_sticky: bool) -> None:
-    """Whichever call fails, once or for good: an error of ours, nothing half done is visible,
-    and when the disk is well again a delete leaves nothing.
+    """Whichever call fails, once or from then on: one of imaged's errors, nothing incomplete is
+    visible, and once the disk works again a delete leaves nothing.
     """
     operation, well, door = OPERATIONS[name], store_on(root), FolderBackdoor(root)
     await well.check()
@@ -127,7 +127,7 @@ def _judge(name: str, fault: Fault, problem: StoreError | None) -> None:
     if fault.name in HARMLESS:
         assert problem is None or name in {"delete", "check", "put"}, fault
     elif problem is None:
-        assert name == "check", fault  # it bears with a disk that is full
+        assert name == "check", fault  # it accepts a full disk
         assert fault.number in FULL or fault.name == "unlink", fault
     else:
         assert isinstance(problem, StoreFull) == (fault.number in FULL), (fault, problem)
@@ -138,7 +138,7 @@ def _judge(name: str, fault: Fault, problem: StoreError | None) -> None:
 
 @pytest.mark.parametrize("nth", [1, 2])
 async def test_a_failed_flush_is_never_forgotten(root: Path, nth: int) -> None:
-    """A kernel tells of lost bytes once: that the last fsync succeeds means nothing then."""
+    """A kernel reports lost bytes once, so a later fsync that succeeds means nothing."""
     await store_on(root).check()
     key, disk = new_key(), FaultyDisk([Fault("fdatasync", errno.EIO, nth)])
 
@@ -150,7 +150,7 @@ async def test_a_failed_flush_is_never_forgotten(root: Path, nth: int) -> None:
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
 async def test_filesystems_without_such_a_rename(root: Path, number: int) -> None:
-    """Where there is no rename that never replaces, links do the same."""
+    """Without a rename that never replaces, links do the same."""
     store = store_on(root, FaultyDisk([Fault("rename", number, is_sticky=True)]))
     await store.check()
     key, taken, paused = new_key(), new_key(), PausedBody(b"half")
@@ -171,7 +171,7 @@ async def test_filesystems_without_such_a_rename(root: Path, number: int) -> Non
 @pytest.mark.parametrize("call", ["link", "unlink"])
 @pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
 async def test_links_that_fail(root: Path, call: str, number: int) -> None:
-    """A second name that cannot be removed is harmless; one that cannot be made is an error."""
+    """A second name that cannot be removed is harmless; one that cannot be created is an error."""
     await store_on(root).check()
     faults = [Fault("rename", errno.EINVAL, is_sticky=True), Fault(call, number)]
     store, key = store_on(root, FaultyDisk(faults)), new_key()
@@ -186,10 +186,10 @@ async def test_links_that_fail(root: Path, call: str, number: int) -> None:
 
 
 async def test_a_delete_between_the_links(root: Path) -> None:
-    """Also in two steps, a commit that meets a delete is discarded."""
+    """In two steps, too, a commit that meets a delete is discarded."""
 
     class Between(Disk):
-        """Somebody deletes the temporary name as soon as the second name is there."""
+        """The temporary name is deleted as soon as the second name exists."""
 
         @staticmethod
         def rename(_source: Path, _target: Path) -> None:
@@ -210,10 +210,10 @@ async def test_a_delete_between_the_links(root: Path) -> None:
 
 
 async def test_a_kernel_that_takes_little(root: Path) -> None:
-    """Short writes and short reads are gone on with, byte by byte if need be."""
+    """Short writes and short reads are continued, byte by byte if necessary."""
 
     class Miserly(Disk):
-        """Takes and gives a few bytes at once."""
+        """Takes and returns a few bytes at once."""
 
         @staticmethod
         def writev(descriptor: int, chunks: Any) -> int:
@@ -233,10 +233,10 @@ async def test_a_kernel_that_takes_little(root: Path) -> None:
 
 
 async def test_a_kernel_that_takes_nothing(root: Path) -> None:
-    """A write that does not go on ends in an error, and not never."""
+    """A write without progress ends in an error instead of looping."""
 
     class Sated(Disk):
-        """Takes nothing, and does not say why."""
+        """Takes nothing, and reports no error."""
 
         @staticmethod
         def writev(_descriptor: int, _chunks: Any) -> int:
@@ -249,7 +249,7 @@ async def test_a_kernel_that_takes_nothing(root: Path) -> None:
 
 
 async def test_a_file_that_grows_too_large(root: Path) -> None:
-    """What the kernel itself says to a process with a limit becomes StoreFull."""
+    """The kernel's error for a process with a file size limit becomes StoreFull."""
     await store_on(root).check()
 
     done = await asyncio.to_thread(

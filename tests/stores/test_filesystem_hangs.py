@@ -1,4 +1,4 @@
-"""The store in a folder, on disks that hang, and in hands that lose their patience."""
+"""The filesystem store on disks that hang, with callers that stop waiting."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("call", ["open", "writev", "fdatasync", "fsync", "rename"])
 async def test_a_disk_that_hangs(root: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer gives up in the end; its descriptor is closed by the thread that hung with it, so
-    that the number is not another file's meanwhile; and nothing is visible then either.
+    """A writer gives up in the end. The thread that hung closes the descriptor, so that its number
+    is not reused meanwhile, and nothing is visible then either.
     """
     monkeypatch.setattr("imaged.lanes.CLOSE_TIMEOUT_SECONDS", 0.02)
     monkeypatch.setattr(
@@ -67,7 +67,7 @@ def _is_emptied(root: Path, key: str) -> bool:
 async def test_a_disk_that_hangs_under_a_reader(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same for a reader that is cancelled."""
+    """The same for a cancelled reader."""
     monkeypatch.setattr(
         "imaged.stores.filesystem.store.HUNG_THREAD_TIMEOUT", timedelta(seconds=0.02)
     )
@@ -109,7 +109,7 @@ async def test_a_commit_that_is_cancelled_is_taken_back(root: Path, times: int) 
 
 
 async def test_a_cancelled_commit_is_waited_for(root: Path) -> None:
-    """Who cancels it once finds nothing visible as soon as the cancelled write has returned."""
+    """After one cancellation nothing is visible once the cancelled write has returned."""
     await store_on(root).check()
     key = new_key()
     with FolderSyncHangs() as disk:
@@ -124,7 +124,7 @@ async def test_a_cancelled_commit_is_waited_for(root: Path) -> None:
 
 
 class FolderSyncHangs(HangingDisk):
-    """Hangs when a folder is synced, and not when a file is."""
+    """Hangs when a folder is synced, but not when a file is."""
 
     def __init__(self) -> None:
         super().__init__("fsync")
@@ -137,17 +137,15 @@ class FolderSyncHangs(HangingDisk):
 
 @pytest.mark.parametrize("is_published", [False, True])
 async def test_a_delete_while_a_name_moves(root: Path, is_published: bool) -> None:
-    """A commit, or one that is taken back, moves the name under the hands of a delete: which
-    finds it in either place.
-    """
+    """A commit or a rollback renames the file while a delete removes it: under either name."""
     await store_on(root).check()
     key = new_key()
     places = [root / ".tmp" / key[3:], root / key]
     source, target = reversed(places) if is_published else places
-    source.write_bytes(b"nobody needs this any more")
+    source.write_bytes(b"no longer needed")
 
     class Meanwhile(Disk):
-        """The writer moves the name as soon as the delete has looked at one place."""
+        """The writer renames the file as soon as the delete has checked one name."""
 
         @staticmethod
         def unlink(path: Path) -> None:  # type: ignore[override]  # narrower

@@ -1,4 +1,4 @@
-"""The reconciler and the scrubber on a real folder: what is not ours stays as it is."""
+"""The reconciler and the scrubber on a real folder leave foreign files alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOREIGN = (
 
 
 class StillClock:
-    """A moment that lasts."""
+    """A clock that stands still."""
 
     def now(self) -> datetime:
         """Return it."""
@@ -40,14 +40,14 @@ class StillClock:
 
 @pytest.mark.asyncio
 async def test_a_foreign_file_is_untouched(tmp_path: Path) -> None:
-    """Of all that lies in a store, only what has the name of a key is ever doomed or deleted."""
+    """Only files whose names are keys are ever doomed or deleted."""
     store = FilesystemStore("local", FilesystemSettings(tmp_path, min_free_bytes=0))
     await store.check()
     for name in FOREIGN:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("somebody's")
+        (tmp_path / name).write_text("foreign")
     stray = tmp_path / make_key(IMAGE, UUID(int=1))
-    stray.write_text("nobody's")
+    stray.write_text("stray")
     catalog, stores = MemoryCatalog(StillClock()), Stores("local", {"local": store})
 
     settings = ReconcileSettings(quarantine=timedelta(0))
@@ -57,4 +57,4 @@ async def test_a_foreign_file_is_untouched(tmp_path: Path) -> None:
 
     assert (report.keys, len(report.strays), scrubbed.deleted) == (1, 1, 1)
     assert not stray.exists()
-    assert all((tmp_path / name).read_text() == "somebody's" for name in FOREIGN)
+    assert all((tmp_path / name).read_text() == "foreign" for name in FOREIGN)

@@ -1,4 +1,4 @@
-"""Folders and buckets sit the exam of places that bear a marker."""
+"""Folders and buckets pass the contract of places with a marker."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def server() -> Iterator[SeaweedFS]:
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    """Where another one answers, from a thread."""
+    """The endpoint of a second server, in a thread."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -53,7 +53,7 @@ def moto() -> Iterator[str]:
 
 
 class FileBackdoor:
-    """Files of a folder, as an operator has them."""
+    """Files of a folder, as an operator sees them."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -64,7 +64,7 @@ class FileBackdoor:
         return path.read_bytes() if path.exists() else None
 
     async def plant(self, key: str, data: bytes) -> None:
-        """A file is put there in place of another one."""
+        """Put a file in the place of another one."""
         new = self._root.parent / uuid4().hex
         new.write_bytes(data)
         new.replace(self._root / key)
@@ -75,7 +75,7 @@ class FileBackdoor:
 
 
 class ObjectBackdoor(BucketBackdoor):
-    """Objects of a bucket, as an operator has them."""
+    """Objects of a bucket, as an operator sees them."""
 
     async def remove(self, key: str) -> None:
         """An object is removed."""
@@ -113,7 +113,7 @@ class TestMarkedFolder(MarkedPlaceContract):
         await FileBackdoor(Path(store.place.where)).remove(MARKER_NAME)
 
     async def test_nothing_else_is_left(self, store: FilesystemStore, root: Path) -> None:
-        """Of writing a marker, once, twice, and on purpose."""
+        """Writing a marker, once, twice, and with replacement, leaves no other file."""
         before = names_in(root)
         for is_on_purpose in (False, False, True):
             await store.place.write_marker(a_marker("local"), replace=is_on_purpose)
@@ -123,7 +123,7 @@ class TestMarkedFolder(MarkedPlaceContract):
     async def test_a_writer_that_was_killed_leaves_no_marker(
         self, store: FilesystemStore, root: Path
     ) -> None:
-        """What it leaves is no blob either, and in nobody's way."""
+        """What it leaves is no blob either, and prevents nothing."""
         (root / f"{MARKER_NAME}.{uuid4().hex}").write_bytes(b"{")
 
         assert await store.place.read_marker() is None
@@ -135,7 +135,7 @@ class TestMarkedFolder(MarkedPlaceContract):
     async def test_what_is_no_file_is_no_marker(
         self, store: FilesystemStore, root: Path, kind: str
     ) -> None:
-        """Nor a reason to wait, or to look elsewhere."""
+        """It is no reason to wait, or to follow a link."""
         path, elsewhere = root / MARKER_NAME, root.parent / "elsewhere"
         match kind:
             case "folder":
@@ -153,7 +153,7 @@ class TestMarkedFolder(MarkedPlaceContract):
         assert not elsewhere.exists()
 
     async def test_a_folder_that_is_missing_is_no_empty_place(self, tmp_path: Path) -> None:
-        """It is not made, and not said to be without a marker."""
+        """It is neither created nor reported to be without a marker."""
         away = FilesystemStore("away", FilesystemSettings(tmp_path / "away", min_free_bytes=0))
 
         for call in (away.place.read_marker(), away.place.write_marker(a_marker("away"))):
@@ -163,18 +163,18 @@ class TestMarkedFolder(MarkedPlaceContract):
         assert not (tmp_path / "away").exists()
 
     async def test_an_export_destination_sweeps_none(self, root: Path) -> None:
-        """It is nothing that a task left."""
+        """The cleanup of exports does not remove the marker."""
         destination = FilesystemExport("archive", FilesystemSettings(root, min_free_bytes=0))
         await require_never_swept(destination, destination.place)
 
 
 def names_in(folder: Path) -> set[str]:
-    """What is there."""
+    """All file names."""
     return {path.name for path in folder.iterdir()}
 
 
 async def require_never_swept(destination: Destination, place: MarkedPlace) -> None:
-    """The marker stays, whatever a sweep removes."""
+    """The marker survives every cleanup."""
     marker = a_marker("archive", kind=PlaceKind.EXPORTS)
     await place.write_marker(marker)
 
@@ -185,11 +185,11 @@ async def require_never_swept(destination: Destination, place: MarkedPlace) -> N
 
 
 class MarkedBucketContract(MarkedPlaceContract):
-    """A suite brings ``endpoint``."""
+    """A suite provides ``endpoint``."""
 
     @pytest.fixture(params=["prefix", "no prefix"])
     def s3_settings(self, endpoint: str, request: pytest.FixtureRequest) -> Iterator[S3Settings]:
-        """A folder of a bucket, or all of one, which is emptied at the end."""
+        """A folder of a bucket, or a whole bucket, emptied at the end."""
         if request.param == "prefix":
             yield settings_for(endpoint)
             return
@@ -221,7 +221,7 @@ class MarkedBucketContract(MarkedPlaceContract):
         await ObjectBackdoor(store._client.settings).remove(MARKER_NAME)
 
     async def test_a_service_without_conditions(self, store: S3Store, beside: S3Store) -> None:
-        """There too, no marker is written over another one that is there."""
+        """On such a service, too, an existing marker is not overwritten."""
         first = await store.place.write_marker(a_marker("local"))
         beside._client.supports_conditional_writes = False
 
@@ -230,7 +230,7 @@ class MarkedBucketContract(MarkedPlaceContract):
     async def test_stores_of_one_bucket_have_markers_of_their_own(
         self, store: S3Store, s3_settings: S3Settings
     ) -> None:
-        """One below the other, too: the prefix is part of the place."""
+        """Also if one prefix is below the other: the prefix identifies the place."""
         inner = replace(s3_settings, prefix=f"{s3_settings.prefix}/inner".strip("/"))
         async with opened(inner, "inner") as other:
             await store.place.write_marker(marker := a_marker("local"))
@@ -245,13 +245,13 @@ class MarkedBucketContract(MarkedPlaceContract):
     async def test_a_bucket_that_is_missing_is_no_empty_place(
         self, s3_settings: S3Settings
     ) -> None:
-        """It is not said to be without a marker."""
+        """It is not reported to be without a marker."""
         async with opened(replace(s3_settings, bucket="imaged-missing")) as away:
             with pytest.raises(StoreError, match="imaged-missing"):
                 await away.place.read_marker()
 
     async def test_an_export_destination_sweeps_none(self, s3_settings: S3Settings) -> None:
-        """It is nothing that a task left."""
+        """The cleanup of exports does not remove the marker."""
         async with opened_bucket(s3_settings) as destination:
             await require_never_swept(destination, destination.place)
 
@@ -261,7 +261,7 @@ class TestMarkedBucketOnSeaweedFS(MarkedBucketContract):
 
     @pytest.fixture
     def endpoint(self, server: SeaweedFS) -> str:
-        """Where it answers."""
+        """Its endpoint."""
         return server.endpoint
 
 
@@ -270,5 +270,5 @@ class TestMarkedBucketOnMoto(MarkedBucketContract):
 
     @pytest.fixture
     def endpoint(self, moto: str) -> str:
-        """Where it answers."""
+        """Its endpoint."""
         return moto

@@ -1,4 +1,4 @@
-"""The store in memory sits the exam."""
+"""The store in memory passes the contract."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ class MemoryBackdoor:
         self._store = store
 
     async def plant(self, key: str, data: bytes) -> None:
-        """A whole blob appears."""
+        """Insert a complete blob."""
         self._store.blobs[key] = data
 
     async def write_unfinished(self, key: str, data: bytes) -> None:
-        """What a crash leaves of a write appears."""
+        """Insert what a crash leaves of a write."""
         self._store.partial[key] = data
 
     async def write_foreign(self) -> None:
-        """Nobody else has a way into this store."""
+        """No other program can write into this store."""
 
     async def read_raw(self, key: str) -> bytes | None:
-        """The bytes of a whole blob."""
+        """The bytes of a complete blob."""
         return self._store.blobs.get(key)
 
 
 class TestMemoryStore(
     StoreContract, ExclusiveWritersContract, LastingReadersContract, LimitedStoreContract
 ):
-    """Everything, and the steps of a write one by one."""
+    """The contract, and the steps of a write one by one."""
 
     @pytest.fixture
     def store(self) -> MemoryStore:
-        """Empty, and without an end."""
+        """Empty, without a limit."""
         return MemoryStore("local")
 
     @pytest.fixture
@@ -66,7 +66,7 @@ class TestMemoryStore(
         return MemoryBackdoor(small_store)
 
     async def test_a_write_step_by_step(self, store: MemoryStore, door: StoreBackdoor) -> None:
-        """The steps that a simulation puts its kills between."""
+        """The steps between which a simulation kills."""
         key = new_key()
         await store.begin(key)
         await store.append(key, block_of(b"one, "))
@@ -92,7 +92,7 @@ class TestMemoryStore(
         assert await all_keys(store) == []
 
     async def test_room_is_counted(self, small_store: MemoryStore) -> None:
-        """With what is unfinished."""
+        """Unfinished writes count."""
         await small_store.begin(new_key())
         key = new_key()
         await small_store.begin(key)
@@ -102,7 +102,7 @@ class TestMemoryStore(
 
 
 def test_it_runs_wherever_anyio_does() -> None:
-    """Also on trio, where simulations have virtual time."""
+    """Also on trio, which gives simulations virtual time."""
 
     async def journey() -> tuple[int, bytes, list[str]]:
         store, key = MemoryStore("local"), new_key()

@@ -1,7 +1,11 @@
+<<<<<<< HEAD
 """Measured stores: nothing changes but what is told.
 
 The wrapper is examined over the store in memory; over the others it is tried.
 """
+=======
+"""Measured stores pass the contracts of the stores within: only the meter is added."""
+>>>>>>> 1377df5 (Strike a hook without a caller, and say in plain English what tests of drivers hold)
 
 from __future__ import annotations
 
@@ -40,7 +44,7 @@ ABILITIES = (SelfTesting, Closeable, ServerSideCopy, PresignedDownload)
 
 
 class Notes:
-    """Takes down what a meter is told."""
+    """Records what a meter is told."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, type[BaseException] | None]] = []
@@ -55,7 +59,7 @@ class Notes:
 class TestMeasuredMemoryStore(
     StoreContract, ExclusiveWritersContract, LastingReadersContract, LimitedStoreContract
 ):
-    """Everything that the one within promises."""
+    """Everything that the inner store promises."""
 
     @pytest.fixture
     def store(self) -> Store:
@@ -78,10 +82,15 @@ class TestMeasuredMemoryStore(
         return memory_backdoor(small_store)
 
 
+<<<<<<< HEAD
 class TestMeasuredFilesystemStore(LastingReadersContract):
     """Readers of a folder, in which nothing stays open."""
 
     pytestmark = pytest.mark.asyncio
+=======
+class TestMeasuredFilesystemStore(StoreContract, ExclusiveWritersContract, LastingReadersContract):
+    """The same in a folder, in which no file stays open."""
+>>>>>>> 1377df5 (Strike a hook without a caller, and say in plain English what tests of drivers hold)
 
     @pytest.fixture
     def root(self, tmp_path: Path) -> Iterator[Path]:
@@ -110,10 +119,15 @@ def server() -> Iterator[SeaweedFS]:
         yield server
 
 
+<<<<<<< HEAD
 class TestMeasuredS3Store(DeletingContract):
     """Deletes in a bucket, and every ability."""
 
     pytestmark = pytest.mark.asyncio
+=======
+class TestMeasuredS3Store(StoreContract):
+    """The same in a bucket, with every ability."""
+>>>>>>> 1377df5 (Strike a hook without a caller, and say in plain English what tests of drivers hold)
 
     @pytest.fixture
     def s3_settings(self, server: SeaweedFS) -> S3Settings:
@@ -132,11 +146,11 @@ class TestMeasuredS3Store(DeletingContract):
         return BucketBackdoor(s3_settings)
 
     async def test_it_has_every_ability(self, store: Store) -> None:
-        """Measured or not."""
+        """With or without a meter."""
         assert all(isinstance(store, ability) for ability in ABILITIES)
 
     async def test_it_copies_from_measured_stores(self, store: Store, door: BucketBackdoor) -> None:
-        """A source is known for what it is within."""
+        """The inner store of the source decides."""
         assert isinstance(store, ServerSideCopy)
         key, copy = new_key(), new_key()
         await store.put(key, body(b"bytes"))
@@ -149,7 +163,7 @@ class TestMeasuredS3Store(DeletingContract):
 
 @pytest.mark.asyncio
 async def test_operations_are_told_with_how_they_ended() -> None:
-    """Each when it is over, and by its name."""
+    """Each operation by its name, when it has ended."""
     notes = Notes()
     store, key = measured(notes), new_key()
     await store.put(key, body(b"bytes"))
@@ -167,7 +181,7 @@ async def test_operations_are_told_with_how_they_ended() -> None:
 
 @pytest.mark.asyncio
 async def test_waiting_for_a_client_is_not_the_stores_time() -> None:
-    """A body that takes long makes no store slow."""
+    """A slow body does not count as a slow store."""
     notes = Notes()
 
     async def slow() -> AsyncIterator[Block]:
@@ -186,7 +200,7 @@ async def test_waiting_for_a_client_is_not_the_stores_time() -> None:
 
 @pytest.mark.asyncio
 async def test_what_a_body_raises_passes_through() -> None:
-    """It is told too; whoever measures knows that it is not the store's."""
+    """It is reported too, as an error that is not the store's."""
     notes = Notes()
 
     with pytest.raises(Verdict):
@@ -197,7 +211,7 @@ async def test_what_a_body_raises_passes_through() -> None:
 
 @pytest.mark.asyncio
 async def test_no_block_is_kept_while_more_is_awaited() -> None:
-    """Its memory is accounted for by its lifetime."""
+    """Its lifetime accounts for its memory."""
     freed: list[int] = []
 
     class Sink(MemoryStore):
@@ -220,7 +234,7 @@ async def test_no_block_is_kept_while_more_is_awaited() -> None:
 
 
 def test_only_a_store_with_abilities_has_them() -> None:
-    """Who asks gets the same answer as from the store within."""
+    """Checks for an ability get the same answer as from the inner store."""
     store = measured(Notes())
 
     assert not any(isinstance(store, ability) for ability in ABILITIES)
@@ -232,6 +246,6 @@ def measured(meter: Meter) -> Store:
 
 
 def memory_backdoor(store: MeteredStore) -> MemoryBackdoor:
-    """The dictionaries of the store within."""
+    """The dictionaries of the inner store."""
     assert isinstance(store.inner, MemoryStore)
     return MemoryBackdoor(store.inner)

@@ -1,4 +1,4 @@
-"""The store in a bucket sits the exam, on a real server."""
+"""The S3 store passes the contract on a real server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def s3_settings(server: SeaweedFS) -> S3Settings:
 
 
 class TestS3Store(S3StoreContract):
-    """All of it, on SeaweedFS."""
+    """The whole contract, on SeaweedFS."""
 
 
 class S3StoreMachine(StoreMachine):
@@ -48,7 +48,7 @@ class S3StoreMachine(StoreMachine):
         return self.bucket_store, BucketBackdoor(changed)
 
     def teardown(self) -> None:
-        """The store is closed when nobody writes there any more."""
+        """The store is closed when no write is open any more."""
         if hasattr(self, "bucket_store"):
             self.runner.run(self._end())
         super().teardown()

@@ -1,4 +1,4 @@
-"""Clones between stores at one S3 endpoint: the server copies, and no byte comes through here."""
+"""Clones between stores at one S3 endpoint: the server copies all bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def server() -> Iterator[SeaweedFS]:
 
 @pytest_asyncio.fixture
 async def proxy(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FaultProxy]:
-    """It sees every call."""
+    """A proxy that sees every call."""
     monkeypatch.setattr("imaged.stores.s3.client.FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("imaged.stores.s3.copy.COPY_PIECE_BYTES", PART)
     async with FaultProxy(server.port).running() as proxy:
@@ -46,7 +46,7 @@ async def proxy(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 
 class Bench:
-    """A node on two stores in one bucket, and one elsewhere."""
+    """A node with two stores in one bucket, and one elsewhere."""
 
     def __init__(self, near: Store, far: Store, proxy: FaultProxy) -> None:
         self.catalog = MemoryCatalog(UtcClock())
@@ -65,7 +65,7 @@ class Bench:
         return await self.node.upload(A, _sent(data))
 
     async def clone(self, store: str) -> tuple[Task, list[str]]:
-        """Clone it into a store; the task, and what S3 was called for."""
+        """Clone it into a store; returns the task and the calls to S3."""
         self._proxy.calls.clear()
         task = await self.node.do_task("clone", {"image_id": A, "store": store}, OWNER)
         return task, list(self._proxy.calls)
@@ -73,7 +73,7 @@ class Bench:
 
 @pytest_asyncio.fixture
 async def bench(proxy: FaultProxy) -> AsyncIterator[Bench]:
-    """All of it."""
+    """A node with its stores."""
     async with (
         opened(settings_for(proxy.endpoint), "near") as near,
         opened(settings_for(proxy.endpoint), "far") as far,
@@ -89,7 +89,7 @@ def _sent(data: bytes) -> AsyncGenerator[bytes]:
     ("size_bytes", "call"), [(3000, "copy_object"), (2 * PART + 1, "upload_part_copy")]
 )
 async def test_the_server_copies(bench: Bench, size_bytes: int, call: str) -> None:
-    """Not one call that has bytes of the image in it, in either direction."""
+    """No call contains bytes of the image, in either direction."""
     data = some_bytes(size_bytes)
     source = await bench.add(data)
 
@@ -108,7 +108,7 @@ async def test_the_server_copies(bench: Bench, size_bytes: int, call: str) -> No
 
 
 async def test_the_server_copies_damage(bench: Bench, server: SeaweedFS) -> None:
-    """What the server tells of the copy is compared, and then the copy: no image is made of it."""
+    """The ETag of the copy is compared, and then the copy: no image is made of it."""
     data = some_bytes(3000)
     (location,) = (await bench.add(data)).locations
     near = bench.near
@@ -127,9 +127,9 @@ async def test_the_server_copies_damage(bench: Bench, server: SeaweedFS) -> None
 
 
 async def test_the_write_is_known_before_it_begins(bench: Bench, proxy: FaultProxy) -> None:
-    """A copy that breaks off in its middle: its upload is in the ledger, so that it can be ended.
+    """When a copy breaks off, its upload is in the ledger, so that it can be aborted.
 
-    The scrubber ends it by this name, and nothing is left.
+    The scrubber aborts it by this id, and nothing is left.
     """
     await bench.add(some_bytes(2 * PART + 1))
     proxy.plan = fail("upload_part_copy", 0, Fault.DENIED, for_ever=True)
@@ -144,7 +144,7 @@ async def test_the_write_is_known_before_it_begins(bench: Bench, proxy: FaultPro
 
 
 async def test_between_different_kinds_of_stores(bench: Bench) -> None:
-    """The bytes come through here, to the byte, and back again."""
+    """The bytes pass through imaged, unchanged, in both directions."""
     data = some_bytes(PART + 1)
     source = await bench.add(data)
 

@@ -1,6 +1,6 @@
-"""The store in a bucket behind a proxy that lets each call of an upload fail in turn.
+"""The S3 store behind a proxy that lets each call of an upload fail in turn.
 
-Whatever fails, once or from then on: the write succeeds, and the bytes are right; or it raises a
+Whatever fails, once or from then on: the write succeeds with the right bytes; or it raises a
 StoreError, nothing is visible, and after its delete nothing is left.
 """
 
@@ -63,7 +63,7 @@ CASES = [
     (call, number, fault)
     for call, number in CALLS
     for fault in FAULTS
-    if call != "head_object" or "200" not in fault  # its answers have no body to hold an error
+    if call != "head_object" or "200" not in fault  # its answers have no body to carry an error
 ]
 
 
@@ -128,7 +128,7 @@ async def store(s3_settings: S3Settings) -> AsyncIterator[S3Store]:
 
 @pytest.fixture
 def door(server: SeaweedFS, s3_settings: S3Settings) -> BucketBackdoor:
-    """A way in that is not behind it."""
+    """A client that bypasses the proxy."""
     return BucketBackdoor(s3_settings, server.endpoint)
 
 
@@ -145,9 +145,9 @@ class Attempt:
     async def write(
         self, data: bytes, expected_bytes: int | None = None, *, is_observed: bool = True
     ) -> bool:
-        """Write it; whether that succeeded. Nothing else is visible, or remains in the end.
+        """Write it; returns whether that succeeded. Nothing else is visible or left in the end.
 
-        Where no answer comes any more, nobody can know that a write succeeded, or take it back.
+        If no answer arrives any more, success cannot be detected, nor can the write be rolled back.
         """
         try:
             size_bytes = await self._store.put(self.key, body(data), expected_bytes, self.record)
@@ -167,7 +167,7 @@ class Attempt:
         self.recorded = upload_id
 
     async def _delete(self) -> None:
-        """As the scrubber does; once more when what was late has arrived."""
+        """As the scrubber does; once more after what was late has arrived."""
         self._proxy.plan = no_faults
         await self._store.delete(self.key, self.recorded)
         await self._proxy.release()
@@ -188,7 +188,7 @@ def attempt(store: S3Store, proxy: FaultProxy, door: BucketBackdoor) -> Attempt:
 async def test_a_call_of_an_upload_fails_once(
     attempt: Attempt, proxy: FaultProxy, call: str, number: int, fault: Fault
 ) -> None:
-    """What may pass is tried again, and the write succeeds."""
+    """Retryable errors are retried, and the write succeeds."""
     proxy.plan = fail(call, number, fault)
 
     succeeded = await attempt.write(DATA)
@@ -201,7 +201,7 @@ async def test_a_call_of_an_upload_fails_once(
 async def test_a_call_of_an_upload_fails_from_then_on(
     attempt: Attempt, proxy: FaultProxy, call: str, number: int, fault: Fault
 ) -> None:
-    """The write fails, and leaves nothing; or it had succeeded, and that was found out."""
+    """The write fails and leaves nothing; or it had succeeded, and that was detected."""
     proxy.plan = fail(call, number, fault, for_ever=True)
 
     succeeded = await attempt.write(DATA)
@@ -229,7 +229,7 @@ async def test_a_streamed_part_fails(
 async def test_a_streamed_part_that_was_damaged(
     s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its MD5 is compared with what the server got, since no checksum went with it."""
+    """Its MD5 is compared with the server's, since no checksum was sent."""
     monkeypatch.setattr(StreamedPart, "md5", "0" * 32)
     data = some_bytes(14 * MIB)
 
@@ -248,7 +248,7 @@ NOT_KEPT = [Fault.PAGE, Fault.NOTHING, Fault.OTHER_TAG]
 async def test_an_answer_without_a_result_is_no_success(
     attempt: Attempt, proxy: FaultProxy, call: str, fault: Fault
 ) -> None:
-    """A proxy or a portal that says 200 and passes nothing on has kept nothing."""
+    """A proxy or a portal that answers 200 without forwarding has stored nothing."""
     is_small = call == "put_object"
     data = SMALL if is_small else DATA
     proxy.plan = fail(call, 0, fault)
@@ -261,7 +261,7 @@ async def test_an_answer_without_a_result_is_no_success(
 async def test_an_answer_without_a_result_is_followed_by_a_look(
     attempt: Attempt, proxy: FaultProxy, call: str
 ) -> None:
-    """Ceph RGW answers completions with an empty ETag at first: our mark and size prove them."""
+    """Ceph RGW answers completions with an empty ETag at first: attempt id and size prove them."""
     is_small = call == "put_object"
     data = SMALL if is_small else DATA
     proxy.plan = fail(call, 0, Fault.NOTHING_AFTER)
@@ -285,7 +285,7 @@ async def test_a_copy_without_a_result_is_no_success(
     with pytest.raises(StoreError):
         await store.copy_from(store, source, key)
 
-    assert "complete_multipart_upload" not in proxy.calls  # nothing is made of what nobody has
+    assert "complete_multipart_upload" not in proxy.calls  # the object does not exist
     assert await door.objects() == [source]
 
 
@@ -293,7 +293,7 @@ async def test_a_copy_without_a_result_is_no_success(
 async def test_no_list_is_not_an_empty_one(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, fault: Fault
 ) -> None:
-    """Or every image would be called missing."""
+    """Otherwise every image would be reported missing."""
     await door.plant(new_key(), b"whole")
     for call in ("list_objects_v2", "list_multipart_uploads"):
         proxy.plan = fail(call, 0, fault, for_ever=True)
@@ -306,7 +306,7 @@ async def test_no_list_is_not_an_empty_one(
 async def test_a_list_that_does_not_advance_is_an_error(
     store: S3Store, proxy: FaultProxy, call: str
 ) -> None:
-    """And no loop."""
+    """Instead of an endless loop."""
     proxy.plan = fail(call, 0, Fault.SAME_PAGE, for_ever=True)
 
     with pytest.raises(StoreError, match="do not advance"):
@@ -319,7 +319,7 @@ async def test_a_list_that_does_not_advance_is_an_error(
 async def test_a_list_that_would_begin_anew_is_an_error(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor
 ) -> None:
-    """A page that does not tell where the next one is, behind one that did."""
+    """A page without the marker of the next one, after a page that had one."""
     for _ in range(3):
         await door.write_unfinished(new_key(), b"half")
     proxy.plan = fail("list_multipart_uploads", 1, Fault.SAME_PAGE)
@@ -347,7 +347,7 @@ async def test_a_part_that_is_sent_again_has_the_same_bytes(
 async def test_an_upload_that_is_gone_is_not_tried_for_ever(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, call: str
 ) -> None:
-    """It is looked before a repeat: moto answers 500 to its parts, Ceph RGW to its completion."""
+    """It is checked before a retry: moto answers 500 to its parts, Ceph RGW to its completion."""
     gone = {call: Fault.INTERNAL_ERROR, "list_parts": Fault.NO_UPLOADS}
     proxy.plan = lambda this, _number: gone.get(this)
 
@@ -359,7 +359,7 @@ async def test_an_upload_that_is_gone_is_not_tried_for_ever(
 
 
 class Outage:
-    """A gateway that is away until a client has paused more often than ``attempts`` says."""
+    """A gateway that is unavailable until a client has paused more often than ``attempts``."""
 
     def __init__(self, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pauses = 0
@@ -368,7 +368,7 @@ class Outage:
         monkeypatch.setattr(RetryState, "pause", self._counted(3 * ATTEMPTS))
 
     def begin_with(self, call: str, number: int) -> None:
-        """The gateway goes away when this call comes."""
+        """The gateway becomes unavailable with this call."""
 
         def plan(this: str, before: int) -> Fault | None:
             if (this, before) == (call, number):
@@ -405,7 +405,7 @@ def patient(s3_settings: S3Settings) -> S3Settings:
 async def test_a_gateway_that_restarts_ends_no_upload(
     patient: S3Settings, door: BucketBackdoor, outage: Outage, call: str, number: int
 ) -> None:
-    """Refused connections are tried again for a time, not a number of times."""
+    """Refused connections are retried for a time, not a number of times."""
     outage.begin_with(call, number)
     async with opened(patient) as store:
         assert await Attempt(store, outage.proxy, door).write(DATA)
@@ -416,7 +416,7 @@ async def test_a_gateway_that_restarts_ends_no_upload(
 async def test_a_gateway_that_restarts_ends_no_download(
     patient: S3Settings, door: BucketBackdoor, outage: Outage
 ) -> None:
-    """It goes on from the next byte."""
+    """It continues from the next byte."""
     key, data = new_key(), some_bytes(4 * MIB)
     await door.plant(key, data)
     outage.begin_with("get_object", 0)
@@ -456,7 +456,7 @@ async def test_a_put_of_a_small_blob_fails(
 async def test_everything_fails_from_then_on(
     attempt: Attempt, proxy: FaultProxy, number: int, fault: Fault
 ) -> None:
-    """The write fails and cannot clean up; its delete can, when the store is there again."""
+    """The write fails and cannot clean up; its delete can, once the store is available again."""
     proxy.plan = fail_all(number, fault)
 
     await attempt.write(DATA, is_observed=False)
@@ -468,7 +468,7 @@ async def test_everything_fails_from_then_on(
 async def test_a_copy_fails_once(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, size_bytes: int, fault: Fault
 ) -> None:
-    """As an upload does, whether it is copied in one call or in pieces."""
+    """As for an upload, in one call and in pieces."""
     source, key, data = new_key(), new_key(), some_bytes(size_bytes)
     await door.plant(source, data)
     call = "upload_part_copy" if size_bytes > MIB else "copy_object"
@@ -491,7 +491,7 @@ async def test_a_copy_fails_once(
 async def test_a_copy_whose_answer_is_lost(
     store: S3Store, proxy: FaultProxy, size_bytes: int, call: str
 ) -> None:
-    """It is found by its own mark, although it has all the rest from its source."""
+    """It is recognised by its attempt id, although its other metadata is the source's."""
     source, key, data = new_key(), new_key(), some_bytes(size_bytes)
     await store.put(source, body(data), len(data))
     proxy.plan = fail(call, proxy.calls.count(call), Fault.RESET_AFTER, for_ever=True)
@@ -502,7 +502,7 @@ async def test_a_copy_whose_answer_is_lost(
 
 
 async def test_what_goes_with_a_body(store: S3Store, proxy: FaultProxy) -> None:
-    """A checksum, no signature of the bytes, and no question whether they may come."""
+    """A checksum, no signature of the bytes, and no ``Expect: 100-continue``."""
     await store.put(new_key(), body(SMALL))
     await store.put(new_key(), body(SMALL), len(SMALL))
 
@@ -519,7 +519,7 @@ async def test_what_goes_with_a_body(store: S3Store, proxy: FaultProxy) -> None:
 async def test_a_put_that_lands_after_the_delete(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor
 ) -> None:
-    """That is why the ledger looks again when the store has settled."""
+    """That is why the ledger checks again after ``settles_after``."""
     key = new_key()
     proxy.plan = fail("put_object", 0, Fault.LATE, for_ever=True)
     with pytest.raises(StoreError):
@@ -535,7 +535,7 @@ async def test_a_put_that_lands_after_the_delete(
 
 
 async def test_a_store_that_knows_no_conditions(store: S3Store, proxy: FaultProxy) -> None:
-    """It is asked once with a condition, and from then on without."""
+    """It is called once with a condition, and from then on without."""
     proxy.plan = lambda _call, _number: Fault.NO_CONDITIONS
     keys = [new_key() for _ in range(3)]
 
@@ -551,7 +551,7 @@ async def test_a_store_that_knows_no_conditions(store: S3Store, proxy: FaultProx
 async def test_a_store_that_is_overloaded_is_not_asked_for_ever(
     store: S3Store, proxy: FaultProxy
 ) -> None:
-    """As often as configured, and in one layer."""
+    """As many attempts as configured, in one layer."""
     proxy.plan = fail("head_object", 0, Fault.SLOW_DOWN, for_ever=True)
 
     with pytest.raises(StoreError, match="answered 503"):
@@ -564,7 +564,7 @@ async def test_a_store_that_is_overloaded_is_not_asked_for_ever(
 async def test_a_store_that_takes_no_bytes(
     attempt: Attempt, proxy: FaultProxy, expected_bytes: int | None
 ) -> None:
-    """A body that is stuck on its way is given up, and sent again."""
+    """A stalled request is cancelled, and sent again."""
     proxy.plan = fail("upload_part", 0, Fault.STALLED)
 
     assert await attempt.write(DATA, expected_bytes)
@@ -574,7 +574,7 @@ async def test_a_store_that_takes_no_bytes(
 async def test_a_write_that_is_cancelled_in_a_call(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, call: str
 ) -> None:
-    """What the call did is taken back before anybody hears that the write has ended."""
+    """The effect of the call is rolled back before the write returns."""
     key, is_small = new_key(), call == "put_object"
     data = SMALL if is_small else DATA
     task = asyncio.create_task(store.put(key, body(data), len(data) if is_small else None))
@@ -602,7 +602,7 @@ async def test_a_write_that_is_cancelled_in_a_call(
 async def test_a_delete_fails(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, call: str, fault: Fault
 ) -> None:
-    """It says so, unless another attempt helps, and the next one finishes it."""
+    """It raises, unless a retry helps, and the next delete completes it."""
     key = new_key()
     await door.plant(key, b"whole")
     await door.write_unfinished(key, b"half")
@@ -621,7 +621,7 @@ async def test_a_delete_fails(
 async def test_a_store_that_does_not_list_uploads(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor
 ) -> None:
-    """Some do not, or not at once: what was recorded is ended all the same."""
+    """Some do not, or not at once: a recorded upload is aborted all the same."""
     key = new_key()
     await door.write_unfinished(key, b"half")
     (recorded,) = await door.uploads()
@@ -635,7 +635,7 @@ async def test_a_store_that_does_not_list_uploads(
 async def test_an_upload_that_does_not_end(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor
 ) -> None:
-    """An abort is repeated as long as parts are listed, and then told."""
+    """An abort is repeated as long as parts are listed, then reported."""
     key = new_key()
     await door.write_unfinished(key, b"half")
     (recorded,) = await door.uploads()
@@ -660,7 +660,7 @@ async def test_an_upload_that_does_not_end(
 async def test_no_list_of_parts_is_not_an_empty_one(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, fault: Fault
 ) -> None:
-    """Or an upload that goes on would be said to have ended."""
+    """Otherwise a running upload would count as ended."""
     key = new_key()
     await door.write_unfinished(key, b"half")
     (recorded,) = await door.uploads()
@@ -682,7 +682,7 @@ async def test_no_list_of_parts_is_not_an_empty_one(
 async def test_a_download_that_breaks_is_continued(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, cut_bytes: int, hides_length: bool
 ) -> None:
-    """However often, from the next byte, and to the last one."""
+    """However often, from the next byte to the last one."""
     key, data = new_key(), some_bytes(4 * MIB if cut_bytes > 1 else 20)
     await door.plant(key, data)
     proxy.answered_bytes, proxy.hides_length = cut_bytes, hides_length
@@ -695,7 +695,7 @@ async def test_a_download_that_breaks_is_continued(
 async def test_a_download_fails_once(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, fault: Fault
 ) -> None:
-    """All bytes come, or an error; never fewer, and never others."""
+    """All bytes arrive, or an error; never fewer, and never others."""
     key, data = new_key(), some_bytes(2 * MIB)
     await door.plant(key, data)
     proxy.plan = fail("get_object", 0, fault)
@@ -726,7 +726,7 @@ async def test_a_download_fails_from_then_on(
 async def test_a_blob_that_goes_while_a_download_breaks(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor
 ) -> None:
-    """It is missing then, and does not merely end."""
+    """It is reported missing, instead of a truncated download."""
     key, data = new_key(), some_bytes(4 * MIB)
     await door.plant(key, data)
     proxy.answered_bytes = MIB
@@ -744,7 +744,7 @@ async def test_a_blob_that_goes_while_a_download_breaks(
 async def test_a_list_fails(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, call: str, fault: Fault
 ) -> None:
-    """On its second page too: what is not seen is not taken for absent."""
+    """Also on its second page: unlisted names are not taken for absent ones."""
     for _ in range(2):
         await door.plant(new_key(), b"whole")
         await door.write_unfinished(new_key(), b"half")
@@ -759,7 +759,7 @@ MARKER = Marker(uuid4(), uuid4(), PlaceKind.STORE, "local", datetime(2026, 1, 1,
 
 @pytest.mark.parametrize("fault", [Fault.TRUNCATED, Fault.RESET, Fault.SLOW_DOWN])
 async def test_a_marker_is_asked_for_again(store: S3Store, proxy: FaultProxy, fault: Fault) -> None:
-    """A connection that breaks makes no write fail."""
+    """A lost connection makes no write fail."""
     await store.place.write_marker(MARKER)
     store.place.expect(MARKER)
     proxy.calls.clear()
@@ -774,8 +774,8 @@ async def test_a_marker_is_asked_for_again(store: S3Store, proxy: FaultProxy, fa
 async def test_a_bucket_that_is_away_is_told_soon(
     s3_settings: S3Settings, proxy: FaultProxy, call: str
 ) -> None:
-    """At start and in a check: a marker is read as often as a call is made, however long a write
-    would wait for the service.
+    """At start and in a check: reading a marker takes as many attempts as a call, however long a
+    write would retry.
     """
     patient = replace(s3_settings, retry_for=timedelta(hours=1))
 
@@ -793,7 +793,7 @@ async def test_a_bucket_that_is_away_is_told_soon(
 async def test_a_write_waits_for_the_marker_of_a_bucket_that_is_away(
     s3_settings: S3Settings, proxy: FaultProxy
 ) -> None:
-    """As it waits for its own calls: a gateway that restarts ends no upload."""
+    """It retries as its own calls do: a restarting gateway ends no upload."""
     patient = replace(s3_settings, retry_for=timedelta(hours=1))
     refused = patient.attempts + 2
 
@@ -814,9 +814,9 @@ async def test_a_write_waits_for_the_marker_of_a_bucket_that_is_away(
 async def test_something_large_is_no_marker(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor
 ) -> None:
-    """It is not read to its end, whatever others call so."""
+    """It is not read to its end."""
     await door.plant(MARKER_NAME, bytes(3 * MAX_MARKER_BYTES) + write_marker_text(MARKER))
-    proxy.answered_bytes = MAX_MARKER_BYTES  # as much as is wanted
+    proxy.answered_bytes = MAX_MARKER_BYTES  # as much as is needed
 
     with pytest.raises(MarkerRefused, match="damaged"):
         await store.place.read_marker()

@@ -1,4 +1,4 @@
-"""The store in a bucket, on a second server: what it does must not depend on one of them."""
+"""The S3 store on a second server: it must not depend on one implementation."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TestS3StoreOnMoto(WritingContract, ReadingContract, ListingContract, Delet
     async def test_of_two_writers_of_a_key_one_wins(
         self, store: Store, door: StoreBackdoor
     ) -> None:
-        """It knows no conditions when uploads are completed: the last one wins, and is whole."""
+        """Without conditions for completions, the last writer wins, with a complete blob."""
         key, datas = new_key(), [some_bytes(2 * MIB), some_bytes(2 * MIB + 1)]
 
         await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Parts that are on their way, and what becomes of those that fail."""
+"""Parts in flight, and the handling of those that fail."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.asyncio
 
 
 async def fail(number: int) -> NoReturn:
-    """As each part does when the server goes away."""
+    """Fails as a part does when the server disappears."""
     raise StoreError("local", f"lost part {number}")
 
 
 async def succeed(number: int) -> CompletedPart:
-    """The part is stored."""
+    """Stores the part."""
     return {"PartNumber": number}
 
 

@@ -1,4 +1,4 @@
-"""How large the parts of a blob are, what they are made of, and how much memory they may have."""
+"""The sizes of a blob's parts, their content, and their memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sizes_of(sizes: PartSizes, total_bytes: int) -> list[int]:
 def test_the_largest_blob_has_no_more_parts_than_are_allowed(
     first_bytes: int, expected_bytes: int
 ) -> None:
-    """Whether its size is known or not, and however small the first part is."""
+    """With known and unknown size, and however small the first part."""
     parts = sizes_of(PartSizes(first_bytes, expected_bytes), MAX_BLOB_BYTES)
 
     assert len(parts) <= MAX_PARTS
@@ -60,7 +60,7 @@ def test_the_largest_blob_has_no_more_parts_than_are_allowed(
 
 
 def test_parts_begin_to_grow_after_a_while() -> None:
-    """Until then they are of one size; then they are a small share of what was sent."""
+    """Until then they have one size; then each is a small fraction of what was sent."""
     parts = sizes_of(PartSizes(5 * MIB), 12 * GIB)
 
     assert set(parts[:1250]) == {5 * MIB}
@@ -79,7 +79,7 @@ def test_parts_begin_to_grow_after_a_while() -> None:
     ],
 )
 def test_parts_of_a_known_size_are_alike(expected_bytes: int, part_bytes: int) -> None:
-    """No larger than that size needs, with some to spare."""
+    """No larger than that size needs, with a margin."""
     parts = sizes_of(PartSizes(8 * MIB, expected_bytes), expected_bytes)
 
     assert set(parts[:-1]) <= {part_bytes}
@@ -87,7 +87,7 @@ def test_parts_of_a_known_size_are_alike(expected_bytes: int, part_bytes: int) -
 
 
 def test_a_size_that_was_not_true() -> None:
-    """What comes behind the announced end goes into parts that grow as they would have."""
+    """Bytes behind the announced end go into parts that grow as usual."""
     sizes = PartSizes(8 * MIB, 100 * GIB)
 
     assert sizes.next_after(100 * GIB) == 12 * MIB
@@ -99,7 +99,7 @@ def test_a_size_that_was_not_true() -> None:
     st.integers(min_value=1, max_value=100),
 )
 def test_parts_are_the_blocks_cut_anew(blocks: list[list[bytes]], limit_bytes: int) -> None:
-    """However they came, they are sent in the same order, and none is too long."""
+    """Whatever the blocks, the bytes are sent in order, and no part is too long."""
     parts = [Part(limit_bytes)]
     for chunks in blocks:
         block, start = Block(chunks), 0
@@ -121,7 +121,7 @@ async def _sent(part: Part) -> bytes:
 
 @pytest.mark.asyncio
 async def test_a_part_is_sent_piece_by_piece() -> None:
-    """So that nothing else waits for long, and as often as it is needed."""
+    """So that no other work waits long, and as often as needed."""
     part, told = Part(8 * MIB), []
     part.take(Block([some_bytes(3 * MIB), b"and more"]))
 
@@ -134,7 +134,7 @@ async def test_a_part_is_sent_piece_by_piece() -> None:
 
 
 def test_a_part_is_not_read() -> None:
-    """A library that came to do so is a mistake that shows, and no call that is tried again."""
+    """A library that reads it gets an error that is visible and not retried."""
     body = Part(8 * MIB).as_body(lambda: None)
 
     with pytest.raises(RuntimeError, match="sent piece by piece") as caught:
@@ -145,7 +145,7 @@ def test_a_part_is_not_read() -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("size_bytes", [0, 5, 2 * MIB])
 async def test_checksums(size_bytes: int) -> None:
-    """Those that others would make of the same bytes, in a thread or not."""
+    """They equal those computed from the same bytes, in a thread or not."""
     data = some_bytes(size_bytes)
     part = Part(8 * MIB)
     part.take(block_of(data, 100_000))
@@ -159,7 +159,7 @@ async def test_checksums(size_bytes: int) -> None:
 
 @pytest.mark.asyncio
 async def test_large_parts_are_hashed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And small ones are not: the way there takes longer than they do."""
+    """Small ones are not: the switch takes longer than the hash."""
     hashed: list[Callable[[], object]] = []
 
     async def run(work: Callable[[], object]) -> object:
@@ -179,7 +179,7 @@ async def test_large_parts_are_hashed_in_a_thread(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.asyncio
 async def test_hashing_is_not_behind_names_that_are_looked_up() -> None:
-    """Those of a store whose names nobody answers keep the threads busy that all share."""
+    """Lookups of a store whose names do not resolve keep the shared threads busy."""
     answers = threading.Event()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(1))
@@ -199,7 +199,7 @@ async def test_hashing_is_not_behind_names_that_are_looked_up() -> None:
 
 
 def test_a_part_keeps_the_memory_of_its_blocks_counted() -> None:
-    """Until it goes, and no longer."""
+    """As long as the part exists, and no longer."""
     released: list[int] = []
     part, other = Part(6), Part(6)
     block = Block([b"12345678"], 8, released.append)
@@ -225,7 +225,7 @@ def _room(parts: int) -> PartMemory:
 
 @pytest.mark.asyncio
 async def test_everybody_has_room_for_one_part() -> None:
-    """However many are there, nobody waits for his first."""
+    """However many uploads there are, none waits for its first part."""
     room = _room(2)
     with room.share() as first, room.share() as second, room.share() as third:
         for share in (first, second, third):
@@ -236,7 +236,7 @@ async def test_everybody_has_room_for_one_part() -> None:
 
 @pytest.mark.asyncio
 async def test_more_than_one_part_has_to_wait() -> None:
-    """Until somebody gives room back, or the one part is stored."""
+    """Until another upload releases memory, or the upload's one part is stored."""
     room = _room(2)
     with room.share() as first, room.share() as second:
         await first.acquire(8 * MIB)
@@ -258,7 +258,7 @@ async def test_more_than_one_part_has_to_wait() -> None:
 
 @pytest.mark.asyncio
 async def test_who_leaves_gives_everything_back() -> None:
-    """Once, also when a part that was broken off ends later."""
+    """Once, also if a cancelled part ends later."""
     room = _room(4)
     with room.share() as share:
         await share.acquire(8 * MIB)
@@ -269,7 +269,7 @@ async def test_who_leaves_gives_everything_back() -> None:
 
 
 def test_in_a_crowd_parts_are_small() -> None:
-    """So that one for each is little; who came before keeps to his size."""
+    """So that one for each is little; earlier uploads keep their size."""
     room = _room(2)
     with room.share() as first, room.share() as second, room.share() as third:
         assert [share.part_bytes for share in (first, second, third)] == [
@@ -283,7 +283,7 @@ def test_in_a_crowd_parts_are_small() -> None:
 
 @pytest.mark.asyncio
 async def test_a_larger_part_is_held_where_there_is_room() -> None:
-    """And a second one beside it; in a crowd, none but those of the usual size are."""
+    """And a second one beside it; with many uploads, only parts of the usual size."""
     room = _room(4)
     with room.share() as first, room.share() as second:
         assert await first.try_acquire(16 * MIB)
@@ -293,14 +293,14 @@ async def test_a_larger_part_is_held_where_there_is_room() -> None:
 
 
 async def room_of_third(room: PartMemory) -> bool:
-    """Whether somebody who comes later may hold a larger part."""
+    """Whether a later upload may hold a larger part."""
     with room.share() as third:
         return await third.try_acquire(12 * MIB)
 
 
 @pytest.mark.asyncio
 async def test_a_part_without_room_for_a_second_one_is_not_held() -> None:
-    """Whatever is free."""
+    """However much memory is free."""
     with _room(4).share() as share:
         assert not await share.try_acquire(17 * MIB)
 
@@ -318,7 +318,7 @@ async def test_a_part_of_a_blob_of_unknown_size_is_as_large_as_the_room() -> Non
 @pytest.mark.asyncio
 @pytest.mark.parametrize("expected_bytes", [TIB, 5 * TIB])
 async def test_memory_does_not_follow_the_announced_size(expected_bytes: int) -> None:
-    """A crowd of blobs that are announced as large holds nothing of them."""
+    """Many blobs that are announced as large hold nothing in advance."""
     room = _room(8)
     with ExitStack() as shares:
         for _ in range(12):
@@ -331,7 +331,7 @@ async def test_memory_does_not_follow_the_announced_size(expected_bytes: int) ->
 @pytest.mark.asyncio
 @pytest.mark.parametrize("expected_bytes", [0, 100 * GIB, TIB, MAX_BLOB_BYTES])
 async def test_the_planned_parts_are_enough(expected_bytes: int) -> None:
-    """For all that was announced; and the last one ends where the blob does."""
+    """For all that was announced; and the last part ends with the blob."""
     total_bytes = expected_bytes or 200 * GIB
     sent_bytes = count = 0
     room = _room(8)
@@ -351,7 +351,7 @@ async def test_the_planned_parts_are_enough(expected_bytes: int) -> None:
 
 @pytest.mark.asyncio
 async def test_a_streamed_part_is_sent_once() -> None:
-    """A library that begins the request anew gets an error that may pass, and no half of it."""
+    """A library that repeats the request gets a retryable error, and no half of it."""
     part = StreamedPart(6)
     part.take(Block([b"123456"]))
     drained = asyncio.create_task(part.drain())

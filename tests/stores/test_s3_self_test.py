@@ -1,4 +1,4 @@
-"""What an operator is told when a bucket cannot be used: at start, by check-config, and later."""
+"""What an operator reads about an unusable bucket: at start, in check-config, and later."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def told(settings: S3Settings) -> str:
-    """What is said about such a store, by the rehearsal."""
+    """What the self-test says about such a store."""
     async with opened(settings, "cloud") as store:
         with pytest.raises(StoreError) as trouble:
             await store.self_test()
@@ -79,7 +79,7 @@ async def told(settings: S3Settings) -> str:
 async def test_every_right_is_missed(
     server: SeaweedFS, proxy: FaultProxy, call: str, right: str
 ) -> None:
-    """The sentence has the name of the right, and nothing is left but what may not be removed."""
+    """The sentence names the right, and nothing is left but what may not be removed."""
     settings = settings_for(proxy.endpoint)
     proxy.plan = fail(call, 0, Fault.DENIED)
 
@@ -91,7 +91,7 @@ async def test_every_right_is_missed(
 
 
 async def test_a_rehearsal_makes_every_call(proxy: FaultProxy) -> None:
-    """Each that a store will need, with everything that it asks of them."""
+    """Each call that a store will need, with every feature it relies on."""
     async with opened(settings_for(proxy.endpoint, part_size_bytes=6 * MIB)) as store:
         assert await store.self_test() == []
 
@@ -114,7 +114,7 @@ async def test_a_rehearsal_makes_every_call(proxy: FaultProxy) -> None:
 async def test_what_the_server_lacks(
     proxy: FaultProxy, call: str, number: int, fault: Fault, text: str
 ) -> None:
-    """Or what stands before it: the sentence names the likely cause."""
+    """Or a proxy before it: the sentence names the likely cause."""
     proxy.plan = fail(call, number, fault)
 
     assert text in await told(settings_for(proxy.endpoint))
@@ -124,7 +124,7 @@ async def test_what_the_server_lacks(
 async def test_a_server_that_compares_no_checksums(
     proxy: FaultProxy, kind: Checksum, remedy: str
 ) -> None:
-    """Ceph RGW 16.2 takes any CRC32: it can be used, and what to set is said."""
+    """Ceph RGW 16.2 accepts any CRC32: it is usable, and the sentence says what to set."""
     proxy.plan = fail("put_object", 1, Fault.OTHER_TAG)  # the one whose checksum is wrong
 
     async with opened(settings_for(proxy.endpoint, checksum=kind)) as store:
@@ -138,7 +138,7 @@ async def test_a_server_that_compares_no_checksums(
 async def test_a_bucket_without_room_can_be_used(
     server: SeaweedFS, proxy: FaultProxy, call: str
 ) -> None:
-    """It is full, and not broken: reads and deletes go on, and nothing is left of the trial."""
+    """It is full, not broken: reads and deletes work, and the test leaves nothing."""
     settings = settings_for(proxy.endpoint)
     key, door = new_key(), BucketBackdoor(settings, server.endpoint)
     await door.plant(key, b"bytes")
@@ -175,12 +175,12 @@ async def test_a_key_that_may_only_read(server: SeaweedFS) -> None:
     ],
 )
 async def test_which_rehearsals_are_over(name: str, *, is_over: bool) -> None:
-    """A day of grace, since clocks differ; and nothing that somebody else may have put there."""
+    """A day of tolerance, since clocks differ; and nothing that imaged did not put there."""
     assert is_leftover(name, date(2026, 11, 20)) is is_over
 
 
 async def test_a_rehearsal_removes_what_an_earlier_one_left(server: SeaweedFS) -> None:
-    """An object or an upload of one that died; not those of one that may be running."""
+    """An object or an upload of a dead self-test; not those of one that may be running."""
     settings = settings_for(server.endpoint)
     door = BucketBackdoor(settings)
     old, new = (f"rehearsals/{day}.{'0' * 32}" for day in ("2001-01-01", "2999-01-01"))
@@ -212,7 +212,7 @@ async def test_wrong_settings(server: SeaweedFS, changes: dict[str, Any], text: 
 async def test_without_any_credentials(
     server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """When the library finds none either."""
+    """If the library finds none either."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -228,7 +228,7 @@ async def test_without_any_credentials(
 async def test_credentials_of_the_environment(
     server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where none are set, those that the library finds are used."""
+    """Without configured ones, those that the library finds are used."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setattr("imaged.stores.s3.session._library", _fresh_library)
@@ -254,7 +254,7 @@ async def test_nobody_is_there() -> None:
 
 
 async def test_an_endpoint_without_an_address() -> None:
-    """A name that nobody knows."""
+    """A name that does not resolve."""
     settings = settings_for("http://s3.invalid", attempts=1)
 
     assert "cannot reach http://s3.invalid" in await told(settings)
@@ -262,23 +262,23 @@ async def test_an_endpoint_without_an_address() -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_somebody_else_is_there(proxy: FaultProxy, call: str) -> None:
-    """A server that speaks HTTP, and not S3: no call takes its pages for an answer."""
+    """An HTTP server that is not S3: none of its pages is taken for an answer."""
     proxy.plan = fail(call, 0, Fault.PAGE, for_ever=True)
 
     if call in {"head_bucket", "delete_object", "upload_part", "put_object"}:
-        proxy.plan = fail_all(0, Fault.PAGE)  # they say nothing that could be looked at
+        proxy.plan = fail_all(0, Fault.PAGE)  # their answers have no body to check
     await told(settings_for(proxy.endpoint, attempts=1))
 
 
 async def test_a_server_without_a_certificate(server: SeaweedFS) -> None:
-    """The endpoint says https, and the server does not speak it."""
+    """The endpoint says https, but the server does not speak TLS."""
     settings = settings_for(server.endpoint.replace("http:", "https:"), attempts=1)
 
     await told(settings)
 
 
 async def test_a_certificate_that_nobody_knows(tmp_path: Path, proxy: FaultProxy) -> None:
-    """The sentence names the setting; with it, the store is used."""
+    """The sentence names the setting; with it, the store is usable."""
     certificate = make_certificate(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
@@ -306,7 +306,7 @@ async def test_certificates_that_cannot_be_read(
 
 
 async def test_a_store_that_hangs(proxy: FaultProxy) -> None:
-    """Is given up after the time that is configured."""
+    """It is given up after the configured time."""
     proxy.plan = fail("list_objects_v2", 0, Fault.HANGING)
     quick = {"connect_timeout": timedelta(seconds=0.1), "read_timeout": timedelta(seconds=0.1)}
 
@@ -314,7 +314,7 @@ async def test_a_store_that_hangs(proxy: FaultProxy) -> None:
 
 
 async def test_a_check_is_one_question(proxy: FaultProxy) -> None:
-    """It is asked often, and does not wait for what may pass."""
+    """It is called often, and makes no retries."""
     async with opened(settings_for(proxy.endpoint)) as store:
         await store.check()
         proxy.plan = fail("head_bucket", 0, Fault.SLOW_DOWN, for_ever=True)
@@ -327,7 +327,7 @@ async def test_a_check_is_one_question(proxy: FaultProxy) -> None:
 
 
 async def test_a_bucket_that_is_gone_is_not_an_empty_one(server: SeaweedFS) -> None:
-    """No blob is called missing because of it."""
+    """No blob is reported missing because of it."""
     async with opened(settings_for(server.endpoint, bucket="no-such-bucket")) as store:
         with pytest.raises(StoreError) as trouble:
             await read_all(store, new_key())
@@ -336,7 +336,7 @@ async def test_a_bucket_that_is_gone_is_not_an_empty_one(server: SeaweedFS) -> N
 
 
 async def test_no_secret_is_logged(server: SeaweedFS, caplog: pytest.LogCaptureFixture) -> None:
-    """Not even when the libraries tell everything that they do."""
+    """Not even with the debug logs of the libraries."""
     caplog.set_level(logging.DEBUG)
     async with opened(settings_for(server.endpoint)) as store:
         await store.put(new_key(), body(b"bytes"))
@@ -346,7 +346,7 @@ async def test_no_secret_is_logged(server: SeaweedFS, caplog: pytest.LogCaptureF
 
 
 def make_certificate(folder: Path) -> Path:
-    """A certificate for the loopback that signs itself, with its key."""
+    """A self-signed certificate for the loopback address, with its key."""
     import datetime as dt
     from ipaddress import ip_address
 

@@ -1,4 +1,4 @@
-"""The settings of a bucket, its secrets, and what errors of S3 are called."""
+"""The settings of a bucket, its secrets, and the translation of S3's errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ MADE_UP = "made-up-key-material"
     ],
 )
 def test_what_cannot_work_is_refused(wrong: dict[str, Any], why: str) -> None:
-    """With a sentence, that never repeats a value."""
+    """With a sentence that repeats no value."""
     with pytest.raises(ValueError, match=why) as refused:
         S3Settings(**{"bucket": "images", **wrong})
 
@@ -68,12 +68,12 @@ def test_what_cannot_work_is_refused(wrong: dict[str, Any], why: str) -> None:
     ("prefix", "root"), [("", ""), ("/", ""), ("a", "a/"), ("a/b/", "a/b/"), ("/a", "a/")]
 )
 def test_a_prefix_is_a_folder(prefix: str, root: str) -> None:
-    """Whether it is written with slashes around it or not."""
+    """With or without slashes around it."""
     assert S3Settings(bucket="images", prefix=prefix).root == root
 
 
 def test_nobody_sees_a_secret_who_does_not_ask() -> None:
-    """Neither in a text, nor in that of what it is part of, nor in a copy on a disk."""
+    """Neither in its text form, nor in that of its container, nor in a pickle."""
     secret = Secret(MADE_UP)
     settings = S3Settings(bucket="images", access_key=secret, secret_key=secret)
 
@@ -99,14 +99,14 @@ def test_secrets_can_be_compared() -> None:
 
 @pytest.mark.parametrize("text", ["key", "key\n", "  key \r\n", "key\nand a remark\n"])
 def test_a_secret_is_the_first_line_of_its_file(tmp_path: Path, text: str) -> None:
-    """However the file was written."""
+    """Whatever the line ends and white space of the file."""
     (tmp_path / "key").write_text(text)
 
     assert read_secret(tmp_path / "key") == Secret("key")
 
 
 def test_a_file_without_a_secret(tmp_path: Path) -> None:
-    """Is none, and one that is missing is missing."""
+    """An empty file is an error, and so is a missing one."""
     (tmp_path / "empty").write_text("\nkey\n")
 
     with pytest.raises(ValueError, match="is empty"):
@@ -116,7 +116,7 @@ def test_a_file_without_a_secret(tmp_path: Path) -> None:
 
 
 def answered(code: str, status: int = 400) -> ClientError:
-    """An error that the store gave, with a text that it had better kept to itself."""
+    """An error of the store, with a text that should not be shown."""
     answer: Any = {
         "Error": {"Code": code, "Message": MADE_UP},
         "ResponseMetadata": {"HTTPStatusCode": status},
@@ -159,7 +159,7 @@ def answered(code: str, status: int = 400) -> ClientError:
 def test_errors_say_what_to_do(
     operation: str, error: Exception, kind: type[StoreError], text: str
 ) -> None:
-    """Of the right kind, about the right store, and in words of ours only."""
+    """Of the right kind, about the right store, and in imaged's own words only."""
     told = S3Errors("cloud", SETTINGS).translate(operation, KEY, error)
 
     assert type(told) is kind
@@ -178,7 +178,7 @@ def test_errors_say_what_to_do(
     ],
 )
 def test_errors_of_conditions(code: str, kind: type[StoreError]) -> None:
-    """Mean something only where there was a condition."""
+    """They only mean something if there was a condition."""
     errors = S3Errors("cloud", SETTINGS)
 
     with_one = errors.translate("put_object", KEY, answered(code), on_condition=True)
@@ -212,7 +212,7 @@ def test_errors_of_conditions(code: str, kind: type[StoreError]) -> None:
     ],
 )
 def test_what_may_pass(error: Exception, may: bool) -> None:
-    """Is worth another attempt, and nothing else is."""
+    """These are retried, and nothing else is."""
     assert is_retryable(error) is may
 
 
@@ -234,7 +234,7 @@ def test_what_may_pass(error: Exception, may: bool) -> None:
 def test_a_gone_upload_a_missing_object_and_a_page(
     operation: str, code: str, kind: type[StoreError]
 ) -> None:
-    """Servers differ in what they call the first; a bare 404 is none of them, but to HEAD."""
+    """Servers differ in what they call the first; a bare 404 is neither, except to HEAD."""
     error = ClientError({"Error": {"Code": code}}, operation)
 
     assert type(S3Errors("cloud", SETTINGS).translate(operation, KEY, error)) is kind

@@ -189,7 +189,7 @@ class DelegatingCatalog(Catalog):
         """Delegates to the inner catalog."""
         await self._catalog.set_place_warning(kind, name, warning)
 
-    # the whole
+    # the whole catalog
 
     async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
         """Delegates to the inner catalog."""

@@ -62,7 +62,7 @@ _LONG_DELETED = (
     .with_for_update(skip_locked=True)
 )
 _REMOVE = delete(images).where(images.c.id.in_(bindparam("these", expanding=True)))
-_BURY = insert(tombstones)
+_ADD_TOMBSTONES = insert(tombstones)
 _TOMBSTONE = select(tombstones.c.id).where(tombstones.c.id == bindparam("this"))
 
 
@@ -122,8 +122,8 @@ def find_broken_uploads(db: Connection, idle_for: timedelta, limit: int) -> Sequ
 def purge(db: Connection, deleted_for: timedelta, limit: int) -> Sequence[str]:
     """Replace images that were deleted at least this long ago by tombstones."""
     values = {"latest": dialects.now(db) - deleted_for, "most": limit}
-    buried = db.execute(_LONG_DELETED, values).scalars().all()
-    if buried:
-        db.execute(_REMOVE, {"these": buried})
-        db.execute(_BURY, [{"id": image_id} for image_id in buried])
-    return buried
+    purged = db.execute(_LONG_DELETED, values).scalars().all()
+    if purged:
+        db.execute(_REMOVE, {"these": purged})
+        db.execute(_ADD_TOMBSTONES, [{"id": image_id} for image_id in purged])
+    return purged

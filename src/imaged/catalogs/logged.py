@@ -1,4 +1,4 @@
-"""A catalog that reports every change of status once: as an event in the log, and to hooks.
+"""A catalog that reports every change of status once: as an event in the log; tasks also to a hook.
 
 It wraps any other catalog, so services cannot forget to report and drivers need not. It reports
 committed changes. A change whose outcome is unknown (``CatalogError``) is not reported.
@@ -24,24 +24,12 @@ log = structlog.get_logger()
 CREATED = "created"
 
 
-class StatusHook(Protocol):
-    """Called for every change of status; a counter, for example."""
-
-    def __call__(self, before: Status | None, after: Status, because: Event | str) -> None:
-        """``before`` is None for a new image."""
-        ...
-
-
 class TaskHook(Protocol):
-    """Called for every change of a task's status."""
+    """Called for every change of a task's status; a counter, for example."""
 
     def __call__(self, before: Task | None, after: Task) -> None:
         """``before`` is None for a new task."""
         ...
-
-
-def _no_status_hook(before: Status | None, after: Status, because: Event | str) -> None:
-    del before, after, because
 
 
 def _no_task_hook(before: Task | None, after: Task) -> None:
@@ -51,14 +39,8 @@ def _no_task_hook(before: Task | None, after: Task) -> None:
 class LoggedCatalog(DelegatingCatalog):
     """Delegates to the inner catalog, and logs the lives of its images and tasks."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        hook: StatusHook = _no_status_hook,
-        task_hook: TaskHook = _no_task_hook,
-    ) -> None:
+    def __init__(self, catalog: Catalog, task_hook: TaskHook = _no_task_hook) -> None:
         super().__init__(catalog)
-        self._hook = hook
         self._task_hook = task_hook
 
     async def add_image(self, image: Image) -> Image:
@@ -134,7 +116,6 @@ class LoggedCatalog(DelegatingCatalog):
             claim_id=claim and str(claim.token),  # also one that this began or ended
             task_id=task and task.id,
         )
-        self._hook(from_status, after.status, because)
 
     async def _log_failed_task_image(self, image_id: str, task: Task) -> None:
         """Log the image of a task that was ended; if it cannot be read, log nothing."""

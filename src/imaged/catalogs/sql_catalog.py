@@ -251,7 +251,7 @@ class SqlCatalog:
         """Record what an operator should check there."""
         await self.database.write(partial(places.warn, kind=kind, name=name, warning=warning))
 
-    # the whole
+    # the whole catalog
 
     async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
         """Record that an instance is alive; remove those not heard of for at least this long."""

@@ -78,7 +78,7 @@ class FilesystemExport:
     async def check(self) -> None:
         """Test an export. Raises ExportError with the remedy."""
         with translated_errors(self.name):
-            await self._call(self._test_delivery)
+            await self._call(self._test_write)
 
     async def has(self, file_name: str) -> bool:
         """Whether a file of this name exists."""
@@ -99,7 +99,7 @@ class FilesystemExport:
         """Write a file; returns its size in bytes. Raises ExportExists, ExportFull, ExportError."""
         with translated_errors(self.name):
             return await write_blocks(
-                self._delivery(export_file),
+                self._temporary_file(export_file),
                 expected_bytes or 0,
                 blocks,
                 threads=self._threads,
@@ -154,7 +154,7 @@ class FilesystemExport:
             f"{self._root} hangs",
         )
 
-    def _delivery(self, export_file: ExportFile) -> ExportTemporaryFile:
+    def _temporary_file(self, export_file: ExportFile) -> ExportTemporaryFile:
         return ExportTemporaryFile(
             self._label,
             self._settings,
@@ -207,20 +207,20 @@ class FilesystemExport:
                 self._disk.unlink(self._root / name)
         sync_folder(self._disk, self._root)
 
-    def _test_delivery(self) -> None:
+    def _test_write(self) -> None:
         """If it crashes, the file has the name of an unknown task, and the clean-up removes it."""
         self._require_root()
         task_id = str(uuid4())
         last = temporary_name(ExportFile(task_id, uuid4(), ""))
-        delivery = self._delivery(ExportFile(task_id, uuid4(), last))
+        file = self._temporary_file(ExportFile(task_id, uuid4(), last))
         try:
-            delivery.begin()
-            delivery.write(Block([b"imaged"]))
-            delivery.publish()
+            file.begin()
+            file.write(Block([b"imaged"]))
+            file.publish()
         except StoreFull:
             return  # it may have room later; until then exports fail with this error
         finally:
-            delivery.discard(HUNG_THREAD_TIMEOUT.total_seconds())
+            file.discard(HUNG_THREAD_TIMEOUT.total_seconds())
 
     def _require_root(self) -> None:
         if not Path(self._root).is_dir():

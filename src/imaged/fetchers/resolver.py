@@ -33,7 +33,7 @@ GetAddrInfo = Callable[..., list[tuple[Any, ...]]]
 class _Owner:
     """A project's slots, for as long as it uses or waits for one."""
 
-    places: asyncio.Semaphore
+    slots: asyncio.Semaphore
     users: int = 0
 
 
@@ -42,13 +42,13 @@ class NameResolver:
     """The slots for lookups; ``look_up`` has the signature of ``socket.getaddrinfo``."""
 
     look_up: GetAddrInfo = socket.getaddrinfo
-    places: int = MAX_LOOKUPS
+    max_lookups: int = MAX_LOOKUPS
     max_lookups_per_project: int = MAX_LOOKUPS_PER_PROJECT
-    _free: asyncio.Semaphore = field(init=False)
+    _slots: asyncio.Semaphore = field(init=False)
     _owners: dict[str, _Owner] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._free = asyncio.Semaphore(self.places)
+        self._slots = asyncio.Semaphore(self.max_lookups)
 
     def of(self, owner: str) -> AbstractResolver:
         """A resolver for one fetch of this project."""
@@ -63,14 +63,14 @@ class NameResolver:
         )
         kept.users += 1
         try:
-            await kept.places.acquire()
+            await kept.slots.acquire()
         except BaseException:
             self._leave(owner, kept)
             raise
         try:
-            await self._free.acquire()
+            await self._slots.acquire()
         except BaseException:
-            kept.places.release()
+            kept.slots.release()
             self._leave(owner, kept)
             raise
         return await self._in_thread(owner, kept, (host, port, family, socket.SOCK_STREAM))
@@ -82,8 +82,8 @@ class NameResolver:
         answer: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
 
         def end(found: list[tuple[Any, ...]], error: Exception | None) -> None:
-            self._free.release()
-            kept.places.release()
+            self._slots.release()
+            kept.slots.release()
             self._leave(owner, kept)
             if answer.done():  # its caller stopped waiting
                 return
@@ -99,7 +99,7 @@ class NameResolver:
                 found = self.look_up(*question)
             except UnicodeError:  # a label that is empty, or longer than 63 characters
                 error = socket.gaierror(socket.EAI_NONAME, "this is not a name")
-            except Exception as failure:  # noqa: BLE001 - the caller gets it, and the place is free
+            except Exception as failure:  # noqa: BLE001 - the caller gets it, and the slot is free
                 error = failure
             with suppress(RuntimeError):  # the loop has ended, and nothing waits
                 loop.call_soon_threadsafe(end, found, error)

@@ -157,7 +157,7 @@ def _has_udf(head: bytes, block_bytes: int) -> bool:
 
 
 def find_lookalike(head: bytes) -> Lookalike | None:
-    """The kind of data that begins so; None for what may be a disk."""
+    """The kind of data with this beginning; None for what may be a disk."""
     for at, mark, lookalike in _SIGNATURES:
         if head[at : at + len(mark)] == mark:
             return lookalike

@@ -3,9 +3,9 @@
     <root>/
       .tmp/<image id>.<attempt>          an unfinished write (filesystem only)
       00/ … ff/                          256 folders, made once, by the first two digits of the id
-        <image id>.<attempt>             a whole blob
+        <image id>.<attempt>             a complete blob
 
-A key (``core/keys.py``) is the path of a whole blob below the root.
+A key (``core/keys.py``) is the path of a complete blob below the root.
 """
 
 from __future__ import annotations

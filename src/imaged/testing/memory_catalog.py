@@ -209,7 +209,7 @@ class MemoryCatalog(MemoryTasks):
         if (known := self.places.get((kind, name))) is not None:
             self.places[kind, name] = replace(known, warning=warning)
 
-    # the whole
+    # the whole catalog
 
     async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
         """Record that an instance is alive; remove those not heard of for at least this long."""

@@ -114,11 +114,11 @@ class MemoryImages:
         """Replace the records of images deleted at least this long ago by tombstones."""
         await checkpoint()
         gone = self._due(self._in(Status.DELETED), lambda image: image.since, deleted_for)
-        buried = [image.id for image in gone[:limit]]
-        for image_id in buried:
+        purged = [image.id for image in gone[:limit]]
+        for image_id in purged:
             del self.images[image_id]
-        self.tombstones.update(buried)
-        return buried
+        self.tombstones.update(purged)
+        return purged
 
     def _image(self, image_id: str) -> Image:
         try:

@@ -15,18 +15,18 @@ class StorePaths:
     root: Path
 
     @property
-    def unfinished(self) -> Path:
+    def temporary_folder(self) -> Path:
         """The folder of unfinished writes."""
         return self.root / ".tmp"
 
     @property
-    def whole(self) -> list[Path]:
+    def blob_folders(self) -> list[Path]:
         """The folders of complete blobs."""
         return [self.root / name for name in SHARD_FOLDERS]
 
     def temporary_path(self, key: str) -> Path:
         """The file of an unfinished write."""
-        return self.unfinished / key[3:]
+        return self.temporary_folder / key[3:]
 
     def blob_path(self, key: str) -> Path:
         """The file of a complete blob."""
@@ -34,4 +34,4 @@ class StorePaths:
 
     def blob_folders_for(self, prefix: str) -> list[Path]:
         """The folders that may contain complete blobs whose keys have this prefix."""
-        return [folder for folder in self.whole if f"{folder.name}/".startswith(prefix[:3])]
+        return [folder for folder in self.blob_folders if f"{folder.name}/".startswith(prefix[:3])]

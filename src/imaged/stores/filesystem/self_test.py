@@ -35,17 +35,17 @@ class FilesystemSelfTest:
     """Tests one store. Every step blocks and raises StoreError with the remedy."""
 
     def __init__(
-        self, store: str, folders: StorePaths, disk: Disk, *, min_free_bytes: int, folder_mode: int
+        self, store: str, paths: StorePaths, disk: Disk, *, min_free_bytes: int, folder_mode: int
     ) -> None:
         self._store = store
-        self._folders = folders
+        self._paths = paths
         self._disk = disk
         self._min_free_bytes = min_free_bytes
         self._folder_mode = folder_mode
 
     def run(self) -> None:
         """Run every step."""
-        require_root_folder(self._store, self._folders.root, self._disk)
+        require_root_folder(self._store, self._paths.root, self._disk)
         self._make_folders()
         self._require_one_filesystem()
         self._remove_leftovers()
@@ -58,13 +58,13 @@ class FilesystemSelfTest:
             self._warn_if_low()
 
     def _make_folders(self) -> None:
-        for folder in (self._folders.unfinished, *self._folders.whole):
+        for folder in (self._paths.temporary_folder, *self._paths.blob_folders):
             self._make(folder)
 
     def _sync_folders(self) -> None:
         """Also folders that existed: their maker may have been killed before it synced them."""
-        with os_errors_translated(self._store, self._folders.root):
-            sync_folder(self._disk, self._folders.root)
+        with os_errors_translated(self._store, self._paths.root):
+            sync_folder(self._disk, self._paths.root)
 
     def _make(self, folder: Path) -> None:
         with os_errors_translated(self._store, folder):
@@ -73,11 +73,11 @@ class FilesystemSelfTest:
             except FileExistsError:
                 return
             self._disk.chmod(folder, self._folder_mode)  # independent of the umask
-            chown_to_owner_of(self._disk, folder, self._folders.root)
+            chown_to_owner_of(self._disk, folder, self._paths.root)
 
     def _require_one_filesystem(self) -> None:
-        device = self._device(self._folders.unfinished)
-        for folder in self._folders.whole:
+        device = self._device(self._paths.temporary_folder)
+        for folder in self._paths.blob_folders:
             if self._device(folder) != device:
                 raise StoreError(self._store, self._different_filesystems(folder))
 
@@ -86,8 +86,8 @@ class FilesystemSelfTest:
             return self._disk.stat(folder).st_dev
 
     def _different_filesystems(self, folder: Path) -> str:
-        unfinished = self._folders.unfinished
-        return f"needs {unfinished} and {folder} on one filesystem: unmount what is mounted there"
+        temporary = self._paths.temporary_folder
+        return f"needs {temporary} and {folder} on one filesystem: unmount what is mounted there"
 
     def _remove_leftovers(self) -> None:
         for folder in self._stages:
@@ -105,7 +105,7 @@ class FilesystemSelfTest:
     @property
     def _stages(self) -> tuple[Path, Path]:
         """The paths between which the test file is moved."""
-        return self._folders.unfinished, self._folders.whole[0]
+        return self._paths.temporary_folder, self._paths.blob_folders[0]
 
     def _test_write(self) -> None:
         name = f"{SELF_TEST_PREFIX}{uuid4().hex}"
@@ -131,13 +131,13 @@ class FilesystemSelfTest:
             self._disk.close(descriptor)
 
     def _warn_if_low(self) -> None:
-        with os_errors_translated(self._store, self._folders.root):
-            free = free_bytes(self._disk, self._folders.root)
+        with os_errors_translated(self._store, self._paths.root):
+            free = free_bytes(self._disk, self._paths.root)
         if free < self._min_free_bytes:
             log.warning(
                 "store.full",
                 store=self._store,
-                path=str(self._folders.root),
+                path=str(self._paths.root),
                 free_mib=free // MIB,
                 min_free_mib=self._min_free_bytes // MIB,
             )

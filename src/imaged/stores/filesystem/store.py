@@ -59,7 +59,7 @@ class FilesystemStore:
         self._settings = settings
         self._lanes = lanes
         self._disk = disk or Disk()
-        self._folders = StorePaths(settings.path)
+        self._paths = StorePaths(settings.path)
         self._threads = ThreadPool(f"store-{name}", settings.threads)
         folder = MarkedFolderSettings(
             PlaceKind.STORE, name, settings.path, name, settings.file_mode
@@ -70,9 +70,9 @@ class FilesystemStore:
 
     async def check(self) -> None:
         """Create missing folders inside the root, and test a write. Raises StoreError."""
-        checkup = FilesystemSelfTest(
+        self_test = FilesystemSelfTest(
             self.name,
-            self._folders,
+            self._paths,
             self._disk,
             min_free_bytes=self._settings.min_free_bytes,
             folder_mode=self._settings.folder_mode,
@@ -80,7 +80,7 @@ class FilesystemStore:
 
         def run() -> None:
             self.place.require()
-            checkup.run()
+            self_test.run()
             self._is_checked = True
 
         await self._threads.run(run)
@@ -95,9 +95,9 @@ class FilesystemStore:
         """Write a blob; returns its size in bytes. Writes of this store have no upload id."""
         del record
         require_key(self.name, key)
-        draft = BlobTemporaryFile(self.name, key, self._settings, self._disk, self.place)
+        file = BlobTemporaryFile(self.name, key, self._settings, self._disk, self.place)
         return await write_blocks(
-            draft,
+            file,
             expected_bytes or 0,
             blocks,
             threads=self._threads,
@@ -111,7 +111,7 @@ class FilesystemStore:
         """Open a complete blob for reading from an offset. Entering raises BlobMissing."""
         require_key(self.name, key)
         blob = FilesystemReader(
-            self.name, key, self._folders, self._disk, threads=self._reading, start=start
+            self.name, key, self._paths, self._disk, threads=self._reading, start=start
         )
         try:
             await self._open(blob)
@@ -132,12 +132,12 @@ class FilesystemStore:
         """
         await self.place.require_expected()
         unfinished = set()
-        for name in await self._names(self._folders.unfinished):
+        for name in await self._names(self._paths.temporary_folder):
             key = f"{name[:2]}/{name}"
             if is_key(key) and key.startswith(prefix):
                 unfinished.add(key)
                 yield key
-        for folder in self._folders.blob_folders_for(prefix):
+        for folder in self._paths.blob_folders_for(prefix):
             for name in await self._names(folder):
                 key = f"{folder.name}/{name}"
                 if is_key(key) and key.startswith(prefix) and key not in unfinished:
@@ -158,12 +158,12 @@ class FilesystemStore:
 
     def _remove(self, key: str) -> None:
         self.place.require()
-        unfinished, whole = self._folders.temporary_path(key), self._folders.blob_path(key)
-        with os_errors_translated(self.name, whole):
-            for path in (unfinished, whole, unfinished):  # a rename to the final name, or back
+        temporary, final = self._paths.temporary_path(key), self._paths.blob_path(key)
+        with os_errors_translated(self.name, final):
+            for path in (temporary, final, temporary):  # a rename to the final name, or back
                 with suppress(FileNotFoundError):
                     self._disk.unlink(path)
-            for folder in (whole.parent, unfinished.parent):
+            for folder in (final.parent, temporary.parent):
                 sync_folder(self._disk, folder)
 
     async def _names(self, folder: Path) -> Sequence[str]:
@@ -191,30 +191,30 @@ class BlobTemporaryFile(TemporaryFile):
         disk: Disk,
         place: FolderMarker | None = None,
     ) -> None:
-        folders = StorePaths(settings.path)
-        super().__init__(store, key, folders.temporary_path(key), settings, disk, place=place)
-        self._whole = folders.blob_path(key)
+        paths = StorePaths(settings.path)
+        super().__init__(store, key, paths.temporary_path(key), settings, disk, place=place)
+        self._final = paths.blob_path(key)
         self._is_renamed = False
 
     def _require_unused(self) -> None:
         """Raises BlobExists, OSError."""
         with suppress(FileNotFoundError):
-            self._disk.stat(self._whole)
+            self._disk.stat(self._final)
             raise self._exists()
 
     def _publish_name(self) -> None:
         try:
-            move(self._disk, self._temporary, self._whole)
+            move(self._disk, self._temporary, self._final)
         except FileExistsError:
             raise self._exists() from None
         except FileNotFoundError as error:
-            for folder in (self._temporary.parent, self._whole.parent):
+            for folder in (self._temporary.parent, self._final.parent):
                 self._disk.stat(folder)  # a missing folder is reported as itself
             raise self._discarded() from error
         self._is_renamed = True
-        sync_folder(self._disk, self._whole.parent)
+        sync_folder(self._disk, self._final.parent)
 
     def _roll_back(self, descriptor: int) -> None:
         if self._is_renamed:
-            move(self._disk, self._whole, self._temporary)
+            move(self._disk, self._final, self._temporary)
         self._disk.ftruncate(descriptor, 0)

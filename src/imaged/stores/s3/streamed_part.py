@@ -23,7 +23,7 @@ PROGRESS_EVERY_SECONDS = (
 
 
 class BodyNotRepeatable(ConnectionError):
-    """The request began anew, and the bytes of the first one are gone."""
+    """The request was repeated, but the bytes of the first one are gone."""
 
 
 class StreamedPart:
