@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """A catalog on a measured database: measuring changes nothing, and tells how transactions ended."""
-=======
-"""A catalog on a measured database passes the contract: only the meter is added."""
->>>>>>> 1377df5 (Strike a hook without a caller, and say in plain English what tests of drivers hold)
 
 from __future__ import annotations
 
@@ -24,47 +20,16 @@ from imaged.ports.meter import ignore_measurement
 from stores.test_metered import Notes
 
 
-<<<<<<< HEAD
 class TestMeteredSqliteCatalog(RacesContract):
     """The part of the exam in which transactions meet, fail and are rolled back."""
-=======
-class TestMeasuredSqliteCatalog(CatalogContract):
-    """The whole contract."""
->>>>>>> 1377df5 (Strike a hook without a caller, and say in plain English what tests of drivers hold)
 
     pytestmark = pytest.mark.asyncio
 
     @pytest_asyncio.fixture
     async def catalog(self, tmp_path: Path) -> AsyncIterator[Catalog]:
         """Empty, and audited at the end."""
-<<<<<<< HEAD
         async with opened(tmp_path / "catalog.db") as catalog:
             yield SqlCatalog(MeteredDatabase(catalog.database, ignore_measurement))
-=======
-        async with fresh() as catalog:
-            yield catalog
-
-
-class TestMeasuredPostgresqlCatalog(CatalogContract):
-    """The whole contract."""
-
-    @pytest.fixture
-    def fresh(self) -> Fresh:
-        """A database for each example."""
-
-        @asynccontextmanager
-        async def measured() -> AsyncIterator[Catalog]:
-            async with catalog_databases.fresh() as catalog:
-                yield SqlCatalog(MeteredDatabase(catalog.database, ignore_measurement))
-
-        return measured
-
-    @pytest_asyncio.fixture
-    async def catalog(self, fresh: Fresh) -> AsyncIterator[Catalog]:
-        """Empty, and audited at the end."""
-        async with fresh() as catalog:
-            yield catalog
->>>>>>> 1377df5 (Strike a hook without a caller, and say in plain English what tests of drivers hold)
 
 
 pytestmark = pytest.mark.asyncio
@@ -105,7 +70,7 @@ async def test_transactions_are_told_with_how_they_ended(within: SqlCatalog) -> 
 
 
 async def test_figures_are_those_of_the_database_within(tmp_path: Path) -> None:
-    """How busy it is and can be, how often it retried, and how long its log is."""
+    """How busy it is and can be, how often it had to try again, and how long its log is."""
     async with opened(tmp_path / "catalog.db") as within:
         database = MeteredDatabase(within.database, ignore_measurement)
 

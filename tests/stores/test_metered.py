@@ -1,11 +1,7 @@
-<<<<<<< HEAD
 """Measured stores: nothing changes but what is told.
 
 The wrapper is examined over the store in memory; over the others it is tried.
 """
-=======
-"""Measured stores pass the contracts of the stores within: only the meter is added."""
->>>>>>> 1377df5 (Strike a hook without a caller, and say in plain English what tests of drivers hold)
 
 from __future__ import annotations
 
@@ -44,7 +40,7 @@ ABILITIES = (SelfTesting, Closeable, ServerSideCopy, PresignedDownload)
 
 
 class Notes:
-    """Records what a meter is told."""
+    """Takes down what a meter is told."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, type[BaseException] | None]] = []
@@ -59,7 +55,7 @@ class Notes:
 class TestMeasuredMemoryStore(
     StoreContract, ExclusiveWritersContract, LastingReadersContract, LimitedStoreContract
 ):
-    """Everything that the inner store promises."""
+    """Everything that the one within promises."""
 
     @pytest.fixture
     def store(self) -> Store:
@@ -82,15 +78,10 @@ class TestMeasuredMemoryStore(
         return memory_backdoor(small_store)
 
 
-<<<<<<< HEAD
 class TestMeasuredFilesystemStore(LastingReadersContract):
     """Readers of a folder, in which nothing stays open."""
 
     pytestmark = pytest.mark.asyncio
-=======
-class TestMeasuredFilesystemStore(StoreContract, ExclusiveWritersContract, LastingReadersContract):
-    """The same in a folder, in which no file stays open."""
->>>>>>> 1377df5 (Strike a hook without a caller, and say in plain English what tests of drivers hold)
 
     @pytest.fixture
     def root(self, tmp_path: Path) -> Iterator[Path]:
@@ -119,15 +110,10 @@ def server() -> Iterator[SeaweedFS]:
         yield server
 
 
-<<<<<<< HEAD
 class TestMeasuredS3Store(DeletingContract):
     """Deletes in a bucket, and every ability."""
 
     pytestmark = pytest.mark.asyncio
-=======
-class TestMeasuredS3Store(StoreContract):
-    """The same in a bucket, with every ability."""
->>>>>>> 1377df5 (Strike a hook without a caller, and say in plain English what tests of drivers hold)
 
     @pytest.fixture
     def s3_settings(self, server: SeaweedFS) -> S3Settings:
@@ -146,11 +132,11 @@ class TestMeasuredS3Store(StoreContract):
         return BucketBackdoor(s3_settings)
 
     async def test_it_has_every_ability(self, store: Store) -> None:
-        """With or without a meter."""
+        """Measured or not."""
         assert all(isinstance(store, ability) for ability in ABILITIES)
 
     async def test_it_copies_from_measured_stores(self, store: Store, door: BucketBackdoor) -> None:
-        """The inner store of the source decides."""
+        """A source is known for what it is within."""
         assert isinstance(store, ServerSideCopy)
         key, copy = new_key(), new_key()
         await store.put(key, body(b"bytes"))
@@ -163,7 +149,7 @@ class TestMeasuredS3Store(StoreContract):
 
 @pytest.mark.asyncio
 async def test_operations_are_told_with_how_they_ended() -> None:
-    """Each operation by its name, when it has ended."""
+    """Each when it is over, and by its name."""
     notes = Notes()
     store, key = measured(notes), new_key()
     await store.put(key, body(b"bytes"))
@@ -181,7 +167,7 @@ async def test_operations_are_told_with_how_they_ended() -> None:
 
 @pytest.mark.asyncio
 async def test_waiting_for_a_client_is_not_the_stores_time() -> None:
-    """A slow body does not count as a slow store."""
+    """A body that takes long makes no store slow."""
     notes = Notes()
 
     async def slow() -> AsyncIterator[Block]:
@@ -200,7 +186,7 @@ async def test_waiting_for_a_client_is_not_the_stores_time() -> None:
 
 @pytest.mark.asyncio
 async def test_what_a_body_raises_passes_through() -> None:
-    """It is reported too, as an error that is not the store's."""
+    """It is told too; whoever measures knows that it is not the store's."""
     notes = Notes()
 
     with pytest.raises(Verdict):
@@ -211,7 +197,7 @@ async def test_what_a_body_raises_passes_through() -> None:
 
 @pytest.mark.asyncio
 async def test_no_block_is_kept_while_more_is_awaited() -> None:
-    """Its lifetime accounts for its memory."""
+    """Its memory is accounted for by its lifetime."""
     freed: list[int] = []
 
     class Sink(MemoryStore):
@@ -234,7 +220,7 @@ async def test_no_block_is_kept_while_more_is_awaited() -> None:
 
 
 def test_only_a_store_with_abilities_has_them() -> None:
-    """Checks for an ability get the same answer as from the inner store."""
+    """Who asks gets the same answer as from the store within."""
     store = measured(Notes())
 
     assert not any(isinstance(store, ability) for ability in ABILITIES)
@@ -246,6 +232,6 @@ def measured(meter: Meter) -> Store:
 
 
 def memory_backdoor(store: MeteredStore) -> MemoryBackdoor:
-    """The dictionaries of the inner store."""
+    """The dictionaries of the store within."""
     assert isinstance(store.inner, MemoryStore)
     return MemoryBackdoor(store.inner)
