@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from imaged.config import ConfigInvalid, load
-from imaged.config.addresses import TcpAddress, UnixAddress
 from imaged.config.stores import FilesystemSection
+from imaged.server.addresses import TcpAddress, UnixAddress
 
 SECRET = "made-up-canary-7f3a"
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from imaged.daemon.status_line import Activity, short_duration, status_line
+from imaged.daemon.status_reporter import Activity, short_duration, status_line
 
 GIB = 1024**3
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imaged.config.addresses import UnixAddress, parse_address
+from imaged.config.addresses import parse_address
+from imaged.server.addresses import UnixAddress
 from imaged.server.listeners import CannotListen, listener_address, open_listeners
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from imaged.server.rlimits import RESERVED_DESCRIPTORS, raise_file_limit
+from imaged.server.server import RESERVED_DESCRIPTORS, raise_file_limit
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from typing import Self
 
 from starlette.types import ASGIApp
 
+from imaged.daemon.web_app import API_HOOKS
 from imaged.server.connection_settings import ConnectionSettings
 from imaged.server.server import HttpServer
 from support.service import Service, token_of
@@ -27,7 +28,7 @@ def served(service: Service, settings: ConnectionSettings | None = None) -> Iter
 def serving(app: ASGIApp, settings: ConnectionSettings) -> Iterator[tuple[int, HttpServer]]:
     """The daemon's server before any application; its port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(app, settings)
+    server = HttpServer(app, settings, API_HOOKS)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

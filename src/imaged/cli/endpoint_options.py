@@ -19,7 +19,7 @@ from imaged.cli.options import FILE, config_option
 
 if TYPE_CHECKING:
     from imaged.client.endpoint import Endpoint
-    from imaged.config.addresses import Address
+    from imaged.server.addresses import Address
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,7 +93,7 @@ def _local_address(config_file: Path | None, environment: Mapping[str, str]) -> 
 
 def reachable_url(addresses: tuple[Address, ...]) -> str | None:
     """How to come to the first of these addresses from here."""
-    from imaged.config.addresses import TcpAddress
+    from imaged.server.addresses import TcpAddress
 
     for address in addresses:
         match address:

@@ -1,53 +1,16 @@
-"""Addresses to listen on: ``127.0.0.1:9292``, ``[::1]:9292``, ``unix:/run/imaged/api.sock``."""
+"""Parses addresses: ``127.0.0.1:9292``, ``[::1]:9292``, ``unix:/run/imaged/api.sock``."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
-from imaged.core.special_addresses import is_loopback
+from imaged.server.addresses import Address, TcpAddress, UnixAddress
 
 _TCP_ADDRESS = re.compile(
     r"(?:\[(?P<v6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d{1,5})", re.ASCII
 )
 _MAX_PORT = 65_535
-
-
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
-    """A host and a port; port 0 lets the system choose a free one."""
-
-    host: str
-    port: int
-
-    @property
-    def is_local_only(self) -> bool:
-        """Whether only this machine can reach it. Names other than localhost may be anywhere."""
-        if self.host == "localhost":
-            return True
-        try:
-            return is_loopback(ip_address(self.host))
-        except ValueError:
-            return False
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
-    """The path of a socket."""
-
-    path: Path
-    is_local_only: bool = True
-
-    def __str__(self) -> str:
-        return f"unix:{self.path}"
-
-
-Address = TcpAddress | UnixAddress
 
 #: Stands for the addresses that requests come in by.
 API = "api"

@@ -13,7 +13,7 @@ from uuid import uuid4
 from imaged.config import Config
 from imaged.core.claim import InstanceId
 from imaged.core.summary import Instance
-from imaged.daemon import settings, task_settings
+from imaged.daemon import settings
 from imaged.daemon.drivers import Drivers
 from imaged.daemon.fernet import FernetSecretBox
 from imaged.daemon.task_dependencies import TaskDependencies
@@ -47,6 +47,7 @@ from imaged.services.traffic import Traffic
 from imaged.services.transfer_budget import TransferBudget
 
 if TYPE_CHECKING:  # commands measure nothing and do not load Prometheus
+    from imaged.metrics.counters import Counters
     from imaged.metrics.instruments import Instruments
 
 
@@ -82,9 +83,9 @@ def build_task_service(catalog: Catalog, config: Config) -> TaskService:
         catalog,
         claims,
         TaskTypeRegistry(),
-        seal=FernetSecretBox(task_settings.key_file(config)),
+        seal=FernetSecretBox(settings.key_file(config)),
         wakeup=Wakeup(),
-        settings=task_settings.task_service_settings(config),
+        settings=settings.task_service_settings(config),
         clock=build_clock_guard(catalog, config),
     )
 
@@ -170,14 +171,14 @@ class ServiceContainer:
             drivers.destinations,
         )
         registry = build_registry(services)
-        seal = FernetSecretBox(task_settings.key_file(config))
+        seal = FernetSecretBox(settings.key_file(config))
         self.runner = TaskRunner(
             drivers.catalog,
             self.claims,
             self.task_ingest,
             registry,
             seal=seal,
-            settings=task_settings.runner_settings(config),
+            settings=settings.runner_settings(config),
             meter=self.task_meter,
         )
         self.task_service = TaskService(
@@ -187,7 +188,7 @@ class ServiceContainer:
             seal=seal,
             wakeup=self.runner.wakeup,
             start_now=self.runner.start_now,
-            settings=task_settings.task_service_settings(config),
+            settings=settings.task_service_settings(config),
             clock=self.clock,
         )
         self.unrunnable_tasks = UnrunnableTaskReaper(
@@ -242,11 +243,33 @@ class ServiceContainer:
         self.downloads.verify = config.downloads.verify
         self.ingest.settings = self.task_ingest.settings = settings.stage_settings(config)
         self._task_dependencies.apply(config)
-        self.task_service.settings = task_settings.task_service_settings(config)
+        self.task_service.settings = settings.task_service_settings(config)
         self.unrunnable_tasks.longest_pending = config.tasks.longest_pending
-        self.runner.settings = task_settings.runner_settings(config)
+        self.runner.settings = settings.runner_settings(config)
 
 
 def new_instance_id(name: str) -> InstanceId:
     """Return a readable instance id, unique across instances and restarts."""
     return InstanceId(f"{name or f'{socket.gethostname()}-{os.getpid()}'}-{uuid4().hex[:8]}")
+
+
+def read_counters(drivers: Drivers, services: ServiceContainer) -> Counters:
+    """Return the current counts of a process."""
+    from imaged.metrics.counters import Counters  # lazy: loads Prometheus
+
+    budget, database = services.budget, drivers.database
+    return Counters(
+        traffic=services.traffic,
+        budget_bytes=budget.total_bytes,
+        budget_used_bytes=max(0, budget.total_bytes - budget.free_bytes),
+        claims_held=services.claims.held,
+        claims_taken_back=services.reclaimer.taken_back,
+        scrubbed=services.scrubber.totals,
+        reconciled=services.reconcile.last,
+        transactions=database.busy,
+        connections_limit=database.connections_limit,
+        second_tries=database.second_tries,
+        log_bytes=database.log_bytes,
+        items_failed={one.duty: one.failures for one in services.postponed},
+        items_put_off={one.duty: len(one) for one in services.postponed},
+    )

@@ -27,11 +27,11 @@ from imaged.daemon.metrics_endpoint import MetricsEndpoint
 from imaged.daemon.settings import connection_settings
 from imaged.daemon.status_reporter import StatusReporter
 from imaged.daemon.watchdog import run_watchdog
-from imaged.daemon.web_app import WebApp
+from imaged.daemon.web_app import API_HOOKS, WebApp, api_listeners
 from imaged.daemon.worker_supervisor import WorkerSupervisor
 from imaged.process.sd_notify import SystemdNotifier
 from imaged.server.activation import ActivatedSockets
-from imaged.server.listeners import api_listeners, listener_address
+from imaged.server.listeners import listener_address
 from imaged.server.server import HttpServer
 from imaged.services.periodic import run_periodically
 from imaged.services.tasks.runner import TaskRunner
@@ -131,7 +131,8 @@ class Daemon:
 
     async def _start_server(self, tasks: TaskGroup, listeners: list[socket.socket]) -> None:
         if self._web_app:
-            self._server = HttpServer(self._web_app.app, connection_settings(self._config))
+            settings = connection_settings(self._config)
+            self._server = HttpServer(self._web_app.app, settings, API_HOOKS)
             self._metrics_endpoint.track_server(self._server)
             tasks.start_soon(self._server.serve, listeners)
             await self._server.ready.wait()

@@ -20,12 +20,12 @@ from imaged.api.app import build_metrics_app
 from imaged.api.bearer_token import BearerToken
 from imaged.api.metrics_handler import MetricsHandler
 from imaged.config import Config
-from imaged.config.addresses import API, Address, TcpAddress, UnixAddress
+from imaged.config.addresses import API
 from imaged.daemon.background_jobs import job_names
-from imaged.daemon.container import ServiceContainer
-from imaged.daemon.counting import read_counters
+from imaged.daemon.container import ServiceContainer, read_counters
 from imaged.daemon.drivers import Drivers
 from imaged.daemon.settings import connection_settings
+from imaged.daemon.web_app import API_HOOKS
 from imaged.daemon.worker_supervisor import WorkerSupervisor
 from imaged.metrics.counters import Counters
 from imaged.metrics.exposition import ExpositionWriter
@@ -33,6 +33,7 @@ from imaged.metrics.instruments import Instruments
 from imaged.metrics.state_collector import StateCollector
 from imaged.metrics.state_gauges import StateSnapshot
 from imaged.metrics.worker_counters import WorkerCounters
+from imaged.server.addresses import Address, TcpAddress, UnixAddress
 from imaged.server.listeners import open_listeners
 from imaged.server.server import HttpServer
 
@@ -104,7 +105,8 @@ class MetricsEndpoint:
                 tasks.start_soon(self._serve, self._listeners)
 
     async def _serve(self, listeners: list[socket.socket]) -> None:
-        server = HttpServer(build_metrics_app(self._metrics), connection_settings(self._config))
+        app, settings = build_metrics_app(self._metrics), connection_settings(self._config)
+        server = HttpServer(app, settings, API_HOOKS)
         try:
             await server.serve(listeners)
         finally:

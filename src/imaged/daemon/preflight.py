@@ -13,11 +13,11 @@ from imaged.config import Config, Problem
 from imaged.conversion.qemu_img import unsupported_reason
 from imaged.core.errors import CatalogError, CatalogMissing, ExportError, StoreError
 from imaged.daemon.exports import examine_destination, open_destination
-from imaged.daemon.import_checks import ImportCheckRefused, load_import_checks
 from imaged.daemon.new_catalog import require_empty_stores
 from imaged.daemon.settings import password_file
 from imaged.daemon.stores import build_store, known_places, log_store_warning, self_test_store
 from imaged.daemon.task_dependencies import CertificatesRefused, build_fetcher
+from imaged.daemon.task_types import ImportCheckRefused, load_import_checks
 from imaged.services.place_registry import PlaceRegistry
 
 

@@ -11,17 +11,22 @@ from pydantic import SecretStr
 from imaged.api.allowed_hosts import AllowedHosts
 from imaged.api.stores import StoreFacts
 from imaged.config import Config
-from imaged.config.addresses import TcpAddress
 from imaged.config.stores import FilesystemBaseSection, FilesystemSection, S3BaseSection, S3Section
+from imaged.conversion.qemu_img import QemuImgSettings
+from imaged.conversion.scratch import ScratchSettings
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import StoreError
 from imaged.core.strays import StrayLimits
+from imaged.fetchers.fetch_settings import FetchSettings
+from imaged.server.addresses import TcpAddress
 from imaged.server.connection_settings import ConnectionSettings, MinimumRate
 from imaged.services.claims import ClaimSettings
 from imaged.services.images import RecordLimits
 from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.reconciler import ReconcileSettings
 from imaged.services.scrubber import ScrubberSettings
+from imaged.services.tasks.runner import RunnerSettings
+from imaged.services.tasks.task_service import TaskServiceSettings
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.s3.credentials import Secret, read_secret
 from imaged.stores.s3.settings import S3Settings
@@ -186,3 +191,59 @@ def record_limits(config: Config) -> RecordLimits:
 def kills_uploads(config: Config) -> bool:
     """Whether a failed upload sets its image to ``killed``."""
     return config.uploads.on_failure == "kill"
+
+
+def task_service_settings(config: Config) -> TaskServiceSettings:
+    """Access to tasks, limits for each project, and retention."""
+    tasks = config.tasks
+    return TaskServiceSettings(
+        access=tasks.access,
+        time_to_live=tasks.time_to_live,
+        max_unfinished=tasks.max_unfinished_per_owner,
+        max_properties_bytes=config.uploads.max_properties_size,
+    )
+
+
+def runner_settings(config: Config) -> RunnerSettings:
+    """Concurrency of tasks."""
+    tasks = config.tasks
+    return RunnerSettings(
+        concurrency=tasks.concurrency,
+        limits=dict(tasks.limits),
+        poll_every=tasks.poll_every,
+        per_destination=tasks.exports_per_destination,
+        stalled_after=tasks.stalled_after,
+    )
+
+
+def key_file(config: Config) -> Path:
+    """The file with the key for secrets."""
+    return Path(config.tasks.key_file)
+
+
+def fetch_settings(config: Config) -> FetchSettings:
+    """Allowed addresses and time limits of fetches."""
+    fetch = config.fetch
+    return FetchSettings(
+        allow=fetch.allow,
+        ports=fetch.ports,
+        total_time=fetch.total_time,
+        min_bytes_per_second=fetch.min_rate,
+        ca_file=Path(fetch.ca_file) if fetch.ca_file else None,
+    )
+
+
+def qemu_img_settings(config: Config) -> QemuImgSettings:
+    """Resource limits of one conversion."""
+    conversion = config.conversion
+    return QemuImgSettings(
+        memory_bytes=conversion.memory,
+        cpu_time=conversion.cpu_time,
+        time=conversion.time,
+        max_size_bytes=config.uploads.max_size,
+    )
+
+
+def scratch_settings(config: Config) -> ScratchSettings:
+    """The scratch folder of conversions."""
+    return ScratchSettings(config.conversion.scratch, config.conversion.min_free)

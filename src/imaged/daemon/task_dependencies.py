@@ -10,8 +10,8 @@ from imaged.conversion.qemu_img import QemuImg
 from imaged.conversion.scratch import LocalScratch
 from imaged.core.errors import ImagedError
 from imaged.core.place_marker import PlaceKind
-from imaged.daemon import task_settings
-from imaged.daemon.import_checks import load_import_checks
+from imaged.daemon import settings
+from imaged.daemon.task_types import load_import_checks
 from imaged.fetchers.http_fetcher import HttpFetcher
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.ports.fetcher import Fetcher
@@ -40,8 +40,8 @@ class TaskDependencies:
     def __init__(
         self, config: Config, places: PlaceRegistry, max_size_bytes: Callable[[], int]
     ) -> None:
-        self._converter = QemuImg(task_settings.qemu_img_settings(config))
-        scratch = LocalScratch(task_settings.scratch_settings(config))
+        self._converter = QemuImg(settings.qemu_img_settings(config))
+        scratch = LocalScratch(settings.scratch_settings(config))
         self.scratch = MarkedScratch(scratch, scratch_place(config), places)
         self.fetcher = build_fetcher(config)
         self.check_factory = StreamCheckFactory(max_size_bytes, load_import_checks())
@@ -51,7 +51,7 @@ class TaskDependencies:
 
     def apply(self, config: Config) -> None:
         """Apply the reloadable settings."""
-        self._converter.settings = task_settings.qemu_img_settings(config)
+        self._converter.settings = settings.qemu_img_settings(config)
 
 
 def scratch_place(config: Config) -> MarkedPlace:
@@ -64,8 +64,8 @@ def scratch_place(config: Config) -> MarkedPlace:
 
 def build_fetcher(config: Config) -> Fetcher:
     """Build the HTTP fetcher. Raises CertificatesRefused."""
-    settings = task_settings.fetch_settings(config)
+    fetch = settings.fetch_settings(config)
     try:
-        return HttpFetcher(settings)
+        return HttpFetcher(fetch)
     except OSError as error:  # includes SSLError
-        raise CertificatesRefused(settings.ca_file, error) from error
+        raise CertificatesRefused(fetch.ca_file, error) from error

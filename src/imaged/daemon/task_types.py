@@ -1,13 +1,14 @@
-"""The task types of one process: built-in types, and plugins from entry points."""
+"""The task types of one process, built-in and from entry points, and a deployer's import checks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from imaged.core.errors import ImagedError
-from imaged.services.tasks.plugins import TASK_TYPE_GROUP, TaskResources, TaskTypeFactory
+from imaged.ports.import_check import ImportCheck
+from imaged.services.tasks.plugins import TASK_TYPE_GROUP, TaskResources
 from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry
 from imaged.services.tasks.types.api_image_import import ImageImport
 from imaged.services.tasks.types.clone import Clone
@@ -26,6 +27,8 @@ from imaged.services.tasks.types.import_task import ImportTask
 from imaged.services.tasks.types.location_import import LocationImport
 from imaged.services.tasks.types.verify import Verify
 
+IMPORT_CHECK_GROUP = "imaged.import_checks"
+
 
 class TaskTypeRefused(ImagedError):
     """A task type of a deployer cannot be loaded."""
@@ -38,7 +41,7 @@ def build_registry(services: TaskResources) -> TaskTypeRegistry:
     """Build the registry of all task types. Raises TaskTypeRefused."""
     types = {kind.facts.name: kind for kind in builtin_task_types(services)}
     for point in sorted(entry_points(group=TASK_TYPE_GROUP), key=lambda point: point.name):
-        kind = _load(point.name, point.load, services)
+        kind: TaskType[Any] = _load(point, TaskTypeRefused, services)
         if kind.facts.name in types:
             raise TaskTypeRefused(point.name, f"there is a type {kind.facts.name!r} already")
         types[kind.facts.name] = kind
@@ -95,9 +98,23 @@ def _clone(services: TaskResources, remote: RemoteImageClient) -> Clone:
     )
 
 
-def _load(name: str, load: Any, services: TaskResources) -> TaskType[Any]:
+class ImportCheckRefused(ImagedError):
+    """An import check of a deployer cannot be loaded."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"The import check of the entry point {name!r} cannot be used: {why}.")
+
+
+def load_import_checks() -> Sequence[ImportCheck]:
+    """Return all installed checks, sorted by name. Raises ImportCheckRefused."""
+    return [
+        _load(point, ImportCheckRefused)
+        for point in sorted(entry_points(group=IMPORT_CHECK_GROUP), key=lambda one: one.name)
+    ]
+
+
+def _load(point: EntryPoint, refused: Callable[[str, str], ImagedError], *arguments: object) -> Any:
     try:
-        make: TaskTypeFactory = load()
-        return make(services)
+        return point.load()(*arguments)
     except Exception as error:
-        raise TaskTypeRefused(name, f"{type(error).__name__}: {error}") from error
+        raise refused(point.name, f"{type(error).__name__}: {error}") from error

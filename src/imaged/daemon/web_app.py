@@ -1,20 +1,62 @@
-"""Builds the API's ASGI application from the services of a daemon."""
+"""Builds the API's ASGI application, and what connects it to the server."""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from starlette.types import ASGIApp
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Scope
 
 from imaged.api.app import ApiSettings, build_app
 from imaged.api.authenticator import Authenticator, NoAuth, TokenFile
+from imaged.api.error_responses import BAD_GATEWAY, UNAVAILABLE
+from imaged.api.http_errors import BodyTooSlow
 from imaged.api.imports import ImportCalls
+from imaged.api.middleware import REQUEST_ID_HEADER, SCOPE_REQUEST_ID
+from imaged.api.requests import sends_file
 from imaged.config import Config
 from imaged.daemon import settings
 from imaged.daemon.container import ServiceContainer
-from imaged.daemon.metrics_endpoint import MetricsEndpoint
+from imaged.server import raw_responses
+from imaged.server.activation import ActivatedSockets, SocketRefused, reachable_from_network
+from imaged.server.connections import ServerHooks
+from imaged.server.listeners import open_listeners
+from imaged.services.block_cache import BLOCK_CACHE, BlockCache
 from imaged.services.staging import Staging
 from imaged.services.uploads import Uploads
+
+if TYPE_CHECKING:  # it uses API_HOOKS
+    from imaged.daemon.metrics_endpoint import MetricsEndpoint
+
+_OPEN_TO_NETWORK = (
+    "A socket that systemd passed can be reached from the network, and auth.method is none: every "
+    "client would be an administrator. Choose another method, or another ListenStream=, or set "
+    "auth.allow_anyone_on_the_network."
+)
+
+
+def shutdown_response(scope: Scope) -> Response:
+    """Return the answer to a cancelled request, with the request id that the log has.
+
+    An upload gets 502: after 503, clients repeat it and send only the rest of their file.
+    """
+    status = BAD_GATEWAY if sends_file(Headers(scope=scope)) else UNAVAILABLE
+    headers = {REQUEST_ID_HEADER: scope[SCOPE_REQUEST_ID]}
+    return raw_responses.shutdown_response(scope, status, headers)
+
+
+API_HOOKS = ServerHooks(
+    state_factories={BLOCK_CACHE: BlockCache},
+    body_too_slow=BodyTooSlow,
+    shutdown_response=shutdown_response,
+    error_headers=lambda: {REQUEST_ID_HEADER.lower(): f"req-{uuid4()}"},
+)
 
 
 class WebApp:
@@ -56,3 +98,23 @@ def _build_identity(config: Config) -> Authenticator:
     if config.auth.method == "token":
         return TokenFile(Path(config.auth.token_file))
     return NoAuth(settings.own_names(config))
+
+
+@contextmanager
+def api_listeners(config: Config, activated: ActivatedSockets) -> Iterator[list[socket.socket]]:
+    """Yield the API's sockets from systemd, or listen on ``api.bind``.
+
+    Raises CannotListen; SocketRefused for a socket that would admit unauthenticated machines.
+    """
+    given, auth = activated.named("api"), config.auth
+    if not given:
+        with open_listeners(config.api.bind) as listeners:
+            yield listeners
+        return
+    if (
+        auth.method == "none"
+        and not auth.allow_anyone_on_the_network
+        and reachable_from_network(given)
+    ):
+        raise SocketRefused(_OPEN_TO_NETWORK)
+    yield given

@@ -21,8 +21,7 @@ from anyio.abc import TaskGroup
 
 from imaged.config import Config
 from imaged.core.errors import ImagedError
-from imaged.daemon.container import ServiceContainer
-from imaged.daemon.counting import read_counters
+from imaged.daemon.container import ServiceContainer, read_counters
 from imaged.daemon.drivers import open_drivers
 from imaged.daemon.worker_channel import (
     Command,

@@ -11,8 +11,8 @@ import os
 import socket
 from collections.abc import Collection, Iterable, MutableMapping
 
-from imaged.config.addresses import TcpAddress
 from imaged.core.errors import ImagedError
+from imaged.server.addresses import TcpAddress
 
 LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
 

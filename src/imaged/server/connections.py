@@ -7,14 +7,19 @@ While this process is suspended or starved of CPU, no client counts as late.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address
 from typing import Protocol
 
 import structlog
+from starlette.responses import Response
+from starlette.types import Scope
 from uvicorn.server import ServerState
 
 from imaged.server.connection_settings import ConnectionSettings
+from imaged.server.raw_responses import shutdown_response
 
 log = structlog.get_logger()
 
@@ -49,12 +54,31 @@ class TrackedConnection(Protocol):
         ...
 
 
+class ConnectionState(Protocol):
+    """What the application keeps for one connection, in the ``state`` of its ASGI scopes."""
+
+    def release(self) -> None:
+        """Free the resources: the connection is closed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerHooks:
+    """What the application contributes to the server, which does not know the application."""
+
+    state_factories: Mapping[str, Callable[[], ConnectionState]] = field(default_factory=dict)
+    body_too_slow: Callable[[], Exception] = TimeoutError  # raised where the body is received
+    shutdown_response: Callable[[Scope], Response] = shutdown_response  # to a cancelled request
+    error_headers: Callable[[], Mapping[str, str]] = dict  # of answers of the server itself
+
+
 class ConnectionTracker(ServerState):
     """Counts, admits and checks the open connections; also uvicorn's server state."""
 
-    def __init__(self, settings: ConnectionSettings) -> None:
+    def __init__(self, settings: ConnectionSettings, hooks: ServerHooks | None = None) -> None:
         super().__init__()
         self.settings = settings
+        self.hooks = hooks or ServerHooks()
         self.ended: Counter[CloseReason] = Counter()
         self._open: dict[TrackedConnection, str | None] = {}
         self._per_network: Counter[str] = Counter()

@@ -10,20 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from imaged.config import Config
-from imaged.config.addresses import Address, UnixAddress
 from imaged.core.errors import ImagedError
-from imaged.server.activation import ActivatedSockets, SocketRefused, reachable_from_network
+from imaged.server.addresses import Address, UnixAddress
 
 BACKLOG = 1024
 SOCKET_MODE = 0o660  # members of the group may connect
-
-
-_OPEN_TO_NETWORK = (
-    "A socket that systemd passed can be reached from the network, and auth.method is none: every "
-    "client would be an administrator. Choose another method, or another ListenStream=, or set "
-    "auth.allow_anyone_on_the_network."
-)
 
 
 class CannotListen(ImagedError):
@@ -33,26 +24,6 @@ class CannotListen(ImagedError):
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else error.strerror or error  # names have others
         super().__init__(f"Cannot listen on {address}: {why}.")
-
-
-@contextmanager
-def api_listeners(config: Config, activated: ActivatedSockets) -> Iterator[list[socket.socket]]:
-    """Yield the API's sockets from systemd, or listen on ``api.bind``.
-
-    Raises CannotListen; SocketRefused for a socket that would admit unauthenticated machines.
-    """
-    given, auth = activated.named("api"), config.auth
-    if not given:
-        with open_listeners(config.api.bind) as listeners:
-            yield listeners
-        return
-    if (
-        auth.method == "none"
-        and not auth.allow_anyone_on_the_network
-        and reachable_from_network(given)
-    ):
-        raise SocketRefused(_OPEN_TO_NETWORK)
-    yield given
 
 
 @contextmanager

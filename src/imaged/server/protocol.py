@@ -15,14 +15,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from imaged.server import raw_responses
-from imaged.server.client_timeouts import ClientTimeouts
 from imaged.server.connections import CloseReason, ConnectionTracker, client_network
-from imaged.server.flow_control import PipelineFlowControl
 from imaged.server.framing import framing_error, without_upgrade
+from imaged.server.rates import ClientTimeouts
 from imaged.server.read_state import BadRequest, ReadState, RequestSize
 from imaged.server.served_request import ServedRequest
-from imaged.server.transport import LingeringTransport
-from imaged.services.block_cache import BLOCK_CACHE, BlockCache
+from imaged.server.transport import LingeringTransport, PipelineFlowControl
 
 MAX_PIPELINED = 64  # requests waiting for earlier answers; most clients never pipeline
 
@@ -37,8 +35,10 @@ class HttpConnection(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, {**app_state, BLOCK_CACHE: BlockCache()}, _loop)
-        self._connections = server_state
+        states = {name: make() for name, make in server_state.hooks.state_factories.items()}
+        super().__init__(config, server_state, {**app_state, **states}, _loop)
+        self._app_states = states.values()
+        self._connections, self._hooks = server_state, server_state.hooks
         self._network: str | None = None
         self._ignores_input = False  # input is discarded
         self._rejection = (400, CloseReason.MALFORMED, raw_responses.MALFORMED_REQUEST)
@@ -60,13 +60,15 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._ignores_input = True
         self._connections.record_end(reason, self._network)
-        self._transport.write(raw_responses.raw_response(503, raw_responses.TOO_MANY_CONNECTIONS))
+        headers, text = self._hooks.error_headers(), raw_responses.TOO_MANY_CONNECTIONS
+        self._transport.write(raw_responses.raw_response(503, text, headers))
         self._transport.flush_and_close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the requests in flight: their client is gone."""
         self._connections.remove(self)
-        self.app_state[BLOCK_CACHE].release()
+        for state in self._app_states:
+            state.release()
         if self.transport is None:  # it was not admitted
             return
         super().connection_lost(exc)
@@ -90,7 +92,8 @@ class HttpConnection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
             if self.cycle is cycle:  # no header was completed: all of the data belongs to ``state``
-                self._count(state, len(data))
+                self._size.add_input(state, len(data))
+                self._check_size()
         except httptools.HttpParserUpgrade as offer:
             return self._decline_upgrade() + data[offer.args[0] :]
         except (httptools.HttpParserError, BadRequest):
@@ -118,12 +121,14 @@ class HttpConnection(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """Count a part of the request target."""
         super().on_url(url)
-        self._count_header(len(url))
+        self._size.header_bytes += len(url)
+        self._check_size()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count and keep a header field; drop a trailer field."""
         if self._state is ReadState.HEADER:
-            self._count_header(len(name) + len(value) + len(b": \r\n"))
+            self._size.header_bytes += len(name) + len(value) + len(b": \r\n")
+            self._check_size()
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -204,17 +209,14 @@ class HttpConnection(HttpToolsProtocol):
             cycle.message_event.set()
 
     def _check_header(self, elapsed_seconds: float) -> None:
-        is_idle = self._state is ReadState.NOTHING
-        if not self._timeouts.header_is_late(
-            elapsed_seconds, self._connections.settings, is_idle=is_idle
-        ):
+        is_idle, settings = self._state is ReadState.NOTHING, self._connections.settings
+        if not self._timeouts.header_is_late(elapsed_seconds, settings, is_idle=is_idle):
             return
         if self._size.unparsed_bytes:
             self._respond_and_close(408, CloseReason.SLOW_HEADER, raw_responses.HEADER_TIMED_OUT)
         else:
-            self._connections.record_end(
-                CloseReason.IDLE if is_idle else CloseReason.SLOW_HEADER, self._network
-            )
+            reason = CloseReason.IDLE if is_idle else CloseReason.SLOW_HEADER
+            self._connections.record_end(reason, self._network)
             self._transport.flush_and_close()
 
     @property
@@ -227,16 +229,8 @@ class HttpConnection(HttpToolsProtocol):
         self._timeouts.restart_header()
         self._size.restart_header()
 
-    def _count(self, state: ReadState, size_bytes: int) -> None:
-        """Limit what the parser buffers: an unfinished header line, the extension of a chunk."""
-        self._size.add_input(state, size_bytes)
-        self._check_size()
-
-    def _count_header(self, size_bytes: int) -> None:
-        self._size.header_bytes += size_bytes
-        self._check_size()
-
     def _check_size(self) -> None:
+        """Limit what the parser buffers: an unfinished header line, the extension of a chunk."""
         limit_bytes = self._connections.settings.max_header_bytes
         if self._size.header_exceeds(limit_bytes):
             self._reject(431, CloseReason.LARGE_HEADER, raw_responses.HEADER_TOO_LARGE)
@@ -270,9 +264,8 @@ class HttpConnection(HttpToolsProtocol):
             if self.cycle.response_started:
                 self._transport.flush_and_close()
                 return
-        self._transport.write(
-            raw_responses.raw_response(status, message, self._connections.default_headers)
-        )
+        headers = self._hooks.error_headers(), self._connections.default_headers
+        self._transport.write(raw_responses.raw_response(status, message, *headers))
         self._transport.close()
 
     def _drop_incomplete_request(self) -> None:
@@ -297,5 +290,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running_cycle = cycle
-        served = ServedRequest(app, cycle, self._transport, lambda: cycle is self._slow_cycle)
+        served = ServedRequest(
+            app, cycle, self._transport, lambda: cycle is self._slow_cycle, self._hooks
+        )
         super()._start_asgi_task(cycle, cast("Any", served))

@@ -9,8 +9,8 @@ from contextlib import suppress
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from imaged.api.http_errors import BodyTooSlow
-from imaged.server import raw_responses
+from imaged.server.connections import ServerHooks
+from imaged.server.raw_responses import SHUTDOWN_RESPONSE_SECONDS
 from imaged.server.transport import LingeringTransport
 
 
@@ -23,11 +23,13 @@ class ServedRequest:
         cycle: RequestResponseCycle,
         transport: LingeringTransport,
         is_slow: Callable[[], bool],
+        hooks: ServerHooks,
     ) -> None:
         self._app = app
         self._cycle = cycle
         self._transport = transport
         self._is_slow = is_slow
+        self._hooks = hooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application. An aborted request does not count as an error of the application."""
@@ -35,7 +37,7 @@ class ServedRequest:
         async def receive_in_time() -> Message:
             message = await receive()
             if self._is_slow() and self._cycle.more_body:
-                raise BodyTooSlow
+                raise self._hooks.body_too_slow()
             return message
 
         cycle = self._cycle
@@ -51,8 +53,8 @@ class ServedRequest:
     async def _send_shutdown_response(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for the application; abort the connection if the client does not read in time."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(raw_responses.SHUTDOWN_RESPONSE_SECONDS):
-                await raw_responses.shutdown_response(scope)(scope, receive, send)
+            async with asyncio.timeout(SHUTDOWN_RESPONSE_SECONDS):
+                await self._hooks.shutdown_response(scope)(scope, receive, send)
         if not self._cycle.response_complete and not self._cycle.disconnected:
             self._cycle.disconnected = True
             self._transport.abort()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,21 +14,23 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from imaged.server.connection_settings import ConnectionSettings
-from imaged.server.connections import ConnectionTracker
+from imaged.server.connections import ConnectionTracker, ServerHooks
 from imaged.server.listeners import BACKLOG
 from imaged.server.protocol import HttpConnection
 from imaged.server.raw_responses import SHUTDOWN_RESPONSE_SECONDS
-from imaged.server.rlimits import raise_file_limit
 
 DRAIN_POLL_SECONDS = 0.05
 FIRST_REQUEST_SECONDS = 1  # for the first request of a new connection
 NO_TIMEOUT_SECONDS = 1 << 30  # HttpConnection has its own timeouts
+RESERVED_DESCRIPTORS = 512  # for stores, catalogs and libraries, beside the connections
 
 
 class HttpServer(uvicorn.Server):
     """Serves an ASGI application until it is drained."""
 
-    def __init__(self, app: ASGIApp, settings: ConnectionSettings) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ConnectionSettings, hooks: ServerHooks | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -44,7 +47,7 @@ class HttpServer(uvicorn.Server):
                 timeout_keep_alive=NO_TIMEOUT_SECONDS,
             )
         )
-        self.connections = ConnectionTracker(settings)
+        self.connections = ConnectionTracker(settings, hooks)
         self.server_state = self.connections
         self._drain_timeout = timedelta(0)
         self.ready = anyio.Event()
@@ -118,3 +121,16 @@ class HttpServer(uvicorn.Server):
         for request in cancelled:
             request.cancel()
         await asyncio.gather(*cancelled, return_exceptions=True)
+
+
+def raise_file_limit(connections: int) -> None:
+    """Raise the soft limit of open files as far as needed and allowed.
+
+    Many systems default to 1,024, which suits programs that use ``select``.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + RESERVED_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if resource.RLIM_INFINITY != soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -12,7 +12,7 @@ from imaged.client.endpoint import read_endpoint
 from imaged.client.errors import ClientError, ConnectionFailed
 from imaged.client.http_session import open_http_session
 from imaged.config import Config
-from imaged.config.addresses import Address, TcpAddress, UnixAddress
+from imaged.server.addresses import Address, TcpAddress, UnixAddress
 
 READINESS_PATH = "/readyz"
 
