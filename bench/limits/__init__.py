@@ -22,7 +22,7 @@ def limits(folder: Path, image: Path) -> Mapping[LimitServer, BenchTarget]:
     """Those that can be had here: nginx may not be installed."""
     makers: Mapping[LimitServer, Callable[[Path, int], list[str]]] = {
         LimitServer.RECEIVER: lambda path, port: [*_module("receiver"), str(path), str(port)],
-        LimitServer.ANSWERS: lambda _, port: [*_module("answers"), str(port)],
+        LimitServer.ANSWERS: lambda _, port: [*_module("canned_responses"), str(port)],
         LimitServer.NGINX: lambda path, port: _nginx(path, port, image),
     }
     return {
