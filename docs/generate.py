@@ -10,8 +10,7 @@ from pathlib import Path
 
 from imaged.cli import manual
 from imaged.config import reference as settings
-from imaged.metrics import reference as metrics
-from references import calls, errors, formats, schemas, statuses
+from references import calls, errors, formats, metrics, schemas, statuses
 
 DOCS = Path(__file__).parent
 

@@ -1,4 +1,4 @@
-"""What an instance does without being asked."""
+"""Periodic jobs of an instance."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ DEADLINE_SECONDS = 10
 
 
 async def until_asked(counts: Counter[str], what: str, times: int) -> None:
-    """Wait until something happened so often."""
+    """Wait until the count is reached."""
     with anyio.fail_after(DEADLINE_SECONDS):
         while counts[what] < times:
             await checkpoint()
 
 
 def test_a_duty_that_is_off_is_not_done_until_it_is_on() -> None:
-    """Not at the start, and not when it is woken; a reload that turns it on does it at once."""
+    """A disabled job runs neither at start nor when woken; a reload that enables it runs it."""
     counts: Counter[str] = Counter()
     pause = timedelta(0)
 
@@ -62,7 +62,7 @@ def test_a_duty_that_is_off_is_not_done_until_it_is_on() -> None:
 
 
 def test_a_duty_knows_when_it_is_next_done() -> None:
-    """Within its pause; at once during a round, and never where it is off."""
+    """``next_in`` is the rest of the pause, 0 during a round, and None for a disabled job."""
     pause = timedelta(hours=1)
     left: list[timedelta | None] = []
     job: PeriodicJob
@@ -96,7 +96,7 @@ def test_a_duty_knows_when_it_is_next_done() -> None:
 def test_every_instance_cuts_a_long_log_off(
     roles: tuple[Role, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where nothing is written any more."""
+    """The log is shortened without further writes."""
     monkeypatch.setattr(background_jobs, "CHECKPOINT_INTERVAL", timedelta(milliseconds=10))
     monkeypatch.setattr(driver, "LONG_LOG_BYTES", 0)
     (tmp_path / "images").mkdir()

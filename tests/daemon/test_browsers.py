@@ -1,4 +1,4 @@
-"""A daemon without authentication, and what a browser on its machine could be made to send."""
+"""Cross-site requests of a browser to a daemon without authentication."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WANTED = json.dumps({"name": "from a page"}).encode()
 
 
 def test_only_programs_are_administrators(tmp_path: Path) -> None:
-    """Pages of other sites change nothing and read nothing; programs do as before."""
+    """Pages of other sites can neither read nor write; programs can."""
     with serving(Workspace(tmp_path).write()) as daemon:
 
         def status(method: str, body: bytes | None = None, **headers: str) -> int:
@@ -29,7 +29,7 @@ def test_only_programs_are_administrators(tmp_path: Path) -> None:
         assert status("POST", WANTED, Content_Type="text/plain") == 415
         assert json.loads(daemon.ask("/v2/images")[1])["images"] == []
         assert status("POST", WANTED, Content_Type=JSON, Accept="") == 201
-        assert daemon.ask("/readyz", Host="any.example")[0] == 200  # tells nothing
+        assert daemon.ask("/readyz", Host="any.example")[0] == 200  # reveals nothing
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_only_programs_are_administrators(tmp_path: Path) -> None:
     ],
 )
 def test_other_names_are_told(tmp_path: Path, more: str, host: str, status: int) -> None:
-    """Names by which clients call a daemon are known from its configuration."""
+    """The configuration determines the accepted host names."""
     workspace = Workspace(tmp_path)
     workspace.write()
     file = workspace.file.read_text()

@@ -1,4 +1,4 @@
-"""``/metrics`` of processes: at which addresses, for which roles, and through which troubles."""
+"""``/metrics`` of daemons: addresses, roles, and failures of parts."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ Series = dict[tuple[str, tuple[str, ...]], float]
 
 
 class UnixConnection(HTTPConnection):
-    """HTTP by a unix socket."""
+    """HTTP over a unix socket."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=COMMAND_TIMEOUT_SECONDS)
         self._path = path
 
     def connect(self) -> None:
-        """Connect to the path."""
+        """Connect to the path of the socket."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.connect(str(self._path))
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """An empty place."""
+    """A folder with a catalog and a store."""
     return Workspace(tmp_path)
 
 
 def write(workspace: Workspace, more: str = "") -> Path:
-    """Write a configuration that tells the figures at a socket of their own."""
+    """Write a configuration with a separate socket for metrics."""
     return workspace.write(
         f'[metrics]\nbind = ["unix:{workspace.folder / "metrics.sock"}"]\n{more}'
     )
@@ -49,19 +49,19 @@ def write(workspace: Workspace, more: str = "") -> Path:
 
 @contextmanager
 def measured(workspace: Workspace, more: str = "") -> Iterator[ServerProcess]:
-    """A daemon that has begun to tell them."""
+    """A daemon that serves metrics."""
     with serving(write(workspace, more)) as daemon:
         daemon.wait_for("daemon.started")
         yield daemon
 
 
 def page(workspace: Workspace) -> UnixConnection:
-    """Where they are told."""
+    """The socket of the metrics."""
     return UnixConnection(workspace.folder / "metrics.sock")
 
 
 def read(connection: HTTPConnection) -> Series:
-    """The page, by names and the values of labels in the order of their names."""
+    """Return the page by series names and label values, sorted by label."""
     with closing(connection):
         connection.request("GET", "/metrics")
         answer = connection.getresponse()
@@ -75,7 +75,7 @@ def read(connection: HTTPConnection) -> Series:
 
 
 def until(connection: HTTPConnection, name: str, value: float, *labels: str) -> Series:
-    """Read the page until a series has this value."""
+    """Read the page until a series has the value."""
     found: list[Series] = []
 
     def is_so() -> bool:
@@ -87,7 +87,7 @@ def until(connection: HTTPConnection, name: str, value: float, *labels: str) -> 
 
 
 def create_and_upload(daemon: ServerProcess, data: bytes) -> str:
-    """An image with data; its id."""
+    """Create an active image, and return its id."""
     body = b'{"name": "new", "disk_format": "raw", "container_format": "bare"}'
     _, answer = daemon.ask("/v2/images", "POST", body, Content_Type="application/json")
     image_id = answer.decode().split('"id":')[1].split('"')[1]
@@ -98,7 +98,7 @@ def create_and_upload(daemon: ServerProcess, data: bytes) -> str:
 
 
 def test_an_upload_and_a_download_are_seen_everywhere(workspace: Workspace) -> None:
-    """By the API, by the services, by the store and by the catalog."""
+    """API, services, store and catalog all count an upload."""
     with measured(workspace) as daemon:
         create_and_upload(daemon, b"hello")
         series = read(page(workspace))
@@ -122,7 +122,7 @@ def test_an_upload_and_a_download_are_seen_everywhere(workspace: Workspace) -> N
 
 
 def test_a_verification_is_seen(workspace: Workspace) -> None:
-    """That it ended and how long it took, and what it found: by instance, and by the catalog."""
+    """A task's end, duration and findings are counted by the instance and the catalog."""
     with measured(workspace) as daemon:
         image_id = create_and_upload(daemon, b"hello")
         (blob,) = (
@@ -145,7 +145,7 @@ def test_a_verification_is_seen(workspace: Workspace) -> None:
 
 
 def test_addresses_of_their_own(workspace: Workspace) -> None:
-    """By TCP and by a unix socket; the API has no such page then."""
+    """Separate addresses serve the page over TCP and a unix socket; the API does not then."""
     port, path = reserve_port(), workspace.folder / "metrics.sock"
     more = f'[metrics]\nbind = ["127.0.0.1:{port}", "unix:{path}"]'
     with serving(workspace.write(more)) as daemon:
@@ -158,7 +158,7 @@ def test_addresses_of_their_own(workspace: Workspace) -> None:
 
 
 def test_a_taken_address_is_told(workspace: Workspace) -> None:
-    """At the start, as for any other."""
+    """A taken address stops the start."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         workspace.write(f'[metrics]\nbind = ["{address}"]')
@@ -169,7 +169,7 @@ def test_a_taken_address_is_told(workspace: Workspace) -> None:
 
 
 def test_nowhere_by_default(workspace: Workspace) -> None:
-    """At the API there is no page, though the request is of this machine and of no proxy."""
+    """The API does not serve the page, not even to local requests."""
     with serving(workspace.write()) as daemon:
         assert daemon.ask("/metrics")[0] == 300
 
@@ -192,7 +192,7 @@ def test_the_token_for_the_addresses_of_the_api(workspace: Workspace) -> None:
 
 
 def test_a_scrubber_has_a_page_too(workspace: Workspace) -> None:
-    """At an address of its own; what it does is told, and it has no requests to count."""
+    """A scrubber serves metrics at a separate address, without metrics of requests."""
     path = workspace.folder / "metrics.sock"
     workspace.write(f'[metrics]\nbind = ["unix:{path}"]\n[scrubber]\nevery = "100ms"')
     with serving(workspace.file, "scrub") as daemon:
@@ -206,7 +206,7 @@ def test_a_scrubber_has_a_page_too(workspace: Workspace) -> None:
 
 
 def test_a_rejected_reload_is_seen(workspace: Workspace) -> None:
-    """Until the next one that is applied."""
+    """A rejected reload is shown until the next successful one."""
     with measured(workspace) as daemon:
         name = "imaged_config_last_reload_successful"
         assert read(page(workspace))[name, ()] == 1
@@ -221,7 +221,7 @@ def test_a_rejected_reload_is_seen(workspace: Workspace) -> None:
 
 
 def test_a_broken_catalog_does_not_break_the_page(workspace: Workspace) -> None:
-    """It is down, and is told to be; what the process knows by itself is there."""
+    """A failing catalog is reported as down; metrics of the process remain."""
     with measured(workspace, '[claims]\nlease = "3s"\nrenew_every = "1s"') as daemon:
         create_and_upload(daemon, b"hello")
         with closing(sqlite3.connect(workspace.catalog)) as db:

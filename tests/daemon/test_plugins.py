@@ -1,4 +1,4 @@
-"""A package of a deployer's own: installed beside imaged, its type and its check are at work."""
+"""A deployer's package beside imaged: its task type and its import check are used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY = b"-----BEGIN OPENSSH " + b"PRIVATE KEY-----"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example, installed into a folder; nothing is asked of any index."""
+    """The example, installed into a folder without any index."""
     folder = tmp_path_factory.mktemp("plugins")
     wheel = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     more = ["--no-build-isolation", "--target", str(folder), str(PLUGIN)]
@@ -40,7 +40,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_its_type_and_its_check_are_at_work(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By tasks, from end to end."""
+    """Tasks use the plugin end to end."""
     monkeypatch.setenv("PYTHONPATH", str(installed))
     body = disk_images.raw() + bytes(1000) + KEY
     async with Origin(body, host="127.0.0.2").running() as origin:
@@ -80,7 +80,7 @@ async def test_its_type_and_its_check_are_at_work(
     ],
 )
 def test_a_package_that_is_broken(tmp_path: Path, group: str, target: str, sentence: str) -> None:
-    """The daemon does not start without it, and says which it is, in one line."""
+    """A broken plugin stops the start, and one line names it."""
     site, folder = tmp_path / "site", tmp_path / "broken-1.dist-info"
     (site / folder.name).mkdir(parents=True)
     (site / folder.name / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1")
@@ -107,7 +107,7 @@ def test_a_package_that_is_broken(tmp_path: Path, group: str, target: str, sente
 
 
 def test_a_mark_across_two_chunks(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example does what it says, however the bytes are cut."""
+    """The example's check works for any split of the bytes."""
     monkeypatch.syspath_prepend(str(installed))
     no_private_keys = importlib.import_module("image_rules.no_private_keys")
 

@@ -1,4 +1,4 @@
-"""What conversions need: a hint where it is missing, and never a reason not to start."""
+"""Requirements of conversions: missing ones give a hint and do not stop the start."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from support.command import Workspace
 
 @pytest.fixture
 def without_qemu_img(tmp_path: Path) -> str:
-    """A search path without programs."""
+    """A PATH without programs."""
     (tmp_path / "empty").mkdir()
     return str(tmp_path / "empty")
 
 
 def test_a_hint_at_what_is_missing(workspace: Workspace, without_qemu_img: str) -> None:
-    """By the name of the package, and of the folder; the exit code is that of success."""
+    """Hints name the package and the folder; the exit code is 0."""
     workspace.write(f'[conversion]\nscratch = "{workspace.folder}/missing"')
 
     done = workspace.imaged("check-config", PATH=without_qemu_img)
@@ -32,7 +32,7 @@ def test_a_hint_at_what_is_missing(workspace: Workspace, without_qemu_img: str) 
 
 
 def test_hints_are_facts(workspace: Workspace, without_qemu_img: str) -> None:
-    """Beside the problems."""
+    """Hints are shown beside problems."""
     workspace.write(f'[conversion]\nscratch = "{workspace.folder}"')
 
     facts = json.loads(workspace.imaged("check-config", "--json", PATH=without_qemu_img).stdout)
@@ -43,7 +43,7 @@ def test_hints_are_facts(workspace: Workspace, without_qemu_img: str) -> None:
 
 
 def test_no_hints_where_no_tasks_are(workspace: Workspace, without_qemu_img: str) -> None:
-    """An instance without that role needs none of it."""
+    """An instance without the tasks role needs neither."""
     workspace.write('[daemon]\nroles = ["api", "scrubber"]')
 
     done = workspace.imaged("check-config", PATH=without_qemu_img)
@@ -52,7 +52,7 @@ def test_no_hints_where_no_tasks_are(workspace: Workspace, without_qemu_img: str
 
 
 def test_certificates_that_cannot_be_read(workspace: Workspace) -> None:
-    """They were asked for, so that is a problem; also for the daemon, in one line."""
+    """Configured certificates that cannot be read are a problem, for the daemon too."""
     workspace.write(f'[fetch]\nca_file = "{workspace.folder}/missing.pem"')
 
     for command in ("check-config", "serve"):

@@ -28,20 +28,20 @@ LEVEL = 'level = "debug"'
 
 @pytest.fixture
 def canaries() -> Canaries:
-    """None yet: each comes into being when it is named."""
+    """Canaries, created when they are named."""
     return Canaries()
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[SeaweedFS]:
-    """A store that knows its keys."""
+    """A server that knows the store's keys."""
     with seaweedfs() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
-    """Where a server asks for passwords."""
+    """A PostgreSQL server that requires passwords."""
     server = Server()
     server.start()
     yield f"127.0.0.1:{server.port}/postgres"
@@ -49,7 +49,7 @@ def database() -> Iterator[str]:
 
 
 def require_refused(canaries: Canaries, done: CompletedProcess[str]) -> None:
-    """It failed, said why, and said nothing else."""
+    """Check that a command failed with a reason and without secrets."""
     assert done.returncode == 1
     assert done.stderr + done.stdout
     assert "Traceback" not in done.stderr
@@ -68,7 +68,7 @@ def test_keys_that_a_bucket_refuses(
     command: str,
     access_key: str | None,
 ) -> None:
-    """An unknown key, or one with a wrong secret: in the environment."""
+    """An unknown key, or a wrong secret, from the environment."""
     workspace.write(_cloud(bucket.endpoint))
     keys = {
         "IMAGED_STORES__CLOUD__ACCESS_KEY": access_key or canaries["access-key"],
@@ -78,7 +78,7 @@ def test_keys_that_a_bucket_refuses(
 
 
 def test_keys_in_files(canaries: Canaries, workspace: Workspace, bucket: SeaweedFS) -> None:
-    """The same, with files; one of them has more in it than a key."""
+    """Keys in files, one of which holds more than a key."""
     for name in ("access", "secret"):
         (workspace.folder / name).write_text(canaries[name])
     files = (
@@ -126,13 +126,13 @@ def test_a_store_that_is_not_there(canaries: Canaries, workspace: Workspace) -> 
 def test_a_password_that_the_database_refuses(
     canaries: Canaries, workspace: Workspace, database: str, command: str
 ) -> None:
-    """In the URL, in the environment: there it may be."""
+    """A password in the URL, from the environment."""
     url = f"postgresql://imaged:{canaries['db-password']}@{database}"
     require_refused(canaries, workspace.imaged(command, IMAGED_CATALOG__URL=url))
 
 
 def test_passwords_elsewhere(canaries: Canaries, workspace: Workspace, database: str) -> None:
-    """In a file of its own, and where PostgreSQL's programs look."""
+    """A password in its own file, and in .pgpass."""
     url, file = f"postgresql://imaged@{database}", workspace.folder / "password"
     file.write_text(canaries["password-file"])
     require_refused(
@@ -151,7 +151,7 @@ def test_passwords_elsewhere(canaries: Canaries, workspace: Workspace, database:
 
 # ------------------------------------------------------------------------------- the configuration
 
-#: Settings that are wrong because of a secret, or have one beside what is wrong.
+#: Invalid settings that are secrets or have one beside them.
 WRONG = [
     '[catalog]\nurl = "postgresql://imaged:{secret}@db/imaged"',
     '[catalog]\nurl = "postgresql://db/imaged?password={secret}"',
@@ -171,21 +171,21 @@ WRONG = [
 
 
 def _without_section(section: str, text: str) -> str:
-    """The small configuration with another table in the place of one of its own."""
+    """The minimal configuration with one table replaced."""
     head, _, rest = text.partition(section)
     return head + rest.partition("[")[1] + rest.partition("[")[2]
 
 
 @pytest.mark.parametrize("number", range(len(WRONG)))
 def test_secrets_in_settings(canaries: Canaries, workspace: Workspace, number: int) -> None:
-    """Refused, with the name of the setting and without its value."""
+    """An invalid setting is reported by name, without its value."""
     spoil(workspace, WRONG[number].replace("{secret}", canaries["setting"]))
 
     require_refused(canaries, workspace.imaged("check-config"))
 
 
 def test_secrets_in_reloaded_settings(canaries: Canaries, workspace: Workspace) -> None:
-    """The same in the log of a daemon, and for other commands."""
+    """The same holds for the log of a daemon and for other commands."""
     with serving(workspace.file) as daemon:
         for number, more in enumerate(WRONG, start=1):
             daemon.wait_for("daemon.started")
@@ -200,7 +200,7 @@ def test_secrets_in_reloaded_settings(canaries: Canaries, workspace: Workspace) 
 
 
 def spoil(workspace: Workspace, more: str) -> None:
-    """Put another table in the place of the catalog's."""
+    """Replace the catalog's table."""
     head, _, rest = workspace.write(f"[log]\n{LEVEL}").read_text().partition("[catalog]")
     workspace.file.write_text(f"{head}[{rest.partition('[')[2]}\n{more}\n")
 
@@ -211,13 +211,13 @@ def spoil(workspace: Workspace, more: str) -> None:
 def test_secrets_in_the_environment(
     canaries: Canaries, workspace: Workspace, variable: str
 ) -> None:
-    """What is wrong there is told without the value too."""
+    """Errors in the environment are reported without the value too."""
     workspace.write(_cloud("http://127.0.0.1:1"))
     value = f"postgressql://imaged:{canaries['variable']}@db:port/imaged"
     require_refused(canaries, workspace.imaged("check-config", **{variable: value}))
 
 
-#: Files of tokens that cannot be used, because the token itself stands in them.
+#: Invalid token files: they contain the token itself.
 WRONG_TOKENS = [
     '[[token]]\nsha256 = "{secret}"\nuser = "a"\nproject = "p"\nroles = ["member"]',
     '[[token]]\ntoken = "{secret}"\nuser = "a"\nproject = "p"\nroles = ["member"]',
@@ -229,7 +229,7 @@ WRONG_TOKENS = [
 
 
 def test_secrets_in_the_file_of_tokens(canaries: Canaries, workspace: Workspace) -> None:
-    """Refused at start and when reloaded, without what stands there."""
+    """A token file is rejected at start and reload, without its content."""
     tokens = workspace.folder / "tokens.toml"
     tokens.write_text(_entry("right"))
     workspace.write(f'[auth]\nmethod = "token"\ntoken_file = "{tokens}"\n[log]\n{LEVEL}')
@@ -251,7 +251,7 @@ def test_secrets_in_the_file_of_tokens(canaries: Canaries, workspace: Workspace)
 
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_what_clients_send(canaries: Canaries, workspace: Workspace, output_format: str) -> None:
-    """Tokens good and bad, other headers, signed links; refused requests, and one that crashes."""
+    """Valid and invalid tokens, headers, signed links, refused requests and a crash."""
     port, tokens = reserve_port(), workspace.folder / "tokens.toml"
     tokens.write_text(_entry(canaries["good-token"]))
     figures = workspace.folder / "metrics.token"
@@ -302,7 +302,7 @@ def test_what_clients_send(canaries: Canaries, workspace: Workspace, output_form
 def ask(
     port: int, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
 ) -> tuple[int, bytes]:
-    """A request, and its answer with all headers."""
+    """Send a request, and return its answer with all headers."""
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
     with closing(connection):
         connection.request(method, path, body, dict(headers))
@@ -311,7 +311,7 @@ def ask(
 
 
 def _spoil_images(workspace: Workspace) -> None:
-    """Write what no version of imaged would, so that reading it is a mistake of the program."""
+    """Write an invalid record, so that reading it raises an internal error."""
     with closing(sqlite3.connect(workspace.catalog)) as db, db:
         db.execute("UPDATE images SET properties = '[1]'")
 
@@ -329,7 +329,7 @@ def _cloud(endpoint: str, more: str = "") -> str:
 
 
 def _key_file(workspace: Workspace, canaries: Canaries) -> Path:
-    """A private key where certificates should be."""
+    """A private key in the file for certificates."""
     file = workspace.folder / "key.pem"
     head, foot = (f"-----{word} PRIVATE KEY-----" for word in ("BEGIN", "END"))
     file.write_text(f"{head}\n{canaries['private-key']}\n{foot}\n")

@@ -1,4 +1,4 @@
-"""The line that systemctl shows."""
+"""The status line of ``systemctl status``."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ LINES = {
 
 @pytest.mark.parametrize("case", LINES)
 def test_the_line_tells_what_is_going_on(case: str) -> None:
-    """What is not known, or not done here, is left out."""
+    """Unknown values, and those of other roles, are left out."""
     activity, line = LINES[case]
 
     assert status_line("ready", activity) == line
@@ -72,5 +72,5 @@ def test_the_line_tells_what_is_going_on(case: str) -> None:
     ],
 )
 def test_durations_can_be_read_at_a_glance(seconds: float, text: str) -> None:
-    """In one unit, rounded up."""
+    """A duration has one unit and is rounded up."""
     assert short_duration(timedelta(seconds=seconds)) == text

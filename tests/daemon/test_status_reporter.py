@@ -1,4 +1,4 @@
-"""What the service manager is told of an instance, as time goes by."""
+"""Status reports of an instance to systemd over time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def manager(tmp_path: Path) -> Iterator[ServiceManager]:
 
 @dataclass
 class Instance:
-    """As much of one as is told of."""
+    """The parts of a catalog that reports use."""
 
     manager: ServiceManager
     traffic: Traffic = field(default_factory=Traffic)
@@ -42,7 +42,7 @@ class Instance:
     running: set[str] = field(default_factory=set)
 
     def status_reporter(self) -> StatusReporter:
-        """Tell of it."""
+        """Return the summary."""
         return StatusReporter(
             SystemdNotifier({"NOTIFY_SOCKET": self.manager.address}),
             self.catalog,
@@ -53,13 +53,13 @@ class Instance:
         )
 
     async def status_after(self, seconds: float) -> str:
-        """What was said last when so much time went by."""
+        """Return the last report after a time."""
         await anyio.sleep(seconds)
         return self.manager.heard()[-1]["STATUS"]
 
 
 def play(scenario: Callable[[], Awaitable[None]]) -> None:
-    """Run it in virtual time."""
+    """Run the reporter in virtual time."""
     backend, options = virtual_trio()
     anyio.run(scenario, backend=backend, backend_options=options)
 
@@ -85,7 +85,7 @@ def test_the_catalog_is_counted_now_and_then(manager: ServiceManager) -> None:
 
 
 def test_a_catalog_that_is_away_is_left_out(manager: ServiceManager) -> None:
-    """The rest of the line is told as before."""
+    """If the catalog fails, the rest of the line remains."""
     here = Instance(manager)
     here.catalog = override_calls(here.catalog, summarize=catalog_fails)
 
@@ -99,12 +99,12 @@ def test_a_catalog_that_is_away_is_left_out(manager: ServiceManager) -> None:
 
 
 def test_the_rate_is_that_of_the_last_seconds(manager: ServiceManager) -> None:
-    """An upload of a MiB per second is told as one."""
+    """An upload of 1 MiB/s is shown with its rate."""
     here = Instance(manager)
 
     async def receive() -> None:
         while True:
-            here.traffic.received_bytes += 10_800  # a little more than it takes
+            here.traffic.received_bytes += 10_800  # a little more than 1 MiB/s
             await anyio.sleep(0.01)
 
     async def scenario() -> None:
@@ -119,7 +119,7 @@ def test_the_rate_is_that_of_the_last_seconds(manager: ServiceManager) -> None:
 
 
 def test_a_drain_asks_for_time_until_it_should_be_over(manager: ServiceManager) -> None:
-    """Each time for half a minute more, up to drain_timeout and what giving back may take."""
+    """Each report extends the timeout by 30 s, until 30 s after drain_timeout."""
     here = Instance(manager)
     asked_at: list[float] = []
 

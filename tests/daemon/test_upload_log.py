@@ -1,4 +1,4 @@
-"""What the log of a real daemon says of uploads: enough, and no more."""
+"""Log lines of a real daemon about uploads."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ IMAGE = {"name": "i", "disk_format": "raw", "container_format": "bare"}
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[ServerProcess]:
-    """Logs as it does by default."""
+    """A daemon with the default log settings."""
     with serving(Workspace(tmp_path).write()) as daemon:
         daemon.wait_for("daemon.started")
         yield daemon
 
 
 def upload(connection: HTTPConnection, data: bytes, *, chunked: bool) -> str:
-    """Create an image and send its data; its id."""
+    """Create an image, upload its data, and return its id."""
     connection.request(
         "POST", "/v2/images", json.dumps(IMAGE), {"Content-Type": "application/json"}
     )
@@ -44,7 +44,7 @@ def upload(connection: HTTPConnection, data: bytes, *, chunked: bool) -> str:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_an_upload_is_three_lines(daemon: ServerProcess, chunked: bool) -> None:
-    """Created, begun, done; each with the ids by which it is found. Reading it is none."""
+    """Create, begin and end are logged with their ids; reads are not logged."""
     before = len(daemon.lines())
     connection = daemon.connect()
     image_id = upload(connection, b"x" * 3_000_000, chunked=chunked)

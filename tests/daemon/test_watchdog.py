@@ -1,4 +1,4 @@
-"""The watchdog is fed for as long as the loop turns and every part answers."""
+"""The watchdog is fed while the event loop runs and every driver responds."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ LATE = timedelta(days=1)
 
 
 async def works() -> None:
-    """Answer that all is well."""
+    """Succeed."""
 
 
 async def refuses() -> None:
-    """Answer with an error of the store."""
+    """Fail with a store error."""
     raise StoreError("cloud", "answers 503")
 
 
 async def is_away() -> None:
-    """Answer with an error of the catalog."""
+    """Fail with a catalog error."""
     raise CatalogError("cannot be reached")
 
 
 async def hangs() -> None:
-    """Never answer."""
+    """Never return."""
     await anyio.sleep_forever()
 
 
@@ -57,7 +57,7 @@ async def hangs() -> None:
 def test_an_error_is_an_answer_and_silence_is_none(
     checks: list[Check], within: timedelta, *, answer: bool
 ) -> None:
-    """No restart mends a store that is away; one mends a call that never returns."""
+    """An error counts as a response; a call that never returns does not."""
     assert anyio.run(all_respond, checks, within) is answer
 
 
@@ -75,13 +75,13 @@ def test_an_error_is_an_answer_and_silence_is_none(
 def test_systemd_says_how_long_it_waits(
     environment: dict[str, str], watchdog: timedelta | None
 ) -> None:
-    """To this process, and not to one that inherits its environment."""
+    """The watchdog applies only to the process that systemd named."""
     assert SystemdNotifier(environment).watchdog == watchdog
     assert not environment
 
 
 def test_a_daemon_feeds_its_watchdog(workspace: Workspace, tmp_path: Path) -> None:
-    """Again and again, also while its store is away."""
+    """The watchdog is fed repeatedly, even while the store is unavailable."""
     with (
         listening_service_manager(tmp_path) as manager,
         serving(workspace.file, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="200000") as daemon,

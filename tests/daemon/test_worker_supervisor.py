@@ -161,19 +161,19 @@ async def test_a_worker_that_does_not_read(
 async def test_what_a_worker_has_not_heard_yet() -> None:
     """The queue keeps the latest instruction of each kind, in the order of arrival."""
     config = load(None)
-    mailbox, last = worker_channel.CoalescingQueue(), Reload(config.with_roles(("tasks",)))
-    mailbox.put(Start(config, InstanceId("here")))
+    queue, last = worker_channel.CoalescingQueue(), Reload(config.with_roles(("tasks",)))
+    queue.put(Start(config, InstanceId("here")))
     for _ in range(1000):
-        mailbox.put(Reload(config))
-        mailbox.put(Command.CHECK_TASKS)
-        mailbox.put(Command.REPORT)
-    mailbox.put(last)
+        queue.put(Reload(config))
+        queue.put(Command.CHECK_TASKS)
+        queue.put(Command.REPORT)
+    queue.put(last)
 
-    assert len(mailbox) == 4
-    taken = [await mailbox.get() for _ in range(4)]
+    assert len(queue) == 4
+    taken = [await queue.get() for _ in range(4)]
     assert taken == [Start(config, InstanceId("here")), last, Command.CHECK_TASKS, Command.REPORT]
     with anyio.move_on_after(0.01) as patience:
-        await mailbox.get()
+        await queue.get()
     assert patience.cancelled_caught
 
 
@@ -216,7 +216,7 @@ async def test_who_has_not_worked_is_not_replaced_at_once(
 async def test_who_has_worked_is_replaced_at_once(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The task may have killed the worker, so its attempts are limited."""
+    """A worker that reported is replaced at once: its task has limited attempts."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "reports and dies")
     monkeypatch.setattr(worker_supervisor, "next_restart_delay", lambda _: 3600.0)
 

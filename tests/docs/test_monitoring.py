@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imaged.metrics.reference import all_families
+from references.metrics import all_families
 from support.monitoring import (
     ALERTS,
     ROOT,

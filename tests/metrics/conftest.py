@@ -1,4 +1,4 @@
-"""What the tests of metrics share."""
+"""Fixtures of the tests of metrics."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from support.service import Service
 
 @pytest.fixture
 def service() -> Service:
-    """The API on a catalog and stores in memory."""
+    """The API on an in-memory catalog and stores."""
     return Service()

@@ -26,12 +26,12 @@ from imaged.metrics.cached_probe import CachedProbe
 from imaged.metrics.counters import Counters
 from imaged.metrics.exposition import ExpositionWriter
 from imaged.metrics.instruments import Instruments
-from imaged.metrics.reference import all_families
 from imaged.metrics.state_collector import StateCollector
 from imaged.metrics.state_gauges import StateSnapshot, families
 from imaged.ports.catalog import Catalog
 from imaged.services.health import Health
 from imaged.services.reconciler import ReconcileReport
+from references.metrics import all_families
 from support.command import Workspace
 from support.faults import catalog_fails, override_calls
 from support.service import Service
@@ -88,10 +88,10 @@ async def written(found: StateSnapshot, accept: str = "") -> dict[str, float]:
     instruments.tasks.register_types(TYPES)
     instruments.register_counters(lambda: Counters(reconciled=ReconcileReport()))
 
-    async def look() -> StateSnapshot:
+    async def probe() -> StateSnapshot:
         return found
 
-    page = await ExpositionWriter(instruments.registry, look).write(accept)
+    page = await ExpositionWriter(instruments.registry, probe).write(accept)
     return read(page.body.decode())
 
 
@@ -203,13 +203,13 @@ async def test_when_counters_began_is_not_told() -> None:
 
 
 @asynccontextmanager
-async def lookout_on(service: Service, catalog: Catalog) -> AsyncIterator[StateCollector]:
+async def collector_on(service: Service, catalog: Catalog) -> AsyncIterator[StateCollector]:
     """A collector over this catalog and a service's stores."""
     health = Health(catalog, service.stores)
-    lookout = StateCollector(catalog, service.stores, health, LEASE)
-    task = asyncio.create_task(lookout.run())
+    collector = StateCollector(catalog, service.stores, health, LEASE)
+    task = asyncio.create_task(collector.run())
     try:
-        yield lookout
+        yield collector
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -218,8 +218,8 @@ async def lookout_on(service: Service, catalog: Catalog) -> AsyncIterator[StateC
 async def test_a_look_at_everything(service: Service) -> None:
     """The snapshot has the catalog's summary, the free space and the health."""
     await service.create_active()
-    async with lookout_on(service, service.facts) as lookout:
-        found = await lookout.collect()
+    async with collector_on(service, service.facts) as collector:
+        found = await collector.collect()
 
     assert found.summary is not None
     assert found.summary.images == {Status.ACTIVE: 1}
@@ -231,8 +231,8 @@ async def test_a_look_at_everything(service: Service) -> None:
 async def test_a_catalog_that_fails_does_not_break_the_page(service: Service) -> None:
     """A failing catalog is reported, and the stores are queried all the same."""
     failing = override_calls(service.facts, summarize=catalog_fails, check=catalog_fails)
-    async with lookout_on(service, failing) as lookout:
-        found = await lookout.collect()
+    async with collector_on(service, failing) as collector:
+        found = await collector.collect()
 
     assert found.summary is None
     assert (found.is_ready, found.stores_up) == (False, {"local": True, "near": True})
@@ -240,39 +240,39 @@ async def test_a_catalog_that_fails_does_not_break_the_page(service: Service) ->
 
 async def test_many_who_ask_share_one_look() -> None:
     """Ten scrapers cause the load of one; results are cached for a while."""
-    looks = 0
+    queries = 0
 
     async def source() -> int:
-        nonlocal looks
-        looks += 1
+        nonlocal queries
+        queries += 1
         await asyncio.sleep(0)
-        return looks
+        return queries
 
-    look = CachedProbe(source)
-    task = asyncio.create_task(look.run())
-    await asyncio.gather(*(look.refresh() for _ in range(10)))
-    await look.refresh()
+    probe = CachedProbe(source)
+    task = asyncio.create_task(probe.run())
+    await asyncio.gather(*(probe.refresh() for _ in range(10)))
+    await probe.refresh()
     task.cancel()
 
-    assert (looks, look.value) == (1, 1)
+    assert (queries, probe.value) == (1, 1)
 
 
 async def test_a_look_that_fails_is_not_taken_again_at_once() -> None:
     """A failure is cached too, so a part in trouble is not queried at once."""
-    looks = 0
+    queries = 0
 
     async def source() -> int:
-        nonlocal looks
-        looks += 1
+        nonlocal queries
+        queries += 1
         raise CatalogError("It does not answer.")
 
-    look = CachedProbe(source)
-    task = asyncio.create_task(look.run())
-    await look.refresh()
-    await look.refresh()
+    probe = CachedProbe(source)
+    task = asyncio.create_task(probe.run())
+    await probe.refresh()
+    await probe.refresh()
     task.cancel()
 
-    assert (looks, look.value) == (1, None)
+    assert (queries, probe.value) == (1, None)
 
 
 async def test_a_look_that_hangs_is_waited_for_but_not_for_ever(
@@ -280,35 +280,35 @@ async def test_a_look_that_hangs_is_waited_for_but_not_for_ever(
 ) -> None:
     """Callers of a hanging query get None, and only one query runs at a time."""
     monkeypatch.setattr("imaged.metrics.cached_probe.PROBE_WAIT_SECONDS", 0.01)
-    looks, answers = 0, asyncio.Event()
+    queries, answers = 0, asyncio.Event()
 
     async def source() -> str:
-        nonlocal looks
-        looks += 1
+        nonlocal queries
+        queries += 1
         await answers.wait()
         return "late"
 
-    look = CachedProbe(source)
-    task = asyncio.create_task(look.run())
+    probe = CachedProbe(source)
+    task = asyncio.create_task(probe.run())
     for _ in range(3):
-        await look.refresh()
-        assert look.value is None
+        await probe.refresh()
+        assert probe.value is None
     answers.set()
     monkeypatch.setattr("imaged.metrics.cached_probe.PROBE_WAIT_SECONDS", 30)
-    await look.refresh()
+    await probe.refresh()
     task.cancel()
 
-    assert (looks, look.value) == (1, "late")
+    assert (queries, probe.value) == (1, "late")
 
 
 async def test_both_formats_are_spoken() -> None:
     """The text format by default, and OpenMetrics on request."""
     instruments = Instruments(stores=STORES, duties=())
 
-    async def look() -> StateSnapshot:
+    async def probe() -> StateSnapshot:
         return figures()
 
-    pages = ExpositionWriter(instruments.registry, look)
+    pages = ExpositionWriter(instruments.registry, probe)
     plain = await pages.write()
     open_metrics = await pages.write("application/openmetrics-text; version=1.0.0")
 

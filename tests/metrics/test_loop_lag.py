@@ -1,4 +1,4 @@
-"""The watch over time: how late the loop is, and whether the clock was set."""
+"""Lag of the event loop, and steps of the clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imaged.metrics.loop_lag import SAMPLE_INTERVAL_SECONDS, LoopLagMonitor, Sli
 
 
 def test_the_largest_leaves_with_its_window() -> None:
-    """The next largest that is young enough takes its place."""
+    """An expired maximum is replaced by the next largest value in the window."""
     largest = SlidingMaximum(window_seconds=10)
     for at, value in [(0, 3.0), (1, 9.0), (5, 4.0), (6, 1.0)]:
         largest.record(value, at)
@@ -19,12 +19,12 @@ def test_the_largest_leaves_with_its_window() -> None:
 
 
 def values(watch: LoopLagMonitor) -> dict[str, float]:
-    """What it tells."""
+    """Return the values by name."""
     return {sample.name: sample.value for one in watch.collect() for sample in one.samples}
 
 
 def test_a_late_timer_is_told() -> None:
-    """By how much, without the sleep that was asked for; an early one is not late."""
+    """The lag excludes the requested sleep and is never negative."""
     watch, now = LoopLagMonitor(), monotonic()
     watch.record(SAMPLE_INTERVAL_SECONDS + 0.5, SAMPLE_INTERVAL_SECONDS + 0.5, now)
     watch.record(SAMPLE_INTERVAL_SECONDS - 0.01, SAMPLE_INTERVAL_SECONDS, now)
@@ -37,7 +37,7 @@ def test_a_late_timer_is_told() -> None:
 
 @pytest.mark.parametrize(("wall_seconds", "steps"), [(0.3, 0), (1.2, 0), (3600, 1), (-3600, 1)])
 def test_a_clock_that_was_set_is_told(wall_seconds: float, steps: int) -> None:
-    """Forward or back, by more than a second."""
+    """A step of more than a second counts, forward and back."""
     watch = LoopLagMonitor()
     watch.record(SAMPLE_INTERVAL_SECONDS, wall_seconds, monotonic())
 

@@ -1,4 +1,4 @@
-"""What a worker has counted is told by its daemon, whatever becomes of the worker."""
+"""A daemon publishes its worker's counts, after the worker's exit too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imaged.metrics.worker_counters import WorkerCounters, WorkerSample, nonzero
 
 
 class Counting:
-    """What one process counts."""
+    """The counts of one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -22,25 +22,25 @@ class Counting:
         self.verified = Gauge("last_timestamp_seconds", "…", registry=self.registry)
 
     def work(self, name: str, seconds: float, at: float, held: int = 0) -> None:
-        """Do something."""
+        """Count some events."""
         self.ended.labels(name).inc()
         self.seconds.observe(seconds)
         self.held.set(held)
         self.verified.set(at)
 
 
-def told(relay: WorkerCounters, registry: CollectorRegistry) -> dict[str, float]:
-    """The samples that a page would have, by name and labels."""
+def told(workers: WorkerCounters, registry: CollectorRegistry) -> dict[str, float]:
+    """Return the samples of a page by name and labels."""
     return {
         "/".join([sample.name, *sample.labels.values()]): sample.value
-        for family in relay.merge_into(registry.collect())
+        for family in workers.merge_into(registry.collect())
         for sample in family.samples
         if not sample.name.endswith("_created")
     }
 
 
 def sent(registry: CollectorRegistry) -> Sequence[WorkerSample]:
-    """Its counts, as they come out of a line."""
+    """Return its counts as received over the channel."""
     return msgspec.json.decode(
         msgspec.json.encode(nonzero_samples(registry)), type=list[WorkerSample]
     )
@@ -48,14 +48,14 @@ def sent(registry: CollectorRegistry) -> Sequence[WorkerSample]:
 
 @pytest.fixture
 def here() -> Counting:
-    """The daemon, which has done something itself."""
+    """A daemon with counts of its own."""
     counting = Counting()
     counting.work("clone", 5, at=1000, held=2)
     return counting
 
 
 def test_nothing_was_counted_elsewhere(here: Counting) -> None:
-    """Then everything is as it is here."""
+    """Without a worker, the page has the daemon's own counts."""
     assert told(WorkerCounters(), here.registry) == told(WorkerCounters(), CollectorRegistry()) | {
         "ended_total/clone": 1,
         "seconds_bucket/1.0": 0,
@@ -69,13 +69,13 @@ def test_nothing_was_counted_elsewhere(here: Counting) -> None:
 
 
 def test_both_together(here: Counting) -> None:
-    """Sums, and the latest of what happened last; labels that are not known here are there too."""
-    relay, there = WorkerCounters(), Counting()
+    """Counters add up, timestamps take the latest, and new labels are added."""
+    workers, there = WorkerCounters(), Counting()
     there.work("clone", 0.5, at=900, held=3)
     there.work("import", 20, at=1100, held=4)
-    relay.update(sent(there.registry))
+    workers.update(sent(there.registry))
 
-    assert told(relay, here.registry) == {
+    assert told(workers, here.registry) == {
         "ended_total/clone": 2,
         "ended_total/import": 1,
         "seconds_bucket/1.0": 1,
@@ -89,24 +89,24 @@ def test_both_together(here: Counting) -> None:
 
 
 def test_the_latest_counts_replace_those_before(here: Counting) -> None:
-    """A report is of all that a worker did, and not of what is new."""
-    relay, there = WorkerCounters(), Counting()
+    """A report replaces the previous one of the same worker."""
+    workers, there = WorkerCounters(), Counting()
     for _ in range(3):
         there.work("clone", 1, at=1)
-        relay.update(sent(there.registry))
+        workers.update(sent(there.registry))
 
-    assert told(relay, here.registry)["ended_total/clone"] == 4
+    assert told(workers, here.registry)["ended_total/clone"] == 4
 
 
 def test_what_was_done_stays(here: Counting) -> None:
-    """A worker ends, and another one begins at nothing; what the first one held is gone."""
-    relay = WorkerCounters()
+    """Counters of an exited worker remain, its gauges do not; a new worker starts at 0."""
+    workers = WorkerCounters()
     for at in (3000, 2000):
         there = Counting()
         there.work("import", 2, at=at, held=5)
-        relay.update(sent(there.registry))
-        relay.worker_exited()
-    found = told(relay, here.registry)
+        workers.update(sent(there.registry))
+        workers.worker_exited()
+    found = told(workers, here.registry)
 
     assert found["ended_total/import"] == 2
     assert found["seconds_count"] == 3
@@ -116,9 +116,9 @@ def test_what_was_done_stays(here: Counting) -> None:
 
 
 def test_nothing_grows_by_being_looked_at(here: Counting) -> None:
-    """A page is written again and again."""
-    relay, there = WorkerCounters(), Counting()
+    """Writing a page does not change the counts."""
+    workers, there = WorkerCounters(), Counting()
     there.work("import", 2, at=1)
-    relay.update(sent(there.registry))
+    workers.update(sent(there.registry))
 
-    assert told(relay, here.registry) == told(relay, here.registry)
+    assert told(workers, here.registry) == told(workers, here.registry)

@@ -1,4 +1,4 @@
-"""What the tests of connections stand on."""
+"""Fixtures of the server's tests."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from support.service import Service
 
 @pytest.fixture
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at connections as often as the server can, so that short limits are kept."""
+    """Check connections at every tick, so that tests can use short limits."""
     monkeypatch.setattr("imaged.server.connections.CHECK_INTERVAL_SECONDS", 0.1)
 
 
 @pytest.fixture
 def service() -> Service:
-    """The API, on a catalog and stores in memory."""
+    """The API on an in-memory catalog and stores."""
     return Service()

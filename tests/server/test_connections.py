@@ -47,7 +47,7 @@ def test_there_is_room_for_so_many() -> None:
 
 
 def test_local_ones_count_in_all_only() -> None:
-    """A unix socket has no address."""
+    """Connections over a unix socket have no limit per address."""
     connections = ConnectionTracker(FEW)
 
     assert [connections.admit(Seen(), None) for _ in range(4)] == [
@@ -59,7 +59,7 @@ def test_local_ones_count_in_all_only() -> None:
 
 
 def test_who_has_left_is_forgotten() -> None:
-    """Addresses come and go for years, and take no memory."""
+    """Counts of addresses without connections are removed."""
     connections = ConnectionTracker(FEW)
     for number in range(100):
         one = Seen()

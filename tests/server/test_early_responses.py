@@ -1,4 +1,4 @@
-"""Answers that come in the middle of a body are read, by all kinds of clients, and not a reset."""
+"""Clients of all kinds read an answer sent in the middle of a body, instead of a reset."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CURL = shutil.which("curl")
 
 
 class Taken:
-    """A service with an image that has its data already."""
+    """A service with an active image."""
 
     def __init__(self, port: int, image_id: str) -> None:
         self.port = port
@@ -37,13 +37,13 @@ class Taken:
 
 @pytest.fixture
 def service() -> Service:
-    """One that would take large images."""
+    """Settings that allow large images."""
     return Service(max_size_bytes=2 * SIZE)
 
 
 @pytest.fixture
 def taken(service: Service) -> Iterator[Taken]:
-    """Every upload to it is refused with 409, before its first byte was read."""
+    """An image whose every upload is refused with 409 before its first byte is read."""
     image_id = asyncio.run(service.create_active(b"hello"))
     with served(service) as port:
         yield Taken(port, image_id)
@@ -51,7 +51,7 @@ def taken(service: Service) -> Iterator[Taken]:
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """A file that is long, and takes no room."""
+    """A large sparse file."""
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.truncate(SIZE)
@@ -59,11 +59,11 @@ def large(tmp_path: Path) -> Path:
 
 
 def test_a_client_that_sends_all_before_it_reads(taken: Taken, large: Path) -> None:
-    """As the library does that most others stand on."""
+    """Upload with http.client."""
     connection = http.client.HTTPConnection("127.0.0.1", taken.port, timeout=30)
     with large.open("rb") as body:
         headers = {**HEADERS, "Content-Length": str(SIZE)}
-        with suppress(BrokenPipeError):  # two seconds are over: the answer is there all the same
+        with suppress(BrokenPipeError):  # the linger is over; the answer has arrived
             connection.request("PUT", taken.path, body, headers)
         assert connection.getresponse().status == 409
     connection.close()
@@ -85,7 +85,7 @@ def test_requests(taken: Taken, large: Path, *, is_chunked: bool) -> None:
 
 
 def test_aiohttp(taken: Taken, large: Path) -> None:
-    """It reads while it sends."""
+    """A client that reads while it sends."""
 
     async def put() -> int:
         async with aiohttp.ClientSession() as session:
@@ -100,7 +100,7 @@ def test_aiohttp(taken: Taken, large: Path) -> None:
 @pytest.mark.system
 @pytest.mark.parametrize("expect", ["Expect: 100-continue", "Expect:"])
 def test_curl(taken: Taken, large: Path, expect: str) -> None:
-    """Whether it waits for permission or not."""
+    """A client that expects 100 Continue, and one that does not."""
     assert CURL, "curl is needed: apt install curl"
     token = "".join(f"{name}: {text}" for name, text in token_of("alice").items())
     done = subprocess.run(
@@ -114,7 +114,7 @@ def test_curl(taken: Taken, large: Path, expect: str) -> None:
 
 
 def test_permission_is_given_only_to_be_used(taken: Taken) -> None:
-    """A client that waits for permission, and does not get it, sends nothing."""
+    """A client that waits for 100 Continue and gets an error sends no body."""
     with RawConnection(taken.port) as line:
         line.ask(
             f"PUT {taken.path}", *_named(HEADERS), f"Content-Length: {SIZE}", "Expect: 100-continue"
@@ -125,7 +125,7 @@ def test_permission_is_given_only_to_be_used(taken: Taken) -> None:
 
 
 def test_who_sends_for_ever_is_not_read_for_ever(service: Service) -> None:
-    """The server says that it has closed its half, and a moment later hangs up."""
+    """The server closes its half of the connection, and soon the rest."""
     image_id = asyncio.run(service.create_active(b"hello"))
     settings = ConnectionSettings(linger=timedelta(milliseconds=200))
     with serving(service.app, settings) as (port, server), RawConnection(port) as line:

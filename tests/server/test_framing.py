@@ -1,4 +1,4 @@
-"""What the parser lets pass and we do not, as a table."""
+"""A table of requests that llhttp accepts and imaged rejects."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BAD: list[tuple[bytes, bytes, str, list[Header]]] = [
 def test_what_can_be_read_in_one_way(
     request_: tuple[bytes, bytes, str, list[Header]],
 ) -> None:
-    """It is answered."""
+    """A valid request is accepted."""
     assert framing_error(*request_) is None
 
 
@@ -51,5 +51,5 @@ def test_what_can_be_read_in_one_way(
 def test_what_two_readers_could_read_in_two_ways(
     request_: tuple[bytes, bytes, str, list[Header]],
 ) -> None:
-    """It is refused, with a sentence."""
+    """An ambiguous request is rejected with a reason."""
     assert (framing_error(*request_) or "").endswith(".")

@@ -14,16 +14,16 @@ from support.service import OCTETS, Service
 from support.waiting import wait_until
 
 SETTINGS = ConnectionSettings()
-DATA = bytes(range(256)) * 4096 * 8  # more than sockets hold
+DATA = bytes(range(256)) * 4096 * 8  # more than socket buffers hold
 
 
 def shut(line: RawConnection) -> None:
-    """Send no more."""
+    """Shut down the sending side."""
     line.socket.shutdown(socket.SHUT_WR)
 
 
 def test_a_whole_request_is_answered(service: Service) -> None:
-    """Behind its answer the connection is closed, and says so."""
+    """The answer has ``Connection: close``, and the connection is closed after it."""
     with serving(service.app, SETTINGS) as (port, server):
         for request, status in (("GET /livez", 200), ("GET /v2/images", 200), ("PUT /nope", 300)):
             with RawConnection(port) as line:
@@ -39,7 +39,7 @@ def test_a_whole_request_is_answered(service: Service) -> None:
 
 
 def test_a_change_is_answered(service: Service) -> None:
-    """What is carried out is told."""
+    """A write is answered."""
     with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
         headers = "Content-Type: application/json", "Content-Length: 2"
         line.ask("POST /v2/images", *headers, body=b"{}")
@@ -48,7 +48,7 @@ def test_a_change_is_answered(service: Service) -> None:
 
 
 def test_a_download_comes_whole(service: Service) -> None:
-    """However long it lasts."""
+    """A long download is sent completely."""
     image_id = asyncio.run(service.create_active(DATA))
     with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
         line.ask(f"GET /v2/images/{image_id}/file")
@@ -59,7 +59,7 @@ def test_a_download_comes_whole(service: Service) -> None:
 
 
 def test_requests_behind_each_other_are_answered(service: Service) -> None:
-    """All that are whole; a part of another one is not heeded."""
+    """All complete requests are answered; an incomplete one is ignored."""
     image_id = asyncio.run(service.create_active(DATA))
     with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
         line.ask(f"GET /v2/images/{image_id}/file")
@@ -71,7 +71,7 @@ def test_requests_behind_each_other_are_answered(service: Service) -> None:
 
 
 def test_garbage_behind_a_request_does_not_cut_its_answer(service: Service) -> None:
-    """The end of a connection that is not heeded any more changes nothing either."""
+    """Malformed data and a half-close after a request do not truncate its answer."""
     image_id = asyncio.run(service.create_active(DATA))
     with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
         line.ask(f"GET /v2/images/{image_id}/file", body=b"\0garbage\r\n\r\n")
@@ -82,7 +82,7 @@ def test_garbage_behind_a_request_does_not_cut_its_answer(service: Service) -> N
 
 @pytest.mark.parametrize("length", ["Content-Length: 9", "Transfer-Encoding: chunked"])
 def test_an_upload_that_is_not_whole_is_given_back(service: Service, length: str) -> None:
-    """Who says no more in the middle of a body has gone; the image takes another upload."""
+    """A half-close within a body aborts the upload; the image accepts another one."""
     image_id = asyncio.run(service.create())
     with serving(service.app, SETTINGS) as (port, server), RawConnection(port) as line:
         line.ask(f"PUT /v2/images/{image_id}/file", f"Content-Type: {OCTETS}", length)
@@ -93,7 +93,7 @@ def test_an_upload_that_is_not_whole_is_given_back(service: Service, length: str
 
 
 def test_a_reader_that_leaves_a_download_is_noticed(service: Service) -> None:
-    """A connection that is closed as a whole looks half closed, until something is written."""
+    """A fully closed connection looks half-closed until the server writes."""
     image_id = asyncio.run(service.create_active(DATA))
     with serving(service.app, SETTINGS) as (port, server):
         line = RawConnection(port)

@@ -1,4 +1,4 @@
-"""What one connection may hold in memory, counted in bytes: behind it stands the cap on them."""
+"""How many bytes one connection may hold in memory; the limit of connections multiplies it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from support.server import RawConnection, serving
 from support.service import BUDGET_BYTES, OCTETS, Service, token_of
 from support.waiting import wait_until
 
-HIGH_WATER_BYTES = 64 * KIB  # when the library stops reading, and writing
-ONE_READ_BYTES = 256 * KIB  # what the event loop reads at once
+HIGH_WATER_BYTES = 64 * KIB  # at which uvicorn pauses reading and writing
+ONE_READ_BYTES = 256 * KIB  # of one read of the event loop
 MANY = 20
 
 IDLE = ConnectionSettings(min_rate=MinimumRate(0))
 
 
 def connections_of(server: HttpServer) -> list[HttpConnection]:
-    """Those that are open."""
+    """Return the open connections."""
     return [one for one in server.connections._open if isinstance(one, HttpConnection)]
 
 
@@ -54,7 +54,7 @@ def fill(line: RawConnection) -> None:
 
 
 def test_bodies_that_nobody_reads() -> None:
-    """Each connection holds no more than one high-water mark and one read."""
+    """A connection buffers at most one high-water mark and one read."""
     with serving(deaf, IDLE) as (port, server), ExitStack() as stack:
         for _ in range(MANY):
             line = stack.enter_context(RawConnection(port))
@@ -68,12 +68,12 @@ def test_bodies_that_nobody_reads() -> None:
 
 @pytest.fixture
 def full(service: Service) -> str:
-    """An image of more than every buffer between."""
+    """An image larger than all buffers between server and client."""
     return asyncio.run(service.create_active(bytes(48 * MIB)))
 
 
 def download(port: int, image_id: str) -> socket.socket:
-    """Ask for the data, with a small buffer, and read nothing."""
+    """Request the data with a small receive buffer, and read nothing."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * KIB)
     client.connect(("127.0.0.1", port))
@@ -84,7 +84,7 @@ def download(port: int, image_id: str) -> socket.socket:
 
 
 def test_answers_that_nobody_reads(service: Service, full: str) -> None:
-    """What a reader leaves waiting is in the budget of all transfers, which shrinks its blocks."""
+    """Unread data counts in the transfer budget, which shrinks the blocks."""
     with serving(service.app, IDLE) as (port, server), ExitStack() as stack:
         for _ in range(MANY * 4):
             stack.enter_context(download(port, full))
@@ -97,12 +97,12 @@ def test_answers_that_nobody_reads(service: Service, full: str) -> None:
 
 
 def open_ones(server: HttpServer) -> list[HttpConnection]:
-    """Those whose transport is there already."""
+    """Return the connections with a transport."""
     return [one for one in connections_of(server) if one.flow is not None]
 
 
 def test_uploads_that_stall(service: Service) -> None:
-    """Every byte that came is in the store, or in the budget: a block that is not full yet, too."""
+    """Every received byte is in the store or in the budget, in partial blocks too."""
     uploads, sent_bytes = MANY * 2, MIB - 1
     with serving(service.app, IDLE) as (port, _), ExitStack() as stack:
         for _ in range(uploads):
@@ -119,24 +119,24 @@ def test_uploads_that_stall(service: Service) -> None:
 
 
 def written(service: Service) -> int:
-    """The bytes that the store has of uploads under way."""
+    """Return the stored bytes of uploads in progress."""
     return sum(len(data) for data in service.bytes.partial.values())
 
 
 def lent(service: Service) -> int:
-    """The bytes in flight."""
+    """Return the bytes in flight."""
     return BUDGET_BYTES - service.budget.free_bytes
 
 
 def read_all(client: socket.socket) -> None:
-    """Read to the end."""
+    """Read until the connection closes."""
     while client.recv(MIB):
         pass
 
 
 @pytest.mark.usefixtures("quick_looks")
 def test_a_reader_that_does_not_read(service: Service, full: str) -> None:
-    """It is cut off, and with it goes all that was held for it."""
+    """A slow reader is disconnected, and its memory is freed."""
     rate = MinimumRate(1 * KIB, timedelta(milliseconds=500))
     settings = ConnectionSettings(min_rate=rate)
     with serving(service.app, settings) as (port, server), download(port, full) as client:
@@ -150,7 +150,7 @@ def test_a_reader_that_does_not_read(service: Service, full: str) -> None:
 
 @pytest.mark.usefixtures("quick_looks")
 def test_a_reader_that_is_slow_but_reads(service: Service, full: str) -> None:
-    """What it takes is seen long before the system's buffer has room again, so it is left alone."""
+    """A reader at the minimum rate is not disconnected: acknowledged bytes count."""
     rate = MinimumRate(1 * KIB, timedelta(seconds=1))
     settings = ConnectionSettings(min_rate=rate)
     with serving(service.app, settings) as (port, server), download(port, full) as client:

@@ -1,4 +1,4 @@
-"""Clients that ask on before they are answered: some may, and none fills the memory."""
+"""Pipelining clients: a limited number of requests may wait, and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UPLOAD = b"PUT / HTTP/1.1\r\nHost: images.test\r\nContent-Length: %d\r\n\r\n" % 
 
 
 class Held:
-    """An application that answers so many requests, and then no more until it is let go."""
+    """An application that answers a number of requests and then blocks until released."""
 
     def __init__(self, answers: int = 0) -> None:
         self._answers = answers
@@ -46,14 +46,14 @@ class Held:
         await send({"type": "http.response.body", "body": b"OK"})
 
     def go_on(self) -> None:
-        """Answer all."""
+        """Release all requests."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._go_on.set)
 
 
 @pytest.mark.parametrize("request_", [REQUEST, OFFER], ids=["plain", "offers to upgrade"])
 def test_too_many_requests_at_a_time(request_: bytes) -> None:
-    """As many as may wait are answered; then the connection is closed, and others live on."""
+    """Up to MAX_PIPELINED requests are answered; beyond that, only this connection is closed."""
     app = Held()
     with serving(app, SETTINGS) as (port, server), RawConnection(port) as line:
         line.socket.sendall(2000 * request_)
@@ -67,7 +67,7 @@ def test_too_many_requests_at_a_time(request_: bytes) -> None:
 
 
 def test_the_body_of_a_request_that_waits() -> None:
-    """However many answers are given before its turn, the client is not read further."""
+    """The server does not read further while requests wait, however many it answers."""
     app = Held(answers=MAX_PIPELINED - 1)
     with serving(app, SETTINGS) as (port, server), RawConnection(port) as line:
         line.socket.setblocking(False)

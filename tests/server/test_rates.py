@@ -1,4 +1,4 @@
-"""The rate rule, as tables: what was waited for, what came, and whether it was too little."""
+"""Tables of the rate rule: waited times, moved bytes, and the verdict."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SLOW: Mapping[str, Samples] = {
 
 
 def pace_of(samples: Samples, rate: MinimumRate = RATE) -> TransferRate:
-    """The pace after these samples."""
+    """Return the rate after these samples."""
     pace = TransferRate()
     for waited_seconds, moved_bytes in samples:
         pace.record(waited_seconds, moved_bytes, rate)
@@ -45,7 +45,7 @@ def pace_of(samples: Samples, rate: MinimumRate = RATE) -> TransferRate:
 
 @pytest.mark.parametrize("name", GOOD)
 def test_a_client_that_keeps_up(name: str) -> None:
-    """It is left alone, at every moment."""
+    """A fast enough client is never below the rate."""
     pace = TransferRate()
     for waited_seconds, moved_bytes in GOOD[name]:
         pace.record(waited_seconds, moved_bytes, RATE)
@@ -54,7 +54,7 @@ def test_a_client_that_keeps_up(name: str) -> None:
 
 @pytest.mark.parametrize("name", SLOW)
 def test_a_client_that_is_too_slow(name: str) -> None:
-    """It is found, and not before the last sample."""
+    """A slow client is below the rate only after the last sample."""
     *before, last = SLOW[name]
     pace = pace_of(before)
 
@@ -65,14 +65,14 @@ def test_a_client_that_is_too_slow(name: str) -> None:
 
 @pytest.mark.parametrize("name", SLOW)
 def test_without_a_minimum_nobody_is_too_slow(name: str) -> None:
-    """A rate of 0 switches the rule off."""
+    """A rate of 0 disables the rule."""
     rate = MinimumRate(0, RATE.window)
 
     assert not pace_of(SLOW[name], rate).is_below(rate)
 
 
 def test_a_long_transfer_takes_no_memory() -> None:
-    """What is older than the window is forgotten, and a long pause is one sample."""
+    """Samples older than the window are dropped, and a long pause is one sample."""
     pace = pace_of([(1, 200)] * 10_000 + [(0, 0)] * 10_000)
 
     assert len(pace._samples) <= 11

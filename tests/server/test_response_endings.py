@@ -1,4 +1,4 @@
-"""How answers end that do not end well, and what the library's log says of it: nothing."""
+"""Aborted answers, about which uvicorn must log nothing."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ LARGE = bytes(16 * MIB)
 
 @pytest.fixture(autouse=True)
 def _no_line_of_the_library(caplog: pytest.LogCaptureFixture) -> object:
-    """Whatever happens here, the library has nothing to say."""
+    """No test of this module makes uvicorn log."""
     caplog.set_level(logging.WARNING)
     yield None
     assert not caplog.get_records("call")
 
 
 def test_a_cancelled_upload_is_told_why(service: Service) -> None:
-    """A stop that cannot wait answers 502, under the id that the log has, after giving back."""
+    """An immediate stop answers 502 with the logged request id, after the claim is released."""
     image_id = asyncio.run(service.create())
     with (
         capture_logs() as lines,
@@ -51,13 +51,13 @@ def test_a_cancelled_upload_is_told_why(service: Service) -> None:
 
 
 class Breaking:
-    """An application that begins an answer and does not end it."""
+    """An application that starts an answer and does not finish it."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Promise ten bytes, and send five."""
+        """Announce ten bytes and send five."""
         del scope, receive
         headers = [(b"content-length", b"10")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -65,7 +65,7 @@ class Breaking:
 
 
 def test_a_broken_answer_breaks_the_connection() -> None:
-    """The client gets less than it was promised, and nothing else."""
+    """The client gets fewer bytes than announced, and nothing else."""
     with serving(Breaking(), SETTINGS) as (port, _), RawConnection(port) as line:
         line.ask("GET /")
         assert line.read_head()[0] == 200
@@ -80,7 +80,7 @@ class Endless:
         self.saw_the_end = threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send on and on, until the client has left."""
+        """Send until the client has disconnected."""
         del scope
         watching = asyncio.create_task(self._watch(receive))
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -96,7 +96,7 @@ class Endless:
 
 
 def test_who_leaves_behind_a_second_request() -> None:
-    """The first one is told, though another one waits behind it."""
+    """A disconnect reaches the running request, though another one waits."""
     app = Endless()
     with serving(app, SETTINGS) as (port, server):
         line = RawConnection(port)
@@ -114,7 +114,7 @@ def test_who_leaves_behind_a_second_request() -> None:
 
 
 def test_garbage_behind_a_request_does_not_come_into_its_answer(service: Service) -> None:
-    """An answer under way stays what it is."""
+    """Malformed data after a request neither changes nor follows its answer."""
     data = bytes(range(256)) * 4096 * 8
     image_id = asyncio.run(service.create_active(data))
     with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
@@ -125,7 +125,7 @@ def test_garbage_behind_a_request_does_not_come_into_its_answer(service: Service
 
 
 def test_the_body_of_a_request_that_breaks_off(service: Service) -> None:
-    """A broken chunk is 400, once, and the upload is given back."""
+    """A malformed chunk gets one 400, and the claim of the upload is released."""
     image_id = asyncio.run(service.create())
     with serving(service.app, SETTINGS) as (port, server), RawConnection(port) as line:
         line.ask(
@@ -143,13 +143,13 @@ def test_the_body_of_a_request_that_breaks_off(service: Service) -> None:
 
 
 class Large:
-    """An application with answers that no buffer of the system holds."""
+    """An application with answers larger than socket buffers."""
 
     def __init__(self) -> None:
         self.asked = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it as a whole."""
+        """Send the answer in one message."""
         del receive
         self.asked += 1
         scope[SCOPE_REQUEST_ID] = "req-1"

@@ -1,4 +1,4 @@
-"""Requests that smuggle end their connection with 400, on the real daemon."""
+"""Request smuggling: the daemon answers 400 and closes the connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 20
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A daemon for all of them."""
+    """One daemon for all tests."""
     place = Workspace(tmp_path_factory.mktemp("smuggling"))
     with serving(place.write('[log]\nlevel = "info"\nformat = "json"')) as daemon:
         daemon.wait_for("daemon.started")
@@ -26,13 +26,13 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def assert_quiet(daemon: ServerProcess) -> None:
-    """What clients do wrong is no line of the log, neither ours nor a library's."""
+    """Malformed requests log nothing, neither by imaged nor by a library."""
     told = {event["event"] for event in daemon.events()}
     assert told <= {"daemon.started", "image.status", "daemon.stopping", "daemon.stopped"}
 
 
 def exchange(daemon: ServerProcess, *pieces: bytes) -> bytes:
-    """Send pieces, and return all that comes until the daemon closes."""
+    """Send pieces, and return everything received until the daemon closes."""
     host, _, port = daemon.url.removeprefix("http://").rpartition(":")
     answer = b""
     with socket.create_connection((host, int(port)), PATIENCE_SECONDS) as client:
@@ -45,13 +45,13 @@ def exchange(daemon: ServerProcess, *pieces: bytes) -> bytes:
 
 
 def statuses(answer: bytes) -> list[int]:
-    """The status of every answer that there is."""
+    """Return the status of every answer."""
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_smuggling_request(daemon: ServerProcess, name: str) -> None:
-    """One 400, and nothing behind it is answered."""
+    """The only answer is one 400."""
     answer = exchange(daemon, SHAPES[name] + SMUGGLED)
 
     assert statuses(answer) == [400]
@@ -63,7 +63,7 @@ def test_a_smuggling_request(daemon: ServerProcess, name: str) -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_smuggling_request_in_pieces(daemon: ServerProcess, name: str) -> None:
-    """The same, byte by byte, as far as one gets."""
+    """The result is equal if the request is sent byte by byte."""
     wire = SHAPES[name] + SMUGGLED
     pieces = (bytes([byte]) for byte in wire)
     try:
@@ -74,7 +74,7 @@ def test_a_smuggling_request_in_pieces(daemon: ServerProcess, name: str) -> None
 
 
 def test_there_are_enough() -> None:
-    """A corpus that shrinks is noticed."""
+    """The corpus is not smaller than before."""
     assert len(SHAPES) >= 70
 
 
@@ -94,13 +94,13 @@ ODD: list[tuple[bytes, list[int]]] = [
 
 @pytest.mark.parametrize(("wire", "expected"), ODD, ids=lambda value: repr(value)[:60])
 def test_what_only_looks_odd(daemon: ServerProcess, wire: bytes, expected: list[int]) -> None:
-    """What the standard allows is answered."""
+    """Valid requests are answered."""
     assert statuses(exchange(daemon, wire)) == expected
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_smuggling_request_behind_a_good_one(daemon: ServerProcess, name: str) -> None:
-    """The good one is answered, whole; then at most a 400, and never what was smuggled."""
+    """The valid request is answered; then at most a 400 follows, never a smuggled request."""
     answer = exchange(daemon, get(b"/livez") + SHAPES[name] + SMUGGLED)
 
     assert statuses(answer) in ([200], [200, 400])
@@ -112,7 +112,7 @@ UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Setting
 
 @pytest.mark.parametrize("split", [0, 60, 150, 165, 180, 200, 230], ids=str)
 def test_an_offer_to_upgrade_is_declined(daemon: ServerProcess, split: int) -> None:
-    """The body of such a request is a body, wherever the packets end, and no request."""
+    """A body is never parsed as a request, however it is split into packets."""
     body = b'{"name": "h2c", "x": "' + b"y" * 50 + b'"}'
     length = b"Content-Length: %d\r\n" % len(body)
     wire = post(UPGRADE + length, body) + LAST

@@ -1,4 +1,4 @@
-"""The journal's own language, spoken to a real socket."""
+"""The journal's native protocol on a real socket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from imaged.telemetry.sanitize import visible
 from support.log_capture import log_restored, logged
 
 LARGEST = 1 << 20
-BUFFER_BYTES = 16 * 1024  # of a sender that cannot send much at once
+BUFFER_BYTES = 16 * 1024  # of a sender with a small buffer
 
 Entry = dict[str, str]
 
@@ -30,16 +30,16 @@ log = structlog.get_logger()
 
 
 class FakeJournal:
-    """Takes entries as journald does, and can be asked for them."""
+    """A fake journald that keeps the entries it receives."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         self._socket.settimeout(5)
-        self.files = 0  # entries that came as a file
+        self.files = 0  # entries received as a memfd
 
     def entry(self) -> Entry:
-        """The next entry."""
+        """Return the next entry."""
         data, descriptors, _, _ = socket.recv_fds(self._socket, LARGEST, 1)
         for descriptor in descriptors:
             with os.fdopen(descriptor, "rb") as file:
@@ -50,7 +50,7 @@ class FakeJournal:
         return parsed(data)
 
     def is_empty(self) -> bool:
-        """Whether nothing else was sent."""
+        """Whether no entry is left."""
         self._socket.setblocking(False)
         try:
             self._socket.recv(LARGEST)
@@ -61,12 +61,12 @@ class FakeJournal:
         return False
 
     def close(self) -> None:
-        """Go away."""
+        """Close the socket."""
         self._socket.close()
 
 
 def parsed(data: bytes) -> Entry:
-    """The fields, read as the protocol says."""
+    """Parse the fields of an entry."""
     fields: Entry = {}
     while data:
         head, _, rest = data.partition(b"\n")
@@ -85,7 +85,7 @@ def parsed(data: bytes) -> Entry:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[FakeJournal]:
-    """A journal at the place where ours is looked for."""
+    """A fake journal at the path that the log uses."""
     place = journald.SOCKET_PATH
     fake = FakeJournal(folder / "socket")
     journald.SOCKET_PATH = str(folder / "socket")
@@ -105,7 +105,7 @@ def fake(tmp_path: Path) -> Iterator[FakeJournal]:
 
 
 def test_an_entry_has_a_sentence_and_all_facts(fake: FakeJournal) -> None:
-    """`journalctl` shows what happened, and `journalctl IMAGE_ID=…` finds it."""
+    """`journalctl` shows the event, and `journalctl IMAGE_ID=…` finds it."""
     output = io.StringIO()
     configure_log("info", "journal", output)
     with structlog.contextvars.bound_contextvars(request_id="req-1"):
@@ -131,7 +131,7 @@ def test_an_entry_has_a_sentence_and_all_facts(fake: FakeJournal) -> None:
     ("level", "priority"), [("debug", "7"), ("info", "6"), ("warning", "4"), ("error", "3")]
 )
 def test_levels_are_priorities(fake: FakeJournal, level: str, priority: str) -> None:
-    """So `journalctl -p warning` works."""
+    """Levels map to priorities, for `journalctl -p warning`."""
     configure_log("debug", "journal", io.StringIO())
     getattr(log, level)("some.thing")
 
@@ -139,7 +139,7 @@ def test_levels_are_priorities(fake: FakeJournal, level: str, priority: str) -> 
 
 
 def test_a_traceback_keeps_its_lines(fake: FakeJournal) -> None:
-    """In a field of its own, beside the sentence."""
+    """A traceback has its own field."""
     configure_log("info", "journal", io.StringIO())
     try:
         int("many")
@@ -153,7 +153,7 @@ def test_a_traceback_keeps_its_lines(fake: FakeJournal) -> None:
 
 
 def test_names_are_those_that_the_journal_takes(fake: FakeJournal) -> None:
-    """Others would be dropped without a word, or mean something else."""
+    """Invalid names, which the journal drops silently, and reserved ones are changed."""
     configure_log("info", "journal", io.StringIO())
     facts = {"message": "m", "_pid": "p", "1st": "f", "a-b": "d", "x" * 99: "l", "é": "e"}
     log.info("some.thing", **facts)
@@ -165,7 +165,7 @@ def test_names_are_those_that_the_journal_takes(fake: FakeJournal) -> None:
 def test_what_is_too_large_comes_as_a_sealed_file(
     fake: FakeJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A datagram has a limit, an entry has none."""
+    """Entries larger than a datagram are sent as a memfd."""
 
     class Narrow(socket.socket):
         def __init__(self, *arguments: int) -> None:
@@ -184,7 +184,7 @@ def test_what_is_too_large_comes_as_a_sealed_file(
 
 
 def test_without_a_journal_nothing_is_lost(fake: FakeJournal, tmp_path: Path) -> None:
-    """It goes to standard error, as JSON."""
+    """Without a journal, the log is JSON on standard error."""
     output = io.StringIO()
     (tmp_path / "socket").unlink()
     configure_log("info", "journal", output)
@@ -196,7 +196,7 @@ def test_without_a_journal_nothing_is_lost(fake: FakeJournal, tmp_path: Path) ->
 
 
 def test_a_journal_that_hangs_holds_nobody_up(fake: FakeJournal) -> None:
-    """When its queue is full, lines go to standard error after a moment."""
+    """If the journal's queue is full, lines go to standard error after a timeout."""
     output = io.StringIO()
     configure_log("info", "journal", output)
     sent = 0
@@ -211,7 +211,7 @@ def test_a_journal_that_hangs_holds_nobody_up(fake: FakeJournal) -> None:
 @given(some.text())
 @example('\nPRIORITY=0\n\r\x1b[2J\u202e\ud800"\\')
 def test_any_text_is_one_entry(text: str) -> None:
-    """No name of a user adds a field, breaks the sentence, or commands a terminal."""
+    """User-supplied names cannot add fields, break MESSAGE, or send control characters."""
     with TemporaryDirectory() as folder, opened(Path(folder)) as fake:
         configure_log("info", "journal", io.StringIO())
         log.info("name.told", name=text, names=[text])

@@ -1,4 +1,4 @@
-"""What is told again and again: a few times, and then how often."""
+"""Repeated events are logged a few times and then counted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Night:
-    """A log with a clock that a test moves."""
+    """A log with a clock that the test moves."""
 
     def __init__(self, lines: list[Any]) -> None:
         self.now = 0.0
@@ -33,7 +33,7 @@ class Night:
         self.repeats = RateLimiter(lambda: self.now)
 
     def tell(self, event: str, /, level: str = "error", **facts: Any) -> bool:
-        """Log; whether it was written."""
+        """Log an event, and return whether it was written."""
         line = {"event": event, "level": level, "timestamp": f"{self.now:g}", **facts}
         try:
             self.repeats(None, level, line)
@@ -42,19 +42,19 @@ class Night:
         return True
 
     def counts(self) -> list[tuple[str, int]]:
-        """What was summed up so far."""
+        """Return the logged counts."""
         return [(line["repeated"], line["times"]) for line in self.lines]
 
 
 @pytest.fixture
 def night() -> Iterator[Night]:
-    """Quiet so far."""
+    """A log without events."""
     with capture_logs() as lines:
         yield Night(lines)
 
 
 def test_an_hour_of_failures_is_a_few_lines_and_a_count_each_minute(night: Night) -> None:
-    """Ten failures a second: five lines, and then how many there were."""
+    """Ten failures a second give five lines and then a count."""
     told = 0
     for number in range(36_000):
         night.now = number / 10
@@ -71,7 +71,7 @@ def test_an_hour_of_failures_is_a_few_lines_and_a_count_each_minute(night: Night
 
 
 def test_after_a_quiet_minute_it_is_told_in_full_again(night: Night) -> None:
-    """What comes back is news."""
+    """After a minute without the fault, it is logged in full again."""
     first = [night.tell("request.failed") for _ in range(BURST + 3)]
     night.now += RATE_LIMIT_WINDOW_SECONDS
     night.tell("image.status", "info")
@@ -101,7 +101,7 @@ def test_after_a_quiet_minute_it_is_told_in_full_again(night: Night) -> None:
 def test_another_place_is_another_kind(
     night: Night, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    """The trouble of one does not hide that of another."""
+    """Events of one kind do not suppress those of another."""
     for _ in range(BURST + 1):
         night.tell("some.trouble", **one)
 
@@ -111,14 +111,14 @@ def test_another_place_is_another_kind(
 
 
 def test_what_informs_is_never_left_out(night: Night) -> None:
-    """The life of images is no repeat, however many there are."""
+    """Events below warning are never limited."""
     assert all(night.tell("image.status", "info") for _ in range(1_000))
     assert all(night.tell("config.rejected") for _ in range(1_000))  # who reloads, waits for it
     assert night.counts() == []
 
 
 def test_memory_is_bounded(night: Night) -> None:
-    """More kinds than can be remembered are told rather than forgotten."""
+    """Kinds above the limit are logged rather than suppressed."""
     for number in range(3 * MAX_EVENT_KINDS):
         for _ in range(BURST + 1):
             night.tell("some.trouble", store=f"{number}")
@@ -128,7 +128,7 @@ def test_memory_is_bounded(night: Night) -> None:
 
 
 def test_the_last_counts_are_told_at_the_end(night: Night) -> None:
-    """Nothing is lost when the process ends, or its log is set up anew."""
+    """Counts are logged at exit and when the log is configured again."""
     for _ in range(BURST + 7):
         night.tell("request.failed")
     night.repeats.flush()
@@ -138,7 +138,7 @@ def test_the_last_counts_are_told_at_the_end(night: Night) -> None:
 
 
 def test_threads_may_share_it(night: Night) -> None:
-    """Every line is told or counted, once."""
+    """Every event is either logged or counted, once."""
     told: list[bool] = []
     threads = [
         Thread(target=lambda: told.extend(night.tell("some.trouble") for _ in range(500)))
@@ -155,7 +155,7 @@ def test_threads_may_share_it(night: Night) -> None:
 
 
 def test_the_log_is_set_up_with_it() -> None:
-    """Also a reload, which sets it up anew, loses no count."""
+    """A reload, which configures the log again, loses no count."""
     output = io.StringIO()
     with log_restored():
         configure_log("info", "json", output)

@@ -54,11 +54,11 @@ class CountersCollector:
     """A Prometheus collector over ``Counters``, which it requests at each scrape."""
 
     def __init__(self, counters: Callable[[], Counters]) -> None:
-        self._tally = counters
+        self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
-        counters = self._tally()
+        counters = self._counters()
         yield from _transfers(counters)
         yield from _connections(counters)
         yield from _claims(counters)

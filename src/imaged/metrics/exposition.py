@@ -38,9 +38,9 @@ class ExpositionWriter:
         out; nothing is raised for it.
         """
         encode, media_type = choose_encoder(accept)
-        figures = await self._collect_state()
+        snapshot = await self._collect_state()
         return MetricsPage(
-            encode(_Families(self._registry, self._worker_counters, figures)), media_type
+            encode(_Families(self._registry, self._worker_counters, snapshot)), media_type
         )
 
 
@@ -48,15 +48,15 @@ class _Families:
     """Collects every family once. imaged_start_time_seconds replaces the ``_created`` series."""
 
     def __init__(
-        self, registry: CollectorRegistry, worker_counters: WorkerCounters, figures: StateSnapshot
+        self, registry: CollectorRegistry, worker_counters: WorkerCounters, snapshot: StateSnapshot
     ) -> None:
         self._registry = registry
         self._worker_counters = worker_counters
-        self._figures = figures
+        self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
         for family in self._worker_counters.merge_into(self._registry.collect()):
             kept = [sample for sample in family.samples if not sample.name.endswith(CREATED_SUFFIX)]
             family.samples = kept
             yield family
-        yield from families(self._figures)
+        yield from families(self._snapshot)

@@ -38,17 +38,17 @@ class StateCollector:
     async def run(self) -> None:
         """Serve the probes until cancelled."""
         async with anyio.create_task_group() as tasks:
-            for look in self._all:
-                tasks.start_soon(look.run)
+            for probe in self._all:
+                tasks.start_soon(probe.run)
 
     async def collect(self) -> StateSnapshot:
         """Return the current state; parts that do not answer in time are None or missing."""
         async with anyio.create_task_group() as tasks:
-            for look in self._all:
-                tasks.start_soon(look.refresh)
+            for probe in self._all:
+                tasks.start_soon(probe.refresh)
         summary, clock_offset = self._summary.value or (None, timedelta(0))
         troubles = self._troubles.value
-        room = {name: look.value for name, look in self._room.items()}
+        room = {name: probe.value for name, probe in self._room.items()}
         return StateSnapshot(
             summary=summary,
             clock_offset=clock_offset,

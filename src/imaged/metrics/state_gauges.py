@@ -37,32 +37,34 @@ TRANSIENT_STATUSES = (Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.
 UNFINISHED_TASK_STATUSES = (TaskStatus.PENDING, TaskStatus.PROCESSING)
 
 
-def families(figures: StateSnapshot) -> Iterator[Metric]:
+def families(snapshot: StateSnapshot) -> Iterator[Metric]:
     """Yield the metric families of a snapshot."""
     yield GaugeMetricFamily(
-        "imaged_ready", "Whether this instance is ready for requests.", figures.is_ready
+        "imaged_ready", "Whether this instance is ready for requests.", snapshot.is_ready
     )
     yield GaugeMetricFamily(
         "imaged_catalog_up",
         "Whether the catalog answered; if not, its metrics are missing.",
-        figures.summary is not None,
+        snapshot.summary is not None,
     )
-    yield _labelled("imaged_store_up", "Whether the store can be used.", "store", figures.stores_up)
+    yield _labelled(
+        "imaged_store_up", "Whether the store can be used.", "store", snapshot.stores_up
+    )
     yield _labelled(
         "imaged_store_free_bytes",
         "Free space of the store, including the reserve that must stay free.",
         "store",
-        figures.free_bytes,
+        snapshot.free_bytes,
     )
-    if figures.summary is not None:
-        yield from _of_images(figures.summary)
-        yield from _of_blobs(figures.summary)
-        yield from _of_tasks(figures.summary, figures.task_types)
-        yield _of_instances(figures.summary, figures.lease)
+    if snapshot.summary is not None:
+        yield from _of_images(snapshot.summary)
+        yield from _of_blobs(snapshot.summary)
+        yield from _of_tasks(snapshot.summary, snapshot.task_types)
+        yield _of_instances(snapshot.summary, snapshot.lease)
         yield GaugeMetricFamily(
             "imaged_catalog_clock_offset_seconds",
             "How far the catalog's clock is ahead of this machine's.",
-            figures.clock_offset.total_seconds(),
+            snapshot.clock_offset.total_seconds(),
         )
 
 

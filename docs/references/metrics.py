@@ -1,8 +1,7 @@
-"""Writes the reference page of all metric families: ``python -m imaged.metrics.reference``."""
+"""Makes the page of the metrics: every family, from an idle instance."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
@@ -92,7 +91,3 @@ def _labels(family: Metric) -> str:
     return "; ".join(
         f"`{label}`: {_SHOWN.get(label) or ', '.join(found)}" for label, found in values.items()
     )
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference())
