@@ -1,4 +1,4 @@
-"""A catalog on a measured database: measuring changes nothing, and tells how transactions ended."""
+"""A catalog on a measured database: transactions are unchanged, and their outcomes reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stores.test_metered import Notes
 
 
 class TestMeteredSqliteCatalog(RacesContract):
-    """The part of the exam in which transactions meet, fail and are rolled back."""
+    """The part of the contract in which transactions meet, fail and are rolled back."""
 
     pytestmark = pytest.mark.asyncio
 
@@ -70,7 +70,7 @@ async def test_transactions_are_told_with_how_they_ended(within: SqlCatalog) -> 
 
 
 async def test_figures_are_those_of_the_database_within(tmp_path: Path) -> None:
-    """How busy it is and can be, how often it had to try again, and how long its log is."""
+    """How busy it is and can be, how often it retried, and how long its log is."""
     async with opened(tmp_path / "catalog.db") as within:
         database = MeteredDatabase(within.database, ignore_measurement)
 

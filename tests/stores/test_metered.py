@@ -1,6 +1,6 @@
-"""Measured stores: nothing changes but what is told.
+"""Measured stores: only the reports to the meter are added.
 
-The wrapper is examined over the store in memory; over the others it is tried.
+The wrapper passes the contract over the store in memory, and parts of it over the other stores.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ABILITIES = (SelfTesting, Closeable, ServerSideCopy, PresignedDownload)
 
 
 class Notes:
-    """Takes down what a meter is told."""
+    """Records what a meter is told."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, type[BaseException] | None]] = []
@@ -55,11 +55,11 @@ class Notes:
 class TestMeasuredMemoryStore(
     StoreContract, ExclusiveWritersContract, LastingReadersContract, LimitedStoreContract
 ):
-    """Everything that the one within promises."""
+    """Everything that the inner store promises."""
 
     @pytest.fixture
     def store(self) -> Store:
-        """Empty, and without an end."""
+        """Empty, without a limit."""
         return meter_store(MemoryStore("local"), ignore_measurement)
 
     @pytest.fixture
@@ -79,7 +79,7 @@ class TestMeasuredMemoryStore(
 
 
 class TestMeasuredFilesystemStore(LastingReadersContract):
-    """Readers of a folder, in which nothing stays open."""
+    """Readers of a folder, in which no file stays open."""
 
     pytestmark = pytest.mark.asyncio
 
@@ -132,11 +132,11 @@ class TestMeasuredS3Store(DeletingContract):
         return BucketBackdoor(s3_settings)
 
     async def test_it_has_every_ability(self, store: Store) -> None:
-        """Measured or not."""
+        """With or without a meter."""
         assert all(isinstance(store, ability) for ability in ABILITIES)
 
     async def test_it_copies_from_measured_stores(self, store: Store, door: BucketBackdoor) -> None:
-        """A source is known for what it is within."""
+        """The inner store of the source decides."""
         assert isinstance(store, ServerSideCopy)
         key, copy = new_key(), new_key()
         await store.put(key, body(b"bytes"))
@@ -149,7 +149,7 @@ class TestMeasuredS3Store(DeletingContract):
 
 @pytest.mark.asyncio
 async def test_operations_are_told_with_how_they_ended() -> None:
-    """Each when it is over, and by its name."""
+    """Each operation by its name, when it has ended."""
     notes = Notes()
     store, key = measured(notes), new_key()
     await store.put(key, body(b"bytes"))
@@ -167,7 +167,7 @@ async def test_operations_are_told_with_how_they_ended() -> None:
 
 @pytest.mark.asyncio
 async def test_waiting_for_a_client_is_not_the_stores_time() -> None:
-    """A body that takes long makes no store slow."""
+    """A slow body does not count as a slow store."""
     notes = Notes()
 
     async def slow() -> AsyncIterator[Block]:
@@ -186,7 +186,7 @@ async def test_waiting_for_a_client_is_not_the_stores_time() -> None:
 
 @pytest.mark.asyncio
 async def test_what_a_body_raises_passes_through() -> None:
-    """It is told too; whoever measures knows that it is not the store's."""
+    """It is reported too, as an error that is not the store's."""
     notes = Notes()
 
     with pytest.raises(Verdict):
@@ -197,7 +197,7 @@ async def test_what_a_body_raises_passes_through() -> None:
 
 @pytest.mark.asyncio
 async def test_no_block_is_kept_while_more_is_awaited() -> None:
-    """Its memory is accounted for by its lifetime."""
+    """Its lifetime accounts for its memory."""
     freed: list[int] = []
 
     class Sink(MemoryStore):
@@ -220,7 +220,7 @@ async def test_no_block_is_kept_while_more_is_awaited() -> None:
 
 
 def test_only_a_store_with_abilities_has_them() -> None:
-    """Who asks gets the same answer as from the store within."""
+    """Checks for an ability get the same answer as from the inner store."""
     store = measured(Notes())
 
     assert not any(isinstance(store, ability) for ability in ABILITIES)
@@ -232,6 +232,6 @@ def measured(meter: Meter) -> Store:
 
 
 def memory_backdoor(store: MeteredStore) -> MemoryBackdoor:
-    """The dictionaries of the store within."""
+    """The dictionaries of the inner store."""
     assert isinstance(store.inner, MemoryStore)
     return MemoryBackdoor(store.inner)

@@ -10,10 +10,13 @@ A key (``core/keys.py``) is the path of a complete blob below the root.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from imaged.core.errors import StoreError
 from imaged.core.keys import is_key
 
 SHARD_FOLDERS = tuple(f"{number:02x}" for number in range(256))
+LEFTOVER_AGE = timedelta(days=1)  # anything older belongs to no self-test that still runs
 
 
 def require_key(store: str, key: str) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,9 +23,9 @@ from imaged.stores.filesystem.disk import Disk, free_bytes, move, sync_folder
 from imaged.stores.filesystem.errors import os_errors_translated
 from imaged.stores.filesystem.marker import chown_to_owner_of, require_root_folder
 from imaged.stores.filesystem.paths import StorePaths
+from imaged.stores.layout import LEFTOVER_AGE
 
 SELF_TEST_PREFIX = ".rehearsal-"  # the prefix of its file names; no key has it
-LEFTOVER_AGE = timedelta(days=1)  # older files belong to no self-test that still runs
 
 log = structlog.get_logger()
 

@@ -75,7 +75,13 @@ class Part:
 
     def as_body(self, on_progress: Callable[[], None]) -> PartBody:
         """The part as the body of one request; calls ``on_progress`` when some was sent."""
-        return PartBody(self._pieces, self.size_bytes, on_progress)
+        return PartBody(partial(self._send, on_progress), self.size_bytes)
+
+    async def _send(self, on_progress: Callable[[], None]) -> AsyncIterator[bytes | memoryview]:
+        for piece in self._pieces:
+            yield piece
+            on_progress()
+            await asyncio.sleep(0)  # a fast connection would take all of them without a pause
 
     async def checksum(self, kind: Checksum) -> dict[str, Any]:
         """The parameter of a call with the part's checksum, if one is configured."""
@@ -117,23 +123,19 @@ def checksum_algorithm(kind: Checksum) -> dict[str, Any]:
 
 
 class PartBody:
-    """The body for the HTTP library, which only iterates over it."""
+    """The body for the HTTP library, which only iterates over it: each time a new iterator."""
 
     def __init__(
-        self, pieces: list[bytes | memoryview], size_bytes: int, on_progress: Callable[[], None]
+        self, pieces: Callable[[], AsyncIterator[bytes | memoryview]], size_bytes: int
     ) -> None:
         self._pieces = pieces
         self._size_bytes = size_bytes
-        self._on_progress = on_progress
 
     def __len__(self) -> int:
         return self._size_bytes
 
-    async def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
-        for piece in self._pieces:
-            yield piece
-            self._on_progress()
-            await asyncio.sleep(0)  # a fast connection would take all of them without a pause
+    def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
+        return self._pieces()
 
     def read(self) -> bytes:
         """Only exists because the library requires it of a body."""

@@ -14,7 +14,7 @@ import base64
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from imaged.core.block import Block
 from imaged.core.errors import BlobMissing, StoreError, StoreFull
 from imaged.core.limits import KIB
+from imaged.stores.layout import LEFTOVER_AGE
 from imaged.stores.s3.abort import UploadAborter
 from imaged.stores.s3.client import S3Client, S3Response
 from imaged.stores.s3.errors import LIBRARY_ERRORS, is_checksum_mismatch
@@ -43,7 +44,6 @@ BAD_CHECKSUMS: dict[Checksum, dict[str, str]] = {
 
 SELF_TEST_FOLDER = "rehearsals/"  # below the root
 SELF_TEST_NAME = re.compile(rf"{SELF_TEST_FOLDER}(\d{{4}}-\d{{2}}-\d{{2}})\.[0-9a-f]{{32}}")
-LEFTOVER_AGE = timedelta(days=1)  # older objects belong to no self-test that still runs
 
 
 class S3SelfTest:

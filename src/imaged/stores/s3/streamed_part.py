@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from imaged.core.block import Block
-from imaged.stores.s3.parts import HASH_POOL, slice_block
+from imaged.stores.s3.parts import HASH_POOL, PartBody, slice_block
 
 PROGRESS_EVERY_SECONDS = (
     1.0  # a longer wait for the source counts as progress: the server is not late
@@ -71,9 +71,9 @@ class StreamedPart:
         self._pieces.clear()
         self._announce()
 
-    def as_body(self, on_progress: Callable[[], None]) -> StreamedBody:
+    def as_body(self, on_progress: Callable[[], None]) -> PartBody:
         """The part as the body of one request; calls ``on_progress`` when some was sent."""
-        return StreamedBody(self, on_progress)
+        return PartBody(partial(self.pieces, on_progress), self.limit_bytes)
 
     async def pieces(self, on_progress: Callable[[], None]) -> AsyncIterator[bytes | memoryview]:
         """The bytes as they arrive, to the end. Raises BodyNotRepeatable the second time."""
@@ -105,21 +105,3 @@ class StreamedPart:
     def _announce(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-class StreamedBody:
-    """The body for the HTTP library, which only iterates over it."""
-
-    def __init__(self, part: StreamedPart, on_progress: Callable[[], None]) -> None:
-        self._part = part
-        self._on_progress = on_progress
-
-    def __len__(self) -> int:
-        return self._part.limit_bytes
-
-    def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
-        return self._part.pieces(self._on_progress)
-
-    def read(self) -> bytes:
-        """Only exists because the library requires it of a body."""
-        raise RuntimeError("A part is sent piece by piece, and cannot be read.")
