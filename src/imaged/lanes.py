@@ -45,7 +45,7 @@ class Lane(Protocol[T_contra]):
     """Processes its items in order."""
 
     async def feed(self, item: T_contra) -> None:
-        """Hand over the next item; waits while the lane is full. Raises what the work raised."""
+        """Queue the next item; wait while the lane is full. Raises what the work raised."""
         ...
 
     async def drain(self) -> None:
@@ -121,7 +121,7 @@ class ThreadLane(Generic[T]):
             await self._ended.wait()
 
     async def feed(self, item: T) -> None:
-        """Hand over the next item; waits while the lane is full. Raises what the work raised."""
+        """Queue the next item; wait while the lane is full. Raises what the work raised."""
         await self._room.acquire()
         if self._failure is not None:
             self._room.release()

@@ -104,7 +104,7 @@ def test_every_instance_cuts_a_long_log_off(
 
     async def scenario() -> None:
         async with open_drivers(config) as parts, anyio.create_task_group() as tasks:
-            await parts.catalog.set_limit("somebody", 1)
+            await parts.catalog.set_limit("project", 1)
             assert parts.database.log_bytes
             background_jobs.BackgroundJobs(ServiceContainer(parts, config), lambda: config).start(
                 tasks

@@ -47,5 +47,5 @@ class Instruments:
         self._reloaded.set(successfully)
 
     def register_counters(self, counters: Callable[[], Counters]) -> None:
-        """Ask for what services have counted, whenever the page is written."""
+        """Register the counts of the services, which ``counters`` returns at each scrape."""
         self.registry.register(CountersCollector(counters))
