@@ -219,9 +219,9 @@ def test_reconcile_touches_nothing_unless_it_is_told_to(workspace: Workspace) ->
 
     assert dry.returncode == 0
     assert stray.name in dry.stdout
-    assert "1 blob that no row tells of" in dry.stdout
+    assert "1 blob without a row in the catalog" in dry.stdout
     assert "2 blobs compared: 1 stray, 0 doomed, 0 missing." in dry.stdout
-    assert "Nothing was touched" in dry.stdout
+    assert "Nothing was changed" in dry.stdout
     assert (wet["keys"], len(wet["strays"]), wet["doomed"]) == (2, 1, 1)
 
 

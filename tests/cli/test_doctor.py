@@ -197,7 +197,7 @@ def test_secrets_that_others_can_read_are_problems(workspace: Workspace) -> None
 
     assert code == 2
     assert {(one["subject"], one["what"]) for one in bad(findings)} == {
-        (f"file {tokens}", "can be read by everybody."),
+        (f"file {tokens}", "can be read by all users."),
         (f"file {workspace.file}", "can be changed by everybody."),
     }
     assert not bad(mended)

@@ -139,7 +139,7 @@ async def test_what_looks_like_no_disk_is_told(daemon: Daemon, here: Path) -> No
 
     assert (told.code, quiet.code, quiet.errors) == (0, 0, "")
     assert "looks like a file compressed with gzip" in told.errors
-    assert "Unpack it" in facts["notice"]
+    assert "Decompress it" in facts["notice"]
 
 
 async def test_standard_input_and_output(daemon: Daemon, here: Path) -> None:

@@ -113,7 +113,7 @@ def test_people_are_shown_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["import", "3", "4m"] in lines
     assert text.endswith(
         "For the scrubber: 4 deleted images that can still be restored (1.0 GiB); 4 blobs that "
-        "nobody needs (6.0 MiB), 1 of them with failures; the first is due for 2m.\n"
+        "no image needs (6.0 MiB), 1 of them with failures; the first is due for 2m.\n"
     )
 
 
@@ -132,7 +132,7 @@ def test_of_one_nobody_speaks_as_of_many(monkeypatch: pytest.MonkeyPatch) -> Non
     }
     assert text.endswith(
         "For the scrubber: 1 deleted image that can still be restored (1.0 KiB); 1 blob that "
-        "nobody needs (1.0 MiB), 0 of them with failures.\n"
+        "no image needs (1.0 MiB), 0 of them with failures.\n"
     )
 
 

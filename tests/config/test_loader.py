@@ -80,7 +80,7 @@ WRONG = [
     (f"{BUCKET}bukcet = 'b'", "stores.local.bukcet", "did you mean 'bucket'?"),
     (f"{BUCKET}path = '/b'", "stores.local.path", "is not known"),
     (f"{BUCKET}endpoint = 's3.example.net'", "stores.local.endpoint", '"https://"'),
-    (f"{BUCKET}endpoint = 'https://a:b@s3'", "stores.local.endpoint", "keys do not belong"),
+    (f"{BUCKET}endpoint = 'https://a:b@s3'", "stores.local.endpoint", "keys must not be in it"),
     (f"{BUCKET}endpoint = 'https://s3:port'", "stores.local.endpoint", '"https://"'),
     (f"{BUCKET}prefix = '../b'", "stores.local.prefix", '"a/b"'),
     (f"{BUCKET}addressing = 'host'", "stores.local.addressing", "'path' or 'virtual'"),
@@ -91,7 +91,7 @@ WRONG = [
     (f"{BUCKET}attempts = 0", "stores.local.attempts", "1 or more"),
     (f"{BUCKET}access_key_file = '/k'", "stores.local", "the secret key is missing"),
     ("[stores.local]\ntype = 's3'\nbucket = ''", "stores.local.bucket", "the name of a bucket"),
-    ("[auth]\nmethod = 'keystone'", "auth.method", "does not have 'keystone' yet"),
+    ("[auth]\nmethod = 'keystone'", "auth.method", "must be 'none' or 'token'"),
     ("[auth]\nmethod = 'token'", "auth.token_file", "must be set"),
     ("[metrics]\nbind = ['api']", "metrics.token_file", "must be set"),
     ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info', 'warning' or 'error'"),
@@ -99,7 +99,7 @@ WRONG = [
     ("[tasks]\nlimits = ['convert']", "tasks.limits", '"convert=2"'),
     ("[tasks]\nlimits = ['convert=0']", "tasks.limits", '"convert=2"'),
     ("[tasks]\npoll_every = '0'", "tasks", "more than 0"),
-    ("[keystone]\nurl = 'x'", "keystone", "this version of imaged does not have it yet"),
+    ("[keystone]\nurl = 'x'", "keystone", "is not known"),
     ("[fetch]\nallow = ['here']", "fetch.allow", '"10.0.0.0/8"'),
     ("[exports.archive]\ntype = 'filesystem'", "exports.archive.path", "is missing"),
     ("[exports.archive]\ntype = 'tape'", "exports.archive.type", "'filesystem' or 's3'"),
@@ -107,7 +107,7 @@ WRONG = [
     ("[exports]\narchive = 3", "exports.archive", "each destination is a table"),
     (f"{EXPORT}bukcet = 'b'", "exports.archive.bukcet", "did you mean 'bucket'?"),
     (f"{EXPORT}description = 'b'", "exports.archive.description", "is not known"),
-    (EXPORT.replace("archive", "No"), "exports", "No is no name for a destination"),
+    (EXPORT.replace("archive", "No"), "exports", "No is not a valid name for a destination"),
 ]
 
 
@@ -234,9 +234,9 @@ def test_files_that_cannot_be_read_are_problems_like_others(tmp_path: Path) -> N
 
     said = [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
     assert said[0] == "missing.toml: cannot be read: No such file or directory"
-    assert said[1].startswith("conf.d/1.toml: is no TOML: ")
+    assert said[1].startswith("conf.d/1.toml: is not valid TOML: ")
     assert said[1].endswith("(at line 1, column 10)")
-    assert said[2].startswith("conf.d/2.toml: is no TOML: ")
+    assert said[2].startswith("conf.d/2.toml: is not valid TOML: ")
     assert said[3] == "conf.d/3.toml: cannot be read: Is a directory"
     assert said[4].startswith("conf.d/4.toml:scrubber.delay: ")
 

@@ -158,7 +158,10 @@ def test_a_credential_that_means_nothing_is_a_problem(tmp_path: Path) -> None:
 
     (problem,) = problems_of(tmp_path, CLOUD, CREDENTIALS_DIRECTORY=str(tmp_path))
 
-    assert problem == "credentials:stores.cloud.secret_kye: is nothing that a file can give"
+    assert (
+        problem
+        == "credentials:stores.cloud.secret_kye: is not the name of a setting that a file can set"
+    )
 
 
 def test_without_keys_the_library_looks_for_itself(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
-"""The command line: ``imaged serve``, and what operators and users do beside it.
+"""The command line: ``imaged serve``, and the other commands of operators and users.
 
-Commands are imported when they are called, and what they need when they need it: so
-``imaged --help`` is quick, and a test looks at the modules that it imports.
+A command is imported when it is called, and imports its libraries when it needs them. So
+``imaged --help`` is quick; a test checks the modules that it imports.
 
-Exit codes: 0, it is done; 1, it failed, or there is something to mend; 2, the command line cannot
-be understood; 130, it was interrupted. ``imaged doctor`` has codes of its own, in its help.
+Exit codes: 0, done; 1, failed, or there are problems; 2, wrong command line; 130, interrupted.
+``imaged doctor`` has codes of its own, in its help.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ import click
 EXIT_PROBLEMS = 1
 EXIT_INTERRUPTED = 130
 
-#: What each command is for. Its module has its name.
+#: Each command with its purpose. Its module has its name.
 COMMANDS: Mapping[str, str] = {
-    "serve": "Answer requests and do the daemon's duties, until a signal ends it.",
-    "scrub": "Delete what is due: as a service, once, or only say what would go.",
-    "work": "Work on tasks, as a service beside those that answer.",
+    "serve": "Answer requests and run the background jobs, until a signal.",
+    "scrub": "Delete due images and blobs: as a service, once, or as a dry run.",
+    "work": "Work on tasks, as a service of its own.",
     "push": "Upload a file as an image.",
     "pull": "Download an image into a file.",
-    "status": "Show the instances, what each works on, and what waits.",
+    "status": "Show the instances, their work, and what waits.",
     "tasks": "List tasks, show one, or cancel it.",
-    "doctor": "Look at all that a daemon needs, and say what to do.",
+    "doctor": "Check everything that a daemon needs, and say what to do.",
     "pending": "List the deleted images that can still be restored.",
-    "restore": "Take back a deleted image, with everything that it had.",
-    "reconcile": "Compare catalog and stores; say what one has and the other not.",
+    "restore": "Restore a deleted image, with everything that it had.",
+    "reconcile": "Compare catalog and stores, and list the differences.",
     "quota": "Show, or set, how many bytes a project may hold.",
-    "token": "Make a token, and its entry for the file of tokens.",
-    "check-config": "Say everything that is wrong with the configuration.",
-    "migrate": "Bring the catalog to this version.",
-    "adopt-store": "Take a folder or bucket over for this catalog, on purpose.",
-    "completion": "Print what makes a shell complete these commands.",
-    "version": "Say which version this is.",
+    "token": "Create a token, and its entry for the token file.",
+    "check-config": "Report all mistakes in the configuration.",
+    "migrate": "Migrate the catalog to this version.",
+    "adopt-store": "Adopt a folder or bucket for this catalog.",
+    "completion": "Print the completion script for a shell.",
+    "version": "Print the version.",
 }
 
 
 class Commands(click.Group):
-    """Finds commands by the table above."""
+    """Loads the commands of the table above on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """The names, in the order of the table."""
+        """The command names, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(
@@ -53,7 +53,7 @@ class Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002
         cmd_name: str,
     ) -> click.Command | None:
-        """Import a command; None where there is no such one."""
+        """Import a command; None if it does not exist."""
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
@@ -68,11 +68,11 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def imaged() -> None:
-    """Keep disk images, and speak the OpenStack Image API v2."""
+    """Store disk images, and serve them by the OpenStack Image API v2."""
 
 
 def main() -> None:
-    """Run a command. What goes wrong becomes a few plain lines, or JSON, and an exit code."""
+    """Run a command; print an expected error as plain lines or JSON, and exit with its code."""
     from imaged.cli.errors import is_expected_error, print_error, wants_json
 
     try:

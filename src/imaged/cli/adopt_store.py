@@ -24,16 +24,16 @@ PLACE_KINDS = ("store", "exports", "scratch")
     type=click.Choice(PLACE_KINDS),
     default="store",
     show_default=True,
-    help="What the place is for; the folder for scratch files has the name scratch.",
+    help="The kind of place; the scratch folder has the name scratch.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @config_option
 @json_option
 def adopt_store(name: str, kind: str, file: Path | None, *, yes: bool, as_json: bool) -> None:
-    """Take the place of a store over for this catalog, whatever it holds and whose it was.
+    """Adopt the place of a store for this catalog, whatever it contains.
 
-    For a folder or bucket that was moved, restored without its marker, or left by a catalog that
-    is gone for good. Blobs that this catalog does not know become strays. Stop the daemons first.
+    For a folder or bucket that was moved, restored without its marker, or left by a lost catalog.
+    Blobs that this catalog does not know become strays. Stop the daemons first.
     """
     import anyio
 
@@ -49,25 +49,27 @@ def adopt_store(name: str, kind: str, file: Path | None, *, yes: bool, as_json: 
     if as_json:
         print_json({"kind": kind, "name": name, "place_id": str(marker)})
     else:
-        click.echo(f"The {kind} {name!r} belongs to this catalog now. Restart all that use it.")
+        click.echo(
+            f"The {kind} {name!r} belongs to this catalog now. Restart all instances that use it."
+        )
 
 
 def adoption_warning(config: Config) -> str:
-    """What happens to data that the catalog does not know."""
+    """A warning about data that the catalog does not know."""
     from imaged.units import approximate_duration
 
     quarantine = approximate_duration(config.reconcile.quarantine)
     return (
-        "Blobs that this catalog does not know belong to nobody then: `imaged reconcile` lists "
+        "Blobs that this catalog does not know become strays: `imaged reconcile` lists "
         f"them, and a few among many are deleted {quarantine} after they were found. No daemon of "
-        "another catalog may be at work there."
+        "another catalog may work there."
     )
 
 
 def ask(what: str) -> None:
-    """Go on only where somebody says so. Raises UsageError, Abort."""
+    """Ask for confirmation. Raises UsageError without a terminal, Abort on a no."""
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{what}\nThis needs --yes where nobody can be asked.")
+        raise click.UsageError(f"{what}\nWithout a terminal this needs --yes.")
     click.confirm(f"{what}\nGo on?", abort=True, err=True)
 
 

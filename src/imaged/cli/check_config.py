@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def check_config(file: Path | None, *, as_json: bool) -> int:
-    """Say everything that is wrong with the configuration, and with what it names.
+    """Report all mistakes in the configuration, and in the files and services that it names.
 
-    Catalog, stores and the file of tokens are opened too. Run it as the user that the daemon runs
-    as. Exit code 0: all is well, but for hints at what only some tasks need; 1: there are problems.
+    It opens catalog, stores and the token file too. Run it as the daemon's user. Exit code 0: no
+    problems, perhaps hints about needs of some tasks; 1: problems.
     """
     from imaged.config import ConfigInvalid, load
 

@@ -1,4 +1,4 @@
-"""``imaged completion``, and what only completion asks for."""
+"""``imaged completion``, and the completion of values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from imaged.cli.options import json_option, print_json
 
-COMPLETION_VARIABLE = "_IMAGED_COMPLETE"  # by which the script asks the command
+COMPLETION_VARIABLE = "_IMAGED_COMPLETE"  # the script sets it when it calls the command
 SHELLS = ("bash", "zsh", "fish")
 DEFAULT_CONFIG = Path("/etc/imaged/imaged.toml")
 
@@ -18,9 +18,9 @@ DEFAULT_CONFIG = Path("/etc/imaged/imaged.toml")
 @click.argument("shell", type=click.Choice(SHELLS))
 @json_option
 def completion(shell: str, *, as_json: bool) -> None:
-    """Print what makes SHELL complete imaged's commands and options.
+    """Print the script that makes SHELL complete imaged's commands and options.
 
-    For bash: `source <(imaged completion bash)`; `make install-system` installs it for everybody.
+    For bash: `source <(imaged completion bash)`; `make install-system` installs it for all users.
     """
     script = script_for(shell)
     if as_json:
@@ -30,7 +30,7 @@ def completion(shell: str, *, as_json: bool) -> None:
 
 
 def script_for(shell: str) -> str:
-    """The script, which asks the command itself what fits."""
+    """The script; it calls the command for completions."""
     from click.shell_completion import ShellComplete, get_completion_class
 
     from imaged.cli import imaged
@@ -38,12 +38,12 @@ def script_for(shell: str) -> str:
     kind = get_completion_class(shell)
     if kind is None:
         raise LookupError(shell)
-    # Not its own source(): bash's one runs the bash that is installed here, if any is.
+    # Not the class's own source(): that of bash runs the installed bash.
     return ShellComplete.source(kind(imaged, {}, "imaged", COMPLETION_VARIABLE)).strip()
 
 
 def complete_store(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    """The names of stores that the configuration has, read without a look at the rest of it."""
+    """The names of the configured stores, from TOML alone: validation would be slow."""
     del parameter
     file = context.params.get("file") or DEFAULT_CONFIG
     names = dict.fromkeys(
@@ -57,6 +57,6 @@ def complete_store(context: click.Context, parameter: click.Parameter, begun: st
 def _stores(path: Path) -> list[str]:
     try:
         stores = tomllib.loads(path.read_text("utf-8")).get("stores", {})
-    except (OSError, ValueError):  # completion has nowhere to complain
+    except (OSError, ValueError):  # completion cannot report errors
         return []
     return [name for name, table in stores.items() if isinstance(table, dict)]

@@ -1,4 +1,4 @@
-"""Commands that work on the catalog and the stores, beside a daemon or without one."""
+"""Catalog and stores for commands, with or without a running daemon."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def run_with_parts(file: Path | None, work: Callable[[Drivers, Config], Awaitable[T]]) -> T:
-    """Open catalog and stores, and return what the work returns."""
+    """Run the work with open catalog and stores; return its result."""
     config = _load(file)
 
     async def run() -> T:
@@ -28,7 +28,7 @@ def run_with_parts(file: Path | None, work: Callable[[Drivers, Config], Awaitabl
 
 
 def run_with_catalog(file: Path | None, work: Callable[[Catalog, Config], Awaitable[T]]) -> T:
-    """Open the catalog alone, and return what the work returns."""
+    """Run the work with an open catalog; return its result."""
     config = _load(file)
 
     async def run() -> T:

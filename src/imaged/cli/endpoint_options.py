@@ -1,8 +1,8 @@
-"""Which service ``push`` and ``pull`` talk to, and what they show it.
+"""Service, token and certificates of ``push`` and ``pull``.
 
 The address is ``--url``; else IMAGED_URL, OS_IMAGE_ENDPOINT_OVERRIDE or OS_ENDPOINT; else where the
 daemon of the local configuration listens; else http://127.0.0.1:9292. The token is in the file of
-``--token-file``; else in IMAGED_TOKEN or OS_TOKEN: never in the command line, which everybody on
+``--token-file``; else in IMAGED_TOKEN or OS_TOKEN: never in the command line, which every user of
 the machine can read.
 """
 
@@ -36,19 +36,19 @@ def endpoint_options(command: F) -> F:
             "--ca-file",
             metavar="FILE",
             type=FILE,
-            help="Certificates (PEM) to trust; default: IMAGED_CA_FILE, OS_CACERT, the usual ones.",
+            help="Certificates (PEM) to trust; default: IMAGED_CA_FILE, OS_CACERT, the system's.",
         ),
         click.option(
             "--token-file",
             metavar="FILE",
             type=FILE,
-            help="The file that holds your token; default: IMAGED_TOKEN or OS_TOKEN.",
+            help="The file with your token; default: IMAGED_TOKEN or OS_TOKEN.",
         ),
         click.option(
             "--url",
             metavar="URL",
             help="The service: http(s)://host:port or unix:/path; default: IMAGED_URL, "
-            "OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT, or what the configuration says.",
+            "OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT, or the configuration's first address.",
         ),
     ):
         command = option(command)
@@ -62,7 +62,7 @@ def choose_endpoint(
     config_file: Path | None,
     environment: Mapping[str, str] = os.environ,
 ) -> Endpoint:
-    """Raises EndpointInvalid; ConfigInvalid where --config names a file that cannot be used."""
+    """The endpoint to use. Raises EndpointInvalid; ConfigInvalid for the file of --config."""
     from imaged.client.endpoint import read_endpoint, read_token
 
     trusted = ca_file or _first(environment, CA_FILE_VARIABLES)
@@ -92,7 +92,7 @@ def _local_address(config_file: Path | None, environment: Mapping[str, str]) -> 
 
 
 def reachable_url(addresses: tuple[Address, ...]) -> str | None:
-    """How to come to the first of these addresses from here."""
+    """The URL of the first address that this machine can connect to."""
     from imaged.server.addresses import TcpAddress
 
     for address in addresses:

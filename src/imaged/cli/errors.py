@@ -1,4 +1,4 @@
-"""What went wrong, for people and for programs: the same shape for every command."""
+"""Output of errors, as text and as JSON, in the same form for all commands."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-RUN_DOCTOR = "`imaged doctor` looks at all that a daemon needs, and says what to do."
-RUN_CHECK_CONFIG = "`imaged check-config` tells everything that is wrong with it."
+RUN_DOCTOR = "`imaged doctor` checks everything that a daemon needs, and says what to do."
+RUN_CHECK_CONFIG = "`imaged check-config` reports all mistakes in it."
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
-    """Whether the command line asks for JSON, also where the rest of it cannot be understood."""
+    """Whether the command line has --json, also if the rest of it is invalid."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return "--json" in options
 
 
 def is_expected_error(error: Exception) -> bool:
-    """Whether it was raised on purpose, with a sentence; anything else is a mistake of ours."""
+    """Whether the error is meant for users; any other is a bug."""
     from imaged.core.errors import ImagedError
 
     if isinstance(error, (click.ClickException, ImagedError)):
@@ -29,14 +29,14 @@ def is_expected_error(error: Exception) -> bool:
 
 
 def error_json(error: Exception) -> dict[str, Any]:
-    """``error`` and ``remedy``, which is None where the sentence says all; perhaps ``image_id``."""
+    """``error``, ``remedy`` (or None), and ``image_id`` if an image waits for data."""
     facts: dict[str, Any] = {"error": _message_of(error), "remedy": _remedy_for(error)}
     image_id = getattr(error, "unfinished_image_id", None)
     return facts if image_id is None else {**facts, "image_id": image_id}
 
 
 def print_error(error: Exception, *, as_json: bool) -> None:
-    """Tell people on standard error, and programs where they read the results too."""
+    """Print the error: text on standard error, JSON on standard output."""
     if as_json:
         from imaged.cli.options import print_json
 

@@ -1,5 +1,5 @@
-"""The manual, drawn from the commands: one page of reference, a page for man(1) each, and what
-makes shells complete them. ``make docs`` writes all of it.
+"""The manual, generated from the commands by ``make docs``: a reference page, man pages and
+completion scripts.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from imaged.cli import COMMANDS, imaged
 from imaged.cli.completion import SHELLS, script_for
 
 ENVIRONMENT: Mapping[str, str] = {
-    "IMAGED_SECTION__KEY": "A setting, such as IMAGED_SCRUBBER__DELAY; it wins over the files.",
-    "IMAGED_URL, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT": "The service that push and pull talk "
-    "to; the first that is set.",
-    "IMAGED_TOKEN, OS_TOKEN": "The token that push and pull show; --token-file wins.",
+    "IMAGED_SECTION__KEY": "A setting, such as IMAGED_SCRUBBER__DELAY; it overrides the files.",
+    "IMAGED_URL, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT": "The service of push and "
+    "pull; the first variable that is set.",
+    "IMAGED_TOKEN, OS_TOKEN": "The token of push and pull; --token-file overrides it.",
     "IMAGED_CA_FILE, OS_CACERT": "Certificates (PEM) that push and pull trust.",
 }
 EXIT_CODES: Mapping[str, str] = {
-    "0": "It is done.",
-    "1": "It failed, or there is something to mend.",
-    "2": "The command line cannot be understood.",
-    "130": "It was interrupted.",
+    "0": "Done.",
+    "1": "Failed, or there are problems.",
+    "2": "The command line is wrong.",
+    "130": "Interrupted.",
 }
 DOCTOR_EXIT_CODES: Mapping[str, str] = {
-    "0": "All is well.",
+    "0": "No findings.",
     "1": "There are warnings.",
-    "2": "There are problems, or the command line cannot be understood.",
-    "130": "It was interrupted.",
+    "2": "There are problems, or the command line is wrong.",
+    "130": "Interrupted.",
 }
 FILES: Mapping[str, str] = {
     "/etc/imaged/imaged.toml": "The configuration.",
-    "/etc/imaged/conf.d/*.toml": "What is added to it, in the order of the names.",
+    "/etc/imaged/conf.d/*.toml": "Additional settings, in the order of the names.",
 }
 ERRORS = (
-    "With --json, whatever goes wrong is one object on standard output: error, a sentence; remedy, "
-    "what to do, or null; and image_id where a push left an image that waits."
+    "With --json, an error is one object on standard output: error, a sentence; remedy, "
+    "what to do, or null; and image_id if a push left an image that waits for data."
 )
 REFERENCE_HEAD = """\
 # Commands
@@ -60,18 +60,18 @@ Every command has `--json`. {errors}
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What there is to tell of one command."""
+    """The manual page of one command."""
 
     name: str  # "imaged", or "imaged push"
     purpose: str
     usage: str
     paragraphs: tuple[str, ...]
     options: tuple[tuple[str, str], ...]
-    commands: tuple[tuple[str, str], ...] = ()  # of one that has some: names, and what for
+    commands: tuple[tuple[str, str], ...] = ()  # subcommands with their purposes
 
 
 def pages() -> Iterator[Page]:
-    """The whole, and each command."""
+    """A page for imaged, and one for each command and subcommand."""
     top = click.Context(imaged, info_name="imaged", **imaged.context_settings)
     listed = tuple((f"imaged-{name}", purpose) for name, purpose in COMMANDS.items())
     yield replace(_page("imaged", "keeps disk images", imaged, top), commands=listed)
@@ -87,7 +87,7 @@ def pages() -> Iterator[Page]:
 
 
 def _subcommands(command: click.Command, context: click.Context) -> Iterator[Page]:
-    """The commands of a command that has some."""
+    """Pages of the subcommands."""
     for name, inner in getattr(command, "commands", {}).items():
         below = click.Context(inner, info_name=name, parent=context)
         page = _page(below.command_path, "", inner, below)
@@ -107,7 +107,7 @@ def _page(name: str, purpose: str, command: click.Command, context: click.Contex
 
 
 def reference() -> str:
-    """One page of reference, in Markdown."""
+    """The reference page, in Markdown."""
     head = REFERENCE_HEAD.format(
         errors=ERRORS,
         codes="\n".join(f"| {code} | {what} |" for code, what in EXIT_CODES.items()),
@@ -126,12 +126,12 @@ def _section(page: Page) -> str:
 
 
 def _cell(text: str) -> str:
-    """What stands in a table must not end its cell."""
+    """The text with bars escaped, for a table."""
     return text.replace("|", "\\|")
 
 
 def roff(page: Page) -> str:
-    """The page in the language of man pages."""
+    """The page as a man page."""
     title = page.name.replace(" ", "-")
     codes = DOCTOR_EXIT_CODES if page.name == "imaged doctor" else EXIT_CODES
     lines = [
@@ -165,14 +165,14 @@ def _list(items: Mapping[str, str]) -> Iterator[str]:
 
 
 def _roff(text: str) -> str:
-    """Plain text for roff: its signs are kept from meaning something, at the begin of lines too."""
+    """Plain text with the signs of roff escaped, also at the beginning of lines."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("`", "").replace('"', "\\(dq")
     escaped = escaped.replace("…", "...").replace("→", "->")
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
 
 
 def files() -> Iterator[tuple[str, str]]:
-    """What ``make install-system`` installs: every file below docs, and what is in it."""
+    """Name and text of each file below docs that ``make install-system`` installs."""
     for page in pages():
         yield f"man/{page.name.replace(' ', '-')}.1", roff(page)
     for shell in SHELLS:
@@ -180,7 +180,7 @@ def files() -> Iterator[tuple[str, str]]:
 
 
 def write(folder: Path) -> None:
-    """Write them below a folder."""
+    """Write all files below the folder."""
     for name, text in files():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

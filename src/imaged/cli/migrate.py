@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 @click.option(
     "--new-catalog",
     is_flag=True,
-    help="I do want a new catalog over stores that hold images of another one, or of a lost one.",
+    help="Create a new catalog although the stores hold images of another or a lost one.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before --contract, --new-catalog.")
 @json_option
 def migrate(
     file: Path | None, *, contract: bool, new_catalog: bool, yes: bool, as_json: bool
 ) -> None:
-    """Bring the catalog to this version. SQLite catalogs are migrated at start by themselves.
+    """Migrate the catalog to this version. A daemon migrates SQLite catalogs by itself.
 
-    All steps are taken, or none. Instances of the version before go on working; when all of them
-    are upgraded, --contract removes what only they needed; older versions cannot come back then,
-    so it asks first.
+    Either all steps are taken, or none. Instances of the version before keep working; when all of
+    them are upgraded, --contract removes what only they needed. Older versions cannot use the
+    catalog then, so it asks first.
 
-    Where there is no catalog, one is made, unless the stores hold data: a new catalog knows none of
-    their images. Restore the catalog that they belong to; or --new-catalog makes one nevertheless,
-    and takes all stores over for it. It asks first, too.
+    A missing catalog is created, unless the stores contain data: a new catalog would know none of
+    their images. Restore their catalog; or use --new-catalog, which creates one and adopts all
+    stores for it. It asks first, too.
     """
     if contract and not yes:
         _ask()
@@ -55,7 +55,7 @@ def migrate(
         held = anyio.run(_find_held_stores, config)
         if held and not yes:
             found = "".join(f"\n- {one}" for one in held)
-            ask(f"A new catalog knows nothing of what is there:{found}\n{adoption_warning(config)}")
+            ask(f"A new catalog does not know this data:{found}\n{adoption_warning(config)}")
         done = anyio.run(_create_catalog, config)
     if as_json:
         print_json(asdict(done))
@@ -88,7 +88,7 @@ async def _find_held_stores(config: Config) -> list[str]:
     if not await is_new(config.catalog.url, password_file(config)):
         raise click.UsageError(
             f"There is a catalog in {without_password(config.catalog.url)}; --new-catalog is for a "
-            "catalog.url that leads to none. `imaged adopt-store` takes one store over."
+            "catalog.url without a catalog. `imaged adopt-store` adopts one store."
         )
     return [str(holding) for holding in await inspect_stores(config) if holding]
 
@@ -113,7 +113,7 @@ async def _create_catalog(config: Config) -> Migration:
 
 def _ask() -> None:
     if not sys.stdin.isatty():
-        raise click.UsageError("--contract needs --yes where nobody can be asked.")
+        raise click.UsageError("Without a terminal --contract needs --yes.")
     click.confirm(
         "Older versions of imaged will not be able to use this catalog any more. Go on?",
         abort=True,

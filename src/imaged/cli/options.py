@@ -1,4 +1,4 @@
-"""What several commands have in common: their options, and how they tell programs."""
+"""Options of several commands, and the output of JSON."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def json_option(command: F) -> F:
 
 def quiet_option(command: F) -> F:
     """``--quiet``."""
-    text = "Show no progress, and print the result alone."
+    text = "Show no progress, and print only the result."
     return click.option("-q", "--quiet", is_flag=True, help=text)(command)
 
 
 def tries_option(command: F) -> F:
     """``--tries N``."""
-    text = "How often a connection that breaks is tried in all."
+    text = "The number of tries after broken connections, in all."
     kind = click.IntRange(1, 100)
     return click.option("--tries", metavar="N", type=kind, default=5, show_default=True, help=text)(
         command
@@ -41,5 +41,5 @@ def tries_option(command: F) -> F:
 
 
 def print_json(facts: object, *, to_stderr: bool = False) -> None:
-    """Print facts for programs."""
+    """Print facts as JSON."""
     click.echo(json.dumps(facts, indent=2), err=to_stderr)

@@ -1,4 +1,4 @@
-"""How far a transfer is: a bar on a terminal, a few lines elsewhere, nothing where not wanted."""
+"""Progress of a transfer: a bar on a terminal, lines elsewhere, nothing with --quiet."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ if TYPE_CHECKING:
 
 
 class ProgressLines:
-    """Tells what is to be known besides, on standard error."""
+    """Prints notes on standard error, and no progress."""
 
     def begin(self, total_bytes: int | None, done_bytes: int = 0) -> None:
-        """Nothing to tell."""
+        """Print nothing."""
 
     def advance(self, size_bytes: int) -> None:
-        """Nothing to tell."""
+        """Print nothing."""
 
     def note(self, sentence: str) -> None:
-        """Say it."""
+        """Print the sentence."""
         click.echo(sentence, err=True)
 
 
 class TerminalProgress:
-    """Draws a bar with size, rate and the time that is left."""
+    """Draws a bar with size, rate and remaining time."""
 
     def __init__(self, drawn: RichProgress, task: TaskID) -> None:
         self._drawn = drawn
         self._task = task
 
     def begin(self, total_bytes: int | None, done_bytes: int = 0) -> None:
-        """Begin, or begin anew."""
+        """Reset the bar."""
         self._drawn.reset(self._task, total=total_bytes, completed=done_bytes)
 
     def advance(self, size_bytes: int) -> None:
-        """Move on."""
+        """Advance the bar."""
         self._drawn.advance(self._task, size_bytes)
 
     def note(self, sentence: str) -> None:
-        """Say it above the bar."""
+        """Print the sentence above the bar."""
         self._drawn.console.print(sentence, markup=False, highlight=False)
 
 
 @contextmanager
 def show_progress(what: str, *, is_quiet: bool) -> Iterator[Progress]:
-    """Show it for as long as the block runs; standard output stays for the result."""
+    """Show progress while the block runs; standard output is left to the result."""
     if is_quiet:
         yield NoProgress()
     elif not sys.stderr.isatty():

@@ -49,8 +49,8 @@ def pull(
 ) -> None:
     """Download IMAGE, an id or a name that only one image has, and print the file's name.
 
-    The file appears when all of it is there and its digest is right. What breaks off is gone on
-    with, also by calling this again: from FILE.….part, as long as the image's data is the same.
+    The file appears when it is complete and its digest is right. A broken download continues, also
+    if you run this again: from FILE.….part, if the image's data is the same.
     """
     from imaged.cli.progress_bar import show_progress
     from imaged.client.retry_policy import RetryPolicy
@@ -61,7 +61,7 @@ def pull(
             endpoint, image, output, RetryPolicy(tries), progress, force=force
         )
         if done.verified_by is None:
-            progress.note("The service knows no digest of the image, so nothing could be compared.")
+            progress.note("The service has no digest of the image, so nothing could be compared.")
     is_pipe = place == PIPE
     if as_json:
         print_json(_facts(record, place, done), to_stderr=is_pipe)

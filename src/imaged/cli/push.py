@@ -46,10 +46,12 @@ class Property(click.ParamType[tuple[str, str]]):
 )
 @click.option("--name", help="Default: the file's name.")
 @click.option(
-    "--disk-format", type=click.Choice(DISK_FORMATS), help="Default: guessed, and it is told."
+    "--disk-format", type=click.Choice(DISK_FORMATS), help="Default: guessed; the guess is printed."
 )
 @click.option("--container-format", type=click.Choice(CONTAINER_FORMATS), help="Default: guessed.")
-@click.option("--visibility", type=click.Choice(VISIBILITIES), help="Who else may see it.")
+@click.option(
+    "--visibility", type=click.Choice(VISIBILITIES), help="Which other projects may see it."
+)
 @click.option("--tag", "tags", multiple=True, help="A tag; can be given several times.")
 @click.option(
     "-p",
@@ -61,19 +63,21 @@ class Property(click.ParamType[tuple[str, str]]):
     help="A property; can be given several times.",
 )
 @click.option(
-    "--store", shell_complete=complete_store, help="Where the bytes go; default: the service's."
+    "--store",
+    shell_complete=complete_store,
+    help="The store for the bytes; default: the service's.",
 )
 @click.option(
     "--image",
     "image_id",
     metavar="ID",
-    help="Send the data of an image that is there and waits for it; other options change it.",
+    help="Send the data of an existing image that waits for it; other options change it.",
 )
 @click.option(
     "--replace",
     "replaces",
     is_flag=True,
-    help="FILE is another one than that whose upload into the image broke off.",
+    help="Send FILE although the broken upload into the image was of another file.",
 )
 @tries_option
 @endpoint_options
@@ -101,8 +105,8 @@ def push(
 ) -> None:
     """Upload FILE as an image, and print its id; - is standard input.
 
-    What arrived is compared with what was sent. A connection that breaks is tried again from the
-    start; when that does not help, the image stays and --image ID goes on with it.
+    Digests of sent and stored bytes are compared. After a broken connection the upload is repeated
+    from the start; if all tries fail, the image stays, and --image ID continues with it.
     """
     from imaged.cli.progress_bar import show_progress
     from imaged.client.push import PushRequest

@@ -43,8 +43,8 @@ class Limit(click.ParamType[int | str]):
 def quota(project: str, limit: int | str | None, file: Path | None, *, as_json: bool) -> None:
     """Show how many bytes a project holds and may hold, or set it.
 
-    Bytes count from the moment when their upload begins until they are deleted or their restore is
-    over. A lower limit than what is held deletes nothing; it refuses more.
+    Bytes count from the beginning of their upload until they are deleted, or can no longer be
+    restored. A limit below the used bytes deletes nothing; it refuses new bytes.
     """
     from imaged.cli.context import run_with_catalog
 

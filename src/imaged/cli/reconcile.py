@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
-@click.option("--apply", is_flag=True, help="Doom the strays; without it, nothing is touched.")
+@click.option("--apply", is_flag=True, help="Doom the strays; without it, nothing is changed.")
 @click.option(
     "--max-delete",
     metavar="N",
     type=click.IntRange(min=0),
-    help="So many strays are no surprise; instead of reconcile.max_strays and max_share.",
+    help="Doom up to N strays; replaces reconcile.max_strays and max_share.",
 )
 @json_option
 def reconcile(file: Path | None, *, apply: bool, max_delete: int | None, as_json: bool) -> int:
-    """Compare catalog and stores, both ways.
+    """Compare catalog and stores, in both directions.
 
-    Bytes that no row tells of are strays: with --apply they are doomed, and the scrubber deletes
-    them after reconcile.quarantine. Bytes that an image needs and that are not there are told.
+    Bytes without a row in the catalog are strays: --apply dooms them, and the scrubber deletes
+    them after reconcile.quarantine. Missing bytes of images are listed.
     """
     from imaged.cli.context import run_with_parts
     from imaged.daemon.container import build_reconcile
@@ -52,7 +52,7 @@ def reconcile(file: Path | None, *, apply: bool, max_delete: int | None, as_json
 
 def _print(report: ReconcileReport, *, apply: bool) -> None:
     for noun, which, found in (
-        ("blob", "that no row tells of", report.strays),
+        ("blob", "without a row in the catalog", report.strays),
         ("missing blob", "that an image needs", report.missing),
     ):
         if found:
@@ -66,13 +66,13 @@ def _print(report: ReconcileReport, *, apply: bool) -> None:
         f"{report.doomed} doomed, {len(report.missing)} missing."
     )
     if report.strays and not apply:
-        click.echo("Nothing was touched. With --apply the strays are doomed.")
+        click.echo("Nothing was changed. --apply dooms the strays.")
     for store, why in report.failed.items():
         click.echo(f"The store {store} was not compared: it {why}.", err=True)
     if report.braked:
         click.echo(
-            f"So many strays in {', '.join(report.braked_stores)} are a surprise: nothing is "
-            "doomed there. Is catalog.url right, and was the catalog restored from a backup? If "
-            f"they may go: imaged reconcile --apply --max-delete {len(report.strays)}",
+            f"Too many strays in {', '.join(report.braked_stores)}: nothing is "
+            "doomed there. Is catalog.url right, and was the catalog restored from a backup? To "
+            f"delete them: imaged reconcile --apply --max-delete {len(report.strays)}",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""``imaged restore``: takes a deleted image back."""
+"""``imaged restore``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imaged.cli.options import config_option, json_option, print_json
 @config_option
 @json_option
 def restore(image_id: str, file: Path | None, *, as_json: bool) -> None:
-    """Take back a deleted image, with everything that it had."""
+    """Restore a deleted image, with everything that it had."""
     from imaged.cli.context import run_with_catalog
     from imaged.daemon.container import build_images
 

@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
-@click.option("--once", is_flag=True, help="Do all that is due, and end.")
-@click.option("--dry-run", is_flag=True, help="Say what would go now, and touch nothing.")
+@click.option("--once", is_flag=True, help="Delete everything that is due, and exit.")
+@click.option("--dry-run", is_flag=True, help="List what would be deleted now, and change nothing.")
 @click.option(
     "--confirm-clock",
     is_flag=True,
-    help="Say that the catalog's clock is right, after it stepped; then end.",
+    help="Confirm that the catalog's clock is right, after it stepped; then exit.",
 )
 @json_option
 def scrub(
     file: Path | None, *, once: bool, dry_run: bool, confirm_clock: bool, as_json: bool
 ) -> int:
-    """Delete what is due: again and again until a signal ends it, or once.
+    """Delete due images and blobs: periodically until a signal, or once.
 
     Any number may run side by side, and beside daemons. --json alone is log.format = "json".
     """
@@ -64,7 +64,7 @@ def _preview(file: Path | None) -> ScrubPreview:
 
 
 def _run_once(file: Path | None) -> tuple[ScrubReport, Sequence[str]]:
-    """What was done, and what keeps more from being done."""
+    """The report, and the reasons why more could not be deleted."""
     from imaged.cli.context import run_with_parts
     from imaged.daemon.container import build_clock_guard, build_scrubber
 
@@ -82,7 +82,7 @@ def _confirm_clock(file: Path | None) -> None:
     from imaged.daemon.container import build_clock_guard
 
     run_with_catalog(file, lambda catalog, config: build_clock_guard(catalog, config).confirm())
-    click.echo("The catalog's clock counts as right: what is due by it is deleted from now on.")
+    click.echo("The catalog's clock is trusted again: deletion continues.")
 
 
 def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:
@@ -110,7 +110,7 @@ def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:
         ([str(value or "") for value in image.values()] for image in images),
     )
     print_table(
-        f"{pluralize(len(blobs), 'blob')} that nobody needs",
+        f"{pluralize(len(blobs), 'blob')} that no image needs",
         ("store", "key", "bytes", "due", "failures", "last error"),
         ([str("" if value is None else value) for value in blob.values()] for blob in blobs),
     )

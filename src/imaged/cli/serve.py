@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def serve(file: Path | None, *, as_json: bool) -> None:
-    """Answer requests and do the daemon's duties.
+    """Answer requests and run the background jobs.
 
-    SIGTERM drains: no new work, and daemon.drain_timeout for what is in flight; a second one ends
-    that too. SIGHUP reads the configuration again. --json is log.format = "json".
+    SIGTERM drains: no new work, and daemon.drain_timeout for transfers in flight; a second SIGTERM
+    ends those. SIGHUP reloads the configuration. --json is log.format = "json".
     """
     run_daemon(file, as_json=as_json)
 
@@ -29,7 +29,7 @@ def serve(file: Path | None, *, as_json: bool) -> None:
 def run_daemon(
     file: Path | None, roles: Sequence[Role] | None = None, *, as_json: bool = False
 ) -> None:
-    """Work until a signal ends it; with these roles, or those that are configured."""
+    """Run a daemon until a signal, with these roles or the configured ones."""
     import faulthandler
 
     import anyio
@@ -51,6 +51,6 @@ def run_daemon(
     tune_malloc()
     if config.daemon.is_worker_only:
         lowest_priority()
-    faulthandler.enable()  # a hang that the watchdog ends says where it was
+    faulthandler.enable()  # the stacks of threads when the watchdog ends a hang
     daemon = Daemon(config, read_config, SystemdNotifier(), ActivatedSockets())
     anyio.run(daemon.run, backend="asyncio", backend_options={"use_uvloop": True})

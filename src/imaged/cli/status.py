@@ -1,4 +1,4 @@
-"""``imaged status``: who works on the catalog, and what there is."""
+"""``imaged status``."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None:
-    """Show the instances, what each works on, and what waits: tasks, and what is to be deleted.
+    """Show the instances, their work, waiting tasks, and blobs to be deleted.
 
-    It tells what the catalog knows, and asks no store. Exit code 1: the catalog does not answer.
-    With --watch and --json, each look is one line.
+    It reads the catalog, and no store. Exit code 1: the catalog does not answer.
+    With --watch and --json, each reading is one line.
     """
     from imaged.cli.context import run_with_catalog
     from imaged.cli.status_view import summary_json

@@ -1,4 +1,4 @@
-"""What a summary of the catalog looks like: for programs, and for people."""
+"""The output of ``imaged status``: JSON and tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN = "?"
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
-    """All of it for programs; moments and seconds are by the catalog's clock."""
+    """The summary as JSON; times are by the catalog's clock."""
     at, doomed = summary.at, _doomed(summary)
     return {
         "at": _moment(at),
@@ -85,7 +85,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 
 
 def status_tables(summary: Summary) -> Iterator[TextTable]:
-    """The same for people: who works, on what, and what there is."""
+    """The summary as tables."""
     at = summary.at
     yield TextTable(
         pluralize(len(summary.instances), "instance"),
@@ -156,7 +156,7 @@ def status_tables(summary: Summary) -> Iterator[TextTable]:
 
 
 def waiting(summary: Summary) -> str:
-    """What an operator should look at, and what the scrubber has before it."""
+    """Warnings, and the work that waits for the scrubber."""
     warnings = [f"Warning: {warning}." for warning in summary.warnings]
     return "\n".join([*warnings, _waiting_for_scrubber(summary)])
 
@@ -169,7 +169,8 @@ def _waiting_for_scrubber(summary: Summary) -> str:
     sentence = (
         f"For the scrubber: {restorable} that can still be restored "
         f"({approximate_size(summary.restorable_bytes)}); "
-        f"{unneeded} that nobody needs ({approximate_size(size)}), {failing} of them with failures"
+        f"{unneeded} that no image needs ({approximate_size(size)}), "
+        f"{failing} of them with failures"
     )
     if due_at is None:
         return f"{sentence}."

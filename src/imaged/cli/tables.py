@@ -1,4 +1,4 @@
-"""Facts as tables for people: printed once, or drawn again and again."""
+"""Text tables, printed once or redrawn."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-PIPED_WIDTH = 250  # where the output is no terminal, nothing is cut
+PIPED_WIDTH = 250  # without a terminal nothing is cut
 
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """A title, and rows of cells below it; no table is drawn where there are none."""
+    """A title with a table below; without rows only the title is printed."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def draw(self) -> Table:
-        """The rows, as something that rich can show."""
+        """The rows as a table of rich."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -34,7 +34,7 @@ class TextTable:
         return table
 
     def print(self) -> None:
-        """Show it: whole, also where the output is no terminal."""
+        """Print title and table; nothing is cut without a terminal."""
         click.echo(self.title)
         if not self.rows:
             return
@@ -47,10 +47,10 @@ class TextTable:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print facts for people."""
+    """Print a title and a table."""
     TextTable(title, columns, list(rows)).print()
 
 
 def printable(text: str) -> str:
-    """Names come from users; a terminal must not obey them."""
+    """The text without control characters: users choose names, and terminals obey those."""
     return "".join(letter if letter.isprintable() else "�" for letter in text)

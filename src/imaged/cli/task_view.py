@@ -1,4 +1,4 @@
-"""What tasks look like: for programs, for people, and with bars on a terminal."""
+"""The output of ``imaged tasks``: JSON, tables, and bars on a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BAR_WIDTH = 24
 
 
 def task_json(task: Task) -> dict[str, object]:
-    """All of it for programs. Secrets are not in the input."""
+    """The task as JSON; the input has no secrets."""
     return {
         "id": task.id,
         "type": task.type,
@@ -43,14 +43,14 @@ def task_json(task: Task) -> dict[str, object]:
 
 
 def task_table(page: Sequence[Task]) -> TextTable:
-    """A page of them for people."""
+    """A page of tasks as a table."""
     return TextTable(pluralize(len(page), "task"), COLUMNS, [_row(task) for task in page])
 
 
 def task_lines(task: Task) -> Iterator[str]:
-    """One of them for people."""
+    """A task as lines of text."""
     yield f"{task.id}  {task.type}  {task.status}"
-    yield f"asked for by {printable(task.user_id)} of {printable(task.owner)} {_ago(task)}"
+    yield f"created by {printable(task.user_id)} of {printable(task.owner)} {_ago(task)}"
     yield f"attempt {task.attempts} of {task.max_attempts}; {_how_far(task) or 'nothing done yet'}"
     if task.image_id:
         yield f"image   {task.image_id}"
@@ -62,7 +62,7 @@ def task_lines(task: Task) -> Iterator[str]:
 
 
 def draw_tasks(page: Sequence[Task]) -> Table:
-    """The page on a terminal: what is worked on has a bar."""
+    """The page for a terminal; running tasks have bars."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -79,7 +79,7 @@ def draw_tasks(page: Sequence[Task]) -> Table:
 
 
 def _bar(task: Task) -> RenderableType:
-    """It pulses where nobody knows how much there is to do."""
+    """A progress bar, which pulses if the total is unknown."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text

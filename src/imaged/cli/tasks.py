@@ -1,4 +1,4 @@
-"""``imaged tasks``: long work on images, as the operator sees it: everybody's."""
+"""``imaged tasks``: the tasks of all projects, for operators."""
 
 from __future__ import annotations
 
@@ -28,25 +28,27 @@ _task_argument = click.argument("task_id", metavar="TASK")
 
 @click.group()
 def tasks() -> None:
-    """List tasks, show one, or cancel it: imports, exports, clones and whatever else takes long.
+    """List tasks, show one, or cancel it: imports, exports, clones and others.
 
-    It works on the catalog of the configuration, beside daemons or without them.
+    It works on the configured catalog, with or without running daemons.
     """
 
 
 @tasks.command("list")
-@click.option("--type", "name", metavar="NAME", help="Those of one type, such as import.")
+@click.option("--type", "name", metavar="NAME", help="Only tasks of this type, such as import.")
 @click.option(
-    "--status", type=click.Choice([one.value for one in TaskStatus]), help="Those in one status."
+    "--status",
+    type=click.Choice([one.value for one in TaskStatus]),
+    help="Only tasks in this status.",
 )
-@click.option("--owner", metavar="PROJECT", help="Those of one project.")
+@click.option("--owner", metavar="PROJECT", help="Only tasks of this project.")
 @click.option(
     "--limit",
     metavar="N",
     type=click.IntRange(1, MAX_LISTED_TASKS),
     default=100,
     show_default=True,
-    help="So many at most.",
+    help="The maximum number of tasks.",
 )
 @watch_option
 @config_option
@@ -61,10 +63,10 @@ def list_tasks(
     every: timedelta | None,
     as_json: bool,
 ) -> None:
-    """List tasks, the newest first: whose they are, how far they are, and why they failed.
+    """List tasks, the newest first, with owner, progress and reason of failure.
 
-    Filters go together. With --watch, tasks that are worked on have bars; with --json too, each
-    look is one line.
+    Filters are combined. With --watch, running tasks have bars; with --json too, each
+    reading is one line.
     """
     from imaged.cli.context import run_with_catalog
     from imaged.cli.task_view import draw_tasks, task_json, task_table
@@ -91,9 +93,9 @@ def list_tasks(
 @config_option
 @json_option
 def show_task(task_id: str, every: timedelta | None, file: Path | None, *, as_json: bool) -> int:
-    """Show a task: what was asked for, how far it is, and what came of it.
+    """Show a task: its input, progress and result.
 
-    With --watch, until it has ended; the exit code is then 1 unless it was successful.
+    With --watch, until it has ended; the exit code is then 1 unless it succeeded.
     """
     from imaged.cli.context import run_with_catalog
     from imaged.cli.task_view import draw_tasks, task_json, task_lines
@@ -122,10 +124,10 @@ def show_task(task_id: str, every: timedelta | None, file: Path | None, *, as_js
 @config_option
 @json_option
 def cancel_task(task_id: str, file: Path | None, *, as_json: bool) -> None:
-    """Cancel a task, whoever works on it.
+    """Cancel a task, on any instance.
 
-    It has failed at once. Its worker hears of it with its next renewal (claims.renew_every), and
-    stops; what it had written so far is deleted. One that has ended stays as it is: exit code 1.
+    It fails at once. Its worker stops with its next renewal (claims.renew_every), and unfinished
+    data is deleted. A task that has ended does not change: exit code 1.
     """
     from imaged.cli.context import run_with_catalog
     from imaged.cli.task_view import task_json

@@ -15,8 +15,8 @@ RANDOM_BYTES = 32
 
 
 @click.command()
-@click.option("--user", required=True, help="Who shows it; stands in the log.")
-@click.option("--project", required=True, help="The owner of the images that it makes.")
+@click.option("--user", required=True, help="The user of the token, for the log.")
+@click.option("--project", required=True, help="The owner of images that it creates.")
 @click.option(
     "--role",
     "roles",
@@ -24,14 +24,14 @@ RANDOM_BYTES = 32
     default=("member",),
     show_default=True,
     type=click.Choice(["reader", "member", "admin"]),
-    help="What it may do; can be given several times.",
+    help="Its rights; can be given several times.",
 )
 @json_option
 def token(user: str, project: str, roles: tuple[str, ...], *, as_json: bool) -> None:
-    """Make a random token, and its entry for auth.token_file.
+    """Create a random token, and its entry for auth.token_file.
 
-    The entry is printed; it has only the hash. The token itself is told on standard error, once,
-    and kept nowhere. With --json both are printed: see where that goes.
+    The entry is printed; it has only the hash. The token itself is printed on standard error, once,
+    and stored nowhere. With --json both are printed on standard output: keep it secret.
     """
     made = secrets.token_urlsafe(RANDOM_BYTES)
     if as_json:
@@ -42,7 +42,7 @@ def token(user: str, project: str, roles: tuple[str, ...], *, as_json: bool) -> 
 
 
 def entry(made: str, user: str, project: str, roles: Sequence[str]) -> str:
-    """The lines of the file that let this token in."""
+    """The entry of the token file for this token."""
     digest = hashlib.sha256(made.encode()).hexdigest()
     facts = {"sha256": digest, "user": user, "project": project, "roles": list(roles)}
     lines = [f"{name} = {json.dumps(value)}" for name, value in facts.items()]

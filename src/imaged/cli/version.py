@@ -12,7 +12,7 @@ from imaged.cli.options import json_option, print_json
 @click.command()
 @json_option
 def version(*, as_json: bool) -> None:
-    """Say which version this is."""
+    """Print the version."""
     from importlib.metadata import version as installed_version
 
     facts = {"imaged": installed_version("imaged"), "python": platform.python_version()}

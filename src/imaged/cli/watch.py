@@ -1,4 +1,4 @@
-"""``--watch``: look at the catalog again and again, on a screen of its own or line by line."""
+"""``--watch``: read the catalog periodically, on a full screen or line by line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Interval(click.ParamType[timedelta]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """Return it."""
+        """Return the duration, at least 100 ms."""
         try:
             return max(parse_duration(value), MIN_INTERVAL)
         except ValueError as error:
@@ -43,11 +43,8 @@ class Interval(click.ParamType[timedelta]):
 
 
 def watch_option(command: F) -> F:
-    """``--watch [DURATION]``: None where it was not given."""
-    text = (
-        f"Show it again and again, every {DEFAULT_INTERVAL} or as often as you say, "
-        "until you interrupt it."
-    )
+    """``--watch [DURATION]``: None without the option."""
+    text = f"Repeat, every {DEFAULT_INTERVAL} or DURATION, until you interrupt it."
     return click.option(
         "--watch",
         "every",
@@ -61,7 +58,7 @@ def watch_option(command: F) -> F:
 
 @dataclass(frozen=True, slots=True)
 class WatchedView(Generic[T]):
-    """What is looked at, and how it is shown."""
+    """How facts are read and shown."""
 
     read: Callable[[Catalog, Config], Awaitable[T]]
     draw: Callable[[T], RenderableType]  # on a terminal
@@ -71,7 +68,7 @@ class WatchedView(Generic[T]):
 
 
 def watch(file: Path | None, every: timedelta, view: WatchedView[T], *, as_json: bool) -> T | None:
-    """Look until it is over, or until somebody interrupts; return what was seen last."""
+    """Read until the view is over or an interrupt; return the last reading."""
     from rich.console import Console
 
     def tell(seen: T) -> None:
@@ -108,7 +105,7 @@ def _look(
     show: Callable[[T], None],
     print_warning: Callable[[str], None],
 ) -> T | None:
-    """A catalog that does not answer for a while is looked at again."""
+    """Read periodically; print a warning if the catalog does not answer."""
     import anyio
 
     from imaged.cli.context import run_with_catalog
@@ -129,6 +126,6 @@ def _look(
                     return
             await anyio.sleep(every.total_seconds())
 
-    with suppress(KeyboardInterrupt):  # that is how watching ends
+    with suppress(KeyboardInterrupt):  # an interrupt ends watching
         run_with_catalog(file, look)
     return seen

@@ -13,7 +13,7 @@ from imaged.cli.options import config_option, json_option
 @config_option
 @json_option
 def work(file: Path | None, *, as_json: bool) -> None:
-    """Work on tasks, and leave the processors to everybody else, until a signal ends it.
+    """Work on tasks, at the lowest priority, until a signal.
 
     For machines that do nothing else: a daemon with the role "tasks" has a process for them anyway.
     Any number may run side by side, and beside daemons. --json is log.format = "json".

@@ -1,1 +1,1 @@
-"""A client of any Image API v2: what ``imaged push`` and ``imaged pull`` do, without a terminal."""
+"""A client of the Image API v2, for ``imaged push`` and ``imaged pull``."""

@@ -1,7 +1,7 @@
-"""Where pulled bytes go: a file that appears whole or not at all, or standard output.
+"""Targets of a pull: a file that appears complete or not at all, or standard output.
 
 Bytes are written into ``NAME.FINGERPRINT.part`` beside the file. The fingerprint is of the record's
-digests, so a part is never continued with other data, and nothing has to be kept beside it.
+digests, so a part is never continued with other data, and needs no file of metadata.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ from imaged.client.image_record import Record
 from imaged.core.digests import Digest
 from imaged.core.limits import MIB
 
-STANDARD_OUTPUT = Path("-")
-MAX_NAME_BYTES = 200  # so that the part's name fits into 255 too
+MAX_NAME_BYTES = 200  # so that the part's name stays within 255
 
 
 class Target(Protocol):
-    """Takes the bytes in their order. Every method blocks, and raises FileUnusable."""
+    """Takes bytes in order. Every method blocks, and may raise FileUnusable."""
 
-    held_bytes: int  # how many are there already
+    held_bytes: int  # bytes that were written before
 
     def feed(self, digest: Digest) -> None:
-        """Give a digest what is there already."""
+        """Feed the held bytes to a digest."""
         ...
 
     def write(self, block: bytes) -> None:
@@ -38,22 +37,22 @@ class Target(Protocol):
         ...
 
     def discard(self) -> None:
-        """What is there is not what it should be."""
+        """Remove the bytes, which are wrong."""
         ...
 
     def finish(self) -> None:
-        """All is there, and right."""
+        """Publish the bytes, which are complete and right."""
         ...
 
 
 class StandardOutput:
-    """Standard output: what went out is out."""
+    """Standard output, which cannot be rewound."""
 
     def __init__(self) -> None:
         self.held_bytes = 0
 
     def feed(self, digest: Digest) -> None:
-        """Nothing is there yet."""
+        """Do nothing: no bytes are held."""
 
     def write(self, block: bytes) -> None:
         """Take the next bytes."""
@@ -64,15 +63,15 @@ class StandardOutput:
         self.held_bytes += len(block)
 
     def discard(self) -> None:
-        """Nothing can be taken back."""
+        """Do nothing: written bytes cannot be removed."""
 
     def finish(self) -> None:
-        """Let nothing linger here."""
+        """Flush the buffer."""
         sys.stdout.buffer.flush()
 
 
 class PartFile:
-    """A file that gets its name when it is whole."""
+    """A file that gets its name when it is complete."""
 
     def __init__(self, path: Path, part: Path, file: FileIO, *, overwrite: bool) -> None:
         self._path = path
@@ -82,7 +81,7 @@ class PartFile:
         self.held_bytes = file.seek(0, os.SEEK_END)
 
     def feed(self, digest: Digest) -> None:
-        """Read what is there already."""
+        """Feed the held bytes to a digest."""
         with file_errors(self._part):
             self._file.seek(0)
             while block := self._file.read(MIB):
@@ -97,12 +96,12 @@ class PartFile:
         self.held_bytes += len(block)
 
     def discard(self) -> None:
-        """Begin anew the next time."""
+        """Remove the part, so that the next pull starts again."""
         with file_errors(self._part):
             self._part.unlink()
 
     def finish(self) -> None:
-        """Make it durable, and give it its name. Raises FileExists."""
+        """Sync the file to the disk, and give it its name. Raises FileExists."""
         with file_errors(self._path):
             os.fsync(self._file.fileno())
             if self._overwrite:
@@ -114,7 +113,7 @@ class PartFile:
 
 @contextmanager
 def open_part(path: Path, record: Record, *, overwrite: bool) -> Iterator[PartFile]:
-    """Begin, or go on with what an earlier try left. Raises FileExists, FileUnusable."""
+    """Open a new part, or that of an earlier try. Raises FileExists, FileUnusable."""
     require_free(path, overwrite=overwrite)
     part = path.with_name(f"{path.name}.{record.fingerprint}.part")
     with file_errors(part):
@@ -132,26 +131,27 @@ def open_part(path: Path, record: Record, *, overwrite: bool) -> Iterator[PartFi
 
 
 def require_free(path: Path, *, overwrite: bool) -> None:
-    """Refuse a name that is taken. Raises FileExists, FileUnusable."""
+    """Refuse an existing file. Raises FileExists, FileUnusable."""
     if not os.path.lexists(path):
         return
     if not overwrite:
         raise FileExists(path)
     if not path.is_file():
         raise FileUnusable(
-            f"{path} is no file that could be replaced.", "Choose another name, or - for a pipe."
+            f"{path} is not a regular file, and cannot be replaced.",
+            "Choose another name, or - for a pipe.",
         )
 
 
 def local_path(record: Record, wanted: Path | None) -> Path:
-    """Where to put an image: what is wanted, in a folder that is wanted, or in this one."""
+    """The path for an image: the given file, or its name in the given or current folder."""
     if wanted is None:
         return Path(safe_name(record))
     return wanted / safe_name(record) if wanted.is_dir() else wanted
 
 
 def safe_name(record: Record) -> str:
-    """The image's name as that of a file: never a path, hidden, or unreadable. Else its id."""
+    """A file name from the image's name: no path, not hidden, printable; otherwise its id."""
     readable = "".join(
         sign if sign.isprintable() and sign not in "/\\" else "_" for sign in record.name
     )
@@ -160,13 +160,13 @@ def safe_name(record: Record) -> str:
 
 
 def safe_id(record: Record) -> str:
-    """The id, which a service could have chosen badly."""
+    """A file name from the id, which a service may choose freely."""
     return "".join(sign if sign.isalnum() or sign == "-" else "_" for sign in record.id) or "image"
 
 
 @contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """Let no OSError out of the block. Raises FileExists, FileUnusable."""
+    """Translate OSError to FileExists or FileUnusable."""
     try:
         yield
     except FileExistsError as error:
@@ -178,7 +178,7 @@ def file_errors(path: Path) -> Iterator[None]:
 
 
 def _link(part: Path, path: Path) -> None:
-    """Rename, and never over another name; some filesystems have no links, and then almost."""
+    """Rename without overwriting: atomic by a hard link, and checked first without links."""
     try:
         os.link(part, path)
     except FileExistsError:

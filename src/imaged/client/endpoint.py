@@ -1,4 +1,4 @@
-"""Where the service is, and who asks it."""
+"""The address of a service, and the caller's token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header can hold
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """``url`` has no version at its end. With ``socket``, that is where to connect to instead."""
+    """A service. ``url`` has no version at its end; ``socket`` is connected to instead of it."""
 
     url: str
     socket: Path | None = None
@@ -28,7 +28,7 @@ class Endpoint:
         return f"unix:{self.socket}" if self.socket else self.url
 
     def __repr__(self) -> str:
-        """Without the token."""
+        """Show no token."""
         return f"Endpoint({str(self)!r})"
 
 
@@ -37,32 +37,30 @@ def read_endpoint(
 ) -> Endpoint:
     """``http://host:port``, ``https://host/path`` or ``unix:/path``. Raises EndpointInvalid."""
     if token is not None and not _TOKEN.fullmatch(token):
-        raise EndpointInvalid(
-            "The token has characters that no token has.", "It must be one line of text."
-        )
+        raise EndpointInvalid("The token has invalid characters.", "It must be one line of text.")
     if ca_file is not None and not ca_file.is_file():
-        raise EndpointInvalid(f"There is no file {ca_file}.", "It must hold certificates (PEM).")
+        raise EndpointInvalid(f"There is no file {ca_file}.", "It must contain certificates (PEM).")
     if address.startswith("unix:/"):
         return Endpoint("http://imaged", Path(address.removeprefix("unix:")), token)
     if not _is_http(address):
         raise EndpointInvalid(
-            f"{_redacted(address)} is no address of an Image API.",
+            f"{_redacted(address)} is not the address of an Image API.",
             "It must be like http://host:9292, https://host/path or unix:/path/of/a/socket.",
         )
     return Endpoint(_VERSION_SUFFIX.sub("", address).rstrip("/"), None, token, ca_file)
 
 
 def read_token(file: Path) -> str:
-    """The token that a file holds, in its only line. Raises EndpointInvalid."""
+    """Read the token from the only line of a file. Raises EndpointInvalid."""
     try:
         token = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise EndpointInvalid(
             f"The token in {file} cannot be read: {why}.", "Name a file that you may read."
         ) from error
     if not token:
-        raise EndpointInvalid(f"{file} holds no token.", "Put the token into it.")
+        raise EndpointInvalid(f"{file} contains no token.", "Put the token into it.")
     return token
 
 

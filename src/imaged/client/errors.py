@@ -1,21 +1,21 @@
-"""What can go wrong on this side of the wire, by name; each says what to do.
+"""Errors of the client, each with a remedy.
 
 * ClientError
   - EndpointInvalid        the address, the token's file or the certificates cannot be used
-  - ConnectionFailed       nobody answered, or the connection broke: worth another try
-  - UnexpectedResponse     what answered does not speak the Image API v2
-  - ErrorResponse          the service said no
+  - ConnectionFailed       no answer, or the connection broke: worth another try
+  - UnexpectedResponse     the answer is not of the Image API v2
+  - ErrorResponse          the service refused
       - AuthenticationFailed  401: it does not know the token
       - NoSuchImage
       - TemporaryError     5xx, 408, 429: worth another try
   - AmbiguousName          several images have this name
   - ImageHasNoData         the image has no data that could be pulled
-  - ImageHasOtherData      the image has data, and not that of the file
-  - FileUnusable           a file of this machine cannot be read or written
+  - ImageHasOtherData      the image has other data than the file
+  - FileUnusable           a local file cannot be read or written
       - FileExists
       - FileChanged        … while it was sent
   - DigestMismatch         the bytes here and there are not the same
-  - PushFailed             says which image waits for another try, and why the last one failed
+  - PushFailed             names the image that waits for data, and why the last try failed
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from imaged.core.errors import ImagedError
 
 UNAUTHORIZED, NOT_FOUND, CONFLICT = 401, 404, 409
 SERVER_ERRORS = 500
-TEMPORARY_STATUSES = frozenset({408, 429})  # the service says so itself: later it may be otherwise
+TEMPORARY_STATUSES = frozenset({408, 429})  # by RFC 9110 and RFC 6585 a later try may succeed
 
 
 class ClientError(ImagedError):
-    """Base of what a client meets. ``remedy`` is what its user can do, or ""."""
+    """Base of the errors. ``remedy`` is what the user can do, or ""."""
 
     remedy = ""
 
@@ -44,19 +44,19 @@ class EndpointInvalid(ClientError):
 
 
 class ConnectionFailed(ClientError):
-    """Nobody answered, or the connection broke off."""
+    """No service answered, or the connection broke."""
 
-    remedy = "See that the service runs and that --url (or IMAGED_URL) is its address."
+    remedy = "Check that the service runs and that --url (or IMAGED_URL) is its address."
 
 
 class UnexpectedResponse(ClientError):
-    """What answered does not speak the Image API v2."""
+    """The answer is not of the Image API v2."""
 
-    remedy = "See that --url (or IMAGED_URL) is the address of an Image API v2."
+    remedy = "Check that --url (or IMAGED_URL) is the address of an Image API v2."
 
 
 class ErrorResponse(ClientError):
-    """The service said no."""
+    """The service refused the request."""
 
     def __init__(self, status: int, sentence: str, remedy: str = "") -> None:
         super().__init__(sentence, remedy)
@@ -64,7 +64,7 @@ class ErrorResponse(ClientError):
 
 
 class AuthenticationFailed(ErrorResponse):
-    """It does not know the token, or there was none."""
+    """The service does not know the token, or there was none."""
 
     remedy = "Name a file with a valid token by --token-file, or set IMAGED_TOKEN or OS_TOKEN."
 
@@ -77,7 +77,7 @@ class NoSuchImage(ErrorResponse):
 
 
 class TemporaryError(ErrorResponse):
-    """It cannot do it now."""
+    """The service cannot answer now."""
 
     remedy = "Try again later; the service's log says more."
 
@@ -102,7 +102,7 @@ class ImageHasNoData(ClientError):
 
 
 class ImageHasOtherData(ClientError):
-    """The image has data, and not that of the file."""
+    """The image has other data than the file."""
 
     def __init__(self, image_id: str, status: str) -> None:
         super().__init__(
@@ -112,11 +112,11 @@ class ImageHasOtherData(ClientError):
 
 
 class FileUnusable(ClientError):
-    """A file of this machine cannot be read or written."""
+    """A local file cannot be read or written."""
 
 
 class FileExists(FileUnusable):
-    """Nothing is overwritten unasked."""
+    """The target exists, and --force was not given."""
 
     def __init__(self, path: object) -> None:
         super().__init__(
@@ -125,11 +125,11 @@ class FileExists(FileUnusable):
 
 
 class FileChanged(FileUnusable):
-    """It grew or shrank while it was sent."""
+    """The file grew or shrank while it was sent."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name} changed while it was sent.", "Push a file that nobody writes: a copy of it."
+            f"{name} changed while it was sent.", "Push a copy of it that no program writes."
         )
 
 
@@ -137,13 +137,13 @@ class DigestMismatch(ClientError):
     """The bytes here and there are not the same."""
 
     def __init__(self, image_id: str, algorithm: str, remedy: str) -> None:
-        super().__init__(f"The {algorithm} of what the image {image_id} has differs.", remedy)
+        super().__init__(f"The {algorithm} of the image {image_id} differs.", remedy)
 
 
 class PushFailed(ClientError):
-    """The record is there and waits for its data.
+    """The image exists and waits for its data.
 
-    ``is_another``: the upload of another file into it had broken off.
+    ``is_another``: the broken upload into it was of another file.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class PushFailed(ClientError):
 
 
 def refusal(status: int, sentence: str) -> ErrorResponse:
-    """The error for an answer that is none of those hoped for."""
+    """The error for a refusing status."""
     sentence = f"The service refused ({status}): {sentence}"
     if status == UNAUTHORIZED:
         return AuthenticationFailed(status, sentence)

@@ -1,4 +1,4 @@
-"""What an image's formats seem to be: by its first bytes, by its last name, or neither."""
+"""A guess of an image's formats, by its first bytes or its file name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import PurePath
 
 from imaged.client.errors import FileUnusable
 
-HEAD_BYTES = 64 * 1024  # as much as any of the marks below needs
+HEAD_BYTES = 64 * 1024  # enough for all signatures below
 
-#: Where a format has its mark: offset, mark, disk format.
+#: Signatures of formats: offset, bytes, disk format.
 SIGNATURES = (
     (0, b"QFI\xfb", "qcow2"),
     (0, b"KDMV", "vmdk"),
@@ -23,7 +23,7 @@ SIGNATURES = (
     (0x8001, b"CD001", "iso"),
 )
 
-#: What is packed has no format of a disk before it is unpacked.
+#: Signatures of compressed files, whose disk format is unknown.
 COMPRESSED = (
     (b"\x1f\x8b", "gzip"),
     (b"\xfd7zXZ\x00", "xz"),
@@ -32,7 +32,7 @@ COMPRESSED = (
     (b"PK\x03\x04", "zip"),
 )
 
-#: Formats without a mark at their beginning: a fixed vhd has its mark at the end.
+#: Formats without a signature at the beginning; a fixed VHD has its own at the end.
 BY_SUFFIX: Mapping[str, tuple[str, str]] = {
     ".vhd": ("vhd", "bare"),
     ".vpc": ("vhd", "bare"),
@@ -45,7 +45,7 @@ BY_SUFFIX: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Formats:
-    """What an image is declared to be, and why."""
+    """The declared formats, and the reason for a guess."""
 
     disk: str
     container: str
@@ -55,7 +55,7 @@ class Formats:
 def choose_formats(
     head: bytes, name: str, disk: str | None = None, container: str | None = None
 ) -> Formats:
-    """What is given wins; the rest is guessed. Raises FileUnusable for what is packed."""
+    """The given formats; missing ones are guessed. Raises FileUnusable for compressed files."""
     if disk is not None and container is not None:
         return Formats(disk, container, "")
     guess = _guess(head, name, is_told=disk is not None)
@@ -71,13 +71,13 @@ def _guess(head: bytes, name: str, *, is_told: bool) -> Formats:
         return Formats(*BY_SUFFIX[suffix], f"by its name, which ends in {suffix}")
     if not is_told:
         _refuse_compressed(head, name)
-    return Formats("raw", "bare", "as nothing else is known in it")
+    return Formats("raw", "bare", "as no other format was recognised")
 
 
 def _refuse_compressed(head: bytes, name: str) -> None:
     for mark, packing in COMPRESSED:
         if head.startswith(mark):
             raise FileUnusable(
-                f"{name} is packed by {packing}, so what is in it cannot be guessed.",
-                "Unpack it first, or say what it is by --disk-format and --container-format.",
+                f"{name} is compressed by {packing}, so its format cannot be guessed.",
+                "Decompress it first, or give --disk-format and --container-format.",
             )

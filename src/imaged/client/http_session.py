@@ -1,4 +1,4 @@
-"""One connection to a service: requests, and what their failures mean."""
+"""HTTP requests to one service, and the translation of failures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _STATUS_LINE = re.compile(r"^\d{3} [\w -]+\n+")
 
 
 class HttpSession:
-    """Sends requests to one endpoint. Errors of the library do not leave it."""
+    """Sends requests to one endpoint; translates errors of aiohttp."""
 
     def __init__(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
         self._session = session
@@ -47,7 +47,7 @@ class HttpSession:
     async def ask(
         self, method: str, path: str, *, patience: float = READ_TIMEOUT_SECONDS, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Open an answer that is not a refusal.
+        """Open a successful answer.
 
         Raises ConnectionFailed, ErrorResponse, UnexpectedResponse.
         """
@@ -76,7 +76,7 @@ class HttpSession:
             try:
                 return json.loads(text)
             except ValueError as error:
-                raise UnexpectedResponse(f"{self._endpoint} answered with no JSON.") from error
+                raise UnexpectedResponse(f"The answer of {self._endpoint} is not JSON.") from error
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -85,23 +85,25 @@ class HttpSession:
             yield
         except aiohttp.ClientConnectorCertificateError as error:
             raise EndpointInvalid(
-                f"The certificate of {where} is not to be trusted: {error.certificate_error}",
+                f"The certificate of {where} is not trusted: {error.certificate_error}",
                 "Name the file of the authority's certificate by --ca-file.",
             ) from error
         except aiohttp.ClientConnectorError as error:
             number = error.os_error.errno or 0
             why = (
                 os.strerror(number) if number > 0 else error.os_error.strerror
-            )  # names have others
+            )  # failed name lookups have other numbers
             raise ConnectionFailed(f"{where} cannot be reached: {why}.") from error
         except TimeoutError as error:
             raise ConnectionFailed(f"{where} was silent for too long.") from error
         except aiohttp.InvalidURL as error:
-            raise EndpointInvalid(f"{where} is no address.") from error
+            raise EndpointInvalid(f"{where} is not a valid address.") from error
         except aiohttp.ClientResponseError as error:
-            raise UnexpectedResponse(f"{where} answered with no HTTP: {error.message}.") from error
+            raise UnexpectedResponse(
+                f"The answer of {where} is not HTTP: {error.message}."
+            ) from error
         except (aiohttp.ClientError, ConnectionError) as error:
-            raise ConnectionFailed(f"The connection to {where} broke off.") from error
+            raise ConnectionFailed(f"The connection to {where} broke.") from error
 
 
 @asynccontextmanager
@@ -144,17 +146,17 @@ async def _raise_for_status(answer: aiohttp.ClientResponse) -> None:
     except (aiohttp.ClientError, ConnectionError):
         pass  # the status says enough
     finally:
-        answer.close()  # whatever is still being sent
+        answer.close()  # also if the body is still being sent
     if 300 <= answer.status < 400:  # noqa: PLR2004
         raise UnexpectedResponse(
-            f"The service is elsewhere: {answer.headers.get('Location', 'nobody says where')}.",
-            "Give that address by --url.",
+            f"The service redirects to {answer.headers.get('Location', 'an unnamed address')}.",
+            "Give its address by --url.",
         )
     raise refusal(answer.status, error_message(body, answer.reason or "no reason was given"))
 
 
 def error_message(body: bytes, otherwise: str) -> str:
-    """What a refusal says to people: JSON's message, or the text of a page."""
+    """The text of a refusal: the message in JSON, or the text of a page."""
     text = body.decode("utf-8", "replace")
     try:
         told = json.loads(text)

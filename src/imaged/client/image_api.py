@@ -39,7 +39,7 @@ class ImageApi:
         self._wire = wire
 
     async def create(self, attributes: Mapping[str, object]) -> Record:
-        """A new image, which brings its id: asked twice, it is made once."""
+        """Create an image; the attributes include its id, so a repeated call creates it once."""
         try:
             answer = await self._wire.ask_json("POST", IMAGES_PATH, json=attributes)
         except ErrorResponse as error:
@@ -49,7 +49,7 @@ class ImageApi:
         return read_record(answer)
 
     async def show(self, image_id: str) -> Record:
-        """The record. Raises NoSuchImage."""
+        """The image's record. Raises NoSuchImage."""
         try:
             return read_record(await self._wire.ask_json("GET", _path(image_id)))
         except ErrorResponse as error:
@@ -58,7 +58,7 @@ class ImageApi:
             raise NoSuchImage(image_id) from error
 
     async def find(self, image: str) -> Record:
-        """The image of this id or, where only one has it, of this name.
+        """The image with this id or, if it is unique, this name.
 
         Raises NoSuchImage, AmbiguousName.
         """
@@ -68,7 +68,7 @@ class ImageApi:
         answer = await self._wire.ask_json("GET", f"{IMAGES_PATH}?{query}")
         listed = answer.get("images") if isinstance(answer, dict) else None
         if not isinstance(listed, list):
-            raise UnexpectedResponse("What answered told no list of images.")
+            raise UnexpectedResponse("The answer is not a list of images.")
         found = [read_record(one) for one in listed]
         if not found:
             raise NoSuchImage(image)
@@ -77,7 +77,7 @@ class ImageApi:
         return found[0]
 
     async def change(self, record: Record, attributes: Mapping[str, object]) -> Record:
-        """Set attributes and properties; none is fine."""
+        """Set attributes and properties, possibly none."""
         steps = [
             {
                 "op": "replace" if name in record.all else "add",
@@ -101,7 +101,7 @@ class ImageApi:
         *,
         replaces: bool = False,
     ) -> None:
-        """Upload; a body of unknown size goes in chunks. What the body raises passes through."""
+        """Upload; a body of unknown size is sent in chunks. Errors of the body pass through."""
         headers = {"Content-Type": OCTET_STREAM}
         if size_bytes is not None:
             headers["Content-Length"] = str(size_bytes)
@@ -128,7 +128,7 @@ class ImageApi:
     async def fetch(self, image_id: str, start: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the data from an offset on.
 
-        A service that knows no ranges sends all of it, and what comes before is passed over.
+        If the service ignores ranges and sends all, the bytes before the offset are skipped.
         """
         headers = {"Range": f"bytes={start}-"} if start else {}
         path = f"{_path(image_id)}/file"
@@ -137,20 +137,20 @@ class ImageApi:
             begins = int(found[1]) if found else 0
             if begins > start:
                 raise UnexpectedResponse(
-                    f"Bytes from {start} on were asked for, not from {begins}."
+                    f"Bytes from {start} on were requested, not from {begins}."
                 )
             yield _skip_bytes(start - begins, answer.content.iter_chunked(MIB))
 
 
 @asynccontextmanager
 async def open_image_api(endpoint: Endpoint) -> AsyncIterator[ImageApi]:
-    """Talk to a service for as long as the block runs. Raises EndpointInvalid."""
+    """Open the API of a service while the block runs. Raises EndpointInvalid."""
     async with open_http_session(endpoint) as wire:
         yield ImageApi(wire)
 
 
 class _ErrorKeepingBody:
-    """A body whose own failure is not taken for one of the connection."""
+    """Keeps an error of the body, which aiohttp reports as one of the connection."""
 
     def __init__(self, body: AsyncIterator[bytes]) -> None:
         self._body = body
@@ -177,5 +177,5 @@ def _path(image_id: str) -> str:
 
 
 def _json_pointer(name: str) -> str:
-    """The name as a JSON pointer (RFC 6901) has it."""
+    """The name as a JSON pointer (RFC 6901)."""
     return "/" + name.replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,4 @@
-"""The record of an image, as a service tells it."""
+"""The record of an image from a service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imaged.core.digests import CHECKSUM, is_supported_algorithm
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What of it matters here; ``all`` is the whole of it."""
+    """The attributes that the client uses; ``all`` has every attribute."""
 
     id: str
     name: str
@@ -24,15 +24,15 @@ class Record:
 
     @property
     def fingerprint(self) -> str:
-        """The same as long as the data is the same."""
+        """A hash of id, size and digests; it changes with the data."""
         facts = (self.id, self.size_bytes, sorted(self.digests.items()))
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
 def read_record(answer: object) -> Record:
-    """Raises UnexpectedResponse."""
+    """Parse a record. Raises UnexpectedResponse."""
     if not isinstance(answer, dict):
-        raise UnexpectedResponse("What answered told no image.")
+        raise UnexpectedResponse("The answer is not an image.")
     size = answer.get("size")
     try:
         return Record(
@@ -44,7 +44,7 @@ def read_record(answer: object) -> Record:
             all=answer,
         )
     except (KeyError, TypeError) as error:
-        raise UnexpectedResponse("What answered told an image without id and status.") from error
+        raise UnexpectedResponse("The answer is an image without id or status.") from error
 
 
 def _digests(answer: Mapping[str, Any]) -> dict[str, str]:

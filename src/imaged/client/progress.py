@@ -1,4 +1,4 @@
-"""Who is told how far a transfer is."""
+"""Reports of progress."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told of every block, so it must be quick."""
+    """Receives the progress of a transfer; called for every block, so it must be quick."""
 
     def begin(self, total_bytes: int | None, done_bytes: int = 0) -> None:
-        """A transfer begins, or begins anew; None: nobody knows how much will come."""
+        """A transfer begins or restarts; a total of None is unknown."""
         ...
 
     def advance(self, size_bytes: int) -> None:
-        """So much more was carried."""
+        """More bytes were transferred; their number."""
         ...
 
     def note(self, sentence: str) -> None:
-        """Something to know besides."""
+        """A sentence for the user."""
         ...
 
 
 class NoProgress:
-    """Tells nobody."""
+    """Ignores all reports."""
 
     def begin(self, total_bytes: int | None, done_bytes: int = 0) -> None:
         """Ignore it."""

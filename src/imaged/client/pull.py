@@ -1,4 +1,4 @@
-"""An image comes down: as a whole, or from where the last try ended; and is compared at the end."""
+"""Download of an image: from the start or the end of the last try; the digest is compared."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from imaged.core.digests import Digest
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """What came of it."""
+    """The result of a pull."""
 
-    resumed_at_bytes: int  # so many were there from an earlier try
+    resumed_at_bytes: int  # held from an earlier try
     tries: int
-    verified_by: str | None  # the algorithm; None where the service told no digest that is known
+    verified_by: str | None  # the algorithm; None without a known digest
 
 
 class Pull:
-    """One pull of one image."""
+    """Downloads one image, with retries."""
 
     def __init__(
         self, service: ImageApi, record: Record, progress: Progress, patience: RetryPolicy
@@ -46,7 +46,7 @@ class Pull:
         self._tries = 0
 
     async def run(self, target: Target) -> PullResult:
-        """Do all of it. Raises ClientError; DigestMismatch, and nothing is kept then."""
+        """Download and verify. Raises ClientError; after DigestMismatch nothing is kept."""
         size_bytes = self._record.size_bytes
         if size_bytes is None:
             raise ImageHasNoData(self._record.id, self._record.status)
@@ -60,7 +60,7 @@ class Pull:
         return PullResult(resumed_at_bytes, self._tries, self._algorithm)
 
     async def _fetch_with_retries(self, target: Target, size_bytes: int) -> None:
-        """A try that brought bytes gives the next ones new patience."""
+        """Fetch with retries; a try that brought bytes resets their number."""
         pauses = self._patience.pauses()
         while target.held_bytes < size_bytes:
             self._tries += 1
@@ -80,14 +80,14 @@ class Pull:
         async with self._service.fetch(self._record.id, target.held_bytes) as chunks:
             async for chunk in chunks:
                 if target.held_bytes + len(chunk) > size_bytes:
-                    raise UnexpectedResponse(f"More than {size_bytes} bytes came.")
+                    raise UnexpectedResponse(f"More than {size_bytes} bytes arrived.")
                 await to_thread.run_sync(self._take, target, chunk)
                 self._progress.advance(len(chunk))
         if target.held_bytes < size_bytes:
             raise ConnectionFailed("The data ended too early.")
 
     def _take(self, target: Target, chunk: bytes) -> None:
-        """In a thread: writing and hashing block."""
+        """Hash and write a chunk; runs in a thread, because both block."""
         if self._digest is not None:
             self._digest.feed([chunk])
         target.write(chunk)
@@ -100,6 +100,6 @@ class Pull:
             raise DigestMismatch(
                 self._record.id,
                 self._algorithm,
-                "Nothing of it was kept. Pull again; if it happens again, the store or the "
-                "network between is to blame.",
+                "Nothing was kept. Pull again; if it happens again, check the store and the "
+                "network.",
             )

@@ -1,9 +1,9 @@
-"""A file goes up: a record is made, its bytes are sent, and what arrived is compared.
+"""Upload of a file: create the record, send the bytes, compare the digests.
 
-Strategy. The record comes first and has an id that this side chose, so that asking twice makes one.
-When the bytes break off, only the record tells what became of them: perhaps all of them arrived
-and the answer got lost; perhaps the service has not noticed yet, and holds on to the image for a
-while. So it is looked at before anything is sent again.
+The record comes first, with an id that the client chose, so that a repeated call creates one image.
+After a broken upload only the record has the result: perhaps all bytes arrived and the answer got
+lost; perhaps the service has not noticed the break, and still holds the image. So the client reads
+the record before it sends again.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ from imaged.client.retry_policy import RetryPolicy
 from imaged.client.upload_source import Source
 
 STATUS_POLL_INTERVAL = timedelta(seconds=1)
-RELEASE_WAIT = timedelta(minutes=3)  # a dead instance's lease, and somebody who takes over
+RELEASE_WAIT = timedelta(minutes=3)  # the lease of a dead instance, and the takeover
 
 
 @dataclass(frozen=True, slots=True)
 class PushRequest:
-    """What the image is to be."""
+    """The wanted image, and how to push it."""
 
-    attributes: Mapping[str, object]  # those that are given; formats among them
-    image_id: str | None = None  # a record that is there already
+    attributes: Mapping[str, object]  # the given ones, formats included
+    image_id: str | None = None  # an existing record
     store: str | None = None
     patience: RetryPolicy = field(default_factory=RetryPolicy)
-    replaces: bool = False  # another file on purpose, after an upload that broke off
+    replaces: bool = False  # another file on purpose, after a broken upload
 
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """What came of it."""
+    """The result of a push."""
 
     record: Record
     tries: int
-    formats: Formats | None  # None for a record that was there already
-    verified_by: str | None  # the algorithm; None where the service told no digest that is known
+    formats: Formats | None  # None for an existing record
+    verified_by: str | None  # the algorithm; None without a known digest
 
 
 class RemoteState(Enum):
-    """What the record says about bytes that were sent, or not."""
+    """The state of the image's data, by its record."""
 
     COMPLETE = auto()
     WAITING_FOR_DATA = auto()
@@ -68,7 +68,7 @@ class RemoteState(Enum):
 
 
 def remote_state(status: str) -> RemoteState:
-    """By the status, which every Image API v2 spells alike."""
+    """The state for a status of the Image API v2."""
     match status:
         case "active" | "deactivated":
             return RemoteState.COMPLETE
@@ -81,7 +81,7 @@ def remote_state(status: str) -> RemoteState:
 
 
 class Push:
-    """One push."""
+    """Uploads one source, with retries."""
 
     def __init__(
         self, service: ImageApi, source: Source, wish: PushRequest, progress: Progress
@@ -92,9 +92,9 @@ class Push:
         self._progress = progress
 
     async def run(self) -> PushResult:
-        """Do all of it.
+        """Create, send and verify.
 
-        Raises PushFailed once there is a record, and any ClientError before; DigestMismatch.
+        Raises PushFailed if the record exists, any ClientError before; DigestMismatch.
         """
         record, formats = await self._prepare()
         self._progress.note(f"The image is {record.id}.")
@@ -113,7 +113,7 @@ class Push:
         return PushResult(record, tries, formats, _verify(record, self._source.digests))
 
     async def _prepare(self) -> tuple[Record, Formats | None]:
-        """The record that the bytes are for."""
+        """The record for the bytes: an existing or a new one."""
         wish = self._wish
         if wish.image_id is not None:
             record = await self._service.show(wish.image_id)
@@ -129,7 +129,7 @@ class Push:
         if formats.why:
             self._progress.note(
                 f"Taken to be {formats.disk} in {formats.container}, {formats.why}; "
-                "--disk-format and --container-format say otherwise."
+                "--disk-format and --container-format override this."
             )
         given |= {"disk_format": formats.disk, "container_format": formats.container}
         return await self._create({"id": str(uuid4()), **given}), formats
@@ -165,7 +165,7 @@ class Push:
 
     async def _send(self, image_id: str) -> None:
         self._progress.begin(self._source.size_bytes)
-        blocks = self._source.blocks(self._progress)  # who sends them also ends them
+        blocks = self._source.blocks(self._progress)  # the sender closes the generator
         await self._service.send(
             image_id,
             blocks,
@@ -175,7 +175,7 @@ class Push:
         )
 
     async def _wait_until_released(self, image_id: str, cause: ClientError) -> Record:
-        """The record when the service has let go of it. Raises what was the cause."""
+        """The record once the service has released it; after a timeout raises the cause."""
         with anyio.move_on_after(RELEASE_WAIT.total_seconds()):
             while True:
                 try:
@@ -193,7 +193,7 @@ class Push:
         raise cause
 
     async def _require_same_data(self, record: Record) -> Record:
-        """A record with data is fine if it is this data: a push that was told to go on."""
+        """Require that the existing data equals the source, so that there is nothing to send."""
         if not self._source.is_repeatable or record.size_bytes != self._source.size_bytes:
             raise ImageHasOtherData(record.id, record.status)
         self._progress.begin(self._source.size_bytes)
@@ -212,19 +212,19 @@ class Push:
 
 
 def _is_retryable(error: ClientError, tries: int) -> bool:
-    """Whether another try may do better; a conflict after a broken try is what it left."""
+    """Whether to retry; a conflict after a broken try is a leftover of that try."""
     if isinstance(error, ErrorResponse) and error.status == CONFLICT:
         return tries > 1
     return isinstance(error, (ConnectionFailed, TemporaryError))
 
 
 def _is_another_file(error: ClientError) -> bool:
-    """Whether the service says that the upload of another file had broken off before."""
+    """Whether the service refused because the broken upload was of another file."""
     return isinstance(error, ErrorResponse) and REPLACE_HEADER in str(error)
 
 
 def _verify(record: Record, sent: Mapping[str, str]) -> str | None:
-    """By which digest it is certain that all is well. Raises DigestMismatch."""
+    """The digest that was compared, or None. Raises DigestMismatch."""
     for algorithm, told in record.digests.items():
         if algorithm not in sent:
             continue
@@ -232,6 +232,6 @@ def _verify(record: Record, sent: Mapping[str, str]) -> str | None:
             raise DigestMismatch(
                 record.id,
                 algorithm,
-                f"Delete the image {record.id}, look at the network between, and push again.",
+                f"Delete the image {record.id}, check the network, and push again.",
             )
     return next((algorithm for algorithm in record.digests if algorithm in sent), None)

@@ -1,4 +1,4 @@
-"""How often something is tried again, and how long to wait before."""
+"""The number of tries, and the pauses between them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MAX_PAUSE = timedelta(seconds=20)
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """So many tries in all, with pauses between them that grow and are never the same twice: many
-    clients that were thrown out together do not come back together.
+    """The number of tries in all; pauses grow and are random, so that many clients that failed
+    together do not return together.
     """
 
     tries: int = 5
 
     def pauses(self) -> Iterator[timedelta]:
-        """One before each further try."""
+        """The pause before each further try."""
         for number in range(self.tries - 1):
             yield min(FIRST_PAUSE * 2**number, MAX_PAUSE) * random.uniform(0.5, 1)  # noqa: S311 - no secret

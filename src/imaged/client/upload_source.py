@@ -1,4 +1,4 @@
-"""The bytes that are pushed: a file, a disk, or whatever comes on standard input."""
+"""Sources of a push: a file, a block device or standard input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STANDARD_INPUT = Path("-")
 
 
 class Source:
-    """Can be read as often as is needed, or, where it comes through a pipe, once."""
+    """The bytes of a file or device, which can be read again, or of a pipe, which cannot."""
 
     def __init__(self, name: str, file: FileIO) -> None:
         mode = os.fstat(file.fileno()).st_mode
@@ -31,10 +31,10 @@ class Source:
         self._head = b""
         self.is_repeatable = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
         self.size_bytes = file.seek(0, os.SEEK_END) if self.is_repeatable else None
-        self.digests: dict[str, str] = {}  # hexadecimal, of all of it, once it was read to its end
+        self.digests: dict[str, str] = {}  # hexadecimal, of all bytes, after a complete read
 
     async def head(self) -> bytes:
-        """Its first bytes; ``blocks`` has them too. Raises FileUnusable."""
+        """The first bytes, which ``blocks`` yields too. Raises FileUnusable."""
         if not self._head:
             self._rewind()
             while len(self._head) < HEAD_BYTES and (piece := await self._read(HEAD_BYTES)):
@@ -42,7 +42,7 @@ class Source:
         return self._head
 
     async def blocks(self, progress: Progress) -> AsyncGenerator[bytes]:
-        """All of it. Raises FileUnusable, FileChanged."""
+        """All bytes, in blocks. Raises FileUnusable, FileChanged."""
         digests = {algorithm: Digest(algorithm) for algorithm in SOURCE_DIGESTS}
         read_bytes, block = 0, self._head
         if self.is_repeatable:
@@ -73,7 +73,7 @@ class Source:
 
 @contextmanager
 def open_source(path: Path) -> Iterator[Source]:
-    """Open a file, or standard input where it is ``-``. Raises FileUnusable."""
+    """Open a file, or standard input for ``-``. Raises FileUnusable."""
     try:
         file = FileIO(0, closefd=False) if path == STANDARD_INPUT else FileIO(path)
     except OSError as error:

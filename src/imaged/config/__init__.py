@@ -1,4 +1,4 @@
-"""What operators decide: TOML, drop-ins and environment, made into one frozen Config."""
+"""Settings: TOML, drop-ins and environment, read into one frozen Config."""
 
 from __future__ import annotations
 

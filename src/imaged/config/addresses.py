@@ -12,12 +12,12 @@ _TCP_ADDRESS = re.compile(
 )
 _MAX_PORT = 65_535
 
-#: Stands for the addresses that requests come in by.
+#: In metrics.bind: the addresses of api.bind.
 API = "api"
 
 
 def parse_address(text: object) -> Address:
-    """Return the address. Raises ValueError with what is allowed."""
+    """Return the address; ValueError names the allowed forms."""
     if isinstance(text, str) and text.startswith("unix:/"):
         return UnixAddress(Path(text.removeprefix("unix:")))
     found = _TCP_ADDRESS.fullmatch(text) if isinstance(text, str) else None
@@ -27,7 +27,7 @@ def parse_address(text: object) -> Address:
 
 
 def parse_metrics_address(text: object) -> Address | str:
-    """Return the address, or "api". Raises ValueError with what is allowed."""
+    """Return the address, or "api"; ValueError names the allowed forms."""
     if text == API:
         return API
     try:

@@ -1,4 +1,4 @@
-"""``[api]``: where requests come in, and how patiently they are waited for."""
+"""``[api]``: the addresses of the API, and the limits of its connections."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from pydantic import model_validator
 from imaged.config.sections import Section, setting
 from imaged.config.types import BindAddress, Duration, NonEmptyTuple, PositiveInt, PublicUrl, Size
 
-MIN_HEADER_BYTES = 4096  # clients could not show their tokens
+MIN_HEADER_BYTES = 4096  # less has no room for tokens
 
 
 class ApiSection(Section):
-    """Where requests come in."""
+    """The addresses of the API, and the limits of its connections."""
 
     bind: NonEmptyTuple[BindAddress] = setting(
         ["127.0.0.1:9292"],
         'Addresses to listen on: "host:port", "[IPv6]:port", "unix:/path". Loopback only, until '
-        "you have decided who may come in.",
+        "you have set up authentication.",
     )
     public_url: PublicUrl = setting(
         "",
-        "What links in answers begin with, where a proxy stands before imaged; default: the "
+        "The beginning of links in answers, for imaged behind a proxy; default: the "
         "request's own address.",
     )
     max_connections: PositiveInt = setting(
         2048,
-        "How many connections may be open; others get 503 at once. Each holds up to 400 KiB beside "
+        "The maximum of open connections; others get 503 at once. Each holds up to 400 KiB beside "
         "uploads.transfer_budget, an idle one 20 KiB, and takes one of LimitNOFILE.",
         reloadable=True,
     )
     max_connections_per_address: PositiveInt = setting(
         1536,
-        "The same for one client: an IPv4 address, or an IPv6 network of 64 bits. Less than all, "
-        "so that one alone shuts out nobody; a proxy needs room for all of its clients. Unix "
-        "sockets are not counted.",
+        "The same for one client: an IPv4 address, or an IPv6 network of 64 bits. Less than "
+        "max_connections, so that one client cannot shut out others; a proxy needs room for all "
+        "of its clients. Unix sockets are not counted.",
         reloadable=True,
     )
     header_timeout: Duration = setting(
         "15s",
-        "How long the header of a request may take, from connecting or from its first byte on; "
-        "then 408. Headers are small: who needs longer wants to hold the connection.",
+        "How long the header of a request may take, from the connection or its first byte on; "
+        "then 408. Headers are small: a client that needs longer only holds the connection.",
         reloadable=True,
     )
     max_header_size: Size = setting(
@@ -50,32 +50,32 @@ class ApiSection(Section):
     )
     max_page_size: Size = setting(
         "8MiB",
-        "How many bytes a page of a list of images may have, about; it ends earlier then, with a "
-        "link to the next one. It is in memory several times while it is made.",
+        "The approximate maximum of bytes in a page of a list of images; a longer page ends "
+        "earlier, with a link to the next one. A page is in memory several times.",
         reloadable=True,
     )
     min_rate: Size = setting(
         "1KiB",
         "Bytes per second that a client must send of a body (or else 408, and the upload is given "
-        "back) or read of an answer (or else it is broken off). Time in which it waits for imaged "
-        'is not counted. "0": any.',
+        "back) or read of an answer (otherwise a reset). Time in which it waits for imaged "
+        'does not count. "0": no limit.',
         reloadable=True,
     )
     min_rate_window: Duration = setting(
         "30s",
-        "Over how long min_rate is averaged: how long a client may stall that was quick before.",
+        "The time over which min_rate is averaged: how long a fast client may stall.",
         reloadable=True,
     )
     idle_timeout: Duration = setting(
         "75s",
         "How long a connection is kept after an answer, for the next request. Longer than most "
-        "proxies keep theirs, so that it is they who close.",
+        "proxies keep theirs, so that the proxy closes it.",
         reloadable=True,
     )
     linger: Duration = setting(
         "2s",
-        "How long the rest of a refused body is read away, so that a client that is still sending "
-        "comes to read why.",
+        "How long the rest of a refused body is read and dropped, so that a client that is still "
+        "sending can read the answer.",
         reloadable=True,
     )
 

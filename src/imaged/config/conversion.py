@@ -1,4 +1,4 @@
-"""``[conversion]``: what qemu-img may use."""
+"""``[conversion]``: the limits of qemu-img."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from imaged.config.types import Duration, FolderPath, Size
 
 
 class ConversionSection(Section):
-    """How disks are converted: by confined children, in a folder for scratch files."""
+    """Conversion of disks, by child processes in a sandbox."""
 
     scratch: FolderPath = setting(
         "/var/lib/imaged/scratch",
-        "Where images lie while they are converted: needs room for the source and the result of "
-        "each conversion that runs. What is left there by a crash is removed.",
+        "The folder for files of running conversions: needs room for the source and the result of "
+        "each. Leftovers of a crash are removed.",
     )
     min_free: Size = setting(
         "1GiB",
-        "Room that must stay free there, because the catalog is often on the same disk; what would "
-        "need it fails.",
+        "Space that must stay free there, because the catalog is often on the same disk; a "
+        "conversion that would need it fails.",
     )
-    memory: Size = setting("1GiB", "The most memory that one qemu-img may have.")
-    cpu_time: Duration = setting("1h", "Processor time that one conversion may take.")
-    time: Duration = setting("4h", "How long one conversion may take in all.")
+    memory: Size = setting("1GiB", "The maximum memory of one qemu-img process.")
+    cpu_time: Duration = setting("1h", "The maximum processor time of one conversion.")
+    time: Duration = setting("4h", "The maximum duration of one conversion.")

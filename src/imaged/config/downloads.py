@@ -6,12 +6,12 @@ from imaged.config.sections import Section, setting
 
 
 class DownloadsSection(Section):
-    """What becomes of bytes that clients read."""
+    """Downloads of images."""
 
     verify: bool = setting(
         default=True,
         reason="Compare each block of 4 MiB with the checksum that was recorded when it was "
         "written, before any of its bytes leave; a wrong one ends the answer and marks the image. "
-        "Blobs of versions before have no checksums until a `verify` task has read them.",
+        "Blobs of earlier versions have no checksums until a `verify` task has read them.",
         reloadable=True,
     )

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: every problem at once, none with a value in it."""
+"""Errors of the configuration: all problems at once, none with a value in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to correct. Values are never shown: one of them may be a secret."""
+    """One mistake to correct. Values are never shown, because they may be secrets."""
 
     origin: str  # a file, or "environment"
     key: str | None  # section.key, or the variable
@@ -20,7 +20,7 @@ class Problem:
 
 
 class ConfigInvalid(Exception):
-    """The configuration cannot be used."""
+    """The configuration cannot be used; ``problems`` has all reasons."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))

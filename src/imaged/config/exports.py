@@ -1,4 +1,4 @@
-"""``[exports.NAME]``: the places that images may be exported to, each outside every store."""
+"""``[exports.NAME]``: export destinations, each outside every store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imaged.config.types import is_store_name
 
 ExportSection = Annotated[FilesystemBaseSection | S3BaseSection, Field(discriminator="type")]
 
-#: The kinds of destinations, by what ``type`` calls them.
+#: The kinds of destinations, by ``type``.
 EXPORT_TYPES: Mapping[str, type[FilesystemBaseSection | S3BaseSection]] = {
     "filesystem": FilesystemBaseSection,
     "s3": S3BaseSection,
@@ -21,25 +21,27 @@ EXPORT_TYPES: Mapping[str, type[FilesystemBaseSection | S3BaseSection]] = {
 
 
 class ExportsSection(Section):
-    """Where images may be exported to: one table [exports.NAME] for each destination."""
+    """Export destinations: one table [exports.NAME] for each."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, ExportSection] = Field(init=False)
 
     @property
     def by_name(self) -> dict[str, FilesystemBaseSection | S3BaseSection]:
-        """The tables."""
+        """The destinations."""
         return dict(self.__pydantic_extra__)
 
     @model_validator(mode="after")
     def _require_valid_names(self) -> ExportsSection:
         if wrong := [name for name in self.by_name if not is_store_name(name)]:
-            raise ValueError(f"{wrong[0]} is no name for a destination: use a-z, 0-9, - and _")
+            raise ValueError(
+                f"{wrong[0]} is not a valid name for a destination: use a-z, 0-9, - and _"
+            )
         return self
 
 
 def overlaps(exports: ExportsSection, stores: StoresSection) -> Iterator[tuple[str, str]]:
-    """Each destination that is a store, lies in one, or has one in it; with the store."""
+    """Each destination that equals, lies in or contains a store, with the store."""
     for name, here in exports.by_name.items():
         for store, there in stores.by_name.items():
             match here, there:

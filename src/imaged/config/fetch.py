@@ -1,4 +1,4 @@
-"""``[fetch]``: how far and how patiently import tasks fetch."""
+"""``[fetch]``: the addresses that imports may fetch from, and the limits of a fetch."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class FetchSection(Section):
-    """What may be fetched from elsewhere by tasks."""
+    """Fetching of data from other hosts, by tasks."""
 
     allow: Annotated[tuple[Network, ...], Field(strict=False)] = setting(
         [],
-        "Networks beyond the public internet that may be reached. Everything private, local or "
-        "reserved is refused otherwise: whoever may ask for an import could reach, through this "
-        "server, what trusts it.",
+        "Networks beyond the public internet that may be fetched from. Otherwise every private, "
+        "local or reserved address is refused: users who import could reach services that trust "
+        "this server.",
     )
     ports: NonEmptyTuple[Port] = setting(
         [80, 443],
-        "The ports that may be connected to, also by those whom a redirect points to.",
+        "The ports that may be connected to, also after a redirect.",
     )
     total_time: Duration = setting("12h", "How long one fetch may take, with all its resumptions.")
     min_rate: Size = setting(
         "10KiB",
-        "Bytes per second that must arrive, on average over half a minute; a slower server is "
-        "left, and asked again for the rest.",
+        "Bytes per second that must arrive, on average over half a minute; from a slower server "
+        "the rest is requested again.",
     )
     ca_file: str = setting(
         "",

@@ -1,4 +1,4 @@
-"""Files and environment as layers: later ones win, key by key; each knows where it is from."""
+"""Files and environment as layers; later layers override earlier ones, key by key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imaged.config.model import field_at_path
 ENVIRONMENT_PREFIX = "IMAGED_"
 ENVIRONMENT_DELIMITER = "__"
 
-#: Variables that are no settings: `imaged push` and `imaged pull` read them.
+#: Variables of `imaged push` and `imaged pull`, which are not settings.
 CLIENT_VARIABLES = frozenset({"IMAGED_URL", "IMAGED_TOKEN", "IMAGED_CA_FILE"})
 
 KeyPath = tuple[str, ...]
@@ -30,7 +30,7 @@ class Layer:
     values: Mapping[str, Any]
 
     def holds(self, path: KeyPath) -> bool:
-        """Whether something is set here."""
+        """Whether this layer sets the path."""
         values: Any = self.values
         for key in path:
             if not isinstance(values, Mapping) or key not in values:
@@ -39,7 +39,7 @@ class Layer:
         return True
 
     def problem(self, path: KeyPath, what: str) -> Problem:
-        """Name what is wrong as the operator wrote it."""
+        """A problem that names the key as the operator wrote it."""
         if self.origin == "environment":
             return Problem(self.origin, variable(path), what)
         return Problem(self.origin, ".".join(path), what)
@@ -51,7 +51,7 @@ def variable(path: KeyPath) -> str:
 
 
 def read_files(file: Path, *, must_exist: bool) -> tuple[list[Layer], list[Problem]]:
-    """Read a file and its drop-ins. Whatever cannot be read is a problem, and the rest goes on."""
+    """Read a file and its drop-ins; each unreadable file is a problem."""
     layers: list[Layer] = []
     problems: list[Problem] = []
     drop_ins = sorted(file.parent.glob("conf.d/*.toml"))
@@ -63,12 +63,12 @@ def read_files(file: Path, *, must_exist: bool) -> tuple[list[Layer], list[Probl
                 continue
             problems.append(Problem(str(path), None, f"cannot be read: {error.strerror}"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            problems.append(Problem(str(path), None, f"is no TOML: {_first_line(error)}"))
+            problems.append(Problem(str(path), None, f"is not valid TOML: {_first_line(error)}"))
     return layers, problems
 
 
 def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Problem]]:
-    """Take what begins with IMAGED_, and give each text the type that its setting has."""
+    """Read the variables that begin with IMAGED_, each as the type of its setting."""
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for name in sorted(environment):
@@ -84,7 +84,7 @@ def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
 
 
 def parse_variable(text: str, path: KeyPath) -> object:
-    """What the text means for this setting; where it means nothing, the text, to be refused."""
+    """The value of the text for this setting; an invalid text is returned, to be refused."""
     field = field_at_path(path)
     if field is None or any(isinstance(hint, BeforeValidator) for hint in field.metadata):
         return text
@@ -100,17 +100,17 @@ def parse_variable(text: str, path: KeyPath) -> object:
 
 
 def set_at_path(values: dict[str, Any], path: KeyPath, value: object) -> None:
-    """Put a value where its path says."""
+    """Set the value at the path."""
     for key in path[:-1]:
         inner = values.setdefault(key, {})
         if not isinstance(inner, dict):
-            return  # IMAGED_A__B next to IMAGED_A__B__C: the former is refused as what it is
+            return  # IMAGED_A__B beside IMAGED_A__B__C: validation refuses the former
         values = inner
     values[path[-1]] = value
 
 
 def merge_layers(layers: Sequence[Layer]) -> dict[str, Any]:
-    """What is set in the end."""
+    """The effective values."""
     merged: dict[str, Any] = {}
     for layer in layers:
         _merge_into(merged, layer.values)
@@ -118,7 +118,7 @@ def merge_layers(layers: Sequence[Layer]) -> dict[str, Any]:
 
 
 def layer_that_set(path: KeyPath, layers: Sequence[Layer]) -> Layer:
-    """The layer that decided a key, or where it is missing, the table that it is missing from."""
+    """The layer that set the key; for a missing key, the one that set its table."""
     while path:
         for layer in reversed(layers):
             if layer.holds(path):

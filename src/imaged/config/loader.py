@@ -1,4 +1,4 @@
-"""From layers to one Config, or to a list of all that is wrong with them."""
+"""Build a Config from the layers, or report all problems."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from imaged.config.stores import StoresSection
 DEFAULT_FILE = Path("/etc/imaged/imaged.toml")
 
 _UNAUTHENTICATED_ADDRESS = (
-    "{address} can be reached from the network, and auth.method is none: everybody would be an "
+    "{address} can be reached from the network, and auth.method is none: every client would be an "
     "administrator. Choose another method, bind to loopback or to a unix socket, or set "
     "auth.allow_anyone_on_the_network"
 )
 
 _METRICS_OPEN_TO_ALL = (
-    'must be set where metrics.bind has "api": whoever reaches the API, through a proxy too, would '
-    'read the figures. Or give them an address of their own, such as "127.0.0.1:9293"'
+    'must be set if metrics.bind has "api": else every client of the API, through a proxy too, '
+    'could read the metrics. Or give them an address of their own, such as "127.0.0.1:9293"'
 )
 
 _EXPORT_OVERLAPS_STORE = (
     "the destination {name} and the store {store} must not be in the same place, or one in the "
-    "other: a file that is exported could be taken for an image there"
+    "other: an exported file could be mistaken for an image there"
 )
 
 
@@ -87,7 +87,7 @@ def _unknown_sections(merged: Mapping[str, Any], layers: Sequence[Layer]) -> lis
 
 
 def _with_default_store(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Where no other store is configured, there is the default one."""
+    """Add the default store if no other store is configured."""
     tables = {name: table for name, table in values.items() if isinstance(table, Mapping)}
     if not tables.keys() <= StoresSection.DEFAULT.keys():
         return values
@@ -100,12 +100,12 @@ def _with_default_store(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _with_defaults(table: Mapping[str, Any], default: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A table that says what kind it is of may be of another one."""
+    """Fill in the defaults, unless the table is of another type."""
     return {**default, **table} if table.get("type", default["type"]) == default["type"] else table
 
 
 def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
-    """What is right by itself and wrong together."""
+    """Problems of settings that are valid alone and conflict together."""
     auth, api = sections.get("auth"), sections.get("api")
     found: list[tuple[KeyPath, str]] = []
     if auth and auth.method == "token" and not auth.token_file:

@@ -1,4 +1,4 @@
-"""What is wrong with a value, in words for operators; values themselves are never repeated."""
+"""Texts of configuration errors; they never contain a value."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from imaged.config.model import SECTIONS
 from imaged.config.sections import Section
 from imaged.config.stores import STORE_TYPES
 
-#: What the architecture foresees and this version does not have.
-LATER = ("keystone", "journal")
-
-#: Sections of tables, and the kinds of these.
+#: Sections with a table for each name, and the types of these tables.
 SECTION_TYPES: Mapping[str, Mapping[str, type[Section]]] = {
     "stores": STORE_TYPES,
     "exports": EXPORT_TYPES,
@@ -42,12 +39,12 @@ _BY_TYPE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def describe_error(section: str, details: ErrorDetails) -> tuple[KeyPath, str]:
-    """The key that is meant, and what is wrong with its value."""
+    """The path of the setting, and what is wrong with its value."""
     keys = [key for key in details["loc"] if isinstance(key, str)]
-    kind, given = details["type"], details["input"]
+    kind = details["type"]
     model = SECTIONS[section]
     if section in SECTION_TYPES and len(keys) > 1:
-        model = SECTION_TYPES[section][keys.pop(1)]  # pydantic names the kind behind the name
+        model = SECTION_TYPES[section][keys.pop(1)]  # pydantic puts the type after the name
     path = (section, *keys)
     if kind.startswith("union_tag"):
         path = (*path, "type")
@@ -57,10 +54,7 @@ def describe_error(section: str, details: ErrorDetails) -> tuple[KeyPath, str]:
         noun = {"exports": "destination"}.get(section, "store")
         return path, f"{unknown_key(path[-1], model.model_fields)} (each {noun} is a table)"
     say = _BY_TYPE.get(kind)
-    sentence = say(details.get("ctx", {})) if say else details["msg"]
-    if kind == "literal_error" and given in LATER:
-        sentence += f"; this version of imaged does not have {given!r} yet"
-    return path, sentence
+    return path, say(details.get("ctx", {})) if say else details["msg"]
 
 
 def _listed(tags: str) -> str:
@@ -68,8 +62,6 @@ def _listed(tags: str) -> str:
 
 
 def unknown_key(name: str, known: Iterable[str]) -> str:
-    """What is said of a name that is not known, with the nearest one that is."""
-    if name in LATER:
-        return "this version of imaged does not have it yet"
+    """The error for an unknown name, with the nearest known one."""
     nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return "is not known" + (f"; did you mean {nearest[0]!r}?" if nearest else "")

@@ -32,7 +32,7 @@ from imaged.config.uploads import UploadsSection
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All of it."""
+    """All sections of the configuration."""
 
     daemon: DaemonSection
     api: ApiSection
@@ -52,11 +52,11 @@ class Config:
     metrics: MetricsSection
 
     def with_roles(self, roles: Sequence[Role]) -> Config:
-        """The same for an instance that does only this."""
+        """A copy for an instance with these roles."""
         return replace(self, daemon=self.daemon.model_copy(update={"roles": tuple(roles)}))
 
     def with_json_log(self) -> Config:
-        """The same for an instance whose log is read by programs."""
+        """A copy with the log in JSON."""
         return replace(self, log=self.log.model_copy(update={"format": "json"}))
 
 
@@ -64,7 +64,7 @@ SECTIONS: Mapping[str, type[Section]] = get_type_hints(Config)
 
 
 def models_at_path(path: Sequence[str]) -> Sequence[type[Section]]:
-    """What the table at this path may be: ("uploads",), or ("stores", NAME) for any name."""
+    """The models of the table at this path, such as ("uploads",) or ("stores", NAME)."""
     match tuple(path):
         case (section,) if section in SECTIONS:
             return (SECTIONS[section],)
@@ -77,6 +77,6 @@ def models_at_path(path: Sequence[str]) -> Sequence[type[Section]]:
 
 
 def field_at_path(path: Sequence[str]) -> FieldInfo | None:
-    """The setting at this path; where several kinds of store have it, it is the same in all."""
+    """The setting at this path, if any; it is the same in all types of stores."""
     fields = (model.model_fields.get(path[-1]) for model in models_at_path(path[:-1]))
     return next((field for field in fields if field is not None), None)

@@ -21,13 +21,13 @@ _HEAD = """\
 Made from the code by `make docs`; do not edit.
 
 `/etc/imaged/imaged.toml` (or the file that `--config` names) is read first, then every
-`conf.d/*.toml` beside it in the order of their names, then the environment. What is read later
-wins, key by key. Unknown keys are errors. `imaged check-config` tells everything that is wrong.
+`conf.d/*.toml` beside it in the order of their names, then the environment. Later values
+override earlier ones, key by key. Unknown keys are errors. `imaged check-config` checks.
 
-Durations are texts with units (`w`, `d`, `h`, `m`, `s`, `ms`): `"30s"`, `"1h30m"`.
+Durations are strings with units (`w`, `d`, `h`, `m`, `s`, `ms`): `"30s"`, `"1h30m"`.
 Sizes too (`B`, `KiB` … `PiB`, `KB` … `PB`): `"256MiB"`, `"1TB"`. `"0"` is valid for both.
 A setting marked with ↻ is applied by `systemctl reload imaged` (SIGHUP); others need a restart.
-One marked with ⚿ is a secret, and never stands in a file of settings: it is in the environment, or
+One marked with ⚿ is a secret, and must not be in a settings file: put it in the environment, or in
 a credential of systemd with the name of the setting, such as `stores.cloud.secret_key`.
 """
 
@@ -47,7 +47,7 @@ def reference() -> str:
 
 
 def is_reloadable(field: FieldInfo) -> bool:
-    """Whether SIGHUP is enough to change it."""
+    """Whether SIGHUP applies a change of this setting."""
     extra = field.json_schema_extra
     return isinstance(extra, dict) and extra.get("reloadable") is True
 

@@ -1,4 +1,4 @@
-"""The kinds of values that settings of buckets have; each says what is allowed where it refuses."""
+"""Types of settings of buckets; each refusal says what is allowed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def _check_endpoint(url: str) -> str:
         is_good = parts.scheme in {"http", "https"} and bool(parts.hostname)
         is_bare = not parts.username and not parts.password
         is_bare = is_bare and not parts.query and not parts.fragment and parts.port != 0
-    except ValueError:  # a port that is none, an address that is none
+    except ValueError:  # an invalid port or address
         is_good = is_bare = False
     if not is_good or not is_bare:
         raise ValueError(
-            'must be "" or begin with "http://" or "https://" and a host; keys do not belong in it'
+            'must be "" or begin with "http://" or "https://" and a host; keys must not be in it'
         )
     return url.rstrip("/")
 
@@ -40,7 +40,7 @@ def _check_bucket(name: str) -> str:
 
 
 def _check_prefix(prefix: str) -> str:
-    """Whoever ends it with a slash or does not means the same folder."""
+    """The prefix without a slash at its end, which makes no difference."""
     prefix = prefix.rstrip("/")
     if _PREFIX.fullmatch(prefix) is None or {".", ".."} & set(prefix.split("/")):
         raise ValueError('must be "" or names with / between them, such as "images" or "a/b"')

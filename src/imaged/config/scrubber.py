@@ -1,4 +1,4 @@
-"""``[scrubber]``: when the bytes of deleted images go."""
+"""``[scrubber]``: the deletion of bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MIN_CLOCK_STEP = timedelta(minutes=1)
 
 
 class ScrubberSection(Section):
-    """When deleted images really go."""
+    """When the bytes of deleted images are removed."""
 
     delay: Duration = setting(
         "24h",
@@ -23,7 +23,7 @@ class ScrubberSection(Section):
     )
     every: Duration = setting(
         "30s",
-        'How often the scrubber looks for what is due; "0": never by itself.',
+        'How often the scrubber runs; "0": never by itself.',
         reloadable=True,
     )
     concurrency: Concurrency = setting(
@@ -33,16 +33,16 @@ class ScrubberSection(Section):
     )
     keep_records: Duration = setting(
         "30d",
-        "How long the record of a deleted image stays; after that only its id does, so that it is "
+        "How long the record of a deleted image is kept; after that only its id is, so that it is "
         "never used again.",
         reloadable=True,
     )
     max_clock_step: Duration = setting(
         "1h",
-        "By how much the catalog's clock may step before nothing is expired or deleted any more: a "
-        "step ahead would end every delay too early. What is due goes when a step ahead is "
-        "undone, after as much time as it skipped and the longest delay, or when "
-        "`imaged scrub --confirm-clock` says that the clock is right.",
+        "A step of the catalog's clock by more than this stops all expiry and deletion: a step "
+        "ahead would end every delay too early. Deletion continues when the step is undone, after "
+        "as much time as the clock skipped and the longest delay, or after "
+        "`imaged scrub --confirm-clock`.",
         reloadable=True,
     )
 

@@ -1,8 +1,8 @@
-"""Secrets among the settings: no file of settings holds them, because many may read it.
+"""Secrets: settings files must not contain them, because many users may read those.
 
-They are in files of their own, which settings name (``secret_key_file``); or in the environment; or
-systemd hands them over as credentials, which are files too: the credential ``SECTION.NAME``, in
-``$CREDENTIALS_DIRECTORY``, is what the setting ``SECTION.NAME_file`` names then.
+A secret is in a file of its own, which a setting names (``secret_key_file``), in the environment,
+or in a credential of systemd: the file ``SECTION.NAME`` in ``$CREDENTIALS_DIRECTORY`` then becomes
+the value of ``SECTION.NAME_file``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CATALOG_URL_PATH = ("catalog", "url")
 
 
 def is_secret(field: FieldInfo | None) -> bool:
-    """Whether nobody may see the value of a setting."""
+    """Whether the value of a setting must never be shown."""
     extra = None if field is None else field.json_schema_extra
     return isinstance(extra, dict) and extra.get("secret") is True
 
 
 def misplaced_secrets(layers: Sequence[Layer]) -> list[Problem]:
-    """Secrets in files of settings, each with where it belongs."""
+    """Problems for secrets in settings files; each says where the secret belongs."""
     return [
         layer.problem(path, why)
         for layer in layers
@@ -39,7 +39,7 @@ def misplaced_secrets(layers: Sequence[Layer]) -> list[Problem]:
 
 
 def read_credentials(environment: Mapping[str, str]) -> tuple[Layer, list[Problem]]:
-    """Find what systemd hands over. Files that are not named like settings are for others."""
+    """Read systemd's credentials; names that are not like settings are ignored."""
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     layer = Layer("credentials", values)
@@ -49,24 +49,26 @@ def read_credentials(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
         if field_at_path(path) is not None:
             set_at_path(values, path, str(file))
         elif section[0] in SECTIONS:
-            problems.append(Problem(layer.origin, file.name, "is nothing that a file can give"))
+            problems.append(
+                Problem(layer.origin, file.name, "is not the name of a setting that a file can set")
+            )
     return layer, problems
 
 
 def _misplacement(path: KeyPath, value: object) -> str:
-    """Why this may not stand in a file of settings; "" where it may."""
+    """Why a settings file must not contain this; "" if it may."""
     if path == CATALOG_URL_PATH and _has_password(value):
         return (
-            "has a password in it, which does not belong here: name a file that holds it in "
-            "password_file, or set PGPASSWORD in the environment, or hand it over as the "
+            "contains a password, which must not be in a settings file: name a file with it in "
+            "password_file, or set PGPASSWORD in the environment, or pass it as the "
             "credential catalog.password of systemd"
         )
     if not is_secret(field_at_path(path)):
         return ""
     return (
-        f"is a secret, which does not belong here: name a file that holds it in {path[-1]}_file, "
-        f"or set {variable(path)} in the environment, or hand it over as the credential "
-        f"{'.'.join(path)} of systemd"
+        f"is a secret, which must not be in a settings file: name a file with it in "
+        f"{path[-1]}_file, or set {variable(path)} in the environment, or pass it as "
+        f"the credential {'.'.join(path)} of systemd"
     )
 
 
@@ -74,7 +76,7 @@ def _has_password(url: object) -> bool:
     try:
         parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
         return bool(parts.password) or "password" in parse_qs(parts.query)
-    except ValueError:  # it is no URL, and refused as that
+    except ValueError:  # not a URL: validation refuses it
         return False
 
 

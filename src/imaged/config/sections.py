@@ -1,8 +1,8 @@
-"""Settings: each has a name, a default, a reason, and somebody who reads it.
+"""Settings: each has a name, a default and a reason.
 
-A section is a table of the file. Those of a few settings are here; the others have modules of their
-own, and ``model.py`` has all of them. Defaults stand as operators write them. The reference page
-and ``config/imaged.toml`` are tested against the sections.
+A section is a table of the file. Sections of a few settings are here; the others have modules of
+their own, and ``model.py`` lists all of them. Defaults are written as operators write them. Tests
+compare the reference page and ``config/imaged.toml`` with the sections.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Role = Literal["api", "scrubber", "tasks"]
 
 
 def setting(default: object, reason: str, *, reloadable: bool = False, in_repr: bool = True) -> Any:
-    """A setting with its default, as operators would write it."""
+    """A setting; the default is as operators write it."""
     extra: dict[str, Any] = {"reloadable": reloadable}
     return Field(default, description=reason, json_schema_extra=extra, repr=in_repr)
 
@@ -28,12 +28,12 @@ def required(reason: str) -> Any:
 
 
 def secret(reason: str) -> Any:
-    """A setting that no file of settings may hold: see ``secrets.py`` for where it comes from."""
+    """A setting that no settings file may contain; ``secrets.py`` says where it comes from."""
     return Field(default=None, description=reason, json_schema_extra={"secret": True})
 
 
 class Section(BaseModel):
-    """A table of the file. Strict: no other keys, no other types."""
+    """A table of the file; unknown keys and other types are errors."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -47,40 +47,42 @@ class Section(BaseModel):
 class DaemonSection(Section):
     """The process."""
 
-    name: str = setting("", "Who works here, in claims and in the log; default: host and process.")
+    name: str = setting(
+        "", "The name of this instance, in claims and in the log; default: host and process."
+    )
     roles: NonEmptyTuple[Role] = setting(
         ["api", "scrubber", "tasks"],
         "What this instance does: answer requests, scrub (and reconcile), work on tasks. An "
         'instance without "scrubber" needs another one, or imaged-scrubber.service, beside it; '
-        'without "tasks" it accepts tasks that others work on, such as imaged-tasks.service. One '
-        'with "tasks" alone leaves the processors to everybody else.',
+        'without "tasks" it accepts tasks that others work on, such as imaged-tasks.service. '
+        'One with only "tasks" has the lowest priority.',
     )
     drain_timeout: Duration = setting(
         "5m",
-        "How long a stopping instance waits for transfers in flight; what is not finished then is "
-        "given back and can be sent again. systemd is asked for that much time.",
+        "How long a stopping instance waits for transfers in flight; unfinished uploads are then "
+        "given back and can be sent again. imaged asks systemd for this time.",
         reloadable=True,
     )
 
     @property
     def has_worker_process(self) -> bool:
-        """Whether somebody waits for its answers while it works on tasks."""
+        """Whether it answers requests and works on tasks, and so needs a process for tasks."""
         return {"api", "tasks"} <= set(self.roles)
 
     @property
     def is_worker_only(self) -> bool:
-        """Whether nobody waits for what this instance does: it works on tasks, and that is all."""
+        """Whether it only works on tasks, so that no caller waits for it."""
         return set(self.roles) == {"tasks"}
 
 
 class AuthSection(Section):
-    """Who may come in."""
+    """Authentication of callers."""
 
     method: Literal["none", "token"] = setting(
         "none",
-        '"none": everybody who can connect is an administrator, but for pages of the web in a '
-        "browser: what they send is refused, and so is a Host other than localhost and that of "
-        'api.public_url. "token": callers show a token that token_file knows.',
+        '"none": every client that can connect is an administrator. Requests of web pages in a '
+        "browser are refused, and so is a Host other than localhost and the host of "
+        'api.public_url. "token": callers send a token that token_file knows.',
     )
     token_file: str = setting(
         "",
@@ -89,13 +91,13 @@ class AuthSection(Section):
     )
     allow_anyone_on_the_network: bool = setting(
         False,  # noqa: FBT003 - the value that the setting has
-        'With method "none", listen also where others than this machine can connect. '
-        "Everybody who reaches the port then reads, changes and deletes every image.",
+        'With method "none", allow addresses that other machines can connect to. '
+        "Every client that reaches the port can then read, change and delete every image.",
     )
 
 
 class CatalogSection(Section):
-    """Where facts are kept."""
+    """The database of records."""
 
     url: CatalogUrl = setting(
         "sqlite:////var/lib/imaged/catalog.db",
@@ -112,7 +114,7 @@ class CatalogSection(Section):
 
 
 class ClaimsSection(Section):
-    """How an instance keeps hold of the images that it works on."""
+    """Leases: how long an instance may hold images and tasks without renewal."""
 
     lease: Duration = setting(
         "60s",
@@ -121,8 +123,8 @@ class ClaimsSection(Section):
     )
     renew_every: Duration = setting(
         "10s",
-        "How often an instance says that it is alive, and looks for work of dead ones. The lease "
-        "must be three times as long, so that one lost renewal does not end an upload.",
+        "How often an instance renews its leases, and takes back the work of dead instances. The "
+        "lease must be three times as long, so that one lost renewal does not end an upload.",
     )
 
     @model_validator(mode="after")
@@ -135,10 +137,10 @@ class ClaimsSection(Section):
 
 
 class LogSection(Section):
-    """What is told, and how."""
+    """The log."""
 
     level: Literal["debug", "info", "warning", "error"] = setting(
-        "info", "The least important lines that are written.", reloadable=True
+        "info", "The lowest level that is written.", reloadable=True
     )
     format: Literal["auto", "console", "json", "journal"] = setting(
         "auto",
@@ -149,18 +151,18 @@ class LogSection(Section):
 
 
 class MetricsSection(Section):
-    """Where figures for Prometheus are told, at /metrics."""
+    """Where /metrics is served, for Prometheus."""
 
     bind: PlainTuple[MetricsAddress] = setting(
         [],
         'Addresses of their own, such as "127.0.0.1:9293" or "unix:/run/imaged/metrics.sock", each '
-        "instance another: there everybody is answered who can connect, unless there is a "
-        'token_file. "api": at the addresses of api.bind too, where proxies bring everybody: to '
-        "those who show the token. []: nowhere, until you have decided who may read them.",
+        "instance another: every client that can connect is answered there, unless there is a "
+        'token_file. "api": also at the addresses of api.bind, which proxies open to others: only '
+        "with the token. []: nowhere.",
     )
     token_file: str = setting(
         "",
-        "The file of the token that readers must show (Authorization: Bearer), in its only line. "
-        'Default: none is asked for; "api" needs one.',
+        "The file with the token that readers must send (Authorization: Bearer), in its only line. "
+        'Default: no token is required; "api" requires one.',
         reloadable=True,
     )

@@ -20,21 +20,21 @@ from imaged.config.s3_types import (
 from imaged.config.sections import Section, required, secret, setting
 from imaged.config.types import Concurrency, Duration, FileMode, FolderPath, Size, is_store_name
 
-_STORE_DESCRIPTION = "What users are told about it, in the list of stores."
+_STORE_DESCRIPTION = "A description for users, in the list of stores."
 
 
 class FilesystemBaseSection(Section):
     """A folder that keeps bytes."""
 
-    type: Literal["filesystem"] = required("What keeps the bytes: a folder.")
+    type: Literal["filesystem"] = required("The kind: a folder.")
     path: FolderPath = required("The folder. It must exist, so that a missing mount is noticed.")
     min_free: Size = setting(
         "1GiB",
-        "How much space stays free: what would need it is refused (uploads with 413), so that "
-        "deletes and the catalog go on working on a full disk.",
+        "Space that must stay free: uploads that would need it get 413, so that "
+        "deletes and the catalog work on a full disk.",
     )
     file_mode: FileMode = setting(
-        "0600", "Permissions of the files; folders get the execute bits that belong to them."
+        "0600", "Permissions of the files; folders get matching execute bits."
     )
 
     def is_same_place(self, other: FilesystemBaseSection) -> bool:
@@ -46,28 +46,28 @@ class FilesystemBaseSection(Section):
 class S3BaseSection(Section):
     """A bucket that keeps bytes, of any service that speaks S3."""
 
-    type: Literal["s3"] = required("What keeps the bytes: a bucket.")
+    type: Literal["s3"] = required("The kind: a bucket.")
     endpoint: Endpoint = setting("", "The address of the service; default: that of AWS.")
     bucket: BucketName = required("The bucket. It must exist.")
     prefix: KeyPrefix = setting(
-        "", 'A folder in the bucket, such as "images", where others may use the rest of it.'
+        "", 'A prefix of all keys, such as "images", if other programs use the bucket too.'
     )
     region: str = setting("us-east-1", "The region that requests are signed for.")
     access_key_file: str = setting(
         "",
-        "A file that holds the access key. Without any key, the usual places are asked: AWS_… in "
+        "A file with the access key. Without any key, imaged looks in the usual places: AWS_… in "
         "the environment, shared credentials, the role of the machine.",
     )
-    secret_key_file: str = setting("", "A file that holds the secret key.")
-    access_key: SecretText | None = secret("The access key itself; it wins over access_key_file.")
-    secret_key: SecretText | None = secret("The secret key itself; it wins over secret_key_file.")
+    secret_key_file: str = setting("", "A file with the secret key.")
+    access_key: SecretText | None = secret("The access key itself; it overrides access_key_file.")
+    secret_key: SecretText | None = secret("The secret key itself; it overrides secret_key_file.")
     addressing: Literal["auto", "path", "virtual"] = setting(
         "auto",
-        'Where requests name the bucket: in the path, or in the name of the host. "auto": in the '
-        "path where there is an endpoint.",
+        'Where requests name the bucket: in the path, or in the host name. "auto": in the '
+        "path if there is an endpoint.",
     )
     ca_file: str = setting(
-        "", "Certificates (PEM) that the service's one must go back to; default: the usual ones."
+        "", "Certificates (PEM) of authorities to trust for the service; default: the system's."
     )
     part_size: PartSize = setting(
         "8MiB",
@@ -81,17 +81,15 @@ class S3BaseSection(Section):
     )
     checksum: Literal["crc32", "md5", "none"] = setting(
         "crc32",
-        "The checksum that goes with each part, for the service to check; crc32 costs least.",
+        "The checksum sent with each part, which the service compares; crc32 costs least.",
     )
-    connect_timeout: PositiveDuration = setting("5s", "How long a connection may take to be made.")
-    read_timeout: PositiveDuration = setting("30s", "How long the service may be silent.")
-    attempts: AttemptCount = setting(
-        5, "How often each request is tried, with growing pauses in between."
-    )
+    connect_timeout: PositiveDuration = setting("5s", "The time limit for connecting.")
+    read_timeout: PositiveDuration = setting("30s", "The time limit for silence of the service.")
+    attempts: AttemptCount = setting(5, "How often each request is tried, with growing pauses.")
     retry_for: Duration = setting(
         "30s",
-        "How long each request is tried while the service refuses connections or answers 5xx or "
-        "429, however often that is; long enough for a gateway to restart.",
+        "How long a request is retried while the service refuses connections or answers 5xx or "
+        "429, whatever the number of tries; long enough for a gateway to restart.",
     )
 
     @model_validator(mode="after")
@@ -132,7 +130,7 @@ class S3Section(S3BaseSection):
 
 StoreSection = Annotated[FilesystemSection | S3Section, Field(discriminator="type")]
 
-#: The kinds of stores, by what ``type`` calls them.
+#: The kinds of stores, by ``type``.
 STORE_TYPES: Mapping[str, type[FilesystemSection | S3Section]] = {
     "filesystem": FilesystemSection,
     "s3": S3Section,
@@ -140,7 +138,7 @@ STORE_TYPES: Mapping[str, type[FilesystemSection | S3Section]] = {
 
 
 class StoresSection(Section):
-    """Where bytes are kept: one table [stores.NAME] for each store."""
+    """Stores of bytes: one table [stores.NAME] for each."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, StoreSection] = Field(init=False)
@@ -152,13 +150,13 @@ class StoresSection(Section):
 
     @property
     def by_name(self) -> dict[str, FilesystemSection | S3Section]:
-        """The tables."""
+        """The stores."""
         return dict(self.__pydantic_extra__)
 
     @model_validator(mode="after")
     def _require_known_default(self) -> StoresSection:
         if wrong := [name for name in self.by_name if not is_store_name(name)]:
-            raise ValueError(f"{wrong[0]} is no name for a store: use a-z, 0-9, - and _")
+            raise ValueError(f"{wrong[0]} is not a valid name for a store: use a-z, 0-9, - and _")
         if self.default not in self.by_name:
             names = ", ".join(self.by_name) or "none"
             raise ValueError(f"default must be the name of a store; there is {names}")

@@ -1,4 +1,4 @@
-"""``[tasks]``: how many are worked on, whose, and how long they are remembered."""
+"""``[tasks]``: how many run, which callers may create them, how long records are kept."""
 
 from __future__ import annotations
 
@@ -11,65 +11,64 @@ from imaged.config.types import Concurrency, Duration, NonNegativeInt, TypeLimit
 
 
 class TasksSection(Section):
-    """Long work on images, beside the calls that boot machines."""
+    """Long work on images, in the background."""
 
     concurrency: Concurrency = setting(
         4,
-        "How many tasks this instance works on at a time. More get done sooner where they wait for "
-        "others' networks, and take more from everything else where they do not.",
+        "How many tasks this instance works on at a time. More help if tasks wait for networks, "
+        "and otherwise slow everything else down.",
         reloadable=True,
     )
     limits: TypeLimits = setting(
         [],
-        'How many of one type, where it may not have all of them: ["convert=2", "import=3"].',
+        'The maximum of one type, below concurrency: ["convert=2", "import=3"].',
         reloadable=True,
     )
     time_to_live: Duration = setting(
         "48h",
-        "How long the record of a task stays after its end; what it made stays anyway. Counted as "
-        "configured when the task was made.",
+        "How long the record of a task is kept after its end; its results stay. The value at the "
+        "creation of the task counts.",
         reloadable=True,
     )
     access: Literal["members", "admins"] = setting(
         "members",
-        '"members": everybody makes and sees tasks of his own project. "admins": nobody else does.',
+        '"members": members create and see tasks of their own project. "admins": only admins do.',
         reloadable=True,
     )
     max_unfinished_per_owner: NonNegativeInt = setting(
         100,
-        "How many tasks a project may have that wait or are worked on; more are refused with 413. "
-        "0: as many as it likes.",
+        "How many unfinished tasks a project may have; more are refused with 413. 0: no limit.",
         reloadable=True,
     )
     poll_every: Duration = setting(
         "2s",
-        "How often this instance looks for tasks that others accepted, or gave back; its own it "
-        "begins at once.",
+        "How often this instance looks for tasks that others accepted or gave back; it begins its "
+        "own tasks at once.",
         reloadable=True,
     )
     exports_per_destination: Concurrency = setting(
         2,
         "How many exports to one destination this instance works on at a time, beside concurrency: "
-        "a destination that hangs holds up nobody else.",
+        "a destination that hangs delays no other task.",
         reloadable=True,
     )
     stalled_after: Duration = setting(
         "15m",
         "How long an attempt may make no progress, because a disk hangs for example; then it ends "
-        "and counts as one. Steps with limits of their own, such as [fetch] and S3's, are theirs.",
+        "and counts. Steps with limits of their own, such as [fetch] and S3, use those.",
         reloadable=True,
     )
     longest_pending: Duration = setting(
         "7d",
         "How long a task may wait whose type this instance does not know, or whose secret it "
-        "cannot read; then it fails. Time to install what adds the type, or to bring the key "
-        "back, here or on another instance.",
+        "cannot read; then it fails. Time to install the package of the type, or to restore the "
+        "key, here or on another instance.",
         reloadable=True,
     )
     key_file: str = setting(
         "/var/lib/imaged/task.key",
-        "The key that secrets in tasks (tokens for other services) are encrypted with. It is made "
-        "when it is needed first; instances that share a catalog need the same file.",
+        "The key that encrypts secrets in tasks (tokens for other services). imaged creates it at "
+        "the first need; instances that share a catalog need the same file.",
     )
 
     @model_validator(mode="after")

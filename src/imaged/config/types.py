@@ -1,4 +1,4 @@
-"""The kinds of values that settings have; each says what is allowed where it refuses."""
+"""Types of settings; each refusal says what is allowed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 
 
 def is_store_name(name: str) -> bool:
-    """Whether a store may have this name: it stands in the catalog and in links."""
+    """Whether a store may have this name; it is used in the catalog and in links."""
     return _STORE_NAME.fullmatch(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""``[uploads]``: which data is accepted, and how much memory it may have on its way."""
+"""``[uploads]``: which data is accepted, and the memory for bytes in flight."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from imaged.config.types import Duration, HashAlgorithm, Size
 
 
 class UploadsSection(Section):
-    """What is accepted as an image's data."""
+    """Data of images: limits, checks, and what happens after a failure."""
 
     max_size: Size = setting(
         "1TiB", "The largest image that is accepted; larger ones get 413.", reloadable=True
     )
     on_failure: Literal["requeue", "kill"] = setting(
         "requeue",
-        'What becomes of an image whose upload failed: "requeue" lets its owner try again, "kill" '
-        "leaves a killed record, as the first version of the API did.",
+        'The image after a failed upload: "requeue" lets its owner try again, "kill" '
+        "leaves a killed record, as in the first version of the API.",
         reloadable=True,
     )
     remember_broken: Duration = setting(
         "24h",
-        "How long it is remembered what had come of an upload that broke off. Until then the next "
-        "body must begin with those bytes, because many clients repeat an upload without rewinding "
+        "How long an image remembers the bytes of a broken upload. Until then the next body must "
+        "begin with the same bytes, because many clients repeat an upload without rewinding "
         'their file, and send only the rest. "0": nothing is remembered, and such a rest becomes '
         "the image.",
         reloadable=True,
     )
     staged_time_to_live: Duration = setting(
         "24h",
-        "How long staged data waits for its import; then it goes and the image is queued again.",
+        "How long staged data is kept for its import; then the image is queued again.",
         reloadable=True,
     )
     max_properties_size: Size = setting(
         "256KiB",
-        "How many bytes the properties of an image may have in all, names and values together; "
-        "more get 413. Every list carries them. What has more already stays, and may shrink.",
+        "The maximum bytes of all properties of an image, names and values together; more get "
+        "413. Every list carries them. Images that have more keep them, and may shrink.",
         reloadable=True,
     )
     transfer_budget: Size = setting(
         "256MiB",
-        "Memory for bytes in flight, all transfers together, and as much again for tasks while "
-        "there are some. When it is used up, transfers get slower instead of memory larger.",
+        "Memory for bytes in flight, of all transfers together, and as much again for tasks while "
+        "there are some. When it is used up, transfers get slower instead of using more memory.",
     )
     hash_algorithm: HashAlgorithm = setting(
         "sha512",

@@ -1,4 +1,4 @@
-"""``imaged doctor``: all that a daemon needs, looked at one after the other."""
+"""``imaged doctor``: checks of everything that a daemon needs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LEVEL_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 @config_option
 @json_option
 def doctor(file: Path | None, *, as_json: bool) -> int:
-    """Look at all that a daemon needs, and say what to do.
+    """Check everything that a daemon needs, and say what to do.
 
-    Settings and who may change them, secrets, stores (each rehearses a whole upload), free space,
-    catalog, clocks, leases, limits, systemd's unit, addresses. Run it as the user that the daemon
-    runs as: sudo -u imaged imaged doctor.
+    Settings and their permissions, secrets, stores (with a test upload), free space, catalog,
+    clocks, leases, limits, systemd's unit, addresses. Run it as the daemon's user:
+    sudo -u imaged imaged doctor.
 
-    Exit code 0: all is well; 1: there are warnings; 2: there are problems.
+    Exit code 0: no findings; 1: warnings; 2: problems.
     """
     import anyio
 
@@ -62,4 +62,4 @@ def _print(findings: Sequence[Finding]) -> None:
     problems, warnings = (
         sum(finding.level.word == word for finding in findings) for word in ("problem", "warning")
     )
-    click.echo(f"Looked at: {len(findings)}. Problems: {problems}. Warnings: {warnings}.")
+    click.echo(f"Checks: {len(findings)}. Problems: {problems}. Warnings: {warnings}.")

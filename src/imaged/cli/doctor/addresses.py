@@ -1,4 +1,4 @@
-"""The addresses: whether somebody answers there, and whether a socket can be made."""
+"""Checks of the addresses: whether a daemon answers, whether a socket can be created."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READINESS_PATH = "/readyz"
 
 
 async def check_addresses(config: Config) -> AsyncIterator[Finding]:
-    """Each of them; a daemon that is not running is no problem of its own."""
+    """Check each address; a daemon that is not running is no problem."""
     for finding in _check_metrics_addresses(config):
         yield finding
     if "api" not in config.daemon.roles:
@@ -28,17 +28,17 @@ async def check_addresses(config: Config) -> AsyncIterator[Finding]:
 
 
 def _check_metrics_addresses(config: Config) -> Iterator[Finding]:
-    """Addresses of figures that other machines reach, and where nothing is asked of them."""
+    """Warn of metrics addresses that other machines reach without a token."""
     for address in config.metrics.bind:
         if isinstance(address, TcpAddress) and not address.is_local_only:
-            subject = f"figures at {address}"
+            subject = f"metrics at {address}"
             if config.metrics.token_file:
-                yield ok(subject, "They are told to those who show the token.")
+                yield ok(subject, "Readers need the token.")
             else:
                 yield warning(
                     subject,
-                    "Everybody reads them who reaches the address.",
-                    "Set metrics.token_file, or give them an address of this machine alone.",
+                    "Every client that reaches the address can read them.",
+                    "Set metrics.token_file, or use an address that only this machine can reach.",
                 )
 
 
@@ -55,7 +55,7 @@ async def _check_address(address: Address) -> Finding:
     except ClientError as error:
         return problem(
             subject,
-            f"What answers there is not ready: {error}",
+            f"The service that answers there is not ready: {error}",
             "See its log: journalctl -u imaged",
         )
 
@@ -64,10 +64,10 @@ def _no_answer(subject: str, address: Address) -> Finding:
     if isinstance(address, UnixAddress) and not _can_be_made(address.path):
         return warning(
             subject,
-            f"Nobody answers there, and no socket can be made in {address.path.parent}.",
-            "A folder in /run is made by RuntimeDirectory of the unit; make others yourself.",
+            f"No daemon answers there, and no socket can be created in {address.path.parent}.",
+            "RuntimeDirectory of the unit creates a folder in /run; create others yourself.",
         )
-    return ok(subject, "Nobody answers there yet.")
+    return ok(subject, "No daemon answers there yet.")
 
 
 def _can_be_made(path: Path) -> bool:

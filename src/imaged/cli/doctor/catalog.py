@@ -1,4 +1,4 @@
-"""The catalog: whether it can be opened, its version, its clock, and who works on it."""
+"""Checks of the catalog: access, version, clock, leases and instances."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from imaged.units import approximate_duration, approximate_size, pluralize
 
 CATALOG_SUBJECT = "catalog"
 CLOCK_SUBJECT = "clock"
-CLOCK_SKEW_WARNING = timedelta(seconds=2)  # what a working time service never lets happen
+CLOCK_SKEW_WARNING = timedelta(seconds=2)  # more than with a working time service
 CLOCK_SKEW_PROBLEM = timedelta(seconds=60)
 
 
 async def check_catalog(config: Config) -> AsyncIterator[Finding]:
-    """Nothing is made or migrated by looking."""
+    """Check the catalog; it is neither created nor migrated."""
     url = config.catalog.url
     try:
         await inspect_catalog(url, password_file(config))
@@ -39,7 +39,9 @@ async def check_catalog(config: Config) -> AsyncIterator[Finding]:
         yield problem(CATALOG_SUBJECT, str(error), "imaged migrate")
         return
     except CatalogTooNew as error:
-        yield problem(CATALOG_SUBJECT, str(error), "Run the version of imaged that the others run.")
+        yield problem(
+            CATALOG_SUBJECT, str(error), "Run the version of imaged that the other instances run."
+        )
         return
     except CatalogError as error:
         yield problem(CATALOG_SUBJECT, str(error), "No daemon can work without it.")
@@ -60,17 +62,19 @@ async def check_catalog(config: Config) -> AsyncIterator[Finding]:
                 return
             except StoreError:
                 return  # check_store says why
-            yield ok(CATALOG_SUBJECT, f"{path} is not there yet; the first daemon makes it.")
+            yield ok(CATALOG_SUBJECT, f"{path} does not exist yet; the first daemon creates it.")
             return
     async for finding in _check_contents(config):
         yield finding
 
 
 def check_wal_size(log_bytes: int) -> Finding:
-    """SQLite's write-ahead log: a daemon cuts it off where it is long, unless others read it."""
+    """Check SQLite's write-ahead log; a daemon truncates a long one, unless readers block it."""
     what = f"Its write-ahead log has {approximate_size(log_bytes)}."
     if log_bytes > 2 * LONG_LOG_BYTES:
-        remedy = "Start a daemon, which cuts it off; or end the program that reads it all the time."
+        remedy = (
+            "Start a daemon, which truncates it; or end the program that reads it all the time."
+        )
         return warning(CATALOG_SUBJECT, what, remedy)
     return ok(CATALOG_SUBJECT, what)
 
@@ -95,9 +99,9 @@ async def _check_contents(config: Config) -> AsyncIterator[Finding]:
 
 
 def compare_clocks(at: datetime, asked: datetime, answered: datetime) -> Finding:
-    """Leases are by the catalog's clock alone, but logs, tokens and S3 signatures are by ours."""
+    """Compare clocks: leases use the catalog's; logs, tokens and S3 signatures this machine's."""
     apart = max(asked - at, at - answered, timedelta(0))
-    what = f"The catalog's clock and ours are {apart.total_seconds():.1f} s apart."
+    what = f"The clocks of the catalog and of this machine are {apart.total_seconds():.1f} s apart."
     if apart >= CLOCK_SKEW_PROBLEM:
         return problem(CLOCK_SUBJECT, what, "Let both machines ask a time service (NTP).")
     if apart >= CLOCK_SKEW_WARNING:
@@ -106,12 +110,12 @@ def compare_clocks(at: datetime, asked: datetime, answered: datetime) -> Finding
 
 
 def check_leases(summary: Summary, lease: timedelta) -> Iterator[Finding]:
-    """Work of dead instances is taken back within a lease, if anybody lives."""
+    """Check that live instances take back the work of dead ones within a lease."""
     late = [one for one in summary.holdings if summary.at - one.lease_until > lease]
     if late:
         yield problem(
             "leases",
-            f"Instances that died hold {pluralize(len(late), 'image')}, {late[0].image_id} first.",
+            f"Dead instances hold {pluralize(len(late), 'image')}, {late[0].image_id} first.",
             "Start an instance: it takes back what they hold, within a lease.",
         )
     else:
@@ -121,12 +125,12 @@ def check_leases(summary: Summary, lease: timedelta) -> Iterator[Finding]:
         yield warning(
             "scrubber",
             f"{pluralize(failing, 'blob')} could not be deleted at least once.",
-            "imaged scrub --dry-run says why; it is tried again and again.",
+            "imaged scrub --dry-run says why; imaged keeps retrying.",
         )
     for warned in summary.warnings:
         yield warning("places", f"{warned}.", "Do what `reconcile.braked` says in docs/how-to.")
     if not summary.instances:
-        yield ok("instances", "Nobody works on the catalog at the moment.")
+        yield ok("instances", "No instance works on the catalog at the moment.")
     else:
         names = ", ".join(instance.id for instance in summary.instances)
         yield ok("instances", f"At work: {names}.")
@@ -135,5 +139,5 @@ def check_leases(summary: Summary, lease: timedelta) -> Iterator[Finding]:
             yield warning(
                 "instances",
                 f"{instance.id} says: {trouble}",
-                "The page of events says what to do; it is tried again and again.",
+                "The page of events says what to do; imaged keeps retrying.",
             )

@@ -1,4 +1,4 @@
-"""The order in which everything is looked at."""
+"""All checks, in order."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from imaged.daemon.stores import known_places
 
 
 async def run_checks(file: Path | None) -> list[Finding]:
-    """All of it. What is wrong with the settings hides what they name, and nothing else."""
+    """Run all checks; with wrong settings, only those that need none."""
     began = ClockSample.now()
     findings: list[Finding] = []
     try:
         config = load(file)
     except ConfigInvalid as error:
         findings += [
-            problem("configuration", str(one), "imaged check-config tells when it is right.")
+            problem("configuration", str(one), "Correct it; imaged check-config checks again.")
             for one in error.problems
         ]
     else:

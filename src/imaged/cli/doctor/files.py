@@ -1,4 +1,4 @@
-"""The files of settings and of secrets: who can read them, and who else can write them."""
+"""Checks of the permissions of settings files and secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT_UID = 0
 
 
 def check_files(file: Path | None, config: Config) -> Iterator[Finding]:
-    """All that the configuration consists of, and all that it names."""
+    """Check the settings files, and the files of secrets that they name."""
     main = file or DEFAULT_FILE
     for path in (main, *sorted(main.parent.glob("conf.d/*.toml"))):
         if path.exists():
@@ -25,7 +25,7 @@ def check_files(file: Path | None, config: Config) -> Iterator[Finding]:
 
 
 def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
-    """Every file that holds a secret, and the setting that names it."""
+    """Every file with a secret, with the setting that names it."""
     if config.catalog.password_file:
         yield "catalog.password_file", Path(config.catalog.password_file)
     if config.auth.method == "token":
@@ -40,7 +40,7 @@ def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def _settings(path: Path) -> Finding:
-    """Everybody may read settings: no secret is in them."""
+    """Check that only the owner can change a file; all users may read it."""
     if who := _other_writers(path):
         return problem(f"file {path}", f"can be changed by {who}.", f"chmod go-w {path}")
     return ok(f"file {path}", "can be changed by its owner alone.")
@@ -59,19 +59,19 @@ def _secret(setting: str, path: Path) -> Finding:
             f"It is {setting}: give it to the user that imaged runs as.",
         )
     if mode & stat.S_IROTH:
-        return problem(subject, "can be read by everybody.", f"chmod o-rwx {path}")
+        return problem(subject, "can be read by all users.", f"chmod o-rwx {path}")
     if who := _other_writers(path):
         return problem(subject, f"can be changed by {who}.", f"chmod go-w {path}")
-    return ok(subject, "can be read, and not by everybody.")
+    return ok(subject, "can be read, and not by all users.")
 
 
 def _other_writers(path: Path) -> str:
-    """Who besides root and ourselves may put something else in its place; "" for nobody."""
+    """The users besides root and this one that may replace the file; "" for none."""
     for place in (path, path.parent):
         facts = place.stat()
         is_sticky = place is not path and facts.st_mode & stat.S_ISVTX
         if facts.st_mode & stat.S_IWOTH and not is_sticky:
-            return "everybody"
+            return "all users"
         if facts.st_mode & stat.S_IWGRP and facts.st_gid != ROOT_UID and not is_sticky:
             return f"the group {facts.st_gid}"
         if facts.st_uid not in {ROOT_UID, os.geteuid()} and os.geteuid() != ROOT_UID:

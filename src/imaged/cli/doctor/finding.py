@@ -1,4 +1,4 @@
-"""What an examination finds: how bad it is, and what to do."""
+"""Findings of checks: level, text and remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import IntEnum
 
 
 class Level(IntEnum):
-    """The worst one is the exit code."""
+    """The level of a finding; the highest one is the exit code."""
 
     OK = 0
     WARNING = 1
@@ -16,35 +16,35 @@ class Level(IntEnum):
 
     @property
     def word(self) -> str:
-        """As it is printed."""
+        """The printed word."""
         return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One of them. ``remedy`` is "" where there is nothing to do."""
+    """The result of one check. ``remedy`` is "" if there is nothing to do."""
 
     level: Level
-    subject: str  # what was looked at, such as "store local"
+    subject: str  # the checked part, such as "store local"
     what: str
     remedy: str = ""
 
 
 def ok(subject: str, what: str) -> Finding:
-    """All is well."""
+    """A finding without fault."""
     return Finding(Level.OK, subject, what)
 
 
 def warning(subject: str, what: str, remedy: str) -> Finding:
-    """It works, and will not for ever."""
+    """A fault that does not keep a daemon from working yet."""
     return Finding(Level.WARNING, subject, what, remedy)
 
 
 def problem(subject: str, what: str, remedy: str) -> Finding:
-    """It keeps a daemon from its work, or lets somebody in."""
+    """A fault that keeps a daemon from working, or is a security hole."""
     return Finding(Level.PROBLEM, subject, what, remedy)
 
 
 def worst(findings: Iterable[Finding]) -> Level:
-    """How bad it is in all."""
+    """The highest level of all."""
     return max((finding.level for finding in findings), default=Level.OK)

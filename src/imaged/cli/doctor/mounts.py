@@ -1,4 +1,4 @@
-"""Which filesystem a path is on, by the kernel's list of mounts (proc(5), mountinfo)."""
+"""The filesystem of a path, by the kernel's list of mounts (proc(5), mountinfo)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def filesystem_of(path: Path, mounts: str | None = None) -> str:
-    """Its type, such as ext4; "" where nobody knows."""
+    """The type, such as ext4; "" if it is unknown."""
     try:
         text = MOUNTINFO.read_text("utf-8", "surrogateescape") if mounts is None else mounts
     except OSError:
@@ -25,6 +25,6 @@ def filesystem_of(path: Path, mounts: str | None = None) -> str:
         before, _, after = line.partition(" - ")
         fields = before.split(" ")
         point = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4]))
-        if place.is_relative_to(point) and len(point.parts) >= best:  # what came last is on top
+        if place.is_relative_to(point) and len(point.parts) >= best:  # later mounts are on top
             best, kind = len(point.parts), after.split(" ")[0]
     return kind

@@ -1,4 +1,4 @@
-"""The stores: whether all that will be done with them can be done, and the room they have."""
+"""Checks of the stores: marker, all operations, speed and free space."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from imaged.units import approximate_size
 
 SLOW_SELF_TEST_SECONDS = 2.0
 ROOT_UID = 0
-FREE_SPACE_FACTOR = 3  # so many times what must stay free is room enough
+FREE_SPACE_FACTOR = 3  # times min_free: enough space
 MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs"})
 
 
 async def check_store(
     name: str, section: FilesystemSection | S3Section, places: PlaceRegistry | None = None
 ) -> AsyncIterator[Finding]:
-    """Rehearse all of it, as a daemon does at its start.
+    """Run the self-test of a store, as a daemon does at its start.
 
-    ``places``: whose it is; None where the catalog cannot say so.
+    ``places`` checks the marker; None if the catalog cannot be read.
     """
     subject, began = f"store {name}", time.monotonic()
     lacks: list[StoreError] = []
     if isinstance(section, FilesystemSection) and (owner := other_owner(section.path)):
         yield problem(
             subject,
-            f"{section.path} belongs to {owner}, not to root, who looks.",
-            f"Look with the rights of the daemon: sudo -u {owner} imaged doctor",
+            f"{section.path} belongs to {owner}, and this runs as root.",
+            f"Run it as the daemon's user: sudo -u {owner} imaged doctor",
         )
         return
     try:
@@ -47,17 +47,17 @@ async def check_store(
             took = time.monotonic() - began
             free_bytes = await store.free_bytes()
     except StoreError as error:
-        yield problem(subject, str(error), "Every daemon that has this store needs it.")
+        yield problem(subject, str(error), "Every daemon with this store needs it.")
         return
     done = _self_test_summary(section)
     if took > SLOW_SELF_TEST_SECONDS:
         yield warning(
-            subject, f"{done}: it took {took:.1f} s.", "Look at what else its disk or network does."
+            subject, f"{done}: it took {took:.1f} s.", "Check the load of its disk or network."
         )
     else:
         yield ok(subject, f"{done}: it took {took * 1000:.0f} ms.")
     for lack in lacks:
-        yield warning(subject, str(lack), "docs/how-to/use-s3.md tells what each server lacks.")
+        yield warning(subject, str(lack), "docs/how-to/use-s3.md lists what each server lacks.")
     if isinstance(section, FilesystemSection):
         yield _filesystem_finding(subject, section.path)
         yield _free_space_finding(subject, free_bytes or 0, section.min_free)
@@ -68,13 +68,13 @@ def _marker_finding(subject: str, verdict: PlaceState) -> Finding:
         case PlaceState.SAME:
             return ok(subject, "Its marker is the one that the catalog knows.")
         case PlaceState.FORGOTTEN:
-            return ok(subject, "Its marker is of this catalog, which will know it again.")
+            return ok(subject, "Its marker is of this catalog, which will record it again.")
         case PlaceState.UNMARKED:
-            return ok(subject, "It has no marker yet; the first daemon makes it.")
+            return ok(subject, "It has no marker yet; the first daemon writes it.")
 
 
 def other_owner(path: Path) -> str:
-    """Whose folder it is, where root looks at somebody else's; "" otherwise."""
+    """The folder's owner, if this runs as root and the owner is another user; otherwise ""."""
     try:
         owner = path.stat().st_uid
     except OSError:
@@ -117,7 +117,5 @@ def _free_space_finding(subject: str, free_bytes: int, min_free_bytes: int) -> F
 def _filesystem_finding(subject: str, path: Path) -> Finding:
     kind = filesystem_of(path)
     if kind in MEMORY_FILESYSTEMS:
-        return warning(
-            subject, f"{path} is {kind}: it forgets all at a restart.", "Keep it on a disk."
-        )
-    return ok(subject, f"{path} is {kind or 'of a kind that the kernel does not tell'}.")
+        return warning(subject, f"{path} is {kind}: a restart loses all data.", "Use a disk.")
+    return ok(subject, f"{path} is {kind or 'of an unknown type'}.")

@@ -1,4 +1,4 @@
-"""The unit that systemd runs, against the configuration."""
+"""Checks of systemd's unit against the configuration."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ Directives = Mapping[str, Sequence[str]]
 
 
 def check_unit(config: Config, folders: Iterable[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
-    """Whether the service may write where its stores are, and may take its time to drain."""
+    """Check that the service may write into its stores, and has time to drain."""
     unit = next((folder / UNIT_NAME for folder in folders if (folder / UNIT_NAME).is_file()), None)
     if unit is None:
         yield ok("unit", f"{UNIT_NAME} is not installed; `make install-system` does it.")
         return
     directives = read_unit([unit, *sorted(unit.with_name(f"{UNIT_NAME}.d").glob("*.conf"))])
-    yield ok("unit", f"{unit} is there.")
+    yield ok("unit", f"{unit} is installed.")
     yield from _check_write_paths(config, directives)
     yield from _check_stop_timeout(config, directives)
 
 
 def read_unit(files: Iterable[Path]) -> dict[str, list[str]]:
-    """What is set in [Service], over all files; an empty value takes back what came before."""
+    """The values in all files; an empty value clears the earlier ones, as in systemd."""
     directives: dict[str, list[str]] = {}
     for file in files:
         for line in file.read_text("utf-8", "replace").splitlines():
@@ -84,7 +84,7 @@ def _check_stop_timeout(config: Config, directives: Directives) -> Iterator[Find
 
 
 def read_time_span(text: str) -> timedelta | None:
-    """systemd.time(7), as far as units need it: "6min", "1h 30min", "90"; None for others."""
+    """A time span of systemd.time(7) such as "6min", "1h 30min", "90"; None for other forms."""
     total = timedelta(0)
     for part in text.split():
         number = part.rstrip("abcdefghijklmnopqrstuvwxyz")
