@@ -15,7 +15,7 @@ from imaged.api.app import paths
 from imaged.api.error_responses import BAD_GATEWAY, STATUSES
 from imaged.api.imports import ImportCalls
 from imaged.api.links import Links
-from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
+from imaged.api.pages import DEFAULT_LIMIT, MAX_LIMIT
 from imaged.api.resource import Handler
 from imaged.api.versions import CURRENT, SUPPORTED
 from imaged.core import errors

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaged.core.keys import image_of, is_key, make_key
+from imaged.core.keys import is_key, make_key
 
 IMAGE_ID = "8f1c2f0e-6f43-4d3a-9d6e-0a3f6a2c5b10"
 KEY = "8f/8f1c2f0e-6f43-4d3a-9d6e-0a3f6a2c5b10.00000000000000000000000000000007"
@@ -26,7 +26,7 @@ def test_every_key_is_one_and_leads_back_to_its_image(image: UUID, attempt: UUID
     key = make_key(str(image), attempt)
 
     assert is_key(key)
-    assert image_of(key) == str(image)
+    assert key[3:].partition(".")[0] == str(image)
 
 
 def test_attempts_never_share_a_key() -> None:

@@ -11,7 +11,6 @@ from imaged.core.lifecycle import (
     FAILURE_EVENTS,
     GONE,
     IMAGE_TRANSITIONS,
-    MAY_BE_CLAIMED,
     RESTORE_EVENTS,
     Event,
     Status,
@@ -148,7 +147,7 @@ def test_failed_work_leads_back_to_queued(status: Status, event: Event) -> None:
 
 def test_images_are_claimed_while_data_comes() -> None:
     """Only the statuses in which data is written can be claimed."""
-    assert {"saving", "uploading", "importing"} == MAY_BE_CLAIMED
+    assert {"saving", "uploading", "importing"} == set(FAILURE_EVENTS)
 
 
 def test_gone_is_gone_for_users() -> None:

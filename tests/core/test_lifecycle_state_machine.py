@@ -32,7 +32,7 @@ from imaged.core.ledger import (
     touched,
     without_ended_task,
 )
-from imaged.core.lifecycle import MAY_BE_CLAIMED, RESTORE_EVENTS, Status, event_between
+from imaged.core.lifecycle import FAILURE_EVENTS, RESTORE_EVENTS, Status, event_between
 from imaged.core.task import TaskStatus, cancel
 from imaged.core.uploading import (
     begin_import,
@@ -317,7 +317,7 @@ class Life(RuleBasedStateMachine):
         has a task.
         """
         for image in self.stored.values():
-            assert image.claim is None or image.status in MAY_BE_CLAIMED
+            assert image.claim is None or image.status in FAILURE_EVENTS
             assert image.claim is not None or image.status is not Status.SAVING
             assert (image.task is not None) == (image.status is Status.IMPORTING)
             if image.status is Status.IMPORTING:

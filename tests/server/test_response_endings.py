@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from imaged.api.middleware import SCOPE_REQUEST_ID
+from imaged.api.requests import REQUEST_ID_SCOPE_KEY
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
 from imaged.server.connection_settings import ConnectionSettings
@@ -152,7 +152,7 @@ class Large:
         """Send the answer in one message."""
         del receive
         self.asked += 1
-        scope[SCOPE_REQUEST_ID] = "req-1"
+        scope[REQUEST_ID_SCOPE_KEY] = "req-1"
         headers = [(b"content-length", str(len(LARGE)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": LARGE})

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from imaged.core.blob import Blob, BlobState
 from imaged.core.image import Image, Location
-from imaged.core.lifecycle import MAY_BE_CLAIMED, RESTORE_EVENTS, Status
+from imaged.core.lifecycle import FAILURE_EVENTS, RESTORE_EVENTS, Status
 from imaged.core.task import TaskStatus
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore
@@ -55,7 +55,7 @@ def audit_settled(
 def _audit_work(image: Image) -> None:
     if image.status is Status.SAVING:
         assert image.claim is not None, image
-    if image.status not in MAY_BE_CLAIMED:
+    if image.status not in FAILURE_EVENTS:
         assert image.claim is None, image
     if image.status is Status.IMPORTING:
         assert image.task is not None, image

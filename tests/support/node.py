@@ -33,7 +33,6 @@ from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.reclaimer import LeaseReclaimer
 from imaged.services.reconciler import ReconcileSettings, StoreReconciler
 from imaged.services.scrubber import BlobScrubber, ScrubberSettings
-from imaged.services.staging import Staging
 from imaged.services.tasks.runner import RunnerSettings, TaskRunner
 from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.task_service import TaskService, TaskServiceSettings
@@ -114,7 +113,6 @@ class Node:
             traffic=self.traffic,
         )
         self.uploads = Uploads(self.ingest)
-        self.staging = Staging(self.ingest)
         self.downloads = Downloads(catalog, stores, self.budget, self.traffic)
         self.web = web or MemoryFetcher()
         self.check_factory = StreamCheckFactory(
@@ -231,7 +229,7 @@ class Node:
     ) -> Image:
         """The same for data to be imported."""
         async with aclosing(body or send()) as sent:
-            return await self.staging.stage(
+            return await self.uploads.stage(
                 ADMIN, image_id, sent, announced_bytes, replaces=replaces
             )
 

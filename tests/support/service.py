@@ -39,7 +39,6 @@ from imaged.services.images import Images
 from imaged.services.ingest import Ingester
 from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.scrubber import ScrubberSettings
-from imaged.services.staging import Staging
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings, TaskRunner
 from imaged.services.tasks.stream_checks import StreamCheckFactory
@@ -221,7 +220,7 @@ class Service:
         )
         accepts = catalog, self.task_service, self.runner.wakeup
         self.imports = ImportCalls(
-            Staging(ingest),
+            Uploads(ingest),
             ImageImportService(*accepts, imported),
             LocationImportService(*accepts, located),
         )

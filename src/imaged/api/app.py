@@ -12,7 +12,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from imaged.api import schemas
-from imaged.api.actions import Actions
 from imaged.api.authenticator import Authenticator
 from imaged.api.health_probes import Probes
 from imaged.api.http_errors import NoSuchPath
@@ -25,7 +24,6 @@ from imaged.api.middleware import RequestMiddleware
 from imaged.api.requests import CALLER_SCOPE_KEY
 from imaged.api.resource import Resource
 from imaged.api.stores import StoreFacts, StoreRecords
-from imaged.api.tags import Tags
 from imaged.api.task_schemas import TaskSchemas
 from imaged.api.tasks import TaskRecords
 from imaged.api.versions import Versions, version_2_path
@@ -98,7 +96,6 @@ def paths(
     versions, probes, known = Versions(links), Probes(health), StoreRecords(stores)
     records = ImageRecords(images, links, [store.id for store in stores], imports.methods)
     data = ImageData(uploads, downloads)
-    tags, actions = Tags(images), Actions(images)
     work, task_schemas = TaskRecords(tasks, links), TaskSchemas(tasks.registry.names)
     image, find = "/v2/images/{image_id}", records.show
     return {
@@ -116,9 +113,11 @@ def paths(
         f"{image}/stage": Resource(find=find, created_by_put=True, PUT=imports.stage),
         f"{image}/import": Resource(find=find, POST=imports.begin),
         f"{image}/locations": Resource(find=find, POST=imports.add_location),
-        f"{image}/actions/deactivate": Resource(find=find, POST=actions.deactivate),
-        f"{image}/actions/reactivate": Resource(find=find, POST=actions.reactivate),
-        f"{image}/tags/{{tag}}": Resource(find=find, PUT=tags.put, DELETE=tags.delete),
+        f"{image}/actions/deactivate": Resource(find=find, POST=records.deactivate),
+        f"{image}/actions/reactivate": Resource(find=find, POST=records.reactivate),
+        f"{image}/tags/{{tag}}": Resource(
+            find=find, PUT=records.add_tag, DELETE=records.remove_tag
+        ),
         f"{image}/tasks": Resource(GET=work.list_for_image),
         "/v2/tasks": Resource(GET=work.list, POST=work.create),
         "/v2/tasks/{task_id}": Resource(find=work.show, GET=work.show, DELETE=work.delete),

@@ -1,21 +1,22 @@
-"""The records of images: ``/v2/images`` and ``/v2/images/{image_id}``."""
+"""The records of images, with tags and actions: ``/v2/images`` and below."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.json_bodies import document_of, json_of
 from imaged.api.links import Links
-from imaged.api.listing import Listing, read_listing
+from imaged.api.listing import read_listing
 from imaged.api.patches import operations, require_patch
-from imaged.api.requests import caller_of, image_id_of, is_uuid, media_type_of
+from imaged.api.requests import caller_of, image_id_of, media_type_of
 from imaged.api.serialize import encode, image_json, image_path
 from imaged.core.access import Caller
-from imaged.core.errors import ImageNotFound, InvalidQuery, InvalidRequest
+from imaged.core.errors import InvalidRequest
 from imaged.core.image import Image
 from imaged.core.query import ImagePage
 from imaged.services.images import Images
@@ -25,7 +26,7 @@ STORES_HEADER = "OpenStack-image-store-ids"  # the stores available for it
 
 
 class ImageRecords:
-    """Creates, lists, shows, changes and deletes images."""
+    """Creates, lists, shows, changes and deletes images; their tags and actions."""
 
     def __init__(
         self, images: Images, links: Links, stores: Sequence[str], methods: Sequence[str]
@@ -58,8 +59,12 @@ class ImageRecords:
         """Answer 200 with a page of images and the address of the next page."""
         caller = caller_of(request)
         listing = read_listing(caller, request.query_params)
-        page = await self._page(caller, listing)
-        shown = page.images[: listing.query.limit]
+        after = await listing.marked(partial(self._images.show, caller), "image")
+        query, limit = listing.query, listing.query.limit
+        # One image more than requested tells whether another page follows.
+        wanted = replace(query, after=after, limit=limit + 1)
+        page = await self._images.list(wanted) if limit else ImagePage(())
+        shown = page.images[:limit]
         body: dict[str, object] = {
             "images": [image_json(image, caller) for image in shown],
             "first": listing.first,
@@ -81,22 +86,27 @@ class ImageRecords:
         await self._images.delete(caller_of(request), image_id_of(request))
         return Response(status_code=204)
 
-    async def _page(self, caller: Caller, listing: Listing) -> ImagePage:
-        """The page with one more image than requested, which tells whether another page follows."""
-        query = listing.query
-        if listing.marker is not None:
-            query = replace(query, after=await self._marked(caller, listing.marker))
-        if query.limit == 0:
-            return ImagePage(())
-        return await self._images.list(replace(query, limit=query.limit + 1))
+    async def deactivate(self, request: Request) -> Response:
+        """Answer 204: only administrators can read the data now. Repeating it changes nothing."""
+        await self._images.deactivate(caller_of(request), image_id_of(request))
+        return Response(status_code=204)
 
-    async def _marked(self, caller: Caller, marker: str) -> Image:
-        try:
-            if is_uuid(marker):
-                return await self._images.show(caller, marker.lower())
-        except ImageNotFound:
-            pass
-        raise InvalidQuery("marker", "names no image that you can see")
+    async def reactivate(self, request: Request) -> Response:
+        """Answer 204: all callers that see the image can read its data again."""
+        await self._images.reactivate(caller_of(request), image_id_of(request))
+        return Response(status_code=204)
+
+    async def add_tag(self, request: Request) -> Response:
+        """Answer 204, also if the image has the tag already."""
+        tag = request.path_params["tag"]
+        await self._images.add_tag(caller_of(request), image_id_of(request), tag)
+        return Response(status_code=204)
+
+    async def remove_tag(self, request: Request) -> Response:
+        """Answer 204."""
+        tag = request.path_params["tag"]
+        await self._images.remove_tag(caller_of(request), image_id_of(request), tag)
+        return Response(status_code=204)
 
 
 def _shown(

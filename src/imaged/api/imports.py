@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imaged.api.data_body import receive_data
+from imaged.api.image_data import receive_data
 from imaged.api.json_bodies import json_of
 from imaged.api.requests import caller_of, image_id_of, request_id_of, store_of
 from imaged.api.serialize import encode
 from imaged.core.errors import InvalidRequest
-from imaged.services.staging import Staging
 from imaged.services.tasks.types.api_image_import import ImageImportService
 from imaged.services.tasks.types.location_import import LocationImportService
+from imaged.services.uploads import Uploads
 
 
 class ImportCalls:
     """Each call is answered when its task is stored; ``…/tasks`` shows the outcome."""
 
     def __init__(
-        self, staging: Staging, imports: ImageImportService, locations: LocationImportService
+        self, uploads: Uploads, imports: ImageImportService, locations: LocationImportService
     ) -> None:
-        self._staging = staging
+        self._uploads = uploads
         self._imports = imports
         self._locations = locations
 
@@ -34,7 +34,7 @@ class ImportCalls:
 
     async def stage(self, request: Request) -> Response:
         """Answer 204 once the bytes are durable, beside the image."""
-        return await receive_data(request, self._staging.stage)
+        return await receive_data(request, self._uploads.stage)
 
     async def begin(self, request: Request) -> Response:
         """Answer 202 to an import call."""

@@ -1,14 +1,13 @@
-"""Translates the query string of a list of images to a query of the core, and back for links."""
+"""Translates the query string of a list of images to a query of the core."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from urllib.parse import urlencode
+from collections.abc import Iterable
 
 from starlette.datastructures import QueryParams
 
-from imaged.api.filters import conditions, flag, number
+from imaged.api.filters import conditions, flag
+from imaged.api.pages import Listing, read_limit
 from imaged.core.access import Caller
 from imaged.core.attributes import is_printable
 from imaged.core.errors import InvalidQuery
@@ -16,8 +15,6 @@ from imaged.core.image import Visibility
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
 from imaged.core.query import NEWEST_FIRST, SORTABLE, Column, Condition, ImageQuery, Operator, Order
 
-DEFAULT_LIMIT = 25
-MAX_LIMIT = 1000
 MEMBER_STATUSES = ("accepted", "pending", "rejected", "all")
 IMAGES_PATH = "/v2/images"
 
@@ -28,28 +25,7 @@ _SPECIAL = frozenset({"tag", "visibility", "member_status", "os_hidden"})
 _NOT_COMPARED = frozenset({"virtual_size", "changes-since"})
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A requested list. The id of a page's last image marks the next page."""
-
-    query: ImageQuery  # without ``after``: the marker is looked up first
-    marker: str | None
-    parameters: Sequence[tuple[str, str]]
-
-    @property
-    def first(self) -> str:
-        """The address of the first page."""
-        return _address(self._unmarked())
-
-    def next_after(self, image_id: str) -> str:
-        """The address of the page after this image."""
-        return _address([*self._unmarked(), ("marker", image_id)])
-
-    def _unmarked(self) -> list[tuple[str, str]]:
-        return [(name, value) for name, value in self.parameters if name != "marker"]
-
-
-def read_listing(caller: Caller, parameters: QueryParams) -> Listing:
+def read_listing(caller: Caller, parameters: QueryParams) -> Listing[ImageQuery]:
     """Parse a query string; the last value of a repeated parameter counts, except for tags and sort
     keys. Raises InvalidQuery.
     """
@@ -71,14 +47,9 @@ def read_listing(caller: Caller, parameters: QueryParams) -> Listing:
         tags=tags,
         properties=properties,
         order=_order(parameters),
-        limit=_limit(parameters.get("limit")),
+        limit=read_limit(parameters.get("limit")),
     )
-    return Listing(query, parameters.get("marker"), pairs)
-
-
-def _address(pairs: Iterable[tuple[str, str]]) -> str:
-    query = urlencode(list(pairs))
-    return f"{IMAGES_PATH}?{query}" if query else IMAGES_PATH
+    return Listing(IMAGES_PATH, query, parameters.get("marker"), pairs)
 
 
 def _filters(
@@ -121,10 +92,6 @@ def _check_member_status(text: str) -> None:
 
 def _hidden(text: str) -> Condition:
     return Condition(Column.HIDDEN, Operator.EQUAL, flag("os_hidden", text))
-
-
-def _limit(text: str | None) -> int:
-    return DEFAULT_LIMIT if text is None else min(number("limit", text), MAX_LIMIT)
 
 
 def _order(parameters: QueryParams) -> tuple[Order, ...]:

@@ -19,15 +19,13 @@ from structlog.contextvars import bound_contextvars, unbind_contextvars
 
 from imaged.api.error_responses import error_response, status_and_sentence
 from imaged.api.http_errors import HttpError
-from imaged.api.requests import REQUEST_ID_SCOPE_KEY as SCOPE_ID
-from imaged.api.requests import sends_file
+from imaged.api.requests import REQUEST_ID_SCOPE_KEY, sends_file
 from imaged.core.errors import ClientVanished, ImagedError, StoreError
 from imaged.core.limits import MIB
 
 log = structlog.get_logger()
 
 REQUEST_ID_HEADER = "X-Openstack-Request-Id"
-SCOPE_REQUEST_ID = "imaged.request_id"  # key in the ASGI scope
 SHORT_REST_BYTES = 1 * MIB
 FROM_SERVER_ERRORS = 500
 
@@ -45,12 +43,12 @@ class RequestMiddleware:
         if scope["type"] != "http":
             raise RuntimeError(f"Only HTTP is served, not {scope['type']}.")
         started, headers, request_id = perf_counter(), Headers(scope=scope), f"req-{uuid4()}"
-        scope[SCOPE_REQUEST_ID] = request_id
+        scope[REQUEST_ID_SCOPE_KEY] = request_id
         body = _Body(headers, receive)
         answer = _Answer(send, body, request_id, is_head=scope["method"] == "HEAD")
         with bound_contextvars(request_id=request_id, global_request_id=_global_id(headers)):
             try:
-                await self._app({**scope, SCOPE_ID: request_id}, body.receive, answer.send)
+                await self._app({**scope}, body.receive, answer.send)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
                 is_upload = body.is_upload
                 _log_failure(error, is_started=answer.status is not None, is_upload=is_upload)

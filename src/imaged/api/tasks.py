@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.json_bodies import json_of
 from imaged.api.links import Links
-from imaged.api.requests import caller_of, image_id_of, is_uuid, request_id_of, task_id_of
+from imaged.api.requests import caller_of, image_id_of, request_id_of, task_id_of
 from imaged.api.serialize import encode
 from imaged.api.serialize_task import task_json, task_path, task_summary_json
 from imaged.api.task_listing import read_task_listing
-from imaged.core.access import Caller
-from imaged.core.errors import InvalidQuery, InvalidRequest, TaskNotFound
+from imaged.core.errors import InvalidRequest
 from imaged.core.task import Task
-from imaged.core.task_query import TaskQuery
 from imaged.services.tasks.task_service import TaskService
 
 TASK_FIELDS = ("type", "input")
@@ -45,10 +44,11 @@ class TaskRecords:
         """Answer 200 with a page of tasks and the address of the next page."""
         caller = caller_of(request)
         listing = read_task_listing(caller, request.query_params, self._task_service.registry.names)
+        after = await listing.marked(partial(self._task_service.show, caller), "task")
         query, limit = listing.query, listing.query.limit
-        if listing.marker is not None:
-            query = replace(query, after=await self._marked(caller, listing.marker))
-        page = await self._page(query)
+        # One task more than requested tells whether another page follows.
+        wanted = replace(query, after=after, limit=limit + 1)
+        page = await self._task_service.list(wanted) if limit else ()
         body: dict[str, object] = {
             "tasks": [task_summary_json(task) for task in page[:limit]],
             "first": listing.first,
@@ -72,20 +72,6 @@ class TaskRecords:
         """Answer 204: the record of the ended task is removed."""
         await self._task_service.remove(caller_of(request), task_id_of(request))
         return Response(status_code=204)
-
-    async def _page(self, query: TaskQuery) -> tuple[Task, ...]:
-        """The page with one more task than requested, which tells whether another page follows."""
-        if query.limit == 0:
-            return ()
-        return tuple(await self._task_service.list(replace(query, limit=query.limit + 1)))
-
-    async def _marked(self, caller: Caller, marker: str) -> Task:
-        try:
-            if is_uuid(marker):
-                return await self._task_service.show(caller, marker.lower())
-        except TaskNotFound:
-            pass
-        raise InvalidQuery("marker", "names no task that you can see")
 
 
 def _asked(body: object) -> tuple[str, dict[str, object]]:

@@ -22,8 +22,3 @@ def make_key(image_id: str, attempt: UUID) -> str:
 def is_key(text: str) -> bool:
     """Whether this may be a key; all other names in a store do not belong to imaged."""
     return KEY_PATTERN.fullmatch(text) is not None
-
-
-def image_of(key: str) -> str:
-    """The id of the image that a key was made for."""
-    return key[3:].partition(".")[0]

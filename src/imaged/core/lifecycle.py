@@ -113,10 +113,6 @@ FAILURE_EVENTS: Mapping[Status, Event] = {
     Status.IMPORTING: Event.IMPORT_FAILED,
 }
 
-#: An image is claimed in these only. SAVING always is; UPLOADING while its PUT runs;
-#: IMPORTING while a worker has picked up its task.
-MAY_BE_CLAIMED = frozenset(FAILURE_EVENTS)
-
 #: Only operators see images in these statuses.
 GONE = frozenset({Status.PENDING_DELETE, Status.DELETED})
 

@@ -18,8 +18,8 @@ from imaged.api.authenticator import Authenticator, NoAuth, TokenFile
 from imaged.api.error_responses import BAD_GATEWAY, UNAVAILABLE
 from imaged.api.http_errors import BodyTooSlow
 from imaged.api.imports import ImportCalls
-from imaged.api.middleware import REQUEST_ID_HEADER, SCOPE_REQUEST_ID
-from imaged.api.requests import sends_file
+from imaged.api.middleware import REQUEST_ID_HEADER
+from imaged.api.requests import REQUEST_ID_SCOPE_KEY, sends_file
 from imaged.config import Config
 from imaged.daemon import settings
 from imaged.daemon.container import ServiceContainer
@@ -28,7 +28,6 @@ from imaged.server.activation import ActivatedSockets, SocketRefused, reachable_
 from imaged.server.connections import ServerHooks
 from imaged.server.listeners import open_listeners
 from imaged.services.block_cache import BLOCK_CACHE, BlockCache
-from imaged.services.staging import Staging
 from imaged.services.uploads import Uploads
 
 if TYPE_CHECKING:  # it uses API_HOOKS
@@ -47,7 +46,7 @@ def shutdown_response(scope: Scope) -> Response:
     An upload gets 502: after 503, clients repeat it and send only the rest of their file.
     """
     status = BAD_GATEWAY if sends_file(Headers(scope=scope)) else UNAVAILABLE
-    headers = {REQUEST_ID_HEADER: scope[SCOPE_REQUEST_ID]}
+    headers = {REQUEST_ID_HEADER: scope[REQUEST_ID_SCOPE_KEY]}
     return raw_responses.shutdown_response(scope, status, headers)
 
 
@@ -76,7 +75,7 @@ class WebApp:
             uploads=self.uploads,
             downloads=services.downloads,
             tasks=services.task_service,
-            imports=ImportCalls(Staging(services.ingest), services.imports, services.locations),
+            imports=ImportCalls(self.uploads, services.imports, services.locations),
             health=self._health,
             authenticator=self._identity,
             settings=ApiSettings(config.api.public_url, settings.store_facts(config)),

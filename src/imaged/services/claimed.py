@@ -7,14 +7,23 @@ carried out twice; the second ``finish`` is refused as a claim that has ended, a
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
 from imaged.core.claim import Claim
 from imaged.core.deletion import require_undeleted
-from imaged.core.errors import ClaimLost
+from imaged.core.errors import CatalogUnavailable, ClaimLost
 from imaged.core.image import Change, ClaimedChange, Image
 from imaged.core.task import ClaimedTaskChange, Task, give_back_task
 from imaged.core.uploading import give_back
 from imaged.ports.catalog import Catalog
-from imaged.services.catalog_retries import retry_until_available
+
+T = TypeVar("T")
+
+FIRST_CATALOG_PAUSE_SECONDS = 0.1
+MAX_CATALOG_PAUSE_SECONDS = 2.0
 
 
 class ClaimedImage:
@@ -127,3 +136,18 @@ class ClaimedTask:
             self._task = task
             return True
         return False
+
+
+async def retry_until_available(ask: Callable[[], Awaitable[T]]) -> T:
+    """Retry until the catalog answers, and return the answer or raise the refusal.
+
+    The caller's cancel scope limits the retries: that of a claim ends with its lease. The call may
+    be carried out twice, because an answer may be lost.
+    """
+    pause_seconds = FIRST_CATALOG_PAUSE_SECONDS
+    while True:
+        try:
+            return await ask()
+        except CatalogUnavailable:
+            await anyio.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, MAX_CATALOG_PAUSE_SECONDS)

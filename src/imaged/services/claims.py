@@ -34,8 +34,7 @@ from imaged.core.errors import CatalogError, ClaimLost, ImagedError, TaskStalled
 from imaged.core.image import ClaimedChange
 from imaged.core.task import claim_task
 from imaged.ports.catalog import Catalog
-from imaged.services.catalog_retries import retry_until_available
-from imaged.services.claimed import ClaimedImage, ClaimedTask
+from imaged.services.claimed import ClaimedImage, ClaimedTask, retry_until_available
 
 log = structlog.get_logger()
 

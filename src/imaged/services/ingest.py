@@ -28,8 +28,7 @@ from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.inspector import InspectorFactory
 from imaged.ports.store import Stores
-from imaged.services.catalog_retries import retry_until_available
-from imaged.services.claimed import ClaimedImage
+from imaged.services.claimed import ClaimedImage, retry_until_available
 from imaged.services.claims import Claims
 from imaged.services.ingest_pipeline import IngestPipeline, IngestSettings, StoredSource
 from imaged.services.traffic import Traffic

@@ -1,21 +1,17 @@
-"""Writes the data that clients upload into images."""
+"""Writes the data that clients upload: as the data of an image, or staged for an import."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
 
-import structlog
-
 from imaged.core.access import Caller, claimed_by_owner
 from imaged.core.image import ClaimedChange, Image, Location
-from imaged.core.uploading import begin_upload, store_data
+from imaged.core.uploading import begin_staging, begin_upload, stage_data, store_data
 from imaged.services.ingest import Ingester
-
-log = structlog.get_logger()
 
 
 class Uploads:
-    """``PUT …/file``."""
+    """``PUT …/file`` and ``PUT …/stage``."""
 
     def __init__(self, ingest: Ingester) -> None:
         self._ingest = ingest
@@ -45,6 +41,33 @@ class Uploads:
             body,
             begin,
             store_data,
+            announced_bytes=announced_bytes,
+            store=store,
+            replaces=replaces,
+        )
+
+    async def stage(
+        self,
+        caller: Caller,
+        image_id: str,
+        body: AsyncIterable[bytes],
+        announced_bytes: int | None = None,
+        store: str | None = None,
+        *,
+        replaces: bool = False,
+    ) -> Image:
+        """Keep the body for an import. Raises the errors of ``upload``."""
+
+        def begin(location: Location) -> ClaimedChange:
+            return claimed_by_owner(
+                caller, begin_staging(location, announced_bytes, replaces=replaces)
+            )
+
+        return await self._ingest.write(
+            image_id,
+            body,
+            begin,
+            stage_data,
             announced_bytes=announced_bytes,
             store=store,
             replaces=replaces,

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from imaged.core.errors import CatalogError, ImagedError
+from imaged.core.errors import CatalogError, ImagedError, SecretKeyUnavailable, SecretUnreadable
 from imaged.core.task import Task, cancel, still_waits_since
 from imaged.ports.catalog import Catalog
 from imaged.ports.secret_box import SecretBox
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.item_backoff import ItemBackoff
-from imaged.services.tasks.secret_input import why_secret_unreadable
 from imaged.services.tasks.task_type import TaskTypeRegistry
 from imaged.units import approximate_duration
 
@@ -79,3 +78,14 @@ class UnrunnableTaskReaper:
             raise
         except ImagedError:
             return  # the task or its image is gone
+
+
+def why_secret_unreadable(seal: SecretBox, task: Task) -> str | None:
+    """Why the task's secret cannot be read here; None if it can, or if there is none."""
+    if task.sealed is None:
+        return None
+    try:
+        seal.open(task.sealed)
+    except (SecretKeyUnavailable, SecretUnreadable) as error:
+        return str(error)
+    return None

@@ -14,9 +14,8 @@ from imaged.lanes import LaneFactory
 from imaged.ports.export import Destination, ExportFile
 from imaged.services.downloads import Download
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.fingerprint import StreamDigest
 from imaged.services.tasks.image_converter import ImageConverter
-from imaged.services.tasks.stream_checks import StreamChecks
+from imaged.services.tasks.stream_checks import StreamChecks, StreamDigest
 from imaged.services.transfer_budget import TransferBudget, gather_blocks
 
 READING = "reading"

@@ -26,7 +26,7 @@ from imaged.ports.store import Stores
 from imaged.services.block_checksummer import BlockChecksummer
 from imaged.services.damage_reporter import DamageReporter
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.fingerprint import StreamDigest
+from imaged.services.tasks.stream_checks import StreamDigest
 from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
 from imaged.services.transfer_budget import TransferBudget
 
