@@ -159,7 +159,7 @@ class Ingester:
 
         ``before``: the record of a broken upload; None: nothing is recorded.
         """
-        stages = IngestPipeline(
+        pipeline = IngestPipeline(
             work.image,
             announced_bytes,
             self.settings,
@@ -170,17 +170,17 @@ class Ingester:
             before=before,
         )
         if before is not None:
-            work.on_failure = lambda image: replace(image, broken_upload=stages.remembered)
+            work.on_failure = lambda image: replace(image, broken_upload=pipeline.remembered)
         async with (
-            stages,
-            aclosing(gather_blocks(body, self._budget, stages.unfinished)) as blocks,
-            aclosing(stages.check(blocks)) as good_blocks,
-            aclosing(self._reserve_ahead(good_blocks, work, location, stages)) as paid_blocks,
+            pipeline,
+            aclosing(gather_blocks(body, self._budget, pipeline.unfinished)) as blocks,
+            aclosing(pipeline.check(blocks)) as good_blocks,
+            aclosing(self._reserve_ahead(good_blocks, work, location, pipeline)) as paid_blocks,
         ):
             place = self._stores.pick(location.store)
             record = partial(self._note_upload, location.key)
             await place.put(location.key, paid_blocks, announced_bytes, record)
-        return stages.content()
+        return pipeline.content()
 
     async def _note_upload(self, key: str, upload_id: str) -> None:
         """Record the store's own identifier of the write. Raises BlobGone, CatalogError."""
@@ -191,7 +191,7 @@ class Ingester:
         blocks: AsyncIterable[Block],
         work: ClaimedImage,
         location: Location,
-        stages: IngestPipeline,
+        pipeline: IngestPipeline,
     ) -> AsyncGenerator[Block]:
         """Reserve more for a body that exceeds its reservation, before its bytes are written.
 
@@ -204,23 +204,23 @@ class Ingester:
             self._traffic.received_bytes += block.size_bytes
             if received > reserved:
                 if not reserved:  # all bytes of the first block of such a body are recorded
-                    await stages.catch_up()
-                reserved = await self._reserve(work, received, stages)
+                    await pipeline.catch_up()
+                reserved = await self._reserve(work, received, pipeline)
                 noted_at = anyio.current_time()
-            elif stages.remembered and anyio.current_time() - noted_at >= RECEIVED_NOTE_SECONDS:
-                await work.change(note_received(stages.remembered))
+            elif pipeline.remembered and anyio.current_time() - noted_at >= RECEIVED_NOTE_SECONDS:
+                await work.change(note_received(pipeline.remembered))
                 noted_at = anyio.current_time()
             yield block
             del block  # a reference would keep it alive while we wait for more
 
     async def _reserve(
-        self, work: ClaimedImage, received_bytes: int, stages: IngestPipeline
+        self, work: ClaimedImage, received_bytes: int, pipeline: IngestPipeline
     ) -> int:
         ahead = received_bytes + self._slice_bytes
         try:
-            await work.change(reserve(ahead, stages.remembered))
+            await work.change(reserve(ahead, pipeline.remembered))
         except QuotaExceeded:  # the rest may be short enough
-            await work.change(reserve(received_bytes, stages.remembered))
+            await work.change(reserve(received_bytes, pipeline.remembered))
             return received_bytes
         return ahead
 
