@@ -179,7 +179,7 @@ def test_a_disk_that_is_full_and_forgets(workspace: Workspace) -> None:
     assert code == 2
     assert {(one["level"], one["what"].partition(";")[0]) for one in bad(findings)} == {
         ("problem", "0 B are free"),
-        ("warning", f"{workspace.images} is tmpfs: it forgets all at a restart."),
+        ("warning", f"{workspace.images} is tmpfs: a restart loses all data."),
     }
 
 
@@ -198,7 +198,7 @@ def test_secrets_that_others_can_read_are_problems(workspace: Workspace) -> None
     assert code == 2
     assert {(one["subject"], one["what"]) for one in bad(findings)} == {
         (f"file {tokens}", "can be read by all users."),
-        (f"file {workspace.file}", "can be changed by everybody."),
+        (f"file {workspace.file}", "can be changed by all users."),
     }
     assert not bad(mended)
 
@@ -213,7 +213,7 @@ def test_figures_that_everybody_reads_are_a_warning(workspace: Workspace) -> Non
     workspace.write(f"[metrics]\nbind = ['0.0.0.0:9293']\ntoken_file = '{token}'")
     _, with_token = examined(workspace)
 
-    assert [one["subject"] for one in bad(findings)] == ["figures at 0.0.0.0:9293"]
+    assert [one["subject"] for one in bad(findings)] == ["metrics at 0.0.0.0:9293"]
     assert [one["subject"] for one in bad(with_token)] == [f"file {token}"]
 
 
@@ -293,8 +293,8 @@ def test_work_of_the_dead_is_a_problem_when_nobody_takes_it() -> None:
     ("held", "what"),
     [
         (0, "Live instances work on 0 images."),
-        (1, "Instances that died hold 1 image, an-image first."),
-        (2, "Instances that died hold 2 images, an-image first."),
+        (1, "Dead instances hold 1 image, an-image first."),
+        (2, "Dead instances hold 2 images, an-image first."),
     ],
 )
 def test_work_of_the_dead_is_counted(held: int, what: str) -> None:

@@ -414,7 +414,7 @@ async def test_a_service_that_is_not_there(here: Path) -> None:
 
     assert nobody.facts["error"].endswith("cannot be reached: Connection refused.")
     assert nobody.facts["remedy"]
-    assert "ftp://x is no address" in strange.facts["error"]
+    assert "ftp://x is not the address" in strange.facts["error"]
 
 
 async def test_an_interrupted_push_leaves_no_traceback(daemon: Daemon, here: Path) -> None:

@@ -132,7 +132,7 @@ def test_one_is_shown_with_all_that_is_known(workspace: Workspace) -> None:
 
     assert shown.returncode == 0, shown.stderr
     assert f"{A}  verify  pending\n" in shown.stdout
-    assert "asked for by ann of p2" in shown.stdout
+    assert "created by ann of p2" in shown.stdout
     assert f'input   {{"image_id": "{C}"}}\n' in shown.stdout
     assert told(workspace, "show", A)["attempts"] == 0
 
