@@ -154,7 +154,7 @@ async def test_a_commit_whose_answer_is_lost(wire: PausableProxy) -> None:
     async with opened(wire.url) as catalog:
         await catalog.add_image(queued("i"))
         wire.cut_after(b"COMMIT;")
-        with pytest.raises(CatalogError, match="may have it or not"):
+        with pytest.raises(CatalogError, match="its outcome is unknown"):
             await catalog.modify_image("i", tag("t"))
 
         image = await catalog.get_image("i")

@@ -21,6 +21,7 @@ from imaged.core.limits import GIB, MIB
 from imaged.core.uploading import begin_upload, store_data
 from imaged.services.claims import Claims, ClaimSettings
 from support import disk_images
+from support.backdoor import bytes_are_those_of
 from support.client import Client
 from support.daemon import Daemon, until
 from support.service_pair import SOURCE_TOKEN, ServicePair, service_pair, serving
@@ -220,3 +221,21 @@ async def plant(daemon: Daemon, size_bytes: int) -> str:
 def blocks_under(folder: Path) -> int:
     """How many blocks of 512 bytes the files there have on disk."""
     return sum(path.stat().st_blocks for path in folder.rglob("*") if path.is_file())
+
+
+async def test_a_clone_that_is_cancelled_in_the_middle(clouds: ServicePair) -> None:
+    """At once; nothing is left, and the token is forgotten."""
+    image_id = await clouds.there.create()
+    assert await clouds.there.put(image_id, DATA) == 204
+    clouds.line.pause_seconds = 0.01
+    task_id, tasks = await clouds.begin(image_id), TaskClient(clouds.here)
+    await tasks.until_phase(task_id, "fetching")
+
+    assert (await tasks.cancel(task_id))["status"] == "failure"
+
+    async def is_clean() -> bool:
+        return await bytes_are_those_of(clouds.target, set())
+
+    await until(is_clean, "bytes were left behind")
+    assert await clouds.here.list_all() == []
+    clouds.require_forgotten()

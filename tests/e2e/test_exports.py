@@ -30,7 +30,6 @@ MIB = 1 << 20
 DATA = random.Random(6).randbytes(24 * MIB)
 LARGE_MIB = 192
 SETTINGS = {"tasks": {"poll_every": "200ms"}, "log": {"level": "debug", "format": "json"}}
-PHASES = ["exporting", "publishing", "published"]
 
 
 class Place(Protocol):
@@ -152,31 +151,6 @@ async def test_from_the_call_to_the_file(client: Client, place: Place) -> None:
     status, answer = await client.request("POST", "/v2/tasks", json=again)
     assert status == 400
     assert "there is a file of this name already" in answer.decode()
-
-
-@pytest.mark.parametrize("phase", PHASES)
-async def test_kills(daemon: Daemon, client: Client, place: Place, phase: str) -> None:
-    """In each phase: the next process ends the task, with one whole file and nothing beside it."""
-    image_id, tasks = await active(client), TaskClient(client)
-    task_id = await tasks.ask("export", image_id=image_id, export_to="archive", file_name="b.raw")
-
-    async def has_begun() -> bool:
-        return any(
-            event["event"] == "task.phase_began" and event["phase"] == phase
-            for event in daemon.events()
-        )
-
-    await until(has_begun, f"{phase} does not begin")
-    await daemon.end(signal.SIGKILL)
-    assert await place.door.read_raw("b.raw") in {None, DATA}
-    await daemon.start()
-
-    task = await tasks.end_of(task_id)
-
-    assert task["status"] == "success", task["message"]
-    assert task["result"]["checksum"] == hashlib.md5(DATA, usedforsecurity=False).hexdigest()
-    assert await place.door.read_raw("b.raw") == DATA
-    await until_swept(place, "b.raw")
 
 
 async def test_cancelled_in_the_middle(client: Client, place: Place) -> None:

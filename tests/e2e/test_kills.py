@@ -19,7 +19,7 @@ from support.backend import Backend
 from support.client import Client
 from support.daemon import Daemon, until
 
-KILLS = int(os.environ.get("IMAGED_TEST_KILLS", "40"))
+KILLS = int(os.environ.get("IMAGED_TEST_KILLS", "20"))
 MIB = 1 << 20
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(20 * KILLS + 120)]
@@ -76,9 +76,7 @@ class Traffic:
             await client.delete(image_id)
 
 
-async def test_forty_kills_leave_nothing_stuck_and_nothing_lost(
-    backend: Backend, tmp_path: Path
-) -> None:
+async def test_kills_leave_nothing_stuck_and_nothing_lost(backend: Backend, tmp_path: Path) -> None:
     """Kill -9 of two daemons during uploads and scrubs; then every promise is looked at."""
     daemons = [Daemon(tmp_path, name=f"daemon{number}", on=backend) for number in range(2)]
     traffic = Traffic(daemons, seed=7)

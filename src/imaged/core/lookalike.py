@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
-_UNPACK = "Unpack it, and upload the result as a new image."
+_DECOMPRESS = "Decompress it, and upload the result as a new image."
+_EXTRACT = "Extract the image from it, and upload that as a new image."
 
 #: Formats whose data begins like a disk. A kernel (aki) or RAM disk (ari) may be compressed.
 RAW_LIKE_FORMATS = frozenset({"raw", "ami", "ploop"})
@@ -21,13 +22,13 @@ BLOCK_DEVICE_MAPPING = "block_device_mapping"
 class Lookalike(Enum):
     """A kind of file recognised by its beginning, with the remedy for the owner."""
 
-    GZIP = ("a file compressed with gzip", _UNPACK)
-    XZ = ("a file compressed with xz", _UNPACK)
-    ZSTD = ("a file compressed with zstd", _UNPACK)
-    BZIP2 = ("a file compressed with bzip2", _UNPACK)
-    LZ4 = ("a file compressed with lz4", _UNPACK)
-    ZIP = ("a zip archive", _UNPACK)
-    SEVEN_ZIP = ("a 7z archive", _UNPACK)
+    GZIP = ("a file compressed with gzip", _DECOMPRESS)
+    XZ = ("a file compressed with xz", _DECOMPRESS)
+    ZSTD = ("a file compressed with zstd", _DECOMPRESS)
+    BZIP2 = ("a file compressed with bzip2", _DECOMPRESS)
+    LZ4 = ("a file compressed with lz4", _DECOMPRESS)
+    ZIP = ("a zip archive", _EXTRACT)
+    SEVEN_ZIP = ("a 7z archive", _EXTRACT)
     TAR = (
         "a tar archive",
         (
