@@ -2,12 +2,12 @@
 
 Three modes, which differ in memory and guarantees:
 
-           *held*     A block of 4 MiB is read into memory, compared with its checksum, and passed
-           on. *twice*    A block is read once for its checksum and discarded, and then again, in
-           pieces of 64 KiB. Each piece must equal that of the first pass. For many clients: it
-           needs as little memory as a read that verifies nothing, and reads everything twice.
-           *plain*    Nothing is compared: for blobs of versions that recorded no checksums, and if
-           ``downloads.verify`` is false.
+* *held*: A block of 4 MiB is read into memory, compared with its checksum, and passed on.
+* *twice*: A block is read once for its checksum and discarded, and then again, in pieces of
+  64 KiB. Each piece must equal that of the first pass. For many clients: it needs as little memory
+  as a read that verifies nothing, and reads everything twice.
+* *plain*: Nothing is compared: for blobs of versions that recorded no checksums, and if
+  ``downloads.verify`` is false.
 
 The first two modes never pass on a byte of a damaged block.
 """
