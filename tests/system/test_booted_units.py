@@ -65,7 +65,11 @@ class Servers:
         for unit in ("imaged.service", "imaged-scrubber.service", "imaged-tasks.service"):
             machine.write(f"/etc/systemd/system/{unit}.d/secrets.conf", "\n".join([*lines, ""]))
         machine.systemctl("daemon-reload")
-        machine.run("env", f"PGPASSWORD={PASSWORD}", "imaged", "migrate")
+        keys = (
+            f"IMAGED_STORES__CLOUD__ACCESS_KEY={ACCESS_KEY}",
+            f"IMAGED_STORES__CLOUD__SECRET_KEY={SECRET_KEY}",
+        )  # a new catalog is not made over stores that hold images: they are looked into
+        machine.run("env", f"PGPASSWORD={PASSWORD}", *keys, "imaged", "migrate")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from imaged.conversion.qemu_img import QEMU_FORMATS
+from imaged.core.place_marker import MARKER_NAME
 from support import disk_images
 from support.client import Client
 from support.daemon import IMAGED, Daemon, children_of, until
@@ -116,7 +117,7 @@ async def test_every_format_there_and_back(
 
     assert filecmp.cmp(again, disk, shallow=False)
     assert converters_of(daemon) == []
-    assert list(daemon.scratch.iterdir()) == []
+    assert [path.name for path in daemon.scratch.iterdir()] == [MARKER_NAME]
 
 
 CRAFTED = {
@@ -180,7 +181,7 @@ async def test_images_that_want_more_than_they_may_have(
             assert why in task["message"], task["message"]
             assert "converted" not in task["message"]
         assert await client.list_all() == []
-    assert list(daemon.scratch.iterdir()) == []
+    assert [path.name for path in daemon.scratch.iterdir()] == [MARKER_NAME]
 
 
 @pytest.mark.parametrize("trick", ["backing file", "data file", "extent elsewhere", "absurd size"])

@@ -82,7 +82,9 @@ async def test_curl_uploads_and_downloads(daemon: Daemon, kind: str, chunked: bo
     """``curl -T`` with and without a Content-Length; what comes down is what went up."""
     source, disk_format = await make_image(daemon, kind)
     record = json.dumps({"name": kind, "disk_format": disk_format, "container_format": "bare"})
-    image = json.loads(await run(daemon, "curl", "-sf", f"{daemon.url}/v2/images", "-d", record))
+    image = json.loads(
+        await run(daemon, "curl", "-sf", f"{daemon.url}/v2/images", "--json", record)
+    )
     data = f"{daemon.url}{image['file']}"
     headers = ["-H", "Content-Type: application/octet-stream", "-H", "Expect:"]
     if chunked:
