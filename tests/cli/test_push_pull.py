@@ -409,11 +409,11 @@ async def test_a_token_is_shown_and_never_told(daemon: Daemon, here: Path) -> No
 async def test_a_service_that_is_not_there(here: Path) -> None:
     """Nobody listens, or somebody else does: sentences, and no traceback."""
     url = f"http://127.0.0.1:{reserve_port()}"
-    nobody = await imaged(here, "push", "disk.raw", "--url", url, "--tries", "1", "--json")
+    unreachable = await imaged(here, "push", "disk.raw", "--url", url, "--tries", "1", "--json")
     strange = await imaged(here, "pull", "x", "--url", "ftp://x", "--json")
 
-    assert nobody.facts["error"].endswith("cannot be reached: Connection refused.")
-    assert nobody.facts["remedy"]
+    assert unreachable.facts["error"].endswith("cannot be reached: Connection refused.")
+    assert unreachable.facts["remedy"]
     assert "ftp://x is not the address" in strange.facts["error"]
 
 

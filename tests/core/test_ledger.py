@@ -150,7 +150,7 @@ def test_some_changes_touch_no_bytes(before: Image, after: Image) -> None:
 
 
 def test_rows_are_locked_in_one_order() -> None:
-    """All keys before and after, sorted, so that nobody waits in a circle."""
+    """All keys before and after, sorted, so that no two wait for each other."""
     after = store_data(content())(attempting(), claim())
 
     assert touched(attempting(), after) == ["first", "second"]

@@ -2,8 +2,8 @@
 
 One worker dies for all types at once: each of its tasks goes on to a point of its own and stays
 there (``support/kill_harness/kill_points.py``), and when all are there, the worker is killed. Their
-leases are then made to be over, so that nobody waits for them; that they run out is tested
-elsewhere.
+leases are then made to be over, so that the test does not wait for them; that they run out is
+tested elsewhere.
 """
 
 from __future__ import annotations

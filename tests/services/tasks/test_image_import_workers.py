@@ -35,7 +35,7 @@ async def test_a_task_is_picked_up_once(cluster: Cluster) -> None:
 
 
 async def test_a_task_that_is_worked_on_is_not_picked_up_again(cluster: Cluster) -> None:
-    """Not even by somebody who read, long ago, that it was waiting."""
+    """Not even by a worker that read, long ago, that it was waiting."""
     await cluster.importing(A)
     waiting = await cluster.task_of(A)
     slow = cluster.node(

@@ -360,7 +360,7 @@ async def test_a_mistake_of_ours_is_told_in_the_log(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_type_that_breaks_off_without_being_cancelled(cluster: Cluster) -> None:
-    """What it waited for was cancelled, and not the attempt: a mistake, that stops nobody else."""
+    """What it waited for was cancelled, and not the attempt: a mistake that stops no other."""
 
     async def also(context: TaskContext) -> None:
         if context.caller.user == "ben":

@@ -1,4 +1,6 @@
-"""Tasks of a type that nobody has: they end with a sentence, and what they write ends with them."""
+"""Tasks of a type that no instance has: they end with a sentence, and what they write ends with
+them.
+"""
 
 from __future__ import annotations
 

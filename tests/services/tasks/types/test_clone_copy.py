@@ -170,7 +170,7 @@ async def test_a_source_that_goes_while_it_is_copied(cluster: Cluster) -> None:
 
 
 async def test_the_copy_is_verified_when_it_is_read(cluster: Cluster) -> None:
-    """Its blocks have checksums, whoever copied them."""
+    """Its blocks have checksums, whether imaged or the store copied them."""
     source = await cluster.active(A)
 
     clone = await clone_of(cluster, await clone_far(cluster))

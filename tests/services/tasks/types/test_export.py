@@ -60,7 +60,7 @@ class NoScratch:
 
     @asynccontextmanager
     async def folder(self, attempt: UUID) -> AsyncIterator[ScratchFolder]:
-        """Nobody asks here."""
+        """Not called in this test."""
         raise AssertionError(attempt)
         yield
 
