@@ -647,7 +647,7 @@ async def test_an_upload_that_does_not_end(
         return Fault.PRETENDED if pretends else None
 
     proxy.plan = plan
-    with pytest.raises(StoreError, match="aborted 5 times"):
+    with pytest.raises(StoreError, match="after 5 aborts"):
         await store.delete(key, recorded)
     assert proxy.calls.count("abort_multipart_upload") == 5
 
