@@ -12,7 +12,7 @@ from typing import Any
 
 from imaged.api import http_errors
 from imaged.api.app import paths
-from imaged.api.error_responses import BAD_GATEWAY, STATUSES
+from imaged.api.error_responses import BAD_GATEWAY
 from imaged.api.imports import ImportCalls
 from imaged.api.links import Links
 from imaged.api.pages import DEFAULT_LIMIT, MAX_LIMIT
@@ -260,7 +260,8 @@ def statuses(method: str, path: str) -> list[int]:
     """All statuses of a call, except those that every call may answer."""
     call, handler = CALLS[method, path], handlers()[method, path]
     told = {int(number) for number in re.findall(r"\b[2-5]\d\d\b", first_paragraph(handler))}
-    return sorted(told | {STATUSES[error] for error in call.raises} | set(call.also))
+    failures = {error.http_status for error in call.raises if error.http_status is not None}
+    return sorted(told | failures | set(call.also))
 
 
 def _tables(served: Mapping[tuple[str, str], Handler]) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""The answers to failed requests: one table from errors to HTTP statuses.
+"""The answers to failed requests.
 
-The most specific class of an error in the table applies. The answer has the error's text for
-clients; the full text, which may name paths, hosts or keys, is only logged.
+An error that has an HTTP status is answered with it and with its text for clients; any other one is
+a mistake of the server. The full text, which may name paths, hosts or keys, is only logged.
 """
 
 from __future__ import annotations
@@ -11,22 +11,7 @@ from typing import NamedTuple
 
 from starlette.responses import Response
 
-from imaged.api.http_errors import (
-    BodyTooLarge,
-    BodyTooSlow,
-    CrossSiteRefused,
-    EncodingRefused,
-    HostRefused,
-    HttpError,
-    LengthRequired,
-    MediaTypeRefused,
-    MethodNotAllowed,
-    MetricsTokenMissing,
-    NoSuchPath,
-    NotModified,
-    PreconditionFailed,
-    Unauthenticated,
-)
+from imaged.api.http_errors import HttpError
 from imaged.api.serialize import encode
 from imaged.core import errors
 
@@ -45,92 +30,6 @@ class StatusAndSentence(NamedTuple):
     status: int
     sentence: str
 
-
-STATUSES: Mapping[type[BaseException], int] = {
-    Exception: INTERNAL_ERROR,
-    errors.ImagedError: INTERNAL_ERROR,
-    errors.ImageNotFound: 404,
-    errors.TagNotFound: 404,
-    errors.TaskNotFound: 404,
-    errors.TaskNotFinal: 409,
-    errors.TaskFinal: 409,
-    errors.TaskFailed: 400,
-    errors.TaskStalled: 503,
-    errors.ImageExists: 409,
-    errors.ImageDeleted: 410,
-    errors.ImageProtected: 403,
-    errors.InvalidTransition: 409,
-    errors.ActivationRefused: 403,
-    errors.ImportNotReady: 409,
-    errors.FormatsChanged: 409,
-    errors.FormatsUnset: 400,
-    errors.NotRestorable: 409,
-    errors.NotPermitted: 403,
-    errors.DataForbidden: 403,
-    errors.InvalidRequest: 400,
-    errors.InvalidAttribute: 400,
-    errors.InvalidQuery: 400,
-    errors.InvalidInput: 400,
-    errors.UnknownStore: 400,
-    errors.UnknownTaskType: 400,
-    errors.ReadOnlyAttribute: 403,
-    errors.PropertyConflict: 409,
-    errors.TooMany: 413,
-    errors.PropertiesTooLarge: 413,
-    errors.UnsatisfiableRange: 416,
-    errors.DataRefused: 400,
-    errors.SizeMismatch: 400,
-    errors.RetryMismatch: 409,
-    errors.TooLarge: 413,
-    errors.FormatRefused: 415,
-    errors.DataDamaged: INTERNAL_ERROR,
-    errors.ClientVanished: 400,
-    errors.FetchFailed: 400,
-    errors.FetchRefused: 400,
-    errors.ConversionFailed: 400,
-    errors.ConversionRefused: 400,
-    errors.QuotaExceeded: 413,
-    errors.TooManyTasks: 413,
-    errors.ClaimLost: 503,
-    errors.BlobGone: 409,
-    errors.StoreError: 503,
-    errors.StoreFull: 413,
-    errors.WrongPlace: 503,
-    errors.MarkerRefused: 503,
-    errors.BlobMissing: 503,
-    errors.BlobExists: 503,
-    errors.WriteDiscarded: 503,
-    errors.ExportError: 503,
-    errors.ExportExists: 409,
-    errors.ExportFull: 413,
-    errors.ScratchError: 503,
-    errors.ScratchFull: 413,
-    errors.SecretKeyUnavailable: 503,
-    errors.SecretUnreadable: 409,
-    errors.CatalogError: 503,
-    errors.CatalogFull: 503,
-    errors.ListTooSlow: 503,
-    errors.CatalogUnavailable: 503,
-    errors.CatalogMissing: 503,
-    errors.CatalogTooNew: 503,
-    errors.CatalogTooOld: 503,
-    NoSuchPath: 404,
-    MethodNotAllowed: 405,
-    MediaTypeRefused: 415,
-    EncodingRefused: 415,
-    LengthRequired: 411,
-    NotModified: 304,
-    PreconditionFailed: 412,
-    BodyTooLarge: 413,
-    BodyTooSlow: 408,
-    HostRefused: 421,
-    CrossSiteRefused: 403,
-    MetricsTokenMissing: 401,
-    Unauthenticated: 401,
-}
-
-#: Raised only by mistakes of the server; their text is only logged.
-INTERNAL_ERRORS = (Exception, errors.ImagedError)
 
 TITLES: Mapping[int, str] = {
     304: "Not Modified",
@@ -161,11 +60,12 @@ def status_and_sentence(error: Exception, *, is_upload: bool = False) -> StatusA
     ``is_upload``: a part of a file is being received. Then 502 replaces 503, because clients repeat
     a request after 503, and send only the rest of the file.
     """
-    kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
-    status = BAD_GATEWAY if is_upload and STATUSES[kind] == UNAVAILABLE else STATUSES[kind]
-    if kind not in INTERNAL_ERRORS and isinstance(error, errors.ImagedError):
-        return StatusAndSentence(status, error.for_clients)
-    return StatusAndSentence(status, INTERNAL_ERROR_SENTENCE)
+    if not isinstance(error, errors.ImagedError) or error.http_status is None:
+        return StatusAndSentence(INTERNAL_ERROR, INTERNAL_ERROR_SENTENCE)
+    status = error.http_status
+    if is_upload and status == UNAVAILABLE:
+        status = BAD_GATEWAY
+    return StatusAndSentence(status, error.for_clients)
 
 
 def error_response(error: Exception, accept: str, *, is_upload: bool = False) -> Response:

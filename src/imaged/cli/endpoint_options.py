@@ -18,7 +18,7 @@ import click
 from imaged.cli.options import FILE, config_option
 
 if TYPE_CHECKING:
-    from imaged.client.http_session import Endpoint
+    from imaged.client.endpoint import Endpoint
     from imaged.server.addresses import Address
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,7 +63,7 @@ def choose_endpoint(
     environment: Mapping[str, str] = os.environ,
 ) -> Endpoint:
     """The endpoint to use. Raises EndpointInvalid; ConfigInvalid for the file of --config."""
-    from imaged.client.http_session import read_endpoint, read_token
+    from imaged.client.endpoint import read_endpoint, read_token
 
     trusted = ca_file or _first(environment, CA_FILE_VARIABLES)
     token = _first(environment, TOKEN_VARIABLES)
@@ -79,7 +79,7 @@ def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None
 
 
 def _local_address(config_file: Path | None, environment: Mapping[str, str]) -> str:
-    from imaged.client.http_session import DEFAULT_URL
+    from imaged.client.endpoint import DEFAULT_URL
     from imaged.config import ConfigInvalid, load
 
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imaged.client.transfer import NoProgress, Progress
+from imaged.client.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

@@ -11,10 +11,11 @@ from imaged.cli.endpoint_options import choose_endpoint, endpoint_options
 from imaged.cli.options import json_option, print_json, quiet_option, tries_option
 
 if TYPE_CHECKING:
-    from imaged.client.http_session import Endpoint
-    from imaged.client.image_api import Record
+    from imaged.client.endpoint import Endpoint
+    from imaged.client.image_record import Record
+    from imaged.client.progress import Progress
     from imaged.client.pull import PullResult
-    from imaged.client.transfer import Progress, RetryPolicy
+    from imaged.client.retry_policy import RetryPolicy
 
 PIPE = Path("-")
 
@@ -52,7 +53,7 @@ def pull(
     if you run this again: from FILE.….part, if the image's data is the same.
     """
     from imaged.cli.progress_bar import show_progress
-    from imaged.client.transfer import RetryPolicy
+    from imaged.client.retry_policy import RetryPolicy
 
     endpoint = choose_endpoint(url, token_file, ca_file, file)
     with show_progress(image, is_quiet=quiet or as_json) as progress:

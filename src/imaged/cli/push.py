@@ -16,9 +16,9 @@ from imaged.core.attributes import NOTICE
 from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
 
 if TYPE_CHECKING:
-    from imaged.client.http_session import Endpoint
+    from imaged.client.endpoint import Endpoint
+    from imaged.client.progress import Progress
     from imaged.client.push import PushRequest, PushResult
-    from imaged.client.transfer import Progress
 
 VISIBILITIES = ("private", "community", "shared", "public")
 
@@ -110,7 +110,7 @@ def push(
     """
     from imaged.cli.progress_bar import show_progress
     from imaged.client.push import PushRequest
-    from imaged.client.transfer import RetryPolicy
+    from imaged.client.retry_policy import RetryPolicy
 
     is_stream = source == Path("-")
     default_name = None if is_stream or image_id is not None else source.name

@@ -27,8 +27,8 @@ from imaged.server import raw_responses
 from imaged.server.activation import ActivatedSockets, SocketRefused, reachable_from_network
 from imaged.server.connections import ServerHooks
 from imaged.server.listeners import open_listeners
+from imaged.services.block_cache import BLOCK_CACHE, BlockCache
 from imaged.services.uploads import Uploads
-from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 if TYPE_CHECKING:  # it uses API_HOOKS
     from imaged.daemon.metrics_endpoint import MetricsEndpoint

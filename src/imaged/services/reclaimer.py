@@ -20,7 +20,7 @@ from imaged.core.task import give_back_task
 from imaged.core.uploading import give_back, unstage
 from imaged.ports.catalog import Catalog, LapsedClaim
 from imaged.services.clock_guard import ClockGuard
-from imaged.services.periodic import ItemBackoff, run_all_steps
+from imaged.services.item_backoff import ItemBackoff, run_all_steps
 
 log = structlog.get_logger()
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from imaged.cli.doctor.finding import Finding, ok, problem, warning
 from imaged.cli.endpoint_options import reachable_url
+from imaged.client.endpoint import read_endpoint
 from imaged.client.errors import ClientError, ConnectionFailed
-from imaged.client.http_session import open_http_session, read_endpoint
+from imaged.client.http_session import open_http_session
 from imaged.config import Config
 from imaged.server.addresses import Address, TcpAddress, UnixAddress
 

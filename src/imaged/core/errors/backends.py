@@ -8,6 +8,9 @@ from imaged.core.errors.base import ImagedError
 class StoreError(ImagedError):
     """A store could not do what was asked. The text names the store and the cause."""
 
+    http_status = 503
+    remedy = "Try again later; the operator finds `request.failed` in the log."
+
     def __init__(self, store: str, why: str) -> None:
         super().__init__(f"The store {store!r} {why}.")
         self.store = store
@@ -22,6 +25,9 @@ class StoreError(ImagedError):
 class StoreFull(StoreError):
     """No space is left, or less than must stay free."""
 
+    http_status = 413
+    remedy = "Have the operator make room: `store.full` is in the log."
+
     @property
     def for_clients(self) -> str:
         """A text without figures."""
@@ -34,13 +40,19 @@ class WrongPlace(StoreError):
     Nothing is written or deleted there (``core/place_marker.py``).
     """
 
+    remedy = "The operator finds what to do in the log, in `health.degraded`."
+
 
 class MarkerRefused(WrongPlace):
     """The marker of the place cannot be parsed."""
 
+    remedy = "The same."
+
 
 class BlobMissing(StoreError):
     """The store has no complete blob under this key."""
+
+    remedy = "Have the operator run `imaged reconcile`, and restore the bytes."
 
     def __init__(self, store: str, key: str) -> None:
         super().__init__(store, f"has no blob {key}")
@@ -50,6 +62,8 @@ class BlobMissing(StoreError):
 class BlobExists(StoreError):
     """A blob with this key was written before; a key is never reused."""
 
+    remedy = "Try again; if it persists, the operator finds `request.failed` in the log."
+
     def __init__(self, store: str, key: str) -> None:
         super().__init__(store, f"has a blob {key} already")
         self.key = key
@@ -58,6 +72,8 @@ class BlobExists(StoreError):
 class WriteDiscarded(StoreError):
     """The write was deleted before it could be committed."""
 
+    remedy = "Try again; if it persists, the operator finds `request.failed` in the log."
+
     def __init__(self, store: str, key: str) -> None:
         super().__init__(store, f"discarded the unfinished write of {key}")
         self.key = key
@@ -65,6 +81,9 @@ class WriteDiscarded(StoreError):
 
 class ExportError(ImagedError):
     """An export destination could not do what was asked. The text names it and the cause."""
+
+    http_status = 503
+    remedy = "Try again later; the log has the destination's error."
 
     def __init__(self, destination: str, why: str) -> None:
         super().__init__(f"The export destination {destination!r} {why}.")
@@ -82,6 +101,9 @@ class ExportError(ImagedError):
 class ExportExists(ExportError):
     """A file of this name exists, and files are never overwritten."""
 
+    http_status = 409
+    remedy = "Choose another `file_name`."
+
     def __init__(self, destination: str, file_name: str) -> None:
         super().__init__(destination, f"has something of the name {file_name!r}")
         self.file_name = file_name
@@ -98,6 +120,9 @@ class ExportExists(ExportError):
 class ExportFull(ExportError):
     """No space is left, or less than must stay free."""
 
+    http_status = 413
+    remedy = "Have the operator make room at the destination."
+
     @property
     def for_clients(self) -> str:
         """A text without figures."""
@@ -106,6 +131,9 @@ class ExportFull(ExportError):
 
 class SecretKeyUnavailable(ImagedError):
     """There is no usable key for secrets, so none can be stored."""
+
+    http_status = 503
+    remedy = "Have the operator check `tasks.key_file`; tasks without secrets work."
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"The key for secrets of tasks, {path}, cannot be used: {why}.")
@@ -119,6 +147,9 @@ class SecretKeyUnavailable(ImagedError):
 class SecretUnreadable(ImagedError):
     """The key differs from the one that encrypted the secret."""
 
+    http_status = 409
+    remedy = "Create the task again: the key was changed meanwhile."
+
     def __init__(self) -> None:
         super().__init__(
             "The secret that came with the task cannot be read any more: the server's key has "
@@ -128,6 +159,9 @@ class SecretUnreadable(ImagedError):
 
 class ScratchError(ImagedError):
     """The scratch folder could not do what was asked."""
+
+    http_status = 503
+    remedy = "Have the operator check `conversion.scratch`."
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"The scratch file {path} cannot be used: {why}.")
@@ -141,6 +175,9 @@ class ScratchError(ImagedError):
 class ScratchFull(ScratchError):
     """The scratch folder has no room for the work."""
 
+    http_status = 413
+    remedy = "Try again later, or have the operator make room in `conversion.scratch`."
+
     @property
     def for_clients(self) -> str:
         """The text without the path."""
@@ -149,6 +186,9 @@ class ScratchFull(ScratchError):
 
 class CatalogError(ImagedError):
     """The catalog could not do what was asked."""
+
+    http_status = 503
+    remedy = "Try again later; the operator finds `request.failed` in the log."
 
     @property
     def for_clients(self) -> str:
@@ -162,13 +202,29 @@ class CatalogUnavailable(CatalogError):
     The request may nevertheless have been carried out.
     """
 
+    remedy = (
+        "Try again in a moment: the catalog is down, or busy. Uploads in flight wait for it while "
+        "their leases hold."
+    )
+
 
 class CatalogFull(CatalogUnavailable):
     """The disk of the catalog has no room left."""
 
+    remedy = (
+        "Have the operator make room on the disk of the catalog; `/readyz` and `imaged doctor` "
+        "say when there is room again."
+    )
+
 
 class ListTooSlow(ImagedError):
     """A list was not ready in time; other work of the catalog must not wait for it."""
+
+    http_status = 503
+    remedy = (
+        "Use fewer filters or a smaller `limit`, or try later. Lists have connections of their "
+        "own and 5 s each, so that they delay no other call."
+    )
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
@@ -180,10 +236,16 @@ class ListTooSlow(ImagedError):
 class CatalogTooNew(CatalogError):
     """The catalog was written by a newer version of imaged."""
 
+    remedy = "The operator starts the version that wrote the catalog."
+
 
 class CatalogTooOld(CatalogError):
     """The catalog must be migrated first."""
 
+    remedy = "The operator runs `imaged migrate`."
+
 
 class CatalogMissing(CatalogError):
     """There is no catalog, and none is created over places that hold data."""
+
+    remedy = "The operator corrects `catalog.url`, or restores the catalog."

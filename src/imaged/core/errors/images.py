@@ -1,12 +1,17 @@
-"""Errors caused by the current state of an image."""
+"""Errors of images: of their state, and of the bytes that are received or stored for them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from imaged.core.errors.base import ImagedError
 
 
 class ImageNotFound(ImagedError):
     """No image has this id, or the caller may not see it."""
+
+    http_status = 404
+    remedy = "Check the id, and whether the project of the token may see the image."
 
     def __init__(self, image_id: str) -> None:
         super().__init__(f"There is no image {image_id}.")
@@ -16,6 +21,9 @@ class ImageNotFound(ImagedError):
 class TagNotFound(ImagedError):
     """The image has no such tag."""
 
+    http_status = 404
+    remedy = "Nothing: the image does not have the tag."
+
     def __init__(self, tag: str) -> None:
         super().__init__(f"The image has no tag {tag!r}.")
         self.tag = tag
@@ -23,6 +31,9 @@ class TagNotFound(ImagedError):
 
 class ImageExists(ImagedError):
     """The id is taken, perhaps by an image that was deleted long ago."""
+
+    http_status = 409
+    remedy = "Choose another id, or let imaged choose one."
 
     def __init__(self, image_id: str) -> None:
         super().__init__(f"The image id {image_id} is taken; an id is never used twice.")
@@ -32,6 +43,9 @@ class ImageExists(ImagedError):
 class ImageDeleted(ImagedError):
     """The image was deleted while its data was being written."""
 
+    http_status = 410
+    remedy = "Nothing: the image was deleted meanwhile. imaged removes its bytes."
+
     def __init__(self, image_id: str) -> None:
         super().__init__(f"The image {image_id} was deleted while its data was being written.")
         self.image_id = image_id
@@ -39,6 +53,9 @@ class ImageDeleted(ImagedError):
 
 class ImageProtected(ImagedError):
     """A protected image is never deleted."""
+
+    http_status = 403
+    remedy = "Set `protected` to false first, to delete it."
 
     def __init__(self, image_id: str) -> None:
         super().__init__(
@@ -49,6 +66,9 @@ class ImageProtected(ImagedError):
 class InvalidTransition(ImagedError):
     """The event is not possible in this status."""
 
+    http_status = 409
+    remedy = "Check the image's status, and [what may follow](statuses.md)."
+
     def __init__(self, status: str, event: str) -> None:
         super().__init__(f"An image that is {status} cannot take the step '{event}'.")
         self.status = status
@@ -58,9 +78,15 @@ class InvalidTransition(ImagedError):
 class ActivationRefused(InvalidTransition):
     """Only active images are deactivated, and only deactivated ones reactivated."""
 
+    http_status = 403
+    remedy = "Check the status of the image."
+
 
 class FormatsUnset(ImagedError):
     """Data is not accepted before both formats are set."""
+
+    http_status = 400
+    remedy = "Set `disk_format` and `container_format`, and send the data again."
 
     def __init__(self) -> None:
         super().__init__(
@@ -70,6 +96,9 @@ class FormatsUnset(ImagedError):
 
 class FormatsChanged(ImagedError):
     """The image was patched after its data was inspected as another format."""
+
+    http_status = 409
+    remedy = "Repeat the call: the data is then checked as the current formats."
 
     def __init__(self, judged: str, said: str) -> None:
         super().__init__(
@@ -82,12 +111,18 @@ class FormatsChanged(ImagedError):
 class ImportNotReady(ImagedError):
     """The image has not the status or the attributes that its import needs."""
 
+    http_status = 409
+    remedy = "Check the status of the image, and whether data was staged."
+
     def __init__(self, why: str) -> None:
         super().__init__(f"The image cannot be imported now: {why}.")
 
 
 class NotRestorable(ImagedError):
     """The image cannot be restored: its bytes are being deleted or gone, or it never waited."""
+
+    http_status = 409
+    remedy = "It cannot be restored; create it again."
 
     def __init__(self, image_id: str, why: str) -> None:
         super().__init__(f"The image {image_id} cannot be restored: {why}.")
@@ -96,12 +131,18 @@ class NotRestorable(ImagedError):
 class ClaimLost(ImagedError):
     """The claim ended: another process took the work over, or it is finished."""
 
+    http_status = 503
+    remedy = "Send it again. If it persists, see `lease.renewal_failed` in the log."
+
     def __init__(self) -> None:
         super().__init__("This server lost its claim on the image; please try again.")
 
 
 class BlobGone(ImagedError):
     """The ledger has no such bytes, or they are unfinished or doomed."""
+
+    http_status = 409
+    remedy = "Nothing: the bytes were deleted meanwhile."
 
     def __init__(self, key: str) -> None:
         super().__init__(f"The bytes {key} are unfinished, going or gone.")
@@ -110,3 +151,93 @@ class BlobGone(ImagedError):
     def for_clients(self) -> str:
         """A text without the key."""
         return "The data of the image is being deleted."
+
+
+class DataRefused(ImagedError):
+    """The received bytes are refused."""
+
+    http_status = 400
+    remedy = "Send data of the declared format and digest."
+
+
+class SizeMismatch(DataRefused):
+    """Fewer or more bytes were received than announced."""
+
+    remedy = "Send all of it again: the image is queued again."
+
+    def __init__(self, announced_bytes: int, received_bytes: int) -> None:
+        super().__init__(f"{announced_bytes} bytes were announced, {received_bytes} were received.")
+
+
+class RetryMismatch(DataRefused):
+    """An upload broke off, and this body is not the same file from its first byte."""
+
+    http_status = 409
+    remedy = (
+        "Send the whole file again, from its first byte. To send another file on purpose, set the "
+        "header `X-Imaged-Replace: true`, or wait for `uploads.remember_broken`."
+    )
+
+    def __init__(self, received_bytes: int, why: str) -> None:
+        super().__init__(
+            f"An upload into this image broke off after {received_bytes} bytes, and this one "
+            f"{why}. Send the whole file again, from its first byte; or, to send another file on "
+            "purpose, set the header 'X-Imaged-Replace: true'."
+        )
+
+
+class TooLarge(DataRefused):
+    """More bytes than ``uploads.max_size`` allows."""
+
+    http_status = 413
+    remedy = "Send less, or have the operator raise `uploads.max_size`."
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The data is larger than the limit of {limit_bytes} bytes.")
+
+
+class FormatRefused(DataRefused):
+    """The bytes are not of the declared format, or have features that are not safe."""
+
+    http_status = 415
+    remedy = (
+        "Do what the sentence says: it names the `disk_format` that fits, or the remedy "
+        "([formats](formats.md) lists them all)."
+    )
+
+
+class DataDamaged(ImagedError):
+    """Stored bytes differ from their record. ``problems``: one sentence each."""
+
+    http_status = 500
+    remedy = (
+        "Tell the operator, who finds `image.damaged` in the log and restores the data from a "
+        "backup. Retrying does not help."
+    )
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(f"The data of the image is damaged. {' '.join(problems)}")
+        self.problems = tuple(problems)
+
+
+class ClientVanished(ImagedError):
+    """The body ended before its announced end."""
+
+    http_status = 400
+    remedy = "Send it again: the image is queued again."
+
+    def __init__(self) -> None:
+        super().__init__("The connection broke off before the end of the data.")
+
+
+class QuotaExceeded(ImagedError):
+    """The owner's quota has no room for the bytes."""
+
+    http_status = 413
+    remedy = (
+        "Delete images, or have the operator raise the quota (`imaged quota`). Deleted images "
+        "count until their bytes are gone."
+    )
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(f"The quota of the project {owner} is used up.")

@@ -8,9 +8,14 @@ from imaged.core.errors.base import ImagedError
 class NotPermitted(ImagedError):
     """The caller's roles do not allow this."""
 
+    http_status = 403
+    remedy = "Use a token with the role, or of the project, that the sentence names."
+
 
 class DataForbidden(NotPermitted):
     """Only an admin may read the data of a deactivated image."""
+
+    remedy = "Ask an administrator why the image is deactivated."
 
     def __init__(self) -> None:
         super().__init__("The image is deactivated; only an administrator may read its data.")
@@ -19,9 +24,14 @@ class DataForbidden(NotPermitted):
 class InvalidRequest(ImagedError):
     """The request cannot be understood."""
 
+    http_status = 400
+    remedy = "Correct what the sentence names."
+
 
 class InvalidAttribute(InvalidRequest):
     """An attribute's value is of the wrong type, too long, or not among those allowed."""
+
+    remedy = "Correct the attribute; [schemas](schemas.md) has what is allowed."
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The attribute {name!r} {why}.")
@@ -31,6 +41,8 @@ class InvalidAttribute(InvalidRequest):
 class InvalidQuery(InvalidRequest):
     """A parameter of the query string is invalid."""
 
+    remedy = "Correct the parameter; [the calls](api.md) have what is allowed."
+
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The query parameter {name!r} {why}.")
         self.name = name
@@ -38,6 +50,8 @@ class InvalidQuery(InvalidRequest):
 
 class InvalidInput(InvalidRequest):
     """A field of a task's input is missing, unknown or invalid."""
+
+    remedy = "Correct the field; [tasks](tasks.md) has the input of each type."
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The field {name!r} of the task's input {why}.")
@@ -47,6 +61,8 @@ class InvalidInput(InvalidRequest):
 class UnknownTaskType(InvalidRequest):
     """The task type does not exist, or this call cannot create it."""
 
+    remedy = "Name one of those in [tasks](tasks.md)."
+
     def __init__(self, name: str, known: str) -> None:
         super().__init__(f"There is no task type {name!r} to ask for; possible: {known}.")
         self.name = name
@@ -55,12 +71,17 @@ class UnknownTaskType(InvalidRequest):
 class UnknownStore(InvalidRequest):
     """No store of this name is configured."""
 
+    remedy = "Name one of `GET /v2/info/stores`, or none."
+
     def __init__(self, name: str) -> None:
         super().__init__(f"There is no store named {name!r}.")
 
 
 class ReadOnlyAttribute(ImagedError):
     """Clients never set this attribute, or not in this status."""
+
+    http_status = 403
+    remedy = "Leave the attribute out; [schemas](schemas.md) says how it is set."
 
     def __init__(self, name: str, why: str = "is read-only") -> None:
         super().__init__(f"The attribute {name!r} {why}.")
@@ -70,6 +91,9 @@ class ReadOnlyAttribute(ImagedError):
 class PropertyConflict(ImagedError):
     """A patch requires a property that does not exist, or the absence of one that exists."""
 
+    http_status = 409
+    remedy = "Show the image, and patch existing properties."
+
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The property {name!r} {why}.")
         self.name = name
@@ -78,12 +102,18 @@ class PropertyConflict(ImagedError):
 class TooMany(ImagedError):
     """An image has more tags or properties than allowed."""
 
+    http_status = 413
+    remedy = "Remove some first."
+
     def __init__(self, what: str, limit: int) -> None:
         super().__init__(f"An image can have at most {limit} {what}.")
 
 
 class PropertiesTooLarge(ImagedError):
     """The properties of an image have too many bytes, names and values together."""
+
+    http_status = 413
+    remedy = "Remove properties, or have the operator raise `uploads.max_properties_size`."
 
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(
@@ -94,6 +124,9 @@ class PropertiesTooLarge(ImagedError):
 
 class UnsatisfiableRange(ImagedError):
     """The range begins after the last byte."""
+
+    http_status = 416
+    remedy = "Ask for a range within the size, which `Content-Range` tells."
 
     def __init__(self, size_bytes: int) -> None:
         super().__init__(f"The range is outside of the image, which has {size_bytes} bytes.")

@@ -8,6 +8,12 @@ from imaged.core.errors.base import ImagedError
 class TaskNotFound(ImagedError):
     """No task has this id, or the caller may not see it."""
 
+    http_status = 404
+    remedy = (
+        "Check the id; only the project that created a task sees it, and its record is deleted "
+        "some time after its end."
+    )
+
     def __init__(self, task_id: str) -> None:
         super().__init__(f"There is no task {task_id}.")
         self.task_id = task_id
@@ -16,12 +22,18 @@ class TaskNotFound(ImagedError):
 class TaskNotFinal(ImagedError):
     """Only a task that has ended can be removed."""
 
+    http_status = 409
+    remedy = "Wait for its end, or cancel it first."
+
     def __init__(self, task_id: str, status: str) -> None:
         super().__init__(f"The task {task_id} is {status}; cancel it first.")
 
 
 class TaskFinal(ImagedError):
     """A task that has ended cannot be cancelled."""
+
+    http_status = 409
+    remedy = "Nothing: it has ended."
 
     def __init__(self, task_id: str, status: str) -> None:
         super().__init__(f"The task {task_id} has ended already, in {status}.")
@@ -32,9 +44,15 @@ class TaskFailed(ImagedError):
     and secrets.
     """
 
+    http_status = 400
+    remedy = "Do what the sentence says, and create it again."
+
 
 class TaskStalled(ImagedError):
     """An attempt made no progress for too long. Another attempt may succeed."""
+
+    http_status = 503
+    remedy = "Wait: the task is repeated. If it persists, a disk or a server hangs."
 
     def __init__(self, phase: str, seconds: float) -> None:
         super().__init__(
@@ -47,6 +65,9 @@ class TaskStalled(ImagedError):
 
 class TooManyTasks(ImagedError):
     """The owner has reached the limit of tasks that have not ended."""
+
+    http_status = 413
+    remedy = "Wait, or cancel some, or have the operator raise `tasks.max_unfinished_per_owner`."
 
     def __init__(self, owner: str, limit: int) -> None:
         super().__init__(
@@ -63,6 +84,9 @@ class FetchFailed(ImagedError):
     ``phase``: "address", "name", "connection", "answer", "redirect" or "body".
     """
 
+    http_status = 400
+    remedy = "Check the answer of the host, and try again."
+
     def __init__(self, host: str, phase: str, reason: str) -> None:
         super().__init__(f"Fetching from {host} failed ({phase}): {reason}.")
         self.host = host
@@ -73,9 +97,14 @@ class FetchFailed(ImagedError):
 class FetchRefused(FetchFailed):
     """The address is one that fetches may not connect to."""
 
+    remedy = "Have the operator allow the address in `[fetch]`, if it is meant."
+
 
 class ConversionFailed(ImagedError):
     """A disk format could not be converted to another."""
+
+    http_status = 400
+    remedy = "Check the image: it may be damaged, or of another format."
 
     def __init__(self, why: str) -> None:
         super().__init__(f"The image could not be converted: {why}.")
@@ -84,3 +113,5 @@ class ConversionFailed(ImagedError):
 
 class ConversionRefused(ConversionFailed):
     """The conversion is impossible here, whatever the bytes are."""
+
+    remedy = "Use one of the formats that the sentence names."

@@ -7,14 +7,8 @@ from contextlib import aclosing
 from imaged.core.access import Caller, require_readable
 from imaged.core.task import TaskFacts
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.task_type import (
-    Accepted,
-    Example,
-    ImageId,
-    TaskInput,
-    TaskResources,
-    TaskResult,
-)
+from imaged.services.tasks.plugins import TaskResources
+from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
 
 
 class CountZerosInput(TaskInput):
