@@ -7,6 +7,7 @@ import pytest
 from imaged.core.disk_format import DISK_FORMATS, Findings, FormatPolicy, require_declared
 from imaged.core.errors import FormatRefused
 from imaged.core.lookalike import Lookalike, notice_of
+from support.settings import configured
 
 
 @pytest.mark.parametrize("lookalike", Lookalike)
@@ -53,6 +54,6 @@ def test_a_refusal_tells_what_it_looks_like(lookalike: Lookalike) -> None:
     findings = Findings(frozenset({"raw"}), lookalike=lookalike)
 
     with pytest.raises(FormatRefused) as refusal:
-        require_declared("qcow2", findings, FormatPolicy())
+        require_declared("qcow2", findings, configured(FormatPolicy))
 
     assert f"It looks like {lookalike.phrase}. {lookalike.remedy}" in str(refusal.value)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imaged.core.strays import StrayLimits
+from support.settings import configured
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from imaged.core.strays import StrayLimits
 )
 def test_few_of_many_may_go(strays: int, keys: int, *, may_go: bool) -> None:
     """The defaults: 100, and 1 % of what the store holds, both at the same time."""
-    assert StrayLimits().allow(strays, keys) is may_go
+    assert configured(StrayLimits).allow(strays, keys) is may_go
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1), st.integers(0, 10**6))
