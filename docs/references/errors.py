@@ -42,8 +42,6 @@ _UNEXPECTED = (
     "Tell the operator, with the id of the request: the log has a traceback.",
 )
 
-_COLUMNS = ("error", "when", "what to do")
-
 _TREE_HEAD = """\
 ## All errors
 

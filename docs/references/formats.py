@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from imaged.core.disk_format import DISK_FORMATS, EQUIVALENTS, Flaw
-from imaged.core.lookalike import Lookalike
+from imaged.core.disk_format import DISK_FORMATS, EQUIVALENTS, Flaw, Lookalike
 from references.markdown import MADE, code, table
 
 _HEAD = f"""\

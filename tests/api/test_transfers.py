@@ -15,8 +15,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from imaged.api.middleware import SHORT_REST_BYTES
-from imaged.core.block_checksums import BLOCK_BYTES
 from imaged.core.errors import StoreError
+from imaged.core.integrity import BLOCK_BYTES
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
 from imaged.ports.store import BlobReader

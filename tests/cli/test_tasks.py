@@ -14,7 +14,7 @@ from rich.console import Console
 
 from imaged.cli.task_view import draw_tasks, task_json, task_lines
 from imaged.config import load
-from imaged.core.drafts import begin_draft
+from imaged.core.edits import begin_draft
 from imaged.core.image import Image
 from imaged.core.task import Progress, Task, TaskStatus
 from imaged.daemon.drivers import open_catalog

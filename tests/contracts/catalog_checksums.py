@@ -13,8 +13,8 @@ from contracts.catalog_samples import (
     place,
     queued,
 )
-from imaged.core.block_checksums import PAGE_BYTES
 from imaged.core.deletion import delete
+from imaged.core.integrity import PAGE_BYTES
 from imaged.core.uploading import begin_staging, share_data, stage_data, store_data
 from imaged.ports.catalog import Catalog
 

@@ -7,8 +7,8 @@ import random
 from collections.abc import AsyncIterator, Iterable
 from uuid import uuid4
 
+from imaged.core.blob import make_key
 from imaged.core.block import Block
-from imaged.core.keys import make_key
 from imaged.core.limits import KIB, MIB
 from imaged.ports.store import Store
 

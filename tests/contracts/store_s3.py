@@ -39,7 +39,7 @@ from imaged.core.errors import (
     WriteDiscarded,
 )
 from imaged.core.limits import GIB, MIB
-from imaged.ports.capabilities import Closeable, PresignedDownload, SelfTesting, ServerSideCopy
+from imaged.ports.store import Closeable, PresignedDownload, SelfTesting, ServerSideCopy
 from imaged.stores.s3.part_memory import PartMemoryShare
 from imaged.stores.s3.settings import Checksum, S3Settings
 from imaged.stores.s3.store import S3Store

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 
 from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import Verdict, all_keys, block_of, body, read_all, some_bytes
+from imaged.core.blob import make_key
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing, WriteDiscarded
-from imaged.core.keys import make_key
 from imaged.ports.store import Store
 
 IMAGES = [str(UUID(int=number << 120 | 7, version=4)) for number in (0x0A, 0x0B, 0xFF)]

@@ -19,9 +19,9 @@ from contracts.store_bodies import (
     read_all,
     some_bytes,
 )
+from imaged.core.blob import make_key
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing
-from imaged.core.keys import make_key
 from imaged.core.limits import MIB
 from imaged.ports.store import Store
 

@@ -11,6 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from imaged.core.broken_upload import (
+    LONGEST_PERIOD_BYTES,
+    RepetitionDetector,
+    RetryDigest,
     begin_body,
     forget_broken,
     note_received,
@@ -21,7 +24,6 @@ from imaged.core.broken_upload import (
 from imaged.core.deletion import delete
 from imaged.core.errors import ClaimLost, InvalidTransition, RetryMismatch
 from imaged.core.image import BrokenUpload, Change, ClaimedChange, Location
-from imaged.core.retry_digest import RetryDigest
 from imaged.core.uploading import (
     begin_staging,
     begin_upload,
@@ -195,7 +197,7 @@ def finishes(before: BrokenUpload, body: bytes, announced_bytes: int | None, cut
 FILES = st.binary(min_size=1, max_size=40)
 
 
-def repeats(text: bytes) -> bool:
+def is_repetition(text: bytes) -> bool:
     """Whether it is a piece of at most half of it again and again; one byte is."""
     return len(text) == 1 or any(
         text[period:] == text[:-period] for period in range(1, len(text) // 2 + 1)
@@ -208,7 +210,7 @@ def test_the_whole_file_always_finishes(
 ) -> None:
     """Wherever it had broken off, announced or in chunks; but what repeats needs a length."""
     prefix, size = file[:came], len(file)
-    assume(first or not prefix or not repeats(prefix))
+    assume(first or not prefix or not is_repetition(prefix))
 
     assert finishes(broken(prefix, size if first else None), file, size if second else None, cuts)
 
@@ -223,7 +225,7 @@ def test_the_rest_never_finishes(
     """
     came = min(came, sent)
     prefix, rest = file[:came], file[sent:]
-    assume(first or (prefix and (repeats(prefix) or not rest.startswith(prefix))))
+    assume(first or (prefix and (is_repetition(prefix) or not rest.startswith(prefix))))
 
     before = broken(prefix, len(file) if first else None)
     assert not finishes(before, rest, len(rest) if second else None, 3)
@@ -234,7 +236,7 @@ def test_more_is_remembered_only_of_a_body_that_began_so(
     prefix: bytes, body: bytes, cuts: int
 ) -> None:
     """A wrong rest never becomes the truth."""
-    assume(not repeats(prefix))
+    assume(not is_repetition(prefix))
     before = broken(prefix)
     digest = RetryDigest(before)
     try:
@@ -307,3 +309,49 @@ def test_it_is_forgotten_only_as_it_was_seen() -> None:
     for changed in (replace(seen, version=1), replace(seen, claim=claim())):
         with pytest.raises(InvalidTransition):
             forget_broken(seen)(changed)
+
+
+PIECES = st.binary(min_size=1, max_size=30)
+
+
+def repeats(text: bytes, cuts: int = 1000) -> bool:
+    """What is said of a text that comes in parts."""
+    repetition = RepetitionDetector()
+    for start in range(0, len(text), cuts):
+        repetition.feed(memoryview(text)[start : start + cuts])
+    return repetition.is_repetitive
+
+
+@pytest.mark.parametrize("period", [1, 2, 3, 64, 512, 4095, 4096])
+@pytest.mark.parametrize("cuts", [1, 999, 100_000])
+def test_what_repeats(period: int, cuts: int) -> None:
+    """Periods of any length up to the longest, however the bytes are cut; whole periods or not."""
+    piece = bytes((number * number + number // 256) % 251 + 1 for number in range(period))
+    text = piece * (30_000 // period)
+
+    assert repeats(text, cuts)
+    assert repeats(text[:-1], cuts)
+    changed = bytearray(text)
+    changed[-1] ^= 1
+    assert not repeats(bytes(changed), cuts)
+
+
+def test_longer_periods_are_not_looked_for() -> None:
+    """A disk of several copies of a large file is no repetition here."""
+    piece = bytes((number * 7 + number // 256) % 251 for number in range(LONGEST_PERIOD_BYTES + 1))
+    assert not repeats(piece * 5)
+
+
+@given(PIECES, st.integers(2, 9), st.integers(1, 50))
+def test_a_piece_several_times(piece: bytes, times: int, cuts: int) -> None:
+    """Also where all of it is short."""
+    assert repeats(piece * times, cuts)
+
+
+@given(st.binary(max_size=60), st.integers(1, 50))
+def test_it_is_what_it_says(text: bytes, cuts: int) -> None:
+    """Against the plain definition."""
+    shifts = range(1, len(text) // 2 + 1)
+    plain = len(text) <= 1 or any(text[shift:] == text[:-shift] for shift in shifts)
+
+    assert repeats(text, cuts) is plain

@@ -13,13 +13,14 @@ from imaged.core.disk_format import (
     Findings,
     Flaw,
     FormatPolicy,
+    Lookalike,
     is_inspected,
+    notice_of,
     require_declared,
 )
 from imaged.core.errors import FormatRefused
-from support.settings import configured
 
-STRICT = configured(FormatPolicy)
+STRICT = FormatPolicy()
 LENIENT = FormatPolicy(check_format=False, refuse_unsafe=False)
 
 #: What an inspector may find.
@@ -73,7 +74,7 @@ def test_declared_against_detected(declared: str, found: AbstractSet[str]) -> No
 @pytest.mark.parametrize(("declared", "found"), list(product(DISK_FORMATS, FOUND)))
 def test_the_check_can_be_switched_off(declared: str, found: AbstractSet[str]) -> None:
     """Where the format is not checked, anything is accepted as anything."""
-    require_declared(declared, Findings(found), configured(FormatPolicy, check_format=False))
+    require_declared(declared, Findings(found), FormatPolicy(check_format=False))
 
 
 @pytest.mark.parametrize(
@@ -132,12 +133,12 @@ def test_unsafe_features_are_refused() -> None:
 def test_unsafe_features_are_refused_whatever_was_declared() -> None:
     """Also where the format is not checked."""
     with pytest.raises(FormatRefused, match="a backing file"):
-        require_declared("raw", UNSAFE, configured(FormatPolicy, check_format=False))
+        require_declared("raw", UNSAFE, FormatPolicy(check_format=False))
 
 
 def test_the_refusal_of_unsafe_features_can_be_switched_off() -> None:
     """An operator may trust his users; the format is still checked."""
-    policy = configured(FormatPolicy, refuse_unsafe=False)
+    policy = FormatPolicy(refuse_unsafe=False)
     require_declared("qcow2", UNSAFE, policy)
 
     with pytest.raises(FormatRefused, match="says raw"):
@@ -153,3 +154,52 @@ def test_everything_can_be_switched_off() -> None:
 def test_only_bare_images_are_inspected(container_format: str) -> None:
     """What is inside of another container shows only when it is unpacked."""
     assert is_inspected(container_format) is (container_format == "bare")
+
+
+@pytest.mark.parametrize("lookalike", Lookalike)
+@pytest.mark.parametrize("disk_format", ["raw", "ami", "ploop"])
+def test_a_disk_that_looks_like_something_else(disk_format: str, lookalike: Lookalike) -> None:
+    """What it looks like and what to do, in sentences."""
+    notice = notice_of(disk_format, 10, lookalike, {})
+
+    assert notice == (
+        f"The data looks like {lookalike.phrase}, and not like a disk. {lookalike.remedy}"
+    )
+    assert notice.endswith(".")
+
+
+@pytest.mark.parametrize("disk_format", ["aki", "ari"])
+def test_kernels_and_ram_disks_are_packed(disk_format: str) -> None:
+    """Most are, by gzip, xz or zstd: there is nothing to notice."""
+    assert notice_of(disk_format, 10, Lookalike.GZIP, {}) is None
+
+
+@pytest.mark.parametrize("disk_format", DISK_FORMATS)
+def test_data_that_looks_like_a_disk(disk_format: str) -> None:
+    """Nothing is noticed."""
+    assert notice_of(disk_format, 10, None, {}) is None
+
+
+@pytest.mark.parametrize("disk_format", DISK_FORMATS)
+def test_no_data(disk_format: str) -> None:
+    """An image may be empty, and mostly should not be."""
+    notice = notice_of(disk_format, 0, None, {})
+
+    assert notice is not None
+    assert "0 bytes were sent" in notice
+
+
+def test_data_in_volumes() -> None:
+    """Nova's image of a server that boots from a volume is empty on purpose."""
+    assert notice_of("qcow2", 0, None, {"block_device_mapping": "[]"}) is None
+
+
+@pytest.mark.parametrize("lookalike", Lookalike)
+def test_a_refusal_tells_what_it_looks_like(lookalike: Lookalike) -> None:
+    """A qcow2 that is packed is not to be declared raw."""
+    findings = Findings(frozenset({"raw"}), lookalike=lookalike)
+
+    with pytest.raises(FormatRefused) as refusal:
+        require_declared("qcow2", findings, FormatPolicy())
+
+    assert f"It looks like {lookalike.phrase}. {lookalike.remedy}" in str(refusal.value)

@@ -17,11 +17,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim
-from imaged.core.declared_formats import unless_formats_changed
 from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
 from imaged.core.edits import may_change_formats
 from imaged.core.errors import ImagedError
-from imaged.core.image import Change, ClaimedChange, Formats, Image
+from imaged.core.image import Change, ClaimedChange, Formats, Image, unless_formats_changed
 from imaged.core.ledger import (
     Account,
     charge,

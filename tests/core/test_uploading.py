@@ -11,7 +11,7 @@ import pytest
 
 from imaged.core.claim import Claim
 from imaged.core.deletion import require_undeleted
-from imaged.core.drafts import begin_draft
+from imaged.core.edits import begin_draft
 from imaged.core.errors import ClaimLost, FormatsUnset, ImageDeleted, InvalidTransition
 from imaged.core.image import Image
 from imaged.core.ledger import without_ended_task

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from imaged.core.block_checksums import BLOCK_BYTES
+from imaged.core.integrity import BLOCK_BYTES
 from support.backend import FolderBackend, ServersBackend
 from support.client import Client
 from support.daemon import Daemon

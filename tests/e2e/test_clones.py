@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 
 from imaged.catalogs.connect import open_catalog
+from imaged.core.blob import make_key
 from imaged.core.claim import InstanceId
 from imaged.core.image import Content, Image, Location
-from imaged.core.keys import make_key
 from imaged.core.limits import GIB, MIB
 from imaged.core.uploading import begin_upload, store_data
 from imaged.services.claims import Claims, ClaimSettings

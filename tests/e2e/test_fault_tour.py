@@ -25,7 +25,7 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from imaged.core.keys import make_key
+from imaged.core.blob import make_key
 from support.backend import FolderBackend, ServersBackend
 from support.client import Client
 from support.daemon import Daemon, until

@@ -18,8 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from imaged.core.disk_format import Findings, Flaw
-from imaged.core.lookalike import Lookalike
+from imaged.core.disk_format import Findings, Flaw, Lookalike
 from imaged.inspectors.oslo_inspector import BLOCK_BYTES, OsloInspector
 from imaged.ports.inspector import InspectorFactory
 from support import disk_images as disks

@@ -14,9 +14,8 @@ from imaged.server.connections import (
     ConnectionTracker,
     client_network,
 )
-from support.settings import configured
 
-FEW = configured(ConnectionSettings, max_connections=3, max_connections_per_address=2)
+FEW = ConnectionSettings(max_connections=3, max_connections_per_address=2)
 
 
 class Seen:

@@ -18,10 +18,9 @@ from imaged.server.connection_settings import ConnectionSettings
 from imaged.server.protocol import HttpConnection
 from support.server import RawConnection, serving
 from support.service import OCTETS, Service
-from support.settings import configured
 from support.waiting import wait_until
 
-SETTINGS = configured(ConnectionSettings)
+SETTINGS = ConnectionSettings()
 LARGE = bytes(16 * MIB)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import anyio
 import pytest
 
+from imaged.core.blob import make_key
 from imaged.core.errors import (
     CatalogError,
     ClaimLost,
@@ -16,7 +17,6 @@ from imaged.core.errors import (
     QuotaExceeded,
 )
 from imaged.core.image import Change, Image, Location
-from imaged.core.keys import make_key
 from imaged.core.lifecycle import Status
 from imaged.core.uploading import begin_upload, give_back
 from support.bodies import BODY, send

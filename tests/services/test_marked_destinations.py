@@ -14,8 +14,8 @@ from contracts.store_bodies import body
 from imaged.core.errors import CatalogError, ExportError, ScratchError
 from imaged.core.place_marker import PlaceKind
 from imaged.exports.temporary_names import temporary_name
+from imaged.ports.conversion import ScratchFolder
 from imaged.ports.export import ExportFile
-from imaged.ports.scratch import ScratchFolder
 from imaged.services.marked_places import MarkedDestination, MarkedScratch
 from imaged.services.place_registry import PlaceRegistry
 from imaged.services.tasks.cleanup import LeftoverCleaner

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import anyio
 import pytest
 
+from imaged.core.blob import make_key
 from imaged.core.errors import CatalogMissing, StoreError, WrongPlace
-from imaged.core.keys import make_key
 from imaged.core.place_marker import Marker, PlaceKind, PlaceState
 from imaged.services.place_registry import PlaceRegistry, require_nothing_held, take_inventory
 from imaged.testing.memory_catalog import MemoryCatalog

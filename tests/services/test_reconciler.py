@@ -11,10 +11,10 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from imaged.core.blob import make_key
 from imaged.core.errors import CatalogError, StoreError
-from imaged.core.keys import make_key
+from imaged.core.ledger import StrayLimits
 from imaged.core.lifecycle import Status
-from imaged.core.strays import StrayLimits
 from support.bodies import send
 from support.cluster import Cluster
 from support.faults import catalog_fails, nth, override_calls, store_fails

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from imaged.core.block_checksums import BLOCK_BYTES, blocks_of, pages_of
+from imaged.core.blob import make_key
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import DataDamaged
 from imaged.core.image import Content, Location
-from imaged.core.keys import make_key
+from imaged.core.integrity import BLOCK_BYTES, blocks_of, pages_of
 from imaged.core.limits import KIB, MIB
 from imaged.services.block_cache import BlockCache
 from imaged.services.block_checksummer import BlockChecksummer

@@ -17,8 +17,8 @@ import anyio
 import pytest
 from structlog.typing import EventDict
 
+from imaged.core.ledger import StrayLimits
 from imaged.core.lifecycle import Event
-from imaged.core.strays import StrayLimits
 from imaged.ports.store import Stores
 from imaged.services.periodic import run_periodically
 from imaged.services.reconciler import ReconcileSettings
@@ -32,7 +32,6 @@ from simulation.network import (
 )
 from simulation.simulated_cluster import QUOTA_BYTES, SimulatedCluster
 from support.node import RENEW_EVERY, FixedBlockBudget, Node
-from support.settings import configured
 from support.virtual_time import seed_randomness
 
 NODES = ("x", "y", "z")
@@ -45,9 +44,7 @@ KEEP_RECORDS = timedelta(seconds=3000)
 RECONCILE = ReconcileSettings(
     every=timedelta(seconds=500),
     quarantine=timedelta(seconds=300),
-    limits=configured(
-        StrayLimits, max_share=0.9
-    ),  # it is a small world: a few of its blobs are many
+    limits=StrayLimits(max_share=0.9),  # it is a small world: a few of its blobs are many
 )
 
 
@@ -139,7 +136,7 @@ async def run_process(
         budget=budget,
         delay=world.delay,
         keep_records=KEEP_RECORDS,
-        tasks=configured(RunnerSettings, concurrency=3, poll_every=timedelta(seconds=15)),
+        tasks=RunnerSettings(concurrency=3, poll_every=timedelta(seconds=15)),
     )
     node.reconcile.settings = RECONCILE
     async with anyio.create_task_group() as tasks:

@@ -37,7 +37,6 @@ from imaged.ports.store import Store
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.layout import SHARD_FOLDERS
-from support.settings import configured
 
 LOW = 16 * MIB  # free space that every machine has
 
@@ -56,7 +55,7 @@ class TestFilesystemStore(
     @pytest_asyncio.fixture
     async def store(self, root: Path) -> AsyncIterator[FilesystemStore]:
         """Empty, checked, and on a real disk."""
-        often = configured(FilesystemSettings, path=root, min_free_bytes=LOW, flush_every_bytes=MIB)
+        often = FilesystemSettings(root, min_free_bytes=LOW, flush_every_bytes=MIB)
         store = FilesystemStore("local", often)
         await store.check()
         yield store
@@ -69,7 +68,7 @@ class TestFilesystemStore(
     @pytest_asyncio.fixture
     async def small_store(self, root: Path) -> FilesystemStore:
         """A store with room for 4 MiB."""
-        low = configured(FilesystemSettings, path=root, min_free_bytes=LOW)
+        low = FilesystemSettings(root, min_free_bytes=LOW)
         store = FilesystemStore("local", low, disk=SmallDisk(4 * MIB, LOW))
         await store.check()
         return store
@@ -115,9 +114,7 @@ class TestFilesystemStore(
     async def test_modes_are_settings(self, tmp_path: Path) -> None:
         """An operator may let a group read, and the umask does not revoke that."""
         with audited(tmp_path / "shared") as root:
-            shared = configured(
-                FilesystemSettings, path=root, min_free_bytes=0, file_mode=0o640, folder_mode=0o2750
-            )
+            shared = FilesystemSettings(root, min_free_bytes=0, file_mode=0o640, folder_mode=0o2750)
             store = FilesystemStore("local", shared)
             former = os.umask(0o077)
             try:
@@ -154,9 +151,7 @@ class TestFilesystemStore(
 
     async def test_what_must_stay_free_stays_free(self, root: Path) -> None:
         """Below the watermark nothing is written, and the error says what to change."""
-        store = FilesystemStore(
-            "local", configured(FilesystemSettings, path=root, min_free_bytes=1 << 60)
-        )
+        store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=1 << 60))
         await store.check()
 
         with pytest.raises(StoreFull, match="min_free") as full:
@@ -173,7 +168,7 @@ class TestFilesystemStore(
             "imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", 2 * MIB
         )
         disk = SmallDisk(100 * MIB)
-        high = configured(FilesystemSettings, path=root, min_free_bytes=90 * MIB)
+        high = FilesystemSettings(root, min_free_bytes=90 * MIB)
         store = FilesystemStore("local", high, disk=disk)
 
         with pytest.raises(StoreFull, match="min_free"):
@@ -251,9 +246,7 @@ class TestFilesystemStore(
 
     async def test_other_processes_see_the_same(self, store: FilesystemStore, root: Path) -> None:
         """Two store objects on one folder see the same blobs."""
-        other = FilesystemStore(
-            "local", configured(FilesystemSettings, path=root, min_free_bytes=LOW)
-        )
+        other = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=LOW))
         key = new_key()
         await store.put(key, body(b"shared"))
 
@@ -281,9 +274,7 @@ class FilesystemStoreMachine(StoreMachine):
         """A fresh folder."""
         self.folder = tempfile.TemporaryDirectory()
         root = Path(self.folder.name)
-        store = FilesystemStore(
-            "local", configured(FilesystemSettings, path=root, min_free_bytes=LOW)
-        )
+        store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=LOW))
         await store.check()
         return store, FolderBackdoor(root)
 

@@ -16,7 +16,6 @@ from imaged.core.errors import StoreError, StoreFull
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
-from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -145,9 +144,7 @@ async def test_whose_folders_they_are(
 
 async def test_a_full_disk_is_no_reason_not_to_start(root: Path) -> None:
     """The scrubber, which frees space, must start too."""
-    store = FilesystemStore(
-        "local", configured(FilesystemSettings, path=root, min_free_bytes=1 << 60)
-    )
+    store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=1 << 60))
 
     await store.check()
 

@@ -24,9 +24,8 @@ from contracts.store_writing import ExclusiveWritersContract
 from imaged.core.block import Block
 from imaged.core.errors import BlobMissing
 from imaged.core.limits import MIB
-from imaged.ports.capabilities import Closeable, PresignedDownload, SelfTesting, ServerSideCopy
 from imaged.ports.meter import Meter, ignore_measurement
-from imaged.ports.store import Store
+from imaged.ports.store import Closeable, PresignedDownload, SelfTesting, ServerSideCopy, Store
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.metered import OPERATIONS, MeteredStore, meter_store
@@ -35,7 +34,6 @@ from imaged.testing.memory_store import MemoryStore
 from stores.test_filesystem import LOW
 from stores.test_memory import MemoryBackdoor
 from support.seaweedfs import SeaweedFS, seaweedfs
-from support.settings import configured
 
 ABILITIES = (SelfTesting, Closeable, ServerSideCopy, PresignedDownload)
 
@@ -93,9 +91,7 @@ class TestMeasuredFilesystemStore(LastingReadersContract):
     @pytest_asyncio.fixture
     async def store(self, root: Path) -> Store:
         """Empty and checked."""
-        settings = configured(
-            FilesystemSettings, path=root, min_free_bytes=LOW, flush_every_bytes=MIB
-        )
+        settings = FilesystemSettings(root, min_free_bytes=LOW, flush_every_bytes=MIB)
         store = meter_store(FilesystemStore("local", settings), ignore_measurement)
         await store.check()
         return store

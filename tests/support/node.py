@@ -49,7 +49,6 @@ from imaged.services.uploads import Uploads
 from support.bodies import send
 from support.memory_fetcher import MemoryFetcher
 from support.reversed_secret_box import ReversedSecretBox
-from support.settings import configured
 
 OWNER = Caller("ann", "p1", frozenset({"member"}))
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
@@ -106,7 +105,7 @@ class Node:
             catalog,
             stores,
             self.claims,
-            stages or configured(IngestSettings),
+            stages or IngestSettings(),
             budget=self.budget,
             inspector=OsloInspector,
             lanes=InlineLane,
@@ -123,9 +122,9 @@ class Node:
         self.reclaimer = LeaseReclaimer(
             catalog, clock=self.clock, lease=LEASE, kill_uploads=kill_uploads
         )
-        scrubbing = configured(ScrubberSettings, delay=delay, keep_records=keep_records)
+        scrubbing = ScrubberSettings(delay=delay, keep_records=keep_records)
         self.scrubber = BlobScrubber(catalog, stores, scrubbing, clock=self.clock)
-        self.reconcile = StoreReconciler(catalog, stores, configured(ReconcileSettings))
+        self.reconcile = StoreReconciler(catalog, stores, ReconcileSettings())
 
     def _build_tasks(
         self,
@@ -155,7 +154,7 @@ class Node:
             self.ingest,
             registry,
             seal=seal,
-            settings=settings or configured(RunnerSettings, concurrency=100),
+            settings=settings or RunnerSettings(concurrency=100),
         )
         self.task_service = TaskService(
             catalog,
@@ -164,7 +163,7 @@ class Node:
             seal=seal,
             wakeup=self.runner.wakeup,
             start_now=self.runner.start_now,
-            settings=configured(TaskServiceSettings, max_unfinished_per_owner=0),
+            settings=TaskServiceSettings(),
             clock=self.clock,
         )
         self.imports = ImageImportService(catalog, self.task_service, self.runner.wakeup, imported)

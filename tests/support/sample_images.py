@@ -9,7 +9,7 @@ from uuid import UUID
 
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.deletion import deactivate, delete
-from imaged.core.drafts import begin_draft
+from imaged.core.edits import begin_draft
 from imaged.core.image import ClaimedChange, Content, Failure, Image, Location
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task

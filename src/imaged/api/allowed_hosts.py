@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 from imaged.api.http_errors import CrossSiteRefused, HostRefused
-from imaged.core.special_addresses import is_loopback
+from imaged.core.network_policy import is_loopback
 
 ALLOWED_SITES = frozenset({"none", "same-origin"})  # of Sec-Fetch-Site
 

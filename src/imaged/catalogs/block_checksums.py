@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from imaged.catalogs import blobs
 from imaged.catalogs.tables import block_checksums
 from imaged.core.blob import BlobState
-from imaged.core.block_checksums import pages_of
+from imaged.core.integrity import pages_of
 
 _INSERT = insert(block_checksums)
 _REMOVE = delete(block_checksums).where(block_checksums.c.key == bindparam("this"))

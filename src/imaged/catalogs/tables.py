@@ -188,7 +188,7 @@ blobs = Table(
     partial_index("blobs_awaited_by", "awaited_by", where="awaited_by IS NOT NULL"),
 )
 
-#: Pages of ``core/block_checksums.py``. The primary key finds the page of a block.
+#: Pages of ``core/integrity.py``. The primary key finds the page of a block.
 block_checksums = Table(
     "block_checksums",
     metadata,

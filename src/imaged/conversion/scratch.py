@@ -23,9 +23,9 @@ import anyio
 from aiofiles.threadpool.binary import AsyncFileIO
 from anyio import to_thread
 
+from imaged.core.block import split_holes
 from imaged.core.errors import ScratchError, ScratchFull
 from imaged.core.limits import MIB
-from imaged.core.sparse import split_holes
 
 T = TypeVar("T")
 
@@ -40,11 +40,11 @@ class ScratchSettings:
     """The folder, and the space that must stay free there."""
 
     root: Path
-    min_free_bytes: int
+    min_free_bytes: int = 0
 
 
 class LocalScratchFolder:
-    """Scratch files of one attempt. Is a ``ScratchFolder`` (``ports/scratch.py``)."""
+    """Scratch files of one attempt. Is a ``ScratchFolder`` (``ports/conversion.py``)."""
 
     def __init__(self, path: Path, min_free_bytes: int) -> None:
         self._path = path
@@ -112,7 +112,7 @@ class LocalScratchFolder:
 
 
 class LocalScratch:
-    """Makes folders for attempts. Is a ``Scratch`` (``ports/scratch.py``)."""
+    """Makes folders for attempts. Is a ``Scratch`` (``ports/conversion.py``)."""
 
     def __init__(self, settings: ScratchSettings) -> None:
         self._root = settings.root

@@ -9,18 +9,28 @@ The row is written before the first byte and removed after the last byte is dele
 Doomed is final. Therefore a deletion may be late, repeated, or come from a scrubber believed dead,
 and does no harm: no record ever refers to those bytes again. For the same reason scrubbing needs no
 claim: taking a blob only postpones its next deletion.
+
+A key is ``<first two hex digits>/<image id>.<attempt>``: the image's id lets operators identify
+blobs in a store; the attempt keeps each key unique.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from imaged.core.errors import BlobGone
 
 FIRST_RETRY_DELAY = timedelta(seconds=10)
+
 MAX_RETRY_DELAY = timedelta(hours=1)
+
+KEY_PATTERN = re.compile(
+    r"([0-9a-f]{2})/(?=\1)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9a-f]{32}"
+)
 
 
 class BlobState(StrEnum):
@@ -47,6 +57,17 @@ class Blob:
     upload_id: str | None = None  # the store's own identifier of the write, if it has one
     is_unfinished: bool = False  # doomed while being written, so more bytes may arrive
     is_swept: bool = False  # doomed: deleted once; checked again, as more may have arrived
+
+
+def make_key(image_id: str, attempt: UUID) -> str:
+    """The key of one attempt to write an image."""
+    image_id = image_id.lower()
+    return f"{image_id[:2]}/{image_id}.{attempt.hex}"
+
+
+def is_key(text: str) -> bool:
+    """Whether this may be a key; all other names in a store do not belong to imaged."""
+    return KEY_PATTERN.fullmatch(text) is not None
 
 
 def doom(blob: Blob, due_at: datetime, awaited_by: str | None) -> Blob:

@@ -17,12 +17,15 @@ file is as long as that plus the bytes received before. Only a body of that leng
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from imaged.core.claim import Claim, require_claim
 from imaged.core.digests import CHECKSUM, Digest
 from imaged.core.errors import InvalidTransition, RetryMismatch
 from imaged.core.image import BrokenUpload, Change, ClaimedChange, Image
+
+LONGEST_PERIOD_BYTES = 4096
 
 
 def begin_body(before: BrokenUpload | None, announced_bytes: int | None) -> BrokenUpload:
@@ -39,38 +42,6 @@ def begin_body(before: BrokenUpload | None, announced_bytes: int | None) -> Brok
         why = f"announces {announced_bytes} bytes instead of {before.announced_bytes}"
         raise RetryMismatch(before.received_bytes, why)
     return before
-
-
-def require_same_beginning(before: BrokenUpload, checksum: str) -> None:
-    """Compare the bytes that were received before. Raises RetryMismatch.
-
-    ``checksum``: the md5 of the same number of bytes of this body.
-    """
-    if checksum != before.checksum:
-        raise RetryMismatch(before.received_bytes, "does not begin with the same bytes")
-
-
-def require_whole_after_rest(before: BrokenUpload, size_bytes: int) -> None:
-    """Check the length of a body that begins like its own rest (rule 4). Raises RetryMismatch."""
-    if before.refused_bytes is None or size_bytes != before.received_bytes + before.refused_bytes:
-        why = "may be the rest of it: the bytes repeat themselves, and no length was announced"
-        raise RetryMismatch(before.received_bytes, why)
-
-
-def refused(before: BrokenUpload, size_bytes: int) -> BrokenUpload:
-    """The record after a body was refused by rule 4: it keeps the length of the first one."""
-    if before.refused_bytes is not None:
-        return before
-    return replace(before, refused_bytes=size_bytes, at=None)
-
-
-def require_same_length(before: BrokenUpload, size_bytes: int) -> None:
-    """Check the length of the whole body, in bytes. Raises RetryMismatch."""
-    if size_bytes < before.received_bytes:
-        raise RetryMismatch(before.received_bytes, f"ended after {size_bytes}")
-    if before.announced_bytes not in {None, size_bytes}:
-        why = f"has {size_bytes} bytes instead of the {before.announced_bytes} announced then"
-        raise RetryMismatch(before.received_bytes, why)
 
 
 def note_received(broken: BrokenUpload) -> ClaimedChange:
@@ -102,3 +73,150 @@ def forget_broken(seen: Image) -> Change:
         return replace(image, broken_upload=None)
 
     return change
+
+
+class RetryDigest(Digest):
+    """The MD5 that every image has, compared at the length at which the upload before broke off.
+
+    So no second digest is needed. It is fed in a lane; ``remembered`` may be read from any thread.
+    """
+
+    def __init__(self, before: BrokenUpload, announced_bytes: int | None = None) -> None:
+        super().__init__(CHECKSUM)
+        self._before = before
+        self._announced_bytes = announced_bytes
+        self._repetition = RepetitionDetector()
+        self._is_doubtful = False  # the rest may begin like the whole
+        self._latest = before  # grows beyond ``before`` once the body is known to begin with it
+        self._received_bytes = 0
+        self._is_misannounced = self._is_judged = False
+
+    @property
+    def remembered(self) -> BrokenUpload | None:
+        """The record for the image if the attempt fails now."""
+        if self._is_judged:
+            return None
+        if self._is_misannounced and self._latest is not self._before:
+            return replace(self._latest, announced_bytes=None)
+        return self._latest
+
+    def feed(self, block: Sequence[bytes | memoryview]) -> None:
+        """Add the next chunks. Raises RetryMismatch."""
+        for chunk in block:
+            self._take(chunk)
+        if self._received_bytes >= self._before.received_bytes and not self._is_doubtful:
+            self._latest = replace(
+                self._before,
+                received_bytes=self._received_bytes,
+                checksum=self.hexdigest(),
+                at=None,
+            )
+
+    def require_whole(self) -> None:
+        """Check at the end of the body that it is the whole file. Raises RetryMismatch."""
+        require_same_length(self._before, self._received_bytes)
+        if self._is_doubtful:
+            self._require_whole_after_rest(self._received_bytes)
+
+    def distrust_length(self) -> None:
+        """The body's length differs from the announced one, which proves nothing any more."""
+        self._is_misannounced = True
+
+    def reject(self) -> None:
+        """The whole file was received and refused: the next upload is another file."""
+        self._is_judged = True
+
+    def _take(self, chunk: bytes | memoryview) -> None:
+        left_bytes = self._before.received_bytes - self._received_bytes
+        self._received_bytes += len(chunk)
+        if left_bytes <= 0:
+            super().feed((chunk,))
+            return
+        head = memoryview(chunk)[:left_bytes]
+        super().feed((head,))
+        self._repetition.feed(head)
+        if left_bytes <= len(chunk):
+            if self.hexdigest() != self._before.checksum:
+                why = "does not begin with the same bytes"
+                raise RetryMismatch(self._before.received_bytes, why)
+            self._is_doubtful = (
+                self._before.announced_bytes is None and self._repetition.is_repetitive
+            )
+            if self._is_doubtful and self._announced_bytes is not None:
+                self._require_whole_after_rest(self._announced_bytes)
+            super().feed((memoryview(chunk)[left_bytes:],))
+
+    def _require_whole_after_rest(self, size_bytes: int) -> None:
+        """Check the length of a body that begins like its rest (rule 4). Raises RetryMismatch."""
+        sent, refused_bytes = self._before.received_bytes, self._before.refused_bytes
+        if refused_bytes is None or size_bytes != sent + refused_bytes:
+            self._latest = refused(self._before, size_bytes)
+            why = "may be the rest of it: the bytes repeat themselves, and no length was announced"
+            raise RetryMismatch(sent, why)
+
+
+def refused(before: BrokenUpload, size_bytes: int) -> BrokenUpload:
+    """The record after a body was refused by rule 4: it keeps the length of the first one."""
+    if before.refused_bytes is not None:
+        return before
+    return replace(before, refused_bytes=size_bytes, at=None)
+
+
+def require_same_length(before: BrokenUpload, size_bytes: int) -> None:
+    """Check the length of the whole body, in bytes. Raises RetryMismatch."""
+    if size_bytes < before.received_bytes:
+        raise RetryMismatch(before.received_bytes, f"ended after {size_bytes}")
+    if before.announced_bytes not in {None, size_bytes}:
+        why = f"has {size_bytes} bytes instead of the {before.announced_bytes} announced then"
+        raise RetryMismatch(before.received_bytes, why)
+
+
+class RepetitionDetector:
+    """Examines bytes as they are received. The cost is negligible once they do not repeat."""
+
+    def __init__(self) -> None:
+        self._start = bytearray()  # up to twice the longest period, which shows any shorter one
+        self._piece = b""  # the repeated piece, once it is known
+        self._seen_bytes = 0
+        self._is_ruled_out = False
+
+    @property
+    def is_repetitive(self) -> bool:
+        """Whether all bytes repeat a piece of at most half their number; true for a single byte."""
+        if self._is_ruled_out:
+            return False
+        return bool(self._piece) or len(self._start) <= 1 or bool(_piece_of(bytes(self._start)))
+
+    def feed(self, chunk: memoryview) -> None:
+        """Add the next bytes."""
+        if self._is_ruled_out:
+            return
+        if not self._piece:
+            head = chunk[: 2 * LONGEST_PERIOD_BYTES - len(self._start)]
+            self._start += head
+            self._seen_bytes += len(head)
+            chunk = chunk[len(head) :]
+            if len(self._start) < 2 * LONGEST_PERIOD_BYTES:
+                return
+            self._piece = _piece_of(bytes(self._start))
+            self._is_ruled_out = not self._piece
+        if chunk and not self._is_ruled_out:
+            self._compare(chunk)
+
+    def _compare(self, chunk: memoryview) -> None:
+        period = len(self._piece)
+        turn = self._seen_bytes % period
+        expected = (self._piece * (len(chunk) // period + 2))[turn : turn + len(chunk)]
+        self._seen_bytes += len(chunk)
+        self._is_ruled_out = chunk != expected
+
+
+def _piece_of(text: bytes) -> bytes:
+    """The shortest piece that the text repeats, of at most half its length; b"" if none."""
+    half = len(text) - len(text) // 2
+    period = text.find(text[:half], 1)
+    while 0 < period <= len(text) // 2:
+        if text[period:] == text[:-period]:
+            return text[:period]
+        period = text.find(text[:half], period + 1)
+    return b""

@@ -6,6 +6,9 @@ Rule 1: the declared format equals the detected one, with the equivalences below
 Rule 2: a format that no inspector recognises counts as raw.
 Rule 3: features that make a reader open other files are refused, whatever was declared.
 Rule 4: each refusal names its remedy, and the remedy is the right one for that flaw.
+Rule 5: raw data that is probably no disk is accepted: a disk may begin with any bytes, and an image
+may be empty on purpose. Usually it is a mistake, and a notice tells the owner before a server fails
+to boot.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from imaged.core.errors import FormatRefused
-from imaged.core.lookalike import Lookalike
 
 DISK_FORMATS = (
     "ami",
@@ -31,9 +33,11 @@ DISK_FORMATS = (
     "iso",
     "ploop",
 )
+
 CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
 
 RAW = frozenset({"raw"})
+
 UDF = frozenset({"udf"})
 
 #: Formats that may be detected in a disk declared as raw. A partition table is detected as gpt,
@@ -53,6 +57,52 @@ EQUIVALENTS: Mapping[str, AbstractSet[AbstractSet[str]]] = {
     "aki": RAW_EQUIVALENTS,
     "ploop": RAW_EQUIVALENTS,
 }
+
+#: Formats whose data begins like a disk. A kernel (aki) or RAM disk (ari) may be compressed.
+RAW_LIKE_FORMATS = frozenset({"raw", "ami", "ploop"})
+
+#: Nova sets it on the image of a server that boots from a volume: its data is in snapshots.
+BLOCK_DEVICE_MAPPING = "block_device_mapping"
+
+_DECOMPRESS = "Decompress it, and upload the result as a new image."
+
+_EXTRACT = "Extract the image from it, and upload that as a new image."
+
+
+class Lookalike(Enum):
+    """A kind of file recognised by its beginning, with the remedy for the owner."""
+
+    GZIP = ("a file compressed with gzip", _DECOMPRESS)
+    XZ = ("a file compressed with xz", _DECOMPRESS)
+    ZSTD = ("a file compressed with zstd", _DECOMPRESS)
+    BZIP2 = ("a file compressed with bzip2", _DECOMPRESS)
+    LZ4 = ("a file compressed with lz4", _DECOMPRESS)
+    ZIP = ("a zip archive", _EXTRACT)
+    SEVEN_ZIP = ("a 7z archive", _EXTRACT)
+    TAR = (
+        "a tar archive",
+        (
+            "Upload the disk that is in it as a new image; an OVA as a whole has the "
+            "'container_format' ova."
+        ),
+    )
+    HTML = (
+        "a web page",
+        (
+            "Check the response of its address, perhaps an error or a login form, and upload "
+            "the disk itself as a new image."
+        ),
+    )
+
+    @property
+    def phrase(self) -> str:
+        """The kind of file, as the end of "it looks like"."""
+        return self.value[0]
+
+    @property
+    def remedy(self) -> str:
+        """The remedy for the owner, as a sentence."""
+        return self.value[1]
 
 
 class Flaw(Enum):
@@ -148,8 +198,8 @@ class Findings:
 class FormatPolicy:
     """Which data is refused."""
 
-    check_format: bool  # refuse data of another format than declared
-    refuse_unsafe: bool  # refuse features that make a reader open other files
+    check_format: bool = True  # refuse data of another format than declared
+    refuse_unsafe: bool = True  # refuse features that make a reader open other files
 
 
 def is_inspected(container_format: str) -> bool:
@@ -183,3 +233,22 @@ def _remedy(findings: Findings) -> str:
     if suitable is None:
         return "No 'disk_format' fits it: convert it to qcow2 or raw, or send other data."
     return f"Set 'disk_format' to {suitable}, or send other data."
+
+
+def notice_of(
+    disk_format: str,
+    size_bytes: int,
+    lookalike: Lookalike | None,
+    properties: Mapping[str, str],
+) -> str | None:
+    """The notice for the owner about accepted data; None: no notice."""
+    if not size_bytes:
+        if BLOCK_DEVICE_MAPPING in properties:
+            return None
+        return (
+            "The image has no data: 0 bytes were sent. If it is to have some, upload them as a new "
+            "image; 'openstack image create' sends those of --file."
+        )
+    if lookalike is None or disk_format not in RAW_LIKE_FORMATS:
+        return None
+    return f"The data looks like {lookalike.phrase}, and not like a disk. {lookalike.remedy}"

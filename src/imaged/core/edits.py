@@ -1,10 +1,11 @@
-"""The attributes and properties that clients write at creation and by patches.
+"""The attributes and properties that clients write at creation and by patches, and tasks by drafts.
 
 Rule 1: a patch is applied completely or not at all.
 Rule 2: both formats are frozen when the image has data or a request is sending it. While data waits
 for its import or is being imported, they are not: the data is inspected as the formats that the
 image has when it is published.
 Rule 3: only an administrator may change the owner of an image or make it public.
+Rule 4: a draft is an image that stays invisible until its task has completed it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from imaged.core.attributes import (
     validate_property,
     validate_tag,
 )
+from imaged.core.claim import Claim, require_claim
 from imaged.core.errors import (
     NotPermitted,
     PropertyConflict,
@@ -30,17 +32,12 @@ from imaged.core.errors import (
     TagNotFound,
     TooMany,
 )
-from imaged.core.image import Change, Image, Visibility
+from imaged.core.image import Change, ClaimedChange, Image, Visibility, require_formats_declared
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
+from imaged.core.task import Task
 
 FORMATS_CHANGEABLE = frozenset({Status.QUEUED, Status.UPLOADING, Status.IMPORTING})
-
-
-def may_change_formats(image: Image) -> bool:
-    """Whether both formats may be changed: not while a request sends data, nor after that."""
-    is_sent_to = image.status is Status.UPLOADING and image.claim is not None
-    return image.status in FORMATS_CHANGEABLE and not is_sent_to
 
 
 class Action(StrEnum):
@@ -70,6 +67,37 @@ def new_image(caller: Caller, new_id: str, attributes: Mapping[str, object]) -> 
     for name, value in attributes.items():
         editor.write(name, value)
     return editor.finished()
+
+
+def begin_draft(image: Image, task: Task) -> Image:
+    """The image as a draft, invisible until its task completes it. Raises FormatsUnset."""
+    require_formats_declared(image)
+    return replace(image, draft=True, status=Status.IMPORTING, task=replace(task, writes=image.id))
+
+
+def describe(model: Image) -> ClaimedChange:
+    """Copy the metadata that became known after the work began, from ``model`` to the draft."""
+
+    def change(image: Image, claim: Claim) -> Image:
+        require_claim(image.claim, claim)
+        return replace(
+            image,
+            name=model.name,
+            disk_format=model.disk_format,
+            container_format=model.container_format,
+            min_ram_mib=model.min_ram_mib,
+            min_disk_gib=model.min_disk_gib,
+            tags=model.tags,
+            properties=model.properties,
+        )
+
+    return change
+
+
+def may_change_formats(image: Image) -> bool:
+    """Whether both formats may be changed: not while a request sends data, nor after that."""
+    is_sent_to = image.status is Status.UPLOADING and image.claim is not None
+    return image.status in FORMATS_CHANGEABLE and not is_sent_to
 
 
 def apply(caller: Caller, image: Image, operations: Iterable[Operation]) -> Image:

@@ -2,6 +2,10 @@
 
 Its changes are in ``uploading.py`` (data), ``deletion.py`` (deletion) and ``edits.py``
 (attributes).
+
+Both formats may be patched while an import runs. Therefore the change that publishes the data
+compares the inspected formats with the locked record and fails if they differ: a patch is always
+allowed, and never publishes data that was inspected as another format.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from imaged.core.claim import Claim
+from imaged.core.errors import FormatsChanged, FormatsUnset
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task
 
@@ -45,7 +50,7 @@ class Content:
     hash_value: str  # hexadecimal
     virtual_size_bytes: int | None = None  # of the disk inside, if its format has it
     notice: str | None = None  # for its owner: why it may not be the intended data
-    #: Checksums of its blocks (``core/block_checksums.py``), if just computed. The catalog stores
+    #: Checksums of its blocks (``core/integrity.py``), if just computed. The catalog stores
     #: them separately, and images that it returns do not have them.
     block_checksums: bytes = field(default=b"", compare=False, repr=False)
 
@@ -152,4 +157,30 @@ class Image:
 
 
 Change = Callable[[Image], Image]
+
 ClaimedChange = Callable[[Image, Claim], Image]  # only the holder of a claim can make it
+
+
+def require_formats_declared(image: Image) -> None:
+    """Raise FormatsUnset unless both formats are set."""
+    if image.disk_format is None or image.container_format is None:
+        raise FormatsUnset
+
+
+def require_formats_unchanged(image: Image, judged: Formats) -> None:
+    """Raise FormatsChanged if the image's formats differ from those as which its data was
+    inspected.
+    """
+    if image.formats != judged:
+        raise FormatsChanged(str(judged), str(image.formats))
+
+
+def unless_formats_changed(judged: Formats, finish: ClaimedChange) -> ClaimedChange:
+    """The finishing change for data that was inspected as these formats. Raises FormatsChanged."""
+
+    def change(image: Image, claim: Claim) -> Image:
+        finished = finish(image, claim)  # ClaimLost takes precedence
+        require_formats_unchanged(image, judged)
+        return finished
+
+    return change

@@ -9,6 +9,9 @@ Rule 3: bytes whose writer may still be active are due only when its lease must 
 Rule 4: the record of an expired image is removed with its last bytes, not before.
 Rule 5: the owner of an image is charged for its bytes, from before the first byte.
 Rule 6: the block checksums of a blob are stored by the change that completes it.
+Rule 7: blobs without a row are deleted only if they are few. A few are left by double faults; many
+indicate that the catalog does not match the store: it is new, restored from an old backup, or the
+wrong one. Then the blobs are images.
 """
 
 from __future__ import annotations
@@ -33,6 +36,23 @@ class Account:
     owner: str
     used_bytes: int = 0
     limit_bytes: int | None = None  # None: no limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrayLimits:
+    """The limits up to which blobs without a row are deleted automatically; both apply.
+
+    ``max_share``: of all blobs of the store, between 0 and 1.
+    """
+
+    max_strays: int = 100
+    max_share: float = 0.01
+
+    def allow(self, strays: int, keys: int) -> bool:
+        """Whether this many strays among the ``keys`` of a store may go; never all of them."""
+        if not strays:
+            return True
+        return strays <= self.max_strays and strays <= keys * self.max_share and strays < keys
 
 
 def touched(before: Image, after: Image) -> list[str]:
@@ -148,6 +168,14 @@ def doomed_stray(location: Location, due_at: datetime) -> Blob:
     """The row of a stray blob, or of one that may still appear, so that it is deleted."""
     blob = Blob(location.key, location.store, location.size_bytes)
     return doom(blob, due_at, awaited_by=None)
+
+
+def warning_of(strays: int, keys: int) -> str:
+    """The warning for operators about strays that are too many to delete."""
+    return (
+        f"{strays} of its {keys} blobs have no row, and none of them is deleted: is "
+        "catalog.url right, and is the catalog the newest? `imaged reconcile` lists them"
+    )
 
 
 def _holding(image: Image, location: Location, blob: Blob | None, *, held_before: bool) -> Blob:

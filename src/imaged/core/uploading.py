@@ -14,18 +14,20 @@ from dataclasses import replace
 
 from imaged.core.broken_upload import begin_body
 from imaged.core.claim import Claim, require_claim
-from imaged.core.declared_formats import require_formats_declared, require_formats_unchanged
 from imaged.core.errors import ClaimLost, InvalidTransition
-from imaged.core.image import BrokenUpload, Change, ClaimedChange, Content, Failure, Image, Location
-from imaged.core.lifecycle import FAILURE_EVENTS, Event, Status, next_status
-from imaged.core.task import (
-    Task,
-    TaskChange,
-    TaskStatus,
-    ended_attempt,
-    pick_up,
-    succeed,
+from imaged.core.image import (
+    BrokenUpload,
+    Change,
+    ClaimedChange,
+    Content,
+    Failure,
+    Image,
+    Location,
+    require_formats_declared,
+    require_formats_unchanged,
 )
+from imaged.core.lifecycle import FAILURE_EVENTS, Event, Status, next_status
+from imaged.core.task import Task, TaskChange, TaskStatus, ended_attempt, pick_up, succeed
 
 #: The work that an image is claimed for, in the owner's terms, by status.
 PHASES: Mapping[Status, str] = {
@@ -126,11 +128,7 @@ def stage_data(content: Content) -> ClaimedChange:
     def change(image: Image, claim: Claim) -> Image:
         image = reserve(content.size_bytes)(image, claim)
         return replace(
-            image,
-            claim=None,
-            finished_by=claim.token,
-            staged_content=staged,
-            broken_upload=None,
+            image, claim=None, finished_by=claim.token, staged_content=staged, broken_upload=None
         )
 
     return change

@@ -14,10 +14,9 @@ from imaged.config.stores import FilesystemSection, S3Section, StoresSection
 from imaged.core.errors import StoreError, StoreFull
 from imaged.daemon.settings import filesystem_settings, password_file, s3_settings
 from imaged.lanes import LaneFactory, ThreadLane
-from imaged.ports.capabilities import Closeable, SelfTesting
 from imaged.ports.meter import Meter
 from imaged.ports.place import MarkedPlace
-from imaged.ports.store import Store, Stores
+from imaged.ports.store import Closeable, SelfTesting, Store, Stores
 from imaged.services.place_registry import PlaceRegistry
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.metered import meter_store

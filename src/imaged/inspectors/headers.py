@@ -17,9 +17,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imaged.core.disk_format import Flaw
+from imaged.core.disk_format import Flaw, Lookalike
 from imaged.core.limits import MIB
-from imaged.core.lookalike import Lookalike
 
 SECTOR_BYTES = 512
 

@@ -22,9 +22,8 @@ from collections.abc import Set as AbstractSet
 
 from oslo_utils.imageutils import format_inspector as oslo
 
-from imaged.core.disk_format import RAW, Findings, Flaw
+from imaged.core.disk_format import RAW, Findings, Flaw, Lookalike
 from imaged.core.limits import MIB
-from imaged.core.lookalike import Lookalike
 from imaged.inspectors import headers, vhd_headers
 from imaged.inspectors.headers import HeaderFindings, find_lookalike
 

@@ -118,7 +118,7 @@ class Catalog(TaskCatalog, Protocol):
         ...
 
     async def get_block_checksums(self, key: str, page: int) -> bytes | None:
-        """Return a page of a blob's block checksums (``core/block_checksums.py``).
+        """Return a page of a blob's block checksums (``core/integrity.py``).
 
         None if none are recorded: for blobs of earlier versions, and for unknown keys.
         """

@@ -4,18 +4,20 @@ Bytes become visible when ``put`` commits, complete and durable, and never earli
 reused, so bytes under a key never change. Only the scrubber calls ``delete``.
 
 Every method may raise ``StoreError``; a driver raises no other errors.
+
+Optional abilities are Protocols of their own: test with ``isinstance`` before using one.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from imaged.core.block import Block
-from imaged.core.errors import UnknownStore
+from imaged.core.errors import StoreError, UnknownStore
 
 #: Called with the store's own identifier of a write before its first byte, so that other processes
 #: can abort it.
@@ -46,7 +48,7 @@ class BlobReader(Protocol):
 
 
 class Store(Protocol):
-    """Keeps bytes under keys made by ``core/keys.py``."""
+    """Keeps bytes under keys made by ``core/blob.py``."""
 
     @property
     def name(self) -> str:
@@ -131,3 +133,64 @@ class Stores:
             return self.by_name[name]
         except KeyError:
             raise UnknownStore(name) from None
+
+
+@runtime_checkable
+class SelfTesting(Protocol):
+    """Can try every operation that it will need, which takes longer than ``check``."""
+
+    async def self_test(self) -> Sequence[StoreError]:
+        """Try all operations with a temporary key. Raises StoreError with a remedy.
+
+        Returns the defects that do not prevent its use, each with a remedy: StoreFull, if it has no
+        room.
+        """
+        ...
+
+
+@runtime_checkable
+class Closeable(Protocol):
+    """Holds connections or threads that should be released at shutdown."""
+
+    async def close(self) -> None:
+        """Release them. The store opens them again when it is used again."""
+        ...
+
+
+@runtime_checkable
+class ServerSideCopy(Protocol):
+    """Can copy a blob without its bytes passing through this process."""
+
+    def can_copy_from(self, source: Store) -> bool:
+        """Whether the service of this store can copy from ``source`` directly."""
+        ...
+
+    async def copy_from(
+        self, source: Store, source_key: str, key: str, record: RecordUploadId = ignore_upload_id
+    ) -> int:
+        """Write a blob as ``put`` does, with the bytes of another one; return its size.
+
+        Raises BlobMissing if the source has none, and the errors of ``put``.
+        """
+        ...
+
+    async def stored_md5(self, key: str) -> str | None:
+        """The md5 of a complete blob as reported by the service, hexadecimal; None if it reports
+        none.
+
+        The value may be another digest, as for encrypted objects of S3: if it differs from the
+        expected one, only reading the blob decides. Raises BlobMissing.
+        """
+        ...
+
+
+@runtime_checkable
+class PresignedDownload(Protocol):
+    """Can grant temporary read access to a blob without credentials."""
+
+    async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
+        """A URL for GET and ranges of it. It grants access to the blob: never log it.
+
+        Does not check that the blob exists. ``file_name``: the name that a browser saves it under.
+        """
+        ...

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from imaged.core.special_addresses import is_loopback
+from imaged.core.network_policy import is_loopback
 
 
 @dataclass(frozen=True, slots=True)

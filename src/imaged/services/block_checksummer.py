@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from crc32c import crc32c
 
-from imaged.core.block_checksums import BLOCK_BYTES, CHECKSUM_BYTES
+from imaged.core.integrity import BLOCK_BYTES, CHECKSUM_BYTES
 
 
 def extend_checksum(checksum: int, chunk: bytes | memoryview) -> int:
@@ -18,7 +18,7 @@ def extend_checksum(checksum: int, chunk: bytes | memoryview) -> int:
 
 
 class BlockChecksummer:
-    """The checksums of the blocks of one stream (``core/block_checksums.py``)."""
+    """The checksums of the blocks of one stream (``core/integrity.py``)."""
 
     def __init__(self) -> None:
         self._complete = bytearray()

@@ -7,10 +7,10 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from imaged.core.access import Caller, require_readable
-from imaged.core.block_checksums import blocks_of
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import StoreError, UnknownStore
 from imaged.core.image import Content, Image
+from imaged.core.integrity import blocks_of
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
 from imaged.services.block_cache import BlockCache

@@ -16,12 +16,18 @@ from uuid import uuid4
 import anyio
 import structlog
 
+from imaged.core.blob import make_key
 from imaged.core.block import Block
 from imaged.core.broken_upload import note_received, replacing, without_broken_upload
-from imaged.core.declared_formats import unless_formats_changed
 from imaged.core.errors import CatalogError, QuotaExceeded
-from imaged.core.image import BrokenUpload, ClaimedChange, Content, Image, Location
-from imaged.core.keys import make_key
+from imaged.core.image import (
+    BrokenUpload,
+    ClaimedChange,
+    Content,
+    Image,
+    Location,
+    unless_formats_changed,
+)
 from imaged.core.limits import MIB, require_announced
 from imaged.core.uploading import reserve, write_to
 from imaged.lanes import LaneFactory, ThreadLane

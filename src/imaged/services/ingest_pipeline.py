@@ -10,21 +10,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 import anyio
 
 from imaged.core.block import Block
+from imaged.core.broken_upload import RetryDigest
 from imaged.core.digests import CHECKSUM, Digest
-from imaged.core.disk_format import Findings, FormatPolicy, is_inspected, require_declared
+from imaged.core.disk_format import (
+    Findings,
+    FormatPolicy,
+    is_inspected,
+    notice_of,
+    require_declared,
+)
 from imaged.core.errors import FormatRefused, RetryMismatch, SizeMismatch
 from imaged.core.image import BrokenUpload, Content, Image
 from imaged.core.integrity import StoredContent, require_undamaged
 from imaged.core.limits import require_complete, require_within
-from imaged.core.lookalike import notice_of
-from imaged.core.retry_digest import RetryDigest
 from imaged.lanes import Lane, LaneFactory
 from imaged.ports.inspector import Inspector, InspectorFactory
 from imaged.services.block_checksummer import BlockChecksummer
@@ -36,10 +41,10 @@ LAST_BYTES_SECONDS = 5  # timeout for the digest of a broken body
 class IngestSettings:
     """The requirements for every body."""
 
-    max_size_bytes: int
-    hash_algorithm: str
-    formats: FormatPolicy
-    remembers_broken: bool  # whether a broken body is compared with the next one
+    max_size_bytes: int = 1024**4
+    hash_algorithm: str = "sha512"
+    formats: FormatPolicy = field(default_factory=FormatPolicy)
+    remembers_broken: bool = True  # whether a broken body is compared with the next one
 
 
 @dataclass(frozen=True, slots=True)

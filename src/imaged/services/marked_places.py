@@ -14,9 +14,9 @@ import anyio
 
 from imaged.core.block import Block
 from imaged.core.errors import ExportError, ScratchError, StoreError
+from imaged.ports.conversion import Scratch, ScratchFolder
 from imaged.ports.export import Destination, ExportFile
 from imaged.ports.place import MarkedPlace
-from imaged.ports.scratch import Scratch, ScratchFolder
 from imaged.services.place_registry import PlaceRegistry
 
 

@@ -3,7 +3,7 @@
 A row is written before its first byte, so bytes without a row are strays. They are doomed, and the
 scrubber deletes them. But with a new catalog, or one restored from a backup, good bytes look like
 strays: therefore they are deleted only after a quarantine, and for each store nothing is doomed if
-there are too many of them (``core/strays.py``).
+there are too many of them (``core/ledger.py``).
 Missing bytes are reported to the operator; they cannot be repaired here.
 
 The order of the listings matters. Strays: the store first, then the ledger, because a write that
@@ -25,8 +25,8 @@ import structlog
 from imaged.core.blob import BlobState
 from imaged.core.errors import StoreError
 from imaged.core.image import Location
+from imaged.core.ledger import StrayLimits, warning_of
 from imaged.core.place_marker import PlaceKind
-from imaged.core.strays import StrayLimits, warning_of
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Store, Stores
 
@@ -40,9 +40,9 @@ LISTING_TIMEOUT = timedelta(minutes=10)  # for one part; a disk that hangs never
 class ReconcileSettings:
     """Limits of the comparison."""
 
-    every: timedelta
-    quarantine: timedelta
-    limits: StrayLimits  # beyond them nothing is doomed
+    every: timedelta = timedelta(hours=6)
+    quarantine: timedelta = timedelta(hours=24)
+    limits: StrayLimits = field(default_factory=StrayLimits)  # beyond them nothing is doomed
 
 
 @dataclass(slots=True)

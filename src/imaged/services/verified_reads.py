@@ -18,17 +18,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, S
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from imaged.core.block_checksums import (
+from imaged.core.byte_range import ByteSpan
+from imaged.core.errors import BlobMissing, StoreError
+from imaged.core.image import Content, Location
+from imaged.core.integrity import (
     BLOCK_BYTES,
     block_span,
     blocks_of,
     checksum_in,
     page_of,
+    require_checksum,
 )
-from imaged.core.byte_range import ByteSpan
-from imaged.core.errors import BlobMissing, StoreError
-from imaged.core.image import Content, Location
-from imaged.core.integrity import require_checksum
 from imaged.core.limits import MIB
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import BlobReader, Store

@@ -5,15 +5,15 @@
       00/ … ff/                          256 folders, made once, by the first two digits of the id
         <image id>.<attempt>             a complete blob
 
-A key (``core/keys.py``) is the path of a complete blob below the root.
+A key (``core/blob.py``) is the path of a complete blob below the root.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+from imaged.core.blob import is_key
 from imaged.core.errors import StoreError
-from imaged.core.keys import is_key
 
 SHARD_FOLDERS = tuple(f"{number:02x}" for number in range(256))
 LEFTOVER_AGE = timedelta(days=1)  # anything older belongs to no self-test that still runs

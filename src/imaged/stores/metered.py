@@ -14,16 +14,24 @@ from typing import Protocol
 
 from imaged.core.block import Block
 from imaged.core.errors import StoreError
-from imaged.ports.capabilities import Closeable, PresignedDownload, SelfTesting, ServerSideCopy
 from imaged.ports.meter import Meter, Timing
-from imaged.ports.store import BlobReader, RecordUploadId, Store, ignore_upload_id
+from imaged.ports.store import (
+    BlobReader,
+    Closeable,
+    PresignedDownload,
+    RecordUploadId,
+    SelfTesting,
+    ServerSideCopy,
+    Store,
+    ignore_upload_id,
+)
 
 #: The operations that a meter is told of.
 OPERATIONS = ("put", "open", "read", "delete", "check")
 
 
 class CapableStore(Store, SelfTesting, Closeable, ServerSideCopy, PresignedDownload, Protocol):
-    """A store with every ability of ``ports/capabilities.py``."""
+    """A store with every optional ability of ``ports/store.py``."""
 
 
 def meter_store(store: Store, meter: Meter) -> Store:

@@ -17,12 +17,11 @@ from anyio.lowlevel import checkpoint
 from imaged.core import blob as blobs
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
-from imaged.core.block_checksums import pages_of
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import CLOCK_TOLERANCE, ClockMark, ClockReading, redate_blob
 from imaged.core.errors import BlobGone
 from imaged.core.image import Image, Location
-from imaged.core.integrity import is_damaged
+from imaged.core.integrity import is_damaged, pages_of
 from imaged.core.ledger import Account
 from imaged.core.place_marker import Place, PlaceKind, warnings_of
 from imaged.core.summary import Instance, Summary

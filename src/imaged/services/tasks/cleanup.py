@@ -16,8 +16,8 @@ import structlog
 
 from imaged.core.errors import ExportError, ScratchError, TaskNotFound
 from imaged.ports.catalog import Catalog
+from imaged.ports.conversion import Scratch
 from imaged.ports.export import Destination
-from imaged.ports.scratch import Scratch
 from imaged.services.item_backoff import ItemBackoff, run_all_steps
 
 log = structlog.get_logger()

@@ -12,10 +12,16 @@ import anyio
 import structlog
 
 from imaged.core.access import Caller, caller_of
-from imaged.core.declared_formats import unless_formats_changed
-from imaged.core.drafts import describe
+from imaged.core.edits import describe
 from imaged.core.errors import CatalogError, TaskStalled
-from imaged.core.image import ClaimedChange, Content, Formats, Image, Location
+from imaged.core.image import (
+    ClaimedChange,
+    Content,
+    Formats,
+    Image,
+    Location,
+    unless_formats_changed,
+)
 from imaged.core.task import Progress, Task, finish_task
 from imaged.core.uploading import share_to_finish, store_data
 from imaged.ports.catalog import Catalog

@@ -14,17 +14,15 @@ import anyio
 
 from imaged.core.disk_format import Findings, FormatPolicy, require_declared
 from imaged.core.errors import FormatRefused
-from imaged.ports.converter import Converter
+from imaged.ports.conversion import Converter, Scratch, ScratchFolder
 from imaged.ports.inspector import InspectorFactory
-from imaged.ports.scratch import Scratch, ScratchFolder
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.stream_checks import StreamCheckFactory, StreamChecks
 
 CONVERTING = "converting"
 PROGRESS_SECONDS = 1
 
-#: Independent of the policy for uploads.
-STRICT_POLICY = FormatPolicy(check_format=True, refuse_unsafe=True)
+STRICT_POLICY = FormatPolicy()  # independent of the policy for uploads
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from imaged.core.access import (
     require_writer,
     task_as_seen_by,
 )
-from imaged.core.drafts import begin_draft
+from imaged.core.edits import begin_draft
 from imaged.core.errors import InvalidInput, NotPermitted, TaskFinal, TooManyTasks
 from imaged.core.image import Image
-from imaged.core.limits import require_properties_within
-from imaged.core.task import Task, TaskFacts, cancel, require_final
+from imaged.core.limits import MAX_PROPERTIES_BYTES, require_properties_within
+from imaged.core.task import KEEP_FOR, Task, TaskFacts, cancel, require_final
 from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Catalog
 from imaged.ports.secret_box import SecretBox
@@ -44,10 +44,10 @@ Access = Literal["members", "admins"]
 class TaskServiceSettings:
     """The permissions, quotas and retention of tasks."""
 
-    access: Access
-    time_to_live: timedelta
-    max_unfinished_per_owner: int  # 0: no limit
-    max_properties_bytes: int  # of an image that a task creates
+    access: Access = "members"
+    time_to_live: timedelta = KEEP_FOR
+    max_unfinished: int = 0  # of one owner; 0: no limit
+    max_properties_bytes: int = MAX_PROPERTIES_BYTES  # of an image that a task creates
 
 
 def _start_nothing(_: Task) -> bool:
@@ -111,7 +111,7 @@ class TaskService:
 
         Concurrent calls do not see each other, so the limit may be exceeded slightly.
         """
-        limit = self.settings.max_unfinished_per_owner
+        limit = self.settings.max_unfinished
         if limit and await self._catalog.count_unfinished_tasks(caller.project) >= limit:
             raise TooManyTasks(caller.project, limit)
 

@@ -23,9 +23,9 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from imaged.core.blob import is_key
 from imaged.core.block import Block
 from imaged.core.errors import BlobMissing
-from imaged.core.keys import is_key
 from imaged.core.place_marker import PlaceKind
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.store import RecordUploadId, ignore_upload_id

@@ -22,10 +22,9 @@ from pathlib import Path
 
 import structlog
 
-from imaged.core.block import Block
+from imaged.core.block import Block, split_holes
 from imaged.core.errors import BlobExists, WriteDiscarded
 from imaged.core.limits import MIB
-from imaged.core.sparse import split_holes
 from imaged.lanes import LaneFactory
 from imaged.stores.filesystem.disk import Disk, require_room, write_chunks
 from imaged.stores.filesystem.errors import os_errors_translated

@@ -25,9 +25,9 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
+from imaged.core.blob import is_key
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
-from imaged.core.keys import is_key
 from imaged.core.place_marker import PlaceKind
 from imaged.ports.store import RecordUploadId, Store, ignore_upload_id
 from imaged.stores.layout import require_key
@@ -50,7 +50,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class S3Store:
-    """Keeps blobs as objects. Is a ``Store`` with every ability of ``ports/capabilities.py``."""
+    """Keeps blobs as objects. A ``Store`` with every optional ability of ``ports/store.py``."""
 
     def __init__(self, name: str, settings: S3Settings) -> None:
         self.name = name

@@ -14,9 +14,8 @@ from functools import partial
 
 from imaged.core.errors import DataDamaged, InvalidTransition, StoreError
 from imaged.core.image import Content, Image, Location
-from imaged.ports.capabilities import ServerSideCopy
 from imaged.ports.catalog import Catalog
-from imaged.ports.store import Store, Stores
+from imaged.ports.store import ServerSideCopy, Store, Stores
 from imaged.services.damage_reporter import log_damage
 from imaged.services.downloads import Downloads
 from imaged.services.ingest_pipeline import StoredSource

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaged.core.block_checksums import (
+from imaged.core.byte_range import ByteSpan
+from imaged.core.integrity import (
     BLOCK_BYTES,
     BLOCKS_PER_PAGE,
     CHECKSUM_BYTES,
@@ -20,7 +21,6 @@ from imaged.core.block_checksums import (
     page_of,
     pages_of,
 )
-from imaged.core.byte_range import ByteSpan
 from imaged.services.block_checksummer import BlockChecksummer
 
 TIB = 1024**4

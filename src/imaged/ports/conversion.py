@@ -1,16 +1,42 @@
-"""Temporary files of an attempt at a task.
+"""Conversion of a disk image from one format to another, and the temporary files that it needs.
 
-Their folder is named after the attempt, so that leftovers of a dead worker can be told from files
-in use.
+The folder of the files is named after the attempt at a task, so that leftovers of a dead worker can
+be told from files in use.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Collection
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
+
+ProgressCallback = Callable[[float], None]  # called with the completed share, from 0 to 1
+
+
+class Converter(Protocol):
+    """Converts files. Their content is untrusted."""
+
+    def require_able(self, source_format: str, target_format: str) -> None:
+        """Raise ConversionRefused if the conversion is impossible, whatever the bytes are."""
+        ...
+
+    async def convert(
+        self,
+        source: Path,
+        source_format: str,
+        target: Path,
+        target_format: str,
+        tell: ProgressCallback,
+    ) -> None:
+        """Write the target, which exists and is empty.
+
+        ``source_format`` is the detected format of the bytes: it is not detected again. When the
+        call is cancelled or raises ConversionFailed, no process of it is left; the target is
+        undefined.
+        """
+        ...
 
 
 class ScratchFolder(Protocol):
