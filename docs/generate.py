@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from imaged.cli import manual
 from imaged.config import reference as settings
-from references import calls, errors, formats, metrics, schemas, statuses
+from references import calls, commands, errors, formats, metrics, schemas, statuses
 
 DOCS = Path(__file__).parent
 
 #: Each page of the reference, and its generator.
 REFERENCE: Mapping[str, Callable[[], str]] = {
     "reference/api.md": calls.reference,
-    "reference/cli.md": manual.reference,
+    "reference/cli.md": commands.reference,
     "reference/configuration.md": settings.reference,
     "reference/errors.md": errors.reference,
     "reference/formats.md": formats.reference,
@@ -29,7 +28,7 @@ REFERENCE: Mapping[str, Callable[[], str]] = {
 
 def pages() -> Mapping[str, str]:
     """Every generated file below ``docs``, with its text."""
-    return {name: make() for name, make in REFERENCE.items()} | dict(manual.files())
+    return {name: make() for name, make in REFERENCE.items()} | dict(commands.files())
 
 
 def main() -> None:

@@ -15,16 +15,17 @@ from typing import Any
 import pytest
 
 from imaged.cli.doctor.catalog import check_leases, check_wal_size, compare_clocks
+from imaged.cli.doctor.files import filesystem_of
 from imaged.cli.doctor.finding import Finding, Level, worst
 from imaged.cli.doctor.host import (
     ClockSample,
     check_clock_jump,
     check_open_files,
     check_time_synchronization,
+    check_unit,
+    read_time_span,
 )
-from imaged.cli.doctor.mounts import filesystem_of
 from imaged.cli.doctor.stores import other_owner
-from imaged.cli.doctor.unit import check_unit, read_time_span
 from imaged.config import load
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status

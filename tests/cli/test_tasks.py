@@ -12,7 +12,7 @@ import anyio
 import pytest
 from rich.console import Console
 
-from imaged.cli.task_view import draw_tasks, task_json, task_lines
+from imaged.cli.tasks import task_json, task_lines, task_table
 from imaged.config import load
 from imaged.core.edits import begin_draft
 from imaged.core.image import Image
@@ -214,7 +214,7 @@ def drawn(one: Task) -> str:
     """What a terminal shows of it."""
     console = Console(width=200, force_terminal=True, color_system=None)
     with console.capture() as capture:
-        console.print(draw_tasks([one]))
+        console.print(task_table([one], with_bars=True).draw())
     return capture.get()
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from imaged.client.download_target import local_path, open_part
-from imaged.client.endpoint import read_endpoint
 from imaged.client.errors import (
     ConnectionFailed,
     DigestMismatch,
@@ -20,11 +19,10 @@ from imaged.client.errors import (
     FileUnusable,
     UnexpectedResponse,
 )
-from imaged.client.image_api import ImageApi, open_image_api
-from imaged.client.image_record import Record, read_record
-from imaged.client.progress import NoProgress
+from imaged.client.http_session import read_endpoint
+from imaged.client.image_api import ImageApi, Record, open_image_api, read_record
 from imaged.client.pull import Pull, PullResult
-from imaged.client.retry_policy import RetryPolicy
+from imaged.client.transfer import NoProgress, RetryPolicy
 
 pytestmark = pytest.mark.asyncio
 

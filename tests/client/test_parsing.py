@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imaged.cli.endpoint_options import choose_endpoint, reachable_url
+from imaged.cli.transfers import TransferOptions, reachable_url
 from imaged.client.download_target import MAX_NAME_BYTES, safe_name
-from imaged.client.endpoint import read_endpoint
 from imaged.client.errors import (
     AuthenticationFailed,
     EndpointInvalid,
@@ -18,11 +17,11 @@ from imaged.client.errors import (
     UnexpectedResponse,
     refusal,
 )
-from imaged.client.format_guess import COMPRESSED, SIGNATURES, choose_formats
-from imaged.client.http_session import error_message
-from imaged.client.image_record import read_record
+from imaged.client.http_session import error_message, read_endpoint
+from imaged.client.image_api import read_record
 from imaged.client.push import RemoteState, remote_state
-from imaged.client.retry_policy import RetryPolicy
+from imaged.client.transfer import RetryPolicy
+from imaged.client.upload_source import COMPRESSED, SIGNATURES, choose_formats
 from imaged.config.addresses import parse_address
 from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
 from imaged.core.lifecycle import Status
@@ -111,7 +110,7 @@ def test_what_is_no_token_is_refused(token: str) -> None:
 )
 def test_where_the_service_is(environment: dict[str, str], url: str) -> None:
     """What is nearest to the user wins; a configuration that is wrong is no reason to fail."""
-    assert choose_endpoint(None, None, None, None, environment).url == url
+    assert TransferOptions().endpoint(environment).url == url
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ def test_without_a_method_only_this_machine_may_come_in(
 
 def test_the_default_file_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any file, the defaults are good."""
-    monkeypatch.setattr("imaged.config.loader.DEFAULT_FILE", tmp_path / "imaged.toml")
+    monkeypatch.setattr("imaged.config.loader.DEFAULT_CONFIG_FILE", tmp_path / "imaged.toml")
 
     store = load(environment={}).stores.by_name["local"]
     assert isinstance(store, FilesystemSection)

@@ -18,7 +18,7 @@ import click
 EXIT_PROBLEMS = 1
 EXIT_INTERRUPTED = 130
 
-#: Each command with its purpose. Its module has its name.
+#: Each command with its purpose. Its module has its name, or is in BESIDE.
 COMMANDS: Mapping[str, str] = {
     "serve": "Answer requests and run the background jobs, until a signal.",
     "scrub": "Delete due images and blobs: as a service, once, or as a dry run.",
@@ -40,6 +40,9 @@ COMMANDS: Mapping[str, str] = {
     "version": "Print the version.",
 }
 
+#: The module of a command that stands beside another one.
+BESIDE: Mapping[str, str] = {"restore": "pending", "work": "serve"}
+
 
 class Commands(click.Group):
     """Loads the commands of the table above on demand."""
@@ -57,7 +60,8 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"imaged.cli.{name}"), name)
+        module = import_module(f"imaged.cli.{BESIDE.get(name, name)}")
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -73,7 +77,7 @@ def imaged() -> None:
 
 def main() -> None:
     """Run a command; print an expected error as plain lines or JSON, and exit with its code."""
-    from imaged.cli.errors import is_expected_error, print_error, wants_json
+    from imaged.cli.output import is_expected_error, print_error, wants_json
 
     try:
         code = imaged.main(standalone_mode=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.options import config_option, confirm, json_option
+from imaged.cli.output import print_json
 
 if TYPE_CHECKING:
     from imaged.config import Config
@@ -44,7 +44,7 @@ def adopt_store(name: str, kind: str, file: Path | None, *, yes: bool, as_json: 
     configure_log(config.log.level, config.log.format)
     holding = anyio.run(_inspect, config, name, kind)
     if not yes:
-        ask(f"Found: {holding}.\n{adoption_warning(config)}")
+        confirm(f"Found: {holding}.\n{adoption_warning(config)}")
     marker = anyio.run(_adopt, config, name, kind)
     if as_json:
         print_json({"kind": kind, "name": name, "place_id": str(marker)})
@@ -64,13 +64,6 @@ def adoption_warning(config: Config) -> str:
         f"them, and a few among many are deleted {quarantine} after they were found. No daemon of "
         "another catalog may work there."
     )
-
-
-def ask(what: str) -> None:
-    """Ask for confirmation. Raises UsageError without a terminal, Abort on a no."""
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{what}\nWithout a terminal this needs --yes.")
-    click.confirm(f"{what}\nGo on?", abort=True, err=True)
 
 
 async def _inspect(config: Config, name: str, kind: str) -> PlaceInventory:

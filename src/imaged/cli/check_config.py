@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.options import config_option, json_option
+from imaged.cli.output import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

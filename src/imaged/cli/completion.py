@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from imaged.cli.options import json_option, print_json
+from imaged import DEFAULT_CONFIG_FILE
+from imaged.cli.options import json_option
+from imaged.cli.output import print_json
 
 COMPLETION_VARIABLE = "_IMAGED_COMPLETE"  # the script sets it when it calls the command
 SHELLS = ("bash", "zsh", "fish")
-DEFAULT_CONFIG = Path("/etc/imaged/imaged.toml")
 
 
 @click.command()
@@ -45,7 +46,7 @@ def script_for(shell: str) -> str:
 def complete_store(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
     """The names of the configured stores, from TOML alone: validation would be slow."""
     del parameter
-    file = context.params.get("file") or DEFAULT_CONFIG
+    file = context.params.get("file") or DEFAULT_CONFIG_FILE
     names = dict.fromkeys(
         name
         for path in [file, *sorted(file.parent.glob("conf.d/*.toml"))]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.adopt_store import adoption_warning, ask
-from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.adopt_store import adoption_warning
+from imaged.cli.options import config_option, confirm, json_option
+from imaged.cli.output import print_json
 
 if TYPE_CHECKING:
     from imaged.catalogs.migrations import Migration
@@ -41,7 +41,7 @@ def migrate(
     stores for it. It asks first, too.
     """
     if contract and not yes:
-        _ask()
+        confirm("Older versions of imaged will not be able to use this catalog any more.")
     import anyio
 
     from imaged.config import load
@@ -55,7 +55,7 @@ def migrate(
         held = anyio.run(_find_held_stores, config)
         if held and not yes:
             found = "".join(f"\n- {one}" for one in held)
-            ask(f"A new catalog does not know this data:{found}\n{adoption_warning(config)}")
+            confirm(f"A new catalog does not know this data:{found}\n{adoption_warning(config)}")
         done = anyio.run(_create_catalog, config)
     if as_json:
         print_json(asdict(done))
@@ -109,13 +109,3 @@ async def _create_catalog(config: Config) -> Migration:
         finally:
             await catalog.close()
     return done
-
-
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError("Without a terminal --contract needs --yes.")
-    click.confirm(
-        "Older versions of imaged will not be able to use this catalog any more. Go on?",
-        abort=True,
-        err=True,
-    )

@@ -1,13 +1,15 @@
-"""Options of several commands, and the output of JSON."""
+"""Options of several commands, and their confirmation."""
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from imaged import DEFAULT_CONFIG_FILE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,7 +18,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 def config_option(command: F) -> F:
     """``--config FILE``."""
-    text = "The configuration; default: /etc/imaged/imaged.toml."
+    text = f"The configuration; default: {DEFAULT_CONFIG_FILE}."
     return click.option("--config", "file", metavar="FILE", type=FILE, help=text)(command)
 
 
@@ -25,21 +27,8 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def quiet_option(command: F) -> F:
-    """``--quiet``."""
-    text = "Show no progress, and print only the result."
-    return click.option("-q", "--quiet", is_flag=True, help=text)(command)
-
-
-def tries_option(command: F) -> F:
-    """``--tries N``."""
-    text = "The number of tries after broken connections, in all."
-    kind = click.IntRange(1, 100)
-    return click.option("--tries", metavar="N", type=kind, default=5, show_default=True, help=text)(
-        command
-    )
-
-
-def print_json(facts: object, *, to_stderr: bool = False) -> None:
-    """Print facts as JSON."""
-    click.echo(json.dumps(facts, indent=2), err=to_stderr)
+def confirm(what: str) -> None:
+    """Ask for confirmation. Raises UsageError without a terminal, Abort on a no."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{what}\nWithout a terminal this needs --yes.")
+    click.confirm(f"{what}\nGo on?", abort=True, err=True)

@@ -1,4 +1,4 @@
-"""``imaged pending``: lists the deleted images that can still be restored."""
+"""``imaged pending`` and ``imaged restore``: deleted images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaged.cli.options import config_option, json_option, print_json
-from imaged.cli.tables import print_table
+from imaged.cli.options import config_option, json_option
+from imaged.cli.output import print_json, print_table
 from imaged.units import approximate_duration, approximate_size, pluralize
 
 if TYPE_CHECKING:
@@ -44,6 +44,24 @@ def pending(file: Path | None, *, as_json: bool) -> None:
             for row in rows
         ],
     )
+
+
+@click.command()
+@click.argument("image_id", metavar="IMAGE")
+@config_option
+@json_option
+def restore(image_id: str, file: Path | None, *, as_json: bool) -> None:
+    """Restore a deleted image, with everything that it had."""
+    from imaged.cli.context import run_with_catalog
+    from imaged.daemon.container import build_images
+
+    image = run_with_catalog(
+        file, lambda catalog, config: build_images(catalog, config).restore(image_id.lower())
+    )
+    if as_json:
+        print_json({"id": image.id, "name": image.name, "status": image.status})
+    else:
+        click.echo(f"{image.id} is {image.status} again.")
 
 
 async def _read_pending(catalog: Catalog, config: Config) -> list[dict[str, Any]]:

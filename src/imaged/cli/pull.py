@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaged.cli.endpoint_options import choose_endpoint, endpoint_options
-from imaged.cli.options import json_option, print_json, quiet_option, tries_option
+from imaged.cli.output import print_json
+from imaged.cli.transfers import TransferOptions, transfer_options
 
 if TYPE_CHECKING:
-    from imaged.client.endpoint import Endpoint
-    from imaged.client.image_record import Record
-    from imaged.client.progress import Progress
+    from imaged.client.http_session import Endpoint
+    from imaged.client.image_api import Record
     from imaged.client.pull import PullResult
-    from imaged.client.retry_policy import RetryPolicy
+    from imaged.client.transfer import Progress, RetryPolicy
 
 PIPE = Path("-")
 
@@ -30,40 +29,26 @@ PIPE = Path("-")
     help="A file, a folder, or - for standard output; default: the image's name, in this folder.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the file.")
-@tries_option
-@endpoint_options
-@quiet_option
-@json_option
+@transfer_options
 def pull(
     image: str,
     *,
     output: Path | None,
-    tries: int,
-    url: str | None,
-    token_file: Path | None,
-    ca_file: Path | None,
-    file: Path | None,
     force: bool,
-    quiet: bool,
-    as_json: bool,
+    options: TransferOptions,
 ) -> None:
     """Download IMAGE, an id or a name that only one image has, and print the file's name.
 
     The file appears when it is complete and its digest is right. A broken download continues, also
     if you run this again: from FILE.….part, if the image's data is the same.
     """
-    from imaged.cli.progress_bar import show_progress
-    from imaged.client.retry_policy import RetryPolicy
-
-    endpoint = choose_endpoint(url, token_file, ca_file, file)
-    with show_progress(image, is_quiet=quiet or as_json) as progress:
-        record, place, done = _pull(
-            endpoint, image, output, RetryPolicy(tries), progress, force=force
-        )
+    endpoint = options.endpoint()
+    with options.progress(image) as progress:
+        record, place, done = _pull(endpoint, image, output, options.retries, progress, force=force)
         if done.verified_by is None:
             progress.note("The service has no digest of the image, so nothing could be compared.")
     is_pipe = place == PIPE
-    if as_json:
+    if options.as_json:
         print_json(_facts(record, place, done), to_stderr=is_pipe)
     elif not is_pipe:
         click.echo(place)

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaged.cli.completion import complete_store
-from imaged.cli.endpoint_options import choose_endpoint, endpoint_options
-from imaged.cli.options import json_option, print_json, quiet_option, tries_option
-from imaged.cli.tables import printable
+from imaged.cli.output import print_json, printable
+from imaged.cli.transfers import TransferOptions, transfer_options
 from imaged.core.attributes import NOTICE
 from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
 
 if TYPE_CHECKING:
-    from imaged.client.endpoint import Endpoint
-    from imaged.client.progress import Progress
+    from imaged.client.http_session import Endpoint
     from imaged.client.push import PushRequest, PushResult
+    from imaged.client.transfer import Progress
 
 VISIBILITIES = ("private", "community", "shared", "public")
 
@@ -79,10 +78,7 @@ class Property(click.ParamType[tuple[str, str]]):
     is_flag=True,
     help="Send FILE although the broken upload into the image was of another file.",
 )
-@tries_option
-@endpoint_options
-@quiet_option
-@json_option
+@transfer_options
 def push(
     source: Path,
     *,
@@ -95,22 +91,14 @@ def push(
     store: str | None,
     image_id: str | None,
     replaces: bool,
-    tries: int,
-    url: str | None,
-    token_file: Path | None,
-    ca_file: Path | None,
-    file: Path | None,
-    quiet: bool,
-    as_json: bool,
+    options: TransferOptions,
 ) -> None:
     """Upload FILE as an image, and print its id; - is standard input.
 
     Digests of sent and stored bytes are compared. After a broken connection the upload is repeated
     from the start; if all tries fail, the image stays, and --image ID continues with it.
     """
-    from imaged.cli.progress_bar import show_progress
     from imaged.client.push import PushRequest
-    from imaged.client.retry_policy import RetryPolicy
 
     is_stream = source == Path("-")
     default_name = None if is_stream or image_id is not None else source.name
@@ -125,14 +113,14 @@ def push(
         **{key: value for key, value in given.items() if value is not None},
         **dict(properties),
     }
-    wish = PushRequest(attributes, image_id, store, RetryPolicy(tries), replaces=replaces)
-    endpoint = choose_endpoint(url, token_file, ca_file, file)
-    with show_progress(default_name or "image", is_quiet=quiet or as_json) as progress:
+    wish = PushRequest(attributes, image_id, store, options.retries, replaces=replaces)
+    endpoint = options.endpoint()
+    with options.progress(default_name or "image") as progress:
         done = _push(endpoint, source, wish, progress)
     notice = done.record.all.get(NOTICE)
-    if isinstance(notice, str) and not quiet and not as_json:
+    if isinstance(notice, str) and options.shows_progress:
         click.echo(printable(notice), err=True)
-    if as_json:
+    if options.as_json:
         print_json(_facts(done))
     else:
         click.echo(done.record.id)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.options import config_option, json_option
+from imaged.cli.output import print_json
 from imaged.units import approximate_size, parse_size
 
 if TYPE_CHECKING:

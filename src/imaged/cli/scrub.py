@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option, print_json
-from imaged.cli.tables import print_table
+from imaged.cli.options import config_option, json_option
+from imaged.cli.output import print_json, print_table
 from imaged.units import pluralize
 
 if TYPE_CHECKING:

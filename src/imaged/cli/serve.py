@@ -1,4 +1,4 @@
-"""``imaged serve``."""
+"""``imaged serve`` and ``imaged work``: daemons."""
 
 from __future__ import annotations
 
@@ -24,6 +24,18 @@ def serve(file: Path | None, *, as_json: bool) -> None:
     ends those. SIGHUP reloads the configuration. --json is log.format = "json".
     """
     run_daemon(file, as_json=as_json)
+
+
+@click.command()
+@config_option
+@json_option
+def work(file: Path | None, *, as_json: bool) -> None:
+    """Work on tasks, at the lowest priority, until a signal.
+
+    For machines that do nothing else: a daemon with the role "tasks" has a process for them anyway.
+    Any number may run side by side, and beside daemons. --json is log.format = "json".
+    """
+    run_daemon(file, roles=("tasks",), as_json=as_json)
 
 
 def run_daemon(

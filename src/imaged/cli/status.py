@@ -1,22 +1,30 @@
-"""``imaged status``."""
+"""``imaged status``: the summary of the catalog, as JSON and as tables."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.options import config_option, json_option
+from imaged.cli.output import TextTable, moment, print_json
 from imaged.cli.watch import WatchedView, watch, watch_option
+from imaged.core.blob import BlobState
+from imaged.core.summary import BlobUsage, Summary
+from imaged.core.task import TaskStatus
+from imaged.units import approximate_duration, approximate_size, pluralize
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
     from imaged.config import Config
-    from imaged.core.summary import Summary
     from imaged.ports.catalog import Catalog
+
+
+UNKNOWN = "?"
 
 
 @click.command()
@@ -30,7 +38,6 @@ def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None
     With --watch and --json, each reading is one line.
     """
     from imaged.cli.context import run_with_catalog
-    from imaged.cli.status_view import summary_json
 
     if every is not None:
         watch(file, every, WatchedView(_summarize, _draw, _print, summary_json), as_json=as_json)
@@ -47,7 +54,6 @@ async def _summarize(catalog: Catalog, _: Config) -> Summary:
 
 
 def _print(summary: Summary) -> None:
-    from imaged.cli.status_view import status_tables, waiting
 
     for listing in status_tables(summary):
         listing.print()
@@ -58,11 +64,185 @@ def _draw(summary: Summary) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    from imaged.cli.status_view import status_tables, waiting
-
     parts: list[RenderableType] = []
     for listing in status_tables(summary):
         parts.append(Text(listing.title))
         if listing.rows:
             parts.append(listing.draw())
     return Group(*parts, Text(waiting(summary)))
+
+
+def summary_json(summary: Summary) -> dict[str, Any]:
+    """The summary as JSON; times are by the catalog's clock."""
+    at, doomed = summary.at, _doomed(summary)
+    return {
+        "at": moment(at),
+        "instances": [
+            {
+                "id": instance.id,
+                "version": instance.version,
+                "roles": list(instance.roles),
+                "since": moment(instance.started_at),
+                "seen_at": moment(instance.seen_at),
+                "troubles": list(instance.troubles),
+            }
+            for instance in summary.instances
+        ],
+        "holdings": [
+            {
+                "instance": holding.instance,
+                "image_id": holding.image_id,
+                "status": holding.status.value,
+                "since": moment(holding.since),
+                "lease_left_s": round((holding.lease_until - at).total_seconds(), 3),
+            }
+            for holding in summary.holdings
+        ],
+        "task_holdings": [
+            {
+                "instance": holding.instance,
+                "task_id": holding.task_id,
+                "type": holding.type,
+                "owner": holding.owner,
+                "since": moment(holding.since),
+                "lease_left_s": round((holding.lease_until - at).total_seconds(), 3),
+            }
+            for holding in summary.task_holdings
+        ],
+        "tasks": [
+            {
+                "type": stock.type,
+                "status": stock.status.value,
+                "tasks": stock.tasks,
+                "oldest_at": moment(stock.oldest_at),
+            }
+            for stock in summary.tasks
+        ],
+        "damaged_images": summary.damaged,
+        "warnings": list(summary.warnings),
+        "images": {status.value: count for status, count in sorted(summary.images.items())},
+        "stores": [
+            {
+                "store": stock.store,
+                "state": stock.state.value,
+                "blobs": stock.blobs,
+                "bytes": stock.size_bytes,
+            }
+            for stock in summary.stocks
+        ],
+        "scrubber": {
+            "restorable": summary.restorable,
+            "restorable_bytes": summary.restorable_bytes,
+            "doomed": sum(stock.blobs for stock in doomed),
+            "doomed_bytes": sum(stock.size_bytes for stock in doomed),
+            "oldest_due_at": moment(summary.oldest_due_at),
+            "failing": sum(stock.failing for stock in doomed),
+        },
+    }
+
+
+def status_tables(summary: Summary) -> Iterator[TextTable]:
+    """The summary as tables."""
+    at = summary.at
+    yield TextTable(
+        pluralize(len(summary.instances), "instance"),
+        ("instance", "version", "roles", "for", "last seen"),
+        [
+            (
+                instance.id,
+                instance.version,
+                ", ".join(instance.roles),
+                _since(instance.started_at, at),
+                f"{_since(instance.seen_at, at)} ago",
+            )
+            for instance in summary.instances
+        ],
+    )
+    troubles = [(one.id, trouble) for one in summary.instances for trouble in one.troubles]
+    if troubles:
+        yield TextTable(pluralize(len(troubles), "trouble"), ("instance", "what it says"), troubles)
+    yield TextTable(
+        f"{pluralize(len(summary.holdings), 'image')} being worked on",
+        ("instance", "image", "status", "for", "lease left"),
+        [
+            (
+                holding.instance,
+                holding.image_id,
+                holding.status,
+                _since(holding.since, at),
+                _left(holding.lease_until - at),
+            )
+            for holding in summary.holdings
+        ],
+    )
+    yield TextTable(
+        f"{pluralize(len(summary.task_holdings), 'task')} being worked on",
+        ("instance", "task", "type", "owner", "for", "lease left"),
+        [
+            (
+                holding.instance,
+                holding.task_id,
+                holding.type,
+                holding.owner,
+                _since(holding.since, at),
+                _left(holding.lease_until - at),
+            )
+            for holding in summary.task_holdings
+        ],
+    )
+    waiting_tasks = [stock for stock in summary.tasks if stock.status is TaskStatus.PENDING]
+    yield TextTable(
+        f"{pluralize(sum(stock.tasks for stock in waiting_tasks), 'task')} waiting",
+        ("type", "tasks", "oldest"),
+        [(one.type, str(one.tasks), _since(one.oldest_at, at)) for one in waiting_tasks],
+    )
+    damaged = f", {summary.damaged} of them damaged" if summary.damaged else ""
+    yield TextTable(
+        pluralize(sum(summary.images.values()), "image") + damaged,
+        ("status", "images"),
+        [(status, str(count)) for status, count in sorted(summary.images.items())],
+    )
+    yield TextTable(
+        pluralize(sum(stock.blobs for stock in summary.stocks), "blob"),
+        ("store", "state", "blobs", "size"),
+        [
+            (stock.store, stock.state, str(stock.blobs), approximate_size(stock.size_bytes))
+            for stock in summary.stocks
+        ],
+    )
+
+
+def waiting(summary: Summary) -> str:
+    """Warnings, and the work that waits for the scrubber."""
+    warnings = [f"Warning: {warning}." for warning in summary.warnings]
+    return "\n".join([*warnings, _waiting_for_scrubber(summary)])
+
+
+def _waiting_for_scrubber(summary: Summary) -> str:
+    doomed, due_at = _doomed(summary), summary.oldest_due_at
+    size, failing = sum(one.size_bytes for one in doomed), sum(one.failing for one in doomed)
+    restorable = pluralize(summary.restorable, "deleted image")
+    unneeded = pluralize(sum(one.blobs for one in doomed), "blob")
+    sentence = (
+        f"For the scrubber: {restorable} that can still be restored "
+        f"({approximate_size(summary.restorable_bytes)}); "
+        f"{unneeded} that no image needs ({approximate_size(size)}), "
+        f"{failing} of them with failures"
+    )
+    if due_at is None:
+        return f"{sentence}."
+    if due_at > summary.at:
+        return f"{sentence}; the first is due in {_left(due_at - summary.at)}."
+    return f"{sentence}; the first is due for {_since(due_at, summary.at)}."
+
+
+def _doomed(summary: Summary) -> list[BlobUsage]:
+    return [stock for stock in summary.stocks if stock.state is BlobState.DOOMED]
+
+
+def _since(moment: datetime | None, at: datetime) -> str:
+    return UNKNOWN if moment is None else approximate_duration(at - moment)
+
+
+def _left(duration: timedelta) -> str:
+    return "over" if duration.total_seconds() < 0 else approximate_duration(duration)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,19 +12,24 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.options import config_option, json_option
+from imaged.cli.output import TextTable, moment, print_json, printable
 from imaged.cli.watch import WatchedView, watch, watch_option
-from imaged.core.task import Task, TaskStatus
+from imaged.core.task import Progress, Task, TaskStatus
+from imaged.units import approximate_duration, approximate_size, pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from rich.console import RenderableType
 
     from imaged.config import Config
     from imaged.core.task_query import TaskQuery
     from imaged.ports.catalog import Catalog
 
-MAX_LISTED_TASKS = 1000  # at a time
 
+COLUMNS = ("task", "type", "owner", "status", "progress", "made", "why it failed")
+BAR_WIDTH = 24
+
+MAX_LISTED_TASKS = 1000  # at a time
 _task_argument = click.argument("task_id", metavar="TASK")
 
 
@@ -69,7 +76,6 @@ def list_tasks(
     reading is one line.
     """
     from imaged.cli.context import run_with_catalog
-    from imaged.cli.task_view import draw_tasks, task_json, task_table
     from imaged.core.task_query import TaskQuery
 
     query = TaskQuery(
@@ -77,12 +83,12 @@ def list_tasks(
     )
     read = partial(_read_page, query)
     if every is not None:
-        view = WatchedView(read, draw_tasks, lambda page: task_table(page).print(), _tasks_json)
+        view = WatchedView(read, _draw, lambda page: task_table(page).print(), _page_json)
         watch(file, every, view, as_json=as_json)
         return
     page = run_with_catalog(file, read)
     if as_json:
-        print_json([task_json(task) for task in page])
+        print_json(_page_json(page))
     else:
         task_table(page).print()
 
@@ -98,7 +104,6 @@ def show_task(task_id: str, every: timedelta | None, file: Path | None, *, as_js
     With --watch, until it has ended; the exit code is then 1 unless it succeeded.
     """
     from imaged.cli.context import run_with_catalog
-    from imaged.cli.task_view import draw_tasks, task_json, task_lines
 
     read = partial(_read_task, task_id)
 
@@ -107,7 +112,7 @@ def show_task(task_id: str, every: timedelta | None, file: Path | None, *, as_js
 
     if every is not None:
         view = WatchedView(
-            read, lambda task: draw_tasks([task]), tell, task_json, lambda task: task.is_final
+            read, lambda task: _draw([task]), tell, task_json, lambda task: task.is_final
         )
         seen = watch(file, every, view, as_json=as_json)
         return 0 if seen is None or seen.status is not TaskStatus.FAILURE else EXIT_PROBLEMS
@@ -130,7 +135,6 @@ def cancel_task(task_id: str, file: Path | None, *, as_json: bool) -> None:
     data is deleted. A task that has ended does not change: exit code 1.
     """
     from imaged.cli.context import run_with_catalog
-    from imaged.cli.task_view import task_json
 
     task = run_with_catalog(file, partial(_cancel, task_id))
     if as_json:
@@ -154,7 +158,110 @@ async def _cancel(task_id: str, catalog: Catalog, config: Config) -> Task:
     return await build_task_service(catalog, config).cancel(OPERATOR, task_id.lower())
 
 
-def _tasks_json(page: Sequence[Task]) -> list[dict[str, object]]:
-    from imaged.cli.task_view import task_json
+def _draw(page: Sequence[Task]) -> RenderableType:
+    return task_table(page, with_bars=True).draw()
 
+
+def _page_json(page: Sequence[Task]) -> list[dict[str, object]]:
     return [task_json(task) for task in page]
+
+
+def task_json(task: Task) -> dict[str, object]:
+    """The task as JSON; the input has no secrets."""
+    return {
+        "id": task.id,
+        "type": task.type,
+        "status": task.status.value,
+        "owner": task.owner,
+        "user_id": task.user_id,
+        "request_id": task.request_id,
+        "image_id": task.image_id,
+        "attempts": task.attempts,
+        "max_attempts": task.max_attempts,
+        "progress": _progress_json(task.progress),
+        "input": dict(task.input),
+        "result": None if task.result is None else dict(task.result),
+        "message": task.message,
+        "created_at": moment(task.created_at),
+        "begun_at": moment(task.begun_at),
+        "updated_at": moment(task.updated_at),
+        "expires_at": moment(task.expires_at),
+    }
+
+
+def task_table(page: Sequence[Task], *, with_bars: bool = False) -> TextTable:
+    """A page of tasks as a table; with bars for running tasks, on a terminal."""
+    rows = [_task_row(task, with_bar=with_bars) for task in page]
+    return TextTable(pluralize(len(page), "task"), COLUMNS, rows)
+
+
+def task_lines(task: Task) -> Iterator[str]:
+    """A task as lines of text."""
+    yield f"{task.id}  {task.type}  {task.status}"
+    yield f"created by {printable(task.user_id)} of {printable(task.owner)} {_ago(task)}"
+    yield f"attempt {task.attempts} of {task.max_attempts}; {_how_far(task) or 'nothing done yet'}"
+    if task.image_id:
+        yield f"image   {task.image_id}"
+    yield f"input   {_json(task.input)}"
+    if task.result is not None:
+        yield f"result  {_json(task.result)}"
+    if task.message:
+        yield f"failed  {printable(task.message)}"
+
+
+def _progress_bar(task: Task) -> RenderableType:
+    """A progress bar, which pulses if the total is unknown."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    percent = task.progress.percent if task.progress else None
+    cell = Table.grid()
+    cell.add_row(ProgressBar(100, percent or 0, width=BAR_WIDTH, pulse=percent is None))
+    cell.add_row(Text(printable(_how_far(task))))
+    return cell
+
+
+def _task_row(task: Task, *, with_bar: bool) -> tuple[str | RenderableType, ...]:
+    has_bar = with_bar and task.status is TaskStatus.PROCESSING
+    return (
+        task.id,
+        task.type,
+        task.owner,
+        task.status,
+        _progress_bar(task) if has_bar else _how_far(task),
+        _ago(task),
+        task.message or "",
+    )
+
+
+def _how_far(task: Task) -> str:
+    progress = task.progress
+    if progress is None:
+        return ""
+    if progress.done_bytes is None:
+        return progress.phase
+    done, percent = approximate_size(progress.done_bytes), progress.percent
+    if percent is None or progress.total_bytes is None:
+        return f"{progress.phase}: {done}"
+    return f"{progress.phase}: {done} of {approximate_size(progress.total_bytes)}, {percent} %"
+
+
+def _ago(task: Task) -> str:
+    made_at = task.created_at
+    return f"{approximate_duration(datetime.now(UTC) - made_at)} ago" if made_at else ""
+
+
+def _progress_json(progress: Progress | None) -> dict[str, object] | None:
+    if progress is None:
+        return None
+    return {
+        "phase": progress.phase,
+        "done_bytes": progress.done_bytes,
+        "total_bytes": progress.total_bytes,
+        "percent": progress.percent,
+    }
+
+
+def _json(facts: object) -> str:
+    return json.dumps(facts, sort_keys=True)

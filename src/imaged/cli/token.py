@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import click
 
-from imaged.cli.options import json_option, print_json
+from imaged.cli.options import json_option
+from imaged.cli.output import print_json
 
 RANDOM_BYTES = 32
 

@@ -6,7 +6,8 @@ import platform
 
 import click
 
-from imaged.cli.options import json_option, print_json
+from imaged.cli.options import json_option
+from imaged.cli.output import print_json
 
 
 @click.command()

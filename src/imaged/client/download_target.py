@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from imaged.client.errors import FileExists, FileUnusable
-from imaged.client.image_record import Record
+from imaged.client.image_api import Record
 from imaged.core.digests import Digest
 from imaged.core.limits import MIB
 

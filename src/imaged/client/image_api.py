@@ -1,13 +1,15 @@
-"""The calls of the Image API v2 that a client needs."""
+"""The calls of the Image API v2 that a client needs, and the record of an image."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urlencode
 
-from imaged.client.endpoint import Endpoint
 from imaged.client.errors import (
     CONFLICT,
     NOT_FOUND,
@@ -18,18 +20,73 @@ from imaged.client.errors import (
     NoSuchImage,
     UnexpectedResponse,
 )
-from imaged.client.http_session import UPLOAD_RESPONSE_SECONDS, HttpSession, open_http_session
-from imaged.client.image_record import Record, read_record
+from imaged.client.http_session import (
+    UPLOAD_RESPONSE_SECONDS,
+    Endpoint,
+    HttpSession,
+    open_http_session,
+)
 from imaged.core.attributes import UUID_PATTERN
+from imaged.core.digests import CHECKSUM, is_supported_algorithm
 from imaged.core.limits import MIB
+
+
+class _ErrorKeepingBody:
+    """Keeps an error of the body, which aiohttp reports as one of the connection."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self.failure: ClientError | None = None
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        try:
+            async for block in self._body:
+                yield block
+        except ClientError as error:
+            self.failure = error
+            raise
+
+
+async def _skip_bytes(passed_over: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        if passed_over < len(chunk):
+            yield chunk[passed_over:]
+        passed_over = max(passed_over - len(chunk), 0)
+
+
+def _path(image_id: str) -> str:
+    return f"{IMAGES_PATH}/{quote(image_id, safe='')}"
+
+
+def _json_pointer(name: str) -> str:
+    """The name as a JSON pointer (RFC 6901)."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
 
 IMAGES_PATH = "/v2/images"
 OCTET_STREAM = "application/octet-stream"
 PATCH = "application/openstack-images-v2.1-json-patch"
 STORE_HEADER = "X-Image-Meta-Store"
 REPLACE_HEADER = "X-Imaged-Replace"
-
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The attributes that the client uses; ``all`` has every attribute."""
+
+    id: str
+    name: str
+    status: str
+    size_bytes: int | None
+    digests: Mapping[str, str]  # hexadecimal, by algorithm, the strongest first
+    all: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of id, size and digests; it changes with the data."""
+        facts = (self.id, self.size_bytes, sorted(self.digests.items()))
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
 class ImageApi:
@@ -149,33 +206,39 @@ async def open_image_api(endpoint: Endpoint) -> AsyncIterator[ImageApi]:
         yield ImageApi(wire)
 
 
-class _ErrorKeepingBody:
-    """Keeps an error of the body, which aiohttp reports as one of the connection."""
-
-    def __init__(self, body: AsyncIterator[bytes]) -> None:
-        self._body = body
-        self.failure: ClientError | None = None
-
-    async def blocks(self) -> AsyncIterator[bytes]:
-        try:
-            async for block in self._body:
-                yield block
-        except ClientError as error:
-            self.failure = error
-            raise
-
-
-async def _skip_bytes(passed_over: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        if passed_over < len(chunk):
-            yield chunk[passed_over:]
-        passed_over = max(passed_over - len(chunk), 0)
+def read_record(answer: object) -> Record:
+    """Parse a record. Raises UnexpectedResponse."""
+    if not isinstance(answer, dict):
+        raise UnexpectedResponse("The answer is not an image.")
+    size = answer.get("size")
+    try:
+        return Record(
+            id=_text(answer["id"]),
+            name=_text(answer.get("name") or ""),
+            status=_text(answer["status"]),
+            size_bytes=size if isinstance(size, int) else None,
+            digests=_digests(answer),
+            all=answer,
+        )
+    except (KeyError, TypeError) as error:
+        raise UnexpectedResponse("The answer is an image without id or status.") from error
 
 
-def _path(image_id: str) -> str:
-    return f"{IMAGES_PATH}/{quote(image_id, safe='')}"
+def _digests(answer: Mapping[str, Any]) -> dict[str, str]:
+    told = {
+        answer.get("os_hash_algo"): answer.get("os_hash_value"),
+        CHECKSUM: answer.get("checksum"),
+    }
+    return {
+        algorithm: value.lower()
+        for algorithm, value in told.items()
+        if isinstance(algorithm, str)
+        and isinstance(value, str)
+        and is_supported_algorithm(algorithm)
+    }
 
 
-def _json_pointer(name: str) -> str:
-    """The name as a JSON pointer (RFC 6901)."""
-    return "/" + name.replace("~", "~0").replace("/", "~1")
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value

@@ -15,10 +15,8 @@ from imaged.client.errors import (
     TemporaryError,
     UnexpectedResponse,
 )
-from imaged.client.image_api import ImageApi
-from imaged.client.image_record import Record
-from imaged.client.progress import Progress
-from imaged.client.retry_policy import RetryPolicy
+from imaged.client.image_api import ImageApi, Record
+from imaged.client.transfer import Progress, RetryPolicy
 from imaged.core.digests import Digest
 
 

@@ -26,12 +26,9 @@ from imaged.client.errors import (
     PushFailed,
     TemporaryError,
 )
-from imaged.client.format_guess import Formats, choose_formats
-from imaged.client.image_api import REPLACE_HEADER, ImageApi
-from imaged.client.image_record import Record
-from imaged.client.progress import Progress
-from imaged.client.retry_policy import RetryPolicy
-from imaged.client.upload_source import Source
+from imaged.client.image_api import REPLACE_HEADER, ImageApi, Record
+from imaged.client.transfer import Progress, RetryPolicy
+from imaged.client.upload_source import Formats, Source, choose_formats
 
 STATUS_POLL_INTERVAL = timedelta(seconds=1)
 RELEASE_WAIT = timedelta(minutes=3)  # the lease of a dead instance, and the takeover

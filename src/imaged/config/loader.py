@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from imaged import DEFAULT_CONFIG_FILE
 from imaged.config.addresses import API
 from imaged.config.errors import ConfigInvalid, Problem
 from imaged.config.exports import overlaps
@@ -24,8 +25,6 @@ from imaged.config.messages import describe_error, unknown_key
 from imaged.config.model import SECTIONS, Config
 from imaged.config.secrets import misplaced_secrets, read_credentials
 from imaged.config.stores import StoresSection
-
-DEFAULT_FILE = Path("/etc/imaged/imaged.toml")
 
 _UNAUTHENTICATED_ADDRESS = (
     "{address} can be reached from the network, and auth.method is none: every client would be an "
@@ -51,7 +50,7 @@ def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) 
 
     Raises ConfigInvalid with every problem.
     """
-    layers, problems = read_files(file or DEFAULT_FILE, must_exist=file is not None)
+    layers, problems = read_files(file or DEFAULT_CONFIG_FILE, must_exist=file is not None)
     problems += misplaced_secrets(layers)
     for layer, layer_problems in (read_credentials(environment), read_environment(environment)):
         layers.append(layer)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.options import config_option, json_option, print_json
+from imaged.cli.doctor.finding import Finding, ok, problem, worst
+from imaged.cli.options import config_option, json_option
+from imaged.cli.output import print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from imaged.config import Config
 
-    from imaged.cli.doctor.finding import Finding
 
 LEVEL_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -31,8 +34,6 @@ def doctor(file: Path | None, *, as_json: bool) -> int:
     """
     import anyio
 
-    from imaged.cli.doctor.checks import run_checks
-    from imaged.cli.doctor.finding import worst
     from imaged.telemetry import configure_log
 
     configure_log("error")
@@ -42,6 +43,65 @@ def doctor(file: Path | None, *, as_json: bool) -> int:
     else:
         _print(findings)
     return int(worst(findings))
+
+
+async def run_checks(file: Path | None) -> list[Finding]:
+    """Run all checks; with wrong settings, only those that need none."""
+    from imaged.cli.doctor.host import (
+        ClockSample,
+        check_clock_jump,
+        check_open_files,
+        check_time_synchronization,
+    )
+    from imaged.config import ConfigInvalid, load
+
+    began = ClockSample.now()
+    findings: list[Finding] = []
+    try:
+        config = load(file)
+    except ConfigInvalid as error:
+        findings += [
+            problem("configuration", str(one), "Correct it; imaged check-config checks again.")
+            for one in error.problems
+        ]
+    else:
+        findings.append(ok("configuration", "Every setting is understood."))
+        findings += await _check_configured(file, config)
+    findings += [
+        check_open_files(),
+        check_time_synchronization(),
+        check_clock_jump(began, ClockSample.now()),
+    ]
+    return findings
+
+
+async def _check_configured(file: Path | None, config: Config) -> list[Finding]:
+    from imaged.cli.doctor.catalog import check_catalog
+    from imaged.cli.doctor.files import check_files
+    from imaged.cli.doctor.host import check_addresses, check_unit
+
+    findings = list(check_files(file, config))
+    findings += await _check_stores(config)
+    findings += [finding async for finding in check_catalog(config)]
+    findings += check_unit(config)
+    findings += [finding async for finding in check_addresses(config)]
+    return findings
+
+
+async def _check_stores(config: Config) -> list[Finding]:
+    from imaged.cli.doctor.stores import check_store
+    from imaged.core.errors import CatalogError
+    from imaged.daemon.stores import known_places
+
+    async with AsyncExitStack() as opened:
+        places = None
+        with suppress(CatalogError):  # check_catalog says why
+            places = await opened.enter_async_context(known_places(config))
+        return [
+            finding
+            for name, section in config.stores.by_name.items()
+            async for finding in check_store(name, section, places)
+        ]
 
 
 def _facts(finding: Finding) -> dict[str, str | None]:

@@ -1,22 +1,29 @@
-"""Checks of the permissions of settings files and secrets."""
+"""Checks of files: the permissions of settings and secrets, and the filesystem of a path."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from imaged import DEFAULT_CONFIG_FILE
 from imaged.cli.doctor.finding import Finding, ok, problem
-from imaged.config import DEFAULT_FILE, Config
+from imaged.config import Config
 from imaged.config.stores import S3Section
 
 ROOT_UID = 0
+MOUNTINFO = Path("/proc/self/mountinfo")
+NETWORK_FILESYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs", "9p", "afs"}
+)
+_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def check_files(file: Path | None, config: Config) -> Iterator[Finding]:
     """Check the settings files, and the files of secrets that they name."""
-    main = file or DEFAULT_FILE
+    main = file or DEFAULT_CONFIG_FILE
     for path in (main, *sorted(main.parent.glob("conf.d/*.toml"))):
         if path.exists():
             yield _settings(path)
@@ -77,3 +84,20 @@ def _other_writers(path: Path) -> str:
         if facts.st_uid not in {ROOT_UID, os.geteuid()} and os.geteuid() != ROOT_UID:
             return f"the user {facts.st_uid}"
     return ""
+
+
+def filesystem_of(path: Path, mounts: str | None = None) -> str:
+    """The type, such as ext4; "" if it is unknown."""
+    try:
+        text = MOUNTINFO.read_text("utf-8", "surrogateescape") if mounts is None else mounts
+    except OSError:
+        return ""
+    place = path.resolve()
+    best, kind = -1, ""
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        point = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4]))
+        if place.is_relative_to(point) and len(point.parts) >= best:  # later mounts are on top
+            best, kind = len(point.parts), after.split(" ")[0]
+    return kind

@@ -1,19 +1,39 @@
-"""Checks of the machine: the clock, and the limit of open files."""
+"""Checks of the machine: clock, limit of open files, systemd's unit, and addresses."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
-from imaged.cli.doctor.finding import Finding, ok, warning
+from imaged.cli.doctor.finding import Finding, ok, problem, warning
+from imaged.cli.transfers import reachable_url
+from imaged.client.errors import ClientError, ConnectionFailed
+from imaged.client.http_session import open_http_session, read_endpoint
+from imaged.config import Config
+from imaged.config.stores import FilesystemSection
+from imaged.server.addresses import Address, TcpAddress, UnixAddress
+from imaged.units import format_duration, parse_duration
 
 MIN_OPEN_FILES = 4096  # a connection and a file for each of 1,000 transfers, and as many idle ones
 MAX_CLOCK_JUMP = timedelta(milliseconds=500)
 TIME_ERROR = 5  # <sys/timex.h>: TIME_ERROR
 TIMEX_BYTES = 512  # struct timex has about 200; 0 in its first field sets nothing
+
+UNIT_NAME = "imaged.service"
+UNIT_FOLDERS = tuple(
+    Path(folder)
+    for folder in ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
+)
+STATE_FOLDER = Path("/var/lib")
+TIME_UNITS: Mapping[str, str] = {"min": "m", "sec": "s", "s": "s", "h": "h", "hr": "h", "": "s"}
+Directives = Mapping[str, Sequence[str]]
+READINESS_PATH = "/readyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +93,133 @@ def check_open_files(limits: tuple[int, int] | None = None) -> Finding:
             "open files", what, f"Allow {MIN_OPEN_FILES} at least: ulimit -n, or LimitNOFILE."
         )
     return ok("open files", what)
+
+
+def check_unit(config: Config, folders: Iterable[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
+    """Check that the service may write into its stores, and has time to drain."""
+    unit = next((folder / UNIT_NAME for folder in folders if (folder / UNIT_NAME).is_file()), None)
+    if unit is None:
+        yield ok("unit", f"{UNIT_NAME} is not installed; `make install-system` does it.")
+        return
+    directives = read_unit([unit, *sorted(unit.with_name(f"{UNIT_NAME}.d").glob("*.conf"))])
+    yield ok("unit", f"{unit} is installed.")
+    yield from _check_write_paths(config, directives)
+    yield from _check_stop_timeout(config, directives)
+
+
+def read_unit(files: Iterable[Path]) -> dict[str, list[str]]:
+    """The values in all files; an empty value clears the earlier ones, as in systemd."""
+    directives: dict[str, list[str]] = {}
+    for file in files:
+        for line in file.read_text("utf-8", "replace").splitlines():
+            name, equals, value = line.partition("=")
+            if not equals or name.startswith(("#", ";")):
+                continue
+            values = directives.setdefault(name.strip(), [])
+            if value.strip():
+                values.append(value.strip())
+            else:
+                values.clear()
+    return directives
+
+
+def _check_write_paths(config: Config, directives: Directives) -> Iterator[Finding]:
+    if directives.get("ProtectSystem", [""])[-1] != "strict":
+        return
+    words = " ".join(directives.get("ReadWritePaths", [])).split()
+    writable = [Path(word.lstrip("-+")) for word in words]
+    writable += [
+        STATE_FOLDER / name for name in " ".join(directives.get("StateDirectory", [])).split()
+    ]
+    for name, store in config.stores.by_name.items():
+        if not isinstance(store, FilesystemSection):
+            continue
+        if any(store.path.is_relative_to(path) for path in writable):
+            yield ok("unit", f"It may write into {store.path}.")
+        else:
+            yield warning(
+                "unit",
+                f"It may not write into {store.path}, where the store {name} is.",
+                f"systemctl edit imaged: [Service], ReadWritePaths={store.path}",
+            )
+
+
+def _check_stop_timeout(config: Config, directives: Directives) -> Iterator[Finding]:
+    patience = read_time_span(directives.get("TimeoutStopSec", ["90s"])[-1])
+    drain = config.daemon.drain_timeout
+    if patience is not None and patience <= drain:
+        yield warning(
+            "unit",
+            f"TimeoutStopSec is {format_duration(patience)}, and not longer than "
+            f"daemon.drain_timeout, which is {format_duration(drain)}.",
+            "systemctl edit imaged: [Service], a longer TimeoutStopSec.",
+        )
+
+
+def read_time_span(text: str) -> timedelta | None:
+    """A time span of systemd.time(7) such as "6min", "1h 30min", "90"; None for other forms."""
+    total = timedelta(0)
+    for part in text.split():
+        number = part.rstrip("abcdefghijklmnopqrstuvwxyz")
+        unit = TIME_UNITS.get(part[len(number) :])
+        if unit is None or not number.isdigit():
+            return None
+        total += parse_duration(f"{number}{unit}")
+    return total
+
+
+async def check_addresses(config: Config) -> AsyncIterator[Finding]:
+    """Check each address; a daemon that is not running is no problem."""
+    for finding in _check_metrics_addresses(config):
+        yield finding
+    if "api" not in config.daemon.roles:
+        return
+    for address in config.api.bind:
+        yield await _check_address(address)
+
+
+def _check_metrics_addresses(config: Config) -> Iterator[Finding]:
+    """Warn of metrics addresses that other machines reach without a token."""
+    for address in config.metrics.bind:
+        if isinstance(address, TcpAddress) and not address.is_local_only:
+            subject = f"metrics at {address}"
+            if config.metrics.token_file:
+                yield ok(subject, "Readers need the token.")
+            else:
+                yield warning(
+                    subject,
+                    "Every client that reaches the address can read them.",
+                    "Set metrics.token_file, or use an address that only this machine can reach.",
+                )
+
+
+async def _check_address(address: Address) -> Finding:
+    subject = f"address {address}"
+    where = reachable_url((address,))
+    if where is None:
+        return ok(subject, "The system will choose a port.")
+    try:
+        async with open_http_session(read_endpoint(where)) as wire, wire.ask("GET", READINESS_PATH):
+            return ok(subject, "A daemon answers there, and is ready.")
+    except ConnectionFailed:
+        return _no_answer(subject, address)
+    except ClientError as error:
+        return problem(
+            subject,
+            f"The service that answers there is not ready: {error}",
+            "See its log: journalctl -u imaged",
+        )
+
+
+def _no_answer(subject: str, address: Address) -> Finding:
+    if isinstance(address, UnixAddress) and not _can_be_made(address.path):
+        return warning(
+            subject,
+            f"No daemon answers there, and no socket can be created in {address.path.parent}.",
+            "RuntimeDirectory of the unit creates a folder in /run; create others yourself.",
+        )
+    return ok(subject, "No daemon answers there yet.")
+
+
+def _can_be_made(path: Path) -> bool:
+    return os.access(path.parent, os.W_OK | os.X_OK)

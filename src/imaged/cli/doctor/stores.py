@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from imaged.cli.doctor.files import ROOT_UID, filesystem_of
 from imaged.cli.doctor.finding import Finding, ok, problem, warning
-from imaged.cli.doctor.mounts import filesystem_of
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.errors import StoreError
 from imaged.core.place_marker import PlaceState
@@ -18,7 +18,6 @@ from imaged.services.place_registry import PlaceRegistry
 from imaged.units import approximate_size
 
 SLOW_SELF_TEST_SECONDS = 2.0
-ROOT_UID = 0
 FREE_SPACE_FACTOR = 3  # times min_free: enough space
 MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs"})
 

@@ -1,14 +1,79 @@
-"""Output of errors, as text and as JSON, in the same form for all commands."""
+"""Output of commands: JSON, text tables, and errors in the same form for all commands."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+PIPED_WIDTH = 250  # without a terminal nothing is cut
 RUN_DOCTOR = "`imaged doctor` checks everything that a daemon needs, and says what to do."
 RUN_CHECK_CONFIG = "`imaged check-config` reports all mistakes in it."
+
+
+def print_json(facts: object, *, to_stderr: bool = False) -> None:
+    """Print facts as JSON."""
+    click.echo(json.dumps(facts, indent=2), err=to_stderr)
+
+
+def moment(at: datetime | None) -> str | None:
+    """The instant for JSON, in milliseconds."""
+    return None if at is None else at.isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A title with a table below; without rows only the title is printed."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | RenderableType]]
+
+    def draw(self) -> Table:
+        """The rows as a table of rich."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*self.columns, box=box.SIMPLE_HEAD)
+        for row in self.rows:
+            table.add_row(
+                *(
+                    Text(printable(cell), overflow="fold") if isinstance(cell, str) else cell
+                    for cell in row
+                )
+            )
+        return table
+
+    def print(self) -> None:
+        """Print title and table; nothing is cut without a terminal."""
+        click.echo(self.title)
+        if not self.rows:
+            return
+        from rich.console import Console
+
+        console = Console()
+        if not console.is_terminal:
+            console.width = PIPED_WIDTH
+        console.print(self.draw())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a title and a table."""
+    TextTable(title, columns, list(rows)).print()
+
+
+def printable(text: str) -> str:
+    """The text without control characters: users choose names, and terminals obey those."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
@@ -38,8 +103,6 @@ def error_json(error: Exception) -> dict[str, Any]:
 def print_error(error: Exception, *, as_json: bool) -> None:
     """Print the error: text on standard error, JSON on standard output."""
     if as_json:
-        from imaged.cli.options import print_json
-
         print_json(error_json(error))
     elif isinstance(error, click.ClickException):
         error.show()

@@ -1,18 +1,16 @@
-"""The manual, generated from the commands by ``make docs``: a reference page, man pages and
-completion scripts.
-"""
+"""Makes the reference page of the commands, their man pages and completion scripts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import click
 
 from imaged.cli import COMMANDS, imaged
 from imaged.cli.completion import SHELLS, script_for
+from references.markdown import MADE, code, table
 
 ENVIRONMENT: Mapping[str, str] = {
     "IMAGED_SECTION__KEY": "A setting, such as IMAGED_SCRUBBER__DELAY; it overrides the files.",
@@ -41,20 +39,12 @@ ERRORS = (
     "With --json, an error is one object on standard output: error, a sentence; remedy, "
     "what to do, or null; and image_id if a push left an image that waits for data."
 )
-REFERENCE_HEAD = """\
+_HEAD = f"""\
 # Commands
 
-Made from the code by `make docs`; do not edit.
+{MADE}
 
-Every command has `--json`. {errors}
-
-| exit code | |
-|---|---|
-{codes}
-
-| variable | |
-|---|---|
-{variables}
+Every command has `--json`. {ERRORS}
 """
 
 
@@ -108,26 +98,17 @@ def _page(name: str, purpose: str, command: click.Command, context: click.Contex
 
 def reference() -> str:
     """The reference page, in Markdown."""
-    head = REFERENCE_HEAD.format(
-        errors=ERRORS,
-        codes="\n".join(f"| {code} | {what} |" for code, what in EXIT_CODES.items()),
-        variables="\n".join(f"| `{name}` | {what} |" for name, what in ENVIRONMENT.items()),
+    codes = table(("exit code", "meaning"), EXIT_CODES.items())
+    variables = table(
+        ("variable", "meaning"), ((code(name), what) for name, what in ENVIRONMENT.items())
     )
-    sections = (_section(page) for page in list(pages())[1:])
-    return "\n".join([head, *sections]).rstrip() + "\n"
+    return "\n".join([_HEAD, codes, variables, *map(_section, list(pages())[1:])])
 
 
 def _section(page: Page) -> str:
-    lines = [f"## {page.name}\n", f"```\n{page.usage}\n```\n"]
-    lines += [f"{paragraph}\n" for paragraph in page.paragraphs]
-    lines += ["| option | |", "|---|---|"]
-    lines += [f"| `{_cell(name)}` | {_cell(text)} |" for name, text in page.options]
-    return "\n".join([*lines, ""])
-
-
-def _cell(text: str) -> str:
-    """The text with bars escaped, for a table."""
-    return text.replace("|", "\\|")
+    options = table(("option", "meaning"), ((code(name), what) for name, what in page.options))
+    usage = f"```\n{page.usage}\n```"
+    return "\n\n".join([f"## {page.name}", usage, *page.paragraphs, options])
 
 
 def roff(page: Page) -> str:
@@ -135,7 +116,7 @@ def roff(page: Page) -> str:
     title = page.name.replace(" ", "-")
     codes = DOCTOR_EXIT_CODES if page.name == "imaged doctor" else EXIT_CODES
     lines = [
-        '.\\" Made from the code by `make docs`; do not edit.',
+        f'.\\" {MADE}',
         f'.TH "{title.upper()}" "1" "" "imaged" "imaged"',
         ".SH NAME",
         _roff(f"{title} - {page.purpose}"),
@@ -177,11 +158,3 @@ def files() -> Iterator[tuple[str, str]]:
         yield f"man/{page.name.replace(' ', '-')}.1", roff(page)
     for shell in SHELLS:
         yield f"completion/imaged.{shell}", script_for(shell) + "\n"
-
-
-def write(folder: Path) -> None:
-    """Write all files below the folder."""
-    for name, text in files():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")

@@ -1,8 +1,30 @@
-"""Reports of progress."""
+"""What push and pull share: reports of progress, and the pauses between tries."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
+
+DEFAULT_TRIES = 5
+FIRST_PAUSE = timedelta(milliseconds=500)
+MAX_PAUSE = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The number of tries in all; pauses grow and are random, so that many clients that failed
+    together do not return together.
+    """
+
+    tries: int = DEFAULT_TRIES
+
+    def pauses(self) -> Iterator[timedelta]:
+        """The pause before each further try."""
+        for number in range(self.tries - 1):
+            yield min(FIRST_PAUSE * 2**number, MAX_PAUSE) * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
 class Progress(Protocol):

@@ -1,0 +1,224 @@
+"""What ``push`` and ``pull`` share: their options, and progress on a terminal.
+
+The service's address is ``--url``; else IMAGED_URL, OS_IMAGE_ENDPOINT_OVERRIDE or OS_ENDPOINT; else
+where the daemon of the local configuration listens; else http://127.0.0.1:9292. The token is in the
+file of ``--token-file``; else in IMAGED_TOKEN or OS_TOKEN: never in the command line, which every
+user of the machine can read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imaged.cli.options import FILE, config_option, json_option
+from imaged.client.transfer import DEFAULT_TRIES, NoProgress, Progress, RetryPolicy
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+    from imaged.client.http_session import Endpoint
+    from imaged.server.addresses import Address
+
+URL_VARIABLES = ("IMAGED_URL", "OS_IMAGE_ENDPOINT_OVERRIDE", "OS_ENDPOINT")
+TOKEN_VARIABLES = ("IMAGED_TOKEN", "OS_TOKEN")
+CA_FILE_VARIABLES = ("IMAGED_CA_FILE", "OS_CACERT")
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOptions:
+    """The options of both commands, as given."""
+
+    tries: int = DEFAULT_TRIES
+    url: str | None = None
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    file: Path | None = None  # of the configuration
+    quiet: bool = False
+    as_json: bool = False
+
+    @property
+    def retries(self) -> RetryPolicy:
+        """The pauses between the tries."""
+        return RetryPolicy(self.tries)
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether more than the result is printed."""
+        return not (self.quiet or self.as_json)
+
+    def endpoint(self, environment: Mapping[str, str] = os.environ) -> Endpoint:
+        """The endpoint to use. Raises EndpointInvalid; ConfigInvalid for the file of --config."""
+        from imaged.client.http_session import read_endpoint, read_token
+
+        trusted = self.ca_file or _first(environment, CA_FILE_VARIABLES)
+        token = _first(environment, TOKEN_VARIABLES)
+        return read_endpoint(
+            self.url
+            or _first(environment, URL_VARIABLES)
+            or _local_address(self.file, environment),
+            token=token if self.token_file is None else read_token(self.token_file),
+            ca_file=None if trusted is None else Path(trusted),
+        )
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Progress]:
+        """Show progress while the block runs; standard output is left to the result."""
+        if not self.shows_progress:
+            yield NoProgress()
+        elif not sys.stderr.isatty():
+            yield ProgressLines()
+        else:
+            with _bar(what) as bar:
+                yield bar
+
+
+_OPTIONS = (
+    json_option,
+    click.option(
+        "-q", "--quiet", is_flag=True, help="Show no progress, and print only the result."
+    ),
+    config_option,
+    click.option(
+        "--ca-file",
+        metavar="FILE",
+        type=FILE,
+        help="Certificates (PEM) to trust; default: IMAGED_CA_FILE, OS_CACERT, the system's.",
+    ),
+    click.option(
+        "--token-file",
+        metavar="FILE",
+        type=FILE,
+        help="The file with your token; default: IMAGED_TOKEN or OS_TOKEN.",
+    ),
+    click.option(
+        "--url",
+        metavar="URL",
+        help="The service: http(s)://host:port or unix:/path; default: IMAGED_URL, "
+        "OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT, or the configuration's first address.",
+    ),
+    click.option(
+        "--tries",
+        metavar="N",
+        type=click.IntRange(1, 100),
+        default=DEFAULT_TRIES,
+        show_default=True,
+        help="The number of tries after broken connections, in all.",
+    ),
+)
+
+
+def transfer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The shared options; the command gets them as ``options``, a TransferOptions."""
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        shared = {field.name: given.pop(field.name) for field in fields(TransferOptions)}
+        command(options=TransferOptions(**shared), **given)
+
+    for option in _OPTIONS:
+        run = option(run)
+    return run
+
+
+def reachable_url(addresses: tuple[Address, ...]) -> str | None:
+    """The URL of the first address that this machine can connect to."""
+    from imaged.server.addresses import TcpAddress
+
+    for address in addresses:
+        match address:
+            case TcpAddress(port=0):  # the system chose another one
+                continue
+            case TcpAddress(host="0.0.0.0", port=port):  # noqa: S104 - all of this machine
+                return f"http://127.0.0.1:{port}"
+            case TcpAddress(host="::", port=port):
+                return f"http://[::1]:{port}"
+            case TcpAddress():
+                return f"http://{address}"
+            case _:
+                return str(address)
+    return None
+
+
+class ProgressLines:
+    """Prints notes on standard error, and no progress."""
+
+    def begin(self, total_bytes: int | None, done_bytes: int = 0) -> None:
+        """Print nothing."""
+
+    def advance(self, size_bytes: int) -> None:
+        """Print nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Print the sentence."""
+        click.echo(sentence, err=True)
+
+
+class ProgressBar:
+    """Draws a bar with size, rate and remaining time."""
+
+    def __init__(self, drawn: RichProgress, task: TaskID) -> None:
+        self._drawn = drawn
+        self._task = task
+
+    def begin(self, total_bytes: int | None, done_bytes: int = 0) -> None:
+        """Reset the bar."""
+        self._drawn.reset(self._task, total=total_bytes, completed=done_bytes)
+
+    def advance(self, size_bytes: int) -> None:
+        """Advance the bar."""
+        self._drawn.advance(self._task, size_bytes)
+
+    def note(self, sentence: str) -> None:
+        """Print the sentence above the bar."""
+        self._drawn.console.print(sentence, markup=False, highlight=False)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[ProgressBar]:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as drawn:
+        yield ProgressBar(drawn, drawn.add_task(escape(what), total=None))
+
+
+def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((environment[name] for name in names if environment.get(name)), None)
+
+
+def _local_address(config_file: Path | None, environment: Mapping[str, str]) -> str:
+    from imaged.client.http_session import DEFAULT_URL
+    from imaged.config import ConfigInvalid, load
+
+    try:
+        addresses = load(config_file, environment).api.bind
+    except ConfigInvalid:
+        if config_file is not None:
+            raise
+        return DEFAULT_URL
+    return reachable_url(addresses) or DEFAULT_URL
