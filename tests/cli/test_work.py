@@ -15,7 +15,7 @@ from imaged.config import load
 from imaged.config.sections import Role
 from imaged.daemon.drivers import lane_factory
 from imaged.lanes import BackgroundLane, LaneFactory, ThreadLane
-from imaged.process.niceness import AUTOGROUP
+from imaged.process.tuning import AUTOGROUP
 from support.command import COMMAND_TIMEOUT_SECONDS, ServerProcess, Workspace, serving
 from support.daemon import IMAGED, clean_environment
 from support.waiting import wait_until

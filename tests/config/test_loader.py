@@ -10,7 +10,7 @@ import pytest
 
 from imaged.config import ConfigInvalid, load
 from imaged.config.stores import FilesystemSection
-from imaged.server.addresses import TcpAddress, UnixAddress
+from imaged.server.settings import TcpAddress, UnixAddress
 
 SECRET = "made-up-canary-7f3a"
 

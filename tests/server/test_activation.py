@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from imaged.server.activation import ActivatedSockets, reachable_from_network
+from imaged.server.listeners import ActivatedSockets, reachable_from_network
 from support.service_manager import activating
 
 #: Prints the sockets that a process received.
 LOOK = """
 import os
-from imaged.server.activation import ActivatedSockets, SocketRefused
+from imaged.server.listeners import ActivatedSockets, SocketRefused
 activated = ActivatedSockets()
 try:
     activated.require_known(["api"])

@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.server.connection_settings import ConnectionSettings
 from imaged.server.connections import (
     CHECK_INTERVAL_SECONDS,
     CloseReason,
     ConnectionTracker,
     client_network,
 )
+from imaged.server.settings import ConnectionSettings
 
 FEW = ConnectionSettings(max_connections=3, max_connections_per_address=2)
 

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from imaged.core.limits import GIB, MIB
-from imaged.server.connection_settings import ConnectionSettings
+from imaged.server.settings import ConnectionSettings
 from support.server import RawConnection, served, serving
 from support.service import OCTETS, Service, token_of
 from support.waiting import wait_until

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from imaged.core.lifecycle import Status
-from imaged.server.connection_settings import ConnectionSettings
+from imaged.server.settings import ConnectionSettings
 from support.server import RawConnection, serving
 from support.service import OCTETS, Service
 from support.waiting import wait_until

@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imaged.core.lifecycle import Status
 from imaged.core.limits import KIB, MIB
-from imaged.server.connection_settings import ConnectionSettings, MinimumRate
 from imaged.server.connections import CloseReason
 from imaged.server.server import HttpServer
+from imaged.server.settings import ConnectionSettings, MinimumRate
 from support.server import RawConnection, serving
 from support.service import OCTETS, Service
 from support.waiting import wait_until

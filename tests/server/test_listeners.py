@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from imaged.config.addresses import parse_address
-from imaged.server.addresses import UnixAddress
 from imaged.server.listeners import CannotListen, listener_address, open_listeners
+from imaged.server.settings import UnixAddress
 
 
 def test_a_name_is_listened_on_wherever_it_leads() -> None:

@@ -11,9 +11,9 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from imaged.core.limits import MIB
-from imaged.server.connection_settings import ConnectionSettings
 from imaged.server.connections import CloseReason
 from imaged.server.protocol import MAX_PIPELINED, HttpConnection
+from imaged.server.settings import ConnectionSettings
 from support.server import RawConnection, serving
 from support.waiting import wait_until
 

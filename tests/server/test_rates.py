@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from imaged.server.connection_settings import MinimumRate
 from imaged.server.rates import TransferRate
+from imaged.server.settings import MinimumRate
 
 RATE = MinimumRate(bytes_per_second=100, window=timedelta(seconds=10))
 

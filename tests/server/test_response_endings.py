@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from imaged.api.requests import REQUEST_ID_SCOPE_KEY
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
-from imaged.server.connection_settings import ConnectionSettings
 from imaged.server.protocol import HttpConnection
+from imaged.server.settings import ConnectionSettings
 from support.server import RawConnection, serving
 from support.service import OCTETS, Service
 from support.waiting import wait_until

@@ -11,8 +11,8 @@ from typing import Self
 from starlette.types import ASGIApp
 
 from imaged.daemon.web_app import API_HOOKS
-from imaged.server.connection_settings import ConnectionSettings
 from imaged.server.server import HttpServer
+from imaged.server.settings import ConnectionSettings
 from support.service import Service, token_of
 from support.waiting import WAIT_TIMEOUT_SECONDS, wait_until
 

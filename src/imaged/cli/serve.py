@@ -48,10 +48,9 @@ def run_daemon(
 
     from imaged.config import Config, load
     from imaged.daemon.daemon import Daemon
-    from imaged.process.malloc import tune_malloc
-    from imaged.process.niceness import lowest_priority
     from imaged.process.sd_notify import SystemdNotifier
-    from imaged.server.activation import ActivatedSockets
+    from imaged.process.tuning import lowest_priority, tune_malloc
+    from imaged.server.listeners import ActivatedSockets
     from imaged.telemetry import configure_log
 
     def read_config() -> Config:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from imaged.client.http_session import Endpoint
-    from imaged.server.addresses import Address
+    from imaged.server.settings import Address
 
 URL_VARIABLES = ("IMAGED_URL", "OS_IMAGE_ENDPOINT_OVERRIDE", "OS_ENDPOINT")
 TOKEN_VARIABLES = ("IMAGED_TOKEN", "OS_TOKEN")
@@ -132,7 +132,7 @@ def transfer_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def reachable_url(addresses: tuple[Address, ...]) -> str | None:
     """The URL of the first address that this machine can connect to."""
-    from imaged.server.addresses import TcpAddress
+    from imaged.server.settings import TcpAddress
 
     for address in addresses:
         match address:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from imaged.server.addresses import Address, TcpAddress, UnixAddress
+from imaged.server.settings import Address, TcpAddress, UnixAddress
 
 _TCP_ADDRESS = re.compile(
     r"(?:\[(?P<v6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d{1,5})", re.ASCII

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from imaged.config.addresses import parse_address, parse_metrics_address
 from imaged.core.digests import is_supported_algorithm
-from imaged.server.addresses import Address
+from imaged.server.settings import Address
 from imaged.units import format_duration, format_size, parse_duration, parse_size
 
 T = TypeVar("T")

@@ -30,8 +30,7 @@ from imaged.daemon.watchdog import run_watchdog
 from imaged.daemon.web_app import API_HOOKS, WebApp, api_listeners
 from imaged.daemon.worker_supervisor import WorkerSupervisor
 from imaged.process.sd_notify import SystemdNotifier
-from imaged.server.activation import ActivatedSockets
-from imaged.server.listeners import listener_address
+from imaged.server.listeners import ActivatedSockets, listener_address
 from imaged.server.server import HttpServer
 from imaged.services.periodic import run_periodically
 from imaged.services.tasks.runner import TaskRunner

@@ -33,9 +33,9 @@ from imaged.metrics.instruments import Instruments
 from imaged.metrics.state_collector import StateCollector
 from imaged.metrics.state_gauges import StateSnapshot
 from imaged.metrics.worker_counters import WorkerCounters
-from imaged.server.addresses import Address, TcpAddress, UnixAddress
 from imaged.server.listeners import open_listeners
 from imaged.server.server import HttpServer
+from imaged.server.settings import Address, TcpAddress, UnixAddress
 
 
 class MetricsEndpoint:

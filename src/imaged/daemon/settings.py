@@ -18,8 +18,7 @@ from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import StoreError
 from imaged.core.ledger import StrayLimits
 from imaged.fetchers.fetch_settings import FetchSettings
-from imaged.server.addresses import TcpAddress
-from imaged.server.connection_settings import ConnectionSettings, MinimumRate
+from imaged.server.settings import ConnectionSettings, MinimumRate, TcpAddress
 from imaged.services.claims import ClaimSettings
 from imaged.services.images import RecordLimits
 from imaged.services.ingest_pipeline import IngestSettings

@@ -24,9 +24,13 @@ from imaged.config import Config
 from imaged.daemon import settings
 from imaged.daemon.container import ServiceContainer
 from imaged.server import raw_responses
-from imaged.server.activation import ActivatedSockets, SocketRefused, reachable_from_network
 from imaged.server.connections import ServerHooks
-from imaged.server.listeners import open_listeners
+from imaged.server.listeners import (
+    ActivatedSockets,
+    SocketRefused,
+    open_listeners,
+    reachable_from_network,
+)
 from imaged.services.block_cache import BLOCK_CACHE, BlockCache
 from imaged.services.uploads import Uploads
 

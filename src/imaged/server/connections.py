@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.server import ServerState
 
-from imaged.server.connection_settings import ConnectionSettings
 from imaged.server.raw_responses import shutdown_response
+from imaged.server.settings import ConnectionSettings
 
 log = structlog.get_logger()
 

@@ -18,9 +18,14 @@ from imaged.server import raw_responses
 from imaged.server.connections import CloseReason, ConnectionTracker, client_network
 from imaged.server.framing import framing_error, without_upgrade
 from imaged.server.rates import ClientTimeouts
-from imaged.server.read_state import BadRequest, ReadState, RequestSize
-from imaged.server.served_request import ServedRequest
-from imaged.server.transport import LingeringTransport, PipelineFlowControl
+from imaged.server.request import (
+    BadRequest,
+    PipelineFlowControl,
+    ReadState,
+    RequestSize,
+    ServedRequest,
+)
+from imaged.server.transport import LingeringTransport
 
 MAX_PIPELINED = 64  # requests waiting for earlier answers; most clients never pipeline
 
@@ -51,17 +56,18 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection, or answer 503 and close it."""
-        self._transport = LingeringTransport(cast("asyncio.Transport", transport), self._linger)
+        inner = cast("asyncio.Transport", transport)
+        self._transport = LingeringTransport(inner, self._linger)
         self._network = client_network(self._transport.get_extra_info("peername"))
         reason = self._connections.admit(self, self._network)
         if reason is None:
             super().connection_made(self._transport)
-            self.flow = PipelineFlowControl(self._transport, self.pipeline)
+            self.flow = PipelineFlowControl(inner, self.pipeline)
             return
         self._ignores_input = True
         self._connections.record_end(reason, self._network)
-        headers, text = self._hooks.error_headers(), raw_responses.TOO_MANY_CONNECTIONS
-        self._transport.write(raw_responses.raw_response(503, text, headers))
+        text = raw_responses.TOO_MANY_CONNECTIONS
+        self._transport.write(raw_responses.raw_response(503, text, self._hooks.error_headers()))
         self._transport.flush_and_close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -193,12 +199,11 @@ class HttpConnection(HttpToolsProtocol):
             self._transport.abort()
 
     def _check_body(self, elapsed_seconds: float) -> None:
-        cycle, came = (
-            self.cycle,
-            (elapsed_seconds, self._connections.settings, self._size.body_bytes),
+        cycle, settings = self.cycle, self._connections.settings
+        is_waiting = self.flow.read_paused or cycle.waiting_for_100_continue
+        is_slow = self._timeouts.body_is_slow(
+            elapsed_seconds, settings, self._size.body_bytes, client_is_waiting=is_waiting
         )
-        client_is_waiting = self.flow.read_paused or cycle.waiting_for_100_continue
-        is_slow = self._timeouts.body_is_slow(*came, client_is_waiting=client_is_waiting)
         if not is_slow or cycle is self._slow_cycle:
             return
         self._connections.record_end(CloseReason.SLOW_BODY, self._network)
@@ -284,9 +289,8 @@ class HttpConnection(HttpToolsProtocol):
         self._transport.write_eof()
         self.pipeline.clear()
         self.flow.resume_reading()
-        self.loop.call_later(
-            self._connections.settings.linger.total_seconds(), self._transport.flush_and_close
-        )
+        linger_seconds = self._connections.settings.linger.total_seconds()
+        self.loop.call_later(linger_seconds, self._transport.flush_and_close)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running_cycle = cycle

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from imaged.server.connection_settings import ConnectionSettings, MinimumRate
+from imaged.server.settings import ConnectionSettings, MinimumRate
 
 
 class TransferRate:

@@ -13,11 +13,11 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
-from imaged.server.connection_settings import ConnectionSettings
 from imaged.server.connections import ConnectionTracker, ServerHooks
 from imaged.server.listeners import BACKLOG
 from imaged.server.protocol import HttpConnection
 from imaged.server.raw_responses import SHUTDOWN_RESPONSE_SECONDS
+from imaged.server.settings import ConnectionSettings
 
 DRAIN_POLL_SECONDS = 0.05
 FIRST_REQUEST_SECONDS = 1  # for the first request of a new connection

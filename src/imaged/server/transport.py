@@ -12,11 +12,9 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-
-from uvicorn.protocols.http.flow_control import FlowControl
 
 _INT = struct.Struct("i")
 _EMPTY = bytes(_INT.size)
@@ -94,18 +92,3 @@ class LingeringTransport(asyncio.Transport):
         except (OSError, ValueError):  # already closed
             return 0
         return int(_INT.unpack(queued)[0])
-
-
-class PipelineFlowControl(FlowControl):
-    """Pauses reading while pipelined requests wait. uvicorn resumes reading after each answer, so a
-    client that sends faster than it is answered would fill the memory.
-    """
-
-    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
-        super().__init__(transport)
-        self._waiting = waiting
-
-    def resume_reading(self) -> None:
-        """Resume unless requests wait for an earlier answer."""
-        if not len(self._waiting):
-            super().resume_reading()

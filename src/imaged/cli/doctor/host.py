@@ -17,7 +17,7 @@ from imaged.client.errors import ClientError, ConnectionFailed
 from imaged.client.http_session import open_http_session, read_endpoint
 from imaged.config import Config
 from imaged.config.stores import FilesystemSection
-from imaged.server.addresses import Address, TcpAddress, UnixAddress
+from imaged.server.settings import Address, TcpAddress, UnixAddress
 from imaged.units import format_duration, parse_duration
 
 MIN_OPEN_FILES = 4096  # a connection and a file for each of 1,000 transfers, and as many idle ones
