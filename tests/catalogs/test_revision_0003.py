@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -13,7 +14,7 @@ from contracts import catalog_databases, catalog_files
 from contracts.catalog_revision_0003 import DUMPS, Opened, Revision0003Contract
 from imaged.catalogs.connect import migrate_catalog
 from imaged.catalogs.sql_catalog import SqlCatalog
-from support.postgresql import empty_database, execute
+from support.postgresql import empty_database, execute, fresh_database
 
 pytestmark = pytest.mark.asyncio
 
@@ -44,6 +45,15 @@ class TestSqliteOfRevision0003(Revision0003Contract):
 
         return open_it
 
+    async def test_it_has_the_tables_of_a_new_catalog(
+        self, old: str, path: Path, tmp_path: Path
+    ) -> None:
+        """Nothing is missing, and nothing is left over."""
+        await migrate_catalog(old)
+        await migrate_catalog(f"sqlite:///{tmp_path / 'new.db'}")
+
+        assert catalog_files.schema_of(path) == catalog_files.schema_of(tmp_path / "new.db")
+
 
 class TestPostgresqlOfRevision0003(Revision0003Contract):
     """A database."""
@@ -64,3 +74,15 @@ class TestPostgresqlOfRevision0003(Revision0003Contract):
             return catalog_databases.opened(old)
 
         return open_it
+
+    async def test_it_has_the_tables_of_a_new_catalog(self, old: str) -> None:
+        """Nothing is missing, and nothing is left over."""
+        await migrate_catalog(old)
+        async with fresh_database() as new:
+            assert await _schema_without_casts(old) == await _schema_without_casts(new)
+
+
+async def _schema_without_casts(url: str) -> set[str]:
+    """A check that was dumped and restored has its casts, and their brackets, at other places."""
+    casts = re.compile(r"::character varying|::text(\[\])?|[()]")
+    return {casts.sub("", line) for line in await catalog_databases.schema_of(url)}

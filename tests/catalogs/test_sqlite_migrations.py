@@ -11,16 +11,16 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
-from contracts.catalog_files import opened, raw
+from contracts.catalog_files import opened, raw, schema_of
 from contracts.catalog_releases import releases
 from contracts.catalog_samples import queued
 from contracts.catalog_step_kinds import StepKindsContract
 from imaged.catalogs import migrations
 from imaged.catalogs.column_types import metadata
-from imaged.catalogs.connect import migrate_catalog
+from imaged.catalogs.connect import inspect_catalog, migrate_catalog, open_catalog
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.sqlite.driver import SqliteDatabase, open_sqlite
-from imaged.core.errors import CatalogTooNew, CatalogTooOld
+from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
 
 __all__ = ["releases"]
 
@@ -43,28 +43,6 @@ class TestHalves(StepKindsContract):
 def path(tmp_path: Path) -> Path:
     """The path of the catalog's file."""
     return tmp_path / "catalog.db"
-
-
-def schema_of(path: Path) -> set[tuple[str, frozenset[str]]]:
-    """Every table and index, as the database describes it, with sorted clauses."""
-    with raw(path) as db:
-        found = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
-        return {(name, clauses(sql)) for name, sql in found if name != "alembic_version"}
-
-
-def clauses(sql: str) -> frozenset[str]:
-    """The text between the commas outside inner brackets."""
-    found, depth = [""], 0
-    for sign in sql:
-        depth += {"(": 1, ")": -1}.get(sign, 0)
-        if sign == "," and depth == 1:
-            found.append("")
-        else:
-            found[-1] += sign
-    head, _, first = found[0].partition("(")
-    found[:1] = [head, first]
-    found[-1], _, tail = found[-1].rpartition(")")
-    return frozenset(" ".join(clause.split()) for clause in [*found, tail])
 
 
 async def test_migrations_make_the_tables(path: Path, tmp_path: Path) -> None:
@@ -118,6 +96,32 @@ async def test_a_catalog_of_a_newer_version(path: Path) -> None:
         await open_sqlite(path)
     with pytest.raises(CatalogTooNew, match="9999"):
         await migrate_catalog(f"sqlite:///{path}")
+    assert schema_of(path) == before
+
+
+async def test_a_catalog_of_the_commit_before(path: Path) -> None:
+    """Its revision is the first one: it opens as it is, with a table that is made no longer."""
+    await migrate_catalog(f"sqlite:///{path}")
+    with raw(path) as db:
+        db.execute("CREATE TABLE tasks (image_id VARCHAR REFERENCES images (id) ON DELETE CASCADE)")
+        db.execute("UPDATE compatibility SET oldest = '0001'")
+
+    assert await migrate_catalog(f"sqlite:///{path}") == Migration("0009", LATEST, 0)
+    async with opened(path) as catalog:
+        await catalog.add_image(queued("i"))
+
+
+@pytest.mark.parametrize("revision", ["0001", "0004", "0008"])
+async def test_a_catalog_of_a_revision_that_was_never_published(path: Path, revision: str) -> None:
+    """It is refused with the remedy, and left unchanged."""
+    await migrate_catalog(f"sqlite:///{path}")
+    with raw(path) as db:
+        db.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    before = schema_of(path)
+
+    for attempt in (migrate_catalog, open_catalog, inspect_catalog):
+        with pytest.raises(CatalogError, match=f"{revision}, .* earlier version of imaged first"):
+            await attempt(f"sqlite:///{path}")
     assert schema_of(path) == before
 
 

@@ -24,6 +24,16 @@ TERMINATE = """
 """
 
 
+SCHEMA = """
+    SELECT format('%s.%s %s %s %s %s', table_name, column_name, data_type, is_nullable,
+        column_default, collation_name)
+    FROM information_schema.columns WHERE table_schema = 'public'
+    UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL SELECT format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+"""
+
+
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[SqlCatalog]:
     """The catalog of this database; at the end no transaction runs, and no connection is open."""
@@ -69,3 +79,9 @@ async def lock_waited_for(url: str) -> None:
             return bool(await watcher.fetchval(COUNT_LOCK_WAITS))
 
         await until(is_waited_for)
+
+
+async def schema_of(url: str) -> set[str]:
+    """Every column, index and constraint, as the database describes it."""
+    async with connected(url) as db:
+        return {row[0] for row in await db.fetch(SCHEMA) if "alembic_version" not in row[0]}

@@ -38,3 +38,25 @@ def raw(path: Path) -> Iterator[sqlite3.Connection]:
 def names_in(folder: Path) -> list[str]:
     """The names of all files there."""
     return [file.name for file in folder.iterdir()]
+
+
+def schema_of(path: Path) -> set[tuple[str, frozenset[str]]]:
+    """Every table and index, as the database describes it, with sorted clauses."""
+    with raw(path) as db:
+        found = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        return {(name, _clauses(sql)) for name, sql in found if name != "alembic_version"}
+
+
+def _clauses(sql: str) -> frozenset[str]:
+    """The text between the commas outside inner brackets."""
+    found, depth = [""], 0
+    for sign in sql:
+        depth += {"(": 1, ")": -1}.get(sign, 0)
+        if sign == "," and depth == 1:
+            found.append("")
+        else:
+            found[-1] += sign
+    head, _, first = found[0].partition("(")
+    found[:1] = [head, first]
+    found[-1], _, tail = found[-1].rpartition(")")
+    return frozenset(" ".join(clause.split()) for clause in [*found, tail])

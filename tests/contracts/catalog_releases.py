@@ -53,7 +53,8 @@ class Releases:
         """A version with further steps; returns their revisions."""
         steps = list(TODAY)
         for half, deed in later:
-            before, revision = steps[-1].revision, f"{len(steps) + 1:04}"
+            before = steps[-1].revision
+            revision = f"{int(before) + 1:04}"
             text = MODULE.format(revision=revision, before=before, deed=deed)
             (self._folder / f"r{revision}.py").write_text(text)
             steps.append(Step(revision, half))

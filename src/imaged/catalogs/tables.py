@@ -45,7 +45,6 @@ from imaged.catalogs.task_tables import tasks as _tasks  # noqa: F401 - it is am
 from imaged.core.blob import BlobState
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import RESTORE_EVENTS, Status
-from imaged.core.task import TaskStatus
 
 #: Long values are indexed by a prefix: an index entry has a maximum size.
 value_prefix = literal_column("substr(value, 1, 64)", TEXT)
@@ -210,22 +209,6 @@ image_locations = Table(
 )
 
 STAGED = -1
-
-#: Of versions before 0.2, which join it to images one to one; always empty.
-old_tasks = Table(
-    "tasks",
-    metadata,
-    Column("id", TEXT, primary_key=True),
-    Column("image_id", ForeignKey("images.id", ondelete="CASCADE"), nullable=False, unique=True),
-    Column("status", TEXT, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("max_attempts", Integer, nullable=False),
-    Column("message", TEXT),
-    CheckConstraint(check_in("status", TaskStatus), name="status_known"),
-    CheckConstraint("attempts >= 0 AND attempts <= max_attempts", name="attempts_limited"),
-    CheckConstraint("(status = 'failure') = (message IS NOT NULL)", name="failure_explained"),
-    partial_index("tasks_pending", "image_id", where="status = 'pending'"),
-)
 
 claims = Table(
     "claims",

@@ -8,7 +8,8 @@ A step either expands the tables, so that older versions go on working beside ne
 contracts them: it removes what only older versions needed. A contracting step is applied on
 request, or when a later step needs it, and only if no instance of another version is running.
 
-A revision is a module in ``versions/``, and a line in ``STEPS``. See docs/decisions/0011.
+A revision is a module in ``versions/``, and a line in ``STEPS``. The first makes the tables of a
+new catalog; ``from_0003.py`` brings older catalogs there. See docs/decisions/0011 and 0037.
 """
 
 from __future__ import annotations
@@ -50,17 +51,8 @@ class Migration:
     waiting: int  # contracting steps that were not requested
 
 
-STEPS = (  # oldest first
-    Step("0001", StepKind.EXPAND),
-    Step("0002", StepKind.EXPAND),
-    Step("0003", StepKind.EXPAND),
-    Step("0004", StepKind.EXPAND),
-    Step("0005", StepKind.EXPAND),
-    Step("0006", StepKind.EXPAND),
-    Step("0007", StepKind.EXPAND),
-    Step("0008", StepKind.EXPAND),
-    Step("0009", StepKind.EXPAND),
-)
+STEPS = (Step("0009", StepKind.EXPAND),)  # oldest first
+OLDER_REVISION = "0003"  # of catalogs that can be brought to the first of the steps
 VERSION_LOCATIONS = ("imaged.catalogs:migrations/versions",)
 
 #: An instance that did not unregister may be alive for this long after its last heartbeat.
@@ -87,16 +79,20 @@ def current_revision(db: Connection) -> str | None:
 def missing_steps(db: Connection, *, contract: bool = False) -> Sequence[Step]:
     """The steps that this version needs and the catalog lacks; with ``contract``, all of them.
 
-    Raises CatalogTooNew if only newer versions can work with it.
+    Raises CatalogTooNew if only newer versions can work with it; CatalogError if its revision was
+    never published.
     """
     revision = current_revision(db)
     known = [step.revision for step in STEPS]
-    if revision is not None and revision not in known:
-        _require_fitting(db, revision, known)
-        return ()
     if revision is None:
         return STEPS
-    missing = list(STEPS[known.index(revision) + 1 :])
+    if revision == OLDER_REVISION:
+        missing = list(STEPS)
+    elif revision in known:
+        missing = list(STEPS[known.index(revision) + 1 :])
+    else:
+        _require_fitting(db, revision)
+        return ()
     while missing and missing[-1].kind is StepKind.CONTRACT and not contract:
         missing.pop()
     return missing
@@ -120,6 +116,10 @@ def apply_steps(db: Connection, *, contract: bool = False) -> Migration:
     if contracting and before is not None:  # no instance works on a catalog that is being created
         _require_no_others(db)
     if missing:
+        if before == OLDER_REVISION:
+            from imaged.catalogs.migrations import from_0003
+
+            from_0003.upgrade(db)
         _upgrade(db, missing[-1].revision)
     if contracting:
         db.execute(update(compatibility).values(oldest=contracting[-1]))
@@ -127,14 +127,22 @@ def apply_steps(db: Connection, *, contract: bool = False) -> Migration:
     return Migration(before, now, len(missing_steps(db, contract=True)))
 
 
-def _require_fitting(db: Connection, revision: str, known: Sequence[str]) -> None:
+def _require_fitting(db: Connection, revision: str) -> None:
+    """Raise unless the revision is newer than this version, and its tables fit it still."""
+    first, latest = STEPS[0].revision, STEPS[-1].revision
+    if revision < first:
+        raise CatalogError(
+            f"The catalog is at revision {revision}, which was never published: this version "
+            f"migrates catalogs of revisions {OLDER_REVISION} and {first}. Migrate it with an "
+            "earlier version of imaged first."
+        )
     oldest: str | None = None
     if inspect(db).has_table(compatibility.name):
         oldest = db.execute(select(compatibility.c.oldest)).scalar()
-    if oldest not in known:
+    if oldest is None or oldest > latest:
         raise CatalogTooNew(
             f"The catalog was written by a newer version of imaged (revision {revision}; "
-            f"this version knows {known[-1]}). Start that version."
+            f"this version knows {latest}). Start that version."
         )
 
 
