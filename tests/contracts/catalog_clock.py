@@ -33,7 +33,8 @@ from imaged.core.image import BrokenUpload
 from imaged.core.summary import Instance
 from imaged.core.task import cancel, claim_task
 from imaged.core.uploading import begin_import, begin_staging, stage_data
-from imaged.ports.catalog import Catalog, LapsedClaim
+from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import LapsedClaim
 from support.sample_images import task
 
 A_YEAR = timedelta(days=365)

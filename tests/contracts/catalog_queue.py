@@ -38,7 +38,8 @@ from imaged.core.uploading import (
     stage_data,
     store_data,
 )
-from imaged.ports.catalog import Catalog, LapsedClaim
+from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import LapsedClaim
 from support.sample_images import attempt_at, task
 
 

@@ -58,7 +58,8 @@ from imaged.core.uploading import (
     share_to_finish,
     store_data,
 )
-from imaged.ports.catalog import Catalog, LapsedClaim
+from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import LapsedClaim
 from support.sample_images import attempt_at, draft, task
 
 ANY = ("import", "verify")

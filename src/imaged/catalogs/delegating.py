@@ -16,7 +16,8 @@ from imaged.core.query import ImagePage, ImageQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task
 from imaged.core.task_query import TaskQuery
-from imaged.ports.catalog import Catalog, LapsedClaim
+from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import LapsedClaim
 
 
 class DelegatingCatalog(Catalog):

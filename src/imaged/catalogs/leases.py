@@ -31,7 +31,7 @@ from imaged.catalogs.task_tables import tasks
 from imaged.core.claim import Claim
 from imaged.core.clock import CLOCK_TOLERANCE
 from imaged.core.image import Image
-from imaged.ports.catalog import LapsedClaim
+from imaged.ports.image_catalog import LapsedClaim
 
 _THESE: BindParameter[UUID] = bindparam("these", expanding=True)
 _THEN: BindParameter[datetime] = bindparam("until_then")

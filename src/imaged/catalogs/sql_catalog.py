@@ -41,7 +41,7 @@ from imaged.core.query import ImagePage, ImageQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task, TaskChange
 from imaged.core.task_query import TaskQuery
-from imaged.ports.catalog import LapsedClaim
+from imaged.ports.image_catalog import LapsedClaim
 
 
 class SqlCatalog:

@@ -14,7 +14,7 @@ from imaged.units import approximate_size, parse_size
 if TYPE_CHECKING:
     from imaged.config import Config
     from imaged.core.ledger import Account
-    from imaged.ports.catalog import Catalog
+    from imaged.ports.image_catalog import AccountCatalog
 
 NO_LIMIT = "none"
 
@@ -49,7 +49,7 @@ def quota(project: str, limit: int | str | None, file: Path | None, *, as_json: 
     """
     from imaged.cli.context import run_with_catalog
 
-    async def show_or_set(catalog: Catalog, _: Config) -> Account:
+    async def show_or_set(catalog: AccountCatalog, _: Config) -> Account:
         if limit is None:
             return await catalog.get_account(project)
         return await catalog.set_limit(project, limit if isinstance(limit, int) else None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
     from imaged.config import Config
-    from imaged.ports.catalog import Catalog
+    from imaged.ports.catalog import StatusCatalog
 
 
 UNKNOWN = "?"
@@ -49,7 +49,7 @@ def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None
         _print(summary)
 
 
-async def _summarize(catalog: Catalog, _: Config) -> Summary:
+async def _summarize(catalog: StatusCatalog, _: Config) -> Summary:
     return await catalog.summarize()
 
 

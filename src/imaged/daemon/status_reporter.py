@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from imaged.config.sections import Role
 from imaged.core.errors import CatalogError
 from imaged.core.lifecycle import Status
-from imaged.ports.catalog import Catalog
+from imaged.ports.catalog import StatusCatalog
 from imaged.process.sd_notify import SystemdNotifier
 from imaged.services.traffic import Rate, Traffic
 from imaged.units import approximate_size, pluralize
@@ -37,7 +37,7 @@ class StatusReporter:
     def __init__(
         self,
         notifier: SystemdNotifier,
-        catalog: Catalog,
+        catalog: StatusCatalog,
         traffic: Traffic,
         running: Callable[[], Collection[str]],
         *,

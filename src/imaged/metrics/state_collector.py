@@ -11,7 +11,7 @@ import anyio
 from imaged.core.summary import Summary
 from imaged.metrics.cached_probe import CachedProbe
 from imaged.metrics.state_gauges import StateSnapshot
-from imaged.ports.catalog import Catalog
+from imaged.ports.catalog import StatusCatalog
 from imaged.ports.store import Stores
 from imaged.services.health import Health
 
@@ -21,7 +21,7 @@ class StateCollector:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: StatusCatalog,
         stores: Stores,
         health: Health,
         lease: timedelta,

@@ -1,4 +1,4 @@
-"""The interface of catalogs, which store all records.
+"""The interface of catalogs, which store all records: small ports, and ``Catalog``, all of them.
 
 Everything that changes an image, its bytes, its task or its owner's account is one
 ``modify_image``, and that is one transaction: lock the image, run the pure change, ask

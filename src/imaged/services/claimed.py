@@ -18,7 +18,7 @@ from imaged.core.errors import CatalogUnavailable, ClaimLost
 from imaged.core.image import Change, ClaimedChange, Image
 from imaged.core.task import ClaimedTaskChange, Task, give_back_task
 from imaged.core.uploading import give_back
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import ImageCatalog, TaskCatalog
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ MAX_CATALOG_PAUSE_SECONDS = 2.0
 class ClaimedImage:
     """A claimed image: only this work may change and finish it."""
 
-    def __init__(self, catalog: Catalog, claim: Claim, image_id: str) -> None:
+    def __init__(self, catalog: ImageCatalog, claim: Claim, image_id: str) -> None:
         self._catalog = catalog
         self._image_id = image_id
         self._image: Image | None = None
@@ -88,7 +88,7 @@ class ClaimedImage:
 class ClaimedTask:
     """A claimed task that writes no image: only this work may change and finish it."""
 
-    def __init__(self, catalog: Catalog, claim: Claim, task_id: str) -> None:
+    def __init__(self, catalog: TaskCatalog, claim: Claim, task_id: str) -> None:
         self._catalog = catalog
         self._task_id = task_id
         self._task: Task | None = None

@@ -20,7 +20,7 @@ from imaged.core.clock import (
     has_jumped,
     step_between,
 )
-from imaged.ports.catalog import Catalog
+from imaged.ports.catalog import ClockCatalog
 from imaged.units import approximate_duration
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ class ClockGuard:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: ClockCatalog,
         uptime: Uptime,
         max_step: timedelta = MAX_STEP,
         longest_delay: timedelta = MAX_DELAY,

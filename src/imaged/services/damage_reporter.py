@@ -10,7 +10,7 @@ import structlog
 from imaged.core.errors import DataDamaged, ImagedError
 from imaged.core.image import Image
 from imaged.core.integrity import mark_damage
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import ImageCatalog
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ def log_damage(image_id: str, problems: Sequence[str]) -> None:
 class DamageReporter:
     """Informs operators that stored bytes differ from their record."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: ImageCatalog) -> None:
         self._catalog = catalog
 
     async def note(self, image: Image, problems: Sequence[str]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from imaged.core.access import Caller, require_readable
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import StoreError, UnknownStore
 from imaged.core.image import Content, Image
 from imaged.core.integrity import blocks_of
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import Stores
 from imaged.services.block_cache import BlockCache
 from imaged.services.damage_reporter import DamageReporter
@@ -34,12 +35,16 @@ class Download:
     chunks: AsyncIterator[bytes]
 
 
+class DownloadCatalog(ImageCatalog, BlobCatalog, Protocol):
+    """Images, and the checksums of their blocks."""
+
+
 class Downloads:
     """``GET …/file``. ``verify``: whether blocks are compared with their checksums."""
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: DownloadCatalog,
         stores: Stores,
         budget: TransferBudget,
         traffic: Traffic | None = None,

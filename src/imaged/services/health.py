@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from math import inf
+from typing import Protocol
 
 import anyio
 import structlog
 
 from imaged.core.errors import CatalogError, StoreError
 from imaged.core.place_marker import warnings_of
-from imaged.ports.catalog import Catalog
+from imaged.ports.catalog import PlaceCatalog, StatusCatalog
 from imaged.ports.store import Stores
 
 log = structlog.get_logger()
@@ -24,13 +25,20 @@ HEALTH_CACHE_SECONDS = 2.0
 CHECK_TIMEOUT_SECONDS = 2.0  # for each part
 
 
+class HealthCatalog(StatusCatalog, PlaceCatalog, Protocol):
+    """Whether the catalog answers, and the warnings about places."""
+
+
 class Health:
     """Checks the parts on request. ``draining`` is set when the instance stops. ``degraded_parts``
     returns the names of failed parts that the instance can work without: export destinations.
     """
 
     def __init__(
-        self, catalog: Catalog, stores: Stores, degraded_parts: Callable[[], Iterable[str]] = tuple
+        self,
+        catalog: HealthCatalog,
+        stores: Stores,
+        degraded_parts: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.draining = False
         self.degraded_parts = degraded_parts

@@ -15,7 +15,7 @@ import structlog
 
 from imaged.core.errors import CatalogError
 from imaged.core.summary import Instance
-from imaged.ports.catalog import Catalog
+from imaged.ports.catalog import InstanceCatalog
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: InstanceCatalog,
         instance: Instance,
         lease: timedelta,
         troubles: Callable[[], Sequence[str]] = tuple,

@@ -14,7 +14,7 @@ from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MAX_PAGE_BYTES, MAX_PROPERTIES_BYTES, require_properties_within
 from imaged.core.query import Column, Condition, ImagePage, ImageQuery, Operator, Order
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.scrubber import ScrubberSettings
 
 PENDING_PAGE_SIZE = 100  # waiting images per query
@@ -42,7 +42,7 @@ class Images:
     """
 
     def __init__(
-        self, catalog: Catalog, settings: ScrubberSettings, limits: RecordLimits | None = None
+        self, catalog: ImageCatalog, settings: ScrubberSettings, limits: RecordLimits | None = None
     ) -> None:
         self._catalog = catalog
         self.settings = settings

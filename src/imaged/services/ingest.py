@@ -31,7 +31,7 @@ from imaged.core.image import (
 from imaged.core.limits import MIB, require_announced
 from imaged.core.uploading import reserve, write_to
 from imaged.lanes import LaneFactory, ThreadLane
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.inspector import InspectorFactory
 from imaged.ports.store import Stores
 from imaged.services.claimed import ClaimedImage, retry_until_available
@@ -55,7 +55,7 @@ class Ingester:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: BlobCatalog,
         stores: Stores,
         claims: Claims,
         settings: IngestSettings,

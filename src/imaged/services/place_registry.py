@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 from uuid import UUID, uuid4
 
 import structlog
@@ -26,7 +27,8 @@ from imaged.core.place_marker import (
     why_not_adopted,
     why_place_refused,
 )
-from imaged.ports.catalog import Catalog
+from imaged.ports.catalog import PlaceCatalog
+from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.place import MarkedPlace
 from imaged.ports.store import Store
 from imaged.units import pluralize
@@ -62,10 +64,14 @@ class PlaceInventory:
         return f"the store {name!r} ({where}) holds {blobs}, and {whose}"
 
 
+class PlaceAndBlobCatalog(PlaceCatalog, BlobCatalog, Protocol):
+    """Known places, and the blobs expected in them."""
+
+
 class PlaceRegistry:
     """Compares places with one catalog."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: PlaceAndBlobCatalog) -> None:
         self._catalog = catalog
 
     async def identify(self, place: MarkedPlace, store: Store | None = None) -> Marker:

@@ -18,7 +18,8 @@ from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.image import Image
 from imaged.core.task import give_back_task
 from imaged.core.uploading import give_back, unstage
-from imaged.ports.catalog import Catalog, LapsedClaim
+from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import LapsedClaim
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.item_backoff import ItemBackoff, run_all_steps
 

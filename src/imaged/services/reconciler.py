@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 
 import anyio
 import structlog
@@ -27,7 +28,8 @@ from imaged.core.errors import StoreError
 from imaged.core.image import Location
 from imaged.core.ledger import StrayLimits, warning_of
 from imaged.core.place_marker import PlaceKind
-from imaged.ports.catalog import Catalog
+from imaged.ports.catalog import PlaceCatalog
+from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.store import Store, Stores
 
 log = structlog.get_logger()
@@ -62,10 +64,16 @@ class ReconcileReport:
         return bool(self.braked_stores)
 
 
+class ReconcilerCatalog(PlaceCatalog, BlobCatalog, Protocol):
+    """Blobs, and the warnings about their stores."""
+
+
 class StoreReconciler:
     """Compares all stores with the catalog."""
 
-    def __init__(self, catalog: Catalog, stores: Stores, settings: ReconcileSettings) -> None:
+    def __init__(
+        self, catalog: ReconcilerCatalog, stores: Stores, settings: ReconcileSettings
+    ) -> None:
         self._catalog = catalog
         self._stores = stores
         self.settings = settings

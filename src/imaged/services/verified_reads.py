@@ -30,7 +30,7 @@ from imaged.core.integrity import (
     require_checksum,
 )
 from imaged.core.limits import MIB
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.store import BlobReader, Store
 from imaged.services.block_cache import BlockCache
 from imaged.services.block_checksummer import extend_checksum
@@ -78,7 +78,7 @@ class StoredBlob:
 class RecordedChecksums:
     """The checksums of a blob's blocks, read from the catalog page by page."""
 
-    def __init__(self, catalog: Catalog, key: str) -> None:
+    def __init__(self, catalog: BlobCatalog, key: str) -> None:
         self._catalog = catalog
         self._key = key
         self._number: int | None = None

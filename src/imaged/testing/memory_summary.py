@@ -12,7 +12,7 @@ from imaged.core.image import Content, Image
 from imaged.core.lifecycle import Status
 from imaged.core.summary import BlobUsage, HeldImage, HeldTask, TaskCount
 from imaged.core.task import Task, TaskStatus
-from imaged.ports.catalog import LapsedClaim
+from imaged.ports.image_catalog import LapsedClaim
 
 
 def holdings(

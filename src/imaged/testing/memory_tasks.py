@@ -16,7 +16,7 @@ from imaged.core.errors import TaskNotFound
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
 from imaged.core.task_query import TaskQuery, page
 from imaged.core.uploading import change_task
-from imaged.ports.catalog import LapsedClaim
+from imaged.ports.image_catalog import LapsedClaim
 from imaged.testing.memory_images import MemoryImages
 
 

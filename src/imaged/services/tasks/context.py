@@ -24,7 +24,7 @@ from imaged.core.image import (
 )
 from imaged.core.task import Progress, Task, finish_task
 from imaged.core.uploading import share_to_finish, store_data
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import TaskCatalog
 from imaged.services.claimed import ClaimedImage, ClaimedTask
 from imaged.services.ingest import Ingester
 from imaged.services.ingest_pipeline import StoredSource
@@ -39,7 +39,7 @@ class TaskContext:
     """One attempt at one task."""
 
     def __init__(
-        self, catalog: Catalog, ingest: Ingester, work: ClaimedImage | ClaimedTask, task: Task
+        self, catalog: TaskCatalog, ingest: Ingester, work: ClaimedImage | ClaimedTask, task: Task
     ) -> None:
         self._catalog = catalog
         self._ingest = ingest

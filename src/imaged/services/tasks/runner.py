@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import msgspec
@@ -35,7 +35,8 @@ from imaged.core.image import Image
 from imaged.core.task import Task, cancel, still_waits_since
 from imaged.core.task_slots import TaskSlots
 from imaged.core.uploading import begin_attempt
-from imaged.ports.catalog import Catalog
+from imaged.ports.catalog import StatusCatalog
+from imaged.ports.image_catalog import TaskCatalog
 from imaged.ports.meter import Meter, Timing, ignore_measurement
 from imaged.ports.secret_box import SecretBox
 from imaged.services.claimed import ClaimedImage, ClaimedTask
@@ -64,6 +65,10 @@ class RunnerSettings:
     poll_every: timedelta = timedelta(seconds=2)
 
 
+class RunnerCatalog(TaskCatalog, StatusCatalog, Protocol):
+    """Tasks, and whether the catalog answers."""
+
+
 class TaskRunner:
     """The worker of this process. ``settings`` may be replaced; they apply to tasks that begin
     later.
@@ -71,7 +76,7 @@ class TaskRunner:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: RunnerCatalog,
         claims: Claims,
         ingest: Ingester,
         registry: TaskTypeRegistry,

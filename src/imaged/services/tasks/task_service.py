@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -25,7 +25,7 @@ from imaged.core.image import Image
 from imaged.core.limits import MAX_PROPERTIES_BYTES, require_properties_within
 from imaged.core.task import KEEP_FOR, Task, TaskFacts, cancel, require_final
 from imaged.core.task_query import TaskQuery
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import ImageCatalog, TaskCatalog
 from imaged.ports.secret_box import SecretBox
 from imaged.services.claims import Claims
 from imaged.services.clock_guard import ClockGuard
@@ -54,6 +54,10 @@ def _start_nothing(_: Task) -> bool:
     return False
 
 
+class TaskServiceCatalog(TaskCatalog, ImageCatalog, Protocol):
+    """Tasks, and the images that they are about."""
+
+
 class TaskService:
     """``/v2/tasks``. ``wakeup`` wakes the worker of this instance, and ``start_now`` begins brief
     tasks immediately, if it can. ``settings`` may be replaced.
@@ -63,7 +67,7 @@ class TaskService:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: TaskServiceCatalog,
         claims: Claims,
         registry: TaskTypeRegistry,
         *,

@@ -14,7 +14,7 @@ from functools import partial
 
 from imaged.core.errors import CatalogError, ImagedError, SecretKeyUnavailable, SecretUnreadable
 from imaged.core.task import Task, cancel, still_waits_since
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import TaskCatalog
 from imaged.ports.secret_box import SecretBox
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.item_backoff import ItemBackoff
@@ -38,7 +38,7 @@ NO_KEY = (
 class UnrunnableTaskReaper:
     """Fails unrunnable tasks. ``longest_pending`` may be replaced."""
 
-    catalog: Catalog
+    catalog: TaskCatalog
     registry: TaskTypeRegistry
     seal: SecretBox
     clock: ClockGuard

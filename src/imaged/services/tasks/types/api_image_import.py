@@ -15,7 +15,7 @@ from imaged.core.errors import FormatsUnset, ImportNotReady
 from imaged.core.image import Change, Image
 from imaged.core.task import Task, TaskFacts
 from imaged.core.uploading import begin_import
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import ImageCatalog
 from imaged.ports.store import Stores
 from imaged.services.periodic import Wakeup
 from imaged.services.tasks.context import TaskContext
@@ -94,7 +94,7 @@ class ImageImportService:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: ImageCatalog,
         task_service: TaskService,
         wakeup: Wakeup,
         kind: ImageImport,

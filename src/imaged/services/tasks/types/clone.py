@@ -19,7 +19,7 @@ from imaged.core.errors import InvalidInput, InvalidTransition, StoreError, Unkn
 from imaged.core.image import Image
 from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.task import TaskFacts
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import ImageCatalog
 from imaged.ports.store import Stores
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.task_type import (
@@ -75,7 +75,7 @@ class CloneResult(TaskResult):
 class Clone:
     """The task type."""
 
-    catalog: Catalog
+    catalog: ImageCatalog
     stores: Stores
     copying: CloneCopier
     remote: RemoteImageClient

@@ -14,7 +14,7 @@ from functools import partial
 
 from imaged.core.errors import DataDamaged, InvalidTransition, StoreError
 from imaged.core.image import Content, Image, Location
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.store import ServerSideCopy, Store, Stores
 from imaged.services.damage_reporter import log_damage
 from imaged.services.downloads import Downloads
@@ -32,7 +32,7 @@ COPIED = "copied"  # done by the store, but not recorded yet
 class CloneCopier:
     """Copies the bytes of an image to another store."""
 
-    catalog: Catalog
+    catalog: BlobCatalog
     stores: Stores
     downloads: Downloads
     check_factory: StreamCheckFactory

@@ -14,7 +14,7 @@ from imaged.core.errors import ConversionRefused, InvalidInput, InvalidTransitio
 from imaged.core.image import Image
 from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.task import TaskFacts
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.downloads import Downloads
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
@@ -50,7 +50,7 @@ class ConvertResult(TaskResult):
 class Convert:
     """The task type."""
 
-    catalog: Catalog
+    catalog: ImageCatalog
     downloads: Downloads
     conversion: ImageConverter
 

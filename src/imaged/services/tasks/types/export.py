@@ -17,8 +17,8 @@ from imaged.core.image import Image
 from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.task import TaskFacts
 from imaged.lanes import BackgroundLane, LaneFactory
-from imaged.ports.catalog import Catalog
 from imaged.ports.export import Destination, ExportFile
+from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.downloads import Downloads
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
@@ -63,7 +63,7 @@ class ExportResult(TaskResult):
 class Export:
     """The task type."""
 
-    catalog: Catalog
+    catalog: ImageCatalog
     downloads: Downloads
     conversion: ImageConverter
     destinations: Mapping[str, Destination]

@@ -20,8 +20,8 @@ from imaged.core.errors import FetchRefused, InvalidInput
 from imaged.core.image import Image
 from imaged.core.limits import require_announced
 from imaged.core.task import TaskFacts
-from imaged.ports.catalog import Catalog
 from imaged.ports.fetcher import Fetcher
+from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.periodic import Wakeup
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.stream_checks import StreamCheckFactory
@@ -103,7 +103,7 @@ class LocationImportService:
     """Accepts calls that add a location."""
 
     def __init__(
-        self, catalog: Catalog, task_service: TaskService, wakeup: Wakeup, kind: LocationImport
+        self, catalog: ImageCatalog, task_service: TaskService, wakeup: Wakeup, kind: LocationImport
     ) -> None:
         self._catalog = catalog
         self._task_service = task_service

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Protocol
 
 from msgspec import field
 
@@ -21,7 +22,7 @@ from imaged.core.integrity import StoredContent, problems_of
 from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.task import TaskFacts
 from imaged.lanes import BackgroundLane, LaneFactory
-from imaged.ports.catalog import Catalog
+from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import Stores
 from imaged.services.block_checksummer import BlockChecksummer
 from imaged.services.damage_reporter import DamageReporter
@@ -52,6 +53,10 @@ class VerifyResult(TaskResult):
     problems: list[str] = field(default_factory=list)
 
 
+class VerifyCatalog(ImageCatalog, BlobCatalog, Protocol):
+    """Images, and the checksums of their blocks."""
+
+
 class Verify:
     """The task type."""
 
@@ -73,7 +78,7 @@ class Verify:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: VerifyCatalog,
         stores: Stores,
         budget: TransferBudget,
         lanes: LaneFactory = BackgroundLane,
