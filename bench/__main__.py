@@ -1,4 +1,4 @@
-"""The command: who is measured, how much, and where the figures go.
+"""The command: the targets, the amount, and where the figures go.
 
 python -m bench --against http://127.0.0.1:9393 --against-pid PID --against-header 'Name: value'
 """

@@ -11,8 +11,8 @@ from bench.sizes import MIB
 def level(folder: Path, size_bytes: int) -> None:
     """Write and remove as much as is about to be written, and leave nothing to be flushed.
 
-    Pages that a virtual machine never touched cost it ten times more, and whoever comes first would
-    pay for them; and nobody pays for what was written or deleted before.
+    Pages that a virtual machine never touched cost it ten times more, and the first target would
+    pay for them; and no target pays for what was written or deleted before.
     """
     block, path = os.urandom(MIB), folder / "level"
     with path.open("wb", buffering=0) as file:

@@ -1,7 +1,7 @@
 """What 1,300 hostile clients cost 20 normal ones: ``python -m bench.hostile``.
 
 In turn without and with the crowd: 1,000 connections that say nothing, 200 whose header trickles
-and 100 that upload a byte per second; whoever of them is ended comes again. Of the normal ones 16
+and 100 that upload a byte per second; each of them that is ended comes again. Of the normal ones 16
 show a record, and 4 create images and upload a little. What counts is how much longer their 99th
 percentile gets. The crowd is in the process that measures, so what it costs here counts as well.
 """

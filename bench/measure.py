@@ -12,7 +12,7 @@ from bench.targets import BenchTarget
 
 
 class LimitServer(Enum):
-    """Who shows what this machine can do at most."""
+    """The target that shows what this machine can do at most."""
 
     RECEIVER = "a bare receiver"
     ANSWERS = "a bare answer"
@@ -29,7 +29,7 @@ class Baseline(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Where we want to be: a share of somebody else's figure, or a figure of its own."""
+    """Where we want to be: a share of another target's figure, or a figure of its own."""
 
     beside: Baseline
     value: float

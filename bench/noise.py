@@ -24,7 +24,7 @@ class Calibration(msgspec.Struct, frozen=True):
     """One look at the machine while nothing of ours runs."""
 
     speeds: Sequence[float]  # MB/s of md5, sha512, write and fsync, one after the other
-    others: float  # share of the processors that somebody else had
+    others: float  # share of the processors that other processes had
 
 
 class Noise(msgspec.Struct, frozen=True):

@@ -94,7 +94,7 @@ def times_as_good(figure: MeasuredValue, ours: float | None, theirs: float | Non
 
 
 def is_met(bar: Goal, result: Result, name: str, figure: MeasuredValue) -> bool | None:
-    """Whether the first contender is where we want it; None: nobody to compare it with."""
+    """Whether the first contender is where we want it; None: nothing to compare it with."""
     ours = result.median(name, FIRST)
     if ours is None:
         return None

@@ -1,4 +1,4 @@
-"""Who is measured: an endpoint, its processes, and how it is started and scrubbed."""
+"""Targets of measures: an endpoint, its processes, and how it is started and scrubbed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BenchTarget:
     program: Program | None = None  # what the bench starts itself
     scrub: Sequence[str] = ()  # a command that frees what was deleted; empty: the server does
     kept: dict[str, str] = field(default_factory=dict)  # ids that measures made beforehand
-    origin: Endpoint | None = None  # where it may fetch from; nobody is there until a measure is
+    origin: Endpoint | None = None  # where it may fetch from; no server runs until a measure is
 
     @property
     def tree(self) -> ProcessTree | None:

@@ -1,4 +1,4 @@
-"""Lanes: in order, bounded, honest about failures, and never in anybody's way."""
+"""Lanes: in order, bounded, with failures reported, and independent of each other."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class LaneContract:
             with pytest.raises(KeyError):
                 await _feed_and_drain(feeding)
 
-    async def test_who_is_refused_again_and_again_does_not_wait(self, lane: LaneFactory) -> None:
+    async def test_repeated_refusals_do_not_wait(self, lane: LaneFactory) -> None:
         """A feed that raises takes no room: what drains the lane after it is answered, too."""
 
         def fails(_: int) -> None:
@@ -100,7 +100,7 @@ class LaneContract:
                     await feeding.drain()
 
     async def test_items_are_let_go_when_they_are_done(self, lane: LaneFactory) -> None:
-        """Their lifetime is their memory: nobody keeps the last one while waiting for more."""
+        """Their lifetime is their memory: the last one is not kept while waiting for more."""
         done: list[str] = []
 
         def work(item: Item) -> None:
@@ -142,7 +142,7 @@ class TestThreadLane(LaneContract):
         return ThreadLane
 
     async def test_the_event_loop_goes_on_meanwhile(self) -> None:
-        """Work that takes long holds up nobody but its own lane."""
+        """Long work delays only its own lane."""
         gate = threading.Event()
         async with opened_at_end(gate), ThreadLane[int](_wait_for(gate)) as feeding:
             await feeding.feed(1)
@@ -235,7 +235,7 @@ class TestThreadLane(LaneContract):
     async def test_an_item_that_hangs_is_not_waited_for_for_ever(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A stalled disk: whoever leaves is free after a while, and the thread is left behind."""
+        """A stalled disk: leaving ends after a while, and the thread is abandoned."""
         monkeypatch.setattr("imaged.lanes.CLOSE_TIMEOUT_SECONDS", 0.01)
         gate = threading.Event()
         async with opened_at_end(gate):
@@ -291,7 +291,7 @@ class TestThreadLane(LaneContract):
     async def test_a_thread_that_was_left_behind_ends_quietly(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Its loop was closed meanwhile, and nobody is there to be told."""
+        """Its loop was closed meanwhile, so the result is dropped."""
         monkeypatch.setattr("imaged.lanes.CLOSE_TIMEOUT_SECONDS", 0.01)
         gate, threads = threading.Event(), threading.active_count()
 
@@ -306,7 +306,7 @@ class TestThreadLane(LaneContract):
 
 
 class TestTurns:
-    """Whoever computes takes slots, so that few stand between the event loop and a processor."""
+    """Computation takes slots, so that few threads compete with the event loop."""
 
     @pytest.mark.parametrize(
         ("lane", "computes", "waits"),
@@ -317,14 +317,14 @@ class TestTurns:
             (BackgroundLane, False, True),
         ],
     )
-    async def test_who_waits_for_a_turn(
+    async def test_waiting_for_a_slot(
         self,
         monkeypatch: pytest.MonkeyPatch,
         lane: type[ThreadLane[int]],
         computes: bool,
         waits: bool,
     ) -> None:
-        """Where all slots are taken: work that computes, and whatever nobody waits for."""
+        """Where all slots are taken: work that computes, and background work."""
         monkeypatch.setattr("imaged.lanes.SLOT_WAIT_SECONDS", PATIENCE)
         monkeypatch.setattr(lane, "slots", CpuSlots(1))
         done: list[int] = []
@@ -380,7 +380,7 @@ class TestTurns:
 
 @asynccontextmanager
 async def opened_at_end(gate: threading.Event) -> AsyncIterator[None]:
-    """Whatever happens inside, nobody waits behind the gate afterwards."""
+    """Whatever happens inside, no waiter is left behind the gate."""
     try:
         yield
     finally:

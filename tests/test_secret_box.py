@@ -16,7 +16,7 @@ SECRET = b'{"source_token": "gAAAA"}'
 
 
 def test_what_is_sealed_is_opened(tmp_path: Path) -> None:
-    """By every process that has the key; nobody else reads the file."""
+    """Every process with the key reads it; other users cannot read the file."""
     path = tmp_path / "task.key"
     sealed = FernetSecretBox(path).seal(SECRET)
 
@@ -71,8 +71,8 @@ def test_a_key_that_cannot_be_used(tmp_path: Path) -> None:
         FernetSecretBox(tmp_path / "odd.key").seal(SECRET)
 
 
-def test_many_who_need_it_first_make_one_key(tmp_path: Path) -> None:
-    """Whoever is faster: his counts for all."""
+def test_concurrent_first_uses_make_one_key(tmp_path: Path) -> None:
+    """The key of the first one counts for all."""
     path = tmp_path / "task.key"
     with ThreadPoolExecutor(16) as many:
         sealed = list(many.map(lambda _: FernetSecretBox(path).seal(SECRET), range(64)))

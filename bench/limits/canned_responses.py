@@ -63,7 +63,7 @@ class CannedResponses(asyncio.Protocol):
         self._answer: Callable[[bytes], None] = _nobody_is_there
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody is there."""
+        """The socket is open."""
         self._answer = cast("asyncio.WriteTransport", transport).write
 
     def data_received(self, data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 The bytes come from a server of its own, and pass through everything that an upload does. That
 server would be on another machine: here it has the lowest priority, so that what is measured is
-what tasks cost. Whoever asks waits for one answer after the other.
+what tasks cost. The client waits for one answer after the other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What pages of the web can make a browser send, where nobody has to show who he is."""
+"""Requests that web pages make a browser send, without authentication."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ def test_other_sites(names: AllowedHosts, headers: dict[str, str]) -> None:
 
 
 def test_a_page_under_a_name_without_a_dot() -> None:
-    """Such a name may lead here, and a page under it is a page of somebody."""
+    """Such a name may resolve to this host, and pages under it are foreign."""
     with pytest.raises(CrossSiteRefused):
         LOCAL.require_allowed(Headers({"host": "x:9292", "origin": "http://x:9292"}))
 
 
 def test_the_last_of_several_headers_counts_too() -> None:
-    """Whoever hides a second one gains nothing."""
+    """A hidden second one changes nothing."""
     raw = [
         (b"host", b"localhost"),
         (b"origin", b"http://localhost"),

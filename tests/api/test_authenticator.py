@@ -1,4 +1,4 @@
-"""Who is asking: the administrator, holders of tokens, and nobody."""
+"""Callers: the administrator, holders of tokens, and anonymous ones."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_others_are_not_known(path: Path, token: str) -> None:
 
 
 @pytest.mark.asyncio
-async def test_hash_of_nothing_lets_nobody_in(path: Path) -> None:
+async def test_the_hash_of_nothing_authenticates_no_caller(path: Path) -> None:
     """An entry made of an empty token by mistake does not open the door to all."""
     write(path, ENTRY.replace(token_hash(TOKEN), token_hash("")))
     with pytest.raises(Unauthenticated):
@@ -132,7 +132,7 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_reload_changes_who_is_known(path: Path, tmp_path: Path) -> None:
+async def test_a_reload_changes_the_known_tokens(path: Path, tmp_path: Path) -> None:
     """After a reload, tokens that left are worth nothing; the file may be another one."""
     tokens = TokenFile(path)
     other = tmp_path / "others.toml"

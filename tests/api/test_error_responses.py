@@ -102,7 +102,7 @@ def test_text_is_status_and_sentence() -> None:
 
 
 def test_json_has_the_names_of_the_reference() -> None:
-    """Whoever asks for JSON gets the three members that clients know."""
+    """With Accept: JSON, the answer has the three members that clients know."""
     response = shown(errors.TagNotFound("x"), "application/json")
     assert json.loads(bytes(response.body)) == {
         "message": "The image has no tag 'x'.",
@@ -144,7 +144,7 @@ def test_headers_that_belong_to_a_status(error: Exception, header: str, value: s
         ("application/jsonp", False),
     ],
 )
-def test_json_is_for_who_names_it(accept: str, is_json: bool) -> None:
+def test_json_only_for_clients_that_name_it(accept: str, is_json: bool) -> None:
     """Only an Accept header that names JSON asks for it."""
     assert wants_json(accept) is is_json
 

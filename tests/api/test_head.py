@@ -50,7 +50,7 @@ class Unreadable(MemoryStore):
     """A store that must not be asked."""
 
     def open(self, key: str, start: int = 0) -> NoReturn:
-        """Nobody may."""
+        """Refuse all."""
         raise AssertionError((key, start))
 
 

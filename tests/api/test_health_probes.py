@@ -26,7 +26,7 @@ def always_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", [*PATHS, "/livez"])
 async def test_all_is_well(service: Service, path: str) -> None:
-    """Nobody has to say who he is."""
+    """It needs no authentication."""
     reply = await service.call("GET", path, caller=None)
     assert (reply.status, reply.text) == (200, "OK")
     assert reply.headers["cache-control"] == "no-store"
@@ -34,7 +34,7 @@ async def test_all_is_well(service: Service, path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_draining_is_not_ready(service: Service, path: str) -> None:
-    """Who is stopping gets no more work, but lives."""
+    """A stopping daemon is not ready, but alive."""
     assert (await service.call("GET", path)).status == 200
     service.health.draining = True
     reply = await service.call("GET", path)

@@ -64,7 +64,7 @@ def serve(**options: Any) -> Service:
 
 
 async def test_the_methods_that_there_are(service: Service) -> None:
-    """Told by themselves, and to whoever creates an image."""
+    """Listed by a call of their own, and in the answer to a creation."""
     told = (await service.call("GET", "/v2/info/import")).json()
     created = await service.call("POST", "/v2/images", {"name": "new"})
 
@@ -347,7 +347,7 @@ async def test_addresses_that_are_refused_at_once(host: str) -> None:
 
 
 async def test_images_that_cannot_be_imported() -> None:
-    """In another status, without formats, somebody else's, or none."""
+    """In another status, without formats, of another project, or none."""
     service = serve()
     queued = await service.create()
     staged = await service.create()

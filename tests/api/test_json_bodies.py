@@ -156,7 +156,7 @@ async def test_body_in_pieces(service: Service) -> None:
 async def test_sentence_names_the_attribute(
     service: Service, attributes: dict[str, object], name: str
 ) -> None:
-    """Whoever reads the answer knows what to correct."""
+    """The answer says what to correct."""
     reply = await service.call("POST", "/v2/images", attributes)
     assert reply.status in {400, 403}
     assert f"'{name}'" in reply.text

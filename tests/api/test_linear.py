@@ -222,7 +222,7 @@ def test_a_token_file_is_linear(tmp_path: Path) -> None:
 
 
 def test_the_count_sees_loops_in_c() -> None:
-    """What is quadratic is found, whoever walks: this test could not fail otherwise."""
+    """Quadratic work is found, wherever it is done: the test can fail."""
 
     def in_python(size: int) -> None:
         for name in names(size):

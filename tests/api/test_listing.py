@@ -169,8 +169,8 @@ async def test_what_is_refused(service: Service, query: str, name: str) -> None:
 async def test_invisible_marker_is_no_marker(listed: Service) -> None:
     """A marker does not tell that there is an image which the caller may not see."""
     theirs = await listed.call("GET", f"/v2/images?marker={C}", caller="bob")
-    nobodys = await listed.call("GET", f"/v2/images?marker={A[:-1]}f", caller="bob")
-    assert (theirs.status, theirs.text) == (400, nobodys.text)
+    unknown = await listed.call("GET", f"/v2/images?marker={A[:-1]}f", caller="bob")
+    assert (theirs.status, theirs.text) == (400, unknown.text)
 
 
 async def test_marker_that_is_no_id_is_not_looked_up(service: Service) -> None:
@@ -194,7 +194,9 @@ async def test_marker_that_is_no_id_is_not_looked_up(service: Service) -> None:
         ("root", "os_hidden=true", "d"),
     ],
 )
-async def test_who_sees_what(listed: Service, caller: str, query: str, letters: str) -> None:
+async def test_visible_images_of_each_caller(
+    listed: Service, caller: str, query: str, letters: str
+) -> None:
     """Public images are listed for all, community images of others when they are asked for."""
     public = [{"op": "replace", "path": "/visibility", "value": "public"}]
     community = [{"op": "replace", "path": "/visibility", "value": "community"}]
@@ -211,7 +213,7 @@ async def test_page_that_ends_exactly_has_no_next(listed: Service) -> None:
 
 
 async def test_default_page_has_25_images(service: Service) -> None:
-    """Who does not ask for more gets 25, and the way to the others."""
+    """Without a limit a page has 25, and a link to the next."""
     for _ in range(26):
         await service.create()
     reply = (await service.call("GET", "/v2/images")).json()
@@ -221,7 +223,7 @@ async def test_default_page_has_25_images(service: Service) -> None:
 
 
 async def test_page_is_capped(service: Service) -> None:
-    """Nobody gets more than 1000 images at once."""
+    """A page has at most 1000 images."""
     image = service.image(await service.create())
     for number in range(1001):
         image_id = f"00000000-0000-4000-8000-{number:012}"

@@ -64,7 +64,7 @@ async def test_the_token_is_shown(service: Service, scheme: str) -> None:
      {"x-auth-token": TOKEN}],
 )  # fmt: skip
 async def test_without_the_token(service: Service, headers: dict[str, str]) -> None:
-    """Nobody is answered at the API, wherever the request seems to come from."""
+    """The API refuses it, wherever the request seems to come from."""
     reply = await get(service, accept="application/json", **headers)
 
     assert (reply.status, reply.headers["www-authenticate"].partition(" ")[0]) == (401, "Bearer")

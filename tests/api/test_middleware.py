@@ -1,4 +1,4 @@
-"""One exchange: its id, its lines in the log, and what happens to a body that nobody reads."""
+"""One exchange: its id, its lines in the log, and what happens to an unread body."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_every_answer_has_an_id_of_its_own(service: Service) -> None:
 
 
 async def test_finished_request_leaves_one_line(service: Service) -> None:
-    """The line says who asked for what, and how it ended."""
+    """The line has the caller, the request, and its outcome."""
     image_id = await service.create()
     with capture_logs(processors=[merge_contextvars]) as lines:
         reply = await service.call(
@@ -89,7 +89,7 @@ async def test_no_line_shows_a_token(service: Service) -> None:
     """Tokens, right or wrong, are in no line."""
     with capture_logs(processors=[merge_contextvars]) as lines:
         await service.create_active()
-        await service.call("GET", "/v2/images", headers={"x-auth-token": "the token of nobody?"})
+        await service.call("GET", "/v2/images", headers={"x-auth-token": "the token of no user?"})
     assert lines
     assert "the token of" not in str(lines)
 
@@ -137,7 +137,7 @@ async def test_failing_part_is_one_error_line(part: str) -> None:
 
 
 async def test_full_store_is_told_to_the_operator() -> None:
-    """The client gets 413, like for its own mistakes; who can help is told where to look."""
+    """The client gets 413, like for its own mistakes; the operator is told where to look."""
     service = Service(store=MemoryStore("local", capacity_bytes=3))
     image_id = await service.create()
     with capture_logs(processors=[merge_contextvars]) as lines:
@@ -183,7 +183,7 @@ class Wire:
         self.sent.append((message, self.received_bytes))
 
     async def put(self, **headers: str) -> dict[bytes, bytes]:
-        """Send a body to somebody who does not read it; the headers of the answer."""
+        """Send a body that is not read; return the headers of the answer."""
         named = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
         scope = {"type": "http", "method": "PUT", "path": "/", "headers": named}
         await RequestMiddleware(Resource(PUT=refuses))(scope, self.receive, self.send)
@@ -251,7 +251,7 @@ async def test_a_notice_goes_with_the_data() -> None:
 
 
 async def test_failure_is_shown_to_the_owner_alone() -> None:
-    """Why an upload failed is nobody's business but the owner's and the administrator's."""
+    """Only owner and administrators see why an upload failed."""
     service = Service()
     image_id = await service.create(visibility="community", disk_format="qcow2")
     assert (await service.put_data(image_id, b"raw")).status == 415

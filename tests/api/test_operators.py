@@ -23,7 +23,7 @@ async def waiting(service: Service) -> list[str]:
 async def test_what_waits_is_listed_the_longest_first(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All pages of it, whoever it belonged to, and nothing else."""
+    """All pages, of all owners, and nothing else."""
     monkeypatch.setattr(images, "PENDING_DELETE_QUERY", _pages_of(2))
     made = [await service.create_active() for _ in range(5)]
     await service.create_active()

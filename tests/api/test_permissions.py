@@ -1,4 +1,4 @@
-"""Who may do what to which image: every cell of person, operation and visibility."""
+"""Permissions: every combination of caller, operation and visibility."""
 
 from __future__ import annotations
 

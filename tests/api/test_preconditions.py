@@ -57,7 +57,7 @@ CHANGES = [
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("method", "path", "body", "media_type"), CHANGES)
-async def test_no_change_under_an_etag_that_nobody_gave(
+async def test_an_unknown_etag_changes_nothing(
     service: Service, method: str, path: str, body: bytes, media_type: str
 ) -> None:
     """412, and the image is as it was; an image that is not there stays 404."""

@@ -1,4 +1,4 @@
-"""Several stores: which there are, who may know what of them, and an upload that names one."""
+"""Several stores: their list, what each caller may know of them, and uploads that name one."""
 
 from __future__ import annotations
 

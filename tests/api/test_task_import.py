@@ -58,7 +58,7 @@ async def done(service: Service, fields: Mapping[str, object], type_name: str = 
 
 
 async def images(service: Service, caller: str = "alice") -> list[dict[str, Any]]:
-    """All images that somebody sees."""
+    """All images that a caller sees."""
     found: list[dict[str, Any]] = (await service.call("GET", "/v2/images", caller=caller)).json()[
         "images"
     ]
@@ -192,7 +192,7 @@ async def test_urls_that_are_refused_at_once(url: str, reason: str) -> None:
 
 @pytest.mark.parametrize("address", INSIDE)
 async def test_names_that_change_what_they_stand_for(address: str) -> None:
-    """Public when it is asked for, something else when it counts: nobody is connected to."""
+    """Public when it is checked, another when it is used: no connection is made."""
     resolver = RebindingResolver(["8.8.8.8", address])
     service = Service(fetcher=HttpFetcher(FetchSettings(), lambda _: resolver))
 
@@ -221,12 +221,12 @@ async def test_redirects_to_addresses_that_are_refused(host: str) -> None:
     assert len(origin.asked) == 1
 
 
-async def test_who_may_import() -> None:
-    """Who may not make images may not have them made; nor may members publish them."""
+async def test_callers_that_may_import() -> None:
+    """Callers that may not create images may not import them; nor may members publish them."""
     service = serve()
     body = {"type": "import", "input": asked()}
 
-    for caller in ("carol", "nobody"):
+    for caller in ("carol", "visitor"):
         assert (await service.call("POST", "/v2/tasks", body, caller=caller)).status == 403
     public = asked(image_properties={"visibility": "public"})
     assert (await post(service, public))[0] == 403
@@ -339,7 +339,7 @@ async def test_conversions_that_cannot_be(
 
 
 async def test_images_that_cannot_be_converted() -> None:
-    """Without data, in a container, deactivated, or somebody else's."""
+    """Without data, in a container, deactivated, or of another project."""
     service = serve()
     queued = await service.create()
     boxed = await service.create_active(b"box", container_format="ova")

@@ -1,4 +1,4 @@
-"""Tasks through the API: asking, looking, cancelling and removing, and who may."""
+"""Tasks through the API: creating, reading, cancelling, removing, and permissions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.service import Service
 
 pytestmark = pytest.mark.asyncio
 
-NOBODY = "5b0b1b1e-6f0c-4b8f-9a55-0d7f3f5d9c11"  # the id of nothing
+UNKNOWN_ID = "5b0b1b1e-6f0c-4b8f-9a55-0d7f3f5d9c11"  # the id of nothing
 FIELDS = {
     *("id", "type", "status", "input", "result", "owner", "message", "image_id", "request_id"),
     *("user_id", "expires_at", "created_at", "updated_at", "self", "schema", "progress"),
@@ -134,7 +134,7 @@ async def test_a_cloned_image() -> None:
     assert len(service.bytes.blobs) == 1
 
 
-async def test_a_draft_exists_for_nobody() -> None:
+async def test_a_draft_is_invisible() -> None:
     """Not by its id, not in a list, not for admins; nor can it be given another time."""
     service = Service()
     source_id = await service.create_active()
@@ -207,7 +207,7 @@ async def test_a_body_that_is_not_understood(body: object, named: str) -> None:
 
 
 async def test_half_a_character() -> None:
-    """JSON can say it, and nobody could read it."""
+    """JSON can express it, but it could not be read back."""
     service = Service()
     body = b'{"type": "verify", "input": {"image_id": "\\ud800"}}'
 
@@ -260,7 +260,7 @@ async def test_a_deactivated_source() -> None:
 
 
 async def test_without_a_key_secrets_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rather than kept as they are; where the key should be is told to nobody."""
+    """Rather than kept as they are; the place of the key is not disclosed."""
     service = Service()
     image_id = await service.create_active()
 
@@ -275,7 +275,7 @@ async def test_without_a_key_secrets_are_refused(monkeypatch: pytest.MonkeyPatch
     assert "secret.key" not in reply.text
 
 
-# who sees and ends what
+# which tasks a caller sees and ends
 
 
 async def test_tasks_are_their_projects() -> None:
@@ -299,7 +299,7 @@ async def test_tasks_are_their_projects() -> None:
 
 
 async def test_where_tasks_are_for_admins() -> None:
-    """Nobody else even lists them, but for those of an image that he sees."""
+    """Other callers do not list them, but for those of visible images."""
     service = Service(access="admins")
     image_id = await service.create_active()
     body = {"type": "verify", "input": {"image_id": image_id}}
@@ -333,7 +333,7 @@ async def test_cancelling_and_removing() -> None:
     assert (await service.call("DELETE", path)).status == 404
 
 
-@pytest.mark.parametrize("task_id", ["x", NOBODY, "a" * 300])
+@pytest.mark.parametrize("task_id", ["x", UNKNOWN_ID, "a" * 300])
 async def test_a_task_that_is_not_there(task_id: str) -> None:
     """404, whatever is wanted of it."""
     service = Service()
@@ -404,7 +404,7 @@ async def test_filters() -> None:
     "query",
     [
         *("status=bogus", "type=frob", "limit=-1", "limit=x", "sort_key=input", "sort_dir=up"),
-        *("marker=x", f"marker={NOBODY}", "image_id=x", "frob=1", "owner=%00"),
+        *("marker=x", f"marker={UNKNOWN_ID}", "image_id=x", "frob=1", "owner=%00"),
     ],
 )
 async def test_queries_without_a_meaning(query: str) -> None:

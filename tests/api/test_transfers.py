@@ -393,7 +393,7 @@ class CountingReader:
 
 
 def test_reader_that_leaves_is_not_read_for() -> None:
-    """Who resets a download in the middle is not read for to the end, and is no error of ours."""
+    """After a reset in the middle of a download, reading stops, and no error is logged."""
     memory = MemoryStore("local")
     closed = threading.Event()
     readers: list[CountingReader] = []

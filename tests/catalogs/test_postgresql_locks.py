@@ -154,7 +154,7 @@ async def test_what_others_work_on_is_passed_by(catalog: SqlCatalog, url: str) -
     assert [one.id for one in (await catalog.summarize()).instances] == ["i", "k"]
 
 
-async def test_a_claim_that_somebody_has_locked(catalog: SqlCatalog, url: str) -> None:
+async def test_a_locked_claim_delays_no_other(catalog: SqlCatalog, url: str) -> None:
     """It delays no other one: those are renewed, and it lasts as long as its lock."""
     claims = {name: new_claim() for name in ("i", "j", "t", "u")}
     for image_id in ("i", "j"):

@@ -89,7 +89,7 @@ async def test_several_migrate_at_once(empty: str) -> None:
     assert sorted(str(one.before) for one in done) == [LATEST, LATEST, LATEST, "None"]
 
 
-async def test_migrating_waits_for_who_migrates(empty: str) -> None:
+async def test_migrations_wait_for_each_other(empty: str) -> None:
     """Its lock is waited for without a time limit."""
     done: list[Any] = []
 
@@ -105,7 +105,7 @@ async def test_migrating_waits_for_who_migrates(empty: str) -> None:
     assert done == [Migration(None, LATEST, 0)]
 
 
-async def test_a_table_that_somebody_else_has(
+async def test_a_table_locked_by_another_session(
     url: str, releases: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wait is short, because all other statements wait behind it; nothing was done."""

@@ -153,7 +153,7 @@ async def test_a_crowd_that_is_cancelled(catalog: SqlCatalog) -> None:
     await audit(catalog)
 
 
-async def test_whoever_waits_too_long_is_told(
+async def test_a_long_wait_for_a_lock_is_an_error(
     catalog: SqlCatalog, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every call has a time limit, and what was begun is rolled back."""
@@ -183,7 +183,7 @@ async def test_a_lock_that_is_waited_for_in_vain(catalog: SqlCatalog, url: str) 
             await catalog.database.write(wait)
 
 
-async def test_whoever_stands_still_is_thrown_out(catalog: SqlCatalog, url: str) -> None:
+async def test_a_frozen_transaction_is_ended(catalog: SqlCatalog, url: str) -> None:
     """A frozen instance does not keep its locks: the server ends its transaction."""
     await catalog.add_image(queued("i"))
     async with connected(url) as frozen:

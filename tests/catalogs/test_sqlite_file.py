@@ -115,7 +115,7 @@ async def test_a_waiting_writer_can_be_cancelled(catalog: SqlCatalog, path: Path
     assert await all_images(catalog) == []
 
 
-async def test_opening_waits_for_who_has_the_whole_file(path: Path) -> None:
+async def test_opening_waits_for_an_exclusive_lock(path: Path) -> None:
     """A process that repairs or compacts the file locks it for a while."""
     async with opened(path):
         pass

@@ -203,7 +203,7 @@ def test_variables_of_clients_are_no_settings(workspace: Workspace) -> None:
 
 
 def test_the_catalog_is_not_contracted_unasked(workspace: Workspace) -> None:
-    """Where nobody can be asked, somebody must have said yes."""
+    """Without a terminal it needs --yes."""
     refused = workspace.imaged("migrate", "--contract", "--json")
     done = workspace.imaged("migrate", "--contract", "--yes", "--json")
 

@@ -407,7 +407,7 @@ def test_an_address_that_is_taken_is_a_problem(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize("command", ["check-config", "serve"])
 def test_a_folder_that_is_read_only_is_a_problem(workspace: Workspace, command: str) -> None:
-    """Here one in which nobody can make a file, not even root, as whom tests may run."""
+    """A folder in which even root, as which tests may run, cannot create a file."""
     done = workspace.imaged(command, IMAGED_STORES__LOCAL__PATH="/sys/kernel")
 
     assert done.returncode == 1

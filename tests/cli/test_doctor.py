@@ -78,7 +78,7 @@ def test_a_good_place_has_nothing_bad(workspace: Workspace) -> None:
 
 
 def test_a_place_that_is_at_work(workspace: Workspace) -> None:
-    """Beside a daemon: it answers, and it is told who works."""
+    """Beside a daemon: it answers, and the instances are listed."""
     with serving(workspace.file) as daemon:
         address = daemon.wait_for("daemon.started")["bind"][0]
         _, findings = examined(workspace, IMAGED_API__BIND=address)
@@ -114,7 +114,7 @@ def test_settings_that_are_wrong_are_problems(workspace: Workspace) -> None:
 
 
 def test_a_folder_that_is_read_only_is_a_problem(workspace: Workspace) -> None:
-    """Here one in which nobody can make a file, not even root, as whom tests may run."""
+    """A folder in which even root, as which tests may run, cannot create a file."""
     code, findings = examined(workspace, IMAGED_STORES__LOCAL__PATH="/sys/kernel")
 
     (found,) = bad(findings)
@@ -240,7 +240,7 @@ def test_a_foreign_catalog_is_a_problem(workspace: Workspace) -> None:
     assert workspace.catalog.read_bytes() == letter
 
 
-def test_an_address_that_somebody_else_has(workspace: Workspace) -> None:
+def test_an_address_of_another_program(workspace: Workspace) -> None:
     """What answers there is no daemon that is ready."""
     program = (  # a server of the standard library, which knows no /readyz
         "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler); "
@@ -278,8 +278,8 @@ def test_clocks_are_compared_with_the_time_that_asking_took() -> None:
     ]
 
 
-def test_work_of_the_dead_is_a_problem_when_nobody_takes_it() -> None:
-    """A lease that ran out a moment ago is none: somebody is about to."""
+def test_work_of_dead_instances_that_is_not_taken_back_is_a_problem() -> None:
+    """A lease that ran out a moment ago is no problem yet."""
 
     def level(over: timedelta) -> Level:
         holding = HeldImage(InstanceId("gone"), "an-image", Status.SAVING, NOW, NOW - over)
@@ -308,7 +308,7 @@ def test_work_of_the_dead_is_counted(held: int, what: str) -> None:
 
 
 def test_what_instances_have_trouble_with_is_told() -> None:
-    """Each sentence, with who says it."""
+    """Each sentence, with its instance."""
     names = (InstanceId("well"), InstanceId("ill"))
     well, ill = (Instance(name, "1.0", ("scrubber",)) for name in names)
     ill = replace(ill, troubles=("reclaimer: i failed 3 times: It is locked.",))
@@ -332,7 +332,7 @@ def test_a_clock_that_jumps_is_noticed() -> None:
     ("state", "level"), [(0, Level.OK), (5, Level.WARNING), (-1, Level.OK), (2, Level.OK)]
 )
 def test_the_kernel_knows_whether_the_clock_is_kept(state: int, level: Level) -> None:
-    """Where it does not tell, nobody is warned."""
+    """An unknown state is no warning."""
     assert check_time_synchronization(state).level is level
 
 

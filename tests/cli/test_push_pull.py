@@ -374,13 +374,13 @@ async def test_an_image_without_data_and_one_of_no_bytes(daemon: Daemon, here: P
 
 
 async def test_which_image_is_meant_must_be_clear(daemon: Daemon, here: Path) -> None:
-    """A name that two have is refused with their ids; one that nobody has, too."""
+    """An ambiguous name is refused with the ids; an unknown one is refused."""
     ids = {await keep(daemon, "twice", b"1"), await keep(daemon, "twice", b"2")}
     twice = await imaged(here, "pull", "twice", "--url", daemon.url, "--json")
-    nobody = await imaged(here, "pull", NOWHERE, "--url", daemon.url, "--json")
+    unknown = await imaged(here, "pull", NOWHERE, "--url", daemon.url, "--json")
 
     assert all(image_id in twice.facts["remedy"] for image_id in ids)
-    assert nobody.facts["error"] == f"There is no image {NOWHERE}."
+    assert unknown.facts["error"] == f"There is no image {NOWHERE}."
 
 
 async def test_a_token_is_shown_and_never_told(daemon: Daemon, here: Path) -> None:
@@ -407,7 +407,7 @@ async def test_a_token_is_shown_and_never_told(daemon: Daemon, here: Path) -> No
 
 
 async def test_a_service_that_is_not_there(here: Path) -> None:
-    """Nobody listens, or somebody else does: sentences, and no traceback."""
+    """No server, or another kind of server: sentences, and no traceback."""
     url = f"http://127.0.0.1:{reserve_port()}"
     unreachable = await imaged(here, "push", "disk.raw", "--url", url, "--tries", "1", "--json")
     strange = await imaged(here, "pull", "x", "--url", "ftp://x", "--json")

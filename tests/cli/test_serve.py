@@ -94,7 +94,7 @@ def test_it_answers_until_a_signal_ends_it(workspace: Workspace, how: signal.Sig
 
 
 def test_every_line_of_the_log_is_json(workspace: Workspace) -> None:
-    """timestamp, level and event come first, whoever logs."""
+    """timestamp, level and event come first, for every logger."""
     with serving(workspace.file, PYTHONASYNCIODEBUG="1") as daemon:
         status_of(daemon, create(daemon))
         daemon.end()
@@ -169,7 +169,7 @@ def test_a_reload_reads_the_tokens_again(workspace: Workspace, tmp_path: Path) -
 
 
 def test_draining_waits_for_an_upload(workspace: Workspace) -> None:
-    """The upload in flight is finished and durable; nobody else comes in meanwhile."""
+    """The upload in flight is finished and durable; new connections are refused."""
     with serving(workspace.file) as daemon:
         image_id = create(daemon)
         slow = begin_upload(daemon, image_id)
@@ -186,7 +186,7 @@ def test_draining_waits_for_an_upload(workspace: Workspace) -> None:
 
 
 def test_leases_hold_while_it_drains(workspace: Workspace) -> None:
-    """The heartbeat ends last: nobody takes back what is still being finished."""
+    """The heartbeat ends last: work still being finished is not reclaimed."""
     workspace.write("[claims]\nlease = '900ms'\nrenew_every = '300ms'")
     with serving(workspace.file) as daemon:
         image_id = create(daemon)
@@ -262,7 +262,7 @@ def test_a_socket_in_use_is_left_alone(workspace: Workspace, tmp_path: Path) -> 
 
 
 def test_scrub_is_a_daemon_that_only_scrubs(workspace: Workspace) -> None:
-    """It answers nobody, heeds reloads at once and ends like a daemon."""
+    """It serves no requests, reloads at once and ends like a daemon."""
     with serving(workspace.file) as daemon:
         image_id = create(daemon)
         assert upload(daemon, image_id, b"data") == 204

@@ -1,4 +1,4 @@
-"""``imaged status``: who works on a catalog, and what there is."""
+"""``imaged status``: instances, their work, and what there is."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def upload_slowly(daemon: ServerProcess) -> str:
 
 
 def test_people_are_shown_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is there and how long, what they hold, what there is, and what waits."""
+    """Instances and since when, what they hold, what there is, and what waits."""
     text = shown(BUSY, monkeypatch)
     lines = [line.split() for line in text.splitlines()]
 
@@ -117,7 +117,7 @@ def test_people_are_shown_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_of_one_nobody_speaks_as_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_agree_with_their_nouns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every title, and the sentence at the end."""
     text = shown(ONE, monkeypatch)
 
@@ -239,7 +239,7 @@ def test_daemons_and_scrubbers_are_there_until_they_end(workspace: Workspace) ->
     assert [one["id"] for one in silent] == [left["id"]]
 
 
-def test_work_is_shown_with_who_holds_it(workspace: Workspace) -> None:
+def test_work_is_shown_with_its_instance(workspace: Workspace) -> None:
     """While it goes on."""
     with serving(workspace.file) as daemon:
         image_id = upload_slowly(daemon)

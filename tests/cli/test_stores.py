@@ -37,7 +37,7 @@ def blobs(folder: Path) -> int:
 
 
 def unused_endpoint() -> str:
-    """An address that nobody answers at."""
+    """An address without a server."""
     return f"http://127.0.0.1:{reserve_port()}"
 
 

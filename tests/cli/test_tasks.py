@@ -25,7 +25,7 @@ from support.daemon import IMAGED, clean_environment
 T = TypeVar("T")
 
 A, B, C = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abc")
-NOBODY_WORKS = '[daemon]\nroles = ["api"]'
+NO_WORKERS = '[daemon]\nroles = ["api"]'
 MIB = 1024**2
 
 
@@ -40,7 +40,7 @@ def with_catalog(workspace: Workspace, work: Callable[[Catalog], Awaitable[T]]) 
 
 
 def task(task_id: str, name: str = "verify", owner: str = "p1", **facts: Any) -> Task:
-    """A task of somebody's."""
+    """A task of a project."""
     return Task(id=task_id, type=name, owner=owner, user_id="ann", **facts)
 
 
@@ -79,7 +79,7 @@ def ask_for_verification(daemon: ServerProcess) -> str:
 
 
 def test_everybodys_tasks_are_listed_the_newest_first(workspace: Workspace) -> None:
-    """Also those that make images which nobody may see yet."""
+    """Also those of images that are not visible yet."""
     fill(workspace)
 
     listed = told(workspace, "list")
@@ -174,7 +174,7 @@ def test_where_only_admins_may_use_tasks_the_operator_may_too(workspace: Workspa
 
 def test_a_task_of_a_daemon_is_cancelled_from_beside(workspace: Workspace) -> None:
     """The API shows it at once."""
-    with serving(workspace.write(NOBODY_WORKS)) as daemon:
+    with serving(workspace.write(NO_WORKERS)) as daemon:
         task_id = ask_for_verification(daemon)
         told(workspace, "cancel", task_id)
         seen = json.loads(daemon.ask(f"/v2/tasks/{task_id}")[1])
@@ -187,7 +187,7 @@ def test_a_task_can_be_watched_until_it_ends(workspace: Workspace) -> None:
     with serving(workspace.write()) as daemon:
         good = ask_for_verification(daemon)
         done = workspace.imaged("tasks show", good, "--watch=100ms", "--json")
-    workspace.write(NOBODY_WORKS)
+    workspace.write(NO_WORKERS)
     fill(workspace)
     workspace.imaged("tasks cancel", A)
     bad = workspace.imaged("tasks show", A, "--watch=100ms")
@@ -199,7 +199,7 @@ def test_a_task_can_be_watched_until_it_ends(workspace: Workspace) -> None:
 
 
 def test_a_list_can_be_watched(workspace: Workspace) -> None:
-    """Until somebody interrupts it."""
+    """Until an interrupt."""
     fill(workspace)
     command = [IMAGED, "tasks", "list", "--config", str(workspace.file), "--watch=100ms", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environment()) as process:
@@ -219,7 +219,7 @@ def drawn(one: Task) -> str:
 
 
 def test_what_is_worked_on_has_a_bar() -> None:
-    """As far as it is; one that pulses, where nobody knows; none for what waits."""
+    """A bar with the share done, pulsing if it is unknown; none for waiting tasks."""
     running = task(A, status=TaskStatus.PROCESSING)
     half = replace(running, progress=Progress("fetching", 3 * MIB, 6 * MIB))
     unknown = replace(running, progress=Progress("fetching", 3 * MIB))

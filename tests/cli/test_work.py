@@ -91,7 +91,7 @@ def test_what_one_accepts_the_other_does(shared: Workspace) -> None:
 
 
 def test_a_worker_leaves_the_processors_to_others(shared: Workspace) -> None:
-    """All of its threads do; who answers as well does not, and has the priority he was given."""
+    """All of its threads; a daemon that serves requests keeps the priority it was given."""
     with serving(shared.file) as both, serving(shared.file, "work") as worker:
         both.wait_for("daemon.started")
         worker.wait_for("daemon.started")
@@ -148,7 +148,7 @@ def test_a_session_of_its_own_has_the_smallest_share(shared: Workspace) -> None:
         (("api", "scrubber", "tasks"), ThreadLane),
     ],
 )
-def test_whose_bytes_nobody_waits_for(
+def test_task_workers_write_through_background_lanes(
     shared: Workspace, roles: tuple[Role, ...], lane: LaneFactory
 ) -> None:
     """All that a process writes which only works on tasks; others write for clients, too."""

@@ -80,7 +80,7 @@ async def pull(service: ImageApi, record: Record, path: Path) -> PullResult:
     ],
 )
 async def test_strange_answers_are_errors_of_ours(told: bytes, error: type[Exception]) -> None:
-    """Whatever speaks there; a redirect is not followed, so nobody else sees the token."""
+    """Whatever speaks there; a redirect is not followed, so no other service sees the token."""
     async with answering({f"/v2/images/{IMAGE}": told}) as (service, heads):
         with pytest.raises(error):
             await service.show(IMAGE)

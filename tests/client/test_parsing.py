@@ -58,7 +58,7 @@ def test_a_name_tells_what_content_does_not(name: str, expected: tuple[str, str]
 
 @pytest.mark.parametrize(("mark", "packing"), COMPRESSED)
 def test_what_is_packed_is_not_guessed(mark: bytes, packing: str) -> None:
-    """Unless somebody says what it is."""
+    """Unless the format is given."""
     with pytest.raises(FileUnusable, match=packing):
         choose_formats(mark, "a.raw")
     assert choose_formats(mark, "a.raw", "qcow2", "compressed").why == ""

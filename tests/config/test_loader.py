@@ -123,7 +123,7 @@ def test_each_mistake_is_named_with_its_key(
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    """Whoever corrects what is told need not come back."""
+    """One correction of all problems is enough."""
     alone = [text for text, _, _ in WRONG if re.match(r"\[(?!stores|exports)", text)]
     sections: dict[str, str] = {}
     for text in alone:

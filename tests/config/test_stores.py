@@ -141,7 +141,7 @@ def test_keys_come_from_credentials_of_systemd(tmp_path: Path) -> None:
     (credentials / "stores.cloud.access_key").write_text(ACCESS)
     (credentials / "stores.cloud.secret_key").write_text(SECRET)
     (credentials / "catalog.password").write_text("made-up")
-    (credentials / "somebody.else").write_text("his")
+    (credentials / "another.key").write_text("his")
     (credentials / "tls-key").write_text("his")
     text = f"{CLOUD}access_key_file = '/none'\nsecret_key_file = '/none'"
 
@@ -153,7 +153,7 @@ def test_keys_come_from_credentials_of_systemd(tmp_path: Path) -> None:
 
 
 def test_a_credential_that_means_nothing_is_a_problem(tmp_path: Path) -> None:
-    """Whoever mistypes a name would otherwise wonder for long."""
+    """A mistyped name is reported, not ignored."""
     (tmp_path / "stores.cloud.secret_kye").write_text(SECRET)
 
     (problem,) = problems_of(tmp_path, CLOUD, CREDENTIALS_DIRECTORY=str(tmp_path))

@@ -91,7 +91,7 @@ class LedgerContract:
         assert not await catalog.list_keys(STORE)
 
     @pytest.mark.parametrize("first", ["i", "j"])
-    async def test_shared_bytes_live_until_nobody_holds_them(
+    async def test_shared_bytes_live_until_no_image_holds_them(
         self, catalog: Catalog, first: str
     ) -> None:
         """A clone and its source are complete without each other, whichever is deleted first."""

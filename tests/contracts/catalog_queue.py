@@ -209,7 +209,7 @@ class QueueContract:
         assert not await catalog.list_kept(STORE, "k")
         assert not await catalog.list_kept("other")
 
-    async def test_staged_bytes_that_nobody_imports(self, catalog: Catalog) -> None:
+    async def test_abandoned_staged_bytes(self, catalog: Catalog) -> None:
         """Unclaimed and idle for long enough, the longest first."""
         claims = {image_id: new_claim() for image_id in ("late", "early", "busy")}
         for image_id, claim in claims.items():

@@ -173,7 +173,7 @@ class TasksContract:
         assert await catalog.count_unfinished_tasks("b") == 1
         assert await catalog.count_unfinished_tasks("c") == 0
 
-    async def test_a_summary_tells_who_works_on_which_task(self, catalog: Catalog) -> None:
+    async def test_a_summary_names_the_instance_of_each_task(self, catalog: Catalog) -> None:
         """Whether the claim is the task's own, or that of the image that it writes."""
         before = (await catalog.summarize()).at
         await catalog.add_task(task("t1", type="verify", owner="b"))
@@ -307,7 +307,7 @@ class WritingTasksContract:
         assert done.result == {"image_id": "i"}
         await audit(catalog)
 
-    async def test_a_draft_is_nobodys_image(self, catalog: Catalog) -> None:
+    async def test_a_draft_is_not_listed(self, catalog: Catalog) -> None:
         """Neither its owner nor an admin lists it; an operator does."""
         await catalog.add_image(draft("i", "p1"))
 
@@ -443,7 +443,7 @@ class TaskQueueContract:
         found = await catalog.find_pending_tasks(["verify"], 1)
         assert list(found) == [await catalog.get_task("v")]
 
-    async def test_tasks_that_are_strange_to_who_asks(self, catalog: Catalog) -> None:
+    async def test_tasks_invisible_to_the_caller(self, catalog: Catalog) -> None:
         """Of none of the known types, and pending long enough, since they are."""
         for name, kind in (("b", "magic"), ("a", "magic"), ("v", "verify"), ("p", "magic")):
             await catalog.add_task(task(name, type=kind))
@@ -489,7 +489,7 @@ class TaskQueueContract:
         turns = task_ids(await catalog.find_pending_tasks(["verify"], ALL))
         assert turns == ["b0", "b1", "a1", "a2", "a3"]
 
-    async def test_who_was_served_last_waits(self, catalog: Catalog) -> None:
+    async def test_the_owner_served_last_waits(self, catalog: Catalog) -> None:
         """If nothing runs, it is another owner's turn, however old the tasks of the first."""
         for name in ("a0", "a1", "a2"):
             await catalog.add_task(task(name, type="verify", owner="a"))

@@ -526,7 +526,9 @@ class S3StoreContract(StoreContract):
 
         assert await door.objects() == []
 
-    async def test_a_link_lets_anybody_read(self, store: S3Store, door: BucketBackdoor) -> None:
+    async def test_a_presigned_link_needs_no_credentials(
+        self, store: S3Store, door: BucketBackdoor
+    ) -> None:
         """All of it or a range, for a while, to be saved as a file."""
         key = new_key()
         await door.plant(key, b"some bytes")

@@ -59,7 +59,7 @@ async def test_zeros_take_no_space(scratch: LocalScratch) -> None:
         assert path.stat().st_blocks * 512 < 4_000_000
 
 
-async def test_nobody_else_may_look(scratch: LocalScratch, tmp_path: Path) -> None:
+async def test_other_users_may_not_look(scratch: LocalScratch, tmp_path: Path) -> None:
     """The folder is private to its owner, whatever the umask."""
     attempt = uuid4()
     async with scratch.folder(attempt):
@@ -174,7 +174,7 @@ async def test_a_disk_that_hangs_is_left(
     assert patience.cancelled_caught
 
 
-async def test_a_disk_that_hangs_keeps_nobody_else_waiting(
+async def test_a_hanging_disk_keeps_no_other_waiting(
     scratch: LocalScratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The shared threads, used for the checksums of S3 for one, stay free: here there is one."""

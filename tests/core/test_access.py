@@ -1,4 +1,4 @@
-"""Who may see and change what."""
+"""Rights to see and change images."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def _image(visibility: Visibility, status: Status = Status.ACTIVE) -> Image:
 @pytest.mark.parametrize(
     ("who", "visibility", "status"), list(product(CALLERS, Visibility, Status))
 )
-def test_who_sees_which_image(who: str, visibility: Visibility, status: Status) -> None:
-    """Owners and admins see theirs, all see what is open, and nobody what is gone."""
+def test_visible_images_of_each_caller(who: str, visibility: Visibility, status: Status) -> None:
+    """Owners and admins see theirs, all see open images, and deleted ones are invisible."""
     image = _image(visibility, status)
     sees = status not in {"pending_delete", "deleted"} and (who != "stranger" or visibility in OPEN)
 
@@ -55,7 +55,7 @@ def test_who_sees_which_image(who: str, visibility: Visibility, status: Status) 
 
 
 @pytest.mark.parametrize(("who", "writes"), [("admin", 1), ("owner", 1), ("reader", 0)])
-def test_who_may_write_at_all(who: str, writes: int) -> None:
+def test_readers_may_not_write(who: str, writes: int) -> None:
     """A role that only reads changes nothing."""
     if writes:
         require_writer(CALLERS[who])
@@ -65,8 +65,8 @@ def test_who_may_write_at_all(who: str, writes: int) -> None:
 
 
 @pytest.mark.parametrize(("who", "visibility"), list(product(CALLERS, Visibility)))
-def test_who_may_change_an_image(who: str, visibility: Visibility) -> None:
-    """Its owner and admins; to a stranger it does not exist, or belongs to somebody else."""
+def test_only_owners_and_admins_may_change_an_image(who: str, visibility: Visibility) -> None:
+    """Its owner and admins; to a stranger it does not exist, or is not permitted."""
     image = _image(visibility)
 
     if who in {"admin", "owner"}:
@@ -84,7 +84,7 @@ def test_a_caller_without_roles_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("who", CALLERS)
-def test_who_may_read_the_data(who: str) -> None:
+def test_only_admins_read_deactivated_data(who: str) -> None:
     """Everybody who sees the image; of a deactivated one only admins."""
     image = _image(Visibility.PUBLIC)
     assert require_readable(CALLERS[who], image) is image
@@ -128,7 +128,7 @@ def test_a_change_by_a_stranger_is_not_made(attempt: Callable[[Image], Image]) -
 
 
 @pytest.mark.parametrize(("who", "visibility"), list(product(CALLERS, Visibility)))
-def test_who_may_publish(who: str, visibility: Visibility) -> None:
+def test_only_admins_may_publish(who: str, visibility: Visibility) -> None:
     """Only admins make images public; anything else is the owner's choice."""
     if visibility is Visibility.PUBLIC and who != "admin":
         with pytest.raises(NotPermitted):

@@ -1,4 +1,4 @@
-"""Rows of the ledger: doomed for ever, taken for a while, put off with growing delays."""
+"""Rows of the ledger: doomed for good, taken for a while, put off with growing delays."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DOOMED = doom(BLOB, NOW, awaited_by="image")
 
 
 def test_a_new_row_is_being_written_for_one_image() -> None:
-    """A row begins before its first byte, and somebody needs it."""
+    """A row begins before its first byte, and is needed."""
     assert BLOB.state is BlobState.WRITING
     assert BLOB.holders == 1
     assert BLOB.due_at is None
 
 
 def test_doom_leaves_no_holder() -> None:
-    """Doomed bytes are due at a moment, and nobody holds them."""
+    """Doomed bytes are due at a moment, and no image holds them."""
     assert DOOMED.state is BlobState.DOOMED
     assert DOOMED.holders == 0
     assert DOOMED.due_at == NOW
@@ -41,7 +41,7 @@ def test_doom_leaves_no_holder() -> None:
 
 
 def test_a_taken_blob_is_due_again_later() -> None:
-    """Who takes a blob hides it from the others for a while, and changes nothing else."""
+    """Taking a blob hides it from other scrubbers for a while, and changes nothing else."""
     taken = start_deletion(DOOMED, NOW, timedelta(minutes=5))
 
     assert taken.due_at == NOW + timedelta(minutes=5)

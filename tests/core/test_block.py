@@ -16,13 +16,13 @@ def test_a_block_measures_its_chunks() -> None:
     assert Block([b"ab", b"", b"cde"]).size_bytes == 5
 
 
-def test_a_block_believes_who_measured_before() -> None:
+def test_a_block_keeps_a_known_size() -> None:
     """A size that is given is not worked out again."""
     assert Block([b"ab"], size_bytes=2).size_bytes == 2
 
 
 def test_letting_go_is_told_once_with_the_size() -> None:
-    """The last reference that goes gives its bytes back to who counts them."""
+    """Dropping the last reference gives its bytes back to the budget."""
     released: list[int] = []
     block = Block([b"abc"], on_release=released.append)
     other = block

@@ -18,6 +18,6 @@ def test_the_standing_claim_is_ours() -> None:
 
 @pytest.mark.parametrize("standing", [None, claim(2)])
 def test_any_other_claim_is_not_ours(standing: Claim | None) -> None:
-    """A claim that ended, or that somebody else took, is lost."""
+    """A claim that ended, or that another holder took, is lost."""
     with pytest.raises(ClaimLost):
         require_claim(standing, claim())

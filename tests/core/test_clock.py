@@ -24,7 +24,7 @@ BEFORE = ClockMark(at=NOON, boot_id="one", uptime=UP)
 
 
 def later(passed: timedelta, step: timedelta = NONE, boot_id: str = "one") -> ClockMark:
-    """What is read after so much time, when the clock has stepped by so much."""
+    """The reading after this time, if the clock has stepped by this much."""
     uptime = UP + passed if boot_id == "one" else passed
     return ClockMark(at=NOON + passed + step, boot_id=boot_id, uptime=uptime)
 
@@ -88,7 +88,7 @@ def test_a_second_step_is_waited_out_too() -> None:
 
 
 def test_a_machine_that_was_off_goes_on_when_its_clock_goes_evenly() -> None:
-    """Time passed, and nobody knows how much: so it is looked at for a while."""
+    """An unknown time passed, so the clock is observed for a while."""
     held = judge(BEFORE, later(NONE, 3 * DAY, "two"))
     still = judge(held, later(HOUR - CLOCK_TOLERANCE, 3 * DAY, "two"))
     over = judge(still, now := later(HOUR, 3 * DAY, "two"))

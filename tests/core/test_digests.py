@@ -96,6 +96,6 @@ def test_what_a_digest_may_be_promised_as(text: str) -> None:
     ],
 )
 def test_what_is_no_promise(text: str) -> None:
-    """It could never be kept, and nobody would know why."""
+    """It could never be verified, without a visible reason."""
     with pytest.raises(ValueError, match=r"digest|digits"):
         parse_expected_digest(text)

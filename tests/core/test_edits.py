@@ -139,7 +139,7 @@ def test_member_may_name_his_own_project_when_he_creates() -> None:
 
 
 def test_id_is_chosen_once() -> None:
-    """Nobody changes the id of an image."""
+    """The id of an image cannot change."""
     with pytest.raises(ReadOnlyAttribute, match="id"):
         apply(ADMIN, queued(), [put("id", GIVEN_ID)])
 

@@ -47,6 +47,6 @@ TEXTS = [
 
 @pytest.mark.parametrize(("error", "text"), TEXTS)
 def test_texts_are_sentences_that_name_what_matters(error: ImagedError, text: str) -> None:
-    """People read them: who, what, and why."""
+    """They name the subject, the fault and the reason."""
     assert text in str(error)
     assert str(error).endswith(".")

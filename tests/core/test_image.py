@@ -101,7 +101,7 @@ def test_shared_bytes_stay_what_they_are(said: Formats) -> None:
             share_to_finish(source)(new_task_image, claim())
 
 
-def test_who_lost_the_claim_is_told_so() -> None:
-    """And not of formats that are no concern of his any more."""
+def test_a_lost_claim_is_an_error() -> None:
+    """Instead of an error about formats."""
     with pytest.raises(ClaimLost):
         unless_formats_changed(Formats("qcow2", "bare"), store_data(content()))(saving(), claim(2))

@@ -164,7 +164,7 @@ def test_a_claim_that_ends_touches_its_bytes() -> None:
     assert touched(uploading(), staged()) == ["first"]
 
 
-# rule 2: bytes that nobody holds are doomed, and doomed is final
+# rule 2: bytes without a holder are doomed, and doomed is final
 
 
 def test_bytes_of_a_deleted_image_are_doomed() -> None:
@@ -285,12 +285,12 @@ def test_scrubbed_bytes_take_the_record_along() -> None:
     assert (image.status, image.since, image.version) == (Status.DELETED, LATER, 5)
 
 
-def test_a_stray_is_doomed_and_nobody_waits_for_it() -> None:
+def test_a_stray_is_doomed_without_an_owner() -> None:
     """Bytes that the ledger did not know get a row to have them deleted by."""
     assert doomed_stray(location(), LATER) == doom(WRITING, LATER, awaited_by=None)
 
 
-# rule 5: whoever holds bytes is charged for them
+# rule 5: the holder of bytes is charged for them
 
 CHARGES = [
     (queued(), saving(), {"p1": 100}),
@@ -314,13 +314,15 @@ CHARGES = [
 
 
 @pytest.mark.parametrize(("before", "after", "expected"), CHARGES)
-def test_who_is_charged_for_what(before: Image, after: Image, expected: dict[str, int]) -> None:
+def test_each_blob_is_charged_to_its_project(
+    before: Image, after: Image, expected: dict[str, int]
+) -> None:
     """Accounts change by the difference of what is held."""
     assert charges(before, after) == expected
 
 
 def test_accounts_are_locked_in_one_order() -> None:
-    """Whoever gives to whom: by name."""
+    """By name, in either direction."""
     there, back = replace(active(), owner="a"), replace(active(), owner="b")
 
     assert list(charges(there, back)) == ["a", "b"]

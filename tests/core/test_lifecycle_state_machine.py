@@ -69,7 +69,7 @@ class Life(RuleBasedStateMachine):
 
     images = Bundle("images")
     work = Bundle("work")  # an image and a claim on it, also long after it ended
-    sightings = Bundle("sightings")  # an image as somebody saw it once
+    sightings = Bundle("sightings")  # an image as it was seen once
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Life(RuleBasedStateMachine):
         self.doomed: set[str] = set()
         self.gone: set[str] = set()
         self.attempts = 0
-        self.ended: dict[str, TaskStatus] = {}  # tasks, once and for ever
+        self.ended: dict[str, TaskStatus] = {}  # final statuses of tasks
         self.judged: dict[Claim, Formats] = {}  # as what the bytes of an attempt are looked at
 
     # what a catalog does
@@ -125,14 +125,14 @@ class Life(RuleBasedStateMachine):
 
     @rule(target=images, owner=st.sampled_from(OWNERS))
     def create(self, owner: str) -> str:
-        """Somebody creates an image."""
+        """A caller creates an image."""
         image = created(queued(f"image-{len(self.stored)}", owner), self.now)
         self.stored[image.id] = image
         return image.id
 
     @rule(target=images, owner=st.sampled_from(OWNERS))
     def asks_for_image(self, owner: str) -> str:
-        """Somebody asks for a task that makes one."""
+        """A caller asks for a task that makes one."""
         name = f"image-{len(self.stored)}"
         made_by = task(f"task-{name}", type="import", owner=owner, max_attempts=2)
         self.stored[name] = created(draft(name, owner, made_by), self.now)
@@ -187,7 +187,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(image_id=images)
     def cancels(self, image_id: str) -> None:
-        """Somebody ends the task, waiting or worked on."""
+        """A caller ends the task, waiting or worked on."""
         self.modify(image_id, change_task(lambda task: cancel(task, REASON)))
 
     @rule(target=sightings, image_id=images)
@@ -236,7 +236,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(seen=sightings)
     def expires(self, seen: Image) -> None:
-        """Its delay was over when somebody looked."""
+        """Its delay was over at the next scrub."""
         if seen.status is Status.PENDING_DELETE and not seen.is_expired:
             self.modify(seen.id, expire(seen))
 

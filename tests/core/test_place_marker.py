@@ -52,7 +52,7 @@ def sight(marker: Marker | None, known: Place | None) -> PlaceObservation:
 def test_places_that_may_be_used(
     marker: Marker | None, known: Place | None, verdict: PlaceState
 ) -> None:
-    """The place that the catalog knows, or one that nobody else has."""
+    """The place that the catalog knows, or one without another owner."""
     assert why_place_refused(sight(marker, known)) is None
     assert place_state(sight(marker, known)) is verdict
 
@@ -134,7 +134,7 @@ def test_what_is_no_marker_is_said_to_be_none(data: bytes) -> None:
 
 
 def test_a_marker_of_a_newer_format_is_left_alone() -> None:
-    """Whoever wrote it knows more."""
+    """A newer version wrote it."""
     data = write_marker_text(MARKER).replace(b'"format": 1', b'"format": 2')
 
     with pytest.raises(MarkerUnreadable, match="format 2, of another version"):

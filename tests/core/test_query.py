@@ -35,7 +35,7 @@ ADMIN = Caller("root", "ops", frozenset({"admin"}))
 OWNER = Caller("anna", "p1", frozenset({"member"}))
 STRANGER = Caller("otto", "p2", frozenset({"member"}))
 
-#: Who finds an image of p1 in a list: by visibility, without and with a wish for it.
+#: Whether a caller finds an image of p1 in a list, without and with a filter on visibility.
 LISTED = {
     ("owner", "private"): (True, True),
     ("owner", "shared"): (True, True),
@@ -54,8 +54,8 @@ CALLERS = {"owner": OWNER, "stranger": STRANGER, "admin": ADMIN}
 
 
 @pytest.mark.parametrize(("who", "visibility"), list(product(CALLERS, Visibility)))
-def test_who_finds_what(who: str, visibility: Visibility) -> None:
-    """Community images of others are found only by who asks for them, or for any."""
+def test_listed_images_of_each_caller(who: str, visibility: Visibility) -> None:
+    """Community images of others are listed only with a filter for them, or for all."""
     image = replace(active(), visibility=visibility)
     caller = CALLERS[who]
     plainly, asked = LISTED[who, visibility]
@@ -76,7 +76,7 @@ def test_what_is_gone_is_found_by_operators_only(status: Status, who: str) -> No
 
 
 def test_another_visibility_is_not_found() -> None:
-    """Who asks for one gets that one."""
+    """A filter by id gets that image."""
     assert not matches(active(), ImageQuery(visibility=Visibility.PUBLIC))
 
 

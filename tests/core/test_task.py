@@ -260,7 +260,7 @@ def test_only_final_tasks_are_removed() -> None:
             require_final(other)
 
 
-def test_who_was_picked_up_and_given_back_has_not_waited() -> None:
+def test_a_task_picked_up_in_between_has_not_waited() -> None:
     """Its attempts are as many as before, but the last one began later."""
     begun = stamp(PENDING, PROCESSING, NOW)
     again = stamp(begun, worker_stopped(begun), NOW + timedelta(seconds=1))

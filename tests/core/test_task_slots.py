@@ -19,7 +19,7 @@ def export(to: str) -> Task:
 
 
 def room(*running: Task, limits: Mapping[str, int] | None = None) -> TaskSlots:
-    """Three places for most, two at each destination, with so much running."""
+    """Three slots for most types, two for each destination, with these running."""
     left = TaskSlots(KINDS, 3, 2, limits or {})
     for one in running:
         left.occupy(one)

@@ -212,7 +212,7 @@ def test_an_upload_leaves_the_task_of_an_earlier_import_alone() -> None:
 
 
 def test_staged_data_waits_for_its_import() -> None:
-    """Once the staging has ended, nobody claims the image, and it is still uploading."""
+    """Once the staging has ended, the image has no claim, and is still uploading."""
     image = stage_data(content(70))(uploading(), claim())
 
     assert image.status is Status.UPLOADING
@@ -224,7 +224,7 @@ def test_staged_data_waits_for_its_import() -> None:
 @pytest.mark.parametrize("change", [reserve(1), stage_data(content()), store_data(content())])
 @pytest.mark.parametrize("image", [queued(), saving(), uploading(), active()])
 def test_only_the_holder_goes_on(change: Callable[[Image, Claim], Image], image: Image) -> None:
-    """Who lost his claim, or never had it, changes nothing any more."""
+    """Without its claim, a worker changes nothing any more."""
     with pytest.raises(ClaimLost):
         change(image, claim(2))
 
@@ -351,7 +351,7 @@ def test_other_data_is_staged_on_purpose() -> None:
 
 @pytest.mark.parametrize("image", [queued(), saving(), active(), importing()])
 def test_only_a_standing_claim_is_given_back(image: Image) -> None:
-    """Work that somebody else took over, or finished, is left alone."""
+    """Work that was taken over or finished is left alone."""
     with pytest.raises(ClaimLost):
         give_back(claim(2), REASON, final=False)(image)
 
@@ -367,7 +367,7 @@ def test_a_task_that_cannot_begin_ends() -> None:
 
 
 def test_a_cancelled_task_takes_the_claim_and_the_bytes_with_it() -> None:
-    """Whoever works on it has lost it."""
+    """Its worker has lost it."""
     cancelled = change_task(lambda task: cancel(task, "enough"))(attempting())
 
     assert (cancelled.status, cancelled.claim) == (Status.UPLOADING, None)
@@ -435,7 +435,7 @@ def test_a_clone_is_made_by_sharing() -> None:
 
 
 def test_a_draft_whose_task_failed_never_was() -> None:
-    """It is deleted at once; there is nobody to tell why but its task."""
+    """It is deleted at once; only its task keeps the reason."""
     failed = give_back(claim(), "not an image", final=True)(drafting())
 
     assert (failed.status, failed.draft, failed.held) == (Status.DELETED, True, {})
@@ -467,7 +467,7 @@ def drafting() -> Image:
     return attempt_at(location())(draft(), claim())
 
 
-def test_staged_bytes_that_nobody_imports_go() -> None:
+def test_abandoned_staged_bytes_are_deleted() -> None:
     """The image is queued again, and holds nothing."""
     staged = stage_data(content())(uploading(), claim())
 
@@ -477,8 +477,8 @@ def test_staged_bytes_that_nobody_imports_go() -> None:
     assert image.held == {}
 
 
-def test_staged_bytes_stay_while_somebody_stages() -> None:
-    """A running staging is nobody else's to end."""
+def test_staged_bytes_stay_while_a_staging_runs() -> None:
+    """A running staging is not ended."""
     with pytest.raises(InvalidTransition):
         unstage(uploading())(uploading())
 

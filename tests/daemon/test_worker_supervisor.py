@@ -198,7 +198,7 @@ def test_it_waits_longer_each_time() -> None:
 
 
 @pytest.mark.asyncio
-async def test_who_has_not_worked_is_not_replaced_at_once(
+async def test_a_worker_that_failed_early_is_replaced_later(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failing worker is not restarted at once, however often tasks arrive."""
@@ -213,7 +213,7 @@ async def test_who_has_not_worked_is_not_replaced_at_once(
 
 
 @pytest.mark.asyncio
-async def test_who_has_worked_is_replaced_at_once(
+async def test_a_worker_that_has_worked_is_replaced_at_once(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that reported is replaced at once: its task has limited attempts."""
@@ -226,7 +226,7 @@ async def test_who_has_worked_is_replaced_at_once(
 
 
 @pytest.mark.asyncio
-async def test_nobody_is_employed_for_nothing(
+async def test_without_tasks_no_worker_is_started(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No worker starts without waiting tasks, or while the daemon stops."""

@@ -102,7 +102,7 @@ def test_the_fields_of_any_event_are_bound() -> None:
 
 
 def test_the_log_is_only_called() -> None:
-    """Nobody hands it on, so that the calls that are found here are all there are."""
+    """It is not passed on, so the calls found here are all."""
     names = sum(
         isinstance(node, ast.Name) and node.id == "log" and isinstance(node.ctx, ast.Load)
         for _, node in nodes()

@@ -33,7 +33,7 @@ OCTETS = "-H 'Content-Type: application/octet-stream'"
 FILES = {"debian-12.qcow2": qcow2(), "disk.raw": raw(), "disk.raw.gz": gzip.compress(raw())}
 ELSEWHERE_IS_HERE = {"https://images.example.net": "http://127.0.0.1:9292", "/srv/images": "srv"}
 
-#: Pages for root, of which so much can be played that they are typed as well, and what was before.
+#: Pages for root that can be typed too, with what must be there before.
 PLAYED: Mapping[str, Sequence[str]] = {
     "docs/how-to/authenticate.md": (),
     "docs/how-to/push-and-pull.md": (
@@ -56,7 +56,7 @@ PLAYED: Mapping[str, Sequence[str]] = {
 _MACHINE = "needs root and systemd, on a machine of its own; tests/system boots one"
 _SERVERS = "needs a service of its own; the contracts of stores and catalogs have one"
 
-#: Pages whose blocks nobody types here, and why.
+#: Pages whose blocks are not typed here, and why.
 LEFT: Mapping[str, str] = {
     "docs/how-to/diagnose.md": "tells of one machine; tests/cli/test_doctor.py has many",
     "docs/how-to/install.md": _MACHINE,

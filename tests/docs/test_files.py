@@ -12,7 +12,7 @@ PAGE = ROOT / "docs/reference/files.md"
 
 
 def test_what_is_installed_is_on_the_page(tmp_path: Path) -> None:
-    """Whoever looks for a file finds what it is."""
+    """Every file is described."""
     subprocess.run(
         ["make", "--silent", "install-system", f"DESTDIR={tmp_path}"], cwd=ROOT, check=True
     )

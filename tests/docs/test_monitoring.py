@@ -1,4 +1,4 @@
-"""Alerts, dashboard and runbooks: they name families that there are, and nobody is left alone."""
+"""Alerts, dashboard and runbooks: they name existing families, and each alert has a runbook."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ each_alert = pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.
 
 
 def test_the_alerts_that_operators_expect() -> None:
-    """Each watches over something that somebody has to do something about."""
+    """Each watches something that needs an action."""
     assert [alert.name.removeprefix("Imaged") for alert in alerts()] == [
         "NotReady",
         "BytesMissing",
@@ -75,7 +75,7 @@ def test_every_runbook_has_an_alert() -> None:
 
 
 def test_runbooks_name_families_that_there_are() -> None:
-    """Whoever looks for one at night finds it."""
+    """Each one can be found."""
     named = families_in(RUNBOOKS.read_text(encoding="utf-8"))
 
     assert named

@@ -43,7 +43,7 @@ def commands(page: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", DONE, ids=lambda page: page.name)
-def test_a_page_says_for_whom_it_is_and_what_comes_of_it(page: Path) -> None:
+def test_a_page_names_its_readers_and_its_outcome(page: Path) -> None:
     """In its first paragraph, so that others need not read on."""
     _, first, *_ = page.read_text().split("\n\n")
 
@@ -60,7 +60,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @each_page
 def test_commands_are_there(page: Path) -> None:
-    """Whoever types what he reads meets no error."""
+    """Typing what the page says gives no error."""
     assert set(commands(page)) <= COMMANDS.keys()
 
 
@@ -79,7 +79,7 @@ def test_options_are_there(page: Path) -> None:
 
 @each_page
 def test_settings_can_be_used(page: Path, tmp_path: Path) -> None:
-    """Whoever copies all blocks of settings gets no complaint."""
+    """All blocks of settings together are valid."""
     file, more = tmp_path / "imaged.toml", tmp_path / "conf.d"
     more.mkdir()
     file.touch()

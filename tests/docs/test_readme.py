@@ -42,7 +42,7 @@ def test_a_diagram_needs_its_place() -> None:
 
 @pytest.mark.parametrize("room", MAP)
 def test_every_room_on_the_map_exists(room: str) -> None:
-    """The map leads nobody into the void."""
+    """Every path on the map exists."""
     path = ROOMS / room
 
     assert path.is_file() if room.endswith(".py") else (path / "__init__.py").is_file()

@@ -102,7 +102,7 @@ def test_the_sample_shows_each_kind_of_destination(tmp_path: Path) -> None:
 
 
 def test_the_sample_gives_the_defaults(default_config: Config) -> None:
-    """Whoever installs it changes nothing by that."""
+    """Installing it changes no setting."""
     assert default_config == load(SAMPLE, {})
 
 
@@ -128,7 +128,7 @@ def test_the_sample_marks_what_a_reload_applies() -> None:
 
 
 def test_the_developers_file_is_good() -> None:
-    """`make run` works: nobody is asked who he is, and only this machine can come in."""
+    """`make run` works: without authentication, and only for this machine."""
     config = load(DEVELOPERS, {})
 
     assert config.auth.method == "none"

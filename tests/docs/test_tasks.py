@@ -67,6 +67,6 @@ def test_examples_are_those_of_the_code(
 
 
 def test_creatable_types_refuse_at_the_call(types: dict[str, TaskType[Any]]) -> None:
-    """Whoever can be asked for by clients looks at what they ask."""
+    """Every type that clients can ask for validates its input."""
     for kind in types.values():
         assert kind.facts.is_creatable == hasattr(kind, "accept")

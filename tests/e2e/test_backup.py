@@ -88,7 +88,7 @@ class OnPostgresql(FolderBackend):
 
 @dataclass(frozen=True)
 class Operator:
-    """Somebody who types what the page says, on the machine of one daemon."""
+    """Types what the page says, on the machine of one daemon."""
 
     daemon: Daemon
     backup: Path
@@ -195,7 +195,7 @@ async def lose(operator: Operator, *save: str) -> tuple[Crowd, set[str]]:
         before = set(crowd.stored)
         for block in save:
             await to_thread(operator.follow, block)
-            await crowd.grows_by(10)  # a backup takes its time, and nobody waits for it
+            await crowd.grows_by(10)  # a backup takes its time, and blocks no client
     finally:
         people.cancel()
         with suppress(asyncio.CancelledError):

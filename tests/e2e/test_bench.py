@@ -115,7 +115,7 @@ async def test_a_result_is_compared_with_an_earlier_one(tmp_path: Path) -> None:
 
 
 async def test_a_noisy_run_says_so(tmp_path: Path) -> None:
-    """Whether speeds were spread, or somebody else had the processors."""
+    """Whether speeds were spread, or other processes had the processors."""
     found, run = tmp_path / "result.json", result()
     for looks, word in (
         ([{"speeds": [400.0, 401.0], "others": 0.0}], "quiet"),

@@ -25,7 +25,7 @@ SLICE_MIB = 64  # reserved ahead of a body whose length is not known
 
 @pytest_asyncio.fixture
 async def server() -> AsyncIterator[Server]:
-    """A database server that nobody else needs."""
+    """A database server of its own."""
     server = await to_thread(Server)
     await to_thread(server.start)
     yield server

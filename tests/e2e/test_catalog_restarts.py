@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(20 * RESTARTS + 120)]
 
 @pytest_asyncio.fixture
 async def server() -> AsyncIterator[Server]:
-    """A database server that nobody else needs."""
+    """A database server of its own."""
     server = await to_thread(Server)
     await to_thread(server.start)
     yield server

@@ -30,7 +30,7 @@ class Site:
     ahead: Path
 
     def set_clock(self, seconds: float) -> None:
-        """In one go: somebody may be reading it."""
+        """In one go: a process may be reading it."""
         new = self.ahead.with_suffix(".new")
         new.write_text(str(seconds))
         new.replace(self.ahead)

@@ -111,7 +111,7 @@ async def daemon(backend: Backend, place: Place, tmp_path: Path) -> AsyncIterato
 
 @pytest_asyncio.fixture
 async def client(daemon: Daemon) -> AsyncIterator[Client]:
-    """Somebody who has images."""
+    """A client with images."""
     async with Client(daemon.url) as client:
         yield client
 

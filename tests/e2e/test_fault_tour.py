@@ -37,9 +37,9 @@ from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS
 MIB = 1 << 20
 PASSWORD = "made-up-for-a-night"
 SECRETS = (PASSWORD, ACCESS_KEY, SECRET_KEY)
-KEEP = "IMAGED_TEST_NIGHT_LOG"  # a folder that the logs are copied to, for whoever wants to read
+KEEP = "IMAGED_TEST_NIGHT_LOG"  # a folder that the logs are copied to, for reading
 
-#: What such a night brings with certainty. The rest depends on who is quicker.
+#: What such a night brings with certainty. The rest depends on timing.
 CERTAIN = {
     "answer.broken_off",
     "blob.bytes_missing",
@@ -145,7 +145,7 @@ class Night:
         self.requests = 0
 
     def keep(self) -> None:
-        """Copy the logs to where somebody wants to read them."""
+        """Copy the logs to the folder for reading."""
         if folder := os.environ.get(KEEP):
             for daemon in self.daemons:
                 shutil.copy(daemon.log_file, folder)
@@ -183,7 +183,7 @@ class Night:
             await self._wait_for("blob.delete_failed")
 
     async def bucket_is_back(self) -> None:
-        """Nobody fails any more, and probes find that out."""
+        """No fault is left, and probes find that out."""
         self._proxy.plan = no_faults
         async with Client(self._near.url) as here, Client(self._far.url) as there:
 
@@ -216,7 +216,7 @@ class Night:
             async with Client(self._far.url) as other:
                 await until(lambda: _is(other, image_id, "saving"), "the upload never began")
                 await self._near.end(signal.SIGKILL)
-                await until(lambda: _is(other, image_id, "queued"), "nobody took it back")
+                await until(lambda: _is(other, image_id, "queued"), "it was not reclaimed")
             with suppress(aiohttp.ClientError, ConnectionError):
                 await upload
         await self._near.start()
@@ -251,7 +251,7 @@ class Night:
             await self._wait_for(event)
 
     async def folder_is_lost(self) -> None:
-        """Bytes that nobody knows, and bytes that nobody has."""
+        """Stray bytes, and missing bytes."""
         images = Path(self._alone.folder) / "images"
         async with Client(self._alone.url) as client:
             lost = await self._upload(client, bytes(MIB))

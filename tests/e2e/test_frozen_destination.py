@@ -1,4 +1,4 @@
-"""A destination of exports whose disk hangs: nobody else waits, and it is said which one it is."""
+"""A destination of exports whose disk hangs: other work goes on, and the log names it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     await daemon.end(signal.SIGKILL)
 
 
-async def test_nobody_else_waits_for_it(daemon: Daemon, tmp_path: Path) -> None:
+async def test_no_other_work_waits_for_it(daemon: Daemon, tmp_path: Path) -> None:
     """Four exports to it: others are done meanwhile, and its own when it answers again."""
     frozen = tmp_path / "frozen"
     async with Client(daemon.url) as client:
@@ -64,7 +64,7 @@ async def test_nobody_else_waits_for_it(daemon: Daemon, tmp_path: Path) -> None:
         async def is_told() -> bool:
             return any(line["event"] == "task.stalled" for line in daemon.events())
 
-        await until(is_told, "nobody says that an attempt stalled")
+        await until(is_told, "no event says that an attempt stalled")
         frozen_disk.thaw(frozen)
         for task_id in stuck:
             done = await tasks.end_of(task_id, 120)

@@ -1,4 +1,4 @@
-"""A crowd that holds on to connections is let go, and nobody beside it goes without an answer."""
+"""Hostile clients that hold connections are closed, and all others get answers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_normal_clients_beside_a_crowd(tmp_path: Path) -> None:
         assert everything.keys() == {"queued", "active"}
 
         async def all_are_gone() -> bool:
-            return sockets_of(daemon) <= before  # the first who asked may still have been there
+            return sockets_of(daemon) <= before  # the first client may still have been there
 
         await until(all_are_gone, "connections are left over")
     finally:

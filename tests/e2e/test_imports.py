@@ -67,7 +67,7 @@ async def nothing_is_seen(client: Client, tasks: TaskClient, task_id: str) -> in
 
 
 async def test_an_import_over_broken_connections(daemon: Daemon, origin: Origin) -> None:
-    """It goes on where it broke off; nobody sees the image before all of it has passed."""
+    """It continues where it broke off; the image is not visible before all has passed."""
     origin.breaks = [HALF, 3 * MIB]
     checksum = f"sha256:{hashlib.sha256(DISK).hexdigest()}"
     async with Client(daemon.url) as client:
@@ -92,7 +92,7 @@ async def test_an_import_over_broken_connections(daemon: Daemon, origin: Origin)
 
 
 async def test_an_import_that_fails(daemon: Daemon, origin: Origin) -> None:
-    """Nobody ever sees an image, and its bytes go."""
+    """No image is ever visible, and its bytes go."""
     async with Client(daemon.url) as client:
         tasks = TaskClient(client)
         task_id = await tasks.ask("import", **asked(origin, checksum="md5:" + "0" * 32))

@@ -52,7 +52,7 @@ class Traffic:
                 await self._upload(client)
                 await self._delete_some(client)
                 continue
-            await asyncio.sleep(0.02)  # it was killed: somebody starts it again
+            await asyncio.sleep(0.02)  # it was killed, and is started again
 
     async def _upload(self, client: Client) -> None:
         data = self.random.randbytes(self.random.choice([0, 1, 70_000, 3 * MIB, 12 * MIB]))
@@ -104,7 +104,7 @@ async def test_kills_leave_nothing_stuck_and_nothing_lost(backend: Backend, tmp_
 
 
 async def check_images(client: Client, traffic: Traffic) -> None:
-    """What was acknowledged is there, whole; what is there is what somebody sent."""
+    """What was acknowledged is there, whole; what is there is what a client sent."""
     images = await require_settled(client)
     for image_id, digest in traffic.acknowledged.items():
         if image_id not in traffic.deleted:

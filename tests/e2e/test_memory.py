@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
 
 
 async def chunks(count: int) -> AsyncIterator[bytes]:
-    """So many mebibytes, whose sum nobody announces."""
+    """A body of this size in MiB, without a length."""
     block = os.urandom(MIB)
     for number in range(count):
         yield number.to_bytes(8, "big") + block[8:]

@@ -22,7 +22,7 @@ from imaged.core.place_marker import MARKER_NAME
 from support.client import Client
 from support.daemon import Daemon, until
 
-DATA = b"an image that somebody needs" * 1000
+DATA = b"an image that is needed" * 1000
 DIGEST = hashlib.sha512(DATA).hexdigest()
 #: So that what is a stray would be doomed, and what is doomed deleted, within a moment.
 HASTY: Mapping[str, Mapping[str, object]] = {
@@ -121,7 +121,7 @@ async def test_two_catalogs_never_share_a_folder(tmp_path: Path) -> None:
         assert await client.digest(image_id) == DIGEST
 
 
-async def test_a_catalog_of_somebody_else_is_refused(tmp_path: Path) -> None:
+async def test_a_place_of_another_catalog_is_refused(tmp_path: Path) -> None:
     """There is a catalog where catalog.url leads to, and it is another one: the same refusal, and
     an operator may take the folder over on purpose; then it is the first one that is refused.
     """
@@ -212,7 +212,7 @@ async def test_nothing_is_written_where_a_disk_is_not_mounted(tmp_path: Path) ->
 
         swap(tmp_path / "images", mount_point)
         refused = await client.create()
-        assert await client.put(refused, DATA) == 502  # a 503, to whoever is sending
+        assert await client.put(refused, DATA) == 502  # a 503, to the sender
         assert await client.delete(doomed) == 204
         daemon.configure(scrubber={"delay": "0"})
         daemon.reload()
@@ -268,7 +268,7 @@ async def test_another_disk_is_not_taken_for_the_first(tmp_path: Path) -> None:
 
 
 async def test_scratch_of_another_catalog_is_left_alone(tmp_path: Path) -> None:
-    """Its attempts are nobody's for the second catalog, which would have removed them."""
+    """The second catalog does not know its attempts, and would have removed them."""
     here, there = (tmp_path / name for name in ("here", "there"))
     for folder in (here, there):
         folder.mkdir()

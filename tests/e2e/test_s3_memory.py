@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(2 * PATIENCE_SECONDS + 60
 
 
 async def chunks(count: int) -> AsyncIterator[bytes]:
-    """So many mebibytes, whose sum nobody announces."""
+    """A body of this size in MiB, without a length."""
     block = os.urandom(MIB)
     for number in range(count):
         yield number.to_bytes(8, "big") + block[8:]
@@ -46,7 +46,7 @@ async def test_memory_does_not_follow_the_size_that_is_announced(
 ) -> None:
     """A crowd of uploads of 1 TiB, whose parts are of 117 MiB, stays within the budget."""
     settings = {
-        "claims": {"lease": "60s", "renew_every": "10s"},  # nobody dies here
+        "claims": {"lease": "60s", "renew_every": "10s"},  # no instance dies here
         "uploads": {"transfer_budget": f"{BUDGET_MIB}MiB"},
     }
     daemon = Daemon(tmp_path, settings, on=shared)
@@ -107,7 +107,7 @@ async def test_an_upload_of_unknown_size_takes_no_more_than_its_budget(
             endpoint = await opened.enter_async_context(line.running())
         backend = await opened.enter_async_context(servers(endpoint))
         settings = {
-            "claims": {"lease": "60s", "renew_every": "10s"},  # nobody dies here
+            "claims": {"lease": "60s", "renew_every": "10s"},  # no instance dies here
             "uploads": {"transfer_budget": f"{BUDGET_MIB}MiB"},
             f"stores.{backend.store}": {"part_size": PART_SIZE},
         }

@@ -19,7 +19,7 @@ from support.client import Client
 from support.daemon import IMAGED, Daemon, until
 
 IMAGES = int(os.environ.get("IMAGED_TEST_IMAGES", "1000"))
-KEPT = 20  # images that nobody deletes
+KEPT = 20  # images that stay
 WANTED = 20  # images that an operator tries to restore while they are scrubbed
 SCRUBBERS = 3
 AT_ONCE = 16
@@ -33,7 +33,7 @@ async def test_a_lowered_delay_frees_everything_and_touches_nothing_else(
 ) -> None:
     """Two daemons, three scrubbers: none is left; restored is whole, or 409; work is done once."""
     settings = {
-        "claims": {"lease": "60s", "renew_every": "10s"},  # nobody dies here
+        "claims": {"lease": "60s", "renew_every": "10s"},  # no instance dies here
         "scrubber": {"delay": "24h", "every": "300ms"},
         "log": {"level": "debug"},
     }

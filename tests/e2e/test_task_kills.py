@@ -121,7 +121,7 @@ async def test_killed_again_and_again(here: KillHarness, kinds: Mapping[str, Tas
 async def test_what_was_asked_before_a_restart(
     here: KillHarness, kinds: Mapping[str, TaskCase]
 ) -> None:
-    """Nobody works when it is asked for; the next worker is stopped in the middle, and one after
+    """No worker runs when it is asked for; the next worker is stopped in the middle, and one after
     it finishes everything. What was stopped in good order is no attempt.
     """
     cases = {

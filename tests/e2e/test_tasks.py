@@ -115,7 +115,7 @@ async def test_from_the_call_to_the_result(daemon: Daemon) -> None:
 
 
 async def test_expired_tasks_go_without_anyone_looking(daemon: Daemon) -> None:
-    """Nobody asks for them, nor for a list of them; what they made stays."""
+    """No one has to ask for them or list them; what they made stays."""
     await daemon.end()
     daemon.configure(tasks={"time_to_live": "0"})
     await daemon.start()
@@ -184,7 +184,7 @@ async def test_kills_at_every_phase(daemon: Daemon) -> None:
 
 
 async def test_several_instances_share_the_work(shared: Backend, tmp_path: Path) -> None:
-    """Each task is done once, whoever accepted it; one instance is killed meanwhile."""
+    """Each task is done once, on any instance; one instance is killed meanwhile."""
     daemons = [
         Daemon(tmp_path, name=f"d{number}", on=shared, settings=SETTINGS) for number in range(3)
     ]

@@ -87,7 +87,7 @@ async def test_a_killed_daemon_is_cleaned_up_after_by_the_other(tmp_path: Path) 
             async def is_queued() -> bool:
                 return bool((await other.show(image_id))["status"] == "queued")
 
-            await until(is_queued, "nobody took the image back", within_seconds=2 + 2 * 0.5 + 2)
+            await until(is_queued, "the image was not reclaimed", within_seconds=2 + 2 * 0.5 + 2)
             failure = (await other.show(image_id))["imaged_last_failure"]
             assert "silent" in failure
             assert await other.put(image_id, b"second try") == 204

@@ -266,7 +266,7 @@ async def test_settings_that_are_changed(daemon: Daemon, tasks: TaskClient, orig
 async def test_what_is_brief_does_not_wait(
     daemon: Daemon, tasks: TaskClient, origin: Origin
 ) -> None:
-    """A clone that shares its bytes is done by who answers, while the worker has no room."""
+    """A clone that shares its bytes is made by the accepting daemon, while the worker is full."""
     daemon.configure(tasks={"concurrency": 1})
     await daemon.start()
     done = await tasks.end_of(await ask_import(tasks, origin))
@@ -283,7 +283,7 @@ async def test_what_is_brief_does_not_wait(
 
 
 async def test_what_waited_for_a_start(daemon: Daemon, tasks: TaskClient, origin: Origin) -> None:
-    """A worker is employed for tasks that were there before, without anybody asking."""
+    """A worker is started for tasks that were there before."""
     await daemon.start()
     daemon.configure(daemon={"roles": ["api", "scrubber"]})
     await daemon.end()

@@ -307,7 +307,7 @@ async def test_the_total_time_ends_it(origin: Origin) -> None:
     assert "longer than" in str(failure.value)
 
 
-async def test_nobody_listens(origin: Origin) -> None:
+async def test_no_server_listens(origin: Origin) -> None:
     """The message says that connecting failed."""
     with socket.create_server((origin.host, 0)) as listener:
         port = listener.getsockname()[1]

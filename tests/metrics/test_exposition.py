@@ -238,7 +238,7 @@ async def test_a_catalog_that_fails_does_not_break_the_page(service: Service) ->
     assert (found.is_ready, found.stores_up) == (False, {"local": True, "near": True})
 
 
-async def test_many_who_ask_share_one_look() -> None:
+async def test_concurrent_readers_share_one_probe() -> None:
     """Ten scrapers cause the load of one; results are cached for a while."""
     queries = 0
 

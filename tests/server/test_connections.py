@@ -58,7 +58,7 @@ def test_local_ones_count_in_all_only() -> None:
     ]
 
 
-def test_who_has_left_is_forgotten() -> None:
+def test_closed_connections_are_forgotten() -> None:
     """Counts of addresses without connections are removed."""
     connections = ConnectionTracker(FEW)
     for number in range(100):
@@ -81,7 +81,7 @@ def test_a_look_comes_once_in_a_while() -> None:
     assert sum(one.seconds) == pytest.approx(3 * CHECK_INTERVAL_SECONDS)
 
 
-def test_nobody_is_late_while_the_process_stands_still() -> None:
+def test_a_stalled_process_counts_no_client_as_late() -> None:
     """A suspended machine or a blocked loop does not count against clients."""
     connections, one = ConnectionTracker(FEW), Seen()
     connections.admit(one, None)
@@ -137,6 +137,6 @@ def test_what_was_ended_is_told_once_a_minute() -> None:
         (None, None),
     ],
 )
-def test_whom_a_connection_counts_for(peer: object, network: str | None) -> None:
+def test_the_network_that_a_connection_counts_for(peer: object, network: str | None) -> None:
     """An IPv4 address, or the /64 network of a machine."""
     assert client_network(peer) == network

@@ -124,7 +124,7 @@ def test_permission_is_given_only_to_be_used(taken: Taken) -> None:
         assert line.read_rest() == b""
 
 
-def test_who_sends_for_ever_is_not_read_for_ever(service: Service) -> None:
+def test_an_endless_body_is_not_read_endlessly(service: Service) -> None:
     """The server closes its half of the connection, and soon the rest."""
     image_id = asyncio.run(service.create_active(b"hello"))
     settings = ConnectionSettings(linger=timedelta(milliseconds=200))

@@ -201,7 +201,7 @@ class Slow:
 
 
 @pytest.mark.parametrize("expect", ["Expect: 100-continue", "X: none"])
-def test_who_waits_for_us_is_not_slow(expect: str) -> None:
+def test_waiting_for_the_server_is_not_slow(expect: str) -> None:
     """Time that the client waits for 100 Continue, or for the server to read, does not count."""
     app, size = Slow(), 2 * MIB
     with limited(app, min_rate=RATE) as (port, server), raw(port) as line:
@@ -246,7 +246,7 @@ def test_settings_can_be_exchanged(service: Service) -> None:
         assert line.read_rest() == b""
 
 
-def test_who_comes_when_it_is_full(service: Service) -> None:
+def test_a_connection_beyond_the_limit(service: Service) -> None:
     """A refused connection gets 503; open ones are unaffected, and a closed one makes room."""
     with limited(service.app, max_connections=2) as (port, server):
         with raw(port) as one, raw(port) as two:

@@ -53,7 +53,7 @@ def fill(line: RawConnection) -> None:
             threading.Event().wait(0.01)
 
 
-def test_bodies_that_nobody_reads() -> None:
+def test_unread_bodies_are_bounded() -> None:
     """A connection buffers at most one high-water mark and one read."""
     with serving(deaf, IDLE) as (port, server), ExitStack() as stack:
         for _ in range(MANY):
@@ -83,7 +83,7 @@ def download(port: int, image_id: str) -> socket.socket:
     return client
 
 
-def test_answers_that_nobody_reads(service: Service, full: str) -> None:
+def test_unread_answers_are_bounded(service: Service, full: str) -> None:
     """Unread data counts in the transfer budget, which shrinks the blocks."""
     with serving(service.app, IDLE) as (port, server), ExitStack() as stack:
         for _ in range(MANY * 4):

@@ -64,7 +64,7 @@ def test_a_client_that_is_too_slow(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_without_a_minimum_nobody_is_too_slow(name: str) -> None:
+def test_without_a_minimum_no_rate_is_too_slow(name: str) -> None:
     """A rate of 0 disables the rule."""
     rate = MinimumRate(0, RATE.window)
 

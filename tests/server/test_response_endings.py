@@ -95,7 +95,7 @@ class Endless:
             pass
 
 
-def test_who_leaves_behind_a_second_request() -> None:
+def test_a_client_leaves_a_second_request_behind() -> None:
     """A disconnect reaches the running request, though another one waits."""
     app = Endless()
     with serving(app, SETTINGS) as (port, server):
@@ -158,7 +158,7 @@ class Large:
         await send({"type": "http.response.body", "body": LARGE})
 
 
-def test_a_stop_does_not_wait_for_who_does_not_read() -> None:
+def test_a_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
     """Its second request has to wait until the first answer is taken, and it never is: it cannot be
     told of the stop either.
     """

@@ -139,7 +139,7 @@ async def test_a_holder_that_died_leaves_what_it_had_noted(
 
     async def modify(image_id: str, change: Change) -> Image:
         if anyio.current_time() >= dies_at:
-            raise CatalogError("Nobody hears a dead process.")
+            raise CatalogError("A dead process writes nothing.")
         return await cluster.catalog.modify_image(image_id, change)
 
     deaf = override_calls(cluster.catalog, modify_image=modify, add_stray=catalog_fails)

@@ -61,7 +61,7 @@ async def test_staging_while_it_is_away(cluster: Cluster) -> None:
 
 
 async def test_a_name_that_a_store_gave_is_noted_when_it_is_back(cluster: Cluster) -> None:
-    """Without it, nobody could abort the upload."""
+    """Without it, the upload could not be aborted."""
     await cluster.queued(A)
     put = cluster.near.put
 
@@ -93,7 +93,7 @@ async def test_a_finish_that_was_carried_out_before_it_went_away(cluster: Cluste
 
 
 async def test_a_body_that_breaks_off_while_it_is_away(cluster: Cluster) -> None:
-    """The image does not stay behind in saving until somebody takes it back: it is given back."""
+    """The image does not stay in saving until it is reclaimed: it is given back."""
     await cluster.queued(A)
     node = cluster.node(catalog=away(cluster.catalog, 1, 40))
 

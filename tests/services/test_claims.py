@@ -58,7 +58,7 @@ async def test_a_refused_begin_gives_nothing_back(cluster: Cluster) -> None:
 
 
 async def test_a_begin_without_an_answer_is_given_back(cluster: Cluster) -> None:
-    """It may have been carried out, and it was: nobody waits for a lease to run out."""
+    """It was carried out, so no lease has to run out."""
     await cluster.queued(A)
     modify = nth(cluster.catalog.modify_image, 1, after=catalog_fails)
     node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
@@ -100,7 +100,7 @@ async def test_a_finish_whose_reply_is_late_is_a_success(cluster: Cluster) -> No
 
 
 async def test_a_finish_whose_reply_is_lost_is_a_success(cluster: Cluster) -> None:
-    """The catalog is asked once more before anybody is told of a failure."""
+    """The catalog is asked once more before a failure is reported."""
     await cluster.queued(A)
     modify = nth(cluster.catalog.modify_image, 2, after=catalog_fails)
     node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
@@ -184,7 +184,7 @@ async def test_a_finish_that_arrives_after_giving_back_is_refused(cluster: Clust
 
 
 async def test_giving_back_late_does_not_disturb_the_successor(cluster: Cluster) -> None:
-    """Whoever gives back names the claim; it is not the one that stands now."""
+    """Giving back names the claim, which is not the current one."""
     await cluster.queued(A)
     node = cluster.node("first", beats=False)
     place = Location("near", make_key(A, UUID(int=1)), 64)
@@ -233,7 +233,7 @@ async def test_deleting_while_staging_stops_the_writer(cluster: Cluster) -> None
 
 
 async def test_a_node_that_is_stopped_gives_back_at_once(cluster: Cluster) -> None:
-    """Cancelled from outside, it still says that it gives up; nobody has to wait for the lease."""
+    """Cancelled from outside, it still gives back, so the lease need not run out."""
     await cluster.queued(A)
     node = cluster.node()
 
@@ -246,7 +246,7 @@ async def test_a_node_that_is_stopped_gives_back_at_once(cluster: Cluster) -> No
     assert image.last_failure.reason == "The server was stopped."
 
 
-async def test_giving_back_does_not_wait_for_ever(cluster: Cluster) -> None:
+async def test_giving_back_has_a_timeout(cluster: Cluster) -> None:
     """A catalog that never answers holds up a node that stops no longer than one lease."""
     await cluster.queued(A)
     modify = from_nth(cluster.catalog.modify_image, 2, pause(10_000))

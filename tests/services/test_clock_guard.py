@@ -1,4 +1,4 @@
-"""A clock that steps: nothing is deleted by it, nobody is taken for dead, nothing waits for ever.
+"""A clock that steps: nothing is deleted, no instance is taken for dead, no work waits endlessly.
 
 The machine's uptime is virtual time; the catalog's clock is that and what it was set ahead by.
 """
@@ -32,7 +32,7 @@ C = image_id(0xC3)
 
 
 class SetClock(VirtualClock):
-    """A clock that somebody sets."""
+    """A clock that can be set."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
@@ -172,7 +172,7 @@ async def test_a_start_with_a_wrong_clock_is_noticed(cluster: Cluster, clock: Se
 
 
 async def test_a_machine_that_was_off_waits_an_hour(cluster: Cluster, clock: SetClock) -> None:
-    """Nobody knows how long it was off: three days may be right."""
+    """The time off is unknown: three days may be right."""
     await cluster.active(A)
     node = cluster.node(delay=DELAY)
     await node.delete(A)

@@ -110,7 +110,7 @@ async def test_only_a_queued_image_becomes_a_clone(cluster: Cluster) -> None:
     assert await cluster.image(B) == before
 
 
-async def test_cloning_asks_who_may_read_and_who_may_write(cluster: Cluster) -> None:
+async def test_cloning_needs_read_and_write_rights(cluster: Cluster) -> None:
     """A deactivated source is for admins; an image of others is not seen at all."""
     await cluster.active(A)
     await cluster.queued(B)

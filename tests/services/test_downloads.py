@@ -93,7 +93,7 @@ async def test_an_empty_image_has_an_empty_span(cluster: Cluster) -> None:
         assert [chunk async for chunk in download.chunks] == []
 
 
-async def test_who_may_not_read_is_refused(cluster: Cluster) -> None:
+async def test_a_caller_without_read_rights_is_refused(cluster: Cluster) -> None:
     """Private images are not there for others, deactivated ones are for admins only."""
     await cluster.queued(A, visibility=Visibility.PRIVATE)
     node = cluster.node()
@@ -206,7 +206,7 @@ async def test_what_is_read_is_in_flight_until_the_next_is_asked_for(cluster: Cl
 
 
 async def test_an_image_that_is_being_written_has_no_data_yet(cluster: Cluster) -> None:
-    """Nobody reads unfinished bytes."""
+    """Unfinished bytes cannot be read."""
     await cluster.queued(A)
     node = cluster.node()
     running = cluster.start(node.upload(A, send(chunks=3, every=5)))

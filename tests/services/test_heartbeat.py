@@ -37,7 +37,7 @@ def present(cluster: Cluster, name: str = "one", catalog: Catalog | None = None)
 
 
 async def names(cluster: Cluster) -> list[str]:
-    """Who is there."""
+    """The registered instances."""
     return [instance.id for instance in (await cluster.catalog.summarize()).instances]
 
 
@@ -56,7 +56,7 @@ async def test_an_instance_is_one_row(cluster: Cluster) -> None:
 
 
 async def test_a_silent_one_is_forgotten_after_a_while(cluster: Cluster) -> None:
-    """By whoever is still there; before that, operators see that it is silent."""
+    """By another instance; before that, operators see that it is silent."""
     await present(cluster, "dead").send()
     living = present(cluster, "living")
 
@@ -94,7 +94,7 @@ async def test_to_leave_a_catalog_that_fails_is_no_crash(cluster: Cluster) -> No
 
 
 async def test_to_leave_a_catalog_that_hangs_takes_not_for_ever(cluster: Cluster) -> None:
-    """Somebody waits for the end of the process."""
+    """The process ends without waiting for it."""
     presence = present(cluster, catalog=override_calls(cluster.catalog, unregister_instance=hangs))
 
     await presence.stop()

@@ -124,7 +124,7 @@ async def test_a_writer_frozen_for_long_leaves_a_row_for_its_bytes(cluster: Clus
 
 
 async def test_a_failed_writer_never_deletes(cluster: Cluster) -> None:
-    """Whoever writes bytes does not delete them: there is one service that does."""
+    """The writer of bytes does not delete them; the scrubber does."""
     await cluster.queued(A)
     near = override_calls(cluster.near, delete=store_fails)
 

@@ -76,7 +76,7 @@ async def test_an_image_may_be_empty(cluster: Cluster) -> None:
 
 
 async def test_bytes_go_to_the_store_that_is_asked_for(cluster: Cluster) -> None:
-    """The default one takes what nobody sends elsewhere."""
+    """The default store takes what names no other one."""
     await cluster.queued(A)
 
     image = await cluster.node().upload(A, send(), store="far")

@@ -91,7 +91,7 @@ async def test_a_catalog_that_is_away_is_no_matter_of_one_item() -> None:
 
 
 async def test_an_item_that_others_dealt_with_is_forgotten(cluster: Cluster) -> None:
-    """It never comes again: nobody is told of it for ever."""
+    """It never comes again, and is not reported any more."""
     postponed = ItemBackoff("look", cluster.catalog.check)
     await postponed.try_item("a", store_fails)
     await anyio.sleep(3600)
@@ -100,7 +100,7 @@ async def test_an_item_that_others_dealt_with_is_forgotten(cluster: Cluster) -> 
     assert len(postponed) == 1
 
 
-async def test_what_others_dealt_with_troubles_nobody(cluster: Cluster) -> None:
+async def test_items_handled_elsewhere_are_no_trouble(cluster: Cluster) -> None:
     """Also where no other item fails after it: operators see what is still to be done."""
     postponed = ItemBackoff("look", cluster.catalog.check)
     await postponed.try_item("a", catalog_fails)
@@ -129,7 +129,7 @@ async def test_a_step_that_fails_ends_no_other_one() -> None:
 
 
 async def test_a_lease_that_cannot_be_taken_back_keeps_no_other(cluster: Cluster) -> None:
-    """The row of one image is locked by somebody; 150 others are taken back in the same round."""
+    """The row of one image is locked; 150 others are taken back in the same round."""
     for number in range(1, 151):
         await cluster.queued(image_id(number))
         await kill_upload(cluster, image_id(number))
@@ -194,6 +194,6 @@ async def test_a_mistake_over_one_blob_keeps_no_other(cluster: Cluster) -> None:
 
 
 async def kill_upload(cluster: Cluster, image: str) -> None:
-    """Begin an upload, and be killed: its claim stands until somebody takes it back."""
+    """Begin an upload, and be killed: its claim stands until it is taken back."""
     begun = held_by(new_claim(LEASE, "dead"), begin_upload(Location("near", f"{image}/1", 1)))
     await cluster.change(image, begun)

@@ -1,4 +1,4 @@
-"""Leases: who is silent loses its work, and stops before others may act."""
+"""Leases: a silent instance loses its work, and stops before others may act."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_a_node_that_hears_nothing_stops_before_others_may_act(cluster: Cl
 
 
 async def test_a_node_whose_heart_stands_still_stops_too(cluster: Cluster) -> None:
-    """Nobody has to tell the writer: to be silent is enough."""
+    """A silent catalog is enough to stop the writer."""
     await cluster.queued(A)
     node = cluster.node(beats=False)
 

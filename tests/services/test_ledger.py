@@ -29,7 +29,7 @@ NOW = timedelta(0)
 
 
 async def test_a_row_is_there_before_the_first_byte_and_after_the_last(cluster: Cluster) -> None:
-    """Whatever bytes anybody finds, the ledger knows them."""
+    """The ledger has a row for all bytes that exist."""
     await cluster.queued(A)
     cluster.start(cluster.node().upload(A, send(chunks=4, every=5)))
     seen: list[tuple[bool, BlobState | None]] = []
@@ -166,7 +166,7 @@ async def test_the_record_goes_with_its_last_bytes_and_not_before(cluster: Clust
 
 
 async def test_doomed_bytes_are_never_shared(cluster: Cluster) -> None:
-    """Who read the source before it was deleted comes too late with his clone."""
+    """A clone of a source that was deleted meanwhile comes too late."""
     source = await cluster.active(A)
     await cluster.queued(B)
     await cluster.node().delete(A, delayed=False)

@@ -27,7 +27,7 @@ from support.memory_destination import MemoryDestination
 
 pytestmark = pytest.mark.anyio
 
-DEAD = ExportFile(str(UUID(int=1)), UUID(int=2), "dead.raw")  # of a task that nobody knows
+DEAD = ExportFile(str(UUID(int=1)), UUID(int=2), "dead.raw")  # of an unknown task
 Call = Callable[[MarkedDestination], Coroutine[Any, Any, object]]
 GATED: dict[str, Call] = {
     "check": lambda it: it.check(),
@@ -69,7 +69,7 @@ def place_of(kind: PlaceKind) -> MemoryMarker:
 
 
 def shelf_with_leftovers() -> MemoryDestination:
-    """A task that nobody knows left something."""
+    """An unknown task left something."""
     return MemoryDestination(unfinished={temporary_name(DEAD): b"half"})
 
 
@@ -77,7 +77,7 @@ def shelf_with_leftovers() -> MemoryDestination:
 async def test_the_destination_of_another_catalog_is_left_alone(
     cluster: Cluster, call: str
 ) -> None:
-    """Nothing is written, removed or even listed: every task there would be nobody's."""
+    """Nothing is written, removed or even listed: every task there would be unknown."""
     place, shelf = place_of(PlaceKind.EXPORTS), shelf_with_leftovers()
     marker = await PlaceRegistry(MemoryCatalog(cluster.clock)).identify(place)
     destination = MarkedDestination(shelf, place, PlaceRegistry(cluster.catalog))
@@ -109,7 +109,7 @@ async def test_a_destination_that_was_unmounted_is_left_alone(cluster: Cluster, 
 
 
 async def test_a_destination_is_marked_when_it_is_needed_first(cluster: Cluster) -> None:
-    """A machine starts also where an archive is away: to make one asks nobody."""
+    """A daemon starts without its archive: building one makes no call."""
     place = place_of(PlaceKind.EXPORTS)
     destination = MarkedDestination(MemoryDestination(), place, PlaceRegistry(cluster.catalog))
     assert place.marker is None

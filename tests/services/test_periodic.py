@@ -95,7 +95,7 @@ async def test_what_goes_wrong_is_told_once_per_change() -> None:
 
 
 async def test_a_mistake_of_ours_is_told_with_its_traceback_once() -> None:
-    """As an error, because somebody has to look; but not again every thirty seconds."""
+    """As an error, once: not again every thirty seconds."""
     logs = await run_for(300, run_periodically("look", duty(*[KeyError("x")] * 5), lambda: EVERY))
     crashes = [entry for entry in logs if entry["event"] == "duty.crashed"]
 

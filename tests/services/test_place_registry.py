@@ -74,8 +74,8 @@ async def test_a_store_of_a_version_without_markers_is_taken_over(cluster: Clust
 
 
 async def test_a_new_catalog_does_not_take_a_store_with_blobs(cluster: Cluster) -> None:
-    """Nobody knows whose they are, and they would be strays."""
-    cluster.near.blobs[stray(9)] = b"somebody's"
+    """Their owner is unknown, and they would be strays."""
+    cluster.near.blobs[stray(9)] = b"foreign"
 
     with pytest.raises(WrongPlace, match="1 of the 1"):
         await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
@@ -157,7 +157,7 @@ async def test_to_examine_changes_nothing(cluster: Cluster) -> None:
     assert cluster.near.place.marker is None
     assert not await cluster.catalog.list_places()
 
-    cluster.near.blobs[stray(9)] = b"somebody's"
+    cluster.near.blobs[stray(9)] = b"foreign"
     with pytest.raises(WrongPlace):
         await PlaceRegistry(cluster.catalog).examine(cluster.near.place, cluster.near)
 
@@ -226,7 +226,7 @@ async def test_the_scrubber_goes_on_when_the_right_disk_is_back(cluster: Cluster
 async def test_a_new_catalog_is_not_made_over_data(cluster: Cluster) -> None:
     """What is held, where, and whose it is; and the ways out."""
     marker = await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
-    cluster.far.blobs[stray(9)] = b"somebody's"
+    cluster.far.blobs[stray(9)] = b"foreign"
     holdings = [await take_inventory(store.place, store) for store in (cluster.near, cluster.far)]
 
     with pytest.raises(CatalogMissing) as refused:

@@ -24,7 +24,7 @@ async def used(cluster: Cluster, owner: str = "p1") -> int:
 
 
 async def test_a_change_and_its_charge_are_one_transaction(cluster: Cluster) -> None:
-    """At whatever moment somebody looks, the account is the sum of the images."""
+    """At every moment the account is the sum of the images."""
     charged: list[tuple[int, int]] = []
 
     async def watched(image_id: str, change: Change) -> Image:
@@ -46,7 +46,7 @@ async def test_a_change_and_its_charge_are_one_transaction(cluster: Cluster) -> 
 
 
 async def test_bytes_being_written_are_counted(cluster: Cluster) -> None:
-    """Whoever came first has the room; when he needs less, the rest is free again."""
+    """The first upload reserves the room; what it does not need is free again."""
     await cluster.catalog.set_limit("p1", 100)
     await cluster.queued(A)
     await cluster.queued(B)
@@ -108,7 +108,7 @@ async def test_a_short_body_of_unknown_length_needs_no_room_ahead(cluster: Clust
 
 
 async def test_a_body_that_outgrows_the_quota_is_stopped_and_given_back(cluster: Cluster) -> None:
-    """Before the bytes that nobody has paid for are written."""
+    """Before bytes beyond the quota are written."""
     await cluster.catalog.set_limit("p1", 200)
     await cluster.queued(A)
 
@@ -133,7 +133,7 @@ async def test_a_failure_gives_back_what_was_reserved(cluster: Cluster) -> None:
 
 
 async def test_a_pending_delete_counts_until_it_expires(cluster: Cluster) -> None:
-    """What can be restored is still somebody's."""
+    """Restorable images still count for their project."""
     await cluster.active(A)
     node = cluster.node(delay=timedelta(0))
 

@@ -1,4 +1,4 @@
-"""The reclaimer: work of dead holders is taken back, and staged data that nobody wants goes."""
+"""The reclaimer: work of dead holders is taken back, and abandoned staged data is deleted."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_one_round_takes_everything_back(cluster: Cluster) -> None:
 
 
 async def test_a_catalog_that_is_away_ends_the_round(cluster: Cluster) -> None:
-    """Whoever runs the round is told, and the next one does it."""
+    """The caller of the round gets the error, and the next round does it."""
     await cluster.queued(A)
     await kill_upload(cluster, A)
     await anyio.sleep(SILENCE + 1)
@@ -135,7 +135,7 @@ async def test_a_zombie_cannot_finish(cluster: Cluster) -> None:
 # staged data
 
 
-async def test_staged_data_that_nobody_imports_goes(cluster: Cluster) -> None:
+async def test_staged_data_is_deleted_unless_imported(cluster: Cluster) -> None:
     """After its time the image is queued again, and the bytes are freed."""
     await cluster.queued(A)
     node = cluster.node()
@@ -206,7 +206,7 @@ async def test_what_was_staged_anew_meanwhile_stays(cluster: Cluster) -> None:
 
 
 async def kill_upload(cluster: Cluster, image: str) -> None:
-    """Begin an upload, and be killed: from then on nobody hears anything of it."""
+    """Begin an upload, and be killed: it is silent from then on."""
     modify = from_nth(cluster.catalog.modify_image, 2, catalog_fails)
     deaf = override_calls(cluster.catalog, modify_image=modify, add_stray=catalog_fails)
     node = Node("dead", deaf, cluster.stores())

@@ -133,7 +133,7 @@ async def test_each_store_has_a_brake_of_its_own(cluster: Cluster) -> None:
     for number in range(100, 108):
         await cluster.active(image_id(number))
     plant(cluster, 1)
-    cluster.far.blobs[make_key(A, UUID(int=1))] = b"somebody's"
+    cluster.far.blobs[make_key(A, UUID(int=1))] = b"foreign"
     node = cluster.node()
     half = StrayLimits(max_strays=10, max_share=0.5)
     node.reconcile.settings = replace(node.reconcile.settings, limits=half)
@@ -160,7 +160,7 @@ async def test_missing_bytes_are_told_and_nothing_is_done(cluster: Cluster) -> N
 
 
 async def test_what_is_being_written_is_no_stray(cluster: Cluster) -> None:
-    """However often somebody looks, from the first byte to the last."""
+    """At every moment, from the first byte to the last."""
     await cluster.queued(A)
     node = cluster.node()
     running = cluster.start(node.upload(A, send(chunks=10, every=5)))
@@ -209,7 +209,7 @@ async def test_what_is_scrubbed_between_the_looks_is_no_stray(cluster: Cluster) 
 
 
 async def test_what_is_scrubbed_between_the_looks_is_not_missing(cluster: Cluster) -> None:
-    """The ledger is asked again before anybody is alarmed."""
+    """The ledger is asked again before bytes are reported missing."""
     await cluster.active(A)
 
     async def scrubbed(*_: object) -> None:
@@ -238,7 +238,7 @@ async def test_doomed_bytes_are_neither_stray_nor_missing(cluster: Cluster) -> N
 
 
 async def test_bytes_of_a_known_key_in_another_store_are_left_alone(cluster: Cluster) -> None:
-    """Somebody copies a store: what the ledger knows elsewhere is not for us to delete."""
+    """A copied store: blobs of another store in the ledger are not deleted."""
     key = (await cluster.active(A)).locations[0].key
     cluster.far.blobs[key] = cluster.near.blobs[key]
 
@@ -256,7 +256,7 @@ async def test_every_store_is_compared(cluster: Cluster) -> None:
 
 
 async def test_a_store_or_catalog_that_is_away_dooms_nothing(cluster: Cluster) -> None:
-    """Half a comparison is none: who asked is told, and nothing has changed."""
+    """Half a comparison is none: the caller is told, and nothing has changed."""
     plant(cluster, 0xFE)
 
     async def away(_: str) -> AsyncIterator[str]:
@@ -274,7 +274,7 @@ async def test_a_store_or_catalog_that_is_away_dooms_nothing(cluster: Cluster) -
 
 
 async def test_a_store_that_fails_keeps_no_other_one_waiting(cluster: Cluster) -> None:
-    """The others are compared, and their strays doomed; who runs the round is told of it."""
+    """The others are compared, and their strays doomed; the caller of the round is told."""
     stray = make_key(A, UUID(int=1))
     cluster.far.blobs[stray] = b"stray"
 

@@ -22,7 +22,7 @@ def test_there_are_many_rules() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
 def test_a_rule_has_its_tests(row: list[str]) -> None:
-    """Whoever renames or removes a test that holds a rule is told here."""
+    """Renaming or removing a test that holds a rule fails here."""
     names = re.findall(r"`(test_\w+)`", row[1])
 
     assert names

@@ -139,7 +139,7 @@ async def test_a_catalog_that_fails_in_the_middle_costs_nothing(cluster: Cluster
 
 
 async def test_a_catalog_that_is_away_ends_the_round(cluster: Cluster) -> None:
-    """Whoever runs the round is told; the next one does it all."""
+    """The caller of the round gets the error; the next round does it all."""
     await cluster.active(A)
     node = cluster.node(delay=NOW)
     await node.delete(A)

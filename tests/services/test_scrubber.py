@@ -111,7 +111,7 @@ async def test_several_scrubbers_side_by_side_share_the_work(cluster: Cluster) -
 
 
 async def test_what_a_dead_scrubber_had_taken_comes_back(cluster: Cluster) -> None:
-    """Nobody has to know that it died: after a while its blobs are due again."""
+    """After a while the blobs of a dead scrubber are due again."""
     (key,) = await cluster.doomed(1)
     dead = cluster.node("dead", near=override_calls(cluster.near, delete=hangs))
     with anyio.move_on_after(1):
@@ -127,7 +127,7 @@ async def test_what_a_dead_scrubber_had_taken_comes_back(cluster: Cluster) -> No
 
 
 async def test_bytes_that_are_gone_already_are_fine(cluster: Cluster) -> None:
-    """A delete that was carried out twice, or by somebody else, is a delete."""
+    """A delete that was carried out twice, or elsewhere, is a delete."""
     (key,) = await cluster.doomed(1)
     await cluster.near.delete(key)
 
@@ -190,7 +190,7 @@ async def test_a_preview_touches_nothing(cluster: Cluster) -> None:
 
 
 async def test_a_restore_during_the_scrub_is_whole_or_refused(cluster: Cluster) -> None:
-    """Fifty images expire while somebody restores them all: none is restored half."""
+    """Fifty images expire while all are being restored: none is restored half."""
     names = [image_id(number) for number in range(1, 51)]
     for name in names:
         await cluster.active(name)

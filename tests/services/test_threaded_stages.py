@@ -25,7 +25,7 @@ def anyio_backend() -> str:
 
 
 class SleepyLane(ThreadLane[Block]):
-    """Does nothing until somebody waits for it."""
+    """Does nothing until its result is awaited."""
 
     def __init__(self, work: Callable[[Block], None], *, computes: bool = False) -> None:
         self._awaited = threading.Event()

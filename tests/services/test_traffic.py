@@ -55,7 +55,7 @@ async def test_a_refused_upload_moves_nothing(cluster: Cluster) -> None:
 
 
 async def test_a_download_counts_while_it_is_open(cluster: Cluster) -> None:
-    """Bytes are counted when somebody has taken them, and only then."""
+    """Bytes are counted when they have been taken, and only then."""
     await cluster.active(A)
     node = cluster.node()
     node.budget.fixed_bytes = 3  # type: ignore[attr-defined]  # small blocks

@@ -58,8 +58,8 @@ async def test_blocks_shrink_as_the_budget_fills(in_flight: int, block_bytes: in
     assert budget.block_bytes == LARGEST_BLOCK_BYTES
 
 
-async def test_a_block_is_in_flight_as_long_as_somebody_has_it() -> None:
-    """The last one who lets go gives its bytes back, without knowing it."""
+async def test_a_block_is_in_flight_while_it_is_referenced() -> None:
+    """Dropping the last reference gives its bytes back."""
     budget = TransferBudget(TOTAL)
     budget.take(5)
     block = budget.lend([b"abc", b"de"], 5)
@@ -112,7 +112,7 @@ async def test_in_a_crowd_blocks_are_small() -> None:
 
 
 async def test_many_little_chunks_become_one() -> None:
-    """Each chunk costs memory of its own, which nobody counts."""
+    """Each chunk costs memory of its own, which is not counted."""
     budget = TransferBudget(TOTAL)
     (block,) = [b async for b in gather_blocks(send(MAX_BLOCK_CHUNKS * 4, chunk=b"ab"), budget)]
 
@@ -190,7 +190,7 @@ async def _in_chunks(chunks: list[bytes]) -> AsyncIterator[bytes]:
 
 
 async def test_a_block_may_come_back_from_any_thread() -> None:
-    """A lane in a thread is often the last one who lets go."""
+    """A lane in a thread often drops the last reference."""
     budget = TransferBudget(TOTAL)
     budget.take(1000)
     blocks: list[Block] = [budget.lend([b"x"], 1) for _ in range(1000)]

@@ -84,7 +84,7 @@ class Blob:
         self.store.blobs[KEY] = bytes(data)
 
     def crowd(self) -> None:
-        """Others use so much of the budget that no block is held."""
+        """Other downloads use the budget, so no block is held."""
         self.budget.take(TOTAL)
 
     def read(self, span: ByteSpan) -> AsyncGenerator[bytes]:

@@ -1,4 +1,4 @@
-"""What services count of their own work, for whoever wants figures."""
+"""What services count of their own work, for metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Virtual time, and a log that nobody has to render."""
+"""Virtual time, and a log that is not rendered."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ FREEZES = (90, 150, 250)
 
 
 class Killed(BaseException):
-    """The process is dead. Nothing catches it but whoever started the process."""
+    """The process is dead. Only the starter of the process catches it."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ class SimulatedConnection:
         args: tuple[Any, ...],
         named: dict[str, Any],
     ) -> T:
-        """Wait for the answer; but it is carried out even if nobody waits any more."""
+        """Wait for the answer; it is carried out also after a cancellation."""
         early = call.__name__ == "begin" and not self._network.late_begins
         delay = self._network.chance.choice(SHORT_LATENCIES if early else LATENCIES)
         answered, answers = anyio.Event(), list[tuple[T | None, ImagedError | None]]()

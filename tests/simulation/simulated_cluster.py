@@ -93,7 +93,7 @@ class GuardedStore(MemoryStore):
         self._world = world
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
-        """Delete, and tell if that was somebody's data."""
+        """Delete, and tell if an image needed the data."""
         await super().delete(key, upload_id)
         holders = [i.id for i in self._world.catalog.images.values() if key in i.held]
         if holders:
@@ -152,7 +152,7 @@ class SimulatedCluster:
         audit(self.catalog, self.stores, self.rotten)
 
     def audit_settled(self) -> None:
-        """Check that everything has come to rest, and that nobody was told what is not so."""
+        """Check that everything has come to rest, and that no answer was false."""
         assert not self.violations
         audit_settled(self.catalog, self.stores, self.rotten)
         lies = self._denied & self.catalog.activated

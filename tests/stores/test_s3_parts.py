@@ -257,7 +257,7 @@ async def test_more_than_one_part_has_to_wait() -> None:
 
 
 @pytest.mark.asyncio
-async def test_who_leaves_gives_everything_back() -> None:
+async def test_leaving_a_share_releases_everything() -> None:
     """Once, also if a cancelled part ends later."""
     room = _room(4)
     with room.share() as share:

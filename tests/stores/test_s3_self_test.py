@@ -244,7 +244,7 @@ def _fresh_library() -> Any:
     return get_session()
 
 
-async def test_nobody_is_there() -> None:
+async def test_no_server_answers() -> None:
     """The sentence has the endpoint, which may be wrong."""
     endpoint = f"http://127.0.0.1:{reserve_port()}"
 
@@ -261,7 +261,7 @@ async def test_an_endpoint_without_an_address() -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_somebody_else_is_there(proxy: FaultProxy, call: str) -> None:
+async def test_another_kind_of_server_answers(proxy: FaultProxy, call: str) -> None:
     """An HTTP server that is not S3: none of its pages is taken for an answer."""
     proxy.plan = fail(call, 0, Fault.PAGE, for_ever=True)
 
@@ -277,7 +277,7 @@ async def test_a_server_without_a_certificate(server: SeaweedFS) -> None:
     await told(settings)
 
 
-async def test_a_certificate_that_nobody_knows(tmp_path: Path, proxy: FaultProxy) -> None:
+async def test_an_untrusted_certificate(tmp_path: Path, proxy: FaultProxy) -> None:
     """The sentence names the setting; with it, the store is usable."""
     certificate = make_certificate(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -72,7 +72,7 @@ def test_a_prefix_is_a_folder(prefix: str, root: str) -> None:
     assert S3Settings(bucket="images", prefix=prefix).root == root
 
 
-def test_nobody_sees_a_secret_who_does_not_ask() -> None:
+def test_secrets_are_hidden_unless_asked_for() -> None:
     """Neither in its text form, nor in that of its container, nor in a pickle."""
     secret = Secret(MADE_UP)
     settings = S3Settings(bucket="images", access_key=secret, secret_key=secret)

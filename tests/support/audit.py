@@ -48,7 +48,7 @@ def audit_settled(
     rows = {(blob.store, blob.key) for blob in catalog.blobs.values()}
     held = {(place.store, key) for image in images for key, place in image.held.items()}
     kept = {(name, key) for name, s in stores.items() for key in (*s.blobs, *s.partial)}
-    assert rows == held, f"ROWS THAT NOBODY NEEDS: {rows ^ held}"
+    assert rows == held, f"UNNEEDED ROWS: {rows ^ held}"
     assert rows == kept, f"NO BYTES: {rows - kept}; NO ROWS: {kept - rows}"  # I3
 
 
@@ -113,7 +113,7 @@ def _audit_holders(catalog: MemoryCatalog) -> None:
     for blob in catalog.blobs.values():
         assert blob.holders == holders[blob.key], ("HOLDERS", blob)  # I8
         if blob.state is BlobState.WRITING:
-            assert blob.key in claimed, ("WRITTEN BY NOBODY", blob)
+            assert blob.key in claimed, ("NO CLAIM WRITES", blob)
 
 
 def _audit_leases(catalog: MemoryCatalog) -> None:

@@ -32,7 +32,7 @@ async def require_settled(client: Client) -> dict[str, Any]:
     """Wait until no work is unfinished; the images then, by id.
 
     The leases of the dead must be over by then. What clients left behind may still be read, and
-    begin for a moment, so whoever asks again may see more.
+    begin for a moment, so another reading may show more.
     """
     images: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: slow ones, torn ones, and one that nobody may read."""
+"""Bodies of requests: slow ones, torn ones, and one that must not be read."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ async def cut(data: bytes, chunk_bytes: int) -> AsyncGenerator[bytes]:
 
 
 async def unreadable_body() -> AsyncGenerator[bytes]:
-    """A body that nobody may read."""
+    """A body that must not be read."""
     raise AssertionError("the body was read")
     yield b""

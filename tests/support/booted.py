@@ -127,7 +127,7 @@ class Machine:
         self.run("make", "-C", SOURCE, "install-system")
 
     def clear(self) -> None:
-        """As if nobody had ever configured or used what is installed."""
+        """As if freshly installed: neither configured nor used."""
         self.attempt("systemctl", "disable", "--now", "imaged.socket")
         self.attempt("systemctl", "kill", "--signal=KILL", "imaged*")
         self.attempt("systemctl", "stop", "imaged*")
@@ -162,7 +162,7 @@ def until(ask: Callable[[], T], is_right: Callable[[T], bool], complaint: Callab
         answer = ask()
         if is_right(answer):
             return answer
-        time.sleep(0.05)  # the machine tells nobody
+        time.sleep(0.05)  # the machine does not notify
     raise AssertionError(complaint())
 
 

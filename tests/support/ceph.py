@@ -66,7 +66,7 @@ rgw gc processor period = 5
 rgw bucket quota ttl = 0
 """
 
-#: Who there is, and what each may do.
+#: The users, and what each may do.
 KEYRING_CAPABILITIES = {
     "mon.": ("mon", "allow *"),
     ADMIN_KEYRING: ("mon", "allow *", "osd", "allow *", "mgr", "allow *"),

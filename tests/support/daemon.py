@@ -163,7 +163,7 @@ class Daemon:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that it has started, also those that nobody has waited for."""
+    """The processes that it has started, also zombies."""
     found: list[int] = []
     with suppress(OSError):  # it, or a thread, has ended meanwhile
         for thread in Path(f"/proc/{pid}/task").iterdir():

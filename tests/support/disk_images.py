@@ -230,7 +230,7 @@ def stream_optimized_vmdk(
 
 
 def iso(blocks: int = 200, block_bytes: int = 2048) -> bytes:
-    """A CD: sixteen sectors for anybody, then the primary volume descriptor."""
+    """A CD: sixteen free sectors, then the primary volume descriptor."""
     image = bytearray(blocks * block_bytes)
     descriptor = bytearray(2048)
     descriptor[0:7] = b"\x01CD001\x01"

@@ -56,8 +56,8 @@ class Fault(StrEnum):
     STALLED = "the body is not taken"
     PRETENDED = "204 before"
     SLOW = "carried out and answered after a while"
-    LATE = "carried out when nobody waits any more"
-    DRAWN_OUT = "begun, and carried out when nobody waits any more"
+    LATE = "carried out after the client's timeout"
+    DRAWN_OUT = "begun, and carried out after the client's timeout"
     DENIED = "403 before"
 
 
@@ -191,7 +191,7 @@ class FaultProxy:
         finally:
             self._server.close()
             await self.release()
-            for connection in self._connections:  # that nobody uses any more
+            for connection in self._connections:  # that are not used any more
                 connection.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
 
@@ -295,7 +295,7 @@ class FaultProxy:
             await writer.drain()
 
     async def _forward_late(self, request: Request, begun_bytes: int) -> bytes:
-        """So much of the body at once, and the rest when it is told to."""
+        """Send part of the body at once, and the rest on command."""
         if not begun_bytes:
             await self._released.wait()
         return await self._forward(request, begun_bytes)
@@ -346,7 +346,7 @@ def _answer_of(status: str, body: bytes = b"", header: str = "X-Made-Up: yes") -
     return head.encode() + body
 
 
-#: Of somebody in between who knows no S3.
+#: Of an intermediary that knows no S3.
 MADE_UP = {
     Fault.GARBAGE: _answer_of("200 OK", b"<nothing<"),
     Fault.PAGE: _answer_of("200 OK", b"<html></html>"),

@@ -1,8 +1,8 @@
 """A folder whose disk hangs: each call to it blocks in the kernel, as on a network that is gone.
 
-FROZEN_FOLDER names the folder. While there is a FIFO of its name and ``.frozen``, whoever touches
-the folder waits in open(2) of that, which no signal of ours and no cancellation ends. ``thaw`` ends
-it for all. Importing this is what hooks it into the calls of ``stores/filesystem/disk.py``.
+FROZEN_FOLDER names the folder. While there is a FIFO of its name and ``.frozen``, a thread that
+touches the folder waits in open(2) of that, which no signal of ours and no cancellation ends.
+``thaw`` ends it for all. Importing this hooks it into the calls of ``stores/filesystem/disk.py``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ RAW = {"name": "new", "disk_format": "raw", "container_format": "bare"}
 
 @dataclass(frozen=True)
 class MachineClient:
-    """Who needs no token, because he is on loopback."""
+    """A client on loopback, which needs no token."""
 
     machine: Machine
     port: int = PORT

@@ -1,4 +1,4 @@
-"""A web in memory: what can be fetched, by URL, and what was shown to whoever was asked."""
+"""A web in memory: what can be fetched, by URL, and what each request sent."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Block:
 
     @property
     def is_for_root(self) -> bool:
-        """Whether somebody has to be root to type it."""
+        """Whether it must be typed as root."""
         return any(step.command.startswith("# ") for step in self.steps)
 
 
@@ -88,7 +88,7 @@ def _steps(lines: list[str]) -> Iterator[Step]:
 
 
 def _trimmed(text: str) -> str:
-    """Without spaces at the end of lines: nobody sees them."""
+    """Without invisible spaces at the end of lines."""
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 

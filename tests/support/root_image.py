@@ -2,7 +2,7 @@
 
 Making it takes a minute and the network, so it is kept: in the folder that ``IMAGED_TEST_CACHE``
 names, or in the user's cache. Its name is made from its recipe, so another recipe makes another
-one. Nobody ever writes to it.
+one. It is never written.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def _has_bucket(client: Any) -> bool:
 
 
 def _keeps_bytes(client: Any) -> bool:
-    """A server that has just begun has no volumes yet, and answers 500 to who writes first."""
+    """A server that has just begun has no volumes yet, and answers 500 to the first writer."""
     try:
         for number in range(WARM_UP_OBJECTS):
             client.put_object(Bucket=BUCKET, Key=f"warm-up-{number}", Body=bytes(1 << 20))

@@ -42,7 +42,7 @@ def serving(app: ASGIApp, settings: ConnectionSettings) -> Iterator[tuple[int, H
 
 
 class RawConnection:
-    """A connection of a client who writes HTTP by hand."""
+    """A connection of a client that writes HTTP by hand."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), WAIT_TIMEOUT_SECONDS)

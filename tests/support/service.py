@@ -1,4 +1,4 @@
-"""The API on a catalog and stores in memory, with callers who are known by their tokens."""
+"""The API on a catalog and stores in memory, with callers known by their tokens."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ JSON = "application/json"
 BODIES = frozenset({"POST", "PUT", "PATCH"})
 RAW = {"disk_format": "raw", "container_format": "bare"}
 
-#: Who is there: user, project and roles.
+#: The callers: user, project and roles.
 PEOPLE: Mapping[str, tuple[str, str]] = {
     "alice": ("p1", "member"),
     "carol": ("p1", "reader"),
     "bob": ("p2", "member"),
     "rob": ("p2", "reader"),
-    "nobody": ("p1", "visitor"),
+    "visitor": ("p1", "visitor"),
     "root": ("ops", "admin"),
 }
 
@@ -299,7 +299,7 @@ def token_of(person: str | None) -> dict[str, str]:
 
 @cache
 def token_file() -> TokenFile:
-    """The people who are there, as the daemon knows them."""
+    """The callers, as the daemon knows them."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "tokens.toml"
         path.write_text("".join(_entry(person) for person in PEOPLE))

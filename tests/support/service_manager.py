@@ -28,7 +28,7 @@ class ServiceManager:
         return dict(line.split("=", 1) for line in lines)
 
     def heard(self) -> list[Message]:
-        """What was told since somebody last listened."""
+        """What was told since the last reading."""
         messages = []
         while select.select([self.channel], [], [], 0)[0]:
             messages.append(self.next_message())

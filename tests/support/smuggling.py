@@ -1,6 +1,6 @@
 """Requests that smuggle: two readers in a row could see two different ones in them.
 
-Each is followed by a second request on the same connection, which nobody may ever answer.
+Each is followed by a second request on the same connection, which must not be answered.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ TARGETS: Mapping[str, bytes] = {
     "an asterisk": get(b"*"),
     "a tunnel": b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n",
     "a small method": b"get /livez HTTP/1.1\r\n" + HOST + b"\r\n",
-    "a method of nobody's": b"SMUGGLE /livez HTTP/1.1\r\n" + HOST + b"\r\n",
+    "an unknown method": b"SMUGGLE /livez HTTP/1.1\r\n" + HOST + b"\r\n",
 }
 CHUNKS: Mapping[str, bytes] = {
     "bare LF behind a size": chunks(b"3\nabc\r\n0\r\n\r\n"),

@@ -20,7 +20,7 @@ UUID_USERS = (claims, ingest, clone, task_service)  # the modules that draw name
 
 
 def virtual_trio() -> tuple[str, dict[str, object]]:
-    """The backend, for anyio's plugin: trio with a clock that nobody waits for."""
+    """The backend, for anyio's plugin: trio with a virtual clock."""
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 

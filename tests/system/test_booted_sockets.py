@@ -1,4 +1,4 @@
-"""Sockets that systemd holds: nobody is refused while imaged is restarted."""
+"""Sockets that systemd holds: no connection is refused during a restart."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def ask_until(told: threading.Event, client: MachineClient, answers: Counter[str
             answers[type(error).__name__] += 1
 
 
-def test_the_first_who_connects_starts_it(machine: Machine) -> None:
-    """The address is there before imaged is, and who connects waits for it."""
+def test_the_first_connection_starts_it(machine: Machine) -> None:
+    """The address is there before imaged is, and connections wait for it."""
     machine.systemctl("enable", "--now", "imaged.socket")
     assert machine.show("imaged", "ActiveState") == "inactive"
 
@@ -35,8 +35,8 @@ def test_the_first_who_connects_starts_it(machine: Machine) -> None:
     assert machine.show("imaged", "ActiveState") == "active"
 
 
-def test_nobody_is_refused_across_a_restart(machine: Machine) -> None:
-    """Each of some who ask without a pause gets an answer each time."""
+def test_no_connection_is_refused_across_a_restart(machine: Machine) -> None:
+    """Each of several clients, without pauses, gets an answer each time."""
     machine.systemctl("enable", "--now", "imaged.socket")
     client, told, answers = MachineClient(machine), threading.Event(), Counter[str]()
     client.ask("GET", "/v2/images")

@@ -100,7 +100,7 @@ def niceness(machine: Machine, unit: str) -> dict[str, int]:
 
 @pytest.mark.usefixtures("servers")
 def test_systemd_hands_over_the_secrets(machine: Machine) -> None:
-    """What imaged's user cannot read opens bucket and database, and is told to nobody."""
+    """Credentials that imaged's user cannot read open bucket and database, and stay secret."""
     client = MachineClient(machine)
 
     machine.systemctl("start", "imaged")
@@ -179,7 +179,7 @@ def test_images_are_converted(machine: Machine, worker: str) -> None:
     assert f"TASK_ID={task['id']}" in machine.run("journalctl", f"--unit={worker}", "-o", "export")
 
 
-def test_who_works_for_nobody_that_waits_goes_last(machine: Machine) -> None:
+def test_a_worker_process_has_the_lowest_priority(machine: Machine) -> None:
     """At the processors, whatever decides there: niceness, shares of services, or of sessions."""
     machine.configure(NO_TASKS)
     machine.systemctl("start", "imaged", "imaged-tasks")
@@ -190,8 +190,8 @@ def test_who_works_for_nobody_that_waits_goes_last(machine: Machine) -> None:
     assert niceness(machine, "imaged")["autogroup"] == 0
 
 
-def test_who_may_not_go_last_works_all_the_same(machine: Machine) -> None:
-    """A sandbox may refuse it; that is told to whoever wants to know."""
+def test_a_refused_priority_does_not_stop_a_worker(machine: Machine) -> None:
+    """A sandbox may refuse it; the log of level debug says so."""
     machine.configure(NO_TASKS)
     machine.override(
         "imaged-tasks.service",

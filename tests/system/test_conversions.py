@@ -82,7 +82,7 @@ async def fetch(client: Client, image_id: str, path: Path) -> Path:
 
 
 def converters_of(daemon: Daemon) -> list[int]:
-    """The processes that its worker has, also those that nobody has waited for."""
+    """The processes that its worker has, also zombies."""
     assert daemon.process is not None
     workers = children_of(daemon.process.pid)
     return [child for worker in workers for child in children_of(worker)]
@@ -185,9 +185,7 @@ async def test_images_that_want_more_than_they_may_have(
 
 
 @pytest.mark.parametrize("trick", ["backing file", "data file", "extent elsewhere", "absurd size"])
-async def test_images_that_came_in_when_nobody_looked(
-    daemon: Daemon, tmp_path: Path, trick: str
-) -> None:
+async def test_images_that_were_never_inspected(daemon: Daemon, tmp_path: Path, trick: str) -> None:
     """Converting looks itself, whatever uploads are allowed to be."""
     declared, why = CRAFTED[trick]
     await daemon.end()
@@ -206,7 +204,7 @@ async def test_images_that_came_in_when_nobody_looked(
 
 @pytest.mark.parametrize("how", ["cancel", "kill"])
 async def test_a_conversion_that_is_broken_off(daemon: Daemon, disk: Path, how: str) -> None:
-    """By its owner, or because its daemon was killed: no child works on for nobody."""
+    """By its owner, or with its killed daemon: no child works on."""
     with disk.open("r+b") as file:
         for _ in range(12):
             file.write(os.urandom(16 * MIB))

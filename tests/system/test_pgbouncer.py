@@ -73,7 +73,7 @@ class TestCatalogBehindPgBouncer(ImagesContract, LeasesContract, RacesContract, 
 
 
 async def test_the_mode_is_found(pooler: PgBouncer, mode: str) -> None:
-    """By itself: nobody has to tell it."""
+    """By itself, without a setting."""
     async with behind(pooler) as catalog:
         assert database_of(catalog).connector.is_pooled is MODES[mode]
 

@@ -120,7 +120,7 @@ TRICKS = ["backing file", "data file", "flat extent", "file of a package"]
 async def test_files_that_an_image_names_are_not_opened(
     converter: QemuImg, tmp_path: Path, trick: str
 ) -> None:
-    """Even if nobody had inspected the image before."""
+    """Even if the image was not inspected before."""
     (tmp_path / "secret").write_bytes(SECRET)
     source, name = tmp_path / "image", "qcow2"
     match trick:
@@ -286,7 +286,7 @@ async def test_time_ends(disk: Path, tmp_path: Path) -> None:
 async def test_a_conversion_that_is_cancelled(
     converter: QemuImg, disk: Path, tmp_path: Path
 ) -> None:
-    """When this returns, nobody writes to the target any more."""
+    """When this returns, no process writes to the target any more."""
     before = children()
     work = asyncio.create_task(
         convert(converter, disk, "raw", tmp_path / "target", "vmdk"), name="conversion"
@@ -301,7 +301,7 @@ async def test_a_conversion_that_is_cancelled(
 
 
 def children() -> set[str]:
-    """The processes that this one has, also those that nobody has waited for."""
+    """The processes that this one has, also zombies."""
     text = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii")
     return set(text.split())
 
@@ -339,7 +339,7 @@ async def test_a_disk_that_hangs_is_left(converter: QemuImg, tmp_path: Path) -> 
             await convert(converter, tmp_path / "image", "vdi", tmp_path / "target", "raw")
         return patience.cancelled_caught
 
-    os.mkfifo(tmp_path / "image")  # nobody writes to it
+    os.mkfifo(tmp_path / "image")  # without a writer
     converting = asyncio.create_task(convert_for_a_moment())
     try:
         await asyncio.wait({converting}, timeout=10)

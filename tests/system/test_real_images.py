@@ -105,7 +105,7 @@ def test_images_that_are_accepted(tmp_path: Path, declared: str, arguments: list
 def test_images_that_are_refused(
     tmp_path: Path, declared: str, arguments: list[str], why: str
 ) -> None:
-    """They depend on other files, or nobody here knows them."""
+    """They depend on other files, or are of unknown formats."""
     image = create(tmp_path / "image", arguments)
 
     with pytest.raises(FormatRefused, match=why):

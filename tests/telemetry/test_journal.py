@@ -195,7 +195,7 @@ def test_without_a_journal_nothing_is_lost(fake: FakeJournal, tmp_path: Path) ->
     assert fake.is_empty()
 
 
-def test_a_journal_that_hangs_holds_nobody_up(fake: FakeJournal) -> None:
+def test_a_hanging_journal_blocks_no_caller(fake: FakeJournal) -> None:
     """If the journal's queue is full, lines go to standard error after a timeout."""
     output = io.StringIO()
     configure_log("info", "journal", output)

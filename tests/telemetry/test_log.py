@@ -203,7 +203,7 @@ def test_fields_without_a_value_are_not_written() -> None:
     assert "from_status" not in line
 
 
-def test_auto_is_json_where_nobody_watches(tmp_path: Path) -> None:
+def test_auto_is_json_without_a_terminal(tmp_path: Path) -> None:
     """JSON is the default for a file or a pipe."""
     with (tmp_path / "log").open("w") as file:
         assert choose_format("auto", file) == "json"

@@ -113,7 +113,7 @@ def test_another_place_is_another_kind(
 def test_what_informs_is_never_left_out(night: Night) -> None:
     """Events below warning are never limited."""
     assert all(night.tell("image.status", "info") for _ in range(1_000))
-    assert all(night.tell("config.rejected") for _ in range(1_000))  # who reloads, waits for it
+    assert all(night.tell("config.rejected") for _ in range(1_000))  # a reload waits for it
     assert night.counts() == []
 
 

@@ -98,7 +98,7 @@ async def test_staged_bytes_survive_a_lost_attempt(cluster: Cluster) -> None:
 
 
 async def test_an_import_survives_its_worker_a_few_times_only(cluster: Cluster) -> None:
-    """What kills every worker must not do so for ever: then it has failed, and says why."""
+    """A task that kills every worker fails after its attempts, and says why."""
     await cluster.importing(A)
     for _ in range(3):
         await die_in_attempt(cluster)
@@ -119,7 +119,7 @@ async def test_an_import_survives_its_worker_a_few_times_only(cluster: Cluster) 
 
 
 async def test_a_worker_that_is_stopped_leaves_the_task_to_others(cluster: Cluster) -> None:
-    """At once, without anybody waiting for its lease."""
+    """At once, without waiting for its lease."""
     await cluster.importing(A)
     node = cluster.node(near=override_calls(cluster.near, put=hangs))
 

@@ -182,7 +182,7 @@ async def test_a_type_may_have_less_room(cluster: Cluster) -> None:
 
 
 async def test_owners_take_turns(cluster: Cluster) -> None:
-    """Who asks for one does not wait for all that another asked for before."""
+    """One task of an owner does not wait for all earlier ones of another."""
     wait = Wait()
     node = cluster.node(types=[wait], tasks=RunnerSettings(concurrency=1))
     for _ in range(4):
@@ -197,7 +197,7 @@ async def test_owners_take_turns(cluster: Cluster) -> None:
 
 
 async def test_a_task_begins_at_once_where_it_was_asked_for(cluster: Cluster) -> None:
-    """And after a look, where somebody else asked."""
+    """And after a poll, if another process asked."""
     wait = Wait()
     settings = RunnerSettings(poll_every=timedelta(seconds=100))
     node = cluster.node(types=[wait], tasks=settings)
@@ -251,8 +251,8 @@ async def test_what_is_brief_waits_where_there_is_no_room(
     assert (len(blink.begun), blink.most) == (3, 2)
 
 
-async def test_who_stops_takes_nothing(cluster: Cluster) -> None:
-    """Nor does who has not begun to work."""
+async def test_a_stopping_node_takes_nothing(cluster: Cluster) -> None:
+    """Nor does one that has not begun to work."""
     blink = Blink()
     node = cluster.node(types=[blink])
     await ask(node, "blink")
@@ -281,7 +281,7 @@ async def test_a_node_does_what_it_knows(cluster: Cluster) -> None:
 async def test_a_secret_that_cannot_be_read_here_is_left_to_others(
     cluster: Cluster, error: ImagedError
 ) -> None:
-    """Without the key, or with another one, a node ends no task: whoever has the key does it."""
+    """Without the key, or with another one, a node ends no task: a node with the key does."""
 
     class Locked(ReversedSecretBox):
         def open(self, sealed: bytes) -> bytes:
@@ -300,7 +300,7 @@ async def test_a_secret_that_cannot_be_read_here_is_left_to_others(
 # how they end
 
 
-async def test_a_result_and_who_asked(cluster: Cluster) -> None:
+async def test_a_task_keeps_its_result_and_its_caller(cluster: Cluster) -> None:
     """All that was asked for, and what came of it; the secret is read once, and dropped."""
     node = cluster.node(types=[Wait()])
     asked = await ask(node, seconds=4, token="s3cret")
@@ -388,7 +388,7 @@ async def test_a_silent_catalog_is_no_failure(cluster: Cluster) -> None:
 
 
 async def test_a_finish_whose_reply_is_lost_is_a_success(cluster: Cluster) -> None:
-    """The catalog is asked before anybody is told of a failure."""
+    """The catalog is asked before a failure is reported."""
     modify = nth(cluster.catalog.modify_task, 2, after=catalog_fails)
     node = cluster.node(types=[Wait()], catalog=override_calls(cluster.catalog, modify_task=modify))
     await ask(node)
@@ -398,7 +398,7 @@ async def test_a_finish_whose_reply_is_lost_is_a_success(cluster: Cluster) -> No
 
 
 async def test_what_cannot_begin_ends(cluster: Cluster) -> None:
-    """Instead of waiting for ever: its image was taken from it by an older version."""
+    """Instead of waiting without end: its image was taken from it by an older version."""
     node = cluster.node(types=[Make()])
     asked = await ask(node, "make")
     cluster.catalog.images[A] = replace(cluster.catalog.images[A], status=Status.QUEUED, task=None)
@@ -477,7 +477,7 @@ async def test_a_task_that_cannot_be_claimed_keeps_no_other_waiting(cluster: Clu
 
 
 async def test_a_worker_that_is_stopped_gives_back_at_once(cluster: Cluster) -> None:
-    """Nobody waits for its lease, and the attempt does not count."""
+    """Its lease is given back, and the attempt does not count."""
     node = cluster.node(types=[Make()])
     asked = await ask(node, "make")
     with anyio.move_on_after(3):

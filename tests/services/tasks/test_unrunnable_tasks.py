@@ -67,7 +67,7 @@ async def test_they_fail_after_a_week(cluster: Cluster) -> None:
     assert (await cluster.catalog.get_task("v")).status is TaskStatus.PENDING
 
 
-async def test_a_secret_that_nobody_can_read(cluster: Cluster) -> None:
+async def test_an_unreadable_secret(cluster: Cluster) -> None:
     """It waits for an instance with its key, for as long; others wait on."""
     for name, sealed in (("lost", b"lost"), ("ours", b"ours"), ("none", None)):
         await cluster.catalog.add_task(task(name, type="clone", sealed=sealed))

@@ -2,7 +2,7 @@
 TOLD``.
 
 It is ``imaged serve`` with its own drivers; only their calls are watched. PLAN is JSON, a moment
-for each of some tasks. Each task stops at its moment, for ever, while the rest of the process goes
+for each of some tasks. Each task stops at its moment for good, while the rest of the process goes
 on; when all have stopped, the process is killed. The file TOLD gets the id of each as it stops.
 """
 
@@ -45,7 +45,7 @@ class KillPoint:
     """A call of a driver, ``phase …``, or one of the two of the converter's child.
 
     ``side``: before the call, after it, or in the middle or at the end of the bytes it is given.
-    ``is_cancelled``: the task stops when somebody has cancelled it there, and tells before that.
+    ``is_cancelled``: the task stops when it was cancelled there, and tells before that.
     """
 
     call: str
@@ -186,7 +186,7 @@ class CallKiller:
                         self._held.add(pid)
                     self._arrive(task_id)
                     return
-            time.sleep(POLL_SECONDS)  # in a thread of its own; a child's birth is told to nobody
+            time.sleep(POLL_SECONDS)  # in a thread of its own; a child's start sends no event
 
     def _tell(self, task_id: str) -> None:
         with self._told.open("a") as file:
@@ -234,7 +234,7 @@ def _children() -> list[int]:
 
 
 def _run_until_qemu_img(pid: int) -> None:
-    """Step by step, so that it is not over before anybody sees it. Raises OSError if it is."""
+    """Step by step, so that it is not over before it is seen. Raises OSError if it is."""
     while Path(f"/proc/{pid}/comm").read_text().strip() != "qemu-img":
         os.kill(pid, signal.SIGCONT)
         time.sleep(CHILD_STEP_SECONDS)  # so far it may go until it is looked at again
@@ -242,7 +242,7 @@ def _run_until_qemu_img(pid: int) -> None:
         while (state := _state(pid)) != "T":
             if state == "Z":
                 raise ChildProcessError(pid)
-            time.sleep(POLL_SECONDS)  # when a signal has been heeded is told to nobody
+            time.sleep(POLL_SECONDS)  # a handled signal sends no event
 
 
 def _state(pid: int) -> str:

@@ -120,7 +120,7 @@ class KillHarness:
             await until(is_dead, "it does not die", TASK_TIMEOUT_SECONDS)
         except AssertionError:
             missing = [plan[task] for task in plan.keys() - {*told.read_text().split()}]
-            raise AssertionError(f"nobody came to {missing}") from None
+            raise AssertionError(f"no process came to {missing}") from None
         finally:
             if process.returncode is None:
                 process.kill()
@@ -193,7 +193,7 @@ class KillHarness:
 
 
 def _expire_leases(db: Connection) -> None:
-    """Who held them is dead, and nobody wants to wait. So they can be long, and are never lost by
+    """Their holder is dead, and tests do not wait. So they can be long, and are never lost by
     a worker that a busy machine keeps from speaking.
     """
     db.execute(update(claims).values(until=LONG_AGO))

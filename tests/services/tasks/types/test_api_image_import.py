@@ -87,7 +87,7 @@ async def test_an_import_cannot_begin_before_its_staging_has_ended(cluster: Clus
     assert (await node.ask_import(A)).status is Status.IMPORTING
 
 
-async def test_who_may_ask(cluster: Cluster) -> None:
+async def test_callers_that_may_ask(cluster: Cluster) -> None:
     """The image's owner may; to callers who cannot see it, it does not exist."""
     await cluster.queued(A)
     await cluster.node().stage(A)

@@ -43,7 +43,7 @@ async def cloned(cluster: Cluster, caller: Caller = OWNER, **properties: object)
 
 
 async def test_a_clone_is_like_its_source(cluster: Cluster) -> None:
-    """But for whose it is, who sees it, and what its maker wants otherwise."""
+    """But for owner, visibility, and the attributes that the caller sets."""
     source = await cluster.active(A)
     describe: dict[str, Any] = {"name": "n", "min_ram_mib": 7, "min_disk_gib": 3, "tags": ("t",)}
     more: dict[str, Any] = {"protected": True, "visibility": Visibility.PUBLIC}
@@ -72,7 +72,7 @@ async def test_a_clone_is_like_its_source(cluster: Cluster) -> None:
         ({"source_image_url": URL}, TaskStatus.PENDING),
     ],
 )
-async def test_what_moves_no_bytes_is_done_by_who_accepts_it(
+async def test_a_clone_without_copying_runs_where_it_is_accepted(
     cluster: Cluster, fields: dict[str, object], status: TaskStatus
 ) -> None:
     """All else waits for a worker."""
@@ -106,7 +106,7 @@ async def test_a_clone_costs_no_bytes(cluster: Cluster) -> None:
 
 
 async def test_where_there_is_no_room_no_clone_is(cluster: Cluster) -> None:
-    """The draft never was anybody's image."""
+    """The draft never was an image of a project."""
     await cluster.active(A)
     await cluster.catalog.set_limit("p1", len(BODY))
 

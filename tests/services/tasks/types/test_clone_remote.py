@@ -1,4 +1,4 @@
-"""Clones from another service: what is taken over, what is looked at, who learns the token."""
+"""Clones from another service: what is taken over, what is checked, which hosts get the token."""
 
 from __future__ import annotations
 

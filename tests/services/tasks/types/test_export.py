@@ -173,8 +173,8 @@ async def test_what_is_refused_at_once(
     assert why in str(refused.value)
 
 
-async def test_who_may_ask(cluster: Cluster) -> None:
-    """Whoever may download: nobody else, and only admins where it is deactivated."""
+async def test_callers_that_may_ask(cluster: Cluster) -> None:
+    """Callers that may download; only admins if it is deactivated."""
     await cluster.queued(A)
     shelf = MemoryDestination()
     node = exporter(cluster, shelf)
@@ -393,7 +393,7 @@ async def test_being_cancelled_leaves_nothing(cluster: Cluster) -> None:
 
 
 async def test_leftovers_of_tasks_that_have_ended_go(cluster: Cluster) -> None:
-    """And of tasks that nobody remembers; those of others stay."""
+    """And of unknown tasks; those of other tasks stay."""
     await cluster.active(A)
     shelf = MemoryDestination()
     node = exporter(cluster, shelf)
@@ -454,7 +454,7 @@ async def test_trouble_in_one_place_holds_up_no_other(cluster: Cluster) -> None:
 # destinations that hang
 
 
-async def test_a_destination_that_hangs_stops_nobody_else(cluster: Cluster) -> None:
+async def test_a_hanging_destination_stops_no_other_export(cluster: Cluster) -> None:
     """Four exports to it: a verification and an export elsewhere are done meanwhile."""
     await cluster.active(A)
     frozen, archive = MemoryDestination("frozen"), MemoryDestination()
@@ -521,7 +521,7 @@ async def test_an_attempt_that_goes_on_slowly_does_not_stall(cluster: Cluster) -
 
 
 async def test_the_queue_behind_a_full_destination(cluster: Cluster) -> None:
-    """Thousands wait for it, and are older: who goes elsewhere is found behind them."""
+    """Thousands wait for it, and are older: a task for another destination is found behind them."""
     await cluster.active(A)
     frozen, archive = MemoryDestination("frozen"), MemoryDestination()
     node = exporter(cluster, archive)

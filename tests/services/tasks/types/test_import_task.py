@@ -55,7 +55,7 @@ def image_in(cluster: Cluster) -> Image:
 
 
 async def nothing_is_left(cluster: Cluster) -> None:
-    """Neither bytes nor what was reserved for them, nor an image that anybody saw."""
+    """Neither bytes nor what was reserved for them, nor an image that a caller could see."""
     await cluster.settle()
     assert not cluster.keys
     assert not cluster.catalog.blobs
@@ -63,10 +63,10 @@ async def nothing_is_left(cluster: Cluster) -> None:
     assert image_in(cluster).status is Status.DELETED
 
 
-async def test_its_bytes_are_reserved_and_nobody_sees_it(
+async def test_its_bytes_are_reserved_and_it_is_invisible(
     cluster: Cluster, web: MemoryFetcher
 ) -> None:
-    """From before the first one, in the name of who asked."""
+    """From before the first one, for the caller's project."""
     node = node_on(cluster, web)
     task = await ask(node)
     cluster.start(node.run_tasks())

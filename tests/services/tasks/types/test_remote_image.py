@@ -143,8 +143,8 @@ async def test_what_is_refused_at_once(
     assert not cluster.catalog.images
 
 
-async def test_rights_are_those_of_who_asked(cluster: Cluster) -> None:
-    """What he may not write on an image he may not have written either."""
+async def test_rights_are_those_of_the_caller(cluster: Cluster) -> None:
+    """Attributes that a caller may not set cannot be set by a task either."""
     node = cluster.node(web=web_of())
     for properties in ({"visibility": "public"}, {"owner": "p2"}):
         with pytest.raises(NotPermitted):

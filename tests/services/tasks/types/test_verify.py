@@ -145,8 +145,8 @@ async def test_what_is_deleted_while_it_is_read_is_no_damage(cluster: Cluster) -
     assert [line for line in lines if line["log_level"] == "error"] == []
 
 
-async def test_who_may_ask(cluster: Cluster) -> None:
-    """Its owner and admins, also where it is deactivated; it costs, so nobody else."""
+async def test_callers_that_may_ask(cluster: Cluster) -> None:
+    """Its owner and admins, also where it is deactivated; it costs, so no other callers."""
     await cluster.queued(A)
     node = cluster.node()
     with pytest.raises(InvalidTransition):
