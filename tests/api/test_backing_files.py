@@ -9,6 +9,7 @@ import pytest
 from imaged.core.disk_format import Flaw, FormatPolicy
 from support import disk_images
 from support.service import OCTETS, Service
+from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -92,7 +93,7 @@ async def test_fetched_by_a_task(tmp_path: Path, disk_format: str, target: str) 
 async def test_stored_before_they_were_refused(tmp_path: Path, disk_format: str) -> None:
     """An image that is there already can be read, and not be converted."""
     data, flaw = CHILDREN[disk_format]
-    service = Service(scratch=tmp_path, formats=FormatPolicy(refuse_unsafe=False))
+    service = Service(scratch=tmp_path, formats=configured(FormatPolicy, refuse_unsafe=False))
     image_id = await service.create(disk_format=disk_format)
     headers = {"content-type": OCTETS}
     await service.call("PUT", f"/v2/images/{image_id}/file", data, headers=headers)

@@ -17,6 +17,7 @@ from imaged.ports.fetcher import Fetched
 from support import disk_images
 from support.memory_fetcher import MemoryFetcher
 from support.service import OCTETS, Reply, Service
+from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -321,7 +322,7 @@ async def test_import_calls_that_are_not_understood(body: object, sentence: str)
 )
 async def test_locations_that_are_not_understood(body: object, field: str) -> None:
     """400, and nothing has changed."""
-    service = Service(fetcher=HttpFetcher(FetchSettings()))
+    service = Service(fetcher=HttpFetcher(configured(FetchSettings)))
     image_id = await service.create()
 
     reply = await add(service, image_id, body)
@@ -333,7 +334,7 @@ async def test_locations_that_are_not_understood(body: object, field: str) -> No
 @pytest.mark.parametrize("host", INSIDE)
 async def test_addresses_that_are_refused_at_once(host: str) -> None:
     """By both calls that fetch."""
-    service = Service(fetcher=HttpFetcher(FetchSettings()))
+    service = Service(fetcher=HttpFetcher(configured(FetchSettings)))
     image_id = await service.create()
     url = f"http://[{host}]/x" if ":" in host else f"http://{host}/x"
 

@@ -34,6 +34,7 @@ from imaged.fetchers.validators import BodyValidators, validators_of
 from imaged.server.framing import framing_error, without_upgrade
 from imaged.units import parse_duration, parse_size
 from support.operation_count import LINEAR_GROWTH_LIMIT, operations, work_growth
+from support.settings import configured
 
 ALICE = Caller("alice", "p1", frozenset({"member"}))
 IMAGE = Image(id="00000000-0000-4000-8000-000000000001", owner="p1")
@@ -176,7 +177,7 @@ ANSWERS: Mapping[str, Read] = {
         answer(content_range="bytes 0-" + "9" * n + "/*"), 0
     ),
     "a validator": lambda n: validators_of(answer(etag='"' + "a" * n + '"')),
-    "a url": lambda n: parse_url("http://192.0.2.1/" + "a/" * n, FetchSettings()),
+    "a url": lambda n: parse_url("http://192.0.2.1/" + "a/" * n, configured(FetchSettings)),
 }
 
 ALL = {

@@ -14,6 +14,7 @@ from imaged.services.images import RecordLimits
 from imaged.services.tasks.task_service import TaskServiceSettings
 from support.faults import catalog_fails, override_calls
 from support.service import Service
+from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -260,7 +261,7 @@ async def test_more_filters_than_an_image_can_match(
 
 async def test_a_page_ends_early_where_images_are_large(service: Service) -> None:
     """It has a link to the next one, and page by page every image comes once."""
-    service.images.limits = RecordLimits(max_page_bytes=3 * 5000)
+    service.images.limits = configured(RecordLimits, max_page_bytes=3 * 5000)
     made = [await service.create(note="x" * 4000) for _ in range(7)]
     link, seen, pages = "/v2/images?limit=5&sort=id:asc", [], 0
     while link:
@@ -272,8 +273,8 @@ async def test_a_page_ends_early_where_images_are_large(service: Service) -> Non
 
 async def test_properties_have_a_size_in_all(service: Service) -> None:
     """413 where they are created, patched or asked for by a task; nothing is changed by it."""
-    service.images.limits = RecordLimits(max_properties_bytes=10_000)
-    service.task_service.settings = TaskServiceSettings(max_properties_bytes=10_000)
+    service.images.limits = configured(RecordLimits, max_properties_bytes=10_000)
+    service.task_service.settings = configured(TaskServiceSettings, max_properties_bytes=10_000)
     image_id = await service.create(a="x" * 9000)
     before = service.image(image_id)
     asked = {"a": "x" * 9000, "b": "x" * 1000}
@@ -292,7 +293,7 @@ async def test_properties_have_a_size_in_all(service: Service) -> None:
 async def test_large_properties_of_before_may_shrink(service: Service) -> None:
     """An image from before the limit is shown, listed and changed, as long as it does not grow."""
     image_id = await service.create(a="x" * 9000, b="x" * 9000)
-    service.images.limits = RecordLimits(max_properties_bytes=10_000)
+    service.images.limits = configured(RecordLimits, max_properties_bytes=10_000)
     rename = {"op": "replace", "path": "/name", "value": "renamed"}
     shrink = {"op": "replace", "path": "/a", "value": "x" * 8000}
     grow = {"op": "replace", "path": "/a", "value": "x" * 9000}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import MutableMapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -297,7 +298,7 @@ async def test_delay_may_be_reloaded(service: Service) -> None:
     """The next delete goes by the settings of its moment."""
     first, second = await service.create_active(), await service.create_active()
     await service.call("DELETE", f"/v2/images/{first}")
-    service.images.settings = type(service.images.settings)(delay=timedelta(0))
+    service.images.settings = replace(service.images.settings, delay=timedelta(0))
     await service.call("DELETE", f"/v2/images/{second}")
     assert service.image(first).status == "pending_delete"
     assert service.image(second).status == "deleted"

@@ -22,6 +22,7 @@ from support import disk_images
 from support.origin import Origin
 from support.rebinding import RebindingResolver
 from support.service import Service
+from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -156,7 +157,7 @@ async def test_a_signed_url_is_shown_to_its_project_alone() -> None:
 @pytest.mark.parametrize("host", [*INSIDE, *DISGUISED])
 async def test_addresses_that_are_refused_at_once(host: str) -> None:
     """The real fetcher's table, seen by a client."""
-    service = Service(fetcher=HttpFetcher(FetchSettings()))
+    service = Service(fetcher=HttpFetcher(configured(FetchSettings)))
     name = f"[{host}]" if ":" in host and not host.startswith("[") else host
 
     status, text = await post(service, asked(import_from=f"http://{name}/image"))
@@ -183,7 +184,7 @@ async def test_addresses_that_are_refused_at_once(host: str) -> None:
 )
 async def test_urls_that_are_refused_at_once(url: str, reason: str) -> None:
     """With the reason, and without what may be secret."""
-    service = Service(fetcher=HttpFetcher(FetchSettings()))
+    service = Service(fetcher=HttpFetcher(configured(FetchSettings)))
 
     status, text = await post(service, asked(import_from=url))
 
@@ -194,7 +195,7 @@ async def test_urls_that_are_refused_at_once(url: str, reason: str) -> None:
 async def test_names_that_change_what_they_stand_for(address: str) -> None:
     """Public when it is checked, another when it is used: no connection is made."""
     resolver = RebindingResolver(["8.8.8.8", address])
-    service = Service(fetcher=HttpFetcher(FetchSettings(), lambda _: resolver))
+    service = Service(fetcher=HttpFetcher(configured(FetchSettings), lambda _: resolver))
 
     task = await done(service, asked())
 
@@ -211,7 +212,7 @@ async def test_redirects_to_addresses_that_are_refused(host: str) -> None:
     name = f"[{host}]" if ":" in host and not host.startswith("[") else host
     async with Origin(host="127.0.0.2", target=f"http://{name}/image").running() as origin:
         allow = (ip_network("127.0.0.2/32"),)
-        settings = FetchSettings(allow=allow, ports=(80, origin.port))
+        settings = configured(FetchSettings, allow=allow, ports=(80, origin.port))
         service = Service(fetcher=HttpFetcher(settings))
 
         task = await done(service, asked(import_from=origin.redirect_url))

@@ -12,6 +12,7 @@ from imaged.core.errors import SecretKeyUnavailable
 from imaged.core.task import TaskStatus
 from imaged.services.tasks.task_service import TaskServiceSettings
 from support.service import Service
+from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -347,7 +348,7 @@ async def test_more_tasks_than_a_project_may_have() -> None:
     """413, with what to do; as for other quotas."""
     service = Service()
     image_id = await service.create_active()
-    service.task_service.settings = TaskServiceSettings(max_unfinished=1)
+    service.task_service.settings = configured(TaskServiceSettings, max_unfinished_per_owner=1)
     first = await service.ask_task("verify", image_id=image_id)
     body = {"type": "verify", "input": {"image_id": image_id}}
 

@@ -17,7 +17,7 @@ from imaged.core.access import Caller
 from imaged.core.deletion import delete
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
-from imaged.core.limits import MAX_PAGE_BYTES
+from imaged.core.limits import MIB
 from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
 from imaged.core.task import Progress, Task, TaskStatus, cancel, created
 from imaged.core.task_query import TaskQuery
@@ -168,7 +168,7 @@ async def test_lists_use_an_index(catalog: SqlCatalog, name: str) -> None:
     """No list scans every image."""
     query, index = LISTS[name]
     with Plans(catalog) as plans:
-        await catalog.list_page(query, MAX_PAGE_BYTES)
+        await catalog.list_page(query, 8 * MIB)
 
     assert index in plans.indexes, plans.nodes
     assert plans.scans == set()

@@ -17,7 +17,7 @@ from imaged.core.access import Caller
 from imaged.core.deletion import delete
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
-from imaged.core.limits import MAX_PAGE_BYTES, MAX_PROPERTIES
+from imaged.core.limits import MAX_PROPERTIES, MIB
 from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
 from imaged.core.task import Progress, TaskStatus, cancel, created
 from imaged.core.task_query import TaskQuery
@@ -103,7 +103,7 @@ async def test_lists_use_an_index(catalog: SqlCatalog, name: str) -> None:
     """No list scans every image, and the common ones sort nothing."""
     query, index = LISTS[name]
     plans = Plans(catalog)
-    await catalog.list_page(query, MAX_PAGE_BYTES)
+    await catalog.list_page(query, 8 * MIB)
 
     assert any(f"INDEX {index} " in f"{step} " for step in plans.steps), plans.steps
     assert [step for step in plans.scans() if "images" in step.split()] == []

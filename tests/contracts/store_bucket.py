@@ -18,6 +18,7 @@ from imaged.stores.s3.settings import S3Settings
 from imaged.stores.s3.store import S3Store
 from support.fault_proxy import SERVING
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
+from support.settings import configured
 
 WAIT_TIMEOUT_SECONDS = 10
 FOREIGN_OBJECTS = ["notes.txt", "0a/notes.txt", ".tmp/notes.txt"]
@@ -30,7 +31,8 @@ MISPLACED_OBJECTS = [
 
 def settings_for(endpoint: str, **changes: Any) -> S3Settings:
     """A folder of its own in the bucket of a test server."""
-    settings = S3Settings(
+    settings = configured(
+        S3Settings,
         bucket=BUCKET,
         endpoint=endpoint,
         prefix=f"tests/{uuid4().hex}",

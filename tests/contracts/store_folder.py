@@ -14,6 +14,7 @@ from imaged.core.limits import MIB
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
+from support.settings import configured
 from support.waiting import wait_until
 
 FOREIGN_FILES = ["notes.txt", ".tmp/.nfs000000000000007b", "0a/notes.txt", "lost+found/#12"]
@@ -101,7 +102,7 @@ def strays(root: Path) -> list[str]:
 
 def store_on(root: Path, disk: Disk | None = None) -> FilesystemStore:
     """A store without a watermark that flushes after each block."""
-    settings = FilesystemSettings(root, min_free_bytes=0, flush_every_bytes=MIB)
+    settings = configured(FilesystemSettings, path=root, min_free_bytes=0, flush_every_bytes=MIB)
     return FilesystemStore("local", settings, disk=disk)
 
 

@@ -36,7 +36,7 @@ async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
 def scratch(tmp_path: Path) -> LocalScratch:
     """An unused one."""
     (tmp_path / "scratch").mkdir()
-    return LocalScratch(ScratchSettings(tmp_path / "scratch"))
+    return LocalScratch(ScratchSettings(tmp_path / "scratch", 0))
 
 
 async def test_what_is_written_is_read(scratch: LocalScratch) -> None:
@@ -122,7 +122,7 @@ async def test_what_cannot_be_removed_is_left(
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """It has no attempts, and its error shows the path to the operator only."""
-    scratch = LocalScratch(ScratchSettings(tmp_path / "missing"))
+    scratch = LocalScratch(ScratchSettings(tmp_path / "missing", 0))
 
     assert await scratch.attempts() == []
     with pytest.raises(ScratchError) as trouble:

@@ -19,8 +19,9 @@ from imaged.core.disk_format import (
     require_declared,
 )
 from imaged.core.errors import FormatRefused
+from support.settings import configured
 
-STRICT = FormatPolicy()
+STRICT = configured(FormatPolicy)
 LENIENT = FormatPolicy(check_format=False, refuse_unsafe=False)
 
 #: What an inspector may find.
@@ -74,7 +75,7 @@ def test_declared_against_detected(declared: str, found: AbstractSet[str]) -> No
 @pytest.mark.parametrize(("declared", "found"), list(product(DISK_FORMATS, FOUND)))
 def test_the_check_can_be_switched_off(declared: str, found: AbstractSet[str]) -> None:
     """Where the format is not checked, anything is accepted as anything."""
-    require_declared(declared, Findings(found), FormatPolicy(check_format=False))
+    require_declared(declared, Findings(found), configured(FormatPolicy, check_format=False))
 
 
 @pytest.mark.parametrize(
@@ -133,12 +134,12 @@ def test_unsafe_features_are_refused() -> None:
 def test_unsafe_features_are_refused_whatever_was_declared() -> None:
     """Also where the format is not checked."""
     with pytest.raises(FormatRefused, match="a backing file"):
-        require_declared("raw", UNSAFE, FormatPolicy(check_format=False))
+        require_declared("raw", UNSAFE, configured(FormatPolicy, check_format=False))
 
 
 def test_the_refusal_of_unsafe_features_can_be_switched_off() -> None:
     """An operator may trust his users; the format is still checked."""
-    policy = FormatPolicy(refuse_unsafe=False)
+    policy = configured(FormatPolicy, refuse_unsafe=False)
     require_declared("qcow2", UNSAFE, policy)
 
     with pytest.raises(FormatRefused, match="says raw"):
@@ -200,6 +201,6 @@ def test_a_refusal_tells_what_it_looks_like(lookalike: Lookalike) -> None:
     findings = Findings(frozenset({"raw"}), lookalike=lookalike)
 
     with pytest.raises(FormatRefused) as refusal:
-        require_declared("qcow2", findings, FormatPolicy())
+        require_declared("qcow2", findings, configured(FormatPolicy))
 
     assert f"It looks like {lookalike.phrase}. {lookalike.remedy}" in str(refusal.value)

@@ -54,6 +54,7 @@ from support.sample_images import (
     task,
     uploading,
 )
+from support.settings import configured
 
 WRITING = Blob("first", "local", 100)
 KEPT = replace(WRITING, state=BlobState.KEPT)
@@ -412,7 +413,7 @@ def test_checksums_of_blocks_are_those_of_the_bytes_just_written() -> None:
 )
 def test_few_of_many_may_go(strays: int, keys: int, *, may_go: bool) -> None:
     """The defaults: 100, and 1 % of what the store holds, both at the same time."""
-    assert StrayLimits().allow(strays, keys) is may_go
+    assert configured(StrayLimits).allow(strays, keys) is may_go
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1), st.integers(0, 10**6))

@@ -31,6 +31,7 @@ from imaged.stores.metered import meter_store
 from support.seaweedfs import seaweedfs
 from support.server import RawConnection
 from support.service import OCTETS, Service
+from support.settings import configured
 from support.waiting import WAIT_TIMEOUT_SECONDS, wait_until
 
 SOURCES = Path(imaged.__file__).parent
@@ -89,7 +90,7 @@ class QuietServer(HttpServer):
 async def _serve(open_store: OpenStore, listener: socket.socket, ready: list[Any]) -> None:
     async with open_store() as store:
         service = Service(store=meter_store(store, ignore_measurement))
-        server = QuietServer(service.app, ConnectionSettings(), API_HOOKS)
+        server = QuietServer(service.app, configured(ConnectionSettings), API_HOOKS)
         image_id = await service.create()
         ready += [server, image_id]
         await store.check()
@@ -139,7 +140,7 @@ def test_folder(tmp_path: Path) -> None:
 
     @asynccontextmanager
     async def folder() -> AsyncIterator[Store]:
-        yield FilesystemStore("local", FilesystemSettings(tmp_path, min_free_bytes=0))
+        yield FilesystemStore("local", configured(FilesystemSettings, path=tmp_path, min_free_bytes=0))
 
     modules = modules_on_the_way(folder)
 

@@ -147,25 +147,6 @@ def test_every_setting_has_a_reason() -> None:
             assert field.description
 
 
-def test_defaults_of_components_are_those_of_the_settings(default_config: Config) -> None:
-    """A component that is built without settings behaves like a daemon without a file."""
-    for make in (
-        settings.connection_settings,
-        settings.claim_settings,
-        settings.stage_settings,
-        settings.scrubber_settings,
-        settings.reconcile_settings,
-    ):
-        made = make(default_config)
-        assert type(made)() == made
-    folder = default_config.stores.by_name["local"]
-    assert isinstance(folder, FilesystemSection)
-    store = settings.filesystem_settings(folder)
-    assert type(store)(store.path) == store
-    bucket = settings.s3_settings("cloud", S3Section(type="s3", bucket="images"))
-    assert type(bucket)(bucket="images") == bucket
-
-
 @pytest.mark.parametrize(
     "name",
     [

@@ -27,6 +27,7 @@ from imaged.exports.temporary_names import temporary_name
 from imaged.lanes import InlineLane
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings
+from support.settings import configured
 from support.waiting import wait_until
 
 
@@ -78,7 +79,9 @@ class FolderBackdoor:
 def folder(root: Path, disk: Disk | None = None, **settings: int) -> FilesystemExport:
     """A destination."""
     return FilesystemExport(
-        "archive", FilesystemSettings(root, **{"min_free_bytes": 0, **settings}), disk=disk
+        "archive",
+        configured(FilesystemSettings, path=root, **{"min_free_bytes": 0, **settings}),
+        disk=disk,
     )
 
 
@@ -222,7 +225,10 @@ class TestFolderDestination(DestinationContract):
         """Bytes are durable before they get their name, and the names before the caller returns."""
         disk, this = OrderedDisk(), export_file("a/b.raw")
         destination = FilesystemExport(
-            "archive", FilesystemSettings(root, min_free_bytes=0), disk=disk, lanes=InlineLane
+            "archive",
+            configured(FilesystemSettings, path=root, min_free_bytes=0),
+            disk=disk,
+            lanes=InlineLane,
         )
 
         await destination.deliver(this, body(b"bytes"))
@@ -243,7 +249,10 @@ class TestFolderDestination(DestinationContract):
         (root / "a/b").mkdir(parents=True)
         disk = OrderedDisk()
         destination = FilesystemExport(
-            "archive", FilesystemSettings(root, min_free_bytes=0), disk=disk, lanes=InlineLane
+            "archive",
+            configured(FilesystemSettings, path=root, min_free_bytes=0),
+            disk=disk,
+            lanes=InlineLane,
         )
 
         await destination.deliver(export_file("a/b/c.raw"), body(b"bytes"))
@@ -373,7 +382,7 @@ async def test_a_filesystem_that_hangs_is_not_waited_for(
             closed.append(descriptor)
 
     monkeypatch.setattr(folders, "CALL_TIMEOUT_SECONDS", 0.1)
-    settings = FilesystemSettings(tmp_path, min_free_bytes=0)
+    settings = configured(FilesystemSettings, path=tmp_path, min_free_bytes=0)
     folder = FilesystemExport("archive", settings, disk=HangingDisk())
     try:
         calls = folder.has("a"), folder.has_delivered(export_file("a")), folder.remove("t")

@@ -19,6 +19,7 @@ from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.http_fetcher import HttpFetcher
 from support.origin import Origin
 from support.rebinding import RebindingResolver
+from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -49,7 +50,7 @@ def fetcher_for(
         "ports": (80, 443, origin.port),
     }
     resolver_of = None if resolver is None else lambda _: resolver
-    return HttpFetcher(FetchSettings(**{**settings, **changes}), resolver_of)
+    return HttpFetcher(configured(FetchSettings, **{**settings, **changes}), resolver_of)
 
 
 async def fetch(fetcher: HttpFetcher, url: str, **headers: str) -> bytes:
@@ -84,7 +85,7 @@ async def test_a_body_of_unknown_size(origin: Origin) -> None:
 @pytest.mark.parametrize("host", [*INSIDE, *DISGUISED])
 async def test_forbidden_addresses_directly(host: str) -> None:
     """Refused by ``check``, and again by the fetch."""
-    fetcher = HttpFetcher(FetchSettings())
+    fetcher = HttpFetcher(configured(FetchSettings))
     url = f"http://{as_host(host)}/image"
 
     with pytest.raises(FetchRefused):
@@ -108,7 +109,7 @@ async def test_forbidden_addresses_behind_a_redirect(origin: Origin, host: str) 
 async def test_names_that_change_what_they_stand_for(address: str) -> None:
     """The address that is connected to is checked, not an earlier one."""
     resolver = RebindingResolver(["8.8.8.8", address])
-    fetcher = HttpFetcher(FetchSettings(), lambda _: resolver)
+    fetcher = HttpFetcher(configured(FetchSettings), lambda _: resolver)
 
     await fetcher.check("http://images.example/image")
     with pytest.raises(FetchRefused):
@@ -136,7 +137,7 @@ async def test_names_that_change_what_they_stand_for(address: str) -> None:
 async def test_urls_that_are_refused_unasked(url: str, reason: str) -> None:
     """With the reason, and without secrets."""
     with pytest.raises(FetchRefused) as refusal:
-        await HttpFetcher(FetchSettings()).check(url)
+        await HttpFetcher(configured(FetchSettings)).check(url)
     assert reason in str(refusal.value)
     assert "made-up" not in str(refusal.value)
 
@@ -327,6 +328,8 @@ async def test_tls_that_is_not_there(origin: Origin) -> None:
 
 async def test_names_are_resolved_for_real(origin: Origin) -> None:
     """By default the system resolves names, and the address is allowed by its number."""
-    fetcher = HttpFetcher(FetchSettings(allow=(ip_network("127.0.0.0/8"),), ports=(origin.port,)))
+    fetcher = HttpFetcher(
+        configured(FetchSettings, allow=(ip_network("127.0.0.0/8"),), ports=(origin.port,))
+    )
 
     await fetcher.check(f"http://localhost:{origin.port}/image")

@@ -17,6 +17,7 @@ from imaged.fetchers.http_fetcher import HttpFetcher
 from imaged.fetchers.resumable_fetch import retry_after_seconds
 from imaged.fetchers.urls import parse_unchanged
 from support.raw_origin import Answer, RawOrigin, reply
+from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -40,7 +41,7 @@ async def fetch(origin: RawOrigin, target: str, **changes: object) -> bytes:
         "ports": (origin.port,),
         **changes,
     }
-    fetcher = HttpFetcher(FetchSettings(**settings))  # type: ignore[arg-type]
+    fetcher = HttpFetcher(configured(FetchSettings, **settings))
     async with fetcher.open(origin.url(target)) as fetched:
         return b"".join([chunk async for chunk in fetched.chunks])
 
@@ -103,7 +104,7 @@ async def test_what_a_request_cannot_hold(text: str, target: str) -> None:
 async def test_characters_that_no_url_has(text: str) -> None:
     """They are refused, not dropped silently."""
     with pytest.raises(FetchRefused):
-        await HttpFetcher(FetchSettings()).check(text)
+        await HttpFetcher(configured(FetchSettings)).check(text)
 
 
 CHUNKED = b"%x\r\n" % len(PLAIN) + PLAIN + b"\r\n0\r\n\r\n"
@@ -347,7 +348,7 @@ async def test_a_body_without_marks(*, is_compared: bool, comes: bool) -> None:
     """
     async with RawOrigin(changing([], [])).running() as origin:
         fetcher = HttpFetcher(
-            FetchSettings(allow=(ip_network("127.0.0.2/32"),), ports=(origin.port,))
+            configured(FetchSettings, allow=(ip_network("127.0.0.2/32"),), ports=(origin.port,))
         )
         async with fetcher.open(origin.url("/image"), is_compared=is_compared) as fetched:
             if comes:

@@ -14,8 +14,9 @@ from imaged.server.connections import (
     client_network,
 )
 from imaged.server.settings import ConnectionSettings
+from support.settings import configured
 
-FEW = ConnectionSettings(max_connections=3, max_connections_per_address=2)
+FEW = configured(ConnectionSettings, max_connections=3, max_connections_per_address=2)
 
 
 class Seen:

@@ -19,6 +19,7 @@ from imaged.core.limits import GIB, MIB
 from imaged.server.settings import ConnectionSettings
 from support.server import RawConnection, served, serving
 from support.service import OCTETS, Service, token_of
+from support.settings import configured
 from support.waiting import wait_until
 
 SIZE = 1 * GIB
@@ -127,7 +128,7 @@ def test_permission_is_given_only_to_be_used(taken: Taken) -> None:
 def test_an_endless_body_is_not_read_endlessly(service: Service) -> None:
     """The server closes its half of the connection, and soon the rest."""
     image_id = asyncio.run(service.create_active(b"hello"))
-    settings = ConnectionSettings(linger=timedelta(milliseconds=200))
+    settings = configured(ConnectionSettings, linger=timedelta(milliseconds=200))
     with serving(service.app, settings) as (port, server), RawConnection(port) as line:
         line.ask(f"PUT /v2/images/{image_id}/file", *_named(HEADERS), f"Content-Length: {SIZE}")
         assert line.read()[0] == 409

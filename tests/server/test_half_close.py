@@ -11,9 +11,10 @@ from imaged.core.lifecycle import Status
 from imaged.server.settings import ConnectionSettings
 from support.server import RawConnection, serving
 from support.service import OCTETS, Service
+from support.settings import configured
 from support.waiting import wait_until
 
-SETTINGS = ConnectionSettings()
+SETTINGS = configured(ConnectionSettings)
 DATA = bytes(range(256)) * 4096 * 8  # more than socket buffers hold
 
 

@@ -20,6 +20,7 @@ from imaged.server.server import HttpServer
 from imaged.server.settings import ConnectionSettings, MinimumRate
 from support.server import RawConnection, serving
 from support.service import OCTETS, Service
+from support.settings import configured
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_looks")
@@ -27,14 +28,14 @@ pytestmark = pytest.mark.usefixtures("quick_looks")
 TYPE = f"Content-Type: {OCTETS}"
 SHORT = timedelta(milliseconds=500)
 LONG = timedelta(hours=1)
-NO_RATE = MinimumRate(0)
+NO_RATE = configured(MinimumRate, bytes_per_second=0)
 PATIENT: dict[str, Any] = {"header_timeout": LONG, "idle_timeout": LONG, "min_rate": NO_RATE}
 
 
 @contextmanager
 def limited(app: ASGIApp, **limits: Any) -> Iterator[tuple[int, HttpServer]]:
     """Serve with these limits only; at the end, no connection is open."""
-    with serving(app, ConnectionSettings(**{**PATIENT, **limits})) as (port, server):
+    with serving(app, configured(ConnectionSettings, **{**PATIENT, **limits})) as (port, server):
         yield port, server
         wait_until(lambda: not len(server.connections))
 
@@ -242,7 +243,7 @@ def test_settings_can_be_exchanged(service: Service) -> None:
     with limited(service.app) as (port, server), raw(port) as line:
         line.ask("GET /livez")
         assert line.read()[0] == 200
-        server.connections.settings = ConnectionSettings(idle_timeout=SHORT)
+        server.connections.settings = configured(ConnectionSettings, idle_timeout=SHORT)
         assert line.read_rest() == b""
 
 

@@ -20,13 +20,14 @@ from imaged.server.settings import ConnectionSettings, MinimumRate
 from imaged.services.transfer_budget import SMALLEST_BLOCK_BYTES
 from support.server import RawConnection, serving
 from support.service import BUDGET_BYTES, OCTETS, Service, token_of
+from support.settings import configured
 from support.waiting import wait_until
 
 HIGH_WATER_BYTES = 64 * KIB  # at which uvicorn pauses reading and writing
 ONE_READ_BYTES = 256 * KIB  # of one read of the event loop
 MANY = 20
 
-IDLE = ConnectionSettings(min_rate=MinimumRate(0))
+IDLE = configured(ConnectionSettings, min_rate=configured(MinimumRate, bytes_per_second=0))
 
 
 def connections_of(server: HttpServer) -> list[HttpConnection]:
@@ -138,7 +139,7 @@ def read_all(client: socket.socket) -> None:
 def test_a_reader_that_does_not_read(service: Service, full: str) -> None:
     """A slow reader is disconnected, and its memory is freed."""
     rate = MinimumRate(1 * KIB, timedelta(milliseconds=500))
-    settings = ConnectionSettings(min_rate=rate)
+    settings = configured(ConnectionSettings, min_rate=rate)
     with serving(service.app, settings) as (port, server), download(port, full) as client:
         wait_until(lambda: server.connections.ended == {CloseReason.SLOW_READER: 1})
         wait_until(lambda: not len(server.connections))
@@ -152,7 +153,7 @@ def test_a_reader_that_does_not_read(service: Service, full: str) -> None:
 def test_a_reader_that_is_slow_but_reads(service: Service, full: str) -> None:
     """A reader at the minimum rate is not disconnected: acknowledged bytes count."""
     rate = MinimumRate(1 * KIB, timedelta(seconds=1))
-    settings = ConnectionSettings(min_rate=rate)
+    settings = configured(ConnectionSettings, min_rate=rate)
     with serving(service.app, settings) as (port, server), download(port, full) as client:
         for _ in range(100):  # several windows
             assert client.recv(4 * KIB)

@@ -15,9 +15,10 @@ from imaged.server.connections import CloseReason
 from imaged.server.protocol import MAX_PIPELINED, HttpConnection
 from imaged.server.settings import ConnectionSettings
 from support.server import RawConnection, serving
+from support.settings import configured
 from support.waiting import wait_until
 
-SETTINGS = ConnectionSettings()
+SETTINGS = configured(ConnectionSettings)
 REQUEST = b"GET / HTTP/1.1\r\nHost: images.test\r\n\r\n"
 OFFER = b"GET / HTTP/1.1\r\nHost: images.test\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
 UPLOAD = b"PUT / HTTP/1.1\r\nHost: images.test\r\nContent-Length: %d\r\n\r\n" % (32 * MIB)

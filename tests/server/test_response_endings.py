@@ -18,9 +18,10 @@ from imaged.server.protocol import HttpConnection
 from imaged.server.settings import ConnectionSettings
 from support.server import RawConnection, serving
 from support.service import OCTETS, Service
+from support.settings import configured
 from support.waiting import wait_until
 
-SETTINGS = ConnectionSettings()
+SETTINGS = configured(ConnectionSettings)
 LARGE = bytes(16 * MIB)
 
 

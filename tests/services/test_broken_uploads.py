@@ -28,6 +28,7 @@ from support.bodies import cut
 from support.cluster import Cluster
 from support.faults import catalog_fails, override_calls, store_fails
 from support.node import LEASE, RENEW_EVERY, A, FixedBlockBudget, Node
+from support.settings import configured
 
 pytestmark = pytest.mark.anyio
 
@@ -197,9 +198,9 @@ async def test_what_we_broke_off_ourselves_is_remembered_too(
     near = override_calls(cluster.near, put=FailingPut(CUT)) if failing == "store" else None
 
     with pytest.raises(error):
-        await cluster.node(near=near, stages=IngestSettings(max_size_bytes=most)).upload(
-            A, cut(FILE, 7)
-        )
+        await cluster.node(
+            near=near, stages=configured(IngestSettings, max_size_bytes=most)
+        ).upload(A, cut(FILE, 7))
     await cluster.catalog.set_limit("p1", None)
 
     with pytest.raises(RetryMismatch):
@@ -245,7 +246,7 @@ async def test_a_whole_file_that_was_refused_is_not_asked_for_again(cluster: Clu
         await cluster.node().upload(A, cut(FILE, 7))
     assert (await cluster.image(A)).broken_upload is None
 
-    lax = IngestSettings(formats=FormatPolicy(check_format=False))
+    lax = configured(IngestSettings, formats=configured(FormatPolicy, check_format=False))
     other = cluster.node(stages=lax).upload(A, cut(b"something else", 7))
     assert (await other).status is Status.ACTIVE
 
@@ -333,7 +334,7 @@ async def test_an_upload_under_way_is_not_forgotten(cluster: Cluster) -> None:
 async def test_it_can_be_switched_off(cluster: Cluster) -> None:
     """Then nothing is remembered, and what was is not asked."""
     await break_off(cluster, "upload", len(FILE))
-    node = cluster.node(stages=IngestSettings(remembers_broken=False))
+    node = cluster.node(stages=configured(IngestSettings, remembers_broken=False))
 
     with pytest.raises(ClientVanished):
         await node.upload(A, torn())

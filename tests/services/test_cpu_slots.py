@@ -15,6 +15,7 @@ from imaged.core.disk_format import RAW, Findings
 from imaged.core.image import Image
 from imaged.lanes import CpuSlots, ThreadLane
 from imaged.services.ingest_pipeline import IngestPipeline, IngestSettings
+from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -53,7 +54,7 @@ async def test_bytes_pass_and_wait_for_a_processor_only_to_be_hashed(
     """Where all are taken, blocks still go on to the store, and are hashed when one is free."""
     witness = Witness()
     image = Image(id="i", owner="p", disk_format="raw", container_format="bare")
-    stages = IngestPipeline(image, 2, IngestSettings(), lambda: witness, ThreadLane)
+    stages = IngestPipeline(image, 2, configured(IngestSettings), lambda: witness, ThreadLane)
     async with every_turn_taken(monkeypatch) as taken, stages:
         passed = []
         with anyio.fail_after(PATIENCE):

@@ -24,6 +24,7 @@ from support import disk_images
 from support.bodies import BODY, cut, send, unreadable_body
 from support.cluster import Cluster
 from support.node import ADMIN, OWNER, A
+from support.settings import configured
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +55,7 @@ async def test_what_the_bytes_are_is_known_however_they_are_cut(
 async def test_the_second_digest_is_configured(cluster: Cluster) -> None:
     """Another algorithm, and its name is kept with the digest."""
     await cluster.queued(A)
-    node = cluster.node(stages=IngestSettings(hash_algorithm="sha256"))
+    node = cluster.node(stages=configured(IngestSettings, hash_algorithm="sha256"))
 
     image = await node.upload(A)
 
@@ -109,7 +110,7 @@ async def test_what_cannot_succeed_is_refused_before_anything_is_read(  # noqa: 
 ) -> None:
     """Nothing is read, nothing is written, nothing has changed."""
     before = await cluster.queued(A, **attributes)
-    node = cluster.node(stages=IngestSettings(max_size_bytes=100))
+    node = cluster.node(stages=configured(IngestSettings, max_size_bytes=100))
 
     with pytest.raises(error):
         await node.upload(A, unreadable_body(), announced_bytes, store, caller=caller)
@@ -148,7 +149,7 @@ async def test_a_body_of_another_length_than_announced_is_refused(
 async def test_a_body_that_outgrows_the_largest_size_is_stopped(cluster: Cluster) -> None:
     """Not at its end: as soon as it is too large, and no byte over the limit is written."""
     await cluster.queued(A)
-    node = cluster.node(stages=IngestSettings(max_size_bytes=100))
+    node = cluster.node(stages=configured(IngestSettings, max_size_bytes=100))
 
     with pytest.raises(TooLarge):
         await node.upload(A, send(chunks=1000, every=1))
@@ -188,7 +189,7 @@ async def test_checking_the_format_can_be_switched_off(cluster: Cluster) -> None
     await cluster.queued(A, disk_format="qcow2")
     policy = FormatPolicy(check_format=False, refuse_unsafe=False)
 
-    image = await cluster.node(stages=IngestSettings(formats=policy)).upload(A)
+    image = await cluster.node(stages=configured(IngestSettings, formats=policy)).upload(A)
 
     assert image.status is Status.ACTIVE
 

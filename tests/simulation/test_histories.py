@@ -32,6 +32,7 @@ from simulation.network import (
 )
 from simulation.simulated_cluster import QUOTA_BYTES, SimulatedCluster
 from support.node import RENEW_EVERY, FixedBlockBudget, Node
+from support.settings import configured
 from support.virtual_time import seed_randomness
 
 NODES = ("x", "y", "z")
@@ -44,7 +45,9 @@ KEEP_RECORDS = timedelta(seconds=3000)
 RECONCILE = ReconcileSettings(
     every=timedelta(seconds=500),
     quarantine=timedelta(seconds=300),
-    limits=StrayLimits(max_share=0.9),  # it is a small world: a few of its blobs are many
+    limits=configured(
+        StrayLimits, max_share=0.9
+    ),  # it is a small world: a few of its blobs are many
 )
 
 
@@ -136,7 +139,7 @@ async def run_process(
         budget=budget,
         delay=world.delay,
         keep_records=KEEP_RECORDS,
-        tasks=RunnerSettings(concurrency=3, poll_every=timedelta(seconds=15)),
+        tasks=configured(RunnerSettings, concurrency=3, poll_every=timedelta(seconds=15)),
     )
     node.reconcile.settings = RECONCILE
     async with anyio.create_task_group() as tasks:

@@ -37,6 +37,7 @@ from imaged.ports.store import Store
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.layout import SHARD_FOLDERS
+from support.settings import configured
 
 LOW = 16 * MIB  # free space that every machine has
 
@@ -55,7 +56,7 @@ class TestFilesystemStore(
     @pytest_asyncio.fixture
     async def store(self, root: Path) -> AsyncIterator[FilesystemStore]:
         """Empty, checked, and on a real disk."""
-        often = FilesystemSettings(root, min_free_bytes=LOW, flush_every_bytes=MIB)
+        often = configured(FilesystemSettings, path=root, min_free_bytes=LOW, flush_every_bytes=MIB)
         store = FilesystemStore("local", often)
         await store.check()
         yield store
@@ -68,7 +69,7 @@ class TestFilesystemStore(
     @pytest_asyncio.fixture
     async def small_store(self, root: Path) -> FilesystemStore:
         """A store with room for 4 MiB."""
-        low = FilesystemSettings(root, min_free_bytes=LOW)
+        low = configured(FilesystemSettings, path=root, min_free_bytes=LOW)
         store = FilesystemStore("local", low, disk=SmallDisk(4 * MIB, LOW))
         await store.check()
         return store
@@ -114,7 +115,9 @@ class TestFilesystemStore(
     async def test_modes_are_settings(self, tmp_path: Path) -> None:
         """An operator may let a group read, and the umask does not revoke that."""
         with audited(tmp_path / "shared") as root:
-            shared = FilesystemSettings(root, min_free_bytes=0, file_mode=0o640, folder_mode=0o2750)
+            shared = configured(
+                FilesystemSettings, path=root, min_free_bytes=0, file_mode=0o640, folder_mode=0o2750
+            )
             store = FilesystemStore("local", shared)
             former = os.umask(0o077)
             try:
@@ -151,7 +154,9 @@ class TestFilesystemStore(
 
     async def test_what_must_stay_free_stays_free(self, root: Path) -> None:
         """Below the watermark nothing is written, and the error says what to change."""
-        store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=1 << 60))
+        store = FilesystemStore(
+            "local", configured(FilesystemSettings, path=root, min_free_bytes=1 << 60)
+        )
         await store.check()
 
         with pytest.raises(StoreFull, match="min_free") as full:
@@ -168,7 +173,7 @@ class TestFilesystemStore(
             "imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", 2 * MIB
         )
         disk = SmallDisk(100 * MIB)
-        high = FilesystemSettings(root, min_free_bytes=90 * MIB)
+        high = configured(FilesystemSettings, path=root, min_free_bytes=90 * MIB)
         store = FilesystemStore("local", high, disk=disk)
 
         with pytest.raises(StoreFull, match="min_free"):
@@ -246,7 +251,9 @@ class TestFilesystemStore(
 
     async def test_other_processes_see_the_same(self, store: FilesystemStore, root: Path) -> None:
         """Two store objects on one folder see the same blobs."""
-        other = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=LOW))
+        other = FilesystemStore(
+            "local", configured(FilesystemSettings, path=root, min_free_bytes=LOW)
+        )
         key = new_key()
         await store.put(key, body(b"shared"))
 
@@ -274,7 +281,9 @@ class FilesystemStoreMachine(StoreMachine):
         """A fresh folder."""
         self.folder = tempfile.TemporaryDirectory()
         root = Path(self.folder.name)
-        store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=LOW))
+        store = FilesystemStore(
+            "local", configured(FilesystemSettings, path=root, min_free_bytes=LOW)
+        )
         await store.check()
         return store, FolderBackdoor(root)
 

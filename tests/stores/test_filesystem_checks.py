@@ -16,6 +16,7 @@ from imaged.core.errors import StoreError, StoreFull
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
+from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -144,7 +145,9 @@ async def test_folders_belong_to_root_only_in_a_store_of_root(
 
 async def test_a_full_disk_is_no_reason_not_to_start(root: Path) -> None:
     """The scrubber, which frees space, must start too."""
-    store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=1 << 60))
+    store = FilesystemStore(
+        "local", configured(FilesystemSettings, path=root, min_free_bytes=1 << 60)
+    )
 
     await store.check()
 

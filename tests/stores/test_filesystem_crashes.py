@@ -16,6 +16,7 @@ from imaged.core.limits import KIB
 from imaged.lanes import InlineLane
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
+from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -31,7 +32,9 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 async def _store(root: Path, disk: TracedDisk) -> FilesystemStore:
-    settings = FilesystemSettings(root, min_free_bytes=0, flush_every_bytes=8 * KIB)
+    settings = configured(
+        FilesystemSettings, path=root, min_free_bytes=0, flush_every_bytes=8 * KIB
+    )
     store = FilesystemStore("local", settings, disk=disk, lanes=InlineLane)
     await store.check()
     disk.trace.clear()
@@ -155,7 +158,7 @@ async def test_the_remains_of_a_failure_do_not_come_back(root: Path) -> None:
 async def test_the_folders_survive_a_cut(root: Path) -> None:
     """The check syncs the root after it created something there."""
     disk = TracedDisk()
-    settings = FilesystemSettings(root, min_free_bytes=0)
+    settings = configured(FilesystemSettings, path=root, min_free_bytes=0)
     await FilesystemStore("local", settings, disk=disk).check()
 
     made = [place for place, call in enumerate(disk.trace) if call.name == "mkdir"]

@@ -17,6 +17,7 @@ from imaged.services.scrubber import BlobScrubber, ScrubberSettings
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.testing.memory_catalog import MemoryCatalog
+from support.settings import configured
 
 IMAGE = "a1a1a1a1-a1a1-41a1-81a1-a1a1a1a1a1a1"
 FOREIGN = (
@@ -41,7 +42,9 @@ class StillClock:
 @pytest.mark.asyncio
 async def test_a_foreign_file_is_untouched(tmp_path: Path) -> None:
     """Only files whose names are keys are ever doomed or deleted."""
-    store = FilesystemStore("local", FilesystemSettings(tmp_path, min_free_bytes=0))
+    store = FilesystemStore(
+        "local", configured(FilesystemSettings, path=tmp_path, min_free_bytes=0)
+    )
     await store.check()
     for name in FOREIGN:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -50,10 +53,12 @@ async def test_a_foreign_file_is_untouched(tmp_path: Path) -> None:
     stray.write_text("stray")
     catalog, stores = MemoryCatalog(StillClock()), Stores("local", {"local": store})
 
-    settings = ReconcileSettings(quarantine=timedelta(0))
+    settings = configured(ReconcileSettings, quarantine=timedelta(0))
     report = await StoreReconciler(catalog, stores, settings).run(apply=True, max_strays=1)
     clock = ClockGuard(catalog, read_uptime)
-    scrubbed = await BlobScrubber(catalog, stores, ScrubberSettings(), clock=clock).run_due()
+    scrubbed = await BlobScrubber(
+        catalog, stores, configured(ScrubberSettings), clock=clock
+    ).run_due()
 
     assert (report.keys, len(report.strays), scrubbed.deleted) == (1, 1, 1)
     assert not stray.exists()

@@ -26,6 +26,7 @@ from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.s3.settings import S3Settings
 from imaged.stores.s3.store import S3Store
 from support.seaweedfs import BUCKET, SeaweedFS, plain_client, seaweedfs
+from support.settings import configured
 
 WHOLE = "whole"  # a bucket for stores without a prefix
 
@@ -94,14 +95,16 @@ class TestMarkedFolder(MarkedPlaceContract):
     @pytest_asyncio.fixture
     async def store(self, root: Path) -> FilesystemStore:
         """A store in it."""
-        store = FilesystemStore("local", FilesystemSettings(root, min_free_bytes=0))
+        store = FilesystemStore(
+            "local", configured(FilesystemSettings, path=root, min_free_bytes=0)
+        )
         await store.check()
         return store
 
     @pytest.fixture
     def beside(self, root: Path) -> FilesystemStore:
         """Another process."""
-        return FilesystemStore("local", FilesystemSettings(root, min_free_bytes=0))
+        return FilesystemStore("local", configured(FilesystemSettings, path=root, min_free_bytes=0))
 
     @pytest.fixture
     def door(self, root: Path) -> FileBackdoor:
@@ -154,7 +157,9 @@ class TestMarkedFolder(MarkedPlaceContract):
 
     async def test_a_folder_that_is_missing_is_no_empty_place(self, tmp_path: Path) -> None:
         """It is neither created nor reported to be without a marker."""
-        away = FilesystemStore("away", FilesystemSettings(tmp_path / "away", min_free_bytes=0))
+        away = FilesystemStore(
+            "away", configured(FilesystemSettings, path=tmp_path / "away", min_free_bytes=0)
+        )
 
         for call in (away.place.read_marker(), away.place.write_marker(a_marker("away"))):
             with pytest.raises(StoreError, match="away"):
@@ -164,7 +169,9 @@ class TestMarkedFolder(MarkedPlaceContract):
 
     async def test_an_export_destination_sweeps_none(self, root: Path) -> None:
         """The cleanup of exports does not remove the marker."""
-        destination = FilesystemExport("archive", FilesystemSettings(root, min_free_bytes=0))
+        destination = FilesystemExport(
+            "archive", configured(FilesystemSettings, path=root, min_free_bytes=0)
+        )
         await require_never_swept(destination, destination.place)
 
 

@@ -34,6 +34,7 @@ from imaged.testing.memory_store import MemoryStore
 from stores.test_filesystem import LOW
 from stores.test_memory import MemoryBackdoor
 from support.seaweedfs import SeaweedFS, seaweedfs
+from support.settings import configured
 
 ABILITIES = (SelfTesting, Closeable, ServerSideCopy, PresignedDownload)
 
@@ -91,7 +92,9 @@ class TestMeasuredFilesystemStore(LastingReadersContract):
     @pytest_asyncio.fixture
     async def store(self, root: Path) -> Store:
         """Empty and checked."""
-        settings = FilesystemSettings(root, min_free_bytes=LOW, flush_every_bytes=MIB)
+        settings = configured(
+            FilesystemSettings, path=root, min_free_bytes=LOW, flush_every_bytes=MIB
+        )
         store = meter_store(FilesystemStore("local", settings), ignore_measurement)
         await store.check()
         return store

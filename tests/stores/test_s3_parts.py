@@ -32,6 +32,7 @@ from imaged.stores.s3.settings import (
     S3Settings,
 )
 from imaged.stores.s3.streamed_part import BodyNotRepeatable, StreamedPart
+from support.settings import configured
 
 TIB = 1024 * GIB
 
@@ -217,8 +218,12 @@ def test_a_part_keeps_the_memory_of_its_blocks_counted() -> None:
 
 
 def _room(parts: int) -> PartMemory:
-    settings = S3Settings(
-        bucket="images", parts_in_flight=parts, access_key=Secret("a"), secret_key=Secret("b")
+    settings = configured(
+        S3Settings,
+        bucket="images",
+        parts_in_flight=parts,
+        access_key=Secret("a"),
+        secret_key=Secret("b"),
     )
     return PartMemory(settings)
 

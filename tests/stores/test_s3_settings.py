@@ -31,8 +31,9 @@ from imaged.core.limits import GIB, MIB
 from imaged.stores.s3.credentials import Secret, read_secret
 from imaged.stores.s3.errors import ConditionalWritesUnsupported, S3Errors, is_retryable
 from imaged.stores.s3.settings import S3Settings
+from support.settings import configured
 
-SETTINGS = S3Settings(bucket="images", endpoint="https://s3.example.net")
+SETTINGS = configured(S3Settings, bucket="images", endpoint="https://s3.example.net")
 KEY = "0a/0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b.00000000000000000000000000000001"
 MADE_UP = "made-up-key-material"
 
@@ -59,7 +60,7 @@ MADE_UP = "made-up-key-material"
 def test_what_cannot_work_is_refused(wrong: dict[str, Any], why: str) -> None:
     """With a sentence that repeats no value."""
     with pytest.raises(ValueError, match=why) as refused:
-        S3Settings(**{"bucket": "images", **wrong})
+        configured(S3Settings, **{"bucket": "images", **wrong})
 
     assert MADE_UP not in str(refused.value)
 
@@ -69,13 +70,13 @@ def test_what_cannot_work_is_refused(wrong: dict[str, Any], why: str) -> None:
 )
 def test_a_prefix_is_a_folder(prefix: str, root: str) -> None:
     """With or without slashes around it."""
-    assert S3Settings(bucket="images", prefix=prefix).root == root
+    assert configured(S3Settings, bucket="images", prefix=prefix).root == root
 
 
 def test_secrets_are_hidden_unless_asked_for() -> None:
     """Neither in its text form, nor in that of its container, nor in a pickle."""
     secret = Secret(MADE_UP)
-    settings = S3Settings(bucket="images", access_key=secret, secret_key=secret)
+    settings = configured(S3Settings, bucket="images", access_key=secret, secret_key=secret)
 
     assert secret.reveal() == MADE_UP
     for shown in (repr(secret), str(secret), f"{secret}", f"{secret!r:>9}", repr(settings)):

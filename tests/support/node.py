@@ -49,6 +49,7 @@ from imaged.services.uploads import Uploads
 from support.bodies import send
 from support.memory_fetcher import MemoryFetcher
 from support.reversed_secret_box import ReversedSecretBox
+from support.settings import configured
 
 OWNER = Caller("ann", "p1", frozenset({"member"}))
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
@@ -105,7 +106,7 @@ class Node:
             catalog,
             stores,
             self.claims,
-            stages or IngestSettings(),
+            stages or configured(IngestSettings),
             budget=self.budget,
             inspector=OsloInspector,
             lanes=InlineLane,
@@ -122,9 +123,9 @@ class Node:
         self.reclaimer = LeaseReclaimer(
             catalog, clock=self.clock, lease=LEASE, kill_uploads=kill_uploads
         )
-        scrubbing = ScrubberSettings(delay=delay, keep_records=keep_records)
+        scrubbing = configured(ScrubberSettings, delay=delay, keep_records=keep_records)
         self.scrubber = BlobScrubber(catalog, stores, scrubbing, clock=self.clock)
-        self.reconcile = StoreReconciler(catalog, stores, ReconcileSettings())
+        self.reconcile = StoreReconciler(catalog, stores, configured(ReconcileSettings))
 
     def _build_tasks(
         self,
@@ -154,7 +155,7 @@ class Node:
             self.ingest,
             registry,
             seal=seal,
-            settings=settings or RunnerSettings(concurrency=100),
+            settings=settings or configured(RunnerSettings, concurrency=100),
         )
         self.task_service = TaskService(
             catalog,
@@ -163,7 +164,7 @@ class Node:
             seal=seal,
             wakeup=self.runner.wakeup,
             start_now=self.runner.start_now,
-            settings=TaskServiceSettings(),
+            settings=configured(TaskServiceSettings, max_unfinished_per_owner=0),
             clock=self.clock,
         )
         self.imports = ImageImportService(catalog, self.task_service, self.runner.wakeup, imported)

@@ -14,13 +14,14 @@ from imaged.daemon.web_app import API_HOOKS
 from imaged.server.server import HttpServer
 from imaged.server.settings import ConnectionSettings
 from support.service import Service, token_of
+from support.settings import configured
 from support.waiting import WAIT_TIMEOUT_SECONDS, wait_until
 
 
 @contextmanager
 def served(service: Service, settings: ConnectionSettings | None = None) -> Iterator[int]:
     """Serve on a free port of the loopback; the port."""
-    with serving(service.app, settings or ConnectionSettings()) as (port, _):
+    with serving(service.app, settings or configured(ConnectionSettings)) as (port, _):
         yield port
 
 

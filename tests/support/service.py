@@ -35,7 +35,7 @@ from imaged.services.claims import Claims, ClaimSettings
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
-from imaged.services.images import Images
+from imaged.services.images import Images, RecordLimits
 from imaged.services.ingest import Ingester
 from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.scrubber import ScrubberSettings
@@ -68,6 +68,7 @@ from support.fake_converter import FakeConverter
 from support.memory_destination import MemoryDestination
 from support.memory_fetcher import MemoryFetcher
 from support.reversed_secret_box import ReversedSecretBox
+from support.settings import configured
 
 BUDGET_BYTES = 64 * 1024**2
 OCTETS = "application/octet-stream"
@@ -140,21 +141,27 @@ class Service:
         self.bytes = MemoryStore("local")
         catalog = catalog or self.facts
         self.stores = Stores("local", {"local": store or self.bytes, "near": MemoryStore("near")})
-        claims = Claims(catalog, InstanceId("one"), ClaimSettings())
+        claims = Claims(catalog, InstanceId("one"), configured(ClaimSettings))
         self.budget = budget = TransferBudget(BUDGET_BYTES)
         ingest = Ingester(
             catalog,
             self.stores,
             claims,
-            IngestSettings(max_size_bytes=max_size_bytes, formats=formats or FormatPolicy()),
+            configured(
+                IngestSettings,
+                max_size_bytes=max_size_bytes,
+                formats=formats or configured(FormatPolicy),
+            ),
             budget=budget,
             inspector=OsloInspector,
         )
-        self.images = Images(catalog, ScrubberSettings(delay=delay))
+        self.images = Images(
+            catalog, configured(ScrubberSettings, delay=delay), configured(RecordLimits)
+        )
         self.web = MemoryFetcher()
         self._fetcher: Fetcher = fetcher or self.web
         self._checks = checks
-        self.scratch = LocalScratch(ScratchSettings(scratch))
+        self.scratch = LocalScratch(ScratchSettings(scratch, 0))
         self.converter = FakeConverter()
         self.shelf = MemoryDestination()
         self.downloads = Downloads(catalog, self.stores, budget)
@@ -207,7 +214,7 @@ class Service:
         )
         seal = ReversedSecretBox()
         self.runner = TaskRunner(
-            catalog, claims, ingest, registry, seal=seal, settings=RunnerSettings()
+            catalog, claims, ingest, registry, seal=seal, settings=configured(RunnerSettings)
         )
         self.task_service = TaskService(
             catalog,
@@ -215,7 +222,7 @@ class Service:
             registry,
             seal=seal,
             wakeup=self.runner.wakeup,
-            settings=TaskServiceSettings(access=access),
+            settings=configured(TaskServiceSettings, access=access, max_unfinished_per_owner=0),
             clock=ClockGuard(catalog, read_uptime),
         )
         accepts = catalog, self.task_service, self.runner.wakeup

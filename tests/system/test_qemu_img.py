@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from imaged.conversion.qemu_img import QEMU_FORMATS, QemuImg, QemuImgSettings
 from imaged.core.errors import ConversionFailed, ConversionRefused
 from imaged.core.limits import MIB
+from support.settings import configured
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio]
 
@@ -38,7 +39,7 @@ def programs() -> None:
 @pytest.fixture
 def converter() -> QemuImg:
     """With the limits that it has by default."""
-    return QemuImg(QemuImgSettings())
+    return QemuImg(configured(QemuImgSettings))
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ async def test_files_that_an_image_names_are_not_opened(
 async def test_a_disk_of_absurd_size(tmp_path: Path) -> None:
     """Its target grows to the limit, and no further."""
     make("-f", "qcow2", "-o", "cluster_size=2M", tmp_path / "image", "60000T")
-    converter = QemuImg(QemuImgSettings(max_size_bytes=64 * MIB))
+    converter = QemuImg(configured(QemuImgSettings, max_size_bytes=64 * MIB))
 
     with pytest.raises(ConversionFailed):
         await convert(converter, tmp_path / "image", "qcow2", tmp_path / "target", "raw")
@@ -266,7 +267,7 @@ async def test_a_folder_with_a_comma(converter: QemuImg, disk: Path, tmp_path: P
 
 async def test_processor_time_ends(disk: Path, tmp_path: Path) -> None:
     """The limit is said."""
-    converter = QemuImg(QemuImgSettings(cpu_time=timedelta(0)))
+    converter = QemuImg(configured(QemuImgSettings, cpu_time=timedelta(0)))
 
     with pytest.raises(ConversionFailed, match="limits"):
         await convert(converter, disk, "raw", tmp_path / "target", "qcow2")
@@ -275,7 +276,7 @@ async def test_processor_time_ends(disk: Path, tmp_path: Path) -> None:
 async def test_time_ends(disk: Path, tmp_path: Path) -> None:
     """Nothing of it is left running."""
     before = children()
-    converter = QemuImg(QemuImgSettings(time=timedelta(microseconds=1)))
+    converter = QemuImg(configured(QemuImgSettings, time=timedelta(microseconds=1)))
 
     with pytest.raises(ConversionFailed, match="longer than"):
         await convert(converter, disk, "raw", tmp_path / "target", "qcow2")

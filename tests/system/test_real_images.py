@@ -13,6 +13,7 @@ import pytest
 from imaged.core.disk_format import Findings, FormatPolicy, require_declared
 from imaged.core.errors import FormatRefused
 from imaged.inspectors.oslo_inspector import OsloInspector
+from support.settings import configured
 
 pytestmark = pytest.mark.system
 
@@ -89,7 +90,7 @@ def inspect(path: Path) -> Findings:
 def require(path: Path, declared: str) -> Findings:
     """What is found in a file that is accepted as what it was declared to be."""
     findings = inspect(path)
-    require_declared(declared, findings, FormatPolicy())
+    require_declared(declared, findings, configured(FormatPolicy))
     return findings
 
 

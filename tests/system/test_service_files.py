@@ -13,13 +13,14 @@ import pytest
 from imaged.daemon.status_reporter import EXTEND_TIMEOUT
 from imaged.stores.s3.settings import S3Settings
 from imaged.units import parse_duration
+from support.settings import configured
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted((ROOT / "systemd").glob("*.service"))
 UNITS = [*SERVICES, *(ROOT / "systemd").glob("*.socket")]
 
 #: A driver says by itself that a store or a catalog does not answer; this one takes longest.
-SLOWEST = S3Settings(bucket="images")
+SLOWEST = configured(S3Settings, bucket="images")
 SLOWEST_ANSWER = SLOWEST.connect_timeout + SLOWEST.read_timeout
 
 pytestmark = pytest.mark.system

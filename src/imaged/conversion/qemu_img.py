@@ -31,7 +31,6 @@ from imaged.conversion import landlock, seccomp
 from imaged.conversion.sandbox import SandboxSettings
 from imaged.conversion.truncation import missing_bytes
 from imaged.core.errors import ConversionFailed, ConversionRefused
-from imaged.core.limits import GIB
 from imaged.ports.conversion import ProgressCallback
 
 log = structlog.get_logger()
@@ -82,10 +81,10 @@ class _ExitResult:
 class QemuImgSettings:
     """The limits of a conversion."""
 
-    memory_bytes: int = GIB
-    cpu_time: timedelta = timedelta(hours=1)
-    time: timedelta = timedelta(hours=4)  # in all
-    max_size_bytes: int = 1024 * GIB  # of the written file
+    memory_bytes: int
+    cpu_time: timedelta
+    time: timedelta  # in all
+    max_size_bytes: int  # of the written file
 
 
 class QemuImg:

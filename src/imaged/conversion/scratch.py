@@ -40,7 +40,7 @@ class ScratchSettings:
     """The folder, and the space that must stay free there."""
 
     root: Path
-    min_free_bytes: int = 0
+    min_free_bytes: int
 
 
 class LocalScratchFolder:

@@ -198,8 +198,8 @@ class Findings:
 class FormatPolicy:
     """Which data is refused."""
 
-    check_format: bool = True  # refuse data of another format than declared
-    refuse_unsafe: bool = True  # refuse features that make a reader open other files
+    check_format: bool  # refuse data of another format than declared
+    refuse_unsafe: bool  # refuse features that make a reader open other files
 
 
 def is_inspected(container_format: str) -> bool:

@@ -45,8 +45,8 @@ class StrayLimits:
     ``max_share``: of all blobs of the store, between 0 and 1.
     """
 
-    max_strays: int = 100
-    max_share: float = 0.01
+    max_strays: int
+    max_share: float
 
     def allow(self, strays: int, keys: int) -> bool:
         """Whether this many strays among the ``keys`` of a store may go; never all of them."""

@@ -20,9 +20,6 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
-MAX_PROPERTIES_BYTES = 256 * KIB  # of one image; the default of the setting
-MAX_PAGE_BYTES = 8 * MIB  # of a list; the default of the setting
-
 
 def require_announced(announced_bytes: int | None, limit_bytes: int) -> None:
     """Refuse a body whose announced length is too large. Raises TooLarge."""

@@ -1,16 +1,19 @@
-"""Translates Config into the settings of each component."""
+"""Fills the settings of each component from the configuration, which has the defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import SecretStr
 
 from imaged.api.allowed_hosts import AllowedHosts
 from imaged.api.stores import StoreFacts
 from imaged.config import Config
+from imaged.config.sections import Section
 from imaged.config.stores import FilesystemBaseSection, FilesystemSection, S3BaseSection, S3Section
 from imaged.conversion.qemu_img import QemuImgSettings
 from imaged.conversion.scratch import ScratchSettings
@@ -30,41 +33,85 @@ from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.s3.credentials import Secret, read_secret
 from imaged.stores.s3.settings import S3Settings
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def filesystem_settings(store: FilesystemBaseSection) -> FilesystemSettings:
-    """Settings of a filesystem store. Users who may read files may search their folders."""
-    searchable = (store.file_mode & 0o444) >> 2
-    return FilesystemSettings(
-        path=store.path,
-        min_free_bytes=store.min_free,
-        file_mode=store.file_mode,
-        folder_mode=store.file_mode | searchable,
+S = TypeVar("S", bound="DataclassInstance")
+
+
+def settings_for(section: Section, kind: type[S], **translated: object) -> S:
+    """Fill ``kind``, a dataclass: each field from the setting of its name, or from ``translated``.
+
+    A field with a default is a constant of the component, not a setting. Raises TypeError, when the
+    process starts, if a field has no source or two.
+    """
+    here = {field.name: field for field in fields(kind)}
+    given = {name: getattr(section, name) for name in type(section).model_fields if name in here}
+    given |= translated
+    for name in given.keys() & here.keys():
+        if here[name].default is not MISSING or here[name].default_factory is not MISSING:
+            raise TypeError(f"{kind.__name__}.{name} is a setting and must not have a default too")
+    return kind(**given)
+
+
+def connection_settings(config: Config) -> ConnectionSettings:
+    """Limits of client connections."""
+    api = config.api
+    return settings_for(
+        api,
+        ConnectionSettings,
+        max_header_bytes=api.max_header_size,
+        min_rate=MinimumRate(api.min_rate, api.min_rate_window),
+    )
+
+
+def own_names(config: Config) -> AllowedHosts:
+    """The host names that the API accepts without authentication."""
+    bound = {address.host for address in config.api.bind if isinstance(address, TcpAddress)}
+    is_networked = config.auth.allow_anyone_on_the_network
+    return AllowedHosts(
+        config.api.public_url, frozenset(bound) if is_networked else frozenset(), is_networked
+    )
+
+
+def record_limits(config: Config) -> RecordLimits:
+    """Limits of record sizes."""
+    return RecordLimits(
+        max_properties_bytes=config.uploads.max_properties_size,
+        max_page_bytes=config.api.max_page_size,
     )
 
 
 def password_file(config: Config) -> Path | None:
     """The file with the password of the catalog's role, if configured."""
-    return Path(config.catalog.password_file) if config.catalog.password_file else None
+    return _path(config.catalog.password_file)
+
+
+def claim_settings(config: Config) -> ClaimSettings:
+    """Leases of claims."""
+    return settings_for(config.claims, ClaimSettings)
+
+
+def filesystem_settings(store: FilesystemBaseSection) -> FilesystemSettings:
+    """Settings of a filesystem store. Users who may read files may search their folders."""
+    searchable = (store.file_mode & 0o444) >> 2
+    return settings_for(
+        store,
+        FilesystemSettings,
+        min_free_bytes=store.min_free,
+        folder_mode=store.file_mode | searchable,
+    )
 
 
 def s3_settings(name: str, store: S3BaseSection) -> S3Settings:
     """Settings of an S3 store. Raises StoreError if its keys cannot be read."""
-    return S3Settings(
-        endpoint=store.endpoint,
-        bucket=store.bucket,
-        prefix=store.prefix,
-        region=store.region,
+    return settings_for(
+        store,
+        S3Settings,
         access_key=_secret(name, store.access_key, store.access_key_file),
         secret_key=_secret(name, store.secret_key, store.secret_key_file),
-        addressing=store.addressing,
-        ca_file=Path(store.ca_file) if store.ca_file else None,
+        ca_file=_path(store.ca_file),
         part_size_bytes=store.part_size,
-        parts_in_flight=store.parts_in_flight,
-        checksum=store.checksum,
-        connect_timeout=store.connect_timeout,
-        read_timeout=store.read_timeout,
-        attempts=store.attempts,
-        retry_for=store.retry_for,
     )
 
 
@@ -108,54 +155,26 @@ def _properties(store: FilesystemSection | S3Section) -> Mapping[str, object]:
             }
 
 
-def connection_settings(config: Config) -> ConnectionSettings:
-    """Limits of client connections."""
-    api = config.api
-    return ConnectionSettings(
-        max_connections=api.max_connections,
-        max_connections_per_address=api.max_connections_per_address,
-        header_timeout=api.header_timeout,
-        max_header_bytes=api.max_header_size,
-        min_rate=MinimumRate(api.min_rate, api.min_rate_window),
-        idle_timeout=api.idle_timeout,
-        linger=api.linger,
-    )
-
-
-def own_names(config: Config) -> AllowedHosts:
-    """The host names that the API accepts without authentication."""
-    bound = {address.host for address in config.api.bind if isinstance(address, TcpAddress)}
-    is_networked = config.auth.allow_anyone_on_the_network
-    return AllowedHosts(
-        config.api.public_url, frozenset(bound) if is_networked else frozenset(), is_networked
-    )
-
-
-def claim_settings(config: Config) -> ClaimSettings:
-    """Leases of claims."""
-    return ClaimSettings(lease=config.claims.lease, renew_every=config.claims.renew_every)
-
-
 def stage_settings(config: Config) -> IngestSettings:
     """Requirements on uploaded data."""
     uploads = config.uploads
-    return IngestSettings(
+    return settings_for(
+        uploads,
+        IngestSettings,
         max_size_bytes=uploads.max_size,
-        hash_algorithm=uploads.hash_algorithm,
-        formats=FormatPolicy(uploads.check_format, uploads.refuse_unsafe),
+        formats=settings_for(uploads, FormatPolicy),
         remembers_broken=bool(uploads.remember_broken),
     )
 
 
+def kills_uploads(config: Config) -> bool:
+    """Whether a failed upload sets its image to ``killed``."""
+    return config.uploads.on_failure == "kill"
+
+
 def scrubber_settings(config: Config) -> ScrubberSettings:
     """When the scrubber deletes bytes and records."""
-    scrubber = config.scrubber
-    return ScrubberSettings(
-        delay=scrubber.delay,
-        every=scrubber.every,
-        concurrency=scrubber.concurrency,
-        keep_records=scrubber.keep_records,
-    )
+    return settings_for(config.scrubber, ScrubberSettings)
 
 
 def longest_delay(config: Config) -> timedelta:
@@ -171,48 +190,21 @@ def longest_delay(config: Config) -> timedelta:
 
 def reconcile_settings(config: Config) -> ReconcileSettings:
     """Limits of the reconciler."""
-    reconcile = config.reconcile
-    return ReconcileSettings(
-        every=reconcile.every,
-        quarantine=reconcile.quarantine,
-        limits=StrayLimits(max_strays=reconcile.max_strays, max_share=reconcile.max_share),
-    )
-
-
-def record_limits(config: Config) -> RecordLimits:
-    """Limits of record sizes."""
-    return RecordLimits(
-        max_properties_bytes=config.uploads.max_properties_size,
-        max_page_bytes=config.api.max_page_size,
-    )
-
-
-def kills_uploads(config: Config) -> bool:
-    """Whether a failed upload sets its image to ``killed``."""
-    return config.uploads.on_failure == "kill"
+    limits = settings_for(config.reconcile, StrayLimits)
+    return settings_for(config.reconcile, ReconcileSettings, limits=limits)
 
 
 def task_service_settings(config: Config) -> TaskServiceSettings:
     """Access to tasks, limits for each project, and retention."""
-    tasks = config.tasks
-    return TaskServiceSettings(
-        access=tasks.access,
-        time_to_live=tasks.time_to_live,
-        max_unfinished=tasks.max_unfinished_per_owner,
-        max_properties_bytes=config.uploads.max_properties_size,
+    max_properties_bytes = config.uploads.max_properties_size
+    return settings_for(
+        config.tasks, TaskServiceSettings, max_properties_bytes=max_properties_bytes
     )
 
 
 def runner_settings(config: Config) -> RunnerSettings:
     """Concurrency of tasks."""
-    tasks = config.tasks
-    return RunnerSettings(
-        concurrency=tasks.concurrency,
-        limits=dict(tasks.limits),
-        poll_every=tasks.poll_every,
-        per_destination=tasks.exports_per_destination,
-        stalled_after=tasks.stalled_after,
-    )
+    return settings_for(config.tasks, RunnerSettings, limits=dict(config.tasks.limits))
 
 
 def key_file(config: Config) -> Path:
@@ -223,22 +215,17 @@ def key_file(config: Config) -> Path:
 def fetch_settings(config: Config) -> FetchSettings:
     """Allowed addresses and time limits of fetches."""
     fetch = config.fetch
-    return FetchSettings(
-        allow=fetch.allow,
-        ports=fetch.ports,
-        total_time=fetch.total_time,
-        min_bytes_per_second=fetch.min_rate,
-        ca_file=Path(fetch.ca_file) if fetch.ca_file else None,
+    return settings_for(
+        fetch, FetchSettings, min_bytes_per_second=fetch.min_rate, ca_file=_path(fetch.ca_file)
     )
 
 
 def qemu_img_settings(config: Config) -> QemuImgSettings:
     """Resource limits of one conversion."""
-    conversion = config.conversion
-    return QemuImgSettings(
-        memory_bytes=conversion.memory,
-        cpu_time=conversion.cpu_time,
-        time=conversion.time,
+    return settings_for(
+        config.conversion,
+        QemuImgSettings,
+        memory_bytes=config.conversion.memory,
         max_size_bytes=config.uploads.max_size,
     )
 
@@ -246,3 +233,7 @@ def qemu_img_settings(config: Config) -> QemuImgSettings:
 def scratch_settings(config: Config) -> ScratchSettings:
     """The scratch folder of conversions."""
     return ScratchSettings(config.conversion.scratch, config.conversion.min_free)
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None

@@ -13,13 +13,13 @@ from imaged.core.network_policy import Network
 class FetchSettings:
     """Settings of ``[fetch]``."""
 
-    allow: tuple[Network, ...] = ()  # beyond the public internet
-    ports: tuple[int, ...] = (80, 443)
+    allow: tuple[Network, ...]  # beyond the public internet
+    ports: tuple[int, ...]
     redirects: int = 10
     attempts: int = 5  # in a row, without a byte in between
     connect_timeout: timedelta = timedelta(seconds=10)
     answer_timeout: timedelta = timedelta(seconds=60)  # from the request to the headers
-    total_time: timedelta = timedelta(hours=12)
-    min_bytes_per_second: int = 10 * 2**10
+    total_time: timedelta
+    min_bytes_per_second: int
     rate_window: timedelta = timedelta(seconds=30)
-    ca_file: Path | None = None
+    ca_file: Path | None

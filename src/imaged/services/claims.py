@@ -47,8 +47,8 @@ RETRYABLE_ATTEMPT_ERRORS = (ClaimLost, CatalogError, TaskStalled)
 class ClaimSettings:
     """The duration of a lease, and the interval of its renewal."""
 
-    lease: timedelta = timedelta(seconds=60)
-    renew_every: timedelta = timedelta(seconds=10)
+    lease: timedelta
+    renew_every: timedelta
 
     @property
     def trust(self) -> timedelta:

@@ -12,7 +12,7 @@ from imaged.core.access import Caller, by_owner, require_visible, require_writer
 from imaged.core.edits import Operation
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
-from imaged.core.limits import MAX_PAGE_BYTES, MAX_PROPERTIES_BYTES, require_properties_within
+from imaged.core.limits import require_properties_within
 from imaged.core.query import Column, Condition, ImagePage, ImageQuery, Operator, Order
 from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.scrubber import ScrubberSettings
@@ -30,8 +30,8 @@ PENDING_DELETE_QUERY = ImageQuery(
 class RecordLimits:
     """Limits for the size of records."""
 
-    max_properties_bytes: int = MAX_PROPERTIES_BYTES  # of one image
-    max_page_bytes: int = MAX_PAGE_BYTES  # of a list
+    max_properties_bytes: int  # of one image
+    max_page_bytes: int  # of a list
 
 
 class Images:
@@ -42,11 +42,11 @@ class Images:
     """
 
     def __init__(
-        self, catalog: ImageCatalog, settings: ScrubberSettings, limits: RecordLimits | None = None
+        self, catalog: ImageCatalog, settings: ScrubberSettings, limits: RecordLimits
     ) -> None:
         self._catalog = catalog
         self.settings = settings
-        self.limits = limits or RecordLimits()
+        self.limits = limits
 
     async def create(self, caller: Caller, attributes: Mapping[str, object]) -> Image:
         """Create an image without data. Raises ImageExists and the errors of

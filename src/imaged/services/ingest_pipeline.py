@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -41,10 +41,10 @@ LAST_BYTES_SECONDS = 5  # timeout for the digest of a broken body
 class IngestSettings:
     """The requirements for every body."""
 
-    max_size_bytes: int = 1024**4
-    hash_algorithm: str = "sha512"
-    formats: FormatPolicy = field(default_factory=FormatPolicy)
-    remembers_broken: bool = True  # whether a broken body is compared with the next one
+    max_size_bytes: int
+    hash_algorithm: str
+    formats: FormatPolicy
+    remembers_broken: bool  # whether a broken body is compared with the next one
 
 
 @dataclass(frozen=True, slots=True)

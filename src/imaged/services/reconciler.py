@@ -42,9 +42,9 @@ LISTING_TIMEOUT = timedelta(minutes=10)  # for one part; a disk that hangs never
 class ReconcileSettings:
     """Limits of the comparison."""
 
-    every: timedelta = timedelta(hours=6)
-    quarantine: timedelta = timedelta(hours=24)
-    limits: StrayLimits = field(default_factory=StrayLimits)  # beyond them nothing is doomed
+    every: timedelta
+    quarantine: timedelta
+    limits: StrayLimits  # beyond them nothing is doomed
 
 
 @dataclass(slots=True)

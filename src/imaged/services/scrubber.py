@@ -38,10 +38,10 @@ BUSY_FOR = timedelta(minutes=1)  # how long a taken blob is hidden from other sc
 class ScrubberSettings:
     """The delays of deletion and the concurrency."""
 
-    delay: timedelta = timedelta(hours=24)
-    every: timedelta = timedelta(seconds=30)
-    concurrency: int = 4
-    keep_records: timedelta = timedelta(days=30)
+    delay: timedelta
+    every: timedelta
+    concurrency: int
+    keep_records: timedelta
 
 
 @dataclass(slots=True)

@@ -40,6 +40,7 @@ from support.faults import catalog_fails, from_nth, nth, override_calls, pause
 from support.node import ADMIN, LEASE, RENEW_EVERY, A, Node
 from support.reversed_secret_box import ReversedSecretBox
 from support.sample_images import draft
+from support.settings import configured
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
@@ -150,7 +151,7 @@ async def test_so_many_run_at_once(cluster: Cluster) -> None:
         seen.append(len(node.runner.running))
 
     wait, nap = Wait(also), Nap(also)
-    settings = RunnerSettings(concurrency=3, poll_every=timedelta(seconds=1000))
+    settings = configured(RunnerSettings, concurrency=3, poll_every=timedelta(seconds=1000))
     node = cluster.node(types=[wait, nap], tasks=settings)
     for number in range(10):
         await ask(node, ("wait", "nap")[number % 2], seconds=10 + number)
@@ -167,7 +168,7 @@ async def test_so_many_run_at_once(cluster: Cluster) -> None:
 async def test_a_type_may_have_less_room(cluster: Cluster) -> None:
     """The rest is for others."""
     wait, make = Wait(), Make()
-    settings = RunnerSettings(concurrency=3, limits={"wait": 1})
+    settings = configured(RunnerSettings, concurrency=3, limits={"wait": 1})
     node = cluster.node(types=[wait, make], tasks=settings)
     for _ in range(3):
         await ask(node)
@@ -184,7 +185,7 @@ async def test_a_type_may_have_less_room(cluster: Cluster) -> None:
 async def test_owners_take_turns(cluster: Cluster) -> None:
     """One task of an owner does not wait for all earlier ones of another."""
     wait = Wait()
-    node = cluster.node(types=[wait], tasks=RunnerSettings(concurrency=1))
+    node = cluster.node(types=[wait], tasks=configured(RunnerSettings, concurrency=1))
     for _ in range(4):
         await ask(node, caller=ANN)
         await anyio.sleep(0.01)
@@ -199,7 +200,7 @@ async def test_owners_take_turns(cluster: Cluster) -> None:
 async def test_a_task_begins_at_once_where_it_was_asked_for(cluster: Cluster) -> None:
     """And after a poll, if another process asked."""
     wait = Wait()
-    settings = RunnerSettings(poll_every=timedelta(seconds=100))
+    settings = configured(RunnerSettings, poll_every=timedelta(seconds=100))
     node = cluster.node(types=[wait], tasks=settings)
     cluster.start(node.runner.serve())
     await anyio.sleep(1)
@@ -218,7 +219,7 @@ async def test_a_task_begins_at_once_where_it_was_asked_for(cluster: Cluster) ->
 async def test_what_is_brief_goes_before(cluster: Cluster) -> None:
     """Where it was asked for, and before all that others have asked for."""
     wait, blink = Wait(), Blink()
-    node = cluster.node(types=[wait, blink], tasks=RunnerSettings(concurrency=2))
+    node = cluster.node(types=[wait, blink], tasks=configured(RunnerSettings, concurrency=2))
     cluster.start(node.runner.serve_brief_only())
     await anyio.sleep(1)
     for _ in range(3):
@@ -232,7 +233,8 @@ async def test_what_is_brief_goes_before(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [RunnerSettings(concurrency=1), RunnerSettings(limits={"blink": 1})]
+    "settings",
+    [configured(RunnerSettings, concurrency=1), configured(RunnerSettings, limits={"blink": 1})],
 )
 async def test_what_is_brief_waits_where_there_is_no_room(
     cluster: Cluster, settings: RunnerSettings
@@ -460,7 +462,9 @@ async def test_a_task_that_cannot_be_claimed_keeps_no_other_waiting(cluster: Clu
         return await cluster.catalog.modify_task(task_id, change)
 
     catalog = override_calls(cluster.catalog, modify_task=modify)
-    node = cluster.node(types=[wait], catalog=catalog, tasks=RunnerSettings(concurrency=1))
+    node = cluster.node(
+        types=[wait], catalog=catalog, tasks=configured(RunnerSettings, concurrency=1)
+    )
     second = await ask(node)
     cluster.start(node.runner.serve()).ignore()
     await anyio.sleep(30)
@@ -492,7 +496,7 @@ async def test_a_worker_that_is_stopped_gives_back_at_once(cluster: Cluster) -> 
 async def test_stopping_begins_nothing_new(cluster: Cluster) -> None:
     """What is under way may end."""
     wait = Wait()
-    node = cluster.node(types=[wait], tasks=RunnerSettings(concurrency=1))
+    node = cluster.node(types=[wait], tasks=configured(RunnerSettings, concurrency=1))
     for _ in range(2):
         await ask(node)
     cluster.start(node.runner.serve())

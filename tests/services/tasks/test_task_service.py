@@ -18,6 +18,7 @@ from imaged.services.tasks.task_service import TaskServiceSettings
 from imaged.services.tasks.task_type import ImageId, TaskInput, read_input
 from support.cluster import Cluster
 from support.node import ADMIN, OWNER, A, B
+from support.settings import configured
 
 pytestmark = pytest.mark.anyio
 
@@ -73,9 +74,9 @@ async def test_expired_tasks_go_by_themselves(cluster: Cluster) -> None:
     """Those of all owners, after the time that was configured when they were made."""
     await cluster.active(A)
     node = cluster.node()
-    node.task_service.settings = TaskServiceSettings(time_to_live=timedelta(hours=1))
+    node.task_service.settings = configured(TaskServiceSettings, time_to_live=timedelta(hours=1))
     short = await node.do_task("verify", {"image_id": A}, OWNER)
-    node.task_service.settings = TaskServiceSettings(time_to_live=timedelta(hours=3))
+    node.task_service.settings = configured(TaskServiceSettings, time_to_live=timedelta(hours=3))
     long = await node.do_task("verify", {"image_id": A}, ADMIN)
     clone = await node.do_task("clone", {"image_id": A}, ADMIN)
     waits = await node.task_service.create(OWNER, "verify", {"image_id": A})
@@ -99,7 +100,7 @@ async def test_an_owner_has_room_for_so_many(cluster: Cluster) -> None:
     """Those that wait or run count; what has ended makes room; others have room of their own."""
     await cluster.active(A)
     node = cluster.node()
-    node.task_service.settings = TaskServiceSettings(max_unfinished=2)
+    node.task_service.settings = configured(TaskServiceSettings, max_unfinished_per_owner=2)
     first = await node.task_service.create(OWNER, "verify", {"image_id": A})
     await node.task_service.create(OWNER, "clone", {"image_id": A})
 
@@ -119,7 +120,7 @@ async def test_what_is_refused_for_want_of_room_leaves_nothing(cluster: Cluster)
     """No task, and no draft of an image."""
     await cluster.active(A)
     node = cluster.node()
-    node.task_service.settings = TaskServiceSettings(max_unfinished=1)
+    node.task_service.settings = configured(TaskServiceSettings, max_unfinished_per_owner=1)
     await node.task_service.create(OWNER, "verify", {"image_id": A})
     before = dict(cluster.catalog.images)
 
@@ -136,7 +137,7 @@ async def test_an_import_call_needs_room_too(cluster: Cluster) -> None:
     await cluster.queued(B, owner="p0")
     node = cluster.node()
     await node.stage(B)
-    node.task_service.settings = TaskServiceSettings(max_unfinished=1)
+    node.task_service.settings = configured(TaskServiceSettings, max_unfinished_per_owner=1)
     await node.task_service.create(ADMIN, "verify", {"image_id": A})
 
     with pytest.raises(TooManyTasks):
@@ -151,7 +152,7 @@ async def test_as_many_as_he_likes(cluster: Cluster) -> None:
     """Where no limit is configured."""
     await cluster.active(A)
     node = cluster.node()
-    node.task_service.settings = TaskServiceSettings(max_unfinished=0)
+    node.task_service.settings = configured(TaskServiceSettings, max_unfinished_per_owner=0)
 
     for _ in range(120):
         await node.task_service.create(OWNER, "verify", {"image_id": A})

@@ -27,6 +27,7 @@ from imaged.lanes import InlineLane
 from imaged.ports.export import Destination, ExportFile
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings
+from support.settings import configured
 
 SMALL_DATA = some_bytes(12 * KIB)
 LARGE_DATA = some_bytes(6 * MIB)
@@ -67,7 +68,9 @@ def folder_at(path: str, number: int, disk: Disk | None = None) -> FilesystemExp
     """The destination of one of them."""
     root = Path(path) / str(number)
     root.mkdir(exist_ok=True)
-    settings = FilesystemSettings(root, min_free_bytes=0, flush_every_bytes=8 * KIB)
+    settings = configured(
+        FilesystemSettings, path=root, min_free_bytes=0, flush_every_bytes=8 * KIB
+    )
     return FilesystemExport("archive", settings, disk=disk, lanes=InlineLane)
 
 

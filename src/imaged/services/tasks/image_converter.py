@@ -22,7 +22,8 @@ from imaged.services.tasks.stream_checks import StreamCheckFactory, StreamChecks
 CONVERTING = "converting"
 PROGRESS_SECONDS = 1
 
-STRICT_POLICY = FormatPolicy()  # independent of the policy for uploads
+#: Independent of the policy for uploads.
+STRICT_POLICY = FormatPolicy(check_format=True, refuse_unsafe=True)
 
 
 @dataclass(frozen=True, slots=True)

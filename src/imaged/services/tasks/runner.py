@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -58,11 +58,11 @@ PENDING_BATCH = 100  # waiting tasks in the first query
 class RunnerSettings:
     """The concurrency of this process."""
 
-    concurrency: int = 4
-    limits: Mapping[str, int] = field(default_factory=dict)  # by type, where lower than the total
-    per_destination: int = 2  # exports to one destination, beside all others
-    stalled_after: timedelta = timedelta(minutes=15)
-    poll_every: timedelta = timedelta(seconds=2)
+    concurrency: int
+    limits: Mapping[str, int]  # by type, where lower than the total
+    exports_per_destination: int  # beside all other tasks
+    stalled_after: timedelta
+    poll_every: timedelta
 
 
 class RunnerCatalog(TaskCatalog, StatusCatalog, Protocol):
@@ -179,7 +179,10 @@ class TaskRunner:
     def _free_slots(self) -> TaskSlots:
         kinds = [kind.facts for kind in self._registry]
         slots = TaskSlots(
-            kinds, self.settings.concurrency, self.settings.per_destination, self.settings.limits
+            kinds,
+            self.settings.concurrency,
+            self.settings.exports_per_destination,
+            self.settings.limits,
         )
         for task in self.running.values():
             slots.occupy(task)

@@ -22,8 +22,8 @@ from imaged.core.access import (
 from imaged.core.edits import begin_draft
 from imaged.core.errors import InvalidInput, NotPermitted, TaskFinal, TooManyTasks
 from imaged.core.image import Image
-from imaged.core.limits import MAX_PROPERTIES_BYTES, require_properties_within
-from imaged.core.task import KEEP_FOR, Task, TaskFacts, cancel, require_final
+from imaged.core.limits import require_properties_within
+from imaged.core.task import Task, TaskFacts, cancel, require_final
 from imaged.core.task_query import TaskQuery
 from imaged.ports.image_catalog import ImageCatalog, TaskCatalog
 from imaged.ports.secret_box import SecretBox
@@ -44,10 +44,10 @@ Access = Literal["members", "admins"]
 class TaskServiceSettings:
     """The permissions, quotas and retention of tasks."""
 
-    access: Access = "members"
-    time_to_live: timedelta = KEEP_FOR
-    max_unfinished: int = 0  # of one owner; 0: no limit
-    max_properties_bytes: int = MAX_PROPERTIES_BYTES  # of an image that a task creates
+    access: Access
+    time_to_live: timedelta
+    max_unfinished_per_owner: int  # 0: no limit
+    max_properties_bytes: int  # of an image that a task creates
 
 
 def _start_nothing(_: Task) -> bool:
@@ -115,7 +115,7 @@ class TaskService:
 
         Concurrent calls do not see each other, so the limit may be exceeded slightly.
         """
-        limit = self.settings.max_unfinished
+        limit = self.settings.max_unfinished_per_owner
         if limit and await self._catalog.count_unfinished_tasks(caller.project) >= limit:
             raise TooManyTasks(caller.project, limit)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaged.core.limits import GIB, MIB
+from imaged.core.limits import MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +13,9 @@ class FilesystemSettings:
     """The path of a folder, and the limits of its use."""
 
     path: Path
-    min_free_bytes: int = GIB  # a write that would leave less free space is refused
-    file_mode: int = 0o600
-    folder_mode: int = 0o700
+    min_free_bytes: int  # a write that would leave less free space is refused
+    file_mode: int
+    folder_mode: int
     flush_every_bytes: int = 32 * MIB  # so that little is left to flush at the end
     threads: int = 8  # for names, flushing and deleting
     reading_threads: int = 16

@@ -27,21 +27,21 @@ class S3Settings:
     """Endpoint, credentials and limits of a bucket. Raises ValueError."""
 
     bucket: str
-    endpoint: str = ""  # such as "https://s3.example.net"; empty: Amazon's, by region
-    region: str = "us-east-1"
-    prefix: str = ""  # a folder in the bucket, so that the rest has other uses
-    access_key: Secret | None = None  # neither key: the environment, or the role of the instance
-    secret_key: Secret | None = None
-    addressing: Addressing = "auto"  # "auto": by path at an endpoint, by host name at Amazon's
-    ca_file: Path | None = None  # CA of the endpoint, if the system does not know it
+    endpoint: str  # such as "https://s3.example.net"; empty: Amazon's, by region
+    region: str
+    prefix: str  # a folder in the bucket, so that the rest has other uses
+    access_key: Secret | None  # neither key: the environment, or the role of the instance
+    secret_key: Secret | None
+    addressing: Addressing  # "auto": by path at an endpoint, by host name at Amazon's
+    ca_file: Path | None  # CA of the endpoint, if the system does not know it
     #: Memory for parts is this times ``parts_in_flight``, and at least one part per upload.
-    part_size_bytes: int = 8 * MIB
-    parts_in_flight: int = 8  # of all uploads together; each may always have one
-    checksum: Checksum = "crc32"  # of each part, verified by the store; crc32 costs least
-    connect_timeout: timedelta = timedelta(seconds=5)
-    read_timeout: timedelta = timedelta(seconds=30)  # without a byte in either direction
-    attempts: int = 5  # of each call, with growing pauses in between
-    retry_for: timedelta = timedelta(seconds=30)  # at least, while the server is unavailable
+    part_size_bytes: int
+    parts_in_flight: int  # of all uploads together; each may always have one
+    checksum: Checksum  # of each part, verified by the store; crc32 costs least
+    connect_timeout: timedelta
+    read_timeout: timedelta  # without a byte in either direction
+    attempts: int  # of each call, with growing pauses in between
+    retry_for: timedelta  # at least, while the server is unavailable
 
     def __post_init__(self) -> None:
         """Refuse invalid values. Errors repeat no value: a secret may be in the wrong place."""

@@ -30,6 +30,7 @@ from support.bodies import BODY, send
 from support.cluster import Cluster
 from support.faults import catalog_fails, from_nth, nth, override_calls, pause, store_fails
 from support.node import ADMIN, LEASE, RENEW_EVERY, A, B, image_id
+from support.settings import configured
 
 pytestmark = pytest.mark.anyio
 
@@ -139,7 +140,7 @@ async def test_a_failure_keeps_what_was_staged(cluster: Cluster, why: str) -> No
     node = cluster.node()
     match why:
         case "size":
-            node = cluster.node(stages=IngestSettings(max_size_bytes=len(BODY) - 1))
+            node = cluster.node(stages=configured(IngestSettings, max_size_bytes=len(BODY) - 1))
         case "format":
             await cluster.change(A, lambda image: replace(image, disk_format="qcow2"))
         case "store":
@@ -192,7 +193,7 @@ async def test_a_task_that_is_too_large_now_fails_and_does_not_wait_for_ever(
 ) -> None:
     """The limit was lowered since it was staged."""
     await cluster.importing(A)
-    node = cluster.node(stages=IngestSettings(max_size_bytes=len(BODY) - 1))
+    node = cluster.node(stages=configured(IngestSettings, max_size_bytes=len(BODY) - 1))
 
     assert await node.run_tasks() == 0
     image = await cluster.image(A)
@@ -251,7 +252,7 @@ async def test_one_image_that_fails_does_not_hold_up_others(cluster: Cluster) ->
         await anyio.sleep(1)
     for name in names[:5]:
         await cluster.change(name, lambda image: replace(image, disk_format="iso"))
-    node = cluster.node(tasks=RunnerSettings(concurrency=ROOM))
+    node = cluster.node(tasks=configured(RunnerSettings, concurrency=ROOM))
 
     counts = [await node.run_tasks() for _ in range(3)]
 
@@ -322,11 +323,13 @@ async def test_formats_that_are_patched_in_the_middle_are_not_believed(
 async def test_the_policy_of_the_verdict_is_that_of_its_moment(cluster: Cluster) -> None:
     """An operator who forbids something while it is sent does not see it published."""
     await cluster.queued(A, disk_format="qcow2")
-    node = cluster.node(stages=IngestSettings(formats=FormatPolicy(check_format=False)))
+    node = cluster.node(
+        stages=configured(IngestSettings, formats=configured(FormatPolicy, check_format=False))
+    )
 
     async def forbidden(*_: object) -> AsyncGenerator[bytes]:
         yield BODY
-        node.ingest.settings = IngestSettings()
+        node.ingest.settings = configured(IngestSettings)
         yield BODY
 
     with pytest.raises(FormatRefused):

@@ -26,6 +26,7 @@ from support.remote_service import (
     made_by,
     web_of,
 )
+from support.settings import configured
 
 pytestmark = pytest.mark.anyio
 
@@ -148,7 +149,7 @@ async def test_bytes_are_inspected(cluster: Cluster) -> None:
 async def test_limits(cluster: Cluster) -> None:
     """What it tells is too large, or more than the project may have: not a byte is fetched."""
     web = web_of()
-    task = await fetch(cluster.node(web=web, stages=IngestSettings(max_size_bytes=10)))
+    task = await fetch(cluster.node(web=web, stages=configured(IngestSettings, max_size_bytes=10)))
     assert task.message == "The data is larger than the limit of 10 bytes."
 
     await cluster.catalog.set_limit("p1", len(REMOTE_BODY) - 1)

@@ -43,6 +43,7 @@ from support.faults import catalog_fails, from_nth, hangs, nth, override_calls, 
 from support.memory_destination import MemoryDestination
 from support.node import ADMIN, OWNER, A, B, FixedBlockBudget, Node
 from support.sample_images import task as record
+from support.settings import configured
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
@@ -210,7 +211,7 @@ async def test_several_run_side_by_side(cluster: Cluster) -> None:
     """On one image; of two with the same name, one says why not."""
     await cluster.active(A)
     shelf = MemoryDestination()
-    node = exporter(cluster, shelf, tasks=RunnerSettings(per_destination=4))
+    node = exporter(cluster, shelf, tasks=configured(RunnerSettings, exports_per_destination=4))
     for name in ("one", "two", "three", "three"):
         await node.task_service.create(OWNER, "export", {**ASKED, "file_name": name})
 
@@ -458,7 +459,7 @@ async def test_a_hanging_destination_stops_no_other_export(cluster: Cluster) -> 
     """Four exports to it: a verification and an export elsewhere are done meanwhile."""
     await cluster.active(A)
     frozen, archive = MemoryDestination("frozen"), MemoryDestination()
-    node = exporter(cluster, archive, tasks=RunnerSettings(concurrency=2))
+    node = exporter(cluster, archive, tasks=configured(RunnerSettings, concurrency=2))
     destinations_of(node)["frozen"] = override_calls(frozen, deliver=hangs)
     for number in range(4):
         asked = {**ASKED, "export_to": "frozen", "file_name": str(number)}

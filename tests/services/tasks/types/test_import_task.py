@@ -38,7 +38,7 @@ def web() -> MemoryFetcher:
 def node_on(cluster: Cluster, web: MemoryFetcher, name: str = "n", *, beats: bool = True) -> Node:
     """A process that imports; none of these images is converted."""
     check_factory = StreamCheckFactory(lambda: 10**6, lanes=InlineLane)
-    scratch = LocalScratch(ScratchSettings(Path("there is none")))
+    scratch = LocalScratch(ScratchSettings(Path("there is none"), 0))
     conversion = ImageConverter(scratch, FakeConverter(), OsloInspector, check_factory)
     return cluster.node(name, beats=beats, types=[ImportTask(web, conversion, check_factory)])
 

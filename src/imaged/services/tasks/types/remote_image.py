@@ -21,10 +21,11 @@ from imaged.core.digests import CHECKSUM, is_supported_algorithm
 from imaged.core.errors import FetchFailed, ImagedError, InvalidInput
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
-from imaged.core.limits import MAX_PROPERTIES_BYTES, require_properties_within
+from imaged.core.limits import KIB, require_properties_within
 from imaged.services.tasks.types.clone_metadata import FORMAT_ATTRIBUTES
 
 DESCRIBING = ("name", "disk_format", "container_format", "min_ram", "min_disk", "tags")
+MAX_DESCRIBED_BYTES = 256 * KIB  # of the properties, in a description that this parses
 
 _URL = re.compile(rf"(https?://[^/?#\s]+(?:/[^?#\s]*)?/v2/images/{UUID_PATTERN[1:-1]})(?:/file)?/?")
 
@@ -102,7 +103,7 @@ def _model(caller: Caller, address: RemoteAddress, fields: Mapping[str, Any]) ->
     properties = {name: value for name, value in fields.items() if _is_property(name, value)}
     try:
         image = edits.new_image(caller, str(fields.get("id")), {**properties, **described})
-        require_properties_within(image.properties, MAX_PROPERTIES_BYTES)
+        require_properties_within(image.properties, MAX_DESCRIBED_BYTES)
     except ImagedError as error:
         why = f"the image there could not be one here: {str(error).rstrip('.')}"
         raise address.refusal("answer", why) from error

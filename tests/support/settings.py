@@ -1,0 +1,51 @@
+"""Settings of components as an empty configuration gives them: no test repeats a default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from imaged.config import load
+from imaged.config.stores import FilesystemSection, S3Section
+from imaged.daemon import settings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
+
+DEFAULT_CONFIG = load(Path("/dev/null"), {})
+
+FOLDER = FilesystemSection.model_validate({"type": "filesystem", "path": "/nonexistent"})
+BUCKET = S3Section.model_validate({"type": "s3", "bucket": "images"})
+
+#: All settings of components, by their class.
+ALL_SETTINGS: Mapping[type[Any], Any] = {
+    type(one): one
+    for one in (
+        settings.connection_settings(DEFAULT_CONFIG),
+        settings.connection_settings(DEFAULT_CONFIG).min_rate,
+        settings.record_limits(DEFAULT_CONFIG),
+        settings.claim_settings(DEFAULT_CONFIG),
+        settings.filesystem_settings(FOLDER),
+        settings.s3_settings("cloud", BUCKET),
+        settings.stage_settings(DEFAULT_CONFIG),
+        settings.stage_settings(DEFAULT_CONFIG).formats,
+        settings.scrubber_settings(DEFAULT_CONFIG),
+        settings.reconcile_settings(DEFAULT_CONFIG),
+        settings.reconcile_settings(DEFAULT_CONFIG).limits,
+        settings.task_service_settings(DEFAULT_CONFIG),
+        settings.runner_settings(DEFAULT_CONFIG),
+        settings.fetch_settings(DEFAULT_CONFIG),
+        settings.qemu_img_settings(DEFAULT_CONFIG),
+        settings.scratch_settings(DEFAULT_CONFIG),
+    )
+}
+
+
+def configured(kind: type[S], **changes: Any) -> S:
+    """Settings with the defaults of the configuration, and these changes."""
+    made: S = ALL_SETTINGS[kind]
+    return replace(made, **changes)
