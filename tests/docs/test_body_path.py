@@ -140,7 +140,9 @@ def test_folder(tmp_path: Path) -> None:
 
     @asynccontextmanager
     async def folder() -> AsyncIterator[Store]:
-        yield FilesystemStore("local", configured(FilesystemSettings, path=tmp_path, min_free_bytes=0))
+        yield FilesystemStore(
+            "local", configured(FilesystemSettings, path=tmp_path, min_free_bytes=0)
+        )
 
     modules = modules_on_the_way(folder)
 

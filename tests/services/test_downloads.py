@@ -21,7 +21,7 @@ from imaged.core.errors import (
 )
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import Status
-from imaged.services.transfer_budget import LARGEST_BLOCK_BYTES, TransferBudget
+from imaged.services.transfers import LARGEST_BLOCK_BYTES, TransferBudget
 from support.bodies import BODY, send
 from support.cluster import Cluster
 from support.faults import override_calls

@@ -14,7 +14,7 @@ from imaged.core.errors import CatalogError, StoreError
 from imaged.core.image import Location
 from imaged.core.lifecycle import Status
 from imaged.core.uploading import begin_upload
-from imaged.services.item_backoff import MAX_ITEM_PAUSE, ItemBackoff, run_all_steps
+from imaged.services.periodic import MAX_ITEM_PAUSE, ItemBackoff, run_all_steps
 from support.cluster import Cluster
 from support.faults import catalog_fails, fails_for, override_calls, store_fails
 from support.node import LEASE, A, B, image_id

@@ -13,7 +13,7 @@ from imaged.core.image import Image
 from imaged.core.limits import MIB
 from imaged.core.task import Task, TaskStatus
 from imaged.ports.store import Store, Stores
-from imaged.services.transfer_budget import TransferBudget
+from imaged.services.transfers import TransferBudget
 from imaged.stores.s3.store import S3Store
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore

@@ -38,13 +38,11 @@ from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.task_service import TaskService, TaskServiceSettings
 from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry
 from imaged.services.tasks.types.api_image_import import ImageImport, ImageImportService
-from imaged.services.tasks.types.clone import Clone
-from imaged.services.tasks.types.clone_copy import CloneCopier
-from imaged.services.tasks.types.clone_remote import RemoteImageClient
+from imaged.services.tasks.types.clone import Clone, CloneCopier
 from imaged.services.tasks.types.import_methods import GLANCE_DIRECT, StagedBytes
+from imaged.services.tasks.types.remote_image import RemoteImageClient
 from imaged.services.tasks.types.verify import Verify
-from imaged.services.traffic import Traffic
-from imaged.services.transfer_budget import TransferBudget
+from imaged.services.transfers import Traffic, TransferBudget
 from imaged.services.uploads import Uploads
 from support.bodies import send
 from support.memory_fetcher import MemoryFetcher

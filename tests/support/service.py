@@ -45,9 +45,7 @@ from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.task_service import Access, TaskService, TaskServiceSettings
 from imaged.services.tasks.task_type import TaskTypeRegistry
 from imaged.services.tasks.types.api_image_import import ImageImport, ImageImportService
-from imaged.services.tasks.types.clone import Clone
-from imaged.services.tasks.types.clone_copy import CloneCopier
-from imaged.services.tasks.types.clone_remote import RemoteImageClient
+from imaged.services.tasks.types.clone import Clone, CloneCopier
 from imaged.services.tasks.types.convert import Convert
 from imaged.services.tasks.types.export import Export
 from imaged.services.tasks.types.import_methods import (
@@ -59,8 +57,9 @@ from imaged.services.tasks.types.import_methods import (
 )
 from imaged.services.tasks.types.import_task import ImportTask
 from imaged.services.tasks.types.location_import import LocationImport, LocationImportService
+from imaged.services.tasks.types.remote_image import RemoteImageClient
 from imaged.services.tasks.types.verify import Verify
-from imaged.services.transfer_budget import TransferBudget
+from imaged.services.transfers import TransferBudget
 from imaged.services.uploads import Uploads
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore

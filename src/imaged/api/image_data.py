@@ -31,9 +31,9 @@ from imaged.core.access import Caller
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import ClientVanished, ImagedError, InvalidRequest
 from imaged.core.image import Content
-from imaged.services.block_cache import BLOCK_CACHE, BlockCache
 from imaged.services.downloads import Download, Downloads
 from imaged.services.uploads import Uploads
+from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 SIZE_HEADER = "x-openstack-image-size"
 REPLACE_HEADER = "x-imaged-replace"

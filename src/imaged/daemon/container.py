@@ -26,25 +26,20 @@ from imaged.process.uptime import read_uptime
 from imaged.services.claims import Claims
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
-from imaged.services.health import Health
-from imaged.services.heartbeat import Heartbeat
+from imaged.services.health import Health, Heartbeat
 from imaged.services.images import Images
 from imaged.services.ingest import Ingester
-from imaged.services.item_backoff import ItemBackoff, run_all_steps
-from imaged.services.periodic import Wakeup
+from imaged.services.periodic import ItemBackoff, Wakeup, run_all_steps
 from imaged.services.reclaimer import LeaseReclaimer
 from imaged.services.reconciler import StoreReconciler
 from imaged.services.scrubber import BlobScrubber
-from imaged.services.tasks.cleanup import LeftoverCleaner
-from imaged.services.tasks.plugins import TaskResources
+from imaged.services.tasks.cleanup import LeftoverCleaner, UnrunnableTaskReaper
 from imaged.services.tasks.runner import TaskRunner
 from imaged.services.tasks.task_service import TaskService
-from imaged.services.tasks.task_type import TaskTypeRegistry
+from imaged.services.tasks.task_type import TaskResources, TaskTypeRegistry
 from imaged.services.tasks.types.api_image_import import ImageImportService
 from imaged.services.tasks.types.location_import import LocationImportService
-from imaged.services.tasks.unrunnable_tasks import UnrunnableTaskReaper
-from imaged.services.traffic import Traffic
-from imaged.services.transfer_budget import TransferBudget
+from imaged.services.transfers import Traffic, TransferBudget
 
 if TYPE_CHECKING:  # commands measure nothing and do not load Prometheus
     from imaged.metrics.counters import Counters

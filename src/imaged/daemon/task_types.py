@@ -8,12 +8,14 @@ from typing import Any
 
 from imaged.core.errors import ImagedError
 from imaged.ports.import_check import ImportCheck
-from imaged.services.tasks.plugins import TASK_TYPE_GROUP, TaskResources
-from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry
+from imaged.services.tasks.task_type import (
+    TASK_TYPE_GROUP,
+    TaskResources,
+    TaskType,
+    TaskTypeRegistry,
+)
 from imaged.services.tasks.types.api_image_import import ImageImport
-from imaged.services.tasks.types.clone import Clone
-from imaged.services.tasks.types.clone_copy import CloneCopier
-from imaged.services.tasks.types.clone_remote import RemoteImageClient
+from imaged.services.tasks.types.clone import Clone, CloneCopier
 from imaged.services.tasks.types.convert import Convert
 from imaged.services.tasks.types.export import Export
 from imaged.services.tasks.types.import_methods import (
@@ -25,6 +27,7 @@ from imaged.services.tasks.types.import_methods import (
 )
 from imaged.services.tasks.types.import_task import ImportTask
 from imaged.services.tasks.types.location_import import LocationImport
+from imaged.services.tasks.types.remote_image import RemoteImageClient
 from imaged.services.tasks.types.verify import Verify
 
 IMPORT_CHECK_GROUP = "imaged.import_checks"

@@ -31,8 +31,8 @@ from imaged.server.listeners import (
     open_listeners,
     reachable_from_network,
 )
-from imaged.services.block_cache import BLOCK_CACHE, BlockCache
 from imaged.services.uploads import Uploads
+from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 if TYPE_CHECKING:  # it uses API_HOOKS
     from imaged.daemon.metrics_endpoint import MetricsEndpoint

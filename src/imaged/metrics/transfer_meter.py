@@ -47,7 +47,7 @@ def outcome_of(error: BaseException | None) -> Outcome:
 
 
 class TransferMeter:
-    """The ``Meter`` of ``services/traffic.py``."""
+    """The ``Meter`` of ``services/transfers.py``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         transfers = Counter(

@@ -14,11 +14,10 @@ from imaged.core.image import Content, Image
 from imaged.core.integrity import blocks_of
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import Stores
-from imaged.services.block_cache import BlockCache
 from imaged.services.damage_reporter import DamageReporter
-from imaged.services.traffic import Traffic
-from imaged.services.transfer_budget import TransferBudget
+from imaged.services.transfers import Traffic, TransferBudget
 from imaged.services.verified_reads import (
+    BlockCache,
     RecordedChecksums,
     StoredBlob,
     read_plain,

@@ -1,13 +1,18 @@
-"""The health of this instance: its catalog and stores answer, and it is not stopping.
+"""The health of this instance: for probes, and in the catalog for operators.
 
-A problem that does not prevent its work is a warning: the instance is still ready.
+An instance is ready if its catalog and stores answer and it is not stopping. A problem that does
+not prevent its work is a warning: the instance is still ready. Probes are frequent, so an answer is
+reused for a short time, and concurrent probes share one check.
 
-Probes are frequent, so an answer is reused for a short time, and concurrent probes share one check.
+The heartbeat registers the instance in the catalog, with its problems. Only ``imaged status``
+depends on it: work is protected by leases, which are independent of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from math import inf
 from typing import Protocol
 
@@ -16,13 +21,17 @@ import structlog
 
 from imaged.core.errors import CatalogError, StoreError
 from imaged.core.place_marker import warnings_of
-from imaged.ports.catalog import PlaceCatalog, StatusCatalog
+from imaged.core.summary import Instance
+from imaged.ports.catalog import InstanceCatalog, PlaceCatalog, StatusCatalog
 from imaged.ports.store import Stores
 
 log = structlog.get_logger()
-
 HEALTH_CACHE_SECONDS = 2.0
 CHECK_TIMEOUT_SECONDS = 2.0  # for each part
+SHOWN_SILENT_LEASES = 10  # how long a silent instance is shown, in leases
+UNREGISTER_SECONDS = 5
+MAX_TROUBLES = 20  # shown to operators; the log has all of them
+MAX_TROUBLE_LENGTH = 300  # characters
 
 
 class HealthCatalog(StatusCatalog, PlaceCatalog, Protocol):
@@ -100,3 +109,38 @@ class Health:
             log.warning("health.degraded", part=name, error=trouble)
         elif known and not trouble:
             log.info("health.recovered", part=name)
+
+
+class Heartbeat:
+    """Keeps one row of the catalog up to date while the instance runs.
+
+    The row of an instance that was killed is shown as silent for a while, and then removed.
+    """
+
+    def __init__(
+        self,
+        catalog: InstanceCatalog,
+        instance: Instance,
+        lease: timedelta,
+        troubles: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._catalog = catalog
+        self._instance = instance
+        self._troubles = troubles
+        self._forget_after = SHOWN_SILENT_LEASES * lease
+
+    async def send(self) -> None:
+        """Register the instance with its current troubles. Raises CatalogError."""
+        troubles = tuple(
+            trouble[:MAX_TROUBLE_LENGTH] for trouble in self._troubles()[:MAX_TROUBLES]
+        )
+        instance = replace(self._instance, troubles=troubles)
+        await self._catalog.register_instance(instance, self._forget_after)
+
+    async def stop(self) -> None:
+        """Remove the registration. If the catalog is unavailable, the row expires by itself."""
+        with anyio.move_on_after(UNREGISTER_SECONDS, shield=True):
+            try:
+                await self._catalog.unregister_instance(self._instance.id)
+            except CatalogError as error:
+                log.warning("instance.leave_failed", error=str(error))

@@ -37,8 +37,7 @@ from imaged.ports.store import Stores
 from imaged.services.claimed import ClaimedImage, retry_until_available
 from imaged.services.claims import Claims
 from imaged.services.ingest_pipeline import IngestPipeline, IngestSettings, StoredSource
-from imaged.services.traffic import Traffic
-from imaged.services.transfer_budget import TransferBudget, gather_blocks
+from imaged.services.transfers import Traffic, TransferBudget, gather_blocks
 
 log = structlog.get_logger()
 

@@ -1,20 +1,30 @@
-"""Runs jobs periodically: run, pause, run again, until cancelled."""
+"""Runs jobs periodically: run, pause, run again, until cancelled.
+
+A failing item must not block the others: a row that another session has locked, or that a database
+rule refuses to change, fails again and again, and every round would end there. So an item that
+fails is postponed (``ItemBackoff``). If the catalog itself does not answer, the round ends.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
+from typing import TypeVar
 
 import anyio
 import structlog
 
-from imaged.core.errors import ImagedError
+from imaged.core.blob import retry_delay
+from imaged.core.errors import CatalogError, ImagedError
 
 log = structlog.get_logger()
-
+T = TypeVar("T")
 JITTER = 0.1  # spreads the rounds of several instances
+MAX_ITEM_PAUSE = timedelta(minutes=1)  # limits the wait of an item after its trouble is over
+FORGOTTEN_AFTER = timedelta(minutes=10)  # an item that did not return: others processed it
 
 
 class Wakeup:
@@ -66,3 +76,104 @@ async def run_periodically(
                 log.exception("duty.crashed", duty=duty)
             trouble = repr(error)
         await wakeup.pause(every() * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - no secret
+
+
+async def run_all_steps(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Run all steps of a round, even if one of them fails.
+
+    Raises the first ImagedError of a step, after the last step.
+    """
+    failure: ImagedError | None = None
+    for step in steps:
+        try:
+            await step()
+        except ImagedError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+
+
+@dataclass(slots=True)
+class FailedItem:
+    """An item that failed."""
+
+    failures: int
+    error: str
+    again_at: float  # seconds of the event loop's clock
+
+
+class ItemBackoff:
+    """The failed items of one job of this process.
+
+    The pause after the first failure is 10 s and grows with each further one, up to 1 min: after
+    its trouble is over, an item waits no longer than a lease. ``check`` raises CatalogError if the
+    catalog fails rather than a single item.
+    """
+
+    def __init__(self, duty: str, check: Callable[[], Awaitable[None]]) -> None:
+        self.duty = duty
+        self._check = check
+        self._failed: dict[str, FailedItem] = {}
+        self.failures = 0  # since the start of the process
+
+    def __len__(self) -> int:
+        """The number of postponed items."""
+        return len(self._failed)
+
+    @property
+    def troubles(self) -> list[str]:
+        """A sentence for each postponed item, the one with most failures first."""
+        self._forget_gone()
+        setbacks = sorted(self._failed.items(), key=lambda pair: -pair[1].failures)
+        return [
+            f"{self.duty}: {item} failed {setback.failures} times: {setback.error}"
+            for item, setback in setbacks
+        ]
+
+    def is_waiting(self, item: str) -> bool:
+        """Whether the item is still postponed."""
+        setback = self._failed.get(item)
+        return setback is not None and anyio.current_time() < setback.again_at
+
+    async def try_item(self, item: str, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Run the work on an item and return its result; None if it failed, or is postponed.
+
+        Raises CatalogError if the catalog does not answer at all.
+        """
+        if self.is_waiting(item):
+            return None
+        try:
+            result = await work()
+        except Exception as error:  # noqa: BLE001 - it is told, and others have their turn
+            if isinstance(error, CatalogError):
+                await self._check()
+            self._put_off(item, error)
+            return None
+        self._failed.pop(item, None)
+        return result
+
+    def _put_off(self, item: str, error: Exception) -> None:
+        self._forget_gone()
+        now, sentence = anyio.current_time(), str(error) or type(error).__name__
+        known = self._failed.get(item)
+        failures = 1 if known is None else known.failures + 1
+        pause = min(retry_delay(failures), MAX_ITEM_PAUSE)
+        self._failed[item] = FailedItem(failures, sentence, now + pause.total_seconds())
+        self.failures += 1
+        if known is not None and known.error == sentence:
+            return  # reported already
+        log.warning(
+            "item.put_off",
+            duty=self.duty,
+            item=item,
+            error=sentence,
+            again_in_s=pause.total_seconds(),
+            exc_info=None if isinstance(error, ImagedError) else error,
+        )
+
+    def _forget_gone(self) -> None:
+        """Drop items that were due long ago and did not appear again."""
+        moment = anyio.current_time() - FORGOTTEN_AFTER.total_seconds()
+        gone = [item for item, setback in self._failed.items() if setback.again_at < moment]
+        for item in gone:
+            del self._failed[item]

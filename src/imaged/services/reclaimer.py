@@ -21,7 +21,7 @@ from imaged.core.uploading import give_back, unstage
 from imaged.ports.catalog import Catalog
 from imaged.ports.image_catalog import LapsedClaim
 from imaged.services.clock_guard import ClockGuard
-from imaged.services.item_backoff import ItemBackoff, run_all_steps
+from imaged.services.periodic import ItemBackoff, run_all_steps
 
 log = structlog.get_logger()
 

@@ -24,7 +24,7 @@ from imaged.core.image import Image
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Store, Stores
 from imaged.services.clock_guard import ClockGuard
-from imaged.services.item_backoff import ItemBackoff, run_all_steps
+from imaged.services.periodic import ItemBackoff, run_all_steps
 
 log = structlog.get_logger()
 

@@ -10,6 +10,9 @@ Three modes, which differ in memory and guarantees:
   ``downloads.verify`` is false.
 
 The first two modes never pass on a byte of a damaged block.
+
+A client that reads 64 KiB at a time requests parts of one block sixty-four times. So a connection
+caches one verified block for the next range, while the transfer budget has ample room.
 """
 
 from __future__ import annotations
@@ -32,9 +35,8 @@ from imaged.core.integrity import (
 from imaged.core.limits import MIB
 from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.store import BlobReader, Store
-from imaged.services.block_cache import BlockCache
 from imaged.services.block_checksummer import extend_checksum
-from imaged.services.transfer_budget import (
+from imaged.services.transfers import (
     SMALLEST_BLOCK_BYTES,
     DownloadBuffer,
     TransferBudget,
@@ -43,6 +45,8 @@ from imaged.services.transfer_budget import (
 HELD_CHUNK_BYTES = 2 * MIB  # the larger size makes up for the cost of the checksum
 REREAD_PIECE_BYTES = SMALLEST_BLOCK_BYTES
 PIECES_IN_MEMORY = 3  # of the first pass, on its way to the client, and after that
+#: The key of the connection's cache in the ``state`` of an ASGI scope.
+BLOCK_CACHE = "kept_block"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,40 @@ class RecordedChecksums:
             self._page = await self._catalog.get_block_checksums(self._key, number)
             self._number = number
         return None if self._page is None else checksum_in(self._page, block)
+
+
+class BlockCache:
+    """The block of one connection. Its bytes count as in flight while it is cached."""
+
+    def __init__(self) -> None:
+        self._name: tuple[str, int] | None = None
+        self._chunks: Sequence[bytes] = ()
+        self._size_bytes = 0
+        self._budget: TransferBudget | None = None
+
+    def take(self, key: str, number: int) -> Sequence[bytes] | None:
+        """The chunks of this block of a blob, if it is cached; otherwise the cache is emptied."""
+        if self._name == (key, number):
+            return self._chunks
+        self.release()
+        return None
+
+    def keep(self, key: str, number: int, chunks: Sequence[bytes], budget: TransferBudget) -> None:
+        """Replace the cached block, if there is room."""
+        if self._name == (key, number):
+            return
+        self.release()
+        size_bytes = sum(map(len, chunks))
+        if budget.has_room_for(size_bytes):
+            budget.take(size_bytes)
+            self._name, self._chunks = (key, number), chunks
+            self._size_bytes, self._budget = size_bytes, budget
+
+    def release(self) -> None:
+        """Empty the cache."""
+        if self._budget is not None:
+            self._budget.give_back(self._size_bytes)
+        self._name, self._chunks, self._budget = None, (), None
 
 
 async def read_plain(

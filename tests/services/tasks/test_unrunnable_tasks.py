@@ -13,8 +13,8 @@ from imaged.core.errors import SecretUnreadable
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
 from imaged.core.uploading import begin_import
-from imaged.services.item_backoff import ItemBackoff
-from imaged.services.tasks.unrunnable_tasks import UnrunnableTaskReaper
+from imaged.services.periodic import ItemBackoff
+from imaged.services.tasks.cleanup import UnrunnableTaskReaper
 from support.cluster import Cluster
 from support.faults import fails_for, override_calls
 from support.node import A

@@ -42,11 +42,10 @@ from imaged.ports.secret_box import SecretBox
 from imaged.services.claimed import ClaimedImage, ClaimedTask
 from imaged.services.claims import Claims
 from imaged.services.ingest import Ingester
-from imaged.services.item_backoff import ItemBackoff
-from imaged.services.periodic import Wakeup, run_periodically
+from imaged.services.periodic import ItemBackoff, Wakeup, run_periodically
+from imaged.services.tasks.cleanup import why_secret_unreadable
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry, read_input
-from imaged.services.tasks.unrunnable_tasks import why_secret_unreadable
 
 log = structlog.get_logger()
 

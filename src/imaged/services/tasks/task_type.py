@@ -15,14 +15,16 @@
         async def accept(self, caller, asked): ...    # at POST: refuse what can be refused
         async def run(self, context, asked): ...      # by a worker, perhaps more than once
 
-A deployer's types have the same interface, and are loaded from the entry points ``imaged.tasks``.
+A deployer's types have the same interface. Entry points of the group ``imaged.tasks`` name
+functions that receive ``TaskResources`` and return a type; they are called once, at the start of
+the process. See docs/how-to/add-a-task-type.md.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast
 
 import msgspec
@@ -32,7 +34,15 @@ from imaged.core.attributes import UUID_PATTERN
 from imaged.core.errors import InvalidInput, UnknownTaskType
 from imaged.core.image import Image
 from imaged.core.task import TaskFacts
+from imaged.ports.catalog import Catalog
+from imaged.ports.export import Destination
+from imaged.ports.fetcher import Fetcher
+from imaged.ports.store import Stores
+from imaged.services.downloads import Downloads
 from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.image_converter import ImageConverter
+from imaged.services.tasks.stream_checks import StreamCheckFactory
+from imaged.services.transfers import TransferBudget
 
 #: How an input names an image.
 ImageId = Annotated[str, msgspec.Meta(pattern=UUID_PATTERN, description="The id of an image.")]
@@ -163,3 +173,23 @@ def _invalid(sentence: str) -> InvalidInput:
         name = ".".join(part for part in (path, missing[1]) if part)
         return InvalidInput(name, "is missing" if "missing" in why else "is not known")
     return InvalidInput(path or "input", f"is invalid: {why[:1].lower()}{why[1:]}")
+
+
+TASK_TYPE_GROUP = "imaged.tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResources:
+    """The resources of a type, besides the context of each attempt."""
+
+    catalog: Catalog
+    stores: Stores
+    downloads: Downloads
+    budget: TransferBudget
+    fetcher: Fetcher  # restricted by [fetch]
+    check_factory: StreamCheckFactory  # for received bytes: limits, and the deployer's checks
+    conversion: ImageConverter  # between disk formats
+    destinations: Mapping[str, Destination] = field(default_factory=dict)  # of exports
+
+
+TaskTypeFactory = Callable[[TaskResources], TaskType[Any]]

@@ -9,7 +9,7 @@ import pytest
 
 from imaged.core.errors import InvalidInput, NotPermitted
 from imaged.core.task import TaskStatus
-from imaged.services.tasks.types.clone_remote import MAX_RECORD_BYTES
+from imaged.services.tasks.types.remote_image import MAX_RECORD_BYTES
 from support.cluster import Cluster
 from support.memory_fetcher import MemoryFetcher
 from support.node import OWNER, A, B

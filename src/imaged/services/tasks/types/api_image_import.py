@@ -6,12 +6,13 @@ are kept until an attempt succeeds or the last one fails.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from imaged.core.access import Caller, by_owner
-from imaged.core.errors import FormatsUnset, ImportNotReady
+from imaged.core.errors import FormatsUnset, ImportNotReady, InvalidRequest
 from imaged.core.image import Change, Image
 from imaged.core.task import Task, TaskFacts
 from imaged.core.uploading import begin_import
@@ -23,9 +24,9 @@ from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.task_service import TaskService
 from imaged.services.tasks.task_type import Example, ImageId, TaskInput, TaskResult
 from imaged.services.tasks.types.import_methods import GLANCE_DIRECT, ImportMethod
-from imaged.services.tasks.types.import_request import read_request
 
 GLANCE_DIRECT_REQUEST: Mapping[str, Any] = {"method": {"name": GLANCE_DIRECT}}
+IMPORT_FIELDS = ("method", "stores", "all_stores", "all_stores_must_succeed")
 
 
 class ImageImportInput(TaskInput):
@@ -39,6 +40,15 @@ class ImageImportResult(TaskResult):
     """The image that received its data."""
 
     image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """The parsed body of an import call."""
+
+    method: str
+    arguments: Mapping[str, Any]  # of the method, including its name
+    store: str | None = None  # None: the default store
 
 
 class ImageImport:
@@ -146,3 +156,42 @@ def begin_import_call(task: Task, method: ImportMethod) -> Change:
             raise ImportNotReady(why) from error
 
     return change
+
+
+def read_request(body: object, methods: Collection[str], stores: Stores) -> ImportRequest:
+    """Read the body of an import call. Raises InvalidRequest, UnknownStore."""
+    if not isinstance(body, dict):
+        raise InvalidRequest("The body must be a JSON object with the import's 'method'.")
+    for name in body:
+        if name not in IMPORT_FIELDS:
+            raise InvalidRequest(f"The field {name!r} of an import is not known.")
+    arguments = _method(body, methods)
+    return ImportRequest(arguments["name"], arguments, _store(body, stores))
+
+
+def _method(body: Mapping[str, Any], methods: Collection[str]) -> Mapping[str, Any]:
+    method = body.get("method")
+    if method is None:
+        raise InvalidRequest("The import's 'method' is missing.")
+    if not isinstance(method, dict) or not isinstance(method.get("name"), str):
+        raise InvalidRequest("The import's 'method' must be a JSON object with a 'name'.")
+    if method["name"] not in methods:
+        known = ", ".join(methods)
+        raise InvalidRequest(f"There is no import method {method['name']!r}; possible: {known}.")
+    return method
+
+
+def _store(body: Mapping[str, Any], stores: Stores) -> str | None:
+    for name in IMPORT_FIELDS[2:]:
+        if not isinstance(body.get(name, False), bool):
+            raise InvalidRequest(f"The import's {name!r} must be true or false.")
+    named = body.get("stores") or []
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise InvalidRequest("The import's 'stores' must be an array of names.")
+    if body.get("all_stores"):
+        if named:
+            raise InvalidRequest("An import has 'stores' or 'all_stores', not both.")
+        named = list(stores.by_name)
+    if len(named) > 1:
+        raise InvalidRequest("An import writes to one store; name one in 'stores'.")
+    return stores.pick(named[0]).name if named else None

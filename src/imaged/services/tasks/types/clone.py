@@ -1,13 +1,20 @@
 """``clone``: another image with the same bytes.
 
 Within a store it is instant and needs no space, because bytes never change: both images hold them,
-and they are deleted with the last one. Between stores they are copied (``clone_copy``), and from
-another service they are fetched (``clone_remote``).
+and they are deleted with the last one. From another service they are fetched (``remote_image``).
+
+Between stores they are copied, by the stores themselves if they can. A server-side copy has the
+same bytes, so the source's record applies to the copy; its size is compared, and its md5 if the
+store reports it. If the source was damaged, so is the copy, and the recorded checksums of the
+source reveal it in both. Otherwise the bytes pass through this process, like those of an upload,
+and must match the source's record.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 from uuid import uuid4
 
@@ -15,13 +22,23 @@ from msgspec import Meta, field
 
 from imaged.core import edits
 from imaged.core.access import Caller, require_readable
-from imaged.core.errors import InvalidInput, InvalidTransition, StoreError, UnknownStore
-from imaged.core.image import Image
+from imaged.core.errors import (
+    DataDamaged,
+    InvalidInput,
+    InvalidTransition,
+    StoreError,
+    UnknownStore,
+)
+from imaged.core.image import Content, Image, Location
 from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.task import TaskFacts
-from imaged.ports.image_catalog import ImageCatalog
-from imaged.ports.store import Stores
+from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
+from imaged.ports.store import ServerSideCopy, Store, Stores
+from imaged.services.damage_reporter import log_damage
+from imaged.services.downloads import Downloads
+from imaged.services.ingest_pipeline import StoredSource
 from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.task_type import (
     Accepted,
     Example,
@@ -30,13 +47,15 @@ from imaged.services.tasks.task_type import (
     TaskInput,
     TaskResult,
 )
-from imaged.services.tasks.types.clone_copy import CloneCopier
-from imaged.services.tasks.types.clone_metadata import new_clone
-from imaged.services.tasks.types.clone_remote import RemoteImageClient
+from imaged.services.tasks.types.import_methods import read_chunks
+from imaged.services.tasks.types.new_image import new_clone
+from imaged.services.tasks.types.remote_image import RemoteImageClient
 
 SHARING = "sharing"
+COPYING = "copying"
+READING_BACK = "reading back"
+COPIED = "copied"  # done by the store, but not recorded yet
 ASKING = "asking the other service"
-
 #: The formats of a draft until the other service reports them; the draft is invisible.
 PLACEHOLDER_FORMATS = {"disk_format": "raw", "container_format": "bare"}
 
@@ -69,6 +88,89 @@ class CloneResult(TaskResult):
     """The new image."""
 
     image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloneCopier:
+    """Copies the bytes of an image to another store."""
+
+    catalog: BlobCatalog
+    stores: Stores
+    downloads: Downloads
+    check_factory: StreamCheckFactory
+
+    async def copy(self, context: TaskContext, source: Image, store: str) -> None:
+        """Copy the source's bytes. Raises UnknownStore, QuotaExceeded, DataRefused, DataDamaged,
+        StoreError, ClaimLost, CatalogError.
+        """
+        if source.content is None:
+            raise InvalidTransition(source.status, "be cloned")
+        target = self.stores.pick(store)
+        for location in source.locations:
+            origin = self.stores.by_name.get(location.store)
+            if origin and isinstance(target, ServerSideCopy) and target.can_copy_from(origin):
+                await self._copy_in_store(context, (origin, location), target, source.content)
+                return
+        await self._stream(context, source, source.content, store)
+
+    async def _copy_in_store(
+        self,
+        context: TaskContext,
+        source: tuple[Store, Location],
+        target: Store,
+        content: Content,
+    ) -> None:
+        origin, there = source
+        assert isinstance(target, ServerSideCopy)  # noqa: S101 - for the type checker
+        await context.progress(COPYING, 0, content.size_bytes, has_own_timeout=True)
+        async with context.reserve_location(target.name, content.size_bytes) as here:
+            note = partial(self.catalog.record_upload_id, here.key)
+            copied_bytes = await target.copy_from(origin, there.key, here.key, note)
+            if copied_bytes != content.size_bytes:
+                why = f"copied {copied_bytes} bytes of {there.key}, and not {content.size_bytes}"
+                raise StoreError(target.name, why)
+            if await target.stored_md5(here.key) not in {None, content.checksum}:
+                await self._read_back(context, target, here, content)
+        checksums = await self._block_checksums(there.key)
+        context.set_content(replace(content, block_checksums=checksums))
+        await context.progress(COPIED, content.size_bytes, content.size_bytes)
+
+    async def _read_back(
+        self, context: TaskContext, target: Store, here: Location, content: Content
+    ) -> None:
+        """Read a copy whose digest in the store differs. Raises DataDamaged."""
+        stream_checks = self.check_factory.begin()
+        stream_checks.compare(target.name, content)
+        async with (
+            aclosing(read_chunks(target.open(here.key))) as chunks,
+            aclosing(context.counted(READING_BACK, chunks, content.size_bytes)) as counted,
+            aclosing(stream_checks.of(counted)) as compared,
+        ):
+            try:
+                async for chunk in compared:
+                    del chunk
+            except DataDamaged as damage:  # of the source or the copying: verification shows which
+                log_damage(context.image.id, damage.problems)
+                raise
+
+    async def _block_checksums(self, key: str) -> bytes:
+        """The block checksums of the source: the copy has the same blocks."""
+        pages: list[bytes] = []
+        while page := await self.catalog.get_block_checksums(key, len(pages)):
+            pages.append(page)
+        return b"".join(pages)
+
+    async def _stream(
+        self, context: TaskContext, source: Image, content: Content, store: str
+    ) -> None:
+        async with self.downloads.open(context.caller, source.id) as opened:
+            await context.store(
+                opened.chunks,
+                announced_bytes=content.size_bytes,
+                store=store,
+                source=StoredSource(source.locations[0].store, content),
+                phase=COPYING,
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,11 @@ from imaged.services.tasks.task_type import (
     TaskInput,
     TaskResult,
 )
-from imaged.services.tasks.types.clone_metadata import new_clone
-from imaged.services.tasks.types.image_properties import as_invalid_input, require_disk_format
+from imaged.services.tasks.types.new_image import (
+    as_invalid_input,
+    new_clone,
+    require_disk_format,
+)
 
 READING = "reading"
 

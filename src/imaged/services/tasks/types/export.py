@@ -24,8 +24,8 @@ from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
 from imaged.services.tasks.types.export_transfer import ExportTransfer
-from imaged.services.tasks.types.image_properties import require_disk_format
-from imaged.services.transfer_budget import TransferBudget
+from imaged.services.tasks.types.new_image import require_disk_format
+from imaged.services.transfers import TransferBudget
 
 PUBLISHED = "published"
 DESTINATION_CHECK_SECONDS = 5  # how long a request waits for a slow destination

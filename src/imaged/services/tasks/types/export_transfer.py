@@ -16,7 +16,7 @@ from imaged.services.downloads import Download
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.stream_checks import StreamChecks, StreamDigest
-from imaged.services.transfer_budget import TransferBudget, gather_blocks
+from imaged.services.transfers import TransferBudget, gather_blocks
 
 READING = "reading"
 EXPORTING = "exporting"

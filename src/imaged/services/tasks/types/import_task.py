@@ -28,7 +28,7 @@ from imaged.services.tasks.task_type import (
     TaskInput,
     TaskResult,
 )
-from imaged.services.tasks.types.image_properties import (
+from imaged.services.tasks.types.new_image import (
     PROPERTIES_FIELD,
     new_task_image,
     require_disk_format,

@@ -29,7 +29,7 @@ from imaged.services.damage_reporter import DamageReporter
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.stream_checks import StreamDigest
 from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
-from imaged.services.transfer_budget import TransferBudget
+from imaged.services.transfers import TransferBudget
 
 VERIFYING = "verifying"
 

@@ -7,8 +7,14 @@ from contextlib import aclosing
 from imaged.core.access import Caller, require_readable
 from imaged.core.task import TaskFacts
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.plugins import TaskResources
-from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
+from imaged.services.tasks.task_type import (
+    Accepted,
+    Example,
+    ImageId,
+    TaskInput,
+    TaskResources,
+    TaskResult,
+)
 
 
 class CountZerosInput(TaskInput):

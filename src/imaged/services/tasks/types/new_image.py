@@ -1,19 +1,28 @@
-"""The metadata of a clone, before it has data."""
+"""The new images of tasks: from the ``image_properties`` of their input, or as a clone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from imaged.core import edits
 from imaged.core.access import Caller
-from imaged.core.errors import InvalidInput, TooMany
+from imaged.core.disk_format import DISK_FORMATS
+from imaged.core.errors import InvalidAttribute, InvalidInput, ReadOnlyAttribute, TooMany
 from imaged.core.image import Image
 from imaged.core.limits import MAX_PROPERTIES
 
+PROPERTIES_FIELD = "image_properties"
 FORMAT_ATTRIBUTES = ("disk_format", "container_format")
+
+
+def new_task_image(caller: Caller, attributes: Mapping[str, object]) -> Image:
+    """The image as described by its creator. Raises InvalidInput, NotPermitted."""
+    with as_invalid_input():
+        return edits.new_image(caller, str(uuid4()), attributes)
 
 
 def new_clone(caller: Caller, source: Image, overrides: Mapping[str, Any]) -> Image:
@@ -42,3 +51,18 @@ def new_clone(caller: Caller, source: Image, overrides: Mapping[str, Any]) -> Im
         tags=draft.tags if "tags" in asked else source.tags,
         properties=properties,
     )
+
+
+def require_disk_format(field: str, name: str) -> None:
+    """Raise InvalidInput for anything but a disk format of the Image API."""
+    if name not in DISK_FORMATS:
+        raise InvalidInput(field, f"must be one of {', '.join(DISK_FORMATS)}")
+
+
+@contextmanager
+def as_invalid_input() -> Iterator[None]:
+    """Report an invalid attribute as an invalid input of the task. Raises InvalidInput."""
+    try:
+        yield
+    except (InvalidAttribute, ReadOnlyAttribute, TooMany) as error:
+        raise InvalidInput(PROPERTIES_FIELD, f"cannot be used: {str(error).rstrip('.')}") from error

@@ -11,7 +11,7 @@ import pytest
 
 from imaged.core.block import Block
 from imaged.core.errors import ClientVanished
-from imaged.services.transfer_budget import (
+from imaged.services.transfers import (
     LARGEST_BLOCK_BYTES,
     MAX_BLOCK_CHUNKS,
     SMALLEST_BLOCK_BYTES,

@@ -1,7 +1,7 @@
-"""One budget for the bytes of all transfers in flight.
+"""The transfers of this process: one budget for the bytes in flight, and counts.
 
-Transfers never wait for it: otherwise slow clients would block all others. While much of it is
-free, blocks are large; as it fills, they shrink to a minimum. So memory is bounded by the budget
+Transfers never wait for the budget: otherwise slow clients would block all others. While much of it
+is free, blocks are large; as it fills, they shrink to a minimum. So memory is bounded by the budget
 plus the minimum of each connection, and many clients get slower instead of using more memory.
 """
 
@@ -11,11 +11,14 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Self
 
 from imaged.core.block import Block
 from imaged.core.limits import KIB, MIB
+from imaged.ports.meter import Meter, Timing, ignore_measurement
 
+RATE_WINDOW = timedelta(seconds=5)
 LARGEST_BLOCK_BYTES = 1 * MIB
 SMALLEST_BLOCK_BYTES = 64 * KIB
 ROOMY_DIVISOR = 2  # blocks have the largest size while 1/ROOMY_DIVISOR is free
@@ -128,3 +131,54 @@ async def gather_blocks(
         budget.give_back(size_bytes)
         if unfinished is not None and size_bytes:
             unfinished.extend(chunks)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Counts the transfers, block by block, on the event loop. Totals only grow."""
+
+    uploads_in_flight: int = 0  # bodies being written to a store: uploads, staging, imports
+    downloads_in_flight: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    meter: Meter = ignore_measurement  # receives each finished "upload" and "download"
+
+    @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """Count an upload while the block runs."""
+        self.uploads_in_flight += 1
+        try:
+            with Timing(self.meter, "upload"):
+                yield
+        finally:
+            self.uploads_in_flight -= 1
+
+    @contextmanager
+    def downloading(self) -> Iterator[None]:
+        """Count a download while the block runs."""
+        self.downloads_in_flight += 1
+        try:
+            with Timing(self.meter, "download"):
+                yield
+        finally:
+            self.downloads_in_flight -= 1
+
+
+class Rate:
+    """The growth of a total per second, over the last seconds."""
+
+    def __init__(self, window: timedelta = RATE_WINDOW) -> None:
+        self._window_seconds = window.total_seconds()
+        self._seen: deque[tuple[float, int]] = deque()  # (when, total), the earliest first
+
+    def per_second(self, total: int, at: float) -> float:
+        """Add a value of the total, and return its growth per second since the window began.
+
+        ``at``: seconds of a monotonic clock, such as ``anyio.current_time()``. If calls are rare,
+        the window begins at the last one; the first answer is 0.
+        """
+        self._seen.append((at, total))
+        while len(self._seen) > 2 and self._seen[1][0] <= at - self._window_seconds:  # noqa: PLR2004 - a beginning and an end
+            self._seen.popleft()
+        since, before = self._seen[0]
+        return (total - before) / (at - since) if at > since else 0.0

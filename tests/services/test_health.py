@@ -12,7 +12,7 @@ from imaged.core.claim import InstanceId
 from imaged.core.errors import CatalogError
 from imaged.core.summary import Instance
 from imaged.ports.catalog import Catalog
-from imaged.services.heartbeat import (
+from imaged.services.health import (
     MAX_TROUBLE_LENGTH,
     MAX_TROUBLES,
     SHOWN_SILENT_LEASES,
