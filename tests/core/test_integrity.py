@@ -21,7 +21,7 @@ from imaged.core.integrity import (
     page_of,
     pages_of,
 )
-from imaged.services.block_checksummer import BlockChecksummer
+from imaged.services.stream_checks import BlockChecksummer
 
 TIB = 1024**4
 

@@ -19,7 +19,7 @@ from imaged.core.errors import DataDamaged
 from imaged.core.image import Content, Location
 from imaged.core.integrity import BLOCK_BYTES, blocks_of, pages_of
 from imaged.core.limits import KIB, MIB
-from imaged.services.block_checksummer import BlockChecksummer
+from imaged.services.stream_checks import BlockChecksummer
 from imaged.services.transfers import TransferBudget
 from imaged.services.verified_reads import (
     HELD_CHUNK_BYTES,

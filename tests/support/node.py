@@ -33,8 +33,8 @@ from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.reclaimer import LeaseReclaimer
 from imaged.services.reconciler import ReconcileSettings, StoreReconciler
 from imaged.services.scrubber import BlobScrubber, ScrubberSettings
+from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.runner import RunnerSettings, TaskRunner
-from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.task_service import TaskService, TaskServiceSettings
 from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry
 from imaged.services.tasks.types.api_image_import import ImageImport, ImageImportService

@@ -39,9 +39,9 @@ from imaged.services.images import Images, RecordLimits
 from imaged.services.ingest import Ingester
 from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.scrubber import ScrubberSettings
+from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings, TaskRunner
-from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.task_service import Access, TaskService, TaskServiceSettings
 from imaged.services.tasks.task_type import TaskTypeRegistry
 from imaged.services.tasks.types.api_image_import import ImageImport, ImageImportService

@@ -18,8 +18,8 @@ from imaged.ports.fetcher import Fetcher
 from imaged.ports.place import MarkedPlace
 from imaged.services.marked_places import MarkedScratch
 from imaged.services.place_registry import PlaceRegistry
+from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
-from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings
 from imaged.stores.thread_pool import ThreadPool
 

@@ -35,7 +35,7 @@ from imaged.core.integrity import (
 from imaged.core.limits import MIB
 from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.store import BlobReader, Store
-from imaged.services.block_checksummer import extend_checksum
+from imaged.services.stream_checks import extend_checksum
 from imaged.services.transfers import (
     SMALLEST_BLOCK_BYTES,
     DownloadBuffer,

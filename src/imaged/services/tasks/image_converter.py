@@ -16,8 +16,8 @@ from imaged.core.disk_format import Findings, FormatPolicy, require_declared
 from imaged.core.errors import FormatRefused
 from imaged.ports.conversion import Converter, Scratch, ScratchFolder
 from imaged.ports.inspector import InspectorFactory
+from imaged.services.stream_checks import StreamCheckFactory, StreamChecks
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.stream_checks import StreamCheckFactory, StreamChecks
 
 CONVERTING = "converting"
 PROGRESS_SECONDS = 1
@@ -68,7 +68,7 @@ class ImageConverter:
         stream_checks = stream_checks or self.check_factory.begin()
         stream_checks.inspect(self._inspector(), lambda found: self._judge(source_format, found))
         async with self._scratch.folder(context.attempt) as folder:
-            async with aclosing(stream_checks.of(body)) as examined:
+            async with aclosing(stream_checks.of_chunks(body)) as examined:
                 source = await folder.write("source", examined)
             target = await folder.make("target")
             size_bytes = await folder.size_bytes("source")

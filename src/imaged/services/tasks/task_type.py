@@ -39,9 +39,9 @@ from imaged.ports.export import Destination
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.store import Stores
 from imaged.services.downloads import Downloads
+from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
-from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.transfers import TransferBudget
 
 #: How an input names an image.

@@ -13,8 +13,8 @@ from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskStatus
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.lanes import InlineLane
+from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
-from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.types.import_task import ImportTask
 from support.cluster import Cluster
 from support.fake_converter import FakeConverter

@@ -19,8 +19,8 @@ from imaged.core.uploading import begin_import
 from imaged.ports.image_catalog import ImageCatalog
 from imaged.ports.store import Stores
 from imaged.services.periodic import Wakeup
+from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.task_service import TaskService
 from imaged.services.tasks.task_type import Example, ImageId, TaskInput, TaskResult
 from imaged.services.tasks.types.import_methods import GLANCE_DIRECT, ImportMethod
@@ -82,13 +82,8 @@ class ImageImport:
         request = read_request(asked.import_req, self.methods, self.stores)
         image = context.image
         async with self.methods[request.method].open(context, request.arguments) as incoming:
-            stream_checks = self._check_factory.begin_import(
-                context,
-                disk_format=image.disk_format or "",
-                properties=image.properties,
-                source=incoming.host,
-            )
-            async with aclosing(stream_checks.of(incoming.chunks)) as body:
+            stream_checks = self._check_factory.begin_import(image, incoming.host)
+            async with aclosing(stream_checks.of_chunks(incoming.chunks)) as body:
                 await context.store(
                     body,
                     announced_bytes=incoming.size_bytes,

@@ -37,8 +37,8 @@ from imaged.ports.store import ServerSideCopy, Store, Stores
 from imaged.services.damage_reporter import log_damage
 from imaged.services.downloads import Downloads
 from imaged.services.ingest_pipeline import StoredSource
+from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.task_type import (
     Accepted,
     Example,
@@ -144,7 +144,7 @@ class CloneCopier:
         async with (
             aclosing(read_chunks(target.open(here.key))) as chunks,
             aclosing(context.counted(READING_BACK, chunks, content.size_bytes)) as counted,
-            aclosing(stream_checks.of(counted)) as compared,
+            aclosing(stream_checks.of_chunks(counted)) as compared,
         ):
             try:
                 async for chunk in compared:

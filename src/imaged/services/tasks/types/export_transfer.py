@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from imaged.core.block import Block
 from imaged.core.errors import ExportExists, InvalidTransition, TaskFailed
 from imaged.core.image import Content, Image
-from imaged.core.integrity import StoredContent, problems_of, require_undamaged
+from imaged.core.integrity import StoredContent, problems_of
 from imaged.lanes import LaneFactory
 from imaged.ports.export import Destination, ExportFile
 from imaged.services.downloads import Download
+from imaged.services.stream_checks import StreamChecks
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
-from imaged.services.tasks.stream_checks import StreamChecks, StreamDigest
 from imaged.services.transfers import TransferBudget, gather_blocks
 
 READING = "reading"
@@ -57,11 +57,16 @@ class ExportTransfer:
         if await destination.has_delivered(export_file):
             return await self._read_back(context, source.image, destination, export_file, original)
         await destination.remove(export_file.task_id)  # leftovers of earlier attempts
-        fingerprint = self._fingerprint(source.image)
+        stream_checks = StreamChecks(self.lanes)
+        content = _content(source.image)
+        if original is None:
+            digests = stream_checks.digest(content.hash_algorithm)
+        else:
+            digests = stream_checks.compare(original.locations[0].store, content)
         async with self._body(context, source, new_format) as body:
             try:
                 async with aclosing(
-                    self._sent(context, body, fingerprint, destination, original)
+                    self._sent(context, body, stream_checks, destination)
                 ) as blocks:
                     await destination.deliver(export_file, blocks, body.size_bytes)
             except ExportExists:  # possibly by an attempt that was believed dead
@@ -70,7 +75,7 @@ class ExportTransfer:
                 return await self._read_back(
                     context, source.image, destination, export_file, original
                 )
-        return fingerprint.content()
+        return digests.content()
 
     @asynccontextmanager
     async def _body(
@@ -93,22 +98,19 @@ class ExportTransfer:
         self,
         context: TaskContext,
         body: ExportBody,
-        fingerprint: StreamDigest,
+        stream_checks: StreamChecks,
         destination: Destination,
-        original: Image | None,
     ) -> AsyncGenerator[Block]:
         """The file in blocks. At the end it is known whether they are the image's bytes."""
         async with (
+            stream_checks,
             aclosing(context.counted(EXPORTING, body.chunks, body.size_bytes)) as chunks,
             aclosing(gather_blocks(chunks, self.budget)) as gathered,
-            aclosing(fingerprint.of(gathered)) as blocks,
+            aclosing(stream_checks.of(gathered)) as blocks,
         ):
             async for block in blocks:
                 yield block
                 del block  # a reference would keep it alive while we wait for more
-        if original is not None:
-            found = StoredContent(original.locations[0].store, fingerprint.content())
-            require_undamaged(_content(original), found)
         await context.progress(PUBLISHING, has_own_timeout=destination.has_own_timeout)
 
     async def _read_back(
@@ -123,16 +125,15 @@ class ExportTransfer:
 
         Raises TaskFailed if it differs from ``original``: it was damaged or changed since.
         """
-        fingerprint = self._fingerprint(image)
+        stream_checks = StreamChecks(self.lanes)
+        digests = stream_checks.digest(_content(image).hash_algorithm)
         async with (
             aclosing(destination.read(export_file.file_name)) as data,
             aclosing(context.counted(READING_BACK, data)) as chunks,
-            aclosing(gather_blocks(chunks, self.budget)) as gathered,
-            aclosing(fingerprint.of(gathered)) as blocks,
+            aclosing(gather_blocks(chunks, self.budget)) as blocks,
         ):
-            async for block in blocks:
-                del block
-        found = fingerprint.content()
+            await stream_checks.read(blocks)
+        found = digests.content()
         if original and problems_of(_content(original), StoredContent(destination.name, found)):
             raise TaskFailed(
                 f"An earlier attempt delivered the file {export_file.file_name}, and it no longer "
@@ -140,9 +141,6 @@ class ExportTransfer:
                 f"{destination.name!r}, or choose another file_name, and create the task again."
             )
         return found
-
-    def _fingerprint(self, image: Image) -> StreamDigest:
-        return StreamDigest(_content(image).hash_algorithm, self.lanes)
 
     def _compared(self, image: Image) -> StreamChecks:
         """Checks for the bytes to convert: they must match the image's record."""

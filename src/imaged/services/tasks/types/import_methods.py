@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -143,8 +143,10 @@ def _require_known(method: str, arguments: Mapping[str, Any], known: tuple[str, 
             raise InvalidRequest(f"The import method {method!r} has no argument {name!r}.")
 
 
-async def read_chunks(opening: AbstractAsyncContextManager[BlobReader]) -> AsyncGenerator[bytes]:
-    """All bytes of a blob, in chunks of 1 MiB. Raises BlobMissing, StoreError."""
+async def read_chunks(
+    opening: AbstractAsyncContextManager[BlobReader], length: Callable[[], int] = lambda: MIB
+) -> AsyncGenerator[bytes]:
+    """All bytes of a blob, in chunks of ``length()``. Raises BlobMissing, StoreError."""
     async with opening as reader:
-        while chunk := await reader.read(MIB):
+        while chunk := await reader.read(length()):
             yield chunk

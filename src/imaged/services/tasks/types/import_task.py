@@ -18,9 +18,9 @@ from imaged.core.image import Image
 from imaged.core.limits import require_announced
 from imaged.core.task import TaskFacts
 from imaged.ports.fetcher import Fetched, Fetcher
+from imaged.services.stream_checks import StreamCheckFactory, StreamChecks
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
-from imaged.services.tasks.stream_checks import StreamCheckFactory, StreamChecks
 from imaged.services.tasks.task_type import (
     Accepted,
     Example,
@@ -120,7 +120,7 @@ class ImportTask:
     async def _store(
         self, context: TaskContext, fetched: Fetched, stream_checks: StreamChecks
     ) -> None:
-        async with aclosing(stream_checks.of(fetched.chunks)) as body:
+        async with aclosing(stream_checks.of_chunks(fetched.chunks)) as body:
             await context.store(
                 body, announced_bytes=fetched.size_bytes, phase=FETCHING, has_own_timeout=True
             )
@@ -147,10 +147,10 @@ class ImportTask:
         self, context: TaskContext, asked: ImportInput, fetched: Fetched
     ) -> StreamChecks:
         stream_checks = self.check_factory.begin_import(
-            context,
+            context.image,
+            fetched.host,
             disk_format=asked.import_from_format,
             properties=asked.image_properties,
-            source=fetched.host,
         )
         if promise := _expected_digest(asked.checksum):
             stream_checks.expect(*promise)

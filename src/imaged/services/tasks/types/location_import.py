@@ -23,8 +23,8 @@ from imaged.core.task import TaskFacts
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.periodic import Wakeup
+from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.stream_checks import StreamCheckFactory
 from imaged.services.tasks.task_service import TaskService
 from imaged.services.tasks.task_type import Example, ImageId, TaskInput, TaskResult, read_input
 from imaged.services.tasks.types.api_image_import import begin_import_call
@@ -84,15 +84,10 @@ class LocationImport:
             is_compared=_expected_digest(asked.validation_data) is not None,
         ) as fetched:
             require_announced(fetched.size_bytes, self.check_factory.max_size_bytes())
-            stream_checks = self.check_factory.begin_import(
-                context,
-                disk_format=image.disk_format or "",
-                properties=image.properties,
-                source=fetched.host,
-            )
+            stream_checks = self.check_factory.begin_import(image, fetched.host)
             if promise := _expected_digest(asked.validation_data):
                 stream_checks.expect(*promise)
-            async with aclosing(stream_checks.of(fetched.chunks)) as body:
+            async with aclosing(stream_checks.of_chunks(fetched.chunks)) as body:
                 await context.store(
                     body, announced_bytes=fetched.size_bytes, phase=FETCHING, has_own_timeout=True
                 )

@@ -23,9 +23,9 @@ from imaged.core.errors import FetchFailed, FetchRefused, ImagedError, InvalidIn
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.limits import KIB, MIB, require_properties_within
-from imaged.ports.fetcher import Fetched, Fetcher
+from imaged.ports.fetcher import Fetcher
+from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.stream_checks import StreamCheckFactory, StreamChecks
 from imaged.services.tasks.types.new_image import FORMAT_ATTRIBUTES
 
 FETCHING = "fetching"
@@ -112,8 +112,10 @@ class RemoteImageClient:
             if fetched.size_bytes not in {None, remote.size_bytes}:
                 why = f"it sends {fetched.size_bytes} bytes of an image of {remote.size_bytes}"
                 raise address.refusal("answer", why)
-            stream_checks = self._stream_checks(context, remote, fetched)
-            async with aclosing(stream_checks.of(fetched.chunks)) as body:
+            stream_checks = self.check_factory.begin_import(context.image, fetched.host)
+            if remote.digest is not None:
+                stream_checks.expect(*remote.digest)
+            async with aclosing(stream_checks.of_chunks(fetched.chunks)) as body:
                 try:
                     await context.store(
                         body,
@@ -135,19 +137,6 @@ class RemoteImageClient:
                     why = f"the record of the image has more than {MAX_RECORD_BYTES} bytes"
                     raise address.refusal("answer", why)
         return bytes(record)
-
-    def _stream_checks(
-        self, context: TaskContext, remote: RemoteImage, fetched: Fetched
-    ) -> StreamChecks:
-        stream_checks = self.check_factory.begin_import(
-            context,
-            disk_format=context.image.disk_format or "",
-            properties=context.image.properties,
-            source=fetched.host,
-        )
-        if remote.digest is not None:
-            stream_checks.expect(*remote.digest)
-        return stream_checks
 
 
 def _headers(token: str) -> Mapping[str, str]:

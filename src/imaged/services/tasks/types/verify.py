@@ -8,9 +8,7 @@ so that downloads are verified from then on.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Protocol
 
 from msgspec import field
@@ -24,12 +22,12 @@ from imaged.core.task import TaskFacts
 from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import Stores
-from imaged.services.block_checksummer import BlockChecksummer
 from imaged.services.damage_reporter import DamageReporter
+from imaged.services.stream_checks import StreamChecks
 from imaged.services.tasks.context import TaskContext
-from imaged.services.tasks.stream_checks import StreamDigest
 from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
-from imaged.services.transfers import TransferBudget
+from imaged.services.tasks.types.import_methods import read_chunks
+from imaged.services.transfers import TransferBudget, gather_blocks
 
 VERIFYING = "verifying"
 
@@ -129,37 +127,16 @@ class Verify:
     async def _read(
         self, context: TaskContext, location: Location, content: Content
     ) -> Content | None:
-        fingerprint, checksums = (
-            StreamDigest(content.hash_algorithm, self._lanes),
-            BlockChecksummer(),
-        )
-
-        def hash_chunk(chunk: bytes) -> None:
-            fingerprint.feed((chunk,))
-            checksums.feed((chunk,))
-
+        stream_checks = StreamChecks(self._lanes)
+        digests = stream_checks.digest(content.hash_algorithm)
+        opening = self._stores.pick(location.store).open(location.key)
         async with (
-            self._lanes(hash_chunk, computes=True) as lane,
-            aclosing(self._chunks(location)) as chunks,
+            aclosing(read_chunks(opening, lambda: self._budget.block_bytes)) as chunks,
             aclosing(context.counted(VERIFYING, chunks, content.size_bytes)) as counted,
+            aclosing(gather_blocks(counted, self._budget)) as blocks,
         ):
             try:
-                async for chunk in counted:
-                    await lane.feed(chunk)
-                    await lane.drain()  # its memory is in use until it is hashed
+                await stream_checks.read(blocks)
             except BlobMissing:
                 return None
-        return replace(fingerprint.content(), block_checksums=checksums.packed())
-
-    async def _chunks(self, location: Location) -> AsyncGenerator[bytes]:
-        async with self._stores.pick(location.store).open(location.key) as reader:
-            while True:
-                length = self._budget.block_bytes
-                self._budget.take(length)
-                try:
-                    chunk = await reader.read(length)
-                    if not chunk:
-                        return
-                    yield chunk
-                finally:
-                    self._budget.give_back(length)
+        return digests.content()
