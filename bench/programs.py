@@ -18,6 +18,8 @@ from bench.endpoint import Endpoint
 START_TIMEOUT_SECONDS = 60
 ASKED_EVERY_SECONDS = 0.005
 
+_reserved: list[socket.socket] = []
+
 
 @dataclass(slots=True)
 class Program:
@@ -76,11 +78,18 @@ async def run(command: Sequence[str]) -> None:
         raise ChildProcessError(f"{' '.join(command)} ended with {code}")
 
 
-def free_port() -> int:
-    """A free port of the loopback interface."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+def reserve_port() -> int:
+    """A port of the loopback interface that a server may have until this process ends.
+
+    A socket stays bound to it and never listens. With SO_REUSEADDR on both sides Linux lets a
+    server listen there, and gives the port to no other program that asks for any (socket(7)).
+    """
+    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _reserved.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
 
 
 def _environment() -> dict[str, str]:

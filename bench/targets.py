@@ -12,7 +12,8 @@ from time import perf_counter
 from bench.client import connected, probe
 from bench.endpoint import Endpoint
 from bench.process_tree import ProcessTree
-from bench.programs import Program, free_port, run
+from bench.programs import Program, reserve_port, run
+from bench.sizes import GIB
 
 IMAGE_RECORD = b'{"name": "bench", "disk_format": "raw", "container_format": "bare"}'
 
@@ -24,6 +25,14 @@ class ResourceUsage:
     seconds: float = 0
     cpu_seconds: float | None = None
     peak_mib: float | None = None
+
+    def of_transfer(self, size_bytes: int) -> dict[str, float | None]:
+        """The figures of a transfer: MB/s, seconds of the processors per GiB, peak in MiB."""
+        return {
+            "speed": size_bytes / self.seconds / 1e6,
+            "cpu": self.cpu_seconds and self.cpu_seconds * GIB / size_bytes,
+            "peak": self.peak_mib,
+        }
 
 
 @dataclass(slots=True)
@@ -97,7 +106,7 @@ async def running(contender: BenchTarget) -> AsyncIterator[BenchTarget]:
 def imaged(folder: Path, catalog: str = "") -> BenchTarget:
     """The daemon of this environment, with a new folder, and a new SQLite file or ``catalog``."""
     (folder / "images").mkdir(parents=True)
-    port, origin = free_port(), Endpoint("127.0.0.1", free_port())
+    port, origin = reserve_port(), Endpoint("127.0.0.1", reserve_port())
     config = folder / "imaged.toml"
     config.write_text(
         f"""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.endpoint import Endpoint
 from bench.measure import LimitServer
-from bench.programs import Program, free_port
+from bench.programs import Program, reserve_port
 from bench.targets import BenchTarget
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
@@ -36,7 +36,7 @@ def _contender(
     limit: LimitServer, folder: Path, command: Callable[[Path, int], list[str]]
 ) -> BenchTarget:
     folder.mkdir()
-    endpoint = Endpoint("127.0.0.1", free_port())
+    endpoint = Endpoint("127.0.0.1", reserve_port())
     program = Program(command(folder, endpoint.port), endpoint, folder / "log")
     kept = defaultdict[str, str](lambda: IMAGE)
     return BenchTarget(limit.value, endpoint, folder, program=program, kept=kept)

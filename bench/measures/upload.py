@@ -15,7 +15,6 @@ from bench.measure import (
     of_limit,
     of_second,
 )
-from bench.sizes import GIB
 from bench.targets import BenchTarget
 from bench.transfers import put
 
@@ -28,11 +27,7 @@ async def take(on: BenchTarget, ground: MeasureContext, *, chunked: bool) -> Fig
     with on.watched() as spent:
         await asyncio.to_thread(put, on.endpoint, image_id, ground.image, chunked=chunked)
     await on.forget([image_id])
-    return {
-        "speed": size / spent.seconds / 1e6,
-        "cpu": spent.cpu_seconds and spent.cpu_seconds * GIB / size,
-        "peak": spent.peak_mib,
-    }
+    return spent.of_transfer(size)
 
 
 UPLOAD = Measure(

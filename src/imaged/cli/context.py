@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,31 +15,29 @@ from imaged.ports.catalog import Catalog
 from imaged.telemetry import configure_log
 
 T = TypeVar("T")
+Opened = TypeVar("Opened")
 
 
 def run_with_parts(file: Path | None, work: Callable[[Drivers, Config], Awaitable[T]]) -> T:
     """Run the work with open catalog and stores; return its result."""
-    config = _load(file)
-
-    async def run() -> T:
-        async with open_drivers(config) as parts:
-            return await work(parts, config)
-
-    return anyio.run(run)
+    return _run(file, open_drivers, work)
 
 
 def run_with_catalog(file: Path | None, work: Callable[[Catalog, Config], Awaitable[T]]) -> T:
     """Run the work with an open catalog; return its result."""
-    config = _load(file)
-
-    async def run() -> T:
-        async with open_catalog(config) as catalog:
-            return await work(catalog, config)
-
-    return anyio.run(run)
+    return _run(file, open_catalog, work)
 
 
-def _load(file: Path | None) -> Config:
+def _run(
+    file: Path | None,
+    opener: Callable[[Config], AbstractAsyncContextManager[Opened]],
+    work: Callable[[Opened, Config], Awaitable[T]],
+) -> T:
     config = load(file)
     configure_log(config.log.level, config.log.format)
-    return config
+
+    async def run() -> T:
+        async with opener(config) as opened:
+            return await work(opened, config)
+
+    return anyio.run(run)

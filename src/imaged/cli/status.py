@@ -13,7 +13,7 @@ from imaged.cli.options import config_option, json_option
 from imaged.cli.output import TextTable, moment, print_json
 from imaged.cli.watch import WatchedView, watch, watch_option
 from imaged.core.blob import BlobState
-from imaged.core.summary import BlobUsage, Summary
+from imaged.core.summary import BlobUsage, HeldImage, HeldTask, Summary
 from imaged.core.task import TaskStatus
 from imaged.units import approximate_duration, approximate_size, pluralize
 
@@ -164,30 +164,14 @@ def status_tables(summary: Summary) -> Iterator[TextTable]:
     yield TextTable(
         f"{pluralize(len(summary.holdings), 'image')} being worked on",
         ("instance", "image", "status", "for", "lease left"),
-        [
-            (
-                holding.instance,
-                holding.image_id,
-                holding.status,
-                _since(holding.since, at),
-                _left(holding.lease_until - at),
-            )
-            for holding in summary.holdings
-        ],
+        [(one.instance, one.image_id, one.status, *_held(one, at)) for one in summary.holdings],
     )
     yield TextTable(
         f"{pluralize(len(summary.task_holdings), 'task')} being worked on",
         ("instance", "task", "type", "owner", "for", "lease left"),
         [
-            (
-                holding.instance,
-                holding.task_id,
-                holding.type,
-                holding.owner,
-                _since(holding.since, at),
-                _left(holding.lease_until - at),
-            )
-            for holding in summary.task_holdings
+            (one.instance, one.task_id, one.type, one.owner, *_held(one, at))
+            for one in summary.task_holdings
         ],
     )
     waiting_tasks = [stock for stock in summary.tasks if stock.status is TaskStatus.PENDING]
@@ -242,6 +226,11 @@ def _doomed(summary: Summary) -> list[BlobUsage]:
 
 def _since(moment: datetime | None, at: datetime) -> str:
     return UNKNOWN if moment is None else approximate_duration(at - moment)
+
+
+def _held(holding: HeldImage | HeldTask, at: datetime) -> tuple[str, str]:
+    """Since when, and how long the lease still lasts."""
+    return _since(holding.since, at), _left(holding.lease_until - at)
 
 
 def _left(duration: timedelta) -> str:

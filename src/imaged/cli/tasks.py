@@ -15,7 +15,7 @@ from imaged.cli import EXIT_PROBLEMS
 from imaged.cli.options import config_option, json_option
 from imaged.cli.output import TextTable, moment, print_json, printable
 from imaged.cli.watch import WatchedView, watch, watch_option
-from imaged.core.task import Progress, Task, TaskStatus
+from imaged.core.task import Task, TaskStatus
 from imaged.units import approximate_duration, approximate_size, pluralize
 
 if TYPE_CHECKING:
@@ -168,6 +168,8 @@ def _page_json(page: Sequence[Task]) -> list[dict[str, object]]:
 
 def task_json(task: Task) -> dict[str, object]:
     """The task as JSON; the input has no secrets."""
+    from imaged.api.serialize_task import progress_json
+
     return {
         "id": task.id,
         "type": task.type,
@@ -178,7 +180,7 @@ def task_json(task: Task) -> dict[str, object]:
         "image_id": task.image_id,
         "attempts": task.attempts,
         "max_attempts": task.max_attempts,
-        "progress": _progress_json(task.progress),
+        "progress": progress_json(task.progress),
         "input": dict(task.input),
         "result": None if task.result is None else dict(task.result),
         "message": task.message,
@@ -250,17 +252,6 @@ def _how_far(task: Task) -> str:
 def _ago(task: Task) -> str:
     made_at = task.created_at
     return f"{approximate_duration(datetime.now(UTC) - made_at)} ago" if made_at else ""
-
-
-def _progress_json(progress: Progress | None) -> dict[str, object] | None:
-    if progress is None:
-        return None
-    return {
-        "phase": progress.phase,
-        "done_bytes": progress.done_bytes,
-        "total_bytes": progress.total_bytes,
-        "percent": progress.percent,
-    }
 
 
 def _json(facts: object) -> str:

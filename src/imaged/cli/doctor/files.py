@@ -48,8 +48,8 @@ def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
 
 def _settings(path: Path) -> Finding:
     """Check that only the owner can change a file; all users may read it."""
-    if who := _other_writers(path):
-        return problem(f"file {path}", f"can be changed by {who}.", f"chmod go-w {path}")
+    if writers := _other_writers(path):
+        return problem(f"file {path}", f"can be changed by {writers}.", f"chmod go-w {path}")
     return ok(f"file {path}", "can be changed by its owner alone.")
 
 
@@ -67,8 +67,8 @@ def _secret(setting: str, path: Path) -> Finding:
         )
     if mode & stat.S_IROTH:
         return problem(subject, "can be read by all users.", f"chmod o-rwx {path}")
-    if who := _other_writers(path):
-        return problem(subject, f"can be changed by {who}.", f"chmod go-w {path}")
+    if writers := _other_writers(path):
+        return problem(subject, f"can be changed by {writers}.", f"chmod go-w {path}")
     return ok(subject, "can be read, and not by all users.")
 
 
