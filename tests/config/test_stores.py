@@ -11,7 +11,7 @@ from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.errors import StoreError
 from imaged.daemon.config_changes import compare_configs
 from imaged.daemon.settings import password_file, s3_settings, store_facts
-from imaged.stores.s3.credentials import Secret
+from imaged.stores.s3.settings import Secret
 
 ACCESS, SECRET = "made-up-canary-access", "made-up-canary-secret"
 CLOUD = "[stores]\ndefault = 'cloud'\n[stores.cloud]\ntype = 's3'\nbucket = 'images'\n"

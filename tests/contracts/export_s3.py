@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from contracts.export import DestinationContract, another_attempt, export_file
 from contracts.store_bodies import body, some_bytes
-from contracts.store_bucket import BucketBackdoor
+from contracts.store_bucket import BucketBackdoor, tuned
 from imaged.core.errors import ExportError
 from imaged.core.limits import MIB
 from imaged.core.place_marker import MARKER_NAME
@@ -70,13 +70,13 @@ class BucketDestinationContract(DestinationContract):
         assert destination.location_of("a/ü.raw") == location
 
     async def test_large_ones_are_copied_in_pieces(
-        self, destination: S3Export, door: ExportBackdoor, monkeypatch: pytest.MonkeyPatch
+        self, s3_settings: S3Settings, door: ExportBackdoor
     ) -> None:
         """With the same bytes."""
-        monkeypatch.setattr("imaged.stores.s3.copy.COPY_PIECE_BYTES", 5 * MIB)
         data = some_bytes(12 * MIB)
 
-        await destination.deliver(export_file(), body(data))
+        async with opened(tuned(s3_settings, copy_piece_bytes=5 * MIB)) as destination:
+            await destination.deliver(export_file(), body(data))
 
         assert await door.read_raw("image.raw") == data
         assert (await door.etag("image.raw")).endswith("-3")
@@ -118,10 +118,10 @@ class BucketDestinationContract(DestinationContract):
         assert await door.names() == {"image.raw"}
 
     async def test_an_attempt_that_takes_long_to_give_up(
-        self, destination: S3Export, door: ExportBackdoor, monkeypatch: pytest.MonkeyPatch
+        self, s3_settings: S3Settings, door: ExportBackdoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It removes its file in the end, so the next attempt does not rely on that file."""
-        copied, goes_on = asyncio.Event(), asyncio.Event()
+        copied, goes_on, discarded = asyncio.Event(), asyncio.Event(), asyncio.Event()
         copy, discard = S3Writer.copy, S3Writer.discard
 
         async def copy_and_hang(self: S3Writer, source: S3CopySource, *, once: bool = False) -> int:
@@ -132,22 +132,23 @@ class BucketDestinationContract(DestinationContract):
         async def discard_late(self: S3Writer) -> None:
             await goes_on.wait()
             await discard(self)
+            discarded.set()
 
         monkeypatch.setattr(S3Writer, "copy", copy_and_hang)
         monkeypatch.setattr(S3Writer, "discard", discard_late)
-        monkeypatch.setattr("imaged.stores.s3.write_manager.ROLLBACK_TIMEOUT", timedelta(0))
         this = export_file("a/image.raw")
-        delivering = asyncio.create_task(destination.deliver(this, body(b"bytes")))
-        await copied.wait()
-        delivering.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await delivering
+        async with opened(tuned(s3_settings, rollback_timeout=timedelta(0))) as destination:
+            delivering = asyncio.create_task(destination.deliver(this, body(b"bytes")))
+            await copied.wait()
+            delivering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await delivering
 
-        with pytest.raises(ExportError, match="may still take it away"):
-            await destination.has_delivered(another_attempt(this))
-        goes_on.set()
-        monkeypatch.undo()
-        await destination.close()
+            with pytest.raises(ExportError, match="may still take it away"):
+                await destination.has_delivered(another_attempt(this))
+            goes_on.set()
+            async with asyncio.timeout(10):
+                await discarded.wait()
 
         assert await door.read_raw("a/image.raw") is None
 

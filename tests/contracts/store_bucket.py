@@ -13,8 +13,7 @@ from uuid import uuid4
 import anyio
 from botocore.exceptions import ClientError
 
-from imaged.stores.s3.credentials import Secret
-from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.settings import S3Settings, Secret
 from imaged.stores.s3.store import S3Store
 from support.fault_proxy import SERVING
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
@@ -43,6 +42,11 @@ def settings_for(endpoint: str, **changes: Any) -> S3Settings:
         retry_for=timedelta(0),  # no attempts beyond the configured number
     )
     return replace(settings, **changes)
+
+
+def tuned(settings: S3Settings, **values: Any) -> S3Settings:
+    """The same settings with other values of ``S3Tuning``."""
+    return replace(settings, tuning=replace(settings.tuning, **values))
 
 
 def elsewhere_in(settings: S3Settings) -> S3Settings:

@@ -27,7 +27,7 @@ from contracts.store_bodies import (
     read_all,
     some_bytes,
 )
-from contracts.store_bucket import BucketBackdoor, elsewhere_in, opened
+from contracts.store_bucket import BucketBackdoor, elsewhere_in, opened, tuned
 from contracts.store_listing import KEYS
 from imaged.core.block import Block
 from imaged.core.errors import (
@@ -47,6 +47,11 @@ from imaged.testing.memory_store import MemoryStore
 
 PART = 5 * MIB
 UNFINISHED_DATA = some_bytes(2 * PART + 1)  # two parts are in flight when the third begins
+
+
+def with_few_large_parts(settings: S3Settings) -> S3Settings:
+    """Blobs of a known size have parts that are larger than the memory for them."""
+    return tuned(replace(settings, parts_in_flight=1), planned_parts=2)
 
 
 class UploadIdRecorder:
@@ -271,13 +276,13 @@ class S3StoreContract(StoreContract):
         assert await door.read_raw(key) == b"first"
 
     async def test_parts_grow_with_the_blob(
-        self, store: S3Store, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
+        self, s3_settings: S3Settings, door: BucketBackdoor
     ) -> None:
         """A part is at least a given fraction of what was sent before it."""
-        monkeypatch.setattr("imaged.stores.s3.parts.GROWTH_DIVISOR", 2)
         key, data = new_key(), some_bytes(40 * MIB)
 
-        await store.put(key, body(data))
+        async with opened(tuned(s3_settings, growth_divisor=2)) as store:
+            await store.put(key, body(data))
 
         assert await door.read_raw(key) == data
         assert (await door.etag(key)).endswith("-6")  # 5, 5, 5, 8, 12 and 5 MiB
@@ -291,7 +296,6 @@ class S3StoreContract(StoreContract):
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """With the same bytes in the end, and none of them held."""
-        monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
         held, take = [0], PartMemoryShare.acquire
 
         async def watched(share: PartMemoryShare, taken_bytes: int) -> None:
@@ -300,7 +304,7 @@ class S3StoreContract(StoreContract):
 
         monkeypatch.setattr(PartMemoryShare, "acquire", watched)
         key, data = new_key(), some_bytes(size_bytes)
-        async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+        async with opened(with_few_large_parts(s3_settings)) as store:
             assert await store.put(key, body(data), size_bytes) == size_bytes
 
         assert await door.read_raw(key) == data
@@ -308,35 +312,32 @@ class S3StoreContract(StoreContract):
         assert max(held) == 0
 
     async def test_a_streamed_part_that_gets_too_few_bytes(
-        self, s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
+        self, s3_settings: S3Settings, door: BucketBackdoor
     ) -> None:
         """An announcement that was too large ends in an error, and leaves nothing."""
-        monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
-        async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+        async with opened(with_few_large_parts(s3_settings)) as store:
             with pytest.raises(StoreError, match="fewer bytes"):
                 await store.put(new_key(), body(some_bytes(7 * MIB)), 24 * MIB)
 
         assert await door.uploads() == {}
 
     async def test_a_streamed_part_whose_body_is_refused(
-        self, s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
+        self, s3_settings: S3Settings, door: BucketBackdoor
     ) -> None:
         """The verdict propagates, and the request in flight leaves nothing."""
-        monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
         refused = body(some_bytes(7 * MIB), ending=Verdict("no"))
-        async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+        async with opened(with_few_large_parts(s3_settings)) as store:
             with pytest.raises(Verdict):
                 await store.put(new_key(), refused, 24 * MIB)
 
         assert await door.uploads() == {}
 
     async def test_more_comes_than_was_announced_to_streamed_parts(
-        self, s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
+        self, s3_settings: S3Settings, door: BucketBackdoor
     ) -> None:
         """Bytes behind the announced end are held."""
-        monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
         key, data = new_key(), some_bytes(30 * MIB)
-        async with opened(replace(s3_settings, parts_in_flight=1)) as store:
+        async with opened(with_few_large_parts(s3_settings)) as store:
             assert await store.put(key, body(data), 24 * MIB) == len(data)
 
         assert await door.read_raw(key) == data
@@ -348,14 +349,11 @@ class S3StoreContract(StoreContract):
         with pytest.raises(StoreFull, match="5 TiB"):
             await store.put(new_key(), never, 6 * 1024 * GIB)
 
-    async def test_too_many_parts(
-        self, store: S3Store, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_too_many_parts(self, s3_settings: S3Settings, door: BucketBackdoor) -> None:
         """A body that turns out too long ends in the same error, and leaves nothing."""
-        monkeypatch.setattr("imaged.stores.s3.part_uploads.MAX_PARTS", 2)
-
-        with pytest.raises(StoreFull, match="2 parts"):
-            await store.put(new_key(), body(UNFINISHED_DATA))
+        async with opened(tuned(s3_settings, max_parts=2)) as store:
+            with pytest.raises(StoreFull, match="2 parts"):
+                await store.put(new_key(), body(UNFINISHED_DATA))
 
         assert await door.uploads() == {}
 
@@ -374,15 +372,20 @@ class S3StoreContract(StoreContract):
 
     @pytest.mark.parametrize("call", ["put_object", "upload_part"])
     async def test_damaged_bytes_are_refused(
-        self, store: S3Store, door: BucketBackdoor, call: str, monkeypatch: pytest.MonkeyPatch
+        self,
+        s3_settings: S3Settings,
+        door: BucketBackdoor,
+        call: str,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The store compares the received bytes with the checksum."""
         monkeypatch.setattr("imaged.stores.s3.parts.Part._crc32", lambda _: bytes(4))
         monkeypatch.setattr("imaged.stores.s3.parts.Part._md5", lambda _: bytes(16))
-        monkeypatch.setattr("imaged.stores.s3.client.FIRST_PAUSE_SECONDS", 0.001)
+        quick = tuned(s3_settings, first_pause=timedelta(milliseconds=1))
 
-        with pytest.raises(StoreError, match="damaged"):
-            await store.put(new_key(), body(b"bytes"), 5 if call == "put_object" else None)
+        async with opened(quick) as store:
+            with pytest.raises(StoreError, match="damaged"):
+                await store.put(new_key(), body(b"bytes"), 5 if call == "put_object" else None)
 
         assert await door.objects() == []
         assert await door.uploads() == {}
@@ -414,16 +417,16 @@ class S3StoreContract(StoreContract):
         assert await door.objects() == []
 
     async def test_long_lists_come_in_pages(
-        self, store: S3Store, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
+        self, s3_settings: S3Settings, door: BucketBackdoor
     ) -> None:
         """Every key is listed once, however many pages that takes."""
-        monkeypatch.setattr("imaged.stores.s3.listing.LIST_PAGE_SIZE", 2)
         for key in KEYS:
             await door.plant(key, b"whole")
             await door.write_unfinished(key, b"half")
         await door.write_unfinished(other := new_key(), b"half")
 
-        assert await all_keys(store) == sorted({*KEYS, other})
+        async with opened(tuned(s3_settings, list_page_size=2)) as store:
+            assert await all_keys(store) == sorted({*KEYS, other})
 
     async def test_folders_of_a_bucket_do_not_meet(
         self, store: S3Store, s3_settings: S3Settings
@@ -478,25 +481,24 @@ class S3StoreContract(StoreContract):
     @pytest.mark.parametrize("size_bytes", [0, 7, 3 * MIB, 12 * MIB + 1])
     async def test_a_blob_is_copied_by_the_server(
         self,
-        store: S3Store,
+        s3_settings: S3Settings,
         door: BucketBackdoor,
         size_bytes: int,
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """In one call or in pieces, unchanged; the copy is like any other blob."""
-        monkeypatch.setattr("imaged.stores.s3.copy.COPY_PIECE_BYTES", PART)
         source, key, data = new_key(), new_key(), some_bytes(size_bytes)
         await door.plant(source, data)
         recorder = UploadIdRecorder(door, key)
 
-        assert await store.copy_from(store, source, key, recorder) == size_bytes
+        async with opened(tuned(s3_settings, copy_piece_bytes=PART)) as store:
+            assert await store.copy_from(store, source, key, recorder) == size_bytes
 
-        assert await door.read_raw(key) == data
-        assert len(recorder.upload_ids) == (size_bytes > PART)
-        with pytest.raises(BlobExists):
-            await store.copy_from(store, source, key)
-        await store.delete(source)
-        assert await read_all(store, key) == data
+            assert await door.read_raw(key) == data
+            assert len(recorder.upload_ids) == (size_bytes > PART)
+            with pytest.raises(BlobExists):
+                await store.copy_from(store, source, key)
+            await store.delete(source)
+            assert await read_all(store, key) == data
 
     async def test_a_blob_is_copied_between_stores(
         self, store: S3Store, door: BucketBackdoor, s3_settings: S3Settings

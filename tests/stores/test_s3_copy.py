@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -14,6 +15,7 @@ from imaged.core.limits import MIB
 from imaged.core.task import Task, TaskStatus
 from imaged.ports.store import Store, Stores
 from imaged.services.transfers import TransferBudget
+from imaged.stores.s3.settings import S3Tuning
 from imaged.stores.s3.store import S3Store
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.asyncio
 
 CARRYING = {"get_object", "put_object", "upload_part"}  # calls with bytes of a blob in them
 PART = 5 * MIB
+TUNING = S3Tuning(first_pause=timedelta(seconds=0.01), copy_piece_bytes=PART)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +40,8 @@ def server() -> Iterator[SeaweedFS]:
 
 
 @pytest_asyncio.fixture
-async def proxy(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FaultProxy]:
+async def proxy(server: SeaweedFS) -> AsyncIterator[FaultProxy]:
     """A proxy that sees every call."""
-    monkeypatch.setattr("imaged.stores.s3.client.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("imaged.stores.s3.copy.COPY_PIECE_BYTES", PART)
     async with FaultProxy(server.port).running() as proxy:
         yield proxy
 
@@ -75,8 +76,8 @@ class Bench:
 async def bench(proxy: FaultProxy) -> AsyncIterator[Bench]:
     """A node with its stores."""
     async with (
-        opened(settings_for(proxy.endpoint), "near") as near,
-        opened(settings_for(proxy.endpoint), "far") as far,
+        opened(settings_for(proxy.endpoint, tuning=TUNING), "near") as near,
+        opened(settings_for(proxy.endpoint, tuning=TUNING), "far") as far,
     ):
         yield Bench(near, far, proxy)
 

@@ -22,9 +22,9 @@ from imaged.core.limits import MIB
 from imaged.core.place_marker import MARKER_NAME, Marker, PlaceKind, write_marker_text
 from imaged.stores.filesystem.marker import MAX_MARKER_BYTES
 from imaged.stores.s3.client import RetryState
-from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.parts import StreamedPart
+from imaged.stores.s3.settings import S3Settings, S3Tuning
 from imaged.stores.s3.store import S3Store
-from imaged.stores.s3.streamed_part import StreamedPart
 from support.fault_proxy import CARRIED_OUT, SERVING, Fault, FaultProxy, fail, fail_all, no_faults
 from support.seaweedfs import SeaweedFS, seaweedfs
 
@@ -58,6 +58,15 @@ FAULTS = [
     Fault.GARBAGE,
     Fault.DENIED,
 ]
+QUICK = S3Tuning(
+    first_pause=timedelta(seconds=0.01),
+    longest_pause=timedelta(seconds=0.05),
+    first_abort_pause=timedelta(seconds=0.01),
+)
+with_small_pieces = pytest.mark.parametrize("tuning", [replace(QUICK, copy_piece_bytes=5 * MIB)])
+with_few_parts = pytest.mark.parametrize("tuning", [replace(QUICK, planned_parts=2)])
+with_short_pages = pytest.mark.parametrize("tuning", [replace(QUICK, list_page_size=1)])
+
 IN_200 = [Fault.ERROR_IN_200, Fault.ERROR_IN_200_AFTER, Fault.GARBAGE]
 CASES = [
     (call, number, fault)
@@ -74,30 +83,10 @@ def server() -> Iterator[SeaweedFS]:
         yield server
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def tuning() -> S3Tuning:
     """Pauses so short that the tests need not wait for them."""
-    monkeypatch.setattr("imaged.stores.s3.client.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("imaged.stores.s3.client.LONGEST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("imaged.stores.s3.abort.FIRST_ABORT_PAUSE_SECONDS", 0.01)
-
-
-@pytest.fixture
-def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of blobs that are copied."""
-    monkeypatch.setattr("imaged.stores.s3.copy.COPY_PIECE_BYTES", 5 * MIB)
-
-
-@pytest.fixture
-def _few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of blobs whose size is known, so that parts are large."""
-    monkeypatch.setattr("imaged.stores.s3.parts.PLANNED_PARTS", 2)
-
-
-@pytest.fixture
-def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of lists."""
-    monkeypatch.setattr("imaged.stores.s3.listing.LIST_PAGE_SIZE", 1)
+    return QUICK
 
 
 @pytest_asyncio.fixture
@@ -108,10 +97,11 @@ async def proxy(server: SeaweedFS) -> AsyncIterator[FaultProxy]:
 
 
 @pytest.fixture
-def s3_settings(proxy: FaultProxy) -> S3Settings:
+def s3_settings(proxy: FaultProxy, tuning: S3Tuning) -> S3Settings:
     """Little patience."""
     return settings_for(
         proxy.endpoint,
+        tuning=tuning,
         attempts=ATTEMPTS,
         retry_for=timedelta(0),
         connect_timeout=timedelta(seconds=1),
@@ -211,7 +201,7 @@ async def test_a_call_of_an_upload_fails_from_then_on(
 
 @pytest.mark.parametrize("fault", [*FAULTS, Fault.PAGE, Fault.OTHER_TAG, Fault.STALLED])
 @pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.usefixtures("_few_parts")
+@with_few_parts
 async def test_a_streamed_part_fails(
     s3_settings: S3Settings, proxy: FaultProxy, door: BucketBackdoor, fault: Fault, number: int
 ) -> None:
@@ -225,7 +215,7 @@ async def test_a_streamed_part_fails(
     assert proxy.calls.count("upload_part") <= 2
 
 
-@pytest.mark.usefixtures("_few_parts")
+@with_few_parts
 async def test_a_streamed_part_that_was_damaged(
     s3_settings: S3Settings, door: BucketBackdoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +262,7 @@ async def test_an_answer_without_a_result_is_followed_by_a_look(
 
 @pytest.mark.parametrize("fault", [Fault.NOTHING, Fault.PAGE])
 @pytest.mark.parametrize("size_bytes", [3000, 6 * MIB])
-@pytest.mark.usefixtures("_small_pieces")
+@with_small_pieces
 async def test_a_copy_without_a_result_is_no_success(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, size_bytes: int, fault: Fault
 ) -> None:
@@ -315,7 +305,7 @@ async def test_a_list_that_does_not_advance_is_an_error(
     assert proxy.calls.count(call) <= 2
 
 
-@pytest.mark.usefixtures("_short_pages")
+@with_short_pages
 async def test_a_list_that_would_begin_anew_is_an_error(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor
 ) -> None:
@@ -464,7 +454,7 @@ async def test_everything_fails_from_then_on(
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("size_bytes", [3000, 6 * MIB])
-@pytest.mark.usefixtures("_small_pieces")
+@with_small_pieces
 async def test_a_copy_fails_once(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, size_bytes: int, fault: Fault
 ) -> None:
@@ -487,7 +477,7 @@ async def test_a_copy_fails_once(
 @pytest.mark.parametrize(
     ("size_bytes", "call"), [(3000, "copy_object"), (6 * MIB, "complete_multipart_upload")]
 )
-@pytest.mark.usefixtures("_small_pieces")
+@with_small_pieces
 async def test_a_copy_whose_answer_is_lost(
     store: S3Store, proxy: FaultProxy, size_bytes: int, call: str
 ) -> None:
@@ -740,7 +730,7 @@ async def test_a_blob_that_goes_while_a_download_breaks(
 
 @pytest.mark.parametrize("fault", [Fault.DENIED, Fault.SLOW_DOWN, Fault.GARBAGE, Fault.HANGING])
 @pytest.mark.parametrize("call", ["list_objects_v2", "list_multipart_uploads"])
-@pytest.mark.usefixtures("_short_pages")
+@with_short_pages
 async def test_a_list_fails(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, call: str, fault: Fault
 ) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import threading
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -19,19 +19,23 @@ from hypothesis import strategies as st
 from contracts.store_bodies import block_of, some_bytes
 from imaged.core.block import Block
 from imaged.core.limits import GIB, MIB
-from imaged.stores.s3.credentials import Secret
 from imaged.stores.s3.errors import is_retryable
-from imaged.stores.s3.part_memory import PartMemory
-from imaged.stores.s3.part_planner import PartPlanner
-from imaged.stores.s3.parts import HASH_POOL, SEND_PIECE_BYTES, Part, PartSizes
+from imaged.stores.s3.part_memory import PartMemory, PartPlanner, PartSizes
+from imaged.stores.s3.parts import (
+    HASH_POOL,
+    SEND_PIECE_BYTES,
+    BodyNotRepeatable,
+    Part,
+    StreamedPart,
+)
 from imaged.stores.s3.settings import (
     MAX_BLOB_BYTES,
     MAX_PART_BYTES,
     MAX_PARTS,
     MIN_PART_BYTES,
     S3Settings,
+    Secret,
 )
-from imaged.stores.s3.streamed_part import BodyNotRepeatable, StreamedPart
 from support.settings import configured
 
 TIB = 1024 * GIB
@@ -162,12 +166,13 @@ async def test_checksums(size_bytes: int) -> None:
 async def test_large_parts_are_hashed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small ones are not: the switch takes longer than the hash."""
     hashed: list[Callable[[], object]] = []
+    submit = HASH_POOL.submit
 
-    async def run(work: Callable[[], object]) -> object:
+    def run(work: Callable[[], object]) -> Future[object]:
         hashed.append(work)
-        return work()
+        return submit(work)
 
-    monkeypatch.setattr(HASH_POOL, "run", run)
+    monkeypatch.setattr(HASH_POOL, "submit", run)
     small, large = Part(MIB), Part(MIB)
     small.take(Block([bytes(MIB - 1)]))
     large.take(Block([bytes(MIB)]))

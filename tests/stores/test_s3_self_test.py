@@ -18,9 +18,8 @@ from contracts.store_bodies import body, new_key, read_all
 from contracts.store_bucket import BucketBackdoor, opened, settings_for
 from imaged.core.errors import BlobMissing, StoreError, StoreFull
 from imaged.core.limits import MIB
-from imaged.stores.s3.credentials import Secret
 from imaged.stores.s3.self_test import is_leftover
-from imaged.stores.s3.settings import Checksum, S3Settings
+from imaged.stores.s3.settings import Checksum, S3Settings, S3Tuning, Secret
 from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
 from support.ports import reserve_port
 from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS, seaweedfs
@@ -43,6 +42,9 @@ CALLS = {
 }
 
 
+QUICK = S3Tuning(first_pause=timedelta(seconds=0.01), first_abort_pause=timedelta(seconds=0.01))
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[SeaweedFS]:
     """A real S3 server with an empty bucket."""
@@ -57,11 +59,9 @@ async def proxy(server: SeaweedFS) -> AsyncIterator[FaultProxy]:
         yield proxy
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_settings(endpoint: str, **changes: Any) -> S3Settings:
     """Pauses so short that the tests need not wait for them."""
-    monkeypatch.setattr("imaged.stores.s3.client.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("imaged.stores.s3.abort.FIRST_ABORT_PAUSE_SECONDS", 0.01)
+    return settings_for(endpoint, tuning=QUICK, **changes)
 
 
 async def told(settings: S3Settings) -> str:
@@ -80,7 +80,7 @@ async def test_every_right_is_missed(
     server: SeaweedFS, proxy: FaultProxy, call: str, right: str
 ) -> None:
     """The sentence names the right, and nothing is left but what may not be removed."""
-    settings = settings_for(proxy.endpoint)
+    settings = quick_settings(proxy.endpoint)
     proxy.plan = fail(call, 0, Fault.DENIED)
 
     assert right in await told(settings)
@@ -92,7 +92,7 @@ async def test_every_right_is_missed(
 
 async def test_a_rehearsal_makes_every_call(proxy: FaultProxy) -> None:
     """Each call that a store will need, with every feature it relies on."""
-    async with opened(settings_for(proxy.endpoint, part_size_bytes=6 * MIB)) as store:
+    async with opened(quick_settings(proxy.endpoint, part_size_bytes=6 * MIB)) as store:
         assert await store.self_test() == []
 
     assert set(proxy.calls) == set(CALLS)
@@ -117,7 +117,7 @@ async def test_what_the_server_lacks(
     """Or a proxy before it: the sentence names the likely cause."""
     proxy.plan = fail(call, number, fault)
 
-    assert text in await told(settings_for(proxy.endpoint))
+    assert text in await told(quick_settings(proxy.endpoint))
 
 
 @pytest.mark.parametrize(("kind", "remedy"), [("crc32", 'set checksum = "md5"'), ("md5", "https")])
@@ -127,7 +127,7 @@ async def test_a_server_that_compares_no_checksums(
     """Ceph RGW 16.2 accepts any CRC32: it is usable, and the sentence says what to set."""
     proxy.plan = fail("put_object", 1, Fault.OTHER_TAG)  # the one whose checksum is wrong
 
-    async with opened(settings_for(proxy.endpoint, checksum=kind)) as store:
+    async with opened(quick_settings(proxy.endpoint, checksum=kind)) as store:
         (lack,) = await store.self_test()
 
     assert remedy in str(lack)
@@ -139,7 +139,7 @@ async def test_a_bucket_without_room_can_be_used(
     server: SeaweedFS, proxy: FaultProxy, call: str
 ) -> None:
     """It is full, not broken: reads and deletes work, and the test leaves nothing."""
-    settings = settings_for(proxy.endpoint)
+    settings = quick_settings(proxy.endpoint)
     key, door = new_key(), BucketBackdoor(settings, server.endpoint)
     await door.plant(key, b"bytes")
     proxy.plan = fail(call, 0, Fault.FULL, for_ever=True)
@@ -157,7 +157,7 @@ async def test_a_bucket_without_room_can_be_used(
 
 async def test_a_key_that_may_only_read(server: SeaweedFS) -> None:
     """A real server refuses it, and the sentence names the right."""
-    settings = settings_for(server.endpoint, access_key=Secret(f"{ACCESS_KEY}-reader"))
+    settings = quick_settings(server.endpoint, access_key=Secret(f"{ACCESS_KEY}-reader"))
 
     assert "s3:PutObject" in await told(settings)
 
@@ -181,7 +181,7 @@ async def test_which_rehearsals_are_over(name: str, *, is_over: bool) -> None:
 
 async def test_a_rehearsal_removes_what_an_earlier_one_left(server: SeaweedFS) -> None:
     """An object or an upload of a dead self-test; not those of one that may be running."""
-    settings = settings_for(server.endpoint)
+    settings = quick_settings(server.endpoint)
     door = BucketBackdoor(settings)
     old, new = (f"rehearsals/{day}.{'0' * 32}" for day in ("2001-01-01", "2999-01-01"))
     for name in (old, new):
@@ -206,7 +206,7 @@ async def test_a_rehearsal_removes_what_an_earlier_one_left(server: SeaweedFS) -
 )
 async def test_wrong_settings(server: SeaweedFS, changes: dict[str, Any], text: str) -> None:
     """The sentence says which one to correct."""
-    assert text in await told(settings_for(server.endpoint, **changes))
+    assert text in await told(quick_settings(server.endpoint, **changes))
 
 
 async def test_without_any_credentials(
@@ -218,10 +218,10 @@ async def test_without_any_credentials(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setattr("imaged.stores.s3.session._library", _fresh_library)
+    monkeypatch.setattr("imaged.stores.s3.client._library", _fresh_library)
 
     assert "no credentials" in await told(
-        settings_for(server.endpoint, access_key=None, secret_key=None)
+        quick_settings(server.endpoint, access_key=None, secret_key=None)
     )
 
 
@@ -231,8 +231,8 @@ async def test_credentials_of_the_environment(
     """Without configured ones, those that the library finds are used."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    monkeypatch.setattr("imaged.stores.s3.session._library", _fresh_library)
-    settings = settings_for(server.endpoint, access_key=None, secret_key=None)
+    monkeypatch.setattr("imaged.stores.s3.client._library", _fresh_library)
+    settings = quick_settings(server.endpoint, access_key=None, secret_key=None)
 
     async with opened(settings) as store:
         await store.self_test()
@@ -248,14 +248,14 @@ async def test_no_server_answers() -> None:
     """The sentence has the endpoint, which may be wrong."""
     endpoint = f"http://127.0.0.1:{reserve_port()}"
 
-    text = await told(settings_for(endpoint, attempts=1))
+    text = await told(quick_settings(endpoint, attempts=1))
 
     assert f"cannot reach {endpoint}" in text
 
 
 async def test_an_endpoint_without_an_address() -> None:
     """A name that does not resolve."""
-    settings = settings_for("http://s3.invalid", attempts=1)
+    settings = quick_settings("http://s3.invalid", attempts=1)
 
     assert "cannot reach http://s3.invalid" in await told(settings)
 
@@ -267,12 +267,12 @@ async def test_another_kind_of_server_answers(proxy: FaultProxy, call: str) -> N
 
     if call in {"head_bucket", "delete_object", "upload_part", "put_object"}:
         proxy.plan = fail_all(0, Fault.PAGE)  # their answers have no body to check
-    await told(settings_for(proxy.endpoint, attempts=1))
+    await told(quick_settings(proxy.endpoint, attempts=1))
 
 
 async def test_a_server_without_a_certificate(server: SeaweedFS) -> None:
     """The endpoint says https, but the server does not speak TLS."""
-    settings = settings_for(server.endpoint.replace("http:", "https:"), attempts=1)
+    settings = quick_settings(server.endpoint.replace("http:", "https:"), attempts=1)
 
     await told(settings)
 
@@ -283,7 +283,7 @@ async def test_an_untrusted_certificate(tmp_path: Path, proxy: FaultProxy) -> No
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     async with FaultProxy(proxy.server_port).running(context) as secure:
-        settings = settings_for(secure.endpoint, attempts=1)
+        settings = quick_settings(secure.endpoint, attempts=1)
 
         assert "set ca_file" in await told(settings)
 
@@ -302,7 +302,7 @@ async def test_certificates_that_cannot_be_read(
     if text is not None:
         file.write_text(text)
 
-    assert "correct ca_file" in await told(settings_for(server.endpoint, ca_file=file))
+    assert "correct ca_file" in await told(quick_settings(server.endpoint, ca_file=file))
 
 
 async def test_a_store_that_hangs(proxy: FaultProxy) -> None:
@@ -310,12 +310,12 @@ async def test_a_store_that_hangs(proxy: FaultProxy) -> None:
     proxy.plan = fail("list_objects_v2", 0, Fault.HANGING)
     quick = {"connect_timeout": timedelta(seconds=0.1), "read_timeout": timedelta(seconds=0.1)}
 
-    assert "in time" in await told(settings_for(proxy.endpoint, attempts=1, **quick))
+    assert "in time" in await told(quick_settings(proxy.endpoint, attempts=1, **quick))
 
 
 async def test_a_check_is_one_question(proxy: FaultProxy) -> None:
     """It is called often, and makes no retries."""
-    async with opened(settings_for(proxy.endpoint)) as store:
+    async with opened(quick_settings(proxy.endpoint)) as store:
         await store.check()
         proxy.plan = fail("head_bucket", 0, Fault.SLOW_DOWN, for_ever=True)
         with pytest.raises(StoreError):
@@ -328,7 +328,7 @@ async def test_a_check_is_one_question(proxy: FaultProxy) -> None:
 
 async def test_a_bucket_that_is_gone_is_not_an_empty_one(server: SeaweedFS) -> None:
     """No blob is reported missing because of it."""
-    async with opened(settings_for(server.endpoint, bucket="no-such-bucket")) as store:
+    async with opened(quick_settings(server.endpoint, bucket="no-such-bucket")) as store:
         with pytest.raises(StoreError) as trouble:
             await read_all(store, new_key())
 
@@ -338,7 +338,7 @@ async def test_a_bucket_that_is_gone_is_not_an_empty_one(server: SeaweedFS) -> N
 async def test_no_secret_is_logged(server: SeaweedFS, caplog: pytest.LogCaptureFixture) -> None:
     """Not even with the debug logs of the libraries."""
     caplog.set_level(logging.DEBUG)
-    async with opened(settings_for(server.endpoint)) as store:
+    async with opened(quick_settings(server.endpoint)) as store:
         await store.put(new_key(), body(b"bytes"))
         await store.check()
 

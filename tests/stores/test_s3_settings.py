@@ -28,9 +28,8 @@ from imaged.core.errors import (
     WriteDiscarded,
 )
 from imaged.core.limits import GIB, MIB
-from imaged.stores.s3.credentials import Secret, read_secret
 from imaged.stores.s3.errors import ConditionalWritesUnsupported, S3Errors, is_retryable
-from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.settings import S3Settings, Secret, read_secret
 from support.settings import configured
 
 SETTINGS = configured(S3Settings, bucket="images", endpoint="https://s3.example.net")

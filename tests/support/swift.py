@@ -19,8 +19,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.store_bucket import settings_for
-from imaged.stores.s3.credentials import Secret
-from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.settings import S3Settings, Secret
 from support.ports import reserve_port
 from support.seaweedfs import BUCKET, SECRET_KEY, plain_client
 from support.virtualenvs import environment

@@ -30,8 +30,7 @@ from imaged.services.scrubber import ScrubberSettings
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.task_service import TaskServiceSettings
 from imaged.stores.filesystem.settings import FilesystemSettings
-from imaged.stores.s3.credentials import Secret, read_secret
-from imaged.stores.s3.settings import S3Settings
+from imaged.stores.s3.settings import S3Settings, Secret, read_secret
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -20,8 +20,8 @@ from imaged.services.marked_places import MarkedScratch
 from imaged.services.place_registry import PlaceRegistry
 from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
+from imaged.stores.filesystem.disk import ThreadPool
 from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings
-from imaged.stores.thread_pool import ThreadPool
 
 
 class CertificatesRefused(ImagedError):

@@ -27,14 +27,17 @@ from imaged.exports.temporary_file import ExportTemporaryFile, try_lock
 from imaged.exports.temporary_names import task_id_of, temporary_name
 from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.export import ExportFile
-from imaged.stores.filesystem.disk import Disk, sync_folder
-from imaged.stores.filesystem.errors import os_errors_translated
+from imaged.stores.filesystem.disk import (
+    Disk,
+    RefcountedFile,
+    ThreadPool,
+    os_errors_translated,
+    sync_folder,
+)
 from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings
-from imaged.stores.filesystem.refcounted_file import RefcountedFile
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import HUNG_THREAD_TIMEOUT
 from imaged.stores.filesystem.temporary_file import write_blocks
-from imaged.stores.thread_pool import ThreadPool
 
 OPEN_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 ROLLBACK_HANGS = (

@@ -39,9 +39,8 @@ from imaged.stores.s3.listing import list_objects, list_uploads
 from imaged.stores.s3.marker import BucketMarker
 from imaged.stores.s3.reader import S3Reader
 from imaged.stores.s3.self_test import S3SelfTest
-from imaged.stores.s3.session import S3Session
 from imaged.stores.s3.settings import S3Settings
-from imaged.stores.s3.write_manager import S3WriteManager
+from imaged.stores.s3.writer import S3WriteManager
 
 log = structlog.get_logger()
 
@@ -58,8 +57,7 @@ class S3Export:
     def __init__(self, name: str, settings: S3Settings) -> None:
         self.name = name
         self._settings = settings
-        self._session = S3Session(settings)
-        self._client = S3Client(store_label(name), settings, self._session)
+        self._client = S3Client(store_label(name), settings)
         self._attempts = S3WriteManager(self._client)
         self._aborter = UploadAborter(self._client)
         self.place = BucketMarker(PlaceKind.EXPORTS, name, self._client)
@@ -106,7 +104,7 @@ class S3Export:
         with translated_errors(self.name):
             await self._require_free(export_file.file_name)
             async with self._attempts.begin(unfinished, expected_bytes, metadata=metadata) as write:
-                size_bytes = await write.publish(await write.upload_blocks(blocks))
+                size_bytes = await write.write(blocks)
             await self._publish(export_file, unfinished)
         await self._attempts.finish(self._forget(unfinished))  # cancelled or not: it is exported
         return size_bytes
@@ -150,7 +148,7 @@ class S3Export:
     async def close(self) -> None:
         """Close all connections, after giving pending rollbacks their time."""
         await self._attempts.settle()
-        await self._session.close()
+        await self._client.close()
 
     async def _publish(self, export_file: ExportFile, unfinished: str) -> None:
         found = await self._client.call("head_object", unfinished)
@@ -161,7 +159,7 @@ class S3Export:
                 if found["ContentLength"]:
                     await write.copy(S3CopySource(self._settings, unfinished, found), once=True)
                 else:  # S3 has no upload without bytes
-                    await write.publish(await write.upload_blocks(_nothing()))
+                    await write.write(_nothing())
 
     async def _forget(self, unfinished: str) -> None:
         with suppress(StoreError):  # the clean-up of the task removes what is left

@@ -10,10 +10,42 @@ A key (``core/blob.py``) is the path of a complete blob below the root.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from imaged.core.blob import is_key
 from imaged.core.errors import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class StorePaths:
+    """The paths below one root. Only keys become paths: call ``require_key`` first."""
+
+    root: Path
+
+    @property
+    def temporary_folder(self) -> Path:
+        """The folder of unfinished writes."""
+        return self.root / ".tmp"
+
+    @property
+    def blob_folders(self) -> list[Path]:
+        """The folders of complete blobs."""
+        return [self.root / name for name in SHARD_FOLDERS]
+
+    def temporary_path(self, key: str) -> Path:
+        """The file of an unfinished write."""
+        return self.temporary_folder / key[3:]
+
+    def blob_path(self, key: str) -> Path:
+        """The file of a complete blob."""
+        return self.root / key
+
+    def blob_folders_for(self, prefix: str) -> list[Path]:
+        """The folders that may contain complete blobs whose keys have this prefix."""
+        return [folder for folder in self.blob_folders if f"{folder.name}/".startswith(prefix[:3])]
+
 
 SHARD_FOLDERS = tuple(f"{number:02x}" for number in range(256))
 LEFTOVER_AGE = timedelta(days=1)  # anything older belongs to no self-test that still runs

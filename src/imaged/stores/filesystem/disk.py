@@ -1,24 +1,51 @@
-"""Every call to the operating system that the filesystem store makes, and the check of free space.
+"""How drivers of folders use the operating system: calls, errors, and threads that may hang.
 
-The calls stand in one place so that a test can record each of them, or let it fail.
+All calls stand in one place so that a test can record each of them, or let it fail. They block, so
+they are made in threads; each store has its own, so a stalled disk stalls no other store. Errors
+get a remedy at the driver's border.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
-from imaged.core.errors import StoreFull
+import anyio
+
+from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
 
 AT_FDCWD = -100  # <fcntl.h>: paths are not relative to an open folder
 RENAME_NOREPLACE = 1  # <linux/fs.h>
 NO_RENAME_ERRNOS = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
-
+NO_SPACE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+ERRNO_REMEDIES = {
+    errno.ENOSPC: "free some space, or enlarge the filesystem",
+    errno.EDQUOT: "raise the quota of the user that imaged runs as",
+    errno.EFBIG: "the filesystem, or a limit of the process, allows no larger file",
+    errno.EIO: "check the kernel's log for disk errors",
+    errno.EROFS: "check the kernel's log for the reason, and mount it writable",
+    errno.EACCES: "it must belong to the user that imaged runs as, with the right to write",
+    errno.EPERM: "it must belong to the user that imaged runs as, with the right to write",
+    errno.ENOENT: "is its filesystem mounted?",
+    errno.ENOTDIR: "it must be a folder",
+    errno.ESTALE: "mount its filesystem again",
+    errno.EMFILE: "raise the limit of open files (LimitNOFILE) of the service",
+    errno.ENFILE: "raise the system's limit of open files (fs.file-max)",
+    errno.EXDEV: "it must be on one filesystem with the rest of the store",
+    errno.ELOOP: "it must not be a symbolic link",
+}
+T = TypeVar("T")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -125,3 +152,124 @@ def require_room(
             f"has too little room at {path}: {left // MIB} MiB would be left, and "
             f"{min_free_bytes // MIB} MiB must stay free (min_free)",
         )
+
+
+class RefcountedFile:
+    """One open file, which threads may still use after the event loop has stopped waiting for them.
+
+    A thread that hangs on a stalled disk cannot be stopped. If its descriptor were closed, the next
+    file opened would get the same number, and the thread would wake up and write into that file. So
+    users are counted: ``close`` only forbids new use, and the last user to leave closes the
+    descriptor. That is usually the caller of ``close``, in the worst case an abandoned thread.
+
+    ``before_close`` gets the descriptor once it has no user.
+    """
+
+    def __init__(self, disk: Disk, before_close: Callable[[int], None] | None = None) -> None:
+        self._disk = disk
+        self._before_close = before_close
+        self._lock = threading.Lock()
+        self._users = 0
+        self._closing = False
+        self._closed = threading.Event()
+        self._descriptor: int | None = None
+
+    def open(self, path: Path, flags: int, mode: int = 0o600) -> None:
+        """Open the file, once. Raises OSError."""
+        with self._counted():
+            flags |= os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = self._disk.open(path, flags, mode)
+
+    @contextmanager
+    def in_use(self) -> Iterator[int]:
+        """The descriptor, kept open for this block. Raises OSError (EBADF) after close."""
+        with self._counted():
+            if self._descriptor is None:
+                raise _bad_descriptor()
+            yield self._descriptor
+
+    def close(self) -> None:
+        """Close the file once it has no user. May be called again."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            self._users += 1
+        self._leave()
+
+    def wait_closed(self, timeout: float) -> None:
+        """Wait at most ``timeout`` seconds until the file is closed."""
+        self._closed.wait(timeout)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            if self._closing:
+                raise _bad_descriptor()
+            self._users += 1
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            is_last = self._closing and self._users == 0
+        if is_last:
+            self._end()
+
+    def _end(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        try:
+            if descriptor is not None:
+                self._close_descriptor(descriptor)
+        finally:
+            self._closed.set()
+
+    def _close_descriptor(self, descriptor: int) -> None:
+        try:
+            if self._before_close is not None:
+                self._before_close(descriptor)
+        finally:
+            with suppress(OSError):  # it is closed anyway, and data that matters was synced
+                self._disk.close(descriptor)
+
+
+def _bad_descriptor() -> OSError:
+    return OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+class ThreadPool:
+    """A thread pool whose threads start when they are needed."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return what the work returns. When cancelled, abandon the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def run_shielded(self, work: Callable[[], None], patience: timedelta) -> None:
+        """Run the work shielded from cancellation; wait for it at most ``patience``."""
+        done = asyncio.wrap_future(self._pool.submit(work))
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait({done}, timeout=patience.total_seconds())
+
+
+@contextmanager
+def os_errors_translated(store: str, path: Path) -> Iterator[None]:
+    """Translate every OSError of the block. Raises StoreFull, StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise store_error_of(store, path, error) from error
+
+
+def store_error_of(store: str, path: Path, error: OSError) -> StoreError:
+    """Translate an error about a path."""
+    number = error.errno or 0
+    why = f"cannot use {path}: {os.strerror(number) if number else error}"
+    if number in ERRNO_REMEDIES:
+        why = f"{why}; {ERRNO_REMEDIES[number]}"
+    return StoreFull(store, why) if number in NO_SPACE_ERRNOS else StoreError(store, why)

@@ -28,9 +28,15 @@ from imaged.core.place_marker import (
     why_marker_unreadable,
     write_marker_text,
 )
-from imaged.stores.filesystem.disk import Disk, move, sync_folder, write_chunks
-from imaged.stores.filesystem.errors import os_errors_translated, store_error_of
-from imaged.stores.thread_pool import ThreadPool
+from imaged.stores.filesystem.disk import (
+    Disk,
+    ThreadPool,
+    move,
+    os_errors_translated,
+    store_error_of,
+    sync_folder,
+    write_chunks,
+)
 
 MAX_MARKER_BYTES = 65536  # of a marker; those that imaged writes have less than 1 KiB
 MARKER_CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC

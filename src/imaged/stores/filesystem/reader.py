@@ -6,11 +6,8 @@ import os
 from functools import partial
 
 from imaged.core.errors import BlobMissing, StoreError
-from imaged.stores.filesystem.disk import Disk
-from imaged.stores.filesystem.errors import os_errors_translated
-from imaged.stores.filesystem.paths import StorePaths
-from imaged.stores.filesystem.refcounted_file import RefcountedFile
-from imaged.stores.thread_pool import ThreadPool
+from imaged.stores.filesystem.disk import Disk, RefcountedFile, ThreadPool, os_errors_translated
+from imaged.stores.layout import StorePaths
 
 
 class FilesystemReader:

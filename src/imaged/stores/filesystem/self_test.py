@@ -19,11 +19,9 @@ import structlog
 
 from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
-from imaged.stores.filesystem.disk import Disk, free_bytes, move, sync_folder
-from imaged.stores.filesystem.errors import os_errors_translated
+from imaged.stores.filesystem.disk import Disk, free_bytes, move, os_errors_translated, sync_folder
 from imaged.stores.filesystem.marker import chown_to_owner_of, require_root_folder
-from imaged.stores.filesystem.paths import StorePaths
-from imaged.stores.layout import LEFTOVER_AGE
+from imaged.stores.layout import LEFTOVER_AGE, StorePaths
 
 SELF_TEST_PREFIX = ".rehearsal-"  # the prefix of its file names; no key has it
 

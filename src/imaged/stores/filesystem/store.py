@@ -29,16 +29,20 @@ from imaged.core.errors import BlobMissing
 from imaged.core.place_marker import PlaceKind
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.store import RecordUploadId, ignore_upload_id
-from imaged.stores.filesystem.disk import Disk, free_bytes, move, sync_folder
-from imaged.stores.filesystem.errors import os_errors_translated
+from imaged.stores.filesystem.disk import (
+    Disk,
+    ThreadPool,
+    free_bytes,
+    move,
+    os_errors_translated,
+    sync_folder,
+)
 from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings, require_root_folder
-from imaged.stores.filesystem.paths import StorePaths
 from imaged.stores.filesystem.reader import FilesystemReader
 from imaged.stores.filesystem.self_test import FilesystemSelfTest
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.temporary_file import TemporaryFile, write_blocks
-from imaged.stores.layout import require_key
-from imaged.stores.thread_pool import ThreadPool
+from imaged.stores.layout import StorePaths, require_key
 
 HUNG_THREAD_TIMEOUT = timedelta(seconds=30)  # a thread that hangs longer is abandoned
 

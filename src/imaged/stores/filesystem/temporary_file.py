@@ -8,7 +8,7 @@ write.
 Where a body has zeros, the file gets holes: they take no space and read as zeros.
 
 Methods block. Several threads may be in them, and one of them may hang without end
-(``filesystem/refcounted_file.py``).
+(``disk.RefcountedFile``).
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ from imaged.core.block import Block, split_holes
 from imaged.core.errors import BlobExists, WriteDiscarded
 from imaged.core.limits import MIB
 from imaged.lanes import LaneFactory
-from imaged.stores.filesystem.disk import Disk, require_room, write_chunks
-from imaged.stores.filesystem.errors import os_errors_translated
+from imaged.stores.filesystem.disk import (
+    Disk,
+    RefcountedFile,
+    ThreadPool,
+    os_errors_translated,
+    require_room,
+    write_chunks,
+)
 from imaged.stores.filesystem.marker import FolderMarker
-from imaged.stores.filesystem.refcounted_file import RefcountedFile
 from imaged.stores.filesystem.settings import FilesystemSettings
-from imaged.stores.thread_pool import ThreadPool
 
 log = structlog.get_logger()
 

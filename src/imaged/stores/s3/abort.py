@@ -17,7 +17,6 @@ from imaged.stores.s3.client import S3Client
 from imaged.stores.s3.listing import list_uploads
 
 MAX_ABORTS = 5
-FIRST_ABORT_PAUSE_SECONDS = 0.2  # after the first round; doubled after each further one
 
 
 class UploadAborter:
@@ -28,9 +27,10 @@ class UploadAborter:
 
     async def abort(self, key: str, upload_id: str) -> None:
         """Abort one upload; a missing one is no error."""
+        first_pause = self._client.settings.tuning.first_abort_pause.total_seconds()
         for number in range(MAX_ABORTS):
             if number:
-                await anyio.sleep(FIRST_ABORT_PAUSE_SECONDS * 2 ** (number - 1))
+                await anyio.sleep(first_pause * 2 ** (number - 1))
             if await self._is_ended(key, upload_id):
                 return
         why = f"still lists parts of an upload of {key} after {MAX_ABORTS} aborts"

@@ -12,23 +12,30 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import anyio
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession, get_session
+from botocore.handlers import add_expect_header
 
 from imaged.core.errors import StoreError
-from imaged.stores.s3.errors import LIBRARY_ERRORS, S3Errors, is_retryable, is_unavailable
-from imaged.stores.s3.parts import Part
-from imaged.stores.s3.session import S3Session
-from imaged.stores.s3.settings import S3Settings
-from imaged.stores.s3.streamed_part import StreamedPart
+from imaged.stores.s3.errors import (
+    LIBRARY_ERRORS,
+    CertificatesUnreadable,
+    S3Errors,
+    is_retryable,
+    is_unavailable,
+)
+from imaged.stores.s3.parts import Part, StreamedPart
+from imaged.stores.s3.settings import S3Settings, S3Tuning
 
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
 MAX_CALL_SECONDS = 600.0  # some stores take minutes to complete an upload, byte by byte
 
 Parameters = dict[str, Any]
@@ -75,7 +82,9 @@ class RetryState:
     attempts are allowed while the server is unavailable, counted from the first failure.
     """
 
-    def __init__(self, limit: int, retry_for: timedelta = timedelta(0)) -> None:
+    def __init__(self, tuning: S3Tuning, limit: int, retry_for: timedelta = timedelta(0)) -> None:
+        self._first_pause_seconds = tuning.first_pause.total_seconds()
+        self._longest_pause_seconds = tuning.longest_pause.total_seconds()
         self._limit = limit
         self._retry_seconds = retry_for.total_seconds()
         self._failed_at: float | None = None
@@ -96,7 +105,8 @@ class RetryState:
 
     async def pause(self) -> None:
         """Pause before the next attempt; the last attempt is made when the time ends."""
-        longest = min(FIRST_PAUSE_SECONDS * 2 ** min(self.repeats, 10), LONGEST_PAUSE_SECONDS)
+        grown = self._first_pause_seconds * 2 ** min(self.repeats, 10)
+        longest = min(grown, self._longest_pause_seconds)
         seconds = random.uniform(longest / 2, longest)  # noqa: S311 - spreads load
         if self._made >= self._limit:
             seconds = min(seconds, self._left_seconds())
@@ -116,14 +126,24 @@ class RetryState:
 class S3Client:
     """Makes calls about one bucket. Raises StoreError and its kinds, as ``s3/errors.py`` lists
     them.
+
+    The library's client is opened by the first call, and belongs to one event loop at a time.
     """
 
-    def __init__(self, store: str, settings: S3Settings, session: S3Session) -> None:
+    def __init__(self, store: str, settings: S3Settings) -> None:
         self.store = store
         self.settings = settings
         self.errors = S3Errors(store, settings)
         self.supports_conditional_writes = True  # until it says otherwise
-        self._session = session
+        self._root = settings.root
+        self._open = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._library_client: Any = None
+
+    async def close(self) -> None:
+        """Close all connections; the next call opens a new client."""
+        self._library_client = None
+        await self._open.aclose()
 
     async def call(
         self,
@@ -160,8 +180,8 @@ class S3Client:
     def attempts(self, limit: int | None = None) -> RetryState:
         """A new count of attempts; without ``limit``, the limits are those of the settings."""
         if limit is not None:
-            return RetryState(limit)
-        return RetryState(self.settings.attempts, self.settings.retry_for)
+            return RetryState(self.settings.tuning, limit)
+        return RetryState(self.settings.tuning, self.settings.attempts, self.settings.retry_for)
 
     async def call_once(
         self,
@@ -172,9 +192,9 @@ class S3Client:
         **parameters: Any,
     ) -> S3Response:
         """Make a call once. Raises what the libraries raise (``errors.LIBRARY_ERRORS``)."""
-        client = await self._session.client()
+        client = await self._connected()
         if key is not None:
-            parameters["Key"] = self.settings.root + key
+            parameters["Key"] = self._root + key
         async with asyncio.timeout(MAX_CALL_SECONDS) as limit:
             if body is not None:
                 patience = self.settings.read_timeout.total_seconds()
@@ -182,6 +202,83 @@ class S3Client:
                 parameters["Body"] = body.as_body(partial(_prolong, limit, patience))
             call = getattr(client, operation)
             return S3Response(self.store, await call(Bucket=self.settings.bucket, **parameters))
+
+    async def presign(self, key: str, valid_for: timedelta, **parameters: Any) -> str:
+        """A URL for ``get_object``, signed without a call. Never log it."""
+        wanted = {"Bucket": self.settings.bucket, "Key": self._root + key, **parameters}
+        try:
+            client = await self._connected()
+            url: str = await client.generate_presigned_url(
+                "get_object", Params=wanted, ExpiresIn=int(valid_for.total_seconds())
+            )
+        except LIBRARY_ERRORS as error:
+            raise self.errors.translate("get_object", key, error) from error
+        return url
+
+    async def _connected(self) -> Any:
+        """The open client. Raises CertificatesUnreadable, and what the library raises."""
+        if self._library_client is None:
+            async with self._opening:
+                if self._library_client is None:
+                    await asyncio.to_thread(_require_certificates, self.settings.ca_file)
+                    client = await self._open.enter_async_context(_new_client(self.settings))
+                    client.meta.events.unregister("before-call.s3", add_expect_header)
+                    self._library_client = client
+        return self._library_client
+
+
+def _new_client(settings: S3Settings) -> Any:
+    keys: dict[str, Any] = {}
+    if settings.access_key is not None and settings.secret_key is not None:
+        keys = {
+            "aws_access_key_id": settings.access_key.reveal(),
+            "aws_secret_access_key": settings.secret_key.reveal(),
+        }
+    return _library().create_client(
+        "s3",
+        region_name=settings.region,
+        endpoint_url=settings.endpoint or None,
+        verify=str(settings.ca_file) if settings.ca_file else True,
+        config=_config(settings),
+        **keys,
+    )
+
+
+@cache
+def _library() -> AioSession:
+    """One per process: it reads its descriptions of S3 once."""
+    return get_session()
+
+
+def _config(settings: S3Settings) -> AioConfig:
+    """The library's settings.
+
+    Its retries are off, because this module is the only layer that retries. Checksums and
+    signatures of bodies are off, because the library computes them on the event loop; parts carry a
+    checksum from a thread (``s3/parts.py``), and TLS protects them in transit. S3-compatible stores
+    support that best, too. ``Expect: 100-continue`` is not sent: it costs a round trip per part,
+    and some stores never answer it. Connections are not limited here: uploads are limited by their
+    parts, downloads by the clients that the API admits.
+    """
+    return AioConfig(
+        signature_version="s3v4",
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=settings.connect_timeout.total_seconds(),
+        read_timeout=settings.read_timeout.total_seconds(),
+        max_pool_connections=0,  # no limit
+        s3={"addressing_style": settings.addressing, "payload_signing_enabled": False},
+    )
+
+
+def _require_certificates(file: Path | None) -> None:
+    """Read the file, because the library's error does not name the cause. Blocks."""
+    if file is not None:
+        try:
+            ssl.create_default_context(cafile=file)
+        except OSError as error:
+            raise CertificatesUnreadable(str(file)) from error
 
 
 def _prolong(limit: asyncio.Timeout, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """A server-side copy of a blob, from another key at the same endpoint.
 
-Up to ``COPY_PIECE_BYTES`` are copied by one call, more in pieces as parts of an upload: S3 refuses
+Up to ``copy_piece_bytes`` are copied by one call, more in pieces as parts of an upload: S3 refuses
 a single copy of more than 5 GiB, and a much smaller one may exceed the read timeout. The
 credentials of the target store need the right to read the source.
 """
@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imaged.core.limits import MIB
 from imaged.stores.s3.client import S3Client, S3Response
-from imaged.stores.s3.part_uploads import CompletedPart
+from imaged.stores.s3.multipart_upload import CompletedPart
 from imaged.stores.s3.settings import MAX_PARTS, S3Settings
 
-COPY_PIECE_BYTES = 256 * MIB
 PARALLEL_COPIES = 4
 
 
@@ -24,7 +22,9 @@ class S3CopySource:
 
     def __init__(self, settings: S3Settings, key: str, found: S3Response) -> None:
         self.size_bytes: int = found["ContentLength"]
-        self.piece_bytes: int = max(COPY_PIECE_BYTES, -(-self.size_bytes // MAX_PARTS))
+        self.piece_bytes: int = max(
+            settings.tuning.copy_piece_bytes, -(-self.size_bytes // MAX_PARTS)
+        )
         #: The parameters of a call that copies it only if it is unchanged.
         self.parameters: dict[str, Any] = {
             "CopySource": {"Bucket": settings.bucket, "Key": settings.root + key},

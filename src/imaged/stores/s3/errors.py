@@ -25,8 +25,12 @@ from botocore.exceptions import ConnectionError as UnreachableError
 from botocore.parsers import ResponseParserError
 
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull, WriteDiscarded
-from imaged.stores.s3.session import CertificatesUnreadable
 from imaged.stores.s3.settings import S3Settings
+
+
+class CertificatesUnreadable(OSError):
+    """The file of certificates is missing or has none."""
+
 
 #: Every exception that a call may raise.
 LIBRARY_ERRORS = (

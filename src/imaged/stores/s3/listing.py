@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from imaged.core.errors import StoreError
 from imaged.stores.s3.client import Parameters, S3Client
 
-LIST_PAGE_SIZE = 1000  # names in one answer; S3 allows no more
-
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -29,7 +27,7 @@ async def list_objects(client: S3Client, prefix: str) -> AsyncIterator[str]:
         page = await client.call(
             "list_objects_v2",
             Prefix=client.settings.root + prefix,
-            MaxKeys=LIST_PAGE_SIZE,
+            MaxKeys=client.settings.tuning.list_page_size,
             **markers,
         )
         for found in page.get("Contents", []):
@@ -47,7 +45,7 @@ async def list_uploads(client: S3Client, prefix: str) -> AsyncIterator[Upload]:
         page = await client.call(
             "list_multipart_uploads",
             Prefix=client.settings.root + prefix,
-            MaxUploads=LIST_PAGE_SIZE,
+            MaxUploads=client.settings.tuning.list_page_size,
             **markers,
         )
         for found in page.get("Uploads", []):

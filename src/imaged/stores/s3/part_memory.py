@@ -1,31 +1,95 @@
-"""Memory for parts, shared by all uploads of one store.
+"""How large the parts of an upload are, and the memory that all uploads of a store share for them.
 
-Strategy. Every upload may always hold one part, so a client that fills its part slowly keeps no
-other upload waiting. A second part, filled while the first is being sent, only adds speed and is
-granted while the shared memory lasts; without it an upload waits until its part is stored, and
-reads nothing from its client meanwhile. Only the store's speed decides how long that takes. So with
-many uploads memory is one part each, and the parts of new uploads are then as small as S3 allows.
+Sizes. S3 allows 10,000 parts, so a blob of unknown size cannot have small parts to its end. A part
+has the configured size until that would be less than 1/1,250 of what was sent before it; from there
+on the parts grow with the blob. With first parts of 5 MiB that is enough for 5 TiB, and begins to
+matter after 6 GiB. Until then all parts have one size, which some stores require. If the size is
+known, all parts have the size that it needs.
+
+Memory. Every upload may always hold one part, so a client that fills its part slowly keeps no other
+upload waiting. A second part, filled while the first is being sent, only adds speed and is granted
+while the shared memory lasts; without it an upload waits until its part is stored, and reads
+nothing from its client meanwhile. Only the store's speed decides how long that takes. So with many
+uploads memory is one part each, and the parts of new uploads are then as small as S3 allows.
 
 That one part has the usual size. A larger one, as large blobs need, is held only if there is room
-for it; otherwise it is streamed or made smaller (``s3/part_planner.py``). So memory does not depend
-on the size that a client announces.
+for it. Otherwise it is streamed if the size of the blob is known, or made as small as the room. So
+memory does not depend on the size that a client announces.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import anyio
 
 from imaged.core.limits import MIB
-from imaged.stores.s3.settings import MIN_PART_BYTES, S3Settings
+from imaged.stores.s3.parts import Part, StreamedPart
+from imaged.stores.s3.settings import (
+    DEFAULT_TUNING,
+    MAX_PART_BYTES,
+    MIN_PART_BYTES,
+    S3Settings,
+    S3Tuning,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PartSizes:
+    """The sizes of a blob's parts."""
+
+    first_bytes: int
+    expected_bytes: int = 0  # 0: unknown
+    tuning: S3Tuning = DEFAULT_TUNING
+
+    def next_after(self, sent_bytes: int) -> int:
+        """The size of the part at this offset, in bytes."""
+        planned = _whole_mib(self.expected_bytes, self.tuning.planned_parts)
+        grown = _whole_mib(sent_bytes - self.expected_bytes, self.tuning.growth_divisor)
+        return min(max(self.first_bytes, planned, grown), MAX_PART_BYTES)
+
+
+class PartPlanner:
+    """Makes the parts of one upload. ``expected_bytes``: 0 if the size is unknown."""
+
+    def __init__(self, share: PartMemoryShare, expected_bytes: int) -> None:
+        self._share = share
+        self._expected_bytes = expected_bytes
+        self._sizes = PartSizes(share.part_bytes, expected_bytes, share.tuning)
+
+    @property
+    def may_stream(self) -> bool:
+        """Whether some of the parts may be streamed."""
+        return self._sizes.next_after(0) > self._share.part_bytes
+
+    async def make(self, sent_bytes: int) -> Part | StreamedPart:
+        """The part at this offset, as soon as there is memory for it."""
+        usual_bytes = self._share.part_bytes
+        wanted_bytes = self._sizes.next_after(sent_bytes)
+        left_bytes = self._expected_bytes - sent_bytes
+        if wanted_bytes <= usual_bytes or 0 < left_bytes <= usual_bytes:
+            await self._share.acquire(usual_bytes)
+            return Part(usual_bytes)
+        if left_bytes <= 0:
+            return Part(await self._share.acquire_up_to(wanted_bytes))
+        length = min(wanted_bytes, left_bytes)
+        if await self._share.try_acquire(length):
+            return Part(length)
+        return StreamedPart(length)
+
+    async def make_small(self, size_bytes: int) -> Part:
+        """The only part of a blob whose announced size fits into it."""
+        await self._share.acquire(size_bytes)
+        return Part(self._share.part_bytes)
 
 
 class PartMemory:
     """The memory for parts of one store."""
 
     def __init__(self, settings: S3Settings) -> None:
+        self.tuning = settings.tuning
         self._part_bytes = settings.part_size_bytes
         self._parts = settings.parts_in_flight
         self._uploads = 0
@@ -72,6 +136,7 @@ class PartMemoryShare:
     def __init__(self, room: PartMemory, part_bytes: int) -> None:
         self.part_bytes = part_bytes
         self.held_bytes = 0
+        self.tuning = room.tuning
         self._memory = room
 
     async def acquire(self, size_bytes: int) -> None:
@@ -110,3 +175,8 @@ class PartMemoryShare:
         self.held_bytes -= size_bytes
         self._memory.held_bytes -= size_bytes
         self._memory.notify()
+
+
+def _whole_mib(size_bytes: int, share: int) -> int:
+    """A 1/``share`` fraction of the bytes, rounded up to MiB."""
+    return -(-max(size_bytes, 0) // (share * MIB)) * MIB

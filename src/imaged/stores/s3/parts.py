@@ -1,15 +1,8 @@
-"""Parts: the pieces of a blob that are sent by one request, and their sizes.
+"""Parts: the pieces of a blob that are sent by one request, held in memory or streamed.
 
-A part does not copy its blocks. It refers to their chunks and keeps the blocks until it is stored,
-so that their memory stays counted in the transfer budget. It is sent in small pieces, so that
-neither signing nor sending blocks the event loop, and a thread computes its checksum.
-
-Sizes. S3 allows 10,000 parts, so a blob of unknown size cannot have small parts to its end. A part
-has the configured size until that would be less than 1/1,250 of what was sent before it; from there
-on the parts grow with the blob. With first parts of 5 MiB that is enough for 5 TiB, and begins to
-matter after 6 GiB. Until then all parts have one size, which some stores require. If the size is
-known, all parts have the size that it needs. Parts that are larger than their memory are streamed
-(``s3/streamed_part.py``), or made smaller if the size is unknown (``s3/part_memory.py``).
+A part does not copy its blocks: it refers to their chunks. It is sent in small pieces, so that
+neither signing nor sending blocks the event loop, and a thread computes its checksum. How large
+parts are, and which of them are streamed, is decided in ``s3/part_memory.py``.
 """
 
 from __future__ import annotations
@@ -19,46 +12,37 @@ import base64
 import hashlib
 import os
 import zlib
+from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from imaged.core.block import Block
 from imaged.core.limits import KIB, MIB
-from imaged.stores.s3.settings import MAX_PART_BYTES, MAX_PARTS, Checksum
-from imaged.stores.thread_pool import ThreadPool
+from imaged.stores.s3.settings import Checksum
 
-GROWTH_DIVISOR = 1_250  # a part is at least this fraction of what was sent before
-PLANNED_PARTS = MAX_PARTS - MAX_PARTS // 10  # if the size is known, which may be wrong
 SEND_PIECE_BYTES = 256 * KIB  # per write to the socket
 THREADED_HASH_BYTES = MIB  # hashed in a thread
 #: Not the shared default threads: lookups of hosts that do not answer can block those.
-HASH_POOL = ThreadPool("s3-hashing", len(os.sched_getaffinity(0)))
+HASH_POOL = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="s3-hashing")
+#: A longer wait for the source counts as progress: the server is not late.
+PROGRESS_EVERY_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class PartSizes:
-    """The sizes of a blob's parts."""
-
-    first_bytes: int
-    expected_bytes: int = 0  # 0: unknown
-
-    def next_after(self, sent_bytes: int) -> int:
-        """The size of the part at this offset, in bytes."""
-        planned = _whole_mib(self.expected_bytes, PLANNED_PARTS)
-        grown = _whole_mib(sent_bytes - self.expected_bytes, GROWTH_DIVISOR)
-        return min(max(self.first_bytes, planned, grown), MAX_PART_BYTES)
+class BodyNotRepeatable(ConnectionError):
+    """The request was repeated, but the bytes of the first one are gone."""
 
 
-class Part:
+class _BlockPieces:
     """Pieces of blocks in order, at most ``limit_bytes`` in all."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.size_bytes = 0
-        self._pieces: list[bytes | memoryview] = []
-        self._blocks: list[Block] = []
+        self._pieces: deque[bytes | memoryview] = deque()
 
     @property
     def is_full(self) -> bool:
@@ -70,8 +54,24 @@ class Part:
         end = min(block.size_bytes, start + self.limit_bytes - self.size_bytes)
         self._pieces.extend(slice_block(block, start, end))
         self.size_bytes += end - start
-        self._blocks.append(block)
         return end
+
+
+class Part(_BlockPieces):
+    """A part that is held in memory, so it can be sent again.
+
+    It keeps its blocks until it is stored, so that their memory stays counted in the transfer
+    budget.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes)
+        self._blocks: list[Block] = []
+
+    def take(self, block: Block, start: int = 0) -> int:
+        """Take what fits of a block from an offset on; returns the offset behind it."""
+        self._blocks.append(block)
+        return super().take(block, start)
 
     def as_body(self, on_progress: Callable[[], None]) -> PartBody:
         """The part as the body of one request; calls ``on_progress`` when some was sent."""
@@ -85,15 +85,16 @@ class Part:
 
     async def checksum(self, kind: Checksum) -> dict[str, Any]:
         """The parameter of a call with the part's checksum, if one is configured."""
-        if self.size_bytes < THREADED_HASH_BYTES:
-            return self._checksum(kind)
-        return await HASH_POOL.run(partial(self._checksum, kind))
+        return await self._hashed(partial(self._checksum, kind))
 
     async def md5(self) -> str:
         """The hexadecimal MD5 of the bytes: S3's ETag for them unless they are encrypted."""
+        return (await self._hashed(self._md5)).hex()
+
+    async def _hashed(self, work: Callable[[], T]) -> T:
         if self.size_bytes < THREADED_HASH_BYTES:
-            return self._md5().hex()
-        return (await HASH_POOL.run(self._md5)).hex()
+            return work()
+        return await _in_thread(work)
 
     def _checksum(self, kind: Checksum) -> dict[str, str]:
         match kind:
@@ -117,9 +118,78 @@ class Part:
         return digest.digest()
 
 
-def checksum_algorithm(kind: Checksum) -> dict[str, Any]:
-    """The parameter that announces, when an upload begins, the kind of its parts' checksums."""
-    return {"ChecksumAlgorithm": "CRC32"} if kind == "crc32" else {}
+class StreamedPart(_BlockPieces):
+    """A part of exactly ``limit_bytes`` that is sent while its bytes arrive.
+
+    S3 allows 10,000 parts, so the parts of a large blob are large, and those of several such blobs
+    would exceed the memory for parts. S3 requires an announced length, so only blobs of a known
+    size have such parts. Taken bytes are in memory until the server has received them. They cannot
+    be sent again: if the request fails, the write fails. A checksum cannot precede the bytes
+    either; the MD5 is compared with the answer's ETag.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes)
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._changed = asyncio.Event()
+        self._are_hashed = False
+        self._is_begun = False
+        self._is_closed = False
+
+    @property
+    def md5(self) -> str:
+        """The hexadecimal MD5 of the bytes taken so far."""
+        return self._digest.hexdigest()
+
+    async def drain(self) -> None:
+        """Wait until the server has received all that was taken, or the request has ended."""
+        await _in_thread(partial(self._hash, list(self._pieces)))
+        self._are_hashed = True
+        self._announce()
+        while self._pieces and not self._is_closed:
+            await self._changed.wait()
+        self._are_hashed = False
+
+    def close(self) -> None:
+        """Note that the request has ended, with or without success; ends all waits."""
+        self._is_closed = True
+        self._pieces.clear()
+        self._announce()
+
+    def as_body(self, on_progress: Callable[[], None]) -> PartBody:
+        """The part as the body of one request; calls ``on_progress`` when some was sent."""
+        return PartBody(partial(self.pieces, on_progress), self.limit_bytes)
+
+    async def pieces(self, on_progress: Callable[[], None]) -> AsyncIterator[bytes | memoryview]:
+        """The bytes as they arrive, to the end. Raises BodyNotRepeatable the second time."""
+        if self._is_begun:
+            raise BodyNotRepeatable
+        sent_bytes = 0
+        while sent_bytes < self.limit_bytes:
+            await self._wait_for_pieces(on_progress)
+            self._is_begun = True
+            sent_bytes += len(self._pieces[0])
+            yield self._pieces[0]
+            self._pieces.popleft()
+            self._announce()
+            on_progress()
+            await asyncio.sleep(0)
+
+    async def _wait_for_pieces(self, on_progress: Callable[[], None]) -> None:
+        while not (self._pieces and self._are_hashed):
+            try:
+                async with asyncio.timeout(PROGRESS_EVERY_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                on_progress()
+
+    def _hash(self, pieces: list[bytes | memoryview]) -> None:
+        for piece in pieces:
+            self._digest.update(piece)
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class PartBody:
@@ -144,6 +214,11 @@ class PartBody:
         raise RuntimeError("A part is sent piece by piece, and cannot be read.")
 
 
+def checksum_algorithm(kind: Checksum) -> dict[str, Any]:
+    """The parameter that announces, when an upload begins, the kind of its parts' checksums."""
+    return {"ChecksumAlgorithm": "CRC32"} if kind == "crc32" else {}
+
+
 def slice_block(block: Block, start: int, end: int) -> list[bytes | memoryview]:
     """The bytes of a block between two offsets, in pieces of one write each, not copied."""
     pieces: list[bytes | memoryview] = []
@@ -165,9 +240,8 @@ def _cut_chunk(chunk: bytes, first: int, last: int) -> list[bytes | memoryview]:
     ]
 
 
-def _whole_mib(size_bytes: int, share: int) -> int:
-    """A 1/``share`` fraction of the bytes, rounded up to MiB."""
-    return -(-max(size_bytes, 0) // (share * MIB)) * MIB
+async def _in_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(HASH_POOL, work)
 
 
 def _base64(data: bytes) -> str:

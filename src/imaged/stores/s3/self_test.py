@@ -30,7 +30,7 @@ from imaged.stores.s3.listing import list_objects, list_uploads
 from imaged.stores.s3.parts import Part, checksum_algorithm
 from imaged.stores.s3.reader import S3Reader
 from imaged.stores.s3.settings import Checksum
-from imaged.stores.s3.write_manager import S3WriteManager
+from imaged.stores.s3.writer import S3WriteManager
 
 TEST_DATA = b"imaged was here"
 RANGE_START = 7  # bytes, read as a range
@@ -134,7 +134,7 @@ class S3SelfTest:
         size_bytes = self._client.settings.part_size_bytes
         attempts = S3WriteManager(self._client)
         async with attempts.begin(name, None, record, {TEST_METADATA: "kept"}) as write:
-            await write.publish(await write.upload_blocks(_blocks(size_bytes)))
+            await write.write(_blocks(size_bytes))
         found = await self._client.call("head_object", name)
         self._require(found["ContentLength"] == size_bytes, "reports a wrong size of an object")
         self._require(

@@ -1,15 +1,19 @@
-"""How a bucket is used. Light to import: loads no library for S3."""
+"""How a bucket is used, and with which credentials. Light to import: loads no library for S3.
+
+The configuration reads credentials from files, the environment or systemd. Without any, the library
+searches its own environment variables and files and asks for the role of the instance.
+"""
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 from urllib.parse import urlsplit
 
 from imaged.core.limits import GIB, MIB
-from imaged.stores.s3.credentials import Secret
 
 #: The limits of S3 (Amazon S3 user guide, "multipart upload limits"); other services allow at least
 #: as much.
@@ -17,9 +21,70 @@ MIN_PART_BYTES = 5 * MIB
 MAX_PART_BYTES = 5 * GIB
 MAX_BLOB_BYTES = 5 * 1024 * GIB
 MAX_PARTS = 10_000
-
 Addressing = Literal["auto", "path", "virtual"]
 Checksum = Literal["crc32", "md5", "none"]
+
+
+class Secret:
+    """A text that is never printed by accident: only ``reveal`` shows it.
+
+    Only ``s3/client.py`` reveals it, to the library that signs with it.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        message = "a secret is not written anywhere"
+        raise TypeError(message)
+
+
+def read_secret(path: Path) -> Secret:
+    """The first line of a file, stripped of white space. Raises OSError, ValueError."""
+    lines = path.read_text(encoding="utf-8").split("\n", maxsplit=1)
+    text = lines[0].strip()
+    if not text:
+        message = f"{path} must begin with a line that has the key, and it is empty"
+        raise ValueError(message)
+    return Secret(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Tuning:
+    """Limits of S3, and measured values that no operator has to change."""
+
+    max_parts: int = MAX_PARTS
+    planned_parts: int = MAX_PARTS - MAX_PARTS // 10  # if the size is known, which may be wrong
+    growth_divisor: int = 1_250  # a part is at least this fraction of what was sent before
+    copy_piece_bytes: int = 256 * MIB  # of a server-side copy
+    list_page_size: int = 1000  # names in one answer; S3 allows no more
+    first_pause: timedelta = timedelta(seconds=0.2)  # before a retry; doubled after each
+    longest_pause: timedelta = timedelta(seconds=5)
+    first_abort_pause: timedelta = timedelta(seconds=0.2)  # doubled after each further abort
+    rollback_timeout: timedelta = timedelta(seconds=10)  # after that it goes on in the background
+
+
+DEFAULT_TUNING = S3Tuning()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +107,7 @@ class S3Settings:
     read_timeout: timedelta  # without a byte in either direction
     attempts: int  # of each call, with growing pauses in between
     retry_for: timedelta  # at least, while the server is unavailable
+    tuning: S3Tuning = DEFAULT_TUNING
 
     def __post_init__(self) -> None:
         """Refuse invalid values. Errors repeat no value: a secret may be in the wrong place."""

@@ -22,7 +22,6 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 from urllib.parse import quote
 
 from imaged.core.blob import is_key
@@ -34,14 +33,12 @@ from imaged.stores.layout import require_key
 from imaged.stores.s3.abort import UploadAborter
 from imaged.stores.s3.client import S3Client, S3Response
 from imaged.stores.s3.copy import S3CopySource
-from imaged.stores.s3.errors import LIBRARY_ERRORS, S3Errors
 from imaged.stores.s3.listing import list_objects, list_uploads
 from imaged.stores.s3.marker import BucketMarker
 from imaged.stores.s3.reader import S3Reader
 from imaged.stores.s3.self_test import S3SelfTest
-from imaged.stores.s3.session import S3Session
 from imaged.stores.s3.settings import MAX_BLOB_BYTES, S3Settings
-from imaged.stores.s3.write_manager import S3WriteManager
+from imaged.stores.s3.writer import S3WriteManager
 
 MAX_VALIDITY = timedelta(days=7)  # the maximum for version 4 signatures
 SETTLES_AFTER = timedelta(hours=1)  # longer than anything that is in flight
@@ -56,8 +53,7 @@ class S3Store:
         self.name = name
         self.settings = settings
         self.settles_after = SETTLES_AFTER
-        self._session = S3Session(settings)
-        self._client = S3Client(name, settings, self._session)
+        self._client = S3Client(name, settings)
         self._attempts = S3WriteManager(self._client)
         self.place = BucketMarker(PlaceKind.STORE, name, self._client)
 
@@ -76,7 +72,7 @@ class S3Store:
     async def close(self) -> None:
         """Close all connections, after giving pending rollbacks their time."""
         await self._attempts.settle()
-        await self._session.close()
+        await self._client.close()
 
     async def put(
         self,
@@ -92,7 +88,7 @@ class S3Store:
         await self.place.require_expected()
         await self._require_unused(key)
         async with self._attempts.begin(key, expected_bytes, record) as write:
-            return await write.publish(await write.upload_blocks(blocks))
+            return await write.write(blocks)
 
     @asynccontextmanager
     async def open(self, key: str, start: int = 0) -> AsyncIterator[S3Reader]:
@@ -169,21 +165,12 @@ class S3Store:
         require_key(self.name, key)
         if not timedelta(0) < valid_for <= MAX_VALIDITY:
             raise StoreError(self.name, "signs URLs for more than 0 and at most 7 days")
-        parameters = {
-            "Bucket": self.settings.bucket,
-            "Key": self.settings.root + key,
-            "ResponseContentType": "application/octet-stream",
-            "ResponseContentDisposition": _attachment(file_name),
-        }
-        try:
-            client: Any = await self._session.client()
-            link: str = await client.generate_presigned_url(
-                "get_object", Params=parameters, ExpiresIn=int(valid_for.total_seconds())
-            )
-        except LIBRARY_ERRORS as error:
-            errors = S3Errors(self.name, self.settings)
-            raise errors.translate("get_object", key, error) from error
-        return link
+        return await self._client.presign(
+            key,
+            valid_for,
+            ResponseContentType="application/octet-stream",
+            ResponseContentDisposition=_attachment(file_name),
+        )
 
     async def head_blob(self, key: str) -> S3Response:
         """The answer to HEAD for a complete blob. Raises BlobMissing."""

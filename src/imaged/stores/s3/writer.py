@@ -1,4 +1,4 @@
-"""One attempt to write one blob, from its first byte until it is visible.
+"""Attempts to write blobs, each from its first byte until the blob is visible.
 
 Strategy. A blob whose announced size fits into one part is put at once. Every other blob is a
 multipart upload from the beginning, however few bytes arrive: so a delete that aborts the upload
@@ -14,28 +14,27 @@ if the process dies here, the ledger still has a row.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Coroutine, Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import structlog
 
 from imaged.core.block import Block
-from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
+from imaged.core.errors import BlobMissing, StoreError
 from imaged.ports.store import RecordUploadId, ignore_upload_id
 from imaged.stores.s3.abort import UploadAborter
 from imaged.stores.s3.client import S3Client, S3Response
 from imaged.stores.s3.copy import PARALLEL_COPIES, S3CopySource
 from imaged.stores.s3.errors import ConditionalWritesUnsupported
-from imaged.stores.s3.part_memory import PartMemoryShare
-from imaged.stores.s3.part_planner import PartPlanner
-from imaged.stores.s3.part_uploads import CompletedPart, PartUploads
-from imaged.stores.s3.parts import Part, checksum_algorithm
-from imaged.stores.s3.settings import Checksum
-from imaged.stores.s3.streamed_part import StreamedPart
+from imaged.stores.s3.multipart_upload import MultipartUpload
+from imaged.stores.s3.part_memory import PartMemory, PartMemoryShare
+from imaged.stores.s3.parts import Part, StreamedPart
 
 log = structlog.get_logger()
 
@@ -43,11 +42,77 @@ WRITE_ID_METADATA = "imaged-write"  # metadata with the id of the attempt that w
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
-class S3Writer:
-    """An attempt. Ends with ``publish`` or with ``discard``.
+class S3WriteManager:
+    """Makes attempts that share the memory for parts; rolls each back unless it succeeds."""
 
-    ``metadata``: further metadata of the object, in ASCII.
-    """
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+        self._memory = PartMemory(client.settings)
+        self._rollback_seconds = client.settings.tuning.rollback_timeout.total_seconds()
+        self._clean_ups: set[asyncio.Task[None]] = set()
+        self._pending_rollbacks: Counter[str] = Counter()
+
+    def may_roll_back(self, key: str) -> bool:
+        """Whether an attempt of this process may still remove an existing object."""
+        return self._pending_rollbacks[key] > 0
+
+    @asynccontextmanager
+    async def begin(
+        self,
+        key: str,
+        expected_bytes: int | None = None,
+        record: RecordUploadId = ignore_upload_id,
+        metadata: Mapping[str, str] = NO_METADATA,
+    ) -> AsyncIterator[S3Writer]:
+        """An attempt to write; it is rolled back unless the block succeeds.
+
+        ``metadata``: further metadata of the object, in ASCII.
+        """
+        with self._memory.share() as share:
+            write = S3Writer(
+                self._client,
+                key,
+                share,
+                expected_bytes=expected_bytes,
+                record=record,
+                metadata=metadata,
+            )
+            self._pending_rollbacks[key] += 1
+            is_published = False
+            try:
+                yield write
+                is_published = True  # nothing was awaited since that became true
+            finally:
+                if is_published:
+                    self._rollback_decided(key)
+                else:
+                    await self.finish(self._discard(key, write))
+
+    async def finish(self, clean_up: Coroutine[Any, Any, None]) -> None:
+        """Run the work shielded from cancellation; wait at most ``rollback_timeout``."""
+        task = asyncio.create_task(clean_up)
+        self._clean_ups.add(task)
+        task.add_done_callback(self._clean_ups.discard)
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait({task}, timeout=self._rollback_seconds)
+
+    async def settle(self) -> None:
+        """Wait for pending rollbacks, at most ``rollback_timeout``."""
+        if self._clean_ups:
+            await asyncio.wait(self._clean_ups, timeout=self._rollback_seconds)
+
+    async def _discard(self, key: str, write: S3Writer) -> None:
+        await write.discard()
+        self._rollback_decided(key)
+
+    def _rollback_decided(self, key: str) -> None:
+        self._pending_rollbacks[key] -= 1
+        if not self._pending_rollbacks[key]:
+            del self._pending_rollbacks[key]
+
+
+class S3Writer:
+    """An attempt. Ends with ``write`` or ``copy``, or with ``discard``."""
 
     def __init__(
         self,
@@ -61,57 +126,23 @@ class S3Writer:
     ) -> None:
         self._client = client
         self._key = key
-        self._share = share
-        self._record = record
-        self._planner = PartPlanner(share, expected_bytes or 0)
-        self._checksum = client.settings.checksum
-        if self._planner.may_stream and self._checksum == "crc32":
-            self._checksum = "md5"  # S3 wants CRC32 with all parts of an upload, or with none
-        is_small = expected_bytes is not None and expected_bytes <= share.part_bytes
-        self._small_bytes = expected_bytes if is_small else None
         self._mark = uuid4().hex
         self._metadata = {WRITE_ID_METADATA: self._mark, **metadata}
-        self._size_bytes = 0
-        self._upload_id: str | None = None
-        self._part_uploads = PartUploads(client.store)
-        self._beginning: asyncio.Task[str] | None = None
+        self._upload = MultipartUpload(
+            client,
+            key,
+            share,
+            expected_bytes=expected_bytes,
+            record=record,
+            metadata=self._metadata,
+        )
         self._publishing: asyncio.Task[None] | None = None
 
-    async def upload_blocks(self, blocks: AsyncIterable[Block]) -> Part | StreamedPart:
-        """Send all parts but the last; returns the last one. Raises StoreError, and what ``blocks``
-        raises.
+    async def write(self, blocks: AsyncIterable[Block]) -> int:
+        """Send all blocks and make the blob visible; returns its size in bytes. Raises StoreError,
+        and what ``blocks`` raises.
         """
-        if self._small_bytes is None:
-            await self._begin(self._checksum)
-        part = await self._new_part(self._small_bytes)
-        async for block in blocks:
-            start = 0
-            while start < block.size_bytes:
-                if part.is_full:
-                    await self._send(part)
-                    del part
-                    part = await self._new_part()
-                end = part.take(block, start)
-                self._size_bytes += end - start
-                start = end
-                if isinstance(part, StreamedPart):
-                    await part.drain()
-            self._part_uploads.raise_failure()
-            del block  # no reference may keep it alive while the next one is awaited
-        return part
-
-    async def publish(self, last: Part | StreamedPart) -> int:
-        """Send the last part and make the blob visible; returns its size in bytes. Raises
-        StoreError.
-        """
-        if self._upload_id is None and isinstance(last, Part):
-            commit = self._put(last)
-        else:
-            await self._send(last)
-            await self._part_uploads.settle()
-            commit = self._complete()
-        del last
-        return await self._commit(commit)
+        return await self._publish(await self._upload.send_blocks(blocks))
 
     async def copy(self, source: S3CopySource, *, once: bool = False) -> int:
         """Have the blob copied and made visible; returns its size in bytes. Raises StoreError.
@@ -119,22 +150,22 @@ class S3Writer:
         ``once``: fail if the object exists. Few stores support that condition for a plain copy,
         more for the completion of an upload; so the copy is an upload then, however small it is.
         """
-        self._size_bytes = source.size_bytes
         if source.is_small and not once:
-            return await self._commit(source.copy(self._client, self._key, self._metadata))
-        upload_id = await self._begin(checksum="none")
+            copied = source.copy(self._client, self._key, self._metadata)
+            return await self._commit(copied, source.size_bytes)
+        upload_id = await self._upload.begin(checksum="none")
         for piece in source.pieces():
-            await self._part_uploads.settle(PARALLEL_COPIES - 1)
+            await self._upload.in_flight.settle(PARALLEL_COPIES - 1)
             copy = partial(source.copy_piece, self._client, self._key, upload_id, piece)
-            self._part_uploads.launch(copy, len(piece))
-        await self._part_uploads.settle()
-        return await self._commit(self._complete())
+            self._upload.in_flight.launch(copy, len(piece))
+        await self._upload.in_flight.settle()
+        return await self._commit(self._complete(), source.size_bytes)
 
     async def discard(self) -> None:
         """Ensure that nothing of it is or becomes visible. Never raises StoreError."""
-        await self._part_uploads.cancel()
-        waited_for = filter(None, [self._beginning, self._publishing])
-        await asyncio.gather(*waited_for, return_exceptions=True)
+        await self._upload.cancel()
+        if self._publishing is not None:
+            await asyncio.gather(self._publishing, return_exceptions=True)
         try:
             await self._roll_back()
         except StoreError as error:
@@ -142,80 +173,18 @@ class S3Writer:
                 "write.left_behind", store=self._client.store, key=self._key, error=str(error)
             )
 
-    async def _begin(self, checksum: Checksum) -> str:
-        self._beginning = asyncio.create_task(self._create(checksum))
-        upload_id = await asyncio.shield(self._beginning)
-        await self._record(upload_id)
-        return upload_id
-
-    async def _create(self, checksum: Checksum) -> str:
-        answer = await self._client.call(
-            "create_multipart_upload",
-            self._key,
-            Metadata=self._metadata,
-            **checksum_algorithm(checksum),
-        )
-        upload_id: str = answer["UploadId"]
-        self._upload_id = upload_id
-        if answer["ResponseMetadata"]["RetryAttempts"]:  # one whose id was not received may exist
-            with suppress(StoreError):
-                await UploadAborter(self._client).abort_all(self._key, but=upload_id)
-        return upload_id
-
-    async def _new_part(self, small_bytes: int | None = None) -> Part | StreamedPart:
-        if small_bytes is not None:
-            return await self._planner.make_small(small_bytes)
-        part = await self._planner.make(self._size_bytes)
-        self._part_uploads.raise_failure()
-        if isinstance(part, StreamedPart):
-            self._part_uploads.launch(partial(self._stream, part), part.limit_bytes)
-        return part
-
-    async def _send(self, part: Part | StreamedPart) -> None:
-        if isinstance(part, Part):
-            upload_id = self._upload_id or await self._begin(self._checksum)
-            self._part_uploads.launch(
-                partial(self._upload, part, upload_id),
-                part.size_bytes,
-                at_end=partial(self._share.release, part.limit_bytes),
-            )
-        elif not part.is_full:  # all others were sent when they were made
-            why = f"got fewer bytes of {self._key} than were announced, so a part is incomplete"
-            raise StoreError(self._client.store, why)
-
-    async def _upload(self, part: Part, upload_id: str, number: int) -> CompletedPart:
-        checksum = await part.checksum(self._checksum)
-        answer = await self._client.call(
-            "upload_part",
-            self._key,
-            body=part,
-            before_repeat=self._require_upload,
-            UploadId=upload_id,
-            PartNumber=number,
-            **checksum,
-        )
-        checksum.pop("ContentMD5", None)
-        return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
-
-    async def _stream(self, part: StreamedPart, number: int) -> CompletedPart:
-        try:
-            answer = await self._client.call(
-                "upload_part",
-                self._key,
-                body=part,
-                attempts=1,
-                UploadId=self._upload_id,
-                PartNumber=number,
-            )
-        finally:
-            part.close()
-        if answer.has_md5_for_etag and answer["ETag"].strip('"') != part.md5:
-            why = f"has other bytes of a part of {self._key}: they were damaged in transit"
-            raise StoreError(self._client.store, why)
-        return {"PartNumber": number, "ETag": answer["ETag"]}
+    async def _publish(self, last: Part | StreamedPart) -> int:
+        if self._upload.id is None and isinstance(last, Part):
+            commit = self._put(last)
+        else:
+            await self._upload.send(last)
+            await self._upload.in_flight.settle()
+            commit = self._complete()
+        del last
+        return await self._commit(commit, self._upload.size_bytes)
 
     async def _put(self, part: Part) -> bool:
-        checksum = await part.checksum(self._checksum)
+        checksum = await part.checksum(self._upload.checksum)
         md5 = await part.md5()
         answer = await self._call_conditionally(
             "put_object", body=part, Metadata=self._metadata, **checksum
@@ -225,26 +194,11 @@ class S3Writer:
     async def _complete(self) -> bool:
         answer = await self._call_conditionally(
             "complete_multipart_upload",
-            before_repeat=self._require_upload,
-            UploadId=self._upload_id,
-            MultipartUpload={"Parts": self._part_uploads.stored()},
+            before_repeat=self._upload.require_exists,
+            UploadId=self._upload.id,
+            MultipartUpload={"Parts": self._upload.in_flight.stored()},
         )
         return "ETag" in answer
-
-    async def _require_upload(self) -> None:
-        """Check that the upload still exists. Raises WriteDiscarded.
-
-        Some servers answer 500 to parts (moto 5.2) or to the completion (Ceph RGW 16.2) of an
-        aborted upload, and a retry would not change that.
-        """
-        try:
-            await self._client.call(
-                "list_parts", self._key, attempts=1, UploadId=self._upload_id, MaxParts=1
-            )
-        except WriteDiscarded:
-            raise
-        except StoreError:  # the next attempt reports it
-            return
 
     async def _call_conditionally(self, operation: str, **parameters: Any) -> S3Response:
         """Fail if such an object exists, where the store supports conditions."""
@@ -255,12 +209,12 @@ class S3Writer:
                 self._client.supports_conditional_writes = False
         return await self._client.call(operation, self._key, **parameters)
 
-    async def _commit(self, commit: Coroutine[Any, Any, bool]) -> int:
-        self._publishing = asyncio.create_task(self._verify_published(commit))
+    async def _commit(self, commit: Coroutine[Any, Any, bool], size_bytes: int) -> int:
+        self._publishing = asyncio.create_task(self._verify_published(commit, size_bytes))
         await asyncio.shield(self._publishing)
-        return self._size_bytes
+        return size_bytes
 
-    async def _verify_published(self, commit: Coroutine[Any, Any, bool]) -> None:
+    async def _verify_published(self, commit: Coroutine[Any, Any, bool], size_bytes: int) -> None:
         """Check that the blob exists, unless the answer proves it.
 
         The call may have succeeded despite an error or a missing answer. And a 200 without a result
@@ -270,10 +224,10 @@ class S3Writer:
             is_proven = await commit
         except StoreError:
             with suppress(StoreError):
-                if await self._published_bytes() == self._size_bytes:
+                if await self._published_bytes() == size_bytes:
                     return
             raise
-        if not is_proven and await self._published_bytes() != self._size_bytes:
+        if not is_proven and await self._published_bytes() != size_bytes:
             why = (
                 f"answered that it keeps {self._key}, and does not have it: "
                 "check whether a proxy answers in its place"
@@ -291,9 +245,6 @@ class S3Writer:
 
     async def _roll_back(self) -> None:
         aborter = UploadAborter(self._client)
-        if self._upload_id is not None:
-            await aborter.abort(self._key, self._upload_id)
-        elif self._beginning is not None:
-            await aborter.abort_all(self._key)
+        await self._upload.abort(aborter)
         if self._publishing is not None and await self._published_bytes() is not None:
             await aborter.remove(self._key)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import pytest
 
 from imaged.core.errors import StoreError
-from imaged.stores.s3.part_uploads import CompletedPart, PartUploads
+from imaged.stores.s3.multipart_upload import CompletedPart, PartUploads
 
 pytestmark = pytest.mark.asyncio
 
