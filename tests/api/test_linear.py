@@ -29,8 +29,8 @@ from imaged.core.access import Caller
 from imaged.core.edits import Action, Operation
 from imaged.core.image import Image
 from imaged.fetchers.fetch_settings import FetchSettings
-from imaged.fetchers.urls import parse_url
-from imaged.fetchers.validators import BodyValidators, validators_of
+from imaged.fetchers.response_headers import BodyValidators, validators_of
+from imaged.fetchers.ssrf_guard import parse_url
 from imaged.server.framing import framing_error, without_upgrade
 from imaged.units import parse_duration, parse_size
 from support.operation_count import LINEAR_GROWTH_LIMIT, operations, work_growth

@@ -15,7 +15,7 @@ from contracts.store_bodies import PausedBody, Verdict, body, some_bytes
 from imaged.core.block import Block
 from imaged.core.errors import ExportExists, StoreError
 from imaged.core.limits import MIB
-from imaged.exports.temporary_names import temporary_name
+from imaged.exports.conventions import temporary_name
 from imaged.ports.export import Destination, ExportFile
 
 DATA = some_bytes(12 * MIB + 5)

@@ -17,8 +17,8 @@ from contracts.store_bucket import BucketBackdoor, tuned
 from imaged.core.errors import ExportError
 from imaged.core.limits import MIB
 from imaged.core.place_marker import MARKER_NAME
+from imaged.exports.conventions import temporary_name
 from imaged.exports.s3 import FILE_NAME_METADATA, TASK_METADATA, S3Export
-from imaged.exports.temporary_names import temporary_name
 from imaged.stores.s3.copy import S3CopySource
 from imaged.stores.s3.settings import S3Settings
 from imaged.stores.s3.writer import S3Writer

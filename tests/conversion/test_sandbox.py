@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imaged.conversion import landlock
+from imaged.conversion import sandbox
 from imaged.conversion.sandbox import SANDBOX_FAILED, SandboxSettings
 from imaged.core.limits import GIB, MIB
 from support.waiting import wait_until
@@ -328,8 +328,8 @@ def test_each_call_that_reaches_others_is_refused(
 
 SIGNALS = """
 import os, sys
-from imaged.conversion import landlock
-landlock.restrict([])
+from imaged.conversion import sandbox
+sandbox.restrict_access([])
 try:
     os.kill(int(sys.argv[1]), 0)
 except PermissionError:
@@ -337,7 +337,7 @@ except PermissionError:
 """
 
 
-@pytest.mark.skipif(landlock.abi_version() < 6, reason="its kernel has no scopes of Landlock")
+@pytest.mark.skipif(sandbox.landlock_version() < 6, reason="its kernel has no scopes of Landlock")
 def test_landlock_alone_refuses_signals_where_it_can(victim: int) -> None:
     """A second barrier behind the list of system calls."""
     command = [sys.executable, "-c", SIGNALS, str(victim)]

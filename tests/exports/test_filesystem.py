@@ -22,8 +22,8 @@ from imaged.core.errors import ExportError, ExportExists, ExportFull
 from imaged.core.limits import MIB
 from imaged.core.place_marker import MARKER_NAME
 from imaged.exports import filesystem as folders
+from imaged.exports.conventions import temporary_name
 from imaged.exports.filesystem import FilesystemExport
-from imaged.exports.temporary_names import temporary_name
 from imaged.lanes import InlineLane
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings

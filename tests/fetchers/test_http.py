@@ -31,7 +31,7 @@ DISGUISED = ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost", "[:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses so short that the tests need not wait for them."""
-    monkeypatch.setattr("imaged.fetchers.resumable_fetch.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("imaged.fetchers.http_fetcher.FIRST_PAUSE_SECONDS", 0.01)
 
 
 @pytest_asyncio.fixture

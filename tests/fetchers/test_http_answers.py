@@ -14,8 +14,8 @@ import pytest
 from imaged.core.errors import FetchFailed, FetchRefused
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.http_fetcher import HttpFetcher
-from imaged.fetchers.resumable_fetch import retry_after_seconds
-from imaged.fetchers.urls import parse_unchanged
+from imaged.fetchers.response_headers import retry_after_seconds
+from imaged.fetchers.ssrf_guard import parse_unchanged
 from support.raw_origin import Answer, RawOrigin, reply
 from support.settings import configured
 
@@ -31,7 +31,7 @@ TUESDAY = "Last-Modified: Tue, 03 Nov 2026 10:00:00 GMT"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses so short that the tests need not wait for them."""
-    monkeypatch.setattr("imaged.fetchers.resumable_fetch.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("imaged.fetchers.http_fetcher.FIRST_PAUSE_SECONDS", 0.01)
 
 
 async def fetch(origin: RawOrigin, target: str, **changes: object) -> bytes:
@@ -245,7 +245,7 @@ async def test_retry_after_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
         pauses.append(seconds)
         await real_sleep(0)
 
-    monkeypatch.setattr("imaged.fetchers.resumable_fetch.asyncio.sleep", sleep)
+    monkeypatch.setattr("imaged.fetchers.http_fetcher.asyncio.sleep", sleep)
     answers = [
         reply("503 Busy", b"", "Retry-After: 77"),
         reply("429 Slow down", b"", f"Retry-After: {_in(timedelta(hours=1))}"),

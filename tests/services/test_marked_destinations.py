@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from contracts.store_bodies import body
 from imaged.core.errors import CatalogError, ExportError, ScratchError
 from imaged.core.place_marker import PlaceKind
-from imaged.exports.temporary_names import temporary_name
+from imaged.exports.conventions import temporary_name
 from imaged.ports.conversion import ScratchFolder
 from imaged.ports.export import ExportFile
 from imaged.services.marked_places import MarkedDestination, MarkedScratch

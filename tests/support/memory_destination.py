@@ -10,7 +10,7 @@ import anyio.lowlevel
 
 from imaged.core.block import Block
 from imaged.core.errors import ExportError, ExportExists
-from imaged.exports.temporary_names import task_id_of, temporary_name
+from imaged.exports.conventions import task_id_of, temporary_name
 from imaged.ports.export import ExportFile
 
 

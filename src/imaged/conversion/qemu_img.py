@@ -27,7 +27,7 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from imaged.conversion import landlock, seccomp
+from imaged.conversion import sandbox, seccomp
 from imaged.conversion.sandbox import SandboxSettings
 from imaged.conversion.truncation import missing_bytes
 from imaged.core.errors import ConversionFailed, ConversionRefused
@@ -205,7 +205,7 @@ def unsupported_reason() -> str | None:
             f"qemu-img cannot be confined on this server's machine, {platform.machine()}, only on "
             f"{covered}: have images converted by an instance there"
         )
-    if not landlock.abi_version():
+    if not sandbox.landlock_version():
         return "this server's kernel cannot confine qemu-img (it needs Landlock)"
     return None
 

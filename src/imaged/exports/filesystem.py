@@ -21,10 +21,15 @@ from imaged.core.block import Block
 from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.core.place_marker import PlaceKind
-from imaged.exports.errors import store_label, translated_errors
-from imaged.exports.openat import NOT_A_FOLDER_ERRORS, file_id, is_same_file, open_parent
-from imaged.exports.temporary_file import ExportTemporaryFile, try_lock
-from imaged.exports.temporary_names import task_id_of, temporary_name
+from imaged.exports.conventions import store_label, task_id_of, temporary_name, translated_errors
+from imaged.exports.temporary_file import (
+    NOT_A_FOLDER_ERRORS,
+    ExportTemporaryFile,
+    file_id,
+    is_same_file,
+    open_parent,
+    try_lock,
+)
 from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.export import ExportFile
 from imaged.stores.filesystem.disk import (

@@ -29,8 +29,13 @@ from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.core.place_marker import PlaceKind
-from imaged.exports.errors import store_label, translated_errors
-from imaged.exports.temporary_names import TEMPORARY_PREFIX, task_id_of, temporary_name
+from imaged.exports.conventions import (
+    TEMPORARY_PREFIX,
+    store_label,
+    task_id_of,
+    temporary_name,
+    translated_errors,
+)
 from imaged.ports.export import ExportFile
 from imaged.stores.s3.abort import UploadAborter
 from imaged.stores.s3.client import S3Client, S3Response

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-from contextlib import suppress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from imaged.core.errors import StoreError
-from imaged.exports.openat import NOT_A_FOLDER_ERRORS, file_id, is_same_file, open_parent
 from imaged.stores.filesystem.disk import Disk, sync_folder
 from imaged.stores.filesystem.marker import FolderMarker
 from imaged.stores.filesystem.settings import FilesystemSettings
@@ -26,10 +28,13 @@ from imaged.stores.filesystem.temporary_file import TemporaryFile
 
 NO_LINK_ERRNOS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 NO_LOCK_ERRNOS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
+OPEN_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: A part of the name is a file or a link, not a folder.
+NOT_A_FOLDER_ERRORS = (NotADirectoryError, FileExistsError)
 
 
 class ExportTemporaryFile(TemporaryFile):
-    """Writes and links the file. Raises StoreError with the label of ``exports/errors.py``."""
+    """Writes and links the file. Raises StoreError with the label of ``exports/conventions.py``."""
 
     def __init__(
         self,
@@ -113,3 +118,55 @@ def try_lock(disk: Disk, descriptor: int) -> bool:
         if error.errno not in NO_LOCK_ERRNOS:
             raise
     return True
+
+
+def file_id(disk: Disk, root: Path, file_name: str) -> tuple[int, int] | None:
+    """The identity of the file with this name, whatever its other names; None if there is none."""
+    try:
+        with open_parent(disk, root, file_name) as (folder, last):
+            found = disk.stat(last, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        disk.stat(root)  # a missing root is reported as itself
+        return None
+    return found.st_dev, found.st_ino
+
+
+def is_same_file(disk: Disk, descriptor: int, folder: int, last: str) -> bool:
+    """Whether this is a name of the open file. Raises OSError, also if the name does not exist."""
+    named = disk.stat(last, dir_fd=folder, follow_symlinks=False)
+    opened = disk.fstat(descriptor)
+    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+@contextmanager
+def open_parent(
+    disk: Disk, root: Path, file_name: str, make_with: int | None = None
+) -> Iterator[tuple[int, str]]:
+    """The open folder of a file, and the file's name in it.
+
+    ``make_with``: create missing folders with these permissions.
+    """
+    *folders, last = file_name.split("/")
+    descriptor = disk.open(
+        root, OPEN_FOLDER_FLAGS & ~os.O_NOFOLLOW
+    )  # the operator may have made it a link
+    try:
+        for name in folders:
+            if make_with is not None:
+                _make(disk, descriptor, name, make_with)
+            inner = disk.open(name, OPEN_FOLDER_FLAGS, dir_fd=descriptor)
+            disk.close(descriptor)
+            descriptor = inner
+        yield descriptor, last
+    finally:
+        disk.close(descriptor)
+
+
+def _make(disk: Disk, folder: int, name: str, mode: int) -> None:
+    try:
+        disk.mkdir(name, mode, dir_fd=folder)
+    except FileExistsError:
+        pass  # perhaps made by an attempt that was killed before it was durable
+    else:
+        disk.chmod(name, mode, dir_fd=folder)  # independent of the umask
+    disk.fsync(folder)

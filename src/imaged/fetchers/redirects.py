@@ -17,8 +17,13 @@ from yarl import URL
 
 from imaged.core.errors import FetchFailed, FetchRefused
 from imaged.fetchers.fetch_settings import FetchSettings
-from imaged.fetchers.ssrf_guard import SsrfGuard
-from imaged.fetchers.urls import NOT_PUBLIC, host_of, redirect_target, require_allowed_url
+from imaged.fetchers.ssrf_guard import (
+    NOT_PUBLIC,
+    SsrfGuard,
+    host_of,
+    redirect_target,
+    require_allowed_url,
+)
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_BUFFERED_BYTES = 64 * 2**10  # unread data stays in the kernel's buffers, not here

@@ -2,8 +2,8 @@
 
 They read what oslo's inspectors do not: parents, footers, encryption, and features that are safe
 but unknown to oslo. Sources: qcow2, docs/interop/qcow2.rst in QEMU's tree; VDI, VirtualBox's
-VDICore.h; VMDK, VMware's "Virtual Disk Format 5.0"; UDF, ECMA-167, 2/8 and 2/9. VHD and VHDX are in
-``vhd_headers``.
+VDICore.h; VMDK, VMware's "Virtual Disk Format 5.0"; UDF, ECMA-167, 2/8 and 2/9; VHD, Microsoft's
+"Virtual Hard Disk Image Format Specification" of 2006; VHDX, [MS-VHDX].
 
 They also recognise files that are often uploaded in place of a disk. Sources: RFC 1952 (gzip), RFC
 8878 (zstd), the .xz and LZ4 frame formats, bzip2, PKWARE's APPNOTE (zip), 7zFormat.txt, POSIX
@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from imaged.core.disk_format import Flaw, Lookalike
 from imaged.core.limits import MIB
@@ -45,6 +46,23 @@ _UDF_AT = 32 * 1024
 _UDF_MAX_STRUCTURES = 16
 _UDF_BLOCKS = (2048, 4096)
 _UDF_MARKS = frozenset({b"BEA01", b"BOOT2", b"CD001", b"CDW02", b"TEA01"})
+
+FOOTER_BYTES = 512
+_VHD_COOKIE = b"conectix"
+_VHD_FIXED, _VHD_DYNAMIC, _VHD_DIFFERENCING = 2, 3, 4
+_VHD_CHECKSUM_AT = 64
+
+_VHDX_HEADERS = (64 * 1024, 128 * 1024)
+_VHDX_HEADER = struct.Struct("<4sIQ32x16s")  # up to LogGuid
+_VHDX_REGION_TABLES = (192 * 1024, 256 * 1024)
+_VHDX_TABLE_BYTES = 64 * 1024
+_VHDX_ENTRY_BYTES = 32
+_VHDX_MAX_ENTRIES = 2047
+_VHDX_METADATA = UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
+_VHDX_FILE_PARAMETERS = UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le
+_VHDX_PARENT_LOCATOR = UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c").bytes_le
+_VHDX_PARAMETERS = struct.Struct("<II")  # the size of a block, and flags
+_VHDX_HAS_PARENT = 1 << 1
 
 _SIGNATURES: Sequence[tuple[int, bytes, Lookalike]] = (
     (0, b"\x1f\x8b\x08", Lookalike.GZIP),
@@ -153,6 +171,120 @@ def _has_udf(head: bytes, block_bytes: int) -> bool:
         if mark not in _UDF_MARKS:
             return False
     return False
+
+
+@dataclass(frozen=True, slots=True)
+class VhdFooter:
+    """The footer of a VHD, at its end and usually copied to its beginning."""
+
+    size_bytes: int
+    kind: int
+    is_intact: bool  # according to its checksum
+
+
+def parse_footer(sector: bytes) -> VhdFooter | None:
+    """The footer in 512 bytes; None if they are something else."""
+    if len(sector) != FOOTER_BYTES or not sector.startswith(_VHD_COOKIE):
+        return None
+    (size_bytes,) = struct.unpack_from(">Q", sector, 48)  # the current size, not the original one
+    kind, checksum = struct.unpack_from(">II", sector, 60)
+    summed = sum(sector) - sum(sector[_VHD_CHECKSUM_AT : _VHD_CHECKSUM_AT + 4])
+    return VhdFooter(size_bytes, kind, checksum == ~summed & 0xFFFFFFFF)
+
+
+def read_vhd(first: bytes, last: bytes, stream_bytes: int) -> HeaderFindings | None:
+    """A VHD by its first and last 512 bytes; None for other data.
+
+    A fixed VHD is the bare disk followed by a footer. The others begin with a copy of the footer;
+    QEMU reads that copy, Windows the footer.
+    """
+    copy, footer = parse_footer(first), parse_footer(last)
+    if copy is not None:
+        return _read_vhd_with_copy(copy, footer if stream_bytes > FOOTER_BYTES else None)
+    if footer is None or not footer.is_intact:
+        return None
+    flaws: tuple[Flaw, ...] = ()
+    if footer.kind == _VHD_DIFFERENCING:
+        flaws = (Flaw.PARENT,)
+    elif footer.kind != _VHD_FIXED or footer.size_bytes > stream_bytes - FOOTER_BYTES:
+        flaws = (Flaw.UNREADABLE,)  # its beginning is missing
+    return HeaderFindings("vhd", flaws, footer.size_bytes)
+
+
+def _read_vhd_with_copy(copy: VhdFooter, footer: VhdFooter | None) -> HeaderFindings:
+    kinds = {copy.kind} if footer is None else {copy.kind, footer.kind}
+    flaws = []
+    if _VHD_DIFFERENCING in kinds:
+        flaws.append(Flaw.PARENT)
+    elif copy.kind != _VHD_DYNAMIC:
+        flaws.append(Flaw.UNREADABLE)
+    if footer is not None and (len(kinds) > 1 or footer.size_bytes != copy.size_bytes):
+        flaws.append(Flaw.FOOTER)
+    return HeaderFindings("vhd", tuple(flaws), copy.size_bytes)
+
+
+def is_vhdx(head: bytes) -> bool:
+    """Whether these bytes begin a VHDX."""
+    return head.startswith(b"vhdxfile")
+
+
+def find_metadata(head: bytes) -> int | None:
+    """The offset of a VHDX's metadata in bytes; None if it is uncertain."""
+    places = {
+        struct.unpack_from("<Q", entry, 16)[0]
+        for table in _VHDX_REGION_TABLES
+        for entry in _vhdx_entries(head[table : table + _VHDX_TABLE_BYTES], b"regi", 8, "<I", 16)
+        if entry.startswith(_VHDX_METADATA)
+    }
+    return places.pop() if len(places) == 1 else None
+
+
+def read_vhdx(head: bytes, metadata: bytes) -> HeaderFindings:
+    """A VHDX by its beginning and its metadata, as far as both are there."""
+    items = {
+        entry[:16]: struct.unpack_from("<I", entry, 16)[0]
+        for entry in _vhdx_entries(metadata, b"metadata", 10, "<H", _VHDX_ENTRY_BYTES)
+    }
+    parameters_at = items.get(_VHDX_FILE_PARAMETERS, len(metadata))
+    flaws = []
+    if len(metadata) < parameters_at + _VHDX_PARAMETERS.size:
+        flaws.append(Flaw.UNREADABLE)
+    elif _VHDX_PARENT_LOCATOR in items or _vhdx_flags(metadata, parameters_at) & _VHDX_HAS_PARENT:
+        flaws.append(Flaw.PARENT)
+    if _has_vhdx_log(head):
+        flaws.append(Flaw.UNFINISHED)
+    return HeaderFindings("vhdx", tuple(flaws))
+
+
+def _vhdx_flags(metadata: bytes, parameters_at: int) -> int:
+    flags: int = _VHDX_PARAMETERS.unpack_from(metadata, parameters_at)[1]
+    return flags
+
+
+def _vhdx_entries(
+    table: bytes, signature: bytes, count_at: int, count: str, first_at: int
+) -> Iterator[bytes]:
+    """The complete entries of a table, 32 bytes each."""
+    if not table.startswith(signature) or len(table) < first_at:
+        return
+    (entries,) = struct.unpack_from(count, table, count_at)
+    for place in range(min(entries, _VHDX_MAX_ENTRIES)):
+        entry = table[first_at + place * _VHDX_ENTRY_BYTES :][:_VHDX_ENTRY_BYTES]
+        if len(entry) == _VHDX_ENTRY_BYTES:
+            yield entry
+
+
+def _has_vhdx_log(head: bytes) -> bool:
+    """Whether the current header, the one with the higher sequence number, names a log to be
+    replayed.
+    """
+    headers = [
+        _VHDX_HEADER.unpack_from(head, at)
+        for at in _VHDX_HEADERS
+        if len(head) >= at + _VHDX_HEADER.size
+    ]
+    valid = [(sequence, any(log_id)) for mark, _, sequence, log_id in headers if mark == b"head"]
+    return bool(valid) and max(valid)[1]
 
 
 def find_lookalike(head: bytes) -> Lookalike | None:

@@ -10,8 +10,8 @@ the rest of the stream is only counted.
 No inspector is trusted to handle every byte sequence: one that raises gets no more data, and if it
 had recognised its format before, the headers of the stream count as unreadable.
 
-imaged's own readers (``headers``, ``vhd_headers``) cover what oslo does not: disks that name a
-parent, the footer of a VHD, UDF, encryption, and the features of a qcow2.
+imaged's own readers (``headers``) cover what oslo does not: disks that name a parent, the footer of
+a VHD, UDF, encryption, and the features of a qcow2.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from oslo_utils.imageutils import format_inspector as oslo
 
 from imaged.core.disk_format import RAW, Findings, Flaw, Lookalike
 from imaged.core.limits import MIB
-from imaged.inspectors import headers, vhd_headers
-from imaged.inspectors.headers import HeaderFindings, find_lookalike
+from imaged.inspectors import headers
+from imaged.inspectors.headers import SECTOR_BYTES, HeaderFindings, find_lookalike
 
 BLOCK_BYTES = MIB
-SECTOR_BYTES = 512
 MAX_VIRTUAL_SIZE_BYTES = 1 << 50  # 1 PiB: more than a disk of any hypervisor
 
 #: Formats whose disk counts as large as the stream.
@@ -214,21 +213,21 @@ class _HeaderReader:
         """Read the first block."""
         self.is_empty = False
         self.lookalike = find_lookalike(head)
-        self._start = head[: vhd_headers.FOOTER_BYTES]
+        self._start = head[: headers.FOOTER_BYTES]
         for read in (headers.read_qcow2, headers.read_vdi, headers.read_vmdk, headers.read_udf):
             if reading := read(head):
                 self._readings.append(reading)
-        if vhd_headers.is_vhdx(head):
+        if headers.is_vhdx(head):
             self._vhdx_head = head
-            self._metadata_offset = vhd_headers.find_metadata(head)
+            self._metadata_offset = headers.find_metadata(head)
             self._metadata += head[self._metadata_offset :] if self._metadata_offset else b""
 
     def keep_tail(self, chunk: bytes) -> None:
         """Keep what is needed of the next bytes of the stream."""
         start = self._seen_bytes
         self._seen_bytes += len(chunk)
-        end = chunk[-vhd_headers.FOOTER_BYTES :]
-        self._tail = (self._tail + end)[-vhd_headers.FOOTER_BYTES :]
+        end = chunk[-headers.FOOTER_BYTES :]
+        self._tail = (self._tail + end)[-headers.FOOTER_BYTES :]
         if self._metadata_offset is not None:
             at = self._metadata_offset + len(self._metadata) - start
             if 0 <= at < len(chunk):
@@ -238,8 +237,8 @@ class _HeaderReader:
         """The findings for each recognised format, after the end of the stream."""
         readings = list(self._readings)
         if self._vhdx_head:
-            readings.append(vhd_headers.read_vhdx(self._vhdx_head, bytes(self._metadata)))
-        vhd = vhd_headers.read_vhd(self._start, self._tail, self._seen_bytes)
+            readings.append(headers.read_vhdx(self._vhdx_head, bytes(self._metadata)))
+        vhd = headers.read_vhd(self._start, self._tail, self._seen_bytes)
         return [*readings, vhd] if vhd else readings
 
 

@@ -24,7 +24,7 @@ from imaged.core.errors import (
     ScratchError,
 )
 from imaged.core.task import Task, TaskStatus
-from imaged.exports.temporary_names import temporary_name
+from imaged.exports.conventions import temporary_name
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.lanes import InlineLane
 from imaged.ports.catalog import Catalog

@@ -1,17 +1,28 @@
-"""Whether two responses have the same body (RFC 9110, sections 8.8, 13.1.5 and 15.3.7.3)."""
+"""What the headers of a response say: which body it has, how it is encoded, when to ask again.
+
+Whether two responses have the same body: RFC 9110, sections 8.8, 13.1.5 and 15.3.7.3.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import aiohttp
+from multidict import CIMultiDictProxy
 
 CONTENT_RANGE = re.compile(
     r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE
 )  # no file has a size with more digits
+IDENTITY_CODINGS = {"", "identity", "aws-chunked"}  # they leave the bytes unchanged
+MAX_CHARACTERS = 100  # of a text of the other side
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +96,46 @@ def validators_of(response: aiohttp.ClientResponse, *, is_compared: bool = False
         response.headers.get("Last-Modified") or None,
         is_compared,
     )
+
+
+def retry_after_seconds(text: str, now: datetime) -> float:
+    """The pause that a Retry-After requests, in seconds, from seconds or a date (RFC 9110, 10.2.3).
+
+    0.0 if the header is missing, in the past or invalid.
+    """
+    if re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # or a date out of range
+        return 0.0
+    return max(0.0, (moment - now).total_seconds())
+
+
+def unsupported_coding(headers: CIMultiDictProxy[str]) -> str:
+    """A coding that changes the bytes; "" if there is none.
+
+    Object stores repeat "aws-chunked" from the upload, without applying it to the download. A
+    transfer coding other than "chunked" would have to be decoded, and was not offered in TE (RFC
+    9110, 10.1.4).
+    """
+    for name, plain in (
+        ("Content-Encoding", IDENTITY_CODINGS),
+        ("Transfer-Encoding", {"", "chunked"}),
+    ):
+        for coding in ",".join(headers.getall(name, [])).split(","):
+            if coding.strip().lower() not in plain:
+                return coding.strip()
+    return ""
+
+
+def printable(text: str, longest: int = MAX_CHARACTERS) -> str:
+    """The text in one line of printable characters, cut to ``longest`` of them.
+
+    The HTTP parser returns bytes that are not UTF-8 as surrogates, which cannot be stored.
+    """
+    kept = "".join(
+        REPLACEMENT if unicodedata.category(character) in _UNPRINTABLE else character
+        for character in text[: longest + 1]
+    ).strip()
+    return kept if len(text) <= longest else f"{kept[:longest]}…"
