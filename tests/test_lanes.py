@@ -340,9 +340,7 @@ class TestTurns:
 
         assert done == [1]
 
-    async def test_one_that_hangs_does_not_keep_its_turn_for_ever(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_hanging_item_loses_its_slot(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A stalled disk slows other tasks down, and stops none."""
         monkeypatch.setattr("imaged.lanes.SLOT_WAIT_SECONDS", 0.01)
         monkeypatch.setattr(BackgroundLane, "slots", CpuSlots(1))

@@ -15,7 +15,7 @@ from imaged.daemon.fernet import FernetSecretBox
 SECRET = b'{"source_token": "gAAAA"}'
 
 
-def test_what_is_sealed_is_opened(tmp_path: Path) -> None:
+def test_a_sealed_secret_can_be_opened(tmp_path: Path) -> None:
     """Every process with the key reads it; other users cannot read the file."""
     path = tmp_path / "task.key"
     sealed = FernetSecretBox(path).seal(SECRET)

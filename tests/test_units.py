@@ -60,7 +60,7 @@ def test_durations_are_read(text: str, duration: timedelta) -> None:
 
 
 @pytest.mark.parametrize("text", [*NO_DURATIONS, *NO_TEXTS])
-def test_what_is_no_duration_is_told_what_one_is(text: object) -> None:
+def test_a_wrong_duration_is_explained(text: object) -> None:
     """The message has the units and an example."""
     with pytest.raises(ValueError, match=r'units .*"24h"'):
         parse_duration(text)
@@ -80,7 +80,7 @@ def test_sizes_are_read(text: str, size_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("text", [*NO_SIZES, *NO_TEXTS])
-def test_what_is_no_size_is_told_what_one_is(text: object) -> None:
+def test_a_wrong_size_is_explained(text: object) -> None:
     """The message has the units and an example."""
     with pytest.raises(ValueError, match=r'unit .*"256MiB"'):
         parse_size(text)

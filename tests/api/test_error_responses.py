@@ -86,7 +86,7 @@ def test_unknown_error_falls_to_its_ancestors() -> None:
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("accept", ["*/*", "application/json"])
-def test_what_is_inside_stays_inside(error: Exception, accept: str) -> None:
+def test_internal_details_are_not_disclosed(error: Exception, accept: str) -> None:
     """Paths, keys and hosts of ours are for the log."""
     body = bytes(shown(error, accept).body)
     assert SECRET.encode() not in body

@@ -75,7 +75,7 @@ async def test_data_that_may_not_be_read(service: Service) -> None:
     assert (await service.call("HEAD", f"/v2/images/{image_id}/file")).status == 403
 
 
-async def test_what_cannot_be_read_has_no_head(service: Service) -> None:
+async def test_unreadable_data_has_no_head(service: Service) -> None:
     """HEAD is possible where GET is."""
     image_id = await service.create()
     reply = await service.call("HEAD", f"/v2/images/{image_id}/import")

@@ -49,7 +49,7 @@ async def test_draining_is_not_ready(service: Service, path: str) -> None:
         (lambda it: Service(catalog=override_calls(it.facts, check=catalog_fails)), "catalog"),
     ],
 )
-async def test_what_does_not_work_is_named(service: Service, make: object, name: str) -> None:
+async def test_failing_parts_are_named(service: Service, make: object, name: str) -> None:
     """The probe learns which part it is; why is for the log."""
     assert callable(make)
     broken: Service = make(service)
@@ -77,7 +77,7 @@ async def test_all_that_does_not_work_is_named(service: Service) -> None:
     assert (reply.status, reply.text) == (503, "not ready: catalog, store local")
 
 
-async def test_what_an_operator_should_look_at_is_told(service: Service) -> None:
+async def test_warnings_for_operators_are_listed(service: Service) -> None:
     """A line each; it keeps the service from nothing."""
     place = Place(PlaceKind.STORE, "local", UUID(int=1), "/srv", warning="It lost half its blobs.")
     await service.facts.add_place(place)
@@ -98,7 +98,7 @@ async def test_part_that_hangs_is_not_waited_for(
     assert await broken.health.troubles() == ("store local",)
 
 
-async def test_one_look_serves_many(service: Service) -> None:
+async def test_one_probe_serves_many_requests(service: Service) -> None:
     """Probes from all sides do not load the disk."""
     looks = 0
 
@@ -125,7 +125,7 @@ async def test_changes_are_logged_once(service: Service) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_what_it_can_do_without_is_named(service: Service, path: str) -> None:
+async def test_optional_parts_are_named(service: Service, path: str) -> None:
     """A destination of exports that hangs: load balancers need not mind, and operators read it."""
     service.health.degraded_parts = lambda: ("exports.archive", "scratch")
 

@@ -157,9 +157,7 @@ async def test_an_added_location_is_fetched() -> None:
         ),
     ],
 )
-async def test_what_is_not_as_it_should_be_leaves_a_queued_image(
-    call: Any, body: dict[str, Any]
-) -> None:
+async def test_a_refused_import_leaves_a_queued_image(call: Any, body: dict[str, Any]) -> None:
     """It says why, in the image and in the task, and can be tried again."""
     service = serve()
     if "validation_data" not in body:
@@ -204,7 +202,7 @@ class PatchingWeb(MemoryFetcher):
     ("first", "then"),
     [({"disk_format": "raw"}, "qcow2"), ({"container_format": "ova"}, "bare")],
 )
-async def test_what_is_patched_while_it_is_imported(
+async def test_a_patch_during_an_import(
     call: Any, body: dict[str, Any], first: dict[str, str], then: str
 ) -> None:
     """A disk that opens other files is never published by a patch in the middle; the next try is

@@ -20,7 +20,7 @@ async def waiting(service: Service) -> list[str]:
     return [image.id async for image in service.images.pending()]
 
 
-async def test_what_waits_is_listed_the_longest_first(
+async def test_restorable_images_are_listed_oldest_first(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All pages, of all owners, and nothing else."""
@@ -46,7 +46,7 @@ async def test_restored_image_is_as_it_was(service: Service) -> None:
     assert await waiting(service) == []
 
 
-async def test_what_cannot_be_restored(service: Service) -> None:
+async def test_images_that_cannot_be_restored(service: Service) -> None:
     """What is active, was never there, or is expired, is not restored."""
     image_id = await service.create_active()
     with pytest.raises(NotRestorable):

@@ -43,6 +43,6 @@ def test_each_caller_has_statements_of_his_own() -> None:
     ],
     ids=["further", "tagged", "by property", "one of many", "many filters"],
 )
-def test_what_is_rare_or_large_is_not_remembered(query: ImageQuery) -> None:
+def test_rare_or_large_statements_are_not_cached(query: ImageQuery) -> None:
     """Filters are limited only by the header's size, and a statement is larger than its text."""
     assert page(query) is not page(query)

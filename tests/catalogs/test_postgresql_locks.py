@@ -135,7 +135,7 @@ async def test_an_id_that_is_just_being_buried(catalog: SqlCatalog, url: str) ->
     assert await all_images(catalog) == []
 
 
-async def test_what_others_work_on_is_passed_by(catalog: SqlCatalog, url: str) -> None:
+async def test_locked_rows_are_skipped(catalog: SqlCatalog, url: str) -> None:
     """Neither the scrubber, nor a purge, nor a heartbeat waits for a locked row."""
     for image_id in ("i", "j"):
         await add_deleted(catalog, image_id)

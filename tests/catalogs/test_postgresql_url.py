@@ -48,7 +48,7 @@ def test_what_the_driver_cannot_do_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ACCEPTED_VALUES))
-def test_what_happens_anyway_may_be_asked_for(name: str) -> None:
+def test_options_that_are_fixed_may_be_given(name: str) -> None:
     """Managed services put such parameters into their URLs."""
     for value in ACCEPTED_VALUES[name]:
         address = parse_catalog_url(f"{BASE}?{name}={value}")
@@ -75,7 +75,7 @@ def test_what_happens_anyway_may_be_asked_for(name: str) -> None:
         ("statement_timeout=1h", "'statement_timeout' .* is set by imaged itself"),
     ],
 )
-def test_what_is_wrong_is_named(query: str, why: str) -> None:
+def test_the_wrong_option_is_named(query: str, why: str) -> None:
     """The parameter, and what to write instead; never a value."""
     with pytest.raises(CatalogError, match=why) as error:
         parse_catalog_url(f"{BASE}?{query}")

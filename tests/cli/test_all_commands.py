@@ -114,7 +114,7 @@ def test_every_command_speaks_to_programs() -> None:
 
 
 @pytest.mark.parametrize("command", [name for name in NAMES if name not in ENDLESS])
-def test_what_programs_are_told_is_json(workspace: Workspace, command: str) -> None:
+def test_json_output_is_one_document(workspace: Workspace, command: str) -> None:
     """One document on standard output, whether it succeeds or fails."""
     if command in WITHOUT_PLACE:
         done = imaged(command, *WITHOUT_PLACE[command], "--json")
@@ -184,7 +184,7 @@ def test_errors_of_the_daemon_have_a_remedy(error: Exception) -> None:
     assert "`imaged " in error_json(error)["remedy"]
 
 
-def test_a_wrong_call_is_told_to_programs_too() -> None:
+def test_a_usage_error_is_json_too() -> None:
     """With the exit code of wrong calls."""
     done = imaged("quota", "--json")
 
@@ -349,7 +349,7 @@ def test_man_pages_are_right() -> None:
         assert "NAME" in done.stdout
 
 
-def test_people_can_watch_too(workspace: Workspace) -> None:
+def test_watch_without_a_terminal(workspace: Workspace) -> None:
     """`imaged status --watch` beside a daemon shows it, on no terminal too."""
     with serving(workspace.file) as daemon:
         instance = daemon.wait_for("daemon.started")["instance"]

@@ -166,7 +166,7 @@ def test_restore_takes_an_image_back_once(workspace: Workspace) -> None:
     assert not json.loads(workspace.imaged("pending", "--json").stdout)
 
 
-def test_restore_of_what_never_was_is_an_error(workspace: Workspace) -> None:
+def test_restoring_an_unknown_image_is_an_error(workspace: Workspace) -> None:
     """No traceback, one sentence."""
     done = workspace.imaged("restore", "no-such-image")
 
@@ -304,7 +304,7 @@ def test_version_is_told() -> None:
     assert imaged("version").stdout == f"imaged {facts['imaged']}\n"
 
 
-def test_check_config_is_content_with_what_works(workspace: Workspace) -> None:
+def test_check_config_accepts_a_working_configuration(workspace: Workspace) -> None:
     """Exit code 0, and no catalog is made by looking."""
     done = workspace.imaged("check-config")
 
@@ -313,7 +313,7 @@ def test_check_config_is_content_with_what_works(workspace: Workspace) -> None:
     assert not workspace.catalog.exists()
 
 
-def test_check_config_tells_all_problems(workspace: Workspace) -> None:
+def test_check_config_reports_all_problems(workspace: Workspace) -> None:
     """Exit code 1, a line for each, no traceback; the same as JSON."""
     workspace.write("[scrubber]\ndelay = 'soon'\n[uplods]\n[log]\nlevel = 3")
 

@@ -59,7 +59,7 @@ def bad(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_good_place_has_nothing_bad(workspace: Workspace) -> None:
+def test_a_good_installation_has_no_findings(workspace: Workspace) -> None:
     """Everything is looked at, and nothing is made that was not there."""
     code, findings = examined(workspace)
     subjects = {finding["subject"] for finding in findings}
@@ -77,7 +77,7 @@ def test_a_good_place_has_nothing_bad(workspace: Workspace) -> None:
     assert not workspace.catalog.exists()
 
 
-def test_a_place_that_is_at_work(workspace: Workspace) -> None:
+def test_a_running_installation(workspace: Workspace) -> None:
     """Beside a daemon: it answers, and the instances are listed."""
     with serving(workspace.file) as daemon:
         address = daemon.wait_for("daemon.started")["bind"][0]
@@ -91,7 +91,7 @@ def test_a_place_that_is_at_work(workspace: Workspace) -> None:
     assert "apart" in " ".join(one["what"] for one in findings if one["subject"] == "clock")
 
 
-def test_people_read_what_to_do(workspace: Workspace) -> None:
+def test_text_output_has_remedies(workspace: Workspace) -> None:
     """A line for each, with an arrow before the remedy; exit code 2 for problems."""
     workspace.images.rmdir()
 
@@ -163,7 +163,7 @@ def test_the_length_of_sqlites_log_is_told(log_bytes: int, level: Level) -> None
 
 
 @pytest.mark.system
-def test_a_disk_that_is_full_and_forgets(workspace: Workspace) -> None:
+def test_a_full_disk_in_memory(workspace: Workspace) -> None:
     """A real one, of memory, without a byte left (mounts it: as root, with mount)."""
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(workspace.images)], check=True
@@ -204,7 +204,7 @@ def test_secrets_that_others_can_read_are_problems(workspace: Workspace) -> None
     assert not bad(mended)
 
 
-def test_figures_that_everybody_reads_are_a_warning(workspace: Workspace) -> None:
+def test_public_metrics_are_a_warning(workspace: Workspace) -> None:
     """Unless there is a token, whose file is looked at as every other secret."""
     token = workspace.folder / "metrics.token"
     token.write_text("a-token-for-prometheus")
@@ -307,7 +307,7 @@ def test_work_of_the_dead_is_counted(held: int, what: str) -> None:
     assert what == next(check_leases(summary, 60 * SECOND)).what
 
 
-def test_what_instances_have_trouble_with_is_told() -> None:
+def test_troubles_of_instances_are_warnings() -> None:
     """Each sentence, with its instance."""
     names = (InstanceId("well"), InstanceId("ill"))
     well, ill = (Instance(name, "1.0", ("scrubber",)) for name in names)

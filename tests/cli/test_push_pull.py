@@ -105,7 +105,7 @@ async def test_a_file_goes_up_and_comes_down(daemon: Daemon, here: Path) -> None
     assert not parts(here)
 
 
-async def test_an_image_is_as_it_was_wished(daemon: Daemon, here: Path) -> None:
+async def test_push_sets_attributes(daemon: Daemon, here: Path) -> None:
     """Name, formats, visibility, tags and properties; and what came of it, for programs."""
     done = await imaged(
         here, "push", "disk.raw", "--url", daemon.url, "--json", "--name", "debian",
@@ -129,7 +129,7 @@ async def test_an_image_is_as_it_was_wished(daemon: Daemon, here: Path) -> None:
     assert (facts["verified_by"], facts["digests"]["sha512"]) == ("sha512", SHA512)
 
 
-async def test_what_looks_like_no_disk_is_told(daemon: Daemon, here: Path) -> None:
+async def test_the_notice_about_the_data_is_printed(daemon: Daemon, here: Path) -> None:
     """For people on standard error, for programs as a fact; the push is no failure."""
     (here / "disk.gz").write_bytes(gzip.compress(DATA[:10_000]))
     formats = ("--disk-format", "raw", "--container-format", "bare", "--url", daemon.url)
@@ -180,7 +180,7 @@ async def test_a_broken_upload_is_sent_again(daemon: Daemon, here: Path) -> None
     assert done.errors.count("Another try follows.") == 2
 
 
-async def test_what_a_push_leaves_can_be_gone_on_with(daemon: Daemon, here: Path) -> None:
+async def test_push_continues_an_unfinished_image(daemon: Daemon, here: Path) -> None:
     """When all tries are over, the image waits, and the error says how to go on."""
     line = TcpProxy(daemon.port, up_bytes=[MIB, MIB])
     async with line.running() as url:
@@ -196,7 +196,7 @@ async def test_what_a_push_leaves_can_be_gone_on_with(daemon: Daemon, here: Path
     assert (again.facts["id"], again.facts["digests"]["sha512"]) == (image_id, SHA512)
 
 
-async def test_an_answer_that_got_lost_is_no_failure(daemon: Daemon, here: Path) -> None:
+async def test_a_lost_answer_is_no_failure(daemon: Daemon, here: Path) -> None:
     """All bytes had arrived: the record says so, and nothing is sent twice."""
     line = TcpProxy(daemon.port, lost_answers=1)
     async with line.running() as url:
@@ -229,7 +229,7 @@ async def test_bytes_that_change_on_their_way_up_are_noticed(daemon: Daemon, her
     assert done.facts["remedy"].startswith("Delete the image")
 
 
-async def test_pushing_again_what_is_there_is_fine(daemon: Daemon, here: Path) -> None:
+async def test_pushing_the_same_data_again_succeeds(daemon: Daemon, here: Path) -> None:
     """The same data; other data is refused, and nothing is changed."""
     image_id = await keep(daemon)
     same = await imaged(
@@ -243,7 +243,7 @@ async def test_pushing_again_what_is_there_is_fine(daemon: Daemon, here: Path) -
     assert "takes no data" in other.errors
 
 
-async def test_what_a_service_refuses_is_told_in_its_words(daemon: Daemon, here: Path) -> None:
+async def test_refusals_are_printed_in_the_words_of_the_service(daemon: Daemon, here: Path) -> None:
     """Once: to try again would not help; with what to do."""
     (here / "disk.raw").write_bytes(b"QFI\xfb" + DATA)
     done = await imaged(
@@ -304,7 +304,7 @@ async def test_a_download_goes_on_when_it_is_called_again(daemon: Daemon, here: 
     assert not parts(here)
 
 
-async def test_a_part_of_other_data_is_not_gone_on_with(daemon: Daemon, here: Path) -> None:
+async def test_a_part_of_other_data_is_not_continued(daemon: Daemon, here: Path) -> None:
     """The same name, and another image behind it: nothing of the part is used."""
     first = await keep(daemon)
     line = TcpProxy(daemon.port, down_bytes=[2 * MIB])
@@ -349,7 +349,7 @@ async def test_nothing_is_overwritten_unasked(daemon: Daemon, here: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["../../escape", "/etc/passwd", "..", ".hidden", "-rf", "a\tb/c"])
-async def test_a_name_leads_nowhere_else(daemon: Daemon, here: Path, name: str) -> None:
+async def test_a_name_cannot_leave_the_folder(daemon: Daemon, here: Path, name: str) -> None:
     """Whatever an image is called, its file is in this folder and can be seen."""
     image_id = await keep(daemon, name.replace("\t", "_"), b"data")
     done = await imaged(here, "pull", image_id, "--url", daemon.url, "--json")
@@ -373,7 +373,7 @@ async def test_an_image_without_data_and_one_of_no_bytes(daemon: Daemon, here: P
     assert (here / "empty").read_bytes() == b""
 
 
-async def test_which_image_is_meant_must_be_clear(daemon: Daemon, here: Path) -> None:
+async def test_ambiguous_and_unknown_names_are_refused(daemon: Daemon, here: Path) -> None:
     """An ambiguous name is refused with the ids; an unknown one is refused."""
     ids = {await keep(daemon, "twice", b"1"), await keep(daemon, "twice", b"2")}
     twice = await imaged(here, "pull", "twice", "--url", daemon.url, "--json")
@@ -383,7 +383,7 @@ async def test_which_image_is_meant_must_be_clear(daemon: Daemon, here: Path) ->
     assert unknown.facts["error"] == f"There is no image {NOWHERE}."
 
 
-async def test_a_token_is_shown_and_never_told(daemon: Daemon, here: Path) -> None:
+async def test_a_token_is_sent_and_never_printed(daemon: Daemon, here: Path) -> None:
     """From a file or the environment; without it, the error says where it belongs."""
     made = json.loads(
         (await imaged(here, "token", "--user", "ann", "--project", "web", "--json")).output
@@ -406,7 +406,7 @@ async def test_a_token_is_shown_and_never_told(daemon: Daemon, here: Path) -> No
     assert made["token"] not in daemon.log_text() + by_file.output + by_file.errors
 
 
-async def test_a_service_that_is_not_there(here: Path) -> None:
+async def test_an_unreachable_service(here: Path) -> None:
     """No server, or another kind of server: sentences, and no traceback."""
     url = f"http://127.0.0.1:{reserve_port()}"
     unreachable = await imaged(here, "push", "disk.raw", "--url", url, "--tries", "1", "--json")
@@ -441,7 +441,7 @@ async def test_an_interrupted_push_leaves_no_traceback(daemon: Daemon, here: Pat
     assert b"Traceback" not in errors
 
 
-async def test_another_file_goes_up_only_on_purpose(daemon: Daemon, here: Path) -> None:
+async def test_another_file_needs_replace(daemon: Daemon, here: Path) -> None:
     """Into an image whose upload broke off; the refusal says how, in the words of a client."""
     line = TcpProxy(daemon.port, up_bytes=[MIB])
     async with line.running() as url:

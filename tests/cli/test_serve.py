@@ -75,7 +75,7 @@ def is_open(daemon: ServerProcess) -> bool:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_it_answers_until_a_signal_ends_it(workspace: Workspace, how: signal.Signals) -> None:
+def test_serve_answers_until_a_signal(workspace: Workspace, how: signal.Signals) -> None:
     """Exit code 0, and the log tells of begin and end."""
     with serving(workspace.file) as daemon:
         assert daemon.ask("/healthcheck") == (200, b"OK")
@@ -202,7 +202,7 @@ def test_leases_hold_while_it_drains(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("patience", ["0", "1h"])
-def test_what_is_not_finished_is_given_back(workspace: Workspace, patience: str) -> None:
+def test_unfinished_work_is_given_back(workspace: Workspace, patience: str) -> None:
     """After drain_timeout, or a second signal, the client is told and can try again at once.
 
     By 502: after 503 clients repeat uploads by themselves, with the rest of the file (decision 30).

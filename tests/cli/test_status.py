@@ -96,7 +96,7 @@ def upload_slowly(daemon: ServerProcess) -> str:
     return image_id
 
 
-def test_people_are_shown_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_output_has_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instances and since when, what they hold, what there is, and what waits."""
     text = shown(BUSY, monkeypatch)
     lines = [line.split() for line in text.splitlines()]
@@ -136,7 +136,7 @@ def test_numbers_agree_with_their_nouns(monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
-def test_what_an_instance_has_trouble_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_troubles_of_instances(monkeypatch: pytest.MonkeyPatch) -> None:
     """In its own sentence, for people and for programs; without any there is no table of it."""
     said = "scrubber: an image failed 3 times: It is locked."
     ill = replace(ONE, instances=[replace(ONE.instances[0], troubles=(said,))])
@@ -149,7 +149,7 @@ def test_what_an_instance_has_trouble_with(monkeypatch: pytest.MonkeyPatch) -> N
     assert "trouble" not in shown(BUSY, monkeypatch)
 
 
-def test_programs_are_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_has_the_same_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     """In bytes, seconds and moments."""
     facts = json.loads(shown(BUSY, monkeypatch, "--json"))
 
@@ -207,7 +207,7 @@ def test_programs_are_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     ("due_at", "end"),
     [(None, "with failures."), (NOW + 3 * MINUTE, "with failures; the first is due in 3m.")],
 )
-def test_what_is_not_due_is_told_as_that(
+def test_blobs_that_are_not_due_yet(
     monkeypatch: pytest.MonkeyPatch, due_at: datetime | None, end: str
 ) -> None:
     """Nothing waits, or not yet."""

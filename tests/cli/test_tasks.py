@@ -78,7 +78,7 @@ def ask_for_verification(daemon: ServerProcess) -> str:
     return task_id
 
 
-def test_everybodys_tasks_are_listed_the_newest_first(workspace: Workspace) -> None:
+def test_all_tasks_are_listed_newest_first(workspace: Workspace) -> None:
     """Also those of images that are not visible yet."""
     fill(workspace)
 
@@ -99,20 +99,20 @@ def test_everybodys_tasks_are_listed_the_newest_first(workspace: Workspace) -> N
         (["--limit", "1"], [C]),
     ],
 )
-def test_filters_go_together(workspace: Workspace, filters: list[str], found: list[str]) -> None:
+def test_filters_are_combined(workspace: Workspace, filters: list[str], found: list[str]) -> None:
     """By type, status and owner."""
     fill(workspace)
 
     assert [one["id"] for one in told(workspace, "list", *filters)] == found
 
 
-def test_a_status_that_there_is_not(workspace: Workspace) -> None:
+def test_an_unknown_status(workspace: Workspace) -> None:
     """Is a wrong call."""
     assert workspace.imaged("tasks list", "--status", "done").returncode == 2
     assert imaged("tasks").returncode == 2
 
 
-def test_people_are_shown_a_table(workspace: Workspace) -> None:
+def test_text_output_is_a_table(workspace: Workspace) -> None:
     """With a title that counts them, and why one failed."""
     fill(workspace)
     workspace.imaged("tasks cancel", A)
@@ -124,7 +124,7 @@ def test_people_are_shown_a_table(workspace: Workspace) -> None:
     assert "s ago" in shown
 
 
-def test_one_is_shown_with_all_that_is_known(workspace: Workspace) -> None:
+def test_a_task_is_shown_with_all_fields(workspace: Workspace) -> None:
     """Also where its id was typed in capitals."""
     fill(workspace)
 
@@ -137,7 +137,7 @@ def test_one_is_shown_with_all_that_is_known(workspace: Workspace) -> None:
     assert told(workspace, "show", A)["attempts"] == 0
 
 
-def test_one_that_there_is_not(workspace: Workspace) -> None:
+def test_an_unknown_task(workspace: Workspace) -> None:
     """Is told in a sentence."""
     workspace.imaged("migrate")
     for command in ("tasks show", "tasks cancel"):
@@ -164,7 +164,7 @@ def test_a_cancelled_task_takes_its_image_with_it(workspace: Workspace) -> None:
     assert "failure" in again.stderr
 
 
-def test_where_only_admins_may_use_tasks_the_operator_may_too(workspace: Workspace) -> None:
+def test_operators_may_use_tasks_reserved_for_admins(workspace: Workspace) -> None:
     """He is one."""
     workspace.write('[tasks]\naccess = "admins"')
     fill(workspace)
@@ -218,7 +218,7 @@ def drawn(one: Task) -> str:
     return capture.get()
 
 
-def test_what_is_worked_on_has_a_bar() -> None:
+def test_a_running_task_has_a_bar() -> None:
     """A bar with the share done, pulsing if it is unknown; none for waiting tasks."""
     running = task(A, status=TaskStatus.PROCESSING)
     half = replace(running, progress=Progress("fetching", 3 * MIB, 6 * MIB))

@@ -71,7 +71,7 @@ def end_of(daemon: ServerProcess, task_id: str) -> Any:
     return show()
 
 
-def test_what_one_accepts_the_other_does(shared: Workspace) -> None:
+def test_a_task_accepted_by_one_process_is_done_by_another(shared: Workspace) -> None:
     """Tasks wait for a worker, however many answer; the worker says that it did them."""
     with serving(shared.file, IMAGED_DAEMON__ROLES=FRONT) as front:
         image_id = upload(front)
@@ -106,7 +106,7 @@ def test_roles_make_a_worker_too(shared: Workspace) -> None:
         wait_until(lambda: niceness(worker.process) == {LAST})
 
 
-def test_a_worker_stays_one_when_it_reloads(shared: Workspace) -> None:
+def test_a_worker_keeps_its_role_on_reload(shared: Workspace) -> None:
     """Whatever roles the file has, which is for others as well."""
     with serving(shared.file, "work") as worker:
         worker.wait_for("daemon.started")

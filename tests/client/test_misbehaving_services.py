@@ -79,7 +79,7 @@ async def pull(service: ImageApi, record: Record, path: Path) -> PullResult:
         (b"", ConnectionFailed),
     ],
 )
-async def test_strange_answers_are_errors_of_ours(told: bytes, error: type[Exception]) -> None:
+async def test_strange_answers_become_client_errors(told: bytes, error: type[Exception]) -> None:
     """Whatever speaks there; a redirect is not followed, so no other service sees the token."""
     async with answering({f"/v2/images/{IMAGE}": told}) as (service, heads):
         with pytest.raises(error):
@@ -141,7 +141,7 @@ async def test_a_service_that_skips_bytes(tmp_path: Path) -> None:
             await pull(service, record, tmp_path / "a")
 
 
-async def test_a_creation_whose_answer_got_lost_is_asked_again() -> None:
+async def test_a_creation_is_repeated_after_a_lost_answer() -> None:
     """The id is taken, by ourselves: that is fine."""
     answers = {
         "/v2/images": answer(b"", "409 Conflict"),

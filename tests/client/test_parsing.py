@@ -30,7 +30,7 @@ RECORD = {"id": "an-id", "name": "a", "status": "active", "size": 4, "checksum":
 
 
 @pytest.mark.parametrize(("offset", "mark", "disk"), SIGNATURES)
-def test_a_mark_tells_the_format(offset: int, mark: bytes, disk: str) -> None:
+def test_a_signature_tells_the_format(offset: int, mark: bytes, disk: str) -> None:
     """Wherever it is, and whatever the file is called."""
     formats = choose_formats(b"\0" * offset + mark + b"\0" * 9, "x.img")
 
@@ -48,7 +48,7 @@ def test_a_mark_tells_the_format(offset: int, mark: bytes, disk: str) -> None:
         ("-", ("raw", "bare")),
     ],
 )
-def test_a_name_tells_what_content_does_not(name: str, expected: tuple[str, str]) -> None:
+def test_a_suffix_tells_formats_without_a_signature(name: str, expected: tuple[str, str]) -> None:
     """A name that promises a mark which is not there is not believed."""
     formats = choose_formats(b"\0" * 100, name)
 
@@ -57,7 +57,7 @@ def test_a_name_tells_what_content_does_not(name: str, expected: tuple[str, str]
 
 
 @pytest.mark.parametrize(("mark", "packing"), COMPRESSED)
-def test_what_is_packed_is_not_guessed(mark: bytes, packing: str) -> None:
+def test_formats_of_compressed_files_are_not_guessed(mark: bytes, packing: str) -> None:
     """Unless the format is given."""
     with pytest.raises(FileUnusable, match=packing):
         choose_formats(mark, "a.raw")
@@ -82,7 +82,7 @@ def test_addresses(address: str, url: str) -> None:
 @pytest.mark.parametrize(
     "address", ["h:9292", "http://", "http://h:0", "http://h:x", "http://u:p@h", "http://h?a", ""]
 )
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_wrong_addresses_are_refused(address: str) -> None:
     """And no password in it is repeated."""
     with pytest.raises(EndpointInvalid) as refused:
         read_endpoint(address)
@@ -90,7 +90,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "two words", "line\nline", "ünï"])
-def test_what_is_no_token_is_refused(token: str) -> None:
+def test_wrong_tokens_are_refused(token: str) -> None:
     """And not repeated."""
     with pytest.raises(EndpointInvalid) as refused:
         read_endpoint("http://h", token=token)
@@ -108,7 +108,7 @@ def test_what_is_no_token_is_refused(token: str) -> None:
         ({"IMAGED_LOG__LEVEL": "wrong"}, "http://127.0.0.1:9292"),
     ],
 )
-def test_where_the_service_is(environment: dict[str, str], url: str) -> None:
+def test_the_address_of_the_service(environment: dict[str, str], url: str) -> None:
     """What is nearest to the user wins; a configuration that is wrong is no reason to fail."""
     assert TransferOptions().endpoint(environment).url == url
 
@@ -123,7 +123,7 @@ def test_where_the_service_is(environment: dict[str, str], url: str) -> None:
         (["127.0.0.1:0"], None),
     ],
 )
-def test_how_to_come_to_what_a_daemon_listens_on(addresses: list[str], url: str | None) -> None:
+def test_the_reachable_url_of_a_daemon(addresses: list[str], url: str | None) -> None:
     """By the first address that leads there."""
     assert reachable_url(tuple(map(parse_address, addresses))) == url
 
@@ -156,7 +156,7 @@ def test_records_are_read() -> None:
 
 
 @pytest.mark.parametrize("answer", [[], None, {}, {"id": 1, "status": "active"}, {"id": "x"}])
-def test_what_is_no_record_is_refused(answer: object) -> None:
+def test_wrong_records_are_refused(answer: object) -> None:
     """By an error, and no other one."""
     with pytest.raises(UnexpectedResponse):
         read_record(answer)
@@ -173,7 +173,7 @@ def test_what_is_no_record_is_refused(answer: object) -> None:
         (b"[1]", "otherwise"),
     ],
 )
-def test_refusals_are_told_in_one_sentence(body: bytes, sentence: str) -> None:
+def test_refusals_become_one_sentence(body: bytes, sentence: str) -> None:
     """Whatever they are written in; a terminal has nothing to obey."""
     assert error_message(body, "otherwise") == sentence
 
@@ -189,13 +189,13 @@ def test_refusals_are_told_in_one_sentence(body: bytes, sentence: str) -> None:
         (409, ErrorResponse),
     ],
 )
-def test_which_refusals_may_pass(status: int, kind: type[ErrorResponse]) -> None:
+def test_refusals_worth_another_try(status: int, kind: type[ErrorResponse]) -> None:
     """Those are tried again."""
     assert type(refusal(status, "no")) is kind
 
 
 @pytest.mark.parametrize("status", Status)
-def test_every_status_has_an_outlook(status: Status) -> None:
+def test_every_status_has_a_remote_state(status: Status) -> None:
     """Only queued images are sent again, and only those with data are done."""
     seen = remote_state(status)
 
@@ -206,7 +206,7 @@ def test_every_status_has_an_outlook(status: Status) -> None:
     )
 
 
-def test_patience_has_an_end() -> None:
+def test_tries_are_limited() -> None:
     """One pause less than tries, growing up to a bound, and not always the same."""
     first, second = (list(RetryPolicy(9).pauses()) for _ in range(2))
 

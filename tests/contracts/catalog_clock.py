@@ -109,7 +109,7 @@ class ClockContract:
         assert set(await catalog.renew_leases([image, alone])) == {image, alone}
         assert not await catalog.find_lapsed(ALL)
 
-    async def test_what_was_deleted_ahead_is_counted_from_now(
+    async def test_deletions_dated_ahead_count_from_now(
         self, catalog: Catalog, set_ahead: SetAhead
     ) -> None:
         """It can be restored for its delay, and not for a year plus its delay."""
@@ -149,7 +149,7 @@ class ClockContract:
 
         assert [image.id for image in await catalog.find_broken_uploads(NO_DELAY, ALL)] == ["i"]
 
-    async def test_what_is_not_ahead_stays(self, catalog: Catalog) -> None:
+    async def test_other_deletions_keep_their_time(self, catalog: Catalog) -> None:
         """However long it still has to wait."""
         await add_active(catalog, "i")
         await catalog.modify_image("i", delete(delayed=True))

@@ -109,7 +109,7 @@ class ImagesContract:
 
     @every_example
     @given(first=WRITTEN_BY_OWNERS, then=WRITTEN_BY_OWNERS)
-    async def test_what_owners_write_comes_back(
+    async def test_written_attributes_are_read_back(
         self, catalog: Catalog, first: dict[str, object], then: dict[str, object]
     ) -> None:
         """Every attribute is kept as given, when it is created and when it is changed."""

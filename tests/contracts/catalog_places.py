@@ -33,7 +33,7 @@ class PlacesContract:
         assert await catalog.add_place(local()) == first
         assert await catalog.list_places() == [first]
 
-    async def test_of_concurrent_markers_one_counts(self, catalog: Catalog) -> None:
+    async def test_one_of_concurrent_markers_counts(self, catalog: Catalog) -> None:
         """Instances may start at the same moment: all get the same id."""
         told: list[Place] = []
 

@@ -82,7 +82,7 @@ class QueueContract:
         assert (await catalog.get_image("i")).status is Status.ACTIVE
         await audit(catalog)
 
-    async def test_what_broke_off_is_remembered_and_found(self, catalog: Catalog) -> None:
+    async def test_broken_uploads_are_remembered_and_found(self, catalog: Catalog) -> None:
         """With a length or without; dated by the catalog, unclaimed, the longest ago first."""
         for number, announced_bytes in enumerate((9, None, 9)):
             image_id, claim = f"i{number}", new_claim()
@@ -128,7 +128,7 @@ class QueueContract:
         assert list(taken) == [await catalog.get_blob(key) for key in peeked[:2]]
         assert await due_keys(catalog) == ["b/1"]
 
-    async def test_what_was_taken_comes_back(self, catalog: Catalog) -> None:
+    async def test_taken_blobs_come_back(self, catalog: Catalog) -> None:
         """The taker may be dead: after ``busy_for`` it is due again."""
         await add_expired(catalog, "i")
         busy_for = timedelta(milliseconds=200)

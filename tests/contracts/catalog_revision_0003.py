@@ -150,7 +150,7 @@ class Revision0003Contract:
         assert (expired.failures, expired.last_error) == (1, "the disk is away")
         assert unfinished.upload_id == "upload-1"
 
-    async def test_they_are_found_by_what_they_were_found_by(self, migrated: Opened) -> None:
+    async def test_tags_and_properties_are_found(self, migrated: Opened) -> None:
         """Lists read separate tables for tags and properties."""
         async with migrated() as catalog:
             tagged = await catalog.list_images(ImageQuery(tags=("ü",)))
@@ -181,7 +181,7 @@ class Revision0003Contract:
         assert (saved.status, saved.content) == (Status.ACTIVE, content(30))
         assert (ended.status, imported.status) == (TaskStatus.SUCCESS, Status.ACTIVE)
 
-    async def test_what_waited_is_found_and_taken_up(self, migrated: Opened) -> None:
+    async def test_waiting_tasks_are_found_and_claimed(self, migrated: Opened) -> None:
         """Staged bytes are imported, a deleted image is restored, pending work is claimed."""
         async with migrated() as catalog:
             assert [one.id for one in await catalog.find_staged(NO_DELAY, ALL)] == ["staged"]

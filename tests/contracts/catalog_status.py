@@ -72,7 +72,7 @@ class UnfinishedContract:
         assert doomed.upload_id == "first"
         assert await catalog.get_blob("none") is None
 
-    async def test_what_was_doomed_unfinished_is_marked(self, catalog: Catalog) -> None:
+    async def test_blobs_doomed_unfinished_are_marked(self, catalog: Catalog) -> None:
         """More of it may arrive, unlike for complete bytes."""
         await add_saving(catalog, "i", new_claim(NO_DELAY))
         await catalog.modify_image("i", delete(delayed=False))
@@ -151,7 +151,7 @@ class StatusContract:
         await catalog.unregister_instance(InstanceId("a"))
         assert [one.id for one in (await catalog.summarize()).instances] == ["b"]
 
-    async def test_what_an_instance_says_of_itself(self, catalog: Catalog) -> None:
+    async def test_the_record_of_an_instance(self, catalog: Catalog) -> None:
         """Its last heartbeat counts."""
         said = ("scrubber: ä failed 2 times: It is locked.", "again")
         await catalog.register_instance(replace(instance("a"), troubles=said), AN_HOUR)
@@ -190,7 +190,7 @@ class StatusContract:
         found = (await catalog.summarize()).instances
         assert [(one.id, one.version) for one in found] == [(name, "3.0") for name in names]
 
-    async def test_what_each_instance_holds(self, catalog: Catalog) -> None:
+    async def test_holdings_of_each_instance(self, catalog: Catalog) -> None:
         """Its claims, with the image and the end of the lease."""
         before = (await catalog.summarize()).at
         await add_active(catalog, "idle")

@@ -472,7 +472,7 @@ class TaskQueueContract:
 
         assert turns == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
 
-    async def test_what_runs_counts_as_a_turn(self, catalog: Catalog) -> None:
+    async def test_running_tasks_count_as_a_turn(self, catalog: Catalog) -> None:
         """Wherever it runs, and whatever its type; final ones do not count."""
         for name in ("a0", "a1", "a2", "a3"):
             await catalog.add_task(task(name, type="verify", owner="a"))
@@ -504,7 +504,7 @@ class TaskQueueContract:
 
         assert order == ["a0", "b0", "a1", "b1", "a2"]
 
-    async def test_what_was_given_back_waits_again(self, catalog: Catalog) -> None:
+    async def test_tasks_given_back_wait_again(self, catalog: Catalog) -> None:
         """In its old position: it has waited longest. Cancelled ones are not pending."""
         for name in ("t1", "t2", "t3"):
             await catalog.add_task(task(name, type="verify"))

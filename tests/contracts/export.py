@@ -69,7 +69,7 @@ class DestinationContract:
 
     @pytest.mark.parametrize("size_bytes", [0, 1, 5 * MIB, len(DATA)])
     @pytest.mark.parametrize("is_announced", [True, False])
-    async def test_what_is_delivered_is_there(
+    async def test_a_delivered_file_exists(
         self,
         destination: Destination,
         door: DestinationBackdoor,
@@ -185,7 +185,7 @@ class DestinationContract:
         await destination.remove(this.task_id)
         assert await door.names() == {"a/image.raw"}
 
-    async def test_of_two_tasks_one_delivers(
+    async def test_one_of_two_tasks_delivers(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
         """At the same time, under the same name."""
@@ -215,7 +215,7 @@ class DestinationContract:
         assert not await destination.has_delivered(export_file("a/other.raw", this.task_id))
         assert not await destination.has_delivered(export_file("a/b.raw/c", this.task_id))
 
-    async def test_what_a_crash_leaves_is_found_and_goes(
+    async def test_leftovers_of_a_crash_are_removed(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
         """Of one task, and of no other; files stay."""
@@ -231,7 +231,7 @@ class DestinationContract:
         assert await door.names() == {"a/file.raw", temporary_name(other)}
         assert set(await destination.leftovers()) == {other.task_id}
 
-    async def test_what_is_not_ours_is_left(
+    async def test_foreign_files_are_left(
         self, destination: Destination, door: DestinationBackdoor
     ) -> None:
         """Names that only resemble imaged's."""

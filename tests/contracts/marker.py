@@ -92,7 +92,7 @@ class MarkedPlaceContract:
 
         assert await door.read_raw(MARKER_NAME) == before
 
-    async def test_what_is_no_marker_is_not_written_over(
+    async def test_a_foreign_file_is_not_overwritten_by_a_marker(
         self, store: PlacedStore, door: MarkerBackdoor
     ) -> None:
         """A foreign file, or a damaged one, is left unchanged."""
@@ -114,7 +114,7 @@ class MarkedPlaceContract:
 
         assert await door.read_raw(MARKER_NAME) == write_marker_text(marker)
 
-    async def test_of_two_writers_one_wins(self, store: PlacedStore, beside: PlacedStore) -> None:
+    async def test_one_of_two_writers_wins(self, store: PlacedStore, beside: PlacedStore) -> None:
         """At the same moment; the other one sees the winner's, every time."""
         for _ in range(5):
             one, other = a_marker(store.name), a_marker(store.name)

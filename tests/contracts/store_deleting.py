@@ -36,7 +36,9 @@ class DeletingContract:
         with pytest.raises(BlobMissing):
             await read_all(store, key)
 
-    async def test_what_others_wrote_is_deleted(self, store: Store, door: StoreBackdoor) -> None:
+    async def test_blobs_of_other_writers_are_deleted(
+        self, store: Store, door: StoreBackdoor
+    ) -> None:
         """A delete finds what the layout says, whatever wrote it."""
         key = new_key()
         await door.plant(key, b"bytes")
@@ -83,7 +85,9 @@ class DeletingContract:
         assert await door.read_raw(second) == b"second"
         assert await all_keys(store) == [second]
 
-    async def test_what_a_crash_left_is_deleted(self, store: Store, door: StoreBackdoor) -> None:
+    async def test_leftovers_of_a_crash_are_deleted(
+        self, store: Store, door: StoreBackdoor
+    ) -> None:
         """An unfinished write is deleted with its key."""
         key = new_key()
         await door.write_unfinished(key, b"half")
@@ -105,7 +109,7 @@ class DeletingContract:
         assert await door.read_raw(key) is None
         assert await all_keys(store) == []
 
-    async def test_what_a_failure_left_is_deleted(self, store: Store) -> None:
+    async def test_leftovers_of_a_failure_are_deleted(self, store: Store) -> None:
         """A failed write leaves nothing that its delete does not remove."""
         key = new_key()
         with pytest.raises(Verdict):
@@ -115,7 +119,7 @@ class DeletingContract:
 
         assert await all_keys(store) == []
 
-    async def test_what_a_cancellation_left_is_deleted(self, store: Store) -> None:
+    async def test_leftovers_of_a_cancellation_are_deleted(self, store: Store) -> None:
         """Nor does a cancelled one."""
         key, paused = new_key(), PausedBody(b"half")
         task = asyncio.create_task(store.put(key, paused))

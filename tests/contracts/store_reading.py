@@ -19,7 +19,7 @@ OFFSETS = [0, 1, MIB - 1, MIB, MIB + 1, SIZE - 1, SIZE, SIZE + 1, SIZE + MIB]
 class ReadingContract:
     """Exactly the bytes that were written, or an error."""
 
-    async def test_what_others_wrote_is_read(self, store: Store, door: StoreBackdoor) -> None:
+    async def test_blobs_of_other_writers_are_read(self, store: Store, door: StoreBackdoor) -> None:
         """The store finds blobs where the layout says, not only those that it wrote."""
         key = new_key()
         await door.plant(key, b"from elsewhere")

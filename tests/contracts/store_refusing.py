@@ -99,7 +99,9 @@ class RefusingContract:
 class LimitedStoreContract:
     """An ability of some stores: a limit. ``small_store`` has room for 4 MiB."""
 
-    async def test_what_fits_is_taken(self, small_store: Store, small_door: StoreBackdoor) -> None:
+    async def test_a_body_that_fits_is_taken(
+        self, small_store: Store, small_door: StoreBackdoor
+    ) -> None:
         """Writes within the limit are accepted."""
         key, data = new_key(), some_bytes(3 * MIB)
 

@@ -342,7 +342,7 @@ class S3StoreContract(StoreContract):
 
         assert await door.read_raw(key) == data
 
-    async def test_what_has_no_room_anywhere(self, store: S3Store) -> None:
+    async def test_a_body_beyond_the_limit_of_s3(self, store: S3Store) -> None:
         """More than S3 can store is refused before the body."""
         never = body(b"", ending=Verdict("the body was asked"))
 

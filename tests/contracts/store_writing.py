@@ -304,7 +304,7 @@ class ExclusiveWritersContract:
     Nothing relies on it: a key is made for one attempt, and never reused.
     """
 
-    async def test_of_two_writers_of_a_key_one_wins(
+    async def test_one_of_two_writers_of_a_key_wins(
         self, store: Store, door: StoreBackdoor
     ) -> None:
         """The blob is one writer's, complete, and the other gets an error."""

@@ -139,7 +139,7 @@ def test_processor_time_is_limited(source: Path) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-def test_what_cannot_be_confined_is_not_run(source: Path) -> None:
+def test_without_a_sandbox_nothing_runs(source: Path) -> None:
     """It exits with a status of its own."""
     done = run(["/bin/cat", str(source)], [source, source.parent / "missing"])
 

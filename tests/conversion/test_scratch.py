@@ -39,7 +39,7 @@ def scratch(tmp_path: Path) -> LocalScratch:
     return LocalScratch(ScratchSettings(tmp_path / "scratch", 0))
 
 
-async def test_what_is_written_is_read(scratch: LocalScratch) -> None:
+async def test_written_bytes_can_be_read(scratch: LocalScratch) -> None:
     """In order, and with its size."""
     async with scratch.folder(uuid4()) as folder:
         path = await folder.write("source", chunks(BODY[:1000], BODY[1000:]))
@@ -84,7 +84,7 @@ async def test_nothing_is_left(scratch: LocalScratch) -> None:
     assert await scratch.attempts() == []
 
 
-async def test_what_a_dead_worker_left_is_removed(scratch: LocalScratch, tmp_path: Path) -> None:
+async def test_files_of_a_dead_worker_are_removed(scratch: LocalScratch, tmp_path: Path) -> None:
     """By its attempt, also twice; other files stay."""
     attempt = uuid4()
     (tmp_path / "scratch" / str(attempt)).mkdir()
@@ -101,7 +101,7 @@ async def test_what_a_dead_worker_left_is_removed(scratch: LocalScratch, tmp_pat
     assert left == {"lost+found", attempt.hex}
 
 
-async def test_what_cannot_be_removed_is_left(
+async def test_files_that_cannot_be_removed_are_left(
     scratch: LocalScratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The work was done, and its result is valid. The cleanup removes the rest and reports it."""
@@ -144,7 +144,7 @@ async def test_a_disk_without_room(scratch: LocalScratch) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-async def test_what_must_stay_free(tmp_path: Path) -> None:
+async def test_min_free(tmp_path: Path) -> None:
     """The catalog may be on the same disk: a conversion ends before that is full."""
     scratch = LocalScratch(ScratchSettings(tmp_path, min_free_bytes=2**62))
 

@@ -63,7 +63,7 @@ def numbers(machine: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_what_is_in_the_list_is_allowed(machine: str) -> None:
+def test_listed_calls_are_allowed(machine: str) -> None:
     """Whatever its arguments."""
     for name, number in numbers(machine).items():
         if name in CALLS:
@@ -71,7 +71,7 @@ def test_what_is_in_the_list_is_allowed(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_what_is_not_in_the_list_does_not_exist(machine: str) -> None:
+def test_other_calls_do_not_exist(machine: str) -> None:
     """Every number that a kernel may use, now or later."""
     known = set(numbers(machine).values())
 
@@ -112,7 +112,7 @@ def test_no_number_stands_twice(machine: str) -> None:
         ("tgkill", (0xFFFFFFFF,), False),
     ],
 )
-def test_what_depends_on_an_argument(
+def test_calls_that_depend_on_an_argument(
     machine: str, name: str, arguments: tuple[int, ...], is_allowed: bool
 ) -> None:
     """Allowed as far as it affects only this process."""

@@ -48,7 +48,7 @@ def test_a_taken_blob_is_due_again_later() -> None:
     assert start_deletion(taken, NOW, timedelta(0)) == DOOMED
 
 
-def test_what_would_not_go_is_put_off() -> None:
+def test_failed_deletes_are_put_off() -> None:
     """The error stays with the row, and the next turn comes after the delay it needs."""
     once = reschedule(DOOMED, NOW, "the disk is gone")
     twice = reschedule(once, NOW, "the disk is still gone")

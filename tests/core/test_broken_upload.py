@@ -68,7 +68,7 @@ def broken(data: bytes = b"abc", announced_bytes: int | None = None) -> BrokenUp
         (broken(announced_bytes=9), 9, broken(announced_bytes=9)),
     ],
 )
-def test_what_is_remembered_from_the_beginning(
+def test_the_facts_remembered_from_the_beginning(
     before: BrokenUpload | None, announced_bytes: int | None, remembered: BrokenUpload
 ) -> None:
     """The first bytes that were ever sent are the truth; a new body begins without any."""
@@ -139,7 +139,7 @@ REPEATING = [bytes(800), b"AB" * 400, (b"a piece of 25 bytes, again" * 32)[:800]
 
 @pytest.mark.parametrize("came", REPEATING, ids=["zeros", "two", "odd", "one byte"])
 @pytest.mark.parametrize("is_announced", [True, False])
-def test_what_repeats_proves_nothing_without_a_length(came: bytes, *, is_announced: bool) -> None:
+def test_repeated_data_proves_nothing_without_a_length(came: bytes, *, is_announced: bool) -> None:
     """The rest may begin like the whole: it is refused, again and again, and so is what is not as
     long as both together.
     """
@@ -324,7 +324,7 @@ def repeats(text: bytes, cuts: int = 1000) -> bool:
 
 @pytest.mark.parametrize("period", [1, 2, 3, 64, 512, 4095, 4096])
 @pytest.mark.parametrize("cuts", [1, 999, 100_000])
-def test_what_repeats(period: int, cuts: int) -> None:
+def test_repeated_data(period: int, cuts: int) -> None:
     """Periods of any length up to the longest, however the bytes are cut; whole periods or not."""
     piece = bytes((number * number + number // 256) % 251 + 1 for number in range(period))
     text = piece * (30_000 // period)

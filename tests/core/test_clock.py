@@ -157,7 +157,7 @@ def test_a_doomed_blob_waits_for_what_explains_it(
     assert redate_blob(replace(blob, due_at=NOON - WEEK), NOON, DAY).due_at == NOON - WEEK
 
 
-def test_what_is_not_doomed_has_no_moment() -> None:
+def test_blobs_that_are_not_doomed_have_no_due_time() -> None:
     """It stays as it is."""
     kept = Blob("k", "s", 1, BlobState.KEPT)
 

@@ -142,7 +142,7 @@ def test_an_image_that_changed_does_not_expire() -> None:
         expire(seen)(replace(seen, version=seen.version + 2))
 
 
-def test_with_the_last_bytes_goes_the_image() -> None:
+def test_the_image_goes_with_its_last_bytes() -> None:
     """Losing one of two locations leaves it waiting; losing the last one ends it."""
     image = replace(expired(), locations=(location("first"), location("second")))
 

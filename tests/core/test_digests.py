@@ -95,7 +95,7 @@ def test_what_a_digest_may_be_promised_as(text: str) -> None:
         *("sha256:" + "0" * 32, "md5:0x" + "0" * 30, "md5: " + "0" * 31),
     ],
 )
-def test_what_is_no_promise(text: str) -> None:
+def test_declared_digests_that_are_refused(text: str) -> None:
     """It could never be verified, without a visible reason."""
     with pytest.raises(ValueError, match=r"digest|digits"):
         parse_expected_digest(text)

@@ -130,7 +130,7 @@ def test_restoring_leads_back(origin: Status, event: Event) -> None:
     assert next_status(Status.PENDING_DELETE, event) is origin
 
 
-def test_what_can_wait_can_be_restored() -> None:
+def test_restorable_statuses() -> None:
     """Exactly the statuses that enter pending_delete have a way back."""
     entering = {
         status for status, row in IMAGE_TRANSITIONS.items() if Status.PENDING_DELETE in row.values()

@@ -239,7 +239,7 @@ def test_behind_nat64(text: str, allow: list[str], *, may: bool) -> None:
     assert may_be_reached(ip_address(text), [ip_network(one) for one in allow]) is may
 
 
-def test_what_nat64_holds() -> None:
+def test_addresses_within_nat64() -> None:
     """The last four bytes (RFC 6052, 2.1)."""
     assert nat64_target(ip_address("64:ff9b::c000:221")) == ip_address("192.0.2.33")
     assert nat64_target(ip_address("64:ff9c::c000:221")) is None

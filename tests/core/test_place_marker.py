@@ -127,7 +127,7 @@ def test_a_marker_is_read_as_it_was_written(marker: Marker) -> None:
         write_marker_text(MARKER).replace(b'"store"', b'"cellar"'),
     ],
 )
-def test_what_is_no_marker_is_said_to_be_none(data: bytes) -> None:
+def test_a_foreign_file_is_no_marker(data: bytes) -> None:
     """It is never taken for a place without a marker."""
     with pytest.raises(MarkerUnreadable, match="damaged, or no marker"):
         read_marker_text(data)

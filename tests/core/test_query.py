@@ -66,7 +66,7 @@ def test_listed_images_of_each_caller(who: str, visibility: Visibility) -> None:
 
 
 @pytest.mark.parametrize(("status", "who"), list(product(Status, CALLERS)))
-def test_what_is_gone_is_found_by_operators_only(status: Status, who: str) -> None:
+def test_deleted_images_are_found_by_operators_only(status: Status, who: str) -> None:
     """Callers never find what was deleted; the operator finds everything."""
     image = replace(in_status(status), visibility=Visibility.PUBLIC)
     gone = status in {"pending_delete", "deleted"}
@@ -196,7 +196,7 @@ def _ids(images: list[Image]) -> list[str]:
     return [image.id[-1] for image in images]
 
 
-def test_what_is_not_set_comes_first() -> None:
+def test_unset_values_sort_first() -> None:
     """Ascending: images without a name, then by name, equals by id."""
     assert _ids(page(NAMED, ImageQuery(order=(Order(Column.NAME),)))) == list("14203")
 

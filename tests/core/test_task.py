@@ -150,14 +150,14 @@ def test_a_stopped_attempt_does_not_count() -> None:
     assert worker_stopped(pick_up(PENDING)) == PENDING
 
 
-def test_what_is_final_has_what_belongs_to_it() -> None:
+def test_a_final_task_has_its_outcome() -> None:
     """Success has a result and no message, failure the other way round."""
     assert (SUCCESS.result, SUCCESS.message) == ({"image_id": "i"}, None)
     assert (FAILURE.result, FAILURE.message) == (None, "no room")
 
 
 @pytest.mark.parametrize("end", [_succeed, _fail, lambda task: cancel(task, "enough")])
-def test_what_is_final_keeps_no_secret(end: Callable[[Task], Task]) -> None:
+def test_a_final_task_keeps_no_secret(end: Callable[[Task], Task]) -> None:
     """Nor a claim."""
     ended = end(replace(PROCESSING, sealed=b"sealed", claim=claim()))
 

@@ -158,7 +158,7 @@ async def test_a_worker_that_does_not_read(
 
 
 @pytest.mark.asyncio
-async def test_what_a_worker_has_not_heard_yet() -> None:
+async def test_messages_that_a_worker_has_not_read_yet() -> None:
     """The queue keeps the latest instruction of each kind, in the order of arrival."""
     config = load(None)
     queue, last = worker_channel.CoalescingQueue(), Reload(config.with_roles(("tasks",)))

@@ -92,7 +92,7 @@ def test_an_operator_gets_what_the_page_says(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_is_not_typed_has_a_reason(page: Path) -> None:
+def test_untyped_blocks_have_a_reason(page: Path) -> None:
     """Every block is typed by a test that is there, or a page or the table above says why not."""
     name = str(page.relative_to(ROOT))
     unexplained = [block for block in blocks(page) if not _is_explained(name, block)]

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/files.md"
 
 
-def test_what_is_installed_is_on_the_page(tmp_path: Path) -> None:
+def test_installed_files_are_on_the_page(tmp_path: Path) -> None:
     """Every file is described."""
     subprocess.run(
         ["make", "--silent", "install-system", f"DESTDIR={tmp_path}"], cwd=ROOT, check=True

@@ -82,7 +82,7 @@ def test_a_call_tells_how_it_ends_well(method: str, path: str) -> None:
     assert any(status < 400 for status in calls.statuses(method, path))
 
 
-def test_what_was_answered_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_observed_statuses_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test of the API sees a status that the page does not name for that call."""
     for exchange in observations(monkeypatch).EXCHANGES:
         method, _, address = exchange.request.partition(" ")

@@ -118,7 +118,7 @@ async def test_killed_again_and_again(here: KillHarness, kinds: Mapping[str, Tas
     await OutcomeCheck(here).hold(cases, tasks)
 
 
-async def test_what_was_asked_before_a_restart(
+async def test_tasks_from_before_a_restart(
     here: KillHarness, kinds: Mapping[str, TaskCase]
 ) -> None:
     """No worker runs when it is asked for; the next worker is stopped in the middle, and one after

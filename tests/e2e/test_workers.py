@@ -263,9 +263,7 @@ async def test_settings_that_are_changed(daemon: Daemon, tasks: TaskClient, orig
     assert len(told(daemon, "worker.started")) == 1
 
 
-async def test_what_is_brief_does_not_wait(
-    daemon: Daemon, tasks: TaskClient, origin: Origin
-) -> None:
+async def test_brief_tasks_do_not_wait(daemon: Daemon, tasks: TaskClient, origin: Origin) -> None:
     """A clone that shares its bytes is made by the accepting daemon, while the worker is full."""
     daemon.configure(tasks={"concurrency": 1})
     await daemon.start()
@@ -282,7 +280,9 @@ async def test_what_is_brief_does_not_wait(
     ]
 
 
-async def test_what_waited_for_a_start(daemon: Daemon, tasks: TaskClient, origin: Origin) -> None:
+async def test_tasks_that_waited_for_a_start(
+    daemon: Daemon, tasks: TaskClient, origin: Origin
+) -> None:
     """A worker is started for tasks that were there before."""
     await daemon.start()
     daemon.configure(daemon={"roles": ["api", "scrubber"]})

@@ -176,7 +176,7 @@ class TestFolderDestination(DestinationContract):
                 await call
         assert not (tmp_path / "missing").exists()
 
-    async def test_what_must_stay_free(self, root: Path) -> None:
+    async def test_min_free(self, root: Path) -> None:
         """An export that would use it is refused, and leaves nothing; a check passes."""
         destination = folder(root, min_free_bytes=1 << 60)
 

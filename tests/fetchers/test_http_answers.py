@@ -95,7 +95,7 @@ async def test_the_target_goes_out_as_it_is_written(target: str) -> None:
         ("http://h/ü?q=ü", "/%C3%BC?q=%C3%BC"),
     ],
 )
-async def test_what_a_request_cannot_hold(text: str, target: str) -> None:
+async def test_values_that_no_header_can_hold(text: str, target: str) -> None:
     """It is encoded by RFC 3987, and a fragment is not sent."""
     assert parse_unchanged(text).raw_path_qs == target
 
@@ -229,7 +229,7 @@ async def test_headers_that_are_too_long() -> None:
         (f"Sun, 29 Nov 2026 12:01:30 +{'9' * 30}", 0.0),
     ],
 )
-async def test_what_retry_after_says(text: str, seconds: float) -> None:
+async def test_retry_after_is_honoured(text: str, seconds: float) -> None:
     """Seconds, or a date (RFC 9110, 10.2.3); an invalid value means no pause."""
     now = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 

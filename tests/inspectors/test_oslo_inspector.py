@@ -263,7 +263,7 @@ LOOKALIKES = {
 
 
 @pytest.mark.parametrize(("image", "lookalike"), LOOKALIKES.values(), ids=LOOKALIKES)
-def test_what_is_no_disk(image: bytes, lookalike: Lookalike | None) -> None:
+def test_data_that_is_no_disk(image: bytes, lookalike: Lookalike | None) -> None:
     """Files that are often sent in place of a disk are recognised, however they are cut."""
     assert inspect(image).lookalike is lookalike
     assert inspect_cut(image, 1, 3, 260).lookalike is lookalike

@@ -107,7 +107,7 @@ def read(text: str) -> dict[str, float]:
     }
 
 
-async def test_there_are_not_too_many_series() -> None:
+async def test_the_number_of_series_is_limited() -> None:
     """The number of series with three stores, the built-in task types and all labels."""
     assert len(await written(figures())) <= MOST_SERIES
 

@@ -63,7 +63,7 @@ async def test_data_does_not_say_how_long_requests_take(
 
 
 @pytest.mark.asyncio
-async def test_what_breaks_off_before_its_answer_is_a_failure(registry: CollectorRegistry) -> None:
+async def test_a_request_without_a_response_is_a_failure(registry: CollectorRegistry) -> None:
     """A request without an answer counts as 5xx, and its error propagates."""
 
     async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -98,7 +98,7 @@ def test_the_latest_counts_replace_those_before(here: Counting) -> None:
     assert told(workers, here.registry)["ended_total/clone"] == 4
 
 
-def test_what_was_done_stays(here: Counting) -> None:
+def test_counters_survive_their_worker(here: Counting) -> None:
     """Counters of an exited worker remain, its gauges do not; a new worker starts at 0."""
     workers = WorkerCounters()
     for at in (3000, 2000):

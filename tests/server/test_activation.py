@@ -64,7 +64,7 @@ def test_a_socket_that_does_not_listen_is_refused() -> None:
     assert complaint.startswith('The socket "api" that systemd passed does not listen')
 
 
-def test_what_is_for_another_process_is_left_alone() -> None:
+def test_sockets_for_another_process_are_left_alone() -> None:
     """A child that inherits the environment finds no sockets in it."""
     environment = {"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "api"}
 

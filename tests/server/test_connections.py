@@ -30,7 +30,7 @@ class Seen:
         self.seconds.append(elapsed_seconds)
 
 
-def test_there_is_room_for_so_many() -> None:
+def test_the_limit_of_connections() -> None:
     """Limits apply in total and per network; a closed connection makes room."""
     connections = ConnectionTracker(FEW)
     one, two, three, four = Seen(), Seen(), Seen(), Seen()
@@ -92,7 +92,7 @@ def test_a_stalled_process_counts_no_client_as_late() -> None:
     assert one.seconds == [2 * CHECK_INTERVAL_SECONDS]
 
 
-def test_what_was_ended_is_told_once_a_minute() -> None:
+def test_closed_connections_are_logged_once_a_minute() -> None:
     """One line for all reasons; a warning if a connection was refused; none for idle ones."""
     connections = ConnectionTracker(FEW)
     connections.check_timeouts(0)

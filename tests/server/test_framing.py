@@ -40,7 +40,7 @@ BAD: list[tuple[bytes, bytes, str, list[Header]]] = [
 
 
 @pytest.mark.parametrize("request_", GOOD, ids=repr)
-def test_what_can_be_read_in_one_way(
+def test_unambiguous_framing(
     request_: tuple[bytes, bytes, str, list[Header]],
 ) -> None:
     """A valid request is accepted."""
@@ -48,7 +48,7 @@ def test_what_can_be_read_in_one_way(
 
 
 @pytest.mark.parametrize("request_", BAD, ids=repr)
-def test_what_two_readers_could_read_in_two_ways(
+def test_ambiguous_framing_is_refused(
     request_: tuple[bytes, bytes, str, list[Header]],
 ) -> None:
     """An ambiguous request is rejected with a reason."""

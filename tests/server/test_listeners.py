@@ -81,7 +81,7 @@ def _fill(path: Path, clients: ExitStack) -> None:
             return
 
 
-def test_what_was_opened_is_closed_when_another_fails(tmp_path: Path) -> None:
+def test_listeners_are_closed_when_one_fails(tmp_path: Path) -> None:
     """Neither a port nor a path is kept."""
     path, missing = tmp_path / "api.sock", tmp_path / "missing/api.sock"
 

@@ -93,7 +93,9 @@ ODD: list[tuple[bytes, list[int]]] = [
 
 
 @pytest.mark.parametrize(("wire", "expected"), ODD, ids=lambda value: repr(value)[:60])
-def test_what_only_looks_odd(daemon: ServerProcess, wire: bytes, expected: list[int]) -> None:
+def test_odd_requests_that_are_valid(
+    daemon: ServerProcess, wire: bytes, expected: list[int]
+) -> None:
     """Valid requests are answered."""
     assert statuses(exchange(daemon, wire)) == expected
 

@@ -166,7 +166,7 @@ async def test_a_holder_that_died_leaves_what_it_had_noted(
     assert (await node.upload(A, cut(FILE, 7))).status is Status.ACTIVE
 
 
-async def test_of_chunks_the_first_block_is_noted_before_the_next_is_read(cluster: Cluster) -> None:
+async def test_a_first_chunk_is_noted_before_the_next(cluster: Cluster) -> None:
     """Nothing else would tell the rest, should the process die a moment later."""
     await cluster.queued(A)
     seen: list[BrokenUpload | None] = []
@@ -188,7 +188,7 @@ async def test_of_chunks_the_first_block_is_noted_before_the_next_is_read(cluste
     ("failing", "error"),
     [("store", StoreError), ("length", TooLarge), ("quota", QuotaExceeded)],
 )
-async def test_what_we_broke_off_ourselves_is_remembered_too(
+async def test_uploads_broken_off_by_us_are_remembered(
     cluster: Cluster, failing: str, error: type[Exception]
 ) -> None:
     """A store that fails, a limit that is met: the client may have been in the middle of it."""
@@ -262,7 +262,7 @@ async def test_a_wrong_announcement_is_not_held_against_the_next_body(cluster: C
     assert (await cluster.node().upload(A, cut(FILE, 7), len(FILE))).status is Status.ACTIVE
 
 
-async def test_what_repeats_needs_a_length(cluster: Cluster) -> None:
+async def test_repeated_data_needs_a_length(cluster: Cluster) -> None:
     """The rest of an empty disk looks like its beginning: only the length tells. The length of what
     was refused as the rest is remembered, and is how the whole is known.
     """

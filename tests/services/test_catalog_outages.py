@@ -127,7 +127,7 @@ async def test_work_that_has_not_begun_does_not_wait(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("call", [1, 2], ids=["begin", "finish"])
-async def test_what_cannot_pass_is_not_asked_again(cluster: Cluster, call: int) -> None:
+async def test_permanent_errors_are_not_retried(cluster: Cluster, call: int) -> None:
     """A catalog that is damaged, or of another version, is no better in a minute."""
     await cluster.queued(B)
     asked: list[float] = []

@@ -114,9 +114,7 @@ async def test_a_step_that_is_shorter_than_the_delay(
     assert await scrub(node) == 2
 
 
-async def test_what_was_deleted_while_the_clock_was_behind(
-    cluster: Cluster, clock: SetClock
-) -> None:
+async def test_deletions_while_the_clock_was_behind(cluster: Cluster, clock: SetClock) -> None:
     """It was dated a day ago; when the clock is set right, it can be restored all the same."""
     await cluster.active(A)
     node = cluster.node(delay=DELAY, beats=False)
@@ -255,7 +253,7 @@ async def test_a_dead_holder_of_the_future_is_taken_back(cluster: Cluster, clock
     assert (await cluster.image(A)).status is Status.QUEUED
 
 
-async def test_what_was_dated_ahead_is_dated_anew(cluster: Cluster, clock: SetClock) -> None:
+async def test_deletions_dated_ahead_are_dated_anew(cluster: Cluster, clock: SetClock) -> None:
     """When the clock is believed again: deleted while it was a year ahead, due after the delay."""
     clock.ahead = 365 * DAY
     await cluster.active(A)

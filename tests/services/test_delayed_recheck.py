@@ -63,7 +63,7 @@ async def test_the_second_look_comes_when_the_store_has_settled(cluster: Cluster
     assert not cluster.catalog.blobs
 
 
-async def test_what_was_complete_is_looked_at_once(cluster: Cluster) -> None:
+async def test_complete_blobs_are_rechecked_at_once(cluster: Cluster) -> None:
     """Nothing of it can be on its way, and its image does not wait for an hour."""
     cluster.near.settles_after = AN_HOUR
     await cluster.active(A)

@@ -38,7 +38,7 @@ async def read(node: Node, wanted: ByteRange | None = None, caller: Caller = OWN
         return b"".join([chunk async for chunk in download.chunks])
 
 
-async def test_what_went_up_comes_down(cluster: Cluster) -> None:
+async def test_downloaded_bytes_equal_uploaded_ones(cluster: Cluster) -> None:
     """The same bytes, in order, with all that is known of them."""
     await cluster.active(A)
     node = cluster.node()
@@ -187,7 +187,7 @@ async def test_a_store_that_loses_the_end_never_looks_like_success(cluster: Clus
     assert received == b""
 
 
-async def test_what_is_read_is_in_flight_until_the_next_is_asked_for(cluster: Cluster) -> None:
+async def test_a_block_is_in_flight_until_the_next_read(cluster: Cluster) -> None:
     """And nothing is, when it has ended, at its end or in the middle."""
     await cluster.queued(A)
     node = cluster.node(budget=TransferBudget(8 * LARGEST_BLOCK_BYTES))

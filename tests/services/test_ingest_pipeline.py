@@ -34,9 +34,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 3, 1000, 10**6])
-async def test_what_the_bytes_are_is_known_however_they_are_cut(
-    cluster: Cluster, chunk_bytes: int
-) -> None:
+async def test_formats_are_found_however_bytes_are_cut(cluster: Cluster, chunk_bytes: int) -> None:
     """Digests, sizes and the disk inside are the same for every way to cut a body."""
     data = disk_images.qcow2()[:1024]
     await cluster.queued(A, disk_format="qcow2")
@@ -100,7 +98,7 @@ async def test_bytes_go_to_the_store_that_is_asked_for(cluster: Cluster) -> None
         (Caller("rita", "p1", frozenset({"reader"})), {}, None, None, NotPermitted),
     ],
 )
-async def test_what_cannot_succeed_is_refused_before_anything_is_read(  # noqa: PLR0917 - a table
+async def test_hopeless_uploads_are_refused_before_reading(  # noqa: PLR0917 - a table
     cluster: Cluster,
     caller: Caller,
     attributes: dict[str, Any],

@@ -223,7 +223,7 @@ async def test_only_doomed_rows_leave(cluster: Cluster) -> None:
     assert rows == cluster.catalog.blobs
 
 
-async def test_what_a_dead_writer_wrote_is_due_when_its_lease_is_over(cluster: Cluster) -> None:
+async def test_bytes_of_a_dead_writer_are_due_after_its_lease(cluster: Cluster) -> None:
     """And not when the image was deleted under it."""
     await cluster.queued(A)
     cluster.start(cluster.node(beats=False).upload(A, send(chunks=99, every=5))).ignore()
@@ -247,7 +247,7 @@ async def test_a_finished_blob_has_its_exact_size(cluster: Cluster) -> None:
     assert image.locations[0].size_bytes == len(BODY)
 
 
-async def test_what_is_active_takes_no_second_body(cluster: Cluster) -> None:
+async def test_an_active_image_takes_no_second_body(cluster: Cluster) -> None:
     """Bytes of an image that was active never change."""
     before = await cluster.active(A)
 

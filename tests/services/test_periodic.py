@@ -83,7 +83,7 @@ async def test_a_round_that_fails_is_not_the_last(error: Exception) -> None:
     assert len(rounds) >= 3
 
 
-async def test_what_goes_wrong_is_told_once_per_change() -> None:
+async def test_failures_are_logged_once_per_change() -> None:
     """The same again is no news; another error is, and so is the same one after a success."""
     away, full = CatalogError("away"), StoreError("near", "is full")
     errors = (away, away, full, full, None, full, None, away)

@@ -68,7 +68,7 @@ async def test_work_is_taken_back_once(cluster: Cluster) -> None:
     assert [entry["event"] for entry in logs].count("claim.taken_back") == 1
 
 
-async def test_one_round_takes_everything_back(cluster: Cluster) -> None:
+async def test_one_round_reclaims_everything(cluster: Cluster) -> None:
     """However many batches that takes."""
     for number in range(1, 251):
         await cluster.queued(image_id(number))
@@ -185,7 +185,7 @@ async def test_staged_data_whose_import_began_meanwhile_stays(cluster: Cluster) 
     assert (await cluster.image(A)).status is Status.ACTIVE
 
 
-async def test_what_was_staged_anew_meanwhile_stays(cluster: Cluster) -> None:
+async def test_data_staged_anew_meanwhile_stays(cluster: Cluster) -> None:
     """Another process let the old data go, and the client was quick: this is not what was seen."""
     await cluster.queued(A)
     node = cluster.node()

@@ -159,7 +159,7 @@ async def test_missing_bytes_are_told_and_nothing_is_done(cluster: Cluster) -> N
     assert (await cluster.image(A)).status is Status.ACTIVE
 
 
-async def test_what_is_being_written_is_no_stray(cluster: Cluster) -> None:
+async def test_bytes_being_written_are_no_strays(cluster: Cluster) -> None:
     """At every moment, from the first byte to the last."""
     await cluster.queued(A)
     node = cluster.node()
@@ -193,7 +193,7 @@ async def test_a_write_that_begins_between_the_looks_is_no_stray(cluster: Cluste
     assert (await cluster.image(A)).status is Status.ACTIVE
 
 
-async def test_what_is_scrubbed_between_the_looks_is_no_stray(cluster: Cluster) -> None:
+async def test_a_blob_scrubbed_in_between_is_no_stray(cluster: Cluster) -> None:
     """The store is looked at again: bytes that left before their row did are no longer there."""
     await cluster.active(A)
 
@@ -208,7 +208,7 @@ async def test_what_is_scrubbed_between_the_looks_is_no_stray(cluster: Cluster) 
     assert not cluster.catalog.blobs
 
 
-async def test_what_is_scrubbed_between_the_looks_is_not_missing(cluster: Cluster) -> None:
+async def test_a_blob_scrubbed_in_between_is_not_missing(cluster: Cluster) -> None:
     """The ledger is asked again before bytes are reported missing."""
     await cluster.active(A)
 

@@ -66,7 +66,7 @@ async def test_the_delay_counts_from_the_last_delete(cluster: Cluster) -> None:
     assert (await node.restore(A)).status is Status.ACTIVE
 
 
-async def test_what_is_held_is_never_touched(cluster: Cluster) -> None:
+async def test_held_blobs_are_never_deleted(cluster: Cluster) -> None:
     """Whatever its status: active, deactivated, being written, staged, still to be restored."""
     await cluster.active(A)
     await cluster.change((await cluster.active(B)).id, deactivate)

@@ -54,7 +54,7 @@ async def test_the_oldest_goes_first(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-async def test_so_many_are_deleted_at_once(cluster: Cluster, concurrency: int) -> None:
+async def test_the_number_deleted_at_once(cluster: Cluster, concurrency: int) -> None:
     """As many as configured, and no more."""
     await cluster.doomed(*range(1, 31))
     busy, most = 0, 0
@@ -76,7 +76,7 @@ async def test_so_many_are_deleted_at_once(cluster: Cluster, concurrency: int) -
     assert elapsed() >= 30 / concurrency
 
 
-async def test_one_round_does_all_that_is_due(cluster: Cluster) -> None:
+async def test_one_round_deletes_all_due_blobs(cluster: Cluster) -> None:
     """However many batches that takes."""
     numbers = range(1, 251)
     for number in numbers:
@@ -110,7 +110,7 @@ async def test_several_scrubbers_side_by_side_share_the_work(cluster: Cluster) -
     assert not cluster.keys
 
 
-async def test_what_a_dead_scrubber_had_taken_comes_back(cluster: Cluster) -> None:
+async def test_blobs_of_a_dead_scrubber_are_due_again(cluster: Cluster) -> None:
     """After a while the blobs of a dead scrubber are due again."""
     (key,) = await cluster.doomed(1)
     dead = cluster.node("dead", near=override_calls(cluster.near, delete=hangs))

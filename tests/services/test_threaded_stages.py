@@ -42,7 +42,7 @@ class SleepyLane(ThreadLane[Block]):
         await super().drain()
 
 
-async def test_of_chunks_the_first_block_is_noted_although_its_digest_is_late(
+async def test_a_first_chunk_is_noted_before_its_digest(
     cluster: Cluster,
 ) -> None:
     """Should the process die a moment later, nothing else would tell the rest from the whole."""

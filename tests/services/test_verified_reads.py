@@ -154,7 +154,7 @@ async def test_no_wrong_byte_ever_leaves(
 
 
 @pytest.mark.parametrize("is_crowded", [False, True], ids=["held", "twice"])
-async def test_what_is_in_memory(is_crowded: bool) -> None:
+async def test_blocks_in_memory(is_crowded: bool) -> None:
     """A block and the end of the one before it; in a crowd, three pieces of 64 KiB."""
     blob = Blob()
     if is_crowded:
@@ -304,7 +304,7 @@ async def test_a_mark_that_cannot_be_made_changes_nothing(cluster: Cluster) -> N
 
 
 @pytest.mark.parametrize("why", ["downloads.verify is false", "none are recorded"])
-async def test_what_is_not_compared_is_served_as_it_is(cluster: Cluster, why: str) -> None:
+async def test_unverified_data_is_served_unchanged(cluster: Cluster, why: str) -> None:
     """Where the operator wants it so, and for blobs of versions before."""
     node = cluster.node(budget=TransferBudget(TOTAL))
     await rotten(cluster, node)

@@ -47,7 +47,7 @@ async def test_a_round_that_goes_on_is_counted_already(cluster: Cluster) -> None
     assert node.scrubber.totals.deleted == 1
 
 
-async def test_what_would_not_go_is_counted_each_time(cluster: Cluster) -> None:
+async def test_failed_deletes_are_counted_each_time(cluster: Cluster) -> None:
     """As often as it was tried."""
     await cluster.doomed(1)
     node = cluster.node(near=override_calls(cluster.near, delete=store_fails))

@@ -152,7 +152,7 @@ class TestFilesystemStore(
 
         assert door.unfinished() == {key[3:]: 0}
 
-    async def test_what_must_stay_free_stays_free(self, root: Path) -> None:
+    async def test_min_free_stays_free(self, root: Path) -> None:
         """Below the watermark nothing is written, and the error says what to change."""
         store = FilesystemStore(
             "local", configured(FilesystemSettings, path=root, min_free_bytes=1 << 60)

@@ -135,7 +135,7 @@ class TestMarkedFolder(MarkedPlaceContract):
         assert await store.place.read_marker() == marker
 
     @pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
-    async def test_what_is_no_file_is_no_marker(
+    async def test_a_marker_must_be_a_regular_file(
         self, store: FilesystemStore, root: Path, kind: str
     ) -> None:
         """It is no reason to wait, or to follow a link."""

@@ -187,7 +187,7 @@ async def test_waiting_for_a_client_is_not_the_stores_time() -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_a_body_raises_passes_through() -> None:
+async def test_errors_of_the_body_pass_through() -> None:
     """It is reported too, as an error that is not the store's."""
     notes = Notes()
 

@@ -491,7 +491,7 @@ async def test_a_copy_whose_answer_is_lost(
     assert await read_all(store, key) == data
 
 
-async def test_what_goes_with_a_body(store: S3Store, proxy: FaultProxy) -> None:
+async def test_calls_with_a_body(store: S3Store, proxy: FaultProxy) -> None:
     """A checksum, no signature of the bytes, and no ``Expect: 100-continue``."""
     await store.put(new_key(), body(SMALL))
     await store.put(new_key(), body(SMALL), len(SMALL))

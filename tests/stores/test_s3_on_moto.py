@@ -58,7 +58,7 @@ class TestS3StoreOnMoto(WritingContract, ReadingContract, ListingContract, Delet
         """A back door to it."""
         return BucketBackdoor(s3_settings)
 
-    async def test_of_two_writers_of_a_key_one_wins(
+    async def test_one_of_two_writers_of_a_key_wins(
         self, store: Store, door: StoreBackdoor
     ) -> None:
         """Without conditions for completions, the last writer wins, with a complete blob."""

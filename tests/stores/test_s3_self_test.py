@@ -111,7 +111,7 @@ async def test_a_rehearsal_makes_every_call(proxy: FaultProxy) -> None:
         ("delete_object", 0, Fault.PRETENDED, "still has an object that was deleted"),
     ],
 )
-async def test_what_the_server_lacks(
+async def test_operations_that_the_server_lacks(
     proxy: FaultProxy, call: str, number: int, fault: Fault, text: str
 ) -> None:
     """Or a proxy before it: the sentence names the likely cause."""

@@ -144,7 +144,7 @@ async def test_migrating_through_it(pooler: PgBouncer) -> None:
         await inspect_catalog(pooler.url_of(url))
 
 
-async def test_what_the_pooler_says_is_passed_on() -> None:
+async def test_the_error_of_the_pooler_is_passed_on() -> None:
     """Statements pooled, and a parameter that it does not let through."""
     async with fresh_database() as url:
         with (

@@ -162,7 +162,7 @@ def test_names_are_those_that_the_journal_takes(fake: FakeJournal) -> None:
     assert names == {"IMAGED_MESSAGE", "IMAGED__PID", "IMAGED_1ST", "A_B", "X" * 64, "IMAGED__"}
 
 
-def test_what_is_too_large_comes_as_a_sealed_file(
+def test_a_large_entry_comes_as_a_sealed_file(
     fake: FakeJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Entries larger than a datagram are sent as a memfd."""

@@ -183,7 +183,7 @@ def test_secrets_are_masked_in_texts(text: str, output_format: Any) -> None:
         "Run `imaged token`; the token file /etc/imaged/tokens.toml cannot be read.",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_other_values_stay(text: str) -> None:
     """Addresses and remedies are kept, because operators need them."""
     output = io.StringIO()
     configure_log("info", "json", output)

@@ -122,7 +122,7 @@ def test_the_next_outage_is_told_at_once(clock: Clock, lines: Lines) -> None:
         None,
     ],
 )
-def test_what_is_no_outage(clock: Clock, lines: Lines, error: Exception | None) -> None:
+def test_events_that_are_no_outage(clock: Clock, lines: Lines, error: Exception | None) -> None:
     """Refusals and errors of clients are not outages."""
     _, watch, _ = watches(clock)[0]
     watch("put", 0.1, error)

@@ -110,7 +110,7 @@ def test_another_place_is_another_kind(
     assert night.tell("other.trouble", **one)
 
 
-def test_what_informs_is_never_left_out(night: Night) -> None:
+def test_info_events_are_never_left_out(night: Night) -> None:
     """Events below warning are never limited."""
     assert all(night.tell("image.status", "info") for _ in range(1_000))
     assert all(night.tell("config.rejected") for _ in range(1_000))  # a reload waits for it

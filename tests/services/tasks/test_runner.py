@@ -143,7 +143,7 @@ async def ask(node: Node, type_name: str = "wait", caller: Caller = ANN, **field
 # how much at once, and in which order
 
 
-async def test_so_many_run_at_once(cluster: Cluster) -> None:
+async def test_the_number_that_runs_at_once(cluster: Cluster) -> None:
     """Not more than there is room for, of all types; and when one ends, the next begins at once."""
     seen: list[int] = []
 
@@ -216,7 +216,7 @@ async def test_a_task_begins_at_once_where_it_was_asked_for(cluster: Cluster) ->
     assert len(wait.begun) == 2
 
 
-async def test_what_is_brief_goes_before(cluster: Cluster) -> None:
+async def test_brief_tasks_go_first(cluster: Cluster) -> None:
     """Where it was asked for, and before all that others have asked for."""
     wait, blink = Wait(), Blink()
     node = cluster.node(types=[wait, blink], tasks=configured(RunnerSettings, concurrency=2))
@@ -236,9 +236,7 @@ async def test_what_is_brief_goes_before(cluster: Cluster) -> None:
     "settings",
     [configured(RunnerSettings, concurrency=1), configured(RunnerSettings, limits={"blink": 1})],
 )
-async def test_what_is_brief_waits_where_there_is_no_room(
-    cluster: Cluster, settings: RunnerSettings
-) -> None:
+async def test_brief_tasks_wait_without_room(cluster: Cluster, settings: RunnerSettings) -> None:
     """For a look at what waits, as everything does."""
     blink = Blink()
     node = cluster.node(types=[blink], tasks=settings)
@@ -399,7 +397,7 @@ async def test_a_finish_whose_reply_is_lost_is_a_success(cluster: Cluster) -> No
     cluster.audit()
 
 
-async def test_what_cannot_begin_ends(cluster: Cluster) -> None:
+async def test_a_task_that_cannot_begin_fails(cluster: Cluster) -> None:
     """Instead of waiting without end: its image was taken from it by an older version."""
     node = cluster.node(types=[Make()])
     asked = await ask(node, "make")
@@ -411,7 +409,7 @@ async def test_what_cannot_begin_ends(cluster: Cluster) -> None:
     assert task.status is TaskStatus.FAILURE
 
 
-async def test_what_another_worker_had_meanwhile_is_not_refused(cluster: Cluster) -> None:
+async def test_a_task_claimed_meanwhile_is_not_refused(cluster: Cluster) -> None:
     """One picks it up, so another may not; and it waits again before that one says so."""
     asked = await ask(cluster.node(types=[Wait()]))
     claim = Claim(uuid4(), InstanceId("other"), LEASE)

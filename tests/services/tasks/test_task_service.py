@@ -116,7 +116,7 @@ async def test_an_owner_has_room_for_so_many(cluster: Cluster) -> None:
     await node.task_service.create(OWNER, "verify", {"image_id": A})
 
 
-async def test_what_is_refused_for_want_of_room_leaves_nothing(cluster: Cluster) -> None:
+async def test_a_task_refused_by_a_limit_leaves_nothing(cluster: Cluster) -> None:
     """No task, and no draft of an image."""
     await cluster.active(A)
     node = cluster.node()
@@ -148,7 +148,7 @@ async def test_an_import_call_needs_room_too(cluster: Cluster) -> None:
     assert (await cluster.image(B)).status is Status.IMPORTING
 
 
-async def test_as_many_as_he_likes(cluster: Cluster) -> None:
+async def test_without_a_limit(cluster: Cluster) -> None:
     """Where no limit is configured."""
     await cluster.active(A)
     node = cluster.node()

@@ -46,7 +46,7 @@ def strange(cluster: Cluster, **calls: object) -> UnrunnableTaskReaper:
     )
 
 
-async def test_they_fail_after_a_week(cluster: Cluster) -> None:
+async def test_unrunnable_tasks_fail_after_a_week(cluster: Cluster) -> None:
     """With a sentence for their owner; a task whose type is known waits on."""
     for name, kind in (("t", "magic"), ("v", "verify")):
         await cluster.catalog.add_task(task(name, type=kind))
@@ -88,7 +88,7 @@ async def test_an_unreadable_secret(cluster: Cluster) -> None:
         assert (await cluster.catalog.get_task(name)).status is TaskStatus.PENDING
 
 
-async def test_what_they_would_write_ends_with_them(cluster: Cluster) -> None:
+async def test_their_drafts_end_with_them(cluster: Cluster) -> None:
     """A draft goes; an image whose import was asked for is queued again, and says why."""
     await cluster.catalog.add_image(draft("made", made_by=task("t1", type="magic")))
     await cluster.queued(A)
@@ -105,7 +105,7 @@ async def test_what_they_would_write_ends_with_them(cluster: Cluster) -> None:
     cluster.audit()
 
 
-async def test_one_that_cannot_be_ended_keeps_no_other(cluster: Cluster) -> None:
+async def test_an_unendable_task_delays_no_other(cluster: Cluster) -> None:
     """It is put off."""
     for name in ("t1", "t2"):
         await cluster.catalog.add_task(task(name, type="magic"))

@@ -61,7 +61,7 @@ async def test_staged_bytes_become_the_images_data(cluster: Cluster) -> None:
     assert cluster.near.blobs[location.key] == BODY
 
 
-async def test_what_waits_for_an_import_takes_no_upload(cluster: Cluster) -> None:
+async def test_an_image_waiting_for_import_takes_no_upload(cluster: Cluster) -> None:
     """Neither while it is staged, nor while its task waits."""
     await cluster.queued(A)
     node = cluster.node()

@@ -105,7 +105,7 @@ async def test_a_clone_costs_no_bytes(cluster: Cluster) -> None:
     assert not cluster.catalog.blobs
 
 
-async def test_where_there_is_no_room_no_clone_is(cluster: Cluster) -> None:
+async def test_without_room_there_is_no_clone(cluster: Cluster) -> None:
     """The draft never was an image of a project."""
     await cluster.active(A)
     await cluster.catalog.set_limit("p1", len(BODY))

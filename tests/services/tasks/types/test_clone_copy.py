@@ -96,7 +96,7 @@ async def test_a_clone_in_another_store(cluster: Cluster) -> None:
     assert cluster.far.blobs == {place.key: BODY}
 
 
-async def test_where_the_bytes_are_already_none_move(cluster: Cluster) -> None:
+async def test_no_bytes_move_within_a_store(cluster: Cluster) -> None:
     """The store is named, and it is that of the source."""
     await cluster.active(A)
 
@@ -114,7 +114,7 @@ async def test_a_store_that_there_is_not(cluster: Cluster) -> None:
     assert not cluster.catalog.tasks
 
 
-async def test_where_there_is_no_room(cluster: Cluster) -> None:
+async def test_without_room(cluster: Cluster) -> None:
     """The project's, before a byte is written; nothing is left."""
     await cluster.active(A)
     await cluster.catalog.set_limit("p1", len(BODY))

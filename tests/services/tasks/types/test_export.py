@@ -314,7 +314,7 @@ async def test_a_worker_that_dies_after_it_delivered(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("left", [b"X" + BODY[1:], BODY[:-1]])
-async def test_what_a_dead_worker_delivered_is_compared(cluster: Cluster, left: bytes) -> None:
+async def test_a_file_of_a_dead_worker_is_compared(cluster: Cluster, left: bytes) -> None:
     """It is no success where the file is not the image, whatever happened to it since."""
     await cluster.active(A)
     shelf = MemoryDestination()
@@ -351,7 +351,7 @@ async def test_a_worker_that_dies_in_the_middle(cluster: Cluster) -> None:
     assert not shelf.unfinished
 
 
-async def test_one_that_was_taken_for_dead_delivers_first(cluster: Cluster) -> None:
+async def test_a_worker_taken_for_dead_delivers_first(cluster: Cluster) -> None:
     """Then the file is there, and it is the task's: that is a success."""
     await cluster.active(A)
     shelf = MemoryDestination()

@@ -48,9 +48,7 @@ pytestmark = pytest.mark.anyio
         ({"more": "x" * MAX_RECORD_BYTES}, "the record of the image has more than 1048576"),
     ],
 )
-async def test_what_it_tells_is_of_no_use(
-    cluster: Cluster, record: Mapping[str, Any], why: str
-) -> None:
+async def test_an_unusable_answer(cluster: Cluster, record: Mapping[str, Any], why: str) -> None:
     """A failure that names host, phase and reason; nothing is left of it."""
     task = await fetch(cluster.node(web=web_of(**record)))
 
@@ -65,7 +63,7 @@ async def test_what_it_tells_is_of_no_use(
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"<html>", b'"\xff"', b'{"a":' * 100_000])
-async def test_what_is_no_image(cluster: Cluster, answer: bytes) -> None:
+async def test_an_answer_that_is_no_image(cluster: Cluster, answer: bytes) -> None:
     """Perhaps no Image API at all."""
     task = await fetch(cluster.node(web=MemoryFetcher({URL: answer})))
 
@@ -75,7 +73,7 @@ async def test_what_is_no_image(cluster: Cluster, answer: bytes) -> None:
     )
 
 
-async def test_what_is_not_there(cluster: Cluster) -> None:
+async def test_a_missing_image(cluster: Cluster) -> None:
     """The fetcher says where, when and why."""
     task = await fetch(cluster.node(web=MemoryFetcher()))
 

@@ -112,7 +112,7 @@ async def test_a_store_that_is_down_is_no_damage(cluster: Cluster) -> None:
     assert (await cluster.image(A)).damage is None
 
 
-async def test_what_was_deleted_meanwhile_is_not_marked(cluster: Cluster) -> None:
+async def test_a_deleted_image_is_not_marked(cluster: Cluster) -> None:
     """Its bytes are going, as they should."""
     image = await cluster.active(A)
     del cluster.near.blobs[image.locations[0].key]
@@ -127,7 +127,7 @@ async def test_what_was_deleted_meanwhile_is_not_marked(cluster: Cluster) -> Non
     assert (await cluster.image(A)).damage is None
 
 
-async def test_what_is_deleted_while_it_is_read_is_no_damage(cluster: Cluster) -> None:
+async def test_deletion_during_a_read_is_no_damage(cluster: Cluster) -> None:
     """Its bytes have gone, as they should: nothing is told, and the task says why it ended."""
     await cluster.active(A)
 
