@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from imaged.config import reference as settings
-from references import calls, commands, errors, formats, metrics, schemas, statuses
+from references import calls, commands, errors, formats, metrics, schemas, settings, statuses
 
 DOCS = Path(__file__).parent
 

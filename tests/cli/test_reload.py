@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from imaged.config import Config, load
 from imaged.config.model import SECTIONS
-from imaged.config.reference import is_reloadable
+from imaged.config.sections import is_reloadable
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from support.command import Workspace

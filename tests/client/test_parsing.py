@@ -22,7 +22,7 @@ from imaged.client.image_api import read_record
 from imaged.client.push import RemoteState, remote_state
 from imaged.client.transfer import RetryPolicy
 from imaged.client.upload_source import COMPRESSED, SIGNATURES, choose_formats
-from imaged.config.addresses import parse_address
+from imaged.config.types import parse_address
 from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
 from imaged.core.lifecycle import Status
 

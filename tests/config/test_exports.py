@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from imaged.config import Config, ConfigInvalid, load
+from imaged.config.model import compare_configs
 from imaged.config.stores import FilesystemBaseSection, S3BaseSection
 from imaged.core.errors import ExportError
-from imaged.daemon.config_changes import compare_configs
-from imaged.daemon.exports import open_destinations
+from imaged.daemon.places import open_destinations
 from imaged.daemon.settings import s3_settings
 from imaged.exports.filesystem import FilesystemExport
 from imaged.exports.s3 import S3Export

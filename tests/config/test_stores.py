@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from imaged.config import Config, ConfigInvalid, load
+from imaged.config.model import compare_configs
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.errors import StoreError
-from imaged.daemon.config_changes import compare_configs
 from imaged.daemon.settings import password_file, s3_settings, store_facts
 from imaged.stores.s3.settings import Secret
 

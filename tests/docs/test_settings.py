@@ -15,9 +15,7 @@ import pytest
 from imaged.config import Config, load
 from imaged.config.exports import EXPORT_TYPES
 from imaged.config.model import SECTIONS
-from imaged.config.reference import is_reloadable
-from imaged.config.secrets import is_secret
-from imaged.config.sections import Section
+from imaged.config.sections import Section, is_reloadable, is_secret
 from imaged.config.stores import STORE_TYPES, FilesystemSection, S3Section, StoresSection
 from imaged.daemon import settings
 from imaged.services.clock_guard import MAX_DELAY

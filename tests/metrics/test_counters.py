@@ -23,10 +23,9 @@ from imaged.core.errors import (
 )
 from imaged.core.task import Task, cancel, pick_up, succeed, worker_lost, worker_stopped
 from imaged.metrics import counters, operation_meters
-from imaged.metrics.duty_meter import DutyMeter
+from imaged.metrics.background_meters import DutyMeter, TaskMeter
 from imaged.metrics.operation_meters import CatalogMeter, StoreMeters
-from imaged.metrics.task_meter import TaskMeter
-from imaged.metrics.transfer_meter import Outcome, TransferMeter, outcome_of
+from imaged.metrics.request_meters import Outcome, TransferMeter, outcome_of
 from imaged.server.connections import CloseReason
 from imaged.stores import metered as measured_stores
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imaged.config.addresses import parse_address
+from imaged.config.types import parse_address
 from imaged.server.listeners import CannotListen, listener_address, open_listeners
 from imaged.server.settings import UnixAddress
 

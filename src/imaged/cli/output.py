@@ -88,7 +88,7 @@ def is_expected_error(error: Exception) -> bool:
 
     if isinstance(error, (click.ClickException, ImagedError)):
         return True
-    from imaged.config.errors import ConfigInvalid
+    from imaged.config.problems import ConfigInvalid
 
     return isinstance(error, ConfigInvalid)
 
@@ -120,7 +120,7 @@ def _remedy_for(error: Exception) -> str | None:
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx is not None else "imaged"
         return f"See `{where} --help`."
-    from imaged.config.errors import ConfigInvalid
+    from imaged.config.problems import ConfigInvalid
     from imaged.core.errors import CatalogError, StoreError
 
     match error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from imaged.config.errors import ConfigInvalid, Problem
 from imaged.config.loader import load
 from imaged.config.model import Config
+from imaged.config.problems import ConfigInvalid, Problem
 
 __all__ = ["Config", "ConfigInvalid", "Problem", "load"]

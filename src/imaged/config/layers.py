@@ -10,16 +10,14 @@ from typing import Any, get_origin
 
 from pydantic import BeforeValidator
 
-from imaged.config.errors import Problem
-from imaged.config.model import field_at_path
+from imaged.config.model import KeyPath, field_at_path
+from imaged.config.problems import Problem
 
 ENVIRONMENT_PREFIX = "IMAGED_"
 ENVIRONMENT_DELIMITER = "__"
 
 #: Variables of `imaged push` and `imaged pull`, which are not settings.
 CLIENT_VARIABLES = frozenset({"IMAGED_URL", "IMAGED_TOKEN", "IMAGED_CA_FILE"})
-
-KeyPath = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from imaged import DEFAULT_CONFIG_FILE
-from imaged.config.addresses import API
-from imaged.config.errors import ConfigInvalid, Problem
 from imaged.config.exports import overlaps
 from imaged.config.layers import (
-    KeyPath,
     Layer,
     layer_that_set,
     merge_layers,
     read_environment,
     read_files,
 )
-from imaged.config.messages import describe_error, unknown_key
-from imaged.config.model import SECTIONS, Config
+from imaged.config.model import SECTIONS, Config, KeyPath
+from imaged.config.problems import ConfigInvalid, Problem, describe_error, unknown_key
 from imaged.config.secrets import misplaced_secrets, read_credentials
 from imaged.config.stores import StoresSection
+from imaged.config.types import API
 
 _UNAUTHENTICATED_ADDRESS = (
     "{address} can be reached from the network, and auth.method is none: every client would be an "

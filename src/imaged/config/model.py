@@ -1,20 +1,16 @@
-"""The one Config: its sections, and how to find a setting in them by its path."""
+"""The one Config: its sections, a setting in them by its path, and what a reload can apply."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import get_type_hints
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_type_hints
 
 from pydantic.fields import FieldInfo
 
 from imaged.config.api import ApiSection
-from imaged.config.conversion import ConversionSection
-from imaged.config.downloads import DownloadsSection
+from imaged.config.cleanup import ReconcileSection, ScrubberSection
 from imaged.config.exports import EXPORT_TYPES, ExportsSection
-from imaged.config.fetch import FetchSection
-from imaged.config.reconcile import ReconcileSection
-from imaged.config.scrubber import ScrubberSection
 from imaged.config.sections import (
     AuthSection,
     CatalogSection,
@@ -24,10 +20,11 @@ from imaged.config.sections import (
     MetricsSection,
     Role,
     Section,
+    is_reloadable,
 )
 from imaged.config.stores import STORE_TYPES, StoresSection
-from imaged.config.tasks import TasksSection
-from imaged.config.uploads import UploadsSection
+from imaged.config.tasks import ConversionSection, FetchSection, TasksSection
+from imaged.config.transfers import DownloadsSection, UploadsSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,15 @@ class Config:
         return replace(self, log=self.log.model_copy(update={"format": "json"}))
 
 
+KeyPath = tuple[str, ...]
+
 SECTIONS: Mapping[str, type[Section]] = get_type_hints(Config)
+
+#: Sections with a table for each name, and the models of these tables by ``type``.
+TABLE_TYPES: Mapping[str, Mapping[str, type[Section]]] = {
+    "stores": STORE_TYPES,
+    "exports": EXPORT_TYPES,
+}
 
 
 def models_at_path(path: Sequence[str]) -> Sequence[type[Section]]:
@@ -68,10 +73,8 @@ def models_at_path(path: Sequence[str]) -> Sequence[type[Section]]:
     match tuple(path):
         case (section,) if section in SECTIONS:
             return (SECTIONS[section],)
-        case ("stores", _):
-            return tuple(STORE_TYPES.values())
-        case ("exports", _):
-            return tuple(EXPORT_TYPES.values())
+        case (section, _) if section in TABLE_TYPES:
+            return tuple(TABLE_TYPES[section].values())
         case _:
             return ()
 
@@ -80,3 +83,34 @@ def field_at_path(path: Sequence[str]) -> FieldInfo | None:
     """The setting at this path, if any; it is the same in all types of stores."""
     fields = (model.model_fields.get(path[-1]) for model in models_at_path(path[:-1]))
     return next((field for field in fields if field is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChanges:
+    """The differences between two configurations."""
+
+    config: Config  # the old one with the applied changes
+    applied: dict[str, dict[str, object]]  # by key: {"from": …, "to": …}
+    restart_needed: list[str]  # keys
+
+
+def compare_configs(old: Config, new: Config) -> ConfigChanges:
+    """Return ``old`` with the reloadable settings of ``new``, and the changed keys."""
+    applied: dict[str, dict[str, object]] = {}
+    restart_needed: list[str] = []
+    sections: dict[str, Any] = {}
+    for name in (field.name for field in fields(Config)):
+        before, after = getattr(old, name), getattr(new, name)
+        was, is_now = before.model_dump(), after.model_dump()
+        update: dict[str, Any] = {}
+        for key in was.keys() | is_now.keys():
+            if was.get(key) == is_now.get(key):
+                continue
+            field = field_at_path((name, key))
+            if is_reloadable(field):
+                update[key] = getattr(after, key)
+                applied[f"{name}.{key}"] = {"from": was[key], "to": is_now[key]}
+            else:
+                restart_needed.append(f"{name}.{key}")
+        sections[name] = before.model_copy(update=update) if update else before
+    return ConfigChanges(Config(**sections), dict(sorted(applied.items())), sorted(restart_needed))

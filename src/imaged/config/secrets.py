@@ -12,20 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic.fields import FieldInfo
-
-from imaged.config.errors import Problem
-from imaged.config.layers import KeyPath, Layer, set_at_path, variable
-from imaged.config.model import SECTIONS, field_at_path
+from imaged.config.layers import Layer, set_at_path, variable
+from imaged.config.model import SECTIONS, KeyPath, field_at_path
+from imaged.config.problems import Problem
+from imaged.config.sections import is_secret
 
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 CATALOG_URL_PATH = ("catalog", "url")
-
-
-def is_secret(field: FieldInfo | None) -> bool:
-    """Whether the value of a setting must never be shown."""
-    extra = None if field is None else field.json_schema_extra
-    return isinstance(extra, dict) and extra.get("secret") is True
 
 
 def misplaced_secrets(layers: Sequence[Layer]) -> list[Problem]:

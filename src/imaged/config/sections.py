@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 from imaged.config.types import CatalogUrl, Duration, MetricsAddress, NonEmptyTuple, PlainTuple
 
@@ -30,6 +31,21 @@ def required(reason: str) -> Any:
 def secret(reason: str) -> Any:
     """A setting that no settings file may contain; ``secrets.py`` says where it comes from."""
     return Field(default=None, description=reason, json_schema_extra={"secret": True})
+
+
+def is_reloadable(field: FieldInfo | None) -> bool:
+    """Whether SIGHUP applies a change of this setting."""
+    return _mark(field, "reloadable")
+
+
+def is_secret(field: FieldInfo | None) -> bool:
+    """Whether the value of this setting must never be shown."""
+    return _mark(field, "secret")
+
+
+def _mark(field: FieldInfo | None, name: str) -> bool:
+    extra = None if field is None else field.json_schema_extra
+    return isinstance(extra, dict) and extra.get(name) is True
 
 
 class Section(BaseModel):

@@ -8,17 +8,22 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from imaged.config.s3_types import (
+from imaged.config.sections import Section, required, secret, setting
+from imaged.config.types import (
     AttemptCount,
     BucketName,
+    Concurrency,
+    Duration,
     Endpoint,
+    FileMode,
+    FolderPath,
     KeyPrefix,
     PartSize,
     PositiveDuration,
     SecretText,
+    Size,
+    is_store_name,
 )
-from imaged.config.sections import Section, required, secret, setting
-from imaged.config.types import Concurrency, Duration, FileMode, FolderPath, Size, is_store_name
 
 _STORE_DESCRIPTION = "A description for users, in the list of stores."
 

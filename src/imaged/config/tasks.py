@@ -1,4 +1,4 @@
-"""``[tasks]``: how many run, which callers may create them, how long records are kept."""
+"""``[tasks]``, and the limits of what they use: ``[fetch]`` and ``[conversion]``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from typing import Literal
 from pydantic import model_validator
 
 from imaged.config.sections import Section, setting
-from imaged.config.types import Concurrency, Duration, NonNegativeInt, TypeLimits
+from imaged.config.types import (
+    Concurrency,
+    Duration,
+    FolderPath,
+    Network,
+    NonEmptyTuple,
+    NonNegativeInt,
+    PlainTuple,
+    Port,
+    Size,
+    TypeLimits,
+)
 
 
 class TasksSection(Section):
@@ -80,3 +91,46 @@ class TasksSection(Section):
         if not self.longest_pending:
             raise ValueError("longest_pending must be more than 0")
         return self
+
+
+class FetchSection(Section):
+    """Fetching of data from other hosts, by tasks."""
+
+    allow: PlainTuple[Network] = setting(
+        [],
+        "Networks beyond the public internet that may be fetched from. Otherwise every private, "
+        "local or reserved address is refused: users who import could reach services that trust "
+        "this server.",
+    )
+    ports: NonEmptyTuple[Port] = setting(
+        [80, 443],
+        "The ports that may be connected to, also after a redirect.",
+    )
+    total_time: Duration = setting("12h", "How long one fetch may take, with all its resumptions.")
+    min_rate: Size = setting(
+        "10KiB",
+        "Bytes per second that must arrive, on average over half a minute; from a slower server "
+        "the rest is requested again.",
+    )
+    ca_file: str = setting(
+        "",
+        "A file with the certificates of authorities to trust, in PEM. Default: the system's.",
+    )
+
+
+class ConversionSection(Section):
+    """Conversion of disks, by child processes in a sandbox."""
+
+    scratch: FolderPath = setting(
+        "/var/lib/imaged/scratch",
+        "The folder for files of running conversions: needs room for the source and the result of "
+        "each. Leftovers of a crash are removed.",
+    )
+    min_free: Size = setting(
+        "1GiB",
+        "Space that must stay free there, because the catalog is often on the same disk; a "
+        "conversion that would need it fails.",
+    )
+    memory: Size = setting("1GiB", "The maximum memory of one qemu-img process.")
+    cpu_time: Duration = setting("1h", "The maximum processor time of one conversion.")
+    time: Duration = setting("4h", "The maximum duration of one conversion.")

@@ -4,25 +4,55 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
-from imaged.config.addresses import parse_address, parse_metrics_address
 from imaged.core.digests import is_supported_algorithm
-from imaged.server.settings import Address
+from imaged.server.settings import Address, TcpAddress, UnixAddress
+from imaged.stores.s3.settings import MAX_PART_BYTES, MIN_PART_BYTES
 from imaged.units import format_duration, format_size, parse_duration, parse_size
 
 T = TypeVar("T")
 
-_STORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+
+def _require_not_empty(values: tuple[T, ...]) -> tuple[T, ...]:
+    if not values:
+        raise ValueError("must not be empty")
+    return values
 
 
-def is_store_name(name: str) -> bool:
-    """Whether a store may have this name; it is used in the catalog and in links."""
-    return _STORE_NAME.fullmatch(name) is not None
+def _check_positive(duration: timedelta) -> timedelta:
+    if not duration:
+        raise ValueError("must be more than 0")
+    return duration
+
+
+def _check_hash_algorithm(name: str) -> str:
+    if not is_supported_algorithm(name):
+        raise ValueError('must be a digest that Python has on this machine, such as "sha512"')
+    return name
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
+PositiveDuration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    AfterValidator(_check_positive),
+    PlainSerializer(format_duration),
+]
+Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size)]
+Concurrency = Annotated[int, Field(ge=1, le=256)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+HashAlgorithm = Annotated[str, AfterValidator(_check_hash_algorithm)]
+SecretText = Annotated[SecretStr, Field(min_length=1)]
+NonEmptyTuple = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_require_not_empty)]
+PlainTuple = Annotated[tuple[T, ...], Field(strict=False)]
 
 
 def _parse_file_mode(text: object) -> int:
@@ -40,10 +70,49 @@ def _parse_folder_path(text: object) -> Path:
     return Path(text)
 
 
-def _require_not_empty(values: tuple[T, ...]) -> tuple[T, ...]:
-    if not values:
-        raise ValueError("must not be empty")
-    return values
+FileMode = Annotated[int, BeforeValidator(_parse_file_mode), PlainSerializer("{:04o}".format)]
+FolderPath = Annotated[Path, BeforeValidator(_parse_folder_path), PlainSerializer(str)]
+
+
+_TCP_ADDRESS = re.compile(
+    r"(?:\[(?P<v6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d{1,5})", re.ASCII
+)
+_MAX_PORT = 65_535
+#: In metrics.bind: the addresses of api.bind.
+API = "api"
+
+
+def parse_address(text: object) -> Address:
+    """Return the address; ValueError names the allowed forms."""
+    if isinstance(text, str) and text.startswith("unix:/"):
+        return UnixAddress(Path(text.removeprefix("unix:")))
+    found = _TCP_ADDRESS.fullmatch(text) if isinstance(text, str) else None
+    if found is None or int(found["port"]) > _MAX_PORT:
+        raise ValueError('must be "host:port", "[IPv6 address]:port" or "unix:/path/of/a/socket"')
+    return TcpAddress(found["v6"] or found["host"], int(found["port"]))
+
+
+def parse_metrics_address(text: object) -> Address | str:
+    """Return the address, or "api"; ValueError names the allowed forms."""
+    if text == API:
+        return API
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "api"') from None
+
+
+BindAddress = Annotated[Address, BeforeValidator(parse_address), PlainSerializer(str)]
+MetricsAddress = Annotated[
+    Address | str, BeforeValidator(parse_metrics_address), PlainSerializer(str)
+]
+
+
+def _check_public_url(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
+        raise ValueError('must be "" or begin with "http://" or "https://" and a host')
+    return url.rstrip("/")
 
 
 def _check_catalog_url(url: str) -> str:
@@ -63,17 +132,69 @@ def _names_database(url: str) -> bool:
     return bool(parts.path.strip("/"))
 
 
-def _check_public_url(url: str) -> str:
-    parts = urlsplit(url)
-    if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
-        raise ValueError('must be "" or begin with "http://" or "https://" and a host')
+PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
+CatalogUrl = Annotated[str, AfterValidator(_check_catalog_url)]
+
+
+_STORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+
+
+def is_store_name(name: str) -> bool:
+    """Whether a store may have this name; it is used in the catalog and in links."""
+    return _STORE_NAME.fullmatch(name) is not None
+
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", re.ASCII)
+_PREFIX = re.compile(r"(?:[A-Za-z0-9!_.*'()-]+/)*[A-Za-z0-9!_.*'()-]*", re.ASCII)
+
+
+def _check_endpoint(url: str) -> str:
+    if not url:
+        return url
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        is_bare = not parts.username and not parts.password
+        is_bare = is_bare and not parts.query and not parts.fragment and parts.port != 0
+    except ValueError:  # an invalid port or address
+        is_good = is_bare = False
+    if not is_good or not is_bare:
+        raise ValueError(
+            'must be "" or begin with "http://" or "https://" and a host; keys must not be in it'
+        )
     return url.rstrip("/")
 
 
-def _check_hash_algorithm(name: str) -> str:
-    if not is_supported_algorithm(name):
-        raise ValueError('must be a digest that Python has on this machine, such as "sha512"')
+def _check_bucket(name: str) -> str:
+    if _BUCKET.fullmatch(name) is None:
+        raise ValueError('must be the name of a bucket: letters, digits, ".", "_" and "-"')
     return name
+
+
+def _check_prefix(prefix: str) -> str:
+    """The prefix without a slash at its end, which makes no difference."""
+    prefix = prefix.rstrip("/")
+    if _PREFIX.fullmatch(prefix) is None or {".", ".."} & set(prefix.split("/")):
+        raise ValueError('must be "" or names with / between them, such as "images" or "a/b"')
+    return prefix
+
+
+def _check_part_size(size_bytes: int) -> int:
+    if not MIN_PART_BYTES <= size_bytes <= MAX_PART_BYTES:
+        raise ValueError("must be between 5MiB and 5GiB: S3 allows no other")
+    return size_bytes
+
+
+Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
+BucketName = Annotated[str, AfterValidator(_check_bucket)]
+KeyPrefix = Annotated[str, AfterValidator(_check_prefix)]
+PartSize = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    AfterValidator(_check_part_size),
+    PlainSerializer(format_size),
+]
+AttemptCount = Annotated[int, Field(ge=1, le=20)]
 
 
 def _parse_limit(text: object) -> tuple[str, int]:
@@ -87,24 +208,20 @@ def _format_limit(limit: tuple[str, int]) -> str:
     return f"{limit[0]}={limit[1]}"
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
-Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size)]
-FileMode = Annotated[int, BeforeValidator(_parse_file_mode), PlainSerializer("{:04o}".format)]
-FolderPath = Annotated[Path, BeforeValidator(_parse_folder_path), PlainSerializer(str)]
-Concurrency = Annotated[int, Field(ge=1, le=256)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveInt = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-BindAddress = Annotated[Address, BeforeValidator(parse_address), PlainSerializer(str)]
-MetricsAddress = Annotated[
-    Address | str, BeforeValidator(parse_metrics_address), PlainSerializer(str)
-]
-CatalogUrl = Annotated[str, AfterValidator(_check_catalog_url)]
-PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
-HashAlgorithm = Annotated[str, AfterValidator(_check_hash_algorithm)]
-NonEmptyTuple = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_require_not_empty)]
-PlainTuple = Annotated[tuple[T, ...], Field(strict=False)]
 TypeLimit = Annotated[
     tuple[str, int], BeforeValidator(_parse_limit), PlainSerializer(_format_limit)
 ]
 TypeLimits = Annotated[tuple[TypeLimit, ...], Field(strict=False)]
+
+
+def _parse_network(text: object) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text if isinstance(text, str) else "")
+    except ValueError:
+        raise ValueError('must be a network such as "10.0.0.0/8" or "fd00::/8"') from None
+
+
+Network = Annotated[
+    IPv4Network | IPv6Network, BeforeValidator(_parse_network), PlainSerializer(str)
+]
+Port = Annotated[int, Field(ge=1, le=65535)]

@@ -16,8 +16,7 @@ from imaged.core.summary import Instance
 from imaged.daemon import settings
 from imaged.daemon.drivers import Drivers
 from imaged.daemon.fernet import FernetSecretBox
-from imaged.daemon.task_dependencies import TaskDependencies
-from imaged.daemon.task_types import build_registry, image_import, location_import
+from imaged.daemon.task_types import TaskDependencies, build_registry, image_import, location_import
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.lanes import BackgroundLane
 from imaged.ports.catalog import Catalog

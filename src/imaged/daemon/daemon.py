@@ -18,9 +18,9 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from imaged.catalogs.connect import without_password
 from imaged.config import Config, ConfigInvalid
+from imaged.config.model import ConfigChanges, compare_configs
 from imaged.core.errors import ImagedError
 from imaged.daemon.background_jobs import BackgroundJobs
-from imaged.daemon.config_changes import ConfigChanges, compare_configs
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from imaged.daemon.metrics_endpoint import MetricsEndpoint

@@ -15,9 +15,8 @@ from imaged.catalogs.metered import MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.config import Config
 from imaged.daemon import settings
-from imaged.daemon.exports import open_destinations
 from imaged.daemon.new_catalog import require_empty_stores
-from imaged.daemon.stores import build_stores, open_stores
+from imaged.daemon.places import build_stores, open_destinations, open_stores
 from imaged.lanes import BackgroundLane, LaneFactory, ThreadLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.export import Destination

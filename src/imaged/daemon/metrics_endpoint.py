@@ -20,7 +20,7 @@ from imaged.api.app import build_metrics_app
 from imaged.api.bearer_token import BearerToken
 from imaged.api.metrics_handler import MetricsHandler
 from imaged.config import Config
-from imaged.config.addresses import API
+from imaged.config.types import API
 from imaged.daemon.background_jobs import job_names
 from imaged.daemon.container import ServiceContainer, read_counters
 from imaged.daemon.drivers import Drivers
@@ -28,8 +28,7 @@ from imaged.daemon.settings import connection_settings
 from imaged.daemon.web_app import API_HOOKS
 from imaged.daemon.worker_supervisor import WorkerSupervisor
 from imaged.metrics.counters import Counters
-from imaged.metrics.exposition import ExpositionWriter
-from imaged.metrics.instruments import Instruments
+from imaged.metrics.instruments import ExpositionWriter, Instruments
 from imaged.metrics.state_collector import StateCollector
 from imaged.metrics.state_gauges import StateSnapshot
 from imaged.metrics.worker_counters import WorkerCounters

@@ -9,10 +9,9 @@ from imaged.catalogs import connect
 from imaged.config import Config
 from imaged.core.errors import ImagedError
 from imaged.core.place_marker import PlaceKind
-from imaged.daemon.exports import open_destination, open_destinations
+from imaged.daemon.places import build_store, build_stores, open_destination, open_destinations
 from imaged.daemon.settings import password_file
-from imaged.daemon.stores import build_store, build_stores
-from imaged.daemon.task_dependencies import scratch_place
+from imaged.daemon.task_types import scratch_place
 from imaged.ports.place import MarkedPlace
 from imaged.ports.store import Store
 from imaged.services.place_registry import PlaceInventory, require_nothing_held, take_inventory

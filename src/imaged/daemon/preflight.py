@@ -12,12 +12,22 @@ from imaged.catalogs.connect import inspect_catalog, is_missing
 from imaged.config import Config, Problem
 from imaged.conversion.qemu_img import unsupported_reason
 from imaged.core.errors import CatalogError, CatalogMissing, ExportError, StoreError
-from imaged.daemon.exports import examine_destination, open_destination
 from imaged.daemon.new_catalog import require_empty_stores
+from imaged.daemon.places import (
+    build_store,
+    examine_destination,
+    known_places,
+    log_store_warning,
+    open_destination,
+    self_test_store,
+)
 from imaged.daemon.settings import password_file
-from imaged.daemon.stores import build_store, known_places, log_store_warning, self_test_store
-from imaged.daemon.task_dependencies import CertificatesRefused, build_fetcher
-from imaged.daemon.task_types import ImportCheckRefused, load_import_checks
+from imaged.daemon.task_types import (
+    CertificatesRefused,
+    ImportCheckRefused,
+    build_fetcher,
+    load_import_checks,
+)
 from imaged.services.place_registry import PlaceRegistry
 
 

@@ -3,8 +3,7 @@
     log.warning("store.full", store=…)      anywhere: an event and its facts
       + request_id, image_id, claim_id …    bound once, where the work comes in
       → rate_limit.py   repeated warnings are counted instead of written
-      → redact.py       secrets are replaced
-      → sanitize.py     long texts are cut, control characters escaped
+      → sanitize.py     secrets are replaced, long texts cut, control characters escaped
       → log_format.py   console, JSON, or fields for journald.py
 
 ``docs/reference/events.md`` lists all events; nothing else is written.

@@ -1,4 +1,7 @@
-"""Configures the log of this process: level, format and processing steps."""
+"""Configures the log of this process: level, format and processing steps.
+
+Records of libraries, from WARNING upwards, become events too.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,18 @@ import structlog
 
 from imaged.telemetry.log_format import LogFormat, choose_format, final_processors
 from imaged.telemetry.rate_limit import RateLimiter
-from imaged.telemetry.redact import redact_secrets
-from imaged.telemetry.stdlib_bridge import capture_library_logs
+from imaged.telemetry.sanitize import redact_secrets
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+log = structlog.get_logger()
+
+#: Messages that imaged logs itself: the logger, and the text before its arguments.
+DUPLICATE_MESSAGES = {
+    ("uvicorn.error", "ASGI callable returned without completing response."),  # answer.broken_off
+}
 
 _rate_limiter = RateLimiter()
 
@@ -55,3 +65,32 @@ def drop_empty_fields(_logger: WrappedLogger, _method: str, event: EventDict) ->
 @atexit.register
 def _flush_at_exit() -> None:
     _rate_limiter.flush()
+
+
+class StdlibLogHandler(logging.Handler):
+    """Logs the records of libraries as ``library.reported``."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record."""
+        if (record.name, record.msg) in DUPLICATE_MESSAGES:
+            return
+        name, said, raised = record.name, _message_of(record), record.exc_info
+        if record.levelno >= logging.ERROR:
+            log.error("library.reported", library=name, said=said, exc_info=raised)
+        else:
+            log.warning("library.reported", library=name, said=said, exc_info=raised)
+
+
+def capture_library_logs(threshold: int) -> None:
+    """Make StdlibLogHandler the only handler of the root logger."""
+    logging.captureWarnings(capture=True)
+    root = logging.getLogger()
+    root.handlers = [StdlibLogHandler()]
+    root.setLevel(threshold)
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - a library's wrong format must not raise here
+        return str(record.msg)

@@ -91,7 +91,7 @@ async def _check_configured(file: Path | None, config: Config) -> list[Finding]:
 async def _check_stores(config: Config) -> list[Finding]:
     from imaged.cli.doctor.stores import check_store
     from imaged.core.errors import CatalogError
-    from imaged.daemon.stores import known_places
+    from imaged.daemon.places import known_places
 
     async with AsyncExitStack() as opened:
         places = None

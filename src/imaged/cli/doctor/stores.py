@@ -13,7 +13,7 @@ from imaged.cli.doctor.finding import Finding, ok, problem, warning
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.errors import StoreError
 from imaged.core.place_marker import PlaceState
-from imaged.daemon.stores import build_store, self_test_store
+from imaged.daemon.places import build_store, self_test_store
 from imaged.services.place_registry import PlaceRegistry
 from imaged.units import approximate_size
 

@@ -177,11 +177,9 @@ class TaskRunner:
 
     def _free_slots(self) -> TaskSlots:
         kinds = [kind.facts for kind in self._registry]
+        settings = self.settings
         slots = TaskSlots(
-            kinds,
-            self.settings.concurrency,
-            self.settings.exports_per_destination,
-            self.settings.limits,
+            kinds, settings.concurrency, settings.exports_per_destination, settings.limits
         )
         for task in self.running.values():
             slots.occupy(task)

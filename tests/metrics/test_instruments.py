@@ -22,11 +22,9 @@ from imaged.core.task import TaskStatus
 from imaged.daemon.background_jobs import job_names
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
-from imaged.metrics.cached_probe import CachedProbe
 from imaged.metrics.counters import Counters
-from imaged.metrics.exposition import ExpositionWriter
-from imaged.metrics.instruments import Instruments
-from imaged.metrics.state_collector import StateCollector
+from imaged.metrics.instruments import ExpositionWriter, Instruments
+from imaged.metrics.state_collector import CachedProbe, StateCollector
 from imaged.metrics.state_gauges import StateSnapshot, families
 from imaged.ports.catalog import Catalog
 from imaged.services.health import Health
@@ -279,7 +277,7 @@ async def test_a_look_that_hangs_is_waited_for_but_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Callers of a hanging query get None, and only one query runs at a time."""
-    monkeypatch.setattr("imaged.metrics.cached_probe.PROBE_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("imaged.metrics.state_collector.PROBE_WAIT_SECONDS", 0.01)
     queries, answers = 0, asyncio.Event()
 
     async def source() -> str:
@@ -294,7 +292,7 @@ async def test_a_look_that_hangs_is_waited_for_but_not_for_ever(
         await probe.refresh()
         assert probe.value is None
     answers.set()
-    monkeypatch.setattr("imaged.metrics.cached_probe.PROBE_WAIT_SECONDS", 30)
+    monkeypatch.setattr("imaged.metrics.state_collector.PROBE_WAIT_SECONDS", 30)
     await probe.refresh()
     task.cancel()
 

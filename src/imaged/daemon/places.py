@@ -1,4 +1,9 @@
-"""Builds, identifies and tests the stores of one process, and closes them at the end."""
+"""Builds the stores and export destinations of one process, tests the stores, and closes them all.
+
+Destinations are not tested at start: a machine must boot even if an archive is unreachable. The
+sweeper reports a broken one soon (``services/tasks/cleanup.py``), and ``imaged check-config`` tests
+them.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +15,19 @@ import structlog
 
 from imaged.catalogs.connect import open_if_current
 from imaged.config import Config
-from imaged.config.stores import FilesystemSection, S3Section, StoresSection
-from imaged.core.errors import StoreError, StoreFull
+from imaged.config.exports import ExportsSection
+from imaged.config.stores import (
+    FilesystemBaseSection,
+    FilesystemSection,
+    S3BaseSection,
+    S3Section,
+    StoresSection,
+)
+from imaged.core.errors import ExportError, StoreError, StoreFull
 from imaged.daemon.settings import filesystem_settings, password_file, s3_settings
+from imaged.exports.filesystem import FilesystemExport
 from imaged.lanes import LaneFactory, ThreadLane
+from imaged.ports.export import Destination
 from imaged.ports.meter import Meter
 from imaged.ports.place import MarkedPlace
 from imaged.ports.store import Closeable, SelfTesting, Store, Stores
@@ -22,14 +36,6 @@ from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.metered import meter_store
 
 log = structlog.get_logger()
-
-
-def log_store_warning(warning: StoreError) -> None:
-    """Log a warning from the self-test of a store."""
-    if isinstance(warning, StoreFull):
-        log.warning("store.full", store=warning.store, error=str(warning))
-    else:
-        log.warning("store.lacks", store=warning.store, error=str(warning))
 
 
 class PlacedStore(Store, Protocol):
@@ -58,7 +64,7 @@ async def build_store(
     name: str, section: FilesystemSection | S3Section, lanes: LaneFactory = ThreadLane
 ) -> AsyncIterator[PlacedStore]:
     """Build one store. Raises StoreError if its keys cannot be read."""
-    store = _build(name, section, lanes)
+    store = _build_store(name, section, lanes)
     try:
         yield store
     finally:
@@ -106,6 +112,14 @@ async def _open_store(store: PlacedStore, places: PlaceRegistry) -> None:
     await self_test_store(store)
 
 
+def log_store_warning(warning: StoreError) -> None:
+    """Log a warning from the self-test of a store."""
+    if isinstance(warning, StoreFull):
+        log.warning("store.full", store=warning.store, error=str(warning))
+    else:
+        log.warning("store.lacks", store=warning.store, error=str(warning))
+
+
 async def self_test_store(
     store: Store, on_warning: Callable[[StoreError], None] = log_store_warning
 ) -> None:
@@ -120,6 +134,59 @@ async def self_test_store(
         await store.check()
 
 
+def _build_store(
+    name: str, section: FilesystemSection | S3Section, lanes: LaneFactory
+) -> PlacedStore:
+    match section:
+        case FilesystemSection():
+            return FilesystemStore(name, filesystem_settings(section), lanes=lanes)
+        case S3Section():
+            from imaged.stores.s3.store import S3Store  # lazy: its libraries are large
+
+            return S3Store(name, s3_settings(name, section))
+
+
+class PlacedDestination(Destination, Protocol):
+    """A destination whose place has a marker."""
+
+    @property
+    def place(self) -> MarkedPlace:
+        """The marked place of the destination."""
+        ...
+
+
+@asynccontextmanager
+async def open_destinations(
+    section: ExportsSection,
+) -> AsyncIterator[Mapping[str, PlacedDestination]]:
+    """Open all configured destinations. Raises ExportError if the keys of one cannot be read."""
+    async with AsyncExitStack() as opened:
+        yield {
+            name: await opened.enter_async_context(open_destination(name, place))
+            for name, place in section.by_name.items()
+        }
+
+
+@asynccontextmanager
+async def open_destination(
+    name: str, section: FilesystemBaseSection | S3BaseSection
+) -> AsyncIterator[PlacedDestination]:
+    """Open one destination. Raises ExportError if its keys cannot be read."""
+    destination = _build_destination(name, section)
+    try:
+        yield destination
+    finally:
+        await destination.close()
+
+
+async def examine_destination(places: PlaceRegistry, destination: PlacedDestination) -> None:
+    """Check that the destination belongs to the catalog; read-only. Raises ExportError."""
+    try:
+        await places.examine(destination.place)
+    except StoreError as error:
+        raise ExportError(destination.name, error.why) from error
+
+
 @asynccontextmanager
 async def known_places(config: Config) -> AsyncIterator[PlaceRegistry | None]:
     """Open the registry of places read-only; None if the catalog must be created or migrated first.
@@ -130,11 +197,16 @@ async def known_places(config: Config) -> AsyncIterator[PlaceRegistry | None]:
         yield None if catalog is None else PlaceRegistry(catalog)
 
 
-def _build(name: str, section: FilesystemSection | S3Section, lanes: LaneFactory) -> PlacedStore:
+def _build_destination(
+    name: str, section: FilesystemBaseSection | S3BaseSection
+) -> PlacedDestination:
     match section:
-        case FilesystemSection():
-            return FilesystemStore(name, filesystem_settings(section), lanes=lanes)
-        case S3Section():
-            from imaged.stores.s3.store import S3Store  # lazy: its libraries are large
+        case FilesystemBaseSection():
+            return FilesystemExport(name, filesystem_settings(section))
+        case S3BaseSection():
+            from imaged.exports.s3 import S3Export  # lazy: its libraries are large
 
-            return S3Store(name, s3_settings(name, section))
+            try:
+                return S3Export(name, s3_settings(name, section))
+            except StoreError as error:  # its keys cannot be read
+                raise ExportError(name, error.why) from error

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
-from imaged.metrics.request_meter import RequestMeter, request_kind
+from imaged.metrics.request_meters import RequestMeter, request_kind
 from support.service import Service, ask, token_of
 
 

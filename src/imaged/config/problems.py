@@ -1,24 +1,37 @@
-"""Texts of configuration errors; they never contain a value."""
+"""Problems of a configuration: all are reported at once, and none contains a value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from imaged.config.exports import EXPORT_TYPES
-from imaged.config.layers import KeyPath
-from imaged.config.model import SECTIONS
-from imaged.config.sections import Section
-from imaged.config.stores import STORE_TYPES
+from imaged.config.model import SECTIONS, TABLE_TYPES, KeyPath
 
-#: Sections with a table for each name, and the types of these tables.
-SECTION_TYPES: Mapping[str, Mapping[str, type[Section]]] = {
-    "stores": STORE_TYPES,
-    "exports": EXPORT_TYPES,
-}
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake to correct. Values are never shown, because they may be secrets."""
+
+    origin: str  # a file, or "environment"
+    key: str | None  # section.key, or the variable
+    what: str
+
+    def __str__(self) -> str:
+        where = self.origin if self.key is None else f"{self.origin}:{self.key}"
+        return f"{where}: {self.what}"
+
+
+class ConfigInvalid(Exception):
+    """The configuration cannot be used; ``problems`` has all reasons."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
 
 _BY_TYPE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "bool_type": lambda _: "must be true or false",
@@ -43,8 +56,8 @@ def describe_error(section: str, details: ErrorDetails) -> tuple[KeyPath, str]:
     keys = [key for key in details["loc"] if isinstance(key, str)]
     kind = details["type"]
     model = SECTIONS[section]
-    if section in SECTION_TYPES and len(keys) > 1:
-        model = SECTION_TYPES[section][keys.pop(1)]  # pydantic puts the type after the name
+    if section in TABLE_TYPES and len(keys) > 1:
+        model = TABLE_TYPES[section][keys.pop(1)]  # pydantic puts the type after the name
     path = (section, *keys)
     if kind.startswith("union_tag"):
         path = (*path, "type")

@@ -1,19 +1,13 @@
-"""Write the reference page of all settings: ``python -m imaged.config.reference``."""
+"""The reference page of all settings, from the sections of the configuration."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 
-from pydantic.fields import FieldInfo
-
-from imaged.config.exports import EXPORT_TYPES, ExportsSection
 from imaged.config.layers import variable
-from imaged.config.model import SECTIONS
-from imaged.config.secrets import is_secret
-from imaged.config.sections import Section
-from imaged.config.stores import STORE_TYPES, StoresSection
+from imaged.config.model import SECTIONS, TABLE_TYPES
+from imaged.config.sections import Section, is_reloadable, is_secret
 
 _HEAD = """\
 # Settings
@@ -37,19 +31,9 @@ def reference() -> str:
     lines = [_HEAD]
     for name, model in SECTIONS.items():
         lines += _table((name,), model)
-        if model is StoresSection:
-            for kind, store in STORE_TYPES.items():
-                lines += _table((name, "NAME"), store, f'type = "{kind}"')
-        if model is ExportsSection:
-            for kind, place in EXPORT_TYPES.items():
-                lines += _table((name, "NAME"), place, f'type = "{kind}"')
+        for kind, table in TABLE_TYPES.get(name, {}).items():
+            lines += _table((name, "NAME"), table, f'type = "{kind}"')
     return "\n".join(lines)
-
-
-def is_reloadable(field: FieldInfo) -> bool:
-    """Whether SIGHUP applies a change of this setting."""
-    extra = field.json_schema_extra
-    return isinstance(extra, dict) and extra.get("reloadable") is True
 
 
 def _table(path: tuple[str, ...], model: type[Section], which: str = "") -> Iterator[str]:
@@ -68,7 +52,3 @@ def _table(path: tuple[str, ...], model: type[Section], which: str = "") -> Iter
 
 def _as_toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference())

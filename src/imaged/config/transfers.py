@@ -1,4 +1,4 @@
-"""``[uploads]``: which data is accepted, and the memory for bytes in flight."""
+"""``[uploads]`` and ``[downloads]``: checks and limits of data, and memory for bytes in flight."""
 
 from __future__ import annotations
 
@@ -58,5 +58,17 @@ class UploadsSection(Section):
         default=True,
         reason="Refuse disk images that make their reader open other files, such as a qcow2 with "
         "a backing file.",
+        reloadable=True,
+    )
+
+
+class DownloadsSection(Section):
+    """Downloads of images."""
+
+    verify: bool = setting(
+        default=True,
+        reason="Compare each block of 4 MiB with the checksum that was recorded when it was "
+        "written, before any of its bytes leave; a wrong one ends the answer and marks the image. "
+        "Blobs of earlier versions have no checksums until a `verify` task has read them.",
         reloadable=True,
     )

@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from imaged.metrics.loop_lag import SAMPLE_INTERVAL_SECONDS, LoopLagMonitor, SlidingMaximum
+from imaged.metrics.process_collector import SAMPLE_INTERVAL_SECONDS, LoopLagMonitor, SlidingMaximum
 
 
 def test_the_largest_leaves_with_its_window() -> None:
