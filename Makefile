@@ -5,8 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-# Much of the time a test waits for a server or a disk. The tests of a file share their servers.
-AT_ONCE ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Much of the time a test waits for a server or a disk. Each process has its own servers, and keeps
+# to tests of the same files, until another one has none left.
+AT_ONCE ?= --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-slow test-all nightly test-system test-clients test-s3 bench check format docs install-system clean
@@ -19,16 +20,18 @@ run: $(VENV)/.run ## serve http://127.0.0.1:9292 with config/imaged.dev.toml, ev
 	$(BIN)/imaged serve --config config/imaged.dev.toml
 
 test: $(VENV)/.test $(VENV)/.docs ## the tests to run after each change (minutes)
-	$(BIN)/python -m pytest -m "not slow and not system and not clients" $(AT_ONCE)
+	$(BIN)/python -m pytest -m "not slow and not nightly and not system and not clients" $(AT_ONCE)
 
 test-slow: $(VENV)/.test $(VENV)/.docs ## what `make test-all` adds: databases, S3 servers, killed daemons
-	$(BIN)/python -m pytest -m "slow and not system and not clients" $(AT_ONCE)
+	$(BIN)/python -m pytest -m "slow and not nightly and not system and not clients" $(AT_ONCE)
 
 test-all: test test-slow ## all tests that need nothing but what pip installs
 
 nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two hours)
 	IMAGED_SEEDS=1000-3000 PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation --timeout=7200
-	IMAGED_TEST_KILLS=500 IMAGED_TEST_TASK_KILLS=10 $(BIN)/python -m pytest tests/e2e --timeout=14400
+	IMAGED_TEST_KILLS=500 IMAGED_TEST_TASK_KILLS=10 IMAGED_TEST_IMAGES=1000 IMAGED_TEST_RESTARTS=10 \
+	  IMAGED_TEST_UPLOAD_MIB=768 $(BIN)/python -m pytest tests/e2e --timeout=14400
+	$(BIN)/python -m pytest -m nightly --ignore tests/e2e
 
 # apt-get install systemd mmdebstrap iproute2 qemu-utils fdisk gdisk grub-rescue-pc udftools dosfstools
 #   ntfs-3g cryptsetup-bin prometheus pgbouncer ceph-mon ceph-osd ceph-mgr ceph-common radosgw memcached nginx-light

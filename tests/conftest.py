@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from support.command import Workspace
+from support.seaweedfs import SeaweedFS, seaweedfs
 
 #: How long an example takes is no property of the code: machines are busy.
 settings.register_profile("untimed", deadline=None)
@@ -89,3 +90,10 @@ def workspace(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path)
     workspace.write()
     return workspace
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[SeaweedFS]:
+    """A real S3 server with one bucket, shared by all tests of this process that need one."""
+    with seaweedfs() as server:
+        yield server

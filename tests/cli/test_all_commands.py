@@ -24,7 +24,8 @@ from imaged.config import ConfigInvalid, Problem
 from imaged.core.errors import CatalogError, ImageNotFound
 from references.commands import files, pages
 from support.command import Workspace, imaged, serving
-from support.daemon import IMAGED, clean_environment
+from support.daemon import clean_environment
+from support.imaged_process import IMAGED
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -25,7 +25,8 @@ from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from imaged.daemon.web_app import WebApp
 from support.command import Workspace, imaged
-from support.daemon import IMAGED, clean_environment
+from support.daemon import clean_environment
+from support.imaged_process import IMAGED
 
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
 

@@ -32,7 +32,7 @@ from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
 from imaged.core.summary import HeldImage, Instance, Summary
 from support.command import Workspace, serving
-from support.daemon import IMAGED
+from support.imaged_process import IMAGED
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -4,54 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from support.command import Workspace
-from support.daemon import IMAGED, clean_environment
 from support.fault_proxy import Fault, FaultProxy, fail, no_faults
-from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS, seaweedfs
+from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS
 
 pytestmark = pytest.mark.asyncio
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    """A real S3 server with an empty bucket."""
-    with seaweedfs() as server:
-        yield server
-
-
 async def findings(workspace: Workspace) -> tuple[int, dict[str, tuple[str, str]]]:
     """The exit code; by subject, how bad it is and what was found last."""
-    process = await asyncio.create_subprocess_exec(
-        IMAGED, "doctor", "--config", str(workspace.file), "--json",
-        stdout=asyncio.subprocess.PIPE, env=clean_environment(),
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    told = json.loads(output)["findings"]
-    return process.returncode or 0, {one["subject"]: (one["level"], one["what"]) for one in told}
+    done = await asyncio.to_thread(workspace.imaged, "doctor", "--json")
+    told = json.loads(done.stdout)["findings"]
+    return done.returncode, {one["subject"]: (one["level"], one["what"]) for one in told}
 
 
 async def hints_of_check(workspace: Workspace, proxy: FaultProxy) -> str:
     """What ``imaged check-config`` says of a store that can be used."""
     proxy.plan = fail("put_object", proxy.calls.count("put_object") + 1, Fault.OTHER_TAG)
-    process = await asyncio.create_subprocess_exec(
-        IMAGED, "check-config", "--config", str(workspace.file),
-        stderr=asyncio.subprocess.PIPE, env=clean_environment(),
-    )  # fmt: skip
-    _, output = await process.communicate()
-    return output.decode()
+    return (await asyncio.to_thread(workspace.imaged, "check-config")).stderr
 
 
-async def test_a_right_that_is_missing_is_named(workspace: Workspace, server: SeaweedFS) -> None:
+async def test_a_right_that_is_missing_is_named(workspace: Workspace, s3: SeaweedFS) -> None:
     """Also that to abort uploads, which is missed when something went wrong, and not before."""
     for name, key in (("access", ACCESS_KEY), ("secret", SECRET_KEY)):
         path = workspace.folder / name
         path.write_text(key)
         path.chmod(0o600)
-    async with FaultProxy(server.port).running() as proxy:
+    async with FaultProxy(s3.port).running() as proxy:
         workspace.write(
             f"[stores.cloud]\ntype = 's3'\nendpoint = '{proxy.endpoint}'\nbucket = '{BUCKET}'\n"
             f"access_key_file = '{workspace.folder / 'access'}'\n"

@@ -9,7 +9,7 @@ import json
 import os
 import random
 import sys
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,8 @@ import pytest
 import pytest_asyncio
 
 from support.client import Client
-from support.daemon import IMAGED, Daemon, clean_environment
+from support.daemon import Daemon, clean_environment
+from support.imaged_process import IMAGED, run_imaged
 from support.ports import reserve_port
 from support.tcp_proxy import TcpProxy
 
@@ -48,12 +49,14 @@ class Done:
 async def imaged(
     folder: Path, *arguments: str, told: bytes | None = None, **environment: str
 ) -> Done:
-    """Run a command in a folder."""
+    """Run a command in a folder; with a pipe to its standard input, if it is told something."""
+    given = {**clean_environment(), **environment}
+    if told is None:
+        done = await asyncio.to_thread(run_imaged, *arguments, environment=given, folder=folder)
+        return Done(done.returncode, done.stdout.decode("latin-1"), done.stderr.decode())
     process = await asyncio.create_subprocess_exec(
-        IMAGED, *arguments,
-        stdin=DEVNULL if told is None else PIPE, stdout=PIPE, stderr=PIPE,
-        cwd=folder, env={**clean_environment(), **environment},
-    )  # fmt: skip
+        IMAGED, *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=folder, env=given
+    )
     output, errors = await process.communicate(told)
     return Done(process.returncode or 0, output.decode("latin-1"), errors.decode())
 

@@ -20,7 +20,8 @@ from imaged.core.task import Progress, Task, TaskStatus
 from imaged.daemon.drivers import open_catalog
 from imaged.ports.catalog import Catalog
 from support.command import ServerProcess, Workspace, imaged, serving
-from support.daemon import IMAGED, clean_environment
+from support.daemon import clean_environment
+from support.imaged_process import IMAGED
 
 T = TypeVar("T")
 

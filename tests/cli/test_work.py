@@ -16,8 +16,9 @@ from imaged.config.sections import Role
 from imaged.daemon.drivers import lane_factory
 from imaged.lanes import BackgroundLane, LaneFactory, ThreadLane
 from imaged.process.tuning import AUTOGROUP
-from support.command import COMMAND_TIMEOUT_SECONDS, ServerProcess, Workspace, serving
-from support.daemon import IMAGED, clean_environment
+from support.command import ServerProcess, Workspace, serving
+from support.daemon import clean_environment
+from support.imaged_process import COMMAND_TIMEOUT_SECONDS, IMAGED, ImagedProcess
 from support.waiting import wait_until
 
 LAST = 19
@@ -33,7 +34,7 @@ def shared(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def niceness(process: subprocess.Popen[bytes]) -> set[int]:
+def niceness(process: ImagedProcess | subprocess.Popen[bytes]) -> set[int]:
     """Of all threads of a process that are there long enough to be looked at."""
     found = set()
     for thread in Path(f"/proc/{process.pid}/task").iterdir():

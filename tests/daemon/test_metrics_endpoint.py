@@ -14,7 +14,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from imaged.core.place_marker import MARKER_NAME
-from support.command import COMMAND_TIMEOUT_SECONDS, ServerProcess, Workspace, serving
+from support.command import ServerProcess, Workspace, serving
+from support.imaged_process import COMMAND_TIMEOUT_SECONDS
 from support.ports import reserve_port
 from support.waiting import wait_until
 

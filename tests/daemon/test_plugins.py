@@ -15,7 +15,8 @@ import pytest
 from imaged.ports.import_check import ImportFacts
 from support import disk_images
 from support.client import Client
-from support.daemon import IMAGED, Daemon, clean_environment
+from support.daemon import Daemon, clean_environment
+from support.imaged_process import IMAGED
 from support.origin import Origin
 from support.task_client import TaskClient
 

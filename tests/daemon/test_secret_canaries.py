@@ -19,7 +19,7 @@ from support.canaries import Canaries
 from support.command import Workspace, serving
 from support.ports import reserve_port
 from support.postgresql import Server
-from support.seaweedfs import ACCESS_KEY, BUCKET, SeaweedFS, seaweedfs
+from support.seaweedfs import ACCESS_KEY, BUCKET, SeaweedFS
 from support.waiting import wait_until
 
 FORMATS = ["json", "console", "journal"]
@@ -30,13 +30,6 @@ LEVEL = 'level = "debug"'
 def canaries() -> Canaries:
     """Canaries, created when they are named."""
     return Canaries()
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[SeaweedFS]:
-    """A server that knows the store's keys."""
-    with seaweedfs() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +57,12 @@ def require_refused(canaries: Canaries, done: CompletedProcess[str]) -> None:
 def test_keys_that_a_bucket_refuses(
     canaries: Canaries,
     workspace: Workspace,
-    bucket: SeaweedFS,
+    s3: SeaweedFS,
     command: str,
     access_key: str | None,
 ) -> None:
     """An unknown key, or a wrong secret, from the environment."""
-    workspace.write(_cloud(bucket.endpoint))
+    workspace.write(_cloud(s3.endpoint))
     keys = {
         "IMAGED_STORES__CLOUD__ACCESS_KEY": access_key or canaries["access-key"],
         "IMAGED_STORES__CLOUD__SECRET_KEY": canaries["secret-key"],
@@ -77,7 +70,7 @@ def test_keys_that_a_bucket_refuses(
     require_refused(canaries, workspace.imaged(command, **keys))
 
 
-def test_keys_in_files(canaries: Canaries, workspace: Workspace, bucket: SeaweedFS) -> None:
+def test_keys_in_files(canaries: Canaries, workspace: Workspace, s3: SeaweedFS) -> None:
     """Keys in files, one of which holds more than a key."""
     for name in ("access", "secret"):
         (workspace.folder / name).write_text(canaries[name])
@@ -85,18 +78,16 @@ def test_keys_in_files(canaries: Canaries, workspace: Workspace, bucket: Seaweed
         f'access_key_file = "{workspace.folder}/access"\n'
         f'secret_key_file = "{workspace.folder}/secret"'
     )
-    workspace.write(_cloud(bucket.endpoint, files))
+    workspace.write(_cloud(s3.endpoint, files))
     require_refused(canaries, workspace.imaged("check-config"))
 
     (workspace.folder / "secret").write_text(f"{canaries['first']}\n{canaries['second']}\n")
     require_refused(canaries, workspace.imaged("check-config"))
 
 
-def test_keys_in_the_usual_places(
-    canaries: Canaries, workspace: Workspace, bucket: SeaweedFS
-) -> None:
+def test_keys_in_the_usual_places(canaries: Canaries, workspace: Workspace, s3: SeaweedFS) -> None:
     """A malformed shared credentials file, which contains only the key, reveals nothing."""
-    workspace.write(_cloud(bucket.endpoint))
+    workspace.write(_cloud(s3.endpoint))
     shared = workspace.folder / "credentials"
     shared.write_text(f"[default]\n{canaries['shared']}\n = {canaries['shared']}\n")
     require_refused(

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from support.backend import Backend, FolderBackend, ServersBackend, servers
-from support.seaweedfs import SeaweedFS, seaweedfs
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[SeaweedFS]:
-    """A real S3 server, shared by the tests that need one."""
-    with seaweedfs() as server:
-        yield server
+from support.seaweedfs import SeaweedFS
 
 
 @pytest_asyncio.fixture

@@ -23,7 +23,8 @@ import pytest
 from support.backdoor import require_settled
 from support.backend import FolderBackend, Sections
 from support.client import Client
-from support.daemon import IMAGED, Daemon, until
+from support.daemon import Daemon, until
+from support.imaged_process import IMAGED
 from support.page_examples import ROOT, blocks
 from support.postgresql import Server
 

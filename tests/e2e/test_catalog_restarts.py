@@ -25,7 +25,7 @@ from support.daemon import Daemon, until
 from support.postgresql import Server, fresh_database
 from support.seaweedfs import SeaweedFS
 
-RESTARTS = int(os.environ.get("IMAGED_TEST_RESTARTS", "10"))
+RESTARTS = int(os.environ.get("IMAGED_TEST_RESTARTS", "3"))
 CLIENTS = 32
 OUR_FAULT = 500
 
@@ -111,7 +111,7 @@ class Person:
 async def test_a_database_that_comes_and_goes_loses_nothing(
     server: Server, s3: SeaweedFS, tmp_path: Path
 ) -> None:
-    """Ten restarts, some of them crashes: 5xx only while it is away, and recovery by itself."""
+    """Restarts, some of them crashes: 5xx only while it is away, and recovery by itself."""
     chance, journal = random.Random(11), Journal()
     async with fresh_database(server.url) as url:
         backend = ServersBackend(url, s3.endpoint, uuid4().hex)

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
 MIB = 1 << 20
 DATA = random.Random(6).randbytes(24 * MIB)
-LARGE_MIB = 192
+LARGE_MIB = 96
 SETTINGS = {"tasks": {"poll_every": "200ms"}, "log": {"level": "debug", "format": "json"}}
 
 

@@ -30,7 +30,7 @@ from support.backend import FolderBackend, ServersBackend
 from support.client import Client
 from support.daemon import Daemon, until
 from support.event_catalogue import catalogue, undocumented
-from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
+from support.fault_proxy import Fault, FaultProxy, Plan, fail, fail_all, no_faults
 from support.postgresql import Server, execute, fresh_database
 from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS
 
@@ -163,14 +163,23 @@ class Night:
                 await self._ask(client, "GET", "/readyz")
             self._proxy.plan = fail("upload_part", 0, Fault.HANGING)
             await self._upload(client, bytes(11 * MIB))
-            gets = count()  # the first one breaks off after a whole block; the rest is refused
-            self._proxy.plan = lambda call, _: (
-                Fault.DENIED if call == "get_object" and next(gets) else None
-            )
+            self._proxy.plan = self._break_off(large)
             self._proxy.answered_bytes = 6 * MIB
             with suppress(aiohttp.ClientError):
                 await client.digest(large)
             self._proxy.answered_bytes = None
+
+    def _break_off(self, image_id: str) -> Plan:
+        """The first request for the image's data ends after a whole block, the rest is refused.
+        Meanwhile both daemons may read the marker of the bucket.
+        """
+        reads = count()
+
+        def plan(call: str, _number: int) -> Fault | None:
+            is_read = call == "get_object" and image_id in self._proxy.heads[call]
+            return Fault.DENIED if is_read and next(reads) else None
+
+        return plan
 
     async def deletes_fail(self) -> None:
         """The scrubber cannot do its work."""

@@ -21,6 +21,8 @@ from support.origin import Origin
 from support.task_client import TaskClient
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
+#: What the store has no part in.
+on_a_folder = pytest.mark.parametrize("backend", ["folder"], indirect=True)
 
 MIB = 1 << 20
 DISK = disk_images.raw() + os.urandom(12 * MIB)
@@ -66,6 +68,7 @@ async def nothing_is_seen(client: Client, tasks: TaskClient, task_id: str) -> in
     return looks
 
 
+@on_a_folder
 async def test_an_import_over_broken_connections(daemon: Daemon, origin: Origin) -> None:
     """It continues where it broke off; the image is not visible before all has passed."""
     origin.breaks = [HALF, 3 * MIB]
@@ -91,6 +94,7 @@ async def test_an_import_over_broken_connections(daemon: Daemon, origin: Origin)
         assert second + 3 * MIB - UNREAD_BYTES <= third <= second + 3 * MIB
 
 
+@on_a_folder
 async def test_an_import_that_fails(daemon: Daemon, origin: Origin) -> None:
     """No image is ever visible, and its bytes go."""
     async with Client(daemon.url) as client:
@@ -105,6 +109,7 @@ async def test_an_import_that_fails(daemon: Daemon, origin: Origin) -> None:
         await bytes_go(daemon)
 
 
+@on_a_folder
 async def test_an_import_that_is_cancelled(daemon: Daemon, origin: Origin) -> None:
     """While the other side is silent: it ends with the call, and hangs up."""
     origin.hangs_after = HALF
@@ -140,6 +145,7 @@ async def test_an_import_outlives_its_daemon(daemon: Daemon, origin: Origin) -> 
         assert await client.digest(image["id"]) == hashlib.sha512(DISK).hexdigest()
 
 
+@on_a_folder
 @pytest.mark.parametrize("call", ["glance-direct", "web-download", "location"])
 async def test_imports_into_images_of_clients(daemon: Daemon, origin: Origin, call: str) -> None:
     """From what was staged, from the web, and from a location."""

@@ -19,7 +19,7 @@ from support.backend import Backend
 from support.client import Client
 from support.daemon import Daemon, until
 
-KILLS = int(os.environ.get("IMAGED_TEST_KILLS", "20"))
+KILLS = int(os.environ.get("IMAGED_TEST_KILLS", "4"))
 MIB = 1 << 20
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(20 * KILLS + 120)]

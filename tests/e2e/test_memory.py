@@ -13,7 +13,7 @@ from support.client import Client
 from support.daemon import Daemon
 
 MIB = 1 << 20
-UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_UPLOAD_MIB", "768"))
+UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_UPLOAD_MIB", "256"))
 BUDGET_MIB = 32
 ALLOWANCE_MIB = 64
 

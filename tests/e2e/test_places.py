@@ -54,9 +54,9 @@ async def store_image(daemon: Daemon) -> str:
 
 async def refusal(daemon: Daemon) -> str:
     """What a daemon says that does not start."""
-    await daemon.launch()
+    daemon.launch()
     assert daemon.process is not None
-    assert await daemon.process.wait() == 1
+    assert await daemon.process.end() == 1
     return daemon.log_text()
 
 

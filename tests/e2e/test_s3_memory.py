@@ -20,7 +20,7 @@ from support.throttle import ThrottledProxy
 MIB = 1 << 20
 UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_S3_UPLOAD_MIB", "192"))
 PART_SIZE = os.environ.get("IMAGED_TEST_S3_PART_SIZE", "8MiB")
-SLOW_BYTES_PER_SECOND = 20e6
+SLOW_BYTES_PER_SECOND = 40e6
 BUDGET_MIB = 64
 ALLOWANCE_MIB = 64
 

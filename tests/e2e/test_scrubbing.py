@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +15,12 @@ import pytest
 from support.backdoor import bytes_are_those_of
 from support.backend import Backend
 from support.client import Client
-from support.daemon import IMAGED, Daemon, until
+from support.daemon import Daemon, until
+from support.imaged_process import ImagedProcess
 
-IMAGES = int(os.environ.get("IMAGED_TEST_IMAGES", "1000"))
-KEPT = 20  # images that stay
-WANTED = 20  # images that an operator tries to restore while they are scrubbed
+IMAGES = int(os.environ.get("IMAGED_TEST_IMAGES", "200"))
+KEPT = 5  # images that stay
+WANTED = 10  # images that an operator tries to restore while they are scrubbed
 SCRUBBERS = 3
 AT_ONCE = 16
 MOST_DOUBLE_WORK = 0.01
@@ -38,7 +38,7 @@ async def test_a_lowered_delay_frees_everything_and_touches_nothing_else(
         "log": {"level": "debug"},
     }
     daemons = [Daemon(tmp_path, settings, f"daemon{number}", on=backend) for number in range(2)]
-    scrubbers: list[Process] = []
+    scrubbers: list[ImagedProcess] = []
     first = daemons[0]
     try:
         for daemon in daemons:
@@ -51,7 +51,7 @@ async def test_a_lowered_delay_frees_everything_and_touches_nothing_else(
 
             for daemon in daemons:
                 daemon.configure(scrubber={"delay": "0"})
-            scrubbers = [await start_scrubber(first, number) for number in range(SCRUBBERS)]
+            scrubbers = [start_scrubber(first, number) for number in range(SCRUBBERS)]
             for daemon in daemons:
                 daemon.reload()
             restored = await restore_some(first, doomed[-WANTED:])
@@ -133,20 +133,16 @@ async def restore_some(daemon: Daemon, image_ids: list[str]) -> set[str]:
     return restored
 
 
-async def start_scrubber(daemon: Daemon, number: int) -> Process:
+def start_scrubber(daemon: Daemon, number: int) -> ImagedProcess:
     """``imaged scrub``, beside the daemons."""
-    with log_of(daemon, number).open("ab") as log:
-        return await asyncio.create_subprocess_exec(
-            IMAGED, "scrub", "--config", str(daemon.config),
-            stdout=log, stderr=log, env=daemon.environment,
-        )  # fmt: skip
+    return daemon.imaged("scrub", "--config", str(daemon.config), log=log_of(daemon, number))
 
 
-async def end_scrubbers(scrubbers: Sequence[Process]) -> None:
+async def end_scrubbers(scrubbers: Sequence[ImagedProcess]) -> None:
     """They end when they are asked to."""
     for scrubber in scrubbers:
         scrubber.send_signal(signal.SIGTERM)
-    assert {await scrubber.wait() for scrubber in scrubbers} <= {0}
+    assert {await scrubber.end() for scrubber in scrubbers} <= {0}
 
 
 def log_of(daemon: Daemon, number: int) -> Path:

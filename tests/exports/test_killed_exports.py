@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -26,18 +25,11 @@ from support.kill_harness.export_process import (
     bucket_at,
     folder_at,
 )
-from support.seaweedfs import SeaweedFS, seaweedfs
+from support.seaweedfs import SeaweedFS
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
 TESTS = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    """A real S3 server with an empty bucket."""
-    with seaweedfs() as server:
-        yield server
 
 
 async def kill_exports(*arguments: str) -> int:
@@ -89,12 +81,12 @@ async def test_exports_to_a_folder_are_killed(tmp_path: Path) -> None:
     assert 0 < sum(found) < count
 
 
-async def test_exports_to_a_bucket_are_killed(server: SeaweedFS) -> None:
+async def test_exports_to_a_bucket_are_killed(s3: SeaweedFS) -> None:
     """Before each call of S3, and after it."""
     prefix = f"tests/{uuid4().hex}"
-    count = await kill_exports("bucket", server.endpoint, prefix)
+    count = await kill_exports("bucket", s3.endpoint, prefix)
 
-    found = [await _recover(server.endpoint, prefix, number) for number in range(count + 1)]
+    found = [await _recover(s3.endpoint, prefix, number) for number in range(count + 1)]
 
     assert count > 20
     assert 0 < sum(found) < count

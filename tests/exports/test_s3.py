@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from contracts.export_s3 import BucketDestinationContract
 from contracts.store_bucket import settings_for
 from imaged.stores.s3.settings import S3Settings
-from support.seaweedfs import SeaweedFS, seaweedfs
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    """A real S3 server with an empty bucket."""
-    with seaweedfs() as server:
-        yield server
+from support.seaweedfs import SeaweedFS
 
 
 @pytest.fixture
-def s3_settings(server: SeaweedFS) -> S3Settings:
+def s3_settings(s3: SeaweedFS) -> S3Settings:
     """A folder of its own for each test."""
-    return settings_for(server.endpoint)
+    return settings_for(s3.endpoint)
 
 
 class TestBucketDestination(BucketDestinationContract):

@@ -25,18 +25,17 @@ from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.s3.settings import S3Settings
 from imaged.stores.s3.store import S3Store
-from support.seaweedfs import BUCKET, SeaweedFS, plain_client, seaweedfs
+from support.seaweedfs import BUCKET, SeaweedFS, plain_client
 from support.settings import configured
 
 WHOLE = "whole"  # a bucket for stores without a prefix
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    """A real S3 server with empty buckets."""
-    with seaweedfs() as server:
-        plain_client(server.endpoint).create_bucket(Bucket=WHOLE)
-        yield server
+@pytest.fixture(scope="session")
+def server(s3: SeaweedFS) -> SeaweedFS:
+    """A real S3 server that has an empty bucket as well."""
+    plain_client(s3.endpoint).create_bucket(Bucket=WHOLE)
+    return s3
 
 
 @pytest.fixture(scope="module")

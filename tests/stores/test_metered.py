@@ -33,7 +33,7 @@ from imaged.stores.s3.settings import S3Settings
 from imaged.testing.memory_store import MemoryStore
 from stores.test_filesystem import LOW
 from stores.test_memory import MemoryBackdoor
-from support.seaweedfs import SeaweedFS, seaweedfs
+from support.seaweedfs import SeaweedFS
 from support.settings import configured
 
 ABILITIES = (SelfTesting, Closeable, ServerSideCopy, PresignedDownload)
@@ -105,22 +105,15 @@ class TestMeasuredFilesystemStore(LastingReadersContract):
         return FolderBackdoor(root)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    """A real S3 server with an empty bucket."""
-    with seaweedfs() as server:
-        yield server
-
-
 class TestMeasuredS3Store(DeletingContract):
     """Deletes in a bucket, and every ability."""
 
     pytestmark = pytest.mark.asyncio
 
     @pytest.fixture
-    def s3_settings(self, server: SeaweedFS) -> S3Settings:
+    def s3_settings(self, s3: SeaweedFS) -> S3Settings:
         """A folder of its own for each test."""
-        return settings_for(server.endpoint)
+        return settings_for(s3.endpoint)
 
     @pytest_asyncio.fixture
     async def store(self, s3_settings: S3Settings) -> AsyncIterator[Store]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import ClassVar
 
 import pytest
@@ -16,20 +15,13 @@ from contracts.store_state_machine import StoreMachine, machine_settings
 from imaged.ports.store import Store
 from imaged.stores.s3.settings import S3Settings
 from imaged.stores.s3.store import S3Store
-from support.seaweedfs import SeaweedFS, seaweedfs
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    """A real S3 server with an empty bucket."""
-    with seaweedfs() as server:
-        yield server
+from support.seaweedfs import SeaweedFS
 
 
 @pytest.fixture
-def s3_settings(server: SeaweedFS) -> S3Settings:
+def s3_settings(s3: SeaweedFS) -> S3Settings:
     """A folder of its own for each test."""
-    return settings_for(server.endpoint)
+    return settings_for(s3.endpoint)
 
 
 class TestS3Store(S3StoreContract):
@@ -62,8 +54,8 @@ class S3StoreMachine(StoreMachine):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _server_of_the_machine(server: SeaweedFS) -> None:
-    S3StoreMachine.server = server
+def _server_of_the_machine(s3: SeaweedFS) -> None:
+    S3StoreMachine.server = s3
 
 
 TestS3StoreMachine = S3StoreMachine.TestCase

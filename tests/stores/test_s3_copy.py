@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -22,7 +22,7 @@ from imaged.testing.memory_store import MemoryStore
 from support.bodies import cut
 from support.fault_proxy import Fault, FaultProxy, fail
 from support.node import OWNER, A, Node
-from support.seaweedfs import SeaweedFS, plain_client, seaweedfs
+from support.seaweedfs import SeaweedFS, plain_client
 from support.service import UtcClock
 
 pytestmark = pytest.mark.asyncio
@@ -32,17 +32,10 @@ PART = 5 * MIB
 TUNING = S3Tuning(first_pause=timedelta(seconds=0.01), copy_piece_bytes=PART)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    """A real S3 server with an empty bucket."""
-    with seaweedfs() as server:
-        yield server
-
-
 @pytest_asyncio.fixture
-async def proxy(server: SeaweedFS) -> AsyncIterator[FaultProxy]:
+async def proxy(s3: SeaweedFS) -> AsyncIterator[FaultProxy]:
     """A proxy that sees every call."""
-    async with FaultProxy(server.port).running() as proxy:
+    async with FaultProxy(s3.port).running() as proxy:
         yield proxy
 
 
@@ -108,13 +101,13 @@ async def test_the_server_copies(bench: Bench, size_bytes: int, call: str) -> No
     assert await read_all(bench.far, place.key) == data
 
 
-async def test_the_server_copies_damage(bench: Bench, server: SeaweedFS) -> None:
+async def test_the_server_copies_damage(bench: Bench, s3: SeaweedFS) -> None:
     """The ETag of the copy is compared, and then the copy: no image is made of it."""
     data = some_bytes(3000)
     (location,) = (await bench.add(data)).locations
     near = bench.near
     assert isinstance(near, S3Store)
-    client = plain_client(server.endpoint)
+    client = plain_client(s3.endpoint)
     where = {"Bucket": near.settings.bucket, "Key": near.settings.root + location.key}
     client.put_object(**where, Body=data[:-1] + bytes([data[-1] ^ 1]))
     client.close()

@@ -7,7 +7,7 @@ StoreError, nothing is visible, and after its delete nothing is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -26,7 +26,7 @@ from imaged.stores.s3.parts import StreamedPart
 from imaged.stores.s3.settings import S3Settings, S3Tuning
 from imaged.stores.s3.store import S3Store
 from support.fault_proxy import CARRIED_OUT, SERVING, Fault, FaultProxy, fail, fail_all, no_faults
-from support.seaweedfs import SeaweedFS, seaweedfs
+from support.seaweedfs import SeaweedFS
 
 pytestmark = pytest.mark.asyncio
 
@@ -67,20 +67,26 @@ with_small_pieces = pytest.mark.parametrize("tuning", [replace(QUICK, copy_piece
 with_few_parts = pytest.mark.parametrize("tuning", [replace(QUICK, planned_parts=2)])
 with_short_pages = pytest.mark.parametrize("tuning", [replace(QUICK, list_page_size=1)])
 
+#: Calls without an answer, each of which costs the patience of a client twice.
+SILENT = [Fault.HANGING, Fault.HANGING_AFTER, Fault.LATE, Fault.DRAWN_OUT]
 IN_200 = [Fault.ERROR_IN_200, Fault.ERROR_IN_200_AFTER, Fault.GARBAGE]
+
+
+def case(place: int, fault: Fault, *values: object) -> object:
+    """A case of a table, whose lines are calls: of what is silent, one kind for each call is met
+    by `make test-all`, and the others by `make nightly`.
+    """
+    is_rare = fault in SILENT and SILENT.index(fault) != place % len(SILENT)
+    return pytest.param(*values, marks=[pytest.mark.nightly] if is_rare else [])
+
+
 CASES = [
-    (call, number, fault)
-    for call, number in CALLS
+    case(place, fault, call, number, fault)
+    for place, (call, number) in enumerate(CALLS)
     for fault in FAULTS
     if call != "head_object" or "200" not in fault  # its answers have no body to carry an error
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    """A real S3 server with an empty bucket."""
-    with seaweedfs() as server:
-        yield server
+DELETE_CALLS = ["abort_multipart_upload", "list_parts", "list_multipart_uploads", "delete_object"]
 
 
 @pytest.fixture
@@ -90,9 +96,9 @@ def tuning() -> S3Tuning:
 
 
 @pytest_asyncio.fixture
-async def proxy(server: SeaweedFS) -> AsyncIterator[FaultProxy]:
+async def proxy(s3: SeaweedFS) -> AsyncIterator[FaultProxy]:
     """A proxy in front of it."""
-    async with FaultProxy(server.port).running() as proxy:
+    async with FaultProxy(s3.port).running() as proxy:
         yield proxy
 
 
@@ -117,9 +123,9 @@ async def store(s3_settings: S3Settings) -> AsyncIterator[S3Store]:
 
 
 @pytest.fixture
-def door(server: SeaweedFS, s3_settings: S3Settings) -> BucketBackdoor:
+def door(s3: SeaweedFS, s3_settings: S3Settings) -> BucketBackdoor:
     """A client that bypasses the proxy."""
-    return BucketBackdoor(s3_settings, server.endpoint)
+    return BucketBackdoor(s3_settings, s3.endpoint)
 
 
 class Attempt:
@@ -585,9 +591,13 @@ async def test_a_write_that_is_cancelled_in_a_call(
     assert await door.uploads() == {}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
-    "call", ["abort_multipart_upload", "list_parts", "list_multipart_uploads", "delete_object"]
+    ("call", "fault"),
+    [
+        case(place, fault, call, fault)
+        for place, call in enumerate(DELETE_CALLS)
+        for fault in FAULTS
+    ],
 )
 async def test_a_delete_fails(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, call: str, fault: Fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from imaged.stores.s3.self_test import is_leftover
 from imaged.stores.s3.settings import Checksum, S3Settings, S3Tuning, Secret
 from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
 from support.ports import reserve_port
-from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS, seaweedfs
+from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS
 
 pytestmark = pytest.mark.asyncio
 
@@ -45,17 +45,10 @@ CALLS = {
 QUICK = S3Tuning(first_pause=timedelta(seconds=0.01), first_abort_pause=timedelta(seconds=0.01))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    """A real S3 server with an empty bucket."""
-    with seaweedfs() as server:
-        yield server
-
-
 @pytest_asyncio.fixture
-async def proxy(server: SeaweedFS) -> AsyncIterator[FaultProxy]:
+async def proxy(s3: SeaweedFS) -> AsyncIterator[FaultProxy]:
     """A proxy in front of it."""
-    async with FaultProxy(server.port).running() as proxy:
+    async with FaultProxy(s3.port).running() as proxy:
         yield proxy
 
 
@@ -77,7 +70,7 @@ async def told(settings: S3Settings) -> str:
 
 @pytest.mark.parametrize(("call", "right"), CALLS.items())
 async def test_every_right_is_missed(
-    server: SeaweedFS, proxy: FaultProxy, call: str, right: str
+    s3: SeaweedFS, proxy: FaultProxy, call: str, right: str
 ) -> None:
     """The sentence names the right, and nothing is left but what may not be removed."""
     settings = quick_settings(proxy.endpoint)
@@ -86,8 +79,8 @@ async def test_every_right_is_missed(
     assert right in await told(settings)
 
     proxy.plan = no_faults
-    assert await BucketBackdoor(settings, server.endpoint).objects() == []
-    assert await BucketBackdoor(settings, server.endpoint).uploads() == {}
+    assert await BucketBackdoor(settings, s3.endpoint).objects() == []
+    assert await BucketBackdoor(settings, s3.endpoint).uploads() == {}
 
 
 async def test_a_rehearsal_makes_every_call(proxy: FaultProxy) -> None:
@@ -136,11 +129,11 @@ async def test_a_server_that_compares_no_checksums(
 
 @pytest.mark.parametrize("call", ["create_multipart_upload", "upload_part", "put_object"])
 async def test_a_bucket_without_room_can_be_used(
-    server: SeaweedFS, proxy: FaultProxy, call: str
+    s3: SeaweedFS, proxy: FaultProxy, call: str
 ) -> None:
     """It is full, not broken: reads and deletes work, and the test leaves nothing."""
     settings = quick_settings(proxy.endpoint)
-    key, door = new_key(), BucketBackdoor(settings, server.endpoint)
+    key, door = new_key(), BucketBackdoor(settings, s3.endpoint)
     await door.plant(key, b"bytes")
     proxy.plan = fail(call, 0, Fault.FULL, for_ever=True)
 
@@ -155,9 +148,9 @@ async def test_a_bucket_without_room_can_be_used(
     assert await door.uploads() == {}
 
 
-async def test_a_key_that_may_only_read(server: SeaweedFS) -> None:
+async def test_a_key_that_may_only_read(s3: SeaweedFS) -> None:
     """A real server refuses it, and the sentence names the right."""
-    settings = quick_settings(server.endpoint, access_key=Secret(f"{ACCESS_KEY}-reader"))
+    settings = quick_settings(s3.endpoint, access_key=Secret(f"{ACCESS_KEY}-reader"))
 
     assert "s3:PutObject" in await told(settings)
 
@@ -179,9 +172,9 @@ async def test_which_rehearsals_are_over(name: str, *, is_over: bool) -> None:
     assert is_leftover(name, date(2026, 11, 20)) is is_over
 
 
-async def test_a_rehearsal_removes_what_an_earlier_one_left(server: SeaweedFS) -> None:
+async def test_a_rehearsal_removes_what_an_earlier_one_left(s3: SeaweedFS) -> None:
     """An object or an upload of a dead self-test; not those of one that may be running."""
-    settings = quick_settings(server.endpoint)
+    settings = quick_settings(s3.endpoint)
     door = BucketBackdoor(settings)
     old, new = (f"rehearsals/{day}.{'0' * 32}" for day in ("2001-01-01", "2999-01-01"))
     for name in (old, new):
@@ -204,13 +197,13 @@ async def test_a_rehearsal_removes_what_an_earlier_one_left(server: SeaweedFS) -
         ({"bucket": "no-such-bucket"}, "create the bucket"),
     ],
 )
-async def test_wrong_settings(server: SeaweedFS, changes: dict[str, Any], text: str) -> None:
+async def test_wrong_settings(s3: SeaweedFS, changes: dict[str, Any], text: str) -> None:
     """The sentence says which one to correct."""
-    assert text in await told(quick_settings(server.endpoint, **changes))
+    assert text in await told(quick_settings(s3.endpoint, **changes))
 
 
 async def test_without_any_credentials(
-    server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    s3: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """If the library finds none either."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
@@ -221,18 +214,18 @@ async def test_without_any_credentials(
     monkeypatch.setattr("imaged.stores.s3.client._library", _fresh_library)
 
     assert "no credentials" in await told(
-        quick_settings(server.endpoint, access_key=None, secret_key=None)
+        quick_settings(s3.endpoint, access_key=None, secret_key=None)
     )
 
 
 async def test_credentials_of_the_environment(
-    server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+    s3: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without configured ones, those that the library finds are used."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setattr("imaged.stores.s3.client._library", _fresh_library)
-    settings = quick_settings(server.endpoint, access_key=None, secret_key=None)
+    settings = quick_settings(s3.endpoint, access_key=None, secret_key=None)
 
     async with opened(settings) as store:
         await store.self_test()
@@ -270,9 +263,9 @@ async def test_another_kind_of_server_answers(proxy: FaultProxy, call: str) -> N
     await told(quick_settings(proxy.endpoint, attempts=1))
 
 
-async def test_a_server_without_a_certificate(server: SeaweedFS) -> None:
+async def test_a_server_without_a_certificate(s3: SeaweedFS) -> None:
     """The endpoint says https, but the server does not speak TLS."""
-    settings = quick_settings(server.endpoint.replace("http:", "https:"), attempts=1)
+    settings = quick_settings(s3.endpoint.replace("http:", "https:"), attempts=1)
 
     await told(settings)
 
@@ -295,14 +288,14 @@ async def test_an_untrusted_certificate(tmp_path: Path, proxy: FaultProxy) -> No
 
 @pytest.mark.parametrize("text", [None, "", "no certificate"])
 async def test_certificates_that_cannot_be_read(
-    server: SeaweedFS, tmp_path: Path, text: str | None
+    s3: SeaweedFS, tmp_path: Path, text: str | None
 ) -> None:
     """The sentence names the setting."""
     file = tmp_path / "ca.pem"
     if text is not None:
         file.write_text(text)
 
-    assert "correct ca_file" in await told(quick_settings(server.endpoint, ca_file=file))
+    assert "correct ca_file" in await told(quick_settings(s3.endpoint, ca_file=file))
 
 
 async def test_a_store_that_hangs(proxy: FaultProxy) -> None:
@@ -326,19 +319,19 @@ async def test_a_check_is_one_question(proxy: FaultProxy) -> None:
     assert proxy.calls == ["head_bucket"] * 3
 
 
-async def test_a_bucket_that_is_gone_is_not_an_empty_one(server: SeaweedFS) -> None:
+async def test_a_bucket_that_is_gone_is_not_an_empty_one(s3: SeaweedFS) -> None:
     """No blob is reported missing because of it."""
-    async with opened(quick_settings(server.endpoint, bucket="no-such-bucket")) as store:
+    async with opened(quick_settings(s3.endpoint, bucket="no-such-bucket")) as store:
         with pytest.raises(StoreError) as trouble:
             await read_all(store, new_key())
 
     assert not isinstance(trouble.value, BlobMissing)
 
 
-async def test_no_secret_is_logged(server: SeaweedFS, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_is_logged(s3: SeaweedFS, caplog: pytest.LogCaptureFixture) -> None:
     """Not even with the debug logs of the libraries."""
     caplog.set_level(logging.DEBUG)
-    async with opened(quick_settings(server.endpoint)) as store:
+    async with opened(quick_settings(s3.endpoint)) as store:
         await store.put(new_key(), body(b"bytes"))
         await store.check()
 

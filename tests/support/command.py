@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from support.daemon import IMAGED, clean_environment
+from support.daemon import clean_environment
+from support.imaged_process import (
+    COMMAND_TIMEOUT_SECONDS,
+    IMAGED,
+    ImagedProcess,
+    Invocation,
+    run_imaged,
+)
 from support.orphans import END_WITH_PARENT
 from support.service_manager import activating
 from support.waiting import wait_until
-
-COMMAND_TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,9 @@ class Workspace:
 
 def imaged(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``imaged`` to its end."""
-    return subprocess.run(
-        [IMAGED, *arguments],
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-        env={**clean_environment(), **environment},
-        timeout=COMMAND_TIMEOUT_SECONDS,
+    done = run_imaged(*arguments, environment=clean_environment() | environment)
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
     )
 
 
@@ -85,7 +86,7 @@ def imaged(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 class ServerProcess:
     """A process that serves, and its log."""
 
-    process: subprocess.Popen[bytes]
+    process: ImagedProcess | subprocess.Popen[bytes]
     log: Path
     open: ExitStack = field(default_factory=ExitStack)
 
@@ -159,18 +160,21 @@ def serving(
 
     ``sockets`` are handed over by their names, as systemd does.
     """
-    given = sockets or {}
-    descriptors = [one.fileno() for one in given.values()]
-    through = activating(given) if given else []
     log = file.with_suffix(f".{time.monotonic_ns()}.log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*END_WITH_PARENT, *through, IMAGED, command, "--config", str(file)],
-            pass_fds=descriptors,
-            stdout=output,
-            stderr=output,
-            env={**clean_environment(), **environment},
-        )
+    log.touch()
+    arguments, environment = (command, "--config", str(file)), clean_environment() | environment
+    process: ImagedProcess | subprocess.Popen[bytes]
+    if sockets:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*END_WITH_PARENT, *activating(sockets), IMAGED, *arguments],
+                pass_fds=[one.fileno() for one in sockets.values()],
+                stdout=output,
+                stderr=output,
+                env=environment,
+            )
+    else:
+        process = ImagedProcess(Invocation(arguments, environment, log, log, Path.cwd()))
     daemon = ServerProcess(process, log)
     try:
         yield daemon

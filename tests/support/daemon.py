@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,10 +15,8 @@ from typing import Any
 import aiohttp
 
 from support.backend import Backend, FolderBackend
-from support.orphans import END_WITH_PARENT
+from support.imaged_process import ImagedProcess, Invocation, run_imaged
 from support.ports import reserve_port
-
-IMAGED = str(Path(sys.executable).with_name("imaged"))
 
 #: Leases so short that a test can wait for them.
 FAST_SETTINGS: Mapping[str, Mapping[str, object]] = {
@@ -39,9 +35,9 @@ class Daemon:
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     name: str = "imaged"
     port: int = 0
-    process: Process | None = None
+    process: ImagedProcess | None = None
     on: Backend | None = None
-    program: Sequence[str] = (IMAGED,)
+    program: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Make what an operator would have made."""
@@ -90,23 +86,25 @@ class Daemon:
 
     async def start(self) -> None:
         """Start it, and wait until it is ready."""
-        await self.launch()
+        self.launch()
         await self.wait_ready()
 
-    async def launch(self) -> None:
+    def launch(self) -> None:
         """Start it, and do not wait."""
-        with self.log_file.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *END_WITH_PARENT, *self.program, "serve", "--config", str(self.config),
-                stdin=DEVNULL, stdout=log, stderr=log, env=self.environment,
-            )  # fmt: skip
+        self.process = self.imaged("serve", "--config", str(self.config), log=self.log_file)
+
+    def imaged(self, *arguments: str, log: Path) -> ImagedProcess:
+        """Start ``imaged`` beside it, in the same environment."""
+        return ImagedProcess(
+            Invocation(arguments, self.environment, log, log, Path.cwd(), self.program)
+        )
 
     async def wait_ready(self) -> None:
         """Return when it answers that it is ready."""
         async with aiohttp.ClientSession() as session:
 
             async def is_ready() -> bool:
-                if self.process is not None and self.process.returncode is not None:
+                if self.process is not None and self.process.poll() is not None:
                     raise ChildProcessError(self.log_text())
                 try:
                     async with session.get(f"{self.url}/readyz") as answer:
@@ -123,13 +121,13 @@ class Daemon:
         if self.process is None:
             return 0
         process, self.process = self.process, None
-        if process.returncode is None:
+        if process.poll() is None:
             workers = children_of(process.pid) if how is signal.SIGKILL else []
             process.send_signal(how)
             for worker in workers:
                 with suppress(ProcessLookupError):
                     os.kill(worker, how)
-        return await process.wait()
+        return await process.end()
 
     def reload(self) -> None:
         """Have it read its configuration again."""
@@ -139,12 +137,10 @@ class Daemon:
     async def command(self, *arguments: str) -> tuple[int, str, str]:
         """Run another command of ``imaged`` on the same configuration; code, output, errors."""
         name, *rest = arguments
-        process = await asyncio.create_subprocess_exec(
-            IMAGED, name, "--config", str(self.config), *rest,
-            stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=self.environment,
-        )  # fmt: skip
-        output, errors = await process.communicate()
-        return process.returncode or 0, output.decode(), errors.decode()
+        done = await asyncio.to_thread(
+            run_imaged, name, "--config", str(self.config), *rest, environment=self.environment
+        )
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     def log_text(self) -> str:
         """All that it logged, over all lives."""

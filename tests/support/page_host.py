@@ -13,7 +13,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Self
 
-from support.daemon import IMAGED
+from support.imaged_process import IMAGED
 from support.page_examples import Block, blocks
 from support.page_runner import PageRunner
 

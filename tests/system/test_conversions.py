@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import filecmp
 import os
 import re
@@ -20,7 +19,8 @@ from imaged.conversion.qemu_img import QEMU_FORMATS
 from imaged.core.place_marker import MARKER_NAME
 from support import disk_images
 from support.client import Client
-from support.daemon import IMAGED, Daemon, children_of, until
+from support.daemon import Daemon, children_of, until
+from support.imaged_process import IMAGED
 from support.origin import Origin
 from support.task_client import TaskClient
 
@@ -245,13 +245,10 @@ async def test_it_opens_its_source_and_its_target_only(
     trace = tmp_path / "trace"
     await daemon.end()
     wanted = "trace=execve,clone,clone3,open,openat,openat2,socket,connect,bind,sendto"
-    daemon.process = await asyncio.create_subprocess_exec(
-        *("strace", "-f", "--seccomp-bpf", "-qq", "-o", str(trace), "-e", wanted),
-        *(IMAGED, "serve", "--config", str(daemon.config)),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=daemon.environment,
-    )
+    strace = ("strace", "-f", "--seccomp-bpf", "-qq", "-o", str(trace), "-e", wanted)
+    daemon.program = (*strace, IMAGED)
+    daemon.launch()
+    assert daemon.process is not None
     try:
         await daemon.wait_ready()
         async with Client(daemon.url) as client:

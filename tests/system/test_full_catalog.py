@@ -19,7 +19,8 @@ import pytest_asyncio
 
 from imaged.catalogs.connect import migrate_catalog
 from support.client import Client
-from support.daemon import IMAGED, Daemon, until
+from support.daemon import Daemon, until
+from support.imaged_process import IMAGED
 from support.postgresql import Server, database_url, execute
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio]

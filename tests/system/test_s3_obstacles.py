@@ -20,7 +20,7 @@ from imaged.core.limits import MIB
 from imaged.stores.s3.settings import S3Settings
 from support.ceph import Ceph, ceph
 from support.ports import reserve_port
-from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS, seaweedfs
+from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS
 from support.virtualenvs import environment
 from support.waiting import is_listening, wait_until
 
@@ -48,13 +48,6 @@ GOOD = (
     "client_max_body_size 0; proxy_request_buffering off; proxy_http_version 1.1;"
     "proxy_set_header Host $http_host;"
 )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    """A real S3 server with an empty bucket."""
-    with seaweedfs() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +87,9 @@ async def told(settings: S3Settings) -> str:
     return str(trouble.value)
 
 
-async def test_a_proxy_that_passes_all_on(server: SeaweedFS, tmp_path: Path) -> None:
+async def test_a_proxy_that_passes_all_on(s3: SeaweedFS, tmp_path: Path) -> None:
     """Nothing is amiss behind it."""
-    settings = GOOD + f"location / {{ proxy_pass {server.endpoint}; }}"
+    settings = GOOD + f"location / {{ proxy_pass {s3.endpoint}; }}"
     with nginx(tmp_path, settings) as endpoint:
         async with opened(settings_for(endpoint)) as store:
             assert await store.self_test() == []
@@ -118,10 +111,10 @@ async def test_a_proxy_that_passes_all_on(server: SeaweedFS, tmp_path: Path) -> 
     ids=["small bodies", "another host", "a path stripped"],
 )
 async def test_a_proxy_in_the_way(
-    server: SeaweedFS, tmp_path: Path, settings: str, path: str, text: str
+    s3: SeaweedFS, tmp_path: Path, settings: str, path: str, text: str
 ) -> None:
     """The sentence names the likely cause, and the directive of nginx."""
-    with nginx(tmp_path, settings.format(to=server.endpoint)) as endpoint:
+    with nginx(tmp_path, settings.format(to=s3.endpoint)) as endpoint:
         assert text in await told(settings_for(endpoint + path))
 
 

@@ -131,7 +131,7 @@ class KillHarness:
     async def working(self) -> AsyncIterator[None]:
         """An ordinary worker, from its start to its end."""
         starts = self._starts()
-        await self.worker.launch()
+        self.worker.launch()
 
         async def has_started() -> bool:
             return self._starts() > starts
