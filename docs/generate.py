@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from references import calls, commands, errors, formats, metrics, schemas, settings, statuses
+from references import calls, commands, errors, formats, metrics, rules, schemas, settings, statuses
 
 DOCS = Path(__file__).parent
 
@@ -20,6 +20,7 @@ REFERENCE: Mapping[str, Callable[[], str]] = {
     "reference/errors.md": errors.reference,
     "reference/formats.md": formats.reference,
     "reference/metrics.md": metrics.reference,
+    "reference/rules.md": rules.reference,
     "reference/schemas.md": schemas.reference,
     "reference/statuses.md": statuses.reference,
 }

@@ -33,6 +33,7 @@ class LaneContract:
         """The lane to examine."""
         raise NotImplementedError  # each kind's suite has one
 
+    @pytest.mark.rule("loops.8")
     async def test_items_are_worked_off_in_order(self, lane: LaneFactory) -> None:
         """Each once, in the order in which they were fed."""
         done: list[int] = []
@@ -43,6 +44,7 @@ class LaneContract:
 
         assert done == list(range(100))
 
+    @pytest.mark.rule("loops.8")
     async def test_drained_means_done(self, lane: LaneFactory) -> None:
         """And a drained lane may be fed again, and drained again."""
         done: list[int] = []
@@ -54,6 +56,7 @@ class LaneContract:
 
                 assert done == list(range(number + 1))
 
+    @pytest.mark.rule("loops.9")
     async def test_a_failure_surfaces(self, lane: LaneFactory) -> None:
         """In the next feed or drain at the latest, and what comes behind it is not worked on."""
         done: list[int] = []
@@ -71,6 +74,7 @@ class LaneContract:
 
         assert done == [0, 1]
 
+    @pytest.mark.rule("loops.9")
     async def test_a_failure_stays(self, lane: LaneFactory) -> None:
         """A lane that failed does not drain as if nothing had been."""
 
@@ -99,6 +103,7 @@ class LaneContract:
                 with suppress(KeyError):
                     await feeding.drain()
 
+    @pytest.mark.rule("loops.12")
     async def test_items_are_let_go_when_they_are_done(self, lane: LaneFactory) -> None:
         """Their lifetime is their memory: the last one is not kept while waiting for more."""
         done: list[str] = []
@@ -165,6 +170,7 @@ class TestThreadLane(LaneContract):
 
                 await feeding.drain()
 
+    @pytest.mark.rule("loops.8")
     async def test_feeding_waits_while_so_many_items_are_unfinished(self) -> None:
         """So that memory is bounded, however fast a client sends."""
         gate = threading.Event()
@@ -189,6 +195,7 @@ class TestThreadLane(LaneContract):
         assert unfinished_at_most == DEPTH
         assert fed == 3 * DEPTH
 
+    @pytest.mark.rule("loops.10", "loops.11")
     async def test_leaving_waits_for_the_item_under_way_and_drops_the_rest(self) -> None:
         """What is being written is written; what was not begun never is."""
         gate, begun = threading.Event(), threading.Event()

@@ -34,6 +34,7 @@ ROUND = RENEW_EVERY.total_seconds()
 # what begins one
 
 
+@pytest.mark.rule("claims.14", "quotas.2")
 async def test_a_refused_begin_gives_nothing_back(cluster: Cluster) -> None:
     """The image is not ours: one question, one refusal, and no row is left."""
     await cluster.active(A)
@@ -57,6 +58,7 @@ async def test_a_refused_begin_gives_nothing_back(cluster: Cluster) -> None:
     assert not cluster.catalog.leases
 
 
+@pytest.mark.rule("claims.15")
 async def test_a_begin_without_an_answer_is_given_back(cluster: Cluster) -> None:
     """It was carried out, so no lease has to run out."""
     await cluster.queued(A)
@@ -86,6 +88,7 @@ async def test_one_of_two_uploads_is_refused(cluster: Cluster) -> None:
 # a finish that is not heard, or heard late
 
 
+@pytest.mark.rule("claims.2", "claims.11", "quotas.1")
 async def test_a_finish_whose_reply_is_late_is_a_success(cluster: Cluster) -> None:
     """The catalog carries it out, answers after the lease, and the client hears of a success."""
     await cluster.queued(A)
@@ -99,6 +102,7 @@ async def test_a_finish_whose_reply_is_late_is_a_success(cluster: Cluster) -> No
     assert {image.locations[0].key} == cluster.keys
 
 
+@pytest.mark.rule("claims.2", "claims.11")
 async def test_a_finish_whose_reply_is_lost_is_a_success(cluster: Cluster) -> None:
     """The catalog is asked once more before a failure is reported."""
     await cluster.queued(A)
@@ -111,6 +115,7 @@ async def test_a_finish_whose_reply_is_lost_is_a_success(cluster: Cluster) -> No
     assert (await cluster.image(A)).last_failure is None
 
 
+@pytest.mark.rule("claims.11", "claims.13")
 async def test_a_finish_heard_late_is_a_success_even_if_deleted_since(cluster: Cluster) -> None:
     """It was good when it was finished: what became of the image later is another story."""
     await cluster.queued(A)
@@ -143,6 +148,7 @@ async def test_a_finish_that_was_not_heard_is_a_failure(cluster: Cluster) -> Non
     assert not cluster.keys
 
 
+@pytest.mark.rule("claims.12")
 async def test_a_finish_is_asked_for_although_giving_back_was_not_heard(cluster: Cluster) -> None:
     """The catalog stumbles twice: the finish was carried out, giving back had no answer at all."""
     await cluster.queued(A)
@@ -155,6 +161,7 @@ async def test_a_finish_is_asked_for_although_giving_back_was_not_heard(cluster:
     assert image.status is Status.ACTIVE
 
 
+@pytest.mark.rule("claims.1", "bytes.1", "quotas.1")
 async def test_a_finish_that_arrives_after_giving_back_is_refused(cluster: Cluster) -> None:
     """The successor's upload is under way; a late finish must not pass its bytes off as whole."""
     await cluster.queued(A)
@@ -183,6 +190,7 @@ async def test_a_finish_that_arrives_after_giving_back_is_refused(cluster: Clust
     cluster.audit()
 
 
+@pytest.mark.rule("claims.2")
 async def test_giving_back_late_does_not_disturb_the_successor(cluster: Cluster) -> None:
     """Giving back names the claim, which is not the current one."""
     await cluster.queued(A)
@@ -204,6 +212,7 @@ async def test_giving_back_late_does_not_disturb_the_successor(cluster: Cluster)
 # what ends a claim
 
 
+@pytest.mark.rule("claims.6", "ledger.6")
 async def test_deleting_while_saving_stops_the_writer_within_one_renewal(cluster: Cluster) -> None:
     """The writer stops, its client hears that the image was deleted, and its bytes go."""
     await cluster.queued(A)
@@ -232,6 +241,7 @@ async def test_deleting_while_staging_stops_the_writer(cluster: Cluster) -> None
     assert not cluster.catalog.blobs
 
 
+@pytest.mark.rule("claims.16")
 async def test_a_node_that_is_stopped_gives_back_at_once(cluster: Cluster) -> None:
     """Cancelled from outside, it still gives back, so the lease need not run out."""
     await cluster.queued(A)
@@ -246,6 +256,7 @@ async def test_a_node_that_is_stopped_gives_back_at_once(cluster: Cluster) -> No
     assert image.last_failure.reason == "The server was stopped."
 
 
+@pytest.mark.rule("claims.17")
 async def test_giving_back_has_a_timeout(cluster: Cluster) -> None:
     """A catalog that never answers holds up a node that stops no longer than one lease."""
     await cluster.queued(A)

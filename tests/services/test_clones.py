@@ -17,6 +17,7 @@ from support.node import ADMIN, OWNER, A, B
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.rule("ledger.4")
 async def test_a_clone_costs_no_bytes_in_the_store(cluster: Cluster) -> None:
     """It is active at once, with all that is known of the bytes; its owner pays for them too."""
     source = await cluster.active(A)
@@ -32,6 +33,7 @@ async def test_a_clone_costs_no_bytes_in_the_store(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("first", [A, B])
 @pytest.mark.parametrize("delayed", [True, False])
+@pytest.mark.rule("ledger.4", "ledger.10", "ledger.11", "scrubbing.1")
 async def test_each_is_whole_without_the_other(
     cluster: Cluster, first: str, *, delayed: bool
 ) -> None:
@@ -56,6 +58,7 @@ async def test_each_is_whole_without_the_other(
     assert not cluster.catalog.blobs
 
 
+@pytest.mark.rule("ledger.4", "ledger.10", "scrubbing.1")
 async def test_an_expired_image_does_not_wait_for_bytes_that_live_on(cluster: Cluster) -> None:
     """They are not its own any more: its record goes at once, and its owner pays no longer."""
     await cluster.active(A)

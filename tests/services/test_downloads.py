@@ -143,6 +143,7 @@ async def test_bytes_that_are_missing_are_told_before_anything_is_sent(cluster: 
 
 
 @pytest.mark.parametrize("data", [BODY[:-1], BODY + b"?"])
+@pytest.mark.rule("loops.6")
 async def test_bytes_of_another_size_are_told_before_anything_is_sent(
     cluster: Cluster, data: bytes
 ) -> None:
@@ -154,6 +155,7 @@ async def test_bytes_of_another_size_are_told_before_anything_is_sent(
         await read(cluster.node())
 
 
+@pytest.mark.rule("loops.6")
 async def test_an_empty_file_is_missing_bytes(cluster: Cluster) -> None:
     """A store whose file was emptied has no blob there any more."""
     location = (await cluster.active(A)).locations[0]
@@ -163,6 +165,7 @@ async def test_an_empty_file_is_missing_bytes(cluster: Cluster) -> None:
         await read(cluster.node())
 
 
+@pytest.mark.rule("loops.5")
 async def test_a_store_that_loses_the_end_never_looks_like_success(cluster: Cluster) -> None:
     """The bytes end early, and the reader is told instead of left with a part."""
     await cluster.active(A)
@@ -187,6 +190,7 @@ async def test_a_store_that_loses_the_end_never_looks_like_success(cluster: Clus
     assert received == b""
 
 
+@pytest.mark.rule("loops.7")
 async def test_a_block_is_in_flight_until_the_next_read(cluster: Cluster) -> None:
     """And nothing is, when it has ended, at its end or in the middle."""
     await cluster.queued(A)

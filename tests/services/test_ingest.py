@@ -61,6 +61,7 @@ async def test_a_store_hears_how_much_will_come(cluster: Cluster) -> None:
         await cluster.node(near=small).upload(A, unreadable_body(), 31)
 
 
+@pytest.mark.rule("bytes.1")
 async def test_every_attempt_has_a_key_of_its_own(cluster: Cluster) -> None:
     """The retry comes before the scrubber: the bytes to be deleted must not be those it writes."""
     await cluster.queued(A)
@@ -75,6 +76,7 @@ async def test_every_attempt_has_a_key_of_its_own(cluster: Cluster) -> None:
     assert cluster.keys == {image.locations[0].key}
 
 
+@pytest.mark.rule("claims.4", "bytes.2", "ledger.6")
 async def test_bytes_still_being_written_are_not_deleted_under_the_pen(cluster: Cluster) -> None:
     """A writer that cannot be told writes on until its trust is over; its row waits for that."""
     await cluster.queued(A)
@@ -100,6 +102,7 @@ async def test_bytes_still_being_written_are_not_deleted_under_the_pen(cluster: 
     assert not cluster.catalog.blobs
 
 
+@pytest.mark.rule("bytes.3")
 async def test_a_writer_frozen_for_long_leaves_a_row_for_its_bytes(cluster: Cluster) -> None:
     """It wakes when its row has gone, writes, and what it wrote is not forgotten."""
     await cluster.queued(A)
@@ -136,6 +139,7 @@ async def test_a_failed_writer_never_deletes(cluster: Cluster) -> None:
     assert cluster.keys == {blob.key}
 
 
+@pytest.mark.rule("bytes.5")
 async def test_a_failed_writer_tells_what_failed_and_not_that_its_row_did(cluster: Cluster) -> None:
     """The catalog went away meanwhile; the caller still hears why the upload failed."""
     await cluster.queued(A)

@@ -98,6 +98,7 @@ async def test_bytes_go_to_the_store_that_is_asked_for(cluster: Cluster) -> None
         (Caller("rita", "p1", frozenset({"reader"})), {}, None, None, NotPermitted),
     ],
 )
+@pytest.mark.rule("bytes.4")
 async def test_hopeless_uploads_are_refused_before_reading(  # noqa: PLR0917 - a table
     cluster: Cluster,
     caller: Caller,
@@ -132,6 +133,7 @@ async def test_an_owner_may_write(cluster: Cluster) -> None:
     ("announced_bytes", "error"),
     [(len(BODY) + 1, SizeMismatch), (len(BODY) - 1, SizeMismatch), (0, SizeMismatch)],
 )
+@pytest.mark.rule("bytes.6")
 async def test_a_body_of_another_length_than_announced_is_refused(
     cluster: Cluster, announced_bytes: int, error: type[Exception]
 ) -> None:
@@ -144,6 +146,7 @@ async def test_a_body_of_another_length_than_announced_is_refused(
     await cluster.require_clean_retry(A)
 
 
+@pytest.mark.rule("bytes.5")
 async def test_a_body_that_outgrows_the_largest_size_is_stopped(cluster: Cluster) -> None:
     """Not at its end: as soon as it is too large, and no byte over the limit is written."""
     await cluster.queued(A)
@@ -165,6 +168,7 @@ async def test_a_body_that_outgrows_the_largest_size_is_stopped(cluster: Cluster
         ("qcow2", disk_images.qcow2(backing_file=b"/etc/hostname")),
     ],
 )
+@pytest.mark.rule("bytes.7")
 async def test_bytes_of_another_format_than_declared_never_become_visible(
     cluster: Cluster, declared: str, data: bytes
 ) -> None:

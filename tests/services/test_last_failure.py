@@ -17,6 +17,7 @@ from support.virtual_time import VIRTUAL_START
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.rule("claims.20", "claims.21", "bytes.1")
 async def test_a_failure_is_dated_and_cleared_by_the_next_success(cluster: Cluster) -> None:
     """The image says which work failed, why and when, until data has come."""
     await cluster.queued(A)
@@ -48,6 +49,7 @@ async def test_a_mistake_of_ours_is_not_told_in_detail(cluster: Cluster) -> None
     assert failure.reason == "The server made a mistake; its log has the details."
 
 
+@pytest.mark.rule("claims.18")
 async def test_a_failed_upload_kills_where_so_configured(cluster: Cluster) -> None:
     """The behaviour of v1: no data, nothing to be tried again, but it can be deleted."""
     await cluster.queued(A)
@@ -65,6 +67,7 @@ async def test_a_failed_upload_kills_where_so_configured(cluster: Cluster) -> No
     assert not cluster.keys
 
 
+@pytest.mark.rule("claims.19")
 async def test_killing_is_for_uploads_only(cluster: Cluster) -> None:
     """What was to be imported may be staged again."""
     await cluster.queued(A)

@@ -22,6 +22,7 @@ SILENCE = LEASE.total_seconds()
 ROUND = RENEW_EVERY.total_seconds()
 
 
+@pytest.mark.rule("claims.4", "claims.5")
 async def test_a_heartbeat_keeps_long_work_alive(cluster: Cluster) -> None:
     """The deadline of the work moves on with each renewal, for as long as it takes."""
     await cluster.queued(A)
@@ -34,6 +35,7 @@ async def test_a_heartbeat_keeps_long_work_alive(cluster: Cluster) -> None:
     assert node.claims.held == 0
 
 
+@pytest.mark.rule("claims.7", "claims.8")
 async def test_a_node_that_hears_nothing_stops_before_others_may_act(cluster: Cluster) -> None:
     """It cannot renew, so its writer is stopped while the lease still runs."""
     await cluster.queued(A)
@@ -46,6 +48,7 @@ async def test_a_node_that_hears_nothing_stops_before_others_may_act(cluster: Cl
     assert (await cluster.image(A)).status is Status.QUEUED
 
 
+@pytest.mark.rule("claims.7", "claims.8")
 async def test_a_node_whose_heart_stands_still_stops_too(cluster: Cluster) -> None:
     """A silent catalog is enough to stop the writer."""
     await cluster.queued(A)
@@ -57,6 +60,7 @@ async def test_a_node_whose_heart_stands_still_stops_too(cluster: Cluster) -> No
     assert elapsed() < SILENCE
 
 
+@pytest.mark.rule("claims.5", "claims.10")
 async def test_a_renewal_without_an_answer_does_not_hold_up_the_next(cluster: Cluster) -> None:
     """One renewal hangs; the next one, a little later, is in time."""
     await cluster.queued(A)
@@ -82,6 +86,7 @@ async def test_renewals_that_fail_are_told_once(cluster: Cluster) -> None:
     assert [e["event"] for e in logs].count("lease.renewal_failed") == 2
 
 
+@pytest.mark.rule("claims.7", "claims.8", "claims.9")
 async def test_a_claim_that_came_late_is_not_trusted_for_longer(cluster: Cluster) -> None:
     """Trust counts from when the claim was asked for, not from when the answer came."""
     await cluster.queued(A)
@@ -94,6 +99,7 @@ async def test_a_claim_that_came_late_is_not_trusted_for_longer(cluster: Cluster
     assert elapsed() < SILENCE
 
 
+@pytest.mark.rule("claims.3", "claims.4")
 async def test_only_what_is_held_is_renewed(cluster: Cluster) -> None:
     """Work that a living node dropped, and could not even give back, is taken back."""
     await cluster.queued(A)

@@ -74,6 +74,7 @@ async def test_delete_and_restore_touch_no_bytes(cluster: Cluster) -> None:
     cluster.audit()
 
 
+@pytest.mark.rule("ledger.7")
 async def test_a_deactivated_image_is_restored_as_deactivated(cluster: Cluster) -> None:
     """To delete and restore an image is no way around what an admin forbade."""
     await cluster.active(A)
@@ -88,6 +89,7 @@ async def test_a_deactivated_image_is_restored_as_deactivated(cluster: Cluster) 
 
 
 @pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.rule("ledger.6")
 async def test_a_delete_without_bytes_waits_for_nothing(cluster: Cluster, *, killed: bool) -> None:
     """Nothing could be restored, so the image is deleted at once, whatever the delay."""
     await cluster.queued(A)
@@ -106,6 +108,7 @@ async def test_a_protected_image_is_not_deleted(cluster: Cluster) -> None:
         await cluster.node().delete(A, delayed=False)
 
 
+@pytest.mark.rule("ledger.8", "ledger.11")
 async def test_restore_ends_with_expiry(cluster: Cluster) -> None:
     """Bytes that are perhaps being deleted are never restored, however late the delete comes."""
     await cluster.active(A)
@@ -124,6 +127,7 @@ async def test_restore_ends_with_expiry(cluster: Cluster) -> None:
     cluster.audit()
 
 
+@pytest.mark.rule("ledger.9")
 async def test_expiry_is_of_the_delete_that_was_seen(cluster: Cluster) -> None:
     """Restored and deleted again while the scrubber looked: the new delete has its own delay."""
     await cluster.active(A)
@@ -147,6 +151,7 @@ async def test_expiry_is_of_the_delete_that_was_seen(cluster: Cluster) -> None:
     cluster.audit()
 
 
+@pytest.mark.rule("ledger.11")
 async def test_the_record_goes_with_its_last_bytes_and_not_before(cluster: Cluster) -> None:
     """While a store is down, an expired image is not deleted yet, and its bytes have a row."""
     await cluster.active(A)
@@ -165,6 +170,7 @@ async def test_the_record_goes_with_its_last_bytes_and_not_before(cluster: Clust
 # doomed is final
 
 
+@pytest.mark.rule("ledger.1")
 async def test_doomed_bytes_are_never_shared(cluster: Cluster) -> None:
     """A clone of a source that was deleted meanwhile comes too late."""
     source = await cluster.active(A)
@@ -178,6 +184,7 @@ async def test_doomed_bytes_are_never_shared(cluster: Cluster) -> None:
     cluster.audit()
 
 
+@pytest.mark.rule("ledger.2")
 async def test_bytes_without_a_row_are_never_shared(cluster: Cluster) -> None:
     """Later still: nothing of the bytes is left, and nothing refers to them."""
     source = await cluster.active(A)
@@ -192,6 +199,7 @@ async def test_bytes_without_a_row_are_never_shared(cluster: Cluster) -> None:
     assert not cluster.catalog.blobs
 
 
+@pytest.mark.rule("ledger.3")
 async def test_unfinished_bytes_are_never_shared(cluster: Cluster) -> None:
     """What is still being written may never be whole."""
     await cluster.queued(A)
@@ -207,6 +215,7 @@ async def test_unfinished_bytes_are_never_shared(cluster: Cluster) -> None:
     cluster.audit()
 
 
+@pytest.mark.rule("ledger.5")
 async def test_only_doomed_rows_leave(cluster: Cluster) -> None:
     """A message of a scrubber gone mad, or of long ago, cannot hit what is needed."""
     kept = (await cluster.active(A)).locations[0].key
@@ -223,6 +232,7 @@ async def test_only_doomed_rows_leave(cluster: Cluster) -> None:
     assert rows == cluster.catalog.blobs
 
 
+@pytest.mark.rule("bytes.2")
 async def test_bytes_of_a_dead_writer_are_due_after_its_lease(cluster: Cluster) -> None:
     """And not when the image was deleted under it."""
     await cluster.queued(A)

@@ -74,6 +74,7 @@ async def test_the_pause_is_the_one_configured_now(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("error", [CatalogError("away"), ZeroDivisionError("ours")])
+@pytest.mark.rule("loops.2")
 async def test_a_round_that_fails_is_not_the_last(error: Exception) -> None:
     """Neither with an error that was to be expected, nor with one that was not."""
     rounds: list[float] = []
@@ -83,6 +84,7 @@ async def test_a_round_that_fails_is_not_the_last(error: Exception) -> None:
     assert len(rounds) >= 3
 
 
+@pytest.mark.rule("loops.1", "loops.3")
 async def test_failures_are_logged_once_per_change() -> None:
     """The same again is no news; another error is, and so is the same one after a success."""
     away, full = CatalogError("away"), StoreError("near", "is full")
@@ -94,6 +96,7 @@ async def test_failures_are_logged_once_per_change() -> None:
     assert told == [("look", str(error)) for error in (away, full, full, away)]
 
 
+@pytest.mark.rule("loops.2")
 async def test_a_mistake_of_ours_is_told_with_its_traceback_once() -> None:
     """As an error, once: not again every thirty seconds."""
     logs = await run_for(300, run_periodically("look", duty(*[KeyError("x")] * 5), lambda: EVERY))
@@ -133,6 +136,7 @@ async def test_an_alarm_ends_the_pause_early(cluster: Cluster) -> None:
     assert rounds == [0, 10, 20]
 
 
+@pytest.mark.rule("loops.4")
 async def test_an_alarm_during_a_round_is_not_lost(cluster: Cluster) -> None:
     """What came in meanwhile may not have been seen: the next round follows at once."""
     rounds: list[float] = []
@@ -151,6 +155,7 @@ async def test_an_alarm_during_a_round_is_not_lost(cluster: Cluster) -> None:
     assert rounds == [0, 10]
 
 
+@pytest.mark.rule("loops.1")
 async def test_every_error_of_ours_is_expected() -> None:
     """Whatever the tree of errors grows, a loop goes on after it."""
     logs = await run_for(70, run_periodically("look", duty(ImagedError("new")), lambda: EVERY))

@@ -23,6 +23,7 @@ async def used(cluster: Cluster, owner: str = "p1") -> int:
     return (await cluster.catalog.get_account(owner)).used_bytes
 
 
+@pytest.mark.rule("quotas.1", "quotas.3")
 async def test_a_change_and_its_charge_are_one_transaction(cluster: Cluster) -> None:
     """At every moment the account is the sum of the images."""
     charged: list[tuple[int, int]] = []
@@ -45,6 +46,7 @@ async def test_a_change_and_its_charge_are_one_transaction(cluster: Cluster) -> 
     assert {account for account, _ in charged} > {0, 181}
 
 
+@pytest.mark.rule("quotas.2")
 async def test_bytes_being_written_are_counted(cluster: Cluster) -> None:
     """The first upload reserves the room; what it does not need is free again."""
     await cluster.catalog.set_limit("p1", 100)
@@ -75,6 +77,7 @@ async def test_an_announced_body_is_charged_as_a_whole_at_once(cluster: Cluster)
     assert (await cluster.image(A)).status is Status.QUEUED
 
 
+@pytest.mark.rule("claims.5", "quotas.3")
 async def test_a_body_of_unknown_length_reserves_ahead(cluster: Cluster) -> None:
     """One transaction for many blocks: what is reserved is more than what has come."""
     await cluster.queued(A)
@@ -88,6 +91,7 @@ async def test_a_body_of_unknown_length_reserves_ahead(cluster: Cluster) -> None
     assert await used(cluster) == 181
 
 
+@pytest.mark.rule("quotas.4")
 async def test_a_body_of_unknown_length_fits_exactly(cluster: Cluster) -> None:
     """Where there is no room to reserve ahead, it is reserved byte by byte."""
     await cluster.catalog.set_limit("p1", 181)
@@ -99,6 +103,7 @@ async def test_a_body_of_unknown_length_fits_exactly(cluster: Cluster) -> None:
     assert await used(cluster) == 181
 
 
+@pytest.mark.rule("quotas.4")
 async def test_a_short_body_of_unknown_length_needs_no_room_ahead(cluster: Cluster) -> None:
     """A project with little left may still send little."""
     await cluster.catalog.set_limit("p1", len(BODY))
@@ -107,6 +112,7 @@ async def test_a_short_body_of_unknown_length_needs_no_room_ahead(cluster: Clust
     assert (await cluster.node(slice_bytes=64).upload(A)).status is Status.ACTIVE
 
 
+@pytest.mark.rule("quotas.3")
 async def test_a_body_that_outgrows_the_quota_is_stopped_and_given_back(cluster: Cluster) -> None:
     """Before bytes beyond the quota are written."""
     await cluster.catalog.set_limit("p1", 200)
@@ -143,6 +149,7 @@ async def test_a_pending_delete_counts_until_it_expires(cluster: Cluster) -> Non
     assert await used(cluster) == 0
 
 
+@pytest.mark.rule("quotas.2")
 async def test_staged_bytes_and_what_is_made_of_them_count_once(cluster: Cluster) -> None:
     """An import of what is staged needs no more room than an upload of it."""
     await cluster.catalog.set_limit("p1", len(BODY))

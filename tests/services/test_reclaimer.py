@@ -21,6 +21,7 @@ pytestmark = pytest.mark.anyio
 SILENCE = LEASE.total_seconds()
 
 
+@pytest.mark.rule("claims.3", "claims.20")
 async def test_work_of_a_dead_holder_is_taken_back_in_time(cluster: Cluster) -> None:
     """Within its lease and two rounds; the image is queued and says why, and the retry works."""
     await cluster.queued(A)
@@ -96,6 +97,7 @@ async def test_a_catalog_that_is_away_ends_the_round(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("kill", "status"), [(True, Status.KILLED), (False, Status.QUEUED)], ids=["kill", "requeue"]
 )
+@pytest.mark.rule("claims.18")
 async def test_a_dead_holders_upload_is_killed_where_so_configured(
     cluster: Cluster, status: Status, *, kill: bool
 ) -> None:
@@ -135,6 +137,7 @@ async def test_a_zombie_cannot_finish(cluster: Cluster) -> None:
 # staged data
 
 
+@pytest.mark.rule("tasks.23")
 async def test_staged_data_is_deleted_unless_imported(cluster: Cluster) -> None:
     """After its time the image is queued again, and the bytes are freed."""
     await cluster.queued(A)
@@ -166,6 +169,7 @@ async def test_staged_data_may_take_long_to_come(cluster: Cluster) -> None:
     assert (await running.outcome()).status is Status.UPLOADING
 
 
+@pytest.mark.rule("tasks.23")
 async def test_staged_data_whose_import_began_meanwhile_stays(cluster: Cluster) -> None:
     """Asked for at the last moment: the import wins."""
     await cluster.queued(A)
@@ -185,6 +189,7 @@ async def test_staged_data_whose_import_began_meanwhile_stays(cluster: Cluster) 
     assert (await cluster.image(A)).status is Status.ACTIVE
 
 
+@pytest.mark.rule("tasks.24")
 async def test_data_staged_anew_meanwhile_stays(cluster: Cluster) -> None:
     """Another process let the old data go, and the client was quick: this is not what was seen."""
     await cluster.queued(A)

@@ -32,6 +32,7 @@ def plant(cluster: Cluster, *numbers: int) -> list[str]:
     return keys
 
 
+@pytest.mark.rule("reconcile.1")
 async def test_strays_go_after_a_quarantine(cluster: Cluster) -> None:
     """They are doomed when they are found, and deleted a day later."""
     (stray,) = plant(cluster, 7)
@@ -64,6 +65,7 @@ async def test_unfinished_writes_without_a_row_go_too(cluster: Cluster) -> None:
     assert not cluster.keys
 
 
+@pytest.mark.rule("reconcile.3")
 async def test_without_apply_nothing_is_touched(cluster: Cluster) -> None:
     """It says what it would do: the same strays that it then dooms."""
     plant(cluster, 7, 8)
@@ -92,6 +94,7 @@ async def test_strays_are_told_once_they_are_known_no_more(cluster: Cluster) -> 
     assert [entry["event"] for entry in logs].count("blob.stray_found") == 1
 
 
+@pytest.mark.rule("reconcile.2")
 async def test_a_brake_holds_where_strays_are_suspiciously_many(cluster: Cluster) -> None:
     """Perhaps the catalog is older than the store: nothing is doomed until an operator says so."""
     plant(cluster, *range(1, 12))
@@ -110,6 +113,7 @@ async def test_a_brake_holds_where_strays_are_suspiciously_many(cluster: Cluster
     assert (await node.reconcile.run(apply=True, max_strays=11)).doomed == 11
 
 
+@pytest.mark.rule("reconcile.2")
 async def test_a_small_share_of_many_is_not_suspicious(cluster: Cluster) -> None:
     """In a large store a few strays more are nothing unusual: within the count and the share."""
     for number in range(100, 108):
@@ -175,6 +179,7 @@ async def test_bytes_being_written_are_no_strays(cluster: Cluster) -> None:
     cluster.audit()
 
 
+@pytest.mark.rule("reconcile.4")
 async def test_a_write_that_begins_between_the_looks_is_no_stray(cluster: Cluster) -> None:
     """The ledger is asked after the store: what is in the store has a row by then."""
     await cluster.queued(A)
@@ -208,6 +213,7 @@ async def test_a_blob_scrubbed_in_between_is_no_stray(cluster: Cluster) -> None:
     assert not cluster.catalog.blobs
 
 
+@pytest.mark.rule("reconcile.5")
 async def test_a_blob_scrubbed_in_between_is_not_missing(cluster: Cluster) -> None:
     """The ledger is asked again before bytes are reported missing."""
     await cluster.active(A)
@@ -237,6 +243,7 @@ async def test_doomed_bytes_are_neither_stray_nor_missing(cluster: Cluster) -> N
     assert not report.missing
 
 
+@pytest.mark.rule("reconcile.4", "reconcile.6")
 async def test_bytes_of_a_known_key_in_another_store_are_left_alone(cluster: Cluster) -> None:
     """A copied store: blobs of another store in the ledger are not deleted."""
     key = (await cluster.active(A)).locations[0].key

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.anyio
 NOW = timedelta(0)
 
 
+@pytest.mark.rule("scrubbing.1")
 async def test_the_delay_is_the_one_configured_now(cluster: Cluster) -> None:
     """Lowered, it frees space at the next round; raised, it saves what still waits."""
     await cluster.active(A)

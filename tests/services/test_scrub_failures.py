@@ -65,6 +65,7 @@ async def test_a_store_that_hangs_does_not_hold_up_others(cluster: Cluster) -> N
     assert errors == {None, "The store 'near' did not delete it within 60 s."}
 
 
+@pytest.mark.rule("scrubbing.5", "scrubbing.6")
 async def test_a_failure_is_kept_with_the_bytes_and_backs_off(cluster: Cluster) -> None:
     """How often, why, and when again: after 10 s, 20 s, 40 s … and an hour at most."""
     (key,) = await cluster.doomed(1)
@@ -84,6 +85,7 @@ async def test_a_failure_is_kept_with_the_bytes_and_backs_off(cluster: Cluster) 
     assert waits[-3:] == [3600, 3600, 3600]
 
 
+@pytest.mark.rule("scrubbing.5", "scrubbing.7")
 async def test_an_error_is_told_once_per_change(cluster: Cluster) -> None:
     """The same error again is no news; another one is."""
     await cluster.doomed(1)
@@ -103,6 +105,7 @@ async def test_an_error_is_told_once_per_change(cluster: Cluster) -> None:
     assert told == ["The store 'near' is down.", "The store 'near' is full of sand."]
 
 
+@pytest.mark.rule("scrubbing.5", "scrubbing.8")
 async def test_bytes_of_a_store_that_is_not_configured_are_put_off(cluster: Cluster) -> None:
     """They wait until it is configured again; everything else goes on."""
     await cluster.queued(A)
@@ -121,6 +124,7 @@ async def test_bytes_of_a_store_that_is_not_configured_are_put_off(cluster: Clus
     assert not cluster.keys
 
 
+@pytest.mark.rule("scrubbing.4", "scrubbing.9")
 async def test_a_catalog_that_fails_in_the_middle_costs_nothing(cluster: Cluster) -> None:
     """The bytes are gone but their row is not: it is due again, and a delete twice never hurts."""
     await cluster.doomed(*range(1, 11))

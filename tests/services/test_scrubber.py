@@ -30,6 +30,7 @@ NOW = timedelta(0)
 # order, batches, and several at a time
 
 
+@pytest.mark.rule("scrubbing.2")
 async def test_the_oldest_goes_first(cluster: Cluster) -> None:
     """What has been due for longest is in the first batch, and so on."""
     numbers = (5, 30, 9, 1, 77, 2, 8, 40, 23, 7, 90, 4)
@@ -54,6 +55,7 @@ async def test_the_oldest_goes_first(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
+@pytest.mark.rule("scrubbing.3")
 async def test_the_number_deleted_at_once(cluster: Cluster, concurrency: int) -> None:
     """As many as configured, and no more."""
     await cluster.doomed(*range(1, 31))
@@ -110,6 +112,7 @@ async def test_several_scrubbers_side_by_side_share_the_work(cluster: Cluster) -
     assert not cluster.keys
 
 
+@pytest.mark.rule("scrubbing.4")
 async def test_blobs_of_a_dead_scrubber_are_due_again(cluster: Cluster) -> None:
     """After a while the blobs of a dead scrubber are due again."""
     (key,) = await cluster.doomed(1)
@@ -138,6 +141,7 @@ async def test_bytes_that_are_gone_already_are_fine(cluster: Cluster) -> None:
 # records, and looking only
 
 
+@pytest.mark.rule("scrubbing.10", "scrubbing.11")
 async def test_records_are_buried_after_their_time(cluster: Cluster) -> None:
     """What is left of them is that their ids are never used again."""
     await cluster.queued(A)

@@ -46,6 +46,7 @@ TOTAL = 64 * MIB
         (TOTAL * 10, SMALLEST_BLOCK_BYTES),
     ],
 )
+@pytest.mark.rule("bytes.9")
 async def test_blocks_shrink_as_the_budget_fills(in_flight: int, block_bytes: int) -> None:
     """Large while half is free, then ever smaller, but never below the floor."""
     budget = TransferBudget(TOTAL)
@@ -100,6 +101,7 @@ async def test_a_body_is_cut_into_blocks_of_the_size_of_the_moment() -> None:
     assert data == bytes(3_000_000) + b"!"
 
 
+@pytest.mark.rule("bytes.9")
 async def test_in_a_crowd_blocks_are_small() -> None:
     """So that more memory is not used, but more is written at a time."""
     budget = TransferBudget(TOTAL)
@@ -126,6 +128,7 @@ async def test_no_block_is_empty(chunks: list[bytes]) -> None:
     assert [b async for b in gather_blocks(_in_chunks(chunks), TransferBudget(TOTAL))] == []
 
 
+@pytest.mark.rule("bytes.8")
 async def test_waiting_for_more_keeps_no_block(cluster: Cluster) -> None:
     """While the client is silent, nothing on the way of its bytes holds what was written."""
     await cluster.queued(A)

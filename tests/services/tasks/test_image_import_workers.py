@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 SILENCE = LEASE.total_seconds()
 
 
+@pytest.mark.rule("tasks.2")
 async def test_a_task_is_picked_up_once(cluster: Cluster) -> None:
     """Two workers see it waiting: one gets it, the other leaves it alone."""
     await cluster.importing(A)
@@ -34,6 +35,7 @@ async def test_a_task_is_picked_up_once(cluster: Cluster) -> None:
     assert len(cluster.keys) == 1
 
 
+@pytest.mark.rule("tasks.2")
 async def test_a_task_that_is_worked_on_is_not_picked_up_again(cluster: Cluster) -> None:
     """Not even by a worker that read, long ago, that it was waiting."""
     await cluster.importing(A)
@@ -57,6 +59,7 @@ async def test_a_task_that_is_worked_on_is_not_picked_up_again(cluster: Cluster)
     assert task.attempts == 1
 
 
+@pytest.mark.rule("tasks.8")
 async def test_a_task_is_picked_up_by_its_id(cluster: Cluster) -> None:
     """Not another one that writes the same image by now."""
     await cluster.importing(A)
@@ -77,6 +80,7 @@ async def test_a_task_is_picked_up_by_its_id(cluster: Cluster) -> None:
     assert (second.status, second.attempts) == (TaskStatus.PENDING, 0)
 
 
+@pytest.mark.rule("claims.3", "tasks.4")
 async def test_staged_bytes_survive_a_lost_attempt(cluster: Cluster) -> None:
     """The next worker finds all that it needs, and writes under another key."""
     before = await cluster.importing(A)
@@ -97,6 +101,7 @@ async def test_staged_bytes_survive_a_lost_attempt(cluster: Cluster) -> None:
     cluster.audit()
 
 
+@pytest.mark.rule("tasks.3")
 async def test_an_import_survives_its_worker_a_few_times_only(cluster: Cluster) -> None:
     """A task that kills every worker fails after its attempts, and says why."""
     await cluster.importing(A)
@@ -118,6 +123,7 @@ async def test_an_import_survives_its_worker_a_few_times_only(cluster: Cluster) 
     assert cluster.keys == cluster.catalog.blobs.keys() == {image.staged.key}
 
 
+@pytest.mark.rule("claims.16", "tasks.4")
 async def test_a_worker_that_is_stopped_leaves_the_task_to_others(cluster: Cluster) -> None:
     """At once, without waiting for its lease."""
     await cluster.importing(A)
@@ -134,6 +140,7 @@ async def test_a_worker_that_is_stopped_leaves_the_task_to_others(cluster: Clust
 
 
 @pytest.mark.parametrize("lost", [ClaimLost, "catalog"])
+@pytest.mark.rule("tasks.4", "tasks.5")
 async def test_a_worker_that_hears_nothing_leaves_the_task_to_others(
     cluster: Cluster, lost: object
 ) -> None:

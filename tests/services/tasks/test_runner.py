@@ -143,6 +143,7 @@ async def ask(node: Node, type_name: str = "wait", caller: Caller = ANN, **field
 # how much at once, and in which order
 
 
+@pytest.mark.rule("tasks.9", "tasks.11")
 async def test_the_number_that_runs_at_once(cluster: Cluster) -> None:
     """Not more than there is room for, of all types; and when one ends, the next begins at once."""
     seen: list[int] = []
@@ -165,6 +166,7 @@ async def test_the_number_that_runs_at_once(cluster: Cluster) -> None:
     assert not node.runner.running
 
 
+@pytest.mark.rule("tasks.10")
 async def test_a_type_may_have_less_room(cluster: Cluster) -> None:
     """The rest is for others."""
     wait, make = Wait(), Make()
@@ -182,6 +184,7 @@ async def test_a_type_may_have_less_room(cluster: Cluster) -> None:
     assert wait.most == 1
 
 
+@pytest.mark.rule("tasks.13")
 async def test_owners_take_turns(cluster: Cluster) -> None:
     """One task of an owner does not wait for all earlier ones of another."""
     wait = Wait()
@@ -197,6 +200,7 @@ async def test_owners_take_turns(cluster: Cluster) -> None:
     assert wait.begun == ["p1", "p2", "p1", "p1", "p1"]
 
 
+@pytest.mark.rule("tasks.12")
 async def test_a_task_begins_at_once_where_it_was_asked_for(cluster: Cluster) -> None:
     """And after a poll, if another process asked."""
     wait = Wait()
@@ -300,6 +304,7 @@ async def test_a_secret_that_cannot_be_read_here_is_left_to_others(
 # how they end
 
 
+@pytest.mark.rule("tasks.18")
 async def test_a_task_keeps_its_result_and_its_caller(cluster: Cluster) -> None:
     """All that was asked for, and what came of it; the secret is read once, and dropped."""
     node = cluster.node(types=[Wait()])
@@ -397,6 +402,7 @@ async def test_a_finish_whose_reply_is_lost_is_a_success(cluster: Cluster) -> No
     cluster.audit()
 
 
+@pytest.mark.rule("tasks.7")
 async def test_a_task_that_cannot_begin_fails(cluster: Cluster) -> None:
     """Instead of waiting without end: its image was taken from it by an older version."""
     node = cluster.node(types=[Make()])
@@ -478,6 +484,7 @@ async def test_a_task_that_cannot_be_claimed_keeps_no_other_waiting(cluster: Clu
 # when the worker goes
 
 
+@pytest.mark.rule("tasks.14")
 async def test_a_worker_that_is_stopped_gives_back_at_once(cluster: Cluster) -> None:
     """Its lease is given back, and the attempt does not count."""
     node = cluster.node(types=[Make()])
@@ -491,6 +498,7 @@ async def test_a_worker_that_is_stopped_gives_back_at_once(cluster: Cluster) -> 
     assert await cluster.node(types=[Make()]).run_tasks() == 1
 
 
+@pytest.mark.rule("tasks.15")
 async def test_stopping_begins_nothing_new(cluster: Cluster) -> None:
     """What is under way may end."""
     wait = Wait()
@@ -509,6 +517,7 @@ async def test_stopping_begins_nothing_new(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("type_name", ["wait", "make"])
+@pytest.mark.rule("tasks.16")
 async def test_a_task_survives_its_worker(cluster: Cluster, type_name: str) -> None:
     """One lease after it was killed, another picks it up; and the attempts are limited."""
     asked = await ask(cluster.node(types=[Wait(), Make()]), type_name)
@@ -534,6 +543,7 @@ async def test_a_task_survives_its_worker(cluster: Cluster, type_name: str) -> N
 
 
 @pytest.mark.parametrize("type_name", ["wait", "make"])
+@pytest.mark.rule("tasks.17")
 async def test_cancelling_stops_the_work_here_at_once(cluster: Cluster, type_name: str) -> None:
     """The record tells by whom; what was to be made is not."""
     wait, make = Wait(), Make()
@@ -585,6 +595,7 @@ async def test_cancelling_what_waits(cluster: Cluster) -> None:
 # progress
 
 
+@pytest.mark.rule("tasks.20")
 async def test_progress_is_written_now_and_then(cluster: Cluster) -> None:
     """A new phase at once, and then once a second at most, however often it is told."""
     written = Counter[str]()

@@ -74,6 +74,7 @@ async def test_an_image_waiting_for_import_takes_no_upload(cluster: Cluster) -> 
         await node.upload(A)
 
 
+@pytest.mark.rule("tasks.1")
 async def test_an_import_cannot_begin_before_its_staging_has_ended(cluster: Cluster) -> None:
     """What is still being sent is not whole."""
     await cluster.queued(A)
@@ -110,6 +111,7 @@ async def test_an_import_needs_formats(cluster: Cluster) -> None:
 # what ends a task
 
 
+@pytest.mark.rule("tasks.6")
 async def test_deleting_an_image_cancels_its_task(cluster: Cluster) -> None:
     """Waiting or worked on: it ends, says why, and its bytes go."""
     for name in (A, B):
@@ -205,6 +207,7 @@ async def test_a_task_that_is_too_large_now_fails_and_does_not_wait_for_ever(
     assert "largest" in image.last_failure.reason or "larger" in image.last_failure.reason
 
 
+@pytest.mark.rule("bytes.7")
 async def test_data_that_is_refused_ends_the_task(cluster: Cluster) -> None:
     """Another attempt would not help: the bytes would be the same."""
     await cluster.importing(A)
@@ -244,6 +247,7 @@ async def test_a_failed_staging_is_told_and_can_be_repeated(cluster: Cluster) ->
     assert (await cluster.node().stage(A)).status is Status.UPLOADING
 
 
+@pytest.mark.rule("bytes.7")
 async def test_one_image_that_fails_does_not_hold_up_others(cluster: Cluster) -> None:
     """More of them than there is room for: all are worked on, in a few rounds."""
     names = [image_id(number) for number in range(1, ROOM + 6)]
@@ -260,6 +264,7 @@ async def test_one_image_that_fails_does_not_hold_up_others(cluster: Cluster) ->
     cluster.audit()
 
 
+@pytest.mark.rule("claims.13")
 async def test_staging_an_image_that_is_deleted_meanwhile(cluster: Cluster) -> None:
     """A finish that comes too late is told as what it is."""
     await cluster.queued(A)

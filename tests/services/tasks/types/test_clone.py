@@ -105,6 +105,7 @@ async def test_a_clone_costs_no_bytes(cluster: Cluster) -> None:
     assert not cluster.catalog.blobs
 
 
+@pytest.mark.rule("tasks.19")
 async def test_without_room_there_is_no_clone(cluster: Cluster) -> None:
     """The draft never was an image of a project."""
     await cluster.active(A)

@@ -99,6 +99,7 @@ async def test_checksums_of_blocks_are_recorded(cluster: Cluster, recorded: byte
     assert right != recorded
 
 
+@pytest.mark.rule("tasks.22")
 async def test_a_store_that_is_down_is_no_damage(cluster: Cluster) -> None:
     """Nothing is known of the bytes: the task fails, and says why; nothing is marked."""
     await cluster.active(A)
@@ -112,6 +113,7 @@ async def test_a_store_that_is_down_is_no_damage(cluster: Cluster) -> None:
     assert (await cluster.image(A)).damage is None
 
 
+@pytest.mark.rule("tasks.21")
 async def test_a_deleted_image_is_not_marked(cluster: Cluster) -> None:
     """Its bytes are going, as they should."""
     image = await cluster.active(A)
