@@ -3,8 +3,7 @@
 A fork server, one for the process of the tests, has imported what commands and daemons import, and
 runs nothing. Each process is forked from it, gets the arguments, the environment and the files that
 it is given, and does what the script ``imaged`` does. ``cli/test_all_commands.py`` starts the
-script itself; so does everything where COVERAGE_PROCESS_START is set, since coverage measures
-processes from their beginning.
+script itself; so does everything with a variable that Python reads at its start (READ_AT_START).
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from support.waiting import POLL_SECONDS
 IMAGED = str(Path(sys.executable).with_name("imaged"))
 COMMAND_TIMEOUT_SECONDS = 30
 PRELOADED = ("imaged.cli.context", "imaged.daemon.daemon", "imaged.daemon.doctor", "uvloop")
+READ_AT_START = {"COVERAGE_PROCESS_START", "PYTHONPATH"}
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 _server = get_context("forkserver")
@@ -116,7 +116,7 @@ def _run(invocation: Invocation, limits: tuple[int, int]) -> None:
         os.dup2(opened, descriptor)
         os.close(opened)
     program = invocation.program
-    if not program and "COVERAGE_PROCESS_START" in os.environ:
+    if not program and READ_AT_START & invocation.environment.keys():
         program = (IMAGED,)
     if program:
         command = [*program, *invocation.arguments]

@@ -10,16 +10,16 @@ import asyncio
 import errno
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any, TypeVar
 from uuid import UUID
 
-import aiofiles
 import anyio
+from aiofiles.threadpool import wrap
 from aiofiles.threadpool.binary import AsyncFileIO
 from anyio import to_thread
 
@@ -59,7 +59,7 @@ class LocalScratchFolder:
         """Raises ScratchFull, ScratchError, and what ``chunks`` raises."""
         path = self._path / name
         with _explained(path):
-            file = await aiofiles.open(path, "xb", buffering=0, executor=self._thread)
+            file = await self._open(path, "xb")
         written_bytes = looked_at_bytes = 0
         try:
             await self.require_room()
@@ -86,7 +86,7 @@ class LocalScratchFolder:
         """Raises ScratchError."""
         path = self._path / name
         with _explained(path):
-            file = await aiofiles.open(path, "rb", buffering=0, executor=self._thread)
+            file = await self._open(path, "rb")
             try:
                 while chunk := await file.read(MIB):
                     yield chunk
@@ -106,6 +106,17 @@ class LocalScratchFolder:
         path = self._path / name
         with _explained(path):
             return (await self._run(path.stat)).st_size
+
+    async def _open(self, path: Path, mode: str) -> AsyncFileIO:
+        """Raises OSError. A file that is opened when it is not wanted any more is closed."""
+        opening = self._thread.submit(open, path, mode, buffering=0)
+        try:
+            file = await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unwanted)
+            raise
+        wrapped: AsyncFileIO = wrap(file, executor=self._thread)
+        return wrapped
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -156,6 +167,11 @@ class LocalScratch:
 async def _in_thread(work: Callable[[], T]) -> T:
     """Run in a thread. When cancelled, a thread that hangs is abandoned."""
     return await to_thread.run_sync(work, abandon_on_cancel=True)
+
+
+def _close_unwanted(opening: Future[IO[Any]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 async def _close(file: AsyncFileIO) -> None:
