@@ -25,7 +25,8 @@ from imaged.core.errors import CatalogError, ImageNotFound
 from references.commands import files, pages
 from support.command import Workspace, imaged, serving
 from support.daemon import clean_environment
-from support.imaged_process import IMAGED
+from support.imaged_process import COMMAND_TIMEOUT_SECONDS, IMAGED, ImagedProcess, Invocation
+from support.waiting import wait_until
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -132,19 +133,15 @@ def test_json_output_is_one_document(workspace: Workspace, command: str) -> None
 def test_a_service_logs_for_programs(workspace: Workspace, command: str) -> None:
     """--json is the format of its log, whatever the configuration says."""
     workspace.write("[log]\nformat = 'console'")
-    with (workspace.folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [IMAGED, command, "--config", str(workspace.file), "--json"],
-            stdout=log,
-            stderr=log,
-            env=clean_environment(),
-        )
+    log = workspace.folder / "log"
+    asked = (command, "--config", str(workspace.file), "--json")
+    process = ImagedProcess(Invocation(asked, clean_environment(), log, log, workspace.folder))
     try:
-        while b"\n" not in (text := (workspace.folder / "log").read_bytes()):
-            assert process.poll() is None
+        wait_until(lambda: process.poll() is not None or b"\n" in log.read_bytes(), log.read_text)
+        text = log.read_text()
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(COMMAND_TIMEOUT_SECONDS)
 
     assert json.loads(text.splitlines()[0])["event"]
 
