@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from imaged.core.limits import MIB
 from support.client import Client
 from support.daemon import Daemon, clean_environment
 from support.imaged_process import IMAGED, run_imaged
@@ -26,7 +27,6 @@ from support.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.asyncio
 
-MIB = 1024**2
 DATA = random.Random(4).randbytes(3 * MIB + 17)
 SHA512 = hashlib.sha512(DATA).hexdigest()
 NOWHERE = "00000000-0000-4000-8000-000000000000"

@@ -16,6 +16,7 @@ from imaged.cli.tasks import task_json, task_lines, task_table
 from imaged.config import load
 from imaged.core.edits import begin_draft
 from imaged.core.image import Image
+from imaged.core.limits import MIB
 from imaged.core.task import Progress, Task, TaskStatus
 from imaged.daemon.drivers import open_catalog
 from imaged.ports.catalog import Catalog
@@ -27,7 +28,6 @@ T = TypeVar("T")
 
 A, B, C = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abc")
 NO_WORKERS = '[daemon]\nroles = ["api"]'
-MIB = 1024**2
 
 
 def with_catalog(workspace: Workspace, work: Callable[[Catalog], Awaitable[T]]) -> T:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from imaged.conversion.truncation import missing_bytes
+from imaged.core.limits import MIB
 from support import disk_images
-from support.disk_images import MIB
 
 WHOLE: dict[str, tuple[str, Callable[[], bytes]]] = {
     "vdi": ("vdi", disk_images.allocated_vdi),

@@ -6,9 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from imaged.core.limits import GIB
 from imaged.daemon.status_reporter import Activity, short_duration, status_line
-
-GIB = 1024**3
 
 LINES = {
     "everything": (

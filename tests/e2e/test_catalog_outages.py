@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from imaged.core.limits import MIB
 from support.client import OCTETS, Client
 from support.daemon import Daemon, until
 from support.postgresql import Server, fresh_database
 
 pytestmark = pytest.mark.asyncio
 
-MIB = 1024 * 1024
 BEFORE = bytes(MIB)
 AFTER = b"\x01" * MIB
 SLICE_MIB = 64  # reserved ahead of a body whose length is not known

@@ -18,6 +18,7 @@ import pytest_asyncio
 from contracts.export_s3 import ExportBackdoor
 from contracts.store_bucket import settings_for
 from exports.test_filesystem import FolderBackdoor
+from imaged.core.limits import MIB
 from support.backend import Backend, FolderBackend
 from support.client import Client
 from support.daemon import Daemon, until
@@ -26,7 +27,6 @@ from support.task_client import TaskClient
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
-MIB = 1 << 20
 DATA = random.Random(6).randbytes(24 * MIB)
 LARGE_MIB = 96
 SETTINGS = {"tasks": {"poll_every": "200ms"}, "log": {"level": "debug", "format": "json"}}

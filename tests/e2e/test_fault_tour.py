@@ -26,6 +26,7 @@ import aiohttp
 import pytest
 
 from imaged.core.blob import make_key
+from imaged.core.limits import MIB
 from support.backend import FolderBackend, ServersBackend
 from support.client import Client
 from support.daemon import Daemon, until
@@ -34,7 +35,6 @@ from support.fault_proxy import Fault, FaultProxy, Plan, fail, fail_all, no_faul
 from support.postgresql import Server, execute, fresh_database
 from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS
 
-MIB = 1 << 20
 PASSWORD = "made-up-for-a-night"
 SECRETS = (PASSWORD, ACCESS_KEY, SECRET_KEY)
 KEEP = "IMAGED_TEST_NIGHT_LOG"  # a folder that the logs are copied to, for reading

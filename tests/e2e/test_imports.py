@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from imaged.core.limits import MIB
 from support import disk_images
 from support.backdoor import bytes_are_those_of
 from support.backend import Backend
@@ -24,7 +25,6 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 #: What the store has no part in.
 on_a_folder = pytest.mark.parametrize("backend", ["folder"], indirect=True)
 
-MIB = 1 << 20
 DISK = disk_images.raw() + os.urandom(12 * MIB)
 HALF = 6 * MIB
 UNREAD_BYTES = MIB // 2  # what had come when a connection broke may not have been read yet

@@ -14,13 +14,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from imaged.core.limits import MIB
 from support.backdoor import bytes_are_those_of, require_settled
 from support.backend import Backend
 from support.client import Client
 from support.daemon import Daemon, until
 
 KILLS = int(os.environ.get("IMAGED_TEST_KILLS", "4"))
-MIB = 1 << 20
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(20 * KILLS + 120)]
 

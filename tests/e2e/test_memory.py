@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from imaged.core.limits import MIB
 from support.client import Client
 from support.daemon import Daemon
 
-MIB = 1 << 20
 UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_UPLOAD_MIB", "256"))
 BUDGET_MIB = 32
 ALLOWANCE_MIB = 64

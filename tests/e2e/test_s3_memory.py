@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from imaged.core.limits import MIB
 from support.backend import ServersBackend, servers
 from support.client import OCTETS, Client
 from support.daemon import Daemon
 from support.seaweedfs import SeaweedFS
 from support.throttle import ThrottledProxy
 
-MIB = 1 << 20
 UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_S3_UPLOAD_MIB", "192"))
 PART_SIZE = os.environ.get("IMAGED_TEST_S3_PART_SIZE", "8MiB")
 SLOW_BYTES_PER_SECOND = 40e6

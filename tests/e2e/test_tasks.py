@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from imaged.core.limits import MIB
 from support.backdoor import require_settled
 from support.backend import Backend
 from support.client import Client
@@ -22,7 +23,6 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 #: What the store has no part in.
 on_a_folder = pytest.mark.parametrize("backend", ["folder"], indirect=True)
 
-MIB = 1 << 20
 JSON = {"Accept": "application/json"}
 DATA = random.Random(5).randbytes(24 * MIB)
 SETTINGS = {"tasks": {"poll_every": "200ms"}, "log": {"level": "debug", "format": "json"}}

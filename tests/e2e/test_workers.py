@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from imaged.core.limits import MIB
 from support import disk_images
 from support.backend import FolderBackend
 from support.client import Client
@@ -25,7 +26,6 @@ from support.two_stores import SECOND_STORE, with_second_store
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 
-MIB = 1 << 20
 DISK = disk_images.raw() + os.urandom(8 * MIB)
 HALF = 4 * MIB
 SIGNALS_FOR_ALL = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

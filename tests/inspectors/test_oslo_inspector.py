@@ -19,10 +19,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imaged.core.disk_format import Findings, Flaw, Lookalike
+from imaged.core.limits import KIB, MIB
 from imaged.inspectors.oslo_inspector import BLOCK_BYTES, OsloInspector
 from imaged.ports.inspector import InspectorFactory
 from support import disk_images as disks
-from support.disk_images import DISK_BYTES, KIB, MIB
+from support.disk_images import DISK_BYTES
 
 FACTORY: InspectorFactory = OsloInspector
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from support.daemon import Daemon, clean_environment
-
-OPENSTACK = str(Path(sys.executable).with_name("openstack"))
+from support.daemon import Daemon
+from support.openstack import openstack
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
@@ -28,24 +25,6 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     await running.start()
     yield running
     await running.end(signal.SIGKILL)
-
-
-async def openstack(daemon: Daemon, *arguments: str) -> str:
-    """Run one command of the client; its output. It must succeed."""
-    process = await asyncio.create_subprocess_exec(
-        OPENSTACK,
-        "--os-auth-type",
-        "none",
-        "--os-endpoint",
-        daemon.url,
-        *arguments,
-        env=clean_environment() | {"HOME": str(daemon.folder)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode() + daemon.log_text()
-    return output.decode()
 
 
 async def test_the_life_of_an_image_through_the_openstack_client(daemon: Daemon) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,10 +14,10 @@ import pytest_asyncio
 
 from support import disk_images
 from support.client import Client
-from support.daemon import Daemon, clean_environment, until
+from support.daemon import Daemon, until
+from support.openstack import openstack
 from support.origin import Origin
 
-OPENSTACK = str(Path(sys.executable).with_name("openstack"))
 DISK = disk_images.raw() + os.urandom(1_000_000)
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
@@ -40,19 +38,6 @@ async def daemon(tmp_path: Path, origin: Origin) -> AsyncIterator[Daemon]:
     await running.start()
     yield running
     await running.end(signal.SIGKILL)
-
-
-async def openstack(daemon: Daemon, *arguments: str) -> str:
-    """Run one command of the client; its output. It must succeed."""
-    process = await asyncio.create_subprocess_exec(
-        *(OPENSTACK, "--os-auth-type", "none", "--os-endpoint", daemon.url, *arguments),
-        env=clean_environment() | {"HOME": str(daemon.folder)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode() + daemon.log_text()
-    return output.decode()
 
 
 async def require_imported(daemon: Daemon, image_id: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from imaged.core.block import Block
 from imaged.core.errors import ClientVanished
+from imaged.core.limits import MIB
 from imaged.services.transfers import (
     LARGEST_BLOCK_BYTES,
     MAX_BLOCK_CHUNKS,
@@ -26,7 +27,6 @@ from support.node import A
 
 pytestmark = pytest.mark.anyio
 
-MIB = 1024 * 1024
 TOTAL = 64 * MIB
 
 

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Sequence
 from uuid import UUID
 
-KIB = 1024
-MIB = 1024 * KIB
+from imaged.core.limits import KIB, MIB
+
 SECTOR_BYTES = 512
 
 SMALL_BYTES = 64 * KIB  # of an image, where its format asks for no more

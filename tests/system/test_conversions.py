@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from imaged.conversion.qemu_img import QEMU_FORMATS
+from imaged.core.limits import MIB
 from imaged.core.place_marker import MARKER_NAME
 from support import disk_images
 from support.client import Client
@@ -25,8 +26,6 @@ from support.origin import Origin
 from support.task_client import TaskClient
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio, pytest.mark.timeout(240)]
-
-MIB = 1 << 20
 
 
 @pytest.fixture(autouse=True)
