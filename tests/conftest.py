@@ -52,8 +52,8 @@ QUICK = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow. Begin with daemons that are killed again and again: they take minutes, and
-    short tests then fill the time of the other workers.
+    """Mark what is slow. Begin with the tests of whole daemons, which take longest: short ones then
+    fill the time of the other workers.
     """
     for item in items:
         if _is_any(item.path, SLOW) and not _is_any(item.path, QUICK):
