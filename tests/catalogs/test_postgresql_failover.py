@@ -12,11 +12,12 @@ import pytest
 import pytest_asyncio
 
 from contracts.catalog_databases import database_of, opened
-from contracts.catalog_samples import all_images, queued, until
+from contracts.catalog_samples import all_images, queued
 from imaged.catalogs.connect import migrate_catalog
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
 from support.postgresql import Server, connected, database_url, execute
+from support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 

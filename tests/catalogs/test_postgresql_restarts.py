@@ -12,11 +12,12 @@ import pytest
 import pytest_asyncio
 
 from contracts.catalog_databases import opened
-from contracts.catalog_samples import all_images, queued, until
+from contracts.catalog_samples import all_images, queued
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
 from imaged.core.image import Change
 from support.postgresql import Server, fresh_database
+from support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -18,11 +18,12 @@ from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
 from contracts.catalog_files import database_of, opened, raw
-from contracts.catalog_samples import all_images, queued, until
+from contracts.catalog_samples import all_images, queued
 from imaged.catalogs import list_timeout
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite import driver, engine
 from imaged.core.limits import MIB
+from support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 

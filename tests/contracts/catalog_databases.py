@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from contracts.catalog_samples import until
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresql
 from imaged.catalogs.sql_catalog import SqlCatalog
 from support.postgresql import connected, fresh_database
+from support.waiting import until
 
 #: How many wait for a lock.
 COUNT_LOCK_WAITS = """

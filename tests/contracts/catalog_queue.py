@@ -22,7 +22,6 @@ from contracts.catalog_samples import (
     new_claim,
     place,
     queued,
-    until,
 )
 from imaged.core.blob import FIRST_RETRY_DELAY, BlobState
 from imaged.core.broken_upload import forget_broken, refused
@@ -41,6 +40,7 @@ from imaged.core.uploading import (
 from imaged.ports.catalog import Catalog
 from imaged.ports.image_catalog import LapsedClaim
 from support.sample_images import attempt_at, task
+from support.waiting import until
 
 
 def _refuse_the_rest(image: Image) -> Image:

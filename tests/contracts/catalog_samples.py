@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
-import anyio
 from hypothesis import HealthCheck, Phase
 
 from imaged.core.blob import Blob
@@ -102,13 +100,6 @@ async def blob_of(catalog: Catalog, key: str) -> Blob:
     blob = await catalog.get_blob(key)
     assert blob is not None, key
     return blob
-
-
-async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what only time brings about."""
-    with anyio.fail_after(20):
-        while not await true():  # noqa: ASYNC110 - a catalog has no event for elapsed time
-            await anyio.sleep(0.02)
 
 
 async def due_keys(catalog: Catalog, busy_for: timedelta = NO_DELAY) -> list[str]:

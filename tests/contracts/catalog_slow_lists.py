@@ -8,13 +8,14 @@ import anyio
 import pytest
 from sqlalchemy import Connection, text
 
-from contracts.catalog_samples import add_saving, new_claim, queued, until
+from contracts.catalog_samples import add_saving, new_claim, queued
 from imaged.catalogs import list_timeout
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import ListTooSlow
 from imaged.core.limits import MIB
 from imaged.core.query import ImageQuery
 from imaged.core.task_query import TaskQuery
+from support.waiting import until
 
 LIST_COUNT = 20
 CONCURRENT_LISTS = 2  # at least this many run

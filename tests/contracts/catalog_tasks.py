@@ -25,7 +25,6 @@ from contracts.catalog_samples import (
     new_claim,
     place,
     queued,
-    until,
 )
 from imaged.core.access import Caller
 from imaged.core.claim import Claim
@@ -61,6 +60,7 @@ from imaged.core.uploading import (
 from imaged.ports.catalog import Catalog
 from imaged.ports.image_catalog import LapsedClaim
 from support.sample_images import attempt_at, draft, task
+from support.waiting import until
 
 ANY = ("import", "verify")
 

@@ -23,10 +23,11 @@ import pytest
 from support.backdoor import require_settled
 from support.backend import FolderBackend, Sections
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.imaged_process import IMAGED
 from support.page_examples import ROOT, blocks
 from support.postgresql import Server
+from support.waiting import until
 
 PAGE = ROOT / "docs/how-to/back-up.md"
 CLIENTS = 6

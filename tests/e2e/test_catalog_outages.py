@@ -13,8 +13,9 @@ import pytest_asyncio
 
 from imaged.core.limits import MIB
 from support.client import OCTETS, Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.postgresql import Server, fresh_database
+from support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -21,9 +21,10 @@ import pytest_asyncio
 from support.backdoor import bytes_are_those_of, require_settled
 from support.backend import ServersBackend
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.postgresql import Server, fresh_database
 from support.seaweedfs import SeaweedFS
+from support.waiting import until
 
 RESTARTS = int(os.environ.get("IMAGED_TEST_RESTARTS", "3"))
 CLIENTS = 32

@@ -23,9 +23,10 @@ from imaged.services.claims import Claims, ClaimSettings
 from support import disk_images
 from support.backdoor import bytes_are_those_of
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.service_pair import SOURCE_TOKEN, ServicePair, service_pair, serving
 from support.task_client import TaskClient
+from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
 

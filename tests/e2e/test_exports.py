@@ -21,9 +21,10 @@ from exports.test_filesystem import FolderBackdoor
 from imaged.core.limits import MIB
 from support.backend import Backend, FolderBackend
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS
 from support.task_client import TaskClient
+from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 

@@ -29,11 +29,12 @@ from imaged.core.blob import make_key
 from imaged.core.limits import MIB
 from support.backend import FolderBackend, ServersBackend
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.event_catalogue import catalogue, undocumented
 from support.fault_proxy import Fault, FaultProxy, Plan, fail, fail_all, no_faults
 from support.postgresql import Server, execute, fresh_database
 from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS
+from support.waiting import until
 
 PASSWORD = "made-up-for-a-night"
 SECRETS = (PASSWORD, ACCESS_KEY, SECRET_KEY)

@@ -13,8 +13,9 @@ import pytest_asyncio
 
 from support import frozen_disk
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.task_client import TaskClient
+from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 

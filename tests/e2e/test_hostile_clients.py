@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.hostile_clients import HostileClients, run_hostile_clients
+from support.waiting import until
 
 IDLE, TRICKLE, DAWDLE, NORMAL = 1000, 200, 100, 20
 FILES = 4096

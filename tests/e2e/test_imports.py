@@ -17,9 +17,10 @@ from support import disk_images
 from support.backdoor import bytes_are_those_of
 from support.backend import Backend
 from support.client import OCTETS, Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.origin import Origin
 from support.task_client import TaskClient
+from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 #: What the store has no part in.

@@ -18,7 +18,8 @@ from imaged.core.limits import MIB
 from support.backdoor import bytes_are_those_of, require_settled
 from support.backend import Backend
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
+from support.waiting import until
 
 KILLS = int(os.environ.get("IMAGED_TEST_KILLS", "4"))
 

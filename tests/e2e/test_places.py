@@ -20,7 +20,8 @@ import pytest
 
 from imaged.core.place_marker import MARKER_NAME
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
+from support.waiting import until
 
 DATA = b"an image that is needed" * 1000
 DIGEST = hashlib.sha512(DATA).hexdigest()

@@ -15,8 +15,9 @@ import pytest
 from support.backdoor import bytes_are_those_of
 from support.backend import Backend
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.imaged_process import ImagedProcess
+from support.waiting import until
 
 IMAGES = int(os.environ.get("IMAGED_TEST_IMAGES", "200"))
 KEPT = 5  # images that stay

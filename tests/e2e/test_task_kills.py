@@ -19,13 +19,13 @@ import pytest_asyncio
 from e2e.test_exports import BucketPlace, FolderPlace
 from imaged.core.task import MAX_ATTEMPTS
 from support.backend import FolderBackend, ServersBackend
-from support.daemon import until
 from support.kill_harness.daemon import KillPoint
 from support.kill_harness.harness import KillHarness, kill_harness
 from support.kill_harness.kill_points import ONE_ATTEMPT
 from support.kill_harness.outcome import KillCase, OutcomeCheck
 from support.kill_harness.task_cases import KINDS_ON_SERVERS, TASK_CASES, TaskCase
 from support.seaweedfs import SeaweedFS
+from support.waiting import until
 
 TIMES = int(os.environ.get("IMAGED_TEST_TASK_KILLS", "1"))
 

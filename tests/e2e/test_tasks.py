@@ -17,7 +17,8 @@ from imaged.core.limits import MIB
 from support.backdoor import require_settled
 from support.backend import Backend
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
+from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 #: What the store has no part in.

@@ -13,7 +13,8 @@ import pytest
 
 from support.backdoor import bytes_are_those_of
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
+from support.waiting import until
 
 CLIENTS = 8
 ROUNDS = 12

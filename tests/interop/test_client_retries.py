@@ -20,8 +20,9 @@ import pytest
 import pytest_asyncio
 
 from support.client import Client
-from support.daemon import Daemon, clean_environment, until
+from support.daemon import Daemon, clean_environment
 from support.tcp_proxy import TcpProxy
+from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.clients, pytest.mark.timeout(600)]
 

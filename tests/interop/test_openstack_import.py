@@ -14,9 +14,10 @@ import pytest_asyncio
 
 from support import disk_images
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.openstack import openstack
 from support.origin import Origin
+from support.waiting import until
 
 DISK = disk_images.raw() + os.urandom(1_000_000)
 

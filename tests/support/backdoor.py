@@ -7,7 +7,8 @@ from typing import Any
 from imaged.config import load
 from imaged.daemon.drivers import open_catalog
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
+from support.waiting import until
 
 UNFINISHED_STATUSES = {"saving", "uploading", "importing"}
 LEDGER_LIMIT = 100_000

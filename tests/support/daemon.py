@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import aiohttp
 from support.backend import Backend, FolderBackend
 from support.imaged_process import ImagedProcess, Invocation, run_imaged
 from support.ports import reserve_port
+from support.waiting import until
 
 #: Leases so short that a test can wait for them.
 FAST_SETTINGS: Mapping[str, Mapping[str, object]] = {
@@ -172,18 +173,6 @@ def _peak_kib(pid: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1])
     raise LookupError("VmHWM")
-
-
-async def until(
-    condition: Callable[[], Awaitable[bool]], complaint: str, within_seconds: float = 30
-) -> None:
-    """Ask again and again until it is true, or fail with a sentence."""
-    try:
-        async with asyncio.timeout(within_seconds):
-            while not await condition():  # noqa: ASYNC110 - another process sets no event of ours
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(complaint) from None
 
 
 def clean_environment() -> dict[str, str]:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from support.client import Client
-from support.daemon import until
+from support.waiting import until
 
 
 class TaskClient:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 WAIT_TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.01
+ASK_SECONDS = 0.03  # between questions that may be requests
 
 
 def wait_until(
@@ -20,6 +22,20 @@ def wait_until(
     while not is_so():
         assert time.monotonic() < deadline, found()
         time.sleep(POLL_SECONDS)
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]],
+    complaint: str = "it never became so",
+    within_seconds: float = 30,
+) -> None:
+    """Ask again and again until it is true, or fail with a sentence."""
+    try:
+        async with asyncio.timeout(within_seconds):
+            while not await condition():  # noqa: ASYNC110 - another process sets no event of ours
+                await asyncio.sleep(ASK_SECONDS)
+    except TimeoutError:
+        raise AssertionError(complaint) from None
 
 
 def is_listening(port: int) -> bool:

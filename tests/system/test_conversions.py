@@ -20,10 +20,11 @@ from imaged.core.limits import MIB
 from imaged.core.place_marker import MARKER_NAME
 from support import disk_images
 from support.client import Client
-from support.daemon import Daemon, children_of, until
+from support.daemon import Daemon, children_of
 from support.imaged_process import IMAGED
 from support.origin import Origin
 from support.task_client import TaskClient
+from support.waiting import until
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio, pytest.mark.timeout(240)]
 

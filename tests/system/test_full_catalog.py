@@ -19,9 +19,10 @@ import pytest_asyncio
 
 from imaged.catalogs.connect import migrate_catalog
 from support.client import Client
-from support.daemon import Daemon, until
+from support.daemon import Daemon
 from support.imaged_process import IMAGED
 from support.postgresql import Server, database_url, execute
+from support.waiting import until
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio]
 
