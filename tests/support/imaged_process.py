@@ -25,7 +25,7 @@ from support.waiting import POLL_SECONDS
 
 IMAGED = str(Path(sys.executable).with_name("imaged"))
 COMMAND_TIMEOUT_SECONDS = 30
-PRELOADED = ("imaged.cli.context", "imaged.daemon.daemon", "imaged.daemon.doctor", "uvloop")
+PRELOADED = ("imaged.cli.context", "imaged.daemon.daemon", "uvloop")
 READ_AT_START = {"COVERAGE_PROCESS_START", "PYTHONPATH"}
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
