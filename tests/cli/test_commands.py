@@ -163,7 +163,7 @@ def test_restore_takes_an_image_back_once(workspace: Workspace) -> None:
 
     assert (first.returncode, first.stdout) == (0, f"{image_id} is active again.\n")
     assert second.returncode == 1
-    assert second.stderr.splitlines()[-1].startswith(f"The image {image_id} cannot be restored")
+    assert f"The image {image_id} cannot be restored" in second.stderr
     assert not json.loads(workspace.imaged("pending", "--json").stdout)
 
 
