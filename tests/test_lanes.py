@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 import pytest
 
-from imaged.lanes import DEPTH, BackgroundLane, CpuSlots, InlineLane, Lane, LaneFactory, ThreadLane
+from imaged.lanes import DEPTH, BackgroundLane, CpuSlots, Lane, LaneFactory, ThreadLane
+from support.inline_lane import InlineLane
 
 pytestmark = pytest.mark.asyncio
 
@@ -239,14 +240,11 @@ class TestThreadLane(LaneContract):
 
         await _until(lambda: set(threading.enumerate()) <= before)
 
-    async def test_an_item_that_hangs_is_not_waited_for_for_ever(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A stalled disk: leaving ends after a while, and the thread is abandoned."""
-        monkeypatch.setattr("imaged.lanes.CLOSE_TIMEOUT_SECONDS", 0.01)
+    async def test_closing_waits_for_an_item_until_a_timeout(self) -> None:
+        """A stalled disk keeps its thread, and nothing else."""
         gate = threading.Event()
         async with opened_at_end(gate):
-            async with ThreadLane[int](_wait_for(gate)) as feeding:
+            async with ThreadLane[int](_wait_for(gate), close_timeout_seconds=0.01) as feeding:
                 await feeding.feed(1)
 
             assert not gate.is_set()
@@ -295,11 +293,8 @@ class TestThreadLane(LaneContract):
         assert seen == [min(before + lane.niceness, NICEST)]
         assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
-    async def test_a_thread_that_was_left_behind_ends_quietly(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Its loop was closed meanwhile, so the result is dropped."""
-        monkeypatch.setattr("imaged.lanes.CLOSE_TIMEOUT_SECONDS", 0.01)
+    async def test_a_thread_that_was_left_behind_ends_quietly(self) -> None:
+        """Its loop was closed meanwhile."""
         gate, threads = threading.Event(), threading.active_count()
 
         def abandon() -> None:
@@ -312,8 +307,8 @@ class TestThreadLane(LaneContract):
         await _until(lambda: threading.active_count() <= threads + 1)  # to_thread keeps its own
 
 
-class TestTurns:
-    """Computation takes slots, so that few threads compete with the event loop."""
+class TestCpuSlots:
+    """Work that computes takes slots, so that little stands between the loop and a processor."""
 
     @pytest.mark.parametrize(
         ("lane", "computes", "waits"),
@@ -324,19 +319,14 @@ class TestTurns:
             (BackgroundLane, False, True),
         ],
     )
-    async def test_waiting_for_a_slot(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        lane: type[ThreadLane[int]],
-        computes: bool,
-        waits: bool,
+    async def test_what_waits_for_a_slot(
+        self, lane: type[ThreadLane[int]], computes: bool, waits: bool
     ) -> None:
         """Where all slots are taken: work that computes, and background work."""
-        monkeypatch.setattr("imaged.lanes.SLOT_WAIT_SECONDS", PATIENCE)
-        monkeypatch.setattr(lane, "slots", CpuSlots(1))
+        slots = CpuSlots(1, PATIENCE)
         done: list[int] = []
-        async with lane(done.append, computes=computes) as working:
-            with lane.slots.acquire():
+        async with lane(done.append, computes=computes, slots=slots) as working:
+            with slots.acquire():
                 await working.feed(1)
                 if waits:
                     await asyncio.sleep(0.01)  # time to be done, were that allowed
@@ -347,16 +337,15 @@ class TestTurns:
 
         assert done == [1]
 
-    async def test_a_hanging_item_loses_its_slot(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_one_that_hangs_does_not_keep_its_slot(self) -> None:
         """A stalled disk slows other tasks down, and stops none."""
-        monkeypatch.setattr("imaged.lanes.SLOT_WAIT_SECONDS", 0.01)
-        monkeypatch.setattr(BackgroundLane, "slots", CpuSlots(1))
+        slots = CpuSlots(1, 0.01)
         gate = threading.Event()
         done: list[int] = []
         async with (
             opened_at_end(gate),
-            BackgroundLane[int](_wait_for(gate)) as stuck,
-            BackgroundLane[int](done.append) as other,
+            BackgroundLane[int](_wait_for(gate), slots=slots) as stuck,
+            BackgroundLane[int](done.append, slots=slots) as other,
         ):
             await stuck.feed(1)
             await other.feed(2)
@@ -365,7 +354,7 @@ class TestTurns:
 
             assert done == [2]
 
-    async def test_turns_come_back(self) -> None:
+    async def test_slots_come_back(self) -> None:
         """Also from work that failed; and one that never came is not given back."""
         slots = CpuSlots(1)
         with suppress(ZeroDivisionError), slots.acquire() as came:
@@ -409,7 +398,7 @@ async def _feed_and_drain(feeding: Lane[int]) -> None:
 
 
 async def _feed_one(gate: threading.Event) -> None:
-    async with ThreadLane[int](_wait_for(gate)) as feeding:
+    async with ThreadLane[int](_wait_for(gate), close_timeout_seconds=0.01) as feeding:
         await feeding.feed(1)
 
 

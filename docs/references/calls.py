@@ -14,8 +14,8 @@ from imaged.api import http_errors
 from imaged.api.app import paths
 from imaged.api.error_responses import BAD_GATEWAY
 from imaged.api.imports import ImportCalls
-from imaged.api.links import Links
-from imaged.api.pages import DEFAULT_LIMIT, MAX_LIMIT
+from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
+from imaged.api.requests import Links
 from imaged.api.resource import Handler
 from imaged.api.versions import CURRENT, SUPPORTED
 from imaged.core import errors

@@ -8,8 +8,6 @@ long: a stalled disk blocks only its own uploads.
 Uploads can wait a few milliseconds; requests for records cannot. So lanes run at a higher niceness
 than the event loop, and at most one per processor computes. No client waits for the bytes of a
 task: its lanes have a still higher niceness and leave one processor free (decision 23).
-
-``InlineLane`` keeps the same promises without a thread, for tests on virtual time.
 """
 
 from __future__ import annotations
@@ -71,14 +69,15 @@ class CpuSlots:
     delay the event loop when it wakes.
     """
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, wait_seconds: float = SLOT_WAIT_SECONDS) -> None:
         self.at_once = at_once
+        self._wait_seconds = wait_seconds
         self._free = threading.BoundedSemaphore(at_once)
 
     @contextmanager
     def acquire(self) -> Iterator[bool]:
-        """Hold a slot during the block; yields False if none was free in ``SLOT_WAIT_SECONDS``."""
-        came = self._free.acquire(timeout=SLOT_WAIT_SECONDS)
+        """Hold a slot during the block; yields False if none was free in time."""
+        came = self._free.acquire(timeout=self._wait_seconds)
         try:
             yield came
         finally:
@@ -87,16 +86,24 @@ class CpuSlots:
 
 
 class ThreadLane(Generic[T]):
-    """A lane with a thread. Closing it waits up to CLOSE_TIMEOUT_SECONDS for the current item."""
+    """A lane with a thread. Closing it waits for the current item, until a timeout."""
 
     niceness = 5  # a third of the event loop's CPU share under contention
     slots = CpuSlots(PROCESSORS)
 
     def __init__(
-        self, work: Callable[[T], None], *, computes: bool = False, depth: int = DEPTH
+        self,
+        work: Callable[[T], None],
+        *,
+        computes: bool = False,
+        depth: int = DEPTH,
+        slots: CpuSlots | None = None,
+        close_timeout_seconds: float = CLOSE_TIMEOUT_SECONDS,
     ) -> None:
         self._work = work
-        self._slot = self.slots.acquire if computes else partial(nullcontext, enter_result=False)
+        slots = slots or self.slots
+        self._slot = slots.acquire if computes else partial(nullcontext, enter_result=False)
+        self._close_timeout_seconds = close_timeout_seconds
         self._room = asyncio.Semaphore(depth)
         self._depth = depth
         self._queue: SimpleQueue[T | None] = SimpleQueue()
@@ -117,7 +124,7 @@ class ThreadLane(Generic[T]):
     ) -> None:
         self._closing = True
         self._queue.put(None)
-        with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True):
+        with anyio.move_on_after(self._close_timeout_seconds, shield=True):
             await self._ended.wait()
 
     async def feed(self, item: T) -> None:
@@ -162,33 +169,12 @@ class BackgroundLane(ThreadLane[T]):
     slots = CpuSlots(max(1, PROCESSORS - 1))
 
     def __init__(
-        self, work: Callable[[T], None], *, computes: bool = True, depth: int = DEPTH
-    ) -> None:
-        del computes
-        super().__init__(work, computes=True, depth=depth)
-
-
-class InlineLane(Generic[T]):
-    """A lane without a thread: ``feed`` processes the item itself."""
-
-    def __init__(self, work: Callable[[T], None], *, computes: bool = False) -> None:
-        del computes
-        self._work = work
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        work: Callable[[T], None],
+        *,
+        computes: bool = True,
+        depth: int = DEPTH,
+        slots: CpuSlots | None = None,
     ) -> None:
-        return None
-
-    async def feed(self, item: T) -> None:
-        """Process the item. Raises what the work raised."""
-        self._work(item)
-
-    async def drain(self) -> None:
-        """Return at once: no item is unfinished."""
+        del computes
+        super().__init__(work, computes=True, depth=depth, slots=slots)

@@ -13,15 +13,14 @@ import pytest
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 
-from imaged.api import json_bodies, patches
+from imaged.api import bodies, patches
 from imaged.api.authenticator import TokenFile, token_hash
+from imaged.api.bodies import media_type_of, require_unpacked
 from imaged.api.error_responses import wants_json
-from imaged.api.links import Links
-from imaged.api.listing import read_listing
-from imaged.api.preconditions import require_condition
+from imaged.api.listing import read_listing, read_task_listing
 from imaged.api.range_header import parse_range
-from imaged.api.requests import media_type_of, require_unpacked
-from imaged.api.task_listing import read_task_listing
+from imaged.api.requests import Links
+from imaged.api.resource import require_condition
 from imaged.api.versions import version_2_path
 from imaged.config.loader import load
 from imaged.core import edits
@@ -85,19 +84,19 @@ def answer(**headers: str) -> Any:
 
 
 JSON: Mapping[str, Read] = {
-    "names": lambda n: json_bodies.parse(pairs(names(n))),
-    "a name that comes twice, at the end": lambda n: json_bodies.parse(pairs([*names(n), "n0000"])),
-    "a name that comes often": lambda n: json_bodies.parse(pairs(["n"] * n)),
-    "the last name twice": lambda n: json_bodies.parse(pairs([*names(n), f"n{n - 1:04}"])),
-    "objects": lambda n: json_bodies.parse(body([{"a": 1}] * n)),
-    "objects in objects": lambda n: json_bodies.parse(b'{"a":' * n + b"1" + b"}" * n),
-    "lists in lists": lambda n: json_bodies.parse(b"[" * n + b"]" * n),
-    "numbers": lambda n: json_bodies.parse(body(list(range(n)))),
-    "a long number": lambda n: json_bodies.parse(b"[%s]" % (b"1" * n)),
-    "a text": lambda n: json_bodies.parse(body(["x" * n])),
-    "escapes": lambda n: json_bodies.parse(body(["\U0001f600" * n])),
-    "half a character, deep": lambda n: json_bodies.parse(b'{"a":' * n + b'"\\ud800"' + b"}" * n),
-    "many texts before half a character": lambda n: json_bodies.parse(
+    "names": lambda n: bodies.parse(pairs(names(n))),
+    "a name that comes twice, at the end": lambda n: bodies.parse(pairs([*names(n), "n0000"])),
+    "a name that comes often": lambda n: bodies.parse(pairs(["n"] * n)),
+    "the last name twice": lambda n: bodies.parse(pairs([*names(n), f"n{n - 1:04}"])),
+    "objects": lambda n: bodies.parse(body([{"a": 1}] * n)),
+    "objects in objects": lambda n: bodies.parse(b'{"a":' * n + b"1" + b"}" * n),
+    "lists in lists": lambda n: bodies.parse(b"[" * n + b"]" * n),
+    "numbers": lambda n: bodies.parse(body(list(range(n)))),
+    "a long number": lambda n: bodies.parse(b"[%s]" % (b"1" * n)),
+    "a text": lambda n: bodies.parse(body(["x" * n])),
+    "escapes": lambda n: bodies.parse(body(["\U0001f600" * n])),
+    "half a character, deep": lambda n: bodies.parse(b'{"a":' * n + b'"\\ud800"' + b"}" * n),
+    "many texts before half a character": lambda n: bodies.parse(
         body({"a": ["x"] * n, "b": "\ud800"})
     ),
 }

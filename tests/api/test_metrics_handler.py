@@ -9,9 +9,8 @@ import pytest
 
 from imaged.api.allowed_hosts import AllowedHosts
 from imaged.api.app import build_metrics_app
-from imaged.api.authenticator import TokenFileInvalid
-from imaged.api.bearer_token import MIN_TOKEN_LENGTH, BearerToken
-from imaged.api.metrics_handler import MetricsHandler
+from imaged.api.authenticator import MIN_TOKEN_LENGTH, BearerToken, TokenFileInvalid
+from imaged.api.monitoring import MetricsHandler
 from support.service import Reply, Service, ask
 
 pytestmark = pytest.mark.asyncio

@@ -15,8 +15,9 @@ from starlette.types import Message
 from structlog.contextvars import get_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
-from imaged.api.links import Links
-from imaged.api.middleware import SHORT_REST_BYTES, RequestMiddleware
+from imaged.api.bodies import SHORT_REST_BYTES
+from imaged.api.middleware import RequestMiddleware
+from imaged.api.requests import Links
 from imaged.api.resource import Resource
 from imaged.api.serialize import failure_text
 from imaged.core.image import Failure

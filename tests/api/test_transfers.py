@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.api.middleware import SHORT_REST_BYTES
+from imaged.api.bodies import SHORT_REST_BYTES
 from imaged.core.errors import StoreError
 from imaged.core.integrity import BLOCK_BYTES
 from imaged.core.lifecycle import Status

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from imaged.core.blob import is_key
 from imaged.core.limits import MIB
+from imaged.lanes import LaneFactory, ThreadLane
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
@@ -100,10 +101,12 @@ def strays(root: Path) -> list[str]:
     ]
 
 
-def store_on(root: Path, disk: Disk | None = None) -> FilesystemStore:
+def store_on(
+    root: Path, disk: Disk | None = None, lanes: LaneFactory = ThreadLane
+) -> FilesystemStore:
     """A store without a watermark that flushes after each block."""
     settings = configured(FilesystemSettings, path=root, min_free_bytes=0, flush_every_bytes=MIB)
-    return FilesystemStore("local", settings, disk=disk)
+    return FilesystemStore("local", settings, lanes=lanes, disk=disk)
 
 
 @contextmanager

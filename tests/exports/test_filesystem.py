@@ -24,9 +24,9 @@ from imaged.core.place_marker import MARKER_NAME
 from imaged.exports import filesystem as folders
 from imaged.exports.conventions import temporary_name
 from imaged.exports.filesystem import FilesystemExport
-from imaged.lanes import InlineLane
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings
+from support.inline_lane import InlineLane
 from support.settings import configured
 from support.waiting import wait_until
 

@@ -8,12 +8,6 @@ from support.service import Service
 
 
 @pytest.fixture
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check connections at every tick, so that tests can use short limits."""
-    monkeypatch.setattr("imaged.server.connections.CHECK_INTERVAL_SECONDS", 0.1)
-
-
-@pytest.fixture
 def service() -> Service:
     """The API on an in-memory catalog and stores."""
     return Service()

@@ -23,11 +23,10 @@ from support.service import OCTETS, Service
 from support.settings import configured
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.usefixtures("quick_looks")
-
 TYPE = f"Content-Type: {OCTETS}"
 SHORT = timedelta(milliseconds=500)
 LONG = timedelta(hours=1)
+AT_EVERY_TICK = 0.1  # seconds between checks of connections
 NO_RATE = configured(MinimumRate, bytes_per_second=0)
 PATIENT: dict[str, Any] = {"header_timeout": LONG, "idle_timeout": LONG, "min_rate": NO_RATE}
 
@@ -35,7 +34,8 @@ PATIENT: dict[str, Any] = {"header_timeout": LONG, "idle_timeout": LONG, "min_ra
 @contextmanager
 def limited(app: ASGIApp, **limits: Any) -> Iterator[tuple[int, HttpServer]]:
     """Serve with these limits only; at the end, no connection is open."""
-    with serving(app, configured(ConnectionSettings, **{**PATIENT, **limits})) as (port, server):
+    settings = configured(ConnectionSettings, **{**PATIENT, **limits})
+    with serving(app, settings, check_interval_seconds=AT_EVERY_TICK) as (port, server):
         yield port, server
         wait_until(lambda: not len(server.connections))
 

@@ -135,12 +135,14 @@ def read_all(client: socket.socket) -> None:
         pass
 
 
-@pytest.mark.usefixtures("quick_looks")
 def test_a_reader_that_does_not_read(service: Service, full: str) -> None:
     """A slow reader is disconnected, and its memory is freed."""
     rate = MinimumRate(1 * KIB, timedelta(milliseconds=500))
     settings = configured(ConnectionSettings, min_rate=rate)
-    with serving(service.app, settings) as (port, server), download(port, full) as client:
+    with (
+        serving(service.app, settings, check_interval_seconds=0.1) as (port, server),
+        download(port, full) as client,
+    ):
         wait_until(lambda: server.connections.ended == {CloseReason.SLOW_READER: 1})
         wait_until(lambda: not len(server.connections))
         wait_until(lambda: not server.server_state.tasks)
@@ -149,12 +151,14 @@ def test_a_reader_that_does_not_read(service: Service, full: str) -> None:
             read_all(client)
 
 
-@pytest.mark.usefixtures("quick_looks")
 def test_a_reader_that_is_slow_but_reads(service: Service, full: str) -> None:
     """A reader at the minimum rate is not disconnected: acknowledged bytes count."""
     rate = MinimumRate(1 * KIB, timedelta(seconds=1))
     settings = configured(ConnectionSettings, min_rate=rate)
-    with serving(service.app, settings) as (port, server), download(port, full) as client:
+    with (
+        serving(service.app, settings, check_interval_seconds=0.1) as (port, server),
+        download(port, full) as client,
+    ):
         for _ in range(100):  # several windows
             assert client.recv(4 * KIB)
             threading.Event().wait(0.04)

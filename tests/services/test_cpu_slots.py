@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
+from functools import partial
 
 import anyio
 import pytest
@@ -38,32 +39,24 @@ class Witness:
         return Findings(RAW, None)
 
 
-@asynccontextmanager
-async def every_turn_taken(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ExitStack]:
-    """Other uploads compute, until the stack is closed."""
-    monkeypatch.setattr("imaged.lanes.SLOT_WAIT_SECONDS", PATIENCE)
-    monkeypatch.setattr(ThreadLane, "slots", CpuSlots(1))
-    with ExitStack() as taken:
-        taken.enter_context(ThreadLane.slots.acquire())
-        yield taken
-
-
-async def test_bytes_pass_and_wait_for_a_processor_only_to_be_hashed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_bytes_pass_and_wait_for_a_processor_only_to_be_hashed() -> None:
     """Where all are taken, blocks still go on to the store, and are hashed when one is free."""
     witness = Witness()
     image = Image(id="i", owner="p", disk_format="raw", container_format="bare")
-    stages = IngestPipeline(image, 2, configured(IngestSettings), lambda: witness, ThreadLane)
-    async with every_turn_taken(monkeypatch) as taken, stages:
-        passed = []
-        with anyio.fail_after(PATIENCE):
-            async for block in stages.check(_blocks()):
-                passed.append(block.size_bytes)
-                await asyncio.sleep(0.01)  # time to be hashed, were that allowed
-                if len(passed) == 2:
-                    assert not witness.was_asked.is_set()
-                    taken.close()
+    slots, taken = CpuSlots(1, PATIENCE), ExitStack()
+    lanes = partial(ThreadLane, slots=slots)
+    stages = IngestPipeline(image, 2, configured(IngestSettings), lambda: witness, lanes)
+    with taken:
+        taken.enter_context(slots.acquire())  # other uploads compute
+        async with stages:
+            passed = []
+            with anyio.fail_after(PATIENCE):
+                async for block in stages.check(_blocks()):
+                    passed.append(block.size_bytes)
+                    await asyncio.sleep(0.01)  # time to be hashed, were that allowed
+                    if len(passed) == 2:
+                        assert not witness.was_asked.is_set()
+                        taken.close()
 
     assert passed == [1, 1]
     assert witness.was_asked.is_set()

@@ -13,9 +13,9 @@ from contracts.store_crashes import CrashModel, moments
 from contracts.store_faulty_disks import Call, TracedDisk
 from contracts.store_folder import audited
 from imaged.core.limits import KIB
-from imaged.lanes import InlineLane
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
+from support.inline_lane import InlineLane
 from support.settings import configured
 
 pytestmark = pytest.mark.asyncio

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
 from contracts.store_faulty_disks import HangingDisk
 from contracts.store_folder import FolderBackdoor, audited, open_files, store_on
 from imaged.core.limits import MIB
+from imaged.lanes import ThreadLane
 from imaged.stores.filesystem.disk import Disk
 from support.waiting import wait_until
 
@@ -37,14 +39,14 @@ async def test_a_disk_that_hangs(root: Path, call: str, monkeypatch: pytest.Monk
     """A writer gives up in the end. The thread that hung closes the descriptor, so that its number
     is not reused meanwhile, and nothing is visible then either.
     """
-    monkeypatch.setattr("imaged.lanes.CLOSE_TIMEOUT_SECONDS", 0.02)
     monkeypatch.setattr(
         "imaged.stores.filesystem.store.HUNG_THREAD_TIMEOUT", timedelta(seconds=0.02)
     )
     key, well = new_key(), store_on(root)
     await well.check()
     with HangingDisk(call) as disk:
-        task = asyncio.create_task(store_on(root, disk).put(key, body(DATA)))
+        writing = store_on(root, disk, partial(ThreadLane, close_timeout_seconds=0.02))
+        task = asyncio.create_task(writing.put(key, body(DATA)))
         await disk.hung()
 
         task.cancel()

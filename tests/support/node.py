@@ -20,7 +20,6 @@ from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.task import Task, TaskStatus
 from imaged.core.uploading import share_data
 from imaged.inspectors.oslo_inspector import OsloInspector
-from imaged.lanes import InlineLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.import_check import ImportCheck
@@ -45,6 +44,7 @@ from imaged.services.tasks.types.verify import Verify
 from imaged.services.transfers import Traffic, TransferBudget
 from imaged.services.uploads import Uploads
 from support.bodies import send
+from support.inline_lane import InlineLane
 from support.memory_fetcher import MemoryFetcher
 from support.reversed_secret_box import ReversedSecretBox
 from support.settings import configured

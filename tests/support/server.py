@@ -11,6 +11,7 @@ from typing import Self
 from starlette.types import ASGIApp
 
 from imaged.daemon.web_app import API_HOOKS
+from imaged.server.connections import CHECK_INTERVAL_SECONDS
 from imaged.server.server import HttpServer
 from imaged.server.settings import ConnectionSettings
 from support.service import Service, token_of
@@ -26,10 +27,15 @@ def served(service: Service, settings: ConnectionSettings | None = None) -> Iter
 
 
 @contextmanager
-def serving(app: ASGIApp, settings: ConnectionSettings) -> Iterator[tuple[int, HttpServer]]:
+def serving(
+    app: ASGIApp,
+    settings: ConnectionSettings,
+    *,
+    check_interval_seconds: float = CHECK_INTERVAL_SECONDS,
+) -> Iterator[tuple[int, HttpServer]]:
     """The daemon's server before any application; its port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(app, settings, API_HOOKS)
+    server = HttpServer(app, settings, API_HOOKS, check_interval_seconds=check_interval_seconds)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

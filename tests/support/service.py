@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message
 from imaged.api.app import ApiSettings, build_app
 from imaged.api.authenticator import TokenFile, token_hash
 from imaged.api.imports import ImportCalls
-from imaged.api.metrics_handler import MetricsHandler
+from imaged.api.monitoring import MetricsHandler
 from imaged.api.patches import V2_1
 from imaged.api.stores import StoreFacts
 from imaged.conversion.scratch import LocalScratch, ScratchSettings

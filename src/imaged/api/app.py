@@ -13,18 +13,16 @@ from structlog.contextvars import bind_contextvars
 
 from imaged.api import schemas
 from imaged.api.authenticator import Authenticator
-from imaged.api.health_probes import Probes
 from imaged.api.http_errors import NoSuchPath
 from imaged.api.image_data import ImageData
 from imaged.api.images import ImageRecords
 from imaged.api.imports import ImportCalls
-from imaged.api.links import Links
-from imaged.api.metrics_handler import METRICS_PATH, MetricsHandler
 from imaged.api.middleware import RequestMiddleware
-from imaged.api.requests import CALLER_SCOPE_KEY
+from imaged.api.monitoring import METRICS_PATH, MetricsHandler, Probes
+from imaged.api.requests import CALLER_SCOPE_KEY, Links
 from imaged.api.resource import Resource
+from imaged.api.schemas import TaskSchemas
 from imaged.api.stores import StoreFacts, StoreRecords
-from imaged.api.task_schemas import TaskSchemas
 from imaged.api.tasks import TaskRecords
 from imaged.api.versions import Versions, version_2_path
 from imaged.services.downloads import Downloads

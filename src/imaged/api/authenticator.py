@@ -1,4 +1,4 @@
-"""Authentication of callers.
+"""Authentication: of callers by their tokens, and of programs without an account.
 
 ``Authenticator`` is the interface for further methods of authentication: the application calls it
 once per request, before any other part of the Image API.
@@ -7,6 +7,7 @@ once per request, before any other part of the Image API.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,12 @@ from imaged.core.errors import ImagedError
 from imaged.core.limits import MAX_OWNER_LENGTH
 
 ADMIN = Caller("admin", "admin", frozenset({"admin", "member", "reader"}))
+MIN_TOKEN_LENGTH = 16  # characters: shorter ones can be guessed
+BEARER_SCHEME = "bearer"
+
+
+class TokenFileInvalid(ImagedError):
+    """The token file is invalid. The text names the entry and its field."""
 
 
 class Authenticator(Protocol):
@@ -42,10 +49,6 @@ class NoAuth:
         """Return the administrator. Raises HostRefused, CrossSiteRefused."""
         self._names.require_allowed(headers)
         return ADMIN
-
-
-class TokenFileInvalid(ImagedError):
-    """The token file is invalid. The text names the entry and its field."""
 
 
 _Word = Annotated[
@@ -90,6 +93,25 @@ class TokenFile:
         self._callers, self.path = _read(path), path
 
 
+class BearerToken:
+    """The token in the only line of a file, sent as ``Authorization: Bearer`` (RFC 6750, 2.1)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._token = _read_token(path)
+
+    def is_shown(self, headers: Headers) -> bool:
+        """Whether the headers contain it. The comparison takes constant time."""
+        scheme, _, shown = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != BEARER_SCHEME:
+            return False
+        return hmac.compare_digest(shown.strip().encode("latin-1"), self._token)
+
+    def reload(self, path: Path) -> None:
+        """Read the file again. If it raises TokenFileInvalid, the old token stays valid."""
+        self._token, self.path = _read_token(path), path
+
+
 def token_hash(token: str) -> str:
     """The hash of a token, as in the file."""
     return hashlib.sha256(token.encode("latin-1", errors="replace")).hexdigest()
@@ -120,3 +142,17 @@ def _caller(path: Path, number: int, table: object) -> tuple[str, Caller]:
     except msgspec.ValidationError as error:
         raise TokenFileInvalid(f"The token file {path}, entry {number}: {error}.") from error
     return entry.sha256.lower(), Caller(entry.user, entry.project, frozenset(entry.roles))
+
+
+def _read_token(path: Path) -> bytes:
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not ASCII"
+        raise TokenFileInvalid(f"The token file {path} cannot be read: {why}.") from error
+    if len(token) < MIN_TOKEN_LENGTH or len(token.split()) != 1:
+        raise TokenFileInvalid(
+            f"The token file {path} must hold one token of {MIN_TOKEN_LENGTH} characters or more, "
+            "such as `openssl rand -hex 32` makes."
+        )
+    return token.encode()

@@ -16,17 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from imaged.api.bodies import OCTET_STREAM, body_of, media_type_of, require_unpacked
 from imaged.api.http_errors import LengthRequired, MediaTypeRefused
 from imaged.api.range_header import parse_range
-from imaged.api.requests import (
-    OCTET_STREAM,
-    body_of,
-    caller_of,
-    image_id_of,
-    media_type_of,
-    require_unpacked,
-    store_of,
-)
+from imaged.api.requests import caller_of, image_id_of, store_of
 from imaged.core.access import Caller
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import ClientVanished, ImagedError, InvalidRequest

@@ -9,14 +9,12 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imaged.api.json_bodies import document_of, json_of
-from imaged.api.links import Links
+from imaged.api.bodies import document_of, json_object_of, json_response, media_type_of
 from imaged.api.listing import read_listing
 from imaged.api.patches import operations, require_patch
-from imaged.api.requests import caller_of, image_id_of, media_type_of
-from imaged.api.serialize import encode, image_json, image_path
+from imaged.api.requests import Links, caller_of, image_id_of
+from imaged.api.serialize import image_json, image_path
 from imaged.core.access import Caller
-from imaged.core.errors import InvalidRequest
 from imaged.core.image import Image
 from imaged.core.query import ImagePage
 from imaged.services.images import Images
@@ -39,9 +37,7 @@ class ImageRecords:
     async def create(self, request: Request) -> Response:
         """Answer 201 with the new image and its address."""
         caller = caller_of(request)
-        attributes = await json_of(request)
-        if not isinstance(attributes, dict):
-            raise InvalidRequest("The body must be a JSON object with the image's attributes.")
+        attributes = await json_object_of(request, "the image's attributes")
         image = await self._images.create(caller, attributes)
         headers = {"Location": self._links.absolute(request, image_path(image.id))}
         if self._methods:
@@ -59,20 +55,14 @@ class ImageRecords:
         """Answer 200 with a page of images and the address of the next page."""
         caller = caller_of(request)
         listing = read_listing(caller, request.query_params)
-        after = await listing.marked(partial(self._images.show, caller), "image")
-        query, limit = listing.query, listing.query.limit
+        after = await listing.marked(partial(self._images.show, caller))
+        limit = listing.query.limit
         # One image more than requested tells whether another page follows.
-        wanted = replace(query, after=after, limit=limit + 1)
-        page = await self._images.list(wanted) if limit else ImagePage(())
-        shown = page.images[:limit]
-        body: dict[str, object] = {
-            "images": [image_json(image, caller) for image in shown],
-            "first": listing.first,
-            "schema": "/v2/schemas/images",
-        }
-        if shown and (page.is_cut or len(page.images) > len(shown)):
-            body["next"] = listing.next_after(shown[-1].id)
-        return Response(encode(body), media_type="application/json")
+        wanted = replace(listing.query, after=after, limit=limit + 1)
+        found = await self._images.list(wanted) if limit else ImagePage(())
+        shown = [image_json(image, caller) for image in found.images[:limit]]
+        is_last = not found.is_cut and len(found.images) <= limit
+        return json_response(listing.page(shown, is_last=is_last))
 
     async def patch(self, request: Request) -> Response:
         """Answer 200 with the image after the patch."""
@@ -112,4 +102,4 @@ class ImageRecords:
 def _shown(
     image: Image, caller: Caller, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    return Response(encode(image_json(image, caller)), status, headers, "application/json")
+    return json_response(image_json(image, caller), status, headers)

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
+from imaged.api.bodies import json_object_of, json_response
 from imaged.api.image_data import receive_data
-from imaged.api.json_bodies import json_of
 from imaged.api.requests import caller_of, image_id_of, request_id_of, store_of
-from imaged.api.serialize import encode
-from imaged.core.errors import InvalidRequest
 from imaged.services.tasks.types.api_image_import import ImageImportService
 from imaged.services.tasks.types.location_import import LocationImportService
 from imaged.services.uploads import Uploads
@@ -38,9 +36,8 @@ class ImportCalls:
 
     async def begin(self, request: Request) -> Response:
         """Answer 202 to an import call."""
-        caller, image_id, asked = caller_of(request), image_id_of(request), await json_of(request)
-        if not isinstance(asked, dict):
-            raise InvalidRequest("The body must be a JSON object with the import's 'method'.")
+        caller, image_id = caller_of(request), image_id_of(request)
+        asked = await json_object_of(request, "the import's 'method'")
         store = store_of(request)
         if store and not asked.get("stores"):
             asked["stores"] = [store]
@@ -49,9 +46,8 @@ class ImportCalls:
 
     async def add_location(self, request: Request) -> Response:
         """Answer 202: the data at the URL is fetched, and becomes the data of the image."""
-        caller, image_id, asked = caller_of(request), image_id_of(request), await json_of(request)
-        if not isinstance(asked, dict):
-            raise InvalidRequest("The body must be a JSON object with a 'url'.")
+        caller, image_id = caller_of(request), image_id_of(request)
+        asked = await json_object_of(request, "a 'url'")
         await self._locations.request(caller, image_id, asked, request_id_of(request))
         return Response(status_code=202)
 
@@ -62,4 +58,4 @@ class ImportCalls:
             "type": "array",
             "value": list(self.methods),
         }
-        return Response(encode({"import-methods": methods}), media_type="application/json")
+        return json_response({"import-methods": methods})

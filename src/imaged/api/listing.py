@@ -1,28 +1,79 @@
-"""Translates the query string of a list of images to a query of the core."""
+"""Translates the query strings of lists of images and of tasks to queries of the core.
+
+A list is answered in pages; the answer has the addresses of the first and the next page.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
-from imaged.api.filters import conditions, flag
-from imaged.api.pages import Listing, read_limit
+from imaged.api.filters import conditions, flag, number
+from imaged.api.requests import is_uuid
 from imaged.core.access import Caller
 from imaged.core.attributes import is_printable
-from imaged.core.errors import InvalidQuery
+from imaged.core.errors import ImageNotFound, InvalidQuery, TaskNotFound
 from imaged.core.image import Visibility
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
 from imaged.core.query import NEWEST_FIRST, SORTABLE, Column, Condition, ImageQuery, Operator, Order
+from imaged.core.task import TaskStatus
+from imaged.core.task_query import TaskColumn, TaskQuery
 
+DEFAULT_LIMIT = 25
+MAX_LIMIT = 1000
 MEMBER_STATUSES = ("accepted", "pending", "rejected", "all")
-IMAGES_PATH = "/v2/images"
+TASK_PARAMETERS = ("limit", "marker", "sort_key", "sort_dir", "type", "status", "owner", "image_id")
 
 _SORTABLE = {"size" if column is Column.SIZE else column.value: column for column in SORTABLE}
 _DIRECTIONS = {"asc": False, "desc": True}
 _PAGING = frozenset({"limit", "marker", "sort", "sort_key", "sort_dir"})
 _SPECIAL = frozenset({"tag", "visibility", "member_status", "os_hidden"})
 _NOT_COMPARED = frozenset({"virtual_size", "changes-since"})
+
+QueryT = TypeVar("QueryT")
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[QueryT]):
+    """A requested list. The id of a page's last item marks the next page."""
+
+    collection: str  # what is listed, in the plural
+    query: QueryT  # without ``after``: the marker is looked up first
+    marker: str | None
+    parameters: Sequence[tuple[str, str]]
+
+    async def marked(self, show: Callable[[str], Awaitable[ItemT]]) -> ItemT | None:
+        """The item that the marker names; None without a marker. Raises InvalidQuery."""
+        if self.marker is None:
+            return None
+        try:
+            if is_uuid(self.marker):
+                return await show(self.marker.lower())
+        except (ImageNotFound, TaskNotFound):
+            pass
+        kind = self.collection.removesuffix("s")
+        raise InvalidQuery("marker", f"names no {kind} that you can see")
+
+    def page(self, items: Sequence[Mapping[str, object]], *, is_last: bool) -> dict[str, object]:
+        """The answer with the items of one page, which has no items if the limit is 0."""
+        unmarked = [(name, value) for name, value in self.parameters if name != "marker"]
+        page: dict[str, object] = {
+            self.collection: items,
+            "first": self._address(unmarked),
+            "schema": f"/v2/schemas/{self.collection}",
+        }
+        if items and not is_last:
+            page["next"] = self._address([*unmarked, ("marker", str(items[-1]["id"]))])
+        return page
+
+    def _address(self, pairs: Iterable[tuple[str, str]]) -> str:
+        path, query = f"/v2/{self.collection}", urlencode(list(pairs))
+        return f"{path}?{query}" if query else path
 
 
 def read_listing(caller: Caller, parameters: QueryParams) -> Listing[ImageQuery]:
@@ -49,7 +100,43 @@ def read_listing(caller: Caller, parameters: QueryParams) -> Listing[ImageQuery]
         order=_order(parameters),
         limit=read_limit(parameters.get("limit")),
     )
-    return Listing(IMAGES_PATH, query, parameters.get("marker"), pairs)
+    return Listing("images", query, parameters.get("marker"), pairs)
+
+
+def read_task_listing(
+    caller: Caller, parameters: QueryParams, types: Collection[str]
+) -> Listing[TaskQuery]:
+    """Parse a query string; the last value of a repeated parameter counts.
+
+    Raises InvalidQuery.
+    """
+    given = dict(parameters.multi_items())
+    for name, value in given.items():
+        if name not in TASK_PARAMETERS:
+            raise InvalidQuery(
+                name, f"is not a parameter of lists of tasks: {', '.join(TASK_PARAMETERS)}"
+            )
+        if not is_printable(value):
+            raise InvalidQuery(name, "has unprintable characters")
+    status = _one_of("status", given.get("status"), TaskStatus)
+    query = TaskQuery(
+        caller=caller,
+        type=_one_of("type", given.get("type"), types),
+        status=None if status is None else TaskStatus(status),
+        owner=given.get("owner"),
+        image_id=_image_id(given.get("image_id")),
+        sort_by=TaskColumn(
+            _one_of("sort_key", given.get("sort_key"), TaskColumn) or TaskColumn.CREATED_AT
+        ),
+        descending=_DIRECTIONS[_one_of("sort_dir", given.get("sort_dir"), _DIRECTIONS) or "desc"],
+        limit=read_limit(given.get("limit")),
+    )
+    return Listing("tasks", query, given.get("marker"), list(given.items()))
+
+
+def read_limit(text: str | None) -> int:
+    """The number of items on a page. Raises InvalidQuery."""
+    return DEFAULT_LIMIT if text is None else min(number("limit", text), MAX_LIMIT)
 
 
 def _filters(
@@ -141,3 +228,18 @@ def _is_descending(name: str, direction: str) -> bool:
         return _DIRECTIONS[direction]
     except KeyError:
         raise InvalidQuery(name, f"has the direction {direction!r}; possible: asc, desc") from None
+
+
+def _one_of(name: str, value: str | None, known: Iterable[str]) -> str | None:
+    choices = [str(choice) for choice in known]
+    if value is not None and value not in choices:
+        raise InvalidQuery(name, f"is {value!r}; possible: {', '.join(choices)}")
+    return value
+
+
+def _image_id(text: str | None) -> str | None:
+    if text is None:
+        return None
+    if not is_uuid(text):
+        raise InvalidQuery("image_id", "is not the id of an image")
+    return text.lower()

@@ -17,16 +17,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, unbind_contextvars
 
+from imaged.api.bodies import RequestBody
 from imaged.api.error_responses import error_response, status_and_sentence
 from imaged.api.http_errors import HttpError
-from imaged.api.requests import REQUEST_ID_SCOPE_KEY, sends_file
+from imaged.api.requests import REQUEST_ID_SCOPE_KEY
 from imaged.core.errors import ClientVanished, ImagedError, StoreError
-from imaged.core.limits import MIB
 
 log = structlog.get_logger()
 
 REQUEST_ID_HEADER = "X-Openstack-Request-Id"
-SHORT_REST_BYTES = 1 * MIB
 FROM_SERVER_ERRORS = 500
 
 _GLOBAL_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -44,7 +43,7 @@ class RequestMiddleware:
             raise RuntimeError(f"Only HTTP is served, not {scope['type']}.")
         started, headers, request_id = perf_counter(), Headers(scope=scope), f"req-{uuid4()}"
         scope[REQUEST_ID_SCOPE_KEY] = request_id
-        body = _Body(headers, receive)
+        body = RequestBody(headers, receive)
         answer = _Answer(send, body, request_id, is_head=scope["method"] == "HEAD")
         with bound_contextvars(request_id=request_id, global_request_id=_global_id(headers)):
             try:
@@ -66,40 +65,10 @@ class RequestMiddleware:
                 unbind_contextvars("project_id", "image_id", "task_id")
 
 
-class _Body:
-    """The request's body, and how much of it is still unread."""
-
-    def __init__(self, headers: Headers, receive: Receive) -> None:
-        self._receive = receive
-        self._is_file = sends_file(headers)
-        self._left = _announced(headers)
-        self._is_held_back = headers.get("expect", "").lower() == "100-continue"
-
-    @property
-    def closes_connection(self) -> bool:
-        """Whether too much of the body is unread to reuse the connection."""
-        is_long = self._left is None or self._left > SHORT_REST_BYTES
-        return is_long or (self._is_held_back and self._left != 0)
-
-    @property
-    def is_upload(self) -> bool:
-        """Whether bytes of a file are being received, or were."""
-        return self._is_file and not self._is_held_back
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._is_held_back = False
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            self._left = 0
-        elif self._left is not None:
-            self._left = max(self._left - len(message.get("body", b"")), 1)
-        return message
-
-
 class _Answer:
     """The answer, with the headers that every answer has."""
 
-    def __init__(self, send: Send, body: _Body, request_id: str, *, is_head: bool) -> None:
+    def __init__(self, send: Send, body: RequestBody, request_id: str, *, is_head: bool) -> None:
         self._send = send
         self._is_head = is_head
         self._body = body
@@ -117,14 +86,6 @@ class _Answer:
         elif self._is_head:  # RFC 9110, section 9.3.2: the same headers, without content
             message = {**message, "body": b""}
         await self._send(message)
-
-
-def _announced(headers: Headers) -> int | None:
-    """The length of the body; None if it is not announced."""
-    if "transfer-encoding" in headers:
-        return None
-    length = headers.get("content-length", "0")
-    return int(length) if length.isdigit() else None
 
 
 def _global_id(headers: Headers) -> str | None:

@@ -1,25 +1,33 @@
-"""Accessors of requests for the handlers."""
+"""What handlers read of a request, and the absolute addresses in its answer."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from imaged.api.http_errors import EncodingRefused
 from imaged.core.access import Caller
 from imaged.core.attributes import UUID_PATTERN
-from imaged.core.errors import ClientVanished, ImageNotFound, TaskNotFound
+from imaged.core.errors import ImageNotFound, TaskNotFound
 
 CALLER_SCOPE_KEY = "imaged.caller"  # key of the caller in the scope
 REQUEST_ID_SCOPE_KEY = "imaged.request_id"  # key of the request's id, also in the log
 STORE_HEADER = "x-image-meta-store"
-OCTET_STREAM = "application/octet-stream"  # the media type of data
 
 _UUID = re.compile(UUID_PATTERN)
+_HOST = re.compile(r"[A-Za-z0-9._~\[\]:%-]+")
 _LONGEST_ID_SHOWN = 64
+
+
+class Links:
+    """Builds addresses below ``public_url``, or below the address that the client used."""
+
+    def __init__(self, public_url: str) -> None:
+        self._public_url = public_url.rstrip("/")
+
+    def absolute(self, request: Request, path: str) -> str:
+        """The address of a path of this API."""
+        return (self._public_url or _own_address(request)) + path
 
 
 def caller_of(request: Request) -> Caller:
@@ -50,49 +58,19 @@ def request_id_of(request: Request) -> str:
     return request_id
 
 
-def is_uuid(text: str) -> bool:
-    """Whether the text is a valid id of an image or a task."""
-    return _UUID.fullmatch(text) is not None
-
-
 def store_of(request: Request) -> str | None:
     """The store that the request names for the data, if any."""
     return request.headers.get(STORE_HEADER)
 
 
-def media_type_of(request: Request) -> str:
-    """The Content-Type without its parameters."""
-    return _media_type(request.headers)
+def is_uuid(text: str) -> bool:
+    """Whether the text is a valid id of an image or a task."""
+    return _UUID.fullmatch(text) is not None
 
 
-def sends_file(headers: Headers) -> bool:
-    """Whether the body is a file that the client reads while sending it."""
-    is_empty = headers.get("content-length") == "0"
-    return _media_type(headers) == OCTET_STREAM and not is_empty
-
-
-async def body_of(request: Request) -> AsyncGenerator[bytes]:
-    """The chunks of the body, as received. Raises ClientVanished."""
-    more = True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientVanished
-        if chunk := message.get("body", b""):
-            yield chunk
-        more = message.get("more_body", False)
-
-
-def require_unpacked(request: Request) -> None:
-    """Refuse a body with a Content-Encoding (RFC 9110, section 8.4), which is not supported.
-
-    Raises EncodingRefused.
-    """
-    for line in request.headers.getlist("content-encoding"):
-        for coding in line.split(","):
-            if coding.strip().lower() not in {"", "identity"}:
-                raise EncodingRefused(coding.strip())
-
-
-def _media_type(headers: Headers) -> str:
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+def _own_address(request: Request) -> str:
+    host = request.headers.get("host", "")
+    if _HOST.fullmatch(host) is None:
+        name, port = request.scope.get("server") or ("localhost", None)
+        host = f"{name}:{port}" if port else "localhost"
+    return f"{request.scope['scheme']}://{host}"

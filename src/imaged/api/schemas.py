@@ -1,24 +1,49 @@
-"""The JSON schemas of an image and of a list of images, generated from the table of attributes."""
+"""The JSON schemas of images, tasks and lists of them.
+
+Those of images are generated from the table of attributes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imaged.api.serialize import encode
-from imaged.core.attributes import ATTRIBUTES, Attribute, Kind, Writable
+from imaged.api.bodies import json_response
+from imaged.core.attributes import ATTRIBUTES, UUID_PATTERN, Attribute, Kind, Writable
+from imaged.core.task import TaskStatus
+
+OR_NULL = "null"
+
+#: Of a single task only; lists omit them.
+DETAILS = ("input", "result", "message")
 
 
 async def show_image_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
     """Answer 200 with the schema of an image."""
-    return Response(encode(image_schema()), media_type="application/json")
+    return json_response(image_schema())
 
 
 async def show_images_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
     """Answer 200 with the schema of a list of images."""
-    return Response(encode(images_schema()), media_type="application/json")
+    return json_response(images_schema())
+
+
+class TaskSchemas:
+    """``/v2/schemas/task`` and ``/v2/schemas/tasks``."""
+
+    def __init__(self, types: Sequence[str]) -> None:
+        self._types = types
+
+    async def show_task(self, request: Request) -> Response:  # noqa: ARG002 - a handler
+        """Answer 200 with the schema of a task."""
+        return json_response(task_schema(self._types))
+
+    async def show_tasks(self, request: Request) -> Response:  # noqa: ARG002 - a handler
+        """Answer 200 with the schema of a list of tasks."""
+        return json_response(tasks_schema(self._types))
 
 
 def image_schema() -> dict[str, Any]:
@@ -37,10 +62,25 @@ def image_schema() -> dict[str, Any]:
 
 def images_schema() -> dict[str, Any]:
     """The schema of a page of images."""
+    return _page_schema("images", image_schema())
+
+
+def task_schema(types: Sequence[str]) -> dict[str, Any]:
+    """The schema of a task."""
+    return {"name": "task", "properties": _task_properties(types)}
+
+
+def tasks_schema(types: Sequence[str]) -> dict[str, Any]:
+    """The schema of a page of tasks."""
+    shown = {name: kind for name, kind in _task_properties(types).items() if name not in DETAILS}
+    return _page_schema("tasks", {"name": "task", "properties": shown})
+
+
+def _page_schema(collection: str, item: dict[str, Any]) -> dict[str, Any]:
     return {
-        "name": "images",
+        "name": collection,
         "properties": {
-            "images": {"type": "array", "items": image_schema()},
+            collection: {"type": "array", "items": item},
             "first": {"type": "string"},
             "next": {"type": "string"},
             "schema": {"type": "string"},
@@ -55,7 +95,7 @@ def images_schema() -> dict[str, Any]:
 
 def _property(attribute: Attribute) -> dict[str, Any]:
     schema: dict[str, Any] = {
-        "type": ["null", attribute.kind] if attribute.is_nullable else attribute.kind
+        "type": [OR_NULL, attribute.kind] if attribute.is_nullable else attribute.kind
     }
     if attribute.writable is Writable.NEVER:
         schema["readOnly"] = True
@@ -76,3 +116,45 @@ def _items(attribute: Attribute) -> dict[str, Any]:
     if attribute.max_length is None:
         return {"type": "object"}
     return {"type": "string", "maxLength": attribute.max_length}
+
+
+def _task_properties(types: Sequence[str]) -> dict[str, Any]:
+    return {
+        "id": _text("The identifier of the task.", pattern=UUID_PATTERN),
+        "type": _text("The type of the task.", enum=list(types)),
+        "status": _text("The status of the task.", enum=[str(status) for status in TaskStatus]),
+        "input": _table("The input of the task, without secret fields."),
+        "result": _table("The result; null unless the task succeeded."),
+        "message": _text("Why the task failed; null unless it did.", nullable=True),
+        "owner": _text("The project that created it."),
+        "user_id": _text("The user that created it."),
+        "request_id": _text("The id of the request that created it.", nullable=True),
+        "image_id": _text("The image that it concerns.", nullable=True),
+        "progress": {
+            **_table("The progress; null before the task has begun."),
+            "properties": {
+                "phase": _text("The current step."),
+                "done_bytes": _count("The bytes done in this step."),
+                "total_bytes": _count("The bytes to do in this step."),
+                "percent": _count("The share that is done, in percent."),
+            },
+        },
+        "expires_at": _text("When its record is removed; null until it has ended.", nullable=True),
+        "created_at": _text("When it was created."),
+        "updated_at": _text("When it was last changed."),
+        "self": {"readOnly": True, **_text("The path of the task.")},
+        "schema": {"readOnly": True, **_text("The path of the schema of a task.")},
+    }
+
+
+def _text(description: str, *, nullable: bool = False, **more: object) -> dict[str, Any]:
+    kind = [OR_NULL, "string"] if nullable else "string"
+    return {"description": description, "type": kind, **more}
+
+
+def _count(description: str) -> dict[str, Any]:
+    return {"description": description, "type": [OR_NULL, "integer"]}
+
+
+def _table(description: str) -> dict[str, Any]:
+    return {"description": description, "type": [OR_NULL, "object"]}

@@ -1,7 +1,7 @@
-"""Images as JSON.
+"""Images and tasks as JSON.
 
-Names and order are those of the OpenStack Image API v2: the client's properties first. Times are
-UTC and truncated to seconds.
+Names and order are those of the OpenStack Image API v2: the client's properties first;
+``progress`` is an extension. Times are UTC and truncated to seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 from imaged.core.access import Caller
 from imaged.core.attributes import DAMAGE, LAST_FAILURE, NOTICE
 from imaged.core.image import Failure, Image
+from imaged.core.task import Progress, Task
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -62,9 +63,57 @@ def image_json(image: Image, caller: Caller) -> dict[str, object]:
     return shown
 
 
+def task_json(task: Task) -> dict[str, object]:
+    """The representation of a task. Its input contains no secrets."""
+    return {
+        **task_summary_json(task),
+        "input": task.input,
+        "result": task.result,
+        "message": task.message,
+    }
+
+
+def task_summary_json(task: Task) -> dict[str, object]:
+    """The representation of a task in a list. It omits the id of a draft, whose image does not
+    exist for any caller yet.
+    """
+    return {
+        "id": task.id,
+        "type": task.type,
+        "status": task.status,
+        "owner": task.owner,
+        "user_id": task.user_id,
+        "request_id": task.request_id,
+        "image_id": task.image_id,
+        "progress": progress_json(task.progress),
+        "created_at": moment(task.created_at),
+        "updated_at": moment(task.updated_at),
+        "expires_at": moment(task.expires_at),
+        "self": task_path(task.id),
+        "schema": "/v2/schemas/task",
+    }
+
+
+def progress_json(progress: Progress | None) -> dict[str, object] | None:
+    """The progress; null before the task has begun."""
+    if progress is None:
+        return None
+    return {
+        "phase": progress.phase,
+        "done_bytes": progress.done_bytes,
+        "total_bytes": progress.total_bytes,
+        "percent": progress.percent,
+    }
+
+
 def image_path(image_id: str) -> str:
     """The path of an image in this API."""
     return f"/v2/images/{image_id}"
+
+
+def task_path(task_id: str) -> str:
+    """The path of a task in this API."""
+    return f"/v2/tasks/{task_id}"
 
 
 def moment(at: datetime | None) -> str | None:

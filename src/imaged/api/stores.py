@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from imaged.api.bodies import json_response
 from imaged.api.requests import caller_of
-from imaged.api.serialize import encode
 from imaged.core.access import require_admin
 
 WEIGHT = 0  # not supported; clients of the API expect the name
@@ -43,7 +43,7 @@ class StoreRecords:
 
 
 def _answer(stores: Sequence[Mapping[str, object]]) -> Response:
-    return Response(encode({"stores": stores}), media_type="application/json")
+    return json_response({"stores": stores})
 
 
 def _brief(store: StoreFacts) -> dict[str, object]:

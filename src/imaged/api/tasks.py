@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imaged.api.json_bodies import json_of
-from imaged.api.links import Links
-from imaged.api.requests import caller_of, image_id_of, request_id_of, task_id_of
-from imaged.api.serialize import encode
-from imaged.api.serialize_task import task_json, task_path, task_summary_json
-from imaged.api.task_listing import read_task_listing
+from imaged.api.bodies import json_object_of, json_response
+from imaged.api.listing import read_task_listing
+from imaged.api.requests import Links, caller_of, image_id_of, request_id_of, task_id_of
+from imaged.api.serialize import task_json, task_path, task_summary_json
 from imaged.core.errors import InvalidRequest
 from imaged.core.task import Task
 from imaged.services.tasks.task_service import TaskService
@@ -30,8 +30,8 @@ class TaskRecords:
 
     async def create(self, request: Request) -> Response:
         """Answer 201 with the new task and its address."""
-        caller, body = caller_of(request), await json_of(request)
-        name, fields = _asked(body)
+        caller = caller_of(request)
+        name, fields = _asked(await json_object_of(request, "a task's 'type' and 'input'"))
         task = await self._task_service.create(caller, name, fields, request_id_of(request))
         headers = {"Location": self._links.absolute(request, task_path(task.id))}
         return _shown(task, 201, headers)
@@ -44,25 +44,18 @@ class TaskRecords:
         """Answer 200 with a page of tasks and the address of the next page."""
         caller = caller_of(request)
         listing = read_task_listing(caller, request.query_params, self._task_service.registry.names)
-        after = await listing.marked(partial(self._task_service.show, caller), "task")
-        query, limit = listing.query, listing.query.limit
+        after = await listing.marked(partial(self._task_service.show, caller))
+        limit = listing.query.limit
         # One task more than requested tells whether another page follows.
-        wanted = replace(query, after=after, limit=limit + 1)
-        page = await self._task_service.list(wanted) if limit else ()
-        body: dict[str, object] = {
-            "tasks": [task_summary_json(task) for task in page[:limit]],
-            "first": listing.first,
-            "schema": "/v2/schemas/tasks",
-        }
-        if len(page) > limit > 0:
-            body["next"] = listing.next_after(page[limit - 1].id)
-        return Response(encode(body), media_type="application/json")
+        wanted = replace(listing.query, after=after, limit=limit + 1)
+        found = await self._task_service.list(wanted) if limit else ()
+        shown = [task_summary_json(task) for task in found[:limit]]
+        return json_response(listing.page(shown, is_last=len(found) <= limit))
 
     async def list_for_image(self, request: Request) -> Response:
         """Answer 200 with the caller's tasks on an image."""
         tasks = await self._task_service.list_for_image(caller_of(request), image_id_of(request))
-        body = {"tasks": [task_json(task) for task in tasks]}
-        return Response(encode(body), media_type="application/json")
+        return json_response({"tasks": [task_json(task) for task in tasks]})
 
     async def cancel(self, request: Request) -> Response:
         """Answer 200 with the task, which has failed now."""
@@ -74,10 +67,8 @@ class TaskRecords:
         return Response(status_code=204)
 
 
-def _asked(body: object) -> tuple[str, dict[str, object]]:
+def _asked(body: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
     """Type and input of a task. Raises InvalidRequest."""
-    if not isinstance(body, dict):
-        raise InvalidRequest("The body must be a JSON object with a task's 'type' and 'input'.")
     for name in TASK_FIELDS:
         if body.get(name) is None:
             raise InvalidRequest(f"The task's {name!r} is missing.")
@@ -93,4 +84,4 @@ def _asked(body: object) -> tuple[str, dict[str, object]]:
 
 
 def _shown(task: Task, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(encode(task_json(task)), status, headers, "application/json")
+    return json_response(task_json(task), status, headers)

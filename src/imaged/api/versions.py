@@ -7,8 +7,8 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imaged.api.links import Links
-from imaged.api.serialize import encode
+from imaged.api.bodies import json_response
+from imaged.api.requests import Links
 
 CURRENT = "v2.7"
 #: Complete minor versions. 2.8 and 2.9 let an import write to several stores at once, and 2.10 to
@@ -42,7 +42,7 @@ class Versions:
         links = [{"rel": "self", "href": self._root(request)}]
         versions = [{"id": CURRENT, "status": "CURRENT", "links": links}]
         versions += [{"id": number, "status": "SUPPORTED", "links": links} for number in SUPPORTED]
-        return Response(encode({"versions": versions}), status, media_type="application/json")
+        return json_response({"versions": versions}, status)
 
     def _root(self, request: Request) -> str:
         return self._links.absolute(request, "/v2/")

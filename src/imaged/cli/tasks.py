@@ -168,7 +168,7 @@ def _page_json(page: Sequence[Task]) -> list[dict[str, object]]:
 
 def task_json(task: Task) -> dict[str, object]:
     """The task as JSON; the input has no secrets."""
-    from imaged.api.serialize_task import progress_json
+    from imaged.api.serialize import progress_json
 
     return {
         "id": task.id,

@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 
 from imaged.api.allowed_hosts import AllowedHosts
 from imaged.api.app import build_metrics_app
-from imaged.api.bearer_token import BearerToken
-from imaged.api.metrics_handler import MetricsHandler
+from imaged.api.authenticator import BearerToken
+from imaged.api.monitoring import MetricsHandler
 from imaged.config import Config
 from imaged.config.types import API
 from imaged.daemon.background_jobs import job_names

@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from imaged.api.authenticator import TokenFile, TokenFileInvalid
-from imaged.api.bearer_token import BearerToken
+from imaged.api.authenticator import BearerToken, TokenFile, TokenFileInvalid
 from imaged.catalogs.connect import inspect_catalog, is_missing
 from imaged.config import Config, Problem
 from imaged.conversion.qemu_img import unsupported_reason

@@ -75,10 +75,17 @@ class ServerHooks:
 class ConnectionTracker(ServerState):
     """Counts, admits and checks the open connections; also uvicorn's server state."""
 
-    def __init__(self, settings: ConnectionSettings, hooks: ServerHooks | None = None) -> None:
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        hooks: ServerHooks | None = None,
+        *,
+        check_interval_seconds: float = CHECK_INTERVAL_SECONDS,
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.hooks = hooks or ServerHooks()
+        self._check_interval_seconds = check_interval_seconds
         self.ended: Counter[CloseReason] = Counter()
         self._open: dict[TrackedConnection, str | None] = {}
         self._per_network: Counter[str] = Counter()
@@ -118,11 +125,11 @@ class ConnectionTracker(ServerState):
         if self._checked_at is None:
             self._checked_at = self._logged_at = now_seconds
         elapsed_seconds = now_seconds - self._checked_at
-        if elapsed_seconds < CHECK_INTERVAL_SECONDS:
+        if elapsed_seconds < self._check_interval_seconds:
             return
         self._checked_at = now_seconds
         for connection in list(self._open):
-            connection.check_timeouts(min(elapsed_seconds, 2 * CHECK_INTERVAL_SECONDS))
+            connection.check_timeouts(min(elapsed_seconds, 2 * self._check_interval_seconds))
         if now_seconds - self._logged_at >= LOG_INTERVAL_SECONDS:
             self._logged_at = now_seconds
             self._log_ended()

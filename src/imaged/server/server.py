@@ -13,7 +13,7 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
-from imaged.server.connections import ConnectionTracker, ServerHooks
+from imaged.server.connections import CHECK_INTERVAL_SECONDS, ConnectionTracker, ServerHooks
 from imaged.server.listeners import BACKLOG
 from imaged.server.protocol import HttpConnection
 from imaged.server.raw_responses import SHUTDOWN_RESPONSE_SECONDS
@@ -29,7 +29,12 @@ class HttpServer(uvicorn.Server):
     """Serves an ASGI application until it is drained."""
 
     def __init__(
-        self, app: ASGIApp, settings: ConnectionSettings, hooks: ServerHooks | None = None
+        self,
+        app: ASGIApp,
+        settings: ConnectionSettings,
+        hooks: ServerHooks | None = None,
+        *,
+        check_interval_seconds: float = CHECK_INTERVAL_SECONDS,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -47,7 +52,9 @@ class HttpServer(uvicorn.Server):
                 timeout_keep_alive=NO_TIMEOUT_SECONDS,
             )
         )
-        self.connections = ConnectionTracker(settings, hooks)
+        self.connections = ConnectionTracker(
+            settings, hooks, check_interval_seconds=check_interval_seconds
+        )
         self.server_state = self.connections
         self._drain_timeout = timedelta(0)
         self.ready = anyio.Event()

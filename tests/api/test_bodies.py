@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from imaged.api import json_bodies
+from imaged.api import bodies
 from imaged.api.patches import V2_0, V2_1
 from imaged.core.limits import MAX_REQUEST_BYTES
 from support.service import JSON, Service, ask, token_of
@@ -95,14 +95,14 @@ async def test_large_bodies_are_parsed_elsewhere(
     """The loop goes on meanwhile; small ones are not worth a thread."""
     threads: list[bool] = []
 
-    parse = json_bodies.parse
+    parse = bodies.parse
 
     def noted(body: bytes) -> object:
         threads.append(threading.current_thread() is threading.main_thread())
         return parse(body)
 
-    monkeypatch.setattr(json_bodies, "parse", noted)
-    for size in (json_bodies.LARGE_BYTES, json_bodies.LARGE_BYTES + 1):
+    monkeypatch.setattr(bodies, "parse", noted)
+    for size in (bodies.LARGE_BYTES, bodies.LARGE_BYTES + 1):
         frame = b'{"k": "%s"}'
         await service.call("POST", "/v2/images", frame % (b"x" * (size - len(frame) + 2)))
     assert threads == [True, False]

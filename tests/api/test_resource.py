@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 
 from imaged.api.http_errors import PreconditionFailed
 from imaged.api.patches import V2_1
-from imaged.api.preconditions import require_condition
+from imaged.api.resource import require_condition
 from support.service import OCTETS, Service
 
 FAILING = [

@@ -1,8 +1,8 @@
-"""Parses JSON bodies in linear time.
+"""Bodies: of requests, as chunks or as JSON, which is parsed in linear time; JSON of answers.
 
 The parser is stricter than most: a name may not occur twice, because two readers could see two
-values, and a lone surrogate (RFC 8259, section 8.2) is refused, because it cannot be stored. Bodies
-larger than ``LARGE_BYTES`` are parsed in a thread, so that they do not block the event loop.
+values, and a lone surrogate (RFC 8259, section 8.2) is refused, because it cannot be stored. JSON
+larger than ``LARGE_BYTES`` is parsed in a thread, so that it does not block the event loop.
 """
 
 from __future__ import annotations
@@ -10,20 +10,26 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import inf, isfinite
 from typing import Any, NoReturn
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive
 
-from imaged.api.http_errors import BodyTooLarge, MediaTypeRefused
-from imaged.api.requests import body_of, media_type_of, require_unpacked
-from imaged.core.errors import InvalidRequest
-from imaged.core.limits import KIB, MAX_REQUEST_BYTES
+from imaged.api.http_errors import BodyTooLarge, EncodingRefused, MediaTypeRefused
+from imaged.api.serialize import encode
+from imaged.core.errors import ClientVanished, InvalidRequest
+from imaged.core.limits import KIB, MAX_REQUEST_BYTES, MIB
 
 JSON = "application/json"
+OCTET_STREAM = "application/octet-stream"  # the media type of data
+
 LARGE_BYTES = 16 * KIB
+SHORT_REST_BYTES = 1 * MIB  # of a body: reading it costs less than a new connection
 
 _MAX_INTEGER_DIGITS = 20  # of an integer
 _MAX_FLOAT_DIGITS = 64
@@ -36,6 +42,60 @@ _HALF_A_CHARACTER = (
 
 #: One thread suffices: it parses at most 64 KiB at a time.
 _PARSER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="json")
+
+
+class RequestBody:
+    """The request's body, and how much of it is still unread."""
+
+    def __init__(self, headers: Headers, receive: Receive) -> None:
+        self._receive = receive
+        self._is_file = sends_file(headers)
+        self._left = _announced_bytes(headers)
+        self._is_held_back = headers.get("expect", "").lower() == "100-continue"
+
+    @property
+    def closes_connection(self) -> bool:
+        """Whether too much of the body is unread to reuse the connection."""
+        is_long = self._left is None or self._left > SHORT_REST_BYTES
+        return is_long or (self._is_held_back and self._left != 0)
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether bytes of a file are being received, or were."""
+        return self._is_file and not self._is_held_back
+
+    async def receive(self) -> Message:
+        """Receive the next message of the request."""
+        message = await self._receive()
+        self._is_held_back = False
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._left = 0
+        elif self._left is not None:
+            self._left = max(self._left - len(message.get("body", b"")), 1)
+        return message
+
+
+async def body_of(request: Request) -> AsyncGenerator[bytes]:
+    """The chunks of the body, as received. Raises ClientVanished."""
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientVanished
+        if chunk := message.get("body", b""):
+            yield chunk
+        more = message.get("more_body", False)
+
+
+async def json_object_of(request: Request, contents: str) -> dict[str, Any]:
+    """Return the parsed body, which must be a JSON object. ``contents``: what it must have.
+
+    Raises the errors of ``json_of``.
+    """
+    document = await json_of(request)
+    if not isinstance(document, dict):
+        raise InvalidRequest(f"The body must be a JSON object with {contents}.")
+    return document
 
 
 async def json_of(request: Request) -> Any:
@@ -62,6 +122,13 @@ async def document_of(request: Request) -> Any:
     return await asyncio.get_running_loop().run_in_executor(_PARSER, parse, bytes(body))
 
 
+def json_response(
+    value: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer with a value in JSON."""
+    return Response(encode(value), status, headers, "application/json")
+
+
 def parse(body: bytes) -> Any:
     """Parse a document. Raises InvalidRequest with the problem and its position."""
     if not body:
@@ -83,6 +150,40 @@ def parse(body: bytes) -> Any:
     if _SURROGATE_ESCAPE.search(body):
         _require_whole_characters(document)
     return document
+
+
+def media_type_of(request: Request) -> str:
+    """The Content-Type without its parameters."""
+    return _media_type(request.headers)
+
+
+def sends_file(headers: Headers) -> bool:
+    """Whether the body is a file that the client reads while sending it."""
+    is_empty = headers.get("content-length") == "0"
+    return _media_type(headers) == OCTET_STREAM and not is_empty
+
+
+def require_unpacked(request: Request) -> None:
+    """Refuse a body with a Content-Encoding (RFC 9110, section 8.4), which is not supported.
+
+    Raises EncodingRefused.
+    """
+    for line in request.headers.getlist("content-encoding"):
+        for coding in line.split(","):
+            if coding.strip().lower() not in {"", "identity"}:
+                raise EncodingRefused(coding.strip())
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _announced_bytes(headers: Headers) -> int | None:
+    """The length of the body; None if it is not announced."""
+    if "transfer-encoding" in headers:
+        return None
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdigit() else None
 
 
 def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
