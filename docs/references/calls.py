@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imaged.api import http_errors
-from imaged.api.app import paths
+from imaged.api.app import ApiServices, paths
 from imaged.api.error_responses import BAD_GATEWAY
 from imaged.api.imports import ImportCalls
 from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
@@ -239,16 +239,15 @@ def reference() -> str:
 def handlers() -> Mapping[tuple[str, str], Handler]:
     """The handler of each method of each path; this needs no services."""
     nothing: Any = _Nothing()
-    table = paths(
-        nothing,
-        nothing,
-        nothing,
+    services = ApiServices(
+        images=nothing,
+        uploads=nothing,
+        downloads=nothing,
         tasks=nothing,
         imports=ImportCalls(nothing, nothing, nothing),
         health=nothing,
-        links=Links(""),
-        stores=(),
     )
+    table = paths(services, Links(""), stores=())
     return {
         (method, path): handler
         for path, resource in table.items()

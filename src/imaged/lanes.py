@@ -25,7 +25,6 @@ from contextlib import (
 )
 from functools import partial
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 import anyio
@@ -85,11 +84,15 @@ class CpuSlots:
                 self._free.release()
 
 
+_no_slot = partial(nullcontext, enter_result=False)
+
+
 class ThreadLane(Generic[T]):
     """A lane with a thread. Closing it waits for the current item, until a timeout."""
 
     niceness = 5  # a third of the event loop's CPU share under contention
     slots = CpuSlots(PROCESSORS)
+    always_takes_slot = False
 
     def __init__(
         self,
@@ -101,8 +104,8 @@ class ThreadLane(Generic[T]):
         close_timeout_seconds: float = CLOSE_TIMEOUT_SECONDS,
     ) -> None:
         self._work = work
-        slots = slots or self.slots
-        self._slot = slots.acquire if computes else partial(nullcontext, enter_result=False)
+        needs_slot = computes or self.always_takes_slot
+        self._slot = (slots or self.slots).acquire if needs_slot else _no_slot
         self._close_timeout_seconds = close_timeout_seconds
         self._room = asyncio.Semaphore(depth)
         self._depth = depth
@@ -116,12 +119,7 @@ class ThreadLane(Generic[T]):
         threading.Thread(target=self._run, name="lane", daemon=True).start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._closing = True
         self._queue.put(None)
         with anyio.move_on_after(self._close_timeout_seconds, shield=True):
@@ -167,14 +165,4 @@ class BackgroundLane(ThreadLane[T]):
 
     niceness = 15
     slots = CpuSlots(max(1, PROCESSORS - 1))
-
-    def __init__(
-        self,
-        work: Callable[[T], None],
-        *,
-        computes: bool = True,
-        depth: int = DEPTH,
-        slots: CpuSlots | None = None,
-    ) -> None:
-        del computes
-        super().__init__(work, computes=True, depth=depth, slots=slots)
+    always_takes_slot = True

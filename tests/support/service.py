@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 from starlette.types import ASGIApp, Message
 
-from imaged.api.app import ApiSettings, build_app
+from imaged.api.app import ApiServices, ApiSettings, build_app
 from imaged.api.authenticator import TokenFile, token_hash
 from imaged.api.imports import ImportCalls
 from imaged.api.monitoring import MetricsHandler
@@ -166,17 +166,15 @@ class Service:
         self.downloads = Downloads(catalog, self.stores, budget)
         self._build_tasks(catalog, claims, ingest, budget, access)
         self.health = Health(catalog, self.stores)
-        self.app = build_app(
+        api = ApiServices(
             images=self.images,
             uploads=Uploads(ingest),
             downloads=self.downloads,
             tasks=self.task_service,
             imports=self.imports,
             health=self.health,
-            authenticator=token_file(),
-            settings=ApiSettings(public_url, STORES),
-            metrics=metrics,
         )
+        self.app = build_app(api, token_file(), ApiSettings(public_url, STORES), metrics)
 
     def _build_tasks(
         self,

@@ -40,30 +40,27 @@ class ApiSettings:
     stores: Sequence[StoreFacts] = ()  # the stores that an upload may name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """The services that the application calls."""
+
+    images: Images
+    uploads: Uploads
+    downloads: Downloads
+    tasks: TaskService
+    imports: ImportCalls
+    health: Health
+
+
 def build_app(
-    *,
-    images: Images,
-    uploads: Uploads,
-    downloads: Downloads,
-    tasks: TaskService,
-    imports: ImportCalls,
-    health: Health,
+    services: ApiServices,
     authenticator: Authenticator,
     settings: ApiSettings,
     metrics: MetricsHandler | None = None,
 ) -> ASGIApp:
     """Build the application. It serves HTTP only: no lifespan, no websockets."""
     links = Links(settings.public_url)
-    table = paths(
-        images,
-        uploads,
-        downloads,
-        tasks=tasks,
-        imports=imports,
-        health=health,
-        links=links,
-        stores=settings.stores,
-    )
+    table = paths(services, links, settings.stores)
     routes = [Route(path, resource) for path, resource in table.items()]
     if metrics is not None:
         routes.append(Route(METRICS_PATH, Resource(GET=metrics.tell_with_token)))
@@ -80,20 +77,13 @@ def build_metrics_app(metrics: MetricsHandler) -> ASGIApp:
 
 
 def paths(
-    images: Images,
-    uploads: Uploads,
-    downloads: Downloads,
-    *,
-    tasks: TaskService,
-    imports: ImportCalls,
-    health: Health,
-    links: Links,
-    stores: Sequence[StoreFacts],
+    services: ApiServices, links: Links, stores: Sequence[StoreFacts]
 ) -> Mapping[str, Resource]:
     """Every path that is served, with its resource."""
-    versions, probes, known = Versions(links), Probes(health), StoreRecords(stores)
-    records = ImageRecords(images, links, [store.id for store in stores], imports.methods)
-    data = ImageData(uploads, downloads)
+    versions, probes, known = Versions(links), Probes(services.health), StoreRecords(stores)
+    imports, tasks = services.imports, services.tasks
+    records = ImageRecords(services.images, links, [store.id for store in stores], imports.methods)
+    data = ImageData(services.uploads, services.downloads)
     work, task_schemas = TaskRecords(tasks, links), TaskSchemas(tasks.registry.names)
     image, find = "/v2/images/{image_id}", records.show
     return {

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
-from imaged.api.app import ApiSettings, build_app
+from imaged.api.app import ApiServices, ApiSettings, build_app
 from imaged.api.authenticator import Authenticator, NoAuth, TokenFile
 from imaged.api.bodies import sends_file
 from imaged.api.error_responses import BAD_GATEWAY, UNAVAILABLE
@@ -74,18 +74,18 @@ class WebApp:
     ) -> None:
         self._health = services.health
         self._identity = _build_identity(config)
-        self.uploads = Uploads(services.ingest)
-        app = build_app(
+        uploads = Uploads(services.ingest)
+        api = ApiServices(
             images=services.images,
-            uploads=self.uploads,
+            uploads=uploads,
             downloads=services.downloads,
             tasks=services.task_service,
-            imports=ImportCalls(self.uploads, services.imports, services.locations),
-            health=self._health,
-            authenticator=self._identity,
-            settings=ApiSettings(config.api.public_url, settings.store_facts(config)),
-            metrics=None if metrics_endpoint is None else metrics_endpoint.for_api,
+            imports=ImportCalls(uploads, services.imports, services.locations),
+            health=services.health,
         )
+        stated = ApiSettings(config.api.public_url, settings.store_facts(config))
+        metrics = None if metrics_endpoint is None else metrics_endpoint.for_api
+        app = build_app(api, self._identity, stated, metrics)
         self.app: ASGIApp = app if metrics_endpoint is None else metrics_endpoint.wrap(app)
 
     def apply(self, config: Config) -> None:
