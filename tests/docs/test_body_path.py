@@ -1,7 +1,8 @@
 """How many of our modules a block of a body passes on its way from the socket into a store.
 
 Every module on the way costs time for each block, and has to be read by engineers that change it.
-A module counts if one of its lines runs. A coroutine that only waits for another one does not run.
+A module counts if its code runs at least once for each block. A coroutine that only waits for
+another one does not run: it is resumed, and none of its lines is.
 """
 
 from __future__ import annotations
@@ -37,15 +38,20 @@ from support.waiting import WAIT_TIMEOUT_SECONDS, wait_until
 SOURCES = Path(imaged.__file__).parent
 BLOCK = bytes(1 * MIB)  # as large as the blocks that services make of a body
 BLOCKS_BEFORE, BLOCKS_COUNTED, BLOCKS_AFTER = 20, 20, 20
+PART_BYTES = 8 * MIB  # as configured by default
+ENOUGH_RUNS = BLOCKS_COUNTED * 3 // 4  # some counted blocks are still in buffers of the kernel
+
+#: To be lowered when a module leaves the way.
+MAX_TO_FOLDER, MAX_TO_BUCKET = 15, 17
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 
 
-class LineCounter:
-    """Counts the lines of each module that run, in threads that start within ``in_new_threads``."""
+class RunCounter:
+    """Counts how often code of each module runs, in threads that start in ``in_new_threads``."""
 
     def __init__(self) -> None:
-        self.lines: Counter[str] = Counter()
+        self.runs: Counter[str] = Counter()
         self.is_counting = False
 
     @contextmanager
@@ -59,16 +65,19 @@ class LineCounter:
             threading.settrace(before)
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """Trace a frame that is called or resumed, until it runs a line."""
         del event, argument
-        module = _module_of(frame.f_code.co_filename)
+        module = _module_of(frame.f_code.co_filename) if self.is_counting else None
         if module is None:
             return None
 
-        def count(_frame: FrameType, event: str, _argument: Any) -> Any:
-            if event == "line" and self.is_counting:
-                self.lines[module] += 1
+        def count(frame: FrameType, event: str, _argument: Any) -> Any:
+            if event == "line":
+                self.runs[module] += 1
+                frame.f_trace_lines = False  # until it is resumed
             return count
 
+        frame.f_trace_lines = True
         return count
 
 
@@ -89,17 +98,17 @@ class QuietServer(HttpServer):
 
 async def _serve(open_store: OpenStore, listener: socket.socket, ready: list[Any]) -> None:
     async with open_store() as store:
+        await store.check()
         service = Service(store=meter_store(store, ignore_measurement))
         server = QuietServer(service.app, configured(ConnectionSettings), API_HOOKS)
         image_id = await service.create()
         ready += [server, image_id]
-        await store.check()
         await server.serve([listener])
 
 
 def modules_on_the_way(open_store: OpenStore) -> list[str]:
     """Upload a body, and return the modules that run for each of its blocks."""
-    counter = LineCounter()
+    counter = RunCounter()
     ready: list[Any] = []
     listener = socket.create_server(("127.0.0.1", 0))
     serve = threading.Thread(
@@ -132,7 +141,7 @@ def modules_on_the_way(open_store: OpenStore) -> list[str]:
                 ready[0].should_exit = True
             serve.join(WAIT_TIMEOUT_SECONDS)
             listener.close()
-    return sorted(module for module, lines in counter.lines.items() if lines >= BLOCKS_COUNTED)
+    return sorted(module for module, runs in counter.runs.items() if runs >= ENOUGH_RUNS)
 
 
 def test_folder(tmp_path: Path) -> None:
@@ -146,12 +155,14 @@ def test_folder(tmp_path: Path) -> None:
 
     modules = modules_on_the_way(folder)
 
-    assert len(modules) <= 19, modules
+    assert len(modules) <= MAX_TO_FOLDER, modules
 
 
 def test_bucket() -> None:
     """From the socket to an S3 server."""
     with seaweedfs() as server:
-        modules = modules_on_the_way(lambda: opened(settings_for(server.endpoint)))
+        modules = modules_on_the_way(
+            lambda: opened(settings_for(server.endpoint, part_size_bytes=PART_BYTES))
+        )
 
-    assert len(modules) <= 20, modules
+    assert len(modules) <= MAX_TO_BUCKET, modules

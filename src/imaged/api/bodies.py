@@ -29,7 +29,7 @@ JSON = "application/json"
 OCTET_STREAM = "application/octet-stream"  # the media type of data
 
 LARGE_BYTES = 16 * KIB
-SHORT_REST_BYTES = 1 * MIB  # of a body: reading it costs less than a new connection
+SHORT_REST_BYTES = 1 * MIB  # of a body: left unread, it does not end the connection
 
 _MAX_INTEGER_DIGITS = 20  # of an integer
 _MAX_FLOAT_DIGITS = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from starlette.requests import Request
 
@@ -38,18 +39,12 @@ def caller_of(request: Request) -> Caller:
 
 def image_id_of(request: Request) -> str:
     """The image id in the path. Raises ImageNotFound if it is malformed."""
-    image_id: str = request.path_params["image_id"]
-    if not is_uuid(image_id):
-        raise ImageNotFound(image_id[:_LONGEST_ID_SHOWN])
-    return image_id.lower()
+    return _id_in_path(request, "image_id", ImageNotFound)
 
 
 def task_id_of(request: Request) -> str:
     """The task id in the path. Raises TaskNotFound if it is malformed."""
-    task_id: str = request.path_params["task_id"]
-    if not is_uuid(task_id):
-        raise TaskNotFound(task_id[:_LONGEST_ID_SHOWN])
-    return task_id.lower()
+    return _id_in_path(request, "task_id", TaskNotFound)
 
 
 def request_id_of(request: Request) -> str:
@@ -66,6 +61,13 @@ def store_of(request: Request) -> str | None:
 def is_uuid(text: str) -> bool:
     """Whether the text is a valid id of an image or a task."""
     return _UUID.fullmatch(text) is not None
+
+
+def _id_in_path(request: Request, name: str, not_found: Callable[[str], Exception]) -> str:
+    text: str = request.path_params[name]
+    if not is_uuid(text):
+        raise not_found(text[:_LONGEST_ID_SHOWN])
+    return text.lower()
 
 
 def _own_address(request: Request) -> str:
