@@ -25,7 +25,6 @@ from uuid import UUID
 from imaged.core.errors import BlobGone
 
 FIRST_RETRY_DELAY = timedelta(seconds=10)
-
 MAX_RETRY_DELAY = timedelta(hours=1)
 
 KEY_PATTERN = re.compile(

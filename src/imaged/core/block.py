@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 UNIT_BYTES = 64 * 1024  # whole blocks of any filesystem; smaller holes cost more than they save
-
 _ZEROS = bytes(UNIT_BYTES)
 
 

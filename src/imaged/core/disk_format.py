@@ -37,7 +37,6 @@ DISK_FORMATS = (
 CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
 
 RAW = frozenset({"raw"})
-
 UDF = frozenset({"udf"})
 
 #: Formats that may be detected in a disk declared as raw. A partition table is detected as gpt,
@@ -65,7 +64,6 @@ RAW_LIKE_FORMATS = frozenset({"raw", "ami", "ploop"})
 BLOCK_DEVICE_MAPPING = "block_device_mapping"
 
 _DECOMPRESS = "Decompress it, and upload the result as a new image."
-
 _EXTRACT = "Extract the image from it, and upload that as a new image."
 
 

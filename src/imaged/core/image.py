@@ -157,7 +157,6 @@ class Image:
 
 
 Change = Callable[[Image], Image]
-
 ClaimedChange = Callable[[Image, Claim], Image]  # only the holder of a claim can make it
 
 

@@ -19,11 +19,8 @@ from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.limits import MIB
 
 BLOCK_BYTES = 4 * MIB
-
 CHECKSUM_BYTES = 4
-
 BLOCKS_PER_PAGE = 4096  # 16 GiB of data
-
 PAGE_BYTES = BLOCKS_PER_PAGE * CHECKSUM_BYTES
 
 

@@ -19,11 +19,8 @@ from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
-
 Network = IPv4Network | IPv6Network
-
 LOOPBACK_V4 = IPv4Network("127.0.0.0/8")
-
 LOOPBACK_V6 = IPv6Address("::1")
 
 IPV4_SPECIAL = tuple(
