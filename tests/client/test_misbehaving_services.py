@@ -22,7 +22,7 @@ from imaged.client.errors import (
 from imaged.client.http_session import read_endpoint
 from imaged.client.image_api import ImageApi, Record, open_image_api, read_record
 from imaged.client.pull import Pull, PullResult
-from imaged.client.transfer import NoProgress, RetryPolicy
+from imaged.client.transfer import NoProgress
 
 pytestmark = pytest.mark.asyncio
 
@@ -65,7 +65,7 @@ async def answering(answers: Mapping[str, bytes]) -> AsyncIterator[tuple[ImageAp
 async def pull(service: ImageApi, record: Record, path: Path) -> PullResult:
     """Pull into a file, trying once."""
     with open_part(path, record, overwrite=False) as part:
-        return await Pull(service, record, NoProgress(), RetryPolicy(1)).run(part)
+        return await Pull(service, record, NoProgress(), 1).run(part)
 
 
 @pytest.mark.parametrize(

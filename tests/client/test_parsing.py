@@ -20,7 +20,7 @@ from imaged.client.errors import (
 from imaged.client.http_session import error_message, read_endpoint
 from imaged.client.image_api import read_record
 from imaged.client.push import RemoteState, remote_state
-from imaged.client.transfer import RetryPolicy
+from imaged.client.transfer import retry_pauses
 from imaged.client.upload_source import COMPRESSED, SIGNATURES, choose_formats
 from imaged.config.types import parse_address
 from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
@@ -208,12 +208,12 @@ def test_every_status_has_a_remote_state(status: Status) -> None:
 
 def test_tries_are_limited() -> None:
     """One pause less than tries, growing up to a bound, and not always the same."""
-    first, second = (list(RetryPolicy(9).pauses()) for _ in range(2))
+    first, second = (list(retry_pauses(9)) for _ in range(2))
 
     assert len(first) == 8
     assert first != second
     assert all(0.25 <= pause.total_seconds() <= 20 for pause in first)
-    assert not list(RetryPolicy(1).pauses())
+    assert not list(retry_pauses(1))
 
 
 def test_certificates_must_be_there(tmp_path: Path) -> None:

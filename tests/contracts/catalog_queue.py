@@ -23,7 +23,7 @@ from contracts.catalog_samples import (
     place,
     queued,
 )
-from imaged.core.blob import FIRST_RETRY_DELAY, BlobState
+from imaged.core.blob import DELETION_RETRIES, BlobState
 from imaged.core.broken_upload import forget_broken, refused
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.deletion import delete
@@ -159,7 +159,7 @@ class QueueContract:
         assert again.due_at is not None
         assert put_off.due_at is not None
         assert again.failures == 2
-        assert again.due_at - put_off.due_at > FIRST_RETRY_DELAY / 2
+        assert again.due_at - put_off.due_at > DELETION_RETRIES.first_pause / 2
 
     async def test_only_doomed_rows_leave_or_are_put_off(self, catalog: Catalog) -> None:
         """A late scrubber never changes what is held, and ignores what is gone."""

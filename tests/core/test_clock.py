@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from imaged.core.blob import MAX_RETRY_DELAY, Blob, BlobState
+from imaged.core.blob import DELETION_RETRIES, Blob, BlobState
 from imaged.core.clock import (
     CLOCK_TOLERANCE,
     ClockMark,
@@ -140,9 +140,9 @@ WEEK = 7 * DAY
     ("blob", "longest", "wait"),
     [
         (STRAY, DAY, DAY),
-        (replace(STRAY, failures=3), MAX_RETRY_DELAY, NONE),
-        (replace(STRAY, is_swept=True), MAX_RETRY_DELAY, NONE),
-        (replace(STRAY, awaited_by="i"), MAX_RETRY_DELAY, NONE),
+        (replace(STRAY, failures=3), DELETION_RETRIES.longest_pause, NONE),
+        (replace(STRAY, is_swept=True), DELETION_RETRIES.longest_pause, NONE),
+        (replace(STRAY, awaited_by="i"), DELETION_RETRIES.longest_pause, NONE),
     ],
     ids=["perhaps a stray", "failed", "swept", "awaited"],
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import version
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from structlog.testing import capture_logs
 
 from imaged.config import load
 from imaged.core.claim import InstanceId
+from imaged.core.retry_policy import RetryPolicy
 from imaged.daemon import worker_channel, worker_supervisor
 from imaged.daemon.worker_channel import Command, Reload, Start
-from imaged.daemon.worker_supervisor import WorkerSupervisor, next_restart_delay
+from imaged.daemon.worker_supervisor import RESTARTS, WorkerSupervisor
 from imaged.metrics.worker_counters import WorkerCounters
 from imaged.ports.store import Stores
 from imaged.services.tasks.runner import TaskRunner
@@ -33,6 +34,7 @@ from support.virtual_time import VirtualClock
 
 TESTS = Path(__file__).parents[1]
 PATIENCE_SECONDS = 20
+HOURLY = RetryPolicy(first_pause=timedelta(hours=1), longest_pause=timedelta(hours=1))
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -192,9 +194,9 @@ async def test_a_worker_that_cannot_be_started(
 
 def test_it_waits_longer_each_time() -> None:
     """The delay grows: during a long outage, workers do not start every second."""
-    waits = [*accumulate(range(8), lambda wait, _: next_restart_delay(wait), initial=0.0)]
+    waits = [RESTARTS.pause(failures).total_seconds() for failures in range(1, 9)]
 
-    assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 @pytest.mark.asyncio
@@ -203,7 +205,7 @@ async def test_a_worker_that_failed_early_is_replaced_later(
 ) -> None:
     """A failing worker is not restarted at once, however often tasks arrive."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
-    monkeypatch.setattr(worker_supervisor, "next_restart_delay", lambda _: 3600.0)
+    monkeypatch.setattr(worker_supervisor, "RESTARTS", HOURLY)
     await employer.until(lambda log: told(log, "duty.failed"))
     employer.runner.wakeup.wake()
 
@@ -218,7 +220,7 @@ async def test_a_worker_that_has_worked_is_replaced_at_once(
 ) -> None:
     """A worker that reported is replaced at once: its task has limited attempts."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "reports and dies")
-    monkeypatch.setattr(worker_supervisor, "next_restart_delay", lambda _: 3600.0)
+    monkeypatch.setattr(worker_supervisor, "RESTARTS", HOURLY)
 
     log = await employer.until(lambda log: len(told(log, "worker.ended")) == 3)
 

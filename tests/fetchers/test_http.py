@@ -20,6 +20,7 @@ from imaged.fetchers.http_fetcher import HttpFetcher
 from support.origin import Origin
 from support.rebinding import RebindingResolver
 from support.settings import configured
+from support.waiting import SHORT_PAUSES
 
 pytestmark = pytest.mark.asyncio
 
@@ -31,7 +32,7 @@ DISGUISED = ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost", "[:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses so short that the tests need not wait for them."""
-    monkeypatch.setattr("imaged.fetchers.http_fetcher.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("imaged.fetchers.http_fetcher.PAUSES", SHORT_PAUSES)
 
 
 @pytest_asyncio.fixture

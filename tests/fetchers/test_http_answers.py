@@ -18,6 +18,7 @@ from imaged.fetchers.response_headers import retry_after_seconds
 from imaged.fetchers.ssrf_guard import parse_unchanged
 from support.raw_origin import Answer, RawOrigin, reply
 from support.settings import configured
+from support.waiting import SHORT_PAUSES
 
 pytestmark = pytest.mark.asyncio
 
@@ -31,7 +32,7 @@ TUESDAY = "Last-Modified: Tue, 03 Nov 2026 10:00:00 GMT"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses so short that the tests need not wait for them."""
-    monkeypatch.setattr("imaged.fetchers.http_fetcher.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("imaged.fetchers.http_fetcher.PAUSES", SHORT_PAUSES)
 
 
 async def fetch(origin: RawOrigin, target: str, **changes: object) -> bytes:

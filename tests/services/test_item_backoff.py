@@ -14,7 +14,7 @@ from imaged.core.errors import CatalogError, StoreError
 from imaged.core.image import Location
 from imaged.core.lifecycle import Status
 from imaged.core.uploading import begin_upload
-from imaged.services.periodic import MAX_ITEM_PAUSE, ItemBackoff, run_all_steps
+from imaged.services.periodic import ITEM_RETRIES, ItemBackoff, run_all_steps
 from support.cluster import Cluster
 from support.faults import catalog_fails, fails_for, override_calls, store_fails
 from support.node import LEASE, A, B, image_id
@@ -46,7 +46,7 @@ async def test_pauses_grow_up_to_a_minute_and_end_with_a_success(cluster: Cluste
     pauses = [after - before for before, after in pairwise(tries)]
 
     assert pauses[:4] == [10, 20, 40, 60]
-    assert set(pauses[3:]) == {MAX_ITEM_PAUSE.total_seconds()}
+    assert set(pauses[3:]) == {ITEM_RETRIES.longest_pause.total_seconds()}
     assert (len(postponed), postponed.failures) == (1, len(tries))
     await anyio.sleep(60)
     assert await postponed.try_item("a", fine) == "done"

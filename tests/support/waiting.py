@@ -6,10 +6,18 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from imaged.core.retry_policy import RetryPolicy
 
 WAIT_TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.01
 ASK_SECONDS = 0.03  # between questions that may be requests
+
+#: For drivers whose retries a test does not want to wait for.
+SHORT_PAUSES = RetryPolicy(
+    first_pause=timedelta(milliseconds=10), longest_pause=timedelta(milliseconds=50)
+)
 
 
 def wait_until(

@@ -11,7 +11,7 @@ from imaged.catalogs import dialects, rows
 from imaged.catalogs.column_types import Instant, minus_duration
 from imaged.catalogs.tables import blobs, clock, images, instances
 from imaged.catalogs.task_tables import tasks
-from imaged.core.blob import MAX_RETRY_DELAY
+from imaged.core.blob import DELETION_RETRIES
 from imaged.core.clock import CLOCK_TOLERANCE, ClockMark, ClockReading, redate_blob
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
@@ -112,7 +112,7 @@ def _redate_expiring(db: Connection, now: datetime) -> int:
 
 
 def _redate_doomed(db: Connection, now: datetime, quarantine: timedelta) -> int:
-    ahead = {"ahead": now + MAX_RETRY_DELAY + CLOCK_TOLERANCE}
+    ahead = {"ahead": now + DELETION_RETRIES.longest_pause + CLOCK_TOLERANCE}
     known = {row.key: rows.blob_of(row) for row in db.execute(_DUE, ahead)}
     dated = [redate_blob(blob, now, quarantine) for blob in known.values()]
     ledger.write(db, known, dated)

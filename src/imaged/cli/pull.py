@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from imaged.client.http_session import Endpoint
     from imaged.client.image_api import Record
     from imaged.client.pull import PullResult
-    from imaged.client.transfer import Progress, RetryPolicy
+    from imaged.client.transfer import Progress
 
 PIPE = Path("-")
 
@@ -44,7 +44,7 @@ def pull(
     """
     endpoint = options.endpoint()
     with options.progress(image) as progress:
-        record, place, done = _pull(endpoint, image, output, options.retries, progress, force=force)
+        record, place, done = _pull(endpoint, image, output, options.tries, progress, force=force)
         if done.verified_by is None:
             progress.note("The service has no digest of the image, so nothing could be compared.")
     is_pipe = place == PIPE
@@ -58,7 +58,7 @@ def _pull(
     endpoint: Endpoint,
     image: str,
     output: Path | None,
-    patience: RetryPolicy,
+    tries: int,
     progress: Progress,
     *,
     force: bool,
@@ -72,7 +72,7 @@ def _pull(
     async def run() -> tuple[Record, Path, PullResult]:
         async with open_image_api(endpoint) as service:
             record = await service.find(image)
-            work = Pull(service, record, progress, patience)
+            work = Pull(service, record, progress, tries)
             if output == PIPE:
                 return record, PIPE, await work.run(StandardOutput())
             place = local_path(record, output)

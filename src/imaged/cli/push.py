@@ -113,7 +113,7 @@ def push(
         **{key: value for key, value in given.items() if value is not None},
         **dict(properties),
     }
-    wish = PushRequest(attributes, image_id, store, options.retries, replaces=replaces)
+    wish = PushRequest(attributes, image_id, store, options.tries, replaces=replaces)
     endpoint = options.endpoint()
     with options.progress(default_name or "image") as progress:
         done = _push(endpoint, source, wish, progress)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaged.cli.options import FILE, config_option, json_option
-from imaged.client.transfer import DEFAULT_TRIES, NoProgress, Progress, RetryPolicy
+from imaged.client.transfer import DEFAULT_TRIES, NoProgress, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -45,11 +45,6 @@ class TransferOptions:
     file: Path | None = None  # of the configuration
     quiet: bool = False
     as_json: bool = False
-
-    @property
-    def retries(self) -> RetryPolicy:
-        """The pauses between the tries."""
-        return RetryPolicy(self.tries)
 
     @property
     def shows_progress(self) -> bool:

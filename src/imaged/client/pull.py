@@ -16,7 +16,7 @@ from imaged.client.errors import (
     UnexpectedResponse,
 )
 from imaged.client.image_api import ImageApi, Record
-from imaged.client.transfer import Progress, RetryPolicy
+from imaged.client.transfer import Progress, retry_pauses
 from imaged.core.digests import Digest
 
 
@@ -32,13 +32,11 @@ class PullResult:
 class Pull:
     """Downloads one image, with retries."""
 
-    def __init__(
-        self, service: ImageApi, record: Record, progress: Progress, patience: RetryPolicy
-    ) -> None:
+    def __init__(self, service: ImageApi, record: Record, progress: Progress, tries: int) -> None:
         self._service = service
         self._record = record
         self._progress = progress
-        self._patience = patience
+        self._most_tries = tries
         self._algorithm = next(iter(record.digests), None)
         self._digest = Digest(self._algorithm) if self._algorithm else None
         self._tries = 0
@@ -59,7 +57,7 @@ class Pull:
 
     async def _fetch_with_retries(self, target: Target, size_bytes: int) -> None:
         """Fetch with retries; a try that brought bytes resets their number."""
-        pauses = self._patience.pauses()
+        pauses = retry_pauses(self._most_tries)
         while target.held_bytes < size_bytes:
             self._tries += 1
             before = target.held_bytes
@@ -67,7 +65,7 @@ class Pull:
                 await self._fetch(target, size_bytes)
             except (ConnectionFailed, TemporaryError) as error:
                 if target.held_bytes > before:
-                    pauses = self._patience.pauses()
+                    pauses = retry_pauses(self._most_tries)
                 pause = next(pauses, None)
                 if pause is None:
                     raise

@@ -9,7 +9,7 @@ the record before it sends again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 from uuid import uuid4
@@ -27,7 +27,7 @@ from imaged.client.errors import (
     TemporaryError,
 )
 from imaged.client.image_api import REPLACE_HEADER, ImageApi, Record
-from imaged.client.transfer import Progress, RetryPolicy
+from imaged.client.transfer import DEFAULT_TRIES, Progress, retry_pauses
 from imaged.client.upload_source import Formats, Source, choose_formats
 
 STATUS_POLL_INTERVAL = timedelta(seconds=1)
@@ -41,7 +41,7 @@ class PushRequest:
     attributes: Mapping[str, object]  # the given ones, formats included
     image_id: str | None = None  # an existing record
     store: str | None = None
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    tries: int = DEFAULT_TRIES
     replaces: bool = False  # another file on purpose, after a broken upload
 
 
@@ -132,7 +132,7 @@ class Push:
         return await self._create({"id": str(uuid4()), **given}), formats
 
     async def _create(self, attributes: Mapping[str, object]) -> Record:
-        for pause in self._wish.patience.pauses():
+        for pause in retry_pauses(self._wish.tries):
             try:
                 return await self._service.create(attributes)
             except (ConnectionFailed, TemporaryError) as error:
@@ -140,7 +140,7 @@ class Push:
         return await self._service.create(attributes)
 
     async def _send_with_retries(self, record: Record) -> tuple[Record, int]:
-        pauses = self._wish.patience.pauses()
+        pauses = retry_pauses(self._wish.tries)
         tries = 0
         while True:
             tries += 1

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
+from imaged.core.retry_policy import RetryPolicy
+
 DEFAULT_TRIES = 5
-FIRST_PAUSE = timedelta(milliseconds=500)
-MAX_PAUSE = timedelta(seconds=20)
+RETRIES = RetryPolicy(first_pause=timedelta(seconds=0.5), longest_pause=timedelta(seconds=20))
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """The number of tries in all; pauses grow and are random, so that many clients that failed
-    together do not return together.
+def retry_pauses(tries: int) -> Iterator[timedelta]:
+    """The pause before each further try, of ``tries`` in all.
+
+    They are random, so that many clients that failed together do not return together.
     """
-
-    tries: int = DEFAULT_TRIES
-
-    def pauses(self) -> Iterator[timedelta]:
-        """The pause before each further try."""
-        for number in range(self.tries - 1):
-            yield min(FIRST_PAUSE * 2**number, MAX_PAUSE) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+    return replace(RETRIES, attempts=tries).pauses(random.random)
 
 
 class Progress(Protocol):

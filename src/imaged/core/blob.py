@@ -23,9 +23,11 @@ from enum import StrEnum
 from uuid import UUID
 
 from imaged.core.errors import BlobGone
+from imaged.core.retry_policy import RetryPolicy
 
-FIRST_RETRY_DELAY = timedelta(seconds=10)
-MAX_RETRY_DELAY = timedelta(hours=1)
+#: The pauses between attempts to delete a blob.
+DELETION_RETRIES = RetryPolicy(first_pause=timedelta(seconds=10), longest_pause=timedelta(hours=1))
+
 
 KEY_PATTERN = re.compile(
     r"([0-9a-f]{2})/(?=\1)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9a-f]{32}"
@@ -108,9 +110,5 @@ def start_deletion(blob: Blob, now: datetime, busy_for: timedelta) -> Blob:
 def reschedule(blob: Blob, now: datetime, why: str) -> Blob:
     """Postpone a blob whose deletion failed, so that other blobs are processed first."""
     failures = blob.failures + 1
-    return replace(blob, due_at=now + retry_delay(failures), failures=failures, last_error=why)
-
-
-def retry_delay(failures: int) -> timedelta:
-    """10 s after the first failure, doubled after each further one, at most 1 h."""
-    return min(FIRST_RETRY_DELAY * (1 << min(failures - 1, 16)), MAX_RETRY_DELAY)
+    due_at = now + DELETION_RETRIES.pause(failures)
+    return replace(blob, due_at=due_at, failures=failures, last_error=why)

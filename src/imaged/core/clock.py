@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from imaged.core.blob import MAX_RETRY_DELAY, Blob
+from imaged.core.blob import DELETION_RETRIES, Blob
 
 #: Larger than any drift or correction by a working time service between two observations.
 CLOCK_TOLERANCE = timedelta(seconds=5)
@@ -111,7 +111,8 @@ def redate_blob(blob: Blob, now: datetime, quarantine: timedelta) -> Blob:
     if blob.due_at is None:
         return blob
     may_be_stray = not (blob.failures or blob.is_swept or blob.awaited_by)
-    longest = max(quarantine, MAX_RETRY_DELAY) if may_be_stray else MAX_RETRY_DELAY
+    retry = DELETION_RETRIES.longest_pause
+    longest = max(quarantine, retry) if may_be_stray else retry
     if blob.due_at <= now + longest + CLOCK_TOLERANCE:
         return blob
     return replace(blob, due_at=now + quarantine if may_be_stray else now)

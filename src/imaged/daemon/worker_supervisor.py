@@ -23,6 +23,7 @@ from anyio.abc import Process
 from imaged.config import Config
 from imaged.core.claim import InstanceId
 from imaged.core.errors import ImagedError
+from imaged.core.retry_policy import RetryPolicy
 from imaged.daemon.worker_channel import (
     CHANNEL_SEND_SECONDS,
     CoalescingQueue,
@@ -44,7 +45,8 @@ REPORT_TIMEOUT_SECONDS = 120.0  # reports are due every second; as long as Watch
 EXIT_SECONDS = 120.0  # one transaction to release the tasks, and time to close disks and buckets
 KILL_SECONDS = 10.0
 REFRESH_SECONDS = 0.5  # how long a metrics page waits for a report
-MAX_RESTART_DELAY_SECONDS = 60.0  # a start costs most of a CPU second
+#: Between failed starts of the worker; a start costs most of a CPU second.
+RESTARTS = RetryPolicy(first_pause=timedelta(seconds=1), longest_pause=timedelta(minutes=1))
 ONE_DAY = timedelta(days=1)
 OWN_VERSION = version("imaged")  # of this process; an upgrade may replace the installed one
 WORKER_MODULE = "imaged.daemon.worker_process"
@@ -87,7 +89,7 @@ class WorkerSupervisor:
         self._report = Report()
         self._reported = anyio.Event()
         self._accepts_tasks = True
-        self._restart_delay_seconds = 0.0  # doubled by each failed start
+        self._failed_starts = 0
         self._next_start_at = -inf
 
     @property
@@ -129,9 +131,9 @@ class WorkerSupervisor:
             return
         await anyio.sleep_until(self._next_start_at)
         if self._accepts_tasks:
-            # a report resets the delay to 0
-            self._restart_delay_seconds = next_restart_delay(self._restart_delay_seconds)
-            self._next_start_at = anyio.current_time() + self._restart_delay_seconds
+            self._failed_starts += 1  # until it reports
+            delay = RESTARTS.pause(self._failed_starts)
+            self._next_start_at = anyio.current_time() + delay.total_seconds()
             await self._run_worker()
             self._runner.wakeup.wake()  # a task may have arrived after it exited
 
@@ -185,7 +187,7 @@ class WorkerSupervisor:
             match report:
                 case Report():
                     self._report = report
-                    self._restart_delay_seconds, self._next_start_at = 0.0, -inf
+                    self._failed_starts, self._next_start_at = 0, -inf
                     self._worker_counters.update(report.counts)
                     self._reported.set()
                     self._reported = anyio.Event()
@@ -208,11 +210,6 @@ class WorkerSupervisor:
 
     def _worker_config(self) -> Config:
         return self._config().with_roles(("tasks",))
-
-
-def next_restart_delay(wait_seconds: float) -> float:
-    """Return the delay after another failed start: doubled, from 1 s to the maximum."""
-    return min(max(1.0, 2 * wait_seconds), MAX_RESTART_DELAY_SECONDS)
 
 
 async def _forward_instructions(

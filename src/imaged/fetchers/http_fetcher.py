@@ -22,6 +22,7 @@ from yarl import URL
 
 from imaged.core.errors import FetchFailed, FetchRefused
 from imaged.core.network_policy import may_be_reached
+from imaged.core.retry_policy import RetryPolicy
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.redirects import (
     CONNECTION_ERRORS,
@@ -42,8 +43,7 @@ from imaged.fetchers.ssrf_guard import NOT_PUBLIC, host_of, parse_numeric_addres
 from imaged.ports.fetcher import NO_HEADERS, Fetched
 
 NAME_LOOKUP_TIMEOUT_SECONDS = 5  # for a name, while a client waits for the answer to its request
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 15.0
+PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.5), longest_pause=timedelta(seconds=15))
 
 
 class HttpFetcher:
@@ -231,12 +231,11 @@ class ResumableFetch:
         self._failures += 1
         if self._failures >= self._settings.attempts:
             raise broken.failure from broken
-        longest = min(FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1), LONGEST_PAUSE_SECONDS)
-        pause = random.uniform(longest / 2, longest)  # noqa: S311 - spreads load
-        pause = max(pause, broken.wait_seconds)
-        if _now() + pause > self._deadline:
+        pause = PAUSES.pause(self._failures, random.random())  # noqa: S311 - spreads load
+        pause_seconds = max(pause.total_seconds(), broken.wait_seconds)
+        if _now() + pause_seconds > self._deadline:
             raise broken.failure from broken
-        await asyncio.sleep(pause)
+        await asyncio.sleep(pause_seconds)
 
     def _require_whole(self, answer: FetchResponse) -> None:
         if self._validators.size_bytes not in {None, self._received_bytes}:

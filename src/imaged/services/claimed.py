@@ -8,6 +8,8 @@ carried out twice; the second ``finish`` is refused as a claim that has ended, a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
 from typing import TypeVar
 
 import anyio
@@ -16,14 +18,16 @@ from imaged.core.claim import Claim
 from imaged.core.deletion import require_undeleted
 from imaged.core.errors import CatalogUnavailable, ClaimLost
 from imaged.core.image import Change, ClaimedChange, Image
+from imaged.core.retry_policy import RetryPolicy
 from imaged.core.task import ClaimedTaskChange, Task, give_back_task
 from imaged.core.uploading import give_back
 from imaged.ports.image_catalog import ImageCatalog, TaskCatalog
 
 T = TypeVar("T")
 
-FIRST_CATALOG_PAUSE_SECONDS = 0.1
-MAX_CATALOG_PAUSE_SECONDS = 2.0
+CATALOG_RETRIES = RetryPolicy(
+    first_pause=timedelta(milliseconds=100), longest_pause=timedelta(seconds=2)
+)
 
 
 class ClaimedImage:
@@ -144,10 +148,8 @@ async def retry_until_available(ask: Callable[[], Awaitable[T]]) -> T:
     The caller's cancel scope limits the retries: that of a claim ends with its lease. The call may
     be carried out twice, because an answer may be lost.
     """
-    pause_seconds = FIRST_CATALOG_PAUSE_SECONDS
+    pauses = CATALOG_RETRIES.pauses()
     while True:
-        try:
+        with suppress(CatalogUnavailable):
             return await ask()
-        except CatalogUnavailable:
-            await anyio.sleep(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, MAX_CATALOG_PAUSE_SECONDS)
+        await anyio.sleep(next(pauses).total_seconds())

@@ -17,13 +17,14 @@ from typing import TypeVar
 import anyio
 import structlog
 
-from imaged.core.blob import retry_delay
 from imaged.core.errors import CatalogError, ImagedError
+from imaged.core.retry_policy import RetryPolicy
 
 log = structlog.get_logger()
 T = TypeVar("T")
 JITTER = 0.1  # spreads the rounds of several instances
-MAX_ITEM_PAUSE = timedelta(minutes=1)  # limits the wait of an item after its trouble is over
+#: The longest pause limits the wait of an item after its trouble is over.
+ITEM_RETRIES = RetryPolicy(first_pause=timedelta(seconds=10), longest_pause=timedelta(minutes=1))
 FORGOTTEN_AFTER = timedelta(minutes=10)  # an item that did not return: others processed it
 
 
@@ -157,7 +158,7 @@ class ItemBackoff:
         now, sentence = anyio.current_time(), str(error) or type(error).__name__
         known = self._failed.get(item)
         failures = 1 if known is None else known.failures + 1
-        pause = min(retry_delay(failures), MAX_ITEM_PAUSE)
+        pause = ITEM_RETRIES.pause(failures)
         self._failed[item] = FailedItem(failures, sentence, now + pause.total_seconds())
         self.failures += 1
         if known is not None and known.error == sentence:

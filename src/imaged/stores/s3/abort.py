@@ -13,6 +13,7 @@ from contextlib import suppress
 import anyio
 
 from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
+from imaged.core.retry_policy import RetryPolicy
 from imaged.stores.s3.client import S3Client
 from imaged.stores.s3.listing import list_uploads
 
@@ -27,10 +28,13 @@ class UploadAborter:
 
     async def abort(self, key: str, upload_id: str) -> None:
         """Abort one upload; a missing one is no error."""
-        first_pause = self._client.settings.tuning.first_abort_pause.total_seconds()
+        tuning = self._client.settings.tuning
+        retries = RetryPolicy(
+            first_pause=tuning.first_abort_pause, longest_pause=tuning.longest_pause
+        )
         for number in range(MAX_ABORTS):
             if number:
-                await anyio.sleep(first_pause * 2 ** (number - 1))
+                await anyio.sleep(retries.pause(number).total_seconds())
             if await self._is_ended(key, upload_id):
                 return
         why = f"still lists parts of an upload of {key} after {MAX_ABORTS} aborts"

@@ -15,6 +15,7 @@ import random
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from aiobotocore.session import AioSession, get_session
 from botocore.handlers import add_expect_header
 
 from imaged.core.errors import StoreError
+from imaged.core.retry_policy import RetryPolicy
 from imaged.stores.s3.errors import (
     LIBRARY_ERRORS,
     CertificatesUnreadable,
@@ -34,7 +36,7 @@ from imaged.stores.s3.errors import (
     is_unavailable,
 )
 from imaged.stores.s3.parts import Part, StreamedPart
-from imaged.stores.s3.settings import S3Settings, S3Tuning
+from imaged.stores.s3.settings import S3Settings
 
 MAX_CALL_SECONDS = 600.0  # some stores take minutes to complete an upload, byte by byte
 
@@ -76,51 +78,41 @@ class S3Response(dict[str, Any]):
 
 
 class RetryState:
-    """Counts the attempts of one call, and measures how long it has failed.
+    """Counts the failures of one call in a row, and measures for how long it has failed.
 
-    ``limit``: the number of attempts that are always allowed. ``retry_for``: how long further
-    attempts are allowed while the server is unavailable, counted from the first failure.
+    More attempts than ``policy.attempts`` are made only while the server is unavailable.
     """
 
-    def __init__(self, tuning: S3Tuning, limit: int, retry_for: timedelta = timedelta(0)) -> None:
-        self._first_pause_seconds = tuning.first_pause.total_seconds()
-        self._longest_pause_seconds = tuning.longest_pause.total_seconds()
-        self._limit = limit
-        self._retry_seconds = retry_for.total_seconds()
-        self._failed_at: float | None = None
-        self._made = 1
-
-    @property
-    def repeats(self) -> int:
-        """The number of attempts after the first."""
-        return self._made - 1
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._failed_at = 0.0
+        self._pause_seconds = 0.0
+        self.failures = 0
 
     def may_retry(self, error: BaseException) -> bool:
-        """Whether another attempt is allowed and may help."""
-        if self._failed_at is None:
-            self._failed_at = anyio.current_time()
-        if self._made < self._limit:
-            return is_retryable(error)
-        return self._left_seconds() > 0 and is_unavailable(error)
+        """Whether another attempt is allowed and may help; ``pause`` comes before it."""
+        if not is_retryable(error):
+            return False
+        now = anyio.current_time()
+        if not self.failures:
+            self._failed_at = now
+        self.failures += 1
+        policy = self._policy
+        if not is_unavailable(error):
+            policy = replace(policy, retry_for=timedelta(0))
+        failing_for = timedelta(seconds=now - self._failed_at)
+        chance = random.random()  # noqa: S311 - spreads load
+        pause = policy.next_pause(self.failures, failing_for, chance)
+        self._pause_seconds = 0.0 if pause is None else pause.total_seconds()
+        return pause is not None
 
     async def pause(self) -> None:
-        """Pause before the next attempt; the last attempt is made when the time ends."""
-        grown = self._first_pause_seconds * 2 ** min(self.repeats, 10)
-        longest = min(grown, self._longest_pause_seconds)
-        seconds = random.uniform(longest / 2, longest)  # noqa: S311 - spreads load
-        if self._made >= self._limit:
-            seconds = min(seconds, self._left_seconds())
-        self._made += 1
-        await anyio.sleep(seconds)
+        """Pause before the next attempt."""
+        await anyio.sleep(self._pause_seconds)
 
     def reset_failures(self) -> None:
         """Forget earlier failures after progress was made."""
-        self._failed_at = None
-        self._made = 1
-
-    def _left_seconds(self) -> float:
-        failed_at = anyio.current_time() if self._failed_at is None else self._failed_at
-        return failed_at + self._retry_seconds - anyio.current_time()
+        self.failures = 0
 
 
 class S3Client:
@@ -171,7 +163,7 @@ class S3Client:
                         operation, key, error, on_condition="IfNoneMatch" in parameters
                     ) from error
             else:
-                answer["ResponseMetadata"]["RetryAttempts"] = count.repeats
+                answer["ResponseMetadata"]["RetryAttempts"] = count.failures
                 return answer
             if before_repeat is not None:
                 await before_repeat()
@@ -179,9 +171,14 @@ class S3Client:
 
     def attempts(self, limit: int | None = None) -> RetryState:
         """A new count of attempts; without ``limit``, the limits are those of the settings."""
-        if limit is not None:
-            return RetryState(self.settings.tuning, limit)
-        return RetryState(self.settings.tuning, self.settings.attempts, self.settings.retry_for)
+        settings, tuning = self.settings, self.settings.tuning
+        policy = RetryPolicy(
+            first_pause=tuning.first_pause,
+            longest_pause=tuning.longest_pause,
+            attempts=settings.attempts if limit is None else limit,
+            retry_for=settings.retry_for if limit is None else timedelta(0),
+        )
+        return RetryState(policy)
 
     async def call_once(
         self,
