@@ -25,11 +25,11 @@ from imaged.core.integrity import is_damaged, pages_of
 from imaged.core.ledger import Account
 from imaged.core.place_marker import Place, PlaceKind, warnings_of
 from imaged.core.summary import Instance, Summary
-from imaged.ports.clock import Clock
 from imaged.ports.image_catalog import LapsedClaim
 from imaged.testing import memory_summary
 from imaged.testing import memory_timestamps as redating
 from imaged.testing.memory_tasks import MemoryTasks
+from imaged.testing.memory_timestamps import Clock
 
 
 class MemoryCatalog(MemoryTasks):

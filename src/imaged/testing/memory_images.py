@@ -17,8 +17,8 @@ from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
 from imaged.core.query import ImagePage, ImageQuery, page, page_within
 from imaged.core.task import Task
-from imaged.ports.clock import Clock
 from imaged.ports.image_catalog import LapsedClaim
+from imaged.testing.memory_timestamps import Clock
 
 T = TypeVar("T")
 MomentOf = Callable[[T], datetime | None]

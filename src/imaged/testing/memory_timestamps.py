@@ -1,17 +1,26 @@
-"""Resets timestamps of the catalog in memory that lie further ahead than their delays explain."""
+"""The time of the catalog in memory, and the reset of timestamps that lie too far ahead of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from imaged.core.clock import CLOCK_TOLERANCE
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.summary import Instance
 from imaged.core.task import Task, TaskStatus
+
+
+class Clock(Protocol):
+    """Tells the wall time."""
+
+    def now(self) -> datetime:
+        """Return the current time in UTC."""
+        ...
+
 
 K = TypeVar("K")
 T = TypeVar("T")
