@@ -23,7 +23,6 @@ from imaged.core.access import Caller
 from imaged.core.place_marker import MARKER_NAME
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
-from imaged.services.uploads import Uploads
 from support.command import Workspace, imaged
 from support.daemon import clean_environment
 from support.imaged_process import IMAGED
@@ -45,7 +44,7 @@ def keep_image(
             services = ServiceContainer(parts, config)
             formats = {"disk_format": "raw", "container_format": "bare"}
             image = await services.images.create(ADMIN, {"name": name, **formats})
-            await Uploads(services.ingest).upload(ADMIN, image.id, body())
+            await services.ingest.upload(ADMIN, image.id, body())
             if deleted:
                 await services.images.delete(ADMIN, image.id)
             return image.id

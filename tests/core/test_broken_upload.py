@@ -150,7 +150,7 @@ def test_repeated_data_proves_nothing_without_a_length(came: bytes, *, is_announ
         digest, failure = sent(before, body, len(body) if is_announced else None)
         assert failure is not None
         assert "repeat themselves" in str(failure)
-        before = digest.remembered or before
+        before = digest.remembered(len(body), "") or before
         assert before == replace(broken(came), refused_bytes=len(rest))
 
     digest, failure = sent(before, file, len(file) if is_announced else None)
@@ -165,8 +165,8 @@ def sent(
     digest = RetryDigest(begin_body(before, announced_bytes), announced_bytes)
     try:
         for start in range(0, len(body), 7):
-            digest.feed([body[start : start + 7]])
-        digest.require_whole()
+            digest.feed(body[start : start + 7])
+        digest.require_whole(len(body))
     except RetryMismatch as failure:
         return digest, failure
     return digest, None
@@ -177,9 +177,10 @@ def test_a_doubtful_body_that_breaks_off_too_changes_nothing() -> None:
     before = broken(bytes(800))
     digest = RetryDigest(begin_body(before, None))
 
-    digest.feed([bytes(800), b"more"])
+    digest.feed(bytes(800))
+    digest.feed(b"more")
 
-    assert digest.remembered == before
+    assert digest.remembered(804, digest.hexdigest()) == before
 
 
 def finishes(before: BrokenUpload, body: bytes, announced_bytes: int | None, cuts: int) -> bool:
@@ -187,8 +188,8 @@ def finishes(before: BrokenUpload, body: bytes, announced_bytes: int | None, cut
     try:
         digest = RetryDigest(begin_body(before, announced_bytes), announced_bytes)
         for start in range(0, len(body), cuts):
-            digest.feed([body[start : start + cuts]])
-        digest.require_whole()
+            digest.feed(body[start : start + cuts])
+        digest.require_whole(len(body))
     except RetryMismatch:
         return False
     return True
@@ -241,31 +242,32 @@ def test_more_is_remembered_only_of_a_body_that_began_so(
     digest = RetryDigest(before)
     try:
         for start in range(0, len(body), cuts):
-            digest.feed([body[start : start + cuts]])
+            digest.feed(body[start : start + cuts])
     except RetryMismatch:
-        assert digest.remembered == before
+        assert digest.remembered(len(prefix), "") == before
     else:
-        assert digest.remembered == (broken(body) if body.startswith(prefix) else before)
+        remembered = digest.remembered(len(body), digest.hexdigest())
+        assert remembered == (broken(body) if body.startswith(prefix) else before)
 
 
 def test_a_length_that_was_wrong_is_not_remembered() -> None:
     """What came is; the next body has the length that it has."""
     digest = RetryDigest(BrokenUpload(9, 0, EMPTY))
-    digest.feed([b"abc"])
+    digest.feed(b"abc")
 
     digest.distrust_length()
 
-    assert digest.remembered == broken(b"abc")
+    assert digest.remembered(3, digest.hexdigest()) == broken(b"abc")
 
 
 def test_a_file_that_was_judged_is_not_remembered() -> None:
     """It came whole and was refused: what is sent next is another one."""
     digest = RetryDigest(BrokenUpload(3, 0, EMPTY))
-    digest.feed([b"abc"])
+    digest.feed(b"abc")
 
     digest.reject()
 
-    assert digest.remembered is None
+    assert digest.remembered(3, digest.hexdigest()) is None
 
 
 # how long it stays

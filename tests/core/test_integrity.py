@@ -79,7 +79,7 @@ def test_each_checksum_is_found_in_its_page(blocks: int) -> None:
 def test_the_checksum_is_that_of_the_standard() -> None:
     """RFC 3720, appendix B.4: 32 bytes of zeros have aa36918a, least significant byte first."""
     checksums = BlockChecksummer()
-    checksums.feed([bytes(32)])
+    checksums.feed(bytes(32))
 
     assert checksums.packed() == bytes.fromhex("8a9136aa")
 
@@ -89,19 +89,20 @@ def test_how_a_stream_is_cut_does_not_matter() -> None:
     chance = random.Random(1)
     data = chance.randbytes(2 * BLOCK_BYTES + 5)
     whole = BlockChecksummer()
-    whole.feed([data])
+    whole.feed(data)
     cuts = sorted(chance.sample(range(len(data)), 20))
     pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
     cut = BlockChecksummer()
     for piece in pieces:
-        cut.feed([piece, b""])
+        cut.feed(piece)
+        cut.feed(b"")
 
     assert len(whole.packed()) == 3 * CHECKSUM_BYTES
     assert cut.packed() == whole.packed()
     for number in range(3):
         span = block_span(number, len(data))
         alone = BlockChecksummer()
-        alone.feed([data[span.start : span.start + span.length]])
+        alone.feed(data[span.start : span.start + span.length])
         assert checksum_in(whole.packed(), number) == checksum_in(alone.packed(), 0)
 
 

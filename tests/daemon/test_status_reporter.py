@@ -15,7 +15,7 @@ from imaged.core.deletion import delete
 from imaged.daemon.status_reporter import StatusReporter
 from imaged.ports.catalog import Catalog
 from imaged.process.sd_notify import SystemdNotifier
-from imaged.services.transfers import Traffic
+from imaged.services.traffic import Traffic
 from imaged.testing.memory_catalog import MemoryCatalog
 from support.faults import catalog_fails, override_calls
 from support.sample_images import active

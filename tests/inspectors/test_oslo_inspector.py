@@ -416,7 +416,7 @@ def test_its_library_quotes_no_bytes(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_library_is_loaded_only_for_its_driver() -> None:
     """Services and the command line start without it."""
     program = (
-        "import sys, imaged.inspectors, imaged.ports.inspector, imaged.services.uploads\n"
+        "import sys, imaged.inspectors, imaged.ports.inspector, imaged.services.ingest\n"
         "sys.exit('oslo_utils' in sys.modules)"
     )
 

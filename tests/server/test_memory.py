@@ -12,12 +12,12 @@ from datetime import timedelta
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from imaged.core.block import SMALLEST_BLOCK_BYTES
 from imaged.core.limits import KIB, MIB
 from imaged.server.connections import CloseReason
 from imaged.server.protocol import HttpConnection
 from imaged.server.server import HttpServer
 from imaged.server.settings import ConnectionSettings, MinimumRate
-from imaged.services.transfers import SMALLEST_BLOCK_BYTES
 from support.server import RawConnection, serving
 from support.service import BUDGET_BYTES, OCTETS, Service, token_of
 from support.settings import configured

@@ -48,7 +48,7 @@ async def test_bytes_pass_and_wait_for_a_processor_only_to_be_hashed() -> None:
     stages = IngestPipeline(image, 2, configured(IngestSettings), lambda: witness, lanes)
     with taken:
         taken.enter_context(slots.acquire())  # other uploads compute
-        async with stages:
+        async with stages.running():
             passed = []
             with anyio.fail_after(PATIENCE):
                 async for block in stages.check(_blocks()):

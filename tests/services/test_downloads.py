@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from imaged.core.access import Caller
+from imaged.core.block import LARGEST_BLOCK_BYTES, TransferBudget
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.deletion import deactivate
 from imaged.core.errors import (
@@ -21,7 +22,6 @@ from imaged.core.errors import (
 )
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import Status
-from imaged.services.transfers import LARGEST_BLOCK_BYTES, TransferBudget
 from support.bodies import BODY, send
 from support.cluster import Cluster
 from support.faults import override_calls

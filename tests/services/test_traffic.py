@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from imaged.core.errors import ClientVanished, InvalidTransition
-from imaged.services.transfers import Rate
+from imaged.services.traffic import Rate
 from support.bodies import BODY, send, send_broken
 from support.cluster import Cluster
 from support.node import OWNER, A

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from imaged.core.blob import make_key
+from imaged.core.block import TransferBudget
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import DataDamaged
 from imaged.core.image import Content, Location
 from imaged.core.integrity import BLOCK_BYTES, blocks_of, pages_of
 from imaged.core.limits import KIB, MIB
 from imaged.services.stream_checks import BlockChecksummer
-from imaged.services.transfers import TransferBudget
 from imaged.services.verified_reads import (
     HELD_CHUNK_BYTES,
     PIECES_IN_MEMORY,
@@ -47,7 +47,7 @@ KEY = make_key(A, UUID(int=1))
 def packed(data: bytes) -> bytes:
     """The checksums of its blocks."""
     checksums = BlockChecksummer()
-    checksums.feed([data])
+    checksums.feed(data)
     return checksums.packed()
 
 

@@ -10,11 +10,11 @@ import pytest_asyncio
 
 from contracts.store_bodies import read_all, some_bytes
 from contracts.store_bucket import opened, settings_for
+from imaged.core.block import TransferBudget
 from imaged.core.image import Image
 from imaged.core.limits import MIB
 from imaged.core.task import Task, TaskStatus
 from imaged.ports.store import Store, Stores
-from imaged.services.transfers import TransferBudget
 from imaged.stores.s3.settings import S3Tuning
 from imaged.stores.s3.store import S3Store
 from imaged.testing.memory_catalog import MemoryCatalog

@@ -12,6 +12,7 @@ from uuid import UUID
 import anyio
 
 from imaged.core.access import Caller, by_owner, require_readable
+from imaged.core.block import TransferBudget
 from imaged.core.claim import InstanceId
 from imaged.core.deletion import delete, restore
 from imaged.core.errors import InvalidTransition
@@ -32,7 +33,7 @@ from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.reclaimer import LeaseReclaimer
 from imaged.services.reconciler import ReconcileSettings, StoreReconciler
 from imaged.services.scrubber import BlobScrubber, ScrubberSettings
-from imaged.services.stream_checks import StreamCheckFactory
+from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.runner import RunnerSettings, TaskRunner
 from imaged.services.tasks.task_service import TaskService, TaskServiceSettings
 from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry
@@ -41,8 +42,7 @@ from imaged.services.tasks.types.clone import Clone, CloneCopier
 from imaged.services.tasks.types.import_methods import GLANCE_DIRECT, StagedBytes
 from imaged.services.tasks.types.remote_image import RemoteImageClient
 from imaged.services.tasks.types.verify import Verify
-from imaged.services.transfers import Traffic, TransferBudget
-from imaged.services.uploads import Uploads
+from imaged.services.traffic import Traffic
 from support.bodies import send
 from support.inline_lane import InlineLane
 from support.memory_fetcher import MemoryFetcher
@@ -111,7 +111,7 @@ class Node:
             slice_bytes=slice_bytes,
             traffic=self.traffic,
         )
-        self.uploads = Uploads(self.ingest)
+        self.uploads = self.ingest
         self.downloads = Downloads(catalog, stores, self.budget, self.traffic)
         self.web = web or MemoryFetcher()
         self.check_factory = StreamCheckFactory(

@@ -22,6 +22,7 @@ from imaged.api.monitoring import MetricsHandler
 from imaged.api.patches import V2_1
 from imaged.api.stores import StoreFacts
 from imaged.conversion.scratch import LocalScratch, ScratchSettings
+from imaged.core.block import TransferBudget
 from imaged.core.claim import InstanceId
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.image import Image
@@ -39,7 +40,7 @@ from imaged.services.images import Images, RecordLimits
 from imaged.services.ingest import Ingester
 from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.scrubber import ScrubberSettings
-from imaged.services.stream_checks import StreamCheckFactory
+from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings, TaskRunner
 from imaged.services.tasks.task_service import Access, TaskService, TaskServiceSettings
@@ -59,8 +60,6 @@ from imaged.services.tasks.types.import_task import ImportTask
 from imaged.services.tasks.types.location_import import LocationImport, LocationImportService
 from imaged.services.tasks.types.remote_image import RemoteImageClient
 from imaged.services.tasks.types.verify import Verify
-from imaged.services.transfers import TransferBudget
-from imaged.services.uploads import Uploads
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore
 from support.fake_converter import FakeConverter
@@ -168,7 +167,7 @@ class Service:
         self.health = Health(catalog, self.stores)
         api = ApiServices(
             images=self.images,
-            uploads=Uploads(ingest),
+            uploads=ingest,
             downloads=self.downloads,
             tasks=self.task_service,
             imports=self.imports,
@@ -224,7 +223,7 @@ class Service:
         )
         accepts = catalog, self.task_service, self.runner.wakeup
         self.imports = ImportCalls(
-            Uploads(ingest),
+            ingest,
             ImageImportService(*accepts, imported),
             LocationImportService(*accepts, located),
         )

@@ -28,8 +28,8 @@ from imaged.api.versions import Versions, version_2_path
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images
+from imaged.services.ingest import Ingester
 from imaged.services.tasks.task_service import TaskService
-from imaged.services.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ApiServices:
     """The services that the application calls."""
 
     images: Images
-    uploads: Uploads
+    uploads: Ingester
     downloads: Downloads
     tasks: TaskService
     imports: ImportCalls

@@ -25,7 +25,7 @@ from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import ClientVanished, ImagedError, InvalidRequest
 from imaged.core.image import Content
 from imaged.services.downloads import Download, Downloads
-from imaged.services.uploads import Uploads
+from imaged.services.ingest import Ingester
 from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 SIZE_HEADER = "x-openstack-image-size"
@@ -37,7 +37,7 @@ _BYTE_COUNT = re.compile(r"\d{1,18}", re.ASCII)
 class ImageData:
     """Reads and writes the data."""
 
-    def __init__(self, uploads: Uploads, downloads: Downloads) -> None:
+    def __init__(self, uploads: Ingester, downloads: Downloads) -> None:
         self._uploads = uploads
         self._downloads = downloads
 

@@ -10,16 +10,16 @@ from starlette.responses import Response
 from imaged.api.bodies import json_object_of, json_response
 from imaged.api.image_data import receive_data
 from imaged.api.requests import caller_of, image_id_of, request_id_of, store_of
+from imaged.services.ingest import Ingester
 from imaged.services.tasks.types.api_image_import import ImageImportService
 from imaged.services.tasks.types.location_import import LocationImportService
-from imaged.services.uploads import Uploads
 
 
 class ImportCalls:
     """Each call is answered when its task is stored; ``…/tasks`` shows the outcome."""
 
     def __init__(
-        self, uploads: Uploads, imports: ImageImportService, locations: LocationImportService
+        self, uploads: Ingester, imports: ImageImportService, locations: LocationImportService
     ) -> None:
         self._uploads = uploads
         self._imports = imports

@@ -85,7 +85,7 @@ class PartFile:
         with file_errors(self._part):
             self._file.seek(0)
             while block := self._file.read(MIB):
-                digest.feed([block])
+                digest.feed(block)
 
     def write(self, block: bytes) -> None:
         """Take the next bytes."""

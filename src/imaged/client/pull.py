@@ -85,7 +85,7 @@ class Pull:
     def _take(self, target: Target, chunk: bytes) -> None:
         """Hash and write a chunk; runs in a thread, because both block."""
         if self._digest is not None:
-            self._digest.feed([chunk])
+            self._digest.feed(chunk)
         target.write(chunk)
 
     async def _verify(self, target: Target) -> None:

@@ -116,7 +116,7 @@ def open_source(path: Path) -> Iterator[Source]:
 
 def _feed(digests: dict[str, Digest], block: bytes) -> None:
     for digest in digests.values():
-        digest.feed([block])
+        digest.feed(block)
 
 
 @dataclass(frozen=True, slots=True)

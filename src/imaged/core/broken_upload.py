@@ -17,7 +17,6 @@ file is as long as that plus the bytes received before. Only a body of that leng
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from imaged.core.claim import Claim, require_claim
@@ -78,7 +77,8 @@ def forget_broken(seen: Image) -> Change:
 class RetryDigest(Digest):
     """The MD5 that every image has, compared at the length at which the upload before broke off.
 
-    So no second digest is needed. It is fed in a lane; ``remembered`` may be read from any thread.
+    So no second digest is needed. It is fed in a lane; ``remembered`` may be called in any thread.
+    Once the body is known to begin with the same bytes, nothing is left to do for each chunk.
     """
 
     def __init__(self, before: BrokenUpload, announced_bytes: int | None = None) -> None:
@@ -86,37 +86,33 @@ class RetryDigest(Digest):
         self._before = before
         self._announced_bytes = announced_bytes
         self._repetition = RepetitionDetector()
+        self._left_bytes = before.received_bytes  # to compare
         self._is_doubtful = False  # the rest may begin like the whole
-        self._latest = before  # grows beyond ``before`` once the body is known to begin with it
-        self._received_bytes = 0
+        self._refused: BrokenUpload | None = None
         self._is_misannounced = self._is_judged = False
+        if self._left_bytes:
+            self.feed = self._compare
 
-    @property
-    def remembered(self) -> BrokenUpload | None:
-        """The record for the image if the attempt fails now."""
+    def remembered(self, received_bytes: int, checksum: str) -> BrokenUpload | None:
+        """The record for the image if the attempt fails now.
+
+        ``checksum``: that of the ``received_bytes`` fed so far, or of fewer.
+        """
         if self._is_judged:
             return None
-        if self._is_misannounced and self._latest is not self._before:
-            return replace(self._latest, announced_bytes=None)
-        return self._latest
+        latest = self._refused or self._before
+        is_longer = received_bytes and received_bytes >= self._before.received_bytes
+        if is_longer and not (self._left_bytes or self._is_doubtful):
+            latest = replace(latest, received_bytes=received_bytes, checksum=checksum, at=None)
+        if self._is_misannounced and latest is not self._before:
+            return replace(latest, announced_bytes=None)
+        return latest
 
-    def feed(self, block: Sequence[bytes | memoryview]) -> None:
-        """Add the next chunks. Raises RetryMismatch."""
-        for chunk in block:
-            self._take(chunk)
-        if self._received_bytes >= self._before.received_bytes and not self._is_doubtful:
-            self._latest = replace(
-                self._before,
-                received_bytes=self._received_bytes,
-                checksum=self.hexdigest(),
-                at=None,
-            )
-
-    def require_whole(self) -> None:
+    def require_whole(self, received_bytes: int) -> None:
         """Check at the end of the body that it is the whole file. Raises RetryMismatch."""
-        require_same_length(self._before, self._received_bytes)
+        require_same_length(self._before, received_bytes)
         if self._is_doubtful:
-            self._require_whole_after_rest(self._received_bytes)
+            self._require_whole_after_rest(received_bytes)
 
     def distrust_length(self) -> None:
         """The body's length differs from the announced one, which proves nothing any more."""
@@ -126,31 +122,29 @@ class RetryDigest(Digest):
         """The whole file was received and refused: the next upload is another file."""
         self._is_judged = True
 
-    def _take(self, chunk: bytes | memoryview) -> None:
-        left_bytes = self._before.received_bytes - self._received_bytes
-        self._received_bytes += len(chunk)
-        if left_bytes <= 0:
-            super().feed((chunk,))
-            return
-        head = memoryview(chunk)[:left_bytes]
-        super().feed((head,))
+    def _compare(self, chunk: bytes | memoryview) -> None:
+        """Add the next chunk until all of the bytes before are compared. Raises RetryMismatch."""
+        head = memoryview(chunk)[: self._left_bytes]
+        self._hash.update(head)
         self._repetition.feed(head)
-        if left_bytes <= len(chunk):
-            if self.hexdigest() != self._before.checksum:
-                why = "does not begin with the same bytes"
-                raise RetryMismatch(self._before.received_bytes, why)
-            self._is_doubtful = (
-                self._before.announced_bytes is None and self._repetition.is_repetitive
-            )
-            if self._is_doubtful and self._announced_bytes is not None:
-                self._require_whole_after_rest(self._announced_bytes)
-            super().feed((memoryview(chunk)[left_bytes:],))
+        if len(head) < self._left_bytes:
+            self._left_bytes -= len(head)
+            return
+        if self.hexdigest() != self._before.checksum:
+            why = "does not begin with the same bytes"
+            raise RetryMismatch(self._before.received_bytes, why)
+        self._is_doubtful = self._before.announced_bytes is None and self._repetition.is_repetitive
+        if self._is_doubtful and self._announced_bytes is not None:
+            self._require_whole_after_rest(self._announced_bytes)
+        self._left_bytes = 0
+        self.feed = self._hash.update
+        self.feed(memoryview(chunk)[len(head) :])
 
     def _require_whole_after_rest(self, size_bytes: int) -> None:
         """Check the length of a body that begins like its rest (rule 4). Raises RetryMismatch."""
         sent, refused_bytes = self._before.received_bytes, self._before.refused_bytes
         if refused_bytes is None or size_bytes != sent + refused_bytes:
-            self._latest = refused(self._before, size_bytes)
+            self._refused = refused(self._before, size_bytes)
             why = "may be the rest of it: the bytes repeat themselves, and no length was announced"
             raise RetryMismatch(sent, why)
 

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import string
-from collections.abc import Sequence
+from collections.abc import Callable
 
 CHECKSUM = "md5"
 
 
 class Digest:
-    """One digest, fed with sequences of chunks."""
+    """One digest. hashlib releases the GIL while it adds a chunk."""
 
     def __init__(self, algorithm: str) -> None:
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
-
-    def feed(self, block: Sequence[bytes | memoryview]) -> None:
-        """Add the next chunks. hashlib releases the GIL meanwhile."""
-        for chunk in block:
-            self._hash.update(chunk)
-
-    def hexdigest(self) -> str:
-        """The digest of all bytes fed so far, in hexadecimal."""
-        return self._hash.hexdigest()
+        self.feed: Callable[[bytes | memoryview], None] = self._hash.update
+        self.hexdigest: Callable[[], str] = self._hash.hexdigest  # of all bytes fed so far
 
 
 def parse_expected_digest(text: str) -> tuple[str, str]:

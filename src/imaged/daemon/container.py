@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from imaged.config import Config
+from imaged.core.block import TransferBudget
 from imaged.core.claim import InstanceId
 from imaged.core.summary import Instance
 from imaged.daemon import settings
@@ -38,7 +39,7 @@ from imaged.services.tasks.task_service import TaskService
 from imaged.services.tasks.task_type import TaskResources, TaskTypeRegistry
 from imaged.services.tasks.types.api_image_import import ImageImportService
 from imaged.services.tasks.types.location_import import LocationImportService
-from imaged.services.transfers import Traffic, TransferBudget
+from imaged.services.traffic import Traffic
 
 if TYPE_CHECKING:  # commands measure nothing and do not load Prometheus
     from imaged.metrics.counters import Counters

@@ -20,7 +20,7 @@ from imaged.core.errors import CatalogError
 from imaged.core.lifecycle import Status
 from imaged.ports.catalog import StatusCatalog
 from imaged.process.sd_notify import SystemdNotifier
-from imaged.services.transfers import Rate, Traffic
+from imaged.services.traffic import Rate, Traffic
 from imaged.units import approximate_size, pluralize
 
 STATUS_INTERVAL_SECONDS = 3

@@ -32,7 +32,6 @@ from imaged.server.listeners import (
     open_listeners,
     reachable_from_network,
 )
-from imaged.services.uploads import Uploads
 from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 if TYPE_CHECKING:  # it uses API_HOOKS
@@ -74,7 +73,7 @@ class WebApp:
     ) -> None:
         self._health = services.health
         self._identity = _build_identity(config)
-        uploads = Uploads(services.ingest)
+        uploads = services.ingest
         api = ApiServices(
             images=services.images,
             uploads=uploads,

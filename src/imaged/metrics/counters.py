@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from imaged.services.reconciler import ReconcileReport
 from imaged.services.scrubber import ScrubReport
-from imaged.services.transfers import Traffic
+from imaged.services.traffic import Traffic
 
 #: Label values of ``imaged_http_connections_ended``; equal to ``CloseReason`` of the server.
 CLOSE_REASONS = (

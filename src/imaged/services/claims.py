@@ -35,6 +35,7 @@ from imaged.core.image import ClaimedChange
 from imaged.core.task import claim_task
 from imaged.ports.catalog import Catalog
 from imaged.services.claimed import ClaimedImage, ClaimedTask, retry_until_available
+from imaged.services.periodic import Problem
 
 log = structlog.get_logger()
 
@@ -72,7 +73,7 @@ class Claims:
         self._settings = settings
         self.kill_uploads = kill_uploads
         self._held: dict[Claim, anyio.CancelScope] = {}
-        self._is_heard = True
+        self._silence = Problem()
 
     @property
     def held(self) -> int:
@@ -154,19 +155,15 @@ class Claims:
             with anyio.fail_after(self._settings.renew_every.total_seconds()):
                 standing = await self._catalog.renew_leases(asked.keys())
         except (CatalogError, TimeoutError) as error:
-            self._note_silence(error)
+            if self._silence.set("the catalog does not answer"):
+                log.warning("lease.renewal_failed", held=self.held, error=_sentence(error))
             return
-        self._is_heard = True
+        self._silence.set("")
         for claim, scope in asked.items():
             if claim in standing:
                 scope.deadline = asked_at + self._settings.trust.total_seconds()
             else:
                 scope.cancel()
-
-    def _note_silence(self, error: Exception) -> None:
-        if self._is_heard:
-            log.warning("lease.renewal_failed", held=self.held, error=_sentence(error))
-        self._is_heard = False
 
     @asynccontextmanager
     async def _keep_lease(self, claim: Claim, since: float) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from imaged.core.access import Caller, require_readable
+from imaged.core.block import TransferBudget
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import StoreError, UnknownStore
 from imaged.core.image import Content, Image
@@ -15,7 +16,7 @@ from imaged.core.integrity import blocks_of
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import Stores
 from imaged.services.damage_reporter import DamageReporter
-from imaged.services.transfers import Traffic, TransferBudget
+from imaged.services.traffic import Traffic
 from imaged.services.verified_reads import (
     BlockCache,
     RecordedChecksums,

@@ -24,6 +24,7 @@ from imaged.core.place_marker import warnings_of
 from imaged.core.summary import Instance
 from imaged.ports.catalog import InstanceCatalog, PlaceCatalog, StatusCatalog
 from imaged.ports.store import Stores
+from imaged.services.periodic import Problem
 
 log = structlog.get_logger()
 HEALTH_CACHE_SECONDS = 2.0
@@ -56,7 +57,7 @@ class Health:
             **{f"store {name}": store.check for name, store in stores.by_name.items()},
         }
         self._catalog = catalog
-        self._troubles: dict[str, str] = {}
+        self._problems = {name: Problem() for name in self._parts}
         self._warnings: Sequence[str] = ()
         self._looks_again_at = -inf
         self._lock = anyio.Lock()
@@ -69,7 +70,7 @@ class Health:
             if anyio.current_time() >= self._looks_again_at:
                 await self._look()
                 self._looks_again_at = anyio.current_time() + HEALTH_CACHE_SECONDS
-        return tuple(name for name in self._parts if name in self._troubles)
+        return tuple(name for name, problem in self._problems.items() if problem.text)
 
     def warnings(self) -> Sequence[str]:
         """Problems that do not prevent the work, as of the last check."""
@@ -101,14 +102,14 @@ class Health:
             self._note(name, "")
 
     def _note(self, name: str, trouble: str) -> None:
-        """Remember the trouble, and log each change once."""
-        known = self._troubles.pop(name, "")
-        if trouble:
-            self._troubles[name] = trouble
-        if trouble and not known:
-            log.warning("health.degraded", part=name, error=trouble)
-        elif known and not trouble:
-            log.info("health.recovered", part=name)
+        """Remember the trouble, and log its beginning and its end."""
+        problem = self._problems[name]
+        was_well = not problem.text
+        if problem.set(trouble):
+            if was_well:
+                log.warning("health.degraded", part=name, error=trouble)
+            elif not trouble:
+                log.info("health.recovered", part=name)
 
 
 class Heartbeat:

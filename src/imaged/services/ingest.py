@@ -16,8 +16,9 @@ from uuid import uuid4
 import anyio
 import structlog
 
+from imaged.core.access import Caller, claimed_by_owner
 from imaged.core.blob import make_key
-from imaged.core.block import Block
+from imaged.core.block import Block, TransferBudget
 from imaged.core.broken_upload import note_received, replacing, without_broken_upload
 from imaged.core.errors import CatalogError, QuotaExceeded
 from imaged.core.image import (
@@ -29,7 +30,14 @@ from imaged.core.image import (
     unless_formats_changed,
 )
 from imaged.core.limits import MIB, require_announced
-from imaged.core.uploading import reserve, write_to
+from imaged.core.uploading import (
+    begin_staging,
+    begin_upload,
+    reserve,
+    stage_data,
+    store_data,
+    write_to,
+)
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.inspector import InspectorFactory
@@ -37,7 +45,8 @@ from imaged.ports.store import Stores
 from imaged.services.claimed import ClaimedImage, retry_until_available
 from imaged.services.claims import Claims
 from imaged.services.ingest_pipeline import IngestPipeline, IngestSettings, StoredSource
-from imaged.services.transfers import Traffic, TransferBudget, gather_blocks
+from imaged.services.stream_checks import gather_blocks
+from imaged.services.traffic import Traffic
 
 log = structlog.get_logger()
 
@@ -45,12 +54,11 @@ RESERVE_AHEAD_BYTES = 64 * MIB  # reserved ahead of a body of unknown length
 RECEIVED_NOTE_SECONDS = 10  # interval of recording the received bytes, in case this process dies
 DOOM_SECONDS = 10  # how long a failed writer tries to leave its row
 
-BeginChange = Callable[[Location], ClaimedChange]
 FinishChange = Callable[[Content], ClaimedChange]
 
 
 class Ingester:
-    """Writes all bytes that are received."""
+    """Writes all bytes that are received: uploads, staged data, and the bodies of tasks."""
 
     def __init__(
         self,
@@ -75,35 +83,59 @@ class Ingester:
         self._slice_bytes = slice_bytes
         self._traffic = traffic or Traffic()
 
-    async def write(
+    async def upload(
+        self,
+        caller: Caller,
+        image_id: str,
+        body: AsyncIterable[bytes],
+        announced_bytes: int | None = None,
+        store: str | None = None,
+        *,
+        replaces: bool = False,
+    ) -> Image:
+        """``PUT …/file``: make the body the data of a queued image; on return, it is durable.
+
+        ``replaces``: another file on purpose, after a broken upload. Raises ImageNotFound,
+        NotPermitted, InvalidTransition, FormatsUnset, RetryMismatch, UnknownStore and TooLarge
+        before anything is read; DataRefused, QuotaExceeded, ClaimLost, ImageDeleted, StoreError,
+        CatalogError, and the errors of ``body``.
+        """
+        location = self._locate(image_id, store, announced_bytes)
+        change = claimed_by_owner(caller, begin_upload(location, announced_bytes))
+        begin = self._remembering(change, replaces=replaces)
+        return await self._write(image_id, body, announced_bytes, location, (begin, store_data))
+
+    async def stage(
+        self,
+        caller: Caller,
+        image_id: str,
+        body: AsyncIterable[bytes],
+        announced_bytes: int | None = None,
+        store: str | None = None,
+        *,
+        replaces: bool = False,
+    ) -> Image:
+        """``PUT …/stage``: keep the body for an import. Raises the errors of ``upload``."""
+        location = self._locate(image_id, store, announced_bytes)
+        staging = begin_staging(location, announced_bytes, replaces=replaces)
+        begin = self._remembering(claimed_by_owner(caller, staging), replaces=replaces)
+        return await self._write(image_id, body, announced_bytes, location, (begin, stage_data))
+
+    async def _write(
         self,
         image_id: str,
         body: AsyncIterable[bytes],
-        begin: BeginChange,
-        end: FinishChange,
-        *,
-        announced_bytes: int | None = None,
-        store: str | None = None,
-        replaces: bool = False,
+        announced_bytes: int | None,
+        location: Location,
+        changes: tuple[ClaimedChange, FinishChange],
     ) -> Image:
-        """Write a body under a claim, and return the image after it.
-
-        ``replaces``: the client sends another file on purpose, after a broken upload. Raises
-        UnknownStore, TooLarge, the refusals of ``begin``, DataRefused, QuotaExceeded, ClaimLost,
-        ImageDeleted, StoreError, CatalogError, and the errors of ``body``.
-        """
+        """Write a body between two changes of the image, and return the image after it."""
         require_announced(announced_bytes, self.settings.max_size_bytes)
-        name = self._stores.pick(store).name
-        location = Location(name, make_key(image_id, uuid4()), announced_bytes or 0)
-        change = begin(location)
-        if not self.settings.remembers_broken:
-            change = without_broken_upload(change)
-        elif replaces:
-            change = replacing(change)
+        begin, end = changes
         with self._traffic.uploading():
             async with (
                 AsyncExitStack() as afterwards,
-                self._claims.on_image(image_id, change) as work,
+                self._claims.on_image(image_id, begin) as work,
             ):
                 await afterwards.enter_async_context(self._doom_on_failure(location))
                 before, judged = work.image.broken_upload, work.image.formats
@@ -144,11 +176,21 @@ class Ingester:
         If the block fails, a row is left so that the bytes are deleted. Raises UnknownStore,
         QuotaExceeded, ClaimLost.
         """
-        name = self._stores.pick(store).name
-        location = Location(name, make_key(work.image.id, uuid4()), size_bytes)
+        location = self._locate(work.image.id, store, size_bytes)
         await work.change(write_to(location))
         async with self._doom_on_failure(location):
             yield location
+
+    def _locate(self, image_id: str, store: str | None, size_bytes: int | None) -> Location:
+        """A new location in the store. Raises UnknownStore."""
+        key = make_key(image_id, uuid4())
+        return Location(self._stores.pick(store).name, key, size_bytes or 0)
+
+    def _remembering(self, begin: ClaimedChange, *, replaces: bool) -> ClaimedChange:
+        """Begin with or without the record of a broken upload."""
+        if not self.settings.remembers_broken:
+            return without_broken_upload(begin)
+        return replacing(begin) if replaces else begin
 
     async def _write_through(
         self,
@@ -177,7 +219,7 @@ class Ingester:
         if before is not None:
             work.on_failure = lambda image: replace(image, broken_upload=pipeline.remembered)
         async with (
-            pipeline,
+            pipeline.running(),
             aclosing(gather_blocks(body, self._budget, pipeline.unfinished)) as blocks,
             aclosing(pipeline.check(blocks)) as good_blocks,
             aclosing(self._reserve_ahead(good_blocks, work, location, pipeline)) as paid_blocks,
@@ -212,8 +254,9 @@ class Ingester:
                     await pipeline.catch_up()
                 reserved = await self._reserve(work, received, pipeline)
                 noted_at = anyio.current_time()
-            elif pipeline.remembered and anyio.current_time() - noted_at >= RECEIVED_NOTE_SECONDS:
-                await work.change(note_received(pipeline.remembered))
+            elif anyio.current_time() - noted_at >= RECEIVED_NOTE_SECONDS:
+                if remembered := pipeline.remembered:
+                    await work.change(note_received(remembered))
                 noted_at = anyio.current_time()
             yield block
             del block  # a reference would keep it alive while we wait for more

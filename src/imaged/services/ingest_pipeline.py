@@ -7,11 +7,9 @@ The checksum of an upload after a broken one shows whether it is the same file.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
 
 import anyio
 
@@ -29,7 +27,7 @@ from imaged.core.image import BrokenUpload, Content, Image
 from imaged.core.integrity import StoredContent, require_undamaged
 from imaged.lanes import LaneFactory
 from imaged.ports.inspector import InspectorFactory
-from imaged.services.stream_checks import StreamChecks, each_chunk
+from imaged.services.stream_checks import StreamChecks
 
 LAST_BYTES_SECONDS = 5  # timeout for the digest of a broken body
 
@@ -53,7 +51,7 @@ class StoredSource:
 
 
 class IngestPipeline:
-    """The checks of one body; open while it is received."""
+    """The checks of one body, ``running`` while it is received."""
 
     def __init__(
         self,
@@ -82,25 +80,25 @@ class IngestPipeline:
         self.unfinished: list[bytes] = []  # of a block that was incomplete when the body broke off
         announced_bytes = announced_bytes if source is None else None  # compared in full
         self._checks = StreamChecks(lanes, settings.max_size_bytes, announced_bytes)
-        inspection = [] if self._inspector is None else [each_chunk(self._inspector.feed)]
+        inspection = [] if self._inspector is None else [self._inspector]
         self._digests = self._checks.digest(settings.hash_algorithm, self._retry, *inspection)
         self._checks.at_end(self._judge)
 
-    async def __aenter__(self) -> Self:
-        await self._checks.__aenter__()
-        return self
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the lanes open during the block, in which the body is received.
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None and self._retry is not None:
-            if isinstance(error, SizeMismatch):
-                self._retry.distrust_length()
-            await self._feed_unfinished()
-        await self._checks.__aexit__(kind, error, traceback)
+        If the block fails, what was received of an incomplete block is remembered, too.
+        """
+        async with self._checks.running():
+            try:
+                yield
+            except BaseException as error:
+                if self._retry is not None:
+                    if isinstance(error, SizeMismatch):
+                        self._retry.distrust_length()
+                    await self._feed_unfinished()
+                raise
 
     def check(self, blocks: AsyncIterable[Block]) -> AsyncGenerator[Block]:
         """The same blocks. Raises DataRefused and DataDamaged, at their end at the latest."""
@@ -109,7 +107,7 @@ class IngestPipeline:
     @property
     def remembered(self) -> BrokenUpload | None:
         """The record for the image if the body breaks off now."""
-        return None if self._retry is None else self._retry.remembered
+        return None if self._retry is None else self._retry.remembered(*self._digests.so_far)
 
     async def catch_up(self) -> None:
         """Wait until all received bytes are in ``remembered``. Raises RetryMismatch."""
@@ -132,7 +130,7 @@ class IngestPipeline:
 
     def _judge(self) -> None:
         if self._retry is not None:
-            self._retry.require_whole()
+            self._retry.require_whole(self._checks.received_bytes)
         if self._source is not None:
             require_undamaged(
                 self._source.content, StoredContent(self._source.store, self.content())

@@ -53,6 +53,19 @@ class Wakeup:
         self._event = anyio.Event()
 
 
+class Problem:
+    """What is wrong with one part; empty if nothing is. It is logged once, until it changes."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def set(self, text: str) -> bool:
+        """Replace the text; return whether it has changed."""
+        has_changed = text != self.text
+        self.text = text
+        return has_changed
+
+
 async def run_periodically(
     duty: str,
     once: Callable[[], Awaitable[object]],
@@ -63,20 +76,33 @@ async def run_periodically(
 
     ``every`` is called before each pause, so that a reloaded setting applies immediately.
     """
-    wakeup, trouble = wakeup or Wakeup(), ""
+    wakeup, problem = wakeup or Wakeup(), Problem()
     while True:
         try:
             await once()
-            trouble = ""
+            problem.set("")
         except ImagedError as error:
-            if str(error) != trouble:
+            if problem.set(str(error)):
                 log.warning("duty.failed", duty=duty, error=str(error))
-            trouble = str(error)
         except Exception as error:
-            if repr(error) != trouble:
+            if problem.set(repr(error)):
                 log.exception("duty.crashed", duty=duty)
-            trouble = repr(error)
         await wakeup.pause(every() * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - no secret
+
+
+async def is_made(change: Awaitable[object]) -> bool:
+    """Await a change of the catalog; False if it was refused, because others changed the item
+    before.
+
+    Raises CatalogError.
+    """
+    try:
+        await change
+    except CatalogError:
+        raise
+    except ImagedError:
+        return False
+    return True
 
 
 async def run_all_steps(*steps: Callable[[], Awaitable[object]]) -> None:

@@ -14,14 +14,13 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from imaged.core.broken_upload import forget_broken
-from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.image import Image
 from imaged.core.task import give_back_task
 from imaged.core.uploading import give_back, unstage
 from imaged.ports.catalog import Catalog
 from imaged.ports.image_catalog import LapsedClaim
 from imaged.services.clock_guard import ClockGuard
-from imaged.services.periodic import ItemBackoff, run_all_steps
+from imaged.services.periodic import ItemBackoff, is_made, run_all_steps
 
 log = structlog.get_logger()
 
@@ -92,12 +91,8 @@ class LeaseReclaimer:
         with bound_contextvars(
             image_id=lapsed.image_id, task_id=lapsed.task_id, claim_id=str(lapsed.claim.token)
         ):
-            try:
-                await self._give_back(lapsed)
-            except CatalogError:
-                raise
-            except ImagedError:
-                return False  # another process was faster
+            if not await is_made(self._give_back(lapsed)):
+                return False
             self.taken_back += 1
             log.warning("claim.taken_back", lost_by=lapsed.claim.owner)
         return True
@@ -123,11 +118,7 @@ class LeaseReclaimer:
 
     async def _unstage(self, image: Image) -> bool:
         with bound_contextvars(image_id=image.id):
-            try:
-                await self._catalog.modify_image(image.id, unstage(image))
-            except CatalogError:
-                raise
-            except ImagedError:
+            if not await is_made(self._catalog.modify_image(image.id, unstage(image))):
                 return False  # imported or deleted meanwhile
             self._unstaged += 1
             log.info("staging.expired")
@@ -143,11 +134,7 @@ class LeaseReclaimer:
 
     async def _forget(self, image: Image) -> bool:
         with bound_contextvars(image_id=image.id):
-            try:
-                await self._catalog.modify_image(image.id, forget_broken(image))
-            except CatalogError:
-                raise
-            except ImagedError:
+            if not await is_made(self._catalog.modify_image(image.id, forget_broken(image))):
                 return False  # uploaded or deleted meanwhile
             self._forgotten += 1
         return True

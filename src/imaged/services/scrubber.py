@@ -19,12 +19,12 @@ import structlog
 
 from imaged.core.blob import Blob, needs_recheck
 from imaged.core.deletion import expire
-from imaged.core.errors import CatalogError, ImagedError, StoreError, UnknownStore
+from imaged.core.errors import CatalogError, StoreError, UnknownStore
 from imaged.core.image import Image
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Store, Stores
 from imaged.services.clock_guard import ClockGuard
-from imaged.services.periodic import ItemBackoff, run_all_steps
+from imaged.services.periodic import ItemBackoff, is_made, run_all_steps
 
 log = structlog.get_logger()
 
@@ -152,13 +152,8 @@ class BlobScrubber:
         return [image for image in found if not self.postponed.is_waiting(image.id)]
 
     async def _expire(self, image: Image) -> bool:
-        try:
-            await self._catalog.modify_image(image.id, expire(image))
-        except CatalogError:
-            raise
-        except ImagedError:
-            return False  # restored meanwhile, or another scrubber was faster
-        return True
+        """False if it was restored meanwhile, or another scrubber was faster."""
+        return await is_made(self._catalog.modify_image(image.id, expire(image)))
 
     async def _delete_due(self, report: ScrubReport) -> None:
         at_once = self.settings.concurrency

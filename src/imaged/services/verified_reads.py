@@ -21,6 +21,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, S
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from crc32c import crc32c
+
+from imaged.core.block import SMALLEST_BLOCK_BYTES, DownloadBuffer, TransferBudget
 from imaged.core.byte_range import ByteSpan
 from imaged.core.errors import BlobMissing, StoreError
 from imaged.core.image import Content, Location
@@ -35,12 +38,6 @@ from imaged.core.integrity import (
 from imaged.core.limits import MIB
 from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.store import BlobReader, Store
-from imaged.services.stream_checks import extend_checksum
-from imaged.services.transfers import (
-    SMALLEST_BLOCK_BYTES,
-    DownloadBuffer,
-    TransferBudget,
-)
 
 HELD_CHUNK_BYTES = 2 * MIB  # the larger size makes up for the cost of the checksum
 REREAD_PIECE_BYTES = SMALLEST_BLOCK_BYTES
@@ -203,7 +200,7 @@ async def _read_block(
     left = block_span(number, blob.content.size_bytes).length
     while left:
         chunk = await blob.read(reader, min(left, HELD_CHUNK_BYTES))
-        found = extend_checksum(found, chunk)
+        found = crc32c(chunk, found)
         chunks.append(chunk)
         left -= len(chunk)
     _require(blob, number, found, await checksums.of(number))
@@ -224,14 +221,14 @@ async def _read_twice(
             found, pieces = 0, []
             for piece in _pieces(block):
                 chunk = await blob.read(first, piece.length)
-                found = extend_checksum(found, chunk)
-                pieces.append((piece, extend_checksum(0, chunk)))
+                found = crc32c(chunk, found)
+                pieces.append((piece, crc32c(chunk)))
                 del chunk
             _require(blob, number, found, await checksums.of(number))
             for piece, expected in pieces:
                 if start <= piece.start < end:
                     chunk = await blob.read(second, piece.length)
-                    _require(blob, number, extend_checksum(0, chunk), expected)
+                    _require(blob, number, crc32c(chunk), expected)
                     (part,) = _cut([chunk], piece.start, span)
                     del chunk
                     yield part

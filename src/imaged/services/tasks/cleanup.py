@@ -11,6 +11,7 @@ or from a backup. So such a task waits for a long time before it is ended.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,22 +22,20 @@ import anyio
 import structlog
 
 from imaged.core.errors import (
-    CatalogError,
     ExportError,
-    ImagedError,
     ScratchError,
     SecretKeyUnavailable,
     SecretUnreadable,
     TaskNotFound,
 )
-from imaged.core.task import Task, cancel, still_waits_since
+from imaged.core.task import Task, TaskChange, cancel, still_waits_since
 from imaged.ports.catalog import Catalog
 from imaged.ports.conversion import Scratch
 from imaged.ports.export import Destination
 from imaged.ports.image_catalog import TaskCatalog
 from imaged.ports.secret_box import SecretBox
 from imaged.services.clock_guard import ClockGuard
-from imaged.services.periodic import ItemBackoff, run_all_steps
+from imaged.services.periodic import ItemBackoff, Problem, is_made, run_all_steps
 from imaged.services.tasks.task_type import TaskTypeRegistry
 from imaged.units import approximate_duration
 
@@ -66,13 +65,13 @@ class LeftoverCleaner:
         self._catalog = catalog
         self._scratch = scratch
         self._destinations = destinations
-        self._troubles: dict[str, str] = {}
+        self._problems: defaultdict[str, Problem] = defaultdict(Problem)  # by place
         self.postponed = ItemBackoff("sweeper", catalog.check)
 
     @property
     def troubles(self) -> Mapping[str, str]:
         """The trouble of each failing place, by its name: "scratch", "exports.archive"."""
-        return self._troubles
+        return {place: problem.text for place, problem in self._problems.items() if problem.text}
 
     async def run_due(self) -> None:
         """Remove all files that are no longer needed. Raises CatalogError at the end."""
@@ -86,18 +85,15 @@ class LeftoverCleaner:
         try:
             await sweep()
         except (ExportError, ScratchError) as error:
-            self._log_change(place, str(error))
+            self._note(place, str(error))
         except TimeoutError:
-            self._log_change(
-                place, f"It did not answer within {CLEANUP_TIMEOUT.total_seconds():g} s."
-            )
+            self._note(place, f"It did not answer within {CLEANUP_TIMEOUT.total_seconds():g} s.")
         else:
-            self._troubles.pop(place, None)
+            self._problems[place].set("")
 
-    def _log_change(self, place: str, trouble: str) -> None:
-        if self._troubles.get(place) != trouble:
+    def _note(self, place: str, trouble: str) -> None:
+        if self._problems[place].set(trouble):
             log.warning("sweep.failed", place=place, error=trouble)
-        self._troubles[place] = trouble
 
     async def _sweep_scratch(self) -> None:
         with anyio.fail_after(CLEANUP_TIMEOUT.total_seconds()):
@@ -168,15 +164,12 @@ class UnrunnableTaskReaper:
         lack = UNKNOWN_TYPE if seen.type not in self.registry.names else NO_KEY
         why = lack.format(type=seen.type, time=approximate_duration(self.longest_pending))
 
-        def change(now: Task) -> Task:
-            return cancel(now, why) if still_waits_since(seen, now) else now
+        await is_made(self.catalog.modify_task(seen.id, cancel_if_waiting(seen, why)))
 
-        try:
-            await self.catalog.modify_task(seen.id, change)
-        except CatalogError:
-            raise
-        except ImagedError:
-            return  # the task or its image is gone
+
+def cancel_if_waiting(seen: Task, why: str) -> TaskChange:
+    """End a task with this reason, unless a worker has begun it since."""
+    return lambda now: cancel(now, why) if still_waits_since(seen, now) else now
 
 
 def why_secret_unreadable(seal: SecretBox, task: Task) -> str | None:

@@ -1,9 +1,18 @@
-"""The context of one attempt: the task, its progress, and the image that it writes."""
+"""The context of one attempt: the task, its progress, its streams, and the image that it writes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
 from uuid import UUID
@@ -24,10 +33,13 @@ from imaged.core.image import (
 )
 from imaged.core.task import Progress, Task, finish_task
 from imaged.core.uploading import share_to_finish, store_data
+from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.image_catalog import TaskCatalog
+from imaged.ports.import_check import ImportCheck, ImportFacts
 from imaged.services.claimed import ClaimedImage, ClaimedTask
 from imaged.services.ingest import Ingester
 from imaged.services.ingest_pipeline import StoredSource
+from imaged.services.stream_checks import StreamChecks
 
 log = structlog.get_logger()
 
@@ -229,3 +241,40 @@ class TaskContext:
                 return share_to_finish(source, result)
             case _:
                 raise LookupError(f"a task of the type {self.task.type} wrote no image")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCheckFactory:
+    """Creates the checks of a task's stream. ``max_size_bytes`` is called for each of them."""
+
+    max_size_bytes: Callable[[], int]
+    checks: Sequence[ImportCheck] = ()
+    lanes: LaneFactory = BackgroundLane
+
+    def begin(self) -> StreamChecks:
+        """Checks that only limit the size so far."""
+        return StreamChecks(self.lanes, self.max_size_bytes())
+
+    def begin_import(
+        self,
+        image: Image,
+        source: str,
+        *,
+        disk_format: str | None = None,
+        properties: Mapping[str, object] | None = None,
+    ) -> StreamChecks:
+        """Checks for bytes from outside, including those of the deployer.
+
+        ``source``: the host that sends them. ``disk_format`` and ``properties`` are those of the
+        image, unless they are given.
+        """
+        facts = ImportFacts(
+            owner=image.owner,
+            disk_format=disk_format or image.disk_format or "",
+            properties=image.properties if properties is None else properties,
+            source=source,
+        )
+        stream_checks = self.begin()
+        for check in self.checks:
+            stream_checks.check(check.name, check.begin(facts))
+        return stream_checks

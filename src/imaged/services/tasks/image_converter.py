@@ -16,8 +16,8 @@ from imaged.core.disk_format import Findings, FormatPolicy, require_declared
 from imaged.core.errors import FormatRefused
 from imaged.ports.conversion import Converter, Scratch, ScratchFolder
 from imaged.ports.inspector import InspectorFactory
-from imaged.services.stream_checks import StreamCheckFactory, StreamChecks
-from imaged.services.tasks.context import TaskContext
+from imaged.services.stream_checks import StreamChecks
+from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 
 CONVERTING = "converting"
 PROGRESS_SECONDS = 1

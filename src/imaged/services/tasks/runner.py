@@ -24,15 +24,9 @@ from anyio.abc import TaskGroup
 from structlog.contextvars import bound_contextvars
 
 from imaged.core.claim import Claim
-from imaged.core.errors import (
-    CatalogError,
-    ClaimLost,
-    ImagedError,
-    InvalidTransition,
-    TaskStalled,
-)
+from imaged.core.errors import CatalogError, ClaimLost, ImagedError, InvalidTransition, TaskStalled
 from imaged.core.image import Image
-from imaged.core.task import Task, cancel, still_waits_since
+from imaged.core.task import Task
 from imaged.core.task_slots import TaskSlots
 from imaged.core.uploading import begin_attempt
 from imaged.ports.catalog import StatusCatalog
@@ -43,7 +37,7 @@ from imaged.services.claimed import ClaimedImage, ClaimedTask
 from imaged.services.claims import Claims
 from imaged.services.ingest import Ingester
 from imaged.services.periodic import ItemBackoff, Wakeup, run_periodically
-from imaged.services.tasks.cleanup import why_secret_unreadable
+from imaged.services.tasks.cleanup import cancel_if_waiting, why_secret_unreadable
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry, read_input
 
@@ -260,10 +254,7 @@ class TaskRunner:
         """End a task that no worker may begin, instead of leaving it waiting. Raises
         CatalogError.
         """
-
-        def change(now: Task) -> Task:
-            return cancel(now, error.for_clients) if still_waits_since(seen, now) else now
-
+        change = cancel_if_waiting(seen, error.for_clients)
         try:
             await self._catalog.modify_task(seen.id, change)
         except CatalogError:

@@ -31,6 +31,7 @@ import msgspec
 
 from imaged.core.access import Caller
 from imaged.core.attributes import UUID_PATTERN
+from imaged.core.block import TransferBudget
 from imaged.core.errors import InvalidInput, UnknownTaskType
 from imaged.core.image import Image
 from imaged.core.task import TaskFacts
@@ -39,10 +40,8 @@ from imaged.ports.export import Destination
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.store import Stores
 from imaged.services.downloads import Downloads
-from imaged.services.stream_checks import StreamCheckFactory
-from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
-from imaged.services.transfers import TransferBudget
 
 #: How an input names an image.
 ImageId = Annotated[str, msgspec.Meta(pattern=UUID_PATTERN, description="The id of an image.")]

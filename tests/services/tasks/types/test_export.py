@@ -30,8 +30,8 @@ from imaged.ports.catalog import Catalog
 from imaged.ports.conversion import Scratch, ScratchFolder
 from imaged.ports.export import ExportFile
 from imaged.services.downloads import Downloads
-from imaged.services.stream_checks import StreamCheckFactory
 from imaged.services.tasks.cleanup import LeftoverCleaner
+from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.types.export import Export

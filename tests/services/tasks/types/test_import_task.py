@@ -12,7 +12,7 @@ from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskStatus
 from imaged.inspectors.oslo_inspector import OsloInspector
-from imaged.services.stream_checks import StreamCheckFactory
+from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.types.import_task import ImportTask
 from support.cluster import Cluster

@@ -19,8 +19,7 @@ from imaged.core.uploading import begin_import
 from imaged.ports.image_catalog import ImageCatalog
 from imaged.ports.store import Stores
 from imaged.services.periodic import Wakeup
-from imaged.services.stream_checks import StreamCheckFactory
-from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.task_service import TaskService
 from imaged.services.tasks.task_type import Example, ImageId, TaskInput, TaskResult
 from imaged.services.tasks.types.import_methods import GLANCE_DIRECT, ImportMethod

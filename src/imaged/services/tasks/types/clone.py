@@ -37,8 +37,7 @@ from imaged.ports.store import ServerSideCopy, Store, Stores
 from imaged.services.damage_reporter import log_damage
 from imaged.services.downloads import Downloads
 from imaged.services.ingest_pipeline import StoredSource
-from imaged.services.stream_checks import StreamCheckFactory
-from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.task_type import (
     Accepted,
     Example,

@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from imaged.core.access import Caller, require_readable
+from imaged.core.block import TransferBudget
 from imaged.core.disk_format import is_inspected
 from imaged.core.errors import ConversionRefused, InvalidInput, InvalidTransition
 from imaged.core.file_names import default_file_name, why_file_name_refused
@@ -25,7 +26,6 @@ from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
 from imaged.services.tasks.types.export_transfer import ExportTransfer
 from imaged.services.tasks.types.new_image import require_disk_format
-from imaged.services.transfers import TransferBudget
 
 PUBLISHED = "published"
 DESTINATION_CHECK_SECONDS = 5  # how long a request waits for a slow destination

@@ -6,17 +6,16 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
-from imaged.core.block import Block
+from imaged.core.block import Block, TransferBudget
 from imaged.core.errors import ExportExists, InvalidTransition, TaskFailed
 from imaged.core.image import Content, Image
 from imaged.core.integrity import StoredContent, problems_of
 from imaged.lanes import LaneFactory
 from imaged.ports.export import Destination, ExportFile
 from imaged.services.downloads import Download
-from imaged.services.stream_checks import StreamChecks
+from imaged.services.stream_checks import StreamChecks, gather_blocks
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
-from imaged.services.transfers import TransferBudget, gather_blocks
 
 READING = "reading"
 EXPORTING = "exporting"
@@ -103,7 +102,7 @@ class ExportTransfer:
     ) -> AsyncGenerator[Block]:
         """The file in blocks. At the end it is known whether they are the image's bytes."""
         async with (
-            stream_checks,
+            stream_checks.running(),
             aclosing(context.counted(EXPORTING, body.chunks, body.size_bytes)) as chunks,
             aclosing(gather_blocks(chunks, self.budget)) as gathered,
             aclosing(stream_checks.of(gathered)) as blocks,

@@ -18,8 +18,8 @@ from imaged.core.image import Image
 from imaged.core.limits import require_announced
 from imaged.core.task import TaskFacts
 from imaged.ports.fetcher import Fetched, Fetcher
-from imaged.services.stream_checks import StreamCheckFactory, StreamChecks
-from imaged.services.tasks.context import TaskContext
+from imaged.services.stream_checks import StreamChecks
+from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.task_type import (
     Accepted,

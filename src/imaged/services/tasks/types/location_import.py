@@ -23,8 +23,7 @@ from imaged.core.task import TaskFacts
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.periodic import Wakeup
-from imaged.services.stream_checks import StreamCheckFactory
-from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.task_service import TaskService
 from imaged.services.tasks.task_type import Example, ImageId, TaskInput, TaskResult, read_input
 from imaged.services.tasks.types.api_image_import import begin_import_call

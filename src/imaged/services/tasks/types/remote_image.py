@@ -24,8 +24,7 @@ from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.limits import KIB, MIB, require_properties_within
 from imaged.ports.fetcher import Fetcher
-from imaged.services.stream_checks import StreamCheckFactory
-from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.types.new_image import FORMAT_ATTRIBUTES
 
 FETCHING = "fetching"

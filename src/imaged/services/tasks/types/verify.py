@@ -14,6 +14,7 @@ from typing import Protocol
 from msgspec import field
 
 from imaged.core.access import Caller, require_owner
+from imaged.core.block import TransferBudget
 from imaged.core.errors import BlobMissing, InvalidTransition
 from imaged.core.image import Content, Image, Location
 from imaged.core.integrity import StoredContent, problems_of
@@ -23,11 +24,10 @@ from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import Stores
 from imaged.services.damage_reporter import DamageReporter
-from imaged.services.stream_checks import StreamChecks
+from imaged.services.stream_checks import StreamChecks, gather_blocks
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
 from imaged.services.tasks.types.import_methods import read_chunks
-from imaged.services.transfers import TransferBudget, gather_blocks
 
 VERIFYING = "verifying"
 

@@ -9,17 +9,16 @@ from collections.abc import AsyncIterable, AsyncIterator
 import anyio
 import pytest
 
-from imaged.core.block import Block
-from imaged.core.errors import ClientVanished
-from imaged.core.limits import MIB
-from imaged.services.transfers import (
+from imaged.core.block import (
     LARGEST_BLOCK_BYTES,
-    MAX_BLOCK_CHUNKS,
     SMALLEST_BLOCK_BYTES,
+    Block,
     DownloadBuffer,
     TransferBudget,
-    gather_blocks,
 )
+from imaged.core.errors import ClientVanished
+from imaged.core.limits import MIB
+from imaged.services.stream_checks import MAX_BLOCK_CHUNKS, gather_blocks
 from support.bodies import send, send_broken
 from support.cluster import Cluster
 from support.faults import override_calls
