@@ -21,12 +21,12 @@ from contracts.catalog_databases import (
 )
 from contracts.catalog_samples import add_active, queued
 from contracts.catalog_stress import StressClient, add_roots
-from contracts.catalog_tcp_proxy import PausableProxy
 from imaged.catalogs.postgresql import driver
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
 from imaged.core.image import Change, Image
 from support.postgresql import execute, fresh_database
+from support.tcp_proxy import PausableProxy
 from support.waiting import until
 
 pytestmark = pytest.mark.asyncio

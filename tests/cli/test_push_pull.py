@@ -23,7 +23,7 @@ from support.client import Client
 from support.daemon import Daemon, clean_environment
 from support.imaged_process import IMAGED, run_imaged
 from support.ports import reserve_port
-from support.tcp_proxy import TcpProxy
+from support.tcp_proxy import HttpProxy
 
 pytestmark = pytest.mark.asyncio
 
@@ -171,8 +171,9 @@ async def test_a_unix_socket_is_found_in_the_configuration(daemon: Daemon, here:
 
 async def test_a_broken_upload_is_sent_again(daemon: Daemon, here: Path) -> None:
     """From the start, as often as was said; it is told on standard error."""
-    line = TcpProxy(daemon.port, up_bytes=[MIB, 2 * MIB])
-    async with line.running() as url:
+    line = HttpProxy(daemon.port, up_bytes=[MIB, 2 * MIB])
+    async with line.running():
+        url = line.url
         done = await imaged(here, "push", "disk.raw", "--url", url)
     async with Client(daemon.url) as client:
         (image,) = await client.list_all()
@@ -185,8 +186,9 @@ async def test_a_broken_upload_is_sent_again(daemon: Daemon, here: Path) -> None
 
 async def test_push_continues_an_unfinished_image(daemon: Daemon, here: Path) -> None:
     """When all tries are over, the image waits, and the error says how to go on."""
-    line = TcpProxy(daemon.port, up_bytes=[MIB, MIB])
-    async with line.running() as url:
+    line = HttpProxy(daemon.port, up_bytes=[MIB, MIB])
+    async with line.running():
+        url = line.url
         done = await imaged(here, "push", "disk.raw", "--url", url, "--tries", "2", "--json")
     image_id = done.facts["image_id"]
     again = await imaged(
@@ -201,8 +203,9 @@ async def test_push_continues_an_unfinished_image(daemon: Daemon, here: Path) ->
 
 async def test_a_lost_answer_is_no_failure(daemon: Daemon, here: Path) -> None:
     """All bytes had arrived: the record says so, and nothing is sent twice."""
-    line = TcpProxy(daemon.port, lost_answers=1)
-    async with line.running() as url:
+    line = HttpProxy(daemon.port, lost_answers=1)
+    async with line.running():
+        url = line.url
         done = await imaged(here, "push", "disk.raw", "--url", url, "--json")
 
     assert done.code == 0, done.output
@@ -212,8 +215,9 @@ async def test_a_lost_answer_is_no_failure(daemon: Daemon, here: Path) -> None:
 
 async def test_a_pipe_is_not_sent_again(daemon: Daemon, here: Path) -> None:
     """What went out of it is gone; the image waits."""
-    line = TcpProxy(daemon.port, up_bytes=[MIB])
-    async with line.running() as url:
+    line = HttpProxy(daemon.port, up_bytes=[MIB])
+    async with line.running():
+        url = line.url
         done = await imaged(here, "push", "-", "--url", url, "--json", told=DATA)
 
     assert done.code == 1
@@ -223,8 +227,9 @@ async def test_a_pipe_is_not_sent_again(daemon: Daemon, here: Path) -> None:
 
 async def test_bytes_that_change_on_their_way_up_are_noticed(daemon: Daemon, here: Path) -> None:
     """The service has another digest than the file."""
-    line = TcpProxy(daemon.port, flips_up_at=2 * MIB)
-    async with line.running() as url:
+    line = HttpProxy(daemon.port, flips_up_at=2 * MIB)
+    async with line.running():
+        url = line.url
         done = await imaged(here, "push", "disk.raw", "--url", url, "--json")
 
     assert done.code == 1
@@ -277,8 +282,9 @@ async def test_a_body_that_is_too_large_is_refused_early(daemon: Daemon, here: P
 async def test_a_broken_download_goes_on(daemon: Daemon, here: Path, breaks: list[int]) -> None:
     """By ranges, from where it was broken."""
     await keep(daemon)
-    line = TcpProxy(daemon.port, down_bytes=[*breaks])
-    async with line.running() as url:
+    line = HttpProxy(daemon.port, down_bytes=[*breaks])
+    async with line.running():
+        url = line.url
         done = await imaged(here, "pull", "kept", "--url", url, "--json")
     asked = [head for head in line.heads if b"/file" in head.split(b"\r\n")[0]]
 
@@ -291,8 +297,9 @@ async def test_a_broken_download_goes_on(daemon: Daemon, here: Path, breaks: lis
 async def test_a_download_goes_on_when_it_is_called_again(daemon: Daemon, here: Path) -> None:
     """Byte for byte the same; only what was missing is asked for."""
     await keep(daemon)
-    line = TcpProxy(daemon.port, down_bytes=[2 * MIB])
-    async with line.running() as url:
+    line = HttpProxy(daemon.port, down_bytes=[2 * MIB])
+    async with line.running():
+        url = line.url
         broken = await imaged(here, "pull", "kept", "--url", url, "--tries", "1")
         (left,) = parts(here)
         held = left.stat().st_size
@@ -310,8 +317,9 @@ async def test_a_download_goes_on_when_it_is_called_again(daemon: Daemon, here: 
 async def test_a_part_of_other_data_is_not_continued(daemon: Daemon, here: Path) -> None:
     """The same name, and another image behind it: nothing of the part is used."""
     first = await keep(daemon)
-    line = TcpProxy(daemon.port, down_bytes=[2 * MIB])
-    async with line.running() as url:
+    line = HttpProxy(daemon.port, down_bytes=[2 * MIB])
+    async with line.running():
+        url = line.url
         await imaged(here, "pull", "kept", "--url", url, "--tries", "1")
     async with Client(daemon.url) as client:
         await client.delete(first)
@@ -325,8 +333,9 @@ async def test_a_part_of_other_data_is_not_continued(daemon: Daemon, here: Path)
 async def test_bytes_that_change_on_their_way_down_are_noticed(daemon: Daemon, here: Path) -> None:
     """No file appears, and nothing of it is kept: the next pull begins anew."""
     await keep(daemon)
-    line = TcpProxy(daemon.port, flips_down_at=2 * MIB)
-    async with line.running() as url:
+    line = HttpProxy(daemon.port, flips_down_at=2 * MIB)
+    async with line.running():
+        url = line.url
         wrong = await imaged(here, "pull", "kept", "--url", url, "--json")
     assert not (here / "kept").exists()
     assert not parts(here)
@@ -446,8 +455,9 @@ async def test_an_interrupted_push_leaves_no_traceback(daemon: Daemon, here: Pat
 
 async def test_another_file_needs_replace(daemon: Daemon, here: Path) -> None:
     """Into an image whose upload broke off; the refusal says how, in the words of a client."""
-    line = TcpProxy(daemon.port, up_bytes=[MIB])
-    async with line.running() as url:
+    line = HttpProxy(daemon.port, up_bytes=[MIB])
+    async with line.running():
+        url = line.url
         broken = await imaged(here, "push", "disk.raw", "--url", url, "--tries", "1", "--json")
     (here / "other.raw").write_bytes(DATA[::-1])
     image_id = broken.facts["image_id"]

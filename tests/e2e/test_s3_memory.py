@@ -16,7 +16,7 @@ from support.backend import ServersBackend, servers
 from support.client import OCTETS, Client
 from support.daemon import Daemon
 from support.seaweedfs import SeaweedFS
-from support.throttle import ThrottledProxy
+from support.tcp_proxy import ThrottledProxy
 
 UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_S3_UPLOAD_MIB", "192"))
 PART_SIZE = os.environ.get("IMAGED_TEST_S3_PART_SIZE", "8MiB")
@@ -103,8 +103,8 @@ async def test_an_upload_of_unknown_size_takes_no_more_than_its_budget(
     async with AsyncExitStack() as opened:
         endpoint = s3.endpoint
         if bytes_per_second is not None:
-            line = ThrottledProxy(endpoint, bytes_per_second)
-            endpoint = await opened.enter_async_context(line.running())
+            line = ThrottledProxy(s3.port, bytes_per_second)
+            endpoint = (await opened.enter_async_context(line.running())).url
         backend = await opened.enter_async_context(servers(endpoint))
         settings = {
             "claims": {"lease": "60s", "renew_every": "10s"},  # no instance dies here

@@ -21,7 +21,7 @@ import pytest_asyncio
 
 from support.client import Client
 from support.daemon import Daemon, clean_environment
-from support.tcp_proxy import TcpProxy
+from support.tcp_proxy import HttpProxy
 from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.clients, pytest.mark.timeout(600)]
@@ -129,8 +129,9 @@ async def test_what_a_client_repeats_is_whole_or_refused(
     python = await python_with(package)
     file = daemon.folder / "disk.raw"
     file.write_bytes(FILE)
-    line = TcpProxy(daemon.port, up_bytes=[CUT])
-    async with Client(daemon.url) as client, line.running() as url:
+    line = HttpProxy(daemon.port, up_bytes=[CUT])
+    async with Client(daemon.url) as client, line.running():
+        url = line.url
         image_id = await client.create()
 
         said = json.loads(await run(python, "-c", program, url, image_id, str(file)))

@@ -12,7 +12,7 @@ from imaged.api.authenticator import token_hash
 from support.client import Client
 from support.daemon import Daemon
 from support.task_client import TaskClient
-from support.torn_line import TruncatingProxy
+from support.tcp_proxy import TruncatingProxy
 
 SOURCE_TOKEN = "a-made-up-token-of-the-source"
 
