@@ -1,21 +1,22 @@
-"""Reads the data of images for clients."""
+"""Reads the data of images for clients, and reports damage: a mark on the image, and log events."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
 from imaged.core.access import Caller, require_readable
 from imaged.core.block import TransferBudget
 from imaged.core.byte_range import ByteRange, ByteSpan
-from imaged.core.errors import StoreError, UnknownStore
+from imaged.core.errors import DataDamaged, ImagedError, StoreError, UnknownStore
 from imaged.core.image import Content, Image
-from imaged.core.integrity import blocks_of
+from imaged.core.integrity import blocks_of, mark_damage
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import Stores
-from imaged.services.damage_reporter import DamageReporter
 from imaged.services.traffic import Traffic
 from imaged.services.verified_reads import (
     BlockCache,
@@ -26,6 +27,13 @@ from imaged.services.verified_reads import (
 )
 
 
+class DownloadCatalog(ImageCatalog, BlobCatalog, Protocol):
+    """Images, and the checksums of their blocks."""
+
+
+log = structlog.get_logger()
+
+
 @dataclass(frozen=True, slots=True)
 class Download:
     """An open image. ``span`` is None if it has no data."""
@@ -33,10 +41,6 @@ class Download:
     image: Image
     span: ByteSpan | None
     chunks: AsyncIterator[bytes]
-
-
-class DownloadCatalog(ImageCatalog, BlobCatalog, Protocol):
-    """Images, and the checksums of their blocks."""
 
 
 class Downloads:
@@ -122,6 +126,46 @@ class Downloads:
         async for chunk in rest:
             yield chunk
             self._traffic.sent_bytes += len(chunk)
+
+
+class DamageReporter:
+    """Informs operators that stored bytes differ from their record."""
+
+    def __init__(self, catalog: ImageCatalog) -> None:
+        self._catalog = catalog
+
+    async def note(self, image: Image, problems: Sequence[str]) -> None:
+        """Mark the image with the result of a complete verification; the mark is never removed by
+        this method.
+
+        Raises ImageNotFound, CatalogError.
+        """
+        log_damage(image.id, problems)
+        await self._catalog.modify_image(image.id, mark_damage(image, problems))
+
+    @asynccontextmanager
+    async def reporting(self, image: Image) -> AsyncIterator[None]:
+        """Report the damage that ends the block, and raise it again.
+
+        An image that is marked already keeps its mark and is not reported again, because every
+        download finds the same damage. If the mark cannot be written, the block still raises the
+        damage.
+        """
+        try:
+            yield
+        except DataDamaged as damage:
+            if image.damage is None:
+                try:
+                    await self.note(image, damage.problems)
+                except ImagedError as error:
+                    log.warning("image.mark_failed", image_id=image.id, error=str(error))
+            raise
+
+
+def log_damage(image_id: str, problems: Sequence[str]) -> None:
+    """Log the problems for the operator."""
+    for problem in problems:
+        log.error("image.damaged", image_id=image_id, problem=problem)
 
 
 def _span(content: Content, wanted: ByteRange | None) -> ByteSpan:

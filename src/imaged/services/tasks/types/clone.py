@@ -34,8 +34,7 @@ from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.task import TaskFacts
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import ServerSideCopy, Store, Stores
-from imaged.services.damage_reporter import log_damage
-from imaged.services.downloads import Downloads
+from imaged.services.downloads import Downloads, log_damage
 from imaged.services.ingest_pipeline import StoredSource
 from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.task_type import (

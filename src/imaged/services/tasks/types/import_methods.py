@@ -20,7 +20,7 @@ from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.store import BlobReader, Stores
-from imaged.services.damage_reporter import log_damage
+from imaged.services.downloads import log_damage
 from imaged.services.ingest_pipeline import StoredSource
 from imaged.services.tasks.context import TaskContext
 

@@ -23,7 +23,7 @@ from imaged.core.task import TaskFacts
 from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import Stores
-from imaged.services.damage_reporter import DamageReporter
+from imaged.services.downloads import DamageReporter
 from imaged.services.stream_checks import StreamChecks, gather_blocks
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.task_type import Accepted, Example, ImageId, TaskInput, TaskResult
