@@ -12,7 +12,7 @@ from imaged.cli.output import print_json
 
 if TYPE_CHECKING:
     from imaged.config import Config
-    from imaged.services.place_registry import PlaceInventory
+    from imaged.daemon.new_catalog import PlaceInventory
 
 PLACE_KINDS = ("store", "exports", "scratch")
 
@@ -68,8 +68,7 @@ def adoption_warning(config: Config) -> str:
 
 async def _inspect(config: Config, name: str, kind: str) -> PlaceInventory:
     from imaged.daemon.drivers import open_catalog
-    from imaged.daemon.new_catalog import open_place
-    from imaged.services.place_registry import take_inventory
+    from imaged.daemon.new_catalog import open_place, take_inventory
 
     async with open_catalog(config), open_place(config, kind, name) as (place, store):
         return await take_inventory(place, store)

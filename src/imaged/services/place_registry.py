@@ -8,14 +8,13 @@ marked yet; the next process marks it.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID, uuid4
 
 import structlog
 
-from imaged.core.errors import CatalogMissing, MarkerRefused, WrongPlace
+from imaged.core.errors import WrongPlace
 from imaged.core.place_marker import (
     Marker,
     Place,
@@ -31,37 +30,10 @@ from imaged.ports.catalog import PlaceCatalog
 from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.place import MarkedPlace
 from imaged.ports.store import Store
-from imaged.units import pluralize
 
 log = structlog.get_logger()
 
 BLOB_SAMPLE_SIZE = 1000  # blobs of a store without a marker that are compared with the catalog
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceInventory:
-    """The content of a place, for people. ``blobs``: BLOB_SAMPLE_SIZE means at least this many."""
-
-    place: MarkedPlace
-    marker: Marker | None
-    blobs: int
-    unreadable: str = ""  # why the marker cannot be parsed
-
-    def __bool__(self) -> bool:
-        return self.marker is not None or bool(self.unreadable) or self.blobs > 0
-
-    def __str__(self) -> str:
-        blobs = pluralize(self.blobs, "blob") + (
-            " or more" if self.blobs >= BLOB_SAMPLE_SIZE else ""
-        )
-        if self.marker is not None:
-            whose = f"its marker names the catalog {self.marker.catalog_id}"
-        else:
-            whose = "its marker cannot be read" if self.unreadable else "it has no marker"
-        kind, name, where = self.place.kind, self.place.name, self.place.where
-        if kind is not PlaceKind.STORE:
-            return f"{kind} {name!r} ({where}): {whose}"
-        return f"the store {name!r} ({where}) holds {blobs}, and {whose}"
 
 
 class PlaceAndBlobCatalog(PlaceCatalog, BlobCatalog, Protocol):
@@ -176,37 +148,6 @@ def is_cataloged(place: MarkedPlace) -> bool:
     content is not needed after a restart.
     """
     return place.kind is not PlaceKind.SCRATCH
-
-
-async def take_inventory(place: MarkedPlace, store: Store | None = None) -> PlaceInventory:
-    """The content of a place, without comparing it. Raises StoreError."""
-    marker, unreadable = None, ""
-    try:
-        marker = await place.read_marker()
-    except MarkerRefused as error:
-        unreadable = error.why
-    blobs = 0
-    if store is not None:
-        async for _ in store.list_keys():
-            blobs += 1
-            if blobs >= BLOB_SAMPLE_SIZE:
-                break
-    return PlaceInventory(place, marker, blobs, unreadable)
-
-
-def require_nothing_held(catalog: str, holdings: list[PlaceInventory]) -> None:
-    """Refuse to create a catalog over places that contain data. Raises CatalogMissing.
-
-    ``catalog``: its location.
-    """
-    held = [str(holding) for holding in holdings if holding]
-    if held:
-        raise CatalogMissing(
-            f"There is no catalog in {catalog} (catalog.url), and none is made there, because a "
-            f"new catalog knows none of the existing data: {'; '.join(held)}. Correct "
-            "catalog.url, mount the catalog's disk, or restore the catalog from a backup. If you "
-            "do want a new catalog over stores that hold images: `imaged migrate --new-catalog`."
-        )
 
 
 def _is_of(known: Place, place: MarkedPlace) -> bool:
