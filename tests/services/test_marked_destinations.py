@@ -16,8 +16,7 @@ from imaged.core.place_marker import PlaceKind
 from imaged.exports.conventions import temporary_name
 from imaged.ports.conversion import ScratchFolder
 from imaged.ports.export import ExportFile
-from imaged.services.marked_places import MarkedDestination, MarkedScratch
-from imaged.services.place_registry import PlaceRegistry
+from imaged.services.marked_places import MarkedDestination, MarkedScratch, PlaceRegistry
 from imaged.services.tasks.cleanup import LeftoverCleaner
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryMarker

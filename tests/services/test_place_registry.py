@@ -13,7 +13,7 @@ from imaged.core.blob import make_key
 from imaged.core.errors import CatalogMissing, StoreError, WrongPlace
 from imaged.core.place_marker import Marker, PlaceKind, PlaceState
 from imaged.daemon.new_catalog import require_nothing_held, take_inventory
-from imaged.services.place_registry import PlaceRegistry
+from imaged.services.marked_places import PlaceRegistry
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryMarker
 from support.cluster import Cluster

@@ -77,7 +77,7 @@ async def _inspect(config: Config, name: str, kind: str) -> PlaceInventory:
 async def _adopt(config: Config, name: str, kind: str) -> str:
     from imaged.daemon.drivers import open_catalog
     from imaged.daemon.new_catalog import open_place
-    from imaged.services.place_registry import PlaceRegistry
+    from imaged.services.marked_places import PlaceRegistry
 
     async with open_catalog(config) as catalog, open_place(config, kind, name) as (place, _):
         return str((await PlaceRegistry(catalog).adopt(place)).place_id)

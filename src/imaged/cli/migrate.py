@@ -97,7 +97,7 @@ async def _create_catalog(config: Config) -> Migration:
     from imaged.catalogs.connect import migrate_catalog, open_catalog
     from imaged.daemon.new_catalog import all_places
     from imaged.daemon.settings import password_file
-    from imaged.services.place_registry import PlaceRegistry
+    from imaged.services.marked_places import PlaceRegistry
 
     where, password = config.catalog.url, password_file(config)
     async with all_places(config) as found:

@@ -22,8 +22,7 @@ from imaged.ports.catalog import Catalog
 from imaged.ports.export import Destination
 from imaged.ports.meter import Meter
 from imaged.ports.store import Stores
-from imaged.services.marked_places import MarkedDestination
-from imaged.services.place_registry import PlaceRegistry
+from imaged.services.marked_places import MarkedDestination, PlaceRegistry
 from imaged.telemetry.outages import watch_catalog, watch_store
 
 if TYPE_CHECKING:  # commands measure nothing and do not load Prometheus

@@ -15,7 +15,7 @@ from imaged.daemon.settings import password_file
 from imaged.daemon.task_types import scratch_place
 from imaged.ports.place import MarkedPlace
 from imaged.ports.store import Store
-from imaged.services.place_registry import BLOB_SAMPLE_SIZE
+from imaged.services.marked_places import BLOB_SAMPLE_SIZE
 from imaged.units import pluralize
 
 

@@ -31,7 +31,7 @@ from imaged.ports.export import Destination
 from imaged.ports.meter import Meter
 from imaged.ports.place import MarkedPlace
 from imaged.ports.store import Closeable, SelfTesting, Store, Stores
-from imaged.services.place_registry import PlaceRegistry
+from imaged.services.marked_places import PlaceRegistry
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.metered import meter_store
 

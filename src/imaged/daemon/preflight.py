@@ -27,7 +27,7 @@ from imaged.daemon.task_types import (
     build_fetcher,
     load_import_checks,
 )
-from imaged.services.place_registry import PlaceRegistry
+from imaged.services.marked_places import PlaceRegistry
 
 
 async def find_problems(

@@ -18,8 +18,7 @@ from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.import_check import ImportCheck
 from imaged.ports.place import MarkedPlace
-from imaged.services.marked_places import MarkedScratch
-from imaged.services.place_registry import PlaceRegistry
+from imaged.services.marked_places import MarkedScratch, PlaceRegistry
 from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.task_type import (

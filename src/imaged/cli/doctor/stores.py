@@ -14,7 +14,7 @@ from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.errors import StoreError
 from imaged.core.place_marker import PlaceState
 from imaged.daemon.places import build_store, self_test_store
-from imaged.services.place_registry import PlaceRegistry
+from imaged.services.marked_places import PlaceRegistry
 from imaged.units import approximate_size
 
 SLOW_SELF_TEST_SECONDS = 2.0
