@@ -23,9 +23,10 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from datetime import timedelta
 from functools import partial
 from queue import SimpleQueue
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import anyio
 
@@ -166,3 +167,12 @@ class BackgroundLane(ThreadLane[T]):
     niceness = 15
     slots = CpuSlots(max(1, PROCESSORS - 1))
     always_takes_slot = True
+
+
+async def wait_shielded(work: asyncio.Future[Any], at_most: timedelta) -> None:
+    """Wait for a thread or a task that has to finish although this one is cancelled.
+
+    Does not raise what the work raises. After the time it goes on alone.
+    """
+    with anyio.CancelScope(shield=True):
+        await asyncio.wait({work}, timeout=at_most.total_seconds())

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from imaged.core.blob import is_key
 from imaged.core.limits import MIB
@@ -102,10 +103,17 @@ def strays(root: Path) -> list[str]:
 
 
 def store_on(
-    root: Path, disk: Disk | None = None, lanes: LaneFactory = ThreadLane
+    root: Path, disk: Disk | None = None, lanes: LaneFactory = ThreadLane, **changes: Any
 ) -> FilesystemStore:
-    """A store without a watermark that flushes after each block."""
-    settings = configured(FilesystemSettings, path=root, min_free_bytes=0, flush_every_bytes=MIB)
+    """A store without a watermark that flushes, and looks at its space, after each block."""
+    values = {
+        "path": root,
+        "min_free_bytes": 0,
+        "flush_every_bytes": MIB,
+        "space_check_every_bytes": MIB,
+        **changes,
+    }
+    settings = configured(FilesystemSettings, **values)
     return FilesystemStore("local", settings, lanes=lanes, disk=disk)
 
 

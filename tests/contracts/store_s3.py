@@ -44,6 +44,7 @@ from imaged.stores.s3.part_memory import PartMemoryShare
 from imaged.stores.s3.settings import Checksum, S3Settings
 from imaged.stores.s3.store import S3Store
 from imaged.testing.memory_store import MemoryStore
+from support.waiting import SHORT_PAUSES
 
 PART = 5 * MIB
 UNFINISHED_DATA = some_bytes(2 * PART + 1)  # two parts are in flight when the third begins
@@ -381,7 +382,7 @@ class S3StoreContract(StoreContract):
         """The store compares the received bytes with the checksum."""
         monkeypatch.setattr("imaged.stores.s3.parts.Part._crc32", lambda _: bytes(4))
         monkeypatch.setattr("imaged.stores.s3.parts.Part._md5", lambda _: bytes(16))
-        quick = tuned(s3_settings, first_pause=timedelta(milliseconds=1))
+        quick = tuned(s3_settings, pauses=SHORT_PAUSES)
 
         async with opened(quick) as store:
             with pytest.raises(StoreError, match="damaged"):

@@ -10,6 +10,7 @@ import stat
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
@@ -37,6 +38,13 @@ def scratch(tmp_path: Path) -> LocalScratch:
     """An unused one."""
     (tmp_path / "scratch").mkdir()
     return LocalScratch(ScratchSettings(tmp_path / "scratch", 0))
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> LocalScratch:
+    """One that does not wait long for a disk."""
+    (tmp_path / "scratch").mkdir()
+    return LocalScratch(ScratchSettings(tmp_path / "scratch", 0, timedelta(seconds=0.1)))
 
 
 async def test_written_bytes_can_be_read(scratch: LocalScratch) -> None:
@@ -156,18 +164,17 @@ async def test_min_free(tmp_path: Path) -> None:
 
 
 async def test_a_disk_that_hangs_is_left(
-    scratch: LocalScratch, monkeypatch: pytest.MonkeyPatch
+    impatient: LocalScratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancelled attempt ends, and so does the cleanup's list; the threads are abandoned."""
     answers = threading.Event()
-    monkeypatch.setattr(disk, "CLOSE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(disk, "_remove", lambda _: answers.wait())
     monkeypatch.setattr(LocalScratch, "_attempts", lambda _: answers.wait())
     try:
-        async with scratch.folder(uuid4()):
+        async with impatient.folder(uuid4()):
             pass
         with anyio.move_on_after(0.1) as patience:
-            await scratch.attempts()
+            await impatient.attempts()
     finally:
         answers.set()
 
@@ -175,14 +182,13 @@ async def test_a_disk_that_hangs_is_left(
 
 
 async def test_a_hanging_disk_keeps_no_other_waiting(
-    scratch: LocalScratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    impatient: LocalScratch, tmp_path: Path
 ) -> None:
     """The shared threads, used for the checksums of S3 for one, stay free: here there is one."""
-    monkeypatch.setattr(disk, "CLOSE_TIMEOUT_SECONDS", 0.1)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     attempt = uuid4()
     pipe = tmp_path / "scratch" / str(attempt) / "target"
-    async with scratch.folder(attempt) as folder:
+    async with impatient.folder(attempt) as folder:
         os.mkfifo(pipe)
         writer = os.open(pipe, os.O_RDWR)  # that writes nothing, so reading hangs
         try:

@@ -21,7 +21,6 @@ from contracts.store_faulty_disks import WatchedDisk
 from imaged.core.errors import ExportError, ExportExists, ExportFull
 from imaged.core.limits import MIB
 from imaged.core.place_marker import MARKER_NAME
-from imaged.exports import filesystem as folders
 from imaged.exports.conventions import temporary_name
 from imaged.exports.filesystem import FilesystemExport
 from imaged.stores.filesystem.disk import Disk
@@ -76,7 +75,7 @@ class FolderBackdoor:
         await self.plant(name, data)
 
 
-def folder(root: Path, disk: Disk | None = None, **settings: int) -> FilesystemExport:
+def folder(root: Path, disk: Disk | None = None, **settings: Any) -> FilesystemExport:
     """A destination."""
     return FilesystemExport(
         "archive",
@@ -285,9 +284,7 @@ class TestFolderDestination(DestinationContract):
 
         assert contents(root) == ([left] if left else [])
 
-    async def test_an_attempt_that_hangs_after_its_link(
-        self, root: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_an_attempt_that_hangs_after_its_link(self, root: Path) -> None:
         """It removes its file when it wakes up, so the next attempt does not rely on that file."""
         linked, wakes = threading.Event(), threading.Event()
 
@@ -298,9 +295,10 @@ class TestFolderDestination(DestinationContract):
                 linked.set()
                 wakes.wait()
 
-        monkeypatch.setattr(folders, "HUNG_THREAD_TIMEOUT", timedelta(0))
         this = export_file("a/image.raw")
-        delivering = asyncio.create_task(folder(root, Sleepy()).deliver(this, body(b"bytes")))
+        delivering = asyncio.create_task(
+            folder(root, Sleepy(), hung_thread_timeout=timedelta(0)).deliver(this, body(b"bytes"))
+        )
         try:
             await asyncio.to_thread(linked.wait)
             delivering.cancel()
@@ -341,12 +339,9 @@ class TestFolderDestination(DestinationContract):
 
         assert await destination.has_delivered(another_attempt(this))
 
-    async def test_a_long_export_that_is_over(
-        self, root: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_long_export_that_is_over(self, root: Path) -> None:
         """It notices, and does not go on to its end. That causes no warning."""
-        monkeypatch.setattr("imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", MIB)
-        destination, this = folder(root), export_file()
+        destination, this = folder(root, space_check_every_bytes=MIB), export_file()
         paused = PausedBody(b"first", some_bytes(20 * MIB))
         delivering = asyncio.create_task(destination.deliver(this, body_that_must_not_end(paused)))
         await paused.halted()
@@ -360,9 +355,7 @@ class TestFolderDestination(DestinationContract):
 
 
 @pytest.mark.asyncio
-async def test_a_filesystem_that_hangs_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_filesystem_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     """Each call has a limit, and the error says what to check; the thread is abandoned, and closes
     what it opens when it wakes up.
     """
@@ -381,9 +374,10 @@ async def test_a_filesystem_that_hangs_is_not_waited_for(
             os.close(descriptor)
             closed.append(descriptor)
 
-    monkeypatch.setattr(folders, "CALL_TIMEOUT_SECONDS", 0.1)
     settings = configured(FilesystemSettings, path=tmp_path, min_free_bytes=0)
-    folder = FilesystemExport("archive", settings, disk=HangingDisk())
+    folder = FilesystemExport(
+        "archive", settings, disk=HangingDisk(), call_timeout=timedelta(seconds=0.1)
+    )
     try:
         calls = folder.has("a"), folder.has_delivered(export_file("a")), folder.remove("t")
         for call in (*calls, anext(folder.read("b"))):

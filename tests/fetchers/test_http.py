@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
@@ -29,12 +30,6 @@ CLOSED_PORT = 1
 DISGUISED = ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost", "[::ffff:7f00:1]"]
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses so short that the tests need not wait for them."""
-    monkeypatch.setattr("imaged.fetchers.http_fetcher.PAUSES", SHORT_PAUSES)
-
-
 @pytest_asyncio.fixture
 async def origin() -> AsyncIterator[Origin]:
     """A server on an allowed address."""
@@ -43,12 +38,13 @@ async def origin() -> AsyncIterator[Origin]:
 
 
 def fetcher_for(
-    origin: Origin, resolver: AbstractResolver | None = None, **changes: Any
+    origin: Origin, resolver: AbstractResolver | None = None, *, attempts: int = 5, **changes: Any
 ) -> HttpFetcher:
     """A fetcher that may reach this server, and nothing else inside."""
     settings: dict[str, Any] = {
         "allow": (ip_network(f"{origin.host}/32"),),
         "ports": (80, 443, origin.port),
+        "retries": replace(SHORT_PAUSES, attempts=attempts),
     }
     resolver_of = None if resolver is None else lambda _: resolver
     return HttpFetcher(configured(FetchSettings, **{**settings, **changes}), resolver_of)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from ipaddress import ip_network
@@ -29,17 +30,12 @@ MONDAY = "Last-Modified: Mon, 02 Nov 2026 10:00:00 GMT"
 TUESDAY = "Last-Modified: Tue, 03 Nov 2026 10:00:00 GMT"
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses so short that the tests need not wait for them."""
-    monkeypatch.setattr("imaged.fetchers.http_fetcher.PAUSES", SHORT_PAUSES)
-
-
-async def fetch(origin: RawOrigin, target: str, **changes: object) -> bytes:
+async def fetch(origin: RawOrigin, target: str, *, attempts: int = 5, **changes: object) -> bytes:
     """The whole body."""
     settings: dict[str, object] = {
         "allow": (ip_network("127.0.0.2/32"),),
         "ports": (origin.port,),
+        "retries": replace(SHORT_PAUSES, attempts=attempts),
         **changes,
     }
     fetcher = HttpFetcher(configured(FetchSettings, **settings))

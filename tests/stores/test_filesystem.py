@@ -26,7 +26,7 @@ from contracts.store_bodies import (
     some_bytes,
 )
 from contracts.store_faulty_disks import SmallDisk
-from contracts.store_folder import FolderBackdoor, audited, folders, vanish
+from contracts.store_folder import FolderBackdoor, audited, folders, store_on, vanish
 from contracts.store_reading import LastingReadersContract
 from contracts.store_refusing import STORE_CALLS, LimitedStoreContract
 from contracts.store_state_machine import StoreMachine, machine_settings
@@ -165,25 +165,24 @@ class TestFilesystemStore(
         assert str(root) in str(full.value)
 
     @pytest.mark.usefixtures("store")
-    async def test_long_writes_look_at_the_watermark_again(
-        self, root: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_long_writes_look_at_the_watermark_again(self, root: Path) -> None:
         """Space that others take during a write is noticed before the disk is full."""
-        monkeypatch.setattr(
-            "imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", 2 * MIB
-        )
         disk = SmallDisk(100 * MIB)
-        high = configured(FilesystemSettings, path=root, min_free_bytes=90 * MIB)
+        high = configured(
+            FilesystemSettings,
+            path=root,
+            min_free_bytes=90 * MIB,
+            space_check_every_bytes=2 * MIB,
+        )
         store = FilesystemStore("local", high, disk=disk)
 
         with pytest.raises(StoreFull, match="min_free"):
             await store.put(new_key(), body(some_bytes(20 * MIB)))
 
-    async def test_long_writes_notice_that_they_are_deleted(
-        self, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_long_writes_notice_that_they_are_deleted(self, root: Path) -> None:
         """A write that can no longer complete does not go on to its end."""
-        monkeypatch.setattr("imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", MIB)
+        store = store_on(root)
+        await store.check()
         key, paused = new_key(), PausedBody(b"first", some_bytes(20 * MIB))
         paused_to_the_end = body_that_must_not_end(paused)
         task = asyncio.create_task(store.put(key, paused_to_the_end))

@@ -32,9 +32,8 @@ HARMLESS = {"close"}  # calls whose failure changes nothing
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder, audited at the end; writes look at their space after each block."""
-    monkeypatch.setattr("imaged.stores.filesystem.temporary_file.SPACE_CHECK_EVERY_BYTES", MIB)
+def root(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder, audited at the end."""
     with audited(tmp_path / "store") as root:
         yield root
 
@@ -277,7 +276,10 @@ LIMITED = """
             yield Block([bytes(2**20)])
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20 + 5, 2**20 + 5))
-    store = FilesystemStore("local", FilesystemSettings(Path(sys.argv[1]), min_free_bytes=0))
+    settings = FilesystemSettings(
+        Path(sys.argv[1]), min_free_bytes=0, file_mode=0o600, folder_mode=0o700
+    )
+    store = FilesystemStore("local", settings)
     try:
         asyncio.run(store.put(sys.argv[2], blocks()))
     except Exception as error:

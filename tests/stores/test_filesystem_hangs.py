@@ -20,6 +20,7 @@ from contracts.store_folder import FolderBackdoor, audited, open_files, store_on
 from imaged.core.limits import MIB
 from imaged.lanes import ThreadLane
 from imaged.stores.filesystem.disk import Disk
+from imaged.stores.filesystem.store import FilesystemStore
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio
@@ -34,19 +35,21 @@ def root(tmp_path: Path) -> Iterator[Path]:
         yield root
 
 
+def impatient_store(root: Path, disk: Disk) -> FilesystemStore:
+    """A store that does not wait long for a thread that hangs."""
+    lanes = partial(ThreadLane, close_timeout_seconds=0.02)
+    return store_on(root, disk, lanes, hung_thread_timeout=timedelta(seconds=0.02))
+
+
 @pytest.mark.parametrize("call", ["open", "writev", "fdatasync", "fsync", "rename"])
-async def test_a_disk_that_hangs(root: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_hangs(root: Path, call: str) -> None:
     """A writer gives up in the end. The thread that hung closes the descriptor, so that its number
     is not reused meanwhile, and nothing is visible then either.
     """
-    monkeypatch.setattr(
-        "imaged.stores.filesystem.store.HUNG_THREAD_TIMEOUT", timedelta(seconds=0.02)
-    )
     key, well = new_key(), store_on(root)
     await well.check()
     with HangingDisk(call) as disk:
-        writing = store_on(root, disk, partial(ThreadLane, close_timeout_seconds=0.02))
-        task = asyncio.create_task(writing.put(key, body(DATA)))
+        task = asyncio.create_task(impatient_store(root, disk).put(key, body(DATA)))
         await disk.hung()
 
         task.cancel()
@@ -66,18 +69,13 @@ def _is_emptied(root: Path, key: str) -> bool:
     return FolderBackdoor(root).unfinished() == {key[3:]: 0}
 
 
-async def test_a_disk_that_hangs_under_a_reader(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_disk_that_hangs_under_a_reader(root: Path) -> None:
     """The same for a cancelled reader."""
-    monkeypatch.setattr(
-        "imaged.stores.filesystem.store.HUNG_THREAD_TIMEOUT", timedelta(seconds=0.02)
-    )
     await store_on(root).check()
     key = new_key()
     await store_on(root).put(key, body(DATA))
     with HangingDisk("pread") as disk:
-        task = asyncio.create_task(read_all(store_on(root, disk), key))
+        task = asyncio.create_task(read_all(impatient_store(root, disk), key))
         await disk.hung()
 
         task.cancel()
@@ -116,7 +114,11 @@ async def test_a_cancelled_commit_is_waited_for(root: Path) -> None:
     key = new_key()
     with FolderSyncHangs() as disk:
         async with anyio.create_task_group() as group:
-            group.start_soon(store_on(root, disk).put, key, body(DATA))
+            group.start_soon(
+                store_on(root, disk).put,
+                key,
+                body(DATA),
+            )
             await disk.hung()
             group.cancel_scope.cancel()
             asyncio.get_running_loop().call_later(0.05, disk.release)

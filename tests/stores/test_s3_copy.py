@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -24,12 +23,13 @@ from support.fault_proxy import Fault, FaultProxy, fail
 from support.node import OWNER, A, Node
 from support.seaweedfs import SeaweedFS, plain_client
 from support.service import UtcClock
+from support.waiting import SHORT_PAUSES
 
 pytestmark = pytest.mark.asyncio
 
 CARRYING = {"get_object", "put_object", "upload_part"}  # calls with bytes of a blob in them
 PART = 5 * MIB
-TUNING = S3Tuning(first_pause=timedelta(seconds=0.01), copy_piece_bytes=PART)
+TUNING = S3Tuning(pauses=SHORT_PAUSES, copy_piece_bytes=PART)
 
 
 @pytest_asyncio.fixture

@@ -27,6 +27,7 @@ from imaged.stores.s3.settings import S3Settings, S3Tuning
 from imaged.stores.s3.store import S3Store
 from support.fault_proxy import CARRIED_OUT, SERVING, Fault, FaultProxy, fail, fail_all, no_faults
 from support.seaweedfs import SeaweedFS
+from support.waiting import SHORT_PAUSES
 
 pytestmark = pytest.mark.asyncio
 
@@ -58,11 +59,7 @@ FAULTS = [
     Fault.GARBAGE,
     Fault.DENIED,
 ]
-QUICK = S3Tuning(
-    first_pause=timedelta(seconds=0.01),
-    longest_pause=timedelta(seconds=0.05),
-    first_abort_pause=timedelta(seconds=0.01),
-)
+QUICK = S3Tuning(pauses=SHORT_PAUSES, abort_pauses=SHORT_PAUSES)
 with_small_pieces = pytest.mark.parametrize("tuning", [replace(QUICK, copy_piece_bytes=5 * MIB)])
 with_few_parts = pytest.mark.parametrize("tuning", [replace(QUICK, planned_parts=2)])
 with_short_pages = pytest.mark.parametrize("tuning", [replace(QUICK, list_page_size=1)])

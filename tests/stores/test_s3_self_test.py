@@ -23,6 +23,7 @@ from imaged.stores.s3.settings import Checksum, S3Settings, S3Tuning, Secret
 from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
 from support.ports import reserve_port
 from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS
+from support.waiting import SHORT_PAUSES
 
 pytestmark = pytest.mark.asyncio
 
@@ -42,7 +43,7 @@ CALLS = {
 }
 
 
-QUICK = S3Tuning(first_pause=timedelta(seconds=0.01), first_abort_pause=timedelta(seconds=0.01))
+QUICK = S3Tuning(pauses=SHORT_PAUSES, abort_pauses=SHORT_PAUSES)
 
 
 @pytest_asyncio.fixture

@@ -7,12 +7,12 @@ closed, and its descriptor reused, while a write to it is in flight.
 from __future__ import annotations
 
 import asyncio
-import errno
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -25,14 +25,13 @@ from anyio import to_thread
 
 from imaged.core.block import split_holes
 from imaged.core.errors import ScratchError, ScratchFull
-from imaged.core.limits import MIB
+from imaged.core.limits import MIB, NO_SPACE_ERRNOS
+from imaged.lanes import wait_shielded
 
 T = TypeVar("T")
 
 FOLDER_MODE = 0o700
 SPACE_CHECK_EVERY_BYTES = 64 * MIB  # written between two checks of the free space
-CLOSE_TIMEOUT_SECONDS = 10  # how long a disk may take to finish what was cancelled
-NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +40,16 @@ class ScratchSettings:
 
     root: Path
     min_free_bytes: int
+    close_timeout: timedelta = timedelta(seconds=10)  # for a disk to finish what was cancelled
 
 
 class LocalScratchFolder:
     """Scratch files of one attempt. Is a ``ScratchFolder`` (``ports/conversion.py``)."""
 
-    def __init__(self, path: Path, min_free_bytes: int) -> None:
+    def __init__(self, path: Path, settings: ScratchSettings) -> None:
         self._path = path
-        self._min_free_bytes = min_free_bytes
+        self._min_free_bytes = settings.min_free_bytes
+        self._close_timeout = settings.close_timeout
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scratch")
 
     def shut_down(self) -> None:
@@ -72,7 +73,7 @@ class LocalScratchFolder:
                     await self.require_room()
         finally:
             with _explained(path):
-                await _close(file)
+                await self._close(file)
         return path
 
     async def make(self, name: str) -> Path:
@@ -91,7 +92,7 @@ class LocalScratchFolder:
                 while chunk := await file.read(MIB):
                     yield chunk
             finally:
-                await _close(file)
+                await self._close(file)
 
     async def require_room(self) -> None:
         """Raises ScratchFull, ScratchError."""
@@ -118,6 +119,13 @@ class LocalScratchFolder:
         wrapped: AsyncFileIO = wrap(file, executor=self._thread)
         return wrapped
 
+    async def _close(self, file: AsyncFileIO) -> None:
+        """Close the file shielded from cancellation, waiting a limited time. Raises OSError."""
+        closing = asyncio.ensure_future(file.close())
+        await wait_shielded(closing, self._close_timeout)
+        if closing.done():
+            closing.result()  # NFS reports write errors only now
+
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
@@ -127,7 +135,7 @@ class LocalScratch:
 
     def __init__(self, settings: ScratchSettings) -> None:
         self._root = settings.root
-        self._min_free_bytes = settings.min_free_bytes
+        self._settings = settings
 
     @asynccontextmanager
     async def folder(self, attempt: UUID) -> AsyncIterator[LocalScratchFolder]:
@@ -135,13 +143,13 @@ class LocalScratch:
         path = self._root / str(attempt)
         with _explained(path):
             await _in_thread(partial(_make, path))
-        folder = LocalScratchFolder(path, self._min_free_bytes)
+        folder = LocalScratchFolder(path, self._settings)
         try:
             yield folder
         finally:
             folder.shut_down()
             with (
-                anyio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True),
+                anyio.move_on_after(self._settings.close_timeout.total_seconds(), shield=True),
                 suppress(ScratchError),  # the cleanup removes the rest and reports it
             ):
                 await self.remove(attempt)
@@ -172,15 +180,6 @@ async def _in_thread(work: Callable[[], T]) -> T:
 def _close_unwanted(opening: Future[IO[Any]]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
-
-
-async def _close(file: AsyncFileIO) -> None:
-    """Close the file shielded from cancellation, waiting a limited time. Raises OSError."""
-    closing = asyncio.ensure_future(file.close())
-    with anyio.CancelScope(shield=True):
-        done, _ = await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
-    for closed in done:
-        closed.result()  # NFS reports write errors only now
 
 
 async def _write_sparse(file: AsyncFileIO, chunk: bytes, offset: int) -> None:

@@ -30,6 +30,9 @@ _ZEROS = bytes(UNIT_BYTES)
 class Block:
     """Chunks in order. ``on_release`` is called with the size when the last reference is
     dropped.
+
+    Its bytes count in the transfer budget until then. So a loop over blocks deletes its variable
+    before it waits for the next one.
     """
 
     __slots__ = ("_on_release", "chunks", "size_bytes")

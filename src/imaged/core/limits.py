@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 
 from imaged.core.errors import PropertiesTooLarge, SizeMismatch, TooLarge
@@ -15,6 +16,8 @@ MAX_PROPERTIES = 128
 MAX_TAGS = 128
 MAX_REQUEST_BYTES = 64 * 1024  # of a JSON body
 MAX_INTEGER = 2**31 - 1  # of min_ram and min_disk
+
+NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # a disk's, or of a quota
 
 KIB = 1024
 MIB = 1024 * KIB

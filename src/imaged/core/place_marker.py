@@ -15,6 +15,8 @@ from datetime import datetime
 from enum import Enum, StrEnum
 from uuid import UUID
 
+from imaged.core.errors import MarkerRefused, WrongPlace
+
 MARKER_NAME = ".imaged-place.json"
 MARKER_FORMAT = 1
 MARKER_ABOUT = (
@@ -89,6 +91,47 @@ class PlaceState(Enum):
 
 class MarkerUnreadable(ValueError):
     """A file has the marker's name but its content is not a valid marker."""
+
+
+class ExpectedMarker:
+    """The marker that a place must have, and what is said if it has not: the base of every
+    ``MarkedPlace``.
+
+    ``label``: the name of the place in errors.
+    """
+
+    def __init__(self, kind: PlaceKind, name: str, where: str, label: str) -> None:
+        self.kind = kind
+        self.name = name
+        self.where = where
+        self._label = label
+        self._expected: Marker | None = None
+
+    def expect(self, marker: Marker) -> None:
+        """From now on, refuse writes and deletes unless this marker is present."""
+        self._expected = marker
+
+    def require_same(self, found: Marker | None) -> None:
+        """Raises WrongPlace if there is no marker, or not the expected one."""
+        if found is None:
+            raise self.lost()
+        if self._expected is not None and not is_same_place(found, self._expected):
+            why = why_marker_changed(self.where, self._expected, found)
+            raise WrongPlace(self._label, why)
+
+    def lost(self) -> WrongPlace:
+        """The error of a place without its marker."""
+        why = why_marker_lost(self.where, adoption_hint(self.kind, self.name))
+        return WrongPlace(self._label, why)
+
+    def parse(self, data: bytes) -> Marker:
+        """The marker in a file. Raises MarkerRefused."""
+        try:
+            return read_marker_text(data)
+        except MarkerUnreadable as error:
+            command = adoption_hint(self.kind, self.name)
+            why = why_marker_unreadable(self.where, str(error), command)
+            raise MarkerRefused(self._label, why) from error
 
 
 def write_marker_text(marker: Marker) -> bytes:

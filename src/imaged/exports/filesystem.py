@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -41,7 +42,6 @@ from imaged.stores.filesystem.disk import (
 )
 from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings
 from imaged.stores.filesystem.settings import FilesystemSettings
-from imaged.stores.filesystem.store import HUNG_THREAD_TIMEOUT
 from imaged.stores.filesystem.temporary_file import write_blocks
 
 OPEN_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -49,13 +49,15 @@ ROLLBACK_HANGS = (
     "an attempt before this one, which hangs, may still take it away: check the filesystem, then "
     "ask for the export again"
 )
-CALL_TIMEOUT_SECONDS = 60.0  # for one call that moves no data
 
 T = TypeVar("T")
 
 
 class FilesystemExport:
-    """Writes exports to a folder. Is a ``Destination`` (``ports/export.py``)."""
+    """Writes exports to a folder. Is a ``Destination`` (``ports/export.py``).
+
+    ``call_timeout``: the limit of one call that moves no data.
+    """
 
     has_own_timeout = False
 
@@ -66,9 +68,11 @@ class FilesystemExport:
         *,
         lanes: LaneFactory = BackgroundLane,
         disk: Disk | None = None,
+        call_timeout: timedelta = timedelta(seconds=60),
     ) -> None:
         self.name = name
         self._label = store_label(name)
+        self._call_timeout_seconds = call_timeout.total_seconds()
         self._settings = settings
         self._root = settings.path
         self._lanes = lanes
@@ -112,8 +116,6 @@ class FilesystemExport:
                 blocks,
                 threads=self._threads,
                 lanes=self._lanes,
-                flush_every_bytes=self._settings.flush_every_bytes,
-                patience=HUNG_THREAD_TIMEOUT,
             )
 
     async def read(self, file_name: str) -> AsyncGenerator[bytes]:
@@ -154,12 +156,12 @@ class FilesystemExport:
 
     async def _call(self, work: Callable[[], T]) -> T:
         """Run a call in a thread. If the filesystem hangs, the thread is abandoned."""
-        with anyio.move_on_after(CALL_TIMEOUT_SECONDS):
+        with anyio.move_on_after(self._call_timeout_seconds):
             return await self._threads.run(work)
         raise StoreError(
             self._label,
-            f"did not answer within {CALL_TIMEOUT_SECONDS:g} s: check whether the filesystem of "
-            f"{self._root} hangs",
+            f"did not answer within {self._call_timeout_seconds:g} s: check whether the filesystem "
+            f"of {self._root} hangs",
         )
 
     def _temporary_file(self, export_file: ExportFile) -> ExportTemporaryFile:
@@ -228,7 +230,7 @@ class FilesystemExport:
         except StoreFull:
             return  # it may have room later; until then exports fail with this error
         finally:
-            file.discard(HUNG_THREAD_TIMEOUT.total_seconds())
+            file.discard()
 
     def _require_root(self) -> None:
         if not Path(self._root).is_dir():

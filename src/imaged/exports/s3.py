@@ -37,10 +37,9 @@ from imaged.exports.conventions import (
     translated_errors,
 )
 from imaged.ports.export import ExportFile
-from imaged.stores.s3.abort import UploadAborter
 from imaged.stores.s3.client import S3Client, S3Response
+from imaged.stores.s3.contents import UploadAborter, list_objects, list_uploads
 from imaged.stores.s3.copy import S3CopySource
-from imaged.stores.s3.listing import list_objects, list_uploads
 from imaged.stores.s3.marker import BucketMarker
 from imaged.stores.s3.reader import S3Reader
 from imaged.stores.s3.self_test import S3SelfTest

@@ -77,7 +77,7 @@ class ExportTemporaryFile(TemporaryFile):
             raise
 
     def _link(self) -> None:
-        mode = self._settings.folder_mode
+        mode = self.settings.folder_mode
         with (
             self._file.in_use() as descriptor,
             open_parent(self._disk, self._root, self._name, mode) as (folder, last),

@@ -7,6 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from imaged.core.network_policy import Network
+from imaged.core.retry_policy import RetryPolicy
+
+RETRIES = RetryPolicy(
+    first_pause=timedelta(seconds=0.5), longest_pause=timedelta(seconds=15), attempts=5
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +21,7 @@ class FetchSettings:
     allow: tuple[Network, ...]  # beyond the public internet
     ports: tuple[int, ...]
     redirects: int = 10
-    attempts: int = 5  # in a row, without a byte in between
+    retries: RetryPolicy = RETRIES  # in a row, without a byte in between
     connect_timeout: timedelta = timedelta(seconds=10)
     answer_timeout: timedelta = timedelta(seconds=60)  # from the request to the headers
     total_time: timedelta

@@ -22,7 +22,6 @@ from yarl import URL
 
 from imaged.core.errors import FetchFailed, FetchRefused
 from imaged.core.network_policy import may_be_reached
-from imaged.core.retry_policy import RetryPolicy
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.redirects import (
     CONNECTION_ERRORS,
@@ -43,7 +42,6 @@ from imaged.fetchers.ssrf_guard import NOT_PUBLIC, host_of, parse_numeric_addres
 from imaged.ports.fetcher import NO_HEADERS, Fetched
 
 NAME_LOOKUP_TIMEOUT_SECONDS = 5  # for a name, while a client waits for the answer to its request
-PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.5), longest_pause=timedelta(seconds=15))
 
 
 class HttpFetcher:
@@ -229,13 +227,14 @@ class ResumableFetch:
 
     async def _pause(self, broken: RetryableFailure) -> None:
         self._failures += 1
-        if self._failures >= self._settings.attempts:
+        chance = random.random()  # noqa: S311 - spreads load
+        pause = self._settings.retries.next_pause(self._failures, timedelta(0), chance)
+        if pause is None:
             raise broken.failure from broken
-        pause = PAUSES.pause(self._failures, random.random())  # noqa: S311 - spreads load
-        pause_seconds = max(pause.total_seconds(), broken.wait_seconds)
-        if _now() + pause_seconds > self._deadline:
+        seconds = max(pause.total_seconds(), broken.wait_seconds)
+        if _now() + seconds > self._deadline:
             raise broken.failure from broken
-        await asyncio.sleep(pause_seconds)
+        await asyncio.sleep(seconds)
 
     def _require_whole(self, answer: FetchResponse) -> None:
         if self._validators.size_bytes not in {None, self._received_bytes}:

@@ -153,7 +153,7 @@ async def _awaited(blocks: AsyncIterable[Block], timing: Timing) -> AsyncGenerat
     async for block in blocks:
         timing.waited_seconds += perf_counter() - asked_at
         yield block
-        del block  # no reference may keep it alive while the next one is awaited
+        del block
         asked_at = perf_counter()
     timing.waited_seconds += perf_counter() - asked_at
 

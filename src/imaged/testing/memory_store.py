@@ -14,15 +14,8 @@ from datetime import timedelta
 from anyio.lowlevel import checkpoint
 
 from imaged.core.block import Block
-from imaged.core.errors import BlobExists, BlobMissing, StoreFull, WriteDiscarded, WrongPlace
-from imaged.core.place_marker import (
-    Marker,
-    PlaceKind,
-    adoption_hint,
-    is_same_place,
-    why_marker_changed,
-    why_marker_lost,
-)
+from imaged.core.errors import BlobExists, BlobMissing, StoreFull, WriteDiscarded
+from imaged.core.place_marker import ExpectedMarker, Marker, PlaceKind
 from imaged.ports.store import RecordUploadId, ignore_upload_id
 from imaged.stores.layout import require_key
 
@@ -125,15 +118,12 @@ class MemoryStore:
         return sum(map(len, [*self.blobs.values(), *self.partial.values()]))
 
 
-class MemoryMarker:
+class MemoryMarker(ExpectedMarker):
     """The marker of a MemoryStore. Is a ``MarkedPlace``; tests may change ``marker`` directly."""
 
     def __init__(self, name: str) -> None:
-        self.kind = PlaceKind.STORE
-        self.name = name
-        self.where = "memory"
+        super().__init__(PlaceKind.STORE, name, "memory", name)
         self.marker: Marker | None = None
-        self._expected: Marker | None = None
 
     async def read_marker(self) -> Marker | None:
         """The present marker."""
@@ -147,10 +137,6 @@ class MemoryMarker:
             self.marker = marker
         return self.marker
 
-    def expect(self, marker: Marker) -> None:
-        """From now on, refuse writes and deletes unless this marker is present."""
-        self._expected = marker
-
     async def require_expected(self) -> None:
         """Raises WrongPlace if the marker is missing or another one."""
         await checkpoint()
@@ -158,14 +144,8 @@ class MemoryMarker:
 
     def require(self) -> None:
         """The same, synchronously."""
-        if self._expected is None:
-            return
-        if self.marker is None:
-            raise WrongPlace(
-                self.name, why_marker_lost(self.where, adoption_hint(self.kind, self.name))
-            )
-        if not is_same_place(self.marker, self._expected):
-            raise WrongPlace(self.name, why_marker_changed(self.where, self._expected, self.marker))
+        if self._expected is not None:
+            self.require_same(self.marker)
 
 
 class MemoryReader:

@@ -20,15 +20,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
-
 from imaged.core.errors import StoreError, StoreFull
-from imaged.core.limits import MIB
+from imaged.core.limits import MIB, NO_SPACE_ERRNOS
+from imaged.lanes import wait_shielded
 
 AT_FDCWD = -100  # <fcntl.h>: paths are not relative to an open folder
 RENAME_NOREPLACE = 1  # <linux/fs.h>
 NO_RENAME_ERRNOS = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
-NO_SPACE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ERRNO_REMEDIES = {
     errno.ENOSPC: "free some space, or enlarge the filesystem",
     errno.EDQUOT: "raise the quota of the user that imaged runs as",
@@ -252,9 +250,7 @@ class ThreadPool:
 
     async def run_shielded(self, work: Callable[[], None], patience: timedelta) -> None:
         """Run the work shielded from cancellation; wait for it at most ``patience``."""
-        done = asyncio.wrap_future(self._pool.submit(work))
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait({done}, timeout=patience.total_seconds())
+        await wait_shielded(asyncio.wrap_future(self._pool.submit(work)), patience)
 
 
 @contextmanager

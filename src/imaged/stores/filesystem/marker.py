@@ -14,18 +14,12 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from imaged.core.errors import MarkerRefused, StoreError, WrongPlace
+from imaged.core.errors import StoreError
 from imaged.core.place_marker import (
     MARKER_NAME,
+    ExpectedMarker,
     Marker,
-    MarkerUnreadable,
     PlaceKind,
-    adoption_hint,
-    is_same_place,
-    read_marker_text,
-    why_marker_changed,
-    why_marker_lost,
-    why_marker_unreadable,
     write_marker_text,
 )
 from imaged.stores.filesystem.disk import (
@@ -57,20 +51,17 @@ class MarkedFolderSettings:
     file_mode: int = 0o600
 
 
-class FolderMarker:
+class FolderMarker(ExpectedMarker):
     """Guards a folder by its marker. Is a ``MarkedPlace``. ``require`` blocks."""
 
     def __init__(
         self, place: MarkedFolderSettings, threads: ThreadPool, disk: Disk | None = None
     ) -> None:
-        self.kind = place.kind
-        self.name = place.name
-        self.where = str(place.root)
+        super().__init__(place.kind, place.name, str(place.root), place.label)
         self._place = place
         self._path = place.root / MARKER_NAME
         self._threads = threads
         self._disk = disk or Disk()
-        self._expected: Marker | None = None
         self._seen: FileStamp | None = None  # of the file when its marker was the expected one
 
     async def read_marker(self) -> Marker | None:
@@ -83,7 +74,8 @@ class FolderMarker:
 
     def expect(self, marker: Marker) -> None:
         """From now on, refuse writes and deletes unless this marker is present."""
-        self._expected, self._seen = marker, None
+        super().expect(marker)
+        self._seen = None
 
     async def require_expected(self) -> None:
         """Raises WrongPlace if the marker is missing or another one."""
@@ -91,35 +83,22 @@ class FolderMarker:
 
     def require(self) -> None:
         """The blocking form of ``require_expected``. Passes if no marker is expected yet."""
-        expected = self._expected
-        if expected is None:
+        if self._expected is None:
             return
         stamp = self._stamp()
-        if stamp == self._seen:
-            return
-        found = self._read()
-        if found is None:
-            raise self._lost()
-        if not is_same_place(found, expected):
-            raise WrongPlace(self._place.label, why_marker_changed(self.where, expected, found))
-        self._seen = stamp
+        if stamp != self._seen:
+            self.require_same(self._read())
+            self._seen = stamp
 
     def _stamp(self) -> FileStamp:
         try:
             found = self._disk.stat(self._path, follow_symlinks=False)
         except FileNotFoundError as error:
             require_root_folder(self._place.label, self._place.root, self._disk)
-            raise self._lost() from error
+            raise self.lost() from error
         except OSError as error:
             raise store_error_of(self._place.label, self._path, error) from error
         return found.st_dev, found.st_ino, found.st_mtime_ns
-
-    def _lost(self) -> WrongPlace:
-        return WrongPlace(self._place.label, why_marker_lost(self.where, self._command))
-
-    @property
-    def _command(self) -> str:
-        return adoption_hint(self.kind, self.name)
 
     def _read(self) -> Marker | None:
         with os_errors_translated(self._place.label, self._path):
@@ -132,11 +111,7 @@ class FolderMarker:
                 data = self._disk.pread(descriptor, MAX_MARKER_BYTES, 0)
             finally:
                 self._disk.close(descriptor)
-        try:
-            return read_marker_text(data)
-        except MarkerUnreadable as error:
-            why = why_marker_unreadable(self.where, str(error), self._command)
-            raise MarkerRefused(self._place.label, why) from error
+        return self.parse(data)
 
     def _write(self, marker: Marker, *, replace: bool) -> Marker:
         unfinished = self._path.with_name(f"{MARKER_NAME}.{uuid4().hex}")
@@ -154,7 +129,7 @@ class FolderMarker:
             sync_folder(self._disk, self._place.root)
         found = self._read()
         if found is None:
-            raise self._lost()
+            raise self.lost()
         return found
 
     def _write_file(self, path: Path, data: bytes) -> None:

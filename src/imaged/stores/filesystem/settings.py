@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from imaged.core.limits import MIB
@@ -17,5 +18,7 @@ class FilesystemSettings:
     file_mode: int
     folder_mode: int
     flush_every_bytes: int = 32 * MIB  # so that little is left to flush at the end
+    space_check_every_bytes: int = 64 * MIB  # a long write looks whether to go on
+    hung_thread_timeout: timedelta = timedelta(seconds=30)  # after that a thread is abandoned
     threads: int = 8  # for names, flushing and deleting
     reading_threads: int = 16

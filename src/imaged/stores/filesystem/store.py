@@ -44,8 +44,6 @@ from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.temporary_file import TemporaryFile, write_blocks
 from imaged.stores.layout import StorePaths, require_key
 
-HUNG_THREAD_TIMEOUT = timedelta(seconds=30)  # a thread that hangs longer is abandoned
-
 
 class FilesystemStore:
     """Keeps blobs as files. Is a ``Store``."""
@@ -106,8 +104,6 @@ class FilesystemStore:
             blocks,
             threads=self._threads,
             lanes=self._lanes,
-            flush_every_bytes=self._settings.flush_every_bytes,
-            patience=HUNG_THREAD_TIMEOUT,
         )
 
     @asynccontextmanager
@@ -121,7 +117,7 @@ class FilesystemStore:
             await self._open(blob)
             yield blob
         finally:
-            await self._reading.run_shielded(blob.close, HUNG_THREAD_TIMEOUT)
+            await self._reading.run_shielded(blob.close, self._settings.hung_thread_timeout)
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
         """Remove the blob and any unfinished write of it. A missing blob is no error."""

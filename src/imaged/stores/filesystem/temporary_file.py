@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +23,6 @@ import structlog
 
 from imaged.core.block import Block, split_holes
 from imaged.core.errors import BlobExists, WriteDiscarded
-from imaged.core.limits import MIB
 from imaged.lanes import LaneFactory
 from imaged.stores.filesystem.disk import (
     Disk,
@@ -39,7 +37,6 @@ from imaged.stores.filesystem.settings import FilesystemSettings
 
 log = structlog.get_logger()
 
-SPACE_CHECK_EVERY_BYTES = 64 * MIB  # interval at which a long write checks whether to go on
 MAX_IOVECS = os.sysconf("SC_IOV_MAX")
 TEMPORARY_FILE_FLAGS = (
     os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
@@ -65,7 +62,7 @@ class TemporaryFile(ABC):
         self._store = store
         self._name = name
         self._temporary = temporary
-        self._settings = settings
+        self.settings = settings
         self._disk = disk
         self._place = place
         self._file = RefcountedFile(disk, before_close=self._clean_up)
@@ -77,7 +74,7 @@ class TemporaryFile(ABC):
         """Create the file unless its final name is taken. Raises StoreFull, BlobExists, WrongPlace,
         StoreError.
         """
-        mode = self._settings.file_mode
+        mode = self.settings.file_mode
         with os_errors_translated(self._store, self._temporary):
             if self._place is not None:
                 self._place.require()
@@ -95,7 +92,7 @@ class TemporaryFile(ABC):
         with os_errors_translated(self._store, self._temporary), self._file.in_use() as descriptor:
             self._append(descriptor, block)
             self._unchecked_bytes += block.size_bytes
-            if self._unchecked_bytes >= SPACE_CHECK_EVERY_BYTES:
+            if self._unchecked_bytes >= self.settings.space_check_every_bytes:
                 self._unchecked_bytes = 0
                 self._require_room()
                 self._require_not_deleted(descriptor)
@@ -127,12 +124,12 @@ class TemporaryFile(ABC):
         self._is_kept = True
         self._file.close()
 
-    def discard(self, patience_seconds: float) -> None:
-        """Ensure that nothing is or becomes visible; wait at most ``patience_seconds`` for threads
-        that hang.
+    def discard(self) -> None:
+        """Ensure that nothing is or becomes visible; wait at most ``hung_thread_timeout`` for
+        threads that hang.
         """
         self._file.close()
-        self._file.wait_closed(patience_seconds)
+        self._file.wait_closed(self.settings.hung_thread_timeout.total_seconds())
 
     @abstractmethod
     def _require_unused(self) -> None:
@@ -156,8 +153,8 @@ class TemporaryFile(ABC):
         require_room(
             self._store,
             self._disk,
-            self._settings.path,
-            min_free_bytes=self._settings.min_free_bytes,
+            self.settings.path,
+            min_free_bytes=self.settings.min_free_bytes,
             expected_bytes=expected_bytes,
         )
 
@@ -183,8 +180,6 @@ async def write_blocks(
     *,
     threads: ThreadPool,
     lanes: LaneFactory,
-    flush_every_bytes: int,
-    patience: timedelta,
 ) -> int:
     """Begin the file, write all blocks in order and publish it; returns its size in bytes.
 
@@ -192,26 +187,24 @@ async def write_blocks(
 
     Each time at least ``flush_every_bytes`` more were written, the file is flushed while the
     writing goes on. After a return the bytes are durable and visible. After an exception nothing is
-    visible, unless a thread hung for longer than ``patience``.
+    visible, unless a thread hung for longer than ``hung_thread_timeout``.
 
     Raises what the file and ``blocks`` raise.
     """
     is_kept = False
     try:
         await threads.run(partial(file.begin, expected_bytes))
-        size_bytes = await _write(file, blocks, lanes, flush_every_bytes)
+        size_bytes = await _write(file, blocks, lanes)
         await threads.run(file.publish)
         file.commit()  # no await between here and the end, so no cancellation
         is_kept = True
     finally:
         if not is_kept:
-            await threads.run_shielded(partial(file.discard, patience.total_seconds()), patience)
+            await threads.run_shielded(file.discard, file.settings.hung_thread_timeout)
     return size_bytes
 
 
-async def _write(
-    file: TemporaryFile, blocks: AsyncIterable[Block], lanes: LaneFactory, flush_every_bytes: int
-) -> int:
+async def _write(file: TemporaryFile, blocks: AsyncIterable[Block], lanes: LaneFactory) -> int:
     def flush(_size_bytes: int) -> None:
         file.flush()
 
@@ -220,8 +213,8 @@ async def _write(
         async for block in blocks:
             size_bytes += block.size_bytes
             await writing.feed(block)
-            del block  # no reference may keep it alive while the next one is awaited
-            if size_bytes - flushed_bytes >= flush_every_bytes:
+            del block
+            if size_bytes - flushed_bytes >= file.settings.flush_every_bytes:
                 await flushing.feed(size_bytes)
                 flushed_bytes = size_bytes
         await writing.drain()

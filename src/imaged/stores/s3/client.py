@@ -128,6 +128,9 @@ class S3Client:
         self.errors = S3Errors(store, settings)
         self.supports_conditional_writes = True  # until it says otherwise
         self._root = settings.root
+        self._retries = replace(
+            settings.tuning.pauses, attempts=settings.attempts, retry_for=settings.retry_for
+        )
         self._open = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._library_client: Any = None
@@ -171,14 +174,9 @@ class S3Client:
 
     def attempts(self, limit: int | None = None) -> RetryState:
         """A new count of attempts; without ``limit``, the limits are those of the settings."""
-        settings, tuning = self.settings, self.settings.tuning
-        policy = RetryPolicy(
-            first_pause=tuning.first_pause,
-            longest_pause=tuning.longest_pause,
-            attempts=settings.attempts if limit is None else limit,
-            retry_for=settings.retry_for if limit is None else timedelta(0),
-        )
-        return RetryState(policy)
+        if limit is not None:
+            return RetryState(replace(self.settings.tuning.pauses, attempts=limit))
+        return RetryState(self._retries)
 
     async def call_once(
         self,

@@ -13,18 +13,12 @@ from math import inf
 import anyio
 
 from imaged.core.block import Block
-from imaged.core.errors import BlobExists, BlobMissing, MarkerRefused, StoreError, WrongPlace
+from imaged.core.errors import BlobExists, BlobMissing, StoreError
 from imaged.core.place_marker import (
     MARKER_NAME,
+    ExpectedMarker,
     Marker,
-    MarkerUnreadable,
     PlaceKind,
-    adoption_hint,
-    is_same_place,
-    read_marker_text,
-    why_marker_changed,
-    why_marker_lost,
-    why_marker_unreadable,
     write_marker_text,
 )
 from imaged.stores.filesystem.marker import MAX_MARKER_BYTES
@@ -36,21 +30,15 @@ from imaged.stores.s3.reader import S3Reader
 MARKER_CACHE_SECONDS = 30.0  # how long a marker that matched is not read again
 
 
-class BucketMarker:
+class BucketMarker(ExpectedMarker):
     """Guards a bucket by its marker. Is a ``MarkedPlace``."""
 
     def __init__(self, kind: PlaceKind, name: str, client: S3Client) -> None:
-        self.kind = kind
-        self.name = name
+        settings = client.settings
+        where = f"s3://{settings.bucket}/{settings.root} at {settings.where}"
+        super().__init__(kind, name, where, client.store)
         self._client = client
-        self._expected: Marker | None = None
         self._cached_until = -inf
-
-    @property
-    def where(self) -> str:
-        """The bucket with its prefix, and the service."""
-        settings = self._client.settings
-        return f"s3://{settings.bucket}/{settings.root} at {settings.where}"
 
     async def read_marker(self) -> Marker | None:
         """The present marker. Raises StoreError, MarkerRefused.
@@ -80,11 +68,7 @@ class BucketMarker:
             data = await reader.read(MAX_MARKER_BYTES)
         finally:
             await reader.close()
-        try:
-            return read_marker_text(data)
-        except MarkerUnreadable as error:
-            why = why_marker_unreadable(self.where, str(error), adoption_hint(self.kind, self.name))
-            raise MarkerRefused(self._client.store, why) from error
+        return self.parse(data)
 
     async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
         """Write the marker; returns the marker that is then present. Raises StoreError."""
@@ -98,19 +82,14 @@ class BucketMarker:
 
     def expect(self, marker: Marker) -> None:
         """From now on, refuse writes and deletes unless this marker is present."""
-        self._expected, self._cached_until = marker, -inf
+        super().expect(marker)
+        self._cached_until = -inf
 
     async def require_expected(self) -> None:
         """Raises WrongPlace if the marker is missing or another one."""
-        expected = self._expected
-        if expected is None or anyio.current_time() < self._cached_until:
+        if self._expected is None or anyio.current_time() < self._cached_until:
             return
-        found = await self._read(attempts=None)
-        if found is None:
-            why = why_marker_lost(self.where, adoption_hint(self.kind, self.name))
-            raise WrongPlace(self._client.store, why)
-        if not is_same_place(found, expected):
-            raise WrongPlace(self._client.store, why_marker_changed(self.where, expected, found))
+        self.require_same(await self._read(attempts=None))
         self._cached_until = anyio.current_time() + MARKER_CACHE_SECONDS
 
     async def _put(self, text: bytes, *, once: bool) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from imaged.core.block import Block
 from imaged.core.errors import StoreError, StoreFull, WriteDiscarded
 from imaged.ports.store import RecordUploadId
-from imaged.stores.s3.abort import UploadAborter
 from imaged.stores.s3.client import S3Client
+from imaged.stores.s3.contents import UploadAborter
 from imaged.stores.s3.part_memory import PartMemoryShare, PartPlanner
 from imaged.stores.s3.parts import Part, StreamedPart, checksum_algorithm
 from imaged.stores.s3.settings import MAX_BLOB_BYTES, MAX_PARTS, Checksum
@@ -74,7 +74,7 @@ class MultipartUpload:
                 if isinstance(part, StreamedPart):
                     await part.drain()
             self.in_flight.raise_failure()
-            del block  # no reference may keep it alive while the next one is awaited
+            del block
         return part
 
     async def begin(self, checksum: Checksum) -> str:

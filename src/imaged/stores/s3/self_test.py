@@ -23,10 +23,9 @@ from imaged.core.block import Block
 from imaged.core.errors import BlobMissing, StoreError, StoreFull
 from imaged.core.limits import KIB
 from imaged.stores.layout import LEFTOVER_AGE
-from imaged.stores.s3.abort import UploadAborter
 from imaged.stores.s3.client import S3Client, S3Response
+from imaged.stores.s3.contents import UploadAborter, list_objects, list_uploads
 from imaged.stores.s3.errors import LIBRARY_ERRORS, is_checksum_mismatch
-from imaged.stores.s3.listing import list_objects, list_uploads
 from imaged.stores.s3.parts import Part, checksum_algorithm
 from imaged.stores.s3.reader import S3Reader
 from imaged.stores.s3.settings import Checksum

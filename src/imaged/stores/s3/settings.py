@@ -14,6 +14,7 @@ from typing import Literal, NoReturn
 from urllib.parse import urlsplit
 
 from imaged.core.limits import GIB, MIB
+from imaged.core.retry_policy import RetryPolicy
 
 #: The limits of S3 (Amazon S3 user guide, "multipart upload limits"); other services allow at least
 #: as much.
@@ -69,6 +70,10 @@ def read_secret(path: Path) -> Secret:
     return Secret(text)
 
 
+PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.2), longest_pause=timedelta(seconds=5))
+ABORT_PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.2), longest_pause=timedelta(seconds=2))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Tuning:
     """Limits of S3, and measured values that no operator has to change."""
@@ -78,9 +83,8 @@ class S3Tuning:
     growth_divisor: int = 1_250  # a part is at least this fraction of what was sent before
     copy_piece_bytes: int = 256 * MIB  # of a server-side copy
     list_page_size: int = 1000  # names in one answer; S3 allows no more
-    first_pause: timedelta = timedelta(seconds=0.2)  # before a retry; doubled after each
-    longest_pause: timedelta = timedelta(seconds=5)
-    first_abort_pause: timedelta = timedelta(seconds=0.2)  # doubled after each further abort
+    pauses: RetryPolicy = PAUSES  # between the attempts of a call
+    abort_pauses: RetryPolicy = ABORT_PAUSES  # between the rounds of aborts
     rollback_timeout: timedelta = timedelta(seconds=10)  # after that it goes on in the background
 
 

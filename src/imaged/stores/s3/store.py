@@ -4,9 +4,9 @@ It creates one object per blob, ``<prefix>/<key>`` (``stores/layout.py``), with 
 metadata, and multipart uploads on the way there. A blob appears when its upload is completed, or
 when it is put at once because its announced size fits into one part (``s3/writer.py``). A crash
 leaves an unfinished upload. ``delete`` of its key aborts it, by the id in the ledger or found by
-the key, and repeats that until no part of it is listed (``s3/abort.py``). Parts, and objects that
-are put at once, may arrive after a delete if they were in flight: the ledger checks again an hour
-later. A lifecycle rule of the bucket that aborts old uploads is a second safeguard
+the key, and repeats that until no part of it is listed (``s3/contents.py``). Parts, and objects
+that are put at once, may arrive after a delete if they were in flight: the ledger checks again an
+hour later. A lifecycle rule of the bucket that aborts old uploads is a second safeguard
 (docs/how-to/use-s3.md).
 
 Rights it needs: s3:ListBucket and s3:ListBucketMultipartUploads for the bucket; s3:PutObject,
@@ -30,10 +30,9 @@ from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.place_marker import PlaceKind
 from imaged.ports.store import RecordUploadId, Store, ignore_upload_id
 from imaged.stores.layout import require_key
-from imaged.stores.s3.abort import UploadAborter
 from imaged.stores.s3.client import S3Client, S3Response
+from imaged.stores.s3.contents import UploadAborter, list_objects, list_uploads
 from imaged.stores.s3.copy import S3CopySource
-from imaged.stores.s3.listing import list_objects, list_uploads
 from imaged.stores.s3.marker import BucketMarker
 from imaged.stores.s3.reader import S3Reader
 from imaged.stores.s3.self_test import S3SelfTest

@@ -22,14 +22,14 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-import anyio
 import structlog
 
 from imaged.core.block import Block
 from imaged.core.errors import BlobMissing, StoreError
+from imaged.lanes import wait_shielded
 from imaged.ports.store import RecordUploadId, ignore_upload_id
-from imaged.stores.s3.abort import UploadAborter
 from imaged.stores.s3.client import S3Client, S3Response
+from imaged.stores.s3.contents import UploadAborter
 from imaged.stores.s3.copy import PARALLEL_COPIES, S3CopySource
 from imaged.stores.s3.errors import ConditionalWritesUnsupported
 from imaged.stores.s3.multipart_upload import MultipartUpload
@@ -48,7 +48,7 @@ class S3WriteManager:
     def __init__(self, client: S3Client) -> None:
         self._client = client
         self._memory = PartMemory(client.settings)
-        self._rollback_seconds = client.settings.tuning.rollback_timeout.total_seconds()
+        self._rollback_timeout = client.settings.tuning.rollback_timeout
         self._clean_ups: set[asyncio.Task[None]] = set()
         self._pending_rollbacks: Counter[str] = Counter()
 
@@ -93,13 +93,12 @@ class S3WriteManager:
         task = asyncio.create_task(clean_up)
         self._clean_ups.add(task)
         task.add_done_callback(self._clean_ups.discard)
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait({task}, timeout=self._rollback_seconds)
+        await wait_shielded(task, self._rollback_timeout)
 
     async def settle(self) -> None:
         """Wait for pending rollbacks, at most ``rollback_timeout``."""
         if self._clean_ups:
-            await asyncio.wait(self._clean_ups, timeout=self._rollback_seconds)
+            await asyncio.wait(self._clean_ups, timeout=self._rollback_timeout.total_seconds())
 
     async def _discard(self, key: str, write: S3Writer) -> None:
         await write.discard()

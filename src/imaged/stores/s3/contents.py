@@ -1,15 +1,25 @@
-"""Lists of the bucket: objects and unfinished uploads.
+"""What is in the bucket: lists of objects and unfinished uploads, and how they are removed.
 
 Names are relative to the root; the store decides which of them are keys.
+
+An abort of an upload does not stop parts that are in flight: they may be stored after it, and need
+another abort. So the abort is repeated until no part is listed. An upload whose id was never
+learned, because the answer was lost or the process died, is found by its key. Parts that arrive
+even later are removed when the ledger's row is checked again (``Store.settles_after``).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from imaged.core.errors import StoreError
+import anyio
+
+from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
 from imaged.stores.s3.client import Parameters, S3Client
+
+MAX_ABORTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,54 @@ async def list_uploads(client: S3Client, prefix: str) -> AsyncIterator[Upload]:
             if page.get(f"Next{name}")
         }
         markers = _advanced(client, markers, next_markers)
+
+
+class UploadAborter:
+    """Aborts uploads and removes objects. Raises StoreError."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+
+    async def abort(self, key: str, upload_id: str) -> None:
+        """Abort one upload; a missing one is no error."""
+        pauses = self._client.settings.tuning.abort_pauses
+        for number in range(MAX_ABORTS):
+            if number:
+                await anyio.sleep(pauses.pause(number).total_seconds())
+            if await self._is_ended(key, upload_id):
+                return
+        why = f"still lists parts of an upload of {key} after {MAX_ABORTS} aborts"
+        raise StoreError(self._client.store, why)
+
+    async def abort_all(self, key: str, but: str | None = None) -> None:
+        """Abort every listed upload of this key, except one if given."""
+        for _ in range(MAX_ABORTS):
+            found = await self.list_upload_ids(key) - {but or ""}
+            if not found:
+                return
+            for upload_id in found:
+                await self.abort(key, upload_id)
+        why = f"still lists uploads of {key} after {MAX_ABORTS} rounds of aborts"
+        raise StoreError(self._client.store, why)
+
+    async def remove(self, key: str) -> None:
+        """Remove an object; a missing one is no error."""
+        with suppress(BlobMissing):  # some servers answer 204 then, others NoSuchKey
+            await self._client.call("delete_object", key)
+
+    async def list_upload_ids(self, key: str) -> set[str]:
+        """The ids of the uploads of exactly this key."""
+        return {
+            found.upload_id async for found in list_uploads(self._client, key) if found.name == key
+        }
+
+    async def _is_ended(self, key: str, upload_id: str) -> bool:
+        try:
+            await self._client.call("abort_multipart_upload", key, UploadId=upload_id)
+            left = await self._client.call("list_parts", key, UploadId=upload_id, MaxParts=1)
+        except WriteDiscarded:  # it is gone, or it was completed and Swift still lists its parts
+            return True
+        return not (left["IsTruncated"] or left.get("Parts"))
 
 
 def _advanced(client: S3Client, markers: Parameters, next_markers: Parameters) -> Parameters:
