@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
@@ -40,7 +39,7 @@ from imaged.stores.filesystem.disk import (
     os_errors_translated,
     sync_folder,
 )
-from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings
+from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings, require_root_folder
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.temporary_file import write_blocks
 
@@ -219,7 +218,7 @@ class FilesystemExport:
 
     def _test_write(self) -> None:
         """If it crashes, the file has the name of an unknown task, and the clean-up removes it."""
-        self._require_root()
+        require_root_folder(self._label, self._root, self._disk)
         task_id = str(uuid4())
         last = temporary_name(ExportFile(task_id, uuid4(), ""))
         file = self._temporary_file(ExportFile(task_id, uuid4(), last))
@@ -231,11 +230,3 @@ class FilesystemExport:
             return  # it may have room later; until then exports fail with this error
         finally:
             file.discard()
-
-    def _require_root(self) -> None:
-        if not Path(self._root).is_dir():
-            raise StoreError(
-                self._label,
-                f"needs the folder {self._root}, which is missing or not a folder: mount its "
-                "filesystem, or create it",
-            )

@@ -37,8 +37,8 @@ from imaged.exports.conventions import (
     translated_errors,
 )
 from imaged.ports.export import ExportFile
-from imaged.stores.s3.client import S3Client, S3Response
-from imaged.stores.s3.contents import UploadAborter, list_objects, list_uploads
+from imaged.stores.s3.client import S3Client
+from imaged.stores.s3.contents import UploadAborter, find_object, list_names
 from imaged.stores.s3.copy import S3CopySource
 from imaged.stores.s3.marker import BucketMarker
 from imaged.stores.s3.reader import S3Reader
@@ -83,12 +83,12 @@ class S3Export:
     async def has(self, file_name: str) -> bool:
         """Whether an object of this name exists."""
         with translated_errors(self.name):
-            return await self._look_for(file_name) is not None
+            return await find_object(self._client, file_name) is not None
 
     async def has_delivered(self, export_file: ExportFile) -> bool:
         """Whether the object's metadata names this task."""
         with translated_errors(self.name):
-            found = await self._look_for(export_file.file_name)
+            found = await find_object(self._client, export_file.file_name)
             is_ours = found is not None and found.metadata.get(TASK_METADATA) == export_file.task_id
             if is_ours and self._attempts.may_roll_back(export_file.file_name):
                 raise StoreError(
@@ -117,31 +117,24 @@ class S3Export:
         """The bytes of an object."""
         with translated_errors(self.name):
             found = await self._client.call("head_object", file_name)
-        size_bytes: int = found["ContentLength"]
-        reader = S3Reader(
-            self._client, file_name, size_bytes=size_bytes, etag=found.get("ETag"), start=0
-        )
-        try:
+        async with S3Reader(self._client, file_name, found) as reader:
             while True:
                 with translated_errors(self.name):
                     data = await reader.read(MIB)
                 if not data:
                     return
                 yield data
-        finally:
-            await reader.close()
 
     async def leftovers(self) -> set[str]:
         """The tasks that have objects or uploads here."""
         with translated_errors(self.name):
-            names = {upload.name async for upload in list_uploads(self._client, TEMPORARY_PREFIX)}
-            names |= {name async for name in list_objects(self._client, TEMPORARY_PREFIX)}
+            names = await list_names(self._client, TEMPORARY_PREFIX)
         return {task_id for name in names if (task_id := task_id_of(name))}
 
     async def remove(self, task_id: str) -> None:
         """Remove objects and uploads, and abort what would have become a file."""
         with translated_errors(self.name):
-            async for name in self._unfinished(task_id):
+            for name in sorted(await list_names(self._client, f"{TEMPORARY_PREFIX}{task_id}.")):
                 with suppress(BlobMissing):
                     found = await self._client.call("head_object", name)
                     if file_name := unquote(found.metadata.get(FILE_NAME_METADATA, "")):
@@ -170,22 +163,8 @@ class S3Export:
             await self._aborter.remove(unfinished)
 
     async def _require_free(self, file_name: str) -> None:
-        if await self._look_for(file_name) is not None:
+        if await find_object(self._client, file_name) is not None:
             raise BlobExists(self._client.store, file_name)
-
-    async def _look_for(self, file_name: str) -> S3Response | None:
-        try:
-            return await self._client.call("head_object", file_name)
-        except BlobMissing:
-            await self._client.call("head_bucket")  # a missing bucket is reported as itself
-            return None
-
-    async def _unfinished(self, task_id: str) -> AsyncIterator[str]:
-        prefix = f"{TEMPORARY_PREFIX}{task_id}."
-        names = {upload.name async for upload in list_uploads(self._client, prefix)}
-        names |= {name async for name in list_objects(self._client, prefix)}
-        for name in sorted(names):
-            yield name
 
 
 async def _nothing() -> AsyncIterator[Block]:

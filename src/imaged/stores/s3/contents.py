@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import anyio
 
 from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
-from imaged.stores.s3.client import Parameters, S3Client
+from imaged.stores.s3.client import Parameters, S3Client, S3Response
 
 MAX_ABORTS = 5
 
@@ -28,6 +28,26 @@ class Upload:
 
     name: str
     upload_id: str
+
+
+async def find_object(
+    client: S3Client, name: str, attempts: int | None = None
+) -> S3Response | None:
+    """The answer to HEAD for a complete object; None if there is none.
+
+    ``attempts``: see ``S3Client.call``. A missing bucket is reported as itself.
+    """
+    try:
+        return await client.call("head_object", name, attempts=attempts)
+    except BlobMissing:
+        await client.call("head_bucket", attempts=attempts)
+        return None
+
+
+async def list_names(client: S3Client, prefix: str) -> set[str]:
+    """The names of objects and of unfinished uploads with this prefix."""
+    uploads = {upload.name async for upload in list_uploads(client, prefix)}
+    return uploads | {name async for name in list_objects(client, prefix)}
 
 
 async def list_objects(client: S3Client, prefix: str) -> AsyncIterator[str]:

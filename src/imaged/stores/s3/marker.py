@@ -13,7 +13,7 @@ from math import inf
 import anyio
 
 from imaged.core.block import Block
-from imaged.core.errors import BlobExists, BlobMissing, StoreError
+from imaged.core.errors import BlobExists, StoreError
 from imaged.core.place_marker import (
     MARKER_NAME,
     ExpectedMarker,
@@ -23,6 +23,7 @@ from imaged.core.place_marker import (
 )
 from imaged.stores.filesystem.marker import MAX_MARKER_BYTES
 from imaged.stores.s3.client import S3Client
+from imaged.stores.s3.contents import find_object
 from imaged.stores.s3.errors import ConditionalWritesUnsupported
 from imaged.stores.s3.parts import Part
 from imaged.stores.s3.reader import S3Reader
@@ -50,25 +51,11 @@ class BucketMarker(ExpectedMarker):
 
     async def _read(self, attempts: int | None) -> Marker | None:
         """``attempts``: see ``S3Client.call``."""
-        try:
-            found = await self._client.call("head_object", MARKER_NAME, attempts=attempts)
-        except BlobMissing:
-            # A missing bucket is reported as itself.
-            await self._client.call("head_bucket", attempts=attempts)
+        found = await find_object(self._client, MARKER_NAME, attempts)
+        if found is None:
             return None
-        reader = S3Reader(
-            self._client,
-            MARKER_NAME,
-            size_bytes=found["ContentLength"],
-            etag=found.get("ETag"),
-            start=0,
-            attempts=attempts,
-        )
-        try:
-            data = await reader.read(MAX_MARKER_BYTES)
-        finally:
-            await reader.close()
-        return self.parse(data)
+        async with S3Reader(self._client, MARKER_NAME, found, attempts=attempts) as reader:
+            return self.parse(await reader.read(MAX_MARKER_BYTES))
 
     async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
         """Write the marker; returns the marker that is then present. Raises StoreError."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from imaged.core.errors import StoreError
 from imaged.core.limits import KIB
-from imaged.stores.s3.client import Parameters, S3Client
+from imaged.stores.s3.client import Parameters, S3Client, S3Response
 from imaged.stores.s3.errors import LIBRARY_ERRORS
 
 READ_AHEAD_BYTES = 512 * KIB
@@ -25,26 +26,25 @@ class TruncatedBody(ConnectionError):
 
 
 class S3Reader:
-    """Reads forward from an offset. Is a ``BlobReader``.
+    """Reads forward from an offset; closed at the end of ``async with``. Is a ``BlobReader``.
 
-    ``attempts``: see ``S3Client.call``.
+    ``found``: the answer to HEAD. ``attempts``: see ``S3Client.call``.
     """
 
     def __init__(
         self,
         client: S3Client,
         key: str,
+        found: S3Response,
+        start: int = 0,
         *,
-        size_bytes: int,
-        etag: str | None,
-        start: int,
         attempts: int | None = None,
     ) -> None:
-        self.size_bytes = size_bytes
+        self.size_bytes: int = found["ContentLength"]
         self._attempts = attempts
         self._client = client
         self._key = key
-        self._etag = etag
+        self._etag: str | None = found.get("ETag")
         self._offset = start  # of the next byte to read
         self._ahead: deque[bytes | memoryview] = deque()
         self._ahead_bytes = 0
@@ -65,7 +65,15 @@ class S3Reader:
             self._fetching = asyncio.create_task(self._fetch(READ_AHEAD_BYTES))
         return data
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Release the connection."""
         if self._fetching is not None:
             self._fetching.cancel()

@@ -24,7 +24,7 @@ from imaged.core.errors import BlobMissing, StoreError, StoreFull
 from imaged.core.limits import KIB
 from imaged.stores.layout import LEFTOVER_AGE
 from imaged.stores.s3.client import S3Client, S3Response
-from imaged.stores.s3.contents import UploadAborter, list_objects, list_uploads
+from imaged.stores.s3.contents import UploadAborter, list_names, list_objects, list_uploads
 from imaged.stores.s3.errors import LIBRARY_ERRORS, is_checksum_mismatch
 from imaged.stores.s3.parts import Part, checksum_algorithm
 from imaged.stores.s3.reader import S3Reader
@@ -98,9 +98,7 @@ class S3SelfTest:
         await self.check_bucket()
 
     async def _remove_leftovers(self, today: date) -> None:
-        uploads = [found.name async for found in list_uploads(self._client, SELF_TEST_FOLDER)]
-        objects = [name async for name in list_objects(self._client, SELF_TEST_FOLDER)]
-        for name in {*uploads, *objects}:
+        for name in await list_names(self._client, SELF_TEST_FOLDER):
             if is_leftover(name, today):
                 await self._remove(name)
 
@@ -140,6 +138,7 @@ class S3SelfTest:
             found.metadata.get(TEST_METADATA) == "kept",
             "does not keep the metadata of an object (x-amz-meta-…)",
         )
+        self._require("ETag" in found, "reports no ETag of an object")
         self._require(
             await self._read_range(name, found) == TEST_DATA[RANGE_START:],
             "does not send the requested range of an object",
@@ -178,17 +177,8 @@ class S3SelfTest:
         return StoreError(self._client.store, why)
 
     async def _read_range(self, name: str, found: S3Response) -> bytes:
-        reader = S3Reader(
-            self._client,
-            name,
-            size_bytes=found["ContentLength"],
-            etag=found["ETag"],
-            start=RANGE_START,
-        )
-        try:
+        async with S3Reader(self._client, name, found, RANGE_START) as reader:
             return await reader.read(len(TEST_DATA) - RANGE_START)
-        finally:
-            await reader.close()
 
     async def _require_gone(self, name: str) -> None:
         with suppress(BlobMissing):

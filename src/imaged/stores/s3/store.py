@@ -31,7 +31,7 @@ from imaged.core.place_marker import PlaceKind
 from imaged.ports.store import RecordUploadId, Store, ignore_upload_id
 from imaged.stores.layout import require_key
 from imaged.stores.s3.client import S3Client, S3Response
-from imaged.stores.s3.contents import UploadAborter, list_objects, list_uploads
+from imaged.stores.s3.contents import UploadAborter, find_object, list_objects, list_uploads
 from imaged.stores.s3.copy import S3CopySource
 from imaged.stores.s3.marker import BucketMarker
 from imaged.stores.s3.reader import S3Reader
@@ -93,17 +93,8 @@ class S3Store:
     async def open(self, key: str, start: int = 0) -> AsyncIterator[S3Reader]:
         """Open a complete blob for reading from an offset. Entering raises BlobMissing."""
         found = await self.head_blob(key)
-        reader = S3Reader(
-            self._client,
-            key,
-            size_bytes=found["ContentLength"],
-            etag=found.get("ETag"),
-            start=start,
-        )
-        try:
+        async with S3Reader(self._client, key, found, start) as reader:
             yield reader
-        finally:
-            await reader.close()
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
         """Remove the blob and any unfinished write of it. A missing blob is no error."""
@@ -174,12 +165,11 @@ class S3Store:
     async def head_blob(self, key: str) -> S3Response:
         """The answer to HEAD for a complete blob. Raises BlobMissing."""
         require_key(self.name, key)
-        try:
-            return await self._client.call("head_object", key)
-        except BlobMissing:
-            await self._client.call("head_bucket")  # a missing bucket is reported as itself
+        found = await find_object(self._client, key)
+        if found is None:
             await self.place.require_expected()
-            raise
+            raise BlobMissing(self.name, key)
+        return found
 
     async def _require_unused(self, key: str) -> None:
         try:
