@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
@@ -88,18 +89,15 @@ class FilesystemExport:
 
     async def check(self) -> None:
         """Test an export. Raises ExportError with the remedy."""
-        with translated_errors(self.name):
-            await self._call(self._test_write)
+        await self._call(self._test_write)
 
     async def has(self, file_name: str) -> bool:
         """Whether a file of this name exists."""
-        with translated_errors(self.name), os_errors_translated(self._label, self._root):
-            return await self._call(partial(self._has, file_name))
+        return await self._call(partial(self._has, file_name))
 
     async def has_delivered(self, export_file: ExportFile) -> bool:
         """Whether a file of the task has this name too."""
-        with translated_errors(self.name), os_errors_translated(self._label, self._root):
-            return await self._call(partial(self._has_delivered, export_file))
+        return await self._call(partial(self._has_delivered, export_file))
 
     async def deliver(
         self,
@@ -126,14 +124,9 @@ class FilesystemExport:
                 return self._disk.pread(descriptor, MIB, at)
 
         try:
-            with translated_errors(self.name), os_errors_translated(self._label, path):
-                await self._call(partial(file.open, path, os.O_RDONLY))
+            await self._call(partial(file.open, path, os.O_RDONLY), path)
             offset = 0
-            while True:
-                with translated_errors(self.name), os_errors_translated(self._label, path):
-                    data = await self._call(partial(read, offset))
-                if not data:
-                    return
+            while data := await self._call(partial(read, offset), path):
                 offset += len(data)
                 yield data
         finally:
@@ -141,27 +134,29 @@ class FilesystemExport:
 
     async def leftovers(self) -> set[str]:
         """The tasks that have files here."""
-        with translated_errors(self.name), os_errors_translated(self._label, self._root):
-            names = await self._call(partial(self._disk.scan, self._root))
+        names = await self._call(partial(self._disk.scan, self._root))
         return {task_id for name in names if (task_id := task_id_of(name))}
 
     async def remove(self, task_id: str) -> None:
         """Remove files that are not, or no longer, needed."""
-        with translated_errors(self.name), os_errors_translated(self._label, self._root):
-            await self._call(partial(self._remove, task_id))
+        await self._call(partial(self._remove, task_id))
 
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def _call(self, work: Callable[[], T]) -> T:
-        """Run a call in a thread. If the filesystem hangs, the thread is abandoned."""
-        with anyio.move_on_after(self._call_timeout_seconds):
-            return await self._threads.run(work)
-        raise StoreError(
-            self._label,
-            f"did not answer within {self._call_timeout_seconds:g} s: check whether the filesystem "
-            f"of {self._root} hangs",
-        )
+    async def _call(self, work: Callable[[], T], path: Path | None = None) -> T:
+        """Run a call in a thread. If the filesystem hangs, the thread is abandoned.
+
+        Raises ExportExists, ExportFull, ExportError. ``path``: what the call is about.
+        """
+        with translated_errors(self.name), os_errors_translated(self._label, path or self._root):
+            with anyio.move_on_after(self._call_timeout_seconds):
+                return await self._threads.run(work)
+            raise StoreError(
+                self._label,
+                f"did not answer within {self._call_timeout_seconds:g} s: check whether the "
+                f"filesystem of {self._root} hangs",
+            )
 
     def _temporary_file(self, export_file: ExportFile) -> ExportTemporaryFile:
         return ExportTemporaryFile(
