@@ -17,7 +17,7 @@ from support.daemon import Daemon
 from support.waiting import until
 
 CLIENTS = 8
-ROUNDS = 12
+ROUNDS = 6
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 

@@ -271,6 +271,7 @@ class TestMarkedBucketOnSeaweedFS(MarkedBucketContract):
         return server.endpoint
 
 
+@pytest.mark.nightly
 class TestMarkedBucketOnMoto(MarkedBucketContract):
     """A second server."""
 

@@ -37,10 +37,8 @@ def endpoint() -> Iterator[str]:
         server.stop()
 
 
-class TestS3StoreOnMoto(WritingContract, ReadingContract, ListingContract, DeletingContract):
-    """All that is written, read, listed and deleted."""
-
-    pytestmark = pytest.mark.asyncio
+class OnMoto:
+    """A store on this server, and a back door to it."""
 
     @pytest.fixture
     def s3_settings(self, endpoint: str) -> S3Settings:
@@ -58,6 +56,12 @@ class TestS3StoreOnMoto(WritingContract, ReadingContract, ListingContract, Delet
         """A back door to it."""
         return BucketBackdoor(s3_settings)
 
+
+class TestS3StoreOnMoto(OnMoto, WritingContract):
+    """All that is written: servers differ in what they answer to that."""
+
+    pytestmark = pytest.mark.asyncio
+
     async def test_one_of_two_writers_of_a_key_wins(
         self, store: Store, door: StoreBackdoor
     ) -> None:
@@ -69,3 +73,10 @@ class TestS3StoreOnMoto(WritingContract, ReadingContract, ListingContract, Delet
         )
 
         assert await door.read_raw(key) in datas
+
+
+@pytest.mark.nightly
+class TestMoreOnMoto(OnMoto, ReadingContract, ListingContract, DeletingContract):
+    """All that is read, listed and deleted; `make test-all` has another server for it."""
+
+    pytestmark = pytest.mark.asyncio
