@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaged.core.digests import CHECKSUM, Digest, is_supported_algorithm, parse_expected_digest
+from imaged.core.digests import CHECKSUM, Digest, ExpectedDigest, is_supported_algorithm
 
 ABC = b"abc"
 VECTORS = [  # RFC 1321, appendix A.5; FIPS 180-4, examples
@@ -82,7 +82,9 @@ def test_an_algorithm_that_the_machine_forbids(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_what_a_digest_may_be_promised_as(text: str) -> None:
     """Upper case means the same as lower case."""
-    assert ":".join(parse_expected_digest(text)) == text.lower()
+    expected = ExpectedDigest.parse(text)
+
+    assert f"{expected.algorithm}:{expected.value}" == text.lower()
 
 
 @pytest.mark.parametrize(
@@ -96,4 +98,4 @@ def test_what_a_digest_may_be_promised_as(text: str) -> None:
 def test_declared_digests_that_are_refused(text: str) -> None:
     """It could never be verified, without a visible reason."""
     with pytest.raises(ValueError, match=r"digest|digits"):
-        parse_expected_digest(text)
+        ExpectedDigest.parse(text)

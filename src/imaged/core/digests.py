@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import string
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
 CHECKSUM = "md5"
 
@@ -18,16 +20,23 @@ class Digest:
         self.hexdigest: Callable[[], str] = self._hash.hexdigest  # of all bytes fed so far
 
 
-def parse_expected_digest(text: str) -> tuple[str, str]:
-    """Algorithm and value of ``ALGORITHM:HEXADECIMAL``. Raises ValueError."""
-    algorithm, _, value = text.partition(":")
-    algorithm, value = algorithm.lower(), value.lower()
-    if not is_supported_algorithm(algorithm):
-        raise ValueError(f"{algorithm[:40]!r} is no digest that this server has")
-    digits = 2 * hashlib.new(algorithm, usedforsecurity=False).digest_size
-    if len(value) != digits or set(value) - set(string.hexdigits):
-        raise ValueError(f"a {algorithm} has {digits} hexadecimal digits")
-    return algorithm, value
+@dataclass(frozen=True, slots=True)
+class ExpectedDigest:
+    """The digest that data must have. ``value``: hexadecimal, in either case."""
+
+    algorithm: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The digest that ``ALGORITHM:HEXADECIMAL`` names. Raises ValueError."""
+        algorithm, _, value = text.lower().partition(":")
+        if not is_supported_algorithm(algorithm):
+            raise ValueError(f"{algorithm[:40]!r} is no digest that this server has")
+        digits = 2 * hashlib.new(algorithm, usedforsecurity=False).digest_size
+        if len(value) != digits or set(value) - set(string.hexdigits):
+            raise ValueError(f"a {algorithm} has {digits} hexadecimal digits")
+        return cls(algorithm, value)
 
 
 def is_supported_algorithm(algorithm: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Protocol
 from crc32c import crc32c
 
 from imaged.core.block import Block, TransferBudget
-from imaged.core.digests import CHECKSUM, Digest
+from imaged.core.digests import CHECKSUM, Digest, ExpectedDigest
 from imaged.core.disk_format import Findings
 from imaged.core.errors import TaskFailed
 from imaged.core.image import Content
@@ -91,15 +91,17 @@ class StreamChecks:
         self.at_end(lambda: require_undamaged(content, StoredContent(store, digests.content())))
         return digests
 
-    def expect(self, algorithm: str, value: str) -> None:
-        """The digest of the stream must be this one, in hexadecimal."""
-        digest = Digest(algorithm)
+    def expect(self, expected: ExpectedDigest | None) -> None:
+        """The digest of the stream must be this one; None: it may be any."""
+        if expected is None:
+            return
+        digest = Digest(expected.algorithm)
 
         def judge() -> None:
-            if digest.hexdigest() != value.lower():
+            if digest.hexdigest() != expected.value.lower():
                 raise TaskFailed(
-                    f"The {algorithm} of the data is {digest.hexdigest()}, but {value} was "
-                    "expected: it was damaged in transit, or is another file."
+                    f"The {expected.algorithm} of the data is {digest.hexdigest()}, but "
+                    f"{expected.value} was expected: it was damaged in transit, or is another file."
                 )
 
         self.in_lane(digest)

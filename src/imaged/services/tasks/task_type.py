@@ -32,6 +32,7 @@ import msgspec
 from imaged.core.access import Caller
 from imaged.core.attributes import UUID_PATTERN
 from imaged.core.block import TransferBudget
+from imaged.core.digests import ExpectedDigest
 from imaged.core.errors import InvalidInput, UnknownTaskType
 from imaged.core.image import Image
 from imaged.core.task import TaskFacts
@@ -156,6 +157,17 @@ def read_input(kind: TaskType[InputT], fields: Mapping[str, object]) -> InputT:
         return msgspec.convert(dict(fields), kind.input)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
+
+
+def read_expected_digest(field: str, text: str, flaw: str) -> ExpectedDigest | None:
+    """The digest in a field of the input; None if it is empty.
+
+    Raises InvalidInput, whose text begins with ``flaw``.
+    """
+    try:
+        return ExpectedDigest.parse(text) if text else None
+    except ValueError as error:
+        raise InvalidInput(field, f"{flaw}: {error}") from error
 
 
 class _MsgspecMessage:

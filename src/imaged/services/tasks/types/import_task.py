@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from imaged.core.access import Caller
-from imaged.core.digests import parse_expected_digest
+from imaged.core.digests import ExpectedDigest
 from imaged.core.disk_format import is_inspected
 from imaged.core.errors import ConversionRefused, FetchRefused, InvalidInput
 from imaged.core.image import Image
@@ -27,6 +27,7 @@ from imaged.services.tasks.task_type import (
     ImageProperties,
     TaskInput,
     TaskResult,
+    read_expected_digest,
 )
 from imaged.services.tasks.types.new_image import (
     PROPERTIES_FIELD,
@@ -96,7 +97,7 @@ class ImportTask:
         draft = new_task_image(caller, _described(asked))
         if draft.disk_format != asked.import_from_format:
             self._require_able(asked.import_from_format, draft)
-        _expected_digest(asked.checksum)
+        _expected_digest(asked)
         try:
             await self.fetcher.check(asked.import_from, owner=caller.project)
         except FetchRefused as error:
@@ -152,8 +153,7 @@ class ImportTask:
             disk_format=asked.import_from_format,
             properties=asked.image_properties,
         )
-        if promise := _expected_digest(asked.checksum):
-            stream_checks.expect(*promise)
+        stream_checks.expect(_expected_digest(asked))
         return stream_checks
 
     def _require_able(self, source_format: str, draft: Image) -> None:
@@ -177,11 +177,6 @@ def _described(asked: ImportInput) -> dict[str, object]:
     }
 
 
-def _expected_digest(checksum: str) -> tuple[str, str] | None:
-    """The algorithm and the value. Raises InvalidInput."""
-    try:
-        return parse_expected_digest(checksum) if checksum else None
-    except ValueError as error:
-        raise InvalidInput(
-            "checksum", f"is not ALGORITHM:HEXADECIMAL, such as sha256:e3b0c4…: {error}"
-        ) from error
+def _expected_digest(asked: ImportInput) -> ExpectedDigest | None:
+    flaw = "is not ALGORITHM:HEXADECIMAL, such as sha256:e3b0c4…"
+    return read_expected_digest("checksum", asked.checksum, flaw)

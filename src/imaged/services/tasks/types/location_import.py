@@ -15,7 +15,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from imaged.core.access import Caller, by_owner
-from imaged.core.digests import parse_expected_digest
+from imaged.core.digests import ExpectedDigest
 from imaged.core.errors import FetchRefused, InvalidInput
 from imaged.core.image import Image
 from imaged.core.limits import require_announced
@@ -25,7 +25,14 @@ from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.periodic import Wakeup
 from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.task_service import TaskService
-from imaged.services.tasks.task_type import Example, ImageId, TaskInput, TaskResult, read_input
+from imaged.services.tasks.task_type import (
+    Example,
+    ImageId,
+    TaskInput,
+    TaskResult,
+    read_expected_digest,
+    read_input,
+)
 from imaged.services.tasks.types.api_image_import import begin_import_call
 from imaged.services.tasks.types.import_methods import WebDownload
 
@@ -75,17 +82,16 @@ class LocationImport:
 
     async def run(self, context: TaskContext, asked: LocationImportInput) -> LocationImportResult:
         """Fetch, check and store the data."""
-        image = context.image
+        image, expected = context.image, _expected_digest(asked)
         context.rely_on_own_timeout()
         async with self.fetcher.open(
             asked.loc_url,
             owner=context.task.owner,
-            is_compared=_expected_digest(asked.validation_data) is not None,
+            is_compared=expected is not None,
         ) as fetched:
             require_announced(fetched.size_bytes, self.check_factory.max_size_bytes())
             stream_checks = self.check_factory.begin_import(image, fetched.host)
-            if promise := _expected_digest(asked.validation_data):
-                stream_checks.expect(*promise)
+            stream_checks.expect(expected)
             async with aclosing(stream_checks.of_chunks(fetched.chunks)) as body:
                 await context.store(
                     body, announced_bytes=fetched.size_bytes, phase=FETCHING, has_own_timeout=True
@@ -118,7 +124,7 @@ class LocationImportService:
         """
         fields = _fields(image_id, location)
         asked = read_input(self._kind, fields)
-        _expected_digest(asked.validation_data)
+        _expected_digest(asked)
         task = self._task_service.new_task(caller, self._kind.facts, fields, image_id, request_id)
         change = by_owner(caller, begin_import_call(task, WebDownload(self._kind.fetcher)))
         change(await self._catalog.get_image(image_id))
@@ -146,11 +152,7 @@ def _fields(image_id: str, location: Mapping[str, object]) -> Mapping[str, objec
     return {"image_id": image_id, "loc_url": location["url"], **rest}
 
 
-def _expected_digest(data: ValidationData) -> tuple[str, str] | None:
-    """The algorithm and the value. Raises InvalidInput."""
-    if not data.os_hash_algo and not data.os_hash_value:
-        return None
-    try:
-        return parse_expected_digest(f"{data.os_hash_algo}:{data.os_hash_value}")
-    except ValueError as error:
-        raise InvalidInput("validation_data", f"is invalid: {error}") from error
+def _expected_digest(asked: LocationImportInput) -> ExpectedDigest | None:
+    algorithm, value = asked.validation_data.os_hash_algo, asked.validation_data.os_hash_value
+    text = f"{algorithm}:{value}" if algorithm or value else ""
+    return read_expected_digest("validation_data", text, "is invalid")

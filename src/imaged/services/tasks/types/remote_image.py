@@ -18,7 +18,7 @@ import msgspec
 from imaged.core import edits
 from imaged.core.access import Caller
 from imaged.core.attributes import ATTRIBUTES, UUID_PATTERN, validate_property
-from imaged.core.digests import CHECKSUM, is_supported_algorithm
+from imaged.core.digests import CHECKSUM, ExpectedDigest, is_supported_algorithm
 from imaged.core.errors import FetchFailed, FetchRefused, ImagedError, InvalidInput, TaskFailed
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
@@ -63,7 +63,7 @@ class RemoteImage:
     address: RemoteAddress
     model: Image  # the attributes that a clone copies
     size_bytes: int
-    digest: tuple[str, str] | None  # algorithm and value, if it reports one that can be computed
+    digest: ExpectedDigest | None  # if it reports one that can be computed
 
 
 class _Record(msgspec.Struct):
@@ -112,8 +112,7 @@ class RemoteImageClient:
                 why = f"it sends {fetched.size_bytes} bytes of an image of {remote.size_bytes}"
                 raise address.refusal("answer", why)
             stream_checks = self.check_factory.begin_import(context.image, fetched.host)
-            if remote.digest is not None:
-                stream_checks.expect(*remote.digest)
+            stream_checks.expect(remote.digest)
             async with aclosing(stream_checks.of_chunks(fetched.chunks)) as body:
                 try:
                     await context.store(
@@ -189,9 +188,9 @@ def _is_property(name: str, value: object) -> bool:
         return False
 
 
-def _digest(record: _Record) -> tuple[str, str] | None:
+def _digest(record: _Record) -> ExpectedDigest | None:
     told = ((record.os_hash_algo, record.os_hash_value), (CHECKSUM, record.checksum))
     for algorithm, value in told:
         if algorithm and value and is_supported_algorithm(algorithm):
-            return algorithm, value
+            return ExpectedDigest(algorithm, value)
     return None
