@@ -67,7 +67,15 @@ _DECOMPRESS = "Decompress it, and upload the result as a new image."
 _EXTRACT = "Extract the image from it, and upload that as a new image."
 
 
-class Lookalike(Enum):
+class _Finding(Enum):
+    """``phrase``: how a sentence names it. ``remedy``: for the owner, a sentence."""
+
+    def __init__(self, phrase: str, remedy: str) -> None:
+        self.phrase = phrase
+        self.remedy = remedy
+
+
+class Lookalike(_Finding):
     """A kind of file recognised by its beginning, with the remedy for the owner."""
 
     GZIP = ("a file compressed with gzip", _DECOMPRESS)
@@ -92,18 +100,8 @@ class Lookalike(Enum):
         ),
     )
 
-    @property
-    def phrase(self) -> str:
-        """The kind of file, as the end of "it looks like"."""
-        return self.value[0]
 
-    @property
-    def remedy(self) -> str:
-        """The remedy for the owner, as a sentence."""
-        return self.value[1]
-
-
-class Flaw(Enum):
+class Flaw(_Finding):
     """Why data is refused although its format is as declared, each with its remedy."""
 
     BACKING_FILE = (
@@ -169,16 +167,6 @@ class Flaw(Enum):
         "what a safety check of its format refuses",
         "Convert it, for example by 'qemu-img convert -O qcow2', and send the result.",
     )
-
-    @property
-    def phrase(self) -> str:
-        """The flaw, as the object of "it has"."""
-        return self.value[0]
-
-    @property
-    def remedy(self) -> str:
-        """The remedy for the owner, as a sentence."""
-        return self.value[1]
 
 
 @dataclass(frozen=True, slots=True)

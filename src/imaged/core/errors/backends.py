@@ -10,16 +10,12 @@ class StoreError(ImagedError):
 
     http_status = 503
     remedy = "Try again later; the operator finds `request.failed` in the log."
+    client_text = "The image store does not work at the moment. Please try again later."
 
     def __init__(self, store: str, why: str) -> None:
         super().__init__(f"The store {store!r} {why}.")
         self.store = store
         self.why = why
-
-    @property
-    def for_clients(self) -> str:
-        """A text without details that only the operator can use."""
-        return "The image store does not work at the moment. Please try again later."
 
 
 class StoreFull(StoreError):
@@ -27,11 +23,7 @@ class StoreFull(StoreError):
 
     http_status = 413
     remedy = "Have the operator make room: `store.full` is in the log."
-
-    @property
-    def for_clients(self) -> str:
-        """A text without figures."""
-        return "The image store has no room for this."
+    client_text = "The image store has no room for this."
 
 
 class WrongPlace(StoreError):
@@ -45,8 +37,6 @@ class WrongPlace(StoreError):
 
 class MarkerRefused(WrongPlace):
     """The marker of the place cannot be parsed."""
-
-    remedy = "The same."
 
 
 class BlobMissing(StoreError):
@@ -84,18 +74,14 @@ class ExportError(ImagedError):
 
     http_status = 503
     remedy = "Try again later; the log has the destination's error."
+    client_text = (
+        "The export destination {destination!r} does not work at the moment. Please try again "
+        "later."
+    )
 
     def __init__(self, destination: str, why: str) -> None:
         super().__init__(f"The export destination {destination!r} {why}.")
         self.destination = destination
-
-    @property
-    def for_clients(self) -> str:
-        """A text without details that only the operator can use."""
-        return (
-            f"The export destination {self.destination!r} does not work at the moment. "
-            "Please try again later."
-        )
 
 
 class ExportExists(ExportError):
@@ -103,18 +89,14 @@ class ExportExists(ExportError):
 
     http_status = 409
     remedy = "Choose another `file_name`."
+    client_text = (
+        "There is a file of this name already: {file_name}, in the export destination "
+        "{destination!r}. Choose another file_name."
+    )
 
     def __init__(self, destination: str, file_name: str) -> None:
         super().__init__(destination, f"has something of the name {file_name!r}")
         self.file_name = file_name
-
-    @property
-    def for_clients(self) -> str:
-        """A text that says how to proceed."""
-        return (
-            f"There is a file of this name already: {self.file_name}, in the export destination "
-            f"{self.destination!r}. Choose another file_name."
-        )
 
 
 class ExportFull(ExportError):
@@ -122,11 +104,7 @@ class ExportFull(ExportError):
 
     http_status = 413
     remedy = "Have the operator make room at the destination."
-
-    @property
-    def for_clients(self) -> str:
-        """A text without figures."""
-        return f"The export destination {self.destination!r} has no room for this."
+    client_text = "The export destination {destination!r} has no room for this."
 
 
 class SecretKeyUnavailable(ImagedError):
@@ -134,14 +112,10 @@ class SecretKeyUnavailable(ImagedError):
 
     http_status = 503
     remedy = "Have the operator check `tasks.key_file`; tasks without secrets work."
+    client_text = "The server cannot keep secrets at the moment. Please tell its operator."
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"The key for secrets of tasks, {path}, cannot be used: {why}.")
-
-    @property
-    def for_clients(self) -> str:
-        """A text without the path of the key."""
-        return "The server cannot keep secrets at the moment. Please tell its operator."
 
 
 class SecretUnreadable(ImagedError):
@@ -162,14 +136,10 @@ class ScratchError(ImagedError):
 
     http_status = 503
     remedy = "Have the operator check `conversion.scratch`."
+    client_text = "The server cannot keep the scratch files that this needs. An operator can help."
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"The scratch file {path} cannot be used: {why}.")
-
-    @property
-    def for_clients(self) -> str:
-        """The text without the path."""
-        return "The server cannot keep the scratch files that this needs. An operator can help."
 
 
 class ScratchFull(ScratchError):
@@ -177,11 +147,7 @@ class ScratchFull(ScratchError):
 
     http_status = 413
     remedy = "Try again later, or have the operator make room in `conversion.scratch`."
-
-    @property
-    def for_clients(self) -> str:
-        """The text without the path."""
-        return "The server has no room for the scratch files that this needs. Try again later."
+    client_text = "The server has no room for the scratch files that this needs. Try again later."
 
 
 class CatalogError(ImagedError):
@@ -189,11 +155,7 @@ class CatalogError(ImagedError):
 
     http_status = 503
     remedy = "Try again later; the operator finds `request.failed` in the log."
-
-    @property
-    def for_clients(self) -> str:
-        """A text without details that only the operator can use."""
-        return "The catalog of images does not answer at the moment. Please try again later."
+    client_text = "The catalog of images does not answer at the moment. Please try again later."
 
 
 class CatalogUnavailable(CatalogError):

@@ -9,13 +9,16 @@ class ImagedError(Exception):
     ``http_status``: the status of the answer to the request that failed so (RFC 9110, section 15).
     None: no fault of a request, but a mistake of the server, whose text is only logged.
     ``remedy``: what the client, user or operator can do; the pages of the reference show it.
+    ``client_text``: the text for clients, where the other one has paths, hosts or keys, which
+    belong in the log only; a name of an attribute in braces stands for its value.
     Subclasses have those of their base, unless they set others.
     """
 
     http_status: int | None = None
     remedy: str = ""
+    client_text: str = ""
 
     @property
     def for_clients(self) -> str:
-        """The text for clients; without paths, hosts and keys, which belong in the log only."""
-        return str(self)
+        """The text for clients."""
+        return self.client_text.format_map(vars(self)) if self.client_text else str(self)

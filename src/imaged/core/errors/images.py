@@ -143,14 +143,10 @@ class BlobGone(ImagedError):
 
     http_status = 409
     remedy = "Nothing: the bytes were deleted meanwhile."
+    client_text = "The data of the image is being deleted."
 
     def __init__(self, key: str) -> None:
         super().__init__(f"The bytes {key} are unfinished, going or gone.")
-
-    @property
-    def for_clients(self) -> str:
-        """A text without the key."""
-        return "The data of the image is being deleted."
 
 
 class DataRefused(ImagedError):
