@@ -9,19 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from imaged.core.place_marker import Place, PlaceKind
-from imaged.services import health
 from support.faults import catalog_fails, hangs, nth, override_calls, store_fails
 from support.service import Service
 
 pytestmark = pytest.mark.asyncio
 
 PATHS = ["/readyz", "/healthcheck"]
-
-
-@pytest.fixture
-def always_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer does not hold."""
-    monkeypatch.setattr(health, "HEALTH_CACHE_SECONDS", 0)
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/livez"])
@@ -88,13 +81,10 @@ async def test_warnings_for_operators_are_listed(service: Service) -> None:
     assert (reply.status, reply.text) == (200, told)
 
 
-@pytest.mark.usefixtures("always_looks")
-async def test_part_that_hangs_is_not_waited_for(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_part_that_hangs_is_not_waited_for(service: Service) -> None:
     """A probe always gets its answer."""
-    monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 0.01)
     broken = Service(store=override_calls(service.bytes, check=hangs))
+    broken.health.check_timeout_seconds = 0.01
     assert await broken.health.troubles() == ("store local",)
 
 
@@ -113,11 +103,11 @@ async def test_one_probe_serves_many_requests(service: Service) -> None:
     assert looks == 1
 
 
-@pytest.mark.usefixtures("always_looks")
 async def test_changes_are_logged_once(service: Service) -> None:
     """An outage is one line when it begins and one when it ends."""
     fails_twice = nth(nth(service.bytes.check, 1, before=store_fails), 2, before=store_fails)
     watched = Service(store=override_calls(service.bytes, check=fails_twice))
+    watched.health.cache_seconds = 0
     with capture_logs() as lines:
         answers = [await watched.health.troubles() for _ in range(4)]
     assert answers == [("store local",), ("store local",), (), ()]

@@ -21,7 +21,7 @@ from imaged.core.ledger import StrayLimits
 from imaged.core.lifecycle import Event
 from imaged.ports.store import Stores
 from imaged.services.periodic import run_periodically
-from imaged.services.reconciler import ReconcileSettings
+from imaged.services.reconciler import ReconcileSettings, StoreReconciler
 from imaged.services.tasks.runner import RunnerSettings
 from simulation.network import (
     Killed,
@@ -65,7 +65,6 @@ async def test_no_history_breaks_an_invariant(
 ) -> None:
     """Kills, silence, late messages: nothing is lost, stuck, left over, or said and not so."""
     world = SimulatedCluster(seed_randomness(seed, monkeypatch))
-    monkeypatch.setattr("imaged.services.reconciler.KEY_PREFIXES", ("",))  # it is a small world
     trouble = await play(world, late_begins=bool(seed % 2))
 
     world.audit_settled()
@@ -141,7 +140,8 @@ async def run_process(
         keep_records=KEEP_RECORDS,
         tasks=configured(RunnerSettings, concurrency=3, poll_every=timedelta(seconds=15)),
     )
-    node.reconcile.settings = RECONCILE
+    small = ("",)  # all keys at a time
+    node.reconcile = StoreReconciler(catalog, Stores("near", stores), RECONCILE, small)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(node.claims.renew_forever)
         tasks.start_soon(node.runner.serve)

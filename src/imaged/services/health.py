@@ -28,7 +28,7 @@ from imaged.services.periodic import Problem
 
 log = structlog.get_logger()
 HEALTH_CACHE_SECONDS = 2.0
-CHECK_TIMEOUT_SECONDS = 2.0  # for each part
+CHECK_TIMEOUT_SECONDS = 2.0
 SHOWN_SILENT_LEASES = 10  # how long a silent instance is shown, in leases
 UNREGISTER_SECONDS = 5
 MAX_TROUBLES = 20  # shown to operators; the log has all of them
@@ -61,6 +61,8 @@ class Health:
         self._warnings: Sequence[str] = ()
         self._looks_again_at = -inf
         self._lock = anyio.Lock()
+        self.cache_seconds = HEALTH_CACHE_SECONDS
+        self.check_timeout_seconds = CHECK_TIMEOUT_SECONDS  # for each part
 
     async def troubles(self) -> Sequence[str]:
         """The parts that fail; empty if all work."""
@@ -69,7 +71,7 @@ class Health:
         async with self._lock:
             if anyio.current_time() >= self._looks_again_at:
                 await self._look()
-                self._looks_again_at = anyio.current_time() + HEALTH_CACHE_SECONDS
+                self._looks_again_at = anyio.current_time() + self.cache_seconds
         return tuple(name for name, problem in self._problems.items() if problem.text)
 
     def warnings(self) -> Sequence[str]:
@@ -83,7 +85,7 @@ class Health:
                 tasks.start_soon(self._look_at, name, check)
 
     async def _look_for_warnings(self) -> None:
-        with anyio.move_on_after(CHECK_TIMEOUT_SECONDS):
+        with anyio.move_on_after(self.check_timeout_seconds):
             try:
                 places = await self._catalog.list_places()
             except CatalogError:
@@ -92,10 +94,10 @@ class Health:
 
     async def _look_at(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
         try:
-            with anyio.fail_after(CHECK_TIMEOUT_SECONDS):
+            with anyio.fail_after(self.check_timeout_seconds):
                 await check()
         except TimeoutError:
-            self._note(name, f"did not answer within {CHECK_TIMEOUT_SECONDS:g} s")
+            self._note(name, f"did not answer within {self.check_timeout_seconds:g} s")
         except (CatalogError, StoreError) as error:
             self._note(name, str(error))
         else:

@@ -22,7 +22,6 @@ PENDING_PAGE_SIZE = 100  # waiting images per query
 PENDING_DELETE_QUERY = ImageQuery(
     conditions=(Condition(Column.STATUS, Operator.EQUAL, Status.PENDING_DELETE),),
     order=(Order(Column.UPDATED_AT),),
-    limit=PENDING_PAGE_SIZE,
 )
 
 
@@ -98,17 +97,17 @@ class Images:
         """Restore a deleted image, for the operator. Raises ImageNotFound, NotRestorable."""
         return await self._catalog.modify_image(image_id, deletion.restore)
 
-    async def pending(self) -> AsyncIterator[Image]:
+    async def pending(self, page_size: int = PENDING_PAGE_SIZE) -> AsyncIterator[Image]:
         """The images in pending_delete, the longest waiting first, for the operator.
 
         ``since`` is the time of the deletion; ``is_expired`` means that it cannot be restored any
         more.
         """
-        query = PENDING_DELETE_QUERY
+        query = first = replace(PENDING_DELETE_QUERY, limit=page_size)
         while images := (await self.list(query)).images:
             for image in images:
                 yield image
-            query = replace(PENDING_DELETE_QUERY, after=images[-1])
+            query = replace(first, after=images[-1])
 
     def _patched(self, caller: Caller, image: Image, operations: Sequence[Operation]) -> Image:
         after = edits.apply(caller, image, operations)

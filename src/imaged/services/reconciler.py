@@ -15,7 +15,7 @@ then.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -72,10 +72,16 @@ class StoreReconciler:
     """Compares all stores with the catalog."""
 
     def __init__(
-        self, catalog: ReconcilerCatalog, stores: Stores, settings: ReconcileSettings
+        self,
+        catalog: ReconcilerCatalog,
+        stores: Stores,
+        settings: ReconcileSettings,
+        prefixes: Sequence[str] = KEY_PREFIXES,
     ) -> None:
+        """``prefixes``: of keys, compared one at a time; together they begin every key."""
         self._catalog = catalog
         self._stores = stores
+        self._prefixes = prefixes
         self.settings = settings
         self.last: ReconcileReport | None = None  # of the last complete comparison
 
@@ -114,7 +120,7 @@ class StoreReconciler:
         """Compare one store. Its findings are discarded if it fails."""
         found = ReconcileReport()
         try:
-            for prefix in KEY_PREFIXES:
+            for prefix in self._prefixes:
                 with anyio.fail_after(LISTING_TIMEOUT.total_seconds()):
                     await self._compare(store, prefix, found)
         except StoreError as error:

@@ -44,6 +44,11 @@ from imaged.services.stream_checks import StreamChecks
 log = structlog.get_logger()
 
 PROGRESS_INTERVAL = timedelta(seconds=1)  # at most; a new phase is written immediately
+
+# Phases that several types report.
+FETCHING = "fetching"
+READING = "reading"
+READING_BACK = "reading back"
 STORING = "storing"
 
 

@@ -36,7 +36,7 @@ from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import ServerSideCopy, Store, Stores
 from imaged.services.downloads import Downloads, log_damage
 from imaged.services.ingest_pipeline import StoredSource
-from imaged.services.tasks.context import StreamCheckFactory, TaskContext
+from imaged.services.tasks.context import READING_BACK, StreamCheckFactory, TaskContext
 from imaged.services.tasks.task_type import (
     Accepted,
     Example,
@@ -51,7 +51,6 @@ from imaged.services.tasks.types.remote_image import RemoteImageClient
 
 SHARING = "sharing"
 COPYING = "copying"
-READING_BACK = "reading back"
 COPIED = "copied"  # done by the store, but not recorded yet
 ASKING = "asking the other service"
 #: The formats of a draft until the other service reports them; the draft is invisible.

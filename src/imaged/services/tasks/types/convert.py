@@ -16,7 +16,7 @@ from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.task import TaskFacts
 from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.downloads import Downloads
-from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.context import READING, TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.task_type import (
     Accepted,
@@ -31,8 +31,6 @@ from imaged.services.tasks.types.new_image import (
     new_clone,
     require_disk_format,
 )
-
-READING = "reading"
 
 
 class ConvertInput(TaskInput):

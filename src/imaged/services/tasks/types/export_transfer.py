@@ -14,13 +14,11 @@ from imaged.lanes import LaneFactory
 from imaged.ports.export import Destination, ExportFile
 from imaged.services.downloads import Download
 from imaged.services.stream_checks import StreamChecks, gather_blocks
-from imaged.services.tasks.context import TaskContext
+from imaged.services.tasks.context import READING, READING_BACK, TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
 
-READING = "reading"
 EXPORTING = "exporting"
 PUBLISHING = "publishing"
-READING_BACK = "reading back"
 
 
 @dataclass(frozen=True, slots=True)

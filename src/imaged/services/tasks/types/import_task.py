@@ -19,7 +19,7 @@ from imaged.core.limits import require_announced
 from imaged.core.task import TaskFacts
 from imaged.ports.fetcher import Fetched, Fetcher
 from imaged.services.stream_checks import StreamChecks
-from imaged.services.tasks.context import StreamCheckFactory, TaskContext
+from imaged.services.tasks.context import FETCHING, StreamCheckFactory, TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.task_type import (
     Accepted,
@@ -34,8 +34,6 @@ from imaged.services.tasks.types.new_image import (
     new_task_image,
     require_disk_format,
 )
-
-FETCHING = "fetching"
 
 
 class ImportInput(TaskInput):

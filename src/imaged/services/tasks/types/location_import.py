@@ -23,7 +23,7 @@ from imaged.core.task import TaskFacts
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.periodic import Wakeup
-from imaged.services.tasks.context import StreamCheckFactory, TaskContext
+from imaged.services.tasks.context import FETCHING, StreamCheckFactory, TaskContext
 from imaged.services.tasks.task_service import TaskService
 from imaged.services.tasks.task_type import (
     Example,
@@ -35,8 +35,6 @@ from imaged.services.tasks.task_type import (
 )
 from imaged.services.tasks.types.api_image_import import begin_import_call
 from imaged.services.tasks.types.import_methods import WebDownload
-
-FETCHING = "fetching"
 
 
 class ValidationData(Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -24,10 +24,9 @@ from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.limits import KIB, MIB, require_properties_within
 from imaged.ports.fetcher import Fetcher
-from imaged.services.tasks.context import StreamCheckFactory, TaskContext
+from imaged.services.tasks.context import FETCHING, StreamCheckFactory, TaskContext
 from imaged.services.tasks.types.new_image import FORMAT_ATTRIBUTES
 
-FETCHING = "fetching"
 MAX_RECORD_BYTES = MIB
 DESCRIBING = ("name", "disk_format", "container_format", "min_ram", "min_disk", "tags")
 MAX_DESCRIBED_BYTES = 256 * KIB  # of the properties, in a description that this parses
