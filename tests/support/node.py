@@ -165,7 +165,7 @@ class Node:
             settings=configured(TaskServiceSettings, max_unfinished_per_owner=0),
             clock=self.clock,
         )
-        self.imports = ImageImportService(catalog, self.task_service, self.runner.wakeup, imported)
+        self.imports = ImageImportService(self.task_service, imported)
 
     async def run_tasks(self) -> int:
         """Work on what waits, to its end; return how many of them were successful."""

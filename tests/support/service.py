@@ -221,11 +221,10 @@ class Service:
             settings=configured(TaskServiceSettings, access=access, max_unfinished_per_owner=0),
             clock=ClockGuard(catalog, read_uptime),
         )
-        accepts = catalog, self.task_service, self.runner.wakeup
         self.imports = ImportCalls(
             ingest,
-            ImageImportService(*accepts, imported),
-            LocationImportService(*accepts, located),
+            ImageImportService(self.task_service, imported),
+            LocationImportService(self.task_service, located),
         )
 
     async def run_tasks(self) -> None:

@@ -194,13 +194,12 @@ class ServiceContainer:
             ItemBackoff("task_expiry", drivers.catalog.check),
             config.tasks.longest_pending,
         )
-        accepts = drivers.catalog, self.task_service, self.runner.wakeup
         self.sweeper = LeftoverCleaner(
             drivers.catalog, dependencies.scratch, [*drivers.destinations.values()]
         )
         self.health.degraded_parts = lambda: self.sweeper.troubles
-        self.imports = ImageImportService(*accepts, image_import(services))
-        self.locations = LocationImportService(*accepts, location_import(services))
+        self.imports = ImageImportService(self.task_service, image_import(services))
+        self.locations = LocationImportService(self.task_service, location_import(services))
 
     @property
     def postponed(self) -> Sequence[ItemBackoff]:

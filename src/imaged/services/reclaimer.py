@@ -7,6 +7,7 @@ run.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -111,10 +112,7 @@ class LeaseReclaimer:
     async def _unstage_idle(self) -> None:
         limit = RECLAIM_BATCH + len(self.postponed)
         idle = await self._catalog.find_staged(self.staged_time_to_live, limit)
-        if not idle or not await self._clock.is_reliable():
-            return
-        for image in idle:
-            await self.postponed.try_item(image.id, partial(self._unstage, image))
+        await self._end_all(idle, self._unstage)
 
     async def _unstage(self, image: Image) -> bool:
         with bound_contextvars(image_id=image.id):
@@ -127,10 +125,7 @@ class LeaseReclaimer:
     async def _forget_broken(self) -> None:
         limit = RECLAIM_BATCH + len(self.postponed)
         idle = await self._catalog.find_broken_uploads(self.remember_broken, limit)
-        if not idle or not await self._clock.is_reliable():
-            return
-        for image in idle:
-            await self.postponed.try_item(image.id, partial(self._forget, image))
+        await self._end_all(idle, self._forget)
 
     async def _forget(self, image: Image) -> bool:
         with bound_contextvars(image_id=image.id):
@@ -138,6 +133,13 @@ class LeaseReclaimer:
                 return False  # uploaded or deleted meanwhile
             self._forgotten += 1
         return True
+
+    async def _end_all(
+        self, idle: Sequence[Image], end: Callable[[Image], Awaitable[bool]]
+    ) -> None:
+        if idle and await self._clock.is_reliable():
+            for image in idle:
+                await self.postponed.try_item(image.id, partial(end, image))
 
 
 def name_of(lapsed: LapsedClaim) -> str:

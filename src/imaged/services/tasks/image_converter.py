@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import anyio
 
 from imaged.core.disk_format import Findings, FormatPolicy, require_declared
-from imaged.core.errors import FormatRefused
+from imaged.core.errors import ConversionRefused, FormatRefused, InvalidInput
 from imaged.ports.conversion import Converter, Scratch, ScratchFolder
 from imaged.ports.inspector import InspectorFactory
 from imaged.services.stream_checks import StreamChecks
@@ -49,9 +49,22 @@ class ImageConverter:
         self._inspector = inspector
         self.check_factory = check_factory
 
-    def require_able(self, source_format: str, target_format: str) -> None:
-        """Raise ConversionRefused if the conversion is impossible, whatever the bytes are."""
-        self._converter.require_able(source_format, target_format)
+    def require_able(
+        self,
+        source_format: str,
+        target_format: str,
+        *,
+        field: str,
+        refusal: str = "is not possible",
+    ) -> None:
+        """Raise InvalidInput if the conversion is impossible, whatever the bytes are.
+
+        ``field``: of the task's input, to which the ``refusal`` applies.
+        """
+        try:
+            self._converter.require_able(source_format, target_format)
+        except ConversionRefused as error:
+            raise InvalidInput(field, f"{refusal}: {error.why}") from error
 
     @asynccontextmanager
     async def of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
@@ -21,7 +21,7 @@ from imaged.core.access import (
 )
 from imaged.core.edits import begin_draft
 from imaged.core.errors import InvalidInput, NotPermitted, TaskFinal, TooManyTasks
-from imaged.core.image import Image
+from imaged.core.image import Change, Image
 from imaged.core.limits import require_properties_within
 from imaged.core.task import Task, TaskFacts, cancel, require_final
 from imaged.core.task_query import TaskQuery
@@ -118,6 +118,21 @@ class TaskService:
         limit = self.settings.max_unfinished_per_owner
         if limit and await self._catalog.count_unfinished_tasks(caller.project) >= limit:
             raise TooManyTasks(caller.project, limit)
+
+    async def store_in_image(
+        self, caller: Caller, image_id: str, change: Change, check: Callable[[], Awaitable[None]]
+    ) -> Image:
+        """Store a new task by this change of an existing image; a worker will run it.
+
+        ``check``: a call to another host, after invalid requests were refused. Raises
+        ImageNotFound, TooManyTasks, and the refusals of ``change`` and ``check``.
+        """
+        change(await self._catalog.get_image(image_id))
+        await check()
+        await self.require_room(caller)
+        image = await self._catalog.modify_image(image_id, change)
+        self._wakeup.wake()
+        return image
 
     def new_task(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from imaged.core.access import Caller, by_owner
@@ -16,9 +17,7 @@ from imaged.core.errors import FormatsUnset, ImportNotReady, InvalidRequest
 from imaged.core.image import Change, Image
 from imaged.core.task import Task, TaskFacts
 from imaged.core.uploading import begin_import
-from imaged.ports.image_catalog import ImageCatalog
 from imaged.ports.store import Stores
-from imaged.services.periodic import Wakeup
 from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.task_service import TaskService
 from imaged.services.tasks.task_type import Example, ImageId, TaskInput, TaskResult
@@ -96,16 +95,8 @@ class ImageImport:
 class ImageImportService:
     """Accepts import calls."""
 
-    def __init__(
-        self,
-        catalog: ImageCatalog,
-        task_service: TaskService,
-        wakeup: Wakeup,
-        kind: ImageImport,
-    ) -> None:
-        self._catalog = catalog
+    def __init__(self, task_service: TaskService, kind: ImageImport) -> None:
         self._task_service = task_service
-        self._wakeup = wakeup
         self._kind = kind
 
     @property
@@ -130,12 +121,8 @@ class ImageImportService:
         asked = {"image_id": image_id, "import_req": dict(import_req)}
         task = self._task_service.new_task(caller, self._kind.facts, asked, image_id, request_id)
         change = by_owner(caller, begin_import_call(task, method))
-        change(await self._catalog.get_image(image_id))  # invalid calls are refused before ...
-        await method.check(request.arguments, caller.project)  # ... another host is contacted
-        await self._task_service.require_room(caller)
-        image = await self._catalog.modify_image(image_id, change)
-        self._wakeup.wake()
-        return image
+        check = partial(method.check, request.arguments, caller.project)
+        return await self._task_service.store_in_image(caller, image_id, change, check)
 
 
 def begin_import_call(task: Task, method: ImportMethod) -> Change:

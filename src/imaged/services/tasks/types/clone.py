@@ -30,7 +30,7 @@ from imaged.core.errors import (
     UnknownStore,
 )
 from imaged.core.image import Content, Image, Location
-from imaged.core.lifecycle import RESTORE_EVENTS
+from imaged.core.lifecycle import require_data
 from imaged.core.task import TaskFacts
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import ServerSideCopy, Store, Stores
@@ -235,8 +235,7 @@ class Clone:
 
     async def _source(self, caller: Caller, image_id: str) -> Image:
         source = require_readable(caller, await self.catalog.get_image(image_id.lower()))
-        if source.status not in RESTORE_EVENTS:
-            raise InvalidTransition(source.status, "be cloned")
+        require_data(source.status, "be cloned")
         return source
 
     def _require_one_source(self, asked: CloneInput) -> None:

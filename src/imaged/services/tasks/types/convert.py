@@ -10,9 +10,9 @@ import msgspec
 
 from imaged.core.access import Caller, require_readable
 from imaged.core.disk_format import is_inspected
-from imaged.core.errors import ConversionRefused, InvalidInput, InvalidTransition
+from imaged.core.errors import InvalidInput, InvalidTransition
 from imaged.core.image import Image
-from imaged.core.lifecycle import RESTORE_EVENTS
+from imaged.core.lifecycle import require_data
 from imaged.core.task import TaskFacts
 from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.downloads import Downloads
@@ -72,8 +72,7 @@ class Convert:
         """
         image = await self.catalog.get_image(asked.image_id.lower())
         source = require_readable(caller, image)
-        if source.status not in RESTORE_EVENTS:
-            raise InvalidTransition(source.status, "be converted")
+        require_data(source.status, "be converted")
         require_disk_format("to_format", asked.to_format)
         self._require_able(source, asked.to_format)
         return Accepted(source.id, _draft(caller, source, asked))
@@ -103,10 +102,7 @@ class Convert:
             )
         if to_format == source.disk_format:
             raise InvalidInput("to_format", f"is {to_format}, as the image is already")
-        try:
-            self.conversion.require_able(source.disk_format or "", to_format)
-        except ConversionRefused as error:
-            raise InvalidInput("to_format", f"is not possible: {error.why}") from error
+        self.conversion.require_able(source.disk_format or "", to_format, field="to_format")
 
 
 def _draft(caller: Caller, source: Image, asked: ConvertInput) -> Image:

@@ -12,10 +12,10 @@ import msgspec
 from imaged.core.access import Caller, require_readable
 from imaged.core.block import TransferBudget
 from imaged.core.disk_format import is_inspected
-from imaged.core.errors import ConversionRefused, InvalidInput, InvalidTransition
+from imaged.core.errors import InvalidInput
 from imaged.core.file_names import default_file_name, why_file_name_refused
 from imaged.core.image import Image
-from imaged.core.lifecycle import RESTORE_EVENTS
+from imaged.core.lifecycle import require_data
 from imaged.core.task import TaskFacts
 from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.export import Destination, ExportFile
@@ -131,8 +131,7 @@ class Export:
             raise InvalidInput("export_to", why) from None
 
     def _require_able(self, image: Image, asked: ExportInput) -> None:
-        if image.status not in RESTORE_EVENTS or image.content is None:
-            raise InvalidTransition(image.status, "be exported")
+        require_data(image.status, "be exported")
         if why := asked.file_name and why_file_name_refused(asked.file_name):
             raise InvalidInput("file_name", why)
         if (new_format := _new_format(image, asked)) is None:
@@ -141,10 +140,7 @@ class Export:
         if not is_inspected(image.container_format or ""):
             why = f"is not possible: the image is in a container ({image.container_format})"
             raise InvalidInput("export_format", why)
-        try:
-            self.conversion.require_able(image.disk_format or "", new_format)
-        except ConversionRefused as error:
-            raise InvalidInput("export_format", f"is not possible: {error.why}") from error
+        self.conversion.require_able(image.disk_format or "", new_format, field="export_format")
 
 
 async def _is_taken(destination: Destination, file_name: str) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from imaged.core.access import Caller
 from imaged.core.digests import ExpectedDigest
 from imaged.core.disk_format import is_inspected
-from imaged.core.errors import ConversionRefused, FetchRefused, InvalidInput
+from imaged.core.errors import FetchRefused, InvalidInput
 from imaged.core.image import Image
 from imaged.core.limits import require_announced
 from imaged.core.task import TaskFacts
@@ -160,10 +160,12 @@ class ImportTask:
                 PROPERTIES_FIELD,
                 f"says a container ({draft.container_format}); only bare disks convert",
             )
-        try:
-            self.conversion.require_able(source_format, draft.disk_format or "")
-        except ConversionRefused as error:
-            raise InvalidInput("import_from_format", f"cannot be converted: {error.why}") from error
+        self.conversion.require_able(
+            source_format,
+            draft.disk_format or "",
+            field="import_from_format",
+            refusal="cannot be converted",
+        )
 
 
 def _described(asked: ImportInput) -> dict[str, object]:

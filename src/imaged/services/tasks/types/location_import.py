@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -21,8 +22,6 @@ from imaged.core.image import Image
 from imaged.core.limits import require_announced
 from imaged.core.task import TaskFacts
 from imaged.ports.fetcher import Fetcher
-from imaged.ports.image_catalog import ImageCatalog
-from imaged.services.periodic import Wakeup
 from imaged.services.tasks.context import FETCHING, StreamCheckFactory, TaskContext
 from imaged.services.tasks.task_service import TaskService
 from imaged.services.tasks.task_type import (
@@ -100,12 +99,8 @@ class LocationImport:
 class LocationImportService:
     """Accepts calls that add a location."""
 
-    def __init__(
-        self, catalog: ImageCatalog, task_service: TaskService, wakeup: Wakeup, kind: LocationImport
-    ) -> None:
-        self._catalog = catalog
+    def __init__(self, task_service: TaskService, kind: LocationImport) -> None:
         self._task_service = task_service
-        self._wakeup = wakeup
         self._kind = kind
 
     async def request(
@@ -125,12 +120,8 @@ class LocationImportService:
         _expected_digest(asked)
         task = self._task_service.new_task(caller, self._kind.facts, fields, image_id, request_id)
         change = by_owner(caller, begin_import_call(task, WebDownload(self._kind.fetcher)))
-        change(await self._catalog.get_image(image_id))
-        await self._check(asked.loc_url, caller)
-        await self._task_service.require_room(caller)
-        image = await self._catalog.modify_image(image_id, change)
-        self._wakeup.wake()
-        return image
+        check = partial(self._check, asked.loc_url, caller)
+        return await self._task_service.store_in_image(caller, image_id, change, check)
 
     async def _check(self, url: str, caller: Caller) -> None:
         try:

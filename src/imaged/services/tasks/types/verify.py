@@ -18,7 +18,7 @@ from imaged.core.block import TransferBudget
 from imaged.core.errors import BlobMissing, InvalidTransition
 from imaged.core.image import Content, Image, Location
 from imaged.core.integrity import StoredContent, problems_of
-from imaged.core.lifecycle import RESTORE_EVENTS
+from imaged.core.lifecycle import require_data
 from imaged.core.task import TaskFacts
 from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
@@ -120,8 +120,7 @@ class Verify:
 
     async def _image(self, caller: Caller, image_id: str) -> Image:
         image = require_owner(caller, await self._catalog.get_image(image_id.lower()))
-        if image.status not in RESTORE_EVENTS:
-            raise InvalidTransition(image.status, "be verified")
+        require_data(image.status, "be verified")
         return image
 
     async def _read(
