@@ -53,14 +53,17 @@ def image_json(image: Image, caller: Caller) -> dict[str, object]:
     }
     if content is not None:
         shown["stores"] = ",".join(location.store for location in image.locations)
-    is_owners = caller.is_admin or caller.project == image.owner
-    if is_owners and image.last_failure is not None:
+    if image.last_failure is not None and _is_owners(image, caller):
         shown[LAST_FAILURE] = failure_text(image.last_failure)
-    if is_owners and content is not None and content.notice is not None:
+    if content is not None and content.notice is not None and _is_owners(image, caller):
         shown[NOTICE] = content.notice
     if image.damage is not None and caller.is_admin:
         shown[DAMAGE] = image.damage
     return shown
+
+
+def _is_owners(image: Image, caller: Caller) -> bool:
+    return caller.is_admin or caller.project == image.owner
 
 
 def task_json(task: Task) -> dict[str, object]:
@@ -117,8 +120,13 @@ def task_path(task_id: str) -> str:
 
 
 def moment(at: datetime | None) -> str | None:
-    """A time as in ``2026-11-20T03:55:50Z``."""
-    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """A time as in ``2026-11-20T03:55:50Z``.
+
+    Not by ``strftime``, which took a tenth of the time of a page of a list.
+    """
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def failure_text(failure: Failure) -> str:

@@ -99,13 +99,11 @@ def load_images(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
     """Make images of rows that ``READ`` returned, whatever further columns they have."""
     if not found:
         return []
-    these = [row.id for row in found]
+    named = [_Found._make(row[:_WIDTH]) for row in found]
+    these = [row.id for row in named]
     places = rows.locations_by_image(db.execute(_LOCATIONS_OF_THESE, {"these": these}))
-    tasks = task_rows.writers(db, _importing(found))
-    return [
-        rows.image_of(row, places.get(row.id, {}), tasks.get(row.id))
-        for row in (_Found._make(row[:_WIDTH]) for row in found)
-    ]
+    tasks = task_rows.writers(db, _importing(named))
+    return [rows.image_of(row, places.get(row.id, {}), tasks.get(row.id)) for row in named]
 
 
 def write(db: Connection, before: Image, after: Image) -> None:

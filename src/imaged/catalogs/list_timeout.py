@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from anyio import fail_after
+from anyio import move_on_after
 
 from imaged.core.errors import ListTooSlow
 
@@ -15,9 +15,11 @@ LIST_TIMEOUT_SECONDS = 5.0
 
 @contextmanager
 def list_timeout() -> Iterator[None]:
-    """Cancel the block when the limit is reached. Raises ListTooSlow."""
+    """Cancel the block when the limit is reached. Raises ListTooSlow, also for a TimeoutError."""
     try:
-        with fail_after(LIST_TIMEOUT_SECONDS):
+        with move_on_after(LIST_TIMEOUT_SECONDS) as scope:
             yield
     except TimeoutError as error:
         raise ListTooSlow(LIST_TIMEOUT_SECONDS) from error
+    if scope.cancelled_caught:
+        raise ListTooSlow(LIST_TIMEOUT_SECONDS)

@@ -84,15 +84,15 @@ def image_of(row: AnyRow, places: Mapping[int, Location], task: Task | None) -> 
         created_at=row.created_at,
         updated_at=row.updated_at,
         version=row.version,
-        content=_content_of(row),
+        content=None if row.size_bytes is None else _content_of(row),
         locations=tuple(places[at] for at in places if at != STAGED),
         staged=places.get(STAGED),
         staged_content=_staged_content_of(row, places.get(STAGED)),
         claim=None if row.token is None else claim_of(row),
         finished_by=row.finished_by,
         task=task,
-        last_failure=_failure_of(row),
-        broken_upload=_broken_upload_of(row),
+        last_failure=None if row.failure_phase is None else _failure_of(row),
+        broken_upload=None if row.broken_checksum is None else _broken_upload_of(row),
         damage=row.damage,
     )
 
@@ -150,17 +150,17 @@ def account_of(row: AnyRow) -> Account:
 
 
 def locations_by_image(rows: Iterable[AnyRow]) -> dict[str, dict[int, Location]]:
-    """The locations of several images, by image and position, in the order of the rows."""
+    """The locations of several images, by image and position, in the order of the rows.
+
+    A row has the image's id, the position, and the blob's key, store and size in bytes.
+    """
     found: dict[str, dict[int, Location]] = {}
-    for row in rows:
-        places = found.setdefault(row.image_id, {})
-        places[row.position] = Location(row.store, row.key, row.size_bytes)
+    for image_id, position, key, store, size_bytes in rows:
+        found.setdefault(image_id, {})[position] = Location(store, key, size_bytes)
     return found
 
 
-def _content_of(row: AnyRow) -> Content | None:
-    if row.size_bytes is None:
-        return None
+def _content_of(row: AnyRow) -> Content:
     return Content(
         row.size_bytes,
         row.checksum,
@@ -193,15 +193,11 @@ def _staged_content_of(row: AnyRow, staged: Location | None) -> Content | None:
     )
 
 
-def _failure_of(row: AnyRow) -> Failure | None:
-    if row.failure_phase is None:
-        return None
+def _failure_of(row: AnyRow) -> Failure:
     return Failure(row.failure_phase, row.failure_reason, row.failure_at)
 
 
-def _broken_upload_of(row: AnyRow) -> BrokenUpload | None:
-    if row.broken_checksum is None:
-        return None
+def _broken_upload_of(row: AnyRow) -> BrokenUpload:
     return BrokenUpload(
         row.broken_announced_bytes,
         row.broken_received_bytes,

@@ -23,8 +23,6 @@ import structlog
 from anyio import (
     CancelScope,
     CapacityLimiter,
-    current_effective_deadline,
-    current_time,
     move_on_after,
     to_thread,
 )
@@ -93,9 +91,9 @@ class SqliteDatabase:
 
     async def read_list(self, transaction: Transaction[T]) -> T:
         """Run a transaction that reads a page of a list."""
+        limited = with_deadline(transaction, list_timeouts.LIST_TIMEOUT_SECONDS)
         with list_timeout():
-            seconds = current_effective_deadline() - current_time()
-            return await self._run(self.listers, self._listing, with_deadline(transaction, seconds))
+            return await self._run(self.listers, self._listing, limited)
 
     async def write(self, transaction: Transaction[T]) -> T:
         """Run a transaction that writes."""
