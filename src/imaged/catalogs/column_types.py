@@ -7,16 +7,28 @@ instants. SQLite has none: they are stored as whole microseconds since
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, DateTime, Dialect, Index, MetaData, String, text
+import msgspec
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Index,
+    MetaData,
+    String,
+    bindparam,
+    text,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -102,6 +114,54 @@ def minus_duration(
 ) -> ColumnElement[datetime]:
     """An instant minus a duration, in SQL."""
     return _MinusDuration(instant, duration)
+
+
+class TextList(TypeDecorator[Sequence[str]]):
+    """Any number of texts as one parameter: an array for PostgreSQL, JSON for SQLite."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type of the parameter, by database."""
+        sent = String() if dialect.name == "sqlite" else ARRAY(String)
+        return dialect.type_descriptor(sent)
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> Any:
+        """The value sent to the database."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return msgspec.json.encode(value).decode()
+
+
+class _IsAnyOf(FunctionElement[Any]):
+    """Whether a text is in a TextList. Not of the type Boolean: SQLAlchemy compares that with 1 in
+    SQLite, which then uses no index.
+    """
+
+    type = NullType()
+    inherit_cache = True
+
+
+@compiles(_IsAnyOf)
+def _in_array(element: _IsAnyOf, compiler: SQLCompiler, **options: Any) -> str:
+    text_sql, list_sql = (compiler.process(one, **options) for one in element.clauses)
+    return f"({text_sql} = ANY ({list_sql}))"
+
+
+@compiles(_IsAnyOf, "sqlite")
+def _in_json(element: _IsAnyOf, compiler: SQLCompiler, **options: Any) -> str:
+    text_sql, list_sql = (compiler.process(one, **options) for one in element.clauses)
+    return f"({text_sql} IN (SELECT value FROM json_each({list_sql})))"  # noqa: S608 - both compiled
+
+
+def is_any_of(column: ColumnElement[str], parameter: str) -> ColumnElement[Any]:
+    """The condition that a column has one of the texts of a parameter.
+
+    The statement is the same for any number of texts. ``IN`` with a parameter for each text is
+    compiled again in every execution, which took a tenth of the time of a page of 25.
+    """
+    return _IsAnyOf(column, bindparam(parameter, type_=TextList()))
 
 
 def check_in(column: str, values: Iterable[StrEnum]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from imaged.catalogs import dialects, rows, task_rows
+from imaged.catalogs.column_types import is_any_of
 from imaged.catalogs.rows import AnyRow
 from imaged.catalogs.tables import (
     blobs,
@@ -54,9 +55,7 @@ _THIS = images.c.id == bindparam("this")
 _LOCK = select(images.c.id).where(_THIS).with_for_update()
 _READ_THIS = READ.where(_THIS)
 _LOCATIONS_OF_THIS = _LOCATIONS.where(image_locations.c.image_id == bindparam("this"))
-_LOCATIONS_OF_THESE = _LOCATIONS.where(
-    image_locations.c.image_id.in_(bindparam("these", expanding=True))
-)
+_LOCATIONS_OF_THESE = _LOCATIONS.where(is_any_of(image_locations.c.image_id, "these"))
 _UPDATE = update(images).where(_THIS)
 
 _ADD_TAGS = insert(image_tags)
