@@ -59,15 +59,16 @@ class OutcomeCheck:
             case.kind.makes == "image" and tasks[task_id]["status"] == "success"
             for task_id, case in cases.items()
         )
-        called = {
-            str(tasks[task_id]["image_id"])
+        named = {
+            str(tasks[task_id]["image_id"]): case.kind.failed_status
             for task_id, case in cases.items()
-            if case.kind.is_called
+            if case.kind.failed_status
         }
         listed = {image["id"]: image["status"] for image in await self._here.client.list_all()}
-        assert listed.keys() == {self._here.source_id} | made | called
+        assert listed.keys() == {self._here.source_id} | made | named.keys()
         for image_id, status in listed.items():
-            assert status == ("queued" if image_id in called - made else "active")
+            expected = "active" if image_id not in named or image_id in made else named[image_id]
+            assert status == expected, image_id
         await self._here.require_clean(self._files)
         for image_id in listed.keys() - {self._here.source_id}:
             assert await self._here.client.delete(image_id) == 204

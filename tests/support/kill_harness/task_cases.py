@@ -20,7 +20,7 @@ class TaskCase:
     makes: str = "image"
     disk_format: str = "raw"
     phase: str = ""  # where it dies again and again
-    is_called: bool = False  # its image is that of a client
+    failed_status: str = ""  # of the image that a client named, where the task failed
 
 
 async def image_from_web(at: KillHarness, disk_format: str) -> str:
@@ -87,13 +87,13 @@ TASK_CASES: Mapping[str, TaskCase] = {
         lambda at, _: at.call_import("import", {"method": {"name": "glance-direct"}}),
         kill_points.STREAMED,
         phase="storing",
-        is_called=True,
+        failed_status="uploading",
     ),
     "location_import": TaskCase(
         lambda at, _: at.call_import("locations", {"url": at.url}),
         kill_points.STREAMED,
         phase="fetching",
-        is_called=True,
+        failed_status="queued",
     ),
 }
 
