@@ -12,7 +12,7 @@ clients get slower instead of using more memory.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -128,6 +128,28 @@ class DownloadBuffer:
         self._budget.give_back(self._before)
         self._budget.take(size_bytes)
         self._before, self._latest = self._latest, size_bytes
+
+
+class TimedBlocks:
+    """Blocks that also say how long their reader has waited for them.
+
+    ``clock``: the present time in seconds.
+    """
+
+    def __init__(self, blocks: AsyncIterable[Block], clock: Callable[[], float]) -> None:
+        self.waited_seconds = 0.0
+        self._blocks = aiter(blocks)
+        self._clock = clock
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Block:
+        asked_at = self._clock()
+        try:
+            return await anext(self._blocks)
+        finally:
+            self.waited_seconds += self._clock() - asked_at
 
 
 def split_holes(chunks: Sequence[bytes], offset: int) -> Iterator[int | list[bytes]]:

@@ -6,13 +6,13 @@ waits for its blocks does not count as the store's time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from time import perf_counter
 from typing import Protocol
 
-from imaged.core.block import Block
+from imaged.core.block import Block, TimedBlocks
 from imaged.core.errors import StoreError
 from imaged.ports.meter import Meter, Timing
 from imaged.ports.store import (
@@ -69,8 +69,11 @@ class MeteredStore:
     ) -> int:
         """Write a blob; returns its size in bytes. Raises what the port says."""
         with Timing(self._meter, "put") as timing:
-            async with aclosing(_awaited(blocks, timing)) as awaited:
-                return await self.inner.put(key, awaited, expected_bytes, record)
+            timed = TimedBlocks(blocks, perf_counter)
+            try:
+                return await self.inner.put(key, timed, expected_bytes, record)
+            finally:
+                timing.waited_seconds = timed.waited_seconds
 
     @asynccontextmanager
     async def open(self, key: str, start: int = 0) -> AsyncIterator[BlobReader]:
@@ -145,17 +148,6 @@ class MeteredReader:
         """Return the next ``length`` bytes, fewer at the end of the blob. Raises StoreError."""
         with Timing(self._meter, "read"):
             return await self._reader.read(length)
-
-
-async def _awaited(blocks: AsyncIterable[Block], timing: Timing) -> AsyncGenerator[Block]:
-    """The blocks; counts the time spent waiting for them."""
-    asked_at = perf_counter()
-    async for block in blocks:
-        timing.waited_seconds += perf_counter() - asked_at
-        yield block
-        del block
-        asked_at = perf_counter()
-    timing.waited_seconds += perf_counter() - asked_at
 
 
 def _unwrapped(store: Store) -> Store:
