@@ -18,9 +18,8 @@ from imaged.core.deletion import delete
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
-from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
+from imaged.core.query import Column, Condition, ImageQuery, Operator, Order, TaskQuery
 from imaged.core.task import Progress, Task, TaskStatus, cancel, created
-from imaged.core.task_query import TaskQuery
 from support.postgresql import connected, fresh_database
 from support.sample_images import task
 

@@ -18,9 +18,8 @@ from imaged.core.deletion import delete
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MAX_PROPERTIES, MIB
-from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
+from imaged.core.query import Column, Condition, ImageQuery, Operator, Order, TaskQuery
 from imaged.core.task import Progress, TaskStatus, cancel, created
-from imaged.core.task_query import TaskQuery
 from support.sample_images import draft, task
 
 pytestmark = pytest.mark.asyncio

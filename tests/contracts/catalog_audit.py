@@ -9,8 +9,8 @@ from contracts.catalog_samples import ALL, STORE, all_images
 from imaged.core.blob import BlobState
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
+from imaged.core.query import TaskQuery
 from imaged.core.task import Task, TaskStatus
-from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Catalog
 
 

@@ -40,9 +40,8 @@ from imaged.core.deletion import delete, restore
 from imaged.core.errors import ImageExists, ImageNotFound
 from imaged.core.image import BrokenUpload, Content, Failure, Visibility
 from imaged.core.lifecycle import Status
-from imaged.core.query import ImageQuery
+from imaged.core.query import ImageQuery, TaskQuery
 from imaged.core.task import Progress, TaskStatus, claim_task, finish_task
-from imaged.core.task_query import TaskQuery
 from imaged.core.uploading import begin_attempt, begin_import, begin_upload, store_data, write_to
 from support.sample_images import task
 

@@ -13,8 +13,7 @@ from imaged.catalogs import list_timeout
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import ListTooSlow
 from imaged.core.limits import MIB
-from imaged.core.query import ImageQuery
-from imaged.core.task_query import TaskQuery
+from imaged.core.query import ImageQuery, TaskQuery
 from support.waiting import until
 
 LIST_COUNT = 20

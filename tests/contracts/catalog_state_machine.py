@@ -43,6 +43,7 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
 from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.image import Change, Image
+from imaged.core.query import TaskQuery
 from imaged.core.summary import Instance
 from imaged.core.task import (
     Progress,
@@ -53,7 +54,6 @@ from imaged.core.task import (
     finish_task,
     give_back_task,
 )
-from imaged.core.task_query import TaskQuery
 from imaged.core.uploading import (
     begin_import,
     begin_staging,

@@ -18,8 +18,8 @@ from contracts.catalog_samples import (
 )
 from imaged.core.deletion import delete, expire, restore
 from imaged.core.errors import CatalogError, ImagedError
+from imaged.core.query import TaskQuery
 from imaged.core.task import Progress, cancel, claim_task, finish_task, give_back_task
-from imaged.core.task_query import TaskQuery
 from imaged.core.uploading import (
     begin_attempt,
     give_back,

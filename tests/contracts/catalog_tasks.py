@@ -39,7 +39,7 @@ from imaged.core.errors import (
     TaskNotFound,
 )
 from imaged.core.lifecycle import Status
-from imaged.core.query import ImageQuery
+from imaged.core.query import ImageQuery, TaskColumn, TaskQuery
 from imaged.core.task import (
     Progress,
     Task,
@@ -49,7 +49,6 @@ from imaged.core.task import (
     finish_task,
     give_back_task,
 )
-from imaged.core.task_query import TaskColumn, TaskQuery
 from imaged.core.uploading import (
     begin_attempt,
     begin_import,
@@ -580,7 +579,7 @@ class TaskQueueContract:
 
 
 class TaskListsContract:
-    """Pages of tasks, as ``core/task_query`` defines them in plain Python."""
+    """Pages of tasks, as ``core/query`` defines them in plain Python."""
 
     async def test_what_is_asked_for(self, catalog: Catalog) -> None:
         """By type, status, owner and image, each alone and together."""

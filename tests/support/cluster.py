@@ -13,8 +13,8 @@ from anyio.abc import TaskGroup
 from imaged.core.deletion import delete
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
+from imaged.core.query import TaskQuery
 from imaged.core.task import Task
-from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Store, Stores
 from imaged.testing.memory_catalog import MemoryCatalog

@@ -19,9 +19,18 @@ from imaged.core.attributes import is_printable
 from imaged.core.errors import ImageNotFound, InvalidQuery, TaskNotFound
 from imaged.core.image import Visibility
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
-from imaged.core.query import NEWEST_FIRST, SORTABLE, Column, Condition, ImageQuery, Operator, Order
+from imaged.core.query import (
+    NEWEST_FIRST,
+    SORTABLE,
+    Column,
+    Condition,
+    ImageQuery,
+    Operator,
+    Order,
+    TaskColumn,
+    TaskQuery,
+)
 from imaged.core.task import TaskStatus
-from imaged.core.task_query import TaskColumn, TaskQuery
 
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 1000

@@ -12,10 +12,9 @@ from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Image, Location
 from imaged.core.ledger import Account
 from imaged.core.place_marker import Place, PlaceKind
-from imaged.core.query import ImagePage, ImageQuery
+from imaged.core.query import ImagePage, ImageQuery, TaskQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task
-from imaged.core.task_query import TaskQuery
 from imaged.ports.catalog import Catalog
 from imaged.ports.image_catalog import LapsedClaim
 

@@ -37,10 +37,9 @@ from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.place_marker import Place, PlaceKind
-from imaged.core.query import ImagePage, ImageQuery
+from imaged.core.query import ImagePage, ImageQuery, TaskQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task, TaskChange
-from imaged.core.task_query import TaskQuery
 from imaged.ports.image_catalog import LapsedClaim
 
 
@@ -111,7 +110,7 @@ class SqlCatalog:
         return await self.database.read(partial(task_rows.read, task_id=task_id))
 
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
-        """Return the page that ``core/task_query`` describes."""
+        """Return the page that ``core/query`` describes."""
         return await self.database.read_list(partial(task_select.list_tasks, query=query))
 
     async def count_unfinished_tasks(self, owner: str) -> int:

@@ -1,4 +1,4 @@
-"""The statement behind a list of tasks: ``core/task_query`` in SQL."""
+"""The statement behind a list of tasks: ``core/query`` in SQL."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, or_
 
 from imaged.catalogs import task_rows
 from imaged.catalogs.task_tables import tasks
+from imaged.core.query import TaskQuery, task_sort_key
 from imaged.core.task import Task
-from imaged.core.task_query import TaskQuery, sort_key
 
 
 def list_tasks(db: Connection, query: TaskQuery) -> Sequence[Task]:
@@ -44,7 +44,7 @@ def _comes_after(last: Task, query: TaskQuery) -> ColumnElement[bool]:
     """Behind the last task; the condition on the first key alone comes first, for an index to
     follow.
     """
-    column, (value, task_id) = tasks.c[query.sort_by], sort_key(last, query.sort_by)
+    column, (value, task_id) = tasks.c[query.sort_by], task_sort_key(last, query.sort_by)
     if query.descending:
         return and_(column <= value, or_(column < value, tasks.c.id < task_id))
     return and_(column >= value, or_(column > value, tasks.c.id > task_id))

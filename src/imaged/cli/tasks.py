@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from imaged.config import Config
-    from imaged.core.task_query import TaskQuery
+    from imaged.core.query import TaskQuery
     from imaged.ports.catalog import Catalog
 
 
@@ -76,7 +76,7 @@ def list_tasks(
     reading is one line.
     """
     from imaged.cli.context import run_with_catalog
-    from imaged.core.task_query import TaskQuery
+    from imaged.core.query import TaskQuery
 
     query = TaskQuery(
         type=name, status=TaskStatus(status) if status else None, owner=owner, limit=limit

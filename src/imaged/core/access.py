@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted, TaskNotFound
 from imaged.core.image import Change, ClaimedChange, Image, Visibility
 from imaged.core.lifecycle import GONE, Status
-from imaged.core.signed_urls import without_queries
-from imaged.core.task import Task
+from imaged.core.task import Task, without_queries
 
 WRITERS: AbstractSet[str] = frozenset({"admin", "member"})
 

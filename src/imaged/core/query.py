@@ -1,9 +1,10 @@
-"""Queries for lists of images: the caller, the conditions, the order and the start.
+"""Queries for lists of images and of tasks: the caller, the conditions, the order and the start.
 
-``matches`` and ``page`` define in plain Python what the statements of every catalog must return.
+``matches`` and ``page``, ``matches_task`` and ``page_of_tasks`` define in plain Python what the
+statements of every catalog must return.
 
-An order is total: the image's id, in the direction of the last key, breaks ties. A value that is
-not set sorts before all others.
+An order is total: the id, in the direction of the last key, breaks ties. A value that is not set
+sorts before all others.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from enum import StrEnum
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
-from imaged.core.access import Caller
+from imaged.core.access import Caller, may_see_task
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import GONE
 from imaged.core.limits import size_of_properties
+from imaged.core.task import Task, TaskStatus
 
 
 class Operator(StrEnum):
@@ -89,7 +91,6 @@ class Order:
 
 
 LISTED_BASE_BYTES = 1024  # of an image in a list without tags and properties, at most
-
 NEWEST_FIRST = (Order(Column.CREATED_AT, descending=True),)
 
 
@@ -105,6 +106,32 @@ class ImageQuery:
     properties: tuple[tuple[str, str], ...] = ()  # the image must have all of them
     order: tuple[Order, ...] = NEWEST_FIRST
     after: Image | None = None  # the last image of the previous page
+    limit: int = 25
+
+
+class TaskColumn(StrEnum):
+    """Columns for sorting tasks; named as in the catalog."""
+
+    ID = "id"
+    TYPE = "type"
+    STATUS = "status"
+    OWNER = "owner"
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskQuery:
+    """A page of tasks. A field that is None is not a condition."""
+
+    caller: Caller | None = None  # None: the operator, for whom nothing is hidden
+    type: str | None = None
+    status: TaskStatus | None = None
+    owner: str | None = None
+    image_id: str | None = None  # concerns this image, or created it
+    sort_by: TaskColumn = TaskColumn.CREATED_AT
+    descending: bool = True
+    after: Task | None = None  # the last task of the previous page
     limit: int = 25
 
 
@@ -172,6 +199,34 @@ def page_within(images: Iterable[Image], max_bytes: int) -> ImagePage:
             return ImagePage(taken, is_cut=True)
         taken.append(image)
     return ImagePage(taken)
+
+
+def matches_task(task: Task, query: TaskQuery) -> bool:
+    """Whether the task belongs in the list, on whatever page."""
+    return (
+        (query.caller is None or may_see_task(query.caller, task))
+        and query.type in {None, task.type}
+        and query.status in {None, task.status}
+        and query.owner in {None, task.owner}
+        and query.image_id in {None, task.image_id, task.writes}
+    )
+
+
+def task_sort_key(task: Task, column: TaskColumn) -> tuple[str | datetime, str]:
+    """The position of the task in an ascending order."""
+    value: str | datetime = getattr(task, column)
+    return value, task.id
+
+
+def page_of_tasks(tasks: Sequence[Task], query: TaskQuery) -> list[Task]:
+    """The requested page of these tasks."""
+    found = [task for task in tasks if matches_task(task, query)]
+    found.sort(key=lambda task: task_sort_key(task, query.sort_by), reverse=query.descending)
+    if query.after is not None:
+        last = task_sort_key(query.after, query.sort_by)
+        keys = ((task, task_sort_key(task, query.sort_by)) for task in found)
+        found = [task for task, key in keys if key != last and (key < last) == query.descending]
+    return found[: query.limit]
 
 
 def _is_listed(image: Image, query: ImageQuery) -> bool:

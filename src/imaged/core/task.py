@@ -9,6 +9,7 @@ its claim is the image's. Only tasks that write no image have a claim of their o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,7 +18,6 @@ from uuid import UUID
 
 from imaged.core.claim import Claim, require_claim
 from imaged.core.errors import InvalidTransition, TaskNotFinal
-from imaged.core.signed_urls import without_queries
 
 
 class TaskStatus(StrEnum):
@@ -55,11 +55,13 @@ TASK_TRANSITIONS: Mapping[TaskStatus, Mapping[TaskEvent, TaskStatus]] = {
 }
 
 FINAL_STATUSES = frozenset(status for status, row in TASK_TRANSITIONS.items() if not row)
-
 KEEP_FOR = timedelta(hours=48)
 MAX_ATTEMPTS = 3
 
 IMAGE_DELETED = "The image was deleted."
+
+QUERY_MASK = "***"
+_WITH_QUERY = re.compile(r"(?P<before>https?://[^?#]*)\?.+", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,28 @@ def advance(task: Task, attempt: int, progress: Progress, now: datetime) -> Task
     if task.status is not TaskStatus.PROCESSING or task.attempts != attempt:
         return task
     return replace(task, progress=progress, updated_at=now)
+
+
+def without_queries(fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields, at any depth, with a mask for the query of each value that is a URL.
+
+    The query of a URL, such as a presigned one of an object store, may be a credential. It is kept
+    as long as the task needs it, and shown only to the project that sent it.
+    """
+    return {name: _masked(value) for name, value in fields.items()}
+
+
+def _masked(value: object) -> object:
+    match value:
+        case str():
+            found = _WITH_QUERY.fullmatch(value.strip())
+            return f"{found['before']}?{QUERY_MASK}" if found else value
+        case Mapping():
+            return without_queries(value)
+        case list():
+            return [_masked(item) for item in value]
+        case _:
+            return value
 
 
 def _ended(

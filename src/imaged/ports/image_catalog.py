@@ -15,9 +15,8 @@ from imaged.core.blob import Blob
 from imaged.core.claim import Claim
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
-from imaged.core.query import ImagePage, ImageQuery
+from imaged.core.query import ImagePage, ImageQuery, TaskQuery
 from imaged.core.task import Progress, Task, TaskChange
-from imaged.core.task_query import TaskQuery
 
 
 class ImageCatalog(Protocol):
@@ -92,7 +91,7 @@ class TaskCatalog(Protocol):
         ...
 
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
-        """Return the page that ``core/task_query`` defines."""
+        """Return the page that ``core/query`` defines."""
         ...
 
     async def count_unfinished_tasks(self, owner: str) -> int:

@@ -13,8 +13,8 @@ from anyio.lowlevel import checkpoint
 
 from imaged.core import task as tasks
 from imaged.core.errors import TaskNotFound
+from imaged.core.query import TaskQuery, page_of_tasks
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
-from imaged.core.task_query import TaskQuery, page
 from imaged.core.uploading import change_task
 from imaged.ports.image_catalog import LapsedClaim
 from imaged.testing.memory_images import MemoryImages
@@ -35,9 +35,9 @@ class MemoryTasks(MemoryImages):
         return self._task(task_id)
 
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
-        """Return the page that ``core/task_query`` describes."""
+        """Return the page that ``core/query`` describes."""
         await checkpoint()
-        return page(list(self.tasks.values()), query)
+        return page_of_tasks(list(self.tasks.values()), query)
 
     async def count_unfinished_tasks(self, owner: str) -> int:
         """The number of this owner's tasks that are pending or being worked on."""

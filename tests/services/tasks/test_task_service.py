@@ -12,8 +12,8 @@ import pytest
 from imaged.core.access import Caller
 from imaged.core.errors import InvalidInput, TaskNotFound, TooManyTasks, UnknownTaskType
 from imaged.core.lifecycle import Status
+from imaged.core.query import TaskQuery
 from imaged.core.task import TaskStatus
-from imaged.core.task_query import TaskQuery
 from imaged.services.tasks.task_service import TaskServiceSettings
 from imaged.services.tasks.task_type import ImageId, TaskInput, read_input
 from support.cluster import Cluster

@@ -23,8 +23,8 @@ from imaged.core.edits import begin_draft
 from imaged.core.errors import InvalidInput, NotPermitted, TaskFinal, TooManyTasks
 from imaged.core.image import Change, Image
 from imaged.core.limits import require_properties_within
+from imaged.core.query import TaskQuery
 from imaged.core.task import Task, TaskFacts, cancel, require_final
-from imaged.core.task_query import TaskQuery
 from imaged.ports.image_catalog import ImageCatalog, TaskCatalog
 from imaged.ports.secret_box import SecretBox
 from imaged.services.claims import Claims
