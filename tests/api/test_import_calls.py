@@ -265,7 +265,7 @@ async def test_a_replacement_is_said_in_two_words(said: str) -> None:
     reply = await stage(service, image_id, **{"x-imaged-replace": said})
 
     assert reply.status == 400
-    assert "x-imaged-replace" in reply.text
+    assert "X-Imaged-Replace" in reply.text
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,11 @@ from starlette.types import Message, Receive
 
 from imaged.api.http_errors import BodyTooLarge, EncodingRefused, MediaTypeRefused
 from imaged.api.serialize import encode
+from imaged.core.attributes import OCTET_STREAM
 from imaged.core.errors import ClientVanished, InvalidRequest
 from imaged.core.limits import KIB, MAX_REQUEST_BYTES, MIB
 
 JSON = "application/json"
-OCTET_STREAM = "application/octet-stream"  # the media type of data
 
 LARGE_BYTES = 16 * KIB
 SHORT_REST_BYTES = 1 * MIB  # of a body: left unread, it does not end the connection

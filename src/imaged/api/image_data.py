@@ -16,11 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from imaged.api.bodies import OCTET_STREAM, body_of, media_type_of, require_unpacked
+from imaged.api.bodies import body_of, media_type_of, require_unpacked
 from imaged.api.http_errors import LengthRequired, MediaTypeRefused
 from imaged.api.range_header import parse_range
 from imaged.api.requests import caller_of, image_id_of, store_of
 from imaged.core.access import Caller
+from imaged.core.attributes import OCTET_STREAM, REPLACE_HEADER
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import ClientVanished, ImagedError, InvalidRequest
 from imaged.core.image import Content
@@ -29,7 +30,6 @@ from imaged.services.ingest import Ingester
 from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 SIZE_HEADER = "x-openstack-image-size"
-REPLACE_HEADER = "x-imaged-replace"
 
 _BYTE_COUNT = re.compile(r"\d{1,18}", re.ASCII)
 

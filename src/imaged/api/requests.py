@@ -8,12 +8,11 @@ from collections.abc import Callable
 from starlette.requests import Request
 
 from imaged.core.access import Caller
-from imaged.core.attributes import UUID_PATTERN
+from imaged.core.attributes import STORE_HEADER, UUID_PATTERN
 from imaged.core.errors import ImageNotFound, TaskNotFound
 
 CALLER_SCOPE_KEY = "imaged.caller"  # key of the caller in the scope
 REQUEST_ID_SCOPE_KEY = "imaged.request_id"  # key of the request's id, also in the log
-STORE_HEADER = "x-image-meta-store"
 
 _UUID = re.compile(UUID_PATTERN)
 _HOST = re.compile(r"[A-Za-z0-9._~\[\]:%-]+")

@@ -120,6 +120,7 @@ def _remedy_for(error: Exception) -> str | None:
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx is not None else "imaged"
         return f"See `{where} --help`."
+    from imaged.client.errors import ClientError
     from imaged.config.problems import ConfigInvalid
     from imaged.core.errors import CatalogError, StoreError
 
@@ -128,5 +129,7 @@ def _remedy_for(error: Exception) -> str | None:
             return RUN_CHECK_CONFIG
         case CatalogError() | StoreError():
             return RUN_DOCTOR
-        case _:
-            return getattr(error, "remedy", "") or None
+        case ClientError():
+            return error.remedy or None
+        case _:  # remedies of other errors are for users of the API
+            return None

@@ -26,7 +26,7 @@ from imaged.client.http_session import (
     HttpSession,
     open_http_session,
 )
-from imaged.core.attributes import UUID_PATTERN
+from imaged.core.attributes import OCTET_STREAM, REPLACE_HEADER, STORE_HEADER, UUID_PATTERN
 from imaged.core.digests import CHECKSUM, is_supported_algorithm
 from imaged.core.limits import MIB
 
@@ -64,10 +64,7 @@ def _json_pointer(name: str) -> str:
 
 
 IMAGES_PATH = "/v2/images"
-OCTET_STREAM = "application/octet-stream"
 PATCH = "application/openstack-images-v2.1-json-patch"
-STORE_HEADER = "X-Image-Meta-Store"
-REPLACE_HEADER = "X-Imaged-Replace"
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)", re.ASCII)
 
 

@@ -26,9 +26,10 @@ from imaged.client.errors import (
     PushFailed,
     TemporaryError,
 )
-from imaged.client.image_api import REPLACE_HEADER, ImageApi, Record
+from imaged.client.image_api import ImageApi, Record
 from imaged.client.transfer import DEFAULT_TRIES, Progress, retry_pauses
 from imaged.client.upload_source import Formats, Source, choose_formats
+from imaged.core.attributes import REPLACE_HEADER
 
 STATUS_POLL_INTERVAL = timedelta(seconds=1)
 RELEASE_WAIT = timedelta(minutes=3)  # the lease of a dead instance, and the takeover

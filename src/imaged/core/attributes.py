@@ -67,6 +67,11 @@ LAST_FAILURE = "imaged_last_failure"
 DAMAGE = "imaged_damage"
 NOTICE = "imaged_notice"
 
+#: Headers of the API besides HTTP's own, and the media type of data.
+STORE_HEADER = "X-Image-Meta-Store"
+REPLACE_HEADER = "X-Imaged-Replace"
+OCTET_STREAM = "application/octet-stream"
+
 #: Names that clients never write: the service sets them.
 RESERVED_NAMES = frozenset({"location", "deleted", "deleted_at"})
 RESERVED_PREFIXES = ("os_glance_", "os_hash_", "imaged_")
