@@ -39,42 +39,44 @@ def _image(visibility: Visibility, status: Status = Status.ACTIVE) -> Image:
 
 
 @pytest.mark.parametrize(
-    ("who", "visibility", "status"), list(product(CALLERS, Visibility, Status))
+    ("name", "visibility", "status"), list(product(CALLERS, Visibility, Status))
 )
-def test_visible_images_of_each_caller(who: str, visibility: Visibility, status: Status) -> None:
+def test_visible_images_of_each_caller(name: str, visibility: Visibility, status: Status) -> None:
     """Owners and admins see theirs, all see open images, and deleted ones are invisible."""
     image = _image(visibility, status)
-    sees = status not in {"pending_delete", "deleted"} and (who != "stranger" or visibility in OPEN)
+    sees = status not in {"pending_delete", "deleted"} and (
+        name != "stranger" or visibility in OPEN
+    )
 
-    assert may_see(CALLERS[who], image) is sees
+    assert may_see(CALLERS[name], image) is sees
     if sees:
-        assert require_visible(CALLERS[who], image) is image
+        assert require_visible(CALLERS[name], image) is image
     else:
         with pytest.raises(ImageNotFound):
-            require_visible(CALLERS[who], image)
+            require_visible(CALLERS[name], image)
 
 
-@pytest.mark.parametrize(("who", "writes"), [("admin", 1), ("owner", 1), ("reader", 0)])
-def test_readers_may_not_write(who: str, writes: int) -> None:
+@pytest.mark.parametrize(("name", "writes"), [("admin", 1), ("owner", 1), ("reader", 0)])
+def test_readers_may_not_write(name: str, writes: int) -> None:
     """A role that only reads changes nothing."""
     if writes:
-        require_writer(CALLERS[who])
+        require_writer(CALLERS[name])
     else:
         with pytest.raises(NotPermitted):
-            require_writer(CALLERS[who])
+            require_writer(CALLERS[name])
 
 
-@pytest.mark.parametrize(("who", "visibility"), list(product(CALLERS, Visibility)))
-def test_only_owners_and_admins_may_change_an_image(who: str, visibility: Visibility) -> None:
+@pytest.mark.parametrize(("name", "visibility"), list(product(CALLERS, Visibility)))
+def test_only_owners_and_admins_may_change_an_image(name: str, visibility: Visibility) -> None:
     """Its owner and admins; to a stranger it does not exist, or is not permitted."""
     image = _image(visibility)
 
-    if who in {"admin", "owner"}:
-        assert require_owner(CALLERS[who], image) is image
+    if name in {"admin", "owner"}:
+        assert require_owner(CALLERS[name], image) is image
     else:
-        hidden = who == "stranger" and visibility not in OPEN
+        hidden = name == "stranger" and visibility not in OPEN
         with pytest.raises(ImageNotFound if hidden else NotPermitted):
-            require_owner(CALLERS[who], image)
+            require_owner(CALLERS[name], image)
 
 
 def test_a_caller_without_roles_changes_nothing() -> None:
@@ -83,17 +85,17 @@ def test_a_caller_without_roles_changes_nothing() -> None:
         require_owner(replace(OWNER, roles=frozenset()), active())
 
 
-@pytest.mark.parametrize("who", CALLERS)
-def test_only_admins_read_deactivated_data(who: str) -> None:
-    """Everybody who sees the image; of a deactivated one only admins."""
+@pytest.mark.parametrize("name", CALLERS)
+def test_only_admins_read_deactivated_data(name: str) -> None:
+    """Everybody name sees the image; of a deactivated one only admins."""
     image = _image(Visibility.PUBLIC)
-    assert require_readable(CALLERS[who], image) is image
+    assert require_readable(CALLERS[name], image) is image
 
-    if who == "admin":
+    if name == "admin":
         assert require_readable(ADMIN, deactivate(image)).status is Status.DEACTIVATED
     else:
         with pytest.raises(DataForbidden):
-            require_readable(CALLERS[who], deactivate(image))
+            require_readable(CALLERS[name], deactivate(image))
 
 
 def test_the_data_of_an_image_that_is_not_seen_does_not_exist() -> None:
@@ -127,11 +129,11 @@ def test_a_change_by_a_stranger_is_not_made(attempt: Callable[[Image], Image]) -
         attempt(_image(Visibility.PRIVATE))
 
 
-@pytest.mark.parametrize(("who", "visibility"), list(product(CALLERS, Visibility)))
-def test_only_admins_may_publish(who: str, visibility: Visibility) -> None:
+@pytest.mark.parametrize(("name", "visibility"), list(product(CALLERS, Visibility)))
+def test_only_admins_may_publish(name: str, visibility: Visibility) -> None:
     """Only admins make images public; anything else is the owner's choice."""
-    if visibility is Visibility.PUBLIC and who != "admin":
+    if visibility is Visibility.PUBLIC and name != "admin":
         with pytest.raises(NotPermitted):
-            require_publisher(CALLERS[who], visibility)
+            require_publisher(CALLERS[name], visibility)
     else:
-        require_publisher(CALLERS[who], visibility)
+        require_publisher(CALLERS[name], visibility)

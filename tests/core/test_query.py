@@ -53,25 +53,25 @@ LISTED = {
 CALLERS = {"owner": OWNER, "stranger": STRANGER, "admin": ADMIN}
 
 
-@pytest.mark.parametrize(("who", "visibility"), list(product(CALLERS, Visibility)))
-def test_listed_images_of_each_caller(who: str, visibility: Visibility) -> None:
+@pytest.mark.parametrize(("name", "visibility"), list(product(CALLERS, Visibility)))
+def test_listed_images_of_each_caller(name: str, visibility: Visibility) -> None:
     """Community images of others are listed only with a filter for them, or for all."""
     image = replace(active(), visibility=visibility)
-    caller = CALLERS[who]
-    plainly, asked = LISTED[who, visibility]
+    caller = CALLERS[name]
+    plainly, asked = LISTED[name, visibility]
 
     assert matches(image, ImageQuery(caller=caller)) is plainly
     assert matches(image, ImageQuery(caller=caller, visibility=visibility)) is asked
     assert matches(image, ImageQuery(caller=caller, any_visibility=True)) is asked
 
 
-@pytest.mark.parametrize(("status", "who"), list(product(Status, CALLERS)))
-def test_deleted_images_are_found_by_operators_only(status: Status, who: str) -> None:
+@pytest.mark.parametrize(("status", "name"), list(product(Status, CALLERS)))
+def test_deleted_images_are_found_by_operators_only(status: Status, name: str) -> None:
     """Callers never find what was deleted; the operator finds everything."""
     image = replace(in_status(status), visibility=Visibility.PUBLIC)
     gone = status in {"pending_delete", "deleted"}
 
-    assert matches(image, ImageQuery(caller=CALLERS[who])) is not gone
+    assert matches(image, ImageQuery(caller=CALLERS[name])) is not gone
     assert matches(image, ImageQuery())
 
 

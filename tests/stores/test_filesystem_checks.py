@@ -111,10 +111,10 @@ async def test_a_check_syncs_the_folders_that_were_there(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("who", "owner", "handed_over"), [(0, 1234, 257), (0, 0, 0), (1234, 1234, 0), (1234, 0, 0)]
+    ("uid", "owner", "handed_over"), [(0, 1234, 257), (0, 0, 0), (1234, 1234, 0), (1234, 0, 0)]
 )
 async def test_folders_belong_to_root_only_in_a_store_of_root(
-    root: Path, monkeypatch: pytest.MonkeyPatch, who: int, owner: int, handed_over: int
+    root: Path, monkeypatch: pytest.MonkeyPatch, uid: int, owner: int, handed_over: int
 ) -> None:
     """They belong to root only if the store does: a daemon that starts later must be able to use
     them.
@@ -134,7 +134,7 @@ async def test_folders_belong_to_root_only_in_a_store_of_root(
         def chown(path: Path, *to: int) -> None:  # type: ignore[override]  # narrower
             given.append((path, to))
 
-    monkeypatch.setattr(os, "geteuid", lambda: who)
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
     await store_on(root, Owned()).check()
 
     made = [root / name for name in folders(root)]
