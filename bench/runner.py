@@ -63,7 +63,7 @@ def _ground(sizes: Sizes, folder: Path) -> MeasureContext:
 def _those(
     measure: Measure, contenders: Contenders, bare: Mapping[LimitServer, BenchTarget]
 ) -> Contenders:
-    """Whom it suits, and the limit that it has."""
+    """The targets that it suits, with its limit."""
     those = {place: each for place, each in contenders.items() if measure.suits(each)}
     if measure.limit is not None and measure.limit in bare:
         those[LIMIT] = bare[measure.limit]

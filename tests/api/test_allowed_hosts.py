@@ -77,7 +77,7 @@ def test_a_name_that_a_page_could_have(names: AllowedHosts, host: str) -> None:
 @pytest.mark.parametrize("headers", OTHER_SITES)
 @pytest.mark.parametrize("names", [LOCAL, PUBLIC, NETWORKED])
 def test_other_sites(names: AllowedHosts, headers: dict[str, str]) -> None:
-    """Their forms and scripts reach this machine, and their browser tells whose they are."""
+    """Their forms and scripts reach this machine, and the browser names their origin."""
     with pytest.raises(CrossSiteRefused, match=next(iter(headers)).title()):
         names.require_allowed(Headers({"host": "localhost:9292", **headers}))
 

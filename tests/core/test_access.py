@@ -44,9 +44,8 @@ def _image(visibility: Visibility, status: Status = Status.ACTIVE) -> Image:
 def test_visible_images_of_each_caller(name: str, visibility: Visibility, status: Status) -> None:
     """Owners and admins see theirs, all see open images, and deleted ones are invisible."""
     image = _image(visibility, status)
-    sees = status not in {"pending_delete", "deleted"} and (
-        name != "stranger" or visibility in OPEN
-    )
+    is_open = name != "stranger" or visibility in OPEN
+    sees = is_open and status not in {"pending_delete", "deleted"}
 
     assert may_see(CALLERS[name], image) is sees
     if sees:
@@ -87,7 +86,7 @@ def test_a_caller_without_roles_changes_nothing() -> None:
 
 @pytest.mark.parametrize("name", CALLERS)
 def test_only_admins_read_deactivated_data(name: str) -> None:
-    """Everybody name sees the image; of a deactivated one only admins."""
+    """All callers that see the image; only admins if it is deactivated."""
     image = _image(Visibility.PUBLIC)
     assert require_readable(CALLERS[name], image) is image
 

@@ -125,7 +125,7 @@ async def test_a_step_that_fails_ends_no_other_one() -> None:
     assert done == ["a", "b"]
 
 
-# whose rounds they are
+# rounds of each service
 
 
 async def test_a_lease_that_cannot_be_taken_back_keeps_no_other(cluster: Cluster) -> None:

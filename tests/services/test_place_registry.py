@@ -1,4 +1,4 @@
-"""Whose a place is: marked where it is new, compared everywhere else, taken on purpose only."""
+"""Owners of places: new places are marked, others compared, and adopted only on purpose."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_an_empty_place_is_marked_once(cluster: Cluster) -> None:
 
 
 async def test_two_catalogs_never_have_one_place(cluster: Cluster) -> None:
-    """The second is told whose it is, and nothing of the place has changed."""
+    """The second gets the owner, and the place is unchanged."""
     marker = await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
     other = MemoryCatalog(cluster.clock)
 
@@ -135,7 +135,7 @@ async def test_another_catalog_that_is_faster_wins(cluster: Cluster) -> None:
 
 
 async def test_an_operator_takes_a_place_over(cluster: Cluster) -> None:
-    """Whatever it holds; the one whose it was is refused from then on."""
+    """Whatever it holds; its former catalog is refused from then on."""
     other = MemoryCatalog(cluster.clock)
     before = await PlaceRegistry(other).identify(cluster.near.place, cluster.near)
     cluster.near.place.expect(before)
@@ -164,7 +164,7 @@ async def test_to_examine_changes_nothing(cluster: Cluster) -> None:
 
 
 async def test_scratch_is_of_one_machine(cluster: Cluster) -> None:
-    """Each has its own: the catalog remembers none, and the marker still tells whose it is."""
+    """Each has its own: the catalog records none, and the marker still names the owner."""
     here, there = MemoryMarker("scratch"), MemoryMarker("scratch")
     for place in (here, there):
         place.kind = PlaceKind.SCRATCH
@@ -225,7 +225,7 @@ async def test_the_scrubber_goes_on_when_the_right_disk_is_back(cluster: Cluster
 
 
 async def test_a_new_catalog_is_not_made_over_data(cluster: Cluster) -> None:
-    """What is held, where, and whose it is; and the ways out."""
+    """The data, the place, its owner, and the ways out."""
     marker = await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
     cluster.far.blobs[stray(9)] = b"foreign"
     holdings = [await take_inventory(store.place, store) for store in (cluster.near, cluster.far)]

@@ -149,7 +149,7 @@ async def test_each_store_has_a_brake_of_its_own(cluster: Cluster) -> None:
 
 
 async def test_missing_bytes_are_told_and_nothing_is_done(cluster: Cluster) -> None:
-    """Nothing can be done here; the record stays, so that the operator sees whose they were."""
+    """Nothing can be done here; the record stays, so that the operator sees the owner."""
     location = (await cluster.active(A)).locations[0]
     del cluster.near.blobs[location.key]
     node = cluster.node()

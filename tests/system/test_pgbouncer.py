@@ -92,7 +92,7 @@ async def test_the_mode_is_found_where_there_is_one_session(one_mode: str) -> No
 
 @pytest.mark.parametrize("busy", [1, 8])
 async def test_the_mode_is_found_while_others_work(pooler: PgBouncer, mode: str, busy: int) -> None:
-    """Whose transactions take and leave the same sessions."""
+    """Their transactions share the same sessions."""
     async with fresh_database() as url, opened(pooler.url_of(url)) as other:
 
         async def work() -> None:

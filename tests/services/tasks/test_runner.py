@@ -545,7 +545,7 @@ async def test_a_task_survives_its_worker(cluster: Cluster, type_name: str) -> N
 @pytest.mark.parametrize("type_name", ["wait", "make"])
 @pytest.mark.rule("tasks.17")
 async def test_cancelling_stops_the_work_here_at_once(cluster: Cluster, type_name: str) -> None:
-    """The record tells by whom; what was to be made is not."""
+    """The record names the caller that cancelled; the draft is gone."""
     wait, make = Wait(), Make()
     node = cluster.node(types=[wait, make])
     asked = await ask(node, type_name, seconds=1000)

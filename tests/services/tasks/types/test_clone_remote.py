@@ -56,7 +56,7 @@ class Picky:
 
 
 async def test_an_image_of_another_service(cluster: Cluster) -> None:
-    """Described as there, but for whose it is; with the bytes from there, and whole."""
+    """Described as there, but for the owner; with all bytes from there."""
     web = web_of()
     task = await fetch(cluster.node(web=web), image_properties={"name": "mine", "more": "y"})
     image = await made_by(cluster, task)
