@@ -144,12 +144,12 @@ def open_parent(
 ) -> Iterator[tuple[int, str]]:
     """The open folder of a file, and the file's name in it.
 
-    ``make_with``: create missing folders with these permissions.
+    The folders below the root are opened one by one, without following a link. Blocks; raises
+    OSError. ``make_with``: create missing folders with these permissions.
     """
     *folders, last = file_name.split("/")
-    descriptor = disk.open(
-        root, OPEN_FOLDER_FLAGS & ~os.O_NOFOLLOW
-    )  # the operator may have made it a link
+    # The operator may have made the root itself a link.
+    descriptor = disk.open(root, OPEN_FOLDER_FLAGS & ~os.O_NOFOLLOW)
     try:
         for name in folders:
             if make_with is not None:
