@@ -6,7 +6,6 @@ Whether two responses have the same body: RFC 9110, sections 8.8, 13.1.5 and 15.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +21,6 @@ CONTENT_RANGE = re.compile(
 IDENTITY_CODINGS = {"", "identity", "aws-chunked"}  # they leave the bytes unchanged
 MAX_CHARACTERS = 100  # of a text of the other side
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,6 @@ def printable(text: str, longest: int = MAX_CHARACTERS) -> str:
     The HTTP parser returns bytes that are not UTF-8 as surrogates, which cannot be stored.
     """
     kept = "".join(
-        REPLACEMENT if unicodedata.category(character) in _UNPRINTABLE else character
-        for character in text[: longest + 1]
+        character if character.isprintable() else REPLACEMENT for character in text[: longest + 1]
     ).strip()
     return kept if len(text) <= longest else f"{kept[:longest]}…"
