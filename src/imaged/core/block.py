@@ -23,8 +23,8 @@ LARGEST_BLOCK_BYTES = 1 * MIB
 SMALLEST_BLOCK_BYTES = 64 * KIB
 ROOMY_DIVISOR = 2  # blocks have the largest size while 1/ROOMY_DIVISOR is free
 SHARE_DIVISOR = 64  # otherwise a block takes 1/SHARE_DIVISOR of the free bytes
-UNIT_BYTES = 64 * 1024  # whole blocks of any filesystem; smaller holes cost more than they save
-_ZEROS = bytes(UNIT_BYTES)
+HOLE_BYTES = 64 * KIB  # whole blocks of any filesystem; smaller holes cost more than they save
+_ZEROS = bytes(HOLE_BYTES)
 
 
 class Block:
@@ -156,7 +156,7 @@ def split_holes(chunks: Sequence[bytes], offset: int) -> Iterator[int | list[byt
     """Split chunks, in order, into lists of data to write and sizes of holes to skip, in bytes.
 
     ``offset``: the position of the first byte in the file. A hole begins and ends at a multiple of
-    ``UNIT_BYTES``, within one chunk. The search costs a few microseconds for each mebibyte, and
+    ``HOLE_BYTES``, within one chunk. The search costs a few microseconds for each mebibyte, and
     data is copied only if its chunk has a hole.
     """
     data: list[bytes] = []
@@ -180,14 +180,14 @@ def split_holes(chunks: Sequence[bytes], offset: int) -> Iterator[int | list[byt
 def _holes(chunk: bytes, offset: int) -> Iterator[tuple[int, int]]:
     """The start and end of each run of zeros in a chunk."""
     begin: int | None = None
-    at = -offset % UNIT_BYTES
-    while at + UNIT_BYTES <= len(chunk):
+    at = -offset % HOLE_BYTES
+    while at + HOLE_BYTES <= len(chunk):
         is_zero = chunk.startswith(_ZEROS, at)
         if is_zero and begin is None:
             begin = at
         elif not is_zero and begin is not None:
             yield begin, at
             begin = None
-        at += UNIT_BYTES
+        at += HOLE_BYTES
     if begin is not None:
         yield begin, at
