@@ -26,12 +26,11 @@ from imaged.services.verified_reads import (
     read_verified,
 )
 
+log = structlog.get_logger()
+
 
 class DownloadCatalog(ImageCatalog, BlobCatalog, Protocol):
     """Images, and the checksums of their blocks."""
-
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from imaged.ports.store import Stores
 from imaged.services.periodic import Problem
 
 log = structlog.get_logger()
+
 HEALTH_CACHE_SECONDS = 2.0
 CHECK_TIMEOUT_SECONDS = 2.0
 SHOWN_SILENT_LEASES = 10  # how long a silent instance is shown, in leases

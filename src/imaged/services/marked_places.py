@@ -42,6 +42,7 @@ from imaged.ports.place import MarkedPlace
 from imaged.ports.store import Store
 
 log = structlog.get_logger()
+
 BLOB_SAMPLE_SIZE = 1000  # blobs of a store without a marker that are compared with the catalog
 
 

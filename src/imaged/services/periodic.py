@@ -21,7 +21,9 @@ from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.retry_policy import RetryPolicy
 
 log = structlog.get_logger()
+
 T = TypeVar("T")
+
 JITTER = 0.1  # spreads the rounds of several instances
 #: The longest pause limits the wait of an item after its trouble is over.
 ITEM_RETRIES = RetryPolicy(first_pause=timedelta(seconds=10), longest_pause=timedelta(minutes=1))

@@ -40,6 +40,7 @@ from imaged.services.tasks.task_type import TaskTypeRegistry
 from imaged.units import approximate_duration
 
 log = structlog.get_logger()
+
 #: Timeout for one call to a place: a call to a disk that hangs never returns.
 CLEANUP_TIMEOUT = timedelta(minutes=1)
 UNRUNNABLE_BATCH = 100
