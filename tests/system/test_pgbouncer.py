@@ -122,10 +122,11 @@ async def test_limits_are_in_force(pooler: PgBouncer) -> None:
         assert await asyncio.gather(*reads, *writes) == [wanted] * 24
 
 
-async def test_nothing_is_left_to_others(pooler: PgBouncer, mode: str) -> None:
-    """A shared session has the settings afterwards that it had before."""
-    if not MODES[mode]:
-        pytest.skip("a session that is lent as a session is cleaned by the pooler")
+@pytest.mark.parametrize("mode", ["transaction"], indirect=True)
+async def test_nothing_is_left_to_others(pooler: PgBouncer) -> None:
+    """A shared session has the settings afterwards that it had before. One that is lent as a
+    session is cleaned by the pooler.
+    """
     shown = text("SHOW statement_timeout")
     async with behind(pooler) as catalog:
         await catalog.check()
