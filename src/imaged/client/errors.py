@@ -1,22 +1,4 @@
-"""Errors of the client, each with a remedy.
-
-* ClientError
-  - EndpointInvalid        the address, the token's file or the certificates cannot be used
-  - ConnectionFailed       no answer, or the connection broke: worth another try
-  - UnexpectedResponse     the answer is not of the Image API v2
-  - ErrorResponse          the service refused
-      - AuthenticationFailed  401: it does not know the token
-      - NoSuchImage
-      - TemporaryError     5xx, 408, 429: worth another try
-  - AmbiguousName          several images have this name
-  - ImageHasNoData         the image has no data that could be pulled
-  - ImageHasOtherData      the image has other data than the file
-  - FileUnusable           a local file cannot be read or written
-      - FileExists
-      - FileChanged        … while it was sent
-  - DigestMismatch         the bytes here and there are not the same
-  - PushFailed             names the image that waits for data, and why the last try failed
-"""
+"""Errors of the client, each with a remedy."""
 
 from __future__ import annotations
 
