@@ -21,7 +21,7 @@ from contracts.catalog_databases import (
 )
 from contracts.catalog_samples import add_active, queued
 from contracts.catalog_stress import StressClient, add_roots
-from imaged.catalogs.postgresql import driver
+from imaged.catalogs.postgresql.driver import PostgresqlSettings
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
 from imaged.core.image import Change, Image
@@ -201,13 +201,13 @@ async def test_a_wire_that_is_cut(wire: PausableProxy) -> None:
         await audit(catalog)
 
 
-async def test_a_server_that_hangs(wire: PausableProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_hangs(wire: PausableProxy) -> None:
     """Every call ends with an error, checks soon; once the server is back, the catalog works."""
-    monkeypatch.setattr(driver, "CHECK_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(driver, "TRANSACTION_TIMEOUT_SECONDS", 0.5)
     async with opened(wire.url) as catalog:
         image = await add_active(catalog, "i")
         await use_all_connections(catalog)
+        patient = database_of(catalog).settings
+        database_of(catalog).settings = PostgresqlSettings(0.5, check_seconds=0.2)
         wire.stop()
 
         with anyio.fail_after(20):
@@ -220,7 +220,7 @@ async def test_a_server_that_hangs(wire: PausableProxy, monkeypatch: pytest.Monk
         assert database_of(catalog).connections == 0
 
         wire.go_on()
-        monkeypatch.undo()
+        database_of(catalog).settings = patient
         await catalog.check()
         assert await catalog.get_image("i") == image
 

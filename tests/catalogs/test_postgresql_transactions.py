@@ -29,8 +29,7 @@ from contracts.catalog_samples import (
 )
 from contracts.catalog_slow_lists import SlowListsContract
 from contracts.catalog_stress import add_roots
-from imaged.catalogs.postgresql import driver
-from imaged.catalogs.postgresql.driver import open_postgresql
+from imaged.catalogs.postgresql.driver import PostgresqlSettings, open_postgresql
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.tables import accounts
 from imaged.core.errors import CatalogError
@@ -153,12 +152,10 @@ async def test_a_crowd_that_is_cancelled(catalog: SqlCatalog) -> None:
     await audit(catalog)
 
 
-async def test_a_long_wait_for_a_lock_is_an_error(
-    catalog: SqlCatalog, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_long_wait_for_a_lock_is_an_error(catalog: SqlCatalog, url: str) -> None:
     """Every call has a time limit, and what was begun is rolled back."""
     image = await catalog.add_image(queued("i"))
-    monkeypatch.setattr(driver, "TRANSACTION_TIMEOUT_SECONDS", 0.5)
+    database_of(catalog).settings = PostgresqlSettings(transaction_seconds=0.5)
 
     async with other_transaction(url) as other:
         await other.execute("SELECT FROM images WHERE id = 'i' FOR UPDATE")

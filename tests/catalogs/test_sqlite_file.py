@@ -26,8 +26,7 @@ from contracts.catalog_slow_lists import SlowListsContract
 from contracts.catalog_stress import add_roots
 from imaged.catalogs.connect import inspect_catalog, is_missing, is_new
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.catalogs.sqlite import driver
-from imaged.catalogs.sqlite.driver import open_sqlite, path_of
+from imaged.catalogs.sqlite.driver import SqliteSettings, open_sqlite, path_of
 from imaged.catalogs.tables import accounts
 from imaged.core.errors import CatalogError, CatalogFull
 
@@ -240,13 +239,10 @@ def page_limit(catalog: SqlCatalog, pages: int) -> Iterator[None]:
         db.connection.driver_connection.execute("PRAGMA max_page_count = 1000000")  # type: ignore[union-attr]
 
 
-async def test_the_log_stays_short_under_readers_that_overlap(
-    catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_log_stays_short_under_readers_that_overlap(catalog: SqlCatalog) -> None:
     """At every moment one is open, so SQLite itself would never restart the log."""
-    monkeypatch.setattr(driver, "LONG_LOG_BYTES", 2_000_000)
-    monkeypatch.setattr(driver, "SHORTEN_EVERY_SECONDS", 0)
     database = database_of(catalog)
+    database.settings = SqliteSettings(long_log_bytes=2_000_000, shorten_every_seconds=0)
     longest, rounds = 0, 40
     is_over = False
 

@@ -21,7 +21,8 @@ from contracts.catalog_files import database_of, opened, raw
 from contracts.catalog_samples import all_images, queued
 from imaged.catalogs import list_timeout
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.catalogs.sqlite import driver, engine
+from imaged.catalogs.sqlite import driver
+from imaged.catalogs.sqlite.driver import SqliteSettings
 from imaged.core.limits import MIB
 from support.waiting import until
 
@@ -37,11 +38,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest_asyncio.fixture
-async def catalog(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqlCatalog]:
+async def catalog(path: Path) -> AsyncIterator[SqlCatalog]:
     """Empty; its log is truncated after every write."""
-    monkeypatch.setattr(driver, "LONG_LOG_BYTES", 0)
-    monkeypatch.setattr(driver, "SHORTEN_EVERY_SECONDS", 0)
-    async with opened(path) as catalog:
+    async with opened(path, SqliteSettings(0, shorten_every_seconds=0)) as catalog:
         yield catalog
 
 
@@ -194,12 +193,9 @@ async def test_a_long_log_is_cut_off_although_nothing_is_written(
     assert len(await all_images(catalog)) == 6
 
 
-async def test_a_log_that_begins_anew_is_cut_off(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_log_that_begins_anew_is_cut_off(path: Path) -> None:
     """By SQLite itself, when readers allow it."""
-    monkeypatch.setattr(engine, "LONG_LOG_BYTES", 500_000)
-    async with opened(path) as catalog:
+    async with opened(path, SqliteSettings(500_000, shorten_every_seconds=3600)) as catalog:
         with raw(path) as other:
             await write_while_read(catalog, other)
             other.execute("COMMIT")

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.catalog_samples import all_images, queued
+from contracts.catalog_samples import all_images, list_images, queued
 from imaged.core.claim import InstanceId
 from imaged.core.errors import CatalogError, ImageNotFound
 from imaged.core.image import Image
@@ -36,8 +36,8 @@ IMAGES_WITH_TEXT: Mapping[str, Callable[[str], Image]] = {
 #: All other calls with a text.
 CATALOG_CALLS: Mapping[str, Callable[[Catalog, str], Awaitable[object]]] = {
     "show": lambda catalog, text: catalog.get_image(text),
-    "list": lambda catalog, text: catalog.list_images(
-        ImageQuery(conditions=(Condition(Column.NAME, Operator.EQUAL, text),))
+    "list": lambda catalog, text: list_images(
+        catalog, ImageQuery(conditions=(Condition(Column.NAME, Operator.EQUAL, text),))
     ),
     "task": lambda catalog, text: catalog.add_task(task("t", owner=text)),
     "input of a task": lambda catalog, text: catalog.add_task(task("t", input={"uri": text})),
@@ -79,7 +79,7 @@ class ErrorsContract:
         """Errors are logged: a text that a database cannot store is not repeated in them."""
         half = Condition(Column.NAME, Operator.EQUAL, f"{SECRET}\ud800")
         with pytest.raises(CatalogError) as raised:
-            await catalog.list_images(ImageQuery(conditions=(half,)))
+            await list_images(catalog, ImageQuery(conditions=(half,)))
 
         require_discreet(raised.value)
 

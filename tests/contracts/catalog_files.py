@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.catalogs.sqlite.driver import SqliteDatabase, open_sqlite
+from imaged.catalogs.sqlite.driver import SqliteDatabase, SqliteSettings, migrate_sqlite
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SqlCatalog]:
+async def opened(path: Path, settings: SqliteSettings | None = None) -> AsyncIterator[SqlCatalog]:
     """The catalog of this file; at the end no connection may be in use, and then none is open."""
-    catalog = await open_sqlite(path)
+    await migrate_sqlite(path)
+    catalog = SqlCatalog(SqliteDatabase(path, settings))
     try:
         yield catalog
         assert database_of(catalog).busy == 0

@@ -19,6 +19,7 @@ from contracts.catalog_samples import (
     content,
     due_keys,
     held_by,
+    list_images,
     new_claim,
     place,
     queued,
@@ -233,7 +234,7 @@ class FindingContract:
         await add_active(catalog, "active")
         await add_expired(catalog, "expired")
 
-        listed: list[Image] = list(await catalog.list_images(ImageQuery()))
+        listed: list[Image] = list(await list_images(catalog, ImageQuery()))
 
         assert [image.id for image in listed] == ["expired", "active", "saving"]
         assert listed == [await catalog.get_image(image.id) for image in listed]

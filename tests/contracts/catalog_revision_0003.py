@@ -26,6 +26,7 @@ from contracts.catalog_samples import (
     content,
     due_keys,
     held_by,
+    list_images,
     new_claim,
     place,
     queued,
@@ -152,8 +153,8 @@ class Revision0003Contract:
     async def test_tags_and_properties_are_found(self, migrated: Opened) -> None:
         """Lists read separate tables for tags and properties."""
         async with migrated() as catalog:
-            tagged = await catalog.list_images(ImageQuery(tags=("ü",)))
-            described = await catalog.list_images(ImageQuery(properties=(("p", "v"),)))
+            tagged = await list_images(catalog, ImageQuery(tags=("ü",)))
+            described = await list_images(catalog, ImageQuery(properties=(("p", "v"),)))
 
         assert [image.id for image in (*tagged, *described)] == ["queued", "active"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -90,9 +91,14 @@ async def add_deleted(catalog: Catalog, image_id: str) -> Image:
     return await catalog.modify_image(image_id, delete(delayed=False))
 
 
+async def list_images(catalog: Catalog, query: ImageQuery) -> Sequence[Image]:
+    """The whole page."""
+    return (await catalog.list_page(query, 2**40)).images
+
+
 async def all_images(catalog: Catalog) -> list[Image]:
     """Every image, whatever its status."""
-    return list(await catalog.list_images(ImageQuery(limit=ALL)))
+    return list(await list_images(catalog, ImageQuery(limit=ALL)))
 
 
 async def blob_of(catalog: Catalog, key: str) -> Blob:

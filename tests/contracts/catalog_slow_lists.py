@@ -8,7 +8,7 @@ import anyio
 import pytest
 from sqlalchemy import Connection, text
 
-from contracts.catalog_samples import add_saving, new_claim, queued
+from contracts.catalog_samples import add_saving, list_images, new_claim, queued
 from imaged.catalogs import list_timeout
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import ListTooSlow
@@ -75,7 +75,7 @@ class SlowListsContract:
         monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", SHORT_SECONDS)
 
         for listed in (
-            catalog.list_images(ImageQuery()),
+            list_images(catalog, ImageQuery()),
             catalog.list_page(ImageQuery(), MIB),
             catalog.list_tasks(TaskQuery()),
         ):

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from imaged.catalogs.sqlite import driver
+from imaged.catalogs.sqlite.driver import SqliteDatabase, SqliteSettings
 from imaged.config import load
 from imaged.config.sections import Role
 from imaged.daemon import background_jobs
@@ -98,7 +98,6 @@ def test_every_instance_cuts_a_long_log_off(
 ) -> None:
     """The log is shortened without further writes."""
     monkeypatch.setattr(background_jobs, "CHECKPOINT_INTERVAL", timedelta(milliseconds=10))
-    monkeypatch.setattr(driver, "LONG_LOG_BYTES", 0)
     (tmp_path / "images").mkdir()
     config = load(Workspace(tmp_path).write(f"[daemon]\nroles = {json.dumps(roles)}"), {})
 
@@ -106,6 +105,8 @@ def test_every_instance_cuts_a_long_log_off(
         async with open_drivers(config) as parts, anyio.create_task_group() as tasks:
             await parts.catalog.set_limit("project", 1)
             assert parts.database.log_bytes
+            assert isinstance(parts.database, SqliteDatabase)
+            parts.database.settings = SqliteSettings(long_log_bytes=0)
             background_jobs.BackgroundJobs(ServiceContainer(parts, config), lambda: config).start(
                 tasks
             )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from imaged.catalogs import metered as measured_catalogs
+from imaged.catalogs import database as measured_catalogs
 from imaged.core.errors import (
     BlobMissing,
     CatalogError,

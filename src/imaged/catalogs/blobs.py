@@ -1,4 +1,4 @@
-"""Transactions about the ledger of blobs, and about the queue of doomed ones."""
+"""Transactions about the ledger of blobs, the queue of doomed ones, and their block checksums."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from datetime import timedelta
 from sqlalchemy import Connection, Integer, bindparam, delete, insert, select, update
 
 from imaged.catalogs import dialects, image_rows, rows
-from imaged.catalogs.tables import blobs
+from imaged.catalogs.tables import blobs, block_checksums
 from imaged.core import blob as states
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
 from imaged.core.errors import BlobGone
 from imaged.core.image import Image, Location
+from imaged.core.integrity import pages_of
 
 #: Sorts behind every key with a given prefix: no key has this character.
 BEHIND_ALL = "\U0010ffff"
@@ -43,6 +44,12 @@ _KEYS = select(blobs.c.key).where(
     blobs.c.key <= bindparam("last"),
 )
 _KEPT = _KEYS.where(blobs.c.state == BlobState.KEPT.value)
+
+_INSERT_PAGE = insert(block_checksums)
+_REMOVE_PAGES = delete(block_checksums).where(block_checksums.c.key == bindparam("this"))
+_READ_PAGE = select(block_checksums.c.checksums).where(
+    block_checksums.c.key == bindparam("this"), block_checksums.c.page == bindparam("number")
+)
 
 
 def lock(db: Connection, keys: Collection[str]) -> dict[str, Blob]:
@@ -150,3 +157,25 @@ def _leave_image(db: Connection, image_id: str, key: str) -> Image | None:
     after = ledger.settle_scrubbed(before, key, dialects.now(db))
     image_rows.write(db, before, after)
     return after if after.status is not before.status else None
+
+
+def get_checksums(db: Connection, key: str, page: int) -> bytes | None:
+    """Read one page, if it exists."""
+    checksums: bytes | None = db.execute(_READ_PAGE, {"this": key, "number": page}).scalar()
+    return checksums
+
+
+def add_checksums(db: Connection, key: str, checksums: bytes) -> None:
+    """Insert those of a blob that has none. The blob's row is locked."""
+    pages = [{"key": key, "page": page, "checksums": part} for page, part in pages_of(checksums)]
+    db.execute(_INSERT_PAGE, pages)
+
+
+def replace_checksums(db: Connection, key: str, checksums: bytes) -> None:
+    """Replace the existing ones if the blob is complete and referenced."""
+    known = lock(db, [key]).get(key)
+    if known is None or known.state is not BlobState.KEPT:
+        return
+    db.execute(_REMOVE_PAGES, {"this": key})
+    if checksums:
+        add_checksums(db, key, checksums)

@@ -1,16 +1,27 @@
-"""The interface that runs the transactions of an SQL catalog: SQLite, PostgreSQL, or one with a
-meter.
+"""Runs the transactions of an SQL catalog: the interface, a database that is measured, and the
+transactions that test whether one works.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Protocol, TypeVar
+from uuid import uuid4
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert, select
+
+from imaged.catalogs import dialects
+from imaged.catalogs.tables import instances, tombstones
+from imaged.ports.meter import Meter, Timing
 
 T = TypeVar("T")
 Transaction = Callable[[Connection], T]
+
+#: The largest size of a record with all of its properties.
+PROBE_BYTES = 256 * 1024
+#: The operations that a meter is told of.
+TRANSACTIONS = ("read", "write", "check")
 
 
 class Database(Protocol):
@@ -69,3 +80,87 @@ class Database(Protocol):
     async def close(self) -> None:
         """Wait for running transactions, and close every connection."""
         ...
+
+
+class MeteredDatabase:
+    """A database that reports to a meter how long the transactions of another one take.
+
+    Every call of an SQL catalog is one transaction, so ``SqlCatalog(MeteredDatabase(…))`` is a
+    measured catalog. Transactions, restarts and cancellation are unchanged.
+    """
+
+    def __init__(self, database: Database, meter: Meter) -> None:
+        self.inner = database
+        self._meter = meter
+
+    @property
+    def busy(self) -> int:
+        """The number of running transactions."""
+        return self.inner.busy
+
+    @property
+    def connections_limit(self) -> int:
+        """The maximum number of connections."""
+        return self.inner.connections_limit
+
+    @property
+    def second_tries(self) -> int:
+        """How often a transaction was restarted."""
+        return self.inner.second_tries
+
+    @property
+    def log_bytes(self) -> int | None:
+        """The length of the write-ahead log; None if a server manages it."""
+        return self.inner.log_bytes
+
+    async def read(self, transaction: Transaction[T]) -> T:
+        """Run a read-only transaction. Raises CatalogError."""
+        with Timing(self._meter, "read"):
+            return await self.inner.read(transaction)
+
+    async def read_list(self, transaction: Transaction[T]) -> T:
+        """Run one that reads a page of a list. Raises ListTooSlow, CatalogError."""
+        with Timing(self._meter, "read"):
+            return await self.inner.read_list(transaction)
+
+    async def write(self, transaction: Transaction[T]) -> T:
+        """Run one that writes. Raises CatalogError."""
+        with Timing(self._meter, "write"):
+            return await self.inner.write(transaction)
+
+    async def check(self) -> None:
+        """Check that the database answers. Raises CatalogError."""
+        with Timing(self._meter, "check"):
+            await self.inner.check()
+
+    async def check_writable(self) -> None:
+        """Write something, and roll it back. Raises CatalogError."""
+        with Timing(self._meter, "check"):
+            await self.inner.check_writable()
+
+    async def shorten_log(self) -> None:
+        """Truncate the write-ahead log if it is long. Raises CatalogError."""
+        await self.inner.shorten_log()
+
+    async def close(self) -> None:
+        """Wait for running transactions, and close every connection."""
+        await self.inner.close()
+
+
+def probe(db: Connection) -> None:
+    """The smallest transaction that needs the tables."""
+    db.execute(select(tombstones.c.id).limit(1)).first()
+
+
+def write_and_roll_back(db: Connection) -> None:
+    """Need as much space as a large record does, and leave nothing."""
+    now = dialects.now(db)
+    trial = {
+        "id": f"trial-{uuid4()}",
+        "version": token_hex(PROBE_BYTES // 2),  # incompressible
+        "roles": [],
+        "started_at": now,
+        "seen_at": now,
+    }
+    db.execute(insert(instances), trial)
+    db.rollback()

@@ -50,7 +50,11 @@ def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
 
 
 def statement(query: ImageQuery, dialect: str) -> Select[*tuple[Any, ...]]:
-    """The statement for the rows, each with its ``listed_bytes``."""
+    """The statement for the rows, each with its ``listed_bytes``.
+
+    Clients request the same first pages again and again, and building a statement takes as long as
+    executing it; so these are cached.
+    """
     return _cached(query, dialect) if image_select.is_cacheable(query) else _build(query, dialect)
 
 

@@ -9,13 +9,11 @@ and the page is taken from those.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Select,
     UnaryExpression,
     and_,
@@ -60,20 +58,6 @@ COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {
 }
 
 
-def list_images(db: Connection, query: ImageQuery) -> Sequence[Image]:
-    """Read the requested page."""
-    return image_rows.load_images(db, db.execute(page(query)).all())
-
-
-def page(query: ImageQuery) -> Select[*tuple[Any, ...]]:
-    """The statement for the rows of a page.
-
-    Clients request the same first pages again and again, and building a statement takes as long as
-    executing it; so these are cached.
-    """
-    return _cached(query) if is_cacheable(query) else _build(query)
-
-
 def is_cacheable(query: ImageQuery) -> bool:
     """A first page with few and simple filters: the cache stays small whatever the requests."""
     if (
@@ -86,12 +70,8 @@ def is_cacheable(query: ImageQuery) -> bool:
     return not any(isinstance(condition.value, tuple) for condition in query.conditions)
 
 
-@lru_cache(maxsize=CACHED_STATEMENTS)
-def _cached(query: ImageQuery) -> Select[*tuple[Any, ...]]:
-    return _build(query)
-
-
-def _build(query: ImageQuery) -> Select[*tuple[Any, ...]]:
+def page(query: ImageQuery) -> Select[*tuple[Any, ...]]:
+    """The statement for the rows of a page."""
     wanted = _wanted(query)
     parts = _visible_parts(query)
     if len(parts) == 1 or query.tags or query.properties:  # those have an index of their own

@@ -10,17 +10,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Integer, bindparam, delete, insert, select
 
-from imaged.catalogs import (
-    accounts,
-    blobs,
-    block_checksums,
-    dialects,
-    image_rows,
-    leases,
-    rows,
-    tables,
-    task_rows,
-)
+from imaged.catalogs import accounts, blobs, dialects, image_rows, leases, rows, tables, task_rows
 from imaged.catalogs.column_types import Instant
 from imaged.catalogs.tables import images, tombstones
 from imaged.core import ledger
@@ -81,13 +71,15 @@ def add(db: Connection, image: Image) -> Image:
     return image
 
 
-def modify(db: Connection, image_id: str, change: Change) -> Image:
-    """Apply a change to the image, and write its consequences."""
+def modify(db: Connection, image_id: str, change: Change) -> tuple[Image, Image]:
+    """Apply a change to the image, and write its consequences; returns it before and after, there
+    with its task even if that has ended.
+    """
     image_rows.lock(db, image_id)
     before = image_rows.read(db, image_id)
     after = change(before)
     if after is before:
-        return before
+        return before, before
     known = blobs.lock(db, ledger.touched(before, after))
     now = dialects.now(db)
     after, settled = ledger.settle(before, after, known, now)
@@ -97,8 +89,8 @@ def modify(db: Connection, image_id: str, change: Change) -> Image:
     leases.move(db, before, after, now)
     task_rows.write(db, before.task, after.task, now)
     for key, checksums in ledger.block_checksums_of(after).items():
-        block_checksums.add(db, key, checksums)
-    return ledger.without_ended_task(ledger.without_block_checksums(after))
+        blobs.add_checksums(db, key, checksums)
+    return before, ledger.without_block_checksums(after)
 
 
 def find_expirable(db: Connection, delay: timedelta, limit: int) -> Sequence[Image]:

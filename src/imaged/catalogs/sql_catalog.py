@@ -3,7 +3,7 @@
 Strategy. A transaction is written once, as a plain function of a connection (``images.py``,
 ``blobs.py``, ``leases.py`` and others). The database decides how it is run: SQLite in a thread
 (``sqlite/driver.py``), PostgreSQL in a greenlet (``postgresql/driver.py``). See
-docs/decisions/0002.
+docs/decisions/0002. What a transaction changed is logged when it is committed (``change_log.py``).
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ from uuid import UUID
 from imaged.catalogs import (
     accounts,
     blobs,
-    block_checksums,
     clocks,
     image_pages,
     image_rows,
-    image_select,
     images,
-    instances,
+    installation,
     leases,
-    places,
     status_query,
     task_rows,
-    task_select,
     tasks,
 )
+from imaged.catalogs.change_log import ChangeLog
 from imaged.catalogs.database import Database
+from imaged.core import ledger
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
@@ -46,8 +44,9 @@ from imaged.ports.image_catalog import LapsedClaim
 class SqlCatalog:
     """Keeps the catalog in a database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, change_log: ChangeLog | None = None) -> None:
         self.database = database
+        self._change_log = change_log or ChangeLog()
 
     async def close(self) -> None:
         """Wait for running transactions, and close every connection."""
@@ -61,24 +60,25 @@ class SqlCatalog:
 
     async def add_image(self, image: Image) -> Image:
         """Store a new image; returns it with its timestamps. Raises ImageExists."""
-        return await self.database.write(partial(images.add, image=image))
+        added = await self.database.write(partial(images.add, image=image))
+        self._change_log.image_changed(None, added)
+        return added
 
     async def get_image(self, image_id: str) -> Image:
         """Return the image. Raises ImageNotFound."""
         return await self.database.read(partial(image_rows.read, image_id=image_id))
 
-    async def list_images(self, query: ImageQuery) -> Sequence[Image]:
-        """Return the page that ``core/query`` describes."""
-        return await self.database.read_list(partial(image_select.list_images, query=query))
-
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
-        """Return the beginning of that page, about this many bytes long."""
+        """Return the beginning of the page that ``core/query`` describes, about this long."""
         listed = partial(image_pages.list_page, query=query, max_bytes=max_bytes)
         return await self.database.read_list(listed)
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change and its consequences. Raises what the port says."""
-        return await self.database.write(partial(images.modify, image_id=image_id, change=change))
+        modify = partial(images.modify, image_id=image_id, change=change)
+        before, after = await self.database.write(modify)
+        self._change_log.image_changed(before, after)
+        return ledger.without_ended_task(after)
 
     async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
         """Restorable images in pending_delete for at least this long, the longest first."""
@@ -103,7 +103,9 @@ class SqlCatalog:
 
     async def add_task(self, task: Task) -> Task:
         """Store a new task that writes no image; returns it with its timestamps."""
-        return await self.database.write(partial(tasks.add, task=task))
+        added = await self.database.write(partial(tasks.add, task=task))
+        self._change_log.task_changed(None, added)
+        return added
 
     async def get_task(self, task_id: str) -> Task:
         """Return the task. Raises TaskNotFound."""
@@ -111,7 +113,7 @@ class SqlCatalog:
 
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
         """Return the page that ``core/query`` describes."""
-        return await self.database.read_list(partial(task_select.list_tasks, query=query))
+        return await self.database.read_list(partial(tasks.list_tasks, query=query))
 
     async def count_unfinished_tasks(self, owner: str) -> int:
         """The number of this owner's tasks that are pending or being worked on."""
@@ -119,7 +121,13 @@ class SqlCatalog:
 
     async def modify_task(self, task_id: str, change: TaskChange) -> Task:
         """Apply a change. Raises what the port says."""
-        return await self.database.write(partial(tasks.modify, task_id=task_id, change=change))
+        modify = partial(tasks.modify, task_id=task_id, change=change)
+        changed = await self.database.write(modify)
+        if changed.image is not None:
+            self._change_log.image_changed(*changed.image)
+        else:
+            self._change_log.task_changed(changed.before, changed.after)
+        return changed.after
 
     async def update_task_progress(self, task_id: str, attempt: int, progress: Progress) -> None:
         """Record the progress of an attempt."""
@@ -155,11 +163,11 @@ class SqlCatalog:
 
     async def get_block_checksums(self, key: str, page: int) -> bytes | None:
         """Return a page of the checksums of a blob's blocks, if they are recorded."""
-        return await self.database.read(partial(block_checksums.get, key=key, page=page))
+        return await self.database.read(partial(blobs.get_checksums, key=key, page=page))
 
     async def set_block_checksums(self, key: str, checksums: bytes) -> None:
         """Record the checksums of all blocks of a complete blob."""
-        replace = partial(block_checksums.replace, key=key, checksums=checksums)
+        replace = partial(blobs.replace_checksums, key=key, checksums=checksums)
         await self.database.write(replace)
 
     async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
@@ -184,7 +192,10 @@ class SqlCatalog:
 
     async def remove_blob(self, key: str) -> Image | None:
         """Record that these bytes are deleted. Returns the image that this deleted, if any."""
-        return await self.database.write(partial(blobs.remove_blob, key=key))
+        deleted = await self.database.write(partial(blobs.remove_blob, key=key))
+        if deleted is not None:
+            self._change_log.image_scrubbed(deleted)
+        return deleted
 
     async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
         """Doom bytes that have no row in the ledger. Returns whether they had none."""
@@ -232,35 +243,38 @@ class SqlCatalog:
 
     async def get_id(self) -> UUID:
         """The id of this catalog."""
-        return await self.database.read(places.get_id)
+        return await self.database.read(installation.get_id)
 
     async def list_places(self) -> Sequence[Place]:
         """The recorded places, by kind and name."""
-        return await self.database.read(places.list_all)
+        return await self.database.read(installation.list_places)
 
     async def add_place(self, place: Place) -> Place:
         """Record a place unless its kind and name are taken; returns the one that then has them."""
-        return await self.database.write(partial(places.add, place=place))
+        return await self.database.write(partial(installation.add_place, place=place))
 
     async def replace_place(self, place: Place) -> None:
         """Record a place, replacing the one of its kind and name."""
-        await self.database.write(partial(places.replace, place=place))
+        await self.database.write(partial(installation.replace_place, place=place))
 
     async def set_place_warning(self, kind: PlaceKind, name: str, warning: str | None) -> None:
         """Record what an operator should check there."""
-        await self.database.write(partial(places.warn, kind=kind, name=name, warning=warning))
+        warn = partial(installation.set_place_warning, kind=kind, name=name, warning=warning)
+        await self.database.write(warn)
 
     # the whole catalog
 
     async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
         """Record that an instance is alive; remove those not heard of for at least this long."""
         await self.database.write(
-            partial(instances.register_instance, instance=instance, forget_after=forget_after)
+            partial(installation.register_instance, instance=instance, forget_after=forget_after)
         )
 
     async def unregister_instance(self, instance_id: InstanceId) -> None:
         """Remove an instance that has ended."""
-        await self.database.write(partial(instances.unregister_instance, instance_id=instance_id))
+        await self.database.write(
+            partial(installation.unregister_instance, instance_id=instance_id)
+        )
 
     async def read_clock(self) -> ClockReading:
         """The catalog's clock now, and its recorded mark."""

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, String, case, func, literal, select, union_all
 
-from imaged.catalogs import dialects, places
+from imaged.catalogs import dialects, installation
 from imaged.catalogs.column_types import Instant
 from imaged.catalogs.tables import blobs, claims, images, instances
 from imaged.catalogs.task_tables import tasks
@@ -101,7 +101,7 @@ def summarize(db: Connection) -> Summary:
         tasks=_tasks(db),
         task_holdings=_task_holdings(db),
         damaged=db.execute(_DAMAGED).scalar_one(),
-        warnings=warnings_of(places.list_all(db)),
+        warnings=warnings_of(installation.list_places(db)),
     )
 
 

@@ -8,9 +8,22 @@ only the lock of their own row.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from imaged.catalogs import dialects, image_rows, images, task_rows
 from imaged.catalogs.column_types import Instant
@@ -18,11 +31,11 @@ from imaged.catalogs.task_tables import tasks
 from imaged.core import task as states
 from imaged.core.errors import ImageNotFound
 from imaged.core.image import Image
+from imaged.core.query import TaskQuery, task_sort_key
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
 from imaged.core.uploading import change_task
 
 _MOST = bindparam("most", type_=Integer)
-
 _ADVANCE = update(tasks).where(
     tasks.c.id == bindparam("this"),
     tasks.c.status == TaskStatus.PROCESSING.value,
@@ -106,21 +119,29 @@ def count_unfinished(db: Connection, owner: str) -> int:
     return db.execute(_UNFINISHED, {"owner": owner}).scalar_one()
 
 
-def modify(db: Connection, task_id: str, change: TaskChange) -> Task:
+@dataclass(frozen=True, slots=True)
+class ChangedTask:
+    """A task before and after a change; and the image that it writes, if it is changed with it."""
+
+    before: Task
+    after: Task
+    image: tuple[Image, Image] | None = None  # before and after
+
+
+def modify(db: Connection, task_id: str, change: TaskChange) -> ChangedTask:
     """Apply a change to the task; if it writes an image, with the consequences for that."""
     seen = task_rows.read(db, task_id)
     if seen.writes is not None and not seen.is_final and _is_in(db, seen.writes, task_id):
-        images.modify(db, seen.writes, change_task(change))
-        return task_rows.read(db, task_id)
+        image = images.modify(db, seen.writes, change_task(change))
+        return ChangedTask(seen, task_rows.read(db, task_id), image)
     task_rows.lock(db, task_id)
     before = task_rows.read(db, task_id)
     after = change(before)
-    if after is before:
-        return before
-    now = dialects.now(db)
-    after = states.stamp(before, after, now)
-    task_rows.write(db, before, after, now)
-    return after
+    if after is not before:
+        now = dialects.now(db)
+        after = states.stamp(before, after, now)
+        task_rows.write(db, before, after, now)
+    return ChangedTask(before, after)
 
 
 def advance(db: Connection, task_id: str, attempt: int, progress: Progress) -> None:
@@ -171,3 +192,40 @@ def _is_in(db: Connection, image_id: str, task_id: str) -> bool:
     except ImageNotFound:
         image = None
     return image is not None and image.task is not None and image.task.id == task_id
+
+
+def list_tasks(db: Connection, query: TaskQuery) -> Sequence[Task]:
+    """Read the requested page."""
+    return [task_rows.task_of(row) for row in db.execute(list_statement(query))]
+
+
+def list_statement(query: TaskQuery) -> Select[*tuple[Any, ...]]:
+    """The statement for the rows of a page."""
+    column = tasks.c[query.sort_by]
+    keys = (column,) if column is tasks.c.id else (column, tasks.c.id)
+    statement = task_rows.READ.where(*_list_conditions(query))
+    if query.after is not None:
+        statement = statement.where(_comes_after(query.after, query))
+    order = [key.desc() if query.descending else key.asc() for key in keys]
+    return statement.order_by(*order).limit(query.limit)
+
+
+def _list_conditions(query: TaskQuery) -> list[ColumnElement[bool]]:
+    clauses: list[ColumnElement[bool]] = []
+    if query.caller is not None and not query.caller.is_admin:
+        clauses.append(tasks.c.owner == query.caller.project)
+    equal = {"type": query.type, "status": query.status, "owner": query.owner}
+    clauses += [tasks.c[name] == value for name, value in equal.items() if value is not None]
+    if query.image_id is not None:
+        clauses.append(or_(tasks.c.image_id == query.image_id, tasks.c.writes == query.image_id))
+    return clauses
+
+
+def _comes_after(last: Task, query: TaskQuery) -> ColumnElement[bool]:
+    """Behind the last task; the condition on the first key alone comes first, for an index to
+    follow.
+    """
+    column, (value, task_id) = tasks.c[query.sort_by], task_sort_key(last, query.sort_by)
+    if query.descending:
+        return and_(column <= value, or_(column < value, tasks.c.id < task_id))
+    return and_(column >= value, or_(column > value, tasks.c.id > task_id))

@@ -9,9 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from imaged.catalogs import connect
-from imaged.catalogs.database import Database
-from imaged.catalogs.logged import LoggedCatalog
-from imaged.catalogs.metered import MeteredDatabase
+from imaged.catalogs.change_log import ChangeLog
+from imaged.catalogs.database import Database, MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.config import Config
 from imaged.daemon import settings
@@ -50,18 +49,15 @@ async def open_drivers(
 
     Raises StoreError, WrongPlace, ExportError and CatalogError with a remedy.
     """
-    meter_store = measure_catalog = None
-    if instruments is not None:
-        meter_store = partial(_measure_store, instruments)
-        measure_catalog = watch_catalog(instruments.catalog)
+    meter_store = None if instruments is None else partial(_measure_store, instruments)
     async with (
         build_stores(config.stores, lane_factory(config)) as built,
         open_destinations(config.exports) as destinations,
-        _open_catalog(config, measure_catalog) as catalog,
+        open_catalog(config, instruments) as catalog,
     ):
         places = PlaceRegistry(catalog)
         yield Drivers(
-            _journaled(catalog, instruments),
+            catalog,
             await open_stores(
                 config.stores, built, places, meter_store, allow_unavailable=allow_unavailable
             ),
@@ -74,32 +70,25 @@ async def open_drivers(
         )
 
 
-def _journaled(catalog: Catalog, instruments: Instruments | None) -> Catalog:
-    if instruments is None:
-        return LoggedCatalog(catalog)
-    return LoggedCatalog(catalog, task_hook=instruments.tasks.changed)
-
-
 def _measure_store(instruments: Instruments, name: str) -> Meter:
     return watch_store(name, instruments.stores.of(name))
 
 
 @asynccontextmanager
-async def open_catalog(config: Config) -> AsyncIterator[Catalog]:
-    """Open the catalog. Raises CatalogError; CatalogTooOld if it is not migrated automatically;
-    CatalogMissing if a new catalog would be created beside stores that hold data.
+async def open_catalog(
+    config: Config, instruments: Instruments | None = None
+) -> AsyncIterator[SqlCatalog]:
+    """Open the catalog; with ``instruments`` it is measured.
+
+    Raises CatalogError; CatalogTooOld if it is not migrated automatically; CatalogMissing if a new
+    catalog would be created beside stores that hold data.
     """
-    async with _open_catalog(config) as catalog:
-        yield LoggedCatalog(catalog)
-
-
-@asynccontextmanager
-async def _open_catalog(config: Config, meter: Meter | None = None) -> AsyncIterator[SqlCatalog]:
     if connect.is_missing(config.catalog.url):
         await require_empty_stores(config)
     catalog = await connect.open_catalog(config.catalog.url, settings.password_file(config))
-    if meter is not None:
-        catalog = SqlCatalog(MeteredDatabase(catalog.database, meter))
+    if instruments is not None:
+        measured = MeteredDatabase(catalog.database, watch_catalog(instruments.catalog))
+        catalog = SqlCatalog(measured, ChangeLog(instruments.tasks.changed))
     try:
         yield catalog
     finally:

@@ -42,7 +42,7 @@ class DutyMeter:
 
 
 class TaskMeter:
-    """The ``TaskHook`` of LoggedCatalog (``changed``), and the ``Meter`` of attempts.
+    """The ``TaskHook`` of ChangeLog (``changed``), and the ``Meter`` of attempts.
 
     ``clock``: seconds since the epoch.
     """

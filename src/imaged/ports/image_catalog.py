@@ -33,12 +33,9 @@ class ImageCatalog(Protocol):
         """Return the image in any status. Raises ImageNotFound."""
         ...
 
-    async def list_images(self, query: ImageQuery) -> Sequence[Image]:
-        """Return the page that ``core/query`` defines."""
-        ...
-
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
-        """Return the beginning of that page, about ``max_bytes`` in size, at least one image.
+        """Return the beginning of the page that ``core/query`` defines: at least one image, and
+        about ``max_bytes``.
 
         At most that, and one more image, is ever in memory. The result never exceeds that of
         ``core.query.page_within``; a catalog may count more bytes for an image.

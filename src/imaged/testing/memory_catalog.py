@@ -28,7 +28,7 @@ from imaged.core.summary import Instance, Summary
 from imaged.ports.image_catalog import LapsedClaim
 from imaged.testing import memory_summary
 from imaged.testing import memory_timestamps as redating
-from imaged.testing.memory_tasks import MemoryTasks
+from imaged.testing.memory_records import MemoryTasks
 from imaged.testing.memory_timestamps import Clock
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ from sqlalchemy import AsyncAdaptedQueuePool, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imaged.catalogs import migrations
-from imaged.catalogs.database import Transaction
+from imaged.catalogs.database import Transaction, probe, write_and_roll_back
 from imaged.catalogs.list_timeout import list_timeout
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.postgresql.connector import POOL_SIZE, Connector
@@ -42,14 +43,11 @@ from imaged.catalogs.postgresql.errors import (
     translated_errors,
 )
 from imaged.catalogs.postgresql.url import display_name_of, parse_catalog_url
-from imaged.catalogs.probes import probe, write_and_roll_back
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError, CatalogFull
 
 T = TypeVar("T")
 
-TRANSACTION_TIMEOUT_SECONDS = 20  # longer than the server's own limits, whose errors say more
-CHECK_TIMEOUT_SECONDS = 2
 MIGRATION_TIMEOUT_SECONDS = 24 * 3600
 ROLLBACK_TIMEOUT_SECONDS = 5
 CLOSE_TIMEOUT_SECONDS = 30
@@ -60,6 +58,14 @@ MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before a retry
 MIN_SERVER_VERSION = 13
 
 
+@dataclass(frozen=True, slots=True)
+class PostgresqlSettings:
+    """How long calls may take."""
+
+    transaction_seconds: float = 20  # longer than the server's own limits, whose errors say more
+    check_seconds: float = 2
+
+
 class PostgresqlDatabase:
     """Runs transactions on one database."""
 
@@ -68,6 +74,7 @@ class PostgresqlDatabase:
 
     def __init__(self, url: str, password_file: Path | None = None) -> None:
         self.name = display_name_of(url)
+        self.settings = PostgresqlSettings()
         self.second_tries = 0
         self.connector = Connector(parse_catalog_url(url), password_file)
         self.engine = self.connector.make_engine()
@@ -106,7 +113,7 @@ class PostgresqlDatabase:
 
     async def read(self, transaction: Transaction[T]) -> T:
         """Run a read-only transaction."""
-        return await self._run(self._readers, transaction, TRANSACTION_TIMEOUT_SECONDS)
+        return await self._run(self._readers, transaction, self.settings.transaction_seconds)
 
     async def read_list(self, transaction: Transaction[T]) -> T:
         """Run a transaction that reads a page of a list."""
@@ -117,7 +124,7 @@ class PostgresqlDatabase:
     async def write(self, transaction: Transaction[T]) -> T:
         """Run a transaction that writes."""
         try:
-            return await self._run(self._writers, transaction, TRANSACTION_TIMEOUT_SECONDS)
+            return await self._run(self._writers, transaction, self.settings.transaction_seconds)
         except CatalogFull:
             self._was_full = True
             raise
@@ -128,7 +135,7 @@ class PostgresqlDatabase:
 
     async def check(self) -> None:
         """Check quickly that the database answers and accepts writes."""
-        if await self._run(self._readers, _is_read_only, CHECK_TIMEOUT_SECONDS):
+        if await self._run(self._readers, _is_read_only, self.settings.check_seconds):
             await self.engine.dispose()  # the next connections may find another server
             raise self._error(DatabaseFault(SQLSTATE_MESSAGES[READ_ONLY_STATE]))
         if self._was_full:
@@ -137,7 +144,7 @@ class PostgresqlDatabase:
 
     async def check_writable(self) -> None:
         """Write something, and roll it back."""
-        await self._run(self._writers, write_and_roll_back, CHECK_TIMEOUT_SECONDS)
+        await self._run(self._writers, write_and_roll_back, self.settings.check_seconds)
 
     async def shorten_log(self) -> None:
         """Nothing to do: the server manages its log."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -32,10 +33,9 @@ from sqlalchemy.exc import ArgumentError
 
 from imaged.catalogs import list_timeout as list_timeouts
 from imaged.catalogs import migrations
-from imaged.catalogs.database import Transaction
+from imaged.catalogs.database import Transaction, probe, write_and_roll_back
 from imaged.catalogs.list_timeout import list_timeout
 from imaged.catalogs.migrations import Migration
-from imaged.catalogs.probes import probe, write_and_roll_back
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite.engine import (
     BUSY_TIMEOUT_SECONDS,
@@ -55,10 +55,19 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 READ_CONNECTIONS = 4  # connections; more are not faster, they only delay each other less
-SHORTEN_EVERY_SECONDS = 10  # while readers prevent it
 MAX_READ_PAUSE_SECONDS = 1  # between attempts while no reader prevents it
 LIST_CONNECTIONS = 2  # connections for lists, which may be slow
 CLOSE_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteSettings:
+    """The write-ahead log is truncated when it is longer than ``long_log_bytes``; while readers
+    prevent that, after writes at least ``shorten_every_seconds`` apart.
+    """
+
+    long_log_bytes: int = LONG_LOG_BYTES
+    shorten_every_seconds: float = 10
 
 
 class SqliteDatabase:
@@ -66,12 +75,14 @@ class SqliteDatabase:
 
     connections_limit = READ_CONNECTIONS + LIST_CONNECTIONS + 1
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, settings: SqliteSettings | None = None) -> None:
         self._path = path
+        self.settings = settings or SqliteSettings()
+        make = partial(make_engine, path, long_log_bytes=self.settings.long_log_bytes)
         self.second_tries = 0
-        self.writer = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
-        self.readers = make_engine(path, begin="BEGIN", connections=READ_CONNECTIONS)
-        self.listers = make_engine(path, begin="BEGIN", connections=LIST_CONNECTIONS)
+        self.writer = make(begin="BEGIN IMMEDIATE", connections=1)
+        self.readers = make(begin="BEGIN", connections=READ_CONNECTIONS)
+        self.listers = make(begin="BEGIN", connections=LIST_CONNECTIONS)
         self._writing = CapacityLimiter(1)
         self._listing = CapacityLimiter(LIST_CONNECTIONS)
         self._reading = CapacityLimiter(READ_CONNECTIONS)
@@ -102,8 +113,8 @@ class SqliteDatabase:
         except CatalogUnavailable:
             self._has_failed = True
             raise
-        if monotonic() >= self._shorten_from and self.log_bytes > LONG_LOG_BYTES:
-            self._shorten_from = monotonic() + SHORTEN_EVERY_SECONDS
+        if monotonic() >= self._shorten_from and self.log_bytes > self.settings.long_log_bytes:
+            self._shorten_from = monotonic() + self.settings.shorten_every_seconds
             try:
                 await self._shorten_log()
             except CatalogError as error:  # the transaction is committed
@@ -117,7 +128,7 @@ class SqliteDatabase:
 
     async def shorten_log(self) -> None:
         """Truncate a long log, also when nothing is written any more."""
-        if self.log_bytes > LONG_LOG_BYTES and not self._closed:
+        if self.log_bytes > self.settings.long_log_bytes and not self._closed:
             await self._shorten_log()
 
     async def _shorten_log(self) -> None:

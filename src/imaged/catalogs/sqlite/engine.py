@@ -49,7 +49,9 @@ class DatabaseBusy(Exception):
     """Another process has the lock. Strictly private: callers retry."""
 
 
-def make_engine(path: Path, *, begin: str, connections: int) -> Engine:
+def make_engine(
+    path: Path, *, begin: str, connections: int, long_log_bytes: int = LONG_LOG_BYTES
+) -> Engine:
     """An engine that begins its transactions so, and raises DatabaseBusy if it cannot."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
@@ -62,7 +64,7 @@ def make_engine(path: Path, *, begin: str, connections: int) -> Engine:
         json_deserializer=msgspec.json.decode,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
     )
-    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "connect", partial(_set_up, long_log_bytes=long_log_bytes))
     event.listen(engine, "begin", partial(_begin, statement=begin))
     return engine
 
@@ -141,14 +143,14 @@ def translated_errors(path: Path) -> Iterator[None]:
         raise CatalogError(f"The catalog {path} {said}.") from error
 
 
-def _set_up(connection: sqlite3.Connection, record: object) -> None:
+def _set_up(connection: sqlite3.Connection, record: object, *, long_log_bytes: int) -> None:
     del record
     connection.isolation_level = None  # imaged begins transactions explicitly
     try:
         with _busy():
             _require_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA journal_size_limit = {LONG_LOG_BYTES}")
+        connection.execute(f"PRAGMA journal_size_limit = {long_log_bytes}")
         connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         connection.close()

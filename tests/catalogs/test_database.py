@@ -12,7 +12,7 @@ from contracts import catalog_databases
 from contracts.catalog_files import opened
 from contracts.catalog_races import RacesContract
 from contracts.catalog_samples import queued
-from imaged.catalogs.metered import TRANSACTIONS, MeteredDatabase
+from imaged.catalogs.database import TRANSACTIONS, MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError, ImageNotFound
 from imaged.ports.catalog import Catalog

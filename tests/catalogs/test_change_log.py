@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from catalogs.test_memory import opened, setting_ahead
-from contracts.catalog import CatalogContract
-from contracts.catalog_clock import SetAhead
+from contracts.catalog_files import opened
 from contracts.catalog_samples import (
     NO_DELAY,
     add_active,
@@ -22,14 +22,12 @@ from contracts.catalog_samples import (
     place,
     queued,
 )
-from contracts.catalog_state_machine import UtcClock
-from imaged.catalogs.logged import LoggedCatalog
+from imaged.catalogs.change_log import ChangeLog
+from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
 from imaged.core.errors import ActivationRefused, ImageExists
 from imaged.core.task import Progress, Task, TaskStatus, cancel, claim_task
 from imaged.core.uploading import begin_import, give_back, reserve, store_data
-from imaged.ports.catalog import Catalog
-from imaged.testing.memory_catalog import MemoryCatalog
 from support.sample_images import attempt_at, draft, task
 
 Log = list[EventDict]
@@ -42,34 +40,11 @@ def log() -> Iterator[Log]:
         yield events
 
 
-@pytest.fixture
-def catalog() -> LoggedCatalog:
+@pytest_asyncio.fixture
+async def catalog(tmp_path: Path) -> AsyncIterator[SqlCatalog]:
     """Empty."""
-    return LoggedCatalog(MemoryCatalog(UtcClock()))
-
-
-class TestJournaledCatalog(CatalogContract):
-    """It is a catalog itself, and passes the contract."""
-
-    @pytest.fixture
-    def within(self) -> MemoryCatalog:
-        """Empty."""
-        return MemoryCatalog(UtcClock())
-
-    @pytest.fixture
-    def catalog(self, within: MemoryCatalog) -> Catalog:
-        """Empty."""
-        return LoggedCatalog(within)
-
-    @pytest.fixture
-    def set_ahead(self, within: MemoryCatalog) -> SetAhead:
-        """By the clock of the inner catalog."""
-        return setting_ahead(within)
-
-    @pytest.fixture
-    def fresh(self) -> object:
-        """Empty, for each example."""
-        return opened
+    async with opened(tmp_path / "catalog.db") as catalog:
+        yield catalog
 
 
 pytestmark = pytest.mark.asyncio
@@ -80,7 +55,7 @@ def told(log: Log) -> list[tuple[object, ...]]:
     return [(event["from_status"], event["to_status"], event["because"]) for event in log]
 
 
-async def test_a_life_is_told(catalog: LoggedCatalog, log: Log) -> None:
+async def test_a_life_is_told(catalog: SqlCatalog, log: Log) -> None:
     """Each change of status is one event, in order, with its cause."""
     await add_active(catalog, "i")
     await catalog.modify_image("i", deactivate)
@@ -109,7 +84,7 @@ async def test_a_life_is_told(catalog: LoggedCatalog, log: Log) -> None:
     assert {(event["image_id"], event["owner"]) for event in log} == {("i", "a")}
 
 
-async def test_the_claim_is_told(catalog: LoggedCatalog, log: Log) -> None:
+async def test_the_claim_is_told(catalog: SqlCatalog, log: Log) -> None:
     """When work begins and when it ends; not without a claim."""
     claim = new_claim()
     await add_saving(catalog, "i", claim)
@@ -118,7 +93,7 @@ async def test_the_claim_is_told(catalog: LoggedCatalog, log: Log) -> None:
     assert [event.get("claim_id") for event in log] == [None, str(claim.token), str(claim.token)]
 
 
-async def test_the_reason_of_a_failure_is_told_once(catalog: LoggedCatalog, log: Log) -> None:
+async def test_the_reason_of_a_failure_is_told_once(catalog: SqlCatalog, log: Log) -> None:
     """When the work ended without a result, and not again when the next one begins."""
     claim = new_claim()
     await add_saving(catalog, "i", claim)
@@ -128,7 +103,7 @@ async def test_the_reason_of_a_failure_is_told_once(catalog: LoggedCatalog, log:
     assert [event.get("reason") for event in log] == [None, None, "The disk was full.", None]
 
 
-async def test_what_does_not_change_a_status(catalog: LoggedCatalog, log: Log) -> None:
+async def test_what_does_not_change_a_status(catalog: SqlCatalog, log: Log) -> None:
     """Edits, renewals, refusals and reads are not logged."""
     claim = new_claim()
     await add_saving(catalog, "i", claim)
@@ -160,7 +135,7 @@ def lives(log: Log) -> list[tuple[object, ...]]:
     ]
 
 
-async def test_the_life_of_a_task_is_told(catalog: LoggedCatalog, log: Log) -> None:
+async def test_the_life_of_a_task_is_told(catalog: SqlCatalog, log: Log) -> None:
     """Each change of status, with attempts and the reason of a failure; progress is not logged."""
     claim = new_claim()
     await catalog.add_task(task("t1", type="verify", image_id="i"))
@@ -181,7 +156,7 @@ async def test_the_life_of_a_task_is_told(catalog: LoggedCatalog, log: Log) -> N
     assert [line.get("reason") for line in log] == [None, None, "Enough."]
 
 
-async def test_a_draft_is_not_told_of_before_it_is_made(catalog: LoggedCatalog, log: Log) -> None:
+async def test_a_draft_is_not_told_of_before_it_is_made(catalog: SqlCatalog, log: Log) -> None:
     """Its creation is the success of its task; after a failed task it never existed."""
     claims = {"made": new_claim(), "failed": new_claim()}
     for name, claim in claims.items():
@@ -205,7 +180,7 @@ async def test_a_draft_is_not_told_of_before_it_is_made(catalog: LoggedCatalog, 
     assert (log[2]["task_id"], log[2]["claim_id"]) == ("t-made", str(claims["made"].token))
 
 
-async def test_an_image_that_its_task_takes_along(catalog: LoggedCatalog, log: Log) -> None:
+async def test_an_image_that_its_task_takes_along(catalog: SqlCatalog, log: Log) -> None:
     """Whichever of both is ended: each is logged once, with the reason."""
     for name in ("i", "j"):
         await catalog.add_image(queued(name))
@@ -216,8 +191,8 @@ async def test_an_image_that_its_task_takes_along(catalog: LoggedCatalog, log: L
     await catalog.modify_image("j", delete(delayed=False))
 
     assert lives(log) == [
-        ("task.status", "ti", "pending", "failure"),
         ("image.status", "i", "importing", "queued"),
+        ("task.status", "ti", "pending", "failure"),
         ("image.status", "j", "importing", "deleted"),
         ("task.status", "tj", "pending", "failure"),
     ]
@@ -229,14 +204,14 @@ async def test_an_image_that_its_task_takes_along(catalog: LoggedCatalog, log: L
     ]
 
 
-async def test_the_hook_of_tasks_is_told_too() -> None:
+async def test_the_hook_of_tasks_is_told_too(catalog: SqlCatalog) -> None:
     """A counter sees what the log sees."""
     seen: list[tuple[TaskStatus | None, TaskStatus]] = []
 
     def count(before: Task | None, after: Task) -> None:
         seen.append((None if before is None else before.status, after.status))
 
-    catalog = LoggedCatalog(MemoryCatalog(UtcClock()), task_hook=count)
+    catalog = SqlCatalog(catalog.database, ChangeLog(count))
     await catalog.add_image(draft("i", made_by=task("t1")))
     await catalog.modify_task("t1", lambda task: cancel(task, "Enough."))
 
