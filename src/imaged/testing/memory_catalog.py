@@ -1,8 +1,8 @@
 """A catalog in memory: the readable specification of all others, used by the simulation.
 
 Every call waits once and then runs to its end without waiting, so it is atomic. The dictionaries
-are public, so that tests can insert, count and audit. Images are in ``testing/memory_images.py``,
-tasks in ``testing/memory_tasks.py``.
+are public, so that tests can insert, count and audit. Images and tasks are in
+``testing/memory_records.py``.
 """
 
 from __future__ import annotations
