@@ -16,12 +16,12 @@ from starlette.requests import Request
 from imaged.api import bodies, patches
 from imaged.api.authenticator import TokenFile, token_hash
 from imaged.api.bodies import media_type_of, require_unpacked
+from imaged.api.discovery import version_2_path
 from imaged.api.error_responses import wants_json
+from imaged.api.image_data import parse_range
 from imaged.api.listing import read_listing, read_task_listing
-from imaged.api.range_header import parse_range
 from imaged.api.requests import Links
 from imaged.api.resource import require_condition
-from imaged.api.versions import version_2_path
 from imaged.config.loader import load
 from imaged.core import edits
 from imaged.core.access import Caller

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from imaged.api.range_header import MAX_DIGITS, parse_range
+from imaged.api.image_data import MAX_RANGE_DIGITS, parse_range
 from imaged.core.byte_range import ByteRange
 from imaged.core.errors import InvalidRequest
 from support.service import Service
 
-FAR = 10**MAX_DIGITS
+FAR = 10**MAX_RANGE_DIGITS
 GOOD = [
     (None, None),
     ("bytes=0-0", ByteRange(0, 0)),

@@ -13,6 +13,7 @@ from structlog.contextvars import bind_contextvars
 
 from imaged.api import schemas
 from imaged.api.authenticator import Authenticator
+from imaged.api.discovery import StoreFacts, StoreRecords, Versions, version_2_path
 from imaged.api.http_errors import NoSuchPath
 from imaged.api.image_data import ImageData
 from imaged.api.images import ImageRecords
@@ -22,9 +23,7 @@ from imaged.api.monitoring import METRICS_PATH, MetricsHandler, Probes
 from imaged.api.requests import CALLER_SCOPE_KEY, Links
 from imaged.api.resource import Resource
 from imaged.api.schemas import TaskSchemas
-from imaged.api.stores import StoreFacts, StoreRecords
 from imaged.api.tasks import TaskRecords
-from imaged.api.versions import Versions, version_2_path
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images

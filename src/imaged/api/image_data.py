@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imaged.api.bodies import body_of, media_type_of, require_unpacked
 from imaged.api.http_errors import LengthRequired, MediaTypeRefused
-from imaged.api.range_header import parse_range
 from imaged.api.requests import caller_of, image_id_of, store_of
 from imaged.core.access import Caller
 from imaged.core.attributes import OCTET_STREAM, REPLACE_HEADER
@@ -30,8 +29,12 @@ from imaged.services.ingest import Ingester
 from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 SIZE_HEADER = "x-openstack-image-size"
+_RANGE_UNIT = "bytes"
+MAX_RANGE_DIGITS = 18  # a larger number is beyond the end of any image
 
 _BYTE_COUNT = re.compile(r"\d{1,18}", re.ASCII)
+_UNIT = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=", re.ASCII)  # a token, section 5.6.2
+_RANGE = re.compile(r"\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
 
 
 class ImageData:
@@ -61,6 +64,70 @@ class ImageData:
             return Response(status_code=204)
         whole = ByteSpan(0, image.content.size_bytes)
         return Response(headers=_headers(image.content, whole, is_part=False))
+
+
+class BodyHandler(Protocol):
+    """Makes a body durable. Its arguments are the caller, the image, the body, its size in bytes
+    and its store, if given; ``replaces``: it is another file on purpose, after a broken upload.
+    """
+
+    def __call__(
+        self,
+        caller: Caller,
+        image_id: str,
+        body: AsyncIterable[bytes],
+        announced_bytes: int | None,
+        store: str | None,
+        *,
+        replaces: bool,
+    ) -> Awaitable[object]:
+        """Return once the body is durable."""
+        ...
+
+
+async def receive_data(request: Request, take: BodyHandler) -> Response:
+    """Pass the body to ``take``, and answer 204 when that returns.
+
+    Raises MediaTypeRefused, EncodingRefused, LengthRequired, ImageNotFound and InvalidRequest
+    before anything is read, then the errors of ``take``, and ClientVanished through it.
+    """
+    if media_type_of(request) != OCTET_STREAM:
+        raise MediaTypeRefused(request.headers.get("content-type", ""), [OCTET_STREAM])
+    require_unpacked(request)
+    _require_whole(request)
+    async with aclosing(body_of(request)) as body:
+        await take(
+            caller_of(request),
+            image_id_of(request),
+            body,
+            _announced_bytes(request),
+            store_of(request),
+            replaces=_replaces(request),
+        )
+    return Response(status_code=204)
+
+
+def parse_range(header: str | None) -> ByteRange | None:
+    """Parse a Range header (RFC 9110, section 14.2); None if the whole is to be sent.
+
+    As the RFC allows or requires, a unit other than bytes (14.2) and more than one range are
+    ignored. Names of units are case-insensitive (14.1), and empty elements of the list are skipped
+    (5.6.1). Raises InvalidRequest for an invalid range of bytes.
+    """
+    unit = None if header is None else _UNIT.match(header)
+    if header is None or (unit is not None and unit[1].lower() != _RANGE_UNIT):
+        return None
+    elements = header[unit.end() :].split(",") if unit else []
+    ranges = [element for element in elements if element.strip()]
+    if len(ranges) > 1:
+        return None
+    match = _RANGE.fullmatch(ranges[0]) if ranges else None
+    first, last = (_number(text) for text in match.groups()) if match else (None, None)
+    if first is None and last is None:
+        raise InvalidRequest(f"The header Range is {header!r}; it must be like 'bytes=0-99'.")
+    if first is not None and last is not None and last < first:
+        raise InvalidRequest(f"The header Range is {header!r}; it ends before it begins.")
+    return ByteRange(first, last)
 
 
 class _Data:
@@ -132,47 +199,6 @@ async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-class BodyHandler(Protocol):
-    """Makes a body durable. Its arguments are the caller, the image, the body, its size in bytes
-    and its store, if given; ``replaces``: it is another file on purpose, after a broken upload.
-    """
-
-    def __call__(
-        self,
-        caller: Caller,
-        image_id: str,
-        body: AsyncIterable[bytes],
-        announced_bytes: int | None,
-        store: str | None,
-        *,
-        replaces: bool,
-    ) -> Awaitable[object]:
-        """Return once the body is durable."""
-        ...
-
-
-async def receive_data(request: Request, take: BodyHandler) -> Response:
-    """Pass the body to ``take``, and answer 204 when that returns.
-
-    Raises MediaTypeRefused, EncodingRefused, LengthRequired, ImageNotFound and InvalidRequest
-    before anything is read, then the errors of ``take``, and ClientVanished through it.
-    """
-    if media_type_of(request) != OCTET_STREAM:
-        raise MediaTypeRefused(request.headers.get("content-type", ""), [OCTET_STREAM])
-    require_unpacked(request)
-    _require_whole(request)
-    async with aclosing(body_of(request)) as body:
-        await take(
-            caller_of(request),
-            image_id_of(request),
-            body,
-            _announced_bytes(request),
-            store_of(request),
-            replaces=_replaces(request),
-        )
-    return Response(status_code=204)
-
-
 def _require_whole(request: Request) -> None:
     """Refuse a part of the data (RFC 9110, section 14.5), and data without a length (RFC 9112,
     section 6.3). Raises InvalidRequest, LengthRequired.
@@ -216,3 +242,11 @@ def _length(name: str, text: str) -> int:
     if _BYTE_COUNT.fullmatch(text) is None:
         raise InvalidRequest(f"The header {name} must be a number of bytes, and is {text!r}.")
     return int(text)
+
+
+def _number(digits: str) -> int | None:
+    """A number of any length; numbers beyond the end of any image are equivalent."""
+    if not digits:
+        return None
+    significant = digits.lstrip("0") or "0"
+    return int(significant) if len(significant) <= MAX_RANGE_DIGITS else 10**MAX_RANGE_DIGITS

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import SecretStr
 
 from imaged.api.allowed_hosts import AllowedHosts
-from imaged.api.stores import StoreFacts
+from imaged.api.discovery import StoreFacts
 from imaged.config import Config
 from imaged.config.sections import Section
 from imaged.config.stores import FilesystemBaseSection, FilesystemSection, S3BaseSection, S3Section

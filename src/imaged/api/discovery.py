@@ -1,19 +1,24 @@
-"""The versions of the Image API: those served, and the one that a request means."""
+"""What clients discover of the API: its versions, and its stores (``/v2/info/stores``)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.bodies import json_response
-from imaged.api.requests import Links
+from imaged.api.requests import Links, caller_of
+from imaged.core.access import require_admin
 
 CURRENT = "v2.7"
 #: Complete minor versions. 2.8 and 2.9 let an import write to several stores at once, and 2.10 to
 #: 2.18 build on that.
 SUPPORTED = ("v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
+
+WEIGHT = 0  # not supported; clients of the API expect the name
 
 _NUMBER = r"v2(?:\.[0-7])?"
 _IN_PATH = re.compile(rf"/{_NUMBER}(?=/|$)")
@@ -48,6 +53,33 @@ class Versions:
         return self._links.absolute(request, "/v2/")
 
 
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """The public facts of a store: ``properties`` for administrators only, and never secrets."""
+
+    id: str
+    is_default: bool = False
+    description: str = ""
+    type: str = ""  # as in the API
+    properties: Mapping[str, object] = field(default_factory=dict)
+
+
+class StoreRecords:
+    """Lists the stores, which do not change while the process runs."""
+
+    def __init__(self, stores: Sequence[StoreFacts]) -> None:
+        self._stores = stores
+
+    async def list(self, request: Request) -> Response:  # noqa: ARG002 - a handler
+        """Answer 200 with the names of the stores; one of them is the default."""
+        return _answer([_brief(store) for store in self._stores])
+
+    async def detail(self, request: Request) -> Response:
+        """Answer 200 with the details for administrators."""
+        require_admin(caller_of(request))
+        return _answer([_whole(store) for store in self._stores])
+
+
 def version_2_path(path: str, accept: str) -> str | None:
     """The path below ``/v2``, if path or Accept header name a served version.
 
@@ -61,3 +93,21 @@ def version_2_path(path: str, accept: str) -> str | None:
     else:
         return None
     return path if path == "/v2/" else path.removesuffix("/")
+
+
+def _answer(stores: Sequence[Mapping[str, object]]) -> Response:
+    return json_response({"stores": stores})
+
+
+def _brief(store: StoreFacts) -> dict[str, object]:
+    brief: dict[str, object] = {"id": store.id}
+    if store.description:
+        brief["description"] = store.description
+    if store.is_default:
+        brief["default"] = "true"
+    return brief
+
+
+def _whole(store: StoreFacts) -> dict[str, object]:
+    more = {"type": store.type, "properties": store.properties, "weight": WEIGHT}
+    return {**_brief(store), **more}
