@@ -41,7 +41,6 @@ BLOCKS_BEFORE, BLOCKS_COUNTED, BLOCKS_AFTER = 20, 20, 20
 PART_BYTES = 8 * MIB  # as configured by default
 ENOUGH_RUNS = BLOCKS_COUNTED * 3 // 4  # some counted blocks are still in buffers of the kernel
 
-#: To be lowered when a module leaves the way.
 MAX_TO_FOLDER, MAX_TO_BUCKET = 10, 12
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
