@@ -84,7 +84,7 @@ def imported_by(*arguments: str) -> set[str]:
 
 
 def all_commands() -> Iterator[tuple[str, click.Command]]:
-    """Each command, also those that are nothing but names for others."""
+    """Each command and subcommand, groups included."""
     context = click.Context(group)
     for name in COMMANDS:
         command = group.get_command(context, name)
@@ -95,7 +95,7 @@ def all_commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
-    """Each command that does something."""
+    """Each command that is no group."""
     return (pair for pair in all_commands() if not isinstance(pair[1], click.Group))
 
 
@@ -104,12 +104,12 @@ NAMES = [name for name, _ in commands()]
 
 @pytest.mark.parametrize("arguments", [["--help"], *([*name.split(), "--help"] for name in NAMES)])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    """What takes long to import is imported when it is needed."""
+    """Slow libraries are imported when they are needed."""
     assert not imported_by(*arguments) & HEAVY
 
 
 def test_every_command_speaks_to_programs() -> None:
-    """None is without --json."""
+    """Every command has --json."""
     assert {
         name: any(one.name == "as_json" for one in command.params) for name, command in commands()
     } == (dict.fromkeys(NAMES, True))
@@ -178,7 +178,7 @@ def test_errors_have_one_shape(error: Exception, facts: dict[str, Any]) -> None:
     ],
 )
 def test_errors_of_the_daemon_have_a_remedy(error: Exception) -> None:
-    """A command that says more."""
+    """The remedy names a command."""
     assert "`imaged " in error_json(error)["remedy"]
 
 
@@ -192,7 +192,7 @@ def test_a_usage_error_is_json_too() -> None:
 
 
 def test_variables_of_clients_are_no_settings(workspace: Workspace) -> None:
-    """A daemon starts where a user has set them."""
+    """A daemon starts although the variables of clients are set."""
     done = workspace.imaged(
         "check-config", IMAGED_URL="http://x", IMAGED_TOKEN="t", IMAGED_CA_FILE="/f"
     )
@@ -234,7 +234,7 @@ def test_status_can_be_watched(workspace: Workspace) -> None:
 
 
 def test_watching_begins_with_a_duration() -> None:
-    """What is none is a wrong call."""
+    """A wrong duration is a usage error."""
     done = imaged("status", "--watch", "soon")
 
     assert done.returncode == 2
@@ -312,7 +312,7 @@ def test_completion_offers_commands_and_choices() -> None:
 
 
 def test_no_page_is_of_a_command_that_is_gone() -> None:
-    """Each page that is there is made."""
+    """Each page in the folder is generated."""
     made = {name for name, _ in files()}
 
     assert {f"man/{path.name}" for path in (DOCS / "man").iterdir()} <= made

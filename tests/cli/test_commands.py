@@ -69,7 +69,7 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 def test_the_list_of_commands_is_the_help() -> None:
-    """Each with what it is for."""
+    """Each command with its purpose."""
     done = imaged("--help")
 
     assert done.returncode == 0
@@ -88,7 +88,7 @@ def test_the_list_of_commands_is_the_help() -> None:
     ],
 )
 def test_a_wrong_call_is_exit_code_2(arguments: tuple[str, ...]) -> None:
-    """Usage is told, on standard error."""
+    """The usage is printed on standard error."""
     done = imaged(*arguments)
 
     assert done.returncode == 2
@@ -97,7 +97,7 @@ def test_a_wrong_call_is_exit_code_2(arguments: tuple[str, ...]) -> None:
 
 
 def test_an_interrupted_command_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As shells have it, without a traceback."""
+    """As shells do, without a traceback."""
 
     def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
@@ -226,7 +226,7 @@ def test_reconcile_touches_nothing_unless_it_is_told_to(workspace: Workspace) ->
 
 
 def test_reconcile_brakes_where_strays_are_many(workspace: Workspace) -> None:
-    """An operator may allow so many, and not one less."""
+    """The recommended number is enough; one less is a warning."""
     workspace.write("[reconcile]\nmax_strays = 1\nmax_share = 0\nquarantine = '0'")
     keep_image(workspace, "stays", deleted=False)
     for digit in "123":
@@ -245,7 +245,7 @@ def test_reconcile_brakes_where_strays_are_many(workspace: Workspace) -> None:
 
 
 def test_missing_bytes_are_a_problem(workspace: Workspace) -> None:
-    """Nothing can be done but tell: exit code 1."""
+    """Missing bytes are listed: exit code 1."""
     keep_image(workspace, "robbed", deleted=False)
     (blob,) = blobs(workspace)
     blob.unlink()
@@ -288,7 +288,7 @@ def test_a_token_is_known_by_its_entry(tmp_path: Path) -> None:
 
 
 def test_migrate_can_be_called_again(workspace: Workspace) -> None:
-    """The first call makes the catalog, the second has nothing to do."""
+    """The first call creates the catalog, the second changes nothing."""
     first, second = workspace.imaged("migrate"), workspace.imaged("migrate", "--json")
 
     assert (first.returncode, second.returncode) == (0, 0)
@@ -305,7 +305,7 @@ def test_version_is_told() -> None:
 
 
 def test_check_config_accepts_a_working_configuration(workspace: Workspace) -> None:
-    """Exit code 0, and no catalog is made by looking."""
+    """Exit code 0, and no catalog is created."""
     done = workspace.imaged("check-config")
 
     assert done.returncode == 0
@@ -384,7 +384,7 @@ def test_a_bad_token_file_is_a_problem(workspace: Workspace, tmp_path: Path, com
 
 @pytest.mark.parametrize("command", ["pending", "quota", "migrate"])
 def test_a_catalog_without_a_folder_is_a_problem(workspace: Workspace, command: str) -> None:
-    """Commands that need only the catalog tell it as well."""
+    """Also by commands that need only the catalog."""
     where = f"sqlite:///{workspace.folder}/missing/catalog.db"
     arguments = ("p1",) if command == "quota" else ()
 

@@ -60,7 +60,7 @@ def bad(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_good_installation_has_no_findings(workspace: Workspace) -> None:
-    """Everything is looked at, and nothing is made that was not there."""
+    """Everything is checked, and nothing is created."""
     code, findings = examined(workspace)
     subjects = {finding["subject"] for finding in findings}
 
@@ -241,7 +241,7 @@ def test_a_foreign_catalog_is_a_problem(workspace: Workspace) -> None:
 
 
 def test_an_address_of_another_program(workspace: Workspace) -> None:
-    """What answers there is no daemon that is ready."""
+    """Another program answers at the address of the daemon."""
     program = (  # a server of the standard library, which knows no /readyz
         "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler); "
         "print(s.server_port); s.serve_forever()"
@@ -262,7 +262,7 @@ def test_an_address_of_another_program(workspace: Workspace) -> None:
 
 
 def test_clocks_are_compared_with_the_time_that_asking_took() -> None:
-    """Only what asking cannot explain is a difference."""
+    """Only a difference beyond the time of the query counts."""
     levels = [
         compare_clocks(NOW + apart, NOW, NOW + 3 * SECOND).level
         for apart in (timedelta(0), 3 * SECOND, -SECOND, -2 * SECOND, 6 * SECOND, 70 * SECOND)
@@ -299,7 +299,7 @@ def test_work_of_dead_instances_that_is_not_taken_back_is_a_problem() -> None:
     ],
 )
 def test_work_of_the_dead_is_counted(held: int, what: str) -> None:
-    """With the image where to begin."""
+    """Dead holders are counted, with the first image."""
     long_ago = NOW - 61 * SECOND
     holding = HeldImage(InstanceId("gone"), "an-image", Status.SAVING, NOW, long_ago)
     summary = Summary(NOW, [], [holding] * held, {}, [], 0, 0, None)
@@ -320,7 +320,7 @@ def test_troubles_of_instances_are_warnings() -> None:
 
 
 def test_a_clock_that_jumps_is_noticed() -> None:
-    """By the clock that is never set."""
+    """Compared with the monotonic clock."""
     began = ClockSample(wall=1000.0, steady=10.0)
 
     assert check_clock_jump(began, ClockSample(1005.0, 15.1)).level is Level.OK
@@ -362,7 +362,7 @@ def test_the_filesystem_of_a_path_is_that_of_the_last_mount_above_it(tmp_path: P
 
 
 def test_root_leaves_the_store_of_others_alone(tmp_path: Path) -> None:
-    """What root made in it could not be used by its owner."""
+    """The owner could not use files created by root."""
     mine = tmp_path / "mine"
     mine.mkdir()
 
@@ -373,7 +373,7 @@ def test_root_leaves_the_store_of_others_alone(tmp_path: Path) -> None:
 def unit_findings(
     workspace: Workspace, folder: Path, service: str, drop_in: str = ""
 ) -> list[Finding]:
-    """What is found with such a unit."""
+    """The findings for such a unit."""
     (folder / "imaged.service.d").mkdir(parents=True)
     (folder / "imaged.service").write_text(f"[Service]\n{service}")
     (folder / "imaged.service.d" / "more.conf").write_text(f"[Service]\n{drop_in}")
@@ -394,7 +394,7 @@ def test_a_unit_that_may_not_write_into_the_store(workspace: Workspace, tmp_path
 def test_a_unit_that_has_less_patience_than_the_daemon(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    """It would be killed while uploads drain."""
+    """The service manager would kill it while uploads drain."""
     short = unit_findings(workspace, tmp_path / "first", "TimeoutStopSec=5min")
     long = unit_findings(workspace, tmp_path / "second", "TimeoutStopSec=5min 1s")
 
@@ -407,5 +407,5 @@ def test_a_unit_that_has_less_patience_than_the_daemon(
     [("90", 90 * SECOND), ("1h 30min", 5400 * SECOND), ("infinity", None), ("6min", 360 * SECOND)],
 )
 def test_time_spans_of_units(text: str, span: timedelta | None) -> None:
-    """As far as they are of use here."""
+    """Simple forms are read; other forms of systemd are unknown."""
     assert read_time_span(text) == span

@@ -34,7 +34,7 @@ NOWHERE = "00000000-0000-4000-8000-000000000000"
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended."""
+    """The outcome of a command."""
 
     code: int
     output: str
@@ -157,7 +157,7 @@ async def test_standard_input_and_output(daemon: Daemon, here: Path) -> None:
 
 
 async def test_a_unix_socket_is_found_in_the_configuration(daemon: Daemon, here: Path) -> None:
-    """Also without --url; and by one."""
+    """Also without --url, and with one."""
     address = f"unix:{here}/api.sock"
     await daemon.end()
     daemon.configure(api={"bind": [address, f"127.0.0.1:{daemon.port}"]})
@@ -170,7 +170,7 @@ async def test_a_unix_socket_is_found_in_the_configuration(daemon: Daemon, here:
 
 
 async def test_a_broken_upload_is_sent_again(daemon: Daemon, here: Path) -> None:
-    """From the start, as often as was said; it is told on standard error."""
+    """From the start, as often as --tries says; with a note on standard error."""
     line = HttpProxy(daemon.port, up_bytes=[MIB, 2 * MIB])
     async with line.running():
         url = line.url
@@ -214,7 +214,7 @@ async def test_a_lost_answer_is_no_failure(daemon: Daemon, here: Path) -> None:
 
 
 async def test_a_pipe_is_not_sent_again(daemon: Daemon, here: Path) -> None:
-    """What went out of it is gone; the image waits."""
+    """Bytes read from a pipe are gone; the image waits."""
     line = HttpProxy(daemon.port, up_bytes=[MIB])
     async with line.running():
         url = line.url
@@ -362,7 +362,7 @@ async def test_nothing_is_overwritten_unasked(daemon: Daemon, here: Path) -> Non
 
 @pytest.mark.parametrize("name", ["../../escape", "/etc/passwd", "..", ".hidden", "-rf", "a\tb/c"])
 async def test_a_name_cannot_leave_the_folder(daemon: Daemon, here: Path, name: str) -> None:
-    """Whatever an image is called, its file is in this folder and can be seen."""
+    """For every name of an image, the file is in this folder and not hidden."""
     image_id = await keep(daemon, name.replace("\t", "_"), b"data")
     done = await imaged(here, "pull", image_id, "--url", daemon.url, "--json")
     path = Path(done.facts["file"])

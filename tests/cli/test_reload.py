@@ -79,7 +79,7 @@ def plain_values(thing: object, path: str = "", seen: set[int] | None = None) ->
 
 
 def is_record(thing: object) -> bool:
-    """Whether it is made of values that never change."""
+    """Whether it consists of immutable values."""
     parameters = getattr(thing, "__dataclass_params__", None)
     return parameters is not None and bool(parameters.frozen)
 
@@ -97,7 +97,7 @@ def attributes(thing: object) -> Iterator[tuple[str, object]]:
 
 
 def test_a_reload_leaves_what_a_restart_would_build(workspace: Workspace) -> None:
-    """Whatever is set: afterwards all services have the values that new ones would have."""
+    """After a reload all services have the values that new ones would get."""
     old = load(workspace.file, {})
     new = with_others(old)
 

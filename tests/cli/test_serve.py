@@ -51,7 +51,7 @@ def begin_upload(daemon: ServerProcess, image_id: str) -> HTTPConnection:
 
 
 def status_of(daemon: ServerProcess, image_id: str) -> str:
-    """Where the image is in its life."""
+    """The status of the image."""
     _, body = daemon.ask(f"/v2/images/{image_id}")
     status: str = json.loads(body)["status"]
     return status
@@ -105,7 +105,7 @@ def test_every_line_of_the_log_is_json(workspace: Workspace) -> None:
 
 
 def test_a_reload_applies_what_it_can_and_tells(workspace: Workspace) -> None:
-    """What needs a restart is told too, and nothing else changes."""
+    """Settings that need a restart are reported, and nothing else changes."""
     with serving(workspace.file) as daemon:
         daemon.wait_for("daemon.started")
         workspace.write("[scrubber]\ndelay = '2h'\n[uploads]\ntransfer_budget = '1GiB'")
@@ -224,7 +224,7 @@ def test_unfinished_work_is_given_back(workspace: Workspace, patience: str) -> N
 
 
 def test_two_daemons_share_a_catalog_and_a_folder(workspace: Workspace) -> None:
-    """What one was told, the other knows."""
+    """An image of one daemon is visible in the other."""
     with serving(workspace.file) as one, serving(workspace.file) as other:
         assert status_of(other, create(one)) == "queued"
         instances = {daemon.wait_for("daemon.started")["instance"] for daemon in (one, other)}
@@ -250,7 +250,7 @@ def test_it_listens_on_several_addresses(workspace: Workspace, tmp_path: Path) -
 
 
 def test_a_socket_in_use_is_left_alone(workspace: Workspace, tmp_path: Path) -> None:
-    """Two daemons cannot answer at one path."""
+    """Two daemons cannot listen at one path."""
     path = tmp_path / "api.sock"
     with socket.socket(socket.AF_UNIX) as used:
         used.bind(str(path))
@@ -337,7 +337,7 @@ def test_systemd_is_told_of_an_upload(workspace: Workspace, tmp_path: Path) -> N
 
 
 def test_it_answers_at_sockets_that_systemd_opened(workspace: Workspace) -> None:
-    """They win over api.bind, are told by their addresses, and stay open when it ends."""
+    """They override api.bind, are logged by their addresses, and stay open at the end."""
     with socket.create_server(("127.0.0.1", 0)) as opened:
         with serving(workspace.file, sockets={"api": opened}) as daemon:
             assert daemon.wait_for("daemon.started")["bind"] == [listener_address(opened)]

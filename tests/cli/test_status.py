@@ -76,7 +76,7 @@ def shown(summary: Summary, monkeypatch: pytest.MonkeyPatch, *arguments: str) ->
 
 
 def facts_of(workspace: Workspace) -> Any:
-    """What it says to programs."""
+    """The JSON output."""
     done = workspace.imaged("status", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -137,7 +137,7 @@ def test_numbers_agree_with_their_nouns(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_troubles_of_instances(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In its own sentence, for people and for programs; without any there is no table of it."""
+    """As sentences, in text and JSON; without troubles there is no table."""
     said = "scrubber: an image failed 3 times: It is locked."
     ill = replace(ONE, instances=[replace(ONE.instances[0], troubles=(said,))])
     text = shown(ill, monkeypatch)
@@ -210,7 +210,7 @@ def test_json_has_the_same_facts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_blobs_that_are_not_due_yet(
     monkeypatch: pytest.MonkeyPatch, due_at: datetime | None, end: str
 ) -> None:
-    """Nothing waits, or not yet."""
+    """Without waiting blobs, or before they are due."""
     summary = Summary(NOW, [], [], {}, [], 0, 0, due_at)
 
     assert shown(summary, monkeypatch).rstrip().endswith(end)
@@ -222,7 +222,7 @@ def test_an_empty_catalog_is_told_in_few_lines(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_daemons_and_scrubbers_are_there_until_they_end(workspace: Workspace) -> None:
-    """With what they do; one that was killed is there for a while."""
+    """With their roles; a killed instance is listed for a while."""
     with serving(workspace.file) as daemon, serving(workspace.file, "scrub") as scrubber:
         started = [one.wait_for("daemon.started") for one in (daemon, scrubber)]
         while len(there := facts_of(workspace)["instances"]) < 2:
@@ -240,7 +240,7 @@ def test_daemons_and_scrubbers_are_there_until_they_end(workspace: Workspace) ->
 
 
 def test_work_is_shown_with_its_instance(workspace: Workspace) -> None:
-    """While it goes on."""
+    """While an upload runs."""
     with serving(workspace.file) as daemon:
         image_id = upload_slowly(daemon)
         facts = facts_of(workspace)

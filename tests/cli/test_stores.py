@@ -62,7 +62,7 @@ def test_a_daemon_has_all_its_stores(workspace: Workspace, far: Path) -> None:
 
 @pytest.mark.parametrize("command", ["check-config", "serve"])
 def test_every_store_is_tried(workspace: Workspace, far: Path, command: str) -> None:
-    """Not only the default one; check-config tells all that is wrong."""
+    """Not only the default one; check-config reports all problems."""
     far.rmdir()
     workspace.images.rmdir()
 
@@ -109,7 +109,7 @@ def test_a_bucket_that_cannot_be_reached_is_a_problem(workspace: Workspace, comm
 
 
 def test_keys_that_cannot_be_read_are_a_problem(workspace: Workspace, tmp_path: Path) -> None:
-    """The others are told as well."""
+    """Unreadable keys are reported beside other problems."""
     workspace.images.rmdir()
     file = workspace.write(
         f"[stores.cloud]\ntype = 's3'\nbucket = 'images'\n"

@@ -108,7 +108,7 @@ def test_filters_are_combined(workspace: Workspace, filters: list[str], found: l
 
 
 def test_an_unknown_status(workspace: Workspace) -> None:
-    """Is a wrong call."""
+    """It is a usage error."""
     assert workspace.imaged("tasks list", "--status", "done").returncode == 2
     assert imaged("tasks").returncode == 2
 
@@ -139,7 +139,7 @@ def test_a_task_is_shown_with_all_fields(workspace: Workspace) -> None:
 
 
 def test_an_unknown_task(workspace: Workspace) -> None:
-    """Is told in a sentence."""
+    """It is reported in a sentence."""
     workspace.imaged("migrate")
     for command in ("tasks show", "tasks cancel"):
         done = workspace.imaged(command, A)
@@ -166,7 +166,7 @@ def test_a_cancelled_task_takes_its_image_with_it(workspace: Workspace) -> None:
 
 
 def test_operators_may_use_tasks_reserved_for_admins(workspace: Workspace) -> None:
-    """He is one."""
+    """An operator counts as an admin."""
     workspace.write('[tasks]\naccess = "admins"')
     fill(workspace)
 
@@ -174,7 +174,7 @@ def test_operators_may_use_tasks_reserved_for_admins(workspace: Workspace) -> No
 
 
 def test_a_task_of_a_daemon_is_cancelled_from_beside(workspace: Workspace) -> None:
-    """The API shows it at once."""
+    """The API shows the restored image at once."""
     with serving(workspace.write(NO_WORKERS)) as daemon:
         task_id = ask_for_verification(daemon)
         told(workspace, "cancel", task_id)
@@ -200,7 +200,7 @@ def test_a_task_can_be_watched_until_it_ends(workspace: Workspace) -> None:
 
 
 def test_a_list_can_be_watched(workspace: Workspace) -> None:
-    """Until an interrupt."""
+    """Until it is interrupted."""
     fill(workspace)
     command = [IMAGED, "tasks", "list", "--config", str(workspace.file), "--watch=100ms", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environment()) as process:

@@ -102,7 +102,7 @@ def test_a_worker_leaves_the_processors_to_others(shared: Workspace) -> None:
 
 
 def test_roles_make_a_worker_too(shared: Workspace) -> None:
-    """It is not the name of the command that counts."""
+    """The roles count, not the name of the command."""
     with serving(shared.file, IMAGED_DAEMON__ROLES='["tasks"]') as worker:
         wait_until(lambda: niceness(worker.process) == {LAST})
 
@@ -119,7 +119,7 @@ def test_a_worker_keeps_its_role_on_reload(shared: Workspace) -> None:
 
 
 def test_a_session_of_its_own_has_the_smallest_share(shared: Workspace) -> None:
-    """Between sessions, niceness counts for nothing."""
+    """Niceness does not count between sessions, so the session gets a share."""
     with (shared.folder / "log").open("wb") as log:
         worker = subprocess.Popen(
             [IMAGED, "work", "--config", str(shared.file)],
@@ -152,5 +152,5 @@ def test_a_session_of_its_own_has_the_smallest_share(shared: Workspace) -> None:
 def test_task_workers_write_through_background_lanes(
     shared: Workspace, roles: tuple[Role, ...], lane: LaneFactory
 ) -> None:
-    """All that a process writes which only works on tasks; others write for clients, too."""
+    """For a process with the role of tasks alone; others write for clients too."""
     assert lane_factory(load(shared.file).with_roles(roles)) is lane

@@ -33,14 +33,14 @@ DATA = b"0123456789"
 
 
 def answer(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
-    """One answer, as it goes over the wire."""
+    """One answer, as sent over the connection."""
     lines = "".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in headers.items())
     length = f"Content-Length: {len(body)}\r\nConnection: close\r\n"
     return f"HTTP/1.1 {status}\r\n{lines}{length}\r\n".encode() + body
 
 
 def names(folder: Path) -> list[str]:
-    """What is in a folder."""
+    """The names in a folder."""
     return [path.name for path in folder.iterdir()]
 
 
@@ -89,7 +89,7 @@ async def test_strange_answers_become_client_errors(told: bytes, error: type[Exc
 
 
 async def test_a_service_that_knows_no_ranges(tmp_path: Path) -> None:
-    """It sends all of it again; what is there already is passed over."""
+    """If it sends everything again, the bytes already held are skipped."""
     record = read_record({**FACTS, "checksum": MD5})
     (tmp_path / f"a.{record.fingerprint}.part").write_bytes(DATA[:4])
     async with answering({f"/v2/images/{IMAGE}/file": answer(DATA)}) as (service, heads):
@@ -101,7 +101,7 @@ async def test_a_service_that_knows_no_ranges(tmp_path: Path) -> None:
 
 
 async def test_a_part_that_is_damaged_is_found_out(tmp_path: Path) -> None:
-    """What was there before counts for the digest; it is not kept, so the next pull is whole."""
+    """Held bytes count for the digest; a mismatch removes them, so the next pull starts anew."""
     record = read_record({**FACTS, "checksum": MD5})
     (tmp_path / f"a.{record.fingerprint}.part").write_bytes(b"xxxx")
     async with answering({f"/v2/images/{IMAGE}/file": answer(DATA)}) as (service, _):
@@ -142,7 +142,7 @@ async def test_a_service_that_skips_bytes(tmp_path: Path) -> None:
 
 
 async def test_a_creation_is_repeated_after_a_lost_answer() -> None:
-    """The id is taken, by ourselves: that is fine."""
+    """The conflict is with the first try of the same id, so it succeeds."""
     answers = {
         "/v2/images": answer(b"", "409 Conflict"),
         f"/v2/images/{IMAGE}": answer(json.dumps(FACTS).encode()),

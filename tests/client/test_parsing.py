@@ -31,7 +31,7 @@ RECORD = {"id": "an-id", "name": "a", "status": "active", "size": 4, "checksum":
 
 @pytest.mark.parametrize(("offset", "mark", "disk"), SIGNATURES)
 def test_a_signature_tells_the_format(offset: int, mark: bytes, disk: str) -> None:
-    """Wherever it is, and whatever the file is called."""
+    """At any offset, with any file name."""
     formats = choose_formats(b"\0" * offset + mark + b"\0" * 9, "x.img")
 
     assert (formats.disk, formats.container) == (disk, "bare")
@@ -49,7 +49,7 @@ def test_a_signature_tells_the_format(offset: int, mark: bytes, disk: str) -> No
     ],
 )
 def test_a_suffix_tells_formats_without_a_signature(name: str, expected: tuple[str, str]) -> None:
-    """A name that promises a mark which is not there is not believed."""
+    """A suffix does not override a missing signature."""
     formats = choose_formats(b"\0" * 100, name)
 
     assert (formats.disk, formats.container) == expected
@@ -91,7 +91,7 @@ def test_wrong_addresses_are_refused(address: str) -> None:
 
 @pytest.mark.parametrize("token", ["", "two words", "line\nline", "ünï"])
 def test_wrong_tokens_are_refused(token: str) -> None:
-    """And not repeated."""
+    """The token is neither in the error nor in the representation."""
     with pytest.raises(EndpointInvalid) as refused:
         read_endpoint("http://h", token=token)
     assert not token or token not in str(refused.value)
@@ -109,7 +109,7 @@ def test_wrong_tokens_are_refused(token: str) -> None:
     ],
 )
 def test_the_address_of_the_service(environment: dict[str, str], url: str) -> None:
-    """What is nearest to the user wins; a configuration that is wrong is no reason to fail."""
+    """Variables win over the configuration; a wrong configuration is ignored."""
     assert TransferOptions().endpoint(environment).url == url
 
 
@@ -124,7 +124,7 @@ def test_the_address_of_the_service(environment: dict[str, str], url: str) -> No
     ],
 )
 def test_the_reachable_url_of_a_daemon(addresses: list[str], url: str | None) -> None:
-    """By the first address that leads there."""
+    """The first address that this machine can connect to."""
     assert reachable_url(tuple(map(parse_address, addresses))) == url
 
 
@@ -157,7 +157,7 @@ def test_records_are_read() -> None:
 
 @pytest.mark.parametrize("answer", [[], None, {}, {"id": 1, "status": "active"}, {"id": "x"}])
 def test_wrong_records_are_refused(answer: object) -> None:
-    """By an error, and no other one."""
+    """As a ClientError, and no other error."""
     with pytest.raises(UnexpectedResponse):
         read_record(answer)
 
@@ -174,7 +174,7 @@ def test_wrong_records_are_refused(answer: object) -> None:
     ],
 )
 def test_refusals_become_one_sentence(body: bytes, sentence: str) -> None:
-    """Whatever they are written in; a terminal has nothing to obey."""
+    """In any script; without control characters."""
     assert error_message(body, "otherwise") == sentence
 
 
@@ -190,7 +190,7 @@ def test_refusals_become_one_sentence(body: bytes, sentence: str) -> None:
     ],
 )
 def test_refusals_worth_another_try(status: int, kind: type[ErrorResponse]) -> None:
-    """Those are tried again."""
+    """The class of the error says whether to retry."""
     assert type(refusal(status, "no")) is kind
 
 
@@ -217,6 +217,6 @@ def test_tries_are_limited() -> None:
 
 
 def test_certificates_must_be_there(tmp_path: Path) -> None:
-    """Said before anything is sent."""
+    """Refused before anything is sent."""
     with pytest.raises(EndpointInvalid, match="There is no file"):
         read_endpoint("https://h", ca_file=tmp_path / "missing.pem")

@@ -18,7 +18,7 @@ import click
 EXIT_PROBLEMS = 1
 EXIT_INTERRUPTED = 130
 
-#: Each command with its purpose. Its module has its name, or is in BESIDE.
+#: Each command with its purpose. Its module has its name, or is in SHARED_MODULES.
 COMMANDS: Mapping[str, str] = {
     "serve": "Answer requests and run the background jobs, until a signal.",
     "scrub": "Delete due images and blobs: as a service, once, or as a dry run.",
@@ -40,8 +40,8 @@ COMMANDS: Mapping[str, str] = {
     "version": "Print the version.",
 }
 
-#: The module of a command that stands beside another one.
-BESIDE: Mapping[str, str] = {"restore": "pending", "work": "serve"}
+#: The modules of commands that share one with another command.
+SHARED_MODULES: Mapping[str, str] = {"restore": "pending", "work": "serve"}
 
 
 class Commands(click.Group):
@@ -60,7 +60,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        module = import_module(f"imaged.cli.{BESIDE.get(name, name)}")
+        module = import_module(f"imaged.cli.{SHARED_MODULES.get(name, name)}")
         command: click.Command = getattr(module, name)
         return command
 
