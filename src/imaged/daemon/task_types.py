@@ -43,7 +43,7 @@ from imaged.services.tasks.types.location_import import LocationImport
 from imaged.services.tasks.types.remote_image import RemoteImageClient
 from imaged.services.tasks.types.verify import Verify
 from imaged.stores.filesystem.disk import ThreadPool
-from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings
+from imaged.stores.filesystem.marker import FolderMarker
 
 IMPORT_CHECK_GROUP = "imaged.import_checks"
 
@@ -148,10 +148,8 @@ class TaskDependencies:
 
 def scratch_place(config: Config) -> MarkedPlace:
     """Return the marked place of the scratch folder."""
-    folder = MarkedFolderSettings(
-        PlaceKind.SCRATCH, "scratch", config.conversion.scratch, "scratch"
-    )
-    return FolderMarker(folder, ThreadPool("scratch", count=1))
+    threads = ThreadPool("scratch", count=1)
+    return FolderMarker(PlaceKind.SCRATCH, "scratch", config.conversion.scratch, threads)
 
 
 def build_fetcher(config: Config) -> Fetcher:

@@ -40,7 +40,7 @@ from imaged.stores.filesystem.disk import (
     os_errors_translated,
     sync_folder,
 )
-from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings, require_root_folder
+from imaged.stores.filesystem.marker import FolderMarker, require_root_folder
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.temporary_file import write_blocks
 
@@ -78,10 +78,15 @@ class FilesystemExport:
         self._lanes = lanes
         self._disk = disk or Disk()
         self._threads = ThreadPool(f"export-{name}", settings.threads)
-        place = MarkedFolderSettings(
-            PlaceKind.EXPORTS, name, settings.path, self._label, settings.file_mode
+        self.place = FolderMarker(
+            PlaceKind.EXPORTS,
+            name,
+            settings.path,
+            self._threads,
+            label=self._label,
+            file_mode=settings.file_mode,
+            disk=self._disk,
         )
-        self.place = FolderMarker(place, self._threads, self._disk)
 
     def location_of(self, file_name: str) -> str:
         """Its path."""

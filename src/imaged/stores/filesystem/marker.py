@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -40,26 +39,27 @@ ROOT_UID = 0
 FileStamp = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class MarkedFolderSettings:
-    """A folder and its purpose. ``label`` is its name in errors."""
-
-    kind: PlaceKind
-    name: str
-    root: Path
-    label: str
-    file_mode: int = 0o600
-
-
 class FolderMarker(ExpectedMarker):
-    """Guards a folder by its marker. Is a ``MarkedPlace``. ``require`` blocks."""
+    """Guards a folder by its marker. Is a ``MarkedPlace``. ``require`` blocks.
+
+    ``label``: its name in errors, if that is not ``name``.
+    """
 
     def __init__(
-        self, place: MarkedFolderSettings, threads: ThreadPool, disk: Disk | None = None
+        self,
+        kind: PlaceKind,
+        name: str,
+        root: Path,
+        threads: ThreadPool,
+        *,
+        label: str | None = None,
+        file_mode: int = 0o600,
+        disk: Disk | None = None,
     ) -> None:
-        super().__init__(place.kind, place.name, str(place.root), place.label)
-        self._place = place
-        self._path = place.root / MARKER_NAME
+        super().__init__(kind, name, str(root), label or name)
+        self._root = root
+        self._path = root / MARKER_NAME
+        self._file_mode = file_mode
         self._threads = threads
         self._disk = disk or Disk()
         self._seen: FileStamp | None = None  # of the file when its marker was the expected one
@@ -94,18 +94,18 @@ class FolderMarker(ExpectedMarker):
         try:
             found = self._disk.stat(self._path, follow_symlinks=False)
         except FileNotFoundError as error:
-            require_root_folder(self._place.label, self._place.root, self._disk)
+            require_root_folder(self._label, self._root, self._disk)
             raise self.lost() from error
         except OSError as error:
-            raise store_error_of(self._place.label, self._path, error) from error
+            raise store_error_of(self._label, self._path, error) from error
         return found.st_dev, found.st_ino, found.st_mtime_ns
 
     def _read(self) -> Marker | None:
-        with os_errors_translated(self._place.label, self._path):
+        with os_errors_translated(self._label, self._path):
             try:
                 descriptor = self._disk.open(self._path, MARKER_READ_FLAGS)
             except FileNotFoundError:
-                require_root_folder(self._place.label, self._place.root, self._disk)
+                require_root_folder(self._label, self._root, self._disk)
                 return None
             try:
                 data = self._disk.pread(descriptor, MAX_MARKER_BYTES, 0)
@@ -115,7 +115,7 @@ class FolderMarker(ExpectedMarker):
 
     def _write(self, marker: Marker, *, replace: bool) -> Marker:
         unfinished = self._path.with_name(f"{MARKER_NAME}.{uuid4().hex}")
-        with os_errors_translated(self._place.label, self._path):
+        with os_errors_translated(self._label, self._path):
             try:
                 self._write_file(unfinished, write_marker_text(marker))
                 if replace:
@@ -126,21 +126,21 @@ class FolderMarker(ExpectedMarker):
             finally:
                 with suppress(FileNotFoundError):
                     self._disk.unlink(unfinished)
-            sync_folder(self._disk, self._place.root)
+            sync_folder(self._disk, self._root)
         found = self._read()
         if found is None:
             raise self.lost()
         return found
 
     def _write_file(self, path: Path, data: bytes) -> None:
-        descriptor = self._disk.open(path, MARKER_CREATE_FLAGS, self._place.file_mode)
+        descriptor = self._disk.open(path, MARKER_CREATE_FLAGS, self._file_mode)
         try:
-            self._disk.fchmod(descriptor, self._place.file_mode)  # independent of the umask
+            self._disk.fchmod(descriptor, self._file_mode)  # independent of the umask
             write_chunks(self._disk, descriptor, [data], 1)
             self._disk.fsync(descriptor)
         finally:
             self._disk.close(descriptor)
-        chown_to_owner_of(self._disk, path, self._place.root)
+        chown_to_owner_of(self._disk, path, self._root)
 
 
 def require_root_folder(label: str, root: Path, disk: Disk) -> None:

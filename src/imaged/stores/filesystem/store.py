@@ -37,7 +37,7 @@ from imaged.stores.filesystem.disk import (
     os_errors_translated,
     sync_folder,
 )
-from imaged.stores.filesystem.marker import FolderMarker, MarkedFolderSettings, require_root_folder
+from imaged.stores.filesystem.marker import FolderMarker, require_root_folder
 from imaged.stores.filesystem.reader import FilesystemReader
 from imaged.stores.filesystem.self_test import FilesystemSelfTest
 from imaged.stores.filesystem.settings import FilesystemSettings
@@ -63,10 +63,14 @@ class FilesystemStore:
         self._disk = disk or Disk()
         self._paths = StorePaths(settings.path)
         self._threads = ThreadPool(f"store-{name}", settings.threads)
-        folder = MarkedFolderSettings(
-            PlaceKind.STORE, name, settings.path, name, settings.file_mode
+        self.place = FolderMarker(
+            PlaceKind.STORE,
+            name,
+            settings.path,
+            self._threads,
+            file_mode=settings.file_mode,
+            disk=self._disk,
         )
-        self.place = FolderMarker(folder, self._threads, self._disk)
         self._is_checked = False
         self._reading = ThreadPool(f"store-{name}-reading", settings.reading_threads)
 

@@ -6,7 +6,7 @@ signatures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -227,7 +227,7 @@ class S3Errors:
         where = self._settings.where
         for kinds, sentence in CONNECTION_MESSAGES:
             if isinstance(error, kinds):
-                return sentence(where)
+                return sentence % where
         return f"cannot be used at {where}: {type(error).__name__}"
 
     @property
@@ -235,37 +235,20 @@ class S3Errors:
         return f"the bucket {self._settings.bucket!r} at {self._settings.where}"
 
 
-#: For calls without an answer; the first match counts.
-CONNECTION_MESSAGES: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], str]], ...] = (
+#: For calls without an answer; the first match counts. ``%s``: the endpoint.
+CONNECTION_MESSAGES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     (
         (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError),
-        lambda where: (
-            f"has no credentials for {where}: set access_key_file and secret_key_file, "
-            "or give the instance a role"
+        (
+            "has no credentials for %s: set access_key_file and secret_key_file, or give the "
+            "instance a role"
         ),
     ),
-    (
-        (CertificatesUnreadable,),
-        lambda where: f"cannot read the certificates for {where}: correct ca_file",
-    ),
-    (
-        (SSLError,),
-        lambda where: f"does not trust the certificate of {where}: set ca_file, or correct it",
-    ),
-    (
-        TIMEOUT_ERRORS,
-        lambda where: (
-            f"got no answer from {where} in time; check that it is running and not overloaded"
-        ),
-    ),
-    (
-        (ResponseParserError,),
-        lambda where: f"got an answer from {where} that is not S3's; check the endpoint",
-    ),
-    (
-        RETRYABLE_EXCEPTIONS,
-        lambda where: f"cannot reach {where}, or lost the connection; check that it is running",
-    ),
+    ((CertificatesUnreadable,), "cannot read the certificates for %s: correct ca_file"),
+    ((SSLError,), "does not trust the certificate of %s: set ca_file, or correct it"),
+    (TIMEOUT_ERRORS, "got no answer from %s in time; check that it is running and not overloaded"),
+    ((ResponseParserError,), "got an answer from %s that is not S3's; check the endpoint"),
+    (RETRYABLE_EXCEPTIONS, "cannot reach %s, or lost the connection; check that it is running"),
 )
 
 
