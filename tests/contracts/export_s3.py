@@ -19,7 +19,7 @@ from imaged.core.limits import MIB
 from imaged.core.place_marker import MARKER_NAME
 from imaged.exports.conventions import temporary_name
 from imaged.exports.s3 import FILE_NAME_METADATA, TASK_METADATA, S3Export
-from imaged.stores.s3.copy import S3CopySource
+from imaged.stores.s3.contents import S3CopySource
 from imaged.stores.s3.settings import S3Settings
 from imaged.stores.s3.writer import S3Writer
 

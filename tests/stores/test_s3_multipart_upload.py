@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import pytest
 
 from imaged.core.errors import StoreError
-from imaged.stores.s3.multipart_upload import CompletedPart, PartUploads
+from imaged.stores.s3.contents import CompletedPart
+from imaged.stores.s3.multipart_upload import PartUploads
 
 pytestmark = pytest.mark.asyncio
 

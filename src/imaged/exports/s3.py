@@ -38,8 +38,7 @@ from imaged.exports.conventions import (
 )
 from imaged.ports.export import ExportFile
 from imaged.stores.s3.client import S3Client
-from imaged.stores.s3.contents import UploadAborter, find_object, list_names
-from imaged.stores.s3.copy import S3CopySource
+from imaged.stores.s3.contents import S3CopySource, UploadAborter, find_object, list_names
 from imaged.stores.s3.marker import BucketMarker
 from imaged.stores.s3.reader import S3Reader
 from imaged.stores.s3.self_test import S3SelfTest

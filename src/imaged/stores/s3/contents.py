@@ -1,4 +1,4 @@
-"""What is in the bucket: lists of objects and unfinished uploads, and how they are removed.
+"""What is in the bucket: how objects and unfinished uploads are found, listed, copied and removed.
 
 Names are relative to the root; the store decides which of them are keys.
 
@@ -10,16 +10,20 @@ even later are removed when the ledger's row is checked again (``Store.settles_a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
 from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
 from imaged.stores.s3.client import Parameters, S3Client, S3Response
+from imaged.stores.s3.settings import MAX_PARTS, S3Settings
 
 MAX_ABORTS = 5
+PARALLEL_COPIES = 4
+CompletedPart = dict[str, Any]  # what the completion of an upload says of a part
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,86 @@ async def list_uploads(client: S3Client, prefix: str) -> AsyncIterator[Upload]:
         markers = _advanced(client, markers, next_markers)
 
 
+def _advanced(client: S3Client, markers: Parameters, next_markers: Parameters) -> Parameters:
+    """The marker of the next page, if it differs from this one's. Raises StoreError.
+
+    Swift 2.38 sends no marker behind a page of one upload.
+    """
+    if not next_markers or next_markers == markers:
+        why = "gives lists that do not advance: it says that more follow, but not from where"
+        raise StoreError(client.store, why)
+    return next_markers
+
+
+def _below_root(client: S3Client, found: str, prefix: str) -> str | None:
+    """The name of an object relative to the root, if it is below the root and has the prefix.
+
+    The prefix is checked again, because some stores take ``a//`` for ``a/``.
+    """
+    root = client.settings.root
+    name = found.removeprefix(root)
+    return name if found == root + name and name.startswith(prefix) else None
+
+
+class S3CopySource:
+    """A blob to be copied by the server, from another key at the same endpoint.
+
+    Up to ``copy_piece_bytes`` are copied by one call, more in pieces as parts of an upload: S3
+    refuses a single copy of more than 5 GiB, and a much smaller one may exceed the read timeout.
+    The credentials of the target store need the right to read the source. ``found`` is the answer
+    to HEAD.
+    """
+
+    def __init__(self, settings: S3Settings, key: str, found: S3Response) -> None:
+        self.size_bytes: int = found["ContentLength"]
+        self.piece_bytes: int = max(
+            settings.tuning.copy_piece_bytes, -(-self.size_bytes // MAX_PARTS)
+        )
+        #: The parameters of a call that copies it only if it is unchanged.
+        self.parameters: dict[str, Any] = {
+            "CopySource": {"Bucket": settings.bucket, "Key": settings.root + key},
+            "CopySourceIfMatch": found["ETag"],
+        }
+
+    @property
+    def is_small(self) -> bool:
+        """Whether one call is enough."""
+        return self.size_bytes <= self.piece_bytes
+
+    async def copy(self, client: S3Client, key: str, metadata: Mapping[str, str]) -> bool:
+        """Copy all of it by one call; returns whether the answer proves it. Raises StoreError."""
+        answer = await client.call(
+            "copy_object",
+            key,
+            Metadata=metadata,
+            MetadataDirective="REPLACE",
+            **self.parameters,
+        )
+        return bool(answer.get("CopyObjectResult", {}).get("ETag"))
+
+    async def copy_piece(
+        self, client: S3Client, key: str, upload_id: str, piece: range, number: int
+    ) -> CompletedPart:
+        """Copy one piece as a part of an upload. Raises StoreError."""
+        answer = await client.call(
+            "upload_part_copy", key, UploadId=upload_id, PartNumber=number, **self.part(piece)
+        )
+        return {"PartNumber": number, "ETag": answer.within("CopyPartResult")["ETag"]}
+
+    def part(self, piece: range) -> dict[str, Any]:
+        """The parameters of a call that copies a piece: S3 takes no range of a small object."""
+        if len(piece) == self.size_bytes:
+            return self.parameters
+        return {**self.parameters, "CopySourceRange": f"bytes={piece.start}-{piece.stop - 1}"}
+
+    def pieces(self) -> list[range]:
+        """The offsets of each piece, in bytes."""
+        return [
+            range(start, min(start + self.piece_bytes, self.size_bytes))
+            for start in range(0, self.size_bytes, self.piece_bytes)
+        ]
+
+
 class UploadAborter:
     """Aborts uploads and removes objects. Raises StoreError."""
 
@@ -137,24 +221,3 @@ class UploadAborter:
         except WriteDiscarded:  # it is gone, or it was completed and Swift still lists its parts
             return True
         return not (left["IsTruncated"] or left.get("Parts"))
-
-
-def _advanced(client: S3Client, markers: Parameters, next_markers: Parameters) -> Parameters:
-    """The marker of the next page, if it differs from this one's. Raises StoreError.
-
-    Swift 2.38 sends no marker behind a page of one upload.
-    """
-    if not next_markers or next_markers == markers:
-        why = "gives lists that do not advance: it says that more follow, but not from where"
-        raise StoreError(client.store, why)
-    return next_markers
-
-
-def _below_root(client: S3Client, found: str, prefix: str) -> str | None:
-    """The name of an object relative to the root, if it is below the root and has the prefix.
-
-    The prefix is checked again, because some stores take ``a//`` for ``a/``.
-    """
-    root = client.settings.root
-    name = found.removeprefix(root)
-    return name if found == root + name and name.startswith(prefix) else None

@@ -12,12 +12,10 @@ from imaged.core.block import Block
 from imaged.core.errors import StoreError, StoreFull, WriteDiscarded
 from imaged.ports.store import RecordUploadId
 from imaged.stores.s3.client import S3Client
-from imaged.stores.s3.contents import UploadAborter
+from imaged.stores.s3.contents import CompletedPart, UploadAborter
 from imaged.stores.s3.part_memory import PartMemoryShare, PartPlanner
 from imaged.stores.s3.parts import Part, StreamedPart, checksum_algorithm
 from imaged.stores.s3.settings import MAX_BLOB_BYTES, MAX_PARTS, Checksum
-
-CompletedPart = dict[str, Any]  # what the completion of the upload says of a part
 
 
 class MultipartUpload:

@@ -31,8 +31,13 @@ from imaged.core.place_marker import PlaceKind
 from imaged.ports.store import RecordUploadId, Store, ignore_upload_id
 from imaged.stores.layout import require_key
 from imaged.stores.s3.client import S3Client, S3Response
-from imaged.stores.s3.contents import UploadAborter, find_object, list_objects, list_uploads
-from imaged.stores.s3.copy import S3CopySource
+from imaged.stores.s3.contents import (
+    S3CopySource,
+    UploadAborter,
+    find_object,
+    list_objects,
+    list_uploads,
+)
 from imaged.stores.s3.marker import BucketMarker
 from imaged.stores.s3.reader import S3Reader
 from imaged.stores.s3.self_test import S3SelfTest

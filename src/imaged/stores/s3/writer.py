@@ -29,8 +29,7 @@ from imaged.core.errors import BlobMissing, StoreError
 from imaged.lanes import wait_shielded
 from imaged.ports.store import RecordUploadId, ignore_upload_id
 from imaged.stores.s3.client import S3Client, S3Response
-from imaged.stores.s3.contents import UploadAborter
-from imaged.stores.s3.copy import PARALLEL_COPIES, S3CopySource
+from imaged.stores.s3.contents import PARALLEL_COPIES, S3CopySource, UploadAborter
 from imaged.stores.s3.errors import ConditionalWritesUnsupported
 from imaged.stores.s3.multipart_upload import MultipartUpload
 from imaged.stores.s3.part_memory import PartMemory, PartMemoryShare
