@@ -17,7 +17,7 @@ from core.test_network_policy import INSIDE
 from imaged.core.errors import ConversionFailed
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.http_fetcher import HttpFetcher
-from imaged.ports.import_check import ImportFacts
+from imaged.ports.inspection import ImportFacts
 from support import disk_images
 from support.origin import Origin
 from support.rebinding import RebindingResolver

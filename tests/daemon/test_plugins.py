@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imaged.ports.import_check import ImportFacts
+from imaged.ports.inspection import ImportFacts
 from support import disk_images
 from support.client import Client
 from support.daemon import Daemon, clean_environment

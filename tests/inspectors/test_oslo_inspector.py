@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from imaged.core.disk_format import Findings, Flaw, Lookalike
 from imaged.core.limits import KIB, MIB
 from imaged.inspectors.oslo_inspector import BLOCK_BYTES, OsloInspector
-from imaged.ports.inspector import InspectorFactory
+from imaged.ports.inspection import InspectorFactory
 from support import disk_images as disks
 from support.disk_images import DISK_BYTES
 
@@ -416,7 +416,7 @@ def test_its_library_quotes_no_bytes(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_library_is_loaded_only_for_its_driver() -> None:
     """Services and the command line start without it."""
     program = (
-        "import sys, imaged.inspectors, imaged.ports.inspector, imaged.services.ingest\n"
+        "import sys, imaged.inspectors, imaged.ports.inspection, imaged.services.ingest\n"
         "sys.exit('oslo_utils' in sys.modules)"
     )
 

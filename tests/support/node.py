@@ -23,7 +23,7 @@ from imaged.core.uploading import share_data
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.ports.catalog import Catalog
 from imaged.ports.fetcher import Fetcher
-from imaged.ports.import_check import ImportCheck
+from imaged.ports.inspection import ImportCheck
 from imaged.ports.store import Stores
 from imaged.services.claims import Claims, ClaimSettings
 from imaged.services.clock_guard import ClockGuard

@@ -29,7 +29,7 @@ from imaged.core.image import Image
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.ports.catalog import Catalog
 from imaged.ports.fetcher import Fetcher
-from imaged.ports.import_check import ImportCheck
+from imaged.ports.inspection import ImportCheck
 from imaged.ports.store import Store, Stores
 from imaged.process.uptime import read_uptime
 from imaged.services.claims import Claims, ClaimSettings

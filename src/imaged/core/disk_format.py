@@ -1,6 +1,6 @@
 """Compares the detected format of the data with the declared one.
 
-An ``Inspector`` (``ports/inspector.py``) detects the format; this module decides.
+An ``Inspector`` (``ports/inspection.py``) detects the format; this module decides.
 
 Rule 1: the declared format equals the detected one, with the equivalences below.
 Rule 2: a format that no inspector recognises counts as raw.

@@ -16,7 +16,7 @@ from imaged.daemon import settings
 from imaged.fetchers.http_fetcher import HttpFetcher
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.ports.fetcher import Fetcher
-from imaged.ports.import_check import ImportCheck
+from imaged.ports.inspection import ImportCheck
 from imaged.ports.place import MarkedPlace
 from imaged.services.marked_places import MarkedScratch, PlaceRegistry
 from imaged.services.tasks.context import StreamCheckFactory

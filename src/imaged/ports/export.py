@@ -17,7 +17,10 @@ from imaged.core.block import Block
 
 @dataclass(frozen=True, slots=True)
 class ExportFile:
-    """One attempt of one task to deliver a file. ``file_name``: valid by ``core/file_names.py``."""
+    """One attempt of one task to deliver a file.
+
+    ``file_name``: valid by the rules of ``services/tasks/types/export.py``.
+    """
 
     task_id: str
     attempt: UUID

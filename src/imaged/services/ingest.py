@@ -40,7 +40,7 @@ from imaged.core.uploading import (
 )
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.image_catalog import BlobCatalog
-from imaged.ports.inspector import InspectorFactory
+from imaged.ports.inspection import InspectorFactory
 from imaged.ports.store import Stores
 from imaged.services.claimed import ClaimedImage, retry_until_available
 from imaged.services.claims import Claims

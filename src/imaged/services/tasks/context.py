@@ -35,7 +35,7 @@ from imaged.core.task import Progress, Task, finish_task
 from imaged.core.uploading import share_to_finish, store_data
 from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.image_catalog import TaskCatalog
-from imaged.ports.import_check import ImportCheck, ImportFacts
+from imaged.ports.inspection import ImportCheck, ImportFacts
 from imaged.services.claimed import ClaimedImage, ClaimedTask
 from imaged.services.ingest import Ingester
 from imaged.services.ingest_pipeline import StoredSource

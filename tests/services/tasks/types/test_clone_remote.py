@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
-from imaged.ports.import_check import ImportFacts
+from imaged.ports.inspection import ImportFacts
 from imaged.services.ingest_pipeline import IngestSettings
 from support.cluster import Cluster
 from support.disk_images import qcow2

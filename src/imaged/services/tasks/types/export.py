@@ -1,7 +1,14 @@
-"""``export``: writes an image's data to a file in an export destination."""
+"""``export``: writes an image's data to a file in an export destination.
+
+The name of the file is relative to the destination and consists of parts separated by "/".
+Rule 1: it never leads out of the destination.
+Rule 2: it is neither one of the service's names (``.imaged-…``) nor otherwise hidden.
+Rule 3: it reads as it is: it has no invisible characters and none that reverse the text.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,7 +20,6 @@ from imaged.core.access import Caller, require_readable
 from imaged.core.block import TransferBudget
 from imaged.core.disk_format import is_inspected
 from imaged.core.errors import InvalidInput
-from imaged.core.file_names import default_file_name, why_file_name_refused
 from imaged.core.image import Image
 from imaged.core.lifecycle import require_data
 from imaged.core.task import TaskFacts
@@ -29,6 +35,9 @@ from imaged.services.tasks.types.new_image import require_disk_format
 
 PUBLISHED = "published"
 DESTINATION_CHECK_SECONDS = 5  # how long a request waits for a slow destination
+MAX_FILE_NAME_PART_BYTES = 255  # the limit of common filesystems
+MAX_FILE_NAME_BYTES = 512
+INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories
 
 
 class ExportInput(TaskInput):
@@ -141,6 +150,37 @@ class Export:
             why = f"is not possible: the image is in a container ({image.container_format})"
             raise InvalidInput("export_format", why)
         self.conversion.require_able(image.disk_format or "", new_format, field="export_format")
+
+
+def why_file_name_refused(name: str) -> str:
+    """Why a file may not have this name, as the end of a sentence; "" if it may."""
+    if any(unicodedata.category(character) in INVISIBLE_CATEGORIES for character in name):
+        return "has invisible characters"
+    if len(name.encode()) > MAX_FILE_NAME_BYTES:
+        return f"is longer than {MAX_FILE_NAME_BYTES} bytes"
+    if "\\" in name:
+        return 'has a "\\": folders are separated by "/"'
+    for part in name.split("/"):
+        if why := _why_part_refused(part):
+            return why
+    return ""
+
+
+def _why_part_refused(part: str) -> str:
+    if not part:
+        return 'has an empty part: it must not be absolute, nor end with "/"'
+    if part.startswith("."):
+        return 'has a part that begins with "."'
+    if part != part.strip():
+        return "has a part that begins or ends with a space"
+    if len(part.encode()) > MAX_FILE_NAME_PART_BYTES:
+        return f"has a part that is longer than {MAX_FILE_NAME_PART_BYTES} bytes"
+    return ""
+
+
+def default_file_name(image_id: str, disk_format: str) -> str:
+    """The name of a file if the task's input gives none."""
+    return f"{image_id}.{disk_format}"
 
 
 async def _is_taken(destination: Destination, file_name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imaged.ports.import_check import ImportFacts
+from imaged.ports.inspection import ImportFacts
 
 MARK = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaged.core.file_names import default_file_name, why_file_name_refused
+from imaged.services.tasks.types.export import default_file_name, why_file_name_refused
 
 GOOD = [
     "a",

@@ -1,15 +1,35 @@
-"""Checks that a deployer may run on every imported image: a virus scan, a signature, a list.
+"""The interfaces for inspecting the bytes of an image while they pass; nothing is stored for it.
 
-A check is loaded from the entry points ``imaged.import_checks``, each a callable without arguments
-that returns an ``ImportCheck``; see docs/how-to/add-a-task-type.md. It receives the stream as it
-passes; no data is stored for it.
+An inspector detects the disk format. An import check is the deployer's: a virus scan, a signature,
+a list. It is loaded from the entry points ``imaged.import_checks``, each a callable without
+arguments that returns an ``ImportCheck``; see docs/how-to/add-a-task-type.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from imaged.core.disk_format import Findings
+
+
+class Inspector(Protocol):
+    """Inspects one stream, in order, with at most a few MiB of it in memory.
+
+    It is fed in a lane beside the event loop and must not touch anything else.
+    """
+
+    def feed(self, chunk: bytes) -> None:
+        """Inspect the next bytes. Never raises because of their content."""
+        ...
+
+    def findings(self) -> Findings:
+        """Return the findings, once, after the end of the stream."""
+        ...
+
+
+InspectorFactory = Callable[[], Inspector]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
