@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from imaged.catalogs.image_select import MAX_CACHED_CONDITIONS, page
+from imaged.catalogs.image_pages import MAX_CACHED_CONDITIONS, statement
 from imaged.core.access import Caller
 from imaged.core.image import Image
 from imaged.core.query import Column, Condition, ImageQuery, Operator
@@ -22,14 +22,14 @@ ONE_OF_MANY = Condition(Column.NAME, Operator.ONE_OF, tuple(map(str, range(10_00
 
 def test_a_usual_page_is_built_once() -> None:
     """Many clients request it, and often."""
-    assert page(USUAL) is page(replace(USUAL))
+    assert statement(USUAL, "sqlite") is statement(replace(USUAL), "sqlite")
 
 
 def test_each_caller_has_statements_of_his_own() -> None:
     """One caller's statement never serves another."""
     other = replace(USUAL, caller=Caller("u", "q", frozenset({"member"})))
 
-    assert page(USUAL) is not page(other)
+    assert statement(USUAL, "sqlite") is not statement(other, "sqlite")
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_each_caller_has_statements_of_his_own() -> None:
 )
 def test_rare_or_large_statements_are_not_cached(query: ImageQuery) -> None:
     """Filters are limited only by the header's size, and a statement is larger than its text."""
-    assert page(query) is not page(query)
+    assert statement(query, "sqlite") is not statement(query, "sqlite")
