@@ -13,7 +13,7 @@ from typing import Any
 from imaged.api import http_errors
 from imaged.api.app import ApiServices, paths
 from imaged.api.discovery import CURRENT, SUPPORTED
-from imaged.api.error_responses import BAD_GATEWAY
+from imaged.api.http_errors import BAD_GATEWAY
 from imaged.api.imports import ImportCalls
 from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
 from imaged.api.requests import Links

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from imaged.api import http_errors
-from imaged.api.error_responses import (
+from imaged.api.http_errors import (
     BAD_GATEWAY,
     INTERNAL_ERROR,
     INTERNAL_ERROR_SENTENCE,

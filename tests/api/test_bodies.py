@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from imaged.api import bodies
-from imaged.api.patches import V2_0, V2_1
+from imaged.api.images import V2_0, V2_1
 from imaged.core.limits import MAX_REQUEST_BYTES
 from support.service import JSON, Service, ask, token_of
 

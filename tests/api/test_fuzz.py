@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imaged.api.patches import V2_0, V2_1
+from imaged.api.images import V2_0, V2_1
 from imaged.core.attributes import ATTRIBUTES
 from support.service import OCTETS, RAW, Reply, Service
 

@@ -13,11 +13,11 @@ import pytest
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 
-from imaged.api import bodies, patches
+from imaged.api import bodies, images
 from imaged.api.authenticator import TokenFile, token_hash
 from imaged.api.bodies import media_type_of, require_unpacked
 from imaged.api.discovery import version_2_path
-from imaged.api.error_responses import wants_json
+from imaged.api.http_errors import wants_json
 from imaged.api.image_data import parse_range
 from imaged.api.listing import read_listing, read_task_listing
 from imaged.api.requests import Links
@@ -102,17 +102,17 @@ JSON: Mapping[str, Read] = {
 }
 
 PATCHES: Mapping[str, Read] = {
-    "steps": lambda n: patches.operations(patches.V2_1, steps(n)),
-    "steps of the first format": lambda n: patches.operations(
-        patches.V2_0, [{"add": f"/n{number}", "value": "x"} for number in range(n)]
+    "steps": lambda n: images.operations(images.V2_1, steps(n)),
+    "steps of the first format": lambda n: images.operations(
+        images.V2_0, [{"add": f"/n{number}", "value": "x"} for number in range(n)]
     ),
-    "a long path": lambda n: patches.operations(
-        patches.V2_1, [{"op": "add", "path": "/" + "~1" * n, "value": "x"}]
+    "a long path": lambda n: images.operations(
+        images.V2_1, [{"op": "add", "path": "/" + "~1" * n, "value": "x"}]
     ),
-    "a path of many parts": lambda n: patches.operations(
-        patches.V2_1, [{"op": "add", "path": "/a" * n, "value": "x"}]
+    "a path of many parts": lambda n: images.operations(
+        images.V2_1, [{"op": "add", "path": "/a" * n, "value": "x"}]
     ),
-    "changes": lambda n: edits.apply(ALICE, IMAGE, patches.operations(patches.V2_1, steps(n))),
+    "changes": lambda n: edits.apply(ALICE, IMAGE, images.operations(images.V2_1, steps(n))),
     "removals": lambda n: edits.apply(
         ALICE, IMAGE, [*[Operation(Action.ADD, name, "x") for name in names(n)],
                        *[Operation(Action.REMOVE, name) for name in names(n)]]

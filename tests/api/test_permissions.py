@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from imaged.api.patches import V2_1
+from imaged.api.images import V2_1
 from imaged.core.image import Visibility
 from support.service import OCTETS, PEOPLE, Service
 

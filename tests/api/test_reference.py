@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from imaged.api.patches import V2_0, V2_1
+from imaged.api.images import V2_0, V2_1
 from support.service import OCTETS, Service
 
 pytestmark = pytest.mark.asyncio

@@ -6,7 +6,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from imaged.api.http_errors import PreconditionFailed
-from imaged.api.patches import V2_1
+from imaged.api.images import V2_1
 from imaged.api.resource import require_condition
 from support.service import OCTETS, Service
 

@@ -1,26 +1,43 @@
-"""The records of images, with tags and actions: ``/v2/images`` and below."""
+"""The records of images, with tags, actions and patches: ``/v2/images`` and below.
+
+Two media types of patches are served, both a small part of JSON Patch.
+v2.1: ``[{"op": "replace", "path": "/name", "value": "…"}]``; adding an existing property replaces
+it.
+v2.0: ``[{"replace": "/name", "value": "…"}]``; adding an existing property is a conflict.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.bodies import document_of, json_object_of, json_response, media_type_of
+from imaged.api.http_errors import MediaTypeRefused
 from imaged.api.listing import read_listing
-from imaged.api.patches import operations, require_patch
 from imaged.api.requests import Links, caller_of, image_id_of
 from imaged.api.serialize import image_json, image_path
 from imaged.core.access import Caller
+from imaged.core.edits import Action, Operation
+from imaged.core.errors import InvalidRequest, ReadOnlyAttribute
 from imaged.core.image import Image
 from imaged.core.query import ImagePage
 from imaged.services.images import Images
 
 METHODS_HEADER = "OpenStack-image-import-methods"  # the import methods available for it
 STORES_HEADER = "OpenStack-image-store-ids"  # the stores available for it
+
+V2_0 = "application/openstack-images-v2.0-json-patch"
+V2_1 = "application/openstack-images-v2.1-json-patch"
+
+PATCH_OPERATIONS = ("add", "remove", "replace")
+_ONE_OF = f"must be one of {', '.join(PATCH_OPERATIONS)}"
+_BAD_ESCAPE = re.compile("~(?![01])")
 
 
 class ImageRecords:
@@ -99,7 +116,64 @@ class ImageRecords:
         return Response(status_code=204)
 
 
+def operations(media_type: str, document: Any) -> list[Operation]:
+    """Parse a patch. Raises MediaTypeRefused, InvalidRequest, ReadOnlyAttribute."""
+    read = _READERS.get(media_type)
+    if read is None:
+        raise MediaTypeRefused(media_type, _READERS, {"Accept-Patch": ", ".join(_READERS)})
+    if not isinstance(document, list) or not all(isinstance(step, dict) for step in document):
+        raise InvalidRequest("The body must be an array of operation objects.")
+    return [read(step) for step in document]
+
+
+def require_patch(media_type: str) -> None:
+    """Refuse other media types before the body is read. Raises MediaTypeRefused."""
+    operations(media_type, [])
+
+
 def _shown(
     image: Image, caller: Caller, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     return json_response(image_json(image, caller), status, headers)
+
+
+def _read_v2_1(step: dict[str, Any]) -> Operation:
+    op = step.get("op")
+    if op not in PATCH_OPERATIONS:
+        raise InvalidRequest(f"The operation {op!r} is unknown; 'op' {_ONE_OF}.")
+    if "path" not in step:
+        raise InvalidRequest(f"The operation {op!r} needs a 'path'.")
+    return _operation(Action(op), op, step["path"], step)
+
+
+def _read_v2_0(step: dict[str, Any]) -> Operation:
+    named = [op for op in PATCH_OPERATIONS if op in step]
+    if len(named) != 1:
+        raise InvalidRequest(f"An operation must have one member, and only one, that {_ONE_OF}.")
+    (op,) = named
+    action = Action.ADD_ABSENT if op == "add" else Action(op)
+    return _operation(action, op, step[op], step)
+
+
+def _operation(action: Action, op: str, path: Any, step: Mapping[str, Any]) -> Operation:
+    name = _name_at(path)
+    if action is not Action.REMOVE and "value" not in step:
+        raise InvalidRequest(f"The operation {op!r} on {path!r} needs a 'value'.")
+    return Operation(action, name, step.get("value"))
+
+
+def _name_at(path: Any) -> str:
+    """The attribute that a JSON pointer names."""
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise InvalidRequest(f"The path {path!r} must be a string that begins with '/'.")
+    first, *others = path[1:].split("/")
+    if first == "locations":
+        raise ReadOnlyAttribute("locations", "cannot be set by clients")
+    if others or not first:
+        raise InvalidRequest(f"The path {path!r} must name one attribute, as '/name' does.")
+    if _BAD_ESCAPE.search(first):
+        raise InvalidRequest(f"The path {path!r} has a '~' that is neither '~0' nor '~1'.")
+    return first.replace("~1", "/").replace("~0", "~")
+
+
+_READERS: Mapping[str, Callable[[dict[str, Any]], Operation]] = {V2_0: _read_v2_0, V2_1: _read_v2_1}

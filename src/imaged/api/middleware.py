@@ -1,6 +1,6 @@
 """The outermost layer, which sees every request and its answer.
 
-Every answer has the request's id; every error is answered by ``error_responses.py``. If an answer
+Every answer has the request's id; every error is answered by ``http_errors.py``. If an answer
 is sent before the body was read to its end and much of it is left, the answer announces that the
 connection will be closed, and the server ensures that the client can read the answer. Nothing is
 buffered.
@@ -18,8 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, unbind_contextvars
 
 from imaged.api.bodies import RequestBody
-from imaged.api.error_responses import error_response, status_and_sentence
-from imaged.api.http_errors import HttpError
+from imaged.api.http_errors import HttpError, error_response, status_and_sentence
 from imaged.api.requests import REQUEST_ID_SCOPE_KEY
 from imaged.core.errors import ClientVanished, ImagedError, StoreError
 

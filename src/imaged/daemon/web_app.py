@@ -16,8 +16,7 @@ from starlette.types import ASGIApp, Scope
 from imaged.api.app import ApiServices, ApiSettings, build_app
 from imaged.api.authenticator import Authenticator, NoAuth, TokenFile
 from imaged.api.bodies import sends_file
-from imaged.api.error_responses import BAD_GATEWAY, UNAVAILABLE
-from imaged.api.http_errors import BodyTooSlow
+from imaged.api.http_errors import BAD_GATEWAY, UNAVAILABLE, BodyTooSlow
 from imaged.api.imports import ImportCalls
 from imaged.api.middleware import REQUEST_ID_HEADER
 from imaged.api.requests import REQUEST_ID_SCOPE_KEY

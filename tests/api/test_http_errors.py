@@ -8,14 +8,17 @@ from collections.abc import Iterator
 import pytest
 from starlette.responses import Response
 
-from imaged.api.error_responses import (
+from imaged.api.http_errors import (
     TITLES,
+    HttpError,
+    MediaTypeRefused,
+    MethodNotAllowed,
     StatusAndSentence,
+    Unauthenticated,
     error_response,
     status_and_sentence,
     wants_json,
 )
-from imaged.api.http_errors import HttpError, MediaTypeRefused, MethodNotAllowed, Unauthenticated
 from imaged.core import errors
 
 SECRET = "/srv/secret/path"
