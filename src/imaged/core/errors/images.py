@@ -15,7 +15,6 @@ class ImageNotFound(ImagedError):
 
     def __init__(self, image_id: str) -> None:
         super().__init__(f"There is no image {image_id}.")
-        self.image_id = image_id
 
 
 class TagNotFound(ImagedError):
@@ -26,7 +25,6 @@ class TagNotFound(ImagedError):
 
     def __init__(self, tag: str) -> None:
         super().__init__(f"The image has no tag {tag!r}.")
-        self.tag = tag
 
 
 class ImageExists(ImagedError):
@@ -37,7 +35,6 @@ class ImageExists(ImagedError):
 
     def __init__(self, image_id: str) -> None:
         super().__init__(f"The image id {image_id} is taken; an id is never used twice.")
-        self.image_id = image_id
 
 
 class ImageDeleted(ImagedError):
@@ -48,7 +45,6 @@ class ImageDeleted(ImagedError):
 
     def __init__(self, image_id: str) -> None:
         super().__init__(f"The image {image_id} was deleted while its data was being written.")
-        self.image_id = image_id
 
 
 class ImageProtected(ImagedError):

@@ -35,7 +35,6 @@ class InvalidAttribute(InvalidRequest):
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The attribute {name!r} {why}.")
-        self.name = name
 
 
 class InvalidQuery(InvalidRequest):
@@ -45,7 +44,6 @@ class InvalidQuery(InvalidRequest):
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The query parameter {name!r} {why}.")
-        self.name = name
 
 
 class InvalidInput(InvalidRequest):
@@ -65,7 +63,6 @@ class UnknownTaskType(InvalidRequest):
 
     def __init__(self, name: str, known: str) -> None:
         super().__init__(f"There is no task type {name!r} to ask for; possible: {known}.")
-        self.name = name
 
 
 class UnknownStore(InvalidRequest):
@@ -85,7 +82,6 @@ class ReadOnlyAttribute(ImagedError):
 
     def __init__(self, name: str, why: str = "is read-only") -> None:
         super().__init__(f"The attribute {name!r} {why}.")
-        self.name = name
 
 
 class PropertyConflict(ImagedError):
@@ -96,7 +92,6 @@ class PropertyConflict(ImagedError):
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The property {name!r} {why}.")
-        self.name = name
 
 
 class TooMany(ImagedError):

@@ -16,7 +16,6 @@ class TaskNotFound(ImagedError):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(f"There is no task {task_id}.")
-        self.task_id = task_id
 
 
 class TaskNotFinal(ImagedError):
