@@ -18,6 +18,7 @@ from imaged.units import (
     parse_duration,
     parse_size,
     pluralize,
+    short_duration,
 )
 
 DURATIONS = [
@@ -137,3 +138,21 @@ def test_sizes_are_told_with_a_digit(size_bytes: int, text: str) -> None:
 def test_only_one_is_told_without_an_s(count: int, text: str) -> None:
     """People read it as a sentence."""
     assert text == pluralize(count, "image")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "1 s"),
+        (42, "42 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7140, "119 min"),
+        (7141, "2 h"),
+        (7200, "2 h"),
+        (86_400, "24 h"),
+    ],
+)
+def test_durations_can_be_read_at_a_glance(seconds: float, text: str) -> None:
+    """A duration has one unit and is rounded up."""
+    assert short_duration(timedelta(seconds=seconds)) == text

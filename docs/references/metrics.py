@@ -13,6 +13,7 @@ from imaged.core.summary import BlobUsage, Summary
 from imaged.metrics.counters import Counters
 from imaged.metrics.instruments import Instruments
 from imaged.metrics.state_gauges import StateSnapshot, families
+from imaged.server.connections import CloseReason
 from imaged.services.reconciler import ReconcileReport
 
 _HEAD = """\
@@ -63,7 +64,9 @@ def all_families() -> Iterator[Metric]:
     instruments = Instruments(stores=_STORES, duties=("reclaimer", "scrubber", "reconcile"))
     instruments.register_instance_metrics("…")
     instruments.tasks.register_types(_TASK_TYPES)
-    instruments.register_counters(lambda: Counters(reconciled=ReconcileReport(), log_bytes=0))
+    ended = dict.fromkeys(map(str, CloseReason), 0)
+    counters = Counters(reconciled=ReconcileReport(), log_bytes=0, connections_ended=ended)
+    instruments.register_counters(lambda: counters)
     yield from instruments.registry.collect()
     yield from families(_FIGURES)
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
+from math import ceil
 
 DURATION_UNITS: Mapping[str, timedelta] = {
     "w": timedelta(weeks=1),
@@ -35,6 +36,8 @@ SIZE_UNITS: Mapping[str, int] = {
 
 MAX_DURATION = timedelta(days=36_500)
 MAX_SIZE_BYTES = 2**63 - 1  # the largest integer of the databases
+MICROSECOND = timedelta(microseconds=1)
+SHORT_SECONDS = SHORT_MINUTES = 120  # from here on, a short duration is in the next unit
 
 _AMOUNT = r"(\d{1,15}(?:\.\d{1,9})?)"
 _PART = re.compile(
@@ -54,10 +57,9 @@ def parse_duration(text: object) -> timedelta:
         raise ValueError(allowed)
     parts = _PART.findall(text)
     microseconds = sum(
-        Decimal(amount) * (DURATION_UNITS[unit] // timedelta(microseconds=1))
-        for amount, unit in parts
+        Decimal(amount) * (DURATION_UNITS[unit] // MICROSECOND) for amount, unit in parts
     )
-    if microseconds > MAX_DURATION // timedelta(microseconds=1):
+    if microseconds > MAX_DURATION // MICROSECOND:
         raise ValueError("must be a hundred years at most")
     return timedelta(microseconds=int(microseconds))
 
@@ -109,6 +111,18 @@ def approximate_duration(duration: timedelta) -> str:
         return "0s"
     text = format_duration(duration - duration % DURATION_UNITS["s"])
     return "".join(re.findall(r"\d+[a-z]+", text)[:2])
+
+
+def short_duration(duration: timedelta) -> str:
+    """Return a duration in one unit: ``42 s``, ``5 min``, ``6 h``.
+
+    It is rounded up: a waiting time is not over earlier.
+    """
+    seconds = ceil(duration.total_seconds())
+    if seconds < SHORT_SECONDS:
+        return f"{seconds} s"
+    minutes = ceil(seconds / 60)
+    return f"{minutes} min" if minutes < SHORT_MINUTES else f"{ceil(minutes / 60)} h"
 
 
 def pluralize(count: int, noun: str) -> str:

@@ -12,11 +12,11 @@ from contracts import catalog_databases
 from contracts.catalog_files import opened
 from contracts.catalog_races import RacesContract
 from contracts.catalog_samples import queued
-from imaged.catalogs.database import TRANSACTIONS, MeteredDatabase
+from imaged.catalogs.database import MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError, ImageNotFound
 from imaged.ports.catalog import Catalog
-from imaged.ports.meter import ignore_measurement
+from imaged.ports.meter import TRANSACTION_KINDS, ignore_measurement
 from stores.test_metered import Notes
 
 
@@ -66,7 +66,7 @@ async def test_transactions_are_told_with_how_they_ended(within: SqlCatalog) -> 
         ("read", ImageNotFound),
         ("read", CatalogError),
     ]
-    assert {what for what, _ in notes.told} == set(TRANSACTIONS)
+    assert {what for what, _ in notes.told} == set(TRANSACTION_KINDS)
 
 
 async def test_figures_are_those_of_the_database_within(tmp_path: Path) -> None:

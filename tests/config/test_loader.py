@@ -290,11 +290,11 @@ def test_without_a_method_only_this_machine_may_come_in(
         assert problem.startswith(f"api.bind: {address} can be reached from the network")
 
 
-def test_the_default_file_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_file_may_be_missing(tmp_path: Path) -> None:
     """Without any file, the defaults are good."""
-    monkeypatch.setattr("imaged.config.loader.DEFAULT_CONFIG_FILE", tmp_path / "imaged.toml")
+    config = load(environment={}, default_file=tmp_path / "imaged.toml")
 
-    store = load(environment={}).stores.by_name["local"]
+    store = config.stores.by_name["local"]
     assert isinstance(store, FilesystemSection)
     assert store.path == Path("/var/lib/imaged/images")
 

@@ -14,8 +14,7 @@ from anyio.lowlevel import checkpoint
 from imaged.catalogs.sqlite.driver import SqliteDatabase, SqliteSettings
 from imaged.config import load
 from imaged.config.sections import Role
-from imaged.daemon import background_jobs
-from imaged.daemon.background_jobs import PeriodicJob
+from imaged.daemon.background_jobs import BackgroundJobs, PeriodicJob
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from support.command import Workspace
@@ -93,11 +92,8 @@ def test_a_duty_knows_when_it_is_next_done() -> None:
 
 
 @pytest.mark.parametrize("roles", [("api",), ("scrubber",)])
-def test_every_instance_cuts_a_long_log_off(
-    roles: tuple[Role, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_instance_cuts_a_long_log_off(roles: tuple[Role, ...], tmp_path: Path) -> None:
     """The log is shortened without further writes."""
-    monkeypatch.setattr(background_jobs, "CHECKPOINT_INTERVAL", timedelta(milliseconds=10))
     (tmp_path / "images").mkdir()
     config = load(Workspace(tmp_path).write(f"[daemon]\nroles = {json.dumps(roles)}"), {})
 
@@ -107,9 +103,8 @@ def test_every_instance_cuts_a_long_log_off(
             assert parts.database.log_bytes
             assert isinstance(parts.database, SqliteDatabase)
             parts.database.settings = SqliteSettings(long_log_bytes=0)
-            background_jobs.BackgroundJobs(ServiceContainer(parts, config), lambda: config).start(
-                tasks
-            )
+            services, often = ServiceContainer(parts, config), timedelta(milliseconds=10)
+            BackgroundJobs(services, lambda: config, checkpoint_every=often).start(tasks)
             with anyio.fail_after(DEADLINE_SECONDS):
                 while parts.database.log_bytes:
                     await checkpoint()

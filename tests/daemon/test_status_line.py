@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from imaged.core.limits import GIB
-from imaged.daemon.status_reporter import Activity, short_duration, status_line
+from imaged.daemon.status_reporter import Activity, status_line
 
 LINES = {
     "everything": (
@@ -55,21 +55,3 @@ def test_the_line_tells_what_is_going_on(case: str) -> None:
     activity, line = LINES[case]
 
     assert status_line("ready", activity) == line
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "1 s"),
-        (42, "42 s"),
-        (119, "119 s"),
-        (120, "2 min"),
-        (7140, "119 min"),
-        (7141, "2 h"),
-        (7200, "2 h"),
-        (86_400, "24 h"),
-    ],
-)
-def test_durations_can_be_read_at_a_glance(seconds: float, text: str) -> None:
-    """A duration has one unit and is rounded up."""
-    assert short_duration(timedelta(seconds=seconds)) == text

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
+from typing import Any
 
 import anyio
 import pytest
 
 from imaged.config import Config, load
 from imaged.core.claim import InstanceId
-from imaged.daemon import worker_process
 from imaged.daemon.worker_channel import Command, Report, Start, WorkerChannel, WorkerFailure
 from imaged.daemon.worker_process import WorkerProcess
 from support.command import Workspace
@@ -34,14 +34,14 @@ def config(workspace: Workspace) -> Config:
 
 
 @asynccontextmanager
-async def employed(wanted: str = version("imaged")) -> AsyncIterator[WorkerChannel]:
+async def employed(wanted: str = version("imaged"), **times: Any) -> AsyncIterator[WorkerChannel]:
     """A worker in this process, which it leaves as it is; the daemon's end of the line. It is gone
     at the end.
     """
     ours, theirs = socket.socketpair()
     async with anyio.create_task_group() as tasks:
         line = await WorkerChannel.from_socket(ours)
-        tasks.start_soon(WorkerProcess(wanted, set_up=lambda _: None).run, theirs)
+        tasks.start_soon(WorkerProcess(wanted, lambda _: None, **times).run, theirs)
         yield line
         await line.close()
 
@@ -54,12 +54,9 @@ async def last_news(line: WorkerChannel) -> Report | WorkerFailure | None:
     return last
 
 
-async def test_it_goes_when_nothing_is_to_be_done(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_it_goes_when_nothing_is_to_be_done(config: Config) -> None:
     """An idle worker exits after a last report; its daemon keeps the counts."""
-    monkeypatch.setattr(worker_process, "IDLE_EXIT_SECONDS", 0.3)
-    async with employed() as line:
+    async with employed(idle_seconds=0.3) as line:
         await line.send_instruction(Start(config, HERE))
         last = await last_news(line)
 
@@ -81,10 +78,9 @@ async def test_it_goes_without_having_begun() -> None:
         pass
 
 
-async def test_it_tells_when_it_is_asked(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_tells_when_it_is_asked(config: Config) -> None:
     """A requested report is sent at once."""
-    monkeypatch.setattr(worker_process, "REPORT_INTERVAL", timedelta(days=1))
-    async with employed() as line:
+    async with employed(report_every=timedelta(days=1)) as line:
         await line.send_instruction(Start(config, HERE))
         for _ in range(3):
             assert isinstance(await line.next_report(), Report)

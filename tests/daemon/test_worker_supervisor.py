@@ -19,9 +19,9 @@ from structlog.testing import capture_logs
 from imaged.config import load
 from imaged.core.claim import InstanceId
 from imaged.core.retry_policy import RetryPolicy
-from imaged.daemon import worker_channel, worker_supervisor
+from imaged.daemon import worker_channel
 from imaged.daemon.worker_channel import Command, Reload, Start
-from imaged.daemon.worker_supervisor import RESTARTS, WorkerSupervisor
+from imaged.daemon.worker_supervisor import RESTARTS, WorkerSupervisor, WorkerTimeouts
 from imaged.metrics.worker_counters import WorkerCounters
 from imaged.ports.store import Stores
 from imaged.services.tasks.runner import TaskRunner
@@ -72,14 +72,19 @@ async def employer(
     """A task waits."""
     workspace.write('[tasks]\npoll_every = "100ms"')
     config, employed = load(workspace.file), workspace.folder / "employed"
-    monkeypatch.setattr(worker_supervisor, "WORKER_MODULE", "support.fake_worker")
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     monkeypatch.setenv("IMAGED_TEST_ODD_LOG", str(employed))
     catalog = MemoryCatalog(VirtualClock())
     node = Node("here", catalog, Stores("near", {"near": MemoryStore("near")}))
     await catalog.add_image(image := active())
     await node.task_service.create(ADMIN, "verify", {"image_id": image.id})
-    shop = WorkerSupervisor(node.runner, WorkerCounters(), InstanceId("here"), lambda: config)
+    shop = WorkerSupervisor(
+        node.runner,
+        WorkerCounters(),
+        InstanceId("here"),
+        lambda: config,
+        module="support.fake_worker",
+    )
     yield Employer(shop, node.runner, employed)
 
 
@@ -105,7 +110,7 @@ async def test_a_worker_that_dies(employer: Employer, monkeypatch: pytest.Monkey
 async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent worker is aborted, so that its stack is logged."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "is silent")
-    monkeypatch.setattr(worker_supervisor, "REPORT_TIMEOUT_SECONDS", 1.0)
+    employer.shop.timeouts = WorkerTimeouts(report_seconds=1.0)
 
     log = await employer.until(lambda log: told(log, "worker.ended"))
 
@@ -128,7 +133,7 @@ async def test_a_worker_that_does_not_end(
 ) -> None:
     """The supervisor waits for the exit, up to a limit."""
     monkeypatch.setenv("IMAGED_TEST_ODD", how)
-    monkeypatch.setattr(worker_supervisor, "EXIT_SECONDS", 0.1)
+    employer.shop.timeouts = WorkerTimeouts(exit_seconds=0.1)
 
     log = await employer.until(lambda log: told(log, event))
 
@@ -141,8 +146,7 @@ async def test_a_worker_that_does_not_read(
 ) -> None:
     """A worker that does not read is aborted, and the daemon can stop."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "is deaf")
-    monkeypatch.setattr(worker_channel, "CHANNEL_SEND_SECONDS", 0.2)
-    monkeypatch.setattr(worker_supervisor, "REPORT_TIMEOUT_SECONDS", 3600.0)
+    employer.shop.timeouts = WorkerTimeouts(send_seconds=0.2, report_seconds=3600.0)
 
     async def say_too_much() -> None:
         while True:
@@ -205,7 +209,7 @@ async def test_a_worker_that_failed_early_is_replaced_later(
 ) -> None:
     """A failing worker is not restarted at once, however often tasks arrive."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
-    monkeypatch.setattr(worker_supervisor, "RESTARTS", HOURLY)
+    employer.shop.timeouts = WorkerTimeouts(restarts=HOURLY)
     await employer.until(lambda log: told(log, "duty.failed"))
     employer.runner.wakeup.wake()
 
@@ -220,7 +224,7 @@ async def test_a_worker_that_has_worked_is_replaced_at_once(
 ) -> None:
     """A worker that reported is replaced at once: its task has limited attempts."""
     monkeypatch.setenv("IMAGED_TEST_ODD", "reports and dies")
-    monkeypatch.setattr(worker_supervisor, "RESTARTS", HOURLY)
+    employer.shop.timeouts = WorkerTimeouts(restarts=HOURLY)
 
     log = await employer.until(lambda log: len(told(log, "worker.ended")) == 3)
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from imaged.catalogs import database as measured_catalogs
 from imaged.core.errors import (
     BlobMissing,
     CatalogError,
@@ -22,25 +21,15 @@ from imaged.core.errors import (
     WriteDiscarded,
 )
 from imaged.core.task import Task, cancel, pick_up, succeed, worker_lost, worker_stopped
-from imaged.metrics import counters, operation_meters
 from imaged.metrics.background_meters import DutyMeter, TaskMeter
 from imaged.metrics.operation_meters import CatalogMeter, StoreMeters
 from imaged.metrics.request_meters import Outcome, TransferMeter, outcome_of
-from imaged.server.connections import CloseReason
-from imaged.stores import metered as measured_stores
 
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
     """An empty registry."""
     return CollectorRegistry()
-
-
-def test_meters_know_all_that_they_are_told_of() -> None:
-    """Labels equal the names of operations and the reasons of closed connections."""
-    assert measured_stores.OPERATIONS == operation_meters.STORE_OPERATIONS
-    assert measured_catalogs.TRANSACTIONS == operation_meters.TRANSACTION_KINDS
-    assert tuple(CloseReason) == counters.CLOSE_REASONS
 
 
 @pytest.mark.parametrize(

@@ -273,11 +273,8 @@ async def test_a_look_that_fails_is_not_taken_again_at_once() -> None:
     assert (queries, probe.value) == (1, None)
 
 
-async def test_a_look_that_hangs_is_waited_for_but_not_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_look_that_hangs_is_waited_for_but_not_for_ever() -> None:
     """Callers of a hanging query get None, and only one query runs at a time."""
-    monkeypatch.setattr("imaged.metrics.state_collector.PROBE_WAIT_SECONDS", 0.01)
     queries, answers = 0, asyncio.Event()
 
     async def source() -> str:
@@ -287,12 +284,13 @@ async def test_a_look_that_hangs_is_waited_for_but_not_for_ever(
         return "late"
 
     probe = CachedProbe(source)
+    probe.wait_seconds = 0.01
     task = asyncio.create_task(probe.run())
     for _ in range(3):
         await probe.refresh()
         assert probe.value is None
     answers.set()
-    monkeypatch.setattr("imaged.metrics.state_collector.PROBE_WAIT_SECONDS", 30)
+    probe.wait_seconds = 30
     await probe.refresh()
     task.cancel()
 

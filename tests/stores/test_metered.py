@@ -24,11 +24,11 @@ from contracts.store_writing import ExclusiveWritersContract
 from imaged.core.block import Block
 from imaged.core.errors import BlobMissing
 from imaged.core.limits import MIB
-from imaged.ports.meter import Meter, ignore_measurement
+from imaged.ports.meter import STORE_OPERATIONS, Meter, ignore_measurement
 from imaged.ports.store import Closeable, PresignedDownload, SelfTesting, ServerSideCopy, Store
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
-from imaged.stores.metered import OPERATIONS, MeteredStore, meter_store
+from imaged.stores.metered import MeteredStore, meter_store
 from imaged.stores.s3.settings import S3Settings
 from imaged.testing.memory_store import MemoryStore
 from stores.test_filesystem import LOW
@@ -157,7 +157,7 @@ async def test_operations_are_told_with_how_they_ended() -> None:
     assert notes.told[0] == ("put", None)
     assert set(notes.told[2:-3]) == {("read", None)}
     assert notes.told[-3:] == [("check", None), ("delete", None), ("open", BlobMissing)]
-    assert {what for what, _ in notes.told} == set(OPERATIONS)
+    assert {what for what, _ in notes.told} == set(STORE_OPERATIONS)
 
 
 @pytest.mark.asyncio

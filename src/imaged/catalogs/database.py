@@ -20,8 +20,6 @@ Transaction = Callable[[Connection], T]
 
 #: The largest size of a record with all of its properties.
 PROBE_BYTES = 256 * 1024
-#: The operations that a meter is told of.
-TRANSACTIONS = ("read", "write", "check")
 
 
 class Database(Protocol):

@@ -41,14 +41,18 @@ _EXPORT_OVERLAPS_STORE = (
 )
 
 
-def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    default_file: Path = DEFAULT_CONFIG_FILE,
+) -> Config:
     """Read the file, its drop-ins, credentials and the environment.
 
-    The default file may be missing.
+    ``default_file`` is read without ``file``, and may be missing.
 
     Raises ConfigInvalid with every problem.
     """
-    layers, problems = read_files(file or DEFAULT_CONFIG_FILE, must_exist=file is not None)
+    layers, problems = read_files(file or default_file, must_exist=file is not None)
     problems += misplaced_secrets(layers)
     for layer, layer_problems in (read_credentials(environment), read_environment(environment)):
         layers.append(layer)

@@ -80,11 +80,16 @@ def job_names(roles: Collection[Role]) -> Sequence[str]:
 class BackgroundJobs:
     """Owns the periodic jobs of one instance; its roles select them."""
 
-    def __init__(self, services: ServiceContainer, config: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        services: ServiceContainer,
+        config: Callable[[], Config],
+        checkpoint_every: timedelta = CHECKPOINT_INTERVAL,
+    ) -> None:
         every: Mapping[str, tuple[RunOnce, Interval]] = {
             "reclaimer": (services.reclaimer.run_due, lambda: config().claims.renew_every),
             "task_expiry": (services.expire_tasks, lambda: config().claims.renew_every),
-            "checkpoint": (services.database.shorten_log, lambda: CHECKPOINT_INTERVAL),
+            "checkpoint": (services.database.shorten_log, lambda: checkpoint_every),
             "sweeper": (services.sweeper.run_due, lambda: config().scrubber.every),
             "scrubber": (services.scrubber.run_due, lambda: config().scrubber.every),
             "reconcile": (services.reconcile.run_due, lambda: config().reconcile.every),

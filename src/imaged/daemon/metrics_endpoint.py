@@ -32,6 +32,7 @@ from imaged.metrics.instruments import ExpositionWriter, Instruments
 from imaged.metrics.state_collector import StateCollector
 from imaged.metrics.state_gauges import StateSnapshot
 from imaged.metrics.worker_counters import WorkerCounters
+from imaged.server.connections import CloseReason
 from imaged.server.listeners import open_listeners
 from imaged.server.server import HttpServer
 from imaged.server.settings import Address, TcpAddress, UnixAddress
@@ -128,11 +129,13 @@ class MetricsEndpoint:
         return await self._state_collector.collect()
 
     def _with_connections(self, counters: Counters) -> Counters:
+        ended = dict.fromkeys(map(str, CloseReason), 0)
         if self._server is None:
-            return counters
+            return replace(counters, connections_ended=ended)
         connections = self._server.connections
-        ended = {reason.value: count for reason, count in connections.ended.items()}
-        return replace(counters, connections=len(connections), connections_ended=ended)
+        return replace(
+            counters, connections=len(connections), connections_ended=ended | connections.ended
+        )
 
 
 def _read_token(config: Config) -> BearerToken | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from math import ceil
 
 import anyio
 from anyio.abc import TaskGroup
@@ -21,14 +20,12 @@ from imaged.core.lifecycle import Status
 from imaged.ports.catalog import StatusCatalog
 from imaged.process.sd_notify import SystemdNotifier
 from imaged.services.traffic import Rate, Traffic
-from imaged.units import approximate_size, pluralize
+from imaged.units import approximate_size, pluralize, short_duration
 
 STATUS_INTERVAL_SECONDS = 3
 SUMMARY_INTERVAL_SECONDS = 30
 EXTEND_TIMEOUT = timedelta(seconds=30)  # per report: enough to release claims and to close
 EXTEND_AFTER_DRAIN = timedelta(seconds=30)  # extensions end this long after drain_timeout
-MANY_SECONDS = 120  # from here on, in minutes
-MANY_MINUTES = 120
 
 
 class StatusReporter:
@@ -147,18 +144,6 @@ class Activity:
 def status_line(state: str, activity: Activity) -> str:
     """Return ``ready: 3 uploads (1.2 GiB/s), 2 tasks, 17 pending delete, next scrub 42 s``."""
     return f"{state}: {', '.join(_facts(activity)) or 'idle'}"
-
-
-def short_duration(duration: timedelta) -> str:
-    """Return a duration in one unit: ``42 s``, ``5 min``, ``6 h``.
-
-    It is rounded up, because all callers report waiting times.
-    """
-    seconds = ceil(duration.total_seconds())
-    if seconds < MANY_SECONDS:
-        return f"{seconds} s"
-    minutes = ceil(seconds / 60)
-    return f"{minutes} min" if minutes < MANY_MINUTES else f"{ceil(minutes / 60)} h"
 
 
 def _facts(activity: Activity) -> Iterator[str]:

@@ -103,14 +103,19 @@ class CoalescingQueue:
 class WorkerChannel:
     """One end of the channel, for one sender and one receiver."""
 
-    def __init__(self, stream: UNIXSocketStream) -> None:
+    def __init__(
+        self, stream: UNIXSocketStream, send_seconds: float = CHANNEL_SEND_SECONDS
+    ) -> None:
         self._stream = stream
+        self._send_seconds = send_seconds
         self._received = BufferedByteReceiveStream(stream)
 
     @classmethod
-    async def from_socket(cls, end: socket.socket) -> WorkerChannel:
-        """Wrap a connected socket."""
-        return cls(await UNIXSocketStream.from_socket(end))
+    async def from_socket(
+        cls, end: socket.socket, send_seconds: float = CHANNEL_SEND_SECONDS
+    ) -> WorkerChannel:
+        """Wrap a connected socket. ``send_seconds``: how long a peer may not read."""
+        return cls(await UNIXSocketStream.from_socket(end), send_seconds)
 
     async def close(self) -> None:
         """Close this end."""
@@ -139,9 +144,9 @@ class WorkerChannel:
 
     async def _send(self, message: bytes) -> bool:
         """Send a message, shielded from cancellation: half a message would corrupt the next one.
-        After ``CHANNEL_SEND_SECONDS`` the channel is closed.
+        After ``send_seconds`` the channel is closed.
         """
-        with anyio.move_on_after(CHANNEL_SEND_SECONDS, shield=True) as limit:
+        with anyio.move_on_after(self._send_seconds, shield=True) as limit:
             try:
                 await self._stream.send(_LENGTH.pack(len(message)) + message)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):

@@ -74,10 +74,19 @@ class WorkerProcess:
     """Runs tasks until it is idle or its daemon is gone.
 
     ``set_up``: called once with the daemon's configuration, before anything is opened, to turn
-    the process into a background process.
+    the process into a background process. It exits ``idle_seconds`` after its last task.
     """
 
-    def __init__(self, expected_version: str, set_up: Callable[[Config], None]) -> None:
+    def __init__(
+        self,
+        expected_version: str,
+        set_up: Callable[[Config], None],
+        *,
+        idle_seconds: float = IDLE_EXIT_SECONDS,
+        report_every: timedelta = REPORT_INTERVAL,
+    ) -> None:
+        self._idle_seconds = idle_seconds
+        self._report_every = report_every
         self._expected_version = expected_version
         self._set_up_process = set_up
 
@@ -132,11 +141,11 @@ class WorkerProcess:
 
     async def _report_until_idle(self, tasks: TaskGroup) -> None:
         idle_since = anyio.current_time()
-        while anyio.current_time() - idle_since < IDLE_EXIT_SECONDS:
+        while anyio.current_time() - idle_since < self._idle_seconds:
             if self._services.runner.running:
                 idle_since = anyio.current_time()
             await self._channel.send_report(self._report())
-            await self._report_now.pause(REPORT_INTERVAL)
+            await self._report_now.pause(self._report_every)
         tasks.cancel_scope.cancel()
 
     def _report(self) -> Report:

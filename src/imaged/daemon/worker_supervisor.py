@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from math import inf
@@ -41,8 +42,6 @@ from imaged.services.tasks.runner import TaskRunner
 
 log = structlog.get_logger()
 
-REPORT_TIMEOUT_SECONDS = 120.0  # reports are due every second; as long as WatchdogSec=
-EXIT_SECONDS = 120.0  # one transaction to release the tasks, and time to close disks and buckets
 KILL_SECONDS = 10.0
 REFRESH_SECONDS = 0.5  # how long a metrics page waits for a report
 #: Between failed starts of the worker; a start costs most of a CPU second.
@@ -51,6 +50,16 @@ ONE_DAY = timedelta(days=1)
 OWN_VERSION = version("imaged")  # of this process; an upgrade may replace the installed one
 WORKER_MODULE = "imaged.daemon.worker_process"
 PYTHON_OPTIONS = ("-P",)  # imports nothing from the working directory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerTimeouts:
+    """How long a daemon waits for a worker."""
+
+    report_seconds: float = 120.0  # reports are due every second; as long as WatchdogSec=
+    send_seconds: float = CHANNEL_SEND_SECONDS
+    exit_seconds: float = 120.0  # a transaction to release the tasks; closing of disks and buckets
+    restarts: RetryPolicy = RESTARTS
 
 
 class WorkerStartFailed(ImagedError):
@@ -71,7 +80,7 @@ class WorkerSupervisor:
     """Starts, instructs and watches the worker process of one daemon.
 
     ``runner``: tells whether work waits, and runs brief tasks itself. ``worker_counters``: gets
-    the worker's counts.
+    the worker's counts. ``timeouts`` may be replaced. ``module``: the program of the worker.
     """
 
     def __init__(
@@ -80,7 +89,11 @@ class WorkerSupervisor:
         worker_counters: WorkerCounters,
         instance: InstanceId,
         config: Callable[[], Config],
+        *,
+        module: str = WORKER_MODULE,
     ) -> None:
+        self.timeouts = WorkerTimeouts()
+        self._module = module
         self._runner = runner
         self._worker_counters = worker_counters
         self._instance = instance
@@ -132,7 +145,7 @@ class WorkerSupervisor:
         await anyio.sleep_until(self._next_start_at)
         if self._accepts_tasks:
             self._failed_starts += 1  # until it reports
-            delay = RESTARTS.pause(self._failed_starts)
+            delay = self.timeouts.restarts.pause(self._failed_starts)
             self._next_start_at = anyio.current_time() + delay.total_seconds()
             await self._run_worker()
             self._runner.wakeup.wake()  # a task may have arrived after it exited
@@ -140,7 +153,7 @@ class WorkerSupervisor:
     async def _run_worker(self) -> None:
         """Run one worker until it ends. Raises WorkerStartFailed, WorkerCrashed."""
         with anyio.CancelScope(shield=True):
-            worker, channel = await _spawn_worker()
+            worker, channel = await _spawn_worker(self._module, self.timeouts.send_seconds)
         log.info("worker.started", pid=worker.pid)
         failure = None
         try:
@@ -148,7 +161,7 @@ class WorkerSupervisor:
         finally:
             with anyio.CancelScope(shield=True):
                 await channel.close()
-                exit_code = await _wait_for_exit(worker)
+                exit_code = await _wait_for_exit(worker, self.timeouts.exit_seconds)
             self._worker_counters.worker_exited()
             self._report = Report()
             log.info("worker.ended", pid=worker.pid, exit_code=exit_code)
@@ -163,7 +176,7 @@ class WorkerSupervisor:
             self._send(Start(self._worker_config(), self._instance))
             if not self._accepts_tasks:
                 self._send(Command.DRAIN)
-            tasks.start_soon(_forward_instructions, instructions, channel, worker)
+            tasks.start_soon(self._forward_instructions, instructions, channel, worker)
             tasks.start_soon(self._forward_wakeups)
             try:
                 failure = await self._receive_reports(channel, worker)
@@ -177,11 +190,12 @@ class WorkerSupervisor:
     ) -> WorkerFailure | None:
         """Process reports until the channel closes; return why the worker failed, if it did."""
         failure: WorkerFailure | None = None
+        report_seconds = self.timeouts.report_seconds
         while True:
-            with anyio.move_on_after(REPORT_TIMEOUT_SECONDS) as timeout:
+            with anyio.move_on_after(report_seconds) as timeout:
                 report = await channel.next_report()
             if timeout.cancelled_caught:
-                log.error("worker.silent", pid=worker.pid, seconds=REPORT_TIMEOUT_SECONDS)
+                log.error("worker.silent", pid=worker.pid, seconds=report_seconds)
                 _abort(worker)
                 return None
             match report:
@@ -195,6 +209,15 @@ class WorkerSupervisor:
                     failure = report
                 case None:
                     return failure
+
+    async def _forward_instructions(
+        self, instructions: CoalescingQueue, channel: WorkerChannel, worker: Process
+    ) -> None:
+        """Send queued instructions while the worker reads; abort it if it stops reading."""
+        while await channel.send_instruction(await instructions.get()):
+            pass
+        log.error("worker.silent", pid=worker.pid, seconds=self.timeouts.send_seconds)
+        _abort(worker)
 
     async def _forward_wakeups(self) -> None:
         while True:
@@ -212,29 +235,19 @@ class WorkerSupervisor:
         return self._config().with_roles(("tasks",))
 
 
-async def _forward_instructions(
-    instructions: CoalescingQueue, channel: WorkerChannel, worker: Process
-) -> None:
-    """Send queued instructions while the worker reads; abort it if it stops reading."""
-    while await channel.send_instruction(await instructions.get()):
-        pass
-    log.error("worker.silent", pid=worker.pid, seconds=CHANNEL_SEND_SECONDS)
-    _abort(worker)
-
-
 def _abort(worker: Process) -> None:
     """Send SIGABRT to a hanging worker, so that faulthandler logs its stack."""
     with suppress(ProcessLookupError):
         worker.send_signal(signal.SIGABRT)
 
 
-async def _spawn_worker() -> tuple[Process, WorkerChannel]:
+async def _spawn_worker(module: str, send_seconds: float) -> tuple[Process, WorkerChannel]:
     """Raises WorkerStartFailed."""
     ours, theirs = socket.socketpair()
     with theirs:
         try:
             worker = await anyio.open_process(
-                [sys.executable, *PYTHON_OPTIONS, "-m", WORKER_MODULE, OWN_VERSION],
+                [sys.executable, *PYTHON_OPTIONS, "-m", module, OWN_VERSION],
                 stdin=theirs.fileno(),
                 stdout=None,
                 stderr=None,
@@ -244,11 +257,11 @@ async def _spawn_worker() -> tuple[Process, WorkerChannel]:
             raise WorkerStartFailed(
                 f"The worker process cannot be started: {error.strerror}."
             ) from error
-    return worker, await WorkerChannel.from_socket(ours)
+    return worker, await WorkerChannel.from_socket(ours, send_seconds)
 
 
-async def _wait_for_exit(worker: Process) -> int:
-    with anyio.move_on_after(EXIT_SECONDS):
+async def _wait_for_exit(worker: Process, exit_seconds: float) -> int:
+    with anyio.move_on_after(exit_seconds):
         return await worker.wait()
     worker.kill()
     with anyio.move_on_after(KILL_SECONDS):

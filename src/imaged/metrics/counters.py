@@ -11,20 +11,6 @@ from imaged.services.reconciler import ReconcileReport
 from imaged.services.scrubber import ScrubReport
 from imaged.services.traffic import Traffic
 
-#: Label values of ``imaged_http_connections_ended``; equal to ``CloseReason`` of the server.
-CLOSE_REASONS = (
-    "full",
-    "crowded",
-    "slow_header",
-    "large_header",
-    "malformed",
-    "pipelined",
-    "slow_body",
-    "slow_reader",
-    "idle",
-)
-
-
 #: Jobs that process items one by one, each of which may fail.
 JOBS_WITH_ITEMS = ("reclaimer", "scrubber", "sweeper", "task_expiry")
 
@@ -37,7 +23,7 @@ class Counters:
     budget_bytes: int = 0
     budget_used_bytes: int = 0
     connections: int = 0
-    connections_ended: Mapping[str, int] = field(default_factory=dict)  # by reason
+    connections_ended: Mapping[str, int] = field(default_factory=dict)  # by each reason
     claims_held: int = 0
     claims_taken_back: int = 0
     scrubbed: ScrubReport = field(default_factory=ScrubReport)  # the sum of all rounds
@@ -112,8 +98,8 @@ def _connections(counters: Counters) -> Iterator[Metric]:
         "Connections that this instance ended or refused, by reason.",
         labels=("reason",),
     )
-    for reason in CLOSE_REASONS:
-        ended.add_metric((reason,), counters.connections_ended.get(reason, 0))
+    for reason, count in counters.connections_ended.items():
+        ended.add_metric((reason,), count)
     yield ended
 
 

@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from imaged.core.errors import CatalogError, ImagedError, StoreError, WriteDiscarded
-from imaged.ports.meter import Meter
+from imaged.ports.meter import STORE_OPERATIONS, TRANSACTION_KINDS, Meter
 
 #: A fast disk, a disk under load, a bucket, a failing one.
 STORE_BUCKETS = (0.01, 0.1, 1, 10)
 CATALOG_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10)
 
-STORE_OPERATIONS = ("put", "open", "read", "delete", "check")
-TRANSACTION_KINDS = ("read", "write", "check")
 CHECK_OPERATION = "check"  # counted, not timed: other operations show the latency
 
 

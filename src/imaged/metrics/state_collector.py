@@ -30,9 +30,13 @@ PROBE_WAIT_SECONDS = 4.0  # of a caller; Prometheus's scrape timeout is 10 s by 
 
 
 class CachedProbe(Generic[T]):
-    """Caches the result of one query. ``source``: runs the query; raises ImagedError."""
+    """Caches the result of one query. ``source``: runs the query; raises ImagedError.
+
+    Callers wait at most ``wait_seconds``, which may be replaced.
+    """
 
     def __init__(self, source: Callable[[], Awaitable[T]]) -> None:
+        self.wait_seconds = PROBE_WAIT_SECONDS
         self._source = source
         self._seen: T | None = None
         self._fresh_until = -inf
@@ -47,10 +51,10 @@ class CachedProbe(Generic[T]):
         )
 
     async def refresh(self) -> None:
-        """Request a query if the result is stale; wait at most ``PROBE_WAIT_SECONDS``."""
+        """Request a query if the result is stale; wait at most ``wait_seconds``."""
         if anyio.current_time() >= self._fresh_until:
             self._asked.set()
-            with anyio.move_on_after(PROBE_WAIT_SECONDS):
+            with anyio.move_on_after(self.wait_seconds):
                 await self._answered.wait()
 
     async def run(self) -> None:

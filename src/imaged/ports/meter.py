@@ -9,6 +9,10 @@ from time import perf_counter
 from types import TracebackType
 from typing import Protocol, Self
 
+#: What is told of a store, and of a catalog.
+STORE_OPERATIONS = ("put", "open", "read", "delete", "check")
+TRANSACTION_KINDS = ("read", "write", "check")
+
 
 class Meter(Protocol):
     """Receives the operations of one kind: those of a store, transfers, jobs."""

@@ -9,7 +9,8 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from datetime import timedelta
 
-MICROSECOND = timedelta(microseconds=1)
+from imaged.units import MICROSECOND
+
 NOTIFY_TIMEOUT_SECONDS = 1.0  # if systemd does not read
 
 

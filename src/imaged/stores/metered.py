@@ -26,9 +26,6 @@ from imaged.ports.store import (
     ignore_upload_id,
 )
 
-#: The operations that a meter is told of.
-OPERATIONS = ("put", "open", "read", "delete", "check")
-
 
 class CapableStore(Store, SelfTesting, Closeable, ServerSideCopy, PresignedDownload, Protocol):
     """A store with every optional ability of ``ports/store.py``."""
