@@ -17,11 +17,11 @@ from imaged.core.image import BrokenUpload, Location
 from imaged.core.lifecycle import Status
 from imaged.core.task import cancel
 from imaged.core.uploading import begin_upload
-from imaged.services.clock_guard import ClockGuard
 from support.bodies import send
 from support.cluster import Cluster
 from support.node import LEASE, RENEW_EVERY, A, B, Node, image_id, virtual_uptime
 from support.sample_images import task
+from support.settings import clock_guard
 from support.virtual_time import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -143,7 +143,7 @@ async def test_an_operator_confirms(cluster: Cluster, clock: SetClock) -> None:
     clock.ahead = timedelta(hours=25)
     assert not await scrub(*nodes)
 
-    await ClockGuard(cluster.catalog, virtual_uptime).confirm()
+    await clock_guard(cluster.catalog, virtual_uptime).confirm()
 
     assert await scrub(*nodes) == 2
     assert not [node.clock.troubles for node in nodes if node.clock.troubles]
@@ -178,7 +178,7 @@ async def test_a_machine_that_was_off_waits_an_hour(cluster: Cluster, clock: Set
     clock.ahead = 3 * DAY
 
     started = cluster.node("started", delay=DELAY)
-    started.scrubber._clock = ClockGuard(cluster.catalog, lambda: ("other", virtual_uptime()[1]))
+    started.scrubber._clock = clock_guard(cluster.catalog, lambda: ("other", virtual_uptime()[1]))
     assert not await scrub(started)
     await anyio.sleep(3600)
 
@@ -261,7 +261,7 @@ async def test_deletions_dated_ahead_are_dated_anew(cluster: Cluster, clock: Set
     await node.delete(A)
     await scrub(node)
     clock.ahead = timedelta(0)
-    await ClockGuard(cluster.catalog, virtual_uptime).confirm()
+    await clock_guard(cluster.catalog, virtual_uptime).confirm()
 
     with capture_logs() as lines:
         assert not await scrub(node)

@@ -11,13 +11,12 @@ import pytest
 from imaged.core.blob import make_key
 from imaged.ports.store import Stores
 from imaged.process.uptime import read_uptime
-from imaged.services.clock_guard import ClockGuard
 from imaged.services.reconciler import ReconcileSettings, StoreReconciler
 from imaged.services.scrubber import BlobScrubber, ScrubberSettings
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.testing.memory_catalog import MemoryCatalog
-from support.settings import configured
+from support.settings import clock_guard, configured
 
 IMAGE = "a1a1a1a1-a1a1-41a1-81a1-a1a1a1a1a1a1"
 FOREIGN = (
@@ -55,10 +54,8 @@ async def test_a_foreign_file_is_untouched(tmp_path: Path) -> None:
 
     settings = configured(ReconcileSettings, quarantine=timedelta(0))
     report = await StoreReconciler(catalog, stores, settings).run(apply=True, max_strays=1)
-    clock = ClockGuard(catalog, read_uptime)
-    scrubbed = await BlobScrubber(
-        catalog, stores, configured(ScrubberSettings), clock=clock
-    ).run_due()
+    clock = clock_guard(catalog, read_uptime)
+    scrubbed = await BlobScrubber(catalog, stores, configured(ScrubberSettings), clock).run_due()
 
     assert (report.keys, len(report.strays), scrubbed.deleted) == (1, 1, 1)
     assert not stray.exists()

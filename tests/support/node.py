@@ -26,7 +26,6 @@ from imaged.ports.fetcher import Fetcher
 from imaged.ports.inspection import ImportCheck
 from imaged.ports.store import Stores
 from imaged.services.claims import Claims, ClaimSettings
-from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
 from imaged.services.ingest import Ingester
 from imaged.services.ingest_pipeline import IngestSettings
@@ -47,7 +46,7 @@ from support.bodies import send
 from support.inline_lane import InlineLane
 from support.memory_fetcher import MemoryFetcher
 from support.reversed_secret_box import ReversedSecretBox
-from support.settings import configured
+from support.settings import DEFAULT_CONFIG, clock_guard, configured
 
 OWNER = Caller("ann", "p1", frozenset({"member"}))
 ADMIN = Caller("root", "p0", frozenset({"admin"}))
@@ -96,7 +95,7 @@ class Node:
     ) -> None:
         settings = ClaimSettings(LEASE, RENEW_EVERY)
         self.catalog = catalog
-        self.clock = ClockGuard(catalog, virtual_uptime)
+        self.clock = clock_guard(catalog, virtual_uptime)
         self.budget = budget or FixedBlockBudget(1024)
         self.traffic = Traffic()
         self.claims = Claims(catalog, InstanceId(name), settings, kill_uploads=kill_uploads)
@@ -119,10 +118,15 @@ class Node:
         )
         self._build_tasks(catalog, stores, tasks, types)
         self.reclaimer = LeaseReclaimer(
-            catalog, clock=self.clock, lease=LEASE, kill_uploads=kill_uploads
+            catalog,
+            clock=self.clock,
+            lease=LEASE,
+            kill_uploads=kill_uploads,
+            staged_time_to_live=DEFAULT_CONFIG.uploads.staged_time_to_live,
+            remember_broken=DEFAULT_CONFIG.uploads.remember_broken,
         )
         scrubbing = configured(ScrubberSettings, delay=delay, keep_records=keep_records)
-        self.scrubber = BlobScrubber(catalog, stores, scrubbing, clock=self.clock)
+        self.scrubber = BlobScrubber(catalog, stores, scrubbing, self.clock)
         self.reconcile = StoreReconciler(catalog, stores, configured(ReconcileSettings))
 
     def _build_tasks(

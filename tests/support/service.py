@@ -33,7 +33,6 @@ from imaged.ports.inspection import ImportCheck
 from imaged.ports.store import Store, Stores
 from imaged.process.uptime import read_uptime
 from imaged.services.claims import Claims, ClaimSettings
-from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images, RecordLimits
@@ -66,7 +65,7 @@ from support.fake_converter import FakeConverter
 from support.memory_destination import MemoryDestination
 from support.memory_fetcher import MemoryFetcher
 from support.reversed_secret_box import ReversedSecretBox
-from support.settings import configured
+from support.settings import clock_guard, configured
 
 BUDGET_BYTES = 64 * 1024**2
 OCTETS = "application/octet-stream"
@@ -219,7 +218,7 @@ class Service:
             seal=seal,
             wakeup=self.runner.wakeup,
             settings=configured(TaskServiceSettings, access=access, max_unfinished_per_owner=0),
-            clock=ClockGuard(catalog, read_uptime),
+            clock=clock_guard(catalog, read_uptime),
         )
         self.imports = ImportCalls(
             ingest,

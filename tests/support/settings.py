@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from imaged.config import load
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.daemon import settings
+from imaged.ports.catalog import ClockCatalog
+from imaged.services.clock_guard import ClockGuard, Uptime
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -43,6 +45,12 @@ ALL_SETTINGS: Mapping[type[Any], Any] = {
         settings.scratch_settings(DEFAULT_CONFIG),
     )
 }
+
+
+def clock_guard(catalog: ClockCatalog, uptime: Uptime) -> ClockGuard:
+    """A guard with the default limits."""
+    max_step = DEFAULT_CONFIG.scrubber.max_clock_step
+    return ClockGuard(catalog, uptime, max_step, settings.longest_delay(DEFAULT_CONFIG))
 
 
 def configured(kind: type[S], **changes: Any) -> S:

@@ -65,9 +65,7 @@ def build_scrubber(
         drivers.catalog,
         drivers.stores,
         settings.scrubber_settings(config),
-        busy_for=config.claims.lease,
-        clock=clock or build_clock_guard(drivers.catalog, config),
-        quarantine=config.reconcile.quarantine,
+        clock or build_clock_guard(drivers.catalog, config),
     )
 
 
@@ -226,7 +224,6 @@ class ServiceContainer:
     def apply(self, config: Config) -> None:
         """Apply the reloadable settings."""
         self.images.settings = self.scrubber.settings = settings.scrubber_settings(config)
-        self.scrubber.quarantine = config.reconcile.quarantine
         self.clock.max_step = config.scrubber.max_clock_step
         self.clock.longest_delay = settings.longest_delay(config)
         self.images.limits = settings.record_limits(config)

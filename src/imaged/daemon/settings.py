@@ -173,7 +173,12 @@ def kills_uploads(config: Config) -> bool:
 
 def scrubber_settings(config: Config) -> ScrubberSettings:
     """When the scrubber deletes bytes and records."""
-    return settings_for(config.scrubber, ScrubberSettings)
+    return settings_for(
+        config.scrubber,
+        ScrubberSettings,
+        quarantine=config.reconcile.quarantine,
+        busy_for=config.claims.lease,
+    )
 
 
 def longest_delay(config: Config) -> timedelta:

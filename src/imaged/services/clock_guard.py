@@ -25,8 +25,6 @@ from imaged.units import approximate_duration
 
 log = structlog.get_logger()
 
-MAX_STEP = timedelta(hours=1)
-MAX_DELAY = timedelta(hours=24)
 NOTE_INTERVAL = timedelta(minutes=1)
 CONFIRM_COMMAND = "imaged scrub --confirm-clock"
 
@@ -43,8 +41,8 @@ class ClockGuard:
         self,
         catalog: ClockCatalog,
         uptime: Uptime,
-        max_step: timedelta = MAX_STEP,
-        longest_delay: timedelta = MAX_DELAY,
+        max_step: timedelta,
+        longest_delay: timedelta,
     ) -> None:
         self._catalog = catalog
         self._uptime = uptime

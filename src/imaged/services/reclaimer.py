@@ -39,10 +39,10 @@ class LeaseReclaimer:
         catalog: Catalog,
         *,
         clock: ClockGuard,
-        lease: timedelta = timedelta(minutes=1),
-        kill_uploads: bool = False,
-        staged_time_to_live: timedelta = timedelta(hours=24),
-        remember_broken: timedelta = timedelta(hours=24),
+        lease: timedelta,
+        kill_uploads: bool,
+        staged_time_to_live: timedelta,
+        remember_broken: timedelta,
     ) -> None:
         self._catalog = catalog
         self._clock = clock

@@ -30,8 +30,6 @@ log = structlog.get_logger()
 
 SCRUB_BATCH = 100  # images expired, or records purged, between two checks
 BLOBS_PER_SLOT = 4  # blobs taken at a time, for each concurrent deletion
-QUARANTINE = timedelta(hours=24)  # of strays
-BUSY_FOR = timedelta(minutes=1)  # how long a taken blob is hidden from other scrubbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +40,8 @@ class ScrubberSettings:
     every: timedelta
     concurrency: int
     keep_records: timedelta
+    quarantine: timedelta  # of strays
+    busy_for: timedelta  # a taken blob is hidden from other scrubbers
 
 
 @dataclass(slots=True)
@@ -78,16 +78,11 @@ class BlobScrubber:
         catalog: Catalog,
         stores: Stores,
         settings: ScrubberSettings,
-        busy_for: timedelta = BUSY_FOR,
-        *,
         clock: ClockGuard,
-        quarantine: timedelta = QUARANTINE,
     ) -> None:
         self._catalog = catalog
         self._stores = stores
-        self._busy_for = busy_for
         self._clock = clock
-        self.quarantine = quarantine
         self._before = ScrubReport()  # the sum of all rounds before the last
         self._last = ScrubReport()
         self._hanging: set[str] = set()  # stores that are skipped in this round
@@ -131,7 +126,7 @@ class BlobScrubber:
         """Redate rows that a clock that was ahead has dated so far ahead that they would never be
         due.
         """
-        if count := await self._catalog.redate(self.quarantine):
+        if count := await self._catalog.redate(self.settings.quarantine):
             log.warning("moments.corrected", rows=count)
 
     async def _expire_due(self, report: ScrubReport) -> None:
@@ -158,7 +153,9 @@ class BlobScrubber:
     async def _delete_due(self, report: ScrubReport) -> None:
         at_once = self.settings.concurrency
         self._hanging.clear()
-        while blobs := await self._catalog.take_doomed(at_once * BLOBS_PER_SLOT, self._busy_for):
+        while blobs := await self._catalog.take_doomed(
+            at_once * BLOBS_PER_SLOT, self.settings.busy_for
+        ):
             if not await self._clock.is_reliable():
                 return  # they are due again when they are no longer hidden
             limiter = anyio.Semaphore(at_once)
@@ -197,7 +194,7 @@ class BlobScrubber:
         """Delete with a timeout: a call to a disk that hangs never returns, and would block the
         others.
         """
-        seconds = self._busy_for.total_seconds()
+        seconds = self.settings.busy_for.total_seconds()
         try:
             with anyio.fail_after(seconds):
                 await store.delete(blob.key, blob.upload_id)

@@ -42,7 +42,7 @@ def strange(cluster: Cluster, **calls: object) -> UnrunnableTaskReaper:
     node = cluster.node()
     postponed = ItemBackoff("task_expiry", catalog.check)
     return UnrunnableTaskReaper(
-        catalog, node.task_service.registry, OneKey(), node.clock, postponed
+        catalog, node.task_service.registry, OneKey(), node.clock, postponed, timedelta(days=7)
     )
 
 

@@ -44,7 +44,6 @@ log = structlog.get_logger()
 #: Timeout for one call to a place: a call to a disk that hangs never returns.
 CLEANUP_TIMEOUT = timedelta(minutes=1)
 UNRUNNABLE_BATCH = 100
-LONGEST_PENDING = timedelta(days=7)
 UNKNOWN_TYPE = (
     "No server has been able to run tasks of the type {type!r} for {time}: the program that adds "
     "this type is missing. Ask the operator to install it, and then create the task again."
@@ -139,7 +138,7 @@ class UnrunnableTaskReaper:
     seal: SecretBox
     clock: ClockGuard
     postponed: ItemBackoff
-    longest_pending: timedelta = LONGEST_PENDING
+    longest_pending: timedelta
 
     async def run_due(self) -> None:
         """Fail all tasks that have waited too long. Raises CatalogError."""
