@@ -10,6 +10,7 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticUserError
 
 from imaged.config.sections import Section, setting
+from imaged.daemon import settings
 from imaged.daemon.settings import settings_for
 from support.settings import ALL_SETTINGS
 
@@ -63,6 +64,14 @@ def test_a_second_default_stops_the_start() -> None:
     """Otherwise the two may differ."""
     with pytest.raises(TypeError, match=r"TwiceSettings\.width"):
         settings_for(DoorSection(), TwiceSettings)
+
+
+def test_all_settings_are_examined_here() -> None:
+    """Those that the daemon fills from the configuration."""
+    filled = {name for name in vars(settings) if name.endswith(("Settings", "Limits", "Policy"))}
+
+    assert filled <= {kind.__name__ for kind in ALL_SETTINGS}
+    assert len(filled) > 12
 
 
 @pytest.mark.parametrize("kind", ALL_SETTINGS, ids=lambda kind: kind.__name__)
