@@ -120,6 +120,7 @@ def test_an_upload_and_a_download_are_seen_everywhere(workspace: Workspace) -> N
     assert series["imaged_catalog_up", ()] == 1
     assert series["imaged_instances", ("here",)] == 1
     assert series["imaged_http_connections", ()] >= 1
+    assert series["imaged_http_connections_ended_total", ("slow_body",)] == 0
 
 
 def test_a_verification_is_seen(workspace: Workspace) -> None:
@@ -202,6 +203,7 @@ def test_a_scrubber_has_a_page_too(workspace: Workspace) -> None:
 
         assert series["imaged_ready", ()] == 1
         assert series["imaged_http_connections", ()] == 0
+        assert series["imaged_http_connections_ended_total", ("idle",)] == 0
         assert ("imaged_duty_failures_total", ("scrubber",)) in series
         assert daemon.end() == 0
 

@@ -27,6 +27,7 @@ from imaged.metrics.instruments import ExpositionWriter, Instruments
 from imaged.metrics.state_collector import CachedProbe, StateCollector
 from imaged.metrics.state_gauges import StateSnapshot, families
 from imaged.ports.catalog import Catalog
+from imaged.server.connections import CloseReason
 from imaged.services.health import Health
 from imaged.services.reconciler import ReconcileReport
 from references.metrics import all_families
@@ -84,7 +85,9 @@ async def written(found: StateSnapshot, accept: str = "") -> dict[str, float]:
     """Parse an instance's page as Prometheus does, into series and values."""
     instruments = Instruments(stores=STORES, duties=DUTIES)
     instruments.tasks.register_types(TYPES)
-    instruments.register_counters(lambda: Counters(reconciled=ReconcileReport()))
+    ended = dict.fromkeys(map(str, CloseReason), 0)
+    counters = Counters(reconciled=ReconcileReport(), connections_ended=ended)
+    instruments.register_counters(lambda: counters)
 
     async def probe() -> StateSnapshot:
         return found
