@@ -15,8 +15,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from imaged.core.place_marker import MARKER_NAME
-from imaged.stores.filesystem.self_test import SELF_TEST_PREFIX
-from imaged.stores.s3.self_test import SELF_TEST_FOLDER
+from imaged.stores.layout import SELF_TEST_FOLDER, SELF_TEST_PREFIX
 from support.postgresql import fresh_database
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
 

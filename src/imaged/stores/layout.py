@@ -2,6 +2,8 @@
 
     <root>/
       .tmp/<image id>.<attempt>          an unfinished write (filesystem only)
+      .tmp/.rehearsal-…, 00/.rehearsal-… the file of a self-test (filesystem only)
+      rehearsals/…                       the object of a self-test (bucket only)
       00/ … ff/                          256 folders, made once, by the first two digits of the id
         <image id>.<attempt>             a complete blob
 
@@ -16,6 +18,11 @@ from pathlib import Path
 
 from imaged.core.blob import is_key
 from imaged.core.errors import StoreError
+
+SHARD_FOLDERS = tuple(f"{number:02x}" for number in range(256))
+SELF_TEST_PREFIX = ".rehearsal-"  # of files; no key has it
+SELF_TEST_FOLDER = "rehearsals/"  # of objects
+LEFTOVER_AGE = timedelta(days=1)  # anything older belongs to no self-test that still runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +52,6 @@ class StorePaths:
     def blob_folders_for(self, prefix: str) -> list[Path]:
         """The folders that may contain complete blobs whose keys have this prefix."""
         return [folder for folder in self.blob_folders if f"{folder.name}/".startswith(prefix[:3])]
-
-
-SHARD_FOLDERS = tuple(f"{number:02x}" for number in range(256))
-LEFTOVER_AGE = timedelta(days=1)  # anything older belongs to no self-test that still runs
 
 
 def require_key(store: str, key: str) -> None:

@@ -21,9 +21,7 @@ from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.stores.filesystem.disk import Disk, free_bytes, move, os_errors_translated, sync_folder
 from imaged.stores.filesystem.marker import chown_to_owner_of, require_root_folder
-from imaged.stores.layout import LEFTOVER_AGE, StorePaths
-
-SELF_TEST_PREFIX = ".rehearsal-"  # the prefix of its file names; no key has it
+from imaged.stores.layout import LEFTOVER_AGE, SELF_TEST_PREFIX, StorePaths
 
 log = structlog.get_logger()
 

@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from imaged.core.block import Block
 from imaged.core.errors import BlobMissing, StoreError, StoreFull
 from imaged.core.limits import KIB
-from imaged.stores.layout import LEFTOVER_AGE
+from imaged.stores.layout import LEFTOVER_AGE, SELF_TEST_FOLDER
 from imaged.stores.s3.client import S3Client, S3Response
 from imaged.stores.s3.contents import UploadAborter, list_names, list_objects, list_uploads
 from imaged.stores.s3.errors import LIBRARY_ERRORS, is_checksum_mismatch
@@ -41,7 +41,6 @@ BAD_CHECKSUMS: dict[Checksum, dict[str, str]] = {
     "md5": {"ContentMD5": base64.b64encode(bytes(16)).decode()},
 }
 
-SELF_TEST_FOLDER = "rehearsals/"  # below the root
 SELF_TEST_NAME = re.compile(rf"{SELF_TEST_FOLDER}(\d{{4}}-\d{{2}}-\d{{2}})\.[0-9a-f]{{32}}")
 
 
