@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from contracts.catalog_files import database_of, opened, raw
 from contracts.catalog_samples import all_images, queued
-from imaged.catalogs import list_timeout
+from contracts.catalog_slow_lists import limit_lists
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite import driver
 from imaged.catalogs.sqlite.driver import SqliteSettings
@@ -77,10 +77,10 @@ async def until_committed(path: Path, count: int) -> None:
 
 
 async def test_a_slow_list_holds_up_no_reader(
-    catalog: SqlCatalog, path: Path, let_go: threading.Event, monkeypatch: pytest.MonkeyPatch
+    catalog: SqlCatalog, path: Path, let_go: threading.Event
 ) -> None:
     """The log is truncated when the list has ended; until then records are read."""
-    monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", 60)
+    limit_lists(catalog, 60)
     async with anyio.create_task_group() as crowd:
         crowd.start_soon(database_of(catalog).read_list, slow(let_go))
         await until_busy(catalog, 1)

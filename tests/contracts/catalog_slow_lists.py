@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import anyio
 import pytest
 from sqlalchemy import Connection, text
 
 from contracts.catalog_samples import add_saving, list_images, new_claim, queued
-from imaged.catalogs import list_timeout
+from imaged.catalogs.database import LIST_TIMEOUT_SECONDS
+from imaged.catalogs.postgresql.driver import PostgresqlDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.catalogs.sqlite.driver import SqliteDatabase
 from imaged.core.errors import ListTooSlow
 from imaged.core.limits import MIB
 from imaged.core.query import ImageQuery, TaskQuery
@@ -21,17 +24,25 @@ CONCURRENT_LISTS = 2  # at least this many run
 LONG_SECONDS, SHORT_SECONDS = 4, 0.3
 
 
+def limit_lists(catalog: SqlCatalog, seconds: float) -> None:
+    """Set the time limit of lists."""
+    database = catalog.database
+    if isinstance(database, SqliteDatabase):
+        database.settings = replace(database.settings, list_seconds=seconds)
+    else:
+        assert isinstance(database, PostgresqlDatabase)
+        database.settings = replace(database.settings, list_seconds=seconds)
+
+
 class SlowListsContract:
     """Lists end, and no other call waits for them."""
 
     #: A statement without an end.
     slow: str
 
-    async def test_slow_lists_hold_up_nothing_else(
-        self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_slow_lists_hold_up_nothing_else(self, catalog: SqlCatalog) -> None:
         """Twenty at once: beside them a claim is renewed, a record read and changed."""
-        monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", LONG_SECONDS)
+        limit_lists(catalog, LONG_SECONDS)
         claim = new_claim()
         await add_saving(catalog, "i", claim)
         lists = [
@@ -46,11 +57,9 @@ class SlowListsContract:
         assert not any(one.done() for one in lists)
         await asyncio.gather(*lists, return_exceptions=True)
 
-    async def test_a_slow_list_is_ended(
-        self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_slow_list_is_ended(self, catalog: SqlCatalog) -> None:
         """Running and waiting ones: each with an error message."""
-        monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", SHORT_SECONDS)
+        limit_lists(catalog, SHORT_SECONDS)
         with anyio.fail_after(20):
             ends = await asyncio.gather(
                 *[catalog.database.read_list(self.work) for _ in range(LIST_COUNT)],
@@ -59,20 +68,18 @@ class SlowListsContract:
         assert {type(end) for end in ends} == {ListTooSlow}
         assert "fewer filters" in str(ends[0])
         assert catalog.database.busy == 0
-        monkeypatch.undo()
+        limit_lists(catalog, LIST_TIMEOUT_SECONDS)
         assert await catalog.database.read_list(lambda db: db.scalar(text("SELECT 1"))) == 1
 
-    async def test_all_lists_wait_for_their_turn(
-        self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_all_lists_wait_for_their_turn(self, catalog: SqlCatalog) -> None:
         """Whatever a client lists: none takes a connection that is not for lists."""
         await catalog.add_image(queued("i"))
-        monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", LONG_SECONDS)
+        limit_lists(catalog, LONG_SECONDS)
         slow = [
             asyncio.create_task(catalog.database.read_list(self.work)) for _ in range(LIST_COUNT)
         ]
         await self.until_busy(catalog)
-        monkeypatch.setattr(list_timeout, "LIST_TIMEOUT_SECONDS", SHORT_SECONDS)
+        limit_lists(catalog, SHORT_SECONDS)
 
         for listed in (
             list_images(catalog, ImageQuery()),
@@ -84,7 +91,7 @@ class SlowListsContract:
 
         assert not any(one.done() for one in slow)
         await asyncio.gather(*slow, return_exceptions=True)
-        monkeypatch.undo()
+        limit_lists(catalog, LIST_TIMEOUT_SECONDS)
         assert len((await catalog.list_page(ImageQuery(), MIB)).images) == 1
 
     def work(self, db: Connection) -> None:

@@ -1,18 +1,21 @@
-"""Runs the transactions of an SQL catalog: the interface, a database that is measured, and the
-transactions that test whether one works.
+"""Runs the transactions of an SQL catalog: the interface, a database that is measured, the time
+limit of lists, and the transactions that test whether a database works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from secrets import token_hex
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
+from anyio import move_on_after
 from sqlalchemy import Connection, insert, select
 
 from imaged.catalogs import dialects
 from imaged.catalogs.tables import instances, tombstones
+from imaged.core.errors import ListTooSlow
 from imaged.ports.meter import Meter, Timing
 
 T = TypeVar("T")
@@ -20,6 +23,8 @@ Transaction = Callable[[Connection], T]
 
 #: The largest size of a record with all of its properties.
 PROBE_BYTES = 256 * 1024
+#: A page of a million images takes a few milliseconds; what takes longer was made to.
+LIST_TIMEOUT_SECONDS = 5.0
 
 
 class Database(Protocol):
@@ -143,6 +148,18 @@ class MeteredDatabase:
     async def close(self) -> None:
         """Wait for running transactions, and close every connection."""
         await self.inner.close()
+
+
+@contextmanager
+def list_timeout(seconds: float) -> Iterator[None]:
+    """Cancel the block after this long. Raises ListTooSlow, also for a TimeoutError."""
+    try:
+        with move_on_after(seconds) as scope:
+            yield
+    except TimeoutError as error:
+        raise ListTooSlow(seconds) from error
+    if scope.cancelled_caught:
+        raise ListTooSlow(seconds)
 
 
 def probe(db: Connection) -> None:

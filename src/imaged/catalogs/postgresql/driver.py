@@ -29,8 +29,13 @@ from sqlalchemy import AsyncAdaptedQueuePool, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imaged.catalogs import migrations
-from imaged.catalogs.database import Transaction, probe, write_and_roll_back
-from imaged.catalogs.list_timeout import list_timeout
+from imaged.catalogs.database import (
+    LIST_TIMEOUT_SECONDS,
+    Transaction,
+    list_timeout,
+    probe,
+    write_and_roll_back,
+)
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.postgresql.connector import POOL_SIZE, Connector
 from imaged.catalogs.postgresql.errors import (
@@ -64,6 +69,7 @@ class PostgresqlSettings:
 
     transaction_seconds: float = 20  # longer than the server's own limits, whose errors say more
     check_seconds: float = 2
+    list_seconds: float = LIST_TIMEOUT_SECONDS
 
 
 class PostgresqlDatabase:
@@ -117,7 +123,7 @@ class PostgresqlDatabase:
 
     async def read_list(self, transaction: Transaction[T]) -> T:
         """Run a transaction that reads a page of a list."""
-        with list_timeout():
+        with list_timeout(self.settings.list_seconds):
             async with self._listing:
                 return await self.read(transaction)
 

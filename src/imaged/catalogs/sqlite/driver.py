@@ -21,20 +21,19 @@ from time import monotonic
 from typing import TypeVar
 
 import structlog
-from anyio import (
-    CancelScope,
-    CapacityLimiter,
-    move_on_after,
-    to_thread,
-)
+from anyio import CancelScope, CapacityLimiter, move_on_after, to_thread
 from anyio.lowlevel import checkpoint
 from sqlalchemy import Engine, QueuePool, make_url
 from sqlalchemy.exc import ArgumentError
 
-from imaged.catalogs import list_timeout as list_timeouts
 from imaged.catalogs import migrations
-from imaged.catalogs.database import Transaction, probe, write_and_roll_back
-from imaged.catalogs.list_timeout import list_timeout
+from imaged.catalogs.database import (
+    LIST_TIMEOUT_SECONDS,
+    Transaction,
+    list_timeout,
+    probe,
+    write_and_roll_back,
+)
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite.engine import (
@@ -63,11 +62,13 @@ CLOSE_TIMEOUT_SECONDS = 30
 @dataclass(frozen=True, slots=True)
 class SqliteSettings:
     """The write-ahead log is truncated when it is longer than ``long_log_bytes``; while readers
-    prevent that, after writes at least ``shorten_every_seconds`` apart.
+    prevent that, after writes at least ``shorten_every_seconds`` apart. A list may take
+    ``list_seconds``.
     """
 
     long_log_bytes: int = LONG_LOG_BYTES
     shorten_every_seconds: float = 10
+    list_seconds: float = LIST_TIMEOUT_SECONDS
 
 
 class SqliteDatabase:
@@ -102,8 +103,8 @@ class SqliteDatabase:
 
     async def read_list(self, transaction: Transaction[T]) -> T:
         """Run a transaction that reads a page of a list."""
-        limited = with_deadline(transaction, list_timeouts.LIST_TIMEOUT_SECONDS)
-        with list_timeout():
+        limited = with_deadline(transaction, self.settings.list_seconds)
+        with list_timeout(self.settings.list_seconds):
             return await self._run(self.listers, self._listing, limited)
 
     async def write(self, transaction: Transaction[T]) -> T:
@@ -139,7 +140,7 @@ class SqliteDatabase:
         left to a later call. Readers of other processes are not waited for.
         """
         async with AsyncExitStack() as held:
-            with move_on_after(list_timeouts.LIST_TIMEOUT_SECONDS) as patience:
+            with move_on_after(self.settings.list_seconds) as patience:
                 await _acquire_all(self._listing, held)
             if patience.cancelled_caught:
                 return
