@@ -15,8 +15,8 @@ from contracts.catalog_releases import NEXT, Releases, releases
 from contracts.catalog_samples import all_images, queued
 from contracts.catalog_step_kinds import StepKindsContract
 from imaged.catalogs import dialects, migrations
-from imaged.catalogs.column_types import metadata
 from imaged.catalogs.connect import migrate_catalog, open_catalog
+from imaged.catalogs.dialects import metadata
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase
 from imaged.core.errors import CatalogError, CatalogTooOld

@@ -16,8 +16,8 @@ from contracts.catalog_releases import releases
 from contracts.catalog_samples import queued
 from contracts.catalog_step_kinds import StepKindsContract
 from imaged.catalogs import migrations
-from imaged.catalogs.column_types import metadata
 from imaged.catalogs.connect import inspect_catalog, migrate_catalog, open_catalog
+from imaged.catalogs.dialects import metadata
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.sqlite.driver import SqliteDatabase, open_sqlite
 from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld

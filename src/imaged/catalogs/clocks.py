@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from imaged.catalogs import blobs as ledger
 from imaged.catalogs import dialects, rows
-from imaged.catalogs.column_types import Instant, minus_duration
+from imaged.catalogs.dialects import Instant, minus_duration
 from imaged.catalogs.tables import blobs, clock, images, instances
 from imaged.catalogs.task_tables import tasks
 from imaged.core.blob import DELETION_RETRIES

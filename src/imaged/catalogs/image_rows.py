@@ -13,7 +13,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from imaged.catalogs import dialects, rows, task_rows
-from imaged.catalogs.column_types import is_any_of
+from imaged.catalogs.dialects import is_any_of
 from imaged.catalogs.rows import AnyRow
 from imaged.catalogs.tables import (
     blobs,

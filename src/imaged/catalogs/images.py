@@ -11,7 +11,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Integer, bindparam, delete, insert, select
 
 from imaged.catalogs import accounts, blobs, dialects, image_rows, leases, rows, tables, task_rows
-from imaged.catalogs.column_types import Instant
+from imaged.catalogs.dialects import Instant
 from imaged.catalogs.tables import images, tombstones
 from imaged.core import ledger
 from imaged.core.errors import ImageExists

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from imaged.catalogs import dialects
-from imaged.catalogs.column_types import Instant
+from imaged.catalogs.dialects import Instant
 from imaged.catalogs.tables import catalog_identity, instances, places
 from imaged.core.claim import InstanceId
 from imaged.core.place_marker import Place, PlaceKind

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from imaged.catalogs import dialects, rows
-from imaged.catalogs.column_types import Instant, minus_duration
+from imaged.catalogs.dialects import Instant, minus_duration
 from imaged.catalogs.tables import claims
 from imaged.catalogs.task_tables import tasks
 from imaged.core.claim import Claim

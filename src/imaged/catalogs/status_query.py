@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, String, case, func, literal, select, union_all
 
 from imaged.catalogs import dialects, installation
-from imaged.catalogs.column_types import Instant
+from imaged.catalogs.dialects import Instant
 from imaged.catalogs.tables import blobs, claims, images, instances
 from imaged.catalogs.task_tables import tasks
 from imaged.core.blob import BlobState

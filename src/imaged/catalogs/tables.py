@@ -40,7 +40,7 @@ from sqlalchemy import (
     text,
 )
 
-from imaged.catalogs.column_types import TEXT, Duration, Instant, check_in, metadata, partial_index
+from imaged.catalogs.dialects import TEXT, Duration, Instant, check_in, metadata, partial_index
 from imaged.catalogs.task_tables import tasks as _tasks  # noqa: F401 - it is among them
 from imaged.core.blob import BlobState
 from imaged.core.image import Visibility

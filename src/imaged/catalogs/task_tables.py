@@ -17,7 +17,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-from imaged.catalogs.column_types import TEXT, Duration, Instant, check_in, metadata, partial_index
+from imaged.catalogs.dialects import TEXT, Duration, Instant, check_in, metadata, partial_index
 from imaged.core.task import TaskStatus
 
 #: A task is final exactly if it has an expiry.

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from imaged.catalogs import dialects, image_rows, images, task_rows
-from imaged.catalogs.column_types import Instant
+from imaged.catalogs.dialects import Instant
 from imaged.catalogs.task_tables import tasks
 from imaged.core import task as states
 from imaged.core.errors import ImageNotFound

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from imaged.catalogs.column_types import metadata
+from imaged.catalogs.dialects import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
