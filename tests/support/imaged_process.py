@@ -28,6 +28,7 @@ COMMAND_TIMEOUT_SECONDS = 30
 PRELOADED = ("imaged.cli.context", "imaged.daemon.daemon", "uvloop")
 READ_AT_START = {"COVERAGE_PROCESS_START", "PYTHONPATH"}
 PR_SET_PDEATHSIG = 1  # prctl(2)
+MOST_DESCRIPTORS = 1 << 16
 
 _server = get_context("forkserver")
 _server.set_forkserver_preload([*PRELOADED])
@@ -107,6 +108,9 @@ def run_imaged(
 
 def _run(invocation: Invocation, limits: tuple[int, int]) -> None:
     """The life of the process."""
+    # The fork server ends when the last process closes its end of a pipe: that is to be the one of
+    # the tests, however it ends; and so does this one then.
+    os.closerange(3, MOST_DESCRIPTORS)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
