@@ -29,7 +29,7 @@ test-all: test test-slow ## all tests that need nothing but what pip installs
 
 nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two hours)
 	IMAGED_SEEDS=1000-3000 PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation --timeout=7200
-	IMAGED_TEST_KILLS=500 IMAGED_TEST_TASK_KILLS=10 IMAGED_TEST_IMAGES=1000 IMAGED_TEST_RESTARTS=10 \
+	IMAGED_TEST_KILLS=500 IMAGED_TEST_TASK_KILLS=60 IMAGED_TEST_IMAGES=1000 IMAGED_TEST_RESTARTS=10 \
 	  IMAGED_TEST_UPLOAD_MIB=768 $(BIN)/python -m pytest tests/e2e --timeout=14400
 	$(BIN)/python -m pytest -m nightly --ignore tests/e2e
 

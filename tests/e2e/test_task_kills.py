@@ -1,14 +1,15 @@
-"""Workers of tasks, killed at named points of each type: every task ends, and nothing is left.
+"""Workers of tasks, killed at any call of a driver: every task ends, and nothing is left.
 
-One worker dies for all types at once: each of its tasks goes on to a point of its own and stays
-there (``support/kill_harness/kill_points.py``), and when all are there, the worker is killed. Their
-leases are then made to be over, so that the test does not wait for them; that they run out is
-tested elsewhere.
+One worker dies for all types at once: each of its tasks goes on to a call of its own and stays
+there (``support/kill_harness/daemon.py``), and when all are there, or have ended, the worker is
+killed. Their leases are then made to be over, so that the test does not wait for them; that they
+run out is tested elsewhere.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -21,15 +22,17 @@ from imaged.core.task import MAX_ATTEMPTS
 from support.backend import FolderBackend, ServersBackend
 from support.kill_harness.daemon import KillPoint
 from support.kill_harness.harness import KillHarness, kill_harness
-from support.kill_harness.kill_points import ONE_ATTEMPT
 from support.kill_harness.outcome import KillCase, OutcomeCheck
-from support.kill_harness.task_cases import KINDS_ON_SERVERS, TASK_CASES, TaskCase
+from support.kill_harness.task_cases import TASK_CASES
 from support.seaweedfs import SeaweedFS
 from support.waiting import until
 
-TIMES = int(os.environ.get("IMAGED_TEST_TASK_KILLS", "1"))
+ROUNDS = int(os.environ.get("IMAGED_TEST_TASK_KILLS", "6"))  # of a death for each type of task
+SEED = 11
+CANCELLED_SHARE = 0.1
+EARLY = KillPoint(2)  # picked up, and far from its end
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600 * TIMES), pytest.mark.system]
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600 + 60 * ROUNDS), pytest.mark.system]
 
 
 @pytest.fixture(params=["folder", "servers"])
@@ -69,44 +72,41 @@ async def here(
         yield here
 
 
-@pytest.fixture
-def kinds(on: str) -> Mapping[str, TaskCase]:
-    """All that is done."""
-    return TASK_CASES if on == "folder" else KINDS_ON_SERVERS
-
-
-async def test_kills_at_every_point(here: KillHarness, kinds: Mapping[str, TaskCase]) -> None:
+async def test_kills_at_any_call(here: KillHarness) -> None:
     """Success, in the second attempt at the latest; or failure, where it was cancelled."""
-    inquest, most = OutcomeCheck(here), max(len(kind.points) for kind in kinds.values())
-    for number in range(most * TIMES):
+    chance, check = random.Random(SEED), OutcomeCheck(here)
+    counted = {await kind.ask(here, f"{name}-0"): name for name, kind in TASK_CASES.items()}
+    totals = {counted[task_id]: n for task_id, n in (await here.count(counted)).items()}
+    undisturbed = {
+        task_id: KillCase(TASK_CASES[name], f"{name}-0") for task_id, name in counted.items()
+    }
+    await check.hold(undisturbed, await here.ends_of(counted))
+    for number in range(1, ROUNDS + 1):
         cases = {}
-        for name, kind in kinds.items():
-            if number % most < len(kind.points):
-                point, moment = [*kind.points.items()][number % most]
-                attempts = 1 if point in ONE_ATTEMPT else 2
-                case = KillCase(kind, f"{name}-{number}", point, moment, attempts)
-                cases[await kind.ask(here, case.name)] = case
+        for name, kind in TASK_CASES.items():
+            is_cancelled = chance.random() < CANCELLED_SHARE  # before it is nearly done
+            last = totals[name] // 2 if is_cancelled else totals[name]
+            point = KillPoint(chance.randint(1, last), is_cancelled)
+            case = KillCase(kind, f"{name}-{number}", point)
+            cases[await kind.ask(here, case.name)] = case
 
-        await here.kill({task_id: case.moment for task_id, case in cases.items()})
+        await here.kill({task_id: case.point for task_id, case in cases.items()})
 
         await require_nothing_half_made(here, cases)
         async with here.working():
-            await inquest.hold(cases, await here.ends_of(cases))
+            await check.hold(cases, await here.ends_of(cases))
 
 
-async def test_killed_again_and_again(here: KillHarness, kinds: Mapping[str, TaskCase]) -> None:
+async def test_killed_again_and_again(here: KillHarness) -> None:
     """So many workers are lost, and then the task fails, and says why."""
     cases = {}
-    for name, kind in kinds.items():
+    for name, kind in TASK_CASES.items():
         most = MAX_ATTEMPTS if name != "convert" else MAX_ATTEMPTS - 1
-        moment = KillPoint(f"phase {kind.phase}")
-        cases[await kind.ask(here, name)] = KillCase(
-            kind, name, kind.phase, moment, most, ends=False
-        )
+        cases[await kind.ask(here, name)] = KillCase(kind, name, EARLY, most, ends=False)
 
     for attempt in range(MAX_ATTEMPTS):
         left = {task_id: case for task_id, case in cases.items() if attempt < case.attempts}
-        await here.kill({task_id: case.moment for task_id, case in left.items()})
+        await here.kill({task_id: case.point for task_id, case in left.items()})
         await require_nothing_half_made(here, cases)
 
     tasks = await here.ends_of(cases)  # the daemon in front sees to that
@@ -118,14 +118,13 @@ async def test_killed_again_and_again(here: KillHarness, kinds: Mapping[str, Tas
     await OutcomeCheck(here).hold(cases, tasks)
 
 
-async def test_tasks_from_before_a_restart(
-    here: KillHarness, kinds: Mapping[str, TaskCase]
-) -> None:
+async def test_tasks_from_before_a_restart(here: KillHarness) -> None:
     """No worker runs when it is asked for; the next worker is stopped in the middle, and one after
     it finishes everything. What was stopped in good order is no attempt.
     """
     cases = {
-        await kind.ask(here, name): KillCase(kind, name, kind.phase) for name, kind in kinds.items()
+        await kind.ask(here, name): KillCase(kind, name, attempts=1)
+        for name, kind in TASK_CASES.items()
     }
     assert await here.front.end() == 0
     await here.front.start()

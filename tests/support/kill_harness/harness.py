@@ -13,6 +13,7 @@ import json
 import random
 import signal
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from support.backdoor import LEDGER_LIMIT
 from support.backend import FolderBackend, ServersBackend
 from support.client import OCTETS, Client
 from support.daemon import Daemon
-from support.kill_harness.daemon import KillPoint, write_kill_plan
+from support.kill_harness.daemon import KillPoint, read_counts, write_kill_plan
 from support.ports import reserve_port
 from support.task_client import TaskClient
 from support.two_stores import SECOND_STORE, with_second_store
@@ -99,7 +100,36 @@ class KillHarness:
         return task_id
 
     async def kill(self, plan: Mapping[str, KillPoint]) -> None:
-        """Have a worker die when every task is at its moment; cancel those that are to be so."""
+        """Have a worker die when every task is at its moment, or has ended."""
+        async with self._watched(plan) as (process, told):
+
+            async def have_stopped() -> bool:
+                stopped = {*told.read_text().split()}
+                for task_id in [one for one in to_cancel if one in stopped]:
+                    to_cancel.remove(task_id)
+                    path = f"/v2/tasks/{task_id}/actions/cancel"
+                    await self.client.request("POST", path)  # refused if it has just ended
+                rest = [await self.tasks.show(task_id) for task_id in plan.keys() - stopped]
+                return all(task["status"] in {"success", "failure"} for task in rest)
+
+            to_cancel = [task_id for task_id, point in plan.items() if point.is_cancelled]
+            await until(have_stopped, "some task neither ends nor stops", TASK_TIMEOUT_SECONDS)
+            process.kill()
+            await process.wait()
+        await self.catalog.database.write(_expire_leases)
+
+    async def count(self, task_ids: Collection[str]) -> dict[str, int]:
+        """How many moments tasks have that are not disturbed."""
+        async with self._watched({}) as (process, told):
+            await self.ends_of(task_ids)
+            process.terminate()
+            assert await process.wait() == 0, self.worker.log_text()[-3000:]
+            counts = read_counts(told)
+        return {task_id: counts[task_id] for task_id in task_ids}
+
+    @asynccontextmanager
+    async def _watched(self, plan: Mapping[str, KillPoint]) -> AsyncIterator[tuple[Process, Path]]:
+        """A worker whose calls are counted, and the file that it tells its moments."""
         file, told = self.worker.folder / "plan.json", self.worker.folder / "told.txt"
         write_kill_plan(file, plan)
         told.write_text("")
@@ -109,24 +139,12 @@ class KillHarness:
                 stdout=log, stderr=log,
                 env={**self.worker.environment, "PYTHONPATH": str(TESTS)},
             )  # fmt: skip
-        to_cancel = {task_id for task_id, moment in plan.items() if moment.is_cancelled}
-
-        async def is_dead() -> bool:
-            for task_id in to_cancel & {*told.read_text().split()}:
-                await self.tasks.cancel(task_id)
-                to_cancel.remove(task_id)
-            return process.returncode is not None
-
         try:
-            await until(is_dead, "it does not die", TASK_TIMEOUT_SECONDS)
-        except AssertionError:
-            missing = [plan[task] for task in plan.keys() - {*told.read_text().split()}]
-            raise AssertionError(f"no process came to {missing}") from None
+            yield process, told
         finally:
             if process.returncode is None:
                 process.kill()
-        assert await process.wait() == -signal.SIGKILL, self.worker.log_text()[-3000:]
-        await self.catalog.database.write(_expire_leases)
+                await process.wait()
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:

@@ -1,13 +1,11 @@
-"""What tasks are asked for: each type, and each way of it, with the points where it is killed."""
+"""What tasks are asked for: each type, and each way of it, as it may be killed."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from support.kill_harness import kill_points
 from support.kill_harness.harness import KillHarness
-from support.kill_harness.kill_points import Points
 from support.two_stores import SECOND_STORE
 
 
@@ -16,10 +14,8 @@ class TaskCase:
     """A type of task, or a way of it."""
 
     ask: Callable[[KillHarness, str], Awaitable[str]]
-    points: Points
     makes: str = "image"
     disk_format: str = "raw"
-    phase: str = ""  # where it dies again and again
     failed_status: str = ""  # of the image that a client named, where the task failed
 
 
@@ -47,59 +43,34 @@ async def fetch(at: KillHarness) -> str:
 
 
 TASK_CASES: Mapping[str, TaskCase] = {
-    "import": TaskCase(
-        lambda at, _: image_from_web(at, "raw"), kill_points.STREAMED, phase="fetching"
-    ),
+    "import": TaskCase(lambda at, _: image_from_web(at, "raw")),
     "import converted": TaskCase(
         lambda at, _: image_from_web(at, "qcow2"),
-        kill_points.IMPORT_CONVERTED,
         disk_format="qcow2",
-        phase="fetching",
     ),
-    "export": TaskCase(export_as("raw"), kill_points.EXPORT, "file", phase="exporting"),
-    "export converted": TaskCase(
-        export_as("qcow2"), kill_points.EXPORT_CONVERTED, "file", "qcow2", "reading"
-    ),
+    "export": TaskCase(export_as("raw"), "file"),
+    "export converted": TaskCase(export_as("qcow2"), "file", "qcow2"),
     "clone shared": TaskCase(
         lambda at, _: at.tasks.ask("clone", image_id=at.source_id),
-        kill_points.SHARE,
-        phase="sharing",
     ),
     "clone between": TaskCase(
         lambda at, _: at.tasks.ask("clone", image_id=at.source_id, store=SECOND_STORE),
-        kill_points.STREAMED,
-        phase="copying",
     ),
-    "clone fetched": TaskCase(lambda at, _: fetch(at), kill_points.FETCHED, phase="fetching"),
+    "clone fetched": TaskCase(lambda at, _: fetch(at)),
     "convert": TaskCase(
         lambda at, _: at.tasks.ask("convert", image_id=at.source_id, to_format="qcow2"),
-        kill_points.CONVERT,
         disk_format="qcow2",
-        phase="reading",
     ),
     "verify": TaskCase(
         lambda at, _: at.tasks.ask("verify", image_id=at.source_id),
-        kill_points.VERIFY,
         "report",
-        phase="verifying",
     ),
     "api_image_import": TaskCase(
         lambda at, _: at.call_import("import", {"method": {"name": "glance-direct"}}),
-        kill_points.STREAMED,
-        phase="storing",
         failed_status="uploading",
     ),
     "location_import": TaskCase(
         lambda at, _: at.call_import("locations", {"url": at.url}),
-        kill_points.STREAMED,
-        phase="fetching",
         failed_status="queued",
     ),
-}
-
-#: Where stores have uploads that are not finished, and copy by themselves.
-KINDS_ON_SERVERS = {
-    **TASK_CASES,
-    "import": replace(TASK_CASES["import"], points=kill_points.UPLOADED),
-    "clone between": replace(TASK_CASES["clone between"], points=kill_points.COPIED_BY_STORE),
 }
