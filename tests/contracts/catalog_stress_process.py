@@ -1,7 +1,7 @@
 """A process that runs random operations on a catalog for a while; an error ends it with a
 traceback.
 
-python catalog_hammer.py URL NAME SECONDS
+python catalog_stress_process.py URL NAME SECONDS
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from contracts.catalog_stress import StressClient
 from imaged.catalogs.connect import open_catalog
+from imaged.telemetry import configure_log
 
 CLIENTS = 4
 
 
 async def main(url: str, name: str, seconds: float) -> None:
     """Open the catalog, run operations, and print how many were done."""
+    configure_log("error")  # the number is all that is on stdout
     until = time.monotonic() + seconds
     catalog = await open_catalog(url)
     storms = [StressClient(catalog, f"{name}{number}") for number in range(CLIENTS)]
