@@ -21,7 +21,6 @@ settings.load_profile("untimed")
 #: What `make test` leaves to `make test-all`: real databases, S3 servers and clients, daemons that
 #: are killed, and commands that each start a process.
 SLOW = (
-    "catalogs/test_metered.py",
     "catalogs/test_postgresql*.py",
     "catalogs/test_sqlite_file.py",
     "cli/*.py",

@@ -134,6 +134,7 @@ def test_a_service_logs_for_programs(workspace: Workspace, command: str) -> None
     """--json is the format of its log, whatever the configuration says."""
     workspace.write("[log]\nformat = 'console'")
     log = workspace.folder / "log"
+    log.touch()  # the process opens it later
     asked = (command, "--config", str(workspace.file), "--json")
     process = ImagedProcess(Invocation(asked, clean_environment(), log, log, workspace.folder))
     try:
