@@ -120,7 +120,7 @@ def outcome_of(error: BaseException | None) -> Outcome:
 
 
 class TransferMeter:
-    """The ``Meter`` of ``services/transfers.py``."""
+    """The ``Meter`` of ``services/traffic.py``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         transfers = Counter(
