@@ -1,4 +1,4 @@
-"""Test doubles of the ports: a catalog and a store in memory, and a manual clock.
+"""Test doubles of the ports: a catalog and a store in memory.
 
 Nothing else in ``imaged`` imports them (import-linter).
 """

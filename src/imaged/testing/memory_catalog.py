@@ -27,9 +27,14 @@ from imaged.core.place_marker import Place, PlaceKind, warnings_of
 from imaged.core.summary import Instance, Summary
 from imaged.ports.image_catalog import LapsedClaim
 from imaged.testing import memory_summary
-from imaged.testing import memory_timestamps as redating
 from imaged.testing.memory_records import MemoryTasks
-from imaged.testing.memory_timestamps import Clock
+from imaged.testing.memory_timestamps import (
+    Clock,
+    redate_image,
+    redate_instance,
+    redate_records,
+    redate_task,
+)
 
 
 class MemoryCatalog(MemoryTasks):
@@ -247,10 +252,10 @@ class MemoryCatalog(MemoryTasks):
         await checkpoint()
         now = self._clock.now()
         count = (
-            redating.change(self.images, lambda image: redating.image(image, now))
-            + redating.change(self.tasks, lambda task: redating.task(task, now))
-            + redating.change(self.blobs, lambda blob: redate_blob(blob, now, quarantine))
-            + redating.change(self.instances, lambda one: redating.instance(one, now))
+            redate_records(self.images, lambda image: redate_image(image, now))
+            + redate_records(self.tasks, lambda task: redate_task(task, now))
+            + redate_records(self.blobs, lambda blob: redate_blob(blob, now, quarantine))
+            + redate_records(self.instances, lambda one: redate_instance(one, now))
         )
         for image in self.images.values():
             if image.task is not None:

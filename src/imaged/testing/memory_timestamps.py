@@ -13,6 +13,9 @@ from imaged.core.lifecycle import Status
 from imaged.core.summary import Instance
 from imaged.core.task import Task, TaskStatus
 
+K = TypeVar("K")
+T = TypeVar("T")
+
 
 class Clock(Protocol):
     """Tells the wall time."""
@@ -22,19 +25,15 @@ class Clock(Protocol):
         ...
 
 
-K = TypeVar("K")
-T = TypeVar("T")
-
-
-def change(records: dict[K, T], redate_blob: Callable[[T], T]) -> int:
+def redate_records(records: dict[K, T], redate: Callable[[T], T]) -> int:
     """Replace each record by its changed one; returns how many differ."""
-    after = {key: redate_blob(record) for key, record in records.items()}
+    after = {key: redate(record) for key, record in records.items()}
     count = sum(after[key] != record for key, record in records.items())
     records.update(after)
     return count
 
 
-def image(image: Image, now: datetime) -> Image:
+def redate_image(image: Image, now: datetime) -> Image:
     """An image whose deletion, last change while staged, or broken upload lies ahead."""
     ahead, status, broken = now + CLOCK_TOLERANCE, image.status, image.broken_upload
     if broken is not None and broken.at is not None and broken.at > ahead:
@@ -46,7 +45,7 @@ def image(image: Image, now: datetime) -> Image:
     return image
 
 
-def task(task: Task, now: datetime) -> Task:
+def redate_task(task: Task, now: datetime) -> Task:
     """A task that would be kept for too long, or that became pending in the future."""
     ahead = now + CLOCK_TOLERANCE
     if task.expires_at is not None and task.expires_at - task.keep_for > ahead:
@@ -57,7 +56,7 @@ def task(task: Task, now: datetime) -> Task:
     return task
 
 
-def instance(instance: Instance, now: datetime) -> Instance:
+def redate_instance(instance: Instance, now: datetime) -> Instance:
     """An instance last heard of in the future."""
     is_ahead = instance.seen_at is not None and instance.seen_at > now + CLOCK_TOLERANCE
     return replace(instance, seen_at=now) if is_ahead else instance
