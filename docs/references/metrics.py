@@ -12,7 +12,7 @@ from imaged.core.lifecycle import Status
 from imaged.core.summary import BlobUsage, Summary
 from imaged.metrics.counters import Counters
 from imaged.metrics.instruments import Instruments
-from imaged.metrics.state_gauges import StateSnapshot, families
+from imaged.metrics.state_gauges import StateSnapshot, state_families
 from imaged.server.connections import CloseReason
 from imaged.services.reconciler import ReconcileReport
 
@@ -68,13 +68,13 @@ def all_families() -> Iterator[Metric]:
     counters = Counters(reconciled=ReconcileReport(), log_bytes=0, connections_ended=ended)
     instruments.register_counters(lambda: counters)
     yield from instruments.registry.collect()
-    yield from families(_FIGURES)
+    yield from state_families(_FIGURES)
 
 
 def reference() -> str:
     """Return the page in Markdown."""
-    of_the_catalog = {family.name for family in families(_FIGURES)} - {
-        family.name for family in families(StateSnapshot())
+    of_the_catalog = {family.name for family in state_families(_FIGURES)} - {
+        family.name for family in state_families(StateSnapshot())
     }
     lines = [_HEAD, "| family | kind | labels | meaning |", "|---|---|---|---|"]
     for family in sorted(all_families(), key=lambda family: family.name):

@@ -25,7 +25,7 @@ from imaged.daemon.drivers import open_drivers
 from imaged.metrics.counters import Counters
 from imaged.metrics.instruments import ExpositionWriter, Instruments
 from imaged.metrics.state_collector import CachedProbe, StateCollector
-from imaged.metrics.state_gauges import StateSnapshot, families
+from imaged.metrics.state_gauges import StateSnapshot, state_families
 from imaged.ports.catalog import Catalog
 from imaged.server.connections import CloseReason
 from imaged.services.health import Health
@@ -179,7 +179,7 @@ async def test_a_due_moment_to_come_is_not_overdue() -> None:
     """Doomed blobs may wait for a lease to expire."""
     (overdue,) = [
         sample.value
-        for family in families(
+        for family in state_families(
             StateSnapshot(summary=Summary(NOW, [], [], {}, [], 0, 0, NOW + LEASE))
         )
         for sample in family.samples

@@ -14,7 +14,7 @@ from imaged.metrics.counters import Counters, CountersCollector
 from imaged.metrics.operation_meters import CatalogMeter, StoreMeters
 from imaged.metrics.process_collector import BuildCollector, LoopLagMonitor, ProcessCollector
 from imaged.metrics.request_meters import RequestMeter, TransferMeter
-from imaged.metrics.state_gauges import StateSnapshot, families
+from imaged.metrics.state_gauges import StateSnapshot, state_families
 from imaged.metrics.worker_counters import CREATED_SUFFIX, WorkerCounters
 
 
@@ -99,4 +99,4 @@ class _Families:
             kept = [sample for sample in family.samples if not sample.name.endswith(CREATED_SUFFIX)]
             family.samples = kept
             yield family
-        yield from families(self._snapshot)
+        yield from state_families(self._snapshot)

@@ -18,6 +18,10 @@ from imaged.core.errors import (
 )
 
 REQUEST_BUCKETS = (0.005, 0.02, 0.1, 0.5, 2)
+
+#: From small images on a fast network to large ones on a slow network.
+UPLOAD_BUCKETS = (0.1, 0.5, 2, 10, 60, 300, 1800, 7200)
+
 REQUEST_KINDS = ("read", "write", "data")
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -86,10 +90,6 @@ def request_kind(method: str, path: str) -> str:
     if path.endswith(("/file", "/stage")):
         return "data"
     return "read" if method in READ_METHODS else "write"
-
-
-#: From small images on a fast network to large ones on a slow network.
-UPLOAD_BUCKETS = (0.1, 0.5, 2, 10, 60, 300, 1800, 7200)
 
 
 class Outcome(StrEnum):

@@ -17,6 +17,11 @@ from imaged.core.lifecycle import Status
 from imaged.core.summary import Summary
 from imaged.core.task import TaskStatus
 
+#: Statuses that images leave by themselves.
+TRANSIENT_STATUSES = (Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.PENDING_DELETE)
+#: Statuses of tasks that have not ended.
+UNFINISHED_TASK_STATUSES = (TaskStatus.PENDING, TaskStatus.PROCESSING)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSnapshot:
@@ -31,13 +36,7 @@ class StateSnapshot:
     task_types: Sequence[str] = ()  # known to this instance
 
 
-#: Statuses that images leave by themselves.
-TRANSIENT_STATUSES = (Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.PENDING_DELETE)
-#: Statuses of tasks that have not ended.
-UNFINISHED_TASK_STATUSES = (TaskStatus.PENDING, TaskStatus.PROCESSING)
-
-
-def families(snapshot: StateSnapshot) -> Iterator[Metric]:
+def state_families(snapshot: StateSnapshot) -> Iterator[Metric]:
     """Yield the metric families of a snapshot."""
     yield GaugeMetricFamily(
         "imaged_ready", "Whether this instance is ready for requests.", snapshot.is_ready
