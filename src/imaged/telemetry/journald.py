@@ -27,9 +27,8 @@ PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  #
 #: Fields with a meaning to the journal; a fact with such a name gets a prefix.
 RESERVED_FIELDS = frozenset({"MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER"})
 
-OMITTED_FIELDS = frozenset(
-    {"event", "exception"}
-)  # not repeated in MESSAGE, which starts with the event and has one line
+#: Not repeated in MESSAGE, which starts with the event and has one line.
+OMITTED_FIELDS = frozenset({"event", "exception"})
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 _TOO_LARGE = {errno.EMSGSIZE, errno.ENOBUFS}
@@ -37,7 +36,7 @@ _NO_LETTER = re.compile(r"[^A-Z0-9_]")
 _PLAIN = re.compile(r"[^\s\"=\\]+")
 
 
-def send(fields: Mapping[str, str]) -> bool:
+def send_to_journal(fields: Mapping[str, str]) -> bool:
     """Send an entry; False if the journal did not accept it."""
     entry = b"".join(_encoded(name, value) for name, value in fields.items())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
 
-from imaged.telemetry.journald import journal_fields, send
+from imaged.telemetry.journald import journal_fields, send_to_journal
 from imaged.telemetry.sanitize import escape, shorten
 
 if TYPE_CHECKING:
@@ -59,6 +59,6 @@ def to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 def to_journal(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Send the event to the journal and drop it; return it if the journal did not accept it."""
-    if send(journal_fields(escape(logger, method, event))):
+    if send_to_journal(journal_fields(escape(logger, method, event))):
         raise structlog.DropEvent
     return event

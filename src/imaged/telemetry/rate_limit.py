@@ -27,10 +27,10 @@ RATE_LIMIT_WINDOW_SECONDS = 60.0
 MAX_EVENT_KINDS = 256  # tracked; above this, the oldest kind starts again
 LIMITED_LEVELS = frozenset({"warning", "error", "critical"})
 KIND_FIELDS = ("store", "part", "duty", "library", "status", "error_type")  # distinguish kinds
-UNLIMITED_EVENTS = frozenset(
-    {"config.rejected", "config.restart_needed"}
-)  # an operator waits for each
 COUNT_EVENT = "log.repeated"
+
+#: An operator waits for each.
+UNLIMITED_EVENTS = frozenset({"config.rejected", "config.restart_needed"})
 
 EventKind = tuple[object, ...]
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
 REDACTED = "***"
+MAX_TEXT_LENGTH = 4_000  # characters of one field
+MAX_TRACEBACK_LENGTH = 32_000
+MAX_ITEMS = 100  # of a list or mapping
+TRACEBACK_FIELD = "exception"
 
 _SECRET_NAMES = re.compile(
     r"(^|[_-])(token|secret|password|passwd|credential|authorization|cookie|access_key)s?$"
@@ -38,6 +42,17 @@ _SECRET_PATTERNS = (
     re.compile(r"(?P<before>\bbearer\s{1,3})[^\s'\"]{1,2000}", re.IGNORECASE),
 )
 
+_UNSAFE = re.compile(
+    "["
+    "\x00-\x1f\x7f-\x9f"  # control characters, line ends among them
+    "\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f"  # zero width, direction
+    "\u2028\u2029"  # line ends of Unicode
+    "\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff"  # lone surrogates, which cannot be encoded
+    "\U000e0000-\U000e007f"  # invisible tags
+    "]"
+)
+
 
 def redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace values of fields with secret names, and secrets inside texts."""
@@ -52,23 +67,6 @@ def redacted(text: str) -> str:
     for pattern in _SECRET_PATTERNS:
         text = pattern.sub(rf"\g<before>{REDACTED}", text)
     return text
-
-
-MAX_TEXT_LENGTH = 4_000  # characters of one field
-MAX_TRACEBACK_LENGTH = 32_000
-MAX_ITEMS = 100  # of a list or mapping
-TRACEBACK_FIELD = "exception"
-
-_UNSAFE = re.compile(
-    "["
-    "\x00-\x1f\x7f-\x9f"  # control characters, line ends among them
-    "\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f"  # zero width, direction
-    "\u2028\u2029"  # line ends of Unicode
-    "\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff"  # lone surrogates, which cannot be encoded
-    "\U000e0000-\U000e007f"  # invisible tags
-    "]"
-)
 
 
 def visible(text: str) -> str:
