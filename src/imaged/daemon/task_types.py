@@ -55,63 +55,63 @@ class TaskTypeRefused(ImagedError):
         super().__init__(f"The task type of the entry point {name!r} cannot be used: {why}.")
 
 
-def build_registry(services: TaskResources) -> TaskTypeRegistry:
+def build_registry(resources: TaskResources) -> TaskTypeRegistry:
     """Build the registry of all task types. Raises TaskTypeRefused."""
-    types = {kind.facts.name: kind for kind in builtin_task_types(services)}
+    types = {kind.facts.name: kind for kind in _builtin_task_types(resources)}
     for point in sorted(entry_points(group=TASK_TYPE_GROUP), key=lambda point: point.name):
-        kind: TaskType[Any] = _load(point, TaskTypeRefused, services)
+        kind: TaskType[Any] = _load(point, TaskTypeRefused, resources)
         if kind.facts.name in types:
             raise TaskTypeRefused(point.name, f"there is a type {kind.facts.name!r} already")
         types[kind.facts.name] = kind
     return TaskTypeRegistry(types.values())
 
 
-def builtin_task_types(services: TaskResources) -> Iterator[TaskType[Any]]:
+def _builtin_task_types(resources: TaskResources) -> Iterator[TaskType[Any]]:
     """Yield the built-in task types."""
     fetcher, conversion, check_factory = (
-        services.fetcher,
-        services.conversion,
-        services.check_factory,
+        resources.fetcher,
+        resources.conversion,
+        resources.check_factory,
     )
     yield ImportTask(fetcher, conversion, check_factory)
-    yield _clone(services, RemoteImageClient(fetcher, check_factory))
-    yield Convert(services.catalog, services.downloads, conversion)
-    yield _export(services)
-    yield Verify(services.catalog, services.stores, services.budget)
-    yield image_import(services)
-    yield location_import(services)
+    yield _clone(resources, RemoteImageClient(fetcher, check_factory))
+    yield Convert(resources.catalog, resources.downloads, conversion)
+    yield _export(resources)
+    yield Verify(resources.catalog, resources.stores, resources.budget)
+    yield image_import(resources)
+    yield location_import(resources)
 
 
-def image_import(services: TaskResources) -> ImageImport:
+def image_import(resources: TaskResources) -> ImageImport:
     """Build the task type behind ``POST …/import``."""
     methods: dict[str, ImportMethod] = {
-        GLANCE_DIRECT: StagedBytes(services.stores),
-        WEB_DOWNLOAD: WebDownload(services.fetcher),
+        GLANCE_DIRECT: StagedBytes(resources.stores),
+        WEB_DOWNLOAD: WebDownload(resources.fetcher),
     }
-    return ImageImport(methods, services.stores, services.check_factory)
+    return ImageImport(methods, resources.stores, resources.check_factory)
 
 
-def location_import(services: TaskResources) -> LocationImport:
+def location_import(resources: TaskResources) -> LocationImport:
     """Build the task type behind ``POST …/locations``."""
-    return LocationImport(services.fetcher, services.check_factory)
+    return LocationImport(resources.fetcher, resources.check_factory)
 
 
-def _export(services: TaskResources) -> Export:
+def _export(resources: TaskResources) -> Export:
     return Export(
-        services.catalog,
-        services.downloads,
-        services.conversion,
-        services.destinations,
-        services.budget,
+        resources.catalog,
+        resources.downloads,
+        resources.conversion,
+        resources.destinations,
+        resources.budget,
     )
 
 
-def _clone(services: TaskResources, remote: RemoteImageClient) -> Clone:
-    catalog, stores = services.catalog, services.stores
+def _clone(resources: TaskResources, remote: RemoteImageClient) -> Clone:
+    catalog, stores = resources.catalog, resources.stores
     return Clone(
         catalog,
         stores,
-        CloneCopier(catalog, stores, services.downloads, services.check_factory),
+        CloneCopier(catalog, stores, resources.downloads, resources.check_factory),
         remote,
     )
 

@@ -39,7 +39,6 @@ from imaged.services.periodic import Problem
 
 log = structlog.get_logger()
 
-
 #: After these errors, another attempt may succeed.
 RETRYABLE_ATTEMPT_ERRORS = (ClaimLost, CatalogError, TaskStalled)
 

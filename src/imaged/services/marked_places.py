@@ -64,7 +64,7 @@ class PlaceRegistry:
         sight = await self._look(place)
         if sight.marker is None:
             return await self._mark(place, store)
-        if is_cataloged(place) and (sight.known is None or not sight.known.is_marked):
+        if _is_cataloged(place) and (sight.known is None or not sight.known.is_marked):
             await self._catalog.replace_place(_known(place, sight.marker))
         return sight.marker
 
@@ -88,10 +88,10 @@ class PlaceRegistry:
     async def adopt(self, place: MarkedPlace) -> Marker:
         """Take a place over on purpose, whatever it contains. Raises StoreError, CatalogError."""
         marker = await self._new_marker(place, uuid4())
-        if is_cataloged(place):
+        if _is_cataloged(place):
             await self._catalog.replace_place(_known(place, marker, is_marked=False))
         await place.write_marker(marker, replace=True)
-        if is_cataloged(place):
+        if _is_cataloged(place):
             await self._catalog.replace_place(_known(place, marker))
         log.info("place.marked", kind=place.kind, name=place.name, where=place.where)
         return marker
@@ -104,7 +104,7 @@ class PlaceRegistry:
             place.name,
             place.where,
             await place.read_marker(),
-            known[0] if known and is_cataloged(place) else None,
+            known[0] if known and _is_cataloged(place) else None,
             await self._catalog.get_id(),
         )
         if why := why_place_refused(sight):
@@ -114,13 +114,13 @@ class PlaceRegistry:
     async def _mark(self, place: MarkedPlace, store: Store | None) -> Marker:
         contents = await self._require_adoptable(place, store)
         marker = await self._new_marker(place, uuid4())
-        if is_cataloged(place):
+        if _is_cataloged(place):
             known = await self._catalog.add_place(_known(place, marker, is_marked=False))
             marker = await self._new_marker(place, known.place_id)
         written = await place.write_marker(marker)
         if not is_same_place(written, marker):
             return await self.identify(place, store)  # another process was faster
-        if is_cataloged(place):
+        if _is_cataloged(place):
             await self._catalog.replace_place(_known(place, written))
         if contents.found:
             log.info("place.marked", kind=place.kind, name=place.name, where=place.where)
@@ -153,7 +153,7 @@ class PlaceRegistry:
         return Marker(place_id, catalog_id, place.kind, place.name, datetime.now(UTC))
 
 
-def is_cataloged(place: MarkedPlace) -> bool:
+def _is_cataloged(place: MarkedPlace) -> bool:
     """Whether the catalog has a record of it. A scratch folder belongs to one machine, and its
     content is not needed after a restart.
     """

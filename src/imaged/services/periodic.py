@@ -173,7 +173,7 @@ class ItemBackoff:
             return None
         try:
             result = await work()
-        except Exception as error:  # noqa: BLE001 - it is told, and others have their turn
+        except Exception as error:  # noqa: BLE001 - it is logged, and others have their turn
             if isinstance(error, CatalogError):
                 await self._check()
             self._put_off(item, error)

@@ -77,7 +77,7 @@ class LeaseReclaimer:
             given_back = 0
             for claim in lapsed:
                 done = await self.postponed.try_item(
-                    name_of(claim), partial(self._take_back, claim)
+                    _name_of(claim), partial(self._take_back, claim)
                 )
                 given_back += bool(done)
             if not given_back:  # other instances are processing them
@@ -86,7 +86,7 @@ class LeaseReclaimer:
 
     async def _find_lapsed(self) -> list[LapsedClaim]:
         found = await self._catalog.find_lapsed(RECLAIM_BATCH + len(self.postponed))
-        return [lapsed for lapsed in found if not self.postponed.is_waiting(name_of(lapsed))]
+        return [lapsed for lapsed in found if not self.postponed.is_waiting(_name_of(lapsed))]
 
     async def _take_back(self, lapsed: LapsedClaim) -> bool:
         with bound_contextvars(
@@ -142,6 +142,6 @@ class LeaseReclaimer:
                 await self.postponed.try_item(image.id, partial(end, image))
 
 
-def name_of(lapsed: LapsedClaim) -> str:
+def _name_of(lapsed: LapsedClaim) -> str:
     """The id of the claimed image or task."""
     return lapsed.task_id or lapsed.image_id or ""

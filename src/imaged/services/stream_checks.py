@@ -71,15 +71,15 @@ class StreamChecks:
         self._verdicts.append(judge)
 
     def digest(
-        self, hash_algorithm: str, checksum: Digest | None = None, *beside: ChunkReader
+        self, hash_algorithm: str, checksum: Digest | None = None, *readers: ChunkReader
     ) -> StreamDigests:
         """Compute the digests, in two lanes, the first for ``checksum``.
 
-        ``beside``: what costs little, and shares the second lane.
+        ``readers``: cheap ones, which share the second lane.
         """
         digests = StreamDigests(self, hash_algorithm, checksum or Digest(CHECKSUM))
         self._works.append(digests.feed_checksum)
-        self.in_lane(digests.hash, digests.blocks, *beside)
+        self.in_lane(digests.hash, digests.blocks, *readers)
         return digests
 
     def compare(self, store: str, content: Content) -> StreamDigests:

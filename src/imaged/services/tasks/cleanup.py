@@ -163,7 +163,6 @@ class UnrunnableTaskReaper:
     async def _end(self, seen: Task) -> None:
         lack = UNKNOWN_TYPE if seen.type not in self.registry.names else NO_KEY
         why = lack.format(type=seen.type, time=approximate_duration(self.longest_pending))
-
         await is_made(self.catalog.modify_task(seen.id, cancel_if_waiting(seen, why)))
 
 

@@ -62,7 +62,7 @@ class TaskContext:
         self._ingest = ingest
         self._work = work
         self._progress: Progress | None = None
-        self._written_at = float("-inf")
+        self._written_at = -inf
         self._scope: anyio.CancelScope | None = None  # of the attempt, while it may stall
         self._stalled_after_seconds = inf
         self._ending: tuple[Content | None, Image | None] = (None, None)
@@ -135,7 +135,7 @@ class TaskContext:
             done_bytes += len(chunk)
             await self.progress(phase, done_bytes, total_bytes, has_own_timeout=has_own_timeout)
         self._restart_stall_timer(has_own_timeout=False)
-        self._written_at = float("-inf")  # the end is always reported
+        self._written_at = -inf  # the end is always reported
         await self.progress(phase, done_bytes, total_bytes)
 
     @contextmanager

@@ -43,7 +43,6 @@ from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry, read_inp
 
 log = structlog.get_logger()
 
-
 PENDING_BATCH = 100  # waiting tasks in the first query
 
 
@@ -121,6 +120,19 @@ class TaskRunner:
         self._begin(task, self._attempts)
         return True
 
+    async def is_due(self) -> bool:
+        """Whether a task could begin now. Raises CatalogError."""
+        return bool(await self._choose())
+
+    async def begin_due(self, attempts: TaskGroup) -> int:
+        """Begin as many tasks as there is room for; return their number. Raises CatalogError."""
+        count = 0
+        while chosen := await self._choose():
+            for task in chosen:
+                self._begin(task, attempts)
+            count += len(chosen)
+        return count
+
     @asynccontextmanager
     async def _working(self) -> AsyncIterator[TaskGroup]:
         async with anyio.create_task_group() as attempts:
@@ -137,19 +149,6 @@ class TaskRunner:
     def _begin(self, task: Task, attempts: TaskGroup) -> None:
         self.running[task.id] = task
         attempts.start_soon(self._attempt, task)
-
-    async def is_due(self) -> bool:
-        """Whether a task could begin now. Raises CatalogError."""
-        return bool(await self._choose())
-
-    async def begin_due(self, attempts: TaskGroup) -> int:
-        """Begin as many tasks as there is room for; return their number. Raises CatalogError."""
-        count = 0
-        while chosen := await self._choose():
-            for task in chosen:
-                self._begin(task, attempts)
-            count += len(chosen)
-        return count
 
     async def _choose(self) -> Sequence[Task]:
         """The tasks that begin now, in their order."""

@@ -23,7 +23,7 @@ the process. See docs/how-to/add-a-task-type.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast
 
@@ -43,6 +43,9 @@ from imaged.ports.store import Stores
 from imaged.services.downloads import Downloads
 from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.image_converter import ImageConverter
+
+#: Its entry points name the types of a deployer.
+TASK_TYPE_GROUP = "imaged.tasks"
 
 #: How an input names an image.
 ImageId = Annotated[str, msgspec.Meta(pattern=UUID_PATTERN, description="The id of an image.")]
@@ -186,9 +189,6 @@ def _invalid(sentence: str) -> InvalidInput:
     return InvalidInput(path or "input", f"is invalid: {why[:1].lower()}{why[1:]}")
 
 
-TASK_TYPE_GROUP = "imaged.tasks"
-
-
 @dataclass(frozen=True, slots=True)
 class TaskResources:
     """The resources of a type, besides the context of each attempt."""
@@ -201,6 +201,3 @@ class TaskResources:
     check_factory: StreamCheckFactory  # for received bytes: limits, and the deployer's checks
     conversion: ImageConverter  # between disk formats
     destinations: Mapping[str, Destination] = field(default_factory=dict)  # of exports
-
-
-TaskTypeFactory = Callable[[TaskResources], TaskType[Any]]

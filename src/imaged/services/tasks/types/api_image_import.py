@@ -77,7 +77,7 @@ class ImageImport:
 
     async def run(self, context: TaskContext, asked: ImageImportInput) -> ImageImportResult:
         """Make the bytes the data of the image."""
-        request = read_request(asked.import_req, self.methods, self.stores)
+        request = _read_request(asked.import_req, self.methods, self.stores)
         image = context.image
         async with self.methods[request.method].open(context, request.arguments) as incoming:
             stream_checks = self._check_factory.begin_import(image, incoming.host)
@@ -116,7 +116,7 @@ class ImageImportService:
         Raises ImageNotFound, NotPermitted, InvalidRequest, UnknownStore, ImportNotReady,
         InvalidTransition and TooManyTasks.
         """
-        request = read_request(import_req, self._kind.methods, self._kind.stores)
+        request = _read_request(import_req, self._kind.methods, self._kind.stores)
         method = self._kind.methods[request.method]
         asked = {"image_id": image_id, "import_req": dict(import_req)}
         task = self._task_service.new_task(caller, self._kind.facts, asked, image_id, request_id)
@@ -139,7 +139,7 @@ def begin_import_call(task: Task, method: ImportMethod) -> Change:
     return change
 
 
-def read_request(body: object, methods: Collection[str], stores: Stores) -> ImportRequest:
+def _read_request(body: object, methods: Collection[str], stores: Stores) -> ImportRequest:
     """Read the body of an import call. Raises InvalidRequest, UnknownStore."""
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object with the import's 'method'.")

@@ -92,7 +92,7 @@ class RemoteImageClient:
     async def describe(self, caller: Caller, url: str, token: str) -> RemoteImage:
         """Fetch the image's record. Raises InvalidInput, FetchFailed."""
         address = parse_address(url)
-        return read_image(caller, address, await self._record(address, token, caller.project))
+        return _read_image(caller, address, await self._record(address, token, caller.project))
 
     async def store(
         self, context: TaskContext, remote: RemoteImage, token: str, store: str | None
@@ -150,7 +150,7 @@ def parse_address(url: str) -> RemoteAddress:
     return RemoteAddress(found[1])
 
 
-def read_image(caller: Caller, address: RemoteAddress, answer: bytes) -> RemoteImage:
+def _read_image(caller: Caller, address: RemoteAddress, answer: bytes) -> RemoteImage:
     """Parse the answer of the service. Raises FetchFailed."""
     try:
         fields = msgspec.json.decode(answer, type=dict[str, Any])
