@@ -19,8 +19,13 @@ from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
 from contracts.store_bucket import BucketBackdoor, opened, settings_for
 from imaged.core.errors import BlobMissing, MarkerRefused, StoreError, WriteDiscarded
 from imaged.core.limits import MIB
-from imaged.core.place_marker import MARKER_NAME, Marker, PlaceKind, write_marker_text
-from imaged.stores.filesystem.marker import MAX_MARKER_BYTES
+from imaged.core.place_marker import (
+    MARKER_NAME,
+    MAX_MARKER_BYTES,
+    Marker,
+    PlaceKind,
+    write_marker_text,
+)
 from imaged.stores.s3.client import RetryState
 from imaged.stores.s3.parts import StreamedPart
 from imaged.stores.s3.settings import S3Settings, S3Tuning

@@ -16,9 +16,11 @@ from enum import Enum, StrEnum
 from uuid import UUID
 
 from imaged.core.errors import MarkerRefused, WrongPlace
+from imaged.core.limits import KIB
 
 MARKER_NAME = ".imaged-place.json"
 MARKER_FORMAT = 1
+MAX_MARKER_BYTES = 64 * KIB  # those that imaged writes have less than 1 KiB
 MARKER_ABOUT = (
     "imaged keeps data here. This file says which place this is, and which catalog it belongs to; "
     "imaged writes and deletes nothing here without it. Move it with the data, and leave it as it "

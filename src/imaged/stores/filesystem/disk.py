@@ -47,7 +47,7 @@ T = TypeVar("T")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def rename_noreplace(source: Path, target: Path) -> None:
+def _rename_noreplace(source: Path, target: Path) -> None:
     """Rename atomically; never replace a file. Raises the kernel's OSError."""
     call: Callable[..., int] | None = getattr(_libc, "renameat2", None)
     if call is None:
@@ -57,7 +57,7 @@ def rename_noreplace(source: Path, target: Path) -> None:
         raise OSError(number, os.strerror(number), str(source), None, str(target))
 
 
-def list_files(folder: Path) -> Sequence[str]:
+def _list_files(folder: Path) -> Sequence[str]:
     """The names of the regular files in a folder."""
     with os.scandir(folder) as entries:
         return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
@@ -80,12 +80,12 @@ class Disk:
     mkdir = staticmethod(os.mkdir)
     chmod = staticmethod(os.chmod)
     chown = staticmethod(os.chown)
-    rename = staticmethod(rename_noreplace)
+    rename = staticmethod(_rename_noreplace)
     replace = staticmethod(os.replace)
     link = staticmethod(os.link)
     flock = staticmethod(fcntl.flock)
     unlink = staticmethod(os.unlink)
-    scan = staticmethod(list_files)
+    scan = staticmethod(_list_files)
 
 
 def move(disk: Disk, source: Path, target: Path) -> None:

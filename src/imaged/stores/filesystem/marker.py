@@ -16,6 +16,7 @@ from uuid import uuid4
 from imaged.core.errors import StoreError
 from imaged.core.place_marker import (
     MARKER_NAME,
+    MAX_MARKER_BYTES,
     ExpectedMarker,
     Marker,
     PlaceKind,
@@ -31,12 +32,11 @@ from imaged.stores.filesystem.disk import (
     write_chunks,
 )
 
-MAX_MARKER_BYTES = 65536  # of a marker; those that imaged writes have less than 1 KiB
 MARKER_CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 MARKER_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 ROOT_UID = 0
 
-FileStamp = tuple[int, int, int]
+FileStamp = tuple[int, int, int]  # device, inode, and mtime in ns
 
 
 class FolderMarker(ExpectedMarker):

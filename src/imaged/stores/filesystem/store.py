@@ -195,7 +195,7 @@ class FilesystemReader:
         self,
         store: str,
         key: str,
-        folders: StorePaths,
+        paths: StorePaths,
         disk: Disk,
         *,
         threads: ThreadPool,
@@ -204,7 +204,7 @@ class FilesystemReader:
         self.size_bytes = 0
         self._store = store
         self._key = key
-        self._path = folders.blob_path(key)
+        self._path = paths.blob_path(key)
         self._disk = disk
         self._threads = threads
         self._file = RefcountedFile(disk)

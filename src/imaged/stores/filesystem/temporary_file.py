@@ -38,9 +38,9 @@ from imaged.stores.filesystem.settings import FilesystemSettings
 log = structlog.get_logger()
 
 MAX_IOVECS = os.sysconf("SC_IOV_MAX")
-TEMPORARY_FILE_FLAGS = (
-    os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
-)  # so that data follows a hole
+
+#: O_APPEND: data follows a hole.
+TEMPORARY_FILE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
 
 
 class TemporaryFile(ABC):

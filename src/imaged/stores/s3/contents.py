@@ -22,7 +22,6 @@ from imaged.stores.s3.client import Parameters, S3Client, S3Response
 from imaged.stores.s3.settings import MAX_PARTS, S3Settings
 
 MAX_ABORTS = 5
-PARALLEL_COPIES = 4
 CompletedPart = dict[str, Any]  # what the completion of an upload says of a part
 
 

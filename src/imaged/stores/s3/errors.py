@@ -135,13 +135,13 @@ class ConditionalWritesUnsupported(StoreError):
 def is_retryable(error: BaseException) -> bool:
     """Whether the same call may succeed a little later."""
     if isinstance(error, ClientError):
-        return error_code_of(error) in RETRYABLE_CODES or _status_of(error) in RETRYABLE_STATUSES
+        return _error_code_of(error) in RETRYABLE_CODES or _status_of(error) in RETRYABLE_STATUSES
     return isinstance(error, RETRYABLE_EXCEPTIONS) and not isinstance(error, PERMANENT_EXCEPTIONS)
 
 
 def is_checksum_mismatch(error: ClientError) -> bool:
     """Whether bytes were refused because they do not match their checksum."""
-    return error_code_of(error) in CHECKSUM_MISMATCH_CODES or _status_of(error) == BAD_REQUEST
+    return _error_code_of(error) in CHECKSUM_MISMATCH_CODES or _status_of(error) == BAD_REQUEST
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -150,28 +150,9 @@ def is_unavailable(error: BaseException) -> bool:
     A timeout does not count: it takes its own time, and may concern this one call only.
     """
     if isinstance(error, ClientError):
-        code, status = error_code_of(error), _status_of(error)
+        code, status = _error_code_of(error), _status_of(error)
         return code in UNAVAILABLE_CODES or status in UNAVAILABLE_STATUSES
     return is_retryable(error) and not isinstance(error, TIMEOUT_ERRORS)
-
-
-def is_gone_upload(operation: str, code: str) -> bool:
-    """Whether the upload that a call names was aborted, was completed or never existed."""
-    return code == "NoSuchUpload" or (operation in UPLOAD_OPERATIONS and code == "NoSuchKey")
-
-
-def is_missing_object(operation: str, code: str) -> bool:
-    """Whether the object that a call names does not exist.
-
-    Only answers to HEAD lack a body that says so; a bare 404 to any other call comes from a proxy.
-    """
-    return code == "NoSuchKey" or (operation == "head_object" and code in {"404", "NotFound"})
-
-
-def error_code_of(error: ClientError) -> str:
-    """The name of the error; the status if it has none, as in answers to HEAD."""
-    response: Mapping[str, Any] = error.response
-    return str(response.get("Error", {}).get("Code") or _status_of(error))
 
 
 class S3Errors:
@@ -192,10 +173,10 @@ class S3Errors:
     def _response_error(
         self, operation: str, key: str, error: ClientError, *, on_condition: bool
     ) -> StoreError:
-        code = error_code_of(error)
-        if key and is_gone_upload(operation, code):
+        code = _error_code_of(error)
+        if key and _is_gone_upload(operation, code):
             return WriteDiscarded(self._store, key)
-        if key and is_missing_object(operation, code):
+        if key and _is_missing_object(operation, code):
             return BlobMissing(self._store, key)
         if on_condition and code in PRECONDITION_FAILED_CODES:
             return BlobExists(self._store, key)
@@ -233,6 +214,25 @@ class S3Errors:
     @property
     def _bucket(self) -> str:
         return f"the bucket {self._settings.bucket!r} at {self._settings.where}"
+
+
+def _is_gone_upload(operation: str, code: str) -> bool:
+    """Whether the upload that a call names was aborted, was completed or never existed."""
+    return code == "NoSuchUpload" or (operation in UPLOAD_OPERATIONS and code == "NoSuchKey")
+
+
+def _is_missing_object(operation: str, code: str) -> bool:
+    """Whether the object that a call names does not exist.
+
+    Only answers to HEAD lack a body that says so; a bare 404 to any other call comes from a proxy.
+    """
+    return code == "NoSuchKey" or (operation == "head_object" and code in {"404", "NotFound"})
+
+
+def _error_code_of(error: ClientError) -> str:
+    """The name of the error; the status if it has none, as in answers to HEAD."""
+    response: Mapping[str, Any] = error.response
+    return str(response.get("Error", {}).get("Code") or _status_of(error))
 
 
 #: For calls without an answer; the first match counts. ``%s``: the endpoint.

@@ -16,12 +16,12 @@ from imaged.core.block import Block
 from imaged.core.errors import BlobExists, StoreError
 from imaged.core.place_marker import (
     MARKER_NAME,
+    MAX_MARKER_BYTES,
     ExpectedMarker,
     Marker,
     PlaceKind,
     write_marker_text,
 )
-from imaged.stores.filesystem.marker import MAX_MARKER_BYTES
 from imaged.stores.s3.client import S3Client
 from imaged.stores.s3.contents import find_object
 from imaged.stores.s3.errors import ConditionalWritesUnsupported
@@ -49,14 +49,6 @@ class BucketMarker(ExpectedMarker):
         """
         return await self._read(self._client.settings.attempts)
 
-    async def _read(self, attempts: int | None) -> Marker | None:
-        """``attempts``: see ``S3Client.call``."""
-        found = await find_object(self._client, MARKER_NAME, attempts)
-        if found is None:
-            return None
-        async with S3Reader(self._client, MARKER_NAME, found, attempts=attempts) as reader:
-            return self.parse(await reader.read(MAX_MARKER_BYTES))
-
     async def write_marker(self, marker: Marker, *, replace: bool = False) -> Marker:
         """Write the marker; returns the marker that is then present. Raises StoreError."""
         text = write_marker_text(marker)
@@ -78,6 +70,14 @@ class BucketMarker(ExpectedMarker):
             return
         self.require_same(await self._read(attempts=None))
         self._cached_until = anyio.current_time() + MARKER_CACHE_SECONDS
+
+    async def _read(self, attempts: int | None) -> Marker | None:
+        """``attempts``: see ``S3Client.call``."""
+        found = await find_object(self._client, MARKER_NAME, attempts)
+        if found is None:
+            return None
+        async with S3Reader(self._client, MARKER_NAME, found, attempts=attempts) as reader:
+            return self.parse(await reader.read(MAX_MARKER_BYTES))
 
     async def _put(self, text: bytes, *, once: bool) -> None:
         """``once``: do not replace one. On a service without conditional writes, the last of two

@@ -133,11 +133,11 @@ class PartMemory:
 class PartMemoryShare:
     """The memory that one upload holds. ``part_bytes``: the size of its first parts."""
 
-    def __init__(self, room: PartMemory, part_bytes: int) -> None:
+    def __init__(self, memory: PartMemory, part_bytes: int) -> None:
         self.part_bytes = part_bytes
         self.held_bytes = 0
-        self.tuning = room.tuning
-        self._memory = room
+        self.tuning = memory.tuning
+        self._memory = memory
 
     async def acquire(self, size_bytes: int) -> None:
         """Take memory for one more part; waits until it is available."""

@@ -52,7 +52,7 @@ class _BlockPieces:
     def take(self, block: Block, start: int = 0) -> int:
         """Take what fits of a block from an offset on; returns the offset behind it."""
         end = min(block.size_bytes, start + self.limit_bytes - self.size_bytes)
-        self._pieces.extend(slice_block(block, start, end))
+        self._pieces.extend(_slice_block(block, start, end))
         self.size_bytes += end - start
         return end
 
@@ -219,7 +219,7 @@ def checksum_algorithm(kind: Checksum) -> dict[str, Any]:
     return {"ChecksumAlgorithm": "CRC32"} if kind == "crc32" else {}
 
 
-def slice_block(block: Block, start: int, end: int) -> list[bytes | memoryview]:
+def _slice_block(block: Block, start: int, end: int) -> list[bytes | memoryview]:
     """The bytes of a block between two offsets, in pieces of one write each, not copied."""
     pieces: list[bytes | memoryview] = []
     position = 0

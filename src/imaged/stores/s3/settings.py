@@ -22,6 +22,10 @@ MIN_PART_BYTES = 5 * MIB
 MAX_PART_BYTES = 5 * GIB
 MAX_BLOB_BYTES = 5 * 1024 * GIB
 MAX_PARTS = 10_000
+
+PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.2), longest_pause=timedelta(seconds=5))
+ABORT_PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.2), longest_pause=timedelta(seconds=2))
+
 Addressing = Literal["auto", "path", "virtual"]
 Checksum = Literal["crc32", "md5", "none"]
 
@@ -68,10 +72,6 @@ def read_secret(path: Path) -> Secret:
         message = f"{path} must begin with a line that has the key, and it is empty"
         raise ValueError(message)
     return Secret(text)
-
-
-PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.2), longest_pause=timedelta(seconds=5))
-ABORT_PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.2), longest_pause=timedelta(seconds=2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

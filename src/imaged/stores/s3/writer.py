@@ -29,7 +29,7 @@ from imaged.core.errors import BlobMissing, StoreError
 from imaged.lanes import wait_shielded
 from imaged.ports.store import RecordUploadId, ignore_upload_id
 from imaged.stores.s3.client import S3Client, S3Response
-from imaged.stores.s3.contents import PARALLEL_COPIES, S3CopySource, UploadAborter
+from imaged.stores.s3.contents import S3CopySource, UploadAborter
 from imaged.stores.s3.errors import ConditionalWritesUnsupported
 from imaged.stores.s3.multipart_upload import MultipartUpload
 from imaged.stores.s3.part_memory import PartMemory, PartMemoryShare
@@ -37,6 +37,7 @@ from imaged.stores.s3.parts import Part, StreamedPart
 
 log = structlog.get_logger()
 
+PARALLEL_COPIES = 4
 WRITE_ID_METADATA = "imaged-write"  # metadata with the id of the attempt that wrote an object
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
@@ -124,8 +125,8 @@ class S3Writer:
     ) -> None:
         self._client = client
         self._key = key
-        self._mark = uuid4().hex
-        self._metadata = {WRITE_ID_METADATA: self._mark, **metadata}
+        self._write_id = uuid4().hex
+        self._metadata = {WRITE_ID_METADATA: self._write_id, **metadata}
         self._upload = MultipartUpload(
             client,
             key,
@@ -238,7 +239,7 @@ class S3Writer:
             found = await self._client.call("head_object", self._key)
         except BlobMissing:
             return None
-        is_ours = found.metadata.get(WRITE_ID_METADATA) == self._mark
+        is_ours = found.metadata.get(WRITE_ID_METADATA) == self._write_id
         return int(found["ContentLength"]) if is_ours else None
 
     async def _roll_back(self) -> None:
