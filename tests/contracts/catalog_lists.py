@@ -27,7 +27,7 @@ from imaged.core.query import (
     Order,
     column_value,
     listed_size,
-    page,
+    page_of_images,
 )
 from imaged.ports.catalog import Catalog
 
@@ -131,7 +131,7 @@ class ListsContract:
             there = await all_images(catalog)
             for _ in range(QUERIES):
                 query = data.draw(queries(there))
-                whole = page(there, query)
+                whole = page_of_images(there, query)
                 assert await list_images(catalog, query) == whole
                 max_bytes = data.draw(st.integers(0, 5 * LISTED_BASE_BYTES))
                 part = await catalog.list_page(query, max_bytes)
@@ -163,7 +163,9 @@ class ListsContract:
             walked += found
             query = replace(query, after=found[-1])
 
-        assert walked == page(await all_images(catalog), replace(query, after=None, limit=ALL))
+        assert walked == page_of_images(
+            await all_images(catalog), replace(query, after=None, limit=ALL)
+        )
         assert len(walked) == 23
 
     async def test_memory_is_bounded_while_a_page_is_read(self, catalog: Catalog) -> None:

@@ -24,7 +24,7 @@ from contracts.catalog_samples import (
     queued,
 )
 from imaged.core.blob import DELETION_RETRIES, BlobState
-from imaged.core.broken_upload import forget_broken, refused
+from imaged.core.broken_upload import after_refusal, forget_broken
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.deletion import delete
 from imaged.core.image import Image, Location
@@ -45,7 +45,7 @@ from support.waiting import until
 
 def _refuse_the_rest(image: Image) -> Image:
     assert image.broken_upload is not None
-    return replace(image, broken_upload=refused(image.broken_upload, 7))
+    return replace(image, broken_upload=after_refusal(image.broken_upload, 7))
 
 
 class QueueContract:

@@ -7,7 +7,7 @@ import pytest
 from imaged.core.attributes import (
     ATTRIBUTES,
     is_printable,
-    validate,
+    validate_attribute,
     validate_property,
     validate_tag,
 )
@@ -79,23 +79,23 @@ BAD = [
 @pytest.mark.parametrize(("name", "value", "kept"), GOOD)
 def test_value_is_taken(name: str, value: object, kept: object) -> None:
     """A value that is right is taken as an image has it."""
-    assert validate(ATTRIBUTES[name], value) == kept
+    assert validate_attribute(ATTRIBUTES[name], value) == kept
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
 def test_value_is_refused_by_name(name: str, value: object) -> None:
     """A value that is wrong is refused, and the sentence names the attribute."""
     with pytest.raises(InvalidAttribute) as refusal:
-        validate(ATTRIBUTES[name], value)
+        validate_attribute(ATTRIBUTES[name], value)
     assert f"'{name}'" in str(refusal.value)
 
 
 def test_number_of_tags_is_limited() -> None:
     """128 different tags are accepted, and one more is not."""
     names = [f"t{number}" for number in range(128)]
-    assert validate(ATTRIBUTES["tags"], [*names, *names]) == tuple(names)
+    assert validate_attribute(ATTRIBUTES["tags"], [*names, *names]) == tuple(names)
     with pytest.raises(TooMany):
-        validate(ATTRIBUTES["tags"], [*names, "one more"])
+        validate_attribute(ATTRIBUTES["tags"], [*names, "one more"])
 
 
 @pytest.mark.parametrize("value", ["", "v", "two\nlines\tand a tab", "x" * 65_535, "漢字"])

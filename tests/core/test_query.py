@@ -25,7 +25,7 @@ from imaged.core.query import (
     column_value,
     listed_size,
     matches,
-    page,
+    page_of_images,
     page_within,
     total_order,
 )
@@ -198,48 +198,50 @@ def _ids(images: list[Image]) -> list[str]:
 
 def test_unset_values_sort_first() -> None:
     """Ascending: images without a name, then by name, equals by id."""
-    assert _ids(page(NAMED, ImageQuery(order=(Order(Column.NAME),)))) == list("14203")
+    assert _ids(page_of_images(NAMED, ImageQuery(order=(Order(Column.NAME),)))) == list("14203")
 
 
 def test_descending_is_the_other_way_round() -> None:
     """Also what is not set, and also equals."""
     query = ImageQuery(order=(Order(Column.NAME, descending=True),))
 
-    assert _ids(page(NAMED, query)) == list("30241")
+    assert _ids(page_of_images(NAMED, query)) == list("30241")
 
 
 def test_directions_can_be_mixed() -> None:
     """By one key upwards, by the next downwards."""
     query = ImageQuery(order=(Order(Column.NAME), Order(Column.ID, descending=True)))
 
-    assert _ids(page(NAMED, query)) == list("41230")
+    assert _ids(page_of_images(NAMED, query)) == list("41230")
 
 
 def test_the_newest_comes_first_where_nothing_is_said() -> None:
     """As the API has it."""
     older = replace(NAMED[4], created_at=NOW - timedelta(days=1))
 
-    assert _ids(page([older, *NAMED[:4]], ImageQuery())) == list("32104")
+    assert _ids(page_of_images([older, *NAMED[:4]], ImageQuery())) == list("32104")
 
 
 def test_a_page_ends_at_its_limit() -> None:
     """So many images, and not one more; none where none are asked for."""
-    assert len(page(NAMED, ImageQuery(limit=2))) == 2
-    assert page(NAMED, ImageQuery(limit=0)) == []
+    assert len(page_of_images(NAMED, ImageQuery(limit=2))) == 2
+    assert page_of_images(NAMED, ImageQuery(limit=0)) == []
 
 
 def test_after_the_last_image_comes_nothing() -> None:
     """A page that begins behind the end is empty."""
     query = ImageQuery(order=(Order(Column.ID),), after=NAMED[4])
 
-    assert page(NAMED, query) == []
+    assert page_of_images(NAMED, query) == []
 
 
 def test_a_page_goes_on_after_an_image_that_has_gone() -> None:
     """The marker is a place in the order; the image itself may be deleted."""
     query = ImageQuery(order=(Order(Column.ID),), after=NAMED[2])
 
-    assert _ids(page([image for image in NAMED if image != NAMED[2]], query)) == list("34")
+    assert _ids(page_of_images([image for image in NAMED if image != NAMED[2]], query)) == list(
+        "34"
+    )
 
 
 IMAGES = st.builds(
@@ -270,9 +272,9 @@ def test_pages_joined_are_the_whole_list(
     images: list[Image], order: tuple[Order, ...], limit: int
 ) -> None:
     """Page by page, in any order: every image once, as if the list had one page."""
-    whole = page(images, ImageQuery(order=order, limit=len(images)))
+    whole = page_of_images(images, ImageQuery(order=order, limit=len(images)))
     joined: list[Image] = []
-    while found := page(
+    while found := page_of_images(
         images, ImageQuery(order=order, limit=limit, after=joined[-1] if joined else None)
     ):
         joined += found

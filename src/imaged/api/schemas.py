@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.bodies import json_response
-from imaged.core.attributes import ATTRIBUTES, UUID_PATTERN, Attribute, Kind, Writable
+from imaged.core.attributes import ATTRIBUTES, UUID_PATTERN, Attribute, JsonType, Writable
 from imaged.core.task import TaskStatus
 
 OR_NULL = "null"
@@ -100,7 +100,7 @@ def _property(attribute: Attribute) -> dict[str, Any]:
     if attribute.writable is Writable.NEVER:
         schema["readOnly"] = True
     schema["description"] = attribute.description
-    if attribute.kind is Kind.ARRAY:
+    if attribute.kind is JsonType.ARRAY:
         schema["items"] = _items(attribute)
         return schema
     if attribute.max_length is not None:

@@ -13,10 +13,9 @@ row beyond the limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
-from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 from sqlalchemy import (
@@ -48,6 +47,7 @@ from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import GONE
 from imaged.core.query import (
+    COMPARISONS,
     LISTED_BASE_BYTES,
     Condition,
     ImagePage,
@@ -67,15 +67,6 @@ MIN_ROWS = 2  # rows that are always read
 FETCHED_ROWS = 4  # rows fetched at once: one by one takes a sixth longer for a page of 25
 
 Clause = ColumnElement[bool]
-
-COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {
-    Operator.EQUAL: eq,
-    Operator.NOT_EQUAL: ne,
-    Operator.GREATER: gt,
-    Operator.GREATER_OR_EQUAL: ge,
-    Operator.LESS: lt,
-    Operator.LESS_OR_EQUAL: le,
-}
 
 
 def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
@@ -194,7 +185,7 @@ def _holds(condition: Condition) -> Clause:
     if condition.value is None:
         return true() if condition.operator is Operator.NOT_EQUAL else false()
     value = literal(_storable(condition.value), column.type)
-    held: Clause = COMPARE[condition.operator](column, value)
+    held: Clause = COMPARISONS[condition.operator](column, value)
     if condition.operator is Operator.NOT_EQUAL and column.nullable:
         return or_(held, column.is_(None))
     return held

@@ -26,8 +26,27 @@ from imaged.core.limits import (
     MAX_TAGS,
 )
 
+UUID_PATTERN = (
+    "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
+)
+LAST_FAILURE = "imaged_last_failure"
+DAMAGE = "imaged_damage"
+NOTICE = "imaged_notice"
 
-class Kind(StrEnum):
+#: Headers of the API besides HTTP's own, and the media type of data.
+STORE_HEADER = "X-Image-Meta-Store"
+REPLACE_HEADER = "X-Imaged-Replace"
+OCTET_STREAM = "application/octet-stream"
+
+#: Names that clients never write: the service sets them.
+RESERVED_NAMES = frozenset({"location", "deleted", "deleted_at"})
+RESERVED_PREFIXES = ("os_glance_", "os_hash_", "imaged_")
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNPRINTABLE_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class JsonType(StrEnum):
     """The type of a value, in terms of JSON schema."""
 
     STRING = "string"
@@ -52,29 +71,13 @@ class Attribute:
     name: str
     description: str
     writable: Writable = Writable.NEVER
-    kind: Kind = Kind.STRING
+    kind: JsonType = JsonType.STRING
     field: str = ""  # the field of Image, if clients can write it
     is_nullable: bool = False
     max_length: int | None = None
     pattern: str | None = None
     choices: tuple[str, ...] = ()
 
-
-UUID_PATTERN = (
-    "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
-)
-LAST_FAILURE = "imaged_last_failure"
-DAMAGE = "imaged_damage"
-NOTICE = "imaged_notice"
-
-#: Headers of the API besides HTTP's own, and the media type of data.
-STORE_HEADER = "X-Image-Meta-Store"
-REPLACE_HEADER = "X-Imaged-Replace"
-OCTET_STREAM = "application/octet-stream"
-
-#: Names that clients never write: the service sets them.
-RESERVED_NAMES = frozenset({"location", "deleted", "deleted_at"})
-RESERVED_PREFIXES = ("os_glance_", "os_hash_", "imaged_")
 
 _ATTRIBUTES = (
     Attribute(
@@ -104,14 +107,14 @@ _ATTRIBUTES = (
         "protected",
         "A protected image cannot be deleted.",
         Writable.ALWAYS,
-        Kind.BOOLEAN,
+        JsonType.BOOLEAN,
         field="protected",
     ),
     Attribute(
         "os_hidden",
         "A hidden image is only listed when hidden images are asked for.",
         Writable.ALWAYS,
-        Kind.BOOLEAN,
+        JsonType.BOOLEAN,
         field="hidden",
     ),
     Attribute("checksum", "The MD5 of the data, in hex.", is_nullable=True, max_length=32),
@@ -129,11 +132,11 @@ _ATTRIBUTES = (
         field="owner",
         max_length=MAX_OWNER_LENGTH,
     ),
-    Attribute("size", "The size of the data in bytes.", kind=Kind.INTEGER, is_nullable=True),
+    Attribute("size", "The size of the data in bytes.", kind=JsonType.INTEGER, is_nullable=True),
     Attribute(
         "virtual_size",
         "The size in bytes of the disk inside, as a guest sees it.",
-        kind=Kind.INTEGER,
+        kind=JsonType.INTEGER,
         is_nullable=True,
     ),
     Attribute(
@@ -158,7 +161,7 @@ _ATTRIBUTES = (
         "tags",
         "Words by which images are found.",
         Writable.ALWAYS,
-        Kind.ARRAY,
+        JsonType.ARRAY,
         field="tags",
         max_length=MAX_TAG_LENGTH,
     ),
@@ -167,14 +170,14 @@ _ATTRIBUTES = (
         "min_ram",
         "The memory that a server needs for the image, in MiB.",
         Writable.ALWAYS,
-        Kind.INTEGER,
+        JsonType.INTEGER,
         field="min_ram_mib",
     ),
     Attribute(
         "min_disk",
         "The disk that a server needs for the image, in GiB.",
         Writable.ALWAYS,
-        Kind.INTEGER,
+        JsonType.INTEGER,
         field="min_disk_gib",
     ),
     Attribute("self", "The path of the image in this API."),
@@ -182,7 +185,7 @@ _ATTRIBUTES = (
     Attribute("stores", "The stores that hold the data, separated by commas."),
     Attribute("schema", "The path of the schema of an image."),
     Attribute(
-        "locations", "The locations of the data; never shown and never set.", kind=Kind.ARRAY
+        "locations", "The locations of the data; never shown and never set.", kind=JsonType.ARRAY
     ),
     Attribute(LAST_FAILURE, "Why the last upload or import failed: time, phase and reason."),
     Attribute(
@@ -194,24 +197,21 @@ _ATTRIBUTES = (
 
 ATTRIBUTES: Mapping[str, Attribute] = {attribute.name: attribute for attribute in _ATTRIBUTES}
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_UNPRINTABLE_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
-
-def validate(attribute: Attribute, value: object) -> object:
+def validate_attribute(attribute: Attribute, value: object) -> object:
     """Return the value in the type that ``Image`` stores. Raises InvalidAttribute, TooMany."""
     if value is None and attribute.is_nullable:
         return None
     match attribute.kind:
-        case Kind.BOOLEAN:
+        case JsonType.BOOLEAN:
             if not isinstance(value, bool):
                 raise InvalidAttribute(attribute.name, "must be true or false")
             return value
-        case Kind.INTEGER:
+        case JsonType.INTEGER:
             return _integer(attribute.name, value)
-        case Kind.ARRAY:
+        case JsonType.ARRAY:
             return _tags(attribute.name, value)
-        case Kind.STRING:
+        case JsonType.STRING:
             return _choice(attribute, value)
 
 

@@ -28,7 +28,6 @@ from imaged.core.retry_policy import RetryPolicy
 #: The pauses between attempts to delete a blob.
 DELETION_RETRIES = RetryPolicy(first_pause=timedelta(seconds=10), longest_pause=timedelta(hours=1))
 
-
 KEY_PATTERN = re.compile(
     r"([0-9a-f]{2})/(?=\1)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9a-f]{32}"
 )

@@ -144,12 +144,12 @@ class RetryDigest(Digest):
         """Check the length of a body that begins like its rest (rule 4). Raises RetryMismatch."""
         sent, refused_bytes = self._before.received_bytes, self._before.refused_bytes
         if refused_bytes is None or size_bytes != sent + refused_bytes:
-            self._refused = refused(self._before, size_bytes)
+            self._refused = after_refusal(self._before, size_bytes)
             why = "may be the rest of it: the bytes repeat themselves, and no length was announced"
             raise RetryMismatch(sent, why)
 
 
-def refused(before: BrokenUpload, size_bytes: int) -> BrokenUpload:
+def after_refusal(before: BrokenUpload, size_bytes: int) -> BrokenUpload:
     """The record after a body was refused by rule 4: it keeps the length of the first one."""
     if before.refused_bytes is not None:
         return before

@@ -1,4 +1,4 @@
-"""Compares the detected format of the data with the declared one.
+"""The formats of disks, and whether data has the declared one.
 
 An ``Inspector`` (``ports/inspection.py``) detects the format; this module decides.
 

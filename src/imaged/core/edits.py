@@ -1,4 +1,4 @@
-"""The attributes and properties that clients write at creation and by patches, and tasks by drafts.
+"""What is written to an image: by clients at its creation and by patches, by tasks in drafts.
 
 Rule 1: a patch is applied completely or not at all.
 Rule 2: both formats are frozen when the image has data or a request is sending it. While data waits
@@ -20,7 +20,7 @@ from imaged.core.attributes import (
     ATTRIBUTES,
     Attribute,
     Writable,
-    validate,
+    validate_attribute,
     validate_property,
     validate_tag,
 )
@@ -164,7 +164,7 @@ class _Editor:
             self._properties[name] = validate_property(name, value)
             return
         self._require_writable(attribute)
-        right = validate(attribute, value)
+        right = validate_attribute(attribute, value)
         if name == "owner":
             self._require_may_set_owner(right)
         if isinstance(right, str) and name == "visibility":

@@ -138,12 +138,12 @@ def stamp(before: Image, after: Image, now: datetime) -> Image:
         version=before.version + 1,
         last_failure=failure,
         broken_upload=broken,
-        task=settle_task(before, after, now),
+        task=_settle_task(before, after, now),
     )
     return replace(after, created_at=now) if before.draft and not after.draft else after
 
 
-def settle_task(before: Image, after: Image, now: datetime) -> Task | None:
+def _settle_task(before: Image, after: Image, now: datetime) -> Task | None:
     """The task to store with the image, dated, if it is new, changed, or has just ended."""
     known, task = before.task, after.task
     if task is None or task == known:
@@ -170,7 +170,7 @@ def doomed_stray(location: Location, due_at: datetime) -> Blob:
     return doom(blob, due_at, awaited_by=None)
 
 
-def warning_of(strays: int, keys: int) -> str:
+def stray_warning(strays: int, keys: int) -> str:
     """The warning for operators about strays that are too many to delete."""
     return (
         f"{strays} of its {keys} blobs have no row, and none of them is deleted: is "

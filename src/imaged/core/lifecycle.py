@@ -105,13 +105,6 @@ RESTORE_EVENTS: Mapping[Status, Event] = {
     Status.DEACTIVATED: Event.RESTORED_DEACTIVATED,
 }
 
-
-def require_data(status: Status, action: str) -> None:
-    """Raise InvalidTransition unless an image of this status has data. ``action``: "be cloned"."""
-    if status not in RESTORE_EVENTS:
-        raise InvalidTransition(status, action)
-
-
 #: The event when claimed work ends without a result, by status. An image is claimed only in these
 #: statuses: SAVING always; UPLOADING while its PUT runs; IMPORTING while a worker runs its task.
 FAILURE_EVENTS: Mapping[Status, Event] = {
@@ -138,3 +131,9 @@ def event_between(before: Status, after: Status) -> Event:
         if goal is after:
             return event
     raise LookupError(f"nothing leads from {before} to {after}")
+
+
+def require_data(status: Status, action: str) -> None:
+    """Raise InvalidTransition unless an image of this status has data. ``action``: "be cloned"."""
+    if status not in RESTORE_EVENTS:
+        raise InvalidTransition(status, action)

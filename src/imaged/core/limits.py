@@ -7,6 +7,10 @@ from collections.abc import Mapping
 
 from imaged.core.errors import PropertiesTooLarge, SizeMismatch, TooLarge
 
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
 MAX_NAME_LENGTH = 255
 MAX_TAG_LENGTH = 255
 MAX_OWNER_LENGTH = 255
@@ -14,14 +18,10 @@ MAX_PROPERTY_NAME_LENGTH = 255
 MAX_PROPERTY_VALUE_LENGTH = 65_535
 MAX_PROPERTIES = 128
 MAX_TAGS = 128
-MAX_REQUEST_BYTES = 64 * 1024  # of a JSON body
+MAX_REQUEST_BYTES = 64 * KIB  # of a JSON body
 MAX_INTEGER = 2**31 - 1  # of min_ram and min_disk
 
 NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # a disk's, or of a quota
-
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
 
 
 def require_announced(announced_bytes: int | None, limit_bytes: int) -> None:

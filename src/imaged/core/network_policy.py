@@ -82,7 +82,7 @@ def may_be_reached(address: Address, allow: Collection[Network]) -> bool:
 
     If the operator allows NAT64, the embedded IPv4 address is checked as well.
     """
-    address = without_ipv4_mapping(address)
+    address = _without_ipv4_mapping(address)
     if not any(address in network for network in allow):
         return is_public(address)
     inner = nat64_target(address)
@@ -91,29 +91,15 @@ def may_be_reached(address: Address, allow: Collection[Network]) -> bool:
 
 def is_public(address: Address) -> bool:
     """Whether it leads to exactly one host of the public internet."""
-    return not is_special(without_ipv4_mapping(address))
+    return not _is_special(_without_ipv4_mapping(address))
 
 
 def is_loopback(address: Address) -> bool:
     """Whether the address leads to this machine and is reachable from no other."""
-    address = without_ipv4_mapping(address)
+    address = _without_ipv4_mapping(address)
     if isinstance(address, IPv4Address):
         return address in LOOPBACK_V4
     return address == LOOPBACK_V6
-
-
-def is_special(address: Address) -> bool:
-    """Whether the address is in a table of this module, or is not allocated to hosts."""
-    if isinstance(address, IPv4Address):
-        return any(address in network for network in IPV4_SPECIAL)
-    return address not in IPV6_GLOBAL_UNICAST or any(address in network for network in IPV6_SPECIAL)
-
-
-def without_ipv4_mapping(address: Address) -> Address:
-    """The IPv4 address in ``::ffff:a.b.c.d``, to which the kernel connects (RFC 4291, 2.5.5.2)."""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
 
 
 def nat64_target(address: Address) -> IPv4Address | None:
@@ -121,3 +107,17 @@ def nat64_target(address: Address) -> IPv4Address | None:
     if isinstance(address, IPv6Address) and address in NAT64:
         return IPv4Address(int(address) & 0xFFFF_FFFF)
     return None
+
+
+def _is_special(address: Address) -> bool:
+    """Whether the address is in a table of this module, or is not allocated to hosts."""
+    if isinstance(address, IPv4Address):
+        return any(address in network for network in IPV4_SPECIAL)
+    return address not in IPV6_GLOBAL_UNICAST or any(address in network for network in IPV6_SPECIAL)
+
+
+def _without_ipv4_mapping(address: Address) -> Address:
+    """The IPv4 address in ``::ffff:a.b.c.d``, to which the kernel connects (RFC 4291, 2.5.5.2)."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

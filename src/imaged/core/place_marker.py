@@ -118,12 +118,12 @@ class ExpectedMarker:
         if found is None:
             raise self.lost()
         if self._expected is not None and not is_same_place(found, self._expected):
-            why = why_marker_changed(self.where, self._expected, found)
+            why = _why_marker_changed(self.where, self._expected, found)
             raise WrongPlace(self._label, why)
 
     def lost(self) -> WrongPlace:
         """The error of a place without its marker."""
-        why = why_marker_lost(self.where, adoption_hint(self.kind, self.name))
+        why = _why_marker_lost(self.where, _adoption_hint(self.kind, self.name))
         return WrongPlace(self._label, why)
 
     def parse(self, data: bytes) -> Marker:
@@ -131,8 +131,8 @@ class ExpectedMarker:
         try:
             return read_marker_text(data)
         except MarkerUnreadable as error:
-            command = adoption_hint(self.kind, self.name)
-            why = why_marker_unreadable(self.where, str(error), command)
+            command = _adoption_hint(self.kind, self.name)
+            why = _why_marker_unreadable(self.where, str(error), command)
             raise MarkerRefused(self._label, why) from error
 
 
@@ -185,9 +185,9 @@ def why_place_refused(sight: PlaceObservation) -> str | None:
     may.
     """
     marker, known, where = sight.marker, sight.known, sight.where
-    command = adoption_hint(sight.kind, sight.name)
+    command = _adoption_hint(sight.kind, sight.name)
     if marker is None:
-        return why_marker_lost(where, command) if known is not None and known.is_marked else None
+        return _why_marker_lost(where, command) if known is not None and known.is_marked else None
     if marker.catalog_id != sight.catalog_id:
         return (
             f"belongs to another catalog: the marker in {where} names the catalog "
@@ -209,36 +209,12 @@ def why_place_refused(sight: PlaceObservation) -> str | None:
     return None
 
 
-def why_marker_lost(where: str, command: str) -> str:
-    """Why a place without its marker must not be used, as the end of a sentence."""
-    return (
-        f"has lost its marker: {MARKER_NAME} is not in {where}, so it may be another place than "
-        "before, and nothing is written or deleted there. Mount its filesystem; if all data was "
-        f"moved or restored here without the marker, {command}"
-    )
-
-
-def why_marker_changed(where: str, expected: Marker, found: Marker) -> str:
-    """Why a place must not be used whose marker changed while imaged was running."""
-    return (
-        f"has another place than when imaged started: the marker in {where} names the place "
-        f"{found.place_id} of the catalog {found.catalog_id}, and {expected.place_id} of "
-        f"{expected.catalog_id} is expected; nothing is written or deleted there. Mount the right "
-        "filesystem; if it was taken over meanwhile, restart imaged"
-    )
-
-
-def why_marker_unreadable(where: str, why: str, command: str) -> str:
-    """Why a place with an invalid marker must not be used."""
-    return f"cannot read its marker, {MARKER_NAME} in {where}: {why}. Restore it; or {command}"
-
-
 def why_not_adopted(kind: PlaceKind, name: str, where: str, contents: PlaceContents) -> str | None:
     """Why a place without a marker is not adopted, as the end of a sentence; None if it is.
 
     Versions before 0.2 wrote no markers: a store whose blobs the catalog knows is adopted.
     """
-    command = adoption_hint(kind, name)
+    command = _adoption_hint(kind, name)
     if not contents.found and contents.expected:
         return (
             f"is empty, and the catalog has {_blobs(contents.expected)} there: {where} has no "
@@ -259,7 +235,31 @@ def warnings_of(places: Iterable[Place]) -> list[str]:
     return [f"{place.kind} {place.name}: {place.warning}" for place in places if place.warning]
 
 
-def adoption_hint(kind: PlaceKind, name: str) -> str:
+def _why_marker_lost(where: str, command: str) -> str:
+    """Why a place without its marker must not be used, as the end of a sentence."""
+    return (
+        f"has lost its marker: {MARKER_NAME} is not in {where}, so it may be another place than "
+        "before, and nothing is written or deleted there. Mount its filesystem; if all data was "
+        f"moved or restored here without the marker, {command}"
+    )
+
+
+def _why_marker_changed(where: str, expected: Marker, found: Marker) -> str:
+    """Why a place must not be used whose marker changed while imaged was running."""
+    return (
+        f"has another place than when imaged started: the marker in {where} names the place "
+        f"{found.place_id} of the catalog {found.catalog_id}, and {expected.place_id} of "
+        f"{expected.catalog_id} is expected; nothing is written or deleted there. Mount the right "
+        "filesystem; if it was taken over meanwhile, restart imaged"
+    )
+
+
+def _why_marker_unreadable(where: str, why: str, command: str) -> str:
+    """Why a place with an invalid marker must not be used."""
+    return f"cannot read its marker, {MARKER_NAME} in {where}: {why}. Restore it; or {command}"
+
+
+def _adoption_hint(kind: PlaceKind, name: str) -> str:
     """The command that takes a place over, as the end of a sentence."""
     option = "" if kind is PlaceKind.STORE else f" --kind {kind}"
     return f"take it over with `imaged adopt-store {name}{option}`"

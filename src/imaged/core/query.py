@@ -1,7 +1,7 @@
 """Queries for lists of images and of tasks: the caller, the conditions, the order and the start.
 
-``matches`` and ``page``, ``matches_task`` and ``page_of_tasks`` define in plain Python what the
-statements of every catalog must return.
+``matches`` and ``page_of_images``, ``matches_task`` and ``page_of_tasks`` define in plain Python
+what the statements of every catalog must return.
 
 An order is total: the id, in the direction of the last key, breaks ties. A value that is not set
 sorts before all others.
@@ -21,6 +21,8 @@ from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import GONE
 from imaged.core.limits import size_of_properties
 from imaged.core.task import Task, TaskStatus
+
+LISTED_BASE_BYTES = 1024  # of an image in a list without tags and properties, at most
 
 
 class Operator(StrEnum):
@@ -70,6 +72,16 @@ SORTABLE = (
 
 Value = str | int | bool | datetime | None
 
+#: For columns of a catalog as for values of an image; ONE_OF is no comparison with one value.
+COMPARISONS: Mapping[Operator, Callable[[Any, Any], Any]] = {
+    Operator.EQUAL: eq,
+    Operator.NOT_EQUAL: ne,
+    Operator.GREATER: gt,
+    Operator.GREATER_OR_EQUAL: ge,
+    Operator.LESS: lt,
+    Operator.LESS_OR_EQUAL: le,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -90,7 +102,6 @@ class Order:
     descending: bool = False
 
 
-LISTED_BASE_BYTES = 1024  # of an image in a list without tags and properties, at most
 NEWEST_FIRST = (Order(Column.CREATED_AT, descending=True),)
 
 
@@ -107,6 +118,14 @@ class ImageQuery:
     order: tuple[Order, ...] = NEWEST_FIRST
     after: Image | None = None  # the last image of the previous page
     limit: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePage:
+    """The images of a list that fit into the limit of bytes."""
+
+    images: Sequence[Image]
+    is_cut: bool = False  # the next image did not fit
 
 
 class TaskColumn(StrEnum):
@@ -163,7 +182,7 @@ def total_order(order: Sequence[Order]) -> tuple[Order, ...]:
     return (*order, Order(Column.ID, descending=order[-1].descending))
 
 
-def page(images: Sequence[Image], query: ImageQuery) -> list[Image]:
+def page_of_images(images: Sequence[Image], query: ImageQuery) -> list[Image]:
     """The requested page of these images."""
     found = [image for image in images if matches(image, query)]
     order = total_order(query.order)
@@ -173,14 +192,6 @@ def page(images: Sequence[Image], query: ImageQuery) -> list[Image]:
         last = query.after
         found = [image for image in found if _comes_after(image, last, order)]
     return found[: query.limit]
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePage:
-    """The images of a list that fit into the limit of bytes."""
-
-    images: Sequence[Image]
-    is_cut: bool = False  # the next image did not fit
 
 
 def listed_size(image: Image) -> int:
@@ -242,23 +253,13 @@ def _is_listed(image: Image, query: ImageQuery) -> bool:
     return caller.is_admin
 
 
-_COMPARE: Mapping[Operator, Callable[[Any, Any], bool]] = {
-    Operator.EQUAL: eq,
-    Operator.NOT_EQUAL: ne,
-    Operator.GREATER: gt,
-    Operator.GREATER_OR_EQUAL: ge,
-    Operator.LESS: lt,
-    Operator.LESS_OR_EQUAL: le,
-}
-
-
 def _holds(image: Image, condition: Condition) -> bool:
     value = column_value(image, condition.column)
     if isinstance(condition.value, tuple):
         return value in condition.value
     if value is None:
         return condition.operator is Operator.NOT_EQUAL
-    return _COMPARE[condition.operator](value, condition.value)
+    return bool(COMPARISONS[condition.operator](value, condition.value))
 
 
 def _sortable(image: Image, column: Column) -> tuple[bool, object]:

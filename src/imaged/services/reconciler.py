@@ -26,7 +26,7 @@ import structlog
 from imaged.core.blob import BlobState
 from imaged.core.errors import StoreError
 from imaged.core.image import Location
-from imaged.core.ledger import StrayLimits, warning_of
+from imaged.core.ledger import StrayLimits, stray_warning
 from imaged.core.place_marker import PlaceKind
 from imaged.ports.catalog import PlaceCatalog
 from imaged.ports.image_catalog import BlobCatalog
@@ -171,7 +171,7 @@ class StoreReconciler:
         """
         for store in keys_of.keys() - report.failed.keys():
             is_braked = store in report.braked_stores
-            warning = warning_of(strays_of[store], keys_of[store]) if is_braked else None
+            warning = stray_warning(strays_of[store], keys_of[store]) if is_braked else None
             await self._catalog.set_place_warning(PlaceKind.STORE, store, warning)
 
     def _tell(

@@ -18,8 +18,14 @@ from imaged.core.errors import ImageExists, ImageNotFound, TaskNotFound
 from imaged.core.image import Change, Image
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
-from imaged.core.query import ImagePage, ImageQuery, TaskQuery, page_of_tasks, page_within
-from imaged.core.query import page as page_of_images
+from imaged.core.query import (
+    ImagePage,
+    ImageQuery,
+    TaskQuery,
+    page_of_images,
+    page_of_tasks,
+    page_within,
+)
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
 from imaged.core.uploading import change_task
 from imaged.ports.image_catalog import LapsedClaim
