@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from sqlalchemy import AsyncAdaptedQueuePool
+
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresql
 from imaged.catalogs.sql_catalog import SqlCatalog
 from support.postgresql import connected, fresh_database
@@ -61,7 +63,9 @@ def database_of(catalog: SqlCatalog) -> PostgresqlDatabase:
 
 def require_idle(catalog: SqlCatalog) -> None:
     """No transaction is running, and no connection is in use."""
-    assert (database_of(catalog).busy, database_of(catalog).checked_out) == (0, 0)
+    database = database_of(catalog)
+    assert isinstance(database.engine.pool, AsyncAdaptedQueuePool)
+    assert (database.busy, database.engine.pool.checkedout()) == (0, 0)
 
 
 @asynccontextmanager

@@ -152,13 +152,6 @@ def list_kept(db: Connection, store: str, prefix: str) -> Collection[str]:
     return set(db.execute(_KEPT, span).scalars())
 
 
-def _leave_image(db: Connection, image_id: str, key: str) -> Image | None:
-    before = image_rows.read(db, image_id)
-    after = ledger.settle_scrubbed(before, key, dialects.now(db))
-    image_rows.write(db, before, after)
-    return after if after.status is not before.status else None
-
-
 def get_checksums(db: Connection, key: str, page: int) -> bytes | None:
     """Read one page, if it exists."""
     checksums: bytes | None = db.execute(_READ_PAGE, {"this": key, "number": page}).scalar()
@@ -179,3 +172,10 @@ def replace_checksums(db: Connection, key: str, checksums: bytes) -> None:
     db.execute(_REMOVE_PAGES, {"this": key})
     if checksums:
         add_checksums(db, key, checksums)
+
+
+def _leave_image(db: Connection, image_id: str, key: str) -> Image | None:
+    before = image_rows.read(db, image_id)
+    after = ledger.settle_scrubbed(before, key, dialects.now(db))
+    image_rows.write(db, before, after)
+    return after if after.status is not before.status else None

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from imaged.catalogs import blobs as ledger
 from imaged.catalogs import dialects, rows
+from imaged.catalogs.blobs import write as write_blobs
 from imaged.catalogs.dialects import Instant, minus_duration
 from imaged.catalogs.tables import blobs, clock, images, instances
 from imaged.catalogs.task_tables import tasks
@@ -115,5 +115,5 @@ def _redate_doomed(db: Connection, now: datetime, quarantine: timedelta) -> int:
     ahead = {"ahead": now + DELETION_RETRIES.longest_pause + CLOCK_TOLERANCE}
     known = {row.key: rows.blob_of(row) for row in db.execute(_DUE, ahead)}
     dated = [redate_blob(blob, now, quarantine) for blob in known.values()]
-    ledger.write(db, known, dated)
+    write_blobs(db, known, dated)
     return sum(blob != known[blob.key] for blob in dated)

@@ -1,6 +1,4 @@
-"""Runs the transactions of an SQL catalog: the interface, a database that is measured, the time
-limit of lists, and the transactions that test whether a database works.
-"""
+"""How an SQL catalog runs its transactions, and tests whether its database works."""
 
 from __future__ import annotations
 

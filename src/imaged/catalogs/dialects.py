@@ -40,9 +40,15 @@ from imaged.units import MICROSECOND
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+#: The advisory lock of schema changes; an arbitrary number that has no other use.
+SCHEMA_LOCK_ID = 0x696D616765640A
+#: How long a schema change waits for a table, while all other statements wait behind it.
+SCHEMA_LOCK_TIMEOUT = "5s"
+
 TEXT = String().with_variant(String(collation="C"), "postgresql")
 
 metadata = MetaData()
+_CLOCK = select(func.clock_timestamp())
 
 
 class Instant(TypeDecorator[datetime]):
@@ -181,14 +187,6 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
     """An index of the rows that meet a condition."""
     only = text(where)
     return Index(name, *columns, unique=unique, sqlite_where=only, postgresql_where=only)
-
-
-_CLOCK = select(func.clock_timestamp())
-
-#: The advisory lock of schema changes; an arbitrary number that has no other use.
-SCHEMA_LOCK_ID = 0x696D616765640A
-#: How long a schema change waits for a table, while all other statements wait behind it.
-SCHEMA_LOCK_TIMEOUT = "5s"
 
 
 def now(db: Connection) -> datetime:

@@ -46,6 +46,8 @@ from imaged.core.blob import BlobState
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import RESTORE_EVENTS, Status
 
+STAGED = -1  # the position of staged data among the locations of an image
+
 #: Long values are indexed by a prefix: an index entry has a maximum size.
 value_prefix = literal_column("substr(value, 1, 64)", TEXT)
 
@@ -207,8 +209,6 @@ image_locations = Table(
     Index("image_locations_key", "key"),
     sqlite_with_rowid=False,
 )
-
-STAGED = -1
 
 claims = Table(
     "claims",

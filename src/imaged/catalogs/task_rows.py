@@ -51,9 +51,9 @@ def write(db: Connection, before: Task | None, after: Task | None, now: datetime
     if after is None or after == before:
         return
     if before is None or before.id != after.id:
-        db.execute(_INSERT, {**task_values(after), **_lease_values(after, now)})
+        db.execute(_INSERT, {**_task_values(after), **_lease_values(after, now)})
         return
-    old, new = task_values(before), task_values(after)
+    old, new = _task_values(before), _task_values(after)
     changed = {name: value for name, value in new.items() if value != old[name]}
     if after.claim != before.claim:
         changed |= _lease_values(after, now)
@@ -72,34 +72,6 @@ def progress_values(progress: Progress | None) -> Values:
         "phase": progress and progress.phase,
         "done_bytes": progress and progress.done_bytes,
         "total_bytes": progress and progress.total_bytes,
-    }
-
-
-def task_values(task: Task) -> Values:
-    """The columns of the task's row except its lease, by name."""
-    return {
-        "id": task.id,
-        "type": task.type,
-        "owner": task.owner,
-        "user_id": task.user_id,
-        "roles": task.roles,
-        "request_id": task.request_id,
-        "input": task.input,
-        "sealed": task.sealed,
-        "image_id": task.image_id,
-        "writes": task.writes,
-        "status": task.status,
-        "attempts": task.attempts,
-        "max_attempts": task.max_attempts,
-        **progress_values(task.progress),
-        "result": task.result,
-        "message": task.message,
-        "keep_for": task.keep_for,
-        "expires_at": task.expires_at,
-        "created_at": task.created_at,
-        "updated_at": task.updated_at,
-        "begun_at": task.begun_at,
-        "finished_by": task.finished_by,
     }
 
 
@@ -133,6 +105,34 @@ def task_of(row: AnyRow) -> Task:
         claim=None if row.token is None else rows.claim_of(row),
         finished_by=row.finished_by,
     )
+
+
+def _task_values(task: Task) -> Values:
+    """The columns of the task's row except its lease, by name."""
+    return {
+        "id": task.id,
+        "type": task.type,
+        "owner": task.owner,
+        "user_id": task.user_id,
+        "roles": task.roles,
+        "request_id": task.request_id,
+        "input": task.input,
+        "sealed": task.sealed,
+        "image_id": task.image_id,
+        "writes": task.writes,
+        "status": task.status,
+        "attempts": task.attempts,
+        "max_attempts": task.max_attempts,
+        **progress_values(task.progress),
+        "result": task.result,
+        "message": task.message,
+        "keep_for": task.keep_for,
+        "expires_at": task.expires_at,
+        "created_at": task.created_at,
+        "updated_at": task.updated_at,
+        "begun_at": task.begun_at,
+        "finished_by": task.finished_by,
+    }
 
 
 def _lease_values(task: Task, now: datetime) -> Values:

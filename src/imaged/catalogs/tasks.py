@@ -106,6 +106,15 @@ _EXPIRED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedTask:
+    """A task before and after a change; and the image that it writes, if it is changed with it."""
+
+    before: Task
+    after: Task
+    image: tuple[Image, Image] | None = None  # before and after
+
+
 def add(db: Connection, task: Task) -> Task:
     """Insert a task that writes no image."""
     now = dialects.now(db)
@@ -117,15 +126,6 @@ def add(db: Connection, task: Task) -> Task:
 def count_unfinished(db: Connection, owner: str) -> int:
     """Count an owner's tasks that are not final."""
     return db.execute(_UNFINISHED, {"owner": owner}).scalar_one()
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedTask:
-    """A task before and after a change; and the image that it writes, if it is changed with it."""
-
-    before: Task
-    after: Task
-    image: tuple[Image, Image] | None = None  # before and after
 
 
 def modify(db: Connection, task_id: str, change: TaskChange) -> ChangedTask:
@@ -181,6 +181,22 @@ def expire(db: Connection, limit: int) -> Sequence[Task]:
     return expired
 
 
+def list_tasks(db: Connection, query: TaskQuery) -> Sequence[Task]:
+    """Read the requested page."""
+    return [task_rows.task_of(row) for row in db.execute(_list_statement(query))]
+
+
+def _list_statement(query: TaskQuery) -> Select[*tuple[Any, ...]]:
+    """The statement for the rows of a page."""
+    column = tasks.c[query.sort_by]
+    keys = (column,) if column is tasks.c.id else (column, tasks.c.id)
+    statement = task_rows.READ.where(*_list_conditions(query))
+    if query.after is not None:
+        statement = statement.where(_comes_after(query.after, query))
+    order = [key.desc() if query.descending else key.asc() for key in keys]
+    return statement.order_by(*order).limit(query.limit)
+
+
 def _is_in(db: Connection, image_id: str, task_id: str) -> bool:
     """Whether it is the task of the image, which this locks.
 
@@ -192,22 +208,6 @@ def _is_in(db: Connection, image_id: str, task_id: str) -> bool:
     except ImageNotFound:
         image = None
     return image is not None and image.task is not None and image.task.id == task_id
-
-
-def list_tasks(db: Connection, query: TaskQuery) -> Sequence[Task]:
-    """Read the requested page."""
-    return [task_rows.task_of(row) for row in db.execute(list_statement(query))]
-
-
-def list_statement(query: TaskQuery) -> Select[*tuple[Any, ...]]:
-    """The statement for the rows of a page."""
-    column = tasks.c[query.sort_by]
-    keys = (column,) if column is tasks.c.id else (column, tasks.c.id)
-    statement = task_rows.READ.where(*_list_conditions(query))
-    if query.after is not None:
-        statement = statement.where(_comes_after(query.after, query))
-    order = [key.desc() if query.descending else key.asc() for key in keys]
-    return statement.order_by(*order).limit(query.limit)
 
 
 def _list_conditions(query: TaskQuery) -> list[ColumnElement[bool]]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anyio import CancelScope, CapacityLimiter
-from sqlalchemy import AsyncAdaptedQueuePool, Connection, text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imaged.catalogs import migrations
@@ -61,6 +61,10 @@ MAX_LISTS = 4  # connections that lists may use; the others are for claims and r
 MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before a retry
 
 MIN_SERVER_VERSION = 13
+
+_IS_READ_ONLY = text("""
+    SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +114,6 @@ class PostgresqlDatabase:
     def connections(self) -> int:
         """The number of open connections."""
         return sum(not connection.is_closed() for connection in self.connector.opened)
-
-    @property
-    def checked_out(self) -> int:
-        """The number of connections in use; 0 if no transaction is running."""
-        pool = self.engine.pool
-        return pool.checkedout() if isinstance(pool, AsyncAdaptedQueuePool) else 0
 
     async def read(self, transaction: Transaction[T]) -> T:
         """Run a read-only transaction."""
@@ -276,11 +274,6 @@ def _require_server(db: Connection) -> None:
         raise CatalogError(
             f"The catalog's database has the encoding {encoding}; create it with ENCODING 'UTF8'."
         )
-
-
-_IS_READ_ONLY = text("""
-    SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'
-""")
 
 
 def _is_read_only(db: Connection) -> bool:

@@ -40,12 +40,12 @@ from imaged.catalogs.sqlite.engine import (
     BUSY_TIMEOUT_SECONDS,
     LONG_LOG_BYTES,
     DatabaseBusy,
-    log_bytes_of,
     make_engine,
     run_transaction,
     shorten_log,
     with_deadline,
     with_small_cache,
+    write_ahead_log_bytes,
 )
 from imaged.core.errors import CatalogError, CatalogUnavailable
 
@@ -125,29 +125,12 @@ class SqliteDatabase:
     @property
     def log_bytes(self) -> int:
         """The length of the write-ahead log in bytes."""
-        return log_bytes_of(self._path)
+        return write_ahead_log_bytes(self._path)
 
     async def shorten_log(self) -> None:
         """Truncate a long log, also when nothing is written any more."""
         if self.log_bytes > self.settings.long_log_bytes and not self._closed:
             await self._shorten_log()
-
-    async def _shorten_log(self) -> None:
-        """Keep readers of this process from starting until the log is in the file: SQLite restarts
-        it only when it has no reader, and overlapping readers always leave one.
-
-        Lists, which may be slow, are waited for while others read; then it takes a moment, or is
-        left to a later call. Readers of other processes are not waited for.
-        """
-        async with AsyncExitStack() as held:
-            with move_on_after(self.settings.list_seconds) as patience:
-                await _acquire_all(self._listing, held)
-            if patience.cancelled_caught:
-                return
-            with move_on_after(MAX_READ_PAUSE_SECONDS):
-                await _acquire_all(self._reading, held)
-                shorten = partial(shorten_log, self.writer, self._path)
-                await to_thread.run_sync(shorten, limiter=self._writing)
 
     async def check(self) -> None:
         """Check that the database answers, and accepts writes if the last one failed."""
@@ -174,6 +157,23 @@ class SqliteDatabase:
             await to_thread.run_sync(self.readers.dispose)
             await to_thread.run_sync(self.listers.dispose)
 
+    async def _shorten_log(self) -> None:
+        """Keep readers of this process from starting until the log is in the file: SQLite restarts
+        it only when it has no reader, and overlapping readers always leave one.
+
+        Lists, which may be slow, are waited for while others read; then it takes a moment, or is
+        left to a later call. Readers of other processes are not waited for.
+        """
+        async with AsyncExitStack() as held:
+            with move_on_after(self.settings.list_seconds) as patience:
+                await _acquire_all(self._listing, held)
+            if patience.cancelled_caught:
+                return
+            with move_on_after(MAX_READ_PAUSE_SECONDS):
+                await _acquire_all(self._reading, held)
+                shorten = partial(shorten_log, self.writer, self._path)
+                await to_thread.run_sync(shorten, limiter=self._writing)
+
     async def _run(self, engine: Engine, limiter: CapacityLimiter, work: Transaction[T]) -> T:
         run = partial(run_transaction, engine, self._path, work)
         while not self._closed:
@@ -183,13 +183,6 @@ class SqliteDatabase:
                 self.second_tries += 1
                 await checkpoint()
         raise CatalogError(f"The catalog {self._path} is closed.")
-
-
-async def _acquire_all(limiter: CapacityLimiter, held: AsyncExitStack) -> None:
-    for _ in range(int(limiter.total_tokens)):
-        token = object()
-        await limiter.acquire_on_behalf_of(token)
-        held.callback(limiter.release_on_behalf_of, token)
 
 
 async def open_sqlite(where: str | Path) -> SqlCatalog:
@@ -263,13 +256,6 @@ def has_tables(path: Path) -> bool:
         return True
 
 
-def _require_room(path: Path) -> None:
-    """Raise CatalogError if no catalog can be created there."""
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        why = "its folder is missing, or may not be written to"
-        raise CatalogError(f"The catalog {path} cannot be made: {why}.")
-
-
 def migrate_once(path: Path, *, contract: bool = False) -> Migration:
     """Create and migrate the file if necessary.
 
@@ -294,3 +280,17 @@ def path_of(url: str) -> Path:
         shown = parts.render_as_string(hide_password=True)
         raise CatalogError(f"The catalog's URL {shown} names no SQLite file.")
     return Path(str(parts.database))
+
+
+async def _acquire_all(limiter: CapacityLimiter, held: AsyncExitStack) -> None:
+    for _ in range(int(limiter.total_tokens)):
+        token = object()
+        await limiter.acquire_on_behalf_of(token)
+        held.callback(limiter.release_on_behalf_of, token)
+
+
+def _require_room(path: Path) -> None:
+    """Raise CatalogError if no catalog can be created there."""
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        why = "its folder is missing, or may not be written to"
+        raise CatalogError(f"The catalog {path} cannot be made: {why}.")

@@ -75,7 +75,7 @@ def run_transaction(engine: Engine, path: Path, work: Transaction[T]) -> T:
         return work(db)
 
 
-def log_bytes_of(path: Path) -> int:
+def write_ahead_log_bytes(path: Path) -> int:
     """The length of this file's write-ahead log in bytes; 0 if there is none."""
     try:
         return path.with_name(f"{path.name}-wal").stat().st_size

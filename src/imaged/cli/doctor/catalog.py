@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from imaged.catalogs.connect import inspect_catalog, is_missing, is_postgresql
 from imaged.catalogs.sqlite.driver import path_of
-from imaged.catalogs.sqlite.engine import LONG_LOG_BYTES, log_bytes_of
+from imaged.catalogs.sqlite.engine import LONG_LOG_BYTES, write_ahead_log_bytes
 from imaged.cli.doctor.files import NETWORK_FILESYSTEMS, filesystem_of
 from imaged.cli.doctor.finding import Finding, ok, problem, warning
 from imaged.config import Config
@@ -93,7 +93,7 @@ async def _check_contents(config: Config) -> AsyncIterator[Finding]:
     yield ok(CATALOG_SUBJECT, f"It is of this version, and answered within {took}.")
     yield compare_clocks(summary.at, asked, answered)
     if not is_postgresql(config.catalog.url):
-        yield check_wal_size(log_bytes_of(path_of(config.catalog.url)))
+        yield check_wal_size(write_ahead_log_bytes(path_of(config.catalog.url)))
     for finding in check_leases(summary, config.claims.lease):
         yield finding
 
