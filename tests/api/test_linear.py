@@ -102,17 +102,17 @@ JSON: Mapping[str, Read] = {
 }
 
 PATCHES: Mapping[str, Read] = {
-    "steps": lambda n: images.operations(images.V2_1, steps(n)),
-    "steps of the first format": lambda n: images.operations(
+    "steps": lambda n: images.read_patch(images.V2_1, steps(n)),
+    "steps of the first format": lambda n: images.read_patch(
         images.V2_0, [{"add": f"/n{number}", "value": "x"} for number in range(n)]
     ),
-    "a long path": lambda n: images.operations(
+    "a long path": lambda n: images.read_patch(
         images.V2_1, [{"op": "add", "path": "/" + "~1" * n, "value": "x"}]
     ),
-    "a path of many parts": lambda n: images.operations(
+    "a path of many parts": lambda n: images.read_patch(
         images.V2_1, [{"op": "add", "path": "/a" * n, "value": "x"}]
     ),
-    "changes": lambda n: edits.apply(ALICE, IMAGE, images.operations(images.V2_1, steps(n))),
+    "changes": lambda n: edits.apply(ALICE, IMAGE, images.read_patch(images.V2_1, steps(n))),
     "removals": lambda n: edits.apply(
         ALICE, IMAGE, [*[Operation(Action.ADD, name, "x") for name in names(n)],
                        *[Operation(Action.REMOVE, name) for name in names(n)]]

@@ -90,15 +90,15 @@ async def body_of(request: Request) -> AsyncGenerator[bytes]:
 async def json_object_of(request: Request, contents: str) -> dict[str, Any]:
     """Return the parsed body, which must be a JSON object. ``contents``: what it must have.
 
-    Raises the errors of ``json_of``.
+    Raises the errors of ``_json_of``.
     """
-    document = await json_of(request)
+    document = await _json_of(request)
     if not isinstance(document, dict):
         raise InvalidRequest(f"The body must be a JSON object with {contents}.")
     return document
 
 
-async def json_of(request: Request) -> Any:
+async def _json_of(request: Request) -> Any:
     """Return the parsed body, which must be ``application/json``.
 
     Raises MediaTypeRefused, EncodingRefused, InvalidRequest, BodyTooLarge, ClientVanished.
@@ -120,13 +120,6 @@ async def document_of(request: Request) -> Any:
     if len(body) <= LARGE_BYTES:
         return parse(bytes(body))
     return await asyncio.get_running_loop().run_in_executor(_PARSER, parse, bytes(body))
-
-
-def json_response(
-    value: object, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    """An answer with a value in JSON."""
-    return Response(encode(value), status, headers, "application/json")
 
 
 def parse(body: bytes) -> Any:
@@ -172,6 +165,13 @@ def require_unpacked(request: Request) -> None:
         for coding in line.split(","):
             if coding.strip().lower() not in {"", "identity"}:
                 raise EncodingRefused(coding.strip())
+
+
+def json_response(
+    value: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer with a value in JSON."""
+    return Response(encode(value), status, headers, JSON)
 
 
 def _media_type(headers: Headers) -> str:

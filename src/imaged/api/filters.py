@@ -30,9 +30,11 @@ _EXACT = {
 _NUMBERS = {"size": Column.SIZE, "min_ram": Column.MIN_RAM, "min_disk": Column.MIN_DISK}
 _FLAGS = {"protected": Column.PROTECTED, "os_hidden": Column.HIDDEN}
 _MOMENTS = {"created_at": Column.CREATED_AT, "updated_at": Column.UPDATED_AT}
+_MOMENT_OPERATORS = tuple(operator.value for operator in Operator if operator != Operator.ONE_OF)
+_BOUNDS = [f"{name}_{end}" for name in _NUMBERS for end in ("min", "max")]
 
 
-def conditions(name: str, value: str) -> Sequence[Condition] | None:
+def read_conditions(name: str, value: str) -> Sequence[Condition] | None:
     """The conditions of a parameter, or None if it names no comparable attribute.
 
     Raises InvalidQuery.
@@ -41,13 +43,20 @@ def conditions(name: str, value: str) -> Sequence[Condition] | None:
     return None if read is None else read(name, value)
 
 
-def number(name: str, text: str) -> int:
+def read_number(name: str, text: str) -> int:
     """A non-negative number. Raises InvalidQuery."""
     if not (text.isascii() and text.isdigit()):
         raise InvalidQuery(name, f"must be a non-negative number, and is {text!r}")
     if len(text) > DIGITS or int(text) > MAX_NUMBER:
         raise InvalidQuery(name, f"may be {MAX_NUMBER} at most")
     return int(text)
+
+
+def read_flag(name: str, text: str) -> bool:
+    """``true`` or ``false``. Raises InvalidQuery."""
+    if text.lower() not in {"true", "false"}:
+        raise InvalidQuery(name, f"must be true or false, and is {text!r}")
+    return text.lower() == "true"
 
 
 def _text(name: str, value: str) -> Sequence[Condition]:
@@ -79,24 +88,17 @@ def _exact(name: str, value: str) -> Sequence[Condition]:
 
 
 def _equal_number(name: str, value: str) -> Sequence[Condition]:
-    return (Condition(_NUMBERS[name], Operator.EQUAL, number(name, value)),)
+    return (Condition(_NUMBERS[name], Operator.EQUAL, read_number(name, value)),)
 
 
 def _bound(name: str, value: str) -> Sequence[Condition]:
     base, _, end = name.rpartition("_")
     operator = Operator.GREATER_OR_EQUAL if end == "min" else Operator.LESS_OR_EQUAL
-    return (Condition(_NUMBERS[base], operator, number(name, value)),)
-
-
-def flag(name: str, text: str) -> bool:
-    """``true`` or ``false``. Raises InvalidQuery."""
-    if text.lower() not in {"true", "false"}:
-        raise InvalidQuery(name, f"must be true or false, and is {text!r}")
-    return text.lower() == "true"
+    return (Condition(_NUMBERS[base], operator, read_number(name, value)),)
 
 
 def _is_flagged(name: str, value: str) -> Sequence[Condition]:
-    return (Condition(_FLAGS[name], Operator.EQUAL, flag(name, value)),)
+    return (Condition(_FLAGS[name], Operator.EQUAL, read_flag(name, value)),)
 
 
 def _moment(name: str, value: str) -> Sequence[Condition]:
@@ -146,9 +148,6 @@ def _next_second(name: str, at: datetime) -> datetime:
     except OverflowError:
         raise InvalidQuery(name, "is too far in the future") from None
 
-
-_MOMENT_OPERATORS = tuple(operator.value for operator in Operator if operator != Operator.ONE_OF)
-_BOUNDS = [f"{name}_{end}" for name in _NUMBERS for end in ("min", "max")]
 
 _READERS: Mapping[str, Callable[[str, str], Sequence[Condition]]] = {
     **dict.fromkeys(_TEXTS, _text),

@@ -12,8 +12,7 @@ from typing import NamedTuple
 from starlette.responses import Response
 
 from imaged.api.serialize import encode
-from imaged.core import errors
-from imaged.core.errors import ImagedError
+from imaged.core.errors import ImagedError, UnsatisfiableRange
 
 INTERNAL_ERROR = 500
 NOT_MODIFIED = 304
@@ -22,7 +21,6 @@ BAD_GATEWAY = 502
 INTERNAL_ERROR_SENTENCE = (
     "The server made a mistake. Its log has the details, under the id of this request."
 )
-
 
 TITLES: Mapping[int, str] = {
     304: "Not Modified",
@@ -237,7 +235,7 @@ def status_and_sentence(error: Exception, *, is_upload: bool = False) -> StatusA
     ``is_upload``: a part of a file is being received. Then 502 replaces 503, because clients repeat
     a request after 503, and send only the rest of the file.
     """
-    if not isinstance(error, errors.ImagedError) or error.http_status is None:
+    if not isinstance(error, ImagedError) or error.http_status is None:
         return StatusAndSentence(INTERNAL_ERROR, INTERNAL_ERROR_SENTENCE)
     status = error.http_status
     if is_upload and status == UNAVAILABLE:
@@ -271,7 +269,7 @@ def _headers(error: Exception) -> dict[str, str]:
     match error:
         case HttpError(headers=headers):
             return dict(headers)
-        case errors.UnsatisfiableRange(size_bytes=size_bytes):
+        case UnsatisfiableRange(size_bytes=size_bytes):
             return {"Content-Range": f"bytes */{size_bytes}"}
         case _:
             return {}

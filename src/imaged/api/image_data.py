@@ -29,9 +29,9 @@ from imaged.services.ingest import Ingester
 from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 SIZE_HEADER = "x-openstack-image-size"
-_RANGE_UNIT = "bytes"
 MAX_RANGE_DIGITS = 18  # a larger number is beyond the end of any image
 
+_RANGE_UNIT = "bytes"
 _BYTE_COUNT = re.compile(r"\d{1,18}", re.ASCII)
 _UNIT = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=", re.ASCII)  # a token, section 5.6.2
 _RANGE = re.compile(r"\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)

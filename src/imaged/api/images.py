@@ -84,8 +84,8 @@ class ImageRecords:
     async def patch(self, request: Request) -> Response:
         """Answer 200 with the image after the patch."""
         caller, media_type = caller_of(request), media_type_of(request)
-        require_patch(media_type)
-        steps = operations(media_type, await document_of(request))
+        _require_patch(media_type)
+        steps = read_patch(media_type, await document_of(request))
         return _shown(await self._images.patch(caller, image_id_of(request), steps), caller)
 
     async def delete(self, request: Request) -> Response:
@@ -116,7 +116,7 @@ class ImageRecords:
         return Response(status_code=204)
 
 
-def operations(media_type: str, document: Any) -> list[Operation]:
+def read_patch(media_type: str, document: Any) -> list[Operation]:
     """Parse a patch. Raises MediaTypeRefused, InvalidRequest, ReadOnlyAttribute."""
     read = _READERS.get(media_type)
     if read is None:
@@ -126,9 +126,9 @@ def operations(media_type: str, document: Any) -> list[Operation]:
     return [read(step) for step in document]
 
 
-def require_patch(media_type: str) -> None:
+def _require_patch(media_type: str) -> None:
     """Refuse other media types before the body is read. Raises MediaTypeRefused."""
-    operations(media_type, [])
+    read_patch(media_type, [])
 
 
 def _shown(

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
-from imaged.api.filters import conditions, flag, number
+from imaged.api.filters import read_conditions, read_flag, read_number
 from imaged.api.requests import is_uuid
 from imaged.core.access import Caller
 from imaged.core.attributes import is_printable
@@ -107,7 +107,7 @@ def read_listing(caller: Caller, parameters: QueryParams) -> Listing[ImageQuery]
         tags=tags,
         properties=properties,
         order=_order(parameters),
-        limit=read_limit(parameters.get("limit")),
+        limit=_read_limit(parameters.get("limit")),
     )
     return Listing("images", query, parameters.get("marker"), pairs)
 
@@ -138,14 +138,14 @@ def read_task_listing(
             _one_of("sort_key", given.get("sort_key"), TaskColumn) or TaskColumn.CREATED_AT
         ),
         descending=_DIRECTIONS[_one_of("sort_dir", given.get("sort_dir"), _DIRECTIONS) or "desc"],
-        limit=read_limit(given.get("limit")),
+        limit=_read_limit(given.get("limit")),
     )
     return Listing("tasks", query, given.get("marker"), list(given.items()))
 
 
-def read_limit(text: str | None) -> int:
+def _read_limit(text: str | None) -> int:
     """The number of items on a page. Raises InvalidQuery."""
-    return DEFAULT_LIMIT if text is None else min(number("limit", text), MAX_LIMIT)
+    return DEFAULT_LIMIT if text is None else min(read_number("limit", text), MAX_LIMIT)
 
 
 def _filters(
@@ -159,7 +159,7 @@ def _filters(
             continue
         if name in _NOT_COMPARED:
             raise InvalidQuery(name, "is not a parameter of lists of images")
-        found = conditions(name, value)
+        found = read_conditions(name, value)
         if found is None:
             properties.append((name, value))
             if len(properties) > MAX_PROPERTIES:
@@ -187,7 +187,7 @@ def _check_member_status(text: str) -> None:
 
 
 def _hidden(text: str) -> Condition:
-    return Condition(Column.HIDDEN, Operator.EQUAL, flag("os_hidden", text))
+    return Condition(Column.HIDDEN, Operator.EQUAL, read_flag("os_hidden", text))
 
 
 def _order(parameters: QueryParams) -> tuple[Order, ...]:

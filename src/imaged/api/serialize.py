@@ -62,10 +62,6 @@ def image_json(image: Image, caller: Caller) -> dict[str, object]:
     return shown
 
 
-def _is_owners(image: Image, caller: Caller) -> bool:
-    return caller.is_admin or caller.project == image.owner
-
-
 def task_json(task: Task) -> dict[str, object]:
     """The representation of a task. Its input contains no secrets."""
     return {
@@ -133,3 +129,7 @@ def failure_text(failure: Failure) -> str:
     """Time, phase and reason in one line."""
     when = moment(failure.at)
     return f"{when} {failure.phase}: {failure.reason}" if when else failure.reason
+
+
+def _is_owners(image: Image, caller: Caller) -> bool:
+    return caller.is_admin or caller.project == image.owner
