@@ -77,11 +77,11 @@ def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
             what = f"must be {ENVIRONMENT_PREFIX}SECTION{ENVIRONMENT_DELIMITER}KEY"
             problems.append(Problem("environment", name, what))
             continue
-        set_at_path(values, path, parse_variable(environment[name], path))
+        set_at_path(values, path, _parse_variable(environment[name], path))
     return Layer("environment", values), problems
 
 
-def parse_variable(text: str, path: KeyPath) -> object:
+def _parse_variable(text: str, path: KeyPath) -> object:
     """The value of the text for this setting; an invalid text is returned, to be refused."""
     field = field_at_path(path)
     if field is None or any(isinstance(hint, BeforeValidator) for hint in field.metadata):

@@ -22,7 +22,7 @@ from imaged.config.model import SECTIONS, Config, KeyPath
 from imaged.config.problems import ConfigInvalid, Problem, describe_error, unknown_key
 from imaged.config.secrets import misplaced_secrets, read_credentials
 from imaged.config.stores import StoresSection
-from imaged.config.types import API
+from imaged.config.types import API_ADDRESSES
 
 _UNAUTHENTICATED_ADDRESS = (
     "{address} can be reached from the network, and auth.method is none: every client would be an "
@@ -118,7 +118,7 @@ def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, 
             if not address.is_local_only
         ]
     metrics = sections.get("metrics")
-    if metrics and API in metrics.bind and not metrics.token_file:
+    if metrics and API_ADDRESSES in metrics.bind and not metrics.token_file:
         found.append((("metrics", "token_file"), _METRICS_OPEN_TO_ALL))
     stores, exports = sections.get("stores"), sections.get("exports")
     if stores and exports:

@@ -26,6 +26,8 @@ from imaged.config.stores import STORE_TYPES, StoresSection
 from imaged.config.tasks import ConversionSection, FetchSection, TasksSection
 from imaged.config.transfers import DownloadsSection, UploadsSection
 
+KeyPath = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -57,8 +59,6 @@ class Config:
         return replace(self, log=self.log.model_copy(update={"format": "json"}))
 
 
-KeyPath = tuple[str, ...]
-
 SECTIONS: Mapping[str, type[Section]] = get_type_hints(Config)
 
 #: Sections with a table for each name, and the models of these tables by ``type``.
@@ -68,7 +68,7 @@ TABLE_TYPES: Mapping[str, Mapping[str, type[Section]]] = {
 }
 
 
-def models_at_path(path: Sequence[str]) -> Sequence[type[Section]]:
+def _models_at_path(path: Sequence[str]) -> Sequence[type[Section]]:
     """The models of the table at this path, such as ("uploads",) or ("stores", NAME)."""
     match tuple(path):
         case (section,) if section in SECTIONS:
@@ -81,7 +81,7 @@ def models_at_path(path: Sequence[str]) -> Sequence[type[Section]]:
 
 def field_at_path(path: Sequence[str]) -> FieldInfo | None:
     """The setting at this path, if any; it is the same in all types of stores."""
-    fields = (model.model_fields.get(path[-1]) for model in models_at_path(path[:-1]))
+    fields = (model.model_fields.get(path[-1]) for model in _models_at_path(path[:-1]))
     return next((field for field in fields if field is not None), None)
 
 

@@ -70,11 +70,11 @@ def describe_error(section: str, details: ErrorDetails) -> tuple[KeyPath, str]:
     return path, say(details.get("ctx", {})) if say else details["msg"]
 
 
-def _listed(tags: str) -> str:
-    return tags.replace(", ", " or ")
-
-
 def unknown_key(name: str, known: Iterable[str]) -> str:
     """The error for an unknown name, with the nearest known one."""
     nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return "is not known" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+
+
+def _listed(tags: str) -> str:
+    return tags.replace(", ", " or ")

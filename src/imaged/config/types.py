@@ -18,6 +18,14 @@ from imaged.units import format_duration, format_size, parse_duration, parse_siz
 
 T = TypeVar("T")
 
+#: In metrics.bind: the addresses of api.bind.
+API_ADDRESSES = "api"
+
+_TCP_ADDRESS = re.compile(
+    r"(?:\[(?P<v6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d{1,5})", re.ASCII
+)
+_MAX_PORT = 65_535
+
 
 def _require_not_empty(values: tuple[T, ...]) -> tuple[T, ...]:
     if not values:
@@ -74,14 +82,6 @@ FileMode = Annotated[int, BeforeValidator(_parse_file_mode), PlainSerializer("{:
 FolderPath = Annotated[Path, BeforeValidator(_parse_folder_path), PlainSerializer(str)]
 
 
-_TCP_ADDRESS = re.compile(
-    r"(?:\[(?P<v6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d{1,5})", re.ASCII
-)
-_MAX_PORT = 65_535
-#: In metrics.bind: the addresses of api.bind.
-API = "api"
-
-
 def parse_address(text: object) -> Address:
     """Return the address; ValueError names the allowed forms."""
     if isinstance(text, str) and text.startswith("unix:/"):
@@ -94,8 +94,8 @@ def parse_address(text: object) -> Address:
 
 def parse_metrics_address(text: object) -> Address | str:
     """Return the address, or "api"; ValueError names the allowed forms."""
-    if text == API:
-        return API
+    if text == API_ADDRESSES:
+        return API_ADDRESSES
     try:
         return parse_address(text)
     except ValueError as error:

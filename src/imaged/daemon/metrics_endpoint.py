@@ -20,7 +20,7 @@ from imaged.api.app import build_metrics_app
 from imaged.api.authenticator import BearerToken
 from imaged.api.monitoring import MetricsHandler
 from imaged.config import Config
-from imaged.config.types import API
+from imaged.config.types import API_ADDRESSES
 from imaged.daemon.background_jobs import job_names
 from imaged.daemon.container import ServiceContainer, read_counters
 from imaged.daemon.drivers import Drivers
@@ -75,7 +75,7 @@ class MetricsEndpoint:
     @property
     def for_api(self) -> MetricsHandler | None:
         """The handler for the API's own addresses; None if they do not serve metrics."""
-        return self._metrics if API in self._config.metrics.bind else None
+        return self._metrics if API_ADDRESSES in self._config.metrics.bind else None
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """Return the application with its requests counted."""

@@ -33,6 +33,10 @@ class CannotListen(ImagedError):
         super().__init__(f"Cannot listen on {address}: {why}.")
 
 
+class SocketRefused(ImagedError):
+    """A socket that systemd passed cannot be used."""
+
+
 @contextmanager
 def open_listeners(addresses: Iterable[Address]) -> Iterator[list[socket.socket]]:
     """Listen on all addresses while the block runs. Raises CannotListen."""
@@ -53,10 +57,6 @@ def listener_address(listener: socket.socket) -> str:
         return f"unix:{name}"
     host, port = name[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class SocketRefused(ImagedError):
-    """A socket that systemd passed cannot be used."""
 
 
 class ActivatedSockets:

@@ -1,9 +1,7 @@
 """How long a connection waits for its client: timers, and the rate of each direction.
 
-A rate is averaged over the time in which the server waited for the client.
-
-Time in which the server did not read, or had nothing to send, does not count; the bytes moved in
-it do.
+A rate is averaged over the time in which the server waited for the client. Time in which it did
+not read, or had nothing to send, does not count; the bytes moved in it do.
 """
 
 from __future__ import annotations
