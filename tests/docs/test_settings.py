@@ -167,8 +167,8 @@ def test_what_had_come_is_compared_unless_that_is_switched_off(default_config: C
     """By a time of nothing to remember it for."""
     off = load(DEVELOPERS, {"IMAGED_UPLOADS__REMEMBER_BROKEN": "0"})
 
-    assert settings.stage_settings(default_config).remembers_broken
-    assert not settings.stage_settings(off).remembers_broken
+    assert settings.ingest_settings(default_config).remembers_broken
+    assert not settings.ingest_settings(off).remembers_broken
 
 
 def test_every_section_is_read() -> None:

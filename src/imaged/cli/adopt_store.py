@@ -68,7 +68,8 @@ def adoption_warning(config: Config) -> str:
 
 async def _inspect(config: Config, name: str, kind: str) -> PlaceInventory:
     from imaged.daemon.drivers import open_catalog
-    from imaged.daemon.new_catalog import open_place, take_inventory
+    from imaged.daemon.new_catalog import take_inventory
+    from imaged.daemon.places import open_place
 
     async with open_catalog(config), open_place(config, kind, name) as (place, store):
         return await take_inventory(place, store)
@@ -76,7 +77,7 @@ async def _inspect(config: Config, name: str, kind: str) -> PlaceInventory:
 
 async def _adopt(config: Config, name: str, kind: str) -> str:
     from imaged.daemon.drivers import open_catalog
-    from imaged.daemon.new_catalog import open_place
+    from imaged.daemon.places import open_place
     from imaged.services.marked_places import PlaceRegistry
 
     async with open_catalog(config) as catalog, open_place(config, kind, name) as (place, _):

@@ -95,7 +95,7 @@ async def _find_held_stores(config: Config) -> list[str]:
 
 async def _create_catalog(config: Config) -> Migration:
     from imaged.catalogs.connect import migrate_catalog, open_catalog
-    from imaged.daemon.new_catalog import all_places
+    from imaged.daemon.places import all_places
     from imaged.daemon.settings import password_file
     from imaged.services.marked_places import PlaceRegistry
 

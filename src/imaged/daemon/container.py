@@ -71,7 +71,7 @@ def build_scrubber(
 
 def build_task_service(catalog: Catalog, config: Config) -> TaskService:
     """Build the task service of operators' commands, which list and cancel tasks only."""
-    claims = Claims(catalog, new_instance_id(config.daemon.name), settings.claim_settings(config))
+    claims = Claims(catalog, _new_instance_id(config.daemon.name), settings.claim_settings(config))
     return TaskService(
         catalog,
         claims,
@@ -99,7 +99,7 @@ class ServiceContainer:
         instance: InstanceId | None = None,
     ) -> None:
         catalog, kills = drivers.catalog, settings.kills_uploads(config)
-        self.instance = instance or new_instance_id(config.daemon.name)
+        self.instance = instance or _new_instance_id(config.daemon.name)
         self.traffic = Traffic()
         self.duty_meter: Meter = ignore_measurement
         self.task_meter: Meter = ignore_measurement
@@ -136,7 +136,7 @@ class ServiceContainer:
             catalog,
             drivers.stores,
             self.claims,
-            settings.stage_settings(config),
+            settings.ingest_settings(config),
             budget=self.budget,
             inspector=OsloInspector,
             traffic=self.traffic,
@@ -232,14 +232,14 @@ class ServiceContainer:
         self.reclaimer.staged_time_to_live = config.uploads.staged_time_to_live
         self.reclaimer.remember_broken = config.uploads.remember_broken
         self.downloads.verify = config.downloads.verify
-        self.ingest.settings = self.task_ingest.settings = settings.stage_settings(config)
+        self.ingest.settings = self.task_ingest.settings = settings.ingest_settings(config)
         self._task_dependencies.apply(config)
         self.task_service.settings = settings.task_service_settings(config)
         self.unrunnable_tasks.longest_pending = config.tasks.longest_pending
         self.runner.settings = settings.runner_settings(config)
 
 
-def new_instance_id(name: str) -> InstanceId:
+def _new_instance_id(name: str) -> InstanceId:
     """Return a readable instance id, unique across instances and restarts."""
     return InstanceId(f"{name or f'{socket.gethostname()}-{os.getpid()}'}-{uuid4().hex[:8]}")
 

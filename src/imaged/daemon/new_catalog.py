@@ -1,18 +1,15 @@
-"""Guards against a new catalog beside stores that hold data, and lists configured places."""
+"""Guards against a new catalog beside stores that hold data."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from imaged.catalogs import connect
 from imaged.config import Config
-from imaged.core.errors import CatalogMissing, ImagedError, MarkerRefused
+from imaged.core.errors import CatalogMissing, MarkerRefused
 from imaged.core.place_marker import Marker, PlaceKind
-from imaged.daemon.places import build_store, build_stores, open_destination, open_destinations
+from imaged.daemon.places import build_stores
 from imaged.daemon.settings import password_file
-from imaged.daemon.task_types import scratch_place
 from imaged.ports.place import MarkedPlace
 from imaged.ports.store import Store
 from imaged.services.marked_places import BLOB_SAMPLE_SIZE
@@ -90,42 +87,3 @@ def require_nothing_held(catalog: str, holdings: list[PlaceInventory]) -> None:
             "catalog.url, mount the catalog's disk, or restore the catalog from a backup. If you "
             "do want a new catalog over stores that hold images: `imaged migrate --new-catalog`."
         )
-
-
-@asynccontextmanager
-async def open_place(
-    config: Config, kind: str, name: str
-) -> AsyncIterator[tuple[MarkedPlace, Store | None]]:
-    """Open a place by its kind and name, with the store in it, if it is one.
-
-    Raises UnknownPlace; StoreError or ExportError if its keys cannot be read.
-    """
-    match PlaceKind(kind):
-        case PlaceKind.STORE if name in config.stores.by_name:
-            async with build_store(name, config.stores.by_name[name]) as store:
-                yield store.place, store
-        case PlaceKind.EXPORTS if name in config.exports.by_name:
-            async with open_destination(name, config.exports.by_name[name]) as destination:
-                yield destination.place, None
-        case PlaceKind.SCRATCH if name == "scratch":
-            yield scratch_place(config), None
-        case _:
-            raise UnknownPlace(kind, name)
-
-
-class UnknownPlace(ImagedError):
-    """The configuration has no place of this kind and name."""
-
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"The configuration has no {kind} with the name {name!r}.")
-
-
-@asynccontextmanager
-async def all_places(config: Config) -> AsyncIterator[list[MarkedPlace]]:
-    """Open the places of all stores and exports, and the scratch folder if it exists."""
-    async with build_stores(config.stores) as stores, open_destinations(config.exports) as exports:
-        places = [store.place for store in stores.values()]
-        places += [destination.place for destination in exports.values()]
-        if config.conversion.scratch.is_dir():
-            places.append(scratch_place(config))
-        yield places

@@ -1,4 +1,4 @@
-"""Builds the stores and export destinations of one process, tests the stores, and closes them all.
+"""Builds the configured places of one process, tests its stores, and closes them all.
 
 Destinations are not tested at start: a machine must boot even if an archive is unreachable. The
 sweeper reports a broken one soon (``services/tasks/cleanup.py``), and ``imaged check-config`` tests
@@ -23,7 +23,8 @@ from imaged.config.stores import (
     S3Section,
     StoresSection,
 )
-from imaged.core.errors import ExportError, StoreError, StoreFull
+from imaged.core.errors import ExportError, ImagedError, StoreError, StoreFull
+from imaged.core.place_marker import PlaceKind
 from imaged.daemon.settings import filesystem_settings, password_file, s3_settings
 from imaged.exports.filesystem import FilesystemExport
 from imaged.lanes import LaneFactory, ThreadLane
@@ -32,10 +33,19 @@ from imaged.ports.meter import Meter
 from imaged.ports.place import MarkedPlace
 from imaged.ports.store import Closeable, SelfTesting, Store, Stores
 from imaged.services.marked_places import PlaceRegistry
+from imaged.stores.filesystem.disk import ThreadPool
+from imaged.stores.filesystem.marker import FolderMarker
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.metered import meter_store
 
 log = structlog.get_logger()
+
+
+class UnknownPlace(ImagedError):
+    """The configuration has no place of this kind and name."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"The configuration has no {kind} with the name {name!r}.")
 
 
 class PlacedStore(Store, Protocol):
@@ -44,6 +54,15 @@ class PlacedStore(Store, Protocol):
     @property
     def place(self) -> MarkedPlace:
         """The marked place of the store."""
+        ...
+
+
+class PlacedDestination(Destination, Protocol):
+    """A destination whose place has a marker."""
+
+    @property
+    def place(self) -> MarkedPlace:
+        """The marked place of the destination."""
         ...
 
 
@@ -104,14 +123,6 @@ async def open_stores(
     return Stores(section.default, by_name)
 
 
-async def _open_store(store: PlacedStore, places: PlaceRegistry) -> None:
-    try:
-        store.place.expect(await places.identify(store.place, store))
-    except StoreFull as error:  # its marker is written at a later start
-        log_store_warning(error)
-    await self_test_store(store)
-
-
 def log_store_warning(warning: StoreError) -> None:
     """Log a warning from the self-test of a store."""
     if isinstance(warning, StoreFull):
@@ -132,27 +143,6 @@ async def self_test_store(
             on_warning(warning)
     else:
         await store.check()
-
-
-def _build_store(
-    name: str, section: FilesystemSection | S3Section, lanes: LaneFactory
-) -> PlacedStore:
-    match section:
-        case FilesystemSection():
-            return FilesystemStore(name, filesystem_settings(section), lanes=lanes)
-        case S3Section():
-            from imaged.stores.s3.store import S3Store  # lazy: its libraries are large
-
-            return S3Store(name, s3_settings(name, section))
-
-
-class PlacedDestination(Destination, Protocol):
-    """A destination whose place has a marker."""
-
-    @property
-    def place(self) -> MarkedPlace:
-        """The marked place of the destination."""
-        ...
 
 
 @asynccontextmanager
@@ -195,6 +185,64 @@ async def known_places(config: Config) -> AsyncIterator[PlaceRegistry | None]:
     """
     async with open_if_current(config.catalog.url, password_file(config)) as catalog:
         yield None if catalog is None else PlaceRegistry(catalog)
+
+
+@asynccontextmanager
+async def open_place(
+    config: Config, kind: str, name: str
+) -> AsyncIterator[tuple[MarkedPlace, Store | None]]:
+    """Open a place by its kind and name, with the store in it, if it is one.
+
+    Raises UnknownPlace; StoreError or ExportError if its keys cannot be read.
+    """
+    match PlaceKind(kind):
+        case PlaceKind.STORE if name in config.stores.by_name:
+            async with build_store(name, config.stores.by_name[name]) as store:
+                yield store.place, store
+        case PlaceKind.EXPORTS if name in config.exports.by_name:
+            async with open_destination(name, config.exports.by_name[name]) as destination:
+                yield destination.place, None
+        case PlaceKind.SCRATCH if name == "scratch":
+            yield scratch_place(config), None
+        case _:
+            raise UnknownPlace(kind, name)
+
+
+@asynccontextmanager
+async def all_places(config: Config) -> AsyncIterator[list[MarkedPlace]]:
+    """Open the places of all stores and exports, and the scratch folder if it exists."""
+    async with build_stores(config.stores) as stores, open_destinations(config.exports) as exports:
+        places = [store.place for store in stores.values()]
+        places += [destination.place for destination in exports.values()]
+        if config.conversion.scratch.is_dir():
+            places.append(scratch_place(config))
+        yield places
+
+
+def scratch_place(config: Config) -> MarkedPlace:
+    """Return the marked place of the scratch folder."""
+    threads = ThreadPool("scratch", count=1)
+    return FolderMarker(PlaceKind.SCRATCH, "scratch", config.conversion.scratch, threads)
+
+
+async def _open_store(store: PlacedStore, places: PlaceRegistry) -> None:
+    try:
+        store.place.expect(await places.identify(store.place, store))
+    except StoreFull as error:  # its marker is written at a later start
+        log_store_warning(error)
+    await self_test_store(store)
+
+
+def _build_store(
+    name: str, section: FilesystemSection | S3Section, lanes: LaneFactory
+) -> PlacedStore:
+    match section:
+        case FilesystemSection():
+            return FilesystemStore(name, filesystem_settings(section), lanes=lanes)
+        case S3Section():
+            from imaged.stores.s3.store import S3Store  # lazy: its libraries are large
+
+            return S3Store(name, s3_settings(name, section))
 
 
 def _build_destination(

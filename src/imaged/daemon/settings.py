@@ -154,7 +154,7 @@ def _properties(store: FilesystemSection | S3Section) -> Mapping[str, object]:
             }
 
 
-def stage_settings(config: Config) -> IngestSettings:
+def ingest_settings(config: Config) -> IngestSettings:
     """Requirements on uploaded data."""
     uploads = config.uploads
     return settings_for(

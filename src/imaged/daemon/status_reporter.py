@@ -28,6 +28,19 @@ EXTEND_TIMEOUT = timedelta(seconds=30)  # per report: enough to release claims a
 EXTEND_AFTER_DRAIN = timedelta(seconds=30)  # extensions end this long after drain_timeout
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """The activity of an instance. None: unknown, or outside the roles of the instance."""
+
+    uploads: int | None = None
+    received_bytes_per_second: float = 0.0
+    downloads: int = 0
+    sent_bytes_per_second: float = 0.0
+    tasks: int | None = None  # run by this instance
+    pending_delete: int | None = None  # images, on the whole catalog
+    next_scrub: timedelta | None = None  # 0: now
+
+
 class StatusReporter:
     """Sends status reports. ``running``: returns the ids of this instance's running tasks."""
 
@@ -126,19 +139,6 @@ class StatusReporter:
 
     def _left(self, moment: float) -> timedelta:
         return timedelta(seconds=moment - anyio.current_time())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activity:
-    """The activity of an instance. None: unknown, or outside the roles of the instance."""
-
-    uploads: int | None = None
-    received_bytes_per_second: float = 0.0
-    downloads: int = 0
-    sent_bytes_per_second: float = 0.0
-    tasks: int | None = None  # run by this instance
-    pending_delete: int | None = None  # images, on the whole catalog
-    next_scrub: timedelta | None = None  # 0: now
 
 
 def status_line(state: str, activity: Activity) -> str:

@@ -11,13 +11,12 @@ from imaged.config import Config
 from imaged.conversion.qemu_img import QemuImg
 from imaged.conversion.scratch import LocalScratch
 from imaged.core.errors import ImagedError
-from imaged.core.place_marker import PlaceKind
 from imaged.daemon import settings
+from imaged.daemon.places import scratch_place
 from imaged.fetchers.http_fetcher import HttpFetcher
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.inspection import ImportCheck
-from imaged.ports.place import MarkedPlace
 from imaged.services.marked_places import MarkedScratch, PlaceRegistry
 from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
@@ -42,8 +41,6 @@ from imaged.services.tasks.types.import_task import ImportTask
 from imaged.services.tasks.types.location_import import LocationImport
 from imaged.services.tasks.types.remote_image import RemoteImageClient
 from imaged.services.tasks.types.verify import Verify
-from imaged.stores.filesystem.disk import ThreadPool
-from imaged.stores.filesystem.marker import FolderMarker
 
 IMPORT_CHECK_GROUP = "imaged.import_checks"
 
@@ -144,12 +141,6 @@ class TaskDependencies:
     def apply(self, config: Config) -> None:
         """Apply the reloadable settings."""
         self._converter.settings = settings.qemu_img_settings(config)
-
-
-def scratch_place(config: Config) -> MarkedPlace:
-    """Return the marked place of the scratch folder."""
-    threads = ThreadPool("scratch", count=1)
-    return FolderMarker(PlaceKind.SCRATCH, "scratch", config.conversion.scratch, threads)
 
 
 def build_fetcher(config: Config) -> Fetcher:

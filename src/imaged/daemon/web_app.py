@@ -71,7 +71,7 @@ class WebApp:
         metrics_endpoint: MetricsEndpoint | None = None,
     ) -> None:
         self._health = services.health
-        self._identity = _build_identity(config)
+        self._authenticator = _build_authenticator(config)
         uploads = services.ingest
         api = ApiServices(
             images=services.images,
@@ -83,20 +83,20 @@ class WebApp:
         )
         stated = ApiSettings(config.api.public_url, settings.store_facts(config))
         metrics = None if metrics_endpoint is None else metrics_endpoint.for_api
-        app = build_app(api, self._identity, stated, metrics)
+        app = build_app(api, self._authenticator, stated, metrics)
         self.app: ASGIApp = app if metrics_endpoint is None else metrics_endpoint.wrap(app)
 
     def apply(self, config: Config) -> None:
         """Reload the tokens. Raises TokenFileInvalid and keeps the old tokens then."""
-        if isinstance(self._identity, TokenFile):
-            self._identity.reload(Path(config.auth.token_file))
+        if isinstance(self._authenticator, TokenFile):
+            self._authenticator.reload(Path(config.auth.token_file))
 
     def set_draining(self) -> None:
         """Make ``/readyz`` fail, so that load balancers send requests to other instances."""
         self._health.draining = True
 
 
-def _build_identity(config: Config) -> Authenticator:
+def _build_authenticator(config: Config) -> Authenticator:
     if config.auth.method == "token":
         return TokenFile(Path(config.auth.token_file))
     return NoAuth(settings.own_names(config))
