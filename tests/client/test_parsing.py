@@ -15,7 +15,7 @@ from imaged.client.errors import (
     FileUnusable,
     TemporaryError,
     UnexpectedResponse,
-    refusal,
+    error_of_status,
 )
 from imaged.client.http_session import error_message, read_endpoint
 from imaged.client.image_api import read_record
@@ -191,7 +191,7 @@ def test_refusals_become_one_sentence(body: bytes, sentence: str) -> None:
 )
 def test_refusals_worth_another_try(status: int, kind: type[ErrorResponse]) -> None:
     """The class of the error says whether to retry."""
-    assert type(refusal(status, "no")) is kind
+    assert type(error_of_status(status, "no")) is kind
 
 
 @pytest.mark.parametrize("status", Status)

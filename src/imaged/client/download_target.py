@@ -82,7 +82,7 @@ class PartFile:
 
     def feed(self, digest: Digest) -> None:
         """Feed the held bytes to a digest."""
-        with file_errors(self._part):
+        with _file_errors(self._part):
             self._file.seek(0)
             while block := self._file.read(MIB):
                 digest.feed(block)
@@ -90,19 +90,19 @@ class PartFile:
     def write(self, block: bytes) -> None:
         """Take the next bytes."""
         rest = memoryview(block)
-        with file_errors(self._part):
+        with _file_errors(self._part):
             while rest:
                 rest = rest[self._file.write(rest) :]
         self.held_bytes += len(block)
 
     def discard(self) -> None:
         """Remove the part, so that the next pull starts again."""
-        with file_errors(self._part):
+        with _file_errors(self._part):
             self._part.unlink()
 
     def finish(self) -> None:
         """Sync the file to the disk, and give it its name. Raises FileExists."""
-        with file_errors(self._path):
+        with _file_errors(self._path):
             os.fsync(self._file.fileno())
             if self._overwrite:
                 self._part.replace(self._path)
@@ -114,9 +114,9 @@ class PartFile:
 @contextmanager
 def open_part(path: Path, record: Record, *, overwrite: bool) -> Iterator[PartFile]:
     """Open a new part, or that of an earlier try. Raises FileExists, FileUnusable."""
-    require_free(path, overwrite=overwrite)
+    _require_free(path, overwrite=overwrite)
     part = path.with_name(f"{path.name}.{record.fingerprint}.part")
-    with file_errors(part):
+    with _file_errors(part):
         file = FileIO(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+")
     with file:
         try:
@@ -128,19 +128,6 @@ def open_part(path: Path, record: Record, *, overwrite: bool) -> Iterator[PartFi
         if record.size_bytes is not None and file.seek(0, os.SEEK_END) > record.size_bytes:
             file.truncate(0)
         yield PartFile(path, part, file, overwrite=overwrite)
-
-
-def require_free(path: Path, *, overwrite: bool) -> None:
-    """Refuse an existing file. Raises FileExists, FileUnusable."""
-    if not os.path.lexists(path):
-        return
-    if not overwrite:
-        raise FileExists(path)
-    if not path.is_file():
-        raise FileUnusable(
-            f"{path} is not a regular file, and cannot be replaced.",
-            "Choose another name, or - for a pipe.",
-        )
 
 
 def local_path(record: Record, wanted: Path | None) -> Path:
@@ -156,16 +143,29 @@ def safe_name(record: Record) -> str:
         sign if sign.isprintable() and sign not in "/\\" else "_" for sign in record.name
     )
     name = readable.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip().lstrip(".-")
-    return name or safe_id(record)
+    return name or _safe_id(record)
 
 
-def safe_id(record: Record) -> str:
+def _require_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse an existing file. Raises FileExists, FileUnusable."""
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise FileExists(path)
+    if not path.is_file():
+        raise FileUnusable(
+            f"{path} is not a regular file, and cannot be replaced.",
+            "Choose another name, or - for a pipe.",
+        )
+
+
+def _safe_id(record: Record) -> str:
     """A file name from the id, which a service may choose freely."""
     return "".join(sign if sign.isalnum() or sign == "-" else "_" for sign in record.id) or "image"
 
 
 @contextmanager
-def file_errors(path: Path) -> Iterator[None]:
+def _file_errors(path: Path) -> Iterator[None]:
     """Translate OSError to FileExists or FileUnusable."""
     try:
         yield

@@ -139,7 +139,7 @@ class PushFailed(ClientError):
         self.unfinished_image_id = image_id
 
 
-def refusal(status: int, sentence: str) -> ErrorResponse:
+def error_of_status(status: int, sentence: str) -> ErrorResponse:
     """The error for a refusing status."""
     sentence = f"The service refused ({status}): {sentence}"
     if status == UNAUTHORIZED:

@@ -21,7 +21,7 @@ from imaged.client.errors import (
     ConnectionFailed,
     EndpointInvalid,
     UnexpectedResponse,
-    refusal,
+    error_of_status,
 )
 from imaged.core.limits import KIB, MIB
 
@@ -109,10 +109,8 @@ class HttpSession:
                 "Name the file of the authority's certificate by --ca-file.",
             ) from error
         except aiohttp.ClientConnectorError as error:
-            number = error.os_error.errno or 0
-            why = (
-                os.strerror(number) if number > 0 else error.os_error.strerror
-            )  # failed name lookups have other numbers
+            number = error.os_error.errno or 0  # failed name lookups have others
+            why = os.strerror(number) if number > 0 else error.os_error.strerror
             raise ConnectionFailed(f"{where} cannot be reached: {why}.") from error
         except TimeoutError as error:
             raise ConnectionFailed(f"{where} was silent for too long.") from error
@@ -172,7 +170,8 @@ async def _raise_for_status(answer: aiohttp.ClientResponse) -> None:
             f"The service redirects to {answer.headers.get('Location', 'an unnamed address')}.",
             "Give its address by --url.",
         )
-    raise refusal(answer.status, error_message(body, answer.reason or "no reason was given"))
+    sentence = error_message(body, answer.reason or "no reason was given")
+    raise error_of_status(answer.status, sentence)
 
 
 def error_message(body: bytes, otherwise: str) -> str:

@@ -30,41 +30,9 @@ from imaged.core.attributes import OCTET_STREAM, REPLACE_HEADER, STORE_HEADER, U
 from imaged.core.digests import CHECKSUM, is_supported_algorithm
 from imaged.core.limits import MIB
 
-
-class _ErrorKeepingBody:
-    """Keeps an error of the body, which aiohttp reports as one of the connection."""
-
-    def __init__(self, body: AsyncIterator[bytes]) -> None:
-        self._body = body
-        self.failure: ClientError | None = None
-
-    async def blocks(self) -> AsyncIterator[bytes]:
-        try:
-            async for block in self._body:
-                yield block
-        except ClientError as error:
-            self.failure = error
-            raise
-
-
-async def _skip_bytes(passed_over: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        if passed_over < len(chunk):
-            yield chunk[passed_over:]
-        passed_over = max(passed_over - len(chunk), 0)
-
-
-def _path(image_id: str) -> str:
-    return f"{IMAGES_PATH}/{quote(image_id, safe='')}"
-
-
-def _json_pointer(name: str) -> str:
-    """The name as a JSON pointer (RFC 6901)."""
-    return "/" + name.replace("~", "~0").replace("/", "~1")
-
-
 IMAGES_PATH = "/v2/images"
-PATCH = "application/openstack-images-v2.1-json-patch"
+PATCH_MEDIA_TYPE = "application/openstack-images-v2.1-json-patch"
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)", re.ASCII)
 
 
@@ -89,13 +57,13 @@ class Record:
 class ImageApi:
     """An Image API v2. Every call raises ConnectionFailed, ErrorResponse, UnexpectedResponse."""
 
-    def __init__(self, wire: HttpSession) -> None:
-        self._wire = wire
+    def __init__(self, session: HttpSession) -> None:
+        self._session = session
 
     async def create(self, attributes: Mapping[str, object]) -> Record:
         """Create an image; the attributes include its id, so a repeated call creates it once."""
         try:
-            answer = await self._wire.ask_json("POST", IMAGES_PATH, json=attributes)
+            answer = await self._session.ask_json("POST", IMAGES_PATH, json=attributes)
         except ErrorResponse as error:
             if error.status != CONFLICT:
                 raise
@@ -105,7 +73,7 @@ class ImageApi:
     async def show(self, image_id: str) -> Record:
         """The image's record. Raises NoSuchImage."""
         try:
-            return read_record(await self._wire.ask_json("GET", _path(image_id)))
+            return read_record(await self._session.ask_json("GET", _path(image_id)))
         except ErrorResponse as error:
             if error.status != NOT_FOUND:
                 raise
@@ -119,7 +87,7 @@ class ImageApi:
         if re.fullmatch(UUID_PATTERN, image):
             return await self.show(image)
         query = urlencode({"name": image, "limit": 10})
-        answer = await self._wire.ask_json("GET", f"{IMAGES_PATH}?{query}")
+        answer = await self._session.ask_json("GET", f"{IMAGES_PATH}?{query}")
         listed = answer.get("images") if isinstance(answer, dict) else None
         if not isinstance(listed, list):
             raise UnexpectedResponse("The answer is not a list of images.")
@@ -142,9 +110,9 @@ class ImageApi:
         ]
         if not steps:
             return record
-        headers = {"Content-Type": PATCH}
+        headers = {"Content-Type": PATCH_MEDIA_TYPE}
         path = _path(record.id)
-        return read_record(await self._wire.ask_json("PATCH", path, json=steps, headers=headers))
+        return read_record(await self._session.ask_json("PATCH", path, json=steps, headers=headers))
 
     async def send(
         self,
@@ -165,7 +133,7 @@ class ImageApi:
             headers[REPLACE_HEADER] = "true"
         kept = _ErrorKeepingBody(body)
         try:
-            async with self._wire.ask(
+            async with self._session.ask(
                 "PUT",
                 f"{_path(image_id)}/file",
                 data=kept.blocks(),
@@ -186,7 +154,7 @@ class ImageApi:
         """
         headers = {"Range": f"bytes={start}-"} if start else {}
         path = f"{_path(image_id)}/file"
-        async with self._wire.ask("GET", path, headers=headers) as answer:
+        async with self._session.ask("GET", path, headers=headers) as answer:
             found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
             begins = int(found[1]) if found else 0
             if begins > start:
@@ -199,8 +167,8 @@ class ImageApi:
 @asynccontextmanager
 async def open_image_api(endpoint: Endpoint) -> AsyncIterator[ImageApi]:
     """Open the API of a service while the block runs. Raises EndpointInvalid."""
-    async with open_http_session(endpoint) as wire:
-        yield ImageApi(wire)
+    async with open_http_session(endpoint) as session:
+        yield ImageApi(session)
 
 
 def read_record(answer: object) -> Record:
@@ -239,3 +207,35 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
     return value
+
+
+def _path(image_id: str) -> str:
+    return f"{IMAGES_PATH}/{quote(image_id, safe='')}"
+
+
+def _json_pointer(name: str) -> str:
+    """The name as a JSON pointer (RFC 6901)."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+async def _skip_bytes(passed_over: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        if passed_over < len(chunk):
+            yield chunk[passed_over:]
+        passed_over = max(passed_over - len(chunk), 0)
+
+
+class _ErrorKeepingBody:
+    """Keeps an error of the body, which aiohttp reports as one of the connection."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self.failure: ClientError | None = None
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        try:
+            async for block in self._body:
+                yield block
+        except ClientError as error:
+            self.failure = error
+            raise

@@ -17,11 +17,11 @@ from anyio import to_thread
 from imaged.client.errors import FileChanged, FileUnusable
 from imaged.client.transfer import Progress
 from imaged.core.digests import CHECKSUM, Digest
-from imaged.core.limits import MIB
+from imaged.core.limits import KIB, MIB
 
 SOURCE_DIGESTS = (CHECKSUM, "sha512")
 STANDARD_INPUT = Path("-")
-HEAD_BYTES = 64 * 1024  # enough for all signatures below
+HEAD_BYTES = 64 * KIB  # enough for all signatures below
 #: Signatures of formats: offset, bytes, disk format.
 SIGNATURES = (
     (0, b"QFI\xfb", "qcow2"),
