@@ -18,7 +18,7 @@ T = TypeVar("T")
 Opened = TypeVar("Opened")
 
 
-def run_with_parts(file: Path | None, work: Callable[[Drivers, Config], Awaitable[T]]) -> T:
+def run_with_drivers(file: Path | None, work: Callable[[Drivers, Config], Awaitable[T]]) -> T:
     """Run the work with open catalog and stores; return its result."""
     return _run(file, open_drivers, work)
 

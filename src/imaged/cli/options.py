@@ -13,13 +13,13 @@ from imaged import DEFAULT_CONFIG_FILE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FILE = click.Path(dir_okay=False, path_type=Path)
+FILE_TYPE = click.Path(dir_okay=False, path_type=Path)
 
 
 def config_option(command: F) -> F:
     """``--config FILE``."""
     text = f"The configuration; default: {DEFAULT_CONFIG_FILE}."
-    return click.option("--config", "file", metavar="FILE", type=FILE, help=text)(command)
+    return click.option("--config", "file", metavar="FILE", type=FILE_TYPE, help=text)(command)
 
 
 def json_option(command: F) -> F:

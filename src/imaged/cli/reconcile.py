@@ -33,12 +33,12 @@ def reconcile(file: Path | None, *, apply: bool, max_delete: int | None, as_json
     Bytes without a row in the catalog are strays: --apply dooms them, and the scrubber deletes
     them after reconcile.quarantine. Missing bytes of images are listed.
     """
-    from imaged.cli.context import run_with_parts
+    from imaged.cli.context import run_with_drivers
     from imaged.daemon.container import build_reconcile
 
-    report = run_with_parts(
+    report = run_with_drivers(
         file,
-        lambda parts, config: build_reconcile(parts, config).run(
+        lambda drivers, config: build_reconcile(drivers, config).run(
             apply=apply, max_strays=max_delete
         ),
     )

@@ -57,24 +57,24 @@ def scrub(
 
 
 def _preview(file: Path | None) -> ScrubPreview:
-    from imaged.cli.context import run_with_parts
+    from imaged.cli.context import run_with_drivers
     from imaged.daemon.container import build_scrubber
 
-    return run_with_parts(file, lambda parts, config: build_scrubber(parts, config).preview())
+    return run_with_drivers(file, lambda drivers, config: build_scrubber(drivers, config).preview())
 
 
 def _run_once(file: Path | None) -> tuple[ScrubReport, Sequence[str]]:
     """The report, and the reasons why more could not be deleted."""
-    from imaged.cli.context import run_with_parts
+    from imaged.cli.context import run_with_drivers
     from imaged.daemon.container import build_clock_guard, build_scrubber
 
-    async def run(parts: Drivers, config: Config) -> tuple[ScrubReport, Sequence[str]]:
-        clock = build_clock_guard(parts.catalog, config)
-        scrubber = build_scrubber(parts, config, clock)
+    async def run(drivers: Drivers, config: Config) -> tuple[ScrubReport, Sequence[str]]:
+        clock = build_clock_guard(drivers.catalog, config)
+        scrubber = build_scrubber(drivers, config, clock)
         report = await scrubber.run_due()
         return report, [*clock.troubles, *scrubber.postponed.troubles]
 
-    return run_with_parts(file, run)
+    return run_with_drivers(file, run)
 
 
 def _confirm_clock(file: Path | None) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from imaged.config import Config
     from imaged.ports.catalog import StatusCatalog
 
-
 UNKNOWN = "?"
 
 
@@ -54,22 +53,21 @@ async def _summarize(catalog: StatusCatalog, _: Config) -> Summary:
 
 
 def _print(summary: Summary) -> None:
-
     for listing in status_tables(summary):
         listing.print()
-    click.echo(waiting(summary))
+    click.echo(_waiting(summary))
 
 
 def _draw(summary: Summary) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = []
+    tables: list[RenderableType] = []
     for listing in status_tables(summary):
-        parts.append(Text(listing.title))
+        tables.append(Text(listing.title))
         if listing.rows:
-            parts.append(listing.draw())
-    return Group(*parts, Text(waiting(summary)))
+            tables.append(listing.draw())
+    return Group(*tables, Text(_waiting(summary)))
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
@@ -196,7 +194,7 @@ def status_tables(summary: Summary) -> Iterator[TextTable]:
     )
 
 
-def waiting(summary: Summary) -> str:
+def _waiting(summary: Summary) -> str:
     """Warnings, and the work that waits for the scrubber."""
     warnings = [f"Warning: {warning}." for warning in summary.warnings]
     return "\n".join([*warnings, _waiting_for_scrubber(summary)])

@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from imaged.core.query import TaskQuery
     from imaged.ports.catalog import Catalog
 
-
 COLUMNS = ("task", "type", "owner", "status", "progress", "made", "why it failed")
-BAR_WIDTH = 24
-
+BAR_WIDTH = 24  # in characters
 MAX_LISTED_TASKS = 1000  # at a time
+
 _task_argument = click.argument("task_id", metavar="TASK")
 
 

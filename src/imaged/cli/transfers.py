@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaged.cli.options import FILE, config_option, json_option
+from imaged.cli.options import FILE_TYPE, config_option, json_option
 from imaged.client.transfer import DEFAULT_TRIES, NoProgress, Progress
 
 if TYPE_CHECKING:
@@ -32,6 +32,40 @@ if TYPE_CHECKING:
 URL_VARIABLES = ("IMAGED_URL", "OS_IMAGE_ENDPOINT_OVERRIDE", "OS_ENDPOINT")
 TOKEN_VARIABLES = ("IMAGED_TOKEN", "OS_TOKEN")
 CA_FILE_VARIABLES = ("IMAGED_CA_FILE", "OS_CACERT")
+
+_OPTIONS = (
+    json_option,
+    click.option(
+        "-q", "--quiet", is_flag=True, help="Show no progress, and print only the result."
+    ),
+    config_option,
+    click.option(
+        "--ca-file",
+        metavar="FILE",
+        type=FILE_TYPE,
+        help="Certificates (PEM) to trust; default: IMAGED_CA_FILE, OS_CACERT, the system's.",
+    ),
+    click.option(
+        "--token-file",
+        metavar="FILE",
+        type=FILE_TYPE,
+        help="The file with your token; default: IMAGED_TOKEN or OS_TOKEN.",
+    ),
+    click.option(
+        "--url",
+        metavar="URL",
+        help="The service: http(s)://host:port or unix:/path; default: IMAGED_URL, "
+        "OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT, or the configuration's first address.",
+    ),
+    click.option(
+        "--tries",
+        metavar="N",
+        type=click.IntRange(1, 100),
+        default=DEFAULT_TRIES,
+        show_default=True,
+        help="The number of tries after broken connections, in all.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,41 +109,6 @@ class TransferOptions:
         else:
             with _bar(what) as bar:
                 yield bar
-
-
-_OPTIONS = (
-    json_option,
-    click.option(
-        "-q", "--quiet", is_flag=True, help="Show no progress, and print only the result."
-    ),
-    config_option,
-    click.option(
-        "--ca-file",
-        metavar="FILE",
-        type=FILE,
-        help="Certificates (PEM) to trust; default: IMAGED_CA_FILE, OS_CACERT, the system's.",
-    ),
-    click.option(
-        "--token-file",
-        metavar="FILE",
-        type=FILE,
-        help="The file with your token; default: IMAGED_TOKEN or OS_TOKEN.",
-    ),
-    click.option(
-        "--url",
-        metavar="URL",
-        help="The service: http(s)://host:port or unix:/path; default: IMAGED_URL, "
-        "OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT, or the configuration's first address.",
-    ),
-    click.option(
-        "--tries",
-        metavar="N",
-        type=click.IntRange(1, 100),
-        default=DEFAULT_TRIES,
-        show_default=True,
-        help="The number of tries after broken connections, in all.",
-    ),
-)
 
 
 def transfer_options(command: Callable[..., None]) -> Callable[..., None]:

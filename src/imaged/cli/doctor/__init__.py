@@ -16,7 +16,6 @@ from imaged.cli.output import print_json
 if TYPE_CHECKING:
     from imaged.config import Config
 
-
 LEVEL_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 

@@ -27,11 +27,11 @@ def check_files(file: Path | None, config: Config) -> Iterator[Finding]:
     for path in (main, *sorted(main.parent.glob("conf.d/*.toml"))):
         if path.exists():
             yield _settings(path)
-    for setting, path in secret_files(config):
+    for setting, path in _secret_files(config):
         yield _secret(setting, path)
 
 
-def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
+def _secret_files(config: Config) -> Iterator[tuple[str, Path]]:
     """Every file with a secret, with the setting that names it."""
     if config.catalog.password_file:
         yield "catalog.password_file", Path(config.catalog.password_file)

@@ -32,8 +32,9 @@ UNIT_FOLDERS = tuple(
 )
 STATE_FOLDER = Path("/var/lib")
 TIME_UNITS: Mapping[str, str] = {"min": "m", "sec": "s", "s": "s", "h": "h", "hr": "h", "": "s"}
-Directives = Mapping[str, Sequence[str]]
 READINESS_PATH = "/readyz"
+
+Directives = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def check_clock_jump(began: ClockSample, ended: ClockSample) -> Finding:
 
 def check_time_synchronization(state: int | None = None) -> Finding:
     """Check the kernel's state of the clock: adjtimex(2)."""
-    known = adjtimex_state() if state is None else state
+    known = _adjtimex_state() if state is None else state
     if known == TIME_ERROR:
         return warning(
             "clock",
@@ -78,7 +79,7 @@ def check_time_synchronization(state: int | None = None) -> Finding:
     )
 
 
-def adjtimex_state() -> int:
+def _adjtimex_state() -> int:
     """The state of the clock; negative if the kernel does not say."""
     return int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES)))
 
@@ -101,13 +102,13 @@ def check_unit(config: Config, folders: Iterable[Path] = UNIT_FOLDERS) -> Iterat
     if unit is None:
         yield ok("unit", f"{UNIT_NAME} is not installed; `make install-system` does it.")
         return
-    directives = read_unit([unit, *sorted(unit.with_name(f"{UNIT_NAME}.d").glob("*.conf"))])
+    directives = _read_unit([unit, *sorted(unit.with_name(f"{UNIT_NAME}.d").glob("*.conf"))])
     yield ok("unit", f"{unit} is installed.")
     yield from _check_write_paths(config, directives)
     yield from _check_stop_timeout(config, directives)
 
 
-def read_unit(files: Iterable[Path]) -> dict[str, list[str]]:
+def _read_unit(files: Iterable[Path]) -> dict[str, list[str]]:
     """The values in all files; an empty value clears the earlier ones, as in systemd."""
     directives: dict[str, list[str]] = {}
     for file in files:
@@ -199,7 +200,10 @@ async def _check_address(address: Address) -> Finding:
     if where is None:
         return ok(subject, "The system will choose a port.")
     try:
-        async with open_http_session(read_endpoint(where)) as wire, wire.ask("GET", READINESS_PATH):
+        async with (
+            open_http_session(read_endpoint(where)) as session,
+            session.ask("GET", READINESS_PATH),
+        ):
             return ok(subject, "A daemon answers there, and is ready.")
     except ConnectionFailed:
         return _no_answer(subject, address)
