@@ -14,13 +14,14 @@ from sqlalchemy import Connection, insert, select
 from imaged.catalogs import dialects
 from imaged.catalogs.tables import instances, tombstones
 from imaged.core.errors import ListTooSlow
+from imaged.core.limits import KIB
 from imaged.ports.meter import Meter, Timing
 
 T = TypeVar("T")
 Transaction = Callable[[Connection], T]
 
 #: The largest size of a record with all of its properties.
-PROBE_BYTES = 256 * 1024
+PROBE_BYTES = 256 * KIB
 #: A page of a million images takes a few milliseconds; what takes longer was made to.
 LIST_TIMEOUT_SECONDS = 5.0
 

@@ -41,7 +41,7 @@ MAX_STDERR_LINES = 5  # of its error output
 READ_BYTES = 4096
 KILL_TIMEOUT_SECONDS = 10  # time for the kernel to end a killed process
 
-# By the Image API's name of a format: qemu-img's name, and the options for writing it.
+#: qemu-img's name of a format, by the Image API's.
 QEMU_FORMATS: Mapping[str, str] = {
     "raw": "raw",
     "qcow2": "qcow2",
@@ -55,17 +55,17 @@ CHECKABLE_FORMATS = frozenset({"qcow2", "vmdk", "vdi"})
 CHECK_FOUND_ERRORS, CHECK_FOUND_LEAKS = 2, 3  # exit statuses; leaks waste space and lose no data
 VMDK_TRUNCATED_TEXT = "points after EOF"  # together with the status of a check that could not run
 
+#: Options for writing a target.
 TARGET_OPTIONS: Mapping[str, str] = {
     "vmdk": "subformat=streamOptimized",
     "vhd": "force_size=on",  # not rounded to a size in cylinders, heads and sectors
 }
 
-
 #: Options for reading a source. Without them QEMU takes the size of a VHD from its cylinders unless
 #: it knows the creator program, and so omits the end of disks that VirtualBox made.
 SOURCE_OPTIONS: Mapping[str, Mapping[str, str]] = {"vhd": {"force_size_calc": "current_size"}}
 
-# qemu-img's messages for write errors of the target disk, in the words of the C library.
+#: qemu-img's messages for write errors of the target disk, in the words of the C library.
 FILE_TOO_LARGE_TEXT, DISK_FULL_TEXT = "File too large", "No space left on device"
 
 
@@ -237,8 +237,8 @@ def _source_options(source: Path, source_format: str) -> str:
 
 async def _report_progress(child: asyncio.subprocess.Process, tell: ProgressCallback) -> str:
     """Report progress until the output ends; returns its last bytes."""
-    assert child.stdout is not None, "it was asked for"  # noqa: S101
-    assert child.stderr is not None, "it was asked for"  # noqa: S101
+    assert child.stdout is not None, "it was asked for"  # noqa: S101 - for the type checker
+    assert child.stderr is not None, "it was asked for"  # noqa: S101 - for the type checker
     words = asyncio.create_task(_stderr_tail(child.stderr))
     try:
         while said := await child.stdout.read(READ_BYTES):

@@ -48,8 +48,8 @@ from imaged.stores.s3.writer import S3WriteManager
 log = structlog.get_logger()
 
 TASK_METADATA = "imaged-task"  # metadata of a file: the task that exported it
-ROLLBACK_PENDING = "an attempt before this one may still take it away: ask for the export again"
 FILE_NAME_METADATA = "imaged-file-name"  # metadata of a temporary object: the file's final name
+ROLLBACK_PENDING = "an attempt before this one may still take it away: ask for the export again"
 
 
 class S3Export:

@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from imaged.core.errors import FetchFailed, FetchRefused
+from imaged.core.limits import KIB
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.ssrf_guard import (
     NOT_PUBLIC,
@@ -26,10 +27,8 @@ from imaged.fetchers.ssrf_guard import (
 )
 
 REDIRECTS = (301, 302, 303, 307, 308)
-MAX_BUFFERED_BYTES = 64 * 2**10  # unread data stays in the kernel's buffers, not here
-
-MAX_HEADER_BYTES = 64 * 2**10  # some signed cookies and policies are longer than 8 KiB
-
+MAX_BUFFERED_BYTES = 64 * KIB  # unread data stays in the kernel's buffers, not here
+MAX_HEADER_BYTES = 64 * KIB  # some signed cookies and policies are longer than 8 KiB
 CROSS_ORIGIN_HEADERS = ("Range", "If-Range")  # headers that may follow a redirect to another host
 CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -161,6 +160,14 @@ class Redirector:
         )
 
 
+def is_retryable_status(status: int) -> bool:
+    """Whether the same request may soon get another answer."""
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+
+
 def _translated(url: URL, guard: SsrfGuard, error: BaseException) -> Exception:
     """The error for a failed connection or response."""
     host = host_of(url)
@@ -171,11 +178,3 @@ def _translated(url: URL, guard: SsrfGuard, error: BaseException) -> Exception:
     )
     failure = FetchFailed(host, phase, reason)
     return RetryableFailure(failure) if passes else failure
-
-
-def is_retryable_status(status: int) -> bool:
-    """Whether the same request may soon get another answer."""
-    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in {
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.TOO_MANY_REQUESTS,
-    }

@@ -34,6 +34,10 @@ _PARTS = re.compile(
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
+class AddressForbidden(OSError):
+    """Connecting to this address is not allowed."""
+
+
 class SsrfGuard:
     """Creates the sockets of one fetch, for allowed addresses only."""
 
@@ -57,10 +61,6 @@ class SsrfGuard:
         made.settimeout(0)
         self._has_made = True
         return made
-
-
-class AddressForbidden(OSError):
-    """Connecting to this address is not allowed."""
 
 
 def parse_numeric_address(text: str) -> Address:

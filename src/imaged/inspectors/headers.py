@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from imaged.core.disk_format import Flaw, Lookalike
-from imaged.core.limits import MIB
+from imaged.core.limits import KIB, MIB
 
 SECTOR_BYTES = 512
 
@@ -42,20 +42,20 @@ _PARENT_ID = re.compile(rb"^[ \t]*parentcid[ \t]*=[ \t]*([0-9a-f]+)", re.MULTILI
 _PARENT_NAME = b"parentfilenamehint"
 _BEYOND_ASCII = bytes(range(128)) + b"?" * 128
 
-_UDF_AT = 32 * 1024
+_UDF_AT = 32 * KIB
 _UDF_MAX_STRUCTURES = 16
 _UDF_BLOCKS = (2048, 4096)
 _UDF_MARKS = frozenset({b"BEA01", b"BOOT2", b"CD001", b"CDW02", b"TEA01"})
 
-FOOTER_BYTES = 512
+VHD_FOOTER_BYTES = 512
 _VHD_COOKIE = b"conectix"
 _VHD_FIXED, _VHD_DYNAMIC, _VHD_DIFFERENCING = 2, 3, 4
 _VHD_CHECKSUM_AT = 64
 
-_VHDX_HEADERS = (64 * 1024, 128 * 1024)
+_VHDX_HEADERS = (64 * KIB, 128 * KIB)
 _VHDX_HEADER = struct.Struct("<4sIQ32x16s")  # up to LogGuid
-_VHDX_REGION_TABLES = (192 * 1024, 256 * 1024)
-_VHDX_TABLE_BYTES = 64 * 1024
+_VHDX_REGION_TABLES = (192 * KIB, 256 * KIB)
+_VHDX_TABLE_BYTES = 64 * KIB
 _VHDX_ENTRY_BYTES = 32
 _VHDX_MAX_ENTRIES = 2047
 _VHDX_METADATA = UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
@@ -126,14 +126,14 @@ def read_vmdk(head: bytes) -> HeaderFindings | None:
     length = max(descriptor_sectors * SECTOR_BYTES, _VMDK_LEAST_READ)
     text = head[_VMDK_DESCRIPTOR_AT:][: min(length, _VMDK_MAX_DESCRIPTOR)]
     flaws = []
-    if has_vmdk_parent(text):
+    if _has_vmdk_parent(text):
         flaws.append(Flaw.PARENT)
     if not capacity:  # then QEMU opens the extents that the descriptor names
         flaws.append(Flaw.DESCRIPTOR)
     return HeaderFindings("vmdk", tuple(flaws))
 
 
-def has_vmdk_parent(descriptor: bytes) -> bool:
+def _has_vmdk_parent(descriptor: bytes) -> bool:
     """Whether a descriptor names a parent, by its content id or its file."""
     text = descriptor.partition(b"\0")[0].replace(b"\r", b"\n").lower()
     parents = [int(found, 16) for found in _PARENT_ID.findall(text)]
@@ -174,7 +174,7 @@ def _has_udf(head: bytes, block_bytes: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class VhdFooter:
+class _VhdFooter:
     """The footer of a VHD, at its end and usually copied to its beginning."""
 
     size_bytes: int
@@ -182,14 +182,14 @@ class VhdFooter:
     is_intact: bool  # according to its checksum
 
 
-def parse_footer(sector: bytes) -> VhdFooter | None:
+def _parse_vhd_footer(sector: bytes) -> _VhdFooter | None:
     """The footer in 512 bytes; None if they are something else."""
-    if len(sector) != FOOTER_BYTES or not sector.startswith(_VHD_COOKIE):
+    if len(sector) != VHD_FOOTER_BYTES or not sector.startswith(_VHD_COOKIE):
         return None
     (size_bytes,) = struct.unpack_from(">Q", sector, 48)  # the current size, not the original one
     kind, checksum = struct.unpack_from(">II", sector, 60)
     summed = sum(sector) - sum(sector[_VHD_CHECKSUM_AT : _VHD_CHECKSUM_AT + 4])
-    return VhdFooter(size_bytes, kind, checksum == ~summed & 0xFFFFFFFF)
+    return _VhdFooter(size_bytes, kind, checksum == ~summed & 0xFFFFFFFF)
 
 
 def read_vhd(first: bytes, last: bytes, stream_bytes: int) -> HeaderFindings | None:
@@ -198,20 +198,20 @@ def read_vhd(first: bytes, last: bytes, stream_bytes: int) -> HeaderFindings | N
     A fixed VHD is the bare disk followed by a footer. The others begin with a copy of the footer;
     QEMU reads that copy, Windows the footer.
     """
-    copy, footer = parse_footer(first), parse_footer(last)
+    copy, footer = _parse_vhd_footer(first), _parse_vhd_footer(last)
     if copy is not None:
-        return _read_vhd_with_copy(copy, footer if stream_bytes > FOOTER_BYTES else None)
+        return _read_vhd_with_copy(copy, footer if stream_bytes > VHD_FOOTER_BYTES else None)
     if footer is None or not footer.is_intact:
         return None
     flaws: tuple[Flaw, ...] = ()
     if footer.kind == _VHD_DIFFERENCING:
         flaws = (Flaw.PARENT,)
-    elif footer.kind != _VHD_FIXED or footer.size_bytes > stream_bytes - FOOTER_BYTES:
+    elif footer.kind != _VHD_FIXED or footer.size_bytes > stream_bytes - VHD_FOOTER_BYTES:
         flaws = (Flaw.UNREADABLE,)  # its beginning is missing
     return HeaderFindings("vhd", flaws, footer.size_bytes)
 
 
-def _read_vhd_with_copy(copy: VhdFooter, footer: VhdFooter | None) -> HeaderFindings:
+def _read_vhd_with_copy(copy: _VhdFooter, footer: _VhdFooter | None) -> HeaderFindings:
     kinds = {copy.kind} if footer is None else {copy.kind, footer.kind}
     flaws = []
     if _VHD_DIFFERENCING in kinds:
@@ -228,7 +228,7 @@ def is_vhdx(head: bytes) -> bool:
     return head.startswith(b"vhdxfile")
 
 
-def find_metadata(head: bytes) -> int | None:
+def find_vhdx_metadata(head: bytes) -> int | None:
     """The offset of a VHDX's metadata in bytes; None if it is uncertain."""
     places = {
         struct.unpack_from("<Q", entry, 16)[0]

@@ -213,21 +213,21 @@ class _HeaderReader:
         """Read the first block."""
         self.is_empty = False
         self.lookalike = find_lookalike(head)
-        self._start = head[: headers.FOOTER_BYTES]
+        self._start = head[: headers.VHD_FOOTER_BYTES]
         for read in (headers.read_qcow2, headers.read_vdi, headers.read_vmdk, headers.read_udf):
             if reading := read(head):
                 self._readings.append(reading)
         if headers.is_vhdx(head):
             self._vhdx_head = head
-            self._metadata_offset = headers.find_metadata(head)
+            self._metadata_offset = headers.find_vhdx_metadata(head)
             self._metadata += head[self._metadata_offset :] if self._metadata_offset else b""
 
     def keep_tail(self, chunk: bytes) -> None:
         """Keep what is needed of the next bytes of the stream."""
         start = self._seen_bytes
         self._seen_bytes += len(chunk)
-        end = chunk[-headers.FOOTER_BYTES :]
-        self._tail = (self._tail + end)[-headers.FOOTER_BYTES :]
+        end = chunk[-headers.VHD_FOOTER_BYTES :]
+        self._tail = (self._tail + end)[-headers.VHD_FOOTER_BYTES :]
         if self._metadata_offset is not None:
             at = self._metadata_offset + len(self._metadata) - start
             if 0 <= at < len(chunk):
