@@ -102,6 +102,31 @@ class Claims:
             async with self._holding(work, lambda: work.begin(claim_task)):
                 yield work
 
+    async def renew_forever(self) -> None:
+        """Renew all leases periodically, until cancelled."""
+        while True:
+            await self.renew()
+            await anyio.sleep(self._settings.renew_every.total_seconds())
+
+    async def renew(self) -> None:
+        """Renew the leases of all claims in one call; a claim missing from the answer has ended."""
+        asked_at, asked = anyio.current_time(), dict(self._held)
+        if not asked:
+            return
+        try:
+            with anyio.fail_after(self._settings.renew_every.total_seconds()):
+                standing = await self._catalog.renew_leases(asked.keys())
+        except (CatalogError, TimeoutError) as error:
+            if self._silence.set("the catalog does not answer"):
+                log.warning("lease.renewal_failed", held=self.held, error=_sentence(error))
+            return
+        self._silence.set("")
+        for claim, scope in asked.items():
+            if claim in standing:
+                scope.deadline = asked_at + self._settings.trust.total_seconds()
+            else:
+                scope.cancel()
+
     @asynccontextmanager
     async def _holding(
         self, work: ClaimedImage | ClaimedTask, begin: Callable[[], Awaitable[object]]
@@ -138,31 +163,6 @@ class Claims:
             if given_back is None:
                 raise
             raise ClaimLost from error
-
-    async def renew_forever(self) -> None:
-        """Renew all leases periodically, until cancelled."""
-        while True:
-            await self.renew()
-            await anyio.sleep(self._settings.renew_every.total_seconds())
-
-    async def renew(self) -> None:
-        """Renew the leases of all claims in one call; a claim missing from the answer has ended."""
-        asked_at, asked = anyio.current_time(), dict(self._held)
-        if not asked:
-            return
-        try:
-            with anyio.fail_after(self._settings.renew_every.total_seconds()):
-                standing = await self._catalog.renew_leases(asked.keys())
-        except (CatalogError, TimeoutError) as error:
-            if self._silence.set("the catalog does not answer"):
-                log.warning("lease.renewal_failed", held=self.held, error=_sentence(error))
-            return
-        self._silence.set("")
-        for claim, scope in asked.items():
-            if claim in standing:
-                scope.deadline = asked_at + self._settings.trust.total_seconds()
-            else:
-                scope.cancel()
 
     @asynccontextmanager
     async def _keep_lease(self, claim: Claim, since: float) -> AsyncIterator[None]:

@@ -121,30 +121,6 @@ class Ingester:
         begin = self._remembering(claimed_by_owner(caller, staging), replaces=replaces)
         return await self._write(image_id, body, announced_bytes, location, (begin, stage_data))
 
-    async def _write(
-        self,
-        image_id: str,
-        body: AsyncIterable[bytes],
-        announced_bytes: int | None,
-        location: Location,
-        changes: tuple[ClaimedChange, FinishChange],
-    ) -> Image:
-        """Write a body between two changes of the image, and return the image after it."""
-        require_announced(announced_bytes, self.settings.max_size_bytes)
-        begin, end = changes
-        with self._traffic.uploading():
-            async with (
-                AsyncExitStack() as afterwards,
-                self._claims.on_image(image_id, begin) as work,
-            ):
-                await afterwards.enter_async_context(self._doom_on_failure(location))
-                before, judged = work.image.broken_upload, work.image.formats
-                content = await self._write_through(
-                    work, location, body, announced_bytes, before=before
-                )
-                await work.finish(unless_formats_changed(judged, end(content)))
-        return work.image
-
     async def store(
         self,
         work: ClaimedImage,
@@ -180,6 +156,30 @@ class Ingester:
         await work.change(write_to(location))
         async with self._doom_on_failure(location):
             yield location
+
+    async def _write(
+        self,
+        image_id: str,
+        body: AsyncIterable[bytes],
+        announced_bytes: int | None,
+        location: Location,
+        changes: tuple[ClaimedChange, FinishChange],
+    ) -> Image:
+        """Write a body between two changes of the image, and return the image after it."""
+        require_announced(announced_bytes, self.settings.max_size_bytes)
+        begin, end = changes
+        with self._traffic.uploading():
+            async with (
+                AsyncExitStack() as afterwards,
+                self._claims.on_image(image_id, begin) as work,
+            ):
+                await afterwards.enter_async_context(self._doom_on_failure(location))
+                before, judged = work.image.broken_upload, work.image.formats
+                content = await self._write_through(
+                    work, location, body, announced_bytes, before=before
+                )
+                await work.finish(unless_formats_changed(judged, end(content)))
+        return work.image
 
     def _locate(self, image_id: str, store: str | None, size_bytes: int | None) -> Location:
         """A new location in the store. Raises UnknownStore."""
