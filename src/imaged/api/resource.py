@@ -114,7 +114,7 @@ def conditional(headers: Headers, send: Send) -> Send:
     """
 
     async def send_if_wanted(message: Message) -> None:
-        if message["type"] == "http.response.start" and 200 <= message["status"] < 300:  # noqa: PLR2004
+        if message["type"] == "http.response.start" and 200 <= message["status"] < 300:  # noqa: PLR2004 - successes
             exists = message["status"] != NO_CONTENT
             if exists and _refuses_anything(headers) and "if-match" not in headers:
                 raise NotModified

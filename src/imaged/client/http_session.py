@@ -165,7 +165,7 @@ async def _raise_for_status(answer: aiohttp.ClientResponse) -> None:
         pass  # the status says enough
     finally:
         answer.close()  # also if the body is still being sent
-    if 300 <= answer.status < 400:  # noqa: PLR2004
+    if 300 <= answer.status < 400:  # noqa: PLR2004 - redirects
         raise UnexpectedResponse(
             f"The service redirects to {answer.headers.get('Location', 'an unnamed address')}.",
             "Give its address by --url.",

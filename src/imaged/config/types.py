@@ -25,6 +25,9 @@ _TCP_ADDRESS = re.compile(
     r"(?:\[(?P<v6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d{1,5})", re.ASCII
 )
 _MAX_PORT = 65_535
+_STORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", re.ASCII)
+_PREFIX = re.compile(r"(?:[A-Za-z0-9!_.*'()-]+/)*[A-Za-z0-9!_.*'()-]*", re.ASCII)
 
 
 def _require_not_empty(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -136,16 +139,9 @@ PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 CatalogUrl = Annotated[str, AfterValidator(_check_catalog_url)]
 
 
-_STORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
-
-
 def is_store_name(name: str) -> bool:
     """Whether a store may have this name; it is used in the catalog and in links."""
     return _STORE_NAME.fullmatch(name) is not None
-
-
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", re.ASCII)
-_PREFIX = re.compile(r"(?:[A-Za-z0-9!_.*'()-]+/)*[A-Za-z0-9!_.*'()-]*", re.ASCII)
 
 
 def _check_endpoint(url: str) -> str:

@@ -134,6 +134,8 @@ _FCNTL_COMMANDS = (
     *(fcntl.F_OFD_SETLKW, fcntl.F_DUPFD_CLOEXEC),
 )
 
+BpfInstruction = tuple[int, int, int, int]  # code, jump if so, jump if not, value
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -158,9 +160,6 @@ def conditions(own_pid: int) -> Mapping[str, tuple[tuple[int, int | None], Condi
         "prlimit64": ((302, 261), Condition(0, this_process)),
         "tgkill": ((234, 131), Condition(0, (own_pid,))),  # so that abort() works
     }
-
-
-BpfInstruction = tuple[int, int, int, int]  # code, jump if so, jump if not, value
 
 
 def program(machine: str, own_pid: int) -> list[BpfInstruction]:

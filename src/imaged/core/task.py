@@ -19,6 +19,14 @@ from uuid import UUID
 from imaged.core.claim import Claim, require_claim
 from imaged.core.errors import InvalidTransition, TaskNotFinal
 
+KEEP_FOR = timedelta(hours=48)
+MAX_ATTEMPTS = 3
+
+IMAGE_DELETED = "The image was deleted."
+
+QUERY_MASK = "***"
+_WITH_QUERY = re.compile(r"(?P<before>https?://[^?#]*)\?.+", re.IGNORECASE | re.DOTALL)
+
 
 class TaskStatus(StrEnum):
     """The statuses of the OpenStack Image API v2; success and failure are final."""
@@ -55,13 +63,6 @@ TASK_TRANSITIONS: Mapping[TaskStatus, Mapping[TaskEvent, TaskStatus]] = {
 }
 
 FINAL_STATUSES = frozenset(status for status, row in TASK_TRANSITIONS.items() if not row)
-KEEP_FOR = timedelta(hours=48)
-MAX_ATTEMPTS = 3
-
-IMAGE_DELETED = "The image was deleted."
-
-QUERY_MASK = "***"
-_WITH_QUERY = re.compile(r"(?P<before>https?://[^?#]*)\?.+", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,12 @@ from imaged.catalogs import dialects
 from imaged.catalogs.tables import compatibility, instances
 from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
 
+OLDER_REVISION = "0003"  # of catalogs that can be brought to the first of the steps
+VERSION_LOCATIONS = ("imaged.catalogs:migrations/versions",)
+
+#: An instance that did not unregister may be alive for this long after its last heartbeat.
+ALIVE_WITHIN = timedelta(minutes=5)
+
 
 class StepKind(Enum):
     """The effect of a step on versions that do not know it."""
@@ -52,11 +58,6 @@ class Migration:
 
 
 STEPS = (Step("0009", StepKind.EXPAND),)  # oldest first
-OLDER_REVISION = "0003"  # of catalogs that can be brought to the first of the steps
-VERSION_LOCATIONS = ("imaged.catalogs:migrations/versions",)
-
-#: An instance that did not unregister may be alive for this long after its last heartbeat.
-ALIVE_WITHIN = timedelta(minutes=5)
 
 
 def current_revision(db: Connection) -> str | None:

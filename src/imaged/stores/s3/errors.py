@@ -127,6 +127,22 @@ UPLOAD_OPERATIONS = {
 }
 PRECONDITION_FAILED_CODES = {"PreconditionFailed", "412"}
 
+#: For calls without an answer; the first match counts. ``%s``: the endpoint.
+CONNECTION_MESSAGES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    (
+        (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError),
+        (
+            "has no credentials for %s: set access_key_file and secret_key_file, or give the "
+            "instance a role"
+        ),
+    ),
+    ((CertificatesUnreadable,), "cannot read the certificates for %s: correct ca_file"),
+    ((SSLError,), "does not trust the certificate of %s: set ca_file, or correct it"),
+    (TIMEOUT_ERRORS, "got no answer from %s in time; check that it is running and not overloaded"),
+    ((ResponseParserError,), "got an answer from %s that is not S3's; check the endpoint"),
+    (RETRYABLE_EXCEPTIONS, "cannot reach %s, or lost the connection; check that it is running"),
+)
+
 
 class ConditionalWritesUnsupported(StoreError):
     """The store does not support conditional writes."""
@@ -233,23 +249,6 @@ def _error_code_of(error: ClientError) -> str:
     """The name of the error; the status if it has none, as in answers to HEAD."""
     response: Mapping[str, Any] = error.response
     return str(response.get("Error", {}).get("Code") or _status_of(error))
-
-
-#: For calls without an answer; the first match counts. ``%s``: the endpoint.
-CONNECTION_MESSAGES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    (
-        (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError),
-        (
-            "has no credentials for %s: set access_key_file and secret_key_file, or give the "
-            "instance a role"
-        ),
-    ),
-    ((CertificatesUnreadable,), "cannot read the certificates for %s: correct ca_file"),
-    ((SSLError,), "does not trust the certificate of %s: set ca_file, or correct it"),
-    (TIMEOUT_ERRORS, "got no answer from %s in time; check that it is running and not overloaded"),
-    ((ResponseParserError,), "got an answer from %s that is not S3's; check the endpoint"),
-    (RETRYABLE_EXCEPTIONS, "cannot reach %s, or lost the connection; check that it is running"),
-)
 
 
 def _status_of(error: ClientError) -> int:
