@@ -30,7 +30,7 @@ MARKER = Marker(uuid4(), OURS, PlaceKind.STORE, "local", datetime(2026, 1, 1, tz
 KNOWN = Place(PlaceKind.STORE, "local", MARKER.place_id, "/srv/images", is_marked=True)
 
 
-def sight(marker: Marker | None, known: Place | None) -> PlaceObservation:
+def observed(marker: Marker | None, known: Place | None) -> PlaceObservation:
     """The store "local", seen by the catalog OURS."""
     return PlaceObservation(PlaceKind.STORE, "local", "/srv/images", marker, known, OURS)
 
@@ -53,8 +53,8 @@ def test_places_that_may_be_used(
     marker: Marker | None, known: Place | None, verdict: PlaceState
 ) -> None:
     """The place that the catalog knows, or one without another owner."""
-    assert why_place_refused(sight(marker, known)) is None
-    assert place_state(sight(marker, known)) is verdict
+    assert why_place_refused(observed(marker, known)) is None
+    assert place_state(observed(marker, known)) is verdict
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_places_that_may_be_used(
 )
 def test_places_that_are_refused(marker: Marker | None, known: Place | None, why: str) -> None:
     """The sentence says what is there, and ends with what takes it over on purpose."""
-    said = why_place_refused(sight(marker, known))
+    said = why_place_refused(observed(marker, known))
 
     assert said is not None
     assert why in said

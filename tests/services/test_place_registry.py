@@ -228,10 +228,11 @@ async def test_a_new_catalog_is_not_made_over_data(cluster: Cluster) -> None:
     """The data, the place, its owner, and the ways out."""
     marker = await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
     cluster.far.blobs[stray(9)] = b"foreign"
-    holdings = [await take_inventory(store.place, store) for store in (cluster.near, cluster.far)]
+    stores = (cluster.near, cluster.far)
+    inventories = [await take_inventory(store.place, store) for store in stores]
 
     with pytest.raises(CatalogMissing) as refused:
-        require_nothing_held("sqlite:////srv/catlog.db", holdings)
+        require_nothing_held("sqlite:////srv/catlog.db", inventories)
 
     said = str(refused.value)
     assert "no catalog in sqlite:////srv/catlog.db" in said
@@ -245,6 +246,7 @@ async def test_a_new_catalog_is_not_made_over_data(cluster: Cluster) -> None:
 
 async def test_a_new_catalog_is_made_beside_empty_stores(cluster: Cluster) -> None:
     """Nothing is lost by it."""
-    holdings = [await take_inventory(store.place, store) for store in (cluster.near, cluster.far)]
+    stores = (cluster.near, cluster.far)
+    inventories = [await take_inventory(store.place, store) for store in stores]
 
-    require_nothing_held("sqlite:////srv/catalog.db", holdings)
+    require_nothing_held("sqlite:////srv/catalog.db", inventories)

@@ -42,9 +42,9 @@ def adopt_store(name: str, kind: str, file: Path | None, *, yes: bool, as_json: 
 
     config = load(file)
     configure_log(config.log.level, config.log.format)
-    holding = anyio.run(_inspect, config, name, kind)
+    inventory = anyio.run(_inspect, config, name, kind)
     if not yes:
-        confirm(f"Found: {holding}.\n{adoption_warning(config)}")
+        confirm(f"Found: {inventory}.\n{adoption_warning(config)}")
     marker = anyio.run(_adopt, config, name, kind)
     if as_json:
         print_json({"kind": kind, "name": name, "place_id": str(marker)})

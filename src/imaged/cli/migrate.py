@@ -90,7 +90,7 @@ async def _find_held_stores(config: Config) -> list[str]:
             f"There is a catalog in {without_password(config.catalog.url)}; --new-catalog is for a "
             "catalog.url without a catalog. `imaged adopt-store` adopts one store."
         )
-    return [str(holding) for holding in await inspect_stores(config) if holding]
+    return [str(inventory) for inventory in await inspect_stores(config) if inventory]
 
 
 async def _create_catalog(config: Config) -> Migration:

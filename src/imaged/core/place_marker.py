@@ -173,29 +173,29 @@ def is_same_place(one: Marker, other: Marker) -> bool:
     return (one.place_id, one.catalog_id) == (other.place_id, other.catalog_id)
 
 
-def place_state(sight: PlaceObservation) -> PlaceState:
+def place_state(observed: PlaceObservation) -> PlaceState:
     """The state of a place that is not refused: call ``why_place_refused`` first."""
-    if sight.marker is None:
+    if observed.marker is None:
         return PlaceState.UNMARKED
-    return PlaceState.FORGOTTEN if sight.known is None else PlaceState.SAME
+    return PlaceState.FORGOTTEN if observed.known is None else PlaceState.SAME
 
 
-def why_place_refused(sight: PlaceObservation) -> str | None:
+def why_place_refused(observed: PlaceObservation) -> str | None:
     """Why a place must not be used, as the end of a sentence that begins with its name; None if it
     may.
     """
-    marker, known, where = sight.marker, sight.known, sight.where
-    command = _adoption_hint(sight.kind, sight.name)
+    marker, known, where = observed.marker, observed.known, observed.where
+    command = _adoption_hint(observed.kind, observed.name)
     if marker is None:
         return _why_marker_lost(where, command) if known is not None and known.is_marked else None
-    if marker.catalog_id != sight.catalog_id:
+    if marker.catalog_id != observed.catalog_id:
         return (
             f"belongs to another catalog: the marker in {where} names the catalog "
-            f"{marker.catalog_id}, and catalog.url leads to {sight.catalog_id}. Two catalogs with "
-            "one place delete each other's data. Correct catalog.url, or give each catalog a "
+            f"{marker.catalog_id}, and catalog.url leads to {observed.catalog_id}. Two catalogs "
+            "with one place delete each other's data. Correct catalog.url, or give each catalog a "
             f"place of its own; if the other catalog is gone for good, {command}"
         )
-    if (marker.kind, marker.name) != (sight.kind, sight.name):
+    if (marker.kind, marker.name) != (observed.kind, observed.name):
         return (
             f"has another place than its own: the marker in {where} is that of the {marker.kind} "
             f"{marker.name!r}. Correct the configuration; if it was renamed on purpose, {command}"

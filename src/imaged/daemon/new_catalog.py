@@ -47,9 +47,9 @@ async def require_empty_stores(config: Config) -> None:
 
     Raises CatalogMissing with a remedy; StoreError, CatalogError.
     """
-    holdings = await inspect_stores(config)
+    inventories = await inspect_stores(config)
     if await connect.is_new(config.catalog.url, password_file(config)):  # not created meanwhile
-        require_nothing_held(connect.without_password(config.catalog.url), holdings)
+        require_nothing_held(connect.without_password(config.catalog.url), inventories)
 
 
 async def inspect_stores(config: Config) -> list[PlaceInventory]:
@@ -74,12 +74,12 @@ async def take_inventory(place: MarkedPlace, store: Store | None = None) -> Plac
     return PlaceInventory(place, marker, blobs, unreadable)
 
 
-def require_nothing_held(catalog: str, holdings: list[PlaceInventory]) -> None:
+def require_nothing_held(catalog: str, inventories: list[PlaceInventory]) -> None:
     """Refuse to create a catalog over places that contain data. Raises CatalogMissing.
 
     ``catalog``: its location.
     """
-    held = [str(holding) for holding in holdings if holding]
+    held = [str(inventory) for inventory in inventories if inventory]
     if held:
         raise CatalogMissing(
             f"There is no catalog in {catalog} (catalog.url), and none is made there, because a "

@@ -61,12 +61,12 @@ class PlaceRegistry:
 
         ``store``: the store that keeps blobs in it. Raises WrongPlace, StoreError, CatalogError.
         """
-        sight = await self._look(place)
-        if sight.marker is None:
+        observed = await self._look(place)
+        if observed.marker is None:
             return await self._mark(place, store)
-        if _is_cataloged(place) and (sight.known is None or not sight.known.is_marked):
-            await self._catalog.replace_place(_known(place, sight.marker))
-        return sight.marker
+        if _is_cataloged(place) and (observed.known is None or not observed.known.is_marked):
+            await self._catalog.replace_place(_known(place, observed.marker))
+        return observed.marker
 
     async def examine(self, place: MarkedPlace, store: Store | None = None) -> PlaceState:
         """The result of ``identify`` without changing anything. Raises the same errors."""
@@ -99,7 +99,7 @@ class PlaceRegistry:
     async def _look(self, place: MarkedPlace) -> PlaceObservation:
         """Read the marker of a place and its record. Raises WrongPlace if it must not be used."""
         known = [one for one in await self._catalog.list_places() if _is_of(one, place)]
-        sight = PlaceObservation(
+        observed = PlaceObservation(
             place.kind,
             place.name,
             place.where,
@@ -107,9 +107,9 @@ class PlaceRegistry:
             known[0] if known and _is_cataloged(place) else None,
             await self._catalog.get_id(),
         )
-        if why := why_place_refused(sight):
+        if why := why_place_refused(observed):
             raise WrongPlace(place.name, why)
-        return sight
+        return observed
 
     async def _mark(self, place: MarkedPlace, store: Store | None) -> Marker:
         contents = await self._require_adoptable(place, store)
