@@ -29,12 +29,12 @@ BUSY = Summary(
         Instance(InstanceId("near-1"), "1.0", ("api", "scrubber"), NOW - 90 * MINUTE, NOW),
         Instance(InstanceId("far-2"), "1.1", ("scrubber",), NOW - MINUTE, NOW - MINUTE / 2),
     ],
-    holdings=[
+    held_images=[
         HeldImage(InstanceId("near-1"), A, Status.SAVING, NOW - 5 * MINUTE, NOW + MINUTE / 4),
         HeldImage(InstanceId("gone-3"), B, Status.SAVING, NOW - 9 * MINUTE, NOW - MINUTE),
     ],
     images={Status.SAVING: 2, Status.ACTIVE: 7},
-    stocks=[
+    blob_usage=[
         BlobUsage("cloud", BlobState.DOOMED, 3, 5 * 1024**2, failing=1),
         BlobUsage("cloud", BlobState.KEPT, 7, 3 * 1024**3),
         BlobUsage("local", BlobState.DOOMED, 1, 1024**2),
@@ -47,23 +47,21 @@ BUSY = Summary(
         TaskCount("import", TaskStatus.PROCESSING, 1, NOW - 7 * MINUTE),
         TaskCount("verify", TaskStatus.SUCCESS, 9, NOW - 600 * MINUTE),
     ],
-    task_holdings=[
-        HeldTask(InstanceId("far-2"), C, "import", "p1", NOW - MINUTE, NOW + MINUTE / 2)
-    ],
+    held_tasks=[HeldTask(InstanceId("far-2"), C, "import", "p1", NOW - MINUTE, NOW + MINUTE / 2)],
     damaged=1,
 )
 IDLE = Summary(NOW, [], [], {}, [], 0, 0, None)
 ONE = Summary(
     at=NOW,
     instances=BUSY.instances[:1],
-    holdings=BUSY.holdings[:1],
+    held_images=BUSY.held_images[:1],
     images={Status.SAVING: 1},
-    stocks=[BlobUsage("local", BlobState.DOOMED, 1, 1024**2)],
+    blob_usage=[BlobUsage("local", BlobState.DOOMED, 1, 1024**2)],
     restorable=1,
     restorable_bytes=1024,
     oldest_due_at=None,
     tasks=[TaskCount("import", TaskStatus.PENDING, 1, NOW)],
-    task_holdings=BUSY.task_holdings,
+    held_tasks=BUSY.held_tasks,
 )
 
 

@@ -55,13 +55,13 @@ def counted(summary: Summary) -> list[object]:
     """The summary without its timestamps."""
     return [
         [(one.id, one.version, one.roles) for one in summary.instances],
-        [(one.instance, one.image_id, one.status) for one in summary.holdings],
+        [(one.instance, one.image_id, one.status) for one in summary.held_images],
         {status: count for status, count in summary.images.items() if count},
-        list(summary.stocks),
+        list(summary.blob_usage),
         (summary.restorable, summary.restorable_bytes),
         summary.oldest_due_at is None,
-        [(stock.type, stock.status, stock.tasks) for stock in summary.tasks],
-        [(one.instance, one.task_id, one.type, one.owner) for one in summary.task_holdings],
+        [(count.type, count.status, count.tasks) for count in summary.tasks],
+        [(one.instance, one.task_id, one.type, one.owner) for one in summary.held_tasks],
         summary.damaged,
     ]
 

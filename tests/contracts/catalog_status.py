@@ -124,9 +124,9 @@ class StatusContract:
 
         assert abs(summary.at - datetime.now(UTC)) < CLOCKS_APART
         assert not summary.instances
-        assert not summary.holdings
+        assert not summary.held_images
         assert not summary.images
-        assert not summary.stocks
+        assert not summary.blob_usage
         assert (summary.restorable, summary.restorable_bytes) == (0, 0)
         assert summary.oldest_due_at is None
 
@@ -199,10 +199,10 @@ class StatusContract:
 
         summary = await catalog.summarize()
 
-        held = [(one.instance, one.image_id, one.status) for one in summary.holdings]
+        held = [(one.instance, one.image_id, one.status) for one in summary.held_images]
         saving = Status.SAVING
         assert held == [("one", "i", saving), ("one", "j", saving), ("two", "k", saving)]
-        for one in summary.holdings:
+        for one in summary.held_images:
             assert one.since == (await catalog.get_image(one.image_id)).since
             assert before + AN_HOUR < one.lease_until < summary.at + AN_HOUR
 
@@ -230,7 +230,7 @@ class StatusContract:
             Status.DELETED: 3,
             Status.PENDING_DELETE: 1,
         }
-        assert list(summary.stocks) == [
+        assert list(summary.blob_usage) == [
             BlobUsage("far", BlobState.DOOMED, 1, 3),
             BlobUsage(STORE, BlobState.DOOMED, 2, 14, failing=1),
             BlobUsage(STORE, BlobState.KEPT, 3, 70),

@@ -185,16 +185,16 @@ class TasksContract:
 
         summary = await catalog.summarize()
 
-        assert [(one.instance, one.task_id, one.type) for one in summary.task_holdings] == [
+        assert [(one.instance, one.task_id, one.type) for one in summary.held_tasks] == [
             ("one", "t2", "import"),
             ("two", "t1", "verify"),
         ]
-        assert [one.owner for one in summary.task_holdings] == ["a", "b"]
-        for one in summary.task_holdings:
+        assert [one.owner for one in summary.held_tasks] == ["a", "b"]
+        for one in summary.held_tasks:
             assert one.since == (await catalog.get_task(one.task_id)).begun_at
             assert before + AN_HOUR < one.lease_until < summary.at + AN_HOUR
         await catalog.modify_image("i", give_back(making, "lost", final=False))
-        left = (await catalog.summarize()).task_holdings
+        left = (await catalog.summarize()).held_tasks
         assert [one.task_id for one in left] == ["t1"]
 
     async def test_leases_of_tasks_are_leases(self, catalog: Catalog) -> None:

@@ -53,9 +53,11 @@ FULL = Summary(
         Instance(InstanceId("a"), "1", ("api",), NOW, NOW - LEASE / 2),
         Instance(InstanceId("b"), "1", ("api",), NOW, NOW - LEASE * 2),
     ],
-    holdings=[],
+    held_images=[],
     images={Status.ACTIVE: 7, Status.SAVING: 2},
-    stocks=[BlobUsage(store, state, 3, 1024, failing=1) for store in STORES for state in BlobState],
+    blob_usage=[
+        BlobUsage(store, state, 3, 1024, failing=1) for store in STORES for state in BlobState
+    ],
     restorable=1,
     restorable_bytes=512,
     oldest_due_at=NOW - timedelta(seconds=90),

@@ -91,15 +91,15 @@ def summarize(db: Connection) -> Summary:
     return Summary(
         at=dialects.now(db),
         instances=_instances(db),
-        holdings=_holdings(db),
+        held_images=_held_images(db),
         images=_images(db),
-        stocks=_stocks(db),
+        blob_usage=_blob_usage(db),
         restorable=restorable,
         restorable_bytes=int(restorable_bytes),
         oldest_due_at=db.execute(_OLDEST_DUE).scalar_one(),
         oldest=_oldest(db),
         tasks=_tasks(db),
-        task_holdings=_task_holdings(db),
+        held_tasks=_held_tasks(db),
         damaged=db.execute(_DAMAGED).scalar_one(),
         warnings=warnings_of(installation.list_places(db)),
     )
@@ -119,7 +119,7 @@ def _instances(db: Connection) -> Sequence[Instance]:
     ]
 
 
-def _holdings(db: Connection) -> Sequence[HeldImage]:
+def _held_images(db: Connection) -> Sequence[HeldImage]:
     return [
         HeldImage(InstanceId(holder), image_id, Status(status), since, until)
         for holder, image_id, status, since, until in db.execute(_HOLDINGS)
@@ -134,14 +134,14 @@ def _oldest(db: Connection) -> Mapping[Status, datetime]:
     return {Status(status): since for status, since in db.execute(_OLDEST) if since is not None}
 
 
-def _stocks(db: Connection) -> Sequence[BlobUsage]:
+def _blob_usage(db: Connection) -> Sequence[BlobUsage]:
     return [
         BlobUsage(store, BlobState(state), count, int(size_bytes), int(failing))
         for store, state, count, size_bytes, failing in db.execute(_STOCKS)
     ]
 
 
-def _task_holdings(db: Connection) -> Sequence[HeldTask]:
+def _held_tasks(db: Connection) -> Sequence[HeldTask]:
     return [
         HeldTask(InstanceId(holder), task_id, name, owner, begun_at, until)
         for holder, task_id, name, owner, begun_at, until in db.execute(_TASK_HOLDINGS)

@@ -94,7 +94,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
                 "since": moment(holding.since),
                 "lease_left_s": round((holding.lease_until - at).total_seconds(), 3),
             }
-            for holding in summary.holdings
+            for holding in summary.held_images
         ],
         "task_holdings": [
             {
@@ -105,36 +105,36 @@ def summary_json(summary: Summary) -> dict[str, Any]:
                 "since": moment(holding.since),
                 "lease_left_s": round((holding.lease_until - at).total_seconds(), 3),
             }
-            for holding in summary.task_holdings
+            for holding in summary.held_tasks
         ],
         "tasks": [
             {
-                "type": stock.type,
-                "status": stock.status.value,
-                "tasks": stock.tasks,
-                "oldest_at": moment(stock.oldest_at),
+                "type": count.type,
+                "status": count.status.value,
+                "tasks": count.tasks,
+                "oldest_at": moment(count.oldest_at),
             }
-            for stock in summary.tasks
+            for count in summary.tasks
         ],
         "damaged_images": summary.damaged,
         "warnings": list(summary.warnings),
         "images": {status.value: count for status, count in sorted(summary.images.items())},
         "stores": [
             {
-                "store": stock.store,
-                "state": stock.state.value,
-                "blobs": stock.blobs,
-                "bytes": stock.size_bytes,
+                "store": usage.store,
+                "state": usage.state.value,
+                "blobs": usage.blobs,
+                "bytes": usage.size_bytes,
             }
-            for stock in summary.stocks
+            for usage in summary.blob_usage
         ],
         "scrubber": {
             "restorable": summary.restorable,
             "restorable_bytes": summary.restorable_bytes,
-            "doomed": sum(stock.blobs for stock in doomed),
-            "doomed_bytes": sum(stock.size_bytes for stock in doomed),
+            "doomed": sum(usage.blobs for usage in doomed),
+            "doomed_bytes": sum(usage.size_bytes for usage in doomed),
             "oldest_due_at": moment(summary.oldest_due_at),
-            "failing": sum(stock.failing for stock in doomed),
+            "failing": sum(usage.failing for usage in doomed),
         },
     }
 
@@ -160,21 +160,21 @@ def status_tables(summary: Summary) -> Iterator[TextTable]:
     if troubles:
         yield TextTable(pluralize(len(troubles), "trouble"), ("instance", "what it says"), troubles)
     yield TextTable(
-        f"{pluralize(len(summary.holdings), 'image')} being worked on",
+        f"{pluralize(len(summary.held_images), 'image')} being worked on",
         ("instance", "image", "status", "for", "lease left"),
-        [(one.instance, one.image_id, one.status, *_held(one, at)) for one in summary.holdings],
+        [(one.instance, one.image_id, one.status, *_held(one, at)) for one in summary.held_images],
     )
     yield TextTable(
-        f"{pluralize(len(summary.task_holdings), 'task')} being worked on",
+        f"{pluralize(len(summary.held_tasks), 'task')} being worked on",
         ("instance", "task", "type", "owner", "for", "lease left"),
         [
             (one.instance, one.task_id, one.type, one.owner, *_held(one, at))
-            for one in summary.task_holdings
+            for one in summary.held_tasks
         ],
     )
-    waiting_tasks = [stock for stock in summary.tasks if stock.status is TaskStatus.PENDING]
+    waiting_tasks = [count for count in summary.tasks if count.status is TaskStatus.PENDING]
     yield TextTable(
-        f"{pluralize(sum(stock.tasks for stock in waiting_tasks), 'task')} waiting",
+        f"{pluralize(sum(count.tasks for count in waiting_tasks), 'task')} waiting",
         ("type", "tasks", "oldest"),
         [(one.type, str(one.tasks), _since(one.oldest_at, at)) for one in waiting_tasks],
     )
@@ -185,11 +185,11 @@ def status_tables(summary: Summary) -> Iterator[TextTable]:
         [(status, str(count)) for status, count in sorted(summary.images.items())],
     )
     yield TextTable(
-        pluralize(sum(stock.blobs for stock in summary.stocks), "blob"),
+        pluralize(sum(usage.blobs for usage in summary.blob_usage), "blob"),
         ("store", "state", "blobs", "size"),
         [
-            (stock.store, stock.state, str(stock.blobs), approximate_size(stock.size_bytes))
-            for stock in summary.stocks
+            (usage.store, usage.state, str(usage.blobs), approximate_size(usage.size_bytes))
+            for usage in summary.blob_usage
         ],
     )
 
@@ -219,7 +219,7 @@ def _waiting_for_scrubber(summary: Summary) -> str:
 
 
 def _doomed(summary: Summary) -> list[BlobUsage]:
-    return [stock for stock in summary.stocks if stock.state is BlobState.DOOMED]
+    return [usage for usage in summary.blob_usage if usage.state is BlobState.DOOMED]
 
 
 def _since(moment: datetime | None, at: datetime) -> str:

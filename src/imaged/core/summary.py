@@ -74,14 +74,14 @@ class Summary:
 
     at: datetime  # by the catalog's clock
     instances: Sequence[Instance]
-    holdings: Sequence[HeldImage]
+    held_images: Sequence[HeldImage]
     images: Mapping[Status, int]
-    stocks: Sequence[BlobUsage]
+    blob_usage: Sequence[BlobUsage]
     restorable: int  # images in pending_delete whose delay has not ended
     restorable_bytes: int
     oldest_due_at: datetime | None  # the earliest due time of doomed blobs
     oldest: Mapping[Status, datetime] = field(default_factory=dict)  # the earliest ``since``
     tasks: Sequence[TaskCount] = ()
-    task_holdings: Sequence[HeldTask] = ()
+    held_tasks: Sequence[HeldTask] = ()
     damaged: int = 0  # images in use whose data is damaged
     warnings: Sequence[str] = ()  # of places: problems that an operator should check

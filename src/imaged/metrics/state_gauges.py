@@ -96,8 +96,8 @@ def _of_images(summary: Summary) -> Iterator[Metric]:
 
 
 def _of_blobs(summary: Summary) -> Iterator[Metric]:
-    stocks = {(stock.store, stock.state): stock for stock in summary.stocks}
-    stores = sorted({stock.store for stock in summary.stocks})
+    by_place = {(usage.store, usage.state): usage for usage in summary.blob_usage}
+    stores = sorted({usage.store for usage in summary.blob_usage})
     counts = GaugeMetricFamily(
         "imaged_blobs",
         "Blobs by store and state; doomed ones wait for the scrubber.",
@@ -108,15 +108,15 @@ def _of_blobs(summary: Summary) -> Iterator[Metric]:
     )
     for store in stores:
         for state in BlobState:
-            stock = stocks.get((store, state))
-            counts.add_metric((store, state), stock.blobs if stock else 0)
-            sizes.add_metric((store, state), stock.size_bytes if stock else 0)
+            usage = by_place.get((store, state))
+            counts.add_metric((store, state), usage.blobs if usage else 0)
+            sizes.add_metric((store, state), usage.size_bytes if usage else 0)
     yield counts
     yield sizes
     yield GaugeMetricFamily(
         "imaged_scrub_stuck_blobs",
         "Doomed blobs that could not be deleted at least once.",
-        sum(stock.failing for stock in summary.stocks),
+        sum(usage.failing for usage in summary.blob_usage),
     )
     due_at = summary.oldest_due_at
     yield GaugeMetricFamily(
@@ -127,9 +127,9 @@ def _of_blobs(summary: Summary) -> Iterator[Metric]:
 
 
 def _of_tasks(summary: Summary, known: Sequence[str]) -> Iterator[Metric]:
-    stocks = {(stock.type, stock.status): stock for stock in summary.tasks}
+    found = {(count.type, count.status): count for count in summary.tasks}
     types = dict.fromkeys(
-        (*known, *(name for name, status in stocks if status in UNFINISHED_TASK_STATUSES))
+        (*known, *(name for name, status in found if status in UNFINISHED_TASK_STATUSES))
     )
     counts = GaugeMetricFamily(
         "imaged_tasks",
@@ -139,9 +139,9 @@ def _of_tasks(summary: Summary, known: Sequence[str]) -> Iterator[Metric]:
     waits: dict[str, float] = {}
     for name in types:
         for status in UNFINISHED_TASK_STATUSES:
-            stock = stocks.get((name, status))
-            counts.add_metric((name, status), stock.tasks if stock else 0)
-        waiting = stocks.get((name, TaskStatus.PENDING))
+            count = found.get((name, status))
+            counts.add_metric((name, status), count.tasks if count else 0)
+        waiting = found.get((name, TaskStatus.PENDING))
         waits[name] = _age(summary, waiting.oldest_at) if waiting else 0
     yield counts
     yield _labelled(

@@ -268,15 +268,15 @@ class MemoryCatalog(MemoryTasks):
         return Summary(
             at=self._clock.now(),
             instances=[self.instances[name] for name in sorted(self.instances)],
-            holdings=memory_summary.holdings(self.images, self.leases),
+            held_images=memory_summary.held_images(self.images, self.leases),
             images=memory_summary.images(self.images.values()),
-            stocks=memory_summary.stocks(self.blobs.values()),
+            blob_usage=memory_summary.blob_usage(self.blobs.values()),
             restorable=len(restorable := memory_summary.restorable(self.images.values())),
             restorable_bytes=sum(content.size_bytes for content in restorable),
             oldest_due_at=memory_summary.oldest_due_at(self.blobs.values()),
             oldest=memory_summary.oldest(self.images.values()),
             tasks=memory_summary.tasks(self.tasks.values()),
-            task_holdings=memory_summary.task_holdings(self.tasks, self.images, self.leases),
+            held_tasks=memory_summary.held_tasks(self.tasks, self.images, self.leases),
             damaged=sum(map(is_damaged, self.images.values())),
             warnings=warnings_of(self.places.values()),
         )

@@ -15,7 +15,7 @@ from imaged.core.task import Task, TaskStatus
 from imaged.ports.image_catalog import LapsedClaim
 
 
-def holdings(
+def held_images(
     by_id: Mapping[str, Image], leases: Mapping[Claim, tuple[datetime, LapsedClaim]]
 ) -> Sequence[HeldImage]:
     """The claimed images, by instance."""
@@ -27,7 +27,7 @@ def holdings(
     return sorted(found, key=lambda holding: (holding.instance, holding.image_id))
 
 
-def task_holdings(
+def held_tasks(
     by_id: Mapping[str, Task],
     images: Mapping[str, Image],
     leases: Mapping[Claim, tuple[datetime, LapsedClaim]],
@@ -68,7 +68,7 @@ def restorable(records: Iterable[Image]) -> Sequence[Content]:
     ]
 
 
-def stocks(ledger: Iterable[Blob]) -> Sequence[BlobUsage]:
+def blob_usage(ledger: Iterable[Blob]) -> Sequence[BlobUsage]:
     """The bytes of each state in each store."""
     groups: dict[tuple[str, BlobState], list[Blob]] = {}
     for blob in ledger:

@@ -111,7 +111,7 @@ def compare_clocks(at: datetime, asked: datetime, answered: datetime) -> Finding
 
 def check_leases(summary: Summary, lease: timedelta) -> Iterator[Finding]:
     """Check that live instances take back the work of dead ones within a lease."""
-    late = [one for one in summary.holdings if summary.at - one.lease_until > lease]
+    late = [one for one in summary.held_images if summary.at - one.lease_until > lease]
     if late:
         yield problem(
             "leases",
@@ -119,8 +119,10 @@ def check_leases(summary: Summary, lease: timedelta) -> Iterator[Finding]:
             "Start an instance: it takes back what they hold, within a lease.",
         )
     else:
-        yield ok("leases", f"Live instances work on {pluralize(len(summary.holdings), 'image')}.")
-    failing = sum(stock.failing for stock in summary.stocks)
+        yield ok(
+            "leases", f"Live instances work on {pluralize(len(summary.held_images), 'image')}."
+        )
+    failing = sum(usage.failing for usage in summary.blob_usage)
     if failing:
         yield warning(
             "scrubber",
