@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Integer, bindparam, delete, insert, select, u
 
 from imaged.catalogs import dialects, image_rows, rows
 from imaged.catalogs.tables import blobs, block_checksums
-from imaged.core import blob as states
+from imaged.core import blob as blob_rules
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
 from imaged.core.errors import BlobGone
@@ -82,7 +82,7 @@ def take_doomed(db: Connection, limit: int, busy_for: timedelta) -> Sequence[Blo
     """
     now = dialects.now(db)
     due = [rows.blob_of(row) for row in db.execute(_DUE, {"now": now, "most": limit})]
-    taken = [states.start_deletion(blob, now, busy_for) for blob in due]
+    taken = [blob_rules.start_deletion(blob, now, busy_for) for blob in due]
     write(db, {blob.key: blob for blob in due}, taken)
     return taken
 
@@ -97,14 +97,14 @@ def record_upload_id(db: Connection, key: str, upload_id: str) -> None:
     known = lock(db, [key])
     if key not in known:
         raise BlobGone(key)
-    write(db, known, [states.record_upload_id(known[key], upload_id)])
+    write(db, known, [blob_rules.record_upload_id(known[key], upload_id)])
 
 
 def recheck_later(db: Connection, key: str, after: timedelta) -> None:
     """Record that a doomed blob was deleted and is to be checked once more."""
     known = lock(db, [key])
     if key in known and known[key].state is BlobState.DOOMED:
-        write(db, known, [states.schedule_recheck(known[key], dialects.now(db), after)])
+        write(db, known, [blob_rules.schedule_recheck(known[key], dialects.now(db), after)])
 
 
 def reschedule(db: Connection, key: str, why: str) -> Blob | None:
@@ -112,7 +112,7 @@ def reschedule(db: Connection, key: str, why: str) -> Blob | None:
     known = lock(db, [key])
     if key not in known or known[key].state is not BlobState.DOOMED:
         return None
-    blob = states.reschedule(known[key], dialects.now(db), why)
+    blob = blob_rules.reschedule(known[key], dialects.now(db), why)
     write(db, known, [blob])
     return blob
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from imaged.catalogs import dialects, image_rows, images, task_rows
 from imaged.catalogs.dialects import Instant
 from imaged.catalogs.task_tables import tasks
-from imaged.core import task as states
+from imaged.core import task as task_rules
 from imaged.core.errors import ImageNotFound
 from imaged.core.image import Image
 from imaged.core.query import TaskQuery, task_sort_key
@@ -118,7 +118,7 @@ class ChangedTask:
 def add(db: Connection, task: Task) -> Task:
     """Insert a task that writes no image."""
     now = dialects.now(db)
-    task = states.created(task, now)
+    task = task_rules.created(task, now)
     task_rows.write(db, None, task, now)
     return task
 
@@ -139,7 +139,7 @@ def modify(db: Connection, task_id: str, change: TaskChange) -> ChangedTask:
     after = change(before)
     if after is not before:
         now = dialects.now(db)
-        after = states.stamp(before, after, now)
+        after = task_rules.stamp(before, after, now)
         task_rows.write(db, before, after, now)
     return ChangedTask(before, after)
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from imaged.core import task as tasks
+from imaged.core import task as task_rules
 from imaged.core.blob import Blob, BlobState, doom
 from imaged.core.deletion import lose_location
 from imaged.core.errors import BlobGone, QuotaExceeded
@@ -149,8 +149,8 @@ def _settle_task(before: Image, after: Image, now: datetime) -> Task | None:
     if task is None or task == known:
         return task
     if known is None or known.id != task.id:
-        return tasks.created(task, now)
-    return tasks.stamp(known, task, now)
+        return task_rules.created(task, now)
+    return task_rules.stamp(known, task, now)
 
 
 def without_ended_task(image: Image) -> Image:
@@ -160,7 +160,7 @@ def without_ended_task(image: Image) -> Image:
 
 def created(image: Image, now: datetime) -> Image:
     """Set the creation time of the image and of its task."""
-    task = image.task and tasks.created(image.task, now)
+    task = image.task and task_rules.created(image.task, now)
     return replace(image, created_at=now, updated_at=now, since=now, task=task)
 
 

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from anyio.lowlevel import checkpoint
 
-from imaged.core import blob as blobs
+from imaged.core import blob as blob_rules
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim, InstanceId
@@ -76,7 +76,7 @@ class MemoryCatalog(MemoryTasks):
         await checkpoint()
         now = self._clock.now()
         due = self._due(self.blobs.values(), lambda blob: blob.due_at)
-        taken = [blobs.start_deletion(blob, now, busy_for) for blob in due[:limit]]
+        taken = [blob_rules.start_deletion(blob, now, busy_for) for blob in due[:limit]]
         self.blobs.update({blob.key: blob for blob in taken})
         return taken
 
@@ -91,21 +91,21 @@ class MemoryCatalog(MemoryTasks):
         await checkpoint()
         if key not in self.blobs:
             raise BlobGone(key)
-        self.blobs[key] = blobs.record_upload_id(self.blobs[key], upload_id)
+        self.blobs[key] = blob_rules.record_upload_id(self.blobs[key], upload_id)
 
     async def recheck_later(self, key: str, after: timedelta) -> None:
         """Record that these bytes are deleted but more may arrive: due again ``after`` this."""
         await checkpoint()
         blob = self._doomed(key)
         if blob is not None:
-            self.blobs[key] = blobs.schedule_recheck(blob, self._clock.now(), after)
+            self.blobs[key] = blob_rules.schedule_recheck(blob, self._clock.now(), after)
 
     async def reschedule(self, key: str, why: str) -> Blob | None:
         """Record that deleting failed. Returns the row; None if it is gone."""
         await checkpoint()
         blob = self._doomed(key)
         if blob is not None:
-            blob = self.blobs[key] = blobs.reschedule(blob, self._clock.now(), why)
+            blob = self.blobs[key] = blob_rules.reschedule(blob, self._clock.now(), why)
         return blob
 
     async def remove_blob(self, key: str) -> Image | None:

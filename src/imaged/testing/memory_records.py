@@ -11,7 +11,7 @@ from typing import TypeVar
 from anyio.lowlevel import checkpoint
 
 from imaged.core import ledger
-from imaged.core import task as tasks
+from imaged.core import task as task_rules
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim
 from imaged.core.errors import ImageExists, ImageNotFound, TaskNotFound
@@ -168,7 +168,7 @@ class MemoryTasks(MemoryImages):
     async def add_task(self, task: Task) -> Task:
         """Store a new task that writes no image; returns it with its timestamps."""
         await checkpoint()
-        self.tasks[task.id] = tasks.created(task, self._clock.now())
+        self.tasks[task.id] = task_rules.created(task, self._clock.now())
         return self.tasks[task.id]
 
     async def get_task(self, task_id: str) -> Task:
@@ -196,7 +196,7 @@ class MemoryTasks(MemoryImages):
         after = change(before)
         if after is before:
             return before
-        self.tasks[task_id] = after = tasks.stamp(before, after, self._clock.now())
+        self.tasks[task_id] = after = task_rules.stamp(before, after, self._clock.now())
         self._move_claim(before.claim, after.claim, lambda claim: LapsedClaim(claim, None, task_id))
         return after
 
@@ -205,7 +205,7 @@ class MemoryTasks(MemoryImages):
         await checkpoint()
         if task_id not in self.tasks:
             return
-        task = tasks.advance(self.tasks[task_id], attempt, progress, self._clock.now())
+        task = task_rules.advance(self.tasks[task_id], attempt, progress, self._clock.now())
         self.tasks[task_id] = task
         if task.writes is not None and self._is_in(task.writes, task_id):
             self.images[task.writes] = replace(self.images[task.writes], task=task)
