@@ -88,29 +88,26 @@ async def body_of(request: Request) -> AsyncGenerator[bytes]:
 
 
 async def json_object_of(request: Request, contents: str) -> dict[str, Any]:
-    """Return the parsed body, which must be a JSON object. ``contents``: what it must have.
+    """Return the parsed body, which must be an object in ``application/json``.
 
-    Raises the errors of ``_json_of``.
-    """
-    document = await _json_of(request)
-    if not isinstance(document, dict):
-        raise InvalidRequest(f"The body must be a JSON object with {contents}.")
-    return document
-
-
-async def _json_of(request: Request) -> Any:
-    """Return the parsed body, which must be ``application/json``.
+    ``contents``: what it must have, for the error.
 
     Raises MediaTypeRefused, EncodingRefused, InvalidRequest, BodyTooLarge, ClientVanished.
     """
     media_type = media_type_of(request)
     if media_type != JSON:
         raise MediaTypeRefused(media_type, [JSON])
-    return await document_of(request)
+    document = await document_of(request)
+    if not isinstance(document, dict):
+        raise InvalidRequest(f"The body must be a JSON object with {contents}.")
+    return document
 
 
 async def document_of(request: Request) -> Any:
-    """Return the parsed JSON body of any media type. Raises the same, except MediaTypeRefused."""
+    """Return the parsed JSON body of any media type.
+
+    Raises EncodingRefused, InvalidRequest, BodyTooLarge, ClientVanished.
+    """
     require_unpacked(request)
     body = bytearray()
     async for chunk in body_of(request):

@@ -31,7 +31,7 @@ def completion(shell: str, *, as_json: bool) -> None:
 
 
 def script_for(shell: str) -> str:
-    """The script; it calls the command for completions."""
+    """The script; it calls the command for completions. Raises LookupError."""
     from click.shell_completion import ShellComplete, get_completion_class
 
     from imaged.cli import imaged

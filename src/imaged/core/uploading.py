@@ -84,7 +84,7 @@ def begin_import(task: Task) -> Change:
 
 
 def begin_attempt(image: Image, claim: Claim) -> Image:
-    """Claim the image's task as a worker."""
+    """Claim the image's task as a worker. Raises InvalidTransition."""
     if image.status is not Status.IMPORTING or image.task is None:
         raise InvalidTransition(image.status, "picked up")
     return replace(image, claim=claim, task=pick_up(image.task))

@@ -49,7 +49,7 @@ class ClaimedRecord(Generic[R]):
 
     @property
     def record(self) -> R:
-        """The record after the last change."""
+        """The record after the last change. Raises ClaimLost if nothing was claimed."""
         if self._record is None:
             raise ClaimLost
         return self._record

@@ -259,7 +259,7 @@ def has_tables(path: Path) -> bool:
 def migrate_once(path: Path, *, contract: bool = False) -> Migration:
     """Create and migrate the file if necessary.
 
-    Raises DatabaseBusy if another process does the same, or writes: then retry.
+    Raises CatalogError, and DatabaseBusy if another process does the same, or writes: then retry.
     """
     if not path.parent.is_dir():
         raise CatalogError(f"The catalog {path} cannot be opened: its folder is missing.")

@@ -127,7 +127,7 @@ def with_small_cache(work: Transaction[T]) -> Transaction[T]:
 
 @contextmanager
 def translated_errors(path: Path) -> Iterator[None]:
-    """Translate every error of the block into those of the core."""
+    """Translate every error of the block. Raises CatalogError."""
     try:
         yield
     except DBAPIError as error:

@@ -119,7 +119,7 @@ def sync_folder(disk: Disk, folder: Path) -> None:
 
 
 def write_chunks(disk: Disk, descriptor: int, chunks: Sequence[bytes], limit: int) -> None:
-    """Write all chunks, at most ``limit`` per system call, repeating short writes."""
+    """Write all chunks, at most ``limit`` per call, repeating short writes. Raises OSError."""
     pending: list[bytes | memoryview] = [chunk for chunk in chunks if chunk]
     first = 0
     while first < len(pending):

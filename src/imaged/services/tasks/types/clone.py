@@ -98,7 +98,7 @@ class CloneCopier:
 
     async def copy(self, context: TaskContext, source: Image, store: str) -> None:
         """Copy the source's bytes. Raises UnknownStore, QuotaExceeded, DataRefused, DataDamaged,
-        StoreError, ClaimLost, CatalogError.
+        StoreError, ClaimLost, CatalogError, and InvalidTransition if it has no data.
         """
         if source.content is None:
             raise InvalidTransition(source.status, "be cloned")

@@ -29,7 +29,7 @@ def new_clone(caller: Caller, source: Image, overrides: Mapping[str, Any]) -> Im
     """The new image: the attributes given in the task, otherwise those of the source.
 
     Owner, visibility and protection are not copied. The formats are those of the bytes. Raises
-    InvalidInput, and the errors of ``edits.new_image``.
+    InvalidInput, TooMany, and the errors of ``edits.new_image``.
     """
     for name in FORMAT_ATTRIBUTES:
         if overrides.get(name, getattr(source, name)) != getattr(source, name):
