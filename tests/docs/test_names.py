@@ -88,10 +88,9 @@ def names() -> frozenset[str]:
 
 @cache
 def words() -> frozenset[str]:
-    """Every word of the code, such as the name of a column in a text."""
-    return frozenset(
-        word for path in CODE for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))
-    )
+    """Every word of the sources, such as the name of a column in a text."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
+    return frozenset(word for text in texts for word in re.findall(r"\w+", text))
 
 
 @each_page
@@ -119,7 +118,7 @@ def test_commands_are_there(page: Path) -> None:
 
 @pytest.mark.parametrize("page", ON_CODE, ids=lambda page: page.name)
 def test_functions_and_modules_are_there(page: Path) -> None:
-    """Each name in snake case, and each dotted module, is a word of the code."""
+    """Each name in snake case, and each dotted module, is a word of the sources."""
     text = page.read_text(encoding="utf-8")
     told = [*quoted(text, SNAKE_CASE), *quoted(text, MODULE)]
 
