@@ -26,6 +26,7 @@ Handler = Callable[[Request], Awaitable[ASGIApp]]
 Find = Callable[[Request], Awaitable[object]]
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
+CONDITIONS = frozenset({b"if-match", b"if-none-match"})
 ANYTHING = "*"
 NO_CONTENT = 204
 
@@ -61,11 +62,13 @@ class Resource:
         request = Request(scope, receive, send)
         handler = self._handler(request.method)
         _bind_ids(request)
-        if request.method in SAFE_METHODS:
-            send = conditional(request.headers, send)
-        else:
+        if request.method not in SAFE_METHODS:
             await self._require_right(request)
-            await self._require_condition(request)
+        if _has_condition(request.headers):
+            if request.method in SAFE_METHODS:
+                send = conditional(request.headers, send)
+            else:
+                await self._require_condition(request)
         response = await handler(request)
         await response(scope, receive, send)
 
@@ -87,12 +90,14 @@ class Resource:
         require_writer(caller)
 
     async def _require_condition(self, request: Request) -> None:
-        if not {"if-match", "if-none-match"} & set(request.headers.keys()):
-            return
         if self._find is not None:
             await self._find(request)
         exists = not (self._is_made_by_put and request.method == "PUT")
         require_condition(request.headers, exists=exists)
+
+
+def _has_condition(headers: Headers) -> bool:
+    return any(name in CONDITIONS for name, _ in headers.raw)
 
 
 def require_condition(headers: Headers, *, exists: bool) -> None:
