@@ -11,6 +11,7 @@ import pytest
 from imaged.core.errors import SecretKeyUnavailable
 from imaged.core.task import TaskStatus
 from imaged.services.tasks.task_service import TaskServiceSettings
+from imaged.services.tasks.types.verify import Verify
 from support.service import Service
 from support.settings import configured
 
@@ -268,7 +269,7 @@ async def test_without_a_key_secrets_are_refused(monkeypatch: pytest.MonkeyPatch
     async def accept(*_: object) -> None:
         raise SecretKeyUnavailable("/etc/secret.key", "no such file")
 
-    monkeypatch.setattr(service.task_service.registry.get("verify"), "accept", accept)
+    monkeypatch.setattr(Verify, "accept", accept)
     body = {"type": "verify", "input": {"image_id": image_id}}
     reply = await service.call("POST", "/v2/tasks", body)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import anyio
@@ -21,27 +22,21 @@ RunOnce = Callable[[], Awaitable[object]]
 Interval = Callable[[], timedelta]
 
 
+@dataclass(slots=True, eq=False)
 class PeriodicJob:
     """Runs ``once`` at an interval. ``every``: returns the interval; 0 disables the job."""
 
-    def __init__(
-        self,
-        name: str,
-        once: RunOnce,
-        every: Interval,
-        meter: Meter = ignore_measurement,
-    ) -> None:
-        self.name = name
-        self._once = once
-        self._every = every
-        self._meter = meter
-        self._wakeup = Wakeup()
-        self._scope = anyio.CancelScope()
+    name: str
+    once: RunOnce
+    every: Interval
+    meter: Meter = ignore_measurement
+    _wakeup: Wakeup = field(default_factory=Wakeup, init=False)
+    _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope, init=False)
 
     @property
     def next_in(self) -> timedelta | None:
         """The time until the next round, 0 during a round; None if the job is disabled."""
-        return self._wakeup.remaining if self._every() else None
+        return self._wakeup.remaining if self.every() else None
 
     async def run(self) -> None:
         """Run the job until ``stop``."""
@@ -49,7 +44,7 @@ class PeriodicJob:
             await run_periodically(
                 self.name,
                 self._run_unless_disabled,
-                lambda: self._every() or DISABLED_RECHECK,
+                lambda: self.every() or DISABLED_RECHECK,
                 self._wakeup,
             )
 
@@ -62,9 +57,9 @@ class PeriodicJob:
         self._scope.cancel()
 
     async def _run_unless_disabled(self) -> None:
-        if self._every():
-            with Timing(self._meter, self.name):
-                await self._once()
+        if self.every():
+            with Timing(self.meter, self.name):
+                await self.once()
 
 
 def job_names(roles: Collection[Role]) -> Sequence[str]:

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -70,6 +71,7 @@ class VersionMismatch(ImagedError):
         )
 
 
+@dataclass(eq=False)
 class WorkerProcess:
     """Runs tasks until it is idle or its daemon is gone.
 
@@ -77,18 +79,11 @@ class WorkerProcess:
     the process into a background process. It exits ``idle_seconds`` after its last task.
     """
 
-    def __init__(
-        self,
-        expected_version: str,
-        set_up: Callable[[Config], None],
-        *,
-        idle_seconds: float = IDLE_EXIT_SECONDS,
-        report_every: timedelta = REPORT_INTERVAL,
-    ) -> None:
-        self._idle_seconds = idle_seconds
-        self._report_every = report_every
-        self._expected_version = expected_version
-        self._set_up_process = set_up
+    expected_version: str
+    set_up: Callable[[Config], None]
+    _: KW_ONLY
+    idle_seconds: float = IDLE_EXIT_SECONDS
+    report_every: timedelta = REPORT_INTERVAL
 
     async def run(self, end: socket.socket) -> None:
         """Run tasks until the worker is idle or the daemon is gone."""
@@ -104,12 +99,12 @@ class WorkerProcess:
 
     def _require_version(self) -> None:
         found = version("imaged")
-        if found != self._expected_version:
-            raise VersionMismatch(found, self._expected_version)
+        if found != self.expected_version:
+            raise VersionMismatch(found, self.expected_version)
 
     async def _work(self, start: Start) -> None:
         config = start.config
-        self._set_up_process(config)
+        self.set_up(config)
         instruments = Instruments(stores=list(config.stores.by_name))
         async with open_drivers(config, instruments, allow_unavailable=True) as drivers:
             self._services = ServiceContainer(drivers, config, instruments, start.instance)
@@ -141,11 +136,11 @@ class WorkerProcess:
 
     async def _report_until_idle(self, tasks: TaskGroup) -> None:
         idle_since = anyio.current_time()
-        while anyio.current_time() - idle_since < self._idle_seconds:
+        while anyio.current_time() - idle_since < self.idle_seconds:
             if self._services.runner.running:
                 idle_since = anyio.current_time()
             await self._channel.send_report(self._report())
-            await self._report_now.pause(self._report_every)
+            await self._report_now.pause(self.report_every)
         tasks.cancel_scope.cancel()
 
     def _report(self) -> Report:

@@ -34,20 +34,14 @@ class Converted:
     chunks: AsyncGenerator[bytes]
 
 
+@dataclass(frozen=True, slots=True)
 class ImageConverter:
     """Converts disk images for tasks."""
 
-    def __init__(
-        self,
-        scratch: Scratch,
-        converter: Converter,
-        inspector: InspectorFactory,
-        check_factory: StreamCheckFactory,
-    ) -> None:
-        self._scratch = scratch
-        self._converter = converter
-        self._inspector = inspector
-        self.check_factory = check_factory
+    scratch: Scratch
+    converter: Converter
+    inspector: InspectorFactory
+    check_factory: StreamCheckFactory
 
     def require_able(
         self,
@@ -62,7 +56,7 @@ class ImageConverter:
         ``field``: of the task's input, to which the ``refusal`` applies.
         """
         try:
-            self._converter.require_able(source_format, target_format)
+            self.converter.require_able(source_format, target_format)
         except ConversionRefused as error:
             raise InvalidInput(field, f"{refusal}: {error.why}") from error
 
@@ -79,14 +73,14 @@ class ImageConverter:
         TooLarge, ConversionFailed, ScratchError.
         """
         stream_checks = stream_checks or self.check_factory.begin()
-        stream_checks.inspect(self._inspector(), lambda found: self._judge(source_format, found))
-        async with self._scratch.folder(context.attempt) as folder:
+        stream_checks.inspect(self.inspector(), lambda found: self._judge(source_format, found))
+        async with self.scratch.folder(context.attempt) as folder:
             async with aclosing(stream_checks.of_chunks(body)) as examined:
                 source = await folder.write("source", examined)
             target = await folder.make("target")
             size_bytes = await folder.size_bytes("source")
             async with _reporting_progress(context, folder, size_bytes) as tell:
-                await self._converter.convert(source, source_format, target, target_format, tell)
+                await self.converter.convert(source, source_format, target, target_format, tell)
             async with aclosing(folder.read("target")) as chunks:
                 yield Converted(await folder.size_bytes("target"), chunks)
 

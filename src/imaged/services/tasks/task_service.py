@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
 from uuid import uuid4
@@ -58,6 +58,7 @@ class TaskServiceCatalog(TaskCatalog, ImageCatalog, Protocol):
     """Tasks, and the images that they are about."""
 
 
+@dataclass(slots=True, eq=False)
 class TaskService:
     """``/v2/tasks``. ``wakeup`` wakes the worker of this instance, and ``start_now`` begins brief
     tasks immediately, if it can. ``settings`` may be replaced.
@@ -65,26 +66,15 @@ class TaskService:
     A task that the caller may not see raises TaskNotFound.
     """
 
-    def __init__(
-        self,
-        catalog: TaskServiceCatalog,
-        claims: Claims,
-        registry: TaskTypeRegistry,
-        *,
-        seal: SecretBox,
-        wakeup: Wakeup,
-        start_now: Callable[[Task], bool] = _start_nothing,
-        settings: TaskServiceSettings,
-        clock: ClockGuard,
-    ) -> None:
-        self._catalog = catalog
-        self._claims = claims
-        self._seal = seal
-        self._wakeup = wakeup
-        self._start_now = start_now
-        self._clock = clock
-        self.registry = registry
-        self.settings = settings
+    catalog: TaskServiceCatalog
+    claims: Claims
+    registry: TaskTypeRegistry
+    _: KW_ONLY
+    seal: SecretBox
+    wakeup: Wakeup
+    start_now: Callable[[Task], bool] = _start_nothing
+    settings: TaskServiceSettings
+    clock: ClockGuard
 
     async def create(
         self,
@@ -106,8 +96,8 @@ class TaskService:
         task = self.new_task(caller, kind.facts, fields, accepted.image_id, request_id)
         await self.require_room(caller)
         task = await self._store(task, accepted.new_image)
-        if not (accepted.is_brief and self._start_now(task)):
-            self._wakeup.wake()
+        if not (accepted.is_brief and self.start_now(task)):
+            self.wakeup.wake()
         return task
 
     async def require_room(self, caller: Caller) -> None:
@@ -116,7 +106,7 @@ class TaskService:
         Concurrent calls do not see each other, so the limit may be exceeded slightly.
         """
         limit = self.settings.max_unfinished_per_owner
-        if limit and await self._catalog.count_unfinished_tasks(caller.project) >= limit:
+        if limit and await self.catalog.count_unfinished_tasks(caller.project) >= limit:
             raise TooManyTasks(caller.project, limit)
 
     async def store_in_image(
@@ -127,11 +117,11 @@ class TaskService:
         ``check``: a call to another host, after invalid requests were refused. Raises
         ImageNotFound, TooManyTasks, and the refusals of ``change`` and ``check``.
         """
-        change(await self._catalog.get_image(image_id))
+        change(await self.catalog.get_image(image_id))
         await check()
         await self.require_room(caller)
-        image = await self._catalog.modify_image(image_id, change)
-        self._wakeup.wake()
+        image = await self.catalog.modify_image(image_id, change)
+        self.wakeup.wake()
         return image
 
     def new_task(
@@ -160,20 +150,20 @@ class TaskService:
     async def show(self, caller: Caller, task_id: str) -> Task:
         """Return the task. Raises TaskNotFound."""
         self._require_access(caller)
-        task = require_task(caller, await self._catalog.get_task(task_id))
+        task = require_task(caller, await self.catalog.get_task(task_id))
         return task_as_seen_by(caller, task)
 
     async def list(self, query: TaskQuery) -> Sequence[Task]:
         """Return a page of the tasks that the query's caller may see."""
         if query.caller is not None:
             self._require_access(query.caller)
-        return await self._catalog.list_tasks(query)
+        return await self.catalog.list_tasks(query)
 
     async def list_for_image(self, caller: Caller, image_id: str) -> Sequence[Task]:
         """The caller's tasks on a visible image, the newest first. Raises ImageNotFound."""
-        require_visible(caller, await self._catalog.get_image(image_id))
+        require_visible(caller, await self.catalog.get_image(image_id))
         query = TaskQuery(caller=caller, image_id=image_id, limit=MAX_TASKS_OF_IMAGE)
-        tasks = await self._catalog.list_tasks(query)
+        tasks = await self.catalog.list_tasks(query)
         return [task_as_seen_by(caller, task) for task in tasks]
 
     async def cancel(self, caller: Caller, task_id: str) -> Task:
@@ -188,9 +178,9 @@ class TaskService:
                 raise TaskFinal(task.id, task.status)
             return cancel(task, f"It was cancelled by {caller.user}.")
 
-        task = await self._catalog.modify_task(task_id, change)
-        await self._claims.renew()  # stops work whose claim has ended
-        self._wakeup.wake()  # and in the worker of this instance
+        task = await self.catalog.modify_task(task_id, change)
+        await self.claims.renew()  # stops work whose claim has ended
+        self.wakeup.wake()  # and in the worker of this instance
         return task
 
     async def remove(self, caller: Caller, task_id: str) -> None:
@@ -201,13 +191,13 @@ class TaskService:
             require_task_owner(caller, task)
             require_final(task)
 
-        await self._catalog.remove_task(task_id, allow)
+        await self.catalog.remove_task(task_id, allow)
 
     async def expire_due(self) -> int:
         """Remove the records of all expired tasks; return their number."""
         count = 0
-        while await self._clock.is_reliable():
-            expired = await self._catalog.expire_tasks(EXPIRY_BATCH)
+        while await self.clock.is_reliable():
+            expired = await self.catalog.expire_tasks(EXPIRY_BATCH)
             count += len(expired)
             for task in expired:
                 log.debug("task.expired", task_id=task.id, task_type=task.type, owner=task.owner)
@@ -217,11 +207,11 @@ class TaskService:
 
     async def _store(self, task: Task, draft: Image | None) -> Task:
         if draft is None:
-            task = await self._catalog.add_task(task)
+            task = await self.catalog.add_task(task)
         else:
             limit_bytes = self.settings.max_properties_bytes
             require_properties_within(draft.properties, limit_bytes)
-            added = (await self._catalog.add_image(begin_draft(draft, task))).task
+            added = (await self.catalog.add_image(begin_draft(draft, task))).task
             task = task if added is None else added
         return task
 
@@ -231,7 +221,7 @@ class TaskService:
 
     def _sealed(self, facts: TaskFacts, fields: Mapping[str, object]) -> bytes | None:
         secret = {name: fields[name] for name in sorted(facts.secrets) if fields.get(name)}
-        return self._seal.seal(msgspec.json.encode(secret)) if secret else None
+        return self.seal.seal(msgspec.json.encode(secret)) if secret else None
 
 
 def _require_storable(fields: Mapping[str, object]) -> None:

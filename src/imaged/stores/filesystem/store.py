@@ -77,13 +77,7 @@ class FilesystemStore:
 
     async def check(self) -> None:
         """Create missing folders inside the root, and test a write. Raises StoreError."""
-        self_test = FilesystemSelfTest(
-            self.name,
-            self._paths,
-            self._disk,
-            min_free_bytes=self._settings.min_free_bytes,
-            folder_mode=self._settings.folder_mode,
-        )
+        self_test = FilesystemSelfTest(self.name, self._paths, self._disk, self._settings)
 
         def run() -> None:
             self.place.require()

@@ -9,6 +9,7 @@ so that downloads are verified from then on.
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import field
@@ -55,8 +56,14 @@ class VerifyCatalog(ImageCatalog, BlobCatalog, Protocol):
     """Images, and the checksums of their blocks."""
 
 
+@dataclass(frozen=True, slots=True)
 class Verify:
     """The task type."""
+
+    catalog: VerifyCatalog
+    stores: Stores
+    budget: TransferBudget
+    lanes: LaneFactory = BackgroundLane
 
     facts = TaskFacts("verify")
     input = VerifyInput
@@ -74,19 +81,6 @@ class Verify:
         ),
     )
 
-    def __init__(
-        self,
-        catalog: VerifyCatalog,
-        stores: Stores,
-        budget: TransferBudget,
-        lanes: LaneFactory = BackgroundLane,
-    ) -> None:
-        self._catalog = catalog
-        self._stores = stores
-        self._budget = budget
-        self._lanes = lanes
-        self._damage = DamageReporter(catalog)
-
     async def accept(self, caller: Caller, asked: VerifyInput) -> Accepted:
         """Only the owner may verify, and only an image with data. Raises InvalidTransition."""
         return Accepted((await self._image(caller, asked.image_id)).id)
@@ -103,10 +97,10 @@ class Verify:
             wrong = problems_of(content, StoredContent(location.store, found))
             problems += wrong
             if found is not None and not wrong:  # also for bytes that had none recorded
-                await self._catalog.set_block_checksums(location.key, found.block_checksums)
+                await self.catalog.set_block_checksums(location.key, found.block_checksums)
         if problems:  # or were the bytes deleted with the image?
             await self._image(context.caller, image.id)
-        await self._damage.note(image, problems)
+        await DamageReporter(self.catalog).note(image, problems)
         return VerifyResult(
             image_id=image.id,
             healthy=not problems,
@@ -119,20 +113,20 @@ class Verify:
         )
 
     async def _image(self, caller: Caller, image_id: str) -> Image:
-        image = require_owner(caller, await self._catalog.get_image(image_id.lower()))
+        image = require_owner(caller, await self.catalog.get_image(image_id.lower()))
         require_data(image.status, "be verified")
         return image
 
     async def _read(
         self, context: TaskContext, location: Location, content: Content
     ) -> Content | None:
-        stream_checks = StreamChecks(self._lanes)
+        stream_checks = StreamChecks(self.lanes)
         digests = stream_checks.digest(content.hash_algorithm)
-        opening = self._stores.pick(location.store).open(location.key)
+        opening = self.stores.pick(location.store).open(location.key)
         async with (
-            aclosing(read_chunks(opening, lambda: self._budget.block_bytes)) as chunks,
+            aclosing(read_chunks(opening, lambda: self.budget.block_bytes)) as chunks,
             aclosing(context.counted(VERIFYING, chunks, content.size_bytes)) as counted,
-            aclosing(gather_blocks(counted, self._budget)) as blocks,
+            aclosing(gather_blocks(counted, self.budget)) as blocks,
         ):
             try:
                 await stream_checks.read(blocks)
