@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Row
@@ -18,30 +19,25 @@ from imaged.core.task import Task
 AnyRow = Row[*tuple[Any, ...]]
 Values = dict[str, Any]
 
+#: The columns that have the name and the value of an attribute of the image.
+_SAME_IN_IMAGES = (
+    *("id", "owner", "name", "disk_format", "container_format", "visibility", "protected"),
+    *("hidden", "min_ram_mib", "min_disk_gib", "tags", "properties", "status", "since"),
+    *("deleted_from", "draft", "created_at", "updated_at", "version", "finished_by", "damage"),
+)
+_BLOB_COLUMNS = tuple(attribute.name for attribute in fields(Blob))
+
+
+def values_of(record: object, names: Iterable[str]) -> Values:
+    """The attributes of a record, or the columns of a row, with these names."""
+    return {name: getattr(record, name) for name in names}
+
 
 def image_values(image: Image) -> Values:
     """The columns of the image's row, by name."""
     content, failure, broken = image.content, image.last_failure, image.broken_upload
     return {
-        "id": image.id,
-        "owner": image.owner,
-        "name": image.name,
-        "disk_format": image.disk_format,
-        "container_format": image.container_format,
-        "visibility": image.visibility,
-        "protected": image.protected,
-        "hidden": image.hidden,
-        "min_ram_mib": image.min_ram_mib,
-        "min_disk_gib": image.min_disk_gib,
-        "tags": image.tags,
-        "properties": image.properties,
-        "status": image.status,
-        "since": image.since,
-        "deleted_from": image.deleted_from,
-        "draft": image.draft,
-        "created_at": image.created_at,
-        "updated_at": image.updated_at,
-        "version": image.version,
+        **values_of(image, _SAME_IN_IMAGES),
         "size_bytes": content and content.size_bytes,
         "checksum": content and content.checksum,
         "hash_algorithm": content and content.hash_algorithm,
@@ -49,7 +45,6 @@ def image_values(image: Image) -> Values:
         "virtual_size_bytes": content and content.virtual_size_bytes,
         "notice": content and content.notice,
         "staged_content": _staged_values(image),
-        "finished_by": image.finished_by,
         "failure_phase": failure and failure.phase,
         "failure_reason": failure and failure.reason,
         "failure_at": failure and failure.at,
@@ -58,7 +53,6 @@ def image_values(image: Image) -> Values:
         "broken_checksum": broken and broken.checksum,
         "broken_at": broken and broken.at,
         "broken_refused_bytes": broken and broken.refused_bytes,
-        "damage": image.damage,
     }
 
 
@@ -110,38 +104,13 @@ def claim_of(row: AnyRow) -> Claim:
 
 def blob_values(blob: Blob) -> Values:
     """The columns of the blob's row, by name."""
-    return {
-        "key": blob.key,
-        "store": blob.store,
-        "size_bytes": blob.size_bytes,
-        "state": blob.state,
-        "holders": blob.holders,
-        "due_at": blob.due_at,
-        "awaited_by": blob.awaited_by,
-        "failures": blob.failures,
-        "last_error": blob.last_error,
-        "upload_id": blob.upload_id,
-        "is_unfinished": blob.is_unfinished,
-        "is_swept": blob.is_swept,
-    }
+    return values_of(blob, _BLOB_COLUMNS)
 
 
 def blob_of(row: AnyRow) -> Blob:
     """The blob of a row."""
-    return Blob(
-        key=row.key,
-        store=row.store,
-        size_bytes=row.size_bytes,
-        state=BlobState(row.state),
-        holders=row.holders,
-        due_at=row.due_at,
-        awaited_by=row.awaited_by,
-        failures=row.failures,
-        last_error=row.last_error,
-        upload_id=row.upload_id,
-        is_unfinished=row.is_unfinished,
-        is_swept=row.is_swept,
-    )
+    key, store, size_bytes, state, *others = (getattr(row, name) for name in _BLOB_COLUMNS)
+    return Blob(key, store, size_bytes, BlobState(state), *others)
 
 
 def account_of(row: AnyRow) -> Account:

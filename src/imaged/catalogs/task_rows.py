@@ -13,6 +13,13 @@ from imaged.catalogs.task_tables import tasks
 from imaged.core.errors import TaskNotFound
 from imaged.core.task import Progress, Task, TaskStatus
 
+#: The columns that have the name and the value of an attribute of the task.
+_SAME = (
+    *("id", "type", "owner", "user_id", "request_id", "input", "sealed", "image_id", "writes"),
+    *("attempts", "max_attempts", "result", "message", "keep_for", "expires_at"),
+    *("created_at", "updated_at", "begun_at", "finished_by"),
+)
+
 READ = select(tasks)
 
 _THIS = tasks.c.id == bindparam("this")
@@ -81,58 +88,18 @@ def task_of(row: AnyRow) -> Task:
     if row.phase is not None:
         progress = Progress(row.phase, row.done_bytes, row.total_bytes)
     return Task(
-        id=row.id,
-        type=row.type,
-        owner=row.owner,
-        user_id=row.user_id,
+        **rows.values_of(row, _SAME),
         roles=tuple(row.roles),
-        request_id=row.request_id,
-        input=row.input,
-        sealed=row.sealed,
-        image_id=row.image_id,
-        writes=row.writes,
         status=TaskStatus(row.status),
-        attempts=row.attempts,
-        max_attempts=row.max_attempts,
         progress=progress,
-        result=row.result,
-        message=row.message,
-        keep_for=row.keep_for,
-        expires_at=row.expires_at,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        begun_at=row.begun_at,
         claim=None if row.token is None else rows.claim_of(row),
-        finished_by=row.finished_by,
     )
 
 
 def _task_values(task: Task) -> Values:
     """The columns of the task's row except its lease, by name."""
-    return {
-        "id": task.id,
-        "type": task.type,
-        "owner": task.owner,
-        "user_id": task.user_id,
-        "roles": task.roles,
-        "request_id": task.request_id,
-        "input": task.input,
-        "sealed": task.sealed,
-        "image_id": task.image_id,
-        "writes": task.writes,
-        "status": task.status,
-        "attempts": task.attempts,
-        "max_attempts": task.max_attempts,
-        **progress_values(task.progress),
-        "result": task.result,
-        "message": task.message,
-        "keep_for": task.keep_for,
-        "expires_at": task.expires_at,
-        "created_at": task.created_at,
-        "updated_at": task.updated_at,
-        "begun_at": task.begun_at,
-        "finished_by": task.finished_by,
-    }
+    same = rows.values_of(task, (*_SAME, "roles", "status"))
+    return same | progress_values(task.progress)
 
 
 def _lease_values(task: Task, now: datetime) -> Values:

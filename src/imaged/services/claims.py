@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
@@ -56,23 +56,17 @@ class ClaimSettings:
         return self.lease - self.renew_every
 
 
+@dataclass(eq=False)
 class Claims:
     """The claims of this process."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        instance: InstanceId,
-        settings: ClaimSettings,
-        *,
-        kill_uploads: bool = False,
-    ) -> None:
-        self._catalog = catalog
-        self._instance = instance
-        self._settings = settings
-        self.kill_uploads = kill_uploads
-        self._held: dict[Claim, anyio.CancelScope] = {}
-        self._silence = Problem()
+    catalog: Catalog
+    instance: InstanceId
+    settings: ClaimSettings
+    _: KW_ONLY
+    kill_uploads: bool = False
+    _held: dict[Claim, anyio.CancelScope] = field(default_factory=dict, init=False)
+    _silence: Problem = field(default_factory=Problem, init=False)
 
     @property
     def held(self) -> int:
@@ -86,7 +80,7 @@ class Claims:
         Raises the refusals of ``begin``, ClaimLost if the claim ends meanwhile, and ImageDeleted if
         it ended because the image was deleted.
         """
-        work = ClaimedImage(self._catalog, self._new_claim(), image_id)
+        work = ClaimedImage(self.catalog, self._new_claim(), image_id)
         with bound_contextvars(image_id=image_id):
             async with self._holding(work, lambda: work.begin(begin)):
                 yield work
@@ -97,7 +91,7 @@ class Claims:
 
         Raises TaskNotFound, InvalidTransition if it is not waiting for a worker, and ClaimLost.
         """
-        work = ClaimedTask(self._catalog, self._new_claim(), task_id)
+        work = ClaimedTask(self.catalog, self._new_claim(), task_id)
         with bound_contextvars(task_id=task_id):
             async with self._holding(work, lambda: work.begin(claim_task)):
                 yield work
@@ -106,7 +100,7 @@ class Claims:
         """Renew all leases periodically, until cancelled."""
         while True:
             await self.renew()
-            await anyio.sleep(self._settings.renew_every.total_seconds())
+            await anyio.sleep(self.settings.renew_every.total_seconds())
 
     async def renew(self) -> None:
         """Renew the leases of all claims in one call; a claim missing from the answer has ended."""
@@ -114,8 +108,8 @@ class Claims:
         if not asked:
             return
         try:
-            with anyio.fail_after(self._settings.renew_every.total_seconds()):
-                standing = await self._catalog.renew_leases(asked.keys())
+            with anyio.fail_after(self.settings.renew_every.total_seconds()):
+                standing = await self.catalog.renew_leases(asked.keys())
         except (CatalogError, TimeoutError) as error:
             if self._silence.set("the catalog does not answer"):
                 log.warning("lease.renewal_failed", held=self.held, error=_sentence(error))
@@ -123,7 +117,7 @@ class Claims:
         self._silence.set("")
         for claim, scope in asked.items():
             if claim in standing:
-                scope.deadline = asked_at + self._settings.trust.total_seconds()
+                scope.deadline = asked_at + self.settings.trust.total_seconds()
             else:
                 scope.cancel()
 
@@ -166,7 +160,7 @@ class Claims:
 
     @asynccontextmanager
     async def _keep_lease(self, claim: Claim, since: float) -> AsyncIterator[None]:
-        deadline = since + self._settings.trust.total_seconds()
+        deadline = since + self.settings.trust.total_seconds()
         with anyio.CancelScope(deadline=deadline) as scope:
             self._held[claim] = scope
             try:
@@ -184,7 +178,7 @@ class Claims:
 
         ``waits``: whether calls to an unavailable catalog are retried until then.
         """
-        with anyio.move_on_after(self._settings.lease.total_seconds(), shield=True):
+        with anyio.move_on_after(self.settings.lease.total_seconds(), shield=True):
             try:
                 await (retry_until_available(give_back) if waits else give_back())
             except ClaimLost:
@@ -196,7 +190,7 @@ class Claims:
         return None
 
     def _new_claim(self) -> Claim:
-        return Claim(uuid4(), self._instance, self._settings.lease)
+        return Claim(uuid4(), self.instance, self.settings.lease)
 
 
 def _was_refused(error: BaseException) -> bool:

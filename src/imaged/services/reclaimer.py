@@ -8,6 +8,7 @@ run.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -29,30 +30,25 @@ RECLAIM_BATCH = 100
 SILENT_HOLDER_REASON = "The server that was working on it went silent."
 
 
+@dataclass(eq=False)
 class LeaseReclaimer:
     """Gives back the work of dead holders and staged data that was not imported in time; removes
     the records of old broken uploads.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        *,
-        clock: ClockGuard,
-        lease: timedelta,
-        kill_uploads: bool,
-        staged_time_to_live: timedelta,
-        remember_broken: timedelta,
-    ) -> None:
-        self._catalog = catalog
-        self._clock = clock
-        self._lease = lease
-        self.kill_uploads = kill_uploads
-        self.staged_time_to_live = staged_time_to_live
-        self.remember_broken = remember_broken
-        self.taken_back = 0  # claims, since the start of the process
-        self._unstaged = self._forgotten = 0  # staged images, and broken uploads, likewise
-        self.postponed = ItemBackoff("reclaimer", catalog.check)
+    catalog: Catalog
+    _: KW_ONLY
+    clock: ClockGuard
+    lease: timedelta
+    kill_uploads: bool
+    staged_time_to_live: timedelta
+    remember_broken: timedelta
+    taken_back: int = field(default=0, init=False)  # claims, since the start of the process
+    _unstaged: int = field(default=0, init=False)  # images, likewise
+    _forgotten: int = field(default=0, init=False)  # broken uploads, likewise
+
+    def __post_init__(self) -> None:
+        self.postponed = ItemBackoff("reclaimer", self.catalog.check)
 
     async def run_due(self) -> int:
         """Give back and remove all that is due; return the number of images and tasks.
@@ -73,7 +69,7 @@ class LeaseReclaimer:
         checked in each round.
         """
         lapsed = await self._find_lapsed()
-        while await self._clock.are_leases_current(self._lease) and lapsed:
+        while await self.clock.are_leases_current(self.lease) and lapsed:
             given_back = 0
             for claim in lapsed:
                 done = await self.postponed.try_item(
@@ -85,7 +81,7 @@ class LeaseReclaimer:
             lapsed = await self._find_lapsed()
 
     async def _find_lapsed(self) -> list[LapsedClaim]:
-        found = await self._catalog.find_lapsed(RECLAIM_BATCH + len(self.postponed))
+        found = await self.catalog.find_lapsed(RECLAIM_BATCH + len(self.postponed))
         return [lapsed for lapsed in found if not self.postponed.is_waiting(_name_of(lapsed))]
 
     async def _take_back(self, lapsed: LapsedClaim) -> bool:
@@ -102,21 +98,21 @@ class LeaseReclaimer:
         """Give a claim back. Raises ClaimLost if another process was faster."""
         if lapsed.task_id is not None:
             back = give_back_task(lapsed.claim, SILENT_HOLDER_REASON, final=False)
-            await self._catalog.modify_task(lapsed.task_id, back)
+            await self.catalog.modify_task(lapsed.task_id, back)
         if lapsed.image_id is not None:
             change = give_back(
                 lapsed.claim, SILENT_HOLDER_REASON, final=False, kill=self.kill_uploads
             )
-            await self._catalog.modify_image(lapsed.image_id, change)
+            await self.catalog.modify_image(lapsed.image_id, change)
 
     async def _unstage_idle(self) -> None:
         limit = RECLAIM_BATCH + len(self.postponed)
-        idle = await self._catalog.find_staged(self.staged_time_to_live, limit)
+        idle = await self.catalog.find_staged(self.staged_time_to_live, limit)
         await self._end_all(idle, self._unstage)
 
     async def _unstage(self, image: Image) -> bool:
         with bound_contextvars(image_id=image.id):
-            if not await is_made(self._catalog.modify_image(image.id, unstage(image))):
+            if not await is_made(self.catalog.modify_image(image.id, unstage(image))):
                 return False  # imported or deleted meanwhile
             self._unstaged += 1
             log.info("staging.expired")
@@ -124,12 +120,12 @@ class LeaseReclaimer:
 
     async def _forget_broken(self) -> None:
         limit = RECLAIM_BATCH + len(self.postponed)
-        idle = await self._catalog.find_broken_uploads(self.remember_broken, limit)
+        idle = await self.catalog.find_broken_uploads(self.remember_broken, limit)
         await self._end_all(idle, self._forget)
 
     async def _forget(self, image: Image) -> bool:
         with bound_contextvars(image_id=image.id):
-            if not await is_made(self._catalog.modify_image(image.id, forget_broken(image))):
+            if not await is_made(self.catalog.modify_image(image.id, forget_broken(image))):
                 return False  # uploaded or deleted meanwhile
             self._forgotten += 1
         return True
@@ -137,7 +133,7 @@ class LeaseReclaimer:
     async def _end_all(
         self, idle: Sequence[Image], end: Callable[[Image], Awaitable[bool]]
     ) -> None:
-        if idle and await self._clock.is_reliable():
+        if idle and await self.clock.is_reliable():
             for image in idle:
                 await self.postponed.try_item(image.id, partial(end, image))
 
