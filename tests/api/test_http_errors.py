@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
 
 import pytest
 from starlette.responses import Response
 
+import imaged
 from imaged.api.http_errors import (
     TITLES,
     HttpError,
@@ -53,6 +57,26 @@ def test_every_error_has_a_status(kind: type[errors.ImagedError]) -> None:
     """It is decided for each what clients are told."""
     if kind is not errors.ImagedError:
         assert kind.http_status in TITLES
+
+
+def test_errors_are_raised_with_what_their_sentences_say() -> None:
+    """Types do not show it: the base of all errors puts the arguments into the sentence."""
+    wanted = {
+        kind.__name__: sum(name is not None for _, name, *_ in Formatter().parse(kind.sentence))
+        for kind in (*CORE_ERRORS, *REFUSALS)
+        if kind.__init__ is errors.ImagedError.__init__
+    }
+    found = 0
+    for module in Path(imaged.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id=name)) if name in wanted:
+                    assert len(node.args) == wanted[name], f"{module}:{node.lineno}"
+                    assert not node.keywords, f"{module}:{node.lineno}"
+                    found += 1
+                case ast.Raise(exc=ast.Name(id=name)):
+                    assert not wanted.get(name), f"{module}:{node.lineno}"
+    assert found > len(wanted)
 
 
 def test_most_specific_status_applies() -> None:

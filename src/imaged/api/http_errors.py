@@ -21,6 +21,7 @@ BAD_GATEWAY = 502
 INTERNAL_ERROR_SENTENCE = (
     "The server made a mistake. Its log has the details, under the id of this request."
 )
+NO_HEADERS: Mapping[str, str] = {}
 
 TITLES: Mapping[int, str] = {
     304: "Not Modified",
@@ -48,9 +49,7 @@ TITLES: Mapping[int, str] = {
 class HttpError(ImagedError):
     """Base of the errors of HTTP requests; ``headers`` are sent with the answer."""
 
-    def __init__(self, sentence: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(sentence)
-        self.headers = dict(headers or {})
+    headers: Mapping[str, str] = NO_HEADERS
 
 
 class NoSuchPath(HttpError):
@@ -58,9 +57,7 @@ class NoSuchPath(HttpError):
 
     http_status = 404
     remedy = "Check the path; [the calls](api.md) lists all paths."
-
-    def __init__(self) -> None:
-        super().__init__("There is nothing at this address.")
+    sentence = "There is nothing at this address."
 
 
 class MethodNotAllowed(HttpError):
@@ -68,12 +65,12 @@ class MethodNotAllowed(HttpError):
 
     http_status = 405
     remedy = "Use one of the methods in the header `Allow`."
+    sentence = "The method {} is not possible here; possible: {}."
 
     def __init__(self, method: str, allowed: Iterable[str]) -> None:
         methods = ", ".join(allowed)
-        super().__init__(
-            f"The method {method} is not possible here; possible: {methods}.", {"Allow": methods}
-        )
+        super().__init__(method, methods)
+        self.headers = {"Allow": methods}
 
 
 class MediaTypeRefused(HttpError):
@@ -81,16 +78,14 @@ class MediaTypeRefused(HttpError):
 
     http_status = 415
     remedy = "Send the `Content-Type` that the sentence names."
+    sentence = "The Content-Type is {}; it must be {}. Add the header 'Content-Type: {}'."
 
     def __init__(
-        self, given: str, accepted: Iterable[str], headers: Mapping[str, str] | None = None
+        self, given: str, accepted: Iterable[str], headers: Mapping[str, str] = NO_HEADERS
     ) -> None:
         types = list(accepted)
-        super().__init__(
-            f"The Content-Type is {given or 'missing'}; it must be {' or '.join(types)}. "
-            f"Add the header 'Content-Type: {types[-1]}'.",
-            headers,
-        )
+        super().__init__(given or "missing", " or ".join(types), types[-1])
+        self.headers = headers
 
 
 class EncodingRefused(HttpError):
@@ -98,13 +93,11 @@ class EncodingRefused(HttpError):
 
     http_status = 415
     remedy = "Unpack the body, and send it without `Content-Encoding`."
-
-    def __init__(self, coding: str) -> None:
-        super().__init__(
-            f"The body has the Content-Encoding {coding!r}, which is not supported. "
-            "Send it uncompressed, without this header.",
-            {"Accept-Encoding": "identity"},
-        )
+    sentence = (
+        "The body has the Content-Encoding {!r}, which is not supported. "
+        "Send it uncompressed, without this header."
+    )
+    headers: Mapping[str, str] = {"Accept-Encoding": "identity"}
 
 
 class LengthRequired(HttpError):
@@ -112,12 +105,8 @@ class LengthRequired(HttpError):
 
     http_status = 411
     remedy = "Send the length of the data, or send it in chunks."
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The data needs the header Content-Length, or 'Transfer-Encoding: chunked'.",
-            {"Connection": "close"},
-        )
+    sentence = "The data needs the header Content-Length, or 'Transfer-Encoding: chunked'."
+    headers: Mapping[str, str] = {"Connection": "close"}
 
 
 class NotModified(HttpError):
@@ -125,9 +114,7 @@ class NotModified(HttpError):
 
     http_status = 304
     remedy = "Nothing: the image exists, as the condition asked."
-
-    def __init__(self) -> None:
-        super().__init__("")
+    sentence = ""
 
 
 class PreconditionFailed(HttpError):
@@ -138,11 +125,7 @@ class PreconditionFailed(HttpError):
         "Repeat it without the condition, or with `If-Match: *`: imaged gives no ETags, so none "
         "can match."
     )
-
-    def __init__(self, header: str) -> None:
-        super().__init__(
-            f"The condition in the header {header} does not hold: resources have no ETag."
-        )
+    sentence = "The condition in the header {} does not hold: resources have no ETag."
 
 
 class BodyTooLarge(HttpError):
@@ -150,9 +133,7 @@ class BodyTooLarge(HttpError):
 
     http_status = 413
     remedy = "Send a smaller body; data goes to `…/file`."
-
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"The body is larger than {limit_bytes} bytes.")
+    sentence = "The body is larger than {} bytes."
 
 
 class BodyTooSlow(HttpError):
@@ -160,9 +141,8 @@ class BodyTooSlow(HttpError):
 
     http_status = 408
     remedy = "Send it again, over a faster connection."
-
-    def __init__(self) -> None:
-        super().__init__("The body was sent too slowly.", {"Connection": "close"})
+    sentence = "The body was sent too slowly."
+    headers: Mapping[str, str] = {"Connection": "close"}
 
 
 class HostRefused(HttpError):
@@ -170,13 +150,11 @@ class HostRefused(HttpError):
 
     http_status = 421
     remedy = "Use localhost, or have the operator set `api.public_url`."
-
-    def __init__(self, host: str) -> None:
-        super().__init__(
-            f"The header Host says {host!r}. With auth.method none this service answers to "
-            "localhost and loopback addresses, and to the host of api.public_url; set that, or "
-            "another auth.method."
-        )
+    sentence = (
+        "The header Host says {!r}. With auth.method none this service answers to "
+        "localhost and loopback addresses, and to the host of api.public_url; set that, or "
+        "another auth.method."
+    )
 
 
 class CrossSiteRefused(HttpError):
@@ -184,12 +162,10 @@ class CrossSiteRefused(HttpError):
 
     http_status = 403
     remedy = "Use no browser, or have the operator set up tokens."
-
-    def __init__(self, header: str, value: str) -> None:
-        super().__init__(
-            f"The header {header} says {value!r}: a page of another site asks. With auth.method "
-            "none no other site may; let it use tokens, or be below api.public_url."
-        )
+    sentence = (
+        "The header {} says {!r}: a page of another site asks. With auth.method "
+        "none no other site may; let it use tokens, or be below api.public_url."
+    )
 
 
 class MetricsTokenMissing(HttpError):
@@ -200,13 +176,10 @@ class MetricsTokenMissing(HttpError):
         "Send the token of `metrics.token_file`, or have the operator give the metrics an address "
         "of their own in `metrics.bind`."
     )
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The metrics need the token of metrics.token_file, in the header 'Authorization: "
-            "Bearer …'.",
-            {"WWW-Authenticate": 'Bearer realm="imaged metrics"'},
-        )
+    sentence = (
+        "The metrics need the token of metrics.token_file, in the header 'Authorization: Bearer …'."
+    )
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="imaged metrics"'}
 
 
 class Unauthenticated(HttpError):
@@ -214,12 +187,8 @@ class Unauthenticated(HttpError):
 
     http_status = 401
     remedy = "Send a known token in `X-Auth-Token`."
-
-    def __init__(self) -> None:
-        super().__init__(
-            "A valid token is needed, in the header X-Auth-Token.",
-            {"WWW-Authenticate": 'Token realm="imaged"'},
-        )
+    sentence = "A valid token is needed, in the header X-Auth-Token."
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Token realm="imaged"'}
 
 
 class StatusAndSentence(NamedTuple):

@@ -113,9 +113,7 @@ class SecretKeyUnavailable(ImagedError):
     http_status = 503
     remedy = "Have the operator check `tasks.key_file`; tasks without secrets work."
     client_text = "The server cannot keep secrets at the moment. Please tell its operator."
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"The key for secrets of tasks, {path}, cannot be used: {why}.")
+    sentence = "The key for secrets of tasks, {}, cannot be used: {}."
 
 
 class SecretUnreadable(ImagedError):
@@ -123,12 +121,10 @@ class SecretUnreadable(ImagedError):
 
     http_status = 409
     remedy = "Create the task again: the key was changed meanwhile."
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The secret that came with the task cannot be read any more: the server's key has "
-            "changed. Please ask again."
-        )
+    sentence = (
+        "The secret that came with the task cannot be read any more: the server's key has "
+        "changed. Please ask again."
+    )
 
 
 class ScratchError(ImagedError):
@@ -137,9 +133,7 @@ class ScratchError(ImagedError):
     http_status = 503
     remedy = "Have the operator check `conversion.scratch`."
     client_text = "The server cannot keep the scratch files that this needs. An operator can help."
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"The scratch file {path} cannot be used: {why}.")
+    sentence = "The scratch file {} cannot be used: {}."
 
 
 class ScratchFull(ScratchError):
@@ -187,12 +181,10 @@ class ListTooSlow(ImagedError):
         "Use fewer filters or a smaller `limit`, or try later. Lists have connections of their "
         "own and 5 s each, so that they delay no other call."
     )
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(
-            f"The list was not ready within {seconds:g} seconds. Request less of it: fewer "
-            "filters, a smaller limit; or try again later."
-        )
+    sentence = (
+        "The list was not ready within {:g} seconds. Request less of it: fewer "
+        "filters, a smaller limit; or try again later."
+    )
 
 
 class CatalogTooNew(CatalogError):

@@ -6,6 +6,7 @@ from __future__ import annotations
 class ImagedError(Exception):
     """Base of every error that this package raises on purpose. Its text is meant for people.
 
+    ``sentence``: the text, with a pair of braces for each argument of the class.
     ``http_status``: the status of the answer to the request that failed so (RFC 9110, section 15).
     None: no fault of a request, but a mistake of the server, whose text is only logged.
     ``remedy``: what the client, user or operator can do; the pages of the reference show it.
@@ -14,9 +15,13 @@ class ImagedError(Exception):
     Subclasses have those of their base, unless they set others.
     """
 
+    sentence: str = "{}"
     http_status: int | None = None
     remedy: str = ""
     client_text: str = ""
+
+    def __init__(self, *facts: object) -> None:
+        super().__init__(self.sentence.format(*facts))
 
     @property
     def for_clients(self) -> str:

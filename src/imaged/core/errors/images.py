@@ -12,9 +12,7 @@ class ImageNotFound(ImagedError):
 
     http_status = 404
     remedy = "Check the id, and whether the project of the token may see the image."
-
-    def __init__(self, image_id: str) -> None:
-        super().__init__(f"There is no image {image_id}.")
+    sentence = "There is no image {}."
 
 
 class TagNotFound(ImagedError):
@@ -22,9 +20,7 @@ class TagNotFound(ImagedError):
 
     http_status = 404
     remedy = "Nothing: the image does not have the tag."
-
-    def __init__(self, tag: str) -> None:
-        super().__init__(f"The image has no tag {tag!r}.")
+    sentence = "The image has no tag {!r}."
 
 
 class ImageExists(ImagedError):
@@ -32,9 +28,7 @@ class ImageExists(ImagedError):
 
     http_status = 409
     remedy = "Choose another id, or let imaged choose one."
-
-    def __init__(self, image_id: str) -> None:
-        super().__init__(f"The image id {image_id} is taken; an id is never used twice.")
+    sentence = "The image id {} is taken; an id is never used twice."
 
 
 class ImageDeleted(ImagedError):
@@ -42,9 +36,7 @@ class ImageDeleted(ImagedError):
 
     http_status = 410
     remedy = "Nothing: the image was deleted meanwhile. imaged removes its bytes."
-
-    def __init__(self, image_id: str) -> None:
-        super().__init__(f"The image {image_id} was deleted while its data was being written.")
+    sentence = "The image {} was deleted while its data was being written."
 
 
 class ImageProtected(ImagedError):
@@ -52,11 +44,7 @@ class ImageProtected(ImagedError):
 
     http_status = 403
     remedy = "Set `protected` to false first, to delete it."
-
-    def __init__(self, image_id: str) -> None:
-        super().__init__(
-            f"The image {image_id} is protected; set its attribute 'protected' to false first."
-        )
+    sentence = "The image {} is protected; set its attribute 'protected' to false first."
 
 
 class InvalidTransition(ImagedError):
@@ -83,11 +71,9 @@ class FormatsUnset(ImagedError):
 
     http_status = 400
     remedy = "Set `disk_format` and `container_format`, and send the data again."
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The attributes 'disk_format' and 'container_format' must be set before data is sent."
-        )
+    sentence = (
+        "The attributes 'disk_format' and 'container_format' must be set before data is sent."
+    )
 
 
 class FormatsChanged(ImagedError):
@@ -95,13 +81,11 @@ class FormatsChanged(ImagedError):
 
     http_status = 409
     remedy = "Repeat the call: the data is then checked as the current formats."
-
-    def __init__(self, judged: str, said: str) -> None:
-        super().__init__(
-            f"The attributes 'disk_format' and 'container_format' were changed meanwhile: the data "
-            f"was judged as {judged}, and the image says {said} now. Ask again, and it is judged "
-            "as that."
-        )
+    sentence = (
+        "The attributes 'disk_format' and 'container_format' were changed meanwhile: the data "
+        "was judged as {}, and the image says {} now. Ask again, and it is judged "
+        "as that."
+    )
 
 
 class ImportNotReady(ImagedError):
@@ -109,9 +93,7 @@ class ImportNotReady(ImagedError):
 
     http_status = 409
     remedy = "Check the status of the image, and whether data was staged."
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"The image cannot be imported now: {why}.")
+    sentence = "The image cannot be imported now: {}."
 
 
 class NotRestorable(ImagedError):
@@ -119,9 +101,7 @@ class NotRestorable(ImagedError):
 
     http_status = 409
     remedy = "It cannot be restored; create it again."
-
-    def __init__(self, image_id: str, why: str) -> None:
-        super().__init__(f"The image {image_id} cannot be restored: {why}.")
+    sentence = "The image {} cannot be restored: {}."
 
 
 class ClaimLost(ImagedError):
@@ -129,9 +109,7 @@ class ClaimLost(ImagedError):
 
     http_status = 503
     remedy = "Send it again. If it persists, see `lease.renewal_failed` in the log."
-
-    def __init__(self) -> None:
-        super().__init__("This server lost its claim on the image; please try again.")
+    sentence = "This server lost its claim on the image; please try again."
 
 
 class BlobGone(ImagedError):
@@ -140,9 +118,7 @@ class BlobGone(ImagedError):
     http_status = 409
     remedy = "Nothing: the bytes were deleted meanwhile."
     client_text = "The data of the image is being deleted."
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"The bytes {key} are unfinished, going or gone.")
+    sentence = "The bytes {} are unfinished, going or gone."
 
 
 class DataRefused(ImagedError):
@@ -156,9 +132,7 @@ class SizeMismatch(DataRefused):
     """Fewer or more bytes were received than announced."""
 
     remedy = "Send all of it again: the image is queued again."
-
-    def __init__(self, announced_bytes: int, received_bytes: int) -> None:
-        super().__init__(f"{announced_bytes} bytes were announced, {received_bytes} were received.")
+    sentence = "{} bytes were announced, {} were received."
 
 
 class RetryMismatch(DataRefused):
@@ -169,13 +143,11 @@ class RetryMismatch(DataRefused):
         "Send the whole file again, from its first byte. To send another file on purpose, set the "
         "header `X-Imaged-Replace: true`, or wait for `uploads.remember_broken`."
     )
-
-    def __init__(self, received_bytes: int, why: str) -> None:
-        super().__init__(
-            f"An upload into this image broke off after {received_bytes} bytes, and this one "
-            f"{why}. Send the whole file again, from its first byte; or, to send another file on "
-            "purpose, set the header 'X-Imaged-Replace: true'."
-        )
+    sentence = (
+        "An upload into this image broke off after {} bytes, and this one "
+        "{}. Send the whole file again, from its first byte; or, to send another file on "
+        "purpose, set the header 'X-Imaged-Replace: true'."
+    )
 
 
 class TooLarge(DataRefused):
@@ -183,9 +155,7 @@ class TooLarge(DataRefused):
 
     http_status = 413
     remedy = "Send less, or have the operator raise `uploads.max_size`."
-
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"The data is larger than the limit of {limit_bytes} bytes.")
+    sentence = "The data is larger than the limit of {} bytes."
 
 
 class FormatRefused(DataRefused):
@@ -217,9 +187,7 @@ class ClientVanished(ImagedError):
 
     http_status = 400
     remedy = "Send it again: the image is queued again."
-
-    def __init__(self) -> None:
-        super().__init__("The connection broke off before the end of the data.")
+    sentence = "The connection broke off before the end of the data."
 
 
 class QuotaExceeded(ImagedError):
@@ -230,6 +198,4 @@ class QuotaExceeded(ImagedError):
         "Delete images, or have the operator raise the quota (`imaged quota`). Deleted images "
         "count until their bytes are gone."
     )
-
-    def __init__(self, owner: str) -> None:
-        super().__init__(f"The quota of the project {owner} is used up.")
+    sentence = "The quota of the project {} is used up."

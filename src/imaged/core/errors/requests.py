@@ -16,9 +16,7 @@ class DataForbidden(NotPermitted):
     """Only an admin may read the data of a deactivated image."""
 
     remedy = "Ask an administrator why the image is deactivated."
-
-    def __init__(self) -> None:
-        super().__init__("The image is deactivated; only an administrator may read its data.")
+    sentence = "The image is deactivated; only an administrator may read its data."
 
 
 class InvalidRequest(ImagedError):
@@ -32,18 +30,14 @@ class InvalidAttribute(InvalidRequest):
     """An attribute's value is of the wrong type, too long, or not among those allowed."""
 
     remedy = "Correct the attribute; [schemas](schemas.md) has what is allowed."
-
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(f"The attribute {name!r} {why}.")
+    sentence = "The attribute {!r} {}."
 
 
 class InvalidQuery(InvalidRequest):
     """A parameter of the query string is invalid."""
 
     remedy = "Correct the parameter; [the calls](api.md) have what is allowed."
-
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(f"The query parameter {name!r} {why}.")
+    sentence = "The query parameter {!r} {}."
 
 
 class InvalidInput(InvalidRequest):
@@ -60,18 +54,14 @@ class UnknownTaskType(InvalidRequest):
     """The task type does not exist, or this call cannot create it."""
 
     remedy = "Name one of those in [tasks](tasks.md)."
-
-    def __init__(self, name: str, known: str) -> None:
-        super().__init__(f"There is no task type {name!r} to ask for; possible: {known}.")
+    sentence = "There is no task type {!r} to ask for; possible: {}."
 
 
 class UnknownStore(InvalidRequest):
     """No store of this name is configured."""
 
     remedy = "Name one of `GET /v2/info/stores`, or none."
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"There is no store named {name!r}.")
+    sentence = "There is no store named {!r}."
 
 
 class ReadOnlyAttribute(ImagedError):
@@ -89,9 +79,7 @@ class PropertyConflict(ImagedError):
 
     http_status = 409
     remedy = "Show the image, and patch existing properties."
-
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(f"The property {name!r} {why}.")
+    sentence = "The property {!r} {}."
 
 
 class TooMany(ImagedError):
@@ -99,9 +87,7 @@ class TooMany(ImagedError):
 
     http_status = 413
     remedy = "Remove some first."
-
-    def __init__(self, what: str, limit: int) -> None:
-        super().__init__(f"An image can have at most {limit} {what}.")
+    sentence = "An image can have at most {1} {0}."
 
 
 class PropertiesTooLarge(ImagedError):
@@ -109,12 +95,10 @@ class PropertiesTooLarge(ImagedError):
 
     http_status = 413
     remedy = "Remove properties, or have the operator raise `uploads.max_properties_size`."
-
-    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
-        super().__init__(
-            f"The properties of an image may have {limit_bytes} bytes in all, names and values "
-            f"together, and these have {size_bytes}. Remove some, or write less into them."
-        )
+    sentence = (
+        "The properties of an image may have {1} bytes in all, names and values "
+        "together, and these have {0}. Remove some, or write less into them."
+    )
 
 
 class UnsatisfiableRange(ImagedError):

@@ -13,9 +13,7 @@ class TaskNotFound(ImagedError):
         "Check the id; only the project that created a task sees it, and its record is deleted "
         "some time after its end."
     )
-
-    def __init__(self, task_id: str) -> None:
-        super().__init__(f"There is no task {task_id}.")
+    sentence = "There is no task {}."
 
 
 class TaskNotFinal(ImagedError):
@@ -23,9 +21,7 @@ class TaskNotFinal(ImagedError):
 
     http_status = 409
     remedy = "Wait for its end, or cancel it first."
-
-    def __init__(self, task_id: str, status: str) -> None:
-        super().__init__(f"The task {task_id} is {status}; cancel it first.")
+    sentence = "The task {} is {}; cancel it first."
 
 
 class TaskFinal(ImagedError):
@@ -33,9 +29,7 @@ class TaskFinal(ImagedError):
 
     http_status = 409
     remedy = "Nothing: it has ended."
-
-    def __init__(self, task_id: str, status: str) -> None:
-        super().__init__(f"The task {task_id} has ended already, in {status}.")
+    sentence = "The task {} has ended already, in {}."
 
 
 class TaskFailed(ImagedError):
@@ -67,12 +61,10 @@ class TooManyTasks(ImagedError):
 
     http_status = 413
     remedy = "Wait, or cancel some, or have the operator raise `tasks.max_unfinished_per_owner`."
-
-    def __init__(self, owner: str, limit: int) -> None:
-        super().__init__(
-            f"The project {owner} has {limit} tasks that have not ended, and may not have more. "
-            "Wait until some have ended, or cancel some, and ask again."
-        )
+    sentence = (
+        "The project {} has {} tasks that have not ended, and may not have more. "
+        "Wait until some have ended, or cancel some, and ask again."
+    )
 
 
 class FetchFailed(ImagedError):
