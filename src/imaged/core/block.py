@@ -53,6 +53,9 @@ class Block:
             self._on_release(self.size_bytes)
 
 
+Blocks = AsyncIterable[Block]
+
+
 @dataclass
 class TransferBudget:
     """Counts the bytes in flight."""
@@ -136,7 +139,7 @@ class TimedBlocks:
     ``clock``: the present time in seconds.
     """
 
-    def __init__(self, blocks: AsyncIterable[Block], clock: Callable[[], float]) -> None:
+    def __init__(self, blocks: Blocks, clock: Callable[[], float]) -> None:
         self.waited_seconds = 0.0
         self._blocks = aiter(blocks)
         self._clock = clock

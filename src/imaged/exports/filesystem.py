@@ -8,7 +8,7 @@ creates the root: a folder made in the place of a mount point would fill the dis
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import anyio
 
-from imaged.core.block import Block
+from imaged.core.block import Block, Blocks
 from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.core.place_marker import PlaceKind
@@ -105,10 +105,7 @@ class FilesystemExport:
         return await self._call(partial(self._has_delivered, export_file))
 
     async def deliver(
-        self,
-        export_file: ExportFile,
-        blocks: AsyncIterable[Block],
-        expected_bytes: int | None = None,
+        self, export_file: ExportFile, blocks: Blocks, expected_bytes: int | None = None
     ) -> int:
         """Write a file; returns its size in bytes. Raises ExportExists, ExportFull, ExportError."""
         with translated_errors(self.name):

@@ -17,7 +17,7 @@ It needs the same rights as a store (``stores/s3/store.py``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from urllib.parse import quote, unquote
 from uuid import uuid4
@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from imaged.core.block import Block
+from imaged.core.block import Block, Blocks
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.core.place_marker import PlaceKind
@@ -96,10 +96,7 @@ class S3Export:
         return is_ours
 
     async def deliver(
-        self,
-        export_file: ExportFile,
-        blocks: AsyncIterable[Block],
-        expected_bytes: int | None = None,
+        self, export_file: ExportFile, blocks: Blocks, expected_bytes: int | None = None
     ) -> int:
         """Write a file; returns its size in bytes. Raises ExportExists, ExportFull, ExportError."""
         unfinished = temporary_name(export_file)

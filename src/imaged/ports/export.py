@@ -7,12 +7,12 @@ task's id: so leftovers of a dead worker can be told from files in use.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Collection
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from imaged.core.block import Block
+from imaged.core.block import Blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,7 @@ class Destination(Protocol):
         ...
 
     async def deliver(
-        self,
-        export_file: ExportFile,
-        blocks: AsyncIterable[Block],
-        expected_bytes: int | None = None,
+        self, export_file: ExportFile, blocks: Blocks, expected_bytes: int | None = None
     ) -> int:
         """Write a file; return its size in bytes. On return the file is durable and visible.
 

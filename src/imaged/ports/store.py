@@ -10,13 +10,13 @@ Optional abilities are Protocols of their own: test with ``isinstance`` before u
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
-from imaged.core.block import Block
+from imaged.core.block import Blocks
 from imaged.core.errors import StoreError, UnknownStore
 
 #: Called with the store's own identifier of a write before its first byte, so that other processes
@@ -67,7 +67,7 @@ class Store(Protocol):
     async def put(
         self,
         key: str,
-        blocks: AsyncIterable[Block],
+        blocks: Blocks,
         expected_bytes: int | None = None,
         record: RecordUploadId = ignore_upload_id,
     ) -> int:

@@ -18,7 +18,7 @@ import structlog
 
 from imaged.core.access import Caller, claimed_by_owner
 from imaged.core.blob import make_key
-from imaged.core.block import Block, TransferBudget
+from imaged.core.block import Block, Blocks, TransferBudget
 from imaged.core.broken_upload import note_received, replacing, without_broken_upload
 from imaged.core.errors import CatalogError, QuotaExceeded
 from imaged.core.image import (
@@ -235,7 +235,7 @@ class Ingester:
 
     async def _reserve_ahead(
         self,
-        blocks: AsyncIterable[Block],
+        blocks: Blocks,
         work: ClaimedImage,
         location: Location,
         pipeline: IngestPipeline,

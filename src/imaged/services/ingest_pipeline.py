@@ -7,13 +7,13 @@ The checksum of an upload after a broken one shows whether it is the same file.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 import anyio
 
-from imaged.core.block import Block
+from imaged.core.block import Block, Blocks
 from imaged.core.broken_upload import RetryDigest
 from imaged.core.disk_format import (
     Findings,
@@ -100,7 +100,7 @@ class IngestPipeline:
                     await self._feed_unfinished()
                 raise
 
-    def check(self, blocks: AsyncIterable[Block]) -> AsyncGenerator[Block]:
+    def check(self, blocks: Blocks) -> AsyncGenerator[Block]:
         """The same blocks. Raises DataRefused and DataDamaged, at their end at the latest."""
         return self._checks.of(blocks)
 

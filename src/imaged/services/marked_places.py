@@ -11,7 +11,7 @@ compared with the catalog at its first use, and with its marker at each use.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import anyio
 import structlog
 
-from imaged.core.block import Block
+from imaged.core.block import Blocks
 from imaged.core.errors import ExportError, ScratchError, StoreError, WrongPlace
 from imaged.core.place_marker import (
     Marker,
@@ -214,10 +214,7 @@ class MarkedDestination:
         return await self._within.has_delivered(export_file)
 
     async def deliver(
-        self,
-        export_file: ExportFile,
-        blocks: AsyncIterable[Block],
-        expected_bytes: int | None = None,
+        self, export_file: ExportFile, blocks: Blocks, expected_bytes: int | None = None
     ) -> int:
         """Write a file; return its size in bytes. Raises the errors of the port."""
         await self._require()

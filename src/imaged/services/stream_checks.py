@@ -14,7 +14,7 @@ from typing import Protocol
 
 from crc32c import crc32c
 
-from imaged.core.block import Block, TransferBudget
+from imaged.core.block import Block, Blocks, TransferBudget
 from imaged.core.digests import CHECKSUM, Digest, ExpectedDigest
 from imaged.core.disk_format import Findings
 from imaged.core.errors import TaskFailed
@@ -132,7 +132,7 @@ class StreamChecks:
                 self.lanes.append(await lanes.enter_async_context(lane))
             yield
 
-    async def of(self, blocks: AsyncIterable[Block]) -> AsyncGenerator[Block]:
+    async def of(self, blocks: Blocks) -> AsyncGenerator[Block]:
         """The same blocks. Raises TooLarge and SizeMismatch, and at the end the errors of the
         checks.
         """
@@ -150,7 +150,7 @@ class StreamChecks:
         for judge in self._verdicts:
             judge()
 
-    async def read(self, blocks: AsyncIterable[Block]) -> None:
+    async def read(self, blocks: Blocks) -> None:
         """Read a stream for its checks only. Raises the errors of ``of``."""
         async with self.running(), aclosing(self.of(blocks)) as checked:
             async for block in checked:

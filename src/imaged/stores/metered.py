@@ -6,13 +6,13 @@ waits for its blocks does not count as the store's time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from time import perf_counter
 from typing import Protocol
 
-from imaged.core.block import Block, TimedBlocks
+from imaged.core.block import Blocks, TimedBlocks
 from imaged.core.errors import StoreError
 from imaged.ports.meter import Meter, Timing
 from imaged.ports.store import (
@@ -60,7 +60,7 @@ class MeteredStore:
     async def put(
         self,
         key: str,
-        blocks: AsyncIterable[Block],
+        blocks: Blocks,
         expected_bytes: int | None = None,
         record: RecordUploadId = ignore_upload_id,
     ) -> int:

@@ -7,13 +7,13 @@ public so that a simulation can put kills and delays between them; tests may cha
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from anyio.lowlevel import checkpoint
 
-from imaged.core.block import Block
+from imaged.core.block import Block, Blocks
 from imaged.core.errors import BlobExists, BlobMissing, StoreFull, WriteDiscarded
 from imaged.core.place_marker import ExpectedMarker, Marker, PlaceKind
 from imaged.ports.store import RecordUploadId, ignore_upload_id
@@ -38,7 +38,7 @@ class MemoryStore:
     async def put(
         self,
         key: str,
-        blocks: AsyncIterable[Block],
+        blocks: Blocks,
         expected_bytes: int | None = None,
         record: RecordUploadId = ignore_upload_id,
     ) -> int:

@@ -18,14 +18,14 @@ deletes and lists nothing, and reports no blob as missing.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from imaged.core.blob import is_key
-from imaged.core.block import Block
+from imaged.core.block import Blocks
 from imaged.core.errors import BlobMissing, StoreError
 from imaged.core.place_marker import PlaceKind
 from imaged.lanes import LaneFactory, ThreadLane
@@ -89,7 +89,7 @@ class FilesystemStore:
     async def put(
         self,
         key: str,
-        blocks: AsyncIterable[Block],
+        blocks: Blocks,
         expected_bytes: int | None = None,
         record: RecordUploadId = ignore_upload_id,
     ) -> int:

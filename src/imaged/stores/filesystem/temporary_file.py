@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from imaged.core.block import Block, split_holes
+from imaged.core.block import Block, Blocks, split_holes
 from imaged.core.errors import BlobExists, WriteDiscarded
 from imaged.lanes import LaneFactory
 from imaged.stores.filesystem.disk import (
@@ -176,7 +175,7 @@ class TemporaryFile(ABC):
 async def write_blocks(
     file: TemporaryFile,
     expected_bytes: int,
-    blocks: AsyncIterable[Block],
+    blocks: Blocks,
     *,
     threads: ThreadPool,
     lanes: LaneFactory,
@@ -204,7 +203,7 @@ async def write_blocks(
     return size_bytes
 
 
-async def _write(file: TemporaryFile, blocks: AsyncIterable[Block], lanes: LaneFactory) -> int:
+async def _write(file: TemporaryFile, blocks: Blocks, lanes: LaneFactory) -> int:
     def flush(_size_bytes: int) -> None:
         file.flush()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from imaged.core.block import Block
+from imaged.core.block import Blocks
 from imaged.core.errors import StoreError, StoreFull, WriteDiscarded
 from imaged.ports.store import RecordUploadId
 from imaged.stores.s3.client import S3Client
@@ -51,7 +51,7 @@ class MultipartUpload:
         self._small_bytes = expected_bytes if is_small else None
         self._creating: asyncio.Task[str] | None = None
 
-    async def send_blocks(self, blocks: AsyncIterable[Block]) -> Part | StreamedPart:
+    async def send_blocks(self, blocks: Blocks) -> Part | StreamedPart:
         """Send all parts but the last; returns the last one. Raises what ``blocks`` raises.
 
         The upload is not created if the announced size fits into one part.

@@ -19,13 +19,13 @@ Importing this module loads the library for S3: import it only if such a store i
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from urllib.parse import quote
 
 from imaged.core.blob import is_key
-from imaged.core.block import Block
+from imaged.core.block import Blocks
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.place_marker import PlaceKind
 from imaged.ports.store import RecordUploadId, Store, ignore_upload_id
@@ -81,7 +81,7 @@ class S3Store:
     async def put(
         self,
         key: str,
-        blocks: AsyncIterable[Block],
+        blocks: Blocks,
         expected_bytes: int | None = None,
         record: RecordUploadId = ignore_upload_id,
     ) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from uuid import uuid4
 
 import structlog
 
-from imaged.core.block import Block
+from imaged.core.block import Blocks
 from imaged.core.errors import BlobMissing, StoreError
 from imaged.lanes import wait_shielded
 from imaged.ports.store import RecordUploadId, ignore_upload_id
@@ -137,7 +137,7 @@ class S3Writer:
         )
         self._publishing: asyncio.Task[None] | None = None
 
-    async def write(self, blocks: AsyncIterable[Block]) -> int:
+    async def write(self, blocks: Blocks) -> int:
         """Send all blocks and make the blob visible; returns its size in bytes. Raises StoreError,
         and what ``blocks`` raises.
         """
