@@ -9,24 +9,15 @@ from uuid import uuid4
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    DateTime,
-    ForeignKey,
-    Integer,
-    LargeBinary,
-    String,
-    Uuid,
-    text,
-)
+from sqlalchemy import JSON, BigInteger, Column, Connection, Uuid, text
 
-TEXT = String().with_variant(String(collation="C"), "postgresql")
-INSTANT = BigInteger().with_variant(DateTime(timezone=True), "postgresql")
-DURATION = BigInteger()
+from imaged.catalogs.migrations.versions.r0009_first import (
+    INSTANT,
+    TEXT,
+    block_checksum_columns,
+    clock_columns,
+    place_columns,
+)
 
 
 def upgrade(db: Connection) -> None:
@@ -37,12 +28,7 @@ def upgrade(db: Connection) -> None:
     op = Operations(MigrationContext.configure(db))
     _extend_images(op)
     _extend_installation(op)
-    op.create_table(
-        "block_checksums",
-        Column("key", TEXT, ForeignKey("blobs.key", ondelete="CASCADE"), primary_key=True),
-        Column("page", Integer, primary_key=True),
-        Column("checksums", LargeBinary, nullable=False),
-    )
+    op.create_table("block_checksums", *block_checksum_columns())
     op.drop_table("tasks")
     op.execute(text("UPDATE compatibility SET oldest = '0003'"))
     op.execute(text("UPDATE alembic_version SET version_num = '0009'"))
@@ -68,24 +54,7 @@ def _extend_images(op: Operations) -> None:
 def _extend_installation(op: Operations) -> None:
     troubles = Column("troubles", JSON, nullable=False, server_default=text("'[]'"))
     op.add_column("instances", troubles)
-    op.create_table(
-        "clock",
-        Column("id", Integer, primary_key=True, autoincrement=False),
-        Column("at", INSTANT, nullable=False),
-        Column("boot_id", TEXT, nullable=False),
-        Column("uptime", DURATION, nullable=False),
-        Column("step", DURATION, nullable=False),
-        Column("held_until", DURATION),
-        Column("confirmations", Integer, nullable=False),
-    )
+    op.create_table("clock", *clock_columns())
     identity = op.create_table("catalog_identity", Column("id", Uuid, primary_key=True))
     op.bulk_insert(identity, [{"id": uuid4()}])
-    op.create_table(
-        "places",
-        Column("kind", TEXT, primary_key=True),
-        Column("name", TEXT, primary_key=True),
-        Column("place_id", Uuid, nullable=False),
-        Column("location", TEXT, nullable=False),
-        Column("is_marked", Boolean, nullable=False),
-        Column("warning", TEXT),
-    )
+    op.create_table("places", *place_columns())

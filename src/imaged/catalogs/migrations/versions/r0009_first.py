@@ -6,6 +6,8 @@ them: it never changes. A test compares the two until there is a next revision.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import uuid4
 
 from alembic import op
@@ -190,12 +192,7 @@ def _create_ledger() -> None:
         Index("blobs_stock", "store", "state", "size_bytes", "failures"),
         _partial_index("blobs_awaited_by", "awaited_by", where="awaited_by IS NOT NULL"),
     )
-    op.create_table(
-        "block_checksums",
-        Column("key", TEXT, ForeignKey("blobs.key", ondelete="CASCADE"), primary_key=True),
-        Column("page", Integer, primary_key=True),
-        Column("checksums", LargeBinary, nullable=False),
-    )
+    op.create_table("block_checksums", *block_checksum_columns())
     op.create_table(
         "image_locations",
         Column("image_id", TEXT, ForeignKey("images.id"), primary_key=True),
@@ -276,8 +273,27 @@ def _create_installation() -> None:
     )
     compatibility = op.create_table("compatibility", Column("oldest", TEXT, primary_key=True))
     op.bulk_insert(compatibility, [{"oldest": OLDEST}])
-    op.create_table(
-        "clock",
+    op.create_table("clock", *clock_columns())
+    identity = op.create_table("catalog_identity", Column("id", Uuid, primary_key=True))
+    op.bulk_insert(identity, [{"id": uuid4()}])
+    op.create_table("places", *place_columns())
+
+
+# ``from_0003.py`` adds these tables to an older catalog.
+
+
+def block_checksum_columns() -> Sequence[Column[Any]]:
+    """The columns of ``block_checksums``."""
+    return (
+        Column("key", TEXT, ForeignKey("blobs.key", ondelete="CASCADE"), primary_key=True),
+        Column("page", Integer, primary_key=True),
+        Column("checksums", LargeBinary, nullable=False),
+    )
+
+
+def clock_columns() -> Sequence[Column[Any]]:
+    """The columns of ``clock``."""
+    return (
         Column("id", Integer, primary_key=True, autoincrement=False),
         Column("at", INSTANT, nullable=False),
         Column("boot_id", TEXT, nullable=False),
@@ -286,10 +302,11 @@ def _create_installation() -> None:
         Column("held_until", DURATION),
         Column("confirmations", Integer, nullable=False),
     )
-    identity = op.create_table("catalog_identity", Column("id", Uuid, primary_key=True))
-    op.bulk_insert(identity, [{"id": uuid4()}])
-    op.create_table(
-        "places",
+
+
+def place_columns() -> Sequence[Column[Any]]:
+    """The columns of ``places``."""
+    return (
         Column("kind", TEXT, primary_key=True),
         Column("name", TEXT, primary_key=True),
         Column("place_id", Uuid, nullable=False),
