@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,24 +16,22 @@ from imaged.services.tasks.types.api_image_import import ImageImportService
 from imaged.services.tasks.types.location_import import LocationImportService
 
 
+@dataclass(frozen=True, slots=True)
 class ImportCalls:
     """Each call is answered when its task is stored; ``…/tasks`` shows the outcome."""
 
-    def __init__(
-        self, uploads: Ingester, imports: ImageImportService, locations: LocationImportService
-    ) -> None:
-        self._uploads = uploads
-        self._imports = imports
-        self._locations = locations
+    uploads: Ingester
+    imports: ImageImportService
+    locations: LocationImportService
 
     @property
     def methods(self) -> Sequence[str]:
         """The methods that an import call may name."""
-        return self._imports.methods
+        return self.imports.methods
 
     async def stage(self, request: Request) -> Response:
         """Answer 204 once the bytes are durable, beside the image."""
-        return await receive_data(request, self._uploads.stage)
+        return await receive_data(request, self.uploads.stage)
 
     async def begin(self, request: Request) -> Response:
         """Answer 202 to an import call."""
@@ -41,14 +40,14 @@ class ImportCalls:
         store = store_of(request)
         if store and not asked.get("stores"):
             asked["stores"] = [store]
-        await self._imports.request(caller, image_id, asked, request_id_of(request))
+        await self.imports.request(caller, image_id, asked, request_id_of(request))
         return Response(status_code=202)
 
     async def add_location(self, request: Request) -> Response:
         """Answer 202: the data at the URL is fetched, and becomes the data of the image."""
         caller, image_id = caller_of(request), image_id_of(request)
         asked = await json_object_of(request, "a 'url'")
-        await self._locations.request(caller, image_id, asked, request_id_of(request))
+        await self.locations.request(caller, image_id, asked, request_id_of(request))
         return Response(status_code=202)
 
     async def tell(self, request: Request) -> Response:  # noqa: ARG002 - a handler

@@ -9,6 +9,7 @@ addresses of the API are open to all users, so a token is required there.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -48,21 +49,19 @@ class Probes:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class MetricsHandler:
     """Serves metrics for Prometheus. ``names``: the host names of addresses that only this
     machine can reach.
     """
 
-    def __init__(
-        self, write: WritePage, token: BearerToken | None = None, names: AllowedHosts | None = None
-    ) -> None:
-        self._write = write
-        self._token = token
-        self._names = names
+    write: WritePage
+    token: BearerToken | None = None
+    names: AllowedHosts | None = None
 
     async def tell_with_token(self, request: Request) -> Response:
         """Answer 200 to requests with the token. Raises MetricsTokenMissing."""
-        if self._token is None or not self._token.is_shown(request.headers):
+        if self.token is None or not self.token.is_shown(request.headers):
             raise MetricsTokenMissing
         return await self._tell(request)
 
@@ -71,14 +70,14 @@ class MetricsHandler:
 
         Raises MetricsTokenMissing, HostRefused, CrossSiteRefused.
         """
-        if self._token is not None:
+        if self.token is not None:
             return await self.tell_with_token(request)
-        if self._names is not None:
-            self._names.require_allowed(request.headers)
+        if self.names is not None:
+            self.names.require_allowed(request.headers)
         return await self._tell(request)
 
     async def _tell(self, request: Request) -> Response:
-        body, media_type = await self._write(request.headers.get("accept", ""))
+        body, media_type = await self.write(request.headers.get("accept", ""))
         return Response(body, 200, {"Cache-Control": "no-store", "Content-Type": media_type})
 
 

@@ -78,16 +78,14 @@ def remote_state(status: str) -> RemoteState:
             return RemoteState.UNUSABLE
 
 
+@dataclass(frozen=True, slots=True)
 class Push:
     """Uploads one source, with retries."""
 
-    def __init__(
-        self, service: ImageApi, source: Source, wish: PushRequest, progress: Progress
-    ) -> None:
-        self._service = service
-        self._source = source
-        self._wish = wish
-        self._progress = progress
+    service: ImageApi
+    source: Source
+    wish: PushRequest
+    progress: Progress
 
     async def run(self) -> PushResult:
         """Create, send and verify.
@@ -95,7 +93,7 @@ class Push:
         Raises PushFailed if the record exists, any ClientError before; DigestMismatch.
         """
         record, formats = await self._prepare()
-        self._progress.note(f"The image is {record.id}.")
+        self.progress.note(f"The image is {record.id}.")
         try:
             tries = 0
             if remote_state(record.status) is RemoteState.COMPLETE:
@@ -106,26 +104,26 @@ class Push:
             raise
         except ClientError as error:
             raise PushFailed(
-                record.id, self._source.name, error, is_another=_is_another_file(error)
+                record.id, self.source.name, error, is_another=_is_another_file(error)
             ) from error
-        return PushResult(record, tries, formats, _verify(record, self._source.digests))
+        return PushResult(record, tries, formats, _verify(record, self.source.digests))
 
     async def _prepare(self) -> tuple[Record, Formats | None]:
         """The record for the bytes: an existing or a new one."""
-        wish = self._wish
+        wish = self.wish
         if wish.image_id is not None:
-            record = await self._service.show(wish.image_id)
-            return await self._service.change(record, wish.attributes), None
+            record = await self.service.show(wish.image_id)
+            return await self.service.change(record, wish.attributes), None
         given = dict(wish.attributes)
         disk, container = (given.get(f"{kind}_format") for kind in ("disk", "container"))
         formats = choose_formats(
-            await self._source.head(),
-            self._source.name,
+            await self.source.head(),
+            self.source.name,
             None if disk is None else str(disk),
             None if container is None else str(container),
         )
         if formats.why:
-            self._progress.note(
+            self.progress.note(
                 f"Taken to be {formats.disk} in {formats.container}, {formats.why}; "
                 "--disk-format and --container-format override this."
             )
@@ -133,21 +131,21 @@ class Push:
         return await self._create({"id": str(uuid4()), **given}), formats
 
     async def _create(self, attributes: Mapping[str, object]) -> Record:
-        for pause in retry_pauses(self._wish.tries):
+        for pause in retry_pauses(self.wish.tries):
             try:
-                return await self._service.create(attributes)
+                return await self.service.create(attributes)
             except (ConnectionFailed, TemporaryError) as error:
                 await self._wait(error, pause)
-        return await self._service.create(attributes)
+        return await self.service.create(attributes)
 
     async def _send_with_retries(self, record: Record) -> tuple[Record, int]:
-        pauses = retry_pauses(self._wish.tries)
+        pauses = retry_pauses(self.wish.tries)
         tries = 0
         while True:
             tries += 1
             try:
                 await self._send(record.id)
-                return await self._service.show(record.id), tries
+                return await self.service.show(record.id), tries
             except (ConnectionFailed, ErrorResponse) as error:
                 if not _is_retryable(error, tries):
                     raise
@@ -158,18 +156,18 @@ class Push:
                 record = await self._wait_until_released(record.id, error)
                 if remote_state(record.status) is RemoteState.COMPLETE:
                     return record, tries
-                if not self._source.is_repeatable:
+                if not self.source.is_repeatable:
                     raise
 
     async def _send(self, image_id: str) -> None:
-        self._progress.begin(self._source.size_bytes)
-        blocks = self._source.blocks(self._progress)  # the sender closes the generator
-        await self._service.send(
+        self.progress.begin(self.source.size_bytes)
+        blocks = self.source.blocks(self.progress)  # the sender closes the generator
+        await self.service.send(
             image_id,
             blocks,
-            self._source.size_bytes,
-            self._wish.store,
-            replaces=self._wish.replaces,
+            self.source.size_bytes,
+            self.wish.store,
+            replaces=self.wish.replaces,
         )
 
     async def _wait_until_released(self, image_id: str, cause: ClientError) -> Record:
@@ -177,7 +175,7 @@ class Push:
         with anyio.move_on_after(RELEASE_WAIT.total_seconds()):
             while True:
                 try:
-                    record = await self._service.show(image_id)
+                    record = await self.service.show(image_id)
                 except (ConnectionFailed, TemporaryError):
                     await anyio.sleep(STATUS_POLL_INTERVAL.total_seconds())
                     continue
@@ -192,20 +190,20 @@ class Push:
 
     async def _require_same_data(self, record: Record) -> Record:
         """Require that the existing data equals the source, so that there is nothing to send."""
-        if not self._source.is_repeatable or record.size_bytes != self._source.size_bytes:
+        if not self.source.is_repeatable or record.size_bytes != self.source.size_bytes:
             raise ImageHasOtherData(record.id, record.status)
-        self._progress.begin(self._source.size_bytes)
-        async for _ in self._source.blocks(self._progress):
+        self.progress.begin(self.source.size_bytes)
+        async for _ in self.source.blocks(self.progress):
             pass
         if any(
-            self._source.digests.get(algorithm) not in {None, told}
+            self.source.digests.get(algorithm) not in {None, told}
             for algorithm, told in record.digests.items()
         ):
             raise ImageHasOtherData(record.id, record.status)
         return record
 
     async def _wait(self, error: ClientError, pause: timedelta) -> None:
-        self._progress.note(f"{error} Another try follows.")
+        self.progress.note(f"{error} Another try follows.")
         await anyio.sleep(pause.total_seconds())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import aiohttp
@@ -61,15 +62,13 @@ class RetryableFailure(Exception):
         self.wait_seconds = wait_seconds
 
 
+@dataclass(frozen=True, slots=True)
 class FetchResponse:
     """A response whose body has not been read yet. Must be closed."""
 
-    def __init__(
-        self, url: URL, response: aiohttp.ClientResponse, session: aiohttp.ClientSession
-    ) -> None:
-        self.url = url
-        self.response = response
-        self._session = session
+    url: URL
+    response: aiohttp.ClientResponse
+    session: aiohttp.ClientSession
 
     @property
     def host(self) -> str:
@@ -79,25 +78,23 @@ class FetchResponse:
     async def close(self) -> None:
         """Close the connection, including an unread body."""
         self.response.close()
-        await self._session.close()
+        await self.session.close()
 
 
+@dataclass(frozen=True, slots=True)
 class Redirector:
     """Requests URLs for one project."""
 
-    def __init__(
-        self, settings: FetchSettings, resolver: Callable[[], AbstractResolver], tls: ssl.SSLContext
-    ) -> None:
-        self._settings = settings
-        self._resolver = resolver
-        self._tls = tls
+    settings: FetchSettings
+    resolver: Callable[[], AbstractResolver]
+    tls: ssl.SSLContext
 
     async def ask(self, url: URL, headers: Mapping[str, str]) -> FetchResponse:
         """The response at the end of the redirects. Raises FetchRefused, FetchFailed,
         RetryableFailure.
         """
         private = headers
-        for _ in range(self._settings.redirects + 1):
+        for _ in range(self.settings.redirects + 1):
             answer = await self._fetch_once(url, private)
             if answer.response.status not in REDIRECTS:
                 return answer
@@ -110,7 +107,7 @@ class Redirector:
                     name: value for name, value in private.items() if name in CROSS_ORIGIN_HEADERS
                 }
             url = target
-        why = f"it redirected more than {self._settings.redirects} times"
+        why = f"it redirected more than {self.settings.redirects} times"
         raise FetchFailed(host_of(url), "redirect", why)
 
     def _target(self, answer: FetchResponse) -> URL:
@@ -121,14 +118,14 @@ class Redirector:
             raise FetchFailed(answer.host, "redirect", why) from error
         if answer.url.scheme == "https" and target.scheme == "http":
             raise FetchRefused(answer.host, "redirect", "it redirected from https to http")
-        require_allowed_url(target, self._settings)
+        require_allowed_url(target, self.settings)
         return target
 
     async def _fetch_once(self, url: URL, headers: Mapping[str, str]) -> FetchResponse:
-        guard = SsrfGuard(self._settings.allow)
+        guard = SsrfGuard(self.settings.allow)
         session = self._session(guard)
         try:
-            async with asyncio.timeout(self._settings.answer_timeout.total_seconds()):
+            async with asyncio.timeout(self.settings.answer_timeout.total_seconds()):
                 response = await session.get(url, headers=headers, allow_redirects=False)
         except CONNECTION_ERRORS as error:
             await session.close()
@@ -140,13 +137,13 @@ class Redirector:
 
     def _session(self, guard: SsrfGuard) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            resolver=self._resolver(),
+            resolver=self.resolver(),
             socket_factory=guard,
-            ssl=self._tls,
+            ssl=self.tls,
             use_dns_cache=False,
             force_close=True,
         )
-        connect_seconds = self._settings.connect_timeout.total_seconds()
+        connect_seconds = self.settings.connect_timeout.total_seconds()
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -84,19 +85,17 @@ class ExpositionWriter:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class _Families:
     """Collects every family once. imaged_start_time_seconds replaces the ``_created`` series."""
 
-    def __init__(
-        self, registry: CollectorRegistry, worker_counters: WorkerCounters, snapshot: StateSnapshot
-    ) -> None:
-        self._registry = registry
-        self._worker_counters = worker_counters
-        self._snapshot = snapshot
+    registry: CollectorRegistry
+    worker_counters: WorkerCounters
+    snapshot: StateSnapshot
 
     def collect(self) -> Iterator[Metric]:
-        for family in self._worker_counters.merge_into(self._registry.collect()):
+        for family in self.worker_counters.merge_into(self.registry.collect()):
             kept = [sample for sample in family.samples if not sample.name.endswith(CREATED_SUFFIX)]
             family.samples = kept
             yield family
-        yield from state_families(self._snapshot)
+        yield from state_families(self.snapshot)

@@ -33,6 +33,7 @@ class RecordLimits:
     max_page_bytes: int  # of a list
 
 
+@dataclass(slots=True, eq=False)
 class Images:
     """All operations except on data. ``settings`` and ``limits`` may be replaced at run time.
 
@@ -40,12 +41,9 @@ class Images:
     ImageNotFound; one that the caller may not change raises NotPermitted.
     """
 
-    def __init__(
-        self, catalog: ImageCatalog, settings: ScrubberSettings, limits: RecordLimits
-    ) -> None:
-        self._catalog = catalog
-        self.settings = settings
-        self.limits = limits
+    catalog: ImageCatalog
+    settings: ScrubberSettings
+    limits: RecordLimits
 
     async def create(self, caller: Caller, attributes: Mapping[str, object]) -> Image:
         """Create an image without data. Raises ImageExists and the errors of
@@ -54,17 +52,17 @@ class Images:
         require_writer(caller)
         image = edits.new_image(caller, str(uuid4()), attributes)
         require_properties_within(image.properties, self.limits.max_properties_bytes)
-        return await self._catalog.add_image(image)
+        return await self.catalog.add_image(image)
 
     async def show(self, caller: Caller, image_id: str) -> Image:
         """Return the image. Raises ImageNotFound."""
-        return require_visible(caller, await self._catalog.get_image(image_id))
+        return require_visible(caller, await self.catalog.get_image(image_id))
 
     async def list(self, query: ImageQuery) -> ImagePage:
         """Return a page of the images that the query's caller may see, at most
         ``max_page_bytes``.
         """
-        return await self._catalog.list_page(query, self.limits.max_page_bytes)
+        return await self.catalog.list_page(query, self.limits.max_page_bytes)
 
     async def patch(self, caller: Caller, image_id: str, operations: Sequence[Operation]) -> Image:
         """Apply all operations, or none. Raises the errors of ``edits.apply``."""
@@ -95,7 +93,7 @@ class Images:
 
     async def restore(self, image_id: str) -> Image:
         """Restore a deleted image, for the operator. Raises ImageNotFound, NotRestorable."""
-        return await self._catalog.modify_image(image_id, deletion.restore)
+        return await self.catalog.modify_image(image_id, deletion.restore)
 
     async def pending(self, page_size: int = PENDING_PAGE_SIZE) -> AsyncIterator[Image]:
         """The images in pending_delete, the longest waiting first, for the operator.
@@ -116,4 +114,4 @@ class Images:
         return after
 
     async def _change(self, caller: Caller, image_id: str, change: Change) -> Image:
-        return await self._catalog.modify_image(image_id, by_owner(caller, change))
+        return await self.catalog.modify_image(image_id, by_owner(caller, change))

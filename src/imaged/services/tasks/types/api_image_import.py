@@ -49,6 +49,7 @@ class ImportRequest:
     store: str | None = None  # None: the default store
 
 
+@dataclass(frozen=True, slots=True)
 class ImageImport:
     """The task type."""
 
@@ -68,19 +69,16 @@ class ImageImport:
         ImageImportResult(image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5"),
     )
 
-    def __init__(
-        self, methods: Mapping[str, ImportMethod], stores: Stores, check_factory: StreamCheckFactory
-    ) -> None:
-        self.methods = methods
-        self.stores = stores
-        self._check_factory = check_factory
+    methods: Mapping[str, ImportMethod]
+    stores: Stores
+    check_factory: StreamCheckFactory
 
     async def run(self, context: TaskContext, asked: ImageImportInput) -> ImageImportResult:
         """Make the bytes the data of the image."""
         request = _read_request(asked.import_req, self.methods, self.stores)
         image = context.image
         async with self.methods[request.method].open(context, request.arguments) as incoming:
-            stream_checks = self._check_factory.begin_import(image, incoming.host)
+            stream_checks = self.check_factory.begin_import(image, incoming.host)
             async with aclosing(stream_checks.of_chunks(incoming.chunks)) as body:
                 await context.store(
                     body,
