@@ -61,6 +61,12 @@ class TaskResult(msgspec.Struct, omit_defaults=True):
     """Base of the results of task types."""
 
 
+class ImageResult(TaskResult):
+    """The image that was created, or received its data."""
+
+    image_id: str
+
+
 InputT = TypeVar("InputT", bound=TaskInput)
 
 

@@ -20,7 +20,7 @@ from imaged.core.uploading import begin_import
 from imaged.ports.store import Stores
 from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 from imaged.services.tasks.task_service import TaskService
-from imaged.services.tasks.task_type import Example, ImageId, TaskInput, TaskResult
+from imaged.services.tasks.task_type import Example, ImageId, ImageResult, TaskInput
 from imaged.services.tasks.types.import_methods import GLANCE_DIRECT, ImportMethod
 
 GLANCE_DIRECT_REQUEST: Mapping[str, Any] = {"method": {"name": GLANCE_DIRECT}}
@@ -32,12 +32,6 @@ class ImageImportInput(TaskInput):
 
     image_id: ImageId
     import_req: dict[str, Any]
-
-
-class ImageImportResult(TaskResult):
-    """The image that received its data."""
-
-    image_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +60,14 @@ class ImageImport:
                 "stores": ["local"],
             },
         ),
-        ImageImportResult(image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5"),
+        ImageResult(image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5"),
     )
 
     methods: Mapping[str, ImportMethod]
     stores: Stores
     check_factory: StreamCheckFactory
 
-    async def run(self, context: TaskContext, asked: ImageImportInput) -> ImageImportResult:
+    async def run(self, context: TaskContext, asked: ImageImportInput) -> ImageResult:
         """Make the bytes the data of the image."""
         request = _read_request(asked.import_req, self.methods, self.stores)
         image = context.image
@@ -87,7 +81,7 @@ class ImageImport:
                     source=incoming.source,
                     has_own_timeout=incoming.has_own_timeout,
                 )
-        return ImageImportResult(image_id=image.id)
+        return ImageResult(image_id=image.id)
 
 
 class ImageImportService:

@@ -42,8 +42,8 @@ from imaged.services.tasks.task_type import (
     Example,
     ImageId,
     ImageProperties,
+    ImageResult,
     TaskInput,
-    TaskResult,
 )
 from imaged.services.tasks.types.import_methods import read_chunks
 from imaged.services.tasks.types.new_image import new_clone
@@ -79,12 +79,6 @@ class CloneInput(TaskInput):
         str,
         Meta(description="The store for the data of the clone; default: the store of the source."),
     ] = ""
-
-
-class CloneResult(TaskResult):
-    """The new image."""
-
-    image_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +180,7 @@ class Clone:
             image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5",
             image_properties={"name": "debian 13, for tests"},
         ),
-        CloneResult(image_id="0c1a6a54-3f53-4f5b-9d0c-4f8c3f7a1b20"),
+        ImageResult(image_id="0c1a6a54-3f53-4f5b-9d0c-4f8c3f7a1b20"),
     )
 
     async def accept(self, caller: Caller, asked: CloneInput) -> Accepted:
@@ -206,13 +200,13 @@ class Clone:
         draft = new_clone(caller, source, asked.image_properties)
         return Accepted(source.id, draft, is_brief=_shares(source, asked.store))
 
-    async def run(self, context: TaskContext, asked: CloneInput) -> CloneResult:
+    async def run(self, context: TaskContext, asked: CloneInput) -> ImageResult:
         """Share the bytes, copy them, or fetch them."""
         if asked.source_image_url:
             await self._fetch(context, asked)
         else:
             await self._clone(context, asked)
-        return CloneResult(image_id=context.image.id)
+        return ImageResult(image_id=context.image.id)
 
     async def _clone(self, context: TaskContext, asked: CloneInput) -> None:
         source = await self._source(context.caller, asked.image_id)

@@ -23,8 +23,8 @@ from imaged.services.tasks.task_type import (
     Example,
     ImageId,
     ImageProperties,
+    ImageResult,
     TaskInput,
-    TaskResult,
 )
 from imaged.services.tasks.types.new_image import (
     as_invalid_input,
@@ -39,12 +39,6 @@ class ConvertInput(TaskInput):
     image_id: ImageId
     to_format: Annotated[str, msgspec.Meta(description="A disk format of the Image API.")]
     image_properties: ImageProperties = msgspec.field(default_factory=dict)
-
-
-class ConvertResult(TaskResult):
-    """The new image."""
-
-    image_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,7 @@ class Convert:
             to_format="qcow2",
             image_properties={"name": "debian-12, smaller"},
         ),
-        ConvertResult(image_id="3d1f5b7a-90cc-4f0e-8d5e-5e0d2a9b6c11"),
+        ImageResult(image_id="3d1f5b7a-90cc-4f0e-8d5e-5e0d2a9b6c11"),
     )
 
     async def accept(self, caller: Caller, asked: ConvertInput) -> Accepted:
@@ -77,7 +71,7 @@ class Convert:
         self._require_able(source, asked.to_format)
         return Accepted(source.id, _draft(caller, source, asked))
 
-    async def run(self, context: TaskContext, asked: ConvertInput) -> ConvertResult:
+    async def run(self, context: TaskContext, asked: ConvertInput) -> ImageResult:
         """Convert it. Raises the errors of reading, inspecting, converting and storing."""
         async with self.downloads.open(context.caller, asked.image_id.lower()) as source:
             image, content = source.image, source.image.content
@@ -93,7 +87,7 @@ class Convert:
                 ) as converted,
             ):
                 await context.store(converted.chunks, announced_bytes=converted.size_bytes)
-        return ConvertResult(image_id=context.image.id)
+        return ImageResult(image_id=context.image.id)
 
     def _require_able(self, source: Image, to_format: str) -> None:
         if not is_inspected(source.container_format or ""):

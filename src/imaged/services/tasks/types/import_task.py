@@ -25,8 +25,8 @@ from imaged.services.tasks.task_type import (
     Accepted,
     Example,
     ImageProperties,
+    ImageResult,
     TaskInput,
-    TaskResult,
     read_expected_digest,
 )
 from imaged.services.tasks.types.new_image import (
@@ -58,12 +58,6 @@ class ImportInput(TaskInput):
     ] = ""
 
 
-class ImportResult(TaskResult):
-    """The new image."""
-
-    image_id: str
-
-
 @dataclass(frozen=True, slots=True)
 class ImportTask:
     """The task type."""
@@ -86,7 +80,7 @@ class ImportTask:
             },
             checksum="sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         ),
-        ImportResult(image_id="3d1f5b7a-90cc-4f0e-8d5e-5e0d2a9b6c11"),
+        ImageResult(image_id="3d1f5b7a-90cc-4f0e-8d5e-5e0d2a9b6c11"),
     )
 
     async def accept(self, caller: Caller, asked: ImportInput) -> Accepted:
@@ -102,7 +96,7 @@ class ImportTask:
             raise InvalidInput("import_from", f"cannot be fetched: {error.reason}") from error
         return Accepted(new_image=draft)
 
-    async def run(self, context: TaskContext, asked: ImportInput) -> ImportResult:
+    async def run(self, context: TaskContext, asked: ImportInput) -> ImageResult:
         """Import it. Raises the errors of fetching, inspecting, converting and storing."""
         context.rely_on_own_timeout()
         async with self.fetcher.open(
@@ -114,7 +108,7 @@ class ImportTask:
                 await self._store(context, fetched, stream_checks)
             else:
                 await self._convert(context, asked, fetched, stream_checks)
-        return ImportResult(image_id=context.image.id)
+        return ImageResult(image_id=context.image.id)
 
     async def _store(
         self, context: TaskContext, fetched: Fetched, stream_checks: StreamChecks

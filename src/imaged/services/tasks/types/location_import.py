@@ -27,8 +27,8 @@ from imaged.services.tasks.task_service import TaskService
 from imaged.services.tasks.task_type import (
     Example,
     ImageId,
+    ImageResult,
     TaskInput,
-    TaskResult,
     read_expected_digest,
     read_input,
 )
@@ -51,12 +51,6 @@ class LocationImportInput(TaskInput):
     validation_data: ValidationData = field(default_factory=ValidationData)
 
 
-class LocationImportResult(TaskResult):
-    """The image that received its data."""
-
-    image_id: str
-
-
 @dataclass(frozen=True, slots=True)
 class LocationImport:
     """The task type."""
@@ -74,10 +68,10 @@ class LocationImport:
                 "sha256", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
             ),
         ),
-        LocationImportResult(image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5"),
+        ImageResult(image_id="5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5"),
     )
 
-    async def run(self, context: TaskContext, asked: LocationImportInput) -> LocationImportResult:
+    async def run(self, context: TaskContext, asked: LocationImportInput) -> ImageResult:
         """Fetch, check and store the data."""
         image, expected = context.image, _expected_digest(asked)
         context.rely_on_own_timeout()
@@ -93,7 +87,7 @@ class LocationImport:
                 await context.store(
                     body, announced_bytes=fetched.size_bytes, phase=FETCHING, has_own_timeout=True
                 )
-        return LocationImportResult(image_id=image.id)
+        return ImageResult(image_id=image.id)
 
 
 class LocationImportService:
