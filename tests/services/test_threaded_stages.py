@@ -48,7 +48,7 @@ async def test_a_first_chunk_is_noted_before_its_digest(
     """Should the process die a moment later, nothing else would tell the rest from the whole."""
     await cluster.queued(A)
     node = cluster.node()
-    node.ingest._lanes = SleepyLane  # type: ignore[assignment] # of blocks alone
+    node.ingest.lanes = SleepyLane  # type: ignore[assignment] # of blocks alone
     noted: list[BrokenUpload | None] = []
 
     async def looking() -> AsyncGenerator[bytes]:

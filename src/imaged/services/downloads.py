@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol
 
 import structlog
@@ -42,28 +42,20 @@ class Download:
     chunks: AsyncIterator[bytes]
 
 
+@dataclass(slots=True, eq=False)
 class Downloads:
     """``GET …/file``. ``verify``: whether blocks are compared with their checksums."""
 
-    def __init__(
-        self,
-        catalog: DownloadCatalog,
-        stores: Stores,
-        budget: TransferBudget,
-        traffic: Traffic | None = None,
-        *,
-        verify: bool = True,
-    ) -> None:
-        self._catalog = catalog
-        self._stores = stores
-        self._budget = budget
-        self._traffic = traffic or Traffic()
-        self._damage = DamageReporter(catalog)
-        self.verify = verify
+    catalog: DownloadCatalog
+    stores: Stores
+    budget: TransferBudget
+    traffic: Traffic = field(default_factory=Traffic)
+    _: KW_ONLY
+    verify: bool = True
 
     async def get_readable(self, caller: Caller, image_id: str) -> Image:
         """Return an image whose data the caller may read. Raises ImageNotFound, DataForbidden."""
-        return require_readable(caller, await self._catalog.get_image(image_id))
+        return require_readable(caller, await self.catalog.get_image(image_id))
 
     @asynccontextmanager
     async def open(
@@ -87,9 +79,9 @@ class Downloads:
             yield Download(image, None, _nothing())
             return
         span = _span(image.content, wanted)
-        with self._traffic.downloading():
+        with self.traffic.downloading():
             async with (
-                self._damage.reporting(image),
+                DamageReporter(self.catalog).reporting(image),
                 aclosing(self._read(image, image.content, span, kept)) as chunks,
             ):
                 first = await anext(chunks, b"")
@@ -101,18 +93,18 @@ class Downloads:
     ) -> AsyncGenerator[bytes]:
         location = image.locations[0]
         try:
-            store = self._stores.pick(location.store)
+            store = self.stores.pick(location.store)
         except UnknownStore as error:
             raise StoreError(location.store, "is no longer configured") from error
         blob = StoredBlob(store, location, content)
-        checksums = RecordedChecksums(self._catalog, location.key)
+        checksums = RecordedChecksums(self.catalog, location.key)
         is_verified = (
             self.verify and span.length and await checksums.of(blocks_of(span).start) is not None
         )
         if is_verified:
-            reading = read_verified(blob, span, checksums, self._budget, kept or BlockCache())
+            reading = read_verified(blob, span, checksums, self.budget, kept or BlockCache())
         else:
-            reading = read_plain(blob, span, self._budget)
+            reading = read_plain(blob, span, self.budget)
         async with aclosing(reading) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -121,10 +113,10 @@ class Downloads:
         """All chunks, each counted after it was consumed."""
         if first:
             yield first
-            self._traffic.sent_bytes += len(first)
+            self.traffic.sent_bytes += len(first)
         async for chunk in rest:
             yield chunk
-            self._traffic.sent_bytes += len(chunk)
+            self.traffic.sent_bytes += len(chunk)
 
 
 class DamageReporter:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
@@ -57,31 +57,20 @@ DOOM_SECONDS = 10  # how long a failed writer tries to leave its row
 FinishChange = Callable[[Content], ClaimedChange]
 
 
+@dataclass(slots=True, eq=False)
 class Ingester:
     """Writes all bytes that are received: uploads, staged data, and the bodies of tasks."""
 
-    def __init__(
-        self,
-        catalog: BlobCatalog,
-        stores: Stores,
-        claims: Claims,
-        settings: IngestSettings,
-        *,
-        budget: TransferBudget,
-        inspector: InspectorFactory,
-        lanes: LaneFactory = ThreadLane,
-        slice_bytes: int = RESERVE_AHEAD_BYTES,
-        traffic: Traffic | None = None,
-    ) -> None:
-        self._catalog = catalog
-        self._stores = stores
-        self._claims = claims
-        self.settings = settings
-        self._budget = budget
-        self._inspector = inspector
-        self._lanes = lanes
-        self._slice_bytes = slice_bytes
-        self._traffic = traffic or Traffic()
+    catalog: BlobCatalog
+    stores: Stores
+    claims: Claims
+    settings: IngestSettings
+    _: KW_ONLY
+    budget: TransferBudget
+    inspector: InspectorFactory
+    lanes: LaneFactory = ThreadLane
+    slice_bytes: int = RESERVE_AHEAD_BYTES
+    traffic: Traffic = field(default_factory=Traffic)
 
     async def upload(
         self,
@@ -137,7 +126,7 @@ class Ingester:
         StoreError, CatalogError, and the errors of ``body``.
         """
         require_announced(announced_bytes, self.settings.max_size_bytes)
-        with self._traffic.uploading():
+        with self.traffic.uploading():
             async with self.reserve_location(work, store, announced_bytes or 0) as location:
                 return await self._write_through(
                     work, location, body, announced_bytes, source=source
@@ -168,10 +157,10 @@ class Ingester:
         """Write a body between two changes of the image, and return the image after it."""
         require_announced(announced_bytes, self.settings.max_size_bytes)
         begin, end = changes
-        with self._traffic.uploading():
+        with self.traffic.uploading():
             async with (
                 AsyncExitStack() as afterwards,
-                self._claims.on_image(image_id, begin) as work,
+                self.claims.on_image(image_id, begin) as work,
             ):
                 await afterwards.enter_async_context(self._doom_on_failure(location))
                 before, judged = work.image.broken_upload, work.image.formats
@@ -184,7 +173,7 @@ class Ingester:
     def _locate(self, image_id: str, store: str | None, size_bytes: int | None) -> Location:
         """A new location in the store. Raises UnknownStore."""
         key = make_key(image_id, uuid4())
-        return Location(self._stores.pick(store).name, key, size_bytes or 0)
+        return Location(self.stores.pick(store).name, key, size_bytes or 0)
 
     def _remembering(self, begin: ClaimedChange, *, replaces: bool) -> ClaimedChange:
         """Begin with or without the record of a broken upload."""
@@ -210,8 +199,8 @@ class Ingester:
             work.image,
             announced_bytes,
             self.settings,
-            self._inspector,
-            self._lanes,
+            self.inspector,
+            self.lanes,
             policy=lambda: self.settings.formats,
             source=source,
             before=before,
@@ -220,18 +209,18 @@ class Ingester:
             work.on_failure = lambda image: replace(image, broken_upload=pipeline.remembered)
         async with (
             pipeline.running(),
-            aclosing(gather_blocks(body, self._budget, pipeline.unfinished)) as blocks,
+            aclosing(gather_blocks(body, self.budget, pipeline.unfinished)) as blocks,
             aclosing(pipeline.check(blocks)) as good_blocks,
             aclosing(self._reserve_ahead(good_blocks, work, location, pipeline)) as paid_blocks,
         ):
-            place = self._stores.pick(location.store)
+            place = self.stores.pick(location.store)
             record = partial(self._note_upload, location.key)
             await place.put(location.key, paid_blocks, announced_bytes, record)
         return pipeline.content()
 
     async def _note_upload(self, key: str, upload_id: str) -> None:
         """Record the store's own identifier of the write. Raises BlobGone, CatalogError."""
-        await retry_until_available(partial(self._catalog.record_upload_id, key, upload_id))
+        await retry_until_available(partial(self.catalog.record_upload_id, key, upload_id))
 
     async def _reserve_ahead(
         self,
@@ -248,7 +237,7 @@ class Ingester:
         noted_at = anyio.current_time()
         async for block in blocks:
             received += block.size_bytes
-            self._traffic.received_bytes += block.size_bytes
+            self.traffic.received_bytes += block.size_bytes
             if received > reserved:
                 if not reserved:  # all bytes of the first block of such a body are recorded
                     await pipeline.catch_up()
@@ -264,7 +253,7 @@ class Ingester:
     async def _reserve(
         self, work: ClaimedImage, received_bytes: int, pipeline: IngestPipeline
     ) -> int:
-        ahead = received_bytes + self._slice_bytes
+        ahead = received_bytes + self.slice_bytes
         try:
             await work.change(reserve(ahead, pipeline.remembered))
         except QuotaExceeded:  # the rest may be short enough
@@ -282,7 +271,7 @@ class Ingester:
 
     async def _doom(self, location: Location) -> None:
         """Doom the bytes that this attempt may have left; an existing row stays unchanged."""
-        leave = partial(self._catalog.add_stray, location, quarantine=timedelta(0))
+        leave = partial(self.catalog.add_stray, location, quarantine=timedelta(0))
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(DOOM_SECONDS):
                 await retry_until_available(leave)
