@@ -1,13 +1,12 @@
 """The first revision: every table, for a new catalog.
 
 It repeats what ``tables.py`` and ``task_tables.py`` said at this revision, and imports nothing of
-them: it never changes. A test compares the two until there is a next revision.
+them: it never changes, and neither does what it has of ``from_0003.py``. A test compares the two
+until there is a next revision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
 from uuid import uuid4
 
 from alembic import op
@@ -17,23 +16,27 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    String,
     Uuid,
     false,
     text,
 )
 
+from imaged.catalogs.migrations.from_0003 import (
+    DURATION,
+    INSTANT,
+    TEXT,
+    block_checksum_columns,
+    clock_columns,
+    place_columns,
+)
+
 revision = "0009"
 down_revision = None
 
-TEXT = String().with_variant(String(collation="C"), "postgresql")
-INSTANT = BigInteger().with_variant(DateTime(timezone=True), "postgresql")
-DURATION = BigInteger()
 UNFINISHED = "expires_at IS NULL"
 
 #: The oldest revision whose versions work with these tables.
@@ -277,40 +280,3 @@ def _create_installation() -> None:
     identity = op.create_table("catalog_identity", Column("id", Uuid, primary_key=True))
     op.bulk_insert(identity, [{"id": uuid4()}])
     op.create_table("places", *place_columns())
-
-
-# ``from_0003.py`` adds these tables to an older catalog.
-
-
-def block_checksum_columns() -> Sequence[Column[Any]]:
-    """The columns of ``block_checksums``."""
-    return (
-        Column("key", TEXT, ForeignKey("blobs.key", ondelete="CASCADE"), primary_key=True),
-        Column("page", Integer, primary_key=True),
-        Column("checksums", LargeBinary, nullable=False),
-    )
-
-
-def clock_columns() -> Sequence[Column[Any]]:
-    """The columns of ``clock``."""
-    return (
-        Column("id", Integer, primary_key=True, autoincrement=False),
-        Column("at", INSTANT, nullable=False),
-        Column("boot_id", TEXT, nullable=False),
-        Column("uptime", DURATION, nullable=False),
-        Column("step", DURATION, nullable=False),
-        Column("held_until", DURATION),
-        Column("confirmations", Integer, nullable=False),
-    )
-
-
-def place_columns() -> Sequence[Column[Any]]:
-    """The columns of ``places``."""
-    return (
-        Column("kind", TEXT, primary_key=True),
-        Column("name", TEXT, primary_key=True),
-        Column("place_id", Uuid, nullable=False),
-        Column("location", TEXT, nullable=False),
-        Column("is_marked", Boolean, nullable=False),
-        Column("warning", TEXT),
-    )
