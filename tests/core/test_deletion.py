@@ -88,11 +88,13 @@ def test_restoring_undoes_a_delete(image: Image) -> None:
 @pytest.mark.parametrize(
     "status", [Status.QUEUED, Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.KILLED]
 )
+@pytest.mark.rule("ledger.6")
 def test_an_image_without_complete_bytes_never_waits(status: Status) -> None:
     """There is nothing to restore, so it goes at once, delay or not."""
     assert delete(delayed=True)(in_status(status)).status is Status.DELETED
 
 
+@pytest.mark.rule("ledger.6")
 def test_an_active_image_without_bytes_never_waits() -> None:
     """A record whose locations are all gone has nothing to restore either."""
     assert delete(delayed=True)(replace(active(), locations=())).status is Status.DELETED

@@ -99,6 +99,25 @@ async def test_a_claim_that_came_late_is_not_trusted_for_longer(cluster: Cluster
     assert elapsed() < SILENCE
 
 
+@pytest.mark.rule("claims.9")
+async def test_a_renewal_that_came_late_is_not_trusted_for_longer(cluster: Cluster) -> None:
+    """Nor is the answer to a renewal, which is the last one here."""
+    await cluster.queued(A)
+    asked_at: list[float] = []
+
+    async def note(*_: object) -> None:
+        asked_at.append(elapsed())
+
+    renew = nth(cluster.catalog.renew_leases, 1, before=note, after=pause(ROUND - 1))
+    renew = from_nth(renew, 2, catalog_fails)
+    node = cluster.node(catalog=override_calls(cluster.catalog, renew_leases=renew))
+
+    with pytest.raises(ClaimLost):
+        await node.upload(A, send(chunks=50, every=5))
+
+    assert elapsed() == asked_at[0] + SILENCE - ROUND
+
+
 @pytest.mark.rule("claims.3", "claims.4")
 async def test_only_what_is_held_is_renewed(cluster: Cluster) -> None:
     """Work that a living node dropped, and could not even give back, is taken back."""

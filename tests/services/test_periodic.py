@@ -96,7 +96,7 @@ async def test_failures_are_logged_once_per_change() -> None:
     assert told == [("look", str(error)) for error in (away, full, full, away)]
 
 
-@pytest.mark.rule("loops.2")
+@pytest.mark.rule("loops.2", "loops.3")
 async def test_a_mistake_of_ours_is_told_with_its_traceback_once() -> None:
     """As an error, once: not again every thirty seconds."""
     logs = await run_for(300, run_periodically("look", duty(*[KeyError("x")] * 5), lambda: EVERY))

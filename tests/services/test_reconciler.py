@@ -71,8 +71,8 @@ async def test_without_apply_nothing_is_touched(cluster: Cluster) -> None:
     plant(cluster, 7, 8)
     node = cluster.node()
 
-    report = await node.reconcile.run(apply=False)
-    assert (len(report.strays), report.doomed) == (2, 0)
+    report = await node.reconcile.run(apply=False, max_strays=2)
+    assert (len(report.strays), report.braked, report.doomed) == (2, False, 0)
     assert not cluster.catalog.blobs
 
     applied = await node.reconcile.run(apply=True, max_strays=2)
@@ -130,6 +130,19 @@ async def test_a_small_share_of_many_is_not_suspicious(cluster: Cluster) -> None
     allowed = StrayLimits(max_strays=2, max_share=0.2)
     node.reconcile.settings = replace(node.reconcile.settings, limits=allowed)
     assert (await node.reconcile.run_due()).doomed == 2
+
+
+@pytest.mark.rule("reconcile.2")
+async def test_all_blobs_of_a_store_are_suspicious(cluster: Cluster) -> None:
+    """Whatever the limits allow: a catalog that knows none of them is not theirs."""
+    plant(cluster, 1, 2)
+    node = cluster.node()
+    lavish = StrayLimits(max_strays=10, max_share=1.0)
+    node.reconcile.settings = replace(node.reconcile.settings, limits=lavish)
+
+    report = await node.reconcile.run_due()
+
+    assert (report.braked_stores, report.doomed) == (["near"], 0)
 
 
 async def test_each_store_has_a_brake_of_its_own(cluster: Cluster) -> None:
