@@ -255,6 +255,7 @@ async def test_brief_tasks_wait_without_room(cluster: Cluster, settings: RunnerS
     assert (len(blink.begun), blink.most) == (3, 2)
 
 
+@pytest.mark.rule("tasks.15")
 async def test_a_stopping_node_takes_nothing(cluster: Cluster) -> None:
     """Nor does one that has not begun to work."""
     blink = Blink()
