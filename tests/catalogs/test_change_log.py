@@ -11,17 +11,8 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from contracts import catalog_samples as samples
 from contracts.catalog_files import opened
-from contracts.catalog_samples import (
-    NO_DELAY,
-    add_active,
-    add_saving,
-    content,
-    held_by,
-    new_claim,
-    place,
-    queued,
-)
 from imaged.catalogs.change_log import ChangeLog
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
@@ -57,7 +48,7 @@ def told(log: Log) -> list[tuple[object, ...]]:
 
 async def test_a_life_is_told(catalog: SqlCatalog, log: Log) -> None:
     """Each change of status is one event, in order, with its cause."""
-    await add_active(catalog, "i")
+    await samples.add_active(catalog, "i")
     await catalog.modify_image("i", deactivate)
     await catalog.modify_image("i", reactivate)
     await catalog.modify_image("i", delete(delayed=True))
@@ -66,7 +57,7 @@ async def test_a_life_is_told(catalog: SqlCatalog, log: Log) -> None:
     await catalog.modify_image("i", expire(seen))
     await catalog.remove_blob("i/1")
     await catalog.remove_blob("i/1")
-    await catalog.purge(NO_DELAY, 1)
+    await catalog.purge(samples.NO_DELAY, 1)
 
     assert told(log) == [
         (None, "queued", "created"),
@@ -86,8 +77,8 @@ async def test_a_life_is_told(catalog: SqlCatalog, log: Log) -> None:
 
 async def test_the_claim_is_told(catalog: SqlCatalog, log: Log) -> None:
     """When work begins and when it ends; not without a claim."""
-    claim = new_claim()
-    await add_saving(catalog, "i", claim)
+    claim = samples.new_claim()
+    await samples.add_saving(catalog, "i", claim)
     await catalog.modify_image("i", give_back(claim, "lost", final=True))
 
     assert [event.get("claim_id") for event in log] == [None, str(claim.token), str(claim.token)]
@@ -95,8 +86,8 @@ async def test_the_claim_is_told(catalog: SqlCatalog, log: Log) -> None:
 
 async def test_the_reason_of_a_failure_is_told_once(catalog: SqlCatalog, log: Log) -> None:
     """When the work ended without a result, and not again when the next one begins."""
-    claim = new_claim()
-    await add_saving(catalog, "i", claim)
+    claim = samples.new_claim()
+    await samples.add_saving(catalog, "i", claim)
     await catalog.modify_image("i", give_back(claim, "The disk was full.", final=True))
     await catalog.modify_image("i", delete(delayed=False))
 
@@ -105,18 +96,18 @@ async def test_the_reason_of_a_failure_is_told_once(catalog: SqlCatalog, log: Lo
 
 async def test_what_does_not_change_a_status(catalog: SqlCatalog, log: Log) -> None:
     """Edits, renewals, refusals and reads are not logged."""
-    claim = new_claim()
-    await add_saving(catalog, "i", claim)
+    claim = samples.new_claim()
+    await samples.add_saving(catalog, "i", claim)
     log.clear()
 
-    await catalog.modify_image("i", held_by(claim, reserve(99)))
+    await catalog.modify_image("i", samples.held_by(claim, reserve(99)))
     await catalog.modify_image("i", lambda image: replace(image, name="n"))
     await catalog.modify_image("i", lambda image: image)
     await catalog.renew_leases([claim])
     with pytest.raises(ActivationRefused):
         await catalog.modify_image("i", deactivate)
     with pytest.raises(ImageExists):
-        await catalog.add_image(queued("i"))
+        await catalog.add_image(samples.queued("i"))
     await catalog.remove_blob("i/1")
 
     assert log == []
@@ -137,7 +128,7 @@ def lives(log: Log) -> list[tuple[object, ...]]:
 
 async def test_the_life_of_a_task_is_told(catalog: SqlCatalog, log: Log) -> None:
     """Each change of status, with attempts and the reason of a failure; progress is not logged."""
-    claim = new_claim()
+    claim = samples.new_claim()
     await catalog.add_task(task("t1", type="verify", image_id="i"))
     await catalog.modify_task("t1", lambda task: claim_task(task, claim))
     await catalog.update_task_progress("t1", 1, Progress("reading"))
@@ -158,12 +149,14 @@ async def test_the_life_of_a_task_is_told(catalog: SqlCatalog, log: Log) -> None
 
 async def test_a_draft_is_not_told_of_before_it_is_made(catalog: SqlCatalog, log: Log) -> None:
     """Its creation is the success of its task; after a failed task it never existed."""
-    claims = {"made": new_claim(), "failed": new_claim()}
+    claims = {"made": samples.new_claim(), "failed": samples.new_claim()}
     for name, claim in claims.items():
         await catalog.add_image(draft(name, made_by=task(f"t-{name}", type="import")))
-        await catalog.modify_image(name, held_by(claim, attempt_at(place(f"{name}/1"))))
+        await catalog.modify_image(
+            name, samples.held_by(claim, attempt_at(samples.place(f"{name}/1")))
+        )
         if name == "made":
-            await catalog.modify_image(name, held_by(claim, store_data(content())))
+            await catalog.modify_image(name, samples.held_by(claim, store_data(samples.content())))
         else:
             await catalog.modify_task("t-failed", lambda task: cancel(task, "Enough."))
 
@@ -183,7 +176,7 @@ async def test_a_draft_is_not_told_of_before_it_is_made(catalog: SqlCatalog, log
 async def test_an_image_that_its_task_takes_along(catalog: SqlCatalog, log: Log) -> None:
     """Whichever of both is ended: each is logged once, with the reason."""
     for name in ("i", "j"):
-        await catalog.add_image(queued(name))
+        await catalog.add_image(samples.queued(name))
         await catalog.modify_image(name, begin_import(task(f"t{name}")))
     log.clear()
 

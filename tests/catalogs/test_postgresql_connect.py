@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,6 @@ pytestmark = pytest.mark.asyncio
 
 PASSWORD = "correct horse"
 WRONG = "battery-staple"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A server that requires passwords."""
-    server = Server()
-    server.start()
-    yield server
-    server.remove()
 
 
 @pytest_asyncio.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
 import anyio
@@ -16,7 +16,7 @@ from contracts.catalog_samples import all_images, queued
 from imaged.catalogs.connect import migrate_catalog
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
-from support.postgresql import Server, connected, database_url, execute
+from support.postgresql import Server, connected, database_url, execute, started
 from support.waiting import until
 
 pytestmark = pytest.mark.asyncio
@@ -30,15 +30,6 @@ def servers() -> Iterator[tuple[Server, Server]]:
     """Two without replication, so tests can tell which of them has an image."""
     with started() as first, started() as second:
         yield first, second
-
-
-@contextmanager
-def started() -> Iterator[Server]:
-    """A server that tests may damage."""
-    server = Server()
-    server.start()
-    yield server
-    server.remove()
 
 
 @pytest_asyncio.fixture

@@ -25,25 +25,11 @@ from imaged.catalogs.postgresql.driver import PostgresqlSettings
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
 from imaged.core.image import Change, Image
-from support.postgresql import execute, fresh_database
+from support.postgresql import execute
 from support.tcp_proxy import PausableProxy
 from support.waiting import until
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def url() -> AsyncIterator[str]:
-    """A database with empty tables."""
-    async with fresh_database() as url:
-        yield url
-
-
-@pytest_asyncio.fixture
-async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
-    """Empty, and audited at the end."""
-    async with opened(url) as catalog:
-        yield catalog
 
 
 @pytest_asyncio.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -12,24 +11,11 @@ from uuid import UUID
 
 import anyio
 import pytest
-import pytest_asyncio
 
+from contracts import catalog_samples as samples
 from contracts import catalog_stress_process
 from contracts.catalog_audit import audit
 from contracts.catalog_databases import lock_waited_for, opened, other_transaction
-from contracts.catalog_samples import (
-    AN_HOUR,
-    NO_DELAY,
-    add_active,
-    add_deleted,
-    add_expired,
-    add_saving,
-    all_images,
-    held_by,
-    new_claim,
-    place,
-    queued,
-)
 from contracts.catalog_stress import add_roots
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.claim import InstanceId
@@ -38,27 +24,13 @@ from imaged.core.errors import BlobGone, ImageExists
 from imaged.core.summary import Instance
 from imaged.core.task import claim_task
 from imaged.core.uploading import begin_upload
-from support.postgresql import connected, fresh_database
+from support.postgresql import connected
 from support.sample_images import task
 
 pytestmark = pytest.mark.asyncio
 
 PROCESSES = 3
 SECONDS = 4
-
-
-@pytest_asyncio.fixture
-async def url() -> AsyncIterator[str]:
-    """A database with empty tables."""
-    async with fresh_database() as url:
-        yield url
-
-
-@pytest_asyncio.fixture
-async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
-    """Empty, and audited at the end."""
-    async with opened(url) as catalog:
-        yield catalog
 
 
 async def test_a_storm_has_no_deadlock(url: str) -> None:
@@ -83,11 +55,13 @@ async def test_a_storm_has_no_deadlock(url: str) -> None:
 
 async def test_a_stray_that_is_a_write(catalog: SqlCatalog, url: str) -> None:
     """A writer whose bytes are being doomed is refused, without a database error."""
-    await catalog.add_image(queued("i"))
+    await catalog.add_image(samples.queued("i"))
 
     async def write() -> None:
         with pytest.raises(BlobGone):
-            await catalog.modify_image("i", held_by(new_claim(), begin_upload(place("i/1"))))
+            await catalog.modify_image(
+                "i", samples.held_by(samples.new_claim(), begin_upload(samples.place("i/1")))
+            )
 
     async with anyio.create_task_group() as tasks, other_transaction(url) as other:
         await other.execute(
@@ -105,7 +79,7 @@ async def test_a_write_that_is_a_stray(catalog: SqlCatalog, url: str) -> None:
     answers: list[bool] = []
 
     async def doom() -> None:
-        answers.append(await catalog.add_stray(place("i/1"), AN_HOUR))
+        answers.append(await catalog.add_stray(samples.place("i/1"), samples.AN_HOUR))
 
     async with anyio.create_task_group() as tasks, other_transaction(url) as other:
         await other.execute(
@@ -120,11 +94,11 @@ async def test_a_write_that_is_a_stray(catalog: SqlCatalog, url: str) -> None:
 
 async def test_an_id_that_is_just_being_buried(catalog: SqlCatalog, url: str) -> None:
     """It is never given again, however close both transactions are."""
-    await add_deleted(catalog, "i")
+    await samples.add_deleted(catalog, "i")
 
     async def add() -> None:
         with pytest.raises(ImageExists):
-            await catalog.add_image(queued("i"))
+            await catalog.add_image(samples.queued("i"))
 
     async with anyio.create_task_group() as tasks, other_transaction(url) as other:
         await other.execute("DELETE FROM images")
@@ -132,23 +106,23 @@ async def test_an_id_that_is_just_being_buried(catalog: SqlCatalog, url: str) ->
         tasks.start_soon(add)
         await lock_waited_for(url)
 
-    assert await all_images(catalog) == []
+    assert await samples.all_images(catalog) == []
 
 
 async def test_locked_rows_are_skipped(catalog: SqlCatalog, url: str) -> None:
     """Neither the scrubber, nor a purge, nor a heartbeat waits for a locked row."""
     for image_id in ("i", "j"):
-        await add_deleted(catalog, image_id)
-        await catalog.add_stray(place(f"{image_id}/s"), -AN_HOUR)
-        await catalog.register_instance(Instance(InstanceId(image_id), "1", ()), AN_HOUR)
+        await samples.add_deleted(catalog, image_id)
+        await catalog.add_stray(samples.place(f"{image_id}/s"), -samples.AN_HOUR)
+        await catalog.register_instance(Instance(InstanceId(image_id), "1", ()), samples.AN_HOUR)
     async with other_transaction(url) as other:
         await other.execute("SELECT FROM images WHERE id = 'i' FOR UPDATE")
         await other.execute("SELECT FROM blobs WHERE key = 'i/s' FOR UPDATE")
         await other.execute("SELECT FROM instances WHERE id = 'i' FOR UPDATE")
         with anyio.fail_after(10):
-            assert await catalog.purge(-AN_HOUR, 10) == ["j"]
-            taken = await catalog.take_doomed(10, AN_HOUR)
-            await catalog.register_instance(Instance(InstanceId("k"), "1", ()), NO_DELAY)
+            assert await catalog.purge(-samples.AN_HOUR, 10) == ["j"]
+            taken = await catalog.take_doomed(10, samples.AN_HOUR)
+            await catalog.register_instance(Instance(InstanceId("k"), "1", ()), samples.NO_DELAY)
 
     assert [blob.key for blob in taken] == ["j/s"]
     assert [one.id for one in (await catalog.summarize()).instances] == ["i", "k"]
@@ -156,9 +130,9 @@ async def test_locked_rows_are_skipped(catalog: SqlCatalog, url: str) -> None:
 
 async def test_a_locked_claim_delays_no_other(catalog: SqlCatalog, url: str) -> None:
     """It delays no other one: those are renewed, and it lasts as long as its lock."""
-    claims = {name: new_claim() for name in ("i", "j", "t", "u")}
+    claims = {name: samples.new_claim() for name in ("i", "j", "t", "u")}
     for image_id in ("i", "j"):
-        await add_saving(catalog, image_id, claims[image_id])
+        await samples.add_saving(catalog, image_id, claims[image_id])
     for task_id in ("t", "u"):
         await catalog.add_task(task(task_id))
         await catalog.modify_task(task_id, partial(claim_task, claim=claims[task_id]))
@@ -173,7 +147,9 @@ async def test_a_locked_claim_delays_no_other(catalog: SqlCatalog, url: str) -> 
     after = await leases_of(url)
     renewed = {name for name, claim in claims.items() if after[claim.token] > before[claim.token]}
     assert renewed == {"j", "u"}
-    assert await catalog.renew_leases([*claims.values(), new_claim()]) == set(claims.values())
+    assert await catalog.renew_leases([*claims.values(), samples.new_claim()]) == set(
+        claims.values()
+    )
 
 
 async def leases_of(url: str) -> dict[UUID, datetime]:
@@ -188,7 +164,7 @@ async def leases_of(url: str) -> dict[UUID, datetime]:
 
 async def test_bytes_that_are_just_being_doomed(catalog: SqlCatalog, url: str) -> None:
     """Removing them comes too early while a holder remains: they stay."""
-    image = await add_active(catalog, "i")
+    image = await samples.add_active(catalog, "i")
     pending = await catalog.modify_image("i", delete(delayed=True))
 
     async def forget() -> None:
@@ -210,7 +186,7 @@ async def test_bytes_that_are_just_being_doomed(catalog: SqlCatalog, url: str) -
 
 async def test_an_image_with_bytes_in_several_rows(catalog: SqlCatalog, url: str) -> None:
     """Removing the first of them does not wait for locks on the others: rows move, unlocked."""
-    await add_expired(catalog, "i")
+    await samples.add_expired(catalog, "i")
     async with connected(url) as db:
         await db.execute(
             "INSERT INTO blobs (key, store, size_bytes, state, holders, due_at, awaited_by, "

@@ -20,20 +20,13 @@ from imaged.catalogs.dialects import metadata
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase
 from imaged.core.errors import CatalogError, CatalogTooOld
-from support.postgresql import empty_database, fresh_database
+from support.postgresql import empty_database
 
 __all__ = ["releases"]
 
 pytestmark = pytest.mark.asyncio
 
 LATEST = migrations.STEPS[-1].revision
-
-
-@pytest_asyncio.fixture
-async def url() -> AsyncIterator[str]:
-    """A current catalog."""
-    async with fresh_database() as url:
-        yield url
 
 
 @pytest_asyncio.fixture
@@ -45,12 +38,6 @@ async def empty() -> AsyncIterator[str]:
 
 class TestHalves(StepKindsContract):
     """Steps that expand, and steps that contract."""
-
-    @pytest_asyncio.fixture
-    async def url(self) -> AsyncIterator[str]:
-        """A current catalog."""
-        async with fresh_database() as url:
-            yield url
 
 
 async def test_migrations_make_the_tables(url: str, empty: str) -> None:

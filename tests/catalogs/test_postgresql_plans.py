@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import pytest
@@ -11,27 +10,17 @@ import pytest_asyncio
 from sqlalchemy import Connection, event
 
 from contracts.catalog_databases import database_of, opened
+from contracts.catalog_plans import LAST_TASK, LISTS
 from contracts.catalog_samples import AN_HOUR, STORE, add_active, add_expired, new_claim
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.core.access import Caller
 from imaged.core.deletion import delete
-from imaged.core.image import Image, Visibility
-from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
-from imaged.core.query import Column, Condition, ImageQuery, Operator, Order, TaskQuery
-from imaged.core.task import Progress, Task, TaskStatus, cancel, created
+from imaged.core.query import TaskQuery
+from imaged.core.task import Progress, Task, TaskStatus, cancel
 from support.postgresql import connected, fresh_database
-from support.sample_images import task
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-MEMBER = Caller("u", "owner7", frozenset({"member"}))
-ADMIN = Caller("u", "owner7", frozenset({"admin"}))
-LAST = Image(id="x", owner="p", name="n", created_at=datetime.now(UTC) - timedelta(days=3))
-STAGED = Condition(Column.STATUS, Operator.EQUAL, Status.UPLOADING)
-MINE = Condition(Column.OWNER, Operator.EQUAL, "owner7")
-LAST_TASK = created(task("t"), datetime(2026, 1, 1, tzinfo=UTC))
-NAMED = Condition(Column.NAME, Operator.EQUAL, "name7")
 
 #: Of a hundred images ten are being saved, one is staged, one can be restored, one is deleted and
 #: two are public; one in a thousand waits for a worker. A thousand projects have ten each.
@@ -135,31 +124,6 @@ async def catalog() -> AsyncIterator[SqlCatalog]:
             await db.execute(FILLING)
             await db.execute("VACUUM ANALYZE")
         yield catalog
-
-
-LISTS = {
-    "operator": (ImageQuery(), "images_created"),
-    "operator, next page": (ImageQuery(after=LAST), "images_created"),
-    "oldest first": (ImageQuery(order=(Order(Column.CREATED_AT),)), "images_created"),
-    "admin": (ImageQuery(caller=ADMIN), "images_created"),
-    "admin, next page": (ImageQuery(caller=ADMIN, after=LAST), "images_created"),
-    "member": (ImageQuery(caller=MEMBER), "images_owner"),
-    "member, next page": (ImageQuery(caller=MEMBER, after=LAST), "images_owner"),
-    "member, public": (ImageQuery(caller=MEMBER), "images_visibility"),
-    "one status": (ImageQuery(conditions=(STAGED,)), "images_status"),
-    "one owner": (ImageQuery(conditions=(MINE,)), "images_owner"),
-    "one visibility": (ImageQuery(visibility=Visibility.PUBLIC), "images_visibility"),
-    "by name": (ImageQuery(order=(Order(Column.NAME),)), "images_name"),
-    "by name, backwards": (ImageQuery(order=(Order(Column.NAME, True),)), "images_name"),
-    "one name": (ImageQuery(conditions=(NAMED,)), "images_name"),
-    "a tag": (ImageQuery(tags=("tag3one",)), "image_tags_tag"),
-    "tags": (ImageQuery(tags=("tag3one", "tag3two")), "image_tags_tag"),
-    "a property": (ImageQuery(properties=(("k", "vimage7"),)), "image_properties_value"),
-    "properties": (
-        ImageQuery(properties=(("k", "vimage7"), ("l", "vimage7"))),
-        "image_properties_value",
-    ),
-}
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
 import anyio
@@ -20,15 +20,6 @@ from support.postgresql import Server, fresh_database
 from support.waiting import until
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A server that tests may damage."""
-    server = Server()
-    server.start()
-    yield server
-    server.remove()
 
 
 @pytest_asyncio.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import anyio
 import pytest
-import pytest_asyncio
 from sqlalchemy import Connection, func, insert, select, text
 
+from contracts import catalog_samples as samples
 from contracts.catalog_audit import audit
 from contracts.catalog_databases import (
     COUNT_LOCK_WAITS,
@@ -20,13 +19,6 @@ from contracts.catalog_databases import (
     other_transaction,
     require_idle,
 )
-from contracts.catalog_samples import (
-    add_active,
-    add_saving,
-    all_images,
-    new_claim,
-    queued,
-)
 from contracts.catalog_slow_lists import SlowListsContract
 from contracts.catalog_stress import add_roots
 from imaged.catalogs.postgresql.driver import PostgresqlSettings, open_postgresql
@@ -34,23 +26,9 @@ from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.tables import accounts
 from imaged.core.errors import CatalogError
 from imaged.core.image import Image
-from support.postgresql import connected, execute, fresh_database
+from support.postgresql import connected, execute
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def url() -> AsyncIterator[str]:
-    """A database with empty tables."""
-    async with fresh_database() as url:
-        yield url
-
-
-@pytest_asyncio.fixture
-async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
-    """Empty, and audited at the end."""
-    async with opened(url) as catalog:
-        yield catalog
 
 
 class TestSlowLists(SlowListsContract):
@@ -115,7 +93,7 @@ async def test_connections_are_set_up(catalog: SqlCatalog) -> None:
 @pytest.mark.parametrize("how", ["scope", "task"])
 async def test_a_cancelled_writer(catalog: SqlCatalog, url: str, how: str) -> None:
     """It leaves while it waits for a lock; it has done nothing, and leaks no connection."""
-    image = await add_active(catalog, "i")
+    image = await samples.add_active(catalog, "i")
     scope = anyio.CancelScope()
 
     async def write() -> None:
@@ -142,7 +120,7 @@ async def test_a_crowd_that_is_cancelled(catalog: SqlCatalog) -> None:
 
     async def work(number: int) -> None:
         with anyio.move_on_after(number * 0.002):
-            await add_saving(catalog, f"i{number}", new_claim())
+            await samples.add_saving(catalog, f"i{number}", samples.new_claim())
 
     async with anyio.create_task_group() as crowd:
         for number in range(60):
@@ -154,7 +132,7 @@ async def test_a_crowd_that_is_cancelled(catalog: SqlCatalog) -> None:
 
 async def test_a_long_wait_for_a_lock_is_an_error(catalog: SqlCatalog, url: str) -> None:
     """Every call has a time limit, and what was begun is rolled back."""
-    image = await catalog.add_image(queued("i"))
+    image = await catalog.add_image(samples.queued("i"))
     database_of(catalog).settings = PostgresqlSettings(transaction_seconds=0.5)
 
     async with other_transaction(url) as other:
@@ -163,12 +141,12 @@ async def test_a_long_wait_for_a_lock_is_an_error(catalog: SqlCatalog, url: str)
             await catalog.modify_image("i", rename)
         require_idle(catalog)
 
-    assert await all_images(catalog) == [image]
+    assert await samples.all_images(catalog) == [image]
 
 
 async def test_a_lock_that_is_waited_for_in_vain(catalog: SqlCatalog, url: str) -> None:
     """The server gives up before the client does, and can give the reason."""
-    await catalog.add_image(queued("i"))
+    await catalog.add_image(samples.queued("i"))
 
     def wait(db: Connection) -> None:
         db.execute(text("SET LOCAL lock_timeout = '100ms'"))
@@ -182,7 +160,7 @@ async def test_a_lock_that_is_waited_for_in_vain(catalog: SqlCatalog, url: str) 
 
 async def test_a_frozen_transaction_is_ended(catalog: SqlCatalog, url: str) -> None:
     """A frozen instance does not keep its locks: the server ends its transaction."""
-    await catalog.add_image(queued("i"))
+    await catalog.add_image(samples.queued("i"))
     async with connected(url) as frozen:
         await frozen.execute("SET idle_in_transaction_session_timeout = '200ms'")
         await frozen.execute("BEGIN")
@@ -193,7 +171,7 @@ async def test_a_frozen_transaction_is_ended(catalog: SqlCatalog, url: str) -> N
 
 async def test_a_statement_that_no_longer_fits(catalog: SqlCatalog, url: str) -> None:
     """After a migration, connections with cached plans recover by themselves."""
-    image = await catalog.add_image(queued("i"))
+    image = await catalog.add_image(samples.queued("i"))
     await asyncio.gather(*[catalog.get_image("i") for _ in range(20)])
     await execute(url, "ALTER TABLE images ALTER COLUMN name TYPE VARCHAR(500)")
 
@@ -202,7 +180,11 @@ async def test_a_statement_that_no_longer_fits(catalog: SqlCatalog, url: str) ->
 
 async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:
     """Unvalidated values raise no foreign error."""
-    for image in (queued("\ud800"), queued("j", owner="\ud800"), queued("\0")):
+    for image in (
+        samples.queued("\ud800"),
+        samples.queued("j", owner="\ud800"),
+        samples.queued("\0"),
+    ):
         with pytest.raises(CatalogError):
             await catalog.add_image(image)
     with pytest.raises(CatalogError):
@@ -210,7 +192,7 @@ async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:
     with pytest.raises(CatalogError, match="violates one of its constraints"):
         await catalog.set_limit("a", -1)
 
-    assert await all_images(catalog) == []
+    assert await samples.all_images(catalog) == []
 
 
 async def test_a_closed_catalog_says_so(url: str) -> None:
@@ -228,10 +210,10 @@ async def test_closing_waits_for_what_runs(url: str) -> None:
     catalog = await open_postgresql(url)
     async with anyio.create_task_group() as tasks, other_transaction(url) as other:
         await other.execute("LOCK TABLE images IN EXCLUSIVE MODE")
-        tasks.start_soon(catalog.add_image, queued("i"))
+        tasks.start_soon(catalog.add_image, samples.queued("i"))
         await lock_waited_for(url)
         tasks.start_soon(catalog.close)
 
     assert database_of(catalog).connections == 0
     async with opened(url) as again:
-        assert [image.id for image in await all_images(again)] == ["i"]
+        assert [image.id for image in await samples.all_images(again)] == ["i"]

@@ -36,12 +36,6 @@ PROCESSES = 3
 SECONDS = 3
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """The path of the catalog's file."""
-    return tmp_path / "catalog.db"
-
-
 @pytest_asyncio.fixture
 async def catalog(path: Path) -> AsyncIterator[SqlCatalog]:
     """Empty."""

@@ -31,12 +31,6 @@ pytestmark = pytest.mark.asyncio
 SOON_SECONDS = 15
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """The path of the catalog's file."""
-    return tmp_path / "catalog.db"
-
-
 @pytest_asyncio.fixture
 async def catalog(path: Path) -> AsyncIterator[SqlCatalog]:
     """Empty; its log is truncated after every write."""

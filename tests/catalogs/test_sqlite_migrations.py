@@ -39,12 +39,6 @@ class TestHalves(StepKindsContract):
         return f"sqlite:///{path}"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """The path of the catalog's file."""
-    return tmp_path / "catalog.db"
-
-
 async def test_migrations_make_the_tables(path: Path, tmp_path: Path) -> None:
     """The steps lead to exactly the tables that the statements are written for."""
     await migrate_catalog(f"sqlite:///{path}")

@@ -3,61 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from sqlalchemy import Connection, event
 
+from contracts import catalog_samples as samples
 from contracts.catalog_files import database_of, opened
-from contracts.catalog_samples import (
-    AN_HOUR,
-    STORE,
-    add_active,
-    add_expired,
-    list_images,
-    new_claim,
-)
+from contracts.catalog_plans import LAST_TASK, LISTS, MEMBER
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.core.access import Caller
 from imaged.core.deletion import delete
-from imaged.core.image import Image, Visibility
-from imaged.core.lifecycle import Status
 from imaged.core.limits import MAX_PROPERTIES, MIB
-from imaged.core.query import Column, Condition, ImageQuery, Operator, Order, TaskQuery
-from imaged.core.task import Progress, TaskStatus, cancel, created
+from imaged.core.query import ImageQuery, TaskQuery
+from imaged.core.task import Progress, TaskStatus, cancel
 from support.sample_images import draft, task
 
 pytestmark = pytest.mark.asyncio
-
-MEMBER = Caller("u", "p", frozenset({"member"}))
-ADMIN = Caller("u", "p", frozenset({"admin"}))
-LAST = Image(id="x", owner="p", name="n", created_at=datetime(2026, 1, 1, tzinfo=UTC))
-LAST_TASK = created(task("t"), datetime(2026, 1, 1, tzinfo=UTC))
-ACTIVE = Condition(Column.STATUS, Operator.EQUAL, Status.ACTIVE)
-MINE = Condition(Column.OWNER, Operator.EQUAL, "p")
-NAMED = Condition(Column.NAME, Operator.EQUAL, "n")
-
-LISTS = {
-    "operator": (ImageQuery(), "images_created"),
-    "operator, next page": (ImageQuery(after=LAST), "images_created"),
-    "oldest first": (ImageQuery(order=(Order(Column.CREATED_AT),)), "images_created"),
-    "admin": (ImageQuery(caller=ADMIN), "images_created"),
-    "admin, next page": (ImageQuery(caller=ADMIN, after=LAST), "images_created"),
-    "member": (ImageQuery(caller=MEMBER), "images_owner"),
-    "member, next page": (ImageQuery(caller=MEMBER, after=LAST), "images_owner"),
-    "member, public": (ImageQuery(caller=MEMBER), "images_visibility"),
-    "one status": (ImageQuery(conditions=(ACTIVE,)), "images_status"),
-    "one owner": (ImageQuery(conditions=(MINE,)), "images_owner"),
-    "one visibility": (ImageQuery(visibility=Visibility.PUBLIC), "images_visibility"),
-    "by name": (ImageQuery(order=(Order(Column.NAME),)), "images_name"),
-    "one name": (ImageQuery(conditions=(NAMED,)), "images_name"),
-    "a tag": (ImageQuery(tags=("t",)), "image_tags_tag"),
-    "tags": (ImageQuery(tags=("t", "u")), "image_tags_tag"),
-    "a property": (ImageQuery(properties=(("k", "v"),)), "image_properties_value"),
-    "properties": (ImageQuery(properties=(("k", "v"), ("l", "v"))), "image_properties_value"),
-}
 
 
 class Plans:
@@ -99,8 +61,8 @@ class Plans:
 async def catalog(tmp_path: Path) -> AsyncIterator[SqlCatalog]:
     """With images in most statuses."""
     async with opened(tmp_path / "catalog.db") as catalog:
-        await add_active(catalog, "active")
-        await add_expired(catalog, "expired")
+        await samples.add_active(catalog, "active")
+        await samples.add_expired(catalog, "expired")
         yield catalog
 
 
@@ -123,7 +85,7 @@ async def test_many_filters_are_one_subquery(catalog: SqlCatalog, count: int) ->
     """Each is looked up in the index once: no subquery for each, and no nesting."""
     properties = tuple((f"k{number}", "v") for number in range(count))
     plans = Plans(catalog)
-    await list_images(catalog, ImageQuery(properties=properties))
+    await samples.list_images(catalog, ImageQuery(properties=properties))
 
     assert sum("LIST SUBQUERY" in step for step in plans.steps) == 1, plans.steps
     lookups = [step for step in plans.steps if "image_properties_value" in step]
@@ -133,19 +95,19 @@ async def test_many_filters_are_one_subquery(catalog: SqlCatalog, count: int) ->
 async def test_duties_use_an_index(catalog: SqlCatalog) -> None:
     """Frequent background queries cost as much as is due, not as much as there is."""
     plans = Plans(catalog)
-    await catalog.find_expirable(AN_HOUR, 10)
+    await catalog.find_expirable(samples.AN_HOUR, 10)
     await catalog.find_pending_tasks(["import", "verify"], 10)
     await catalog.expire_tasks(10)
     await catalog.count_unfinished_tasks("a")
     await catalog.list_attempts()
-    await catalog.find_staged(AN_HOUR, 10)
-    await catalog.purge(AN_HOUR, 10)
-    await catalog.take_doomed(10, AN_HOUR)
+    await catalog.find_staged(samples.AN_HOUR, 10)
+    await catalog.purge(samples.AN_HOUR, 10)
+    await catalog.take_doomed(10, samples.AN_HOUR)
     await catalog.list_doomed(10)
     await catalog.find_lapsed(10)
-    await catalog.renew_leases([new_claim()])
-    await catalog.list_keys(STORE, "aa/")
-    await catalog.list_kept(STORE, "aa/")
+    await catalog.renew_leases([samples.new_claim()])
+    await catalog.list_keys(samples.STORE, "aa/")
+    await catalog.list_kept(samples.STORE, "aa/")
 
     used = {"images_restorable", "images_since", "blobs_due", "blobs_store", "claims_until"}
     used |= {f"task_records_{name}" for name in ("waiting", "expiring", "token", "until")}
@@ -156,12 +118,12 @@ async def test_duties_use_an_index(catalog: SqlCatalog) -> None:
 async def test_changes_use_an_index(catalog: SqlCatalog) -> None:
     """So does every change or removal of an image, with its rows."""
     plans = Plans(catalog)
-    await add_active(catalog, "i")
+    await samples.add_active(catalog, "i")
     await catalog.modify_image("i", delete(delayed=True))
     await catalog.get_image("i")
     await catalog.reschedule("i/1", "no")
     await catalog.remove_blob("expired/1")
-    await catalog.purge(-AN_HOUR, 10)
+    await catalog.purge(-samples.AN_HOUR, 10)
 
     assert plans.scans() == []
     assert plans.steps

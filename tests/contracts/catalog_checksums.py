@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from contracts.catalog_samples import (
-    add_active,
-    add_saving,
-    content,
-    held_by,
-    new_claim,
-    place,
-    queued,
-)
+from contracts import catalog_samples as samples
 from imaged.core.deletion import delete
 from imaged.core.integrity import PAGE_BYTES
 from imaged.core.uploading import begin_staging, share_data, stage_data, store_data
@@ -26,12 +18,12 @@ class ChecksumsContract:
 
     async def test_they_are_stored_with_what_completes_the_bytes(self, catalog: Catalog) -> None:
         """In pages; the image itself has none when it is returned or read."""
-        claim = new_claim()
-        await add_saving(catalog, "i", claim)
+        claim = samples.new_claim()
+        await samples.add_saving(catalog, "i", claim)
         assert await catalog.get_block_checksums("i/1", 0) is None
 
-        written = replace(content(), block_checksums=CHECKSUMS)
-        image = await catalog.modify_image("i", held_by(claim, store_data(written)))
+        written = replace(samples.content(), block_checksums=CHECKSUMS)
+        image = await catalog.modify_image("i", samples.held_by(claim, store_data(written)))
 
         pages = [await catalog.get_block_checksums("i/1", page) for page in range(3)]
         assert pages == [CHECKSUMS[:PAGE_BYTES], b"last", None]
@@ -41,20 +33,24 @@ class ChecksumsContract:
 
     async def test_staged_bytes_have_them_too(self, catalog: Catalog) -> None:
         """And their digests stay with the image."""
-        claim = new_claim()
-        await catalog.add_image(queued("i"))
-        await catalog.modify_image("i", held_by(claim, begin_staging(place("i/staged"))))
-        staged = replace(content(), block_checksums=b"abcd")
+        claim = samples.new_claim()
+        await catalog.add_image(samples.queued("i"))
+        await catalog.modify_image(
+            "i", samples.held_by(claim, begin_staging(samples.place("i/staged")))
+        )
+        staged = replace(samples.content(), block_checksums=b"abcd")
 
-        image = await catalog.modify_image("i", held_by(claim, stage_data(staged)))
+        image = await catalog.modify_image("i", samples.held_by(claim, stage_data(staged)))
 
         assert await catalog.get_block_checksums("i/staged", 0) == b"abcd"
-        assert image.staged_content == replace(content(), virtual_size_bytes=None, notice=None)
+        assert image.staged_content == replace(
+            samples.content(), virtual_size_bytes=None, notice=None
+        )
         assert await catalog.get_image("i") == image
 
     async def test_they_can_be_recorded_later(self, catalog: Catalog) -> None:
         """For bytes of earlier versions; existing ones are replaced, page by page."""
-        await add_active(catalog, "i")
+        await samples.add_active(catalog, "i")
         assert await catalog.get_block_checksums("i/1", 0) is None
 
         for checksums in (CHECKSUMS, b"abcd", b""):
@@ -64,8 +60,8 @@ class ChecksumsContract:
 
     async def test_only_what_is_whole_and_needed_has_them(self, catalog: Catalog) -> None:
         """Bytes that are being written, doomed or unknown get none, without an error."""
-        await add_saving(catalog, "i", new_claim())
-        await add_active(catalog, "j")
+        await samples.add_saving(catalog, "i", samples.new_claim())
+        await samples.add_active(catalog, "j")
         await catalog.modify_image("j", delete(delayed=False))
 
         for key in ("i/1", "j/1", "k/1"):
@@ -74,9 +70,9 @@ class ChecksumsContract:
 
     async def test_they_go_with_the_row(self, catalog: Catalog) -> None:
         """Not before: a clone of the same bytes needs them as well."""
-        source = await add_active(catalog, "i")
+        source = await samples.add_active(catalog, "i")
         await catalog.set_block_checksums("i/1", CHECKSUMS)
-        await catalog.add_image(queued("j"))
+        await catalog.add_image(samples.queued("j"))
         await catalog.modify_image("j", share_data(source))
         await catalog.modify_image("i", delete(delayed=False))
         assert await catalog.get_block_checksums("i/1", 1) == b"last"

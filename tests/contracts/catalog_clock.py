@@ -8,23 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from contracts import catalog_samples as samples
 from contracts.catalog_audit import audit
 from contracts.catalog_comparison import task_ids
-from contracts.catalog_samples import (
-    ALL,
-    AN_HOUR,
-    NO_DELAY,
-    add_active,
-    add_expired,
-    add_saving,
-    blob_of,
-    content,
-    due_keys,
-    held_by,
-    new_claim,
-    place,
-    queued,
-)
 from imaged.catalogs import dialects
 from imaged.core.claim import InstanceId
 from imaged.core.clock import ClockMark
@@ -67,7 +53,7 @@ class ClockContract:
         """The last mark counts; confirmations are counted."""
         first = await catalog.read_clock()
         held = ClockMark(
-            at=MARK.at, boot_id="b", uptime=MARK.uptime, step=-A_YEAR, held_until=AN_HOUR
+            at=MARK.at, boot_id="b", uptime=MARK.uptime, step=-A_YEAR, held_until=samples.AN_HOUR
         )
         await catalog.note_clock(MARK)
         noted = await catalog.read_clock()
@@ -95,43 +81,49 @@ class ClockContract:
         self, catalog: Catalog, set_ahead: SetAhead
     ) -> None:
         """Of an image and of a task; not if its own length explains it."""
-        await add_saving(catalog, "long", new_claim(AN_HOUR))
+        await samples.add_saving(catalog, "long", samples.new_claim(samples.AN_HOUR))
         set_ahead(A_YEAR)
-        image, alone = new_claim(), new_claim()
-        await add_saving(catalog, "i", image)
+        image, alone = samples.new_claim(), samples.new_claim()
+        await samples.add_saving(catalog, "i", image)
         await catalog.add_task(task("t"))
         await catalog.modify_task("t", lambda task: claim_task(task, alone))
-        set_ahead(NO_DELAY)
+        set_ahead(samples.NO_DELAY)
 
         found = [LapsedClaim(image, "i"), LapsedClaim(alone, None, "t")]
-        assert list(await catalog.find_lapsed(ALL)) == found
+        assert list(await catalog.find_lapsed(samples.ALL)) == found
         assert list(await catalog.find_lapsed(1)) == found[:1]
         assert set(await catalog.renew_leases([image, alone])) == {image, alone}
-        assert not await catalog.find_lapsed(ALL)
+        assert not await catalog.find_lapsed(samples.ALL)
 
     async def test_deletions_dated_ahead_count_from_now(
         self, catalog: Catalog, set_ahead: SetAhead
     ) -> None:
         """It can be restored for its delay, and not for a year plus its delay."""
         set_ahead(A_YEAR)
-        await add_active(catalog, "i")
+        await samples.add_active(catalog, "i")
         await catalog.modify_image("i", delete(delayed=True))
-        await catalog.add_image(queued("gone"))
+        await catalog.add_image(samples.queued("gone"))
         await catalog.modify_image("gone", delete(delayed=False))
-        claim = new_claim()
-        await catalog.add_image(queued("staged"))
-        await catalog.modify_image("staged", held_by(claim, begin_staging(place("staged/1"))))
-        await catalog.modify_image("staged", held_by(claim, stage_data(content())))
-        set_ahead(NO_DELAY)
-        assert not await catalog.find_expirable(NO_DELAY, ALL)
+        claim = samples.new_claim()
+        await catalog.add_image(samples.queued("staged"))
+        await catalog.modify_image(
+            "staged", samples.held_by(claim, begin_staging(samples.place("staged/1")))
+        )
+        await catalog.modify_image("staged", samples.held_by(claim, stage_data(samples.content())))
+        set_ahead(samples.NO_DELAY)
+        assert not await catalog.find_expirable(samples.NO_DELAY, samples.ALL)
 
-        assert await catalog.redate(AN_HOUR) == 3
-        assert await catalog.redate(AN_HOUR) == 0
+        assert await catalog.redate(samples.AN_HOUR) == 3
+        assert await catalog.redate(samples.AN_HOUR) == 0
 
-        assert [image.id for image in await catalog.find_expirable(NO_DELAY, ALL)] == ["i"]
-        assert not await catalog.find_expirable(AN_HOUR, ALL)
-        assert [image.id for image in await catalog.find_staged(NO_DELAY, ALL)] == ["staged"]
-        assert list(await catalog.purge(NO_DELAY, ALL)) == ["gone"]
+        assert [
+            image.id for image in await catalog.find_expirable(samples.NO_DELAY, samples.ALL)
+        ] == ["i"]
+        assert not await catalog.find_expirable(samples.AN_HOUR, samples.ALL)
+        assert [image.id for image in await catalog.find_staged(samples.NO_DELAY, samples.ALL)] == [
+            "staged"
+        ]
+        assert list(await catalog.purge(samples.NO_DELAY, samples.ALL)) == ["gone"]
         await audit(catalog)
 
     async def test_a_broken_upload_of_the_future(
@@ -140,22 +132,24 @@ class ClockContract:
         """It is remembered for its time, and not for a year more."""
         set_ahead(A_YEAR)
         broken = BrokenUpload(10, 5, "0" * 32)
-        await catalog.add_image(queued("i"))
+        await catalog.add_image(samples.queued("i"))
         await catalog.modify_image("i", lambda image: replace(image, broken_upload=broken))
-        set_ahead(NO_DELAY)
-        assert not await catalog.find_broken_uploads(NO_DELAY, ALL)
+        set_ahead(samples.NO_DELAY)
+        assert not await catalog.find_broken_uploads(samples.NO_DELAY, samples.ALL)
 
-        assert await catalog.redate(AN_HOUR) == 1
+        assert await catalog.redate(samples.AN_HOUR) == 1
 
-        assert [image.id for image in await catalog.find_broken_uploads(NO_DELAY, ALL)] == ["i"]
+        assert [
+            image.id for image in await catalog.find_broken_uploads(samples.NO_DELAY, samples.ALL)
+        ] == ["i"]
 
     async def test_other_deletions_keep_their_time(self, catalog: Catalog) -> None:
         """However long it still has to wait."""
-        await add_active(catalog, "i")
+        await samples.add_active(catalog, "i")
         await catalog.modify_image("i", delete(delayed=True))
         await catalog.add_task(task("t", keep_for=A_YEAR))
         await catalog.modify_task("t", lambda task: cancel(task, "enough"))
-        await catalog.add_stray(place("stray"), A_YEAR)
+        await catalog.add_stray(samples.place("stray"), A_YEAR)
         before = (await catalog.get_image("i"), await catalog.get_task("t"))
 
         assert await catalog.redate(A_YEAR) == 0
@@ -165,36 +159,38 @@ class ClockContract:
     async def test_tasks_that_were_dated_ahead(self, catalog: Catalog, set_ahead: SetAhead) -> None:
         """Their records are removed after their time; pending ones wait from now."""
         set_ahead(A_YEAR)
-        for name, keep_for in (("t1", NO_DELAY), ("t2", AN_HOUR)):
+        for name, keep_for in (("t1", samples.NO_DELAY), ("t2", samples.AN_HOUR)):
             await catalog.add_task(task(name, keep_for=keep_for))
             await catalog.modify_task(name, lambda task: cancel(task, "enough"))
         await catalog.add_task(task("waits"))
-        set_ahead(NO_DELAY)
-        assert not await catalog.expire_tasks(ALL)
+        set_ahead(samples.NO_DELAY)
+        assert not await catalog.expire_tasks(samples.ALL)
 
-        assert await catalog.redate(AN_HOUR) == 3
+        assert await catalog.redate(samples.AN_HOUR) == 3
 
-        assert task_ids(await catalog.expire_tasks(ALL)) == ["t1"]
+        assert task_ids(await catalog.expire_tasks(samples.ALL)) == ["t1"]
         kept, waits = await catalog.get_task("t2"), await catalog.get_task("waits")
         assert kept.expires_at is not None
         assert waits.updated_at is not None
         now = (await catalog.read_clock()).now
-        assert now < kept.expires_at < now + AN_HOUR
+        assert now < kept.expires_at < now + samples.AN_HOUR
         assert waits.updated_at < now
 
     async def test_an_import_that_was_dated_ahead(
         self, catalog: Catalog, set_ahead: SetAhead
     ) -> None:
         """Its task waits from now, and says so in every answer."""
-        claim = new_claim()
+        claim = samples.new_claim()
         set_ahead(A_YEAR)
-        await catalog.add_image(queued("i"))
-        await catalog.modify_image("i", held_by(claim, begin_staging(place("i/staged"))))
-        await catalog.modify_image("i", held_by(claim, stage_data(content())))
+        await catalog.add_image(samples.queued("i"))
+        await catalog.modify_image(
+            "i", samples.held_by(claim, begin_staging(samples.place("i/staged")))
+        )
+        await catalog.modify_image("i", samples.held_by(claim, stage_data(samples.content())))
         await catalog.modify_image("i", begin_import(task("t")))
-        set_ahead(NO_DELAY)
+        set_ahead(samples.NO_DELAY)
 
-        assert await catalog.redate(AN_HOUR) == 1
+        assert await catalog.redate(samples.AN_HOUR) == 1
 
         waits = await catalog.get_task("t")
         assert waits.updated_at is not None
@@ -206,25 +202,25 @@ class ClockContract:
     ) -> None:
         """Those whose delete failed are due; a stray starts its quarantine again."""
         set_ahead(A_YEAR)
-        await add_expired(catalog, "i")
+        await samples.add_expired(catalog, "i")
         await catalog.reschedule("i/1", "no")
-        await catalog.add_stray(place("stray"), AN_HOUR)
-        set_ahead(NO_DELAY)
+        await catalog.add_stray(samples.place("stray"), samples.AN_HOUR)
+        set_ahead(samples.NO_DELAY)
 
-        assert await catalog.redate(AN_HOUR) == 3  # with the image that awaits its bytes
+        assert await catalog.redate(samples.AN_HOUR) == 3  # with the image that awaits its bytes
 
-        assert await due_keys(catalog) == ["i/1"]
-        stray, now = await blob_of(catalog, "stray"), (await catalog.read_clock()).now
+        assert await samples.due_keys(catalog) == ["i/1"]
+        stray, now = await samples.blob_of(catalog, "stray"), (await catalog.read_clock()).now
         assert stray.due_at is not None
-        assert now < stray.due_at < now + AN_HOUR
+        assert now < stray.due_at < now + samples.AN_HOUR
 
     async def test_a_beat_from_the_future(self, catalog: Catalog, set_ahead: SetAhead) -> None:
         """It keeps no dead instance in the list for a year."""
         set_ahead(A_YEAR)
-        await catalog.register_instance(Instance(InstanceId("dead"), "1.0", ()), AN_HOUR)
-        set_ahead(NO_DELAY)
+        await catalog.register_instance(Instance(InstanceId("dead"), "1.0", ()), samples.AN_HOUR)
+        set_ahead(samples.NO_DELAY)
 
-        assert await catalog.redate(AN_HOUR) == 1
+        assert await catalog.redate(samples.AN_HOUR) == 1
 
-        await catalog.register_instance(Instance(InstanceId("lives"), "1.0", ()), NO_DELAY)
+        await catalog.register_instance(Instance(InstanceId("lives"), "1.0", ()), samples.NO_DELAY)
         assert [one.id for one in (await catalog.summarize()).instances] == ["lives"]

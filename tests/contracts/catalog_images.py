@@ -10,23 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.catalog_samples import (
-    ALL,
-    AN_HOUR,
-    NO_DELAY,
-    UNCHECKED,
-    add_active,
-    add_deleted,
-    add_expired,
-    add_saving,
-    all_images,
-    content,
-    held_by,
-    list_images,
-    new_claim,
-    place,
-    queued,
-)
+from contracts import catalog_samples as samples
 from imaged.core.deletion import deactivate, delete, restore
 from imaged.core.disk_format import DISK_FORMATS
 from imaged.core.errors import ClaimLost, ImageExists, ImageNotFound, InvalidTransition
@@ -66,7 +50,7 @@ WRITTEN_BY_OWNERS = st.fixed_dictionaries(
     }
 )
 
-every_example = settings(max_examples=60, deadline=None, suppress_health_check=UNCHECKED)
+every_example = settings(max_examples=60, deadline=None, suppress_health_check=samples.UNCHECKED)
 
 
 class ImagesContract:
@@ -85,14 +69,14 @@ class ImagesContract:
 
     async def test_a_new_image_is_dated(self, catalog: Catalog) -> None:
         """All three timestamps of a new image are that of its creation."""
-        added = await catalog.add_image(queued("i"))
+        added = await catalog.add_image(samples.queued("i"))
 
         assert added == await catalog.get_image("i")
         assert added.created_at is not None
         assert added.created_at == added.updated_at == added.since
         assert added.created_at.utcoffset() == timedelta(0)
         assert added == replace(
-            queued("i"),
+            samples.queued("i"),
             created_at=added.created_at,
             updated_at=added.created_at,
             since=added.created_at,
@@ -100,13 +84,15 @@ class ImagesContract:
 
     async def test_an_id_is_taken_once(self, catalog: Catalog) -> None:
         """The second image of an id is refused, and the first is unchanged."""
-        first = await catalog.add_image(replace(queued("i"), tags=("x",), properties={"k": "v"}))
+        first = await catalog.add_image(
+            replace(samples.queued("i"), tags=("x",), properties={"k": "v"})
+        )
 
         with pytest.raises(ImageExists):
-            await catalog.add_image(replace(queued("i", "b"), tags=("y",)))
+            await catalog.add_image(replace(samples.queued("i", "b"), tags=("y",)))
 
-        assert await all_images(catalog) == [first]
-        assert not await list_images(catalog, ImageQuery(tags=("y",)))
+        assert await samples.all_images(catalog) == [first]
+        assert not await samples.list_images(catalog, ImageQuery(tags=("y",)))
 
     @every_example
     @given(first=WRITTEN_BY_OWNERS, then=WRITTEN_BY_OWNERS)
@@ -129,21 +115,21 @@ class ImagesContract:
     async def test_the_longest_values_come_back(self, catalog: Catalog) -> None:
         """The limits of the API are far below those of a catalog."""
         properties = {"n" * 255: "é" * 65_535, "m" * 255: "é" * 65_534 + "e"}
-        image = await catalog.add_image(replace(queued("i"), properties=properties))
+        image = await catalog.add_image(replace(samples.queued("i"), properties=properties))
 
         assert (await catalog.get_image("i")).properties == properties
         for prop in properties.items():
-            assert await list_images(catalog, ImageQuery(properties=(prop,))) == [image]
+            assert await samples.list_images(catalog, ImageQuery(properties=(prop,))) == [image]
         short = ("n" * 255, "é" * 65_534)
-        assert not await list_images(catalog, ImageQuery(properties=(short,)))
+        assert not await samples.list_images(catalog, ImageQuery(properties=(short,)))
 
     async def test_an_upload_comes_back(self, catalog: Catalog) -> None:
         """Claim, location, content, mark and failure are kept at each step."""
-        claim, size = new_claim(timedelta(microseconds=1), "nöde"), 2**60
+        claim, size = samples.new_claim(timedelta(microseconds=1), "nöde"), 2**60
 
-        saving = await add_saving(catalog, "i", claim, size)
+        saving = await samples.add_saving(catalog, "i", claim, size)
         assert saving == await catalog.get_image("i")
-        assert (saving.claim, saving.locations) == (claim, (place("i/1", size),))
+        assert (saving.claim, saving.locations) == (claim, (samples.place("i/1", size),))
 
         given_back = await catalog.modify_image("i", give_back(claim, "no luck", final=True))
         assert given_back == await catalog.get_image("i")
@@ -152,44 +138,50 @@ class ImagesContract:
         assert failure is not None
         assert (failure.reason, failure.at) == ("no luck", given_back.updated_at)
 
-        claim = new_claim()
-        await catalog.modify_image("i", held_by(claim, begin_upload(place("i/2"))))
-        active = await catalog.modify_image("i", held_by(claim, store_data(content(size))))
+        claim = samples.new_claim()
+        await catalog.modify_image("i", samples.held_by(claim, begin_upload(samples.place("i/2"))))
+        active = await catalog.modify_image(
+            "i", samples.held_by(claim, store_data(samples.content(size)))
+        )
         assert active == await catalog.get_image("i")
-        assert active.content == content(size)
+        assert active.content == samples.content(size)
         assert active.finished_by == claim.token
-        assert active.locations == (place("i/2", size),)
+        assert active.locations == (samples.place("i/2", size),)
         assert active.last_failure is None
 
     async def test_an_import_comes_back(self, catalog: Catalog) -> None:
         """Staged bytes and the task are kept at each step."""
-        claim = new_claim()
-        image = await catalog.add_image(queued("i"))
+        claim = samples.new_claim()
+        image = await catalog.add_image(samples.queued("i"))
         steps = [
-            held_by(claim, begin_staging(place("i/staged"))),
-            held_by(claim, reserve(25)),
-            held_by(claim, stage_data(content(20))),
+            samples.held_by(claim, begin_staging(samples.place("i/staged"))),
+            samples.held_by(claim, reserve(25)),
+            samples.held_by(claim, stage_data(samples.content(20))),
             begin_import(task("t1", max_attempts=2)),
-            held_by(claim, attempt_at(place("i/1"))),
+            samples.held_by(claim, attempt_at(samples.place("i/1"))),
             give_back(claim, "the holder was lost", final=False),
-            held_by(claim, attempt_at(place("i/2"))),
-            held_by(claim, store_data(content(30))),
+            samples.held_by(claim, attempt_at(samples.place("i/2"))),
+            samples.held_by(claim, store_data(samples.content(30))),
         ]
         for step in steps:
             image = await catalog.modify_image("i", step)
             assert image == await catalog.get_image("i")
-            assert [image] == await all_images(catalog)
+            assert [image] == await samples.all_images(catalog)
 
         done = await catalog.get_task("t1")
         assert (done.status, done.attempts, done.writes) == (TaskStatus.SUCCESS, 2, "i")
-        assert (image.task, image.staged, image.locations) == (None, None, (place("i/2", 30),))
+        assert (image.task, image.staged, image.locations) == (
+            None,
+            None,
+            (samples.place("i/2", 30),),
+        )
 
     async def test_a_task_gives_way_to_the_next(self, catalog: Catalog) -> None:
         """An image has one task at a time; one that failed leaves it, and exists by itself."""
-        await catalog.add_image(queued("i"))
+        await catalog.add_image(samples.queued("i"))
         await catalog.modify_image("i", begin_import(task("t1")))
-        claim = new_claim()
-        await catalog.modify_image("i", held_by(claim, attempt_at(place("i/1"))))
+        claim = samples.new_claim()
+        await catalog.modify_image("i", samples.held_by(claim, attempt_at(samples.place("i/1"))))
         failed = await catalog.modify_image("i", give_back(claim, "no such page", final=True))
         assert failed.task is None
         ended = await catalog.get_task("t1")
@@ -203,9 +195,9 @@ class ImagesContract:
 
     async def test_locations_keep_their_order(self, catalog: Catalog) -> None:
         """The first location is the first, whatever its store; and each can be removed."""
-        sources = [await add_active(catalog, name) for name in ("z", "m", "a")]
+        sources = [await samples.add_active(catalog, name) for name in ("z", "m", "a")]
         places = tuple(source.locations[0] for source in sources)
-        await catalog.add_image(queued("i"))
+        await catalog.add_image(samples.queued("i"))
 
         clone = replace(sources[0], locations=places)
         assert (await catalog.modify_image("i", share_data(clone))).locations == places
@@ -219,10 +211,10 @@ class ImagesContract:
 
     async def test_deletion_and_restoration_come_back(self, catalog: Catalog) -> None:
         """A restored image has everything that it had, including its status."""
-        await catalog.add_image(replace(queued("i"), tags=("t",), properties={"p": "v"}))
-        claim = new_claim()
-        await catalog.modify_image("i", held_by(claim, begin_upload(place("i/1"))))
-        await catalog.modify_image("i", held_by(claim, store_data(content())))
+        await catalog.add_image(replace(samples.queued("i"), tags=("t",), properties={"p": "v"}))
+        claim = samples.new_claim()
+        await catalog.modify_image("i", samples.held_by(claim, begin_upload(samples.place("i/1"))))
+        await catalog.modify_image("i", samples.held_by(claim, store_data(samples.content())))
         before = await catalog.modify_image("i", deactivate)
 
         waiting = await catalog.modify_image("i", delete(delayed=True))
@@ -236,9 +228,11 @@ class ImagesContract:
 
     async def test_every_change_is_stamped(self, catalog: Catalog) -> None:
         """The version counts changes; ``since`` only moves with the status."""
-        added = await catalog.add_image(queued("i"))
+        added = await catalog.add_image(samples.queued("i"))
         renamed = await catalog.modify_image("i", lambda image: replace(image, name="n"))
-        saving = await catalog.modify_image("i", held_by(new_claim(), begin_upload(place("i/1"))))
+        saving = await catalog.modify_image(
+            "i", samples.held_by(samples.new_claim(), begin_upload(samples.place("i/1")))
+        )
 
         assert [added.version, renamed.version, saving.version] == [0, 1, 2]
         assert added.created_at == renamed.created_at == saving.created_at
@@ -251,19 +245,21 @@ class ImagesContract:
 
     async def test_a_change_that_changes_nothing(self, catalog: Catalog) -> None:
         """If the function returns the same image, nothing is written or stamped."""
-        image = await add_active(catalog, "i")
+        image = await samples.add_active(catalog, "i")
 
         assert await catalog.modify_image("i", lambda image: image) == image
         assert await catalog.get_image("i") == image
 
     async def test_a_refused_change_changes_nothing(self, catalog: Catalog) -> None:
         """The function's exception propagates unchanged, and nothing is written."""
-        image = await add_active(catalog, "i")
+        image = await samples.add_active(catalog, "i")
 
         with pytest.raises(InvalidTransition):
-            await catalog.modify_image("i", held_by(new_claim(), begin_upload(place("i/2"))))
+            await catalog.modify_image(
+                "i", samples.held_by(samples.new_claim(), begin_upload(samples.place("i/2")))
+            )
         with pytest.raises(ClaimLost):
-            await catalog.modify_image("i", held_by(new_claim(), reserve(99)))
+            await catalog.modify_image("i", samples.held_by(samples.new_claim(), reserve(99)))
         with pytest.raises(ZeroDivisionError):
             await catalog.modify_image(
                 "i", lambda image: replace(image, version=1 // image.min_ram_mib)
@@ -275,21 +271,21 @@ class ImagesContract:
 
     async def test_tombstones(self, catalog: Catalog) -> None:
         """Images deleted long ago go, the longest first, and their ids are never reused."""
-        await add_expired(catalog, "waits")
-        await add_active(catalog, "lives")
+        await samples.add_expired(catalog, "waits")
+        await samples.add_active(catalog, "lives")
         for image_id in ("one", "two"):
-            await add_deleted(catalog, image_id)
+            await samples.add_deleted(catalog, image_id)
 
-        assert not await catalog.purge(AN_HOUR, ALL)
-        assert list(await catalog.purge(NO_DELAY, 1)) == ["one"]
-        assert list(await catalog.purge(NO_DELAY, ALL)) == ["two"]
-        assert not await catalog.purge(NO_DELAY, ALL)
+        assert not await catalog.purge(samples.AN_HOUR, samples.ALL)
+        assert list(await catalog.purge(samples.NO_DELAY, 1)) == ["one"]
+        assert list(await catalog.purge(samples.NO_DELAY, samples.ALL)) == ["two"]
+        assert not await catalog.purge(samples.NO_DELAY, samples.ALL)
 
-        assert {image.id for image in await all_images(catalog)} == {"waits", "lives"}
-        assert not await list_images(catalog, ImageQuery(tags=("t",)))
+        assert {image.id for image in await samples.all_images(catalog)} == {"waits", "lives"}
+        assert not await samples.list_images(catalog, ImageQuery(tags=("t",)))
         with pytest.raises(ImageNotFound):
             await catalog.get_image("one")
         with pytest.raises(ImageExists):
-            await catalog.add_image(queued("one"))
+            await catalog.add_image(samples.queued("one"))
         with pytest.raises(ImageNotFound):
             await catalog.get_image("one")

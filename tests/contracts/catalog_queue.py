@@ -5,24 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from contracts import catalog_samples as samples
 from contracts.catalog_audit import audit
-from contracts.catalog_samples import (
-    ALL,
-    AN_HOUR,
-    NO_DELAY,
-    STORE,
-    add_active,
-    add_expired,
-    add_saving,
-    all_images,
-    blob_of,
-    content,
-    due_keys,
-    held_by,
-    new_claim,
-    place,
-    queued,
-)
 from imaged.core.blob import DELETION_RETRIES, BlobState
 from imaged.core.broken_upload import after_refusal, forget_broken
 from imaged.core.claim import Claim, InstanceId
@@ -55,7 +39,7 @@ class QueueContract:
 
     async def test_the_last_bytes_take_the_record_with_them(self, catalog: Catalog) -> None:
         """With its last row an expired image is deleted; removing it twice is no error."""
-        expired = await add_expired(catalog, "i")
+        expired = await samples.add_expired(catalog, "i")
 
         deleted = await catalog.remove_blob("i/1")
 
@@ -66,18 +50,18 @@ class QueueContract:
         assert deleted.since == deleted.updated_at
         assert await catalog.remove_blob("i/1") is None
         assert await catalog.get_image("i") == deleted
-        assert not await catalog.list_keys(STORE)
+        assert not await catalog.list_keys(samples.STORE)
 
     async def test_an_expired_image_waits_for_all_its_bytes(self, catalog: Catalog) -> None:
         """The rows of an image with several locations are removed one by one."""
-        claim = new_claim()
-        await catalog.add_image(queued("i"))
-        await catalog.modify_image("i", held_by(claim, begin_staging(place("i/s"))))
-        await catalog.modify_image("i", held_by(claim, stage_data(content())))
+        claim = samples.new_claim()
+        await catalog.add_image(samples.queued("i"))
+        await catalog.modify_image("i", samples.held_by(claim, begin_staging(samples.place("i/s"))))
+        await catalog.modify_image("i", samples.held_by(claim, stage_data(samples.content())))
         await catalog.modify_image("i", begin_import(task("t")))
-        await catalog.modify_image("i", held_by(claim, attempt_at(place("i/1"))))
-        await catalog.modify_image("i", held_by(claim, store_data(content())))
-        assert await due_keys(catalog) == ["i/s"]
+        await catalog.modify_image("i", samples.held_by(claim, attempt_at(samples.place("i/1"))))
+        await catalog.modify_image("i", samples.held_by(claim, store_data(samples.content())))
+        assert await samples.due_keys(catalog) == ["i/s"]
         assert await catalog.remove_blob("i/s") is None
         assert (await catalog.get_image("i")).status is Status.ACTIVE
         await audit(catalog)
@@ -85,14 +69,14 @@ class QueueContract:
     async def test_broken_uploads_are_remembered_and_found(self, catalog: Catalog) -> None:
         """With a length or without; dated by the catalog, unclaimed, the longest ago first."""
         for number, announced_bytes in enumerate((9, None, 9)):
-            image_id, claim = f"i{number}", new_claim()
-            begun = begin_upload(place(f"{image_id}/1"), announced_bytes)
-            await catalog.add_image(queued(image_id))
-            await catalog.modify_image(image_id, held_by(claim, begun))
+            image_id, claim = f"i{number}", samples.new_claim()
+            begun = begin_upload(samples.place(f"{image_id}/1"), announced_bytes)
+            await catalog.add_image(samples.queued(image_id))
+            await catalog.modify_image(image_id, samples.held_by(claim, begun))
             if number < 2:
                 await catalog.modify_image(image_id, give_back(claim, "lost", final=True))
 
-        found = await catalog.find_broken_uploads(NO_DELAY, ALL)
+        found = await catalog.find_broken_uploads(samples.NO_DELAY, samples.ALL)
         assert [image.id for image in found] == ["i0", "i1"]
         first, second = [image.broken_upload for image in found]
         assert first is not None
@@ -101,8 +85,10 @@ class QueueContract:
         assert first.at is not None
         assert second.at is not None
         assert first.at <= second.at
-        assert [image.id for image in await catalog.find_broken_uploads(NO_DELAY, 1)] == ["i0"]
-        assert not await catalog.find_broken_uploads(AN_HOUR, ALL)
+        assert [image.id for image in await catalog.find_broken_uploads(samples.NO_DELAY, 1)] == [
+            "i0"
+        ]
+        assert not await catalog.find_broken_uploads(samples.AN_HOUR, samples.ALL)
         await catalog.modify_image("i1", _refuse_the_rest)
         doubtful = (await catalog.get_image("i1")).broken_upload
         assert doubtful is not None
@@ -111,49 +97,51 @@ class QueueContract:
         forgotten = await catalog.modify_image("i0", forget_broken(found[0]))
         assert forgotten.broken_upload is None
         assert forgotten == await catalog.get_image("i0")
-        assert [i.id for i in await catalog.find_broken_uploads(NO_DELAY, ALL)] == ["i1"]
+        assert [i.id for i in await catalog.find_broken_uploads(samples.NO_DELAY, samples.ALL)] == [
+            "i1"
+        ]
 
     async def test_the_longest_due_come_first(self, catalog: Catalog) -> None:
         """In the order of their dooming, within the limit."""
         for image_id in ("b", "c", "a"):
-            await add_active(catalog, image_id)
+            await samples.add_active(catalog, image_id)
         for image_id in ("c", "a", "b"):
             await catalog.modify_image(image_id, delete(delayed=False))
 
-        peeked = [blob.key for blob in await catalog.list_doomed(ALL)]
+        peeked = [blob.key for blob in await catalog.list_doomed(samples.ALL)]
         assert peeked == ["c/1", "a/1", "b/1"]
         assert [blob.key for blob in await catalog.list_doomed(2)] == peeked[:2]
-        taken = await catalog.take_doomed(2, AN_HOUR)
+        taken = await catalog.take_doomed(2, samples.AN_HOUR)
         assert [blob.key for blob in taken] == peeked[:2]
         assert list(taken) == [await catalog.get_blob(key) for key in peeked[:2]]
-        assert await due_keys(catalog) == ["b/1"]
+        assert await samples.due_keys(catalog) == ["b/1"]
 
     async def test_taken_blobs_come_back(self, catalog: Catalog) -> None:
         """The taker may be dead: after ``busy_for`` it is due again."""
-        await add_expired(catalog, "i")
+        await samples.add_expired(catalog, "i")
         busy_for = timedelta(milliseconds=200)
         before = datetime.now(UTC)
-        (taken,) = await catalog.take_doomed(ALL, busy_for)
+        (taken,) = await catalog.take_doomed(samples.ALL, busy_for)
 
         assert taken.due_at is not None
         assert taken.due_at >= before + busy_for
 
         async def is_due() -> bool:
-            return await due_keys(catalog) == ["i/1"]
+            return await samples.due_keys(catalog) == ["i/1"]
 
         await until(is_due)
 
     async def test_bytes_that_would_not_go(self, catalog: Catalog) -> None:
         """Their row has the reason and the number of attempts; others come first."""
-        await add_expired(catalog, "i")
-        await add_expired(catalog, "j")
+        await samples.add_expired(catalog, "i")
+        await samples.add_expired(catalog, "j")
 
         put_off = await catalog.reschedule("i/1", "disk on fire")
 
         assert put_off is not None
         assert put_off == await catalog.get_blob("i/1")
         assert (put_off.failures, put_off.last_error) == (1, "disk on fire")
-        assert await due_keys(catalog) == ["j/1"]
+        assert await samples.due_keys(catalog) == ["j/1"]
         again = await catalog.reschedule("i/1", "still on fire")
         assert again is not None
         assert again.due_at is not None
@@ -163,8 +151,8 @@ class QueueContract:
 
     async def test_only_doomed_rows_leave_or_are_put_off(self, catalog: Catalog) -> None:
         """A late scrubber never changes what is held, and ignores what is gone."""
-        image = await add_active(catalog, "i")
-        await add_saving(catalog, "j", new_claim())
+        image = await samples.add_active(catalog, "i")
+        await samples.add_saving(catalog, "j", samples.new_claim())
         kept, writing = await catalog.get_blob("i/1"), await catalog.get_blob("j/1")
 
         for key in ("i/1", "j/1", "none"):
@@ -177,55 +165,55 @@ class QueueContract:
 
     async def test_a_stray_is_doomed_once(self, catalog: Catalog) -> None:
         """Known bytes are unchanged; a stray is due after its quarantine."""
-        await add_active(catalog, "i")
+        await samples.add_active(catalog, "i")
         kept = await catalog.get_blob("i/1")
 
-        assert not await catalog.add_stray(place("i/1"), NO_DELAY)
-        assert await catalog.add_stray(place("later"), AN_HOUR)
-        assert await catalog.add_stray(place("now", 7), NO_DELAY)
-        stray = await blob_of(catalog, "later")
-        assert not await catalog.add_stray(place("later"), NO_DELAY)
+        assert not await catalog.add_stray(samples.place("i/1"), samples.NO_DELAY)
+        assert await catalog.add_stray(samples.place("later"), samples.AN_HOUR)
+        assert await catalog.add_stray(samples.place("now", 7), samples.NO_DELAY)
+        stray = await samples.blob_of(catalog, "later")
+        assert not await catalog.add_stray(samples.place("later"), samples.NO_DELAY)
 
         assert await catalog.get_blob("i/1") == kept
         assert await catalog.get_blob("later") == stray
         assert (stray.state, stray.holders, stray.awaited_by) == (BlobState.DOOMED, 0, None)
-        assert await due_keys(catalog) == ["now"]
+        assert await samples.due_keys(catalog) == ["now"]
         assert await catalog.remove_blob("now") is None
         assert await catalog.get_blob("now") is None
 
     async def test_keys_by_store_and_prefix(self, catalog: Catalog) -> None:
         """Keys are case-sensitive, and no character of a prefix is a wildcard."""
-        await add_active(catalog, "Kept")
+        await samples.add_active(catalog, "Kept")
         for key in ("a%/1", "aB/1", "ab/1", "ab/2", "b/1"):
-            await catalog.add_stray(place(key), AN_HOUR)
-        await catalog.add_stray(Location("other", "ab/3", 1), AN_HOUR)
+            await catalog.add_stray(samples.place(key), samples.AN_HOUR)
+        await catalog.add_stray(Location("other", "ab/3", 1), samples.AN_HOUR)
 
-        assert set(await catalog.list_keys(STORE, "ab/")) == {"ab/1", "ab/2"}
-        assert set(await catalog.list_keys(STORE, "a%")) == {"a%/1"}
+        assert set(await catalog.list_keys(samples.STORE, "ab/")) == {"ab/1", "ab/2"}
+        assert set(await catalog.list_keys(samples.STORE, "a%")) == {"a%/1"}
         assert set(await catalog.list_keys("other")) == {"ab/3"}
-        assert len(await catalog.list_keys(STORE)) == 6
-        assert set(await catalog.list_kept(STORE)) == {"Kept/1"}
-        assert set(await catalog.list_kept(STORE, "K")) == {"Kept/1"}
-        assert not await catalog.list_kept(STORE, "k")
+        assert len(await catalog.list_keys(samples.STORE)) == 6
+        assert set(await catalog.list_kept(samples.STORE)) == {"Kept/1"}
+        assert set(await catalog.list_kept(samples.STORE, "K")) == {"Kept/1"}
+        assert not await catalog.list_kept(samples.STORE, "k")
         assert not await catalog.list_kept("other")
 
     async def test_abandoned_staged_bytes(self, catalog: Catalog) -> None:
         """Unclaimed and idle for long enough, the longest first."""
-        claims = {image_id: new_claim() for image_id in ("late", "early", "busy")}
+        claims = {image_id: samples.new_claim() for image_id in ("late", "early", "busy")}
         for image_id, claim in claims.items():
-            await catalog.add_image(queued(image_id))
-            begun = held_by(claim, begin_staging(place(f"{image_id}/1")))
+            await catalog.add_image(samples.queued(image_id))
+            begun = samples.held_by(claim, begin_staging(samples.place(f"{image_id}/1")))
             await catalog.modify_image(image_id, begun)
-        assert not await catalog.find_staged(NO_DELAY, ALL)
+        assert not await catalog.find_staged(samples.NO_DELAY, samples.ALL)
         for image_id in ("early", "late"):
-            done = held_by(claims[image_id], stage_data(content()))
+            done = samples.held_by(claims[image_id], stage_data(samples.content()))
             await catalog.modify_image(image_id, done)
 
-        found = await catalog.find_staged(NO_DELAY, ALL)
+        found = await catalog.find_staged(samples.NO_DELAY, samples.ALL)
         assert [image.id for image in found] == ["early", "late"]
         assert found[0] == await catalog.get_image("early")
-        assert [image.id for image in await catalog.find_staged(NO_DELAY, 1)] == ["early"]
-        assert not await catalog.find_staged(AN_HOUR, ALL)
+        assert [image.id for image in await catalog.find_staged(samples.NO_DELAY, 1)] == ["early"]
+        assert not await catalog.find_staged(samples.AN_HOUR, samples.ALL)
 
 
 class LeasesContract:
@@ -233,9 +221,9 @@ class LeasesContract:
 
     async def test_renewal_is_by_list(self, catalog: Catalog) -> None:
         """Claims that ended are missing in the answer; others are not renewed with them."""
-        held, ended, unknown = new_claim(), new_claim(), new_claim()
-        await add_saving(catalog, "i", held)
-        await add_saving(catalog, "j", ended)
+        held, ended, unknown = samples.new_claim(), samples.new_claim(), samples.new_claim()
+        await samples.add_saving(catalog, "i", held)
+        await samples.add_saving(catalog, "j", ended)
         await catalog.modify_image("j", delete(delayed=False))
         impostor = Claim(held.token, InstanceId("other"), held.lease)
 
@@ -245,20 +233,24 @@ class LeasesContract:
 
     async def test_a_finished_claim_has_ended(self, catalog: Catalog) -> None:
         """Nothing is left to renew when the work is done."""
-        claim = new_claim()
-        await add_saving(catalog, "i", claim)
-        await catalog.modify_image("i", held_by(claim, store_data(content())))
+        claim = samples.new_claim()
+        await samples.add_saving(catalog, "i", claim)
+        await catalog.modify_image("i", samples.held_by(claim, store_data(samples.content())))
 
         assert not await catalog.renew_leases([claim])
-        assert not await catalog.find_lapsed(ALL)
+        assert not await catalog.find_lapsed(samples.ALL)
 
     async def test_lapsed_leases_are_found(self, catalog: Catalog) -> None:
         """The longest lapsed first, within the limit; living ones are not found."""
-        first, second, living = new_claim(NO_DELAY), new_claim(NO_DELAY), new_claim()
+        first, second, living = (
+            samples.new_claim(samples.NO_DELAY),
+            samples.new_claim(samples.NO_DELAY),
+            samples.new_claim(),
+        )
         for image_id, claim in (("j", first), ("i", second), ("k", living)):
-            await add_saving(catalog, image_id, claim)
+            await samples.add_saving(catalog, image_id, claim)
 
-        assert list(await catalog.find_lapsed(ALL)) == [
+        assert list(await catalog.find_lapsed(samples.ALL)) == [
             LapsedClaim(first, "j"),
             LapsedClaim(second, "i"),
         ]
@@ -266,24 +258,24 @@ class LeasesContract:
 
     async def test_renewal_prolongs_from_now(self, catalog: Catalog) -> None:
         """An expired lease exists until the work is reclaimed; renewed, it is new."""
-        first, second = new_claim(NO_DELAY), new_claim(NO_DELAY)
-        await add_saving(catalog, "i", first)
-        await add_saving(catalog, "j", second)
+        first, second = samples.new_claim(samples.NO_DELAY), samples.new_claim(samples.NO_DELAY)
+        await samples.add_saving(catalog, "i", first)
+        await samples.add_saving(catalog, "j", second)
 
         assert set(await catalog.renew_leases([first])) == {first}
-        assert [lapsed.image_id for lapsed in await catalog.find_lapsed(ALL)] == ["j", "i"]
+        assert [lapsed.image_id for lapsed in await catalog.find_lapsed(samples.ALL)] == ["j", "i"]
 
         await catalog.modify_image("i", give_back(first, "lost", final=True))
         assert not await catalog.renew_leases([first])
-        assert [lapsed.image_id for lapsed in await catalog.find_lapsed(ALL)] == ["j"]
+        assert [lapsed.image_id for lapsed in await catalog.find_lapsed(samples.ALL)] == ["j"]
 
     async def test_a_lease_runs_out_by_itself(self, catalog: Catalog) -> None:
         """A silent holder is found after the length of its lease."""
-        claim = new_claim(timedelta(milliseconds=100))
-        await add_saving(catalog, "i", claim)
+        claim = samples.new_claim(timedelta(milliseconds=100))
+        await samples.add_saving(catalog, "i", claim)
 
         async def is_found() -> bool:
-            return list(await catalog.find_lapsed(ALL)) == [LapsedClaim(claim, "i")]
+            return list(await catalog.find_lapsed(samples.ALL)) == [LapsedClaim(claim, "i")]
 
         await until(is_found)
-        assert [image.claim for image in await all_images(catalog)] == [claim]
+        assert [image.claim for image in await samples.all_images(catalog)] == [claim]

@@ -7,20 +7,8 @@ from dataclasses import replace
 
 import anyio
 
+from contracts import catalog_samples as samples
 from contracts.catalog_audit import audit
-from contracts.catalog_samples import (
-    AN_HOUR,
-    STORE,
-    add_deleted,
-    add_expired,
-    add_saving,
-    all_images,
-    content,
-    held_by,
-    new_claim,
-    place,
-    queued,
-)
 from contracts.catalog_stress import StressClient, add_roots
 from imaged.core.errors import ClaimLost, ImageExists, QuotaExceeded
 from imaged.core.image import Image
@@ -35,7 +23,7 @@ class RacesContract:
 
     async def test_no_update_is_lost(self, catalog: Catalog) -> None:
         """Sixty concurrent changes of one image are all there."""
-        await catalog.add_image(queued("i"))
+        await catalog.add_image(samples.queued("i"))
 
         async def tag(number: int) -> None:
             def change(image: Image) -> Image:
@@ -57,13 +45,13 @@ class RacesContract:
 
         async def add(number: int) -> None:
             with suppress(ImageExists):
-                given.append(await catalog.add_image(queued("i", f"owner{number}")))
+                given.append(await catalog.add_image(samples.queued("i", f"owner{number}")))
 
         async with anyio.create_task_group() as crowd:
             for number in range(CONCURRENT_CALLS):
                 crowd.start_soon(add, number)
 
-        assert given == await all_images(catalog)
+        assert given == await samples.all_images(catalog)
 
     async def test_the_last_bytes_of_a_quota_are_given_once(self, catalog: Catalog) -> None:
         """Of forty that want ten bytes each, seven fit into seventy-five."""
@@ -71,8 +59,8 @@ class RacesContract:
         granted: list[int] = []
 
         async def begin(number: int) -> None:
-            await catalog.add_image(queued(str(number)))
-            began = held_by(new_claim(), begin_upload(place(f"{number}/1")))
+            await catalog.add_image(samples.queued(str(number)))
+            began = samples.held_by(samples.new_claim(), begin_upload(samples.place(f"{number}/1")))
             with suppress(QuotaExceeded):
                 await catalog.modify_image(str(number), began)
                 granted.append(number)
@@ -83,17 +71,17 @@ class RacesContract:
 
         assert len(granted) == 7
         assert (await catalog.get_account("a")).used_bytes == 70
-        assert set(await catalog.list_keys(STORE)) == {f"{number}/1" for number in granted}
+        assert set(await catalog.list_keys(samples.STORE)) == {f"{number}/1" for number in granted}
 
     async def test_a_claim_is_finished_once(self, catalog: Catalog) -> None:
         """Of many that finish the same work, one succeeds."""
-        claim = new_claim()
-        await add_saving(catalog, "i", claim)
+        claim = samples.new_claim()
+        await samples.add_saving(catalog, "i", claim)
         finished: list[Image] = []
 
         async def finish() -> None:
             with suppress(ClaimLost):
-                done = held_by(claim, store_data(content()))
+                done = samples.held_by(claim, store_data(samples.content()))
                 finished.append(await catalog.modify_image("i", done))
 
         async with anyio.create_task_group() as crowd:
@@ -105,12 +93,12 @@ class RacesContract:
     async def test_a_blob_is_taken_and_forgotten_once(self, catalog: Catalog) -> None:
         """Of many scrubbers, one takes each blob, and one is told that it was the last."""
         for number in range(10):
-            await add_expired(catalog, str(number))
+            await samples.add_expired(catalog, str(number))
         taken: list[str] = []
         deleted: list[str] = []
 
         async def scrub() -> None:
-            for blob in await catalog.take_doomed(3, AN_HOUR):
+            for blob in await catalog.take_doomed(3, samples.AN_HOUR):
                 taken.append(blob.key)
                 told = [await catalog.remove_blob(blob.key), await catalog.remove_blob(blob.key)]
                 deleted.extend(image.id for image in told if image is not None)
@@ -125,11 +113,11 @@ class RacesContract:
     async def test_an_image_is_buried_once(self, catalog: Catalog) -> None:
         """Of many purges, one gets each image."""
         for number in range(10):
-            await add_deleted(catalog, str(number))
+            await samples.add_deleted(catalog, str(number))
         buried: list[str] = []
 
         async def bury() -> None:
-            buried.extend(await catalog.purge(-AN_HOUR, 3))
+            buried.extend(await catalog.purge(-samples.AN_HOUR, 3))
 
         async with anyio.create_task_group() as crowd:
             for _ in range(8):
@@ -159,8 +147,8 @@ class RacesContract:
 
         for number in range(20):
             with anyio.move_on_after(number * 0.0005):
-                await add_saving(catalog, f"i{number}", new_claim())
+                await samples.add_saving(catalog, f"i{number}", samples.new_claim())
 
         await audit(catalog)
-        saving = await add_saving(catalog, "last", new_claim())
+        saving = await samples.add_saving(catalog, "last", samples.new_claim())
         assert await catalog.get_image("last") == saving

@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from contracts import catalog_samples as samples
 from contracts.catalog_audit import audit
 from contracts.catalog_comparison import (
     accounts,
@@ -25,20 +26,7 @@ from contracts.catalog_comparison import (
     undated,
     unfinished,
 )
-from contracts.catalog_samples import (
-    ALL,
-    AN_HOUR,
-    NO_DELAY,
-    STORE,
-    UNCHECKED,
-    UNSHRUNK,
-    all_images,
-    content,
-    held_by,
-    new_claim,
-    place,
-    queued,
-)
+from imaged.core import uploading
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
 from imaged.core.errors import CatalogError, ImagedError
@@ -54,18 +42,6 @@ from imaged.core.task import (
     finish_task,
     give_back_task,
 )
-from imaged.core.uploading import (
-    begin_import,
-    begin_staging,
-    begin_upload,
-    give_back,
-    reserve,
-    share_data,
-    share_to_finish,
-    stage_data,
-    store_data,
-    unstage,
-)
 from imaged.ports.catalog import Catalog
 from imaged.testing.memory_catalog import MemoryCatalog
 from support.sample_images import attempt_at, draft, task
@@ -75,7 +51,7 @@ T = TypeVar("T")
 IDS = st.sampled_from(["i", "j", "k"])
 OWNERS = st.sampled_from(["a", "b"])
 SIZES = st.integers(0, 40)
-LEASES = st.sampled_from([NO_DELAY, AN_HOUR])
+LEASES = st.sampled_from([samples.NO_DELAY, samples.AN_HOUR])
 TASK_TYPES = ["import", "verify"]
 LIMITS = st.sampled_from([None, 0, 30, 100])
 
@@ -83,8 +59,8 @@ machine_settings = settings(
     max_examples=15,
     stateful_step_count=30,
     deadline=None,
-    suppress_health_check=UNCHECKED,
-    phases=UNSHRUNK,
+    suppress_health_check=samples.UNCHECKED,
+    phases=samples.UNSHRUNK,
 )
 
 
@@ -124,7 +100,7 @@ class CatalogMachine(RuleBasedStateMachine):
     @rule(image_id=IDS, owner=OWNERS)
     def add(self, image_id: str, owner: str) -> None:
         """Also for ids that are taken or purged."""
-        self._both(lambda catalog: catalog.add_image(queued(image_id, owner)), timeless)
+        self._both(lambda catalog: catalog.add_image(samples.queued(image_id, owner)), timeless)
 
     @rule(image_id=IDS, owner=OWNERS, tag=st.sampled_from("xyz"))
     def edit(self, image_id: str, owner: str, tag: str) -> None:
@@ -140,41 +116,41 @@ class CatalogMachine(RuleBasedStateMachine):
     @rule(image_id=IDS, size_bytes=SIZES, lease=LEASES, way=st.sampled_from("usa"))
     def begin_work(self, image_id: str, size_bytes: int, lease: timedelta, way: str) -> None:
         """An upload, a staging, an attempt."""
-        claim = new_claim(lease)
+        claim = samples.new_claim(lease)
         self.claims.append(claim)
         self.attempts += 1
-        where = place(f"{image_id}/{self.attempts}", size_bytes)
+        where = samples.place(f"{image_id}/{self.attempts}", size_bytes)
         begun = {
-            "u": begin_upload(where, size_bytes),
-            "s": begin_staging(where),
+            "u": uploading.begin_upload(where, size_bytes),
+            "s": uploading.begin_staging(where),
             "a": attempt_at(where),
         }[way]
-        self._modify(image_id, held_by(claim, begun))
+        self._modify(image_id, samples.held_by(claim, begun))
 
     @rule(image_id=IDS, size_bytes=SIZES, way=st.sampled_from(["reserve", "stage", "store"]))
     def go_on(self, image_id: str, size_bytes: int, way: str) -> None:
         """With the current claim, if there is one."""
         work = {
-            "reserve": reserve(size_bytes),
-            "stage": stage_data(content(size_bytes)),
-            "store": store_data(content(size_bytes)),
+            "reserve": uploading.reserve(size_bytes),
+            "stage": uploading.stage_data(samples.content(size_bytes)),
+            "store": uploading.store_data(samples.content(size_bytes)),
         }[way]
         claim = self._claim(image_id)
         if claim is not None:
-            self._modify(image_id, held_by(claim, work))
+            self._modify(image_id, samples.held_by(claim, work))
 
     @rule(image_id=IDS, final=st.booleans(), kill=st.booleans())
     def give_up(self, image_id: str, final: bool, kill: bool) -> None:
         """The work ends without a result."""
         claim = self._claim(image_id)
         if claim is not None:
-            self._modify(image_id, give_back(claim, "lost", final=final, kill=kill))
+            self._modify(image_id, uploading.give_back(claim, "lost", final=final, kill=kill))
 
     @rule(image_id=IDS)
     def ask_for_import(self, image_id: str) -> None:
         """A new task each time."""
         self.attempts += 1
-        self._modify(image_id, begin_import(self._task(image_id)))
+        self._modify(image_id, uploading.begin_import(self._task(image_id)))
 
     @rule(image_id=IDS, owner=OWNERS)
     def ask_for_image(self, image_id: str, owner: str) -> None:
@@ -198,13 +174,13 @@ class CatalogMachine(RuleBasedStateMachine):
         found = self._both(lambda catalog: catalog.find_pending_tasks(types, limit), task_ids)
         for waiting in found or ():
             if waiting.writes is None:
-                self._pick_up(waiting.id, new_claim(lease))
+                self._pick_up(waiting.id, samples.new_claim(lease))
 
     @rule(number=st.integers(0, 9), way=st.sampled_from(["finish", "fail", "lose", "stop"]))
     def end_reading(self, number: int, way: str) -> None:
         """With the current claim, or with one that never existed."""
         task = self._known_task(number)
-        claim = (task and task.claim) or new_claim()
+        claim = (task and task.claim) or samples.new_claim()
         changes: dict[str, TaskChange] = {
             "finish": lambda task: finish_task({"n": 1})(task, claim),
             "fail": give_back_task(claim, "no", final=True),
@@ -245,14 +221,14 @@ class CatalogMachine(RuleBasedStateMachine):
         """A worker shares the bytes of any source."""
         claim, source = self._claim(image_id), self.model.images.get(source_id)
         if claim is not None and source is not None and source.content is not None:
-            self._modify(image_id, held_by(claim, share_to_finish(source)))
+            self._modify(image_id, samples.held_by(claim, uploading.share_to_finish(source)))
 
     @rule(image_id=IDS, source_id=IDS)
     def clone(self, image_id: str, source_id: str) -> None:
         """From any source."""
         source = self.model.images.get(source_id)
         if source is not None and source.content is not None:
-            self._modify(image_id, share_data(source))
+            self._modify(image_id, uploading.share_data(source))
 
     @rule(image_id=IDS, delayed=st.booleans())
     def delete(self, image_id: str, delayed: bool) -> None:
@@ -264,18 +240,18 @@ class CatalogMachine(RuleBasedStateMachine):
         """Restore, deactivate, reactivate."""
         self._modify(image_id, change)
 
-    @rule(way=st.sampled_from([expire, unstage]), image_id=IDS)
+    @rule(way=st.sampled_from([expire, uploading.unstage]), image_id=IDS)
     def let_go(self, way: Callable[[Image], Change], image_id: str) -> None:
         """Of the observed delete, or staged bytes."""
         seen = self.model.images.get(image_id)
-        if seen is not None and (way is unstage or seen.status == "pending_delete"):
+        if seen is not None and (way is uploading.unstage or seen.status == "pending_delete"):
             self._modify(image_id, way(seen))
 
     @rule(limit=st.integers(0, 2), failing=st.booleans())
     def scrub(self, limit: int, failing: bool) -> None:
         """Take what is due, and remove or reschedule it."""
         taken = self._both(
-            lambda catalog: catalog.take_doomed(limit, NO_DELAY),
+            lambda catalog: catalog.take_doomed(limit, samples.NO_DELAY),
             lambda blobs: [undated(blob) for blob in blobs],
         )
         for blob in taken or ():
@@ -295,13 +271,13 @@ class CatalogMachine(RuleBasedStateMachine):
     def recheck_later(self) -> None:
         """For bytes that were doomed while being written."""
         for key in [key for key, blob in self.model.blobs.items() if blob.is_unfinished]:
-            self._both(lambda catalog, key=key: catalog.recheck_later(key, NO_DELAY))  # type: ignore[misc]
+            self._both(lambda catalog, key=key: catalog.recheck_later(key, samples.NO_DELAY))  # type: ignore[misc]
 
     @rule(name=st.sampled_from(["one", "two"]), version=st.sampled_from("12"))
     def beat(self, name: str, version: str) -> None:
         """Register, or stay registered."""
         instance = Instance(InstanceId(name), version, ("api",))
-        self._both(lambda catalog: catalog.register_instance(instance, AN_HOUR))
+        self._both(lambda catalog: catalog.register_instance(instance, samples.AN_HOUR))
 
     @rule(name=st.sampled_from(["one", "two"]))
     def leave(self, name: str) -> None:
@@ -316,25 +292,25 @@ class CatalogMachine(RuleBasedStateMachine):
     @rule(key=st.sampled_from(["i/1", "j/2", "stray"]))
     def find_stray(self, key: str) -> None:
         """Known or not."""
-        self._both(lambda catalog: catalog.add_stray(place(key), NO_DELAY))
+        self._both(lambda catalog: catalog.add_stray(samples.place(key), samples.NO_DELAY))
 
     @rule()
     def bury(self) -> None:
         """Everything that may be purged."""
-        self._both(lambda catalog: catalog.purge(NO_DELAY, ALL), list)
+        self._both(lambda catalog: catalog.purge(samples.NO_DELAY, samples.ALL), list)
 
     @invariant()
     def all_agrees(self) -> None:
         """Images, rows, findings, leases and accounts are equal, and consistent."""
-        self._both(all_images, lambda images: [timeless(image) for image in images])
-        self._both(lambda catalog: catalog.list_keys(STORE), set)
-        self._both(lambda catalog: catalog.list_kept(STORE), set)
-        self._both(lambda catalog: catalog.find_lapsed(ALL), list)
-        self._both(lambda catalog: catalog.list_tasks(TaskQuery(limit=ALL)), timeless_tasks)
-        self._both(lambda catalog: catalog.find_pending_tasks(TASK_TYPES, ALL), task_ids)
+        self._both(samples.all_images, lambda images: [timeless(image) for image in images])
+        self._both(lambda catalog: catalog.list_keys(samples.STORE), set)
+        self._both(lambda catalog: catalog.list_kept(samples.STORE), set)
+        self._both(lambda catalog: catalog.find_lapsed(samples.ALL), list)
+        self._both(lambda catalog: catalog.list_tasks(TaskQuery(limit=samples.ALL)), timeless_tasks)
+        self._both(lambda catalog: catalog.find_pending_tasks(TASK_TYPES, samples.ALL), task_ids)
         self._both(lambda catalog: catalog.list_attempts(), set)
-        self._both(lambda catalog: catalog.find_staged(NO_DELAY, ALL), ids)
-        self._both(lambda catalog: catalog.find_expirable(NO_DELAY, ALL), ids)
+        self._both(lambda catalog: catalog.find_staged(samples.NO_DELAY, samples.ALL), ids)
+        self._both(lambda catalog: catalog.find_expirable(samples.NO_DELAY, samples.ALL), ids)
         self._both(accounts)
         self._both(unfinished)
         self._both(lambda catalog: catalog.summarize(), counted)
@@ -352,7 +328,7 @@ class CatalogMachine(RuleBasedStateMachine):
         self._both(lambda catalog: catalog.get_blob(key), undated)
 
     def _task(self, image_id: str | None, owner: str = "a", kind: str = "import") -> Task:
-        keep_for = AN_HOUR if self.attempts % 2 else NO_DELAY
+        keep_for = samples.AN_HOUR if self.attempts % 2 else samples.NO_DELAY
         return task(
             f"t{self.attempts:03}",
             type=kind,

@@ -8,21 +8,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from contracts.catalog_samples import (
-    ALL,
-    AN_HOUR,
-    NO_DELAY,
-    STORE,
-    add_active,
-    add_deleted,
-    add_expired,
-    add_saving,
-    blob_of,
-    due_keys,
-    new_claim,
-    place,
-    queued,
-)
+from contracts import catalog_samples as samples
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.deletion import delete, restore
@@ -45,72 +31,78 @@ class UnfinishedContract:
 
     async def test_a_write_has_the_stores_own_name(self, catalog: Catalog) -> None:
         """While it runs; the last id counts, and is kept with the bytes."""
-        await add_saving(catalog, "i", new_claim())
-        assert (await blob_of(catalog, "i/1")).upload_id is None
+        await samples.add_saving(catalog, "i", samples.new_claim())
+        assert (await samples.blob_of(catalog, "i/1")).upload_id is None
 
         await catalog.record_upload_id("i/1", "first")
         await catalog.record_upload_id("i/1", "second")
 
-        assert (await blob_of(catalog, "i/1")).upload_id == "second"
+        assert (await samples.blob_of(catalog, "i/1")).upload_id == "second"
 
     async def test_only_a_write_that_may_go_on_is_named(self, catalog: Catalog) -> None:
         """A writer of complete, doomed or unknown bytes is stopped before the first one."""
-        await add_active(catalog, "kept")
-        await add_saving(catalog, "doomed", new_claim())
+        await samples.add_active(catalog, "kept")
+        await samples.add_saving(catalog, "doomed", samples.new_claim())
         await catalog.record_upload_id("doomed/1", "first")
         await catalog.modify_image("doomed", delete(delayed=False))
-        kept, doomed = await blob_of(catalog, "kept/1"), await blob_of(catalog, "doomed/1")
+        kept, doomed = (
+            await samples.blob_of(catalog, "kept/1"),
+            await samples.blob_of(catalog, "doomed/1"),
+        )
 
         for key in ("kept/1", "doomed/1", "none"):
             with pytest.raises(BlobGone):
                 await catalog.record_upload_id(key, "late")
 
         assert (kept, doomed) == (
-            await blob_of(catalog, "kept/1"),
-            await blob_of(catalog, doomed.key),
+            await samples.blob_of(catalog, "kept/1"),
+            await samples.blob_of(catalog, doomed.key),
         )
         assert doomed.upload_id == "first"
         assert await catalog.get_blob("none") is None
 
     async def test_blobs_doomed_unfinished_are_marked(self, catalog: Catalog) -> None:
         """More of it may arrive, unlike for complete bytes."""
-        await add_saving(catalog, "i", new_claim(NO_DELAY))
+        await samples.add_saving(catalog, "i", samples.new_claim(samples.NO_DELAY))
         await catalog.modify_image("i", delete(delayed=False))
-        await add_expired(catalog, "j")
+        await samples.add_expired(catalog, "j")
 
-        assert (await blob_of(catalog, "i/1")).is_unfinished
-        assert not (await blob_of(catalog, "j/1")).is_unfinished
-        taken = {blob.key: blob.is_unfinished for blob in await catalog.take_doomed(ALL, AN_HOUR)}
+        assert (await samples.blob_of(catalog, "i/1")).is_unfinished
+        assert not (await samples.blob_of(catalog, "j/1")).is_unfinished
+        taken = {
+            blob.key: blob.is_unfinished
+            for blob in await catalog.take_doomed(samples.ALL, samples.AN_HOUR)
+        }
         assert taken == {"i/1": True, "j/1": False}
 
     async def test_a_second_look(self, catalog: Catalog) -> None:
         """Due once more after the delay, without bytes and with a clean record."""
-        await add_saving(catalog, "i", new_claim(NO_DELAY))
+        await samples.add_saving(catalog, "i", samples.new_claim(samples.NO_DELAY))
         await catalog.modify_image("i", delete(delayed=False))
         await catalog.reschedule("i/1", "no")
-        before = await blob_of(catalog, "i/1")
+        before = await samples.blob_of(catalog, "i/1")
 
-        await catalog.recheck_later("i/1", AN_HOUR)
+        await catalog.recheck_later("i/1", samples.AN_HOUR)
 
-        swept = await blob_of(catalog, "i/1")
+        swept = await samples.blob_of(catalog, "i/1")
         assert swept == replace(
             before, is_swept=True, size_bytes=0, failures=0, last_error=None, due_at=swept.due_at
         )
-        assert not await due_keys(catalog)
-        await catalog.recheck_later("i/1", NO_DELAY)
-        assert await due_keys(catalog) == ["i/1"]
+        assert not await samples.due_keys(catalog)
+        await catalog.recheck_later("i/1", samples.NO_DELAY)
+        assert await samples.due_keys(catalog) == ["i/1"]
         assert await catalog.remove_blob("i/1") is None
         assert await catalog.get_blob("i/1") is None
 
     async def test_only_what_is_doomed_is_looked_at_again(self, catalog: Catalog) -> None:
         """Held bytes are unchanged; removed rows do not come back."""
-        await add_active(catalog, "kept")
-        await add_saving(catalog, "writing", new_claim())
+        await samples.add_active(catalog, "kept")
+        await samples.add_saving(catalog, "writing", samples.new_claim())
         keys = ("kept/1", "writing/1", "none")
         before = [await catalog.get_blob(key) for key in keys]
 
         for key in keys:
-            await catalog.recheck_later(key, NO_DELAY)
+            await catalog.recheck_later(key, samples.NO_DELAY)
 
         assert [await catalog.get_blob(key) for key in keys] == before
 
@@ -132,10 +124,10 @@ class StatusContract:
 
     async def test_an_instance_is_known_as_long_as_it_beats(self, catalog: Catalog) -> None:
         """From its first heartbeat, with the content of the last, until it unregisters."""
-        await catalog.register_instance(instance("b"), AN_HOUR)
-        await catalog.register_instance(instance("a", roles=("api", "scrubber")), AN_HOUR)
+        await catalog.register_instance(instance("b"), samples.AN_HOUR)
+        await catalog.register_instance(instance("a", roles=("api", "scrubber")), samples.AN_HOUR)
         first = (await catalog.summarize()).instances
-        await catalog.register_instance(instance("b", version="2.0", roles=()), AN_HOUR)
+        await catalog.register_instance(instance("b", version="2.0", roles=()), samples.AN_HOUR)
         second = (await catalog.summarize()).instances
 
         assert [one.id for one in first] == ["a", "b"]
@@ -154,22 +146,22 @@ class StatusContract:
     async def test_the_record_of_an_instance(self, catalog: Catalog) -> None:
         """Its last heartbeat counts."""
         said = ("scrubber: ä failed 2 times: It is locked.", "again")
-        await catalog.register_instance(replace(instance("a"), troubles=said), AN_HOUR)
+        await catalog.register_instance(replace(instance("a"), troubles=said), samples.AN_HOUR)
         (ill,) = (await catalog.summarize()).instances
-        await catalog.register_instance(instance("a"), AN_HOUR)
+        await catalog.register_instance(instance("a"), samples.AN_HOUR)
         (well,) = (await catalog.summarize()).instances
 
         assert (ill.troubles, well.troubles) == (said, ())
 
     async def test_a_silent_instance_is_forgotten(self, catalog: Catalog) -> None:
         """By the next heartbeat of another one; no heartbeat removes its own instance."""
-        await catalog.register_instance(instance("a"), AN_HOUR)
-        await catalog.register_instance(instance("b"), AN_HOUR)
+        await catalog.register_instance(instance("a"), samples.AN_HOUR)
+        await catalog.register_instance(instance("b"), samples.AN_HOUR)
         assert len((await catalog.summarize()).instances) == 2
 
-        await catalog.register_instance(instance("c"), NO_DELAY)
+        await catalog.register_instance(instance("c"), samples.NO_DELAY)
         (left,) = (await catalog.summarize()).instances
-        await catalog.register_instance(instance("c"), NO_DELAY)
+        await catalog.register_instance(instance("c"), samples.NO_DELAY)
         (again,) = (await catalog.summarize()).instances
 
         assert (left.id, again.id) == ("c", "c")
@@ -179,23 +171,23 @@ class StatusContract:
         """After a long silence all return at the same moment without blocking each other."""
         names = [f"node{number:02}" for number in range(20)]
         for name in names:
-            await catalog.register_instance(instance(name), AN_HOUR)
+            await catalog.register_instance(instance(name), samples.AN_HOUR)
 
         async with anyio.create_task_group() as crowd:
             for name in names:
-                crowd.start_soon(catalog.register_instance, instance(name, "2.0"), NO_DELAY)
+                crowd.start_soon(catalog.register_instance, instance(name, "2.0"), samples.NO_DELAY)
 
         for name in names:
-            await catalog.register_instance(instance(name, "3.0"), AN_HOUR)
+            await catalog.register_instance(instance(name, "3.0"), samples.AN_HOUR)
         found = (await catalog.summarize()).instances
         assert [(one.id, one.version) for one in found] == [(name, "3.0") for name in names]
 
     async def test_holdings_of_each_instance(self, catalog: Catalog) -> None:
         """Its claims, with the image and the end of the lease."""
         before = (await catalog.summarize()).at
-        await add_active(catalog, "idle")
+        await samples.add_active(catalog, "idle")
         for image_id, owner in (("j", "one"), ("k", "two"), ("i", "one")):
-            await add_saving(catalog, image_id, new_claim(AN_HOUR, owner))
+            await samples.add_saving(catalog, image_id, samples.new_claim(samples.AN_HOUR, owner))
 
         summary = await catalog.summarize()
 
@@ -204,21 +196,21 @@ class StatusContract:
         assert held == [("one", "i", saving), ("one", "j", saving), ("two", "k", saving)]
         for one in summary.held_images:
             assert one.since == (await catalog.get_image(one.image_id)).since
-            assert before + AN_HOUR < one.lease_until < summary.at + AN_HOUR
+            assert before + samples.AN_HOUR < one.lease_until < summary.at + samples.AN_HOUR
 
     async def test_images_by_status_and_bytes_by_store(self, catalog: Catalog) -> None:
         """Every image and every blob is counted once; so is what cannot be deleted."""
-        await catalog.add_image(queued("queued"))
-        await add_active(catalog, "a", 10)
-        await add_active(catalog, "b", 20)
-        await add_saving(catalog, "w", new_claim(), 5)
+        await catalog.add_image(samples.queued("queued"))
+        await samples.add_active(catalog, "a", 10)
+        await samples.add_active(catalog, "b", 20)
+        await samples.add_saving(catalog, "w", samples.new_claim(), 5)
         for image_id in ("stuck", "late"):
-            await add_active(catalog, image_id, 7)
+            await samples.add_active(catalog, image_id, 7)
             await catalog.modify_image(image_id, delete(delayed=False))
-        await add_deleted(catalog, "d")
-        await add_active(catalog, "r", 40)
+        await samples.add_deleted(catalog, "d")
+        await samples.add_active(catalog, "r", 40)
         await catalog.modify_image("r", delete(delayed=True))
-        await catalog.add_stray(replace(place("s", 3), store="far"), AN_HOUR)
+        await catalog.add_stray(replace(samples.place("s", 3), store="far"), samples.AN_HOUR)
         await catalog.reschedule("stuck/1", "no")
 
         summary = await catalog.summarize()
@@ -232,18 +224,18 @@ class StatusContract:
         }
         assert list(summary.blob_usage) == [
             BlobUsage("far", BlobState.DOOMED, 1, 3),
-            BlobUsage(STORE, BlobState.DOOMED, 2, 14, failing=1),
-            BlobUsage(STORE, BlobState.KEPT, 3, 70),
-            BlobUsage(STORE, BlobState.WRITING, 1, 5),
+            BlobUsage(samples.STORE, BlobState.DOOMED, 2, 14, failing=1),
+            BlobUsage(samples.STORE, BlobState.KEPT, 3, 70),
+            BlobUsage(samples.STORE, BlobState.WRITING, 1, 5),
         ]
         assert (summary.restorable, summary.restorable_bytes) == (1, 40)
-        late = await blob_of(catalog, "late/1")
+        late = await samples.blob_of(catalog, "late/1")
         assert summary.oldest_due_at == late.due_at
 
     async def test_damaged_images_are_counted_while_they_are_in_use(self, catalog: Catalog) -> None:
         """Until they are repaired or deleted."""
         for image_id in ("a", "b", "c", "whole"):
-            await add_active(catalog, image_id)
+            await samples.add_active(catalog, image_id)
         for image_id in ("a", "b", "c"):
             seen = await catalog.get_image(image_id)
             await catalog.modify_image(image_id, mark_damage(seen, ["It is not what it was."]))
@@ -257,19 +249,19 @@ class StatusContract:
 
     async def test_an_expired_image_cannot_be_restored(self, catalog: Catalog) -> None:
         """It waits for the removal of its bytes, and counts only there."""
-        await add_expired(catalog, "i")
+        await samples.add_expired(catalog, "i")
 
         summary = await catalog.summarize()
 
         assert dict(summary.images) == {Status.PENDING_DELETE: 1}
         assert (summary.restorable, summary.restorable_bytes) == (0, 0)
-        assert summary.oldest_due_at == (await blob_of(catalog, "i/1")).due_at
+        assert summary.oldest_due_at == (await samples.blob_of(catalog, "i/1")).due_at
 
     async def test_a_summary_dates_each_status(self, catalog: Catalog) -> None:
         """Since when its longest-standing image has it; without images there is no date."""
-        first = await add_active(catalog, "first")
-        await add_active(catalog, "second")
-        saving = await add_saving(catalog, "i", new_claim())
+        first = await samples.add_active(catalog, "first")
+        await samples.add_active(catalog, "second")
+        saving = await samples.add_saving(catalog, "i", samples.new_claim())
 
         summary = await catalog.summarize()
 

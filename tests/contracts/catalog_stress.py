@@ -6,27 +6,12 @@ import random
 from dataclasses import replace
 from datetime import timedelta
 
-from contracts.catalog_samples import (
-    ALL,
-    NO_DELAY,
-    add_active,
-    add_saving,
-    content,
-    held_by,
-    new_claim,
-    queued,
-)
+from contracts import catalog_samples as samples
+from imaged.core import uploading
 from imaged.core.deletion import delete, expire, restore
 from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.query import TaskQuery
 from imaged.core.task import Progress, cancel, claim_task, finish_task, give_back_task
-from imaged.core.uploading import (
-    begin_attempt,
-    give_back,
-    share_data,
-    share_to_finish,
-    store_data,
-)
 from imaged.ports.catalog import Catalog
 from support.sample_images import draft, task
 
@@ -39,7 +24,7 @@ async def add_roots(catalog: Catalog) -> None:
     """The images that all clients clone, delete and restore."""
     await catalog.set_limit("a", LIMIT_BYTES)
     for image_id in ROOTS:
-        await add_active(catalog, image_id, owner="b")
+        await samples.add_active(catalog, image_id, owner="b")
 
 
 class StressClient:
@@ -70,47 +55,49 @@ class StressClient:
         chosen = self._dice.sample(ROOTS, 4)
         sources = [await self._catalog.get_image(root) for root in chosen]
         places = {place.key: place for source in sources for place in source.locations}
-        clone = await self._catalog.add_image(queued(image_id, self._dice.choice(OWNERS)))
-        source = replace(clone, locations=tuple(places.values()), content=content())
-        await self._catalog.modify_image(image_id, share_data(source))
+        clone = await self._catalog.add_image(samples.queued(image_id, self._dice.choice(OWNERS)))
+        source = replace(clone, locations=tuple(places.values()), content=samples.content())
+        await self._catalog.modify_image(image_id, uploading.share_data(source))
         if self._dice.random() < 0.8:
             delayed = self._dice.random() < 0.5
             await self._catalog.modify_image(image_id, delete(delayed=delayed))
 
     async def upload(self, image_id: str) -> None:
         """Write new bytes; some are deleted meanwhile, some are never finished."""
-        claim = new_claim(self._dice.choice([NO_DELAY, timedelta(seconds=60)]))
-        await add_saving(self._catalog, image_id, claim, owner=self._dice.choice(OWNERS))
+        claim = samples.new_claim(self._dice.choice([samples.NO_DELAY, timedelta(seconds=60)]))
+        await samples.add_saving(self._catalog, image_id, claim, owner=self._dice.choice(OWNERS))
         match self._dice.randrange(4):
             case 0:
                 await self._catalog.modify_image(image_id, delete(delayed=False))
             case 1:
                 return
-        await self._catalog.modify_image(image_id, held_by(claim, store_data(content(7))))
+        await self._catalog.modify_image(
+            image_id, samples.held_by(claim, uploading.store_data(samples.content(7)))
+        )
 
     async def make(self, image_id: str) -> None:
         """Request a clone, and claim it; some are finished, some abandoned."""
         source = await self._catalog.get_image(self._dice.choice(ROOTS))
         owner = self._dice.choice(OWNERS)
-        asked = task(f"t-{image_id}", type="clone", owner=owner, keep_for=NO_DELAY)
+        asked = task(f"t-{image_id}", type="clone", owner=owner, keep_for=samples.NO_DELAY)
         await self._catalog.add_image(draft(image_id, owner, asked))
-        claim = new_claim(self._dice.choice([NO_DELAY, timedelta(seconds=60)]))
-        await self._catalog.modify_image(image_id, held_by(claim, begin_attempt))
+        claim = samples.new_claim(self._dice.choice([samples.NO_DELAY, timedelta(seconds=60)]))
+        await self._catalog.modify_image(image_id, samples.held_by(claim, uploading.begin_attempt))
         await self._catalog.update_task_progress(f"t-{image_id}", 1, Progress("sharing"))
         if self._dice.random() < 0.7:
-            done = held_by(claim, share_to_finish(source))
+            done = samples.held_by(claim, uploading.share_to_finish(source))
             made = await self._catalog.modify_image(image_id, done)
             await self._catalog.modify_image(made.id, delete(delayed=False))
 
     async def read(self, image_id: str) -> None:
         """Request a task that writes nothing, and perhaps do it."""
-        asked = task(f"r-{image_id}", type="verify", keep_for=NO_DELAY)
+        asked = task(f"r-{image_id}", type="verify", keep_for=samples.NO_DELAY)
         await self._catalog.add_task(asked)
         for waiting in await self._catalog.find_pending_tasks(["verify"], 2):
             await self._read(waiting.id)
 
     async def _read(self, task_id: str) -> None:
-        claim = new_claim(self._dice.choice([NO_DELAY, timedelta(seconds=60)]))
+        claim = samples.new_claim(self._dice.choice([samples.NO_DELAY, timedelta(seconds=60)]))
         await self._catalog.modify_task(task_id, lambda task: claim_task(task, claim))
         await self._catalog.renew_leases([claim])
         if self._dice.random() < 0.7:
@@ -135,7 +122,7 @@ class StressClient:
     async def expire(self, image_id: str) -> None:
         """Expire images, seldom those that all clients clone."""
         del image_id
-        for seen in await self._catalog.find_expirable(NO_DELAY, 5):
+        for seen in await self._catalog.find_expirable(samples.NO_DELAY, 5):
             if seen.id not in ROOTS or self._dice.random() < 0.05:
                 await self._catalog.modify_image(seen.id, expire(seen))
 
@@ -151,13 +138,13 @@ class StressClient:
     async def reclaim(self, image_id: str) -> None:
         """Renew no claim, and reclaim lapsed ones."""
         del image_id
-        await self._catalog.renew_leases([new_claim()])
+        await self._catalog.renew_leases([samples.new_claim()])
         for lapsed in await self._catalog.find_lapsed(3):
             if lapsed.image_id is not None:
-                back = give_back(lapsed.claim, "lost", final=True)
+                back = uploading.give_back(lapsed.claim, "lost", final=True)
                 await self._catalog.modify_image(lapsed.image_id, back)
             if lapsed.task_id is not None:
                 lost = give_back_task(lapsed.claim, "lost", final=False)
                 await self._catalog.modify_task(lapsed.task_id, lost)
-        await self._catalog.expire_tasks(ALL)
-        await self._catalog.purge(timedelta(milliseconds=100), ALL)
+        await self._catalog.expire_tasks(samples.ALL)
+        await self._catalog.purge(timedelta(milliseconds=100), samples.ALL)

@@ -27,6 +27,7 @@ from contracts.catalog_samples import (
     place,
     queued,
 )
+from imaged.core import uploading
 from imaged.core.access import Caller
 from imaged.core.claim import Claim
 from imaged.core.deletion import delete
@@ -49,13 +50,6 @@ from imaged.core.task import (
     claim_task,
     finish_task,
     give_back_task,
-)
-from imaged.core.uploading import (
-    begin_attempt,
-    begin_import,
-    give_back,
-    share_to_finish,
-    store_data,
 )
 from imaged.ports.catalog import Catalog
 from imaged.ports.image_catalog import LapsedClaim
@@ -181,7 +175,7 @@ class TasksContract:
         await catalog.add_image(draft("i", made_by=task("t2", type="import", owner="a")))
         await pick_up(catalog, "t1", new_claim(AN_HOUR, "two"))
         making = new_claim(AN_HOUR, "one")
-        await catalog.modify_image("i", held_by(making, begin_attempt))
+        await catalog.modify_image("i", held_by(making, uploading.begin_attempt))
 
         summary = await catalog.summarize()
 
@@ -193,7 +187,7 @@ class TasksContract:
         for one in summary.held_tasks:
             assert one.since == (await catalog.get_task(one.task_id)).begun_at
             assert before + AN_HOUR < one.lease_until < summary.at + AN_HOUR
-        await catalog.modify_image("i", give_back(making, "lost", final=False))
+        await catalog.modify_image("i", uploading.give_back(making, "lost", final=False))
         left = (await catalog.summarize()).held_tasks
         assert [one.task_id for one in left] == ["t1"]
 
@@ -223,7 +217,7 @@ class TasksContract:
         await catalog.add_task(task("t3"))
         await catalog.add_image(draft("i"))
         await pick_up(catalog, "t1", first)
-        await catalog.modify_image("i", held_by(second, begin_attempt))
+        await catalog.modify_image("i", held_by(second, uploading.begin_attempt))
         await pick_up(catalog, "t3", third)
 
         lapsed = [
@@ -259,8 +253,8 @@ class TasksContract:
         await catalog.add_image(draft("i", made_by=task("made", owner="b", keep_for=NO_DELAY)))
         source = await add_active(catalog, "source")
         claim = new_claim()
-        await catalog.modify_image("i", held_by(claim, begin_attempt))
-        await catalog.modify_image("i", held_by(claim, share_to_finish(source)))
+        await catalog.modify_image("i", held_by(claim, uploading.begin_attempt))
+        await catalog.modify_image("i", held_by(claim, uploading.share_to_finish(source)))
         for name, keep_for in (("t2", NO_DELAY), ("later", AN_HOUR), ("t3", NO_DELAY)):
             await catalog.add_task(task(name, keep_for=keep_for))
             await catalog.modify_task(name, lambda task: cancel(task, "enough"))
@@ -298,7 +292,7 @@ class WritingTasksContract:
 
         claim = new_claim()
         await catalog.modify_image("i", held_by(claim, attempt_at(place("i/1"))))
-        made = await catalog.modify_image("i", held_by(claim, store_data(content())))
+        made = await catalog.modify_image("i", held_by(claim, uploading.store_data(content())))
         assert made == await catalog.get_image("i")
         assert (made.draft, made.task, made.status) == (False, None, Status.ACTIVE)
         assert made.created_at == made.updated_at
@@ -331,7 +325,7 @@ class WritingTasksContract:
         """Through the task alone: image, claim, bytes and quota follow in the same transaction."""
         await catalog.add_image(draft("made", made_by=task("t1")))
         await catalog.add_image(queued("own"))
-        await catalog.modify_image("own", begin_import(task("t2", owner="a")))
+        await catalog.modify_image("own", uploading.begin_import(task("t2", owner="a")))
         claims = {name: new_claim() for name in ("made", "own")}
         for name, claim in claims.items():
             await catalog.modify_image(name, held_by(claim, attempt_at(place(f"{name}/1"))))
@@ -353,7 +347,7 @@ class WritingTasksContract:
     async def test_deleting_the_image_ends_its_task(self, catalog: Catalog) -> None:
         """In the same transaction."""
         await catalog.add_image(queued("i"))
-        await catalog.modify_image("i", begin_import(task("t1")))
+        await catalog.modify_image("i", uploading.begin_import(task("t1")))
         await catalog.modify_image("i", delete(delayed=False))
 
         ended = await catalog.get_task("t1")
@@ -365,8 +359,8 @@ class WritingTasksContract:
         await catalog.add_image(draft("i", made_by=task("t1", max_attempts=2)))
         for attempt in (1, 2):
             claim = new_claim()
-            await catalog.modify_image("i", held_by(claim, begin_attempt))
-            lost = await catalog.modify_image("i", give_back(claim, "Lost.", final=False))
+            await catalog.modify_image("i", held_by(claim, uploading.begin_attempt))
+            lost = await catalog.modify_image("i", uploading.give_back(claim, "Lost.", final=False))
             now = await catalog.get_task("t1")
             assert now.attempts == attempt
             assert lost.task == (None if now.is_final else now)
@@ -379,7 +373,7 @@ class WritingTasksContract:
         """It belongs to the task alone; and the next change of the image does not undo it."""
         await catalog.add_image(draft("i", made_by=task("t1")))
         claim = new_claim()
-        before = await catalog.modify_image("i", held_by(claim, begin_attempt))
+        before = await catalog.modify_image("i", held_by(claim, uploading.begin_attempt))
 
         await catalog.update_task_progress("t1", 1, Progress("fetching", 3, 9))
         after = await catalog.get_image("i")
@@ -403,14 +397,14 @@ class WritingTasksContract:
     async def test_an_image_has_one_writer(self, catalog: Catalog) -> None:
         """The second is refused without effect; after the first has ended, another may begin."""
         await catalog.add_image(queued("i"))
-        await catalog.modify_image("i", begin_import(task("t1")))
+        await catalog.modify_image("i", uploading.begin_import(task("t1")))
         with pytest.raises(InvalidTransition):
-            await catalog.modify_image("i", begin_import(task("t2")))
+            await catalog.modify_image("i", uploading.begin_import(task("t2")))
         with pytest.raises(TaskNotFound):
             await catalog.get_task("t2")
 
         await catalog.modify_task("t1", lambda task: cancel(task, "enough"))
-        again = await catalog.modify_image("i", begin_import(task("t2")))
+        again = await catalog.modify_image("i", uploading.begin_import(task("t2")))
         assert again.task == await catalog.get_task("t2")
 
     async def test_no_room_for_what_a_task_writes(self, catalog: Catalog) -> None:
@@ -418,7 +412,7 @@ class WritingTasksContract:
         await catalog.set_limit("p1", 5)
         await catalog.add_image(draft("i", made_by=task("t1")))
         claim = new_claim()
-        begun = await catalog.modify_image("i", held_by(claim, begin_attempt))
+        begun = await catalog.modify_image("i", held_by(claim, uploading.begin_attempt))
 
         with pytest.raises(QuotaExceeded):
             await catalog.modify_image("i", lambda image: replace(image, locations=(place("i/1"),)))
@@ -480,7 +474,7 @@ class TaskQueueContract:
         await catalog.add_task(task("b0", type="verify", owner="b"))
         await catalog.add_task(task("b1", type="verify", owner="b"))
         claim = await pick_up(catalog, "a0")
-        await catalog.modify_image("i", held_by(new_claim(), begin_attempt))
+        await catalog.modify_image("i", held_by(new_claim(), uploading.begin_attempt))
 
         turns = task_ids(await catalog.find_pending_tasks(["verify"], ALL))
         assert turns == ["b0", "b1", "a1", "a2", "a3"]
@@ -526,7 +520,7 @@ class TaskQueueContract:
                 await pick_up(catalog, "t1")
                 picked.append("t1")
             with suppress(InvalidTransition):
-                await catalog.modify_image("i", held_by(new_claim(), begin_attempt))
+                await catalog.modify_image("i", held_by(new_claim(), uploading.begin_attempt))
                 picked.append("t2")
 
         async with anyio.create_task_group() as crowd:
@@ -542,11 +536,13 @@ class TaskQueueContract:
         for number in range(12):
             name, claim = f"i{number}", new_claim()
             await catalog.add_image(draft(name, made_by=task(f"t{number}")))
-            await catalog.modify_image(name, held_by(claim, begin_attempt))
+            await catalog.modify_image(name, held_by(claim, uploading.begin_attempt))
 
             async def finish_it(name: str = name, claim: Claim = claim) -> None:
                 with suppress(ClaimLost):
-                    await catalog.modify_image(name, held_by(claim, share_to_finish(source)))
+                    await catalog.modify_image(
+                        name, held_by(claim, uploading.share_to_finish(source))
+                    )
 
             async def cancel_it(number: int = number) -> None:
                 await catalog.modify_task(f"t{number}", lambda task: cancel(task, "enough"))

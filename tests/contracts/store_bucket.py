@@ -11,6 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+import pytest
+import pytest_asyncio
 from botocore.exceptions import ClientError
 
 from imaged.stores.s3.settings import S3Settings, Secret
@@ -163,3 +165,18 @@ class BucketBackdoor:
             if error.response["Error"]["Code"] != code:
                 raise
             return None
+
+
+class OnBucket:
+    """A store in a bucket, and a back door to it. A suite provides the fixture ``s3_settings``."""
+
+    @pytest_asyncio.fixture
+    async def store(self, s3_settings: S3Settings) -> AsyncIterator[S3Store]:
+        """Empty, audited at the end."""
+        async with opened(s3_settings) as store:
+            yield store
+
+    @pytest.fixture
+    def door(self, s3_settings: S3Settings) -> BucketBackdoor:
+        """A back door to it."""
+        return BucketBackdoor(s3_settings)

@@ -36,16 +36,18 @@ class DeletingContract:
         with pytest.raises(BlobMissing):
             await read_all(store, key)
 
-    async def test_blobs_of_other_writers_are_deleted(
-        self, store: Store, door: StoreBackdoor
+    @pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "unfinished"])
+    async def test_what_others_left_is_deleted(
+        self, store: Store, door: StoreBackdoor, *, is_whole: bool
     ) -> None:
-        """A delete finds what the layout says, whatever wrote it."""
+        """A delete finds what the layout says: blobs of other writers, leftovers of a crash."""
         key = new_key()
-        await door.plant(key, b"bytes")
+        await (door.plant if is_whole else door.write_unfinished)(key, b"bytes")
 
         await store.delete(key)
 
         assert await door.read_raw(key) is None
+        assert await all_keys(store) == []
 
     async def test_nothing_to_delete_is_fine(self, store: Store) -> None:
         """A delete of a missing blob is no error."""
@@ -84,17 +86,6 @@ class DeletingContract:
 
         assert await door.read_raw(second) == b"second"
         assert await all_keys(store) == [second]
-
-    async def test_leftovers_of_a_crash_are_deleted(
-        self, store: Store, door: StoreBackdoor
-    ) -> None:
-        """An unfinished write is deleted with its key."""
-        key = new_key()
-        await door.write_unfinished(key, b"half")
-
-        await store.delete(key)
-
-        assert await all_keys(store) == []
 
     async def test_whole_and_unfinished_go_together(
         self, store: Store, door: StoreBackdoor

@@ -56,23 +56,14 @@ class ListingContract:
 
         assert await all_keys(store) == [KEYS[0]]
 
+    @pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "unfinished"])
     @pytest.mark.parametrize("prefix", PREFIXES + STRANGE_PREFIXES)
-    async def test_whole_blobs_by_prefix(
-        self, store: Store, door: StoreBackdoor, prefix: str
+    async def test_blobs_by_prefix(
+        self, store: Store, door: StoreBackdoor, prefix: str, *, is_whole: bool
     ) -> None:
         """Those with this prefix, wherever it ends; an unknown one finds nothing."""
         for key in KEYS:
-            await door.plant(key, b"bytes")
-
-        assert await all_keys(store, prefix) == sorted(k for k in KEYS if k.startswith(prefix))
-
-    @pytest.mark.parametrize("prefix", PREFIXES + STRANGE_PREFIXES)
-    async def test_unfinished_blobs_by_prefix(
-        self, store: Store, door: StoreBackdoor, prefix: str
-    ) -> None:
-        """The same for what a crash left."""
-        for key in KEYS:
-            await door.write_unfinished(key, b"bytes")
+            await (door.plant if is_whole else door.write_unfinished)(key, b"bytes")
 
         assert await all_keys(store, prefix) == sorted(k for k in KEYS if k.startswith(prefix))
 

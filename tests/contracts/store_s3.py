@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from contracts.store import StoreContract
 from contracts.store_backdoors import StoreBackdoor
@@ -27,7 +26,7 @@ from contracts.store_bodies import (
     read_all,
     some_bytes,
 )
-from contracts.store_bucket import BucketBackdoor, elsewhere_in, opened, tuned
+from contracts.store_bucket import BucketBackdoor, OnBucket, elsewhere_in, opened, tuned
 from contracts.store_listing import KEYS
 from imaged.core.block import Block
 from imaged.core.errors import (
@@ -71,19 +70,8 @@ class UploadIdRecorder:
         self.parts += await self._door.parts(self._key, upload_id)
 
 
-class S3StoreContract(StoreContract):
+class S3StoreContract(OnBucket, StoreContract):
     """The contract, and features of buckets only. A suite provides the fixture ``s3_settings``."""
-
-    @pytest_asyncio.fixture
-    async def store(self, s3_settings: S3Settings) -> AsyncIterator[S3Store]:
-        """Empty, audited at the end."""
-        async with opened(s3_settings) as store:
-            yield store
-
-    @pytest.fixture
-    def door(self, s3_settings: S3Settings) -> BucketBackdoor:
-        """A back door to it."""
-        return BucketBackdoor(s3_settings)
 
     async def test_it_has_every_ability(self, store: S3Store) -> None:
         """Those that are Protocols of their own; and it says how late a write may arrive."""

@@ -148,29 +148,18 @@ class WritingContract:
         assert refused.value.key == key
         assert await door.read_raw(key) == b"first"
 
-    async def test_a_blob_of_a_former_life_is_not_replaced(
-        self, store: Store, door: StoreBackdoor
+    @pytest.mark.parametrize("left", [b"older", None], ids=["whole", "unfinished"])
+    async def test_what_a_former_life_left_is_not_replaced(
+        self, store: Store, door: StoreBackdoor, left: bytes | None
     ) -> None:
-        """A foreign file under the key stays."""
+        """A foreign file stays, and what a crash left: another attempt has another key."""
         key = new_key()
-        await door.plant(key, b"older")
+        await (door.write_unfinished(key, b"half") if left is None else door.plant(key, left))
 
         with pytest.raises(BlobExists):
             await store.put(key, body(b"newer"))
 
-        assert await door.read_raw(key) == b"older"
-
-    async def test_an_unfinished_blob_is_not_replaced(
-        self, store: Store, door: StoreBackdoor
-    ) -> None:
-        """What a crash left belongs to its own attempt; another has another key."""
-        key = new_key()
-        await door.write_unfinished(key, b"half")
-
-        with pytest.raises(BlobExists):
-            await store.put(key, body(b"whole"))
-
-        assert await door.read_raw(key) is None
+        assert await door.read_raw(key) == left
 
     async def test_a_used_key_is_refused_before_the_body(self, store: Store) -> None:
         """No byte is requested that has no destination."""

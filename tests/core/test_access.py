@@ -9,7 +9,6 @@ from itertools import product
 import pytest
 
 from imaged.core.access import (
-    Caller,
     by_owner,
     claimed_by_owner,
     may_see,
@@ -24,12 +23,9 @@ from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.uploading import begin_upload
+from support.callers import ADMIN, OWNER, READER, STRANGER
 from support.sample_images import active, claim, in_status, location, queued
 
-ADMIN = Caller("root", "ops", frozenset({"admin"}))
-OWNER = Caller("anna", "p1", frozenset({"member"}))
-READER = Caller("rita", "p1", frozenset({"reader"}))
-STRANGER = Caller("otto", "p2", frozenset({"member"}))
 CALLERS = {"admin": ADMIN, "owner": OWNER, "reader": READER, "stranger": STRANGER}
 OPEN = {"community", "public"}
 

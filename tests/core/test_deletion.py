@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -29,31 +30,26 @@ RESTORABLE = [active(), deactivate(active())]
 
 
 @pytest.mark.parametrize("status", list(Status))
-def test_deactivating(status: Status) -> None:
-    """Active images are deactivated; a deactivated one stays as it is; others are refused."""
+@pytest.mark.parametrize(
+    ("change", "before", "after"),
+    [
+        (deactivate, Status.ACTIVE, Status.DEACTIVATED),
+        (reactivate, Status.DEACTIVATED, Status.ACTIVE),
+    ],
+)
+def test_deactivating_and_reactivating(
+    change: Callable[[Image], Image], before: Status, after: Status, status: Status
+) -> None:
+    """The one leads to the other's beginning; what is so already stays; others are refused."""
     image = in_status(status)
 
-    if status is Status.DEACTIVATED:
-        assert deactivate(image) is image
-    elif status is Status.ACTIVE:
-        assert deactivate(image) == replace(image, status=Status.DEACTIVATED)
+    if status is after:
+        assert change(image) is image
+    elif status is before:
+        assert change(image) == replace(image, status=after)
     else:
         with pytest.raises(ActivationRefused):
-            deactivate(image)
-
-
-@pytest.mark.parametrize("status", list(Status))
-def test_reactivating(status: Status) -> None:
-    """Deactivated images are reactivated; an active one stays as it is; others are refused."""
-    image = in_status(status)
-
-    if status is Status.ACTIVE:
-        assert reactivate(image) is image
-    elif status is Status.DEACTIVATED:
-        assert reactivate(image) == replace(image, status=Status.ACTIVE)
-    else:
-        with pytest.raises(ActivationRefused):
-            reactivate(image)
+            change(image)
 
 
 @pytest.mark.parametrize("status", list(Status))

@@ -20,10 +20,10 @@ from imaged.core.errors import (
 )
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
+from support.callers import ADMIN
 from support.sample_images import IMAGE_ID, active, in_status, queued
 
 MEMBER = Caller("u1", "p1", frozenset({"member"}))
-ADMIN = Caller("root", "ops", frozenset({"admin"}))
 GIVEN_ID = "AAAAAAAA-0000-4000-8000-000000000001"
 READ_ONLY = [name for name, row in ATTRIBUTES.items() if row.writable is Writable.NEVER]
 

@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
+from imaged.core import uploading
 from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim
 from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
@@ -33,19 +34,6 @@ from imaged.core.ledger import (
 )
 from imaged.core.lifecycle import FAILURE_EVENTS, RESTORE_EVENTS, Status, event_between
 from imaged.core.task import TaskStatus, cancel
-from imaged.core.uploading import (
-    begin_import,
-    begin_staging,
-    begin_upload,
-    change_task,
-    give_back,
-    reserve,
-    share_data,
-    share_to_finish,
-    stage_data,
-    store_data,
-    unstage,
-)
 from support.sample_images import (
     LEASE,
     NOW,
@@ -141,17 +129,17 @@ class Life(RuleBasedStateMachine):
     @rule(target=work, image_id=images, size_bytes=SIZES)
     def begins_upload(self, image_id: str, size_bytes: int) -> Any:
         """A client sends data."""
-        return self.begin(image_id, begin_upload(location(self.new_key(), size_bytes)))
+        return self.begin(image_id, uploading.begin_upload(location(self.new_key(), size_bytes)))
 
     @rule(target=work, image_id=images, size_bytes=SIZES)
     def begins_staging(self, image_id: str, size_bytes: int) -> Any:
         """A client stages data."""
-        return self.begin(image_id, begin_staging(location(self.new_key(), size_bytes)))
+        return self.begin(image_id, uploading.begin_staging(location(self.new_key(), size_bytes)))
 
     @rule(image_id=images)
     def begins_import(self, image_id: str) -> None:
         """A client asks for an import."""
-        self.modify(image_id, begin_import(task(self.new_key(), max_attempts=2)))
+        self.modify(image_id, uploading.begin_import(task(self.new_key(), max_attempts=2)))
 
     @rule(target=work, image_id=images, size_bytes=SIZES)
     def begins_attempt(self, image_id: str, size_bytes: int) -> Any:
@@ -161,13 +149,13 @@ class Life(RuleBasedStateMachine):
     @rule(mine=work, size_bytes=SIZES)
     def reserves(self, mine: tuple[str, Claim], size_bytes: int) -> None:
         """A body turns out longer."""
-        self.holds_if_made(mine, reserve(size_bytes))
+        self.holds_if_made(mine, uploading.reserve(size_bytes))
 
     @rule(mine=work, size_bytes=SIZES)
     def finishes(self, mine: tuple[str, Claim], size_bytes: int) -> None:
         """A writer, perhaps one that was taken for dead, says that its bytes are whole."""
         is_staging = self.stored[mine[0]].status is Status.UPLOADING
-        done = (stage_data if is_staging else store_data)(content(size_bytes))
+        done = (uploading.stage_data if is_staging else uploading.store_data)(content(size_bytes))
         made = self.holds_if_made(mine, unless_formats_changed(self.judged[mine[1]], done))
         assert not made or self.stored[mine[0]].formats == self.judged[mine[1]]
 
@@ -176,19 +164,19 @@ class Life(RuleBasedStateMachine):
         """A worker shares the bytes of another image."""
         source = self.stored[source_id]
         if source.status in RESTORE_EVENTS and self.stored[mine[0]].status is Status.IMPORTING:
-            made = self.holds_if_made(mine, share_to_finish(source))
+            made = self.holds_if_made(mine, uploading.share_to_finish(source))
             assert not made or self.stored[mine[0]].formats == source.formats
 
     @rule(mine=work, final=st.booleans(), kill=st.booleans(), counts=st.booleans())
     def gives_back(self, mine: tuple[str, Claim], final: bool, kill: bool, counts: bool) -> None:
         """A writer fails or is stopped, or a reclaimer finds its lease over."""
-        change = give_back(mine[1], REASON, final=final, kill=kill, counts=counts)
+        change = uploading.give_back(mine[1], REASON, final=final, kill=kill, counts=counts)
         self.holds_if_made(mine, lambda image, _: change(image))
 
     @rule(image_id=images)
     def cancels(self, image_id: str) -> None:
         """A caller ends the task, waiting or worked on."""
-        self.modify(image_id, change_task(lambda task: cancel(task, REASON)))
+        self.modify(image_id, uploading.change_task(lambda task: cancel(task, REASON)))
 
     @rule(target=sightings, image_id=images)
     def looks(self, image_id: str) -> Image:
@@ -198,20 +186,20 @@ class Life(RuleBasedStateMachine):
     @rule(seen=sightings)
     def unstages(self, seen: Image) -> None:
         """Staged data was not imported in time."""
-        self.modify(seen.id, unstage(seen))
+        self.modify(seen.id, uploading.unstage(seen))
 
     @rule(image_id=images, source_id=images)
     def clones(self, image_id: str, source_id: str) -> None:
         """An image becomes a clone of one that was readable."""
         source = self.stored[source_id]
         if source.status in RESTORE_EVENTS:
-            self.modify(image_id, share_data(source))
+            self.modify(image_id, uploading.share_data(source))
 
     @rule(image_id=images, seen=sightings)
     def clones_late(self, image_id: str, seen: Image) -> None:
         """… of one that may have gone since it was looked at."""
         if seen.status in RESTORE_EVENTS:
-            self.modify(image_id, share_data(seen))
+            self.modify(image_id, uploading.share_data(seen))
 
     @rule(image_id=images, change=st.sampled_from([deactivate, reactivate, restore]))
     def is_told(self, image_id: str, change: Change) -> None:

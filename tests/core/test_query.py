@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.query import (
@@ -29,11 +28,8 @@ from imaged.core.query import (
     page_within,
     total_order,
 )
+from support.callers import ADMIN, OWNER, STRANGER
 from support.sample_images import NOW, active, content, in_status, queued
-
-ADMIN = Caller("root", "ops", frozenset({"admin"}))
-OWNER = Caller("anna", "p1", frozenset({"member"}))
-STRANGER = Caller("otto", "p2", frozenset({"member"}))
 
 #: Whether a caller finds an image of p1 in a list, without and with a filter on visibility.
 LISTED = {

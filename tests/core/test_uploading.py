@@ -85,12 +85,7 @@ def test_data_comes_only_where_the_table_lets_it(status: Status, event: Event) -
 )
 def test_data_waits_for_both_formats(event: Event, unset: str) -> None:
     """Without either format no data is taken."""
-    image = queued()
-    image = (
-        replace(image, disk_format=None)
-        if unset == "disk_format"
-        else replace(image, container_format=None)
-    )
+    image = replace(queued(), **{unset: None})  # type: ignore[arg-type]
 
     with pytest.raises(FormatsUnset):
         BEGINNINGS[event](image)
@@ -400,12 +395,7 @@ def test_a_draft_waits_for_its_task() -> None:
 @pytest.mark.parametrize("unset", ["disk_format", "container_format"])
 def test_a_draft_needs_both_formats(unset: str) -> None:
     """As everything that is to take data."""
-    image = queued()
-    image = (
-        replace(image, disk_format=None)
-        if unset == "disk_format"
-        else replace(image, container_format=None)
-    )
+    image = replace(queued(), **{unset: None})  # type: ignore[arg-type]
 
     with pytest.raises(FormatsUnset):
         begin_draft(image, task())

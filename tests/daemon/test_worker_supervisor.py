@@ -27,8 +27,9 @@ from imaged.ports.store import Stores
 from imaged.services.tasks.runner import TaskRunner
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore
+from support.callers import ADMIN
 from support.command import Workspace
-from support.node import ADMIN, Node
+from support.node import Node
 from support.sample_images import active
 from support.virtual_time import VirtualClock
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,17 @@ import pytest
 import pytest_asyncio
 
 from support.backend import Backend, FolderBackend, ServersBackend, servers
+from support.postgresql import Server
 from support.seaweedfs import SeaweedFS
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[Server]:
+    """A database server of its own."""
+    server = await to_thread(Server)
+    await to_thread(server.start)
+    yield server
+    await to_thread(server.remove)
 
 
 @pytest_asyncio.fixture

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from imaged.core.limits import MIB
 from support.client import OCTETS, Client
@@ -22,15 +21,6 @@ pytestmark = pytest.mark.asyncio
 BEFORE = bytes(MIB)
 AFTER = b"\x01" * MIB
 SLICE_MIB = 64  # reserved ahead of a body whose length is not known
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[Server]:
-    """A database server of its own."""
-    server = await to_thread(Server)
-    await to_thread(server.start)
-    yield server
-    await to_thread(server.remove)
 
 
 class Body:

@@ -9,7 +9,6 @@ import random
 import signal
 from asyncio import to_thread
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,6 @@ from time import monotonic
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 
 from support.backdoor import bytes_are_those_of, require_settled
 from support.backend import ServersBackend
@@ -32,15 +30,6 @@ CLIENTS = 32
 OUR_FAULT = 500
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(20 * RESTARTS + 120)]
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[Server]:
-    """A database server of its own."""
-    server = await to_thread(Server)
-    await to_thread(server.start)
-    yield server
-    await to_thread(server.remove)
 
 
 @dataclass

@@ -11,8 +11,9 @@ from imaged.core.deletion import deactivate
 from imaged.core.errors import DataForbidden, ImageNotFound, InvalidTransition, QuotaExceeded
 from imaged.core.lifecycle import Status
 from support.bodies import BODY
+from support.callers import ADMIN, OWNER
 from support.cluster import Cluster
-from support.node import ADMIN, OWNER, A, B
+from support.node import A, B
 
 pytestmark = pytest.mark.anyio
 

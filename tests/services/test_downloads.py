@@ -23,13 +23,12 @@ from imaged.core.errors import (
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import Status
 from support.bodies import BODY, send
+from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
 from support.faults import override_calls
-from support.node import ADMIN, OWNER, A, Node
+from support.node import A, Node
 
 pytestmark = pytest.mark.anyio
-
-STRANGER = Caller("bob", "p2", frozenset({"member"}))
 
 
 async def read(node: Node, wanted: ByteRange | None = None, caller: Caller = OWNER) -> bytes:

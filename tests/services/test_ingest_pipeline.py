@@ -22,8 +22,9 @@ from imaged.core.lifecycle import Status
 from imaged.services.ingest_pipeline import IngestSettings
 from support import disk_images
 from support.bodies import BODY, cut, send, unreadable_body
+from support.callers import ADMIN, OWNER
 from support.cluster import Cluster
-from support.node import ADMIN, OWNER, A
+from support.node import A
 from support.settings import configured
 from support.virtual_time import elapsed
 

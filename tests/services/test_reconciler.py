@@ -17,7 +17,7 @@ from imaged.core.ledger import StrayLimits
 from imaged.core.lifecycle import Status
 from support.bodies import send
 from support.cluster import Cluster
-from support.faults import catalog_fails, nth, override_calls, store_fails
+from support.faults import Call, catalog_fails, nth, override_calls, store_fails
 from support.node import A, B, image_id
 
 pytestmark = pytest.mark.anyio
@@ -211,15 +211,20 @@ async def test_a_write_that_begins_between_the_looks_is_no_stray(cluster: Cluste
     assert (await cluster.image(A)).status is Status.ACTIVE
 
 
-async def test_a_blob_scrubbed_in_between_is_no_stray(cluster: Cluster) -> None:
-    """The store is looked at again: bytes that left before their row did are no longer there."""
-    await cluster.active(A)
+def scrub_image(cluster: Cluster) -> Call:
+    """What another node does between two calls: delete the image, and its bytes at once."""
 
     async def scrubbed(*_: object) -> None:
         await cluster.node().delete(A, delayed=False)
         await cluster.node("scrubber").scrubber.run_due()
 
-    list_keys = nth(cluster.catalog.list_keys, 0xA1 + 1, before=scrubbed)
+    return scrubbed
+
+
+async def test_a_blob_scrubbed_in_between_is_no_stray(cluster: Cluster) -> None:
+    """The store is looked at again: bytes that left before their row did are no longer there."""
+    await cluster.active(A)
+    list_keys = nth(cluster.catalog.list_keys, 0xA1 + 1, before=scrub_image(cluster))
     node = cluster.node(catalog=override_calls(cluster.catalog, list_keys=list_keys))
 
     assert not (await node.reconcile.run_due()).strays
@@ -230,12 +235,7 @@ async def test_a_blob_scrubbed_in_between_is_no_stray(cluster: Cluster) -> None:
 async def test_a_blob_scrubbed_in_between_is_not_missing(cluster: Cluster) -> None:
     """The ledger is asked again before bytes are reported missing."""
     await cluster.active(A)
-
-    async def scrubbed(*_: object) -> None:
-        await cluster.node().delete(A, delayed=False)
-        await cluster.node("scrubber").scrubber.run_due()
-
-    list_kept = nth(cluster.catalog.list_kept, 0xA1 + 1, after=scrubbed)
+    list_kept = nth(cluster.catalog.list_kept, 0xA1 + 1, after=scrub_image(cluster))
     node = cluster.node(catalog=override_calls(cluster.catalog, list_kept=list_kept))
 
     assert not (await node.reconcile.run_due()).missing

@@ -10,8 +10,9 @@ import pytest
 from imaged.core.errors import ClientVanished, InvalidTransition
 from imaged.services.traffic import Rate
 from support.bodies import BODY, send, send_broken
+from support.callers import OWNER
 from support.cluster import Cluster
-from support.node import OWNER, A
+from support.node import A
 
 pytestmark = pytest.mark.anyio
 

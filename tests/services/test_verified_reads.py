@@ -32,9 +32,10 @@ from imaged.services.verified_reads import (
 )
 from imaged.testing.memory_store import MemoryStore
 from support.bodies import send
+from support.callers import OWNER
 from support.cluster import Cluster
 from support.faults import catalog_fails, override_calls
-from support.node import OWNER, A, Node
+from support.node import A, Node
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,8 @@ from imaged.testing.memory_store import MemoryStore
 from simulation.network import Network
 from support.audit import audit, audit_settled
 from support.bodies import END
-from support.node import ADMIN, Node, image_id
+from support.callers import ADMIN
+from support.node import Node, image_id
 from support.virtual_time import VirtualClock
 
 QUOTA_BYTES = 6000  # of one of the two projects

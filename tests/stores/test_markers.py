@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from contracts.export_s3 import opened as opened_bucket
 from contracts.marker import MarkedPlaceContract, PlacedStore, a_marker
 from contracts.store_bodies import all_keys
-from contracts.store_bucket import BucketBackdoor, opened, settings_for
+from contracts.store_bucket import BucketBackdoor, OnBucket, opened, settings_for
 from imaged.core.errors import StoreError
 from imaged.core.place_marker import MARKER_NAME, PlaceKind
 from imaged.exports.filesystem import FilesystemExport
@@ -190,7 +190,7 @@ async def require_never_swept(destination: Destination, place: MarkedPlace) -> N
     assert await place.read_marker() == marker
 
 
-class MarkedBucketContract(MarkedPlaceContract):
+class MarkedBucketContract(OnBucket, MarkedPlaceContract):
     """A suite provides ``endpoint``."""
 
     @pytest.fixture(params=["prefix", "no prefix"])
@@ -203,12 +203,6 @@ class MarkedBucketContract(MarkedPlaceContract):
         client = plain_client(endpoint)
         for entry in client.list_objects_v2(Bucket=WHOLE).get("Contents", []):
             client.delete_object(Bucket=WHOLE, Key=entry["Key"])
-
-    @pytest_asyncio.fixture
-    async def store(self, s3_settings: S3Settings) -> AsyncIterator[S3Store]:
-        """A store in it."""
-        async with opened(s3_settings) as store:
-            yield store
 
     @pytest_asyncio.fixture
     async def beside(self, s3_settings: S3Settings) -> AsyncIterator[S3Store]:

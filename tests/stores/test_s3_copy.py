@@ -19,8 +19,9 @@ from imaged.stores.s3.store import S3Store
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore
 from support.bodies import cut
+from support.callers import OWNER
 from support.fault_proxy import Fault, FaultProxy, fail
-from support.node import OWNER, A, Node
+from support.node import A, Node
 from support.seaweedfs import SeaweedFS, plain_client
 from support.service import UtcClock
 from support.waiting import SHORT_PAUSES

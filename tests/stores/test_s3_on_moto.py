@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
 from moto.server import ThreadedMotoServer
 
 from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import body, new_key, some_bytes
-from contracts.store_bucket import BucketBackdoor, opened, settings_for
+from contracts.store_bucket import OnBucket, settings_for
 from contracts.store_deleting import DeletingContract
 from contracts.store_listing import ListingContract
 from contracts.store_reading import ReadingContract
@@ -19,7 +18,6 @@ from contracts.store_writing import WritingContract
 from imaged.core.limits import MIB
 from imaged.ports.store import Store
 from imaged.stores.s3.settings import S3Settings
-from imaged.stores.s3.store import S3Store
 from support.seaweedfs import BUCKET, plain_client
 
 
@@ -37,24 +35,13 @@ def endpoint() -> Iterator[str]:
         server.stop()
 
 
-class OnMoto:
-    """A store on this server, and a back door to it."""
+class OnMoto(OnBucket):
+    """A store on this server."""
 
     @pytest.fixture
     def s3_settings(self, endpoint: str) -> S3Settings:
         """A folder of its own for each test."""
         return settings_for(endpoint)
-
-    @pytest_asyncio.fixture
-    async def store(self, s3_settings: S3Settings) -> AsyncIterator[S3Store]:
-        """Empty, audited at the end."""
-        async with opened(s3_settings) as store:
-            yield store
-
-    @pytest.fixture
-    def door(self, s3_settings: S3Settings) -> BucketBackdoor:
-        """A back door to it."""
-        return BucketBackdoor(s3_settings)
 
 
 class TestS3StoreOnMoto(OnMoto, WritingContract):

@@ -43,13 +43,11 @@ from imaged.services.tasks.types.remote_image import RemoteImageClient
 from imaged.services.tasks.types.verify import Verify
 from imaged.services.traffic import Traffic
 from support.bodies import send
+from support.callers import ADMIN
 from support.inline_lane import InlineLane
 from support.memory_fetcher import MemoryFetcher
 from support.reversed_secret_box import ReversedSecretBox
 from support.settings import DEFAULT_CONFIG, clock_guard, configured
-
-OWNER = Caller("ann", "p1", frozenset({"member"}))
-ADMIN = Caller("root", "p0", frozenset({"admin"}))
 
 LEASE = timedelta(seconds=60)
 RENEW_EVERY = timedelta(seconds=10)

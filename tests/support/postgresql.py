@@ -15,8 +15,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -148,6 +148,15 @@ class Server:
     def _is_ready(self) -> bool:
         command = [str(self._binaries / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run([*command, "-q"], check=False).returncode == 0
+
+
+@contextmanager
+def started() -> Iterator[Server]:
+    """A server of our own that serves; removed at the end."""
+    server = Server()
+    server.start()
+    yield server
+    server.remove()
 
 
 @cache

@@ -10,9 +10,10 @@ from typing import Any
 from imaged.core.access import Caller
 from imaged.core.image import Image
 from imaged.core.task import Task, TaskStatus
+from support.callers import OWNER
 from support.cluster import Cluster
 from support.memory_fetcher import MemoryFetcher
-from support.node import OWNER, B, Node
+from support.node import B, Node
 
 REMOTE_BODY = b"bytes from far away"
 URL = f"https://images.example.net:9292/image/v2/images/{B}"

@@ -11,9 +11,10 @@ from imaged.core.errors import (
 )
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskStatus
+from support.callers import ADMIN
 from support.cluster import Cluster
 from support.faults import catalog_fails, from_nth, hangs, nth, override_calls, pause
-from support.node import ADMIN, LEASE, A, Node
+from support.node import LEASE, A, Node
 
 pytestmark = pytest.mark.anyio
 

@@ -35,18 +35,16 @@ from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.task_type import Accepted, Example, TaskInput, TaskResult
 from support.bodies import BODY
+from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
 from support.faults import catalog_fails, from_nth, nth, override_calls, pause
-from support.node import ADMIN, LEASE, RENEW_EVERY, A, Node
+from support.node import LEASE, RENEW_EVERY, A, Node
 from support.reversed_secret_box import ReversedSecretBox
 from support.sample_images import draft
 from support.settings import configured
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
-
-ANN = Caller("ann", "p1", frozenset({"member"}))
-BEN = Caller("ben", "p2", frozenset({"member"}))
 
 
 class WaitInput(TaskInput):
@@ -135,7 +133,9 @@ async def _body() -> AsyncIterator[bytes]:
     yield BODY
 
 
-async def ask(node: Node, type_name: str = "wait", caller: Caller = ANN, **fields: object) -> Task:
+async def ask(
+    node: Node, type_name: str = "wait", caller: Caller = OWNER, **fields: object
+) -> Task:
     """Ask for a task."""
     return await node.task_service.create(caller, type_name, fields, "req-1")
 
@@ -190,9 +190,9 @@ async def test_owners_take_turns(cluster: Cluster) -> None:
     wait = Wait()
     node = cluster.node(types=[wait], tasks=configured(RunnerSettings, concurrency=1))
     for _ in range(4):
-        await ask(node, caller=ANN)
+        await ask(node, caller=OWNER)
         await anyio.sleep(0.01)
-    await ask(node, caller=BEN)
+    await ask(node, caller=STRANGER)
     cluster.start(node.runner.serve())
 
     await anyio.sleep(60)
@@ -227,7 +227,7 @@ async def test_brief_tasks_go_first(cluster: Cluster) -> None:
     cluster.start(node.runner.serve_brief_only())
     await anyio.sleep(1)
     for _ in range(3):
-        await ask(node, caller=ANN)
+        await ask(node, caller=OWNER)
     asked = await ask(node, "blink", seconds=1)
 
     await anyio.sleep(2)
@@ -369,11 +369,11 @@ async def test_a_type_that_breaks_off_without_being_cancelled(cluster: Cluster) 
     """What it waited for was cancelled, and not the attempt: a mistake that stops no other."""
 
     async def also(context: TaskContext) -> None:
-        if context.caller.user == "ben":
+        if context.caller.user == STRANGER.user:
             raise CancelledError
 
     node = cluster.node(types=[Wait(also)])
-    asked = [await ask(node, caller=caller, seconds=0.01) for caller in (BEN, ANN)]
+    asked = [await ask(node, caller=caller, seconds=0.01) for caller in (STRANGER, OWNER)]
     await node.run_tasks()
 
     broken, done = [await cluster.catalog.get_task(task.id) for task in asked]
@@ -554,7 +554,7 @@ async def test_cancelling_stops_the_work_here_at_once(cluster: Cluster, type_nam
     await anyio.sleep(1)
     before = elapsed()
 
-    task = await node.task_service.cancel(ANN, asked.id)
+    task = await node.task_service.cancel(OWNER, asked.id)
     await anyio.sleep(0.001)
 
     assert elapsed() - before < 0.1
@@ -562,7 +562,7 @@ async def test_cancelling_stops_the_work_here_at_once(cluster: Cluster, type_nam
     assert wait.running.total() + make.running.total() == 0
     assert (task.status, task.message) == (TaskStatus.FAILURE, "It was cancelled by ann.")
     with pytest.raises(TaskFinal):
-        await node.task_service.cancel(ANN, asked.id)
+        await node.task_service.cancel(OWNER, asked.id)
     cluster.audit()
 
 
@@ -575,7 +575,7 @@ async def test_cancelling_stops_the_work_elsewhere_soon(cluster: Cluster, type_n
     cluster.start(elsewhere.runner.serve())
     await anyio.sleep(1)
 
-    await cluster.node("here", types=[Wait(), Make()]).task_service.cancel(ANN, asked.id)
+    await cluster.node("here", types=[Wait(), Make()]).task_service.cancel(OWNER, asked.id)
     await anyio.sleep(RENEW_EVERY.total_seconds() + 1)
 
     assert wait.running.total() + make.running.total() == 0

@@ -16,8 +16,9 @@ from imaged.core.query import TaskQuery
 from imaged.core.task import TaskStatus
 from imaged.services.tasks.task_service import TaskServiceSettings
 from imaged.services.tasks.task_type import ImageId, TaskInput, read_input
+from support.callers import ADMIN, OWNER
 from support.cluster import Cluster
-from support.node import ADMIN, OWNER, A, B
+from support.node import A, B
 from support.settings import configured
 
 pytestmark = pytest.mark.anyio

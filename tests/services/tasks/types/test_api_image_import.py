@@ -27,9 +27,10 @@ from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.types.api_image_import import begin_import_call
 from imaged.services.tasks.types.import_methods import StagedBytes
 from support.bodies import BODY, send
+from support.callers import ADMIN
 from support.cluster import Cluster
 from support.faults import catalog_fails, from_nth, nth, override_calls, pause, store_fails
-from support.node import ADMIN, LEASE, RENEW_EVERY, A, B, image_id
+from support.node import LEASE, RENEW_EVERY, A, B, image_id
 from support.settings import configured
 
 pytestmark = pytest.mark.anyio

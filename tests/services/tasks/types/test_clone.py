@@ -22,14 +22,13 @@ from imaged.core.lifecycle import Status
 from imaged.core.limits import MAX_PROPERTIES
 from imaged.core.task import TaskStatus
 from support.bodies import BODY
+from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
 from support.faults import catalog_fails, nth, override_calls
-from support.node import ADMIN, LEASE, OWNER, A, Node
+from support.node import LEASE, A, Node
 from support.remote_service import URL, web_of
 
 pytestmark = pytest.mark.anyio
-
-BOB = Caller("bob", "p2", frozenset({"member"}))
 
 
 async def cloned(cluster: Cluster, caller: Caller = OWNER, **properties: object) -> Image:
@@ -50,7 +49,7 @@ async def test_a_clone_is_like_its_source(cluster: Cluster) -> None:
     more["properties"] = {"a": "1", "b": "2"}
     source = await cluster.change(A, lambda image: replace(image, **describe, **more))
 
-    clone = await cloned(cluster, BOB, b="3", c="4")
+    clone = await cloned(cluster, STRANGER, b="3", c="4")
     other = await cloned(cluster, name=None, min_ram=1, min_disk=0, tags=["u"])
 
     assert (clone.owner, clone.status, clone.draft) == ("p2", Status.ACTIVE, False)
@@ -171,7 +170,7 @@ async def test_what_is_refused_at_once(cluster: Cluster) -> None:
         await node.task_service.create(OWNER, "clone", {"image_id": A})
     await node.upload(A)
     with pytest.raises(ImageNotFound):
-        await node.task_service.create(BOB, "clone", {"image_id": A})
+        await node.task_service.create(STRANGER, "clone", {"image_id": A})
     for name in ("disk_format", "container_format"):
         fields = {"image_id": A, "image_properties": {name: "ova"}}
         with pytest.raises(InvalidInput, match=name):

@@ -16,13 +16,12 @@ from imaged.core.task import Task, TaskStatus
 from imaged.ports.store import RecordUploadId, Store, Stores, ignore_upload_id
 from imaged.testing.memory_store import MemoryStore
 from support.bodies import BODY
+from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
 from support.faults import catalog_fails, nth, override_calls
-from support.node import ADMIN, LEASE, OWNER, A, Node
+from support.node import LEASE, A, Node
 
 pytestmark = pytest.mark.anyio
-
-BOB = Caller("bob", "p2", frozenset({"member"}))
 
 
 class CopyingStore(MemoryStore):
@@ -137,7 +136,7 @@ async def test_a_deactivated_source(cluster: Cluster) -> None:
     with pytest.raises(DataForbidden):
         await node.task_service.create(OWNER, "clone", fields)
     with pytest.raises(ImageNotFound):
-        await node.task_service.create(BOB, "clone", fields)
+        await node.task_service.create(STRANGER, "clone", fields)
 
     task = await clone_far(cluster, node, ADMIN)
 

@@ -12,10 +12,11 @@ from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
 from imaged.ports.inspection import ImportFacts
 from imaged.services.ingest_pipeline import IngestSettings
+from support.callers import OWNER
 from support.cluster import Cluster
 from support.disk_images import qcow2
 from support.faults import catalog_fails, nth, override_calls
-from support.node import LEASE, OWNER, B, Node
+from support.node import LEASE, B, Node
 from support.remote_service import (
     REMOTE_BODY,
     REMOTE_HOST,

@@ -12,7 +12,6 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.core.access import Caller
 from imaged.core.block import Block
 from imaged.core.deletion import deactivate
 from imaged.core.errors import (
@@ -36,19 +35,19 @@ from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.types.export import Export
 from support.bodies import BODY
+from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
 from support.fake_converter import FakeConverter
 from support.faults import catalog_fails, from_nth, hangs, nth, override_calls, pause
 from support.inline_lane import InlineLane
 from support.memory_destination import MemoryDestination
-from support.node import ADMIN, OWNER, A, B, FixedBlockBudget, Node
+from support.node import A, B, FixedBlockBudget, Node
 from support.sample_images import task as record
 from support.settings import configured
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
 
-BOB = Caller("bob", "p2", frozenset({"member"}))
 ASKED = {"image_id": A, "export_to": "archive", "file_name": "a/b.raw"}
 
 
@@ -183,7 +182,7 @@ async def test_callers_that_may_ask(cluster: Cluster) -> None:
         await node.task_service.create(OWNER, "export", ASKED)
     await node.upload(A)
     with pytest.raises(ImageNotFound):
-        await node.task_service.create(BOB, "export", ASKED)
+        await node.task_service.create(STRANGER, "export", ASKED)
     await cluster.change(A, deactivate)
     with pytest.raises(DataForbidden):
         await node.task_service.create(OWNER, "export", ASKED)

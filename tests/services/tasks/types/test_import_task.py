@@ -15,11 +15,12 @@ from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.types.import_task import ImportTask
+from support.callers import OWNER
 from support.cluster import Cluster
 from support.fake_converter import FakeConverter
 from support.inline_lane import InlineLane
 from support.memory_fetcher import MemoryFetcher
-from support.node import LEASE, OWNER, Node
+from support.node import LEASE, Node
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio

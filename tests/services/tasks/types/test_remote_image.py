@@ -10,9 +10,10 @@ import pytest
 from imaged.core.errors import InvalidInput, NotPermitted
 from imaged.core.task import TaskStatus
 from imaged.services.tasks.types.remote_image import MAX_RECORD_BYTES
+from support.callers import OWNER
 from support.cluster import Cluster
 from support.memory_fetcher import MemoryFetcher
-from support.node import OWNER, A, B
+from support.node import A, B
 from support.remote_service import (
     REMOTE_BODY,
     REMOTE_HOST,

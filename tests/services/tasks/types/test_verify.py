@@ -9,20 +9,17 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.core.access import Caller
 from imaged.core.deletion import deactivate, delete
 from imaged.core.errors import BlobMissing, ImageNotFound, InvalidTransition, NotPermitted
 from imaged.core.image import Image
 from imaged.core.task import TaskStatus
 from support.bodies import BODY
+from support.callers import ADMIN, OWNER, READER, STRANGER
 from support.cluster import Cluster
 from support.faults import nth, override_calls, store_fails
-from support.node import ADMIN, OWNER, A
+from support.node import A
 
 pytestmark = pytest.mark.anyio
-
-BOB = Caller("bob", "p2", frozenset({"member"}))
-READER = Caller("rea", "p1", frozenset({"reader"}))
 
 
 async def verified(cluster: Cluster) -> tuple[dict[str, Any], list[Any], Image]:
@@ -157,7 +154,7 @@ async def test_callers_that_may_ask(cluster: Cluster) -> None:
     await cluster.change(A, deactivate)
 
     with pytest.raises(ImageNotFound):
-        await node.task_service.create(BOB, "verify", {"image_id": A})
+        await node.task_service.create(STRANGER, "verify", {"image_id": A})
     with pytest.raises(NotPermitted):
         await node.task_service.create(READER, "verify", {"image_id": A})
     for caller in (OWNER, ADMIN):
