@@ -59,16 +59,3 @@ async def test_a_token_is_not_shown() -> None:
     assert task["input"] == {"source_image_url": URL}
     assert "failure" in pages[-1]
     assert TOKEN not in "".join(pages)
-
-
-async def test_into_another_store() -> None:
-    """The clone tells where it is."""
-    service = Service()
-    source_id = await service.create_active(b"hello")
-
-    task = await service.ask_task("clone", image_id=source_id, store="near")
-    await service.run_tasks()
-
-    done = (await service.call("GET", f"/v2/tasks/{task['id']}")).json()
-    clone = (await service.call("GET", f"/v2/images/{done['result']['image_id']}")).json()
-    assert (clone["stores"], clone["size"], clone["status"]) == ("near", 5, "active")

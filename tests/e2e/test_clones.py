@@ -20,7 +20,6 @@ from imaged.core.image import Content, Image, Location
 from imaged.core.limits import GIB, MIB
 from imaged.core.uploading import begin_upload, store_data
 from imaged.services.claims import Claims, ClaimSettings
-from support import disk_images
 from support.backdoor import bytes_are_those_of
 from support.client import Client
 from support.daemon import Daemon
@@ -99,32 +98,6 @@ async def test_bytes_that_are_damaged_there(clouds: ServicePair) -> None:
 
     await until(nothing_left, "bytes were left behind")
     clouds.require_forgotten()
-
-
-async def test_a_disk_that_names_a_parent_there(clouds: ServicePair, tmp_path: Path) -> None:
-    """The other service takes such disks. Here none is made of it: its half would be missing, and
-    a file of this machine might be read for it. The sentence names no path.
-    """
-    assert await clouds.source.end() == 0
-    clouds.source.configure(uploads={"refuse_unsafe": False})
-    await clouds.source.start()
-    parent = tmp_path / "parent.raw"
-    parent.write_bytes(DATA)
-    data = disk_images.qcow2(backing_file=str(parent).encode())
-    image_id = await clouds.there.create(disk_format="qcow2")
-    assert await clouds.there.put(image_id, data) == 204
-
-    task = await clouds.fetch(image_id)
-
-    assert task["status"] == "failure"
-    assert "backing file" in task["message"]
-    assert str(tmp_path) not in task["message"]
-    assert await clouds.here.list_all() == []
-
-    async def nothing_left() -> bool:
-        return not await clouds.target.backend.keys()
-
-    await until(nothing_left, "bytes were left behind")
 
 
 async def test_a_token_that_is_not_taken(clouds: ServicePair) -> None:

@@ -20,7 +20,8 @@ from imaged.ports.store import Store, Stores
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore
 from support.audit import audit
-from support.node import Node, image_id
+from support.faults import catalog_fails, nth, override_calls
+from support.node import LEASE, Node, image_id
 from support.virtual_time import VirtualClock
 
 
@@ -147,6 +148,16 @@ class Cluster:
             await node.scrubber.run_due()
             await anyio.sleep(10)
         self.audit()
+
+    async def run_tasks_after_deaths(self, node: Node, number: int) -> None:
+        """Let workers die before and after this change of an image; then this node runs tasks."""
+        before = nth(self.catalog.modify_image, number, before=catalog_fails)
+        after = nth(self.catalog.modify_image, number, after=catalog_fails)
+        for modify in (before, after):
+            deaf = override_calls(self.catalog, modify_image=modify)
+            await Node("dying", deaf, self.stores(), web=node.web).run_tasks()
+            await self.settle(2 * LEASE.total_seconds())
+        await node.run_tasks()
 
     async def require_clean_retry(self, image_id: str, disk_format: str = "raw") -> None:
         """Fail unless nothing is left of a failure, and the next attempt works."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -24,8 +25,8 @@ from imaged.core.task import TaskStatus
 from support.bodies import BODY
 from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
-from support.faults import catalog_fails, nth, override_calls
-from support.node import LEASE, A, Node
+from support.faults import nth, override_calls
+from support.node import A
 from support.remote_service import URL, web_of
 
 pytestmark = pytest.mark.anyio
@@ -86,22 +87,70 @@ async def test_a_clone_without_copying_runs_where_it_is_accepted(
     assert (await cluster.catalog.get_task(task.id)).status is status
 
 
+@pytest.mark.rule("ledger.4")
 async def test_a_clone_costs_no_bytes(cluster: Cluster) -> None:
-    """But its owner pays for them; and each is whole without the other."""
-    await cluster.active(A)
-    clone = await cloned(cluster, ADMIN, owner="p2")
-    assert len(cluster.keys) == 1
+    """But its owner pays for them."""
+    source = await cluster.active(A)
+
+    await cloned(cluster, ADMIN, owner="p2")
+
+    assert cluster.keys == {source.locations[0].key}
     assert (await cluster.catalog.get_account("p2")).used_bytes == len(BODY)
+    cluster.audit()
 
-    await cluster.node().delete(A, delayed=False)
+
+@pytest.mark.parametrize("goes_first", ["source", "clone"])
+@pytest.mark.parametrize("delayed", [True, False])
+@pytest.mark.rule("ledger.4", "ledger.10", "ledger.11", "scrubbing.1")
+async def test_each_is_whole_without_the_other(
+    cluster: Cluster, goes_first: str, *, delayed: bool
+) -> None:
+    """Source or clone, deleted with a delay or without: the other one keeps its bytes."""
+    await cluster.active(A)
+    clone = await cloned(cluster)
+    node = cluster.node()
+    first, second = (A, clone.id) if goes_first == "source" else (clone.id, A)
+
+    await node.delete(first, delayed=delayed)
     await cluster.settle()
-    assert (await cluster.image(clone.id)).status is Status.ACTIVE
-    assert cluster.near.blobs[clone.locations[0].key] == BODY
+    other = await cluster.image(second)
 
-    await cluster.node().delete(clone.id, delayed=False)
+    assert (await cluster.image(first)).status is Status.DELETED
+    assert other.status is Status.ACTIVE
+    assert cluster.near.blobs[other.locations[0].key] == BODY
+
+    await node.delete(second)
     await cluster.settle()
     assert not cluster.keys
     assert not cluster.catalog.blobs
+
+
+@pytest.mark.rule("ledger.4", "ledger.10", "scrubbing.1")
+async def test_an_expired_image_does_not_wait_for_bytes_that_live_on(cluster: Cluster) -> None:
+    """They are not its own any more: its record goes at once, and its owner pays no longer."""
+    await cluster.active(A)
+    await cloned(cluster, ADMIN, owner="p2")
+    node = cluster.node(delay=timedelta(0))
+    await node.delete(A)
+
+    await node.scrubber.run_due()
+
+    assert (await cluster.image(A)).status is Status.DELETED
+    assert (await cluster.catalog.get_account("p1")).used_bytes == 0
+    cluster.audit()
+
+
+async def test_a_restored_source_is_whole_beside_its_clone(cluster: Cluster) -> None:
+    """While it waited, it held its bytes like everybody else."""
+    await cluster.active(A)
+    clone = await cloned(cluster)
+    node = cluster.node()
+    await node.delete(A)
+    await node.delete(clone.id, delayed=False)
+    await node.scrubber.run_due()
+
+    assert (await node.restore(A)).status is Status.ACTIVE
+    cluster.audit()
 
 
 @pytest.mark.rule("tasks.19")
@@ -148,13 +197,7 @@ async def test_a_worker_that_dies_before_or_after_its_commit(cluster: Cluster, n
     await cluster.active(A)
     node = cluster.node()
     task = await node.task_service.create(OWNER, "clone", {"image_id": A})
-    before = nth(cluster.catalog.modify_image, number, before=catalog_fails)
-    after = nth(cluster.catalog.modify_image, number, after=catalog_fails)
-    for modify in (before, after):
-        deaf = override_calls(cluster.catalog, modify_image=modify)
-        await Node("dying", deaf, cluster.stores()).run_tasks()
-        await cluster.settle(2 * LEASE.total_seconds())
-    await node.run_tasks()
+    await cluster.run_tasks_after_deaths(node, number)
 
     assert (await cluster.catalog.get_task(task.id)).status is TaskStatus.SUCCESS
     active = [image for image in cluster.catalog.images.values() if image.status is Status.ACTIVE]
@@ -186,3 +229,4 @@ async def test_what_is_refused_at_once(cluster: Cluster) -> None:
         await node.task_service.create(OWNER, "clone", {"image_id": A})
 
     assert len(cluster.catalog.tasks) == 1
+    assert (await cloned(cluster, ADMIN)).status is Status.ACTIVE

@@ -18,8 +18,8 @@ from imaged.testing.memory_store import MemoryStore
 from support.bodies import BODY
 from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
-from support.faults import catalog_fails, nth, override_calls
-from support.node import LEASE, A, Node
+from support.faults import nth, override_calls
+from support.node import A, Node
 
 pytestmark = pytest.mark.anyio
 
@@ -223,13 +223,7 @@ async def test_a_worker_that_dies_at_each_of_its_steps(cluster: Cluster, number:
     await cluster.active(A)
     node = cluster.node()
     asked = await node.task_service.create(OWNER, "clone", {"image_id": A, "store": "far"})
-    before = nth(cluster.catalog.modify_image, number, before=catalog_fails)
-    after = nth(cluster.catalog.modify_image, number, after=catalog_fails)
-    for modify in (before, after):
-        deaf = override_calls(cluster.catalog, modify_image=modify)
-        await Node("dying", deaf, cluster.stores()).run_tasks()
-        await cluster.settle(2 * LEASE.total_seconds())
-    await node.run_tasks()
+    await cluster.run_tasks_after_deaths(node, number)
 
     clone = await clone_of(cluster, await cluster.catalog.get_task(asked.id))
     assert clone.status is Status.ACTIVE
