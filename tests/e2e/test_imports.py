@@ -96,21 +96,6 @@ async def test_an_import_over_broken_connections(daemon: Daemon, origin: Origin)
 
 
 @on_a_folder
-async def test_an_import_that_fails(daemon: Daemon, origin: Origin) -> None:
-    """No image is ever visible, and its bytes go."""
-    async with Client(daemon.url) as client:
-        tasks = TaskClient(client)
-        task_id = await tasks.ask("import", **asked(origin, checksum="md5:" + "0" * 32))
-        await nothing_is_seen(client, tasks, task_id)
-        task = await tasks.show(task_id)
-
-        assert task["status"] == "failure"
-        assert "The md5 of the data is" in task["message"]
-        assert await client.list_all() == []
-        await bytes_go(daemon)
-
-
-@on_a_folder
 async def test_an_import_that_is_cancelled(daemon: Daemon, origin: Origin) -> None:
     """While the other side is silent: it ends with the call, and hangs up."""
     origin.hangs_after = HALF

@@ -9,13 +9,11 @@ from typing import Any
 import anyio
 import pytest
 
-from imaged.core.access import Caller
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.edits import may_change_formats
 from imaged.core.errors import (
     FormatRefused,
     ImageDeleted,
-    ImageNotFound,
     ImportNotReady,
     InvalidTransition,
 )
@@ -62,19 +60,6 @@ async def test_staged_bytes_become_the_images_data(cluster: Cluster) -> None:
     assert cluster.near.blobs[location.key] == BODY
 
 
-async def test_an_image_waiting_for_import_takes_no_upload(cluster: Cluster) -> None:
-    """Neither while it is staged, nor while its task waits."""
-    await cluster.queued(A)
-    node = cluster.node()
-    await node.stage(A)
-    with pytest.raises(InvalidTransition):
-        await node.upload(A)
-
-    await node.ask_import(A)
-    with pytest.raises(InvalidTransition):
-        await node.upload(A)
-
-
 @pytest.mark.rule("tasks.1")
 async def test_an_import_cannot_begin_before_its_staging_has_ended(cluster: Cluster) -> None:
     """What is still being sent is not whole."""
@@ -88,15 +73,6 @@ async def test_an_import_cannot_begin_before_its_staging_has_ended(cluster: Clus
     await running.outcome()
 
     assert (await node.ask_import(A)).status is Status.IMPORTING
-
-
-async def test_callers_that_may_ask(cluster: Cluster) -> None:
-    """The image's owner may; to callers who cannot see it, it does not exist."""
-    await cluster.queued(A)
-    await cluster.node().stage(A)
-
-    with pytest.raises(ImageNotFound):
-        await cluster.node().imports.request(Caller("bob", "p2", frozenset({"member"})), A)
 
 
 async def test_an_import_needs_formats(cluster: Cluster) -> None:
@@ -222,16 +198,6 @@ async def test_data_that_is_refused_ends_the_task(cluster: Cluster) -> None:
     assert (task.status, task.attempts) == (TaskStatus.FAILURE, 1)
     assert task.message is not None
     assert "qcow2" in task.message
-
-
-async def test_an_import_of_nothing_is_refused(cluster: Cluster) -> None:
-    """Nothing was staged: nothing changes."""
-    image = await cluster.queued(A)
-
-    with pytest.raises(ImportNotReady, match="staged"):
-        await cluster.node().ask_import(A)
-
-    assert await cluster.image(A) == image
 
 
 async def test_a_failed_staging_is_told_and_can_be_repeated(cluster: Cluster) -> None:
