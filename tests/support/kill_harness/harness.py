@@ -113,7 +113,13 @@ class KillHarness:
                 return all(task["status"] in {"success", "failure"} for task in rest)
 
             to_cancel = [task_id for task_id, point in plan.items() if point.is_cancelled]
-            await until(have_stopped, "some task neither ends nor stops", TASK_TIMEOUT_SECONDS)
+            try:
+                await until(have_stopped, "", TASK_TIMEOUT_SECONDS)
+            except AssertionError:
+                stopped = {*told.read_text().split()}
+                rest = [await self.tasks.show(task_id) for task_id in plan.keys() - stopped]
+                waiting = [task for task in rest if task["status"] not in {"success", "failure"}]
+                raise AssertionError(f"some tasks neither end nor stop: {waiting}") from None
             process.kill()
             await process.wait()
         await self.catalog.database.write(_expire_leases)
