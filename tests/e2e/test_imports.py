@@ -42,7 +42,8 @@ async def origin() -> AsyncIterator[Origin]:
 async def daemon(backend: Backend, tmp_path: Path, origin: Origin) -> AsyncIterator[Daemon]:
     """One that may reach the server, and nothing else inside."""
     fetch = {"allow": ["127.0.0.2/32"], "ports": [80, origin.port]}
-    daemon = Daemon(tmp_path, {"fetch": fetch}, on=backend)
+    patient = {"lease": "8s", "renew_every": "500ms"}  # on busy machines
+    daemon = Daemon(tmp_path, {"fetch": fetch, "claims": patient}, on=backend)
     await daemon.start()
     yield daemon
     await daemon.end(signal.SIGKILL)
