@@ -26,7 +26,7 @@ from support.waiting import POLL_SECONDS
 IMAGED = str(Path(sys.executable).with_name("imaged"))
 COMMAND_TIMEOUT_SECONDS = 30
 PRELOADED = ("imaged.cli.context", "imaged.daemon.daemon", "uvloop")
-READ_AT_START = {"COVERAGE_PROCESS_START", "PYTHONPATH"}
+READ_AT_START = {"COVERAGE_PROCESS_START", "LD_PRELOAD", "PYTHONPATH"}
 PR_SET_PDEATHSIG = 1  # prctl(2)
 MOST_DESCRIPTORS = 1 << 16
 
