@@ -138,6 +138,7 @@ async def test_expired_tasks_go_without_anyone_looking(daemon: Daemon) -> None:
     assert [image["status"] for image in images] == ["active"] * 4
 
 
+@on_a_folder
 async def test_a_task_made_before_a_restart_is_finished_after_it(daemon: Daemon) -> None:
     """Whether the process was stopped, or killed in the middle of it: the same result."""
     image_id, asker = await active(daemon), Asker(daemon)
