@@ -18,7 +18,7 @@ from imaged.catalogs.connect import inspect_catalog, migrate_catalog, open_catal
 from imaged.catalogs.postgresql import connector, driver
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresql
 from imaged.catalogs.postgresql.url import display_name_of
-from imaged.core.errors import CatalogError, CatalogTooOld
+from imaged.core.errors import CatalogError, CatalogTooOld, CatalogUnavailable
 from support.ports import reserve_port
 from support.postgresql import (
     Server,
@@ -27,6 +27,7 @@ from support.postgresql import (
     execute,
     fresh_database,
 )
+from support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 
@@ -157,6 +158,27 @@ async def test_a_session_that_ends_while_it_is_set_up(
     monkeypatch.setattr(connector, "_SET_SETTINGS", ends)
 
     with pytest.raises(CatalogError, match=r"was lost: .* due to administrator command"):
+        await open_postgresql(url)
+
+
+async def test_a_session_that_ended_before_it_is_set_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two statements: the driver knows that its connection is closed, and no reason."""
+    set_up = connector.Connector._set_up
+
+    async def set_up_too_late(self: connector.Connector, connection: Any) -> None:
+        async def is_closed() -> bool:
+            closed: bool = connection.is_closed()
+            return closed
+
+        await execute(url, f"SELECT pg_terminate_backend({connection.get_server_pid()})")
+        await until(is_closed)
+        await set_up(self, connection)
+
+    monkeypatch.setattr(connector.Connector, "_set_up", set_up_too_late)
+
+    with pytest.raises(CatalogUnavailable, match="was lost"):
         await open_postgresql(url)
 
 

@@ -124,7 +124,11 @@ class DatabaseUnreachable(Exception):
     def from_error(cls, error: BaseException) -> DatabaseUnreachable:
         """The reason, with the words of the server if it sent any."""
         code = getattr(error, "sqlstate", None) or ""
-        is_lost = code.startswith(CONNECTION_LOST_STATES) or isinstance(error, RESET_ERRORS)
+        is_lost = (
+            code.startswith(CONNECTION_LOST_STATES)
+            or isinstance(error, RESET_ERRORS)
+            or _is_closed(error)
+        )
         why = (
             _message_for(code)
             if code
@@ -153,6 +157,11 @@ CONNECT_ERRORS = (
     asyncpg.InternalClientError,
 )
 DRIVER_ERRORS = (SQLAlchemyError, DatabaseUnreachable, *CONNECT_ERRORS)
+
+
+def _is_closed(error: BaseException) -> bool:
+    """Whether a session had ended before a call: for that the driver has a text and no code."""
+    return isinstance(error, asyncpg.InterfaceError) and "connection is closed" in str(error)
 
 
 def is_same_on_all_hosts(error: BaseException) -> bool:
