@@ -195,8 +195,8 @@ async def test_the_configuration_is_checked(
     daemon: Daemon, place: Place, kind: str, tmp_path: Path, backend: Backend
 ) -> None:
     """A destination inside a store is refused, by both names; one that is missing is told."""
-    code, output, _ = await daemon.command("check-config")
-    assert code == 0, output
+    code, output, errors = await daemon.command("check-config")
+    assert code == 0, output + errors
     store, inside = backend.sections[f"stores.{backend.store}"], dict(place.settings)
     if kind == "servers":
         inside["prefix"] = f"{store['prefix']}/exports"
