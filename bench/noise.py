@@ -81,9 +81,7 @@ def _work(path: Path) -> float:
 
 def _busy_share() -> float:
     busy, total = _ticks()
-    time.sleep(
-        CPU_SAMPLE_SECONDS
-    )  # no waiting for anything: what others do meanwhile is the measure
+    time.sleep(CPU_SAMPLE_SECONDS)  # what other programs do meanwhile is the measure
     busy_later, total_later = _ticks()
     return (busy_later - busy) / max(total_later - total, 1)
 

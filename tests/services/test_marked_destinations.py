@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
 import pytest
 from structlog.testing import capture_logs
 
@@ -17,7 +18,7 @@ from imaged.exports.conventions import temporary_name
 from imaged.ports.conversion import ScratchFolder
 from imaged.ports.export import ExportFile
 from imaged.services.marked_places import MarkedDestination, MarkedScratch, PlaceRegistry
-from imaged.services.tasks.cleanup import LeftoverCleaner
+from imaged.services.tasks.cleanup import UNKNOWN_TASK_GRACE, LeftoverCleaner
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryMarker
 from support.cluster import Cluster
@@ -139,6 +140,7 @@ async def test_a_catalog_that_was_away_is_asked_again(cluster: Cluster) -> None:
 async def test_the_sweeper_removes_nothing_from_another_catalog(cluster: Cluster) -> None:
     """And it tells the operator; its own destinations are swept all the same."""
     foreign, own = shelf_with_leftovers(), shelf_with_leftovers()
+    own.name = "own"
     place = place_of(PlaceKind.EXPORTS)
     await PlaceRegistry(MemoryCatalog(cluster.clock)).identify(place)
     own_place, places = MemoryMarker("own"), PlaceRegistry(cluster.catalog)
@@ -149,8 +151,11 @@ async def test_the_sweeper_removes_nothing_from_another_catalog(cluster: Cluster
     ]
     scratch = MarkedScratch(Attempts(), place_of(PlaceKind.SCRATCH), places)
 
+    cleaner = LeftoverCleaner(cluster.catalog, scratch, shelves)
     with capture_logs() as log:
-        await LeftoverCleaner(cluster.catalog, scratch, shelves).run_due()
+        await cleaner.run_due()
+        await anyio.sleep(UNKNOWN_TASK_GRACE.total_seconds())
+        await cleaner.run_due()
 
     assert [*foreign.unfinished] == [temporary_name(DEAD)]
     assert own.unfinished == {}

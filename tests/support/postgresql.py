@@ -68,7 +68,7 @@ class Server:
 
     def start(self) -> None:
         """Begin to serve, and wait until it does. It ends with the thread that calls this."""
-        command = self._as_nobody("postgres", "-D", str(self._data), "-p", str(self.port))
+        command = self._unprivileged("postgres", "-D", str(self._data), "-p", str(self.port))
         for setting in (*FAST_SETTINGS, *SMALL_SETTINGS, *self._settings):
             command += ["-c", setting]
         with (self._folder / "log").open("ab") as log:
@@ -115,14 +115,14 @@ class Server:
             "--locale=C.UTF-8",
             "--no-sync",
         ]
-        command = self._as_nobody("initdb", "-D", str(self._data), "--auth=trust", *options)
+        command = self._unprivileged("initdb", "-D", str(self._data), "--auth=trust", *options)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"PostgreSQL's initdb fails: {done.stderr or done.stdout}")
         (self._data / "pg_hba.conf").write_text(HBA)
 
     def _within_reach(self, binaries: Path) -> Path:
-        """Where the user nobody may run them: copies, if only root may enter their folder."""
+        """Where an unprivileged user may run them: copies, if only root may enter the folder."""
         is_open = all(folder.stat().st_mode & 0o001 for folder in binaries.parents)
         if os.geteuid() != 0 or is_open:
             return binaries
@@ -133,7 +133,7 @@ class Server:
                 shutil.copytree(source, copies / source.name, symlinks=True)
         return copies / binaries.relative_to(package.parent)
 
-    def _as_nobody(self, program: str, *arguments: str) -> list[str]:
+    def _unprivileged(self, program: str, *arguments: str) -> list[str]:
         """PostgreSQL refuses to run as root, and it shall not outlive us."""
         command = ["setpriv", "--pdeathsig=INT"]
         if os.geteuid() == 0:

@@ -154,7 +154,7 @@ def _is_ready(server: SeaweedFS) -> bool:
     while server.process.poll() is None and time.monotonic() < deadline:
         if _has_bucket(client) and _keeps_bytes(client):
             return True
-        time.sleep(0.1)
+        time.sleep(0.1)  # the server notifies nothing when it is ready
     return False
 
 

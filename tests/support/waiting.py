@@ -29,7 +29,7 @@ def wait_until(
     deadline = time.monotonic() + within_seconds
     while not is_so():
         assert time.monotonic() < deadline, found()
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)  # other processes and threads set no event of ours
 
 
 async def until(

@@ -7,7 +7,7 @@ instants. SQLite has none: they are stored as whole microseconds since 1970, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -103,6 +103,13 @@ class Duration(TypeDecorator[timedelta]):
         return None if value is None else timedelta(microseconds=value)
 
 
+def _compiled(
+    element: FunctionElement[Any], compiler: SQLCompiler, options: Mapping[str, Any]
+) -> list[str]:
+    """The SQL of each argument."""
+    return [compiler.process(one, **options) for one in element.clauses]
+
+
 class _MinusDuration(FunctionElement[datetime]):
     """An instant minus a duration."""
 
@@ -112,13 +119,13 @@ class _MinusDuration(FunctionElement[datetime]):
 
 @compiles(_MinusDuration)
 def _with_intervals(element: _MinusDuration, compiler: SQLCompiler, **options: Any) -> str:
-    instant, duration = (compiler.process(one, **options) for one in element.clauses)
+    instant, duration = _compiled(element, compiler, options)
     return f"({instant} - {duration} * interval '1 microsecond')"
 
 
 @compiles(_MinusDuration, "sqlite")
 def _with_numbers(element: _MinusDuration, compiler: SQLCompiler, **options: Any) -> str:
-    instant, duration = (compiler.process(one, **options) for one in element.clauses)
+    instant, duration = _compiled(element, compiler, options)
     return f"({instant} - {duration})"
 
 
@@ -158,13 +165,13 @@ class _IsAnyOf(FunctionElement[Any]):
 
 @compiles(_IsAnyOf)
 def _in_array(element: _IsAnyOf, compiler: SQLCompiler, **options: Any) -> str:
-    text_sql, list_sql = (compiler.process(one, **options) for one in element.clauses)
+    text_sql, list_sql = _compiled(element, compiler, options)
     return f"({text_sql} = ANY ({list_sql}))"
 
 
 @compiles(_IsAnyOf, "sqlite")
 def _in_json(element: _IsAnyOf, compiler: SQLCompiler, **options: Any) -> str:
-    text_sql, list_sql = (compiler.process(one, **options) for one in element.clauses)
+    text_sql, list_sql = _compiled(element, compiler, options)
     return f"({text_sql} IN (SELECT value FROM json_each({list_sql})))"  # noqa: S608 - both compiled
 
 

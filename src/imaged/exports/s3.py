@@ -17,7 +17,7 @@ It needs the same rights as a store (``stores/s3/store.py``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from urllib.parse import quote, unquote
 from uuid import uuid4
@@ -26,7 +26,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from imaged.core.block import Block, Blocks
-from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull, WriteDiscarded
+from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.core.place_marker import PlaceKind
 from imaged.exports.conventions import (
@@ -71,23 +71,13 @@ class S3Export:
         return f"s3://{self._settings.bucket}/{self._settings.root}{file_name}"
 
     async def check(self) -> None:
-        """Test every operation. After a crash, the leftovers have the name of an unknown task.
-
-        A running service removes such files, so the test of another process is repeated.
-        """
+        """Test every operation. After a crash, the leftovers have the name of an unknown task."""
+        key = temporary_name(ExportFile(str(uuid4()), uuid4(), ""))
         with translated_errors(self.name):
-            try:
-                lacks = await self._self_test()
-            except WriteDiscarded:
-                lacks = await self._self_test()
-            for lack in lacks:
+            for lack in await S3SelfTest(self._client).self_test(key):
                 if isinstance(lack, StoreFull):
                     raise lack
                 log.warning("export.lacks", destination=self.name, error=lack.why)
-
-    async def _self_test(self) -> Collection[StoreError]:
-        key = temporary_name(ExportFile(str(uuid4()), uuid4(), ""))
-        return await S3SelfTest(self._client).self_test(key)
 
     async def has(self, file_name: str) -> bool:
         """Whether an object of this name exists."""

@@ -1,8 +1,9 @@
 """Removes leftovers of dead workers of tasks, and fails tasks that no worker can run.
 
 Leftovers are scratch files and unfinished exports. They are listed before the attempts and tasks
-that may need them: so files created in between are never removed. A place that fails does not delay
-the others.
+that may need them: so files created in between are never removed. An export of an unknown task may
+be the test file of a check that still runs, in another process too: it is removed when it was found
+for ``UNKNOWN_TASK_GRACE``. A place that fails does not delay the others.
 
 A task cannot be run here if this instance does not know its type, or cannot read its secret. But
 the program that adds the type, or the key, may exist on other instances, or return after an upgrade
@@ -12,7 +13,7 @@ or from a backup. So such a task waits for a long time before it is ended.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -43,6 +44,7 @@ log = structlog.get_logger()
 
 #: Timeout for one call to a place: a call to a disk that hangs never returns.
 CLEANUP_TIMEOUT = timedelta(minutes=1)
+UNKNOWN_TASK_GRACE = timedelta(minutes=10)  # longer than any check of a destination
 UNRUNNABLE_BATCH = 100
 UNKNOWN_TYPE = (
     "No server has been able to run tasks of the type {type!r} for {time}: the program that adds "
@@ -66,6 +68,7 @@ class LeftoverCleaner:
         self._scratch = scratch
         self._destinations = destinations
         self._problems: defaultdict[str, Problem] = defaultdict(Problem)  # by place
+        self._first_found: dict[str, dict[str, float]] = {}  # seconds, by destination and task
         self.postponed = ItemBackoff("sweeper", catalog.check)
 
     @property
@@ -111,22 +114,27 @@ class LeftoverCleaner:
     async def _sweep_exports(self, destination: Destination) -> None:
         with anyio.fail_after(CLEANUP_TIMEOUT.total_seconds()):
             leftovers = await destination.leftovers()
-        for task_id in leftovers:
-            removing = partial(self._remove_export, destination, task_id)
+        for task_id, since in self._found_since(destination.name, leftovers).items():
+            removing = partial(self._remove_export, destination, task_id, since)
             await self.postponed.try_item(f"exports.{destination.name}/{task_id}", removing)
 
-    async def _remove_export(self, destination: Destination, task_id: str) -> None:
-        if not await self._has_ended(task_id):
+    def _found_since(self, destination: str, task_ids: Collection[str]) -> Mapping[str, float]:
+        before, now = self._first_found.get(destination, {}), anyio.current_time()
+        self._first_found[destination] = {one: before.get(one, now) for one in task_ids}
+        return self._first_found[destination]
+
+    async def _remove_export(self, destination: Destination, task_id: str, since: float) -> None:
+        if not await self._is_over(task_id, since):
             return
         with anyio.fail_after(CLEANUP_TIMEOUT.total_seconds()):
             await destination.remove(task_id)
         log.debug("export.swept", destination=destination.name, task_id=task_id)
 
-    async def _has_ended(self, task_id: str) -> bool:
+    async def _is_over(self, task_id: str, since: float) -> bool:
         try:
             return (await self._catalog.get_task(task_id)).is_final
         except TaskNotFound:
-            return True
+            return anyio.current_time() - since >= UNKNOWN_TASK_GRACE.total_seconds()
 
 
 @dataclass(slots=True)

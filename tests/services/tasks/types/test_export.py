@@ -29,7 +29,7 @@ from imaged.ports.catalog import Catalog
 from imaged.ports.conversion import Scratch, ScratchFolder
 from imaged.ports.export import ExportFile
 from imaged.services.downloads import Downloads
-from imaged.services.tasks.cleanup import LeftoverCleaner
+from imaged.services.tasks.cleanup import UNKNOWN_TASK_GRACE, LeftoverCleaner
 from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings
@@ -393,7 +393,7 @@ async def test_being_cancelled_leaves_nothing(cluster: Cluster) -> None:
 
 
 async def test_leftovers_of_tasks_that_have_ended_go(cluster: Cluster) -> None:
-    """And of unknown tasks; those of other tasks stay."""
+    """Those of other tasks stay, and of unknown ones for a while: a check may still need them."""
     await cluster.active(A)
     shelf = MemoryDestination()
     node = exporter(cluster, shelf)
@@ -405,8 +405,17 @@ async def test_leftovers_of_tasks_that_have_ended_go(cluster: Cluster) -> None:
     ]
     shelf.unfinished |= dict.fromkeys(names, b"half")
 
-    await sweeper(cluster, shelf).run_due()
+    cleaner = sweeper(cluster, shelf)
 
+    await cleaner.run_due()
+    assert {*shelf.unfinished} == {*names[1:]}
+
+    await anyio.sleep(UNKNOWN_TASK_GRACE.total_seconds() - 1)
+    await cleaner.run_due()
+    assert {*shelf.unfinished} == {*names[1:]}
+
+    await anyio.sleep(1)
+    await cleaner.run_due()
     assert {*shelf.unfinished} == {names[1]}
     assert {*shelf.files} == {"first"}
 
@@ -442,6 +451,7 @@ async def test_trouble_in_one_place_holds_up_no_other(cluster: Cluster) -> None:
 
     with capture_logs() as lines:
         await both.run_due()
+        await anyio.sleep(UNKNOWN_TASK_GRACE.total_seconds())
         await both.run_due()
         down.error = ExportError("down", "is on fire")
         await both.run_due()
