@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from imaged.core.disk_format import Findings, Flaw, Lookalike
 from imaged.core.limits import KIB, MIB
+from imaged.inspectors import headers
 from imaged.inspectors.oslo_inspector import BLOCK_BYTES, OsloInspector
 from imaged.ports.inspection import InspectorFactory
 from support import disk_images as disks
@@ -421,3 +422,11 @@ def test_the_library_is_loaded_only_for_its_driver() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("byte", range(128))
+def test_a_character_that_ends_a_text_for_oslo_marks_binary_data(byte: int) -> None:
+    """Oslo takes a head for text where each character is printable or white space."""
+    head = b"# disk \xc3\xb6 " + bytes([byte]) + b"\n"
+    for_oslo = chr(byte).isprintable() or chr(byte).isspace()
+    assert headers.with_ascii_descriptor(head).isascii() == for_oslo

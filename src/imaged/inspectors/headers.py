@@ -41,6 +41,7 @@ _NO_PARENT = 0xFFFFFFFF
 _PARENT_ID = re.compile(rb"^[ \t]*parentcid[ \t]*=[ \t]*([0-9a-f]+)", re.MULTILINE)
 _PARENT_NAME = b"parentfilenamehint"
 _BEYOND_ASCII = bytes(range(128)) + b"?" * 128
+_NOT_IN_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1b\x7f]")
 
 _UDF_AT = 32 * KIB
 _UDF_MAX_STRUCTURES = 16
@@ -144,10 +145,11 @@ def with_ascii_descriptor(head: bytes) -> bytes:
     """The same beginning of a stream, with '?' for non-ASCII characters in a VMDK's descriptor.
 
     Descriptors may have names and comments in other encodings (``encoding=``), but oslo's inspector
-    accepts only ASCII.
+    accepts only ASCII. Binary data is returned as it is: a mebibyte takes longer than its digest.
     """
     if not head.startswith(b"KDMV"):
-        return head.translate(_BEYOND_ASCII)
+        is_binary = _NOT_IN_TEXT.search(head, 0, SECTOR_BYTES)  # oslo's measure of a descriptor
+        return head if is_binary else head.translate(_BEYOND_ASCII)
     if len(head) < _VMDK.size:
         return head
     sectors = _VMDK.unpack_from(head)[-1]
