@@ -56,21 +56,6 @@ def test_root_may_look_first(machine: Machine) -> None:
     assert client.upload(image_id, b"data") == 204
 
 
-def test_a_reload_changes_the_delay(machine: Machine) -> None:
-    """An image that would wait for a day goes at once; until then it is counted as pending."""
-    client = start(machine)
-    image_id = client.create()
-    assert client.upload(image_id, b"data") == 204
-    client.delete(image_id)
-    assert len(files(machine)) == 1
-
-    machine.configure("[scrubber]\ndelay = '0'")
-    machine.systemctl("reload", "imaged")
-
-    until(lambda: files(machine), lambda found: not found, lambda: machine.log("imaged"))
-    assert machine.show("imaged", "ActiveState") == "active"
-
-
 def test_a_rejected_reload_is_told(machine: Machine) -> None:
     """It goes on as before, and its status says so until a reload is good."""
     client = start(machine)

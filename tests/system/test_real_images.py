@@ -44,6 +44,13 @@ REFUSED = {
     "qed": ("raw", ["-f", "qed"], "data is qed"),
     "parallels": ("qcow2", ["-f", "parallels"], "data is raw"),
     "vhd, fixed": ("raw", ["-f", "vpc", "-o", "subformat=fixed"], "'disk_format' to vhd"),
+    "qcow2, backing file": (
+        "qcow2",
+        ["-f", "qcow2", "-b", "{folder}/base", "-F", "vmdk"],
+        "a backing file",
+    ),
+    "qcow2, data file": ("qcow2", ["-f", "qcow2", "-o", "data_file={folder}/data"], "an external"),
+    "vmdk, parent": ("vmdk", ["-f", "vmdk", "-b", "{folder}/base", "-F", "vmdk"], "a parent disk"),
 }
 
 
@@ -107,28 +114,20 @@ def test_images_that_are_refused(
     tmp_path: Path, declared: str, arguments: list[str], why: str
 ) -> None:
     """They depend on other files, or are of unknown formats."""
-    image = create(tmp_path / "image", arguments)
+    create(tmp_path / "base", ["-f", "vmdk"])
+    completed = [argument.format(folder=tmp_path) for argument in arguments]
+    image = create(tmp_path / "image", completed)
 
     with pytest.raises(FormatRefused, match=why):
         require(image, declared)
 
 
-def test_a_backing_file_is_refused(tmp_path: Path) -> None:
-    """Whatever file that may be."""
-    create(base := tmp_path / "base", ["-f", "qcow2"])
-    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", tmp_path / "image")
+def test_an_absurd_disk_is_refused(tmp_path: Path) -> None:
+    """A file of seven megabytes that claims to hold 60,000 TiB."""
+    image = create(tmp_path / "image", ["-f", "qcow2", "-o", "cluster_size=2M"], "60000T")
 
-    with pytest.raises(FormatRefused, match="a backing file"):
-        require(tmp_path / "image", "qcow2")
-
-
-def test_a_parent_of_a_vmdk_is_refused(tmp_path: Path) -> None:
-    """Named as other programs name it."""
-    create(base := tmp_path / "base", ["-f", "vmdk"])
-    run("qemu-img", "create", "-q", "-f", "vmdk", "-b", base, "-F", "vmdk", tmp_path / "image")
-
-    with pytest.raises(FormatRefused, match="a parent disk"):
-        require(tmp_path / "image", "vmdk")
+    with pytest.raises(FormatRefused, match="a virtual size"):
+        require(image, "qcow2")
 
 
 @pytest.mark.parametrize("version", ["luks1", "luks2"])
@@ -168,37 +167,19 @@ def test_file_systems_without_partitions(tmp_path: Path, command: list[str], dec
     assert require(image, declared).virtual_size_bytes == DISK
 
 
-def test_an_external_data_file_is_refused(tmp_path: Path) -> None:
-    """Whatever file that may be."""
-    arguments = ["-f", "qcow2", "-o", f"data_file={tmp_path / 'data'}"]
-    image = create(tmp_path / "image", arguments)
-
-    with pytest.raises(FormatRefused, match="an external data file"):
-        require(image, "qcow2")
-
-
-def test_an_absurd_disk_is_refused(tmp_path: Path) -> None:
-    """A file of seven megabytes that claims to hold 60,000 TiB."""
-    image = create(tmp_path / "image", ["-f", "qcow2", "-o", "cluster_size=2M"], "60000T")
-
-    with pytest.raises(FormatRefused, match="a virtual size"):
-        require(image, "qcow2")
-
-
-@pytest.mark.parametrize("label", ["dos", "gpt"])
-def test_partition_tables_by_sfdisk(tmp_path: Path, label: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["sfdisk", "--quiet", "{}"], "label: dos\n,8M\n,\n"),
+        (["sfdisk", "--quiet", "{}"], "label: gpt\n,8M\n,\n"),
+        (["sgdisk", "-n", "1:0:0", "{}"], ""),
+        (["sgdisk", "-n", "1:0:0", "-h", "1", "{}"], ""),  # with a hybrid MBR
+    ],
+)
+def test_partition_tables(tmp_path: Path, command: list[str], told: str) -> None:
     """A raw disk with an MBR or a GPT is still a raw disk, of the size of the file."""
     image = create(tmp_path / "image", ["-f", "raw"])
-    run("sfdisk", "--quiet", image, told=f"label: {label}\n,8M\n,\n")
-
-    assert require(image, "raw") == Findings(frozenset({"gpt"}), DISK)
-
-
-@pytest.mark.parametrize("table", [["-n", "1:0:0"], ["-n", "1:0:0", "-h", "1"]])
-def test_partition_tables_by_sgdisk(tmp_path: Path, table: list[str]) -> None:
-    """The same for a GPT by another program, and for one with a hybrid MBR."""
-    image = create(tmp_path / "image", ["-f", "raw"])
-    run("sgdisk", *table, image)
+    run(*[argument.format(image) for argument in command], told=told)
 
     assert require(image, "raw") == Findings(frozenset({"gpt"}), DISK)
 
