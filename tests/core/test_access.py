@@ -102,13 +102,7 @@ def test_the_data_of_an_image_that_is_not_seen_does_not_exist() -> None:
 def test_a_change_by_its_owner_is_made() -> None:
     """The decision and the change are made on the same record."""
     assert by_owner(OWNER, deactivate)(active()).status is Status.DEACTIVATED
-
-
-def test_a_claimed_change_by_its_owner_is_made() -> None:
-    """The same for a change that claims."""
-    image = claimed_by_owner(OWNER, begin_upload(location()))(queued(), claim())
-
-    assert image.claim == claim()
+    assert claimed_by_owner(OWNER, begin_upload(location()))(queued(), claim()).claim == claim()
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,6 @@ def test_a_block_measures_its_chunks() -> None:
     assert Block([b"ab", b"", b"cde"]).size_bytes == 5
 
 
-def test_a_block_keeps_a_known_size() -> None:
-    """A size that is given is not worked out again."""
-    assert Block([b"ab"], size_bytes=2).size_bytes == 2
-
-
 def test_letting_go_is_told_once_with_the_size() -> None:
     """Dropping the last reference gives its bytes back to the budget."""
     released: list[int] = []
@@ -73,8 +68,3 @@ def test_zeros_between_units_are_written() -> None:
     """A hole that no filesystem has whole blocks for saves nothing."""
     assert list(split_holes([ZEROS], 1)) == [[ZEROS]]
     assert list(split_holes([bytes(HOLE_BYTES - 1)], 0)) == [[bytes(HOLE_BYTES - 1)]]
-
-
-def test_nothing() -> None:
-    """No bytes are no piece."""
-    assert list(split_holes([], 0)) == list(split_holes([b"", b""], 5)) == []

@@ -82,18 +82,20 @@ def test_restoring_undoes_a_delete(image: Image) -> None:
 
 
 @pytest.mark.parametrize(
-    "status", [Status.QUEUED, Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.KILLED]
+    "image",
+    [
+        *map(
+            in_status,
+            [Status.QUEUED, Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.KILLED],
+        ),
+        replace(active(), locations=()),
+    ],
+    ids=lambda image: image.status,
 )
 @pytest.mark.rule("ledger.6")
-def test_an_image_without_complete_bytes_never_waits(status: Status) -> None:
+def test_an_image_without_complete_bytes_never_waits(image: Image) -> None:
     """There is nothing to restore, so it goes at once, delay or not."""
-    assert delete(delayed=True)(in_status(status)).status is Status.DELETED
-
-
-@pytest.mark.rule("ledger.6")
-def test_an_active_image_without_bytes_never_waits() -> None:
-    """A record whose locations are all gone has nothing to restore either."""
-    assert delete(delayed=True)(replace(active(), locations=())).status is Status.DELETED
+    assert delete(delayed=True)(image).status is Status.DELETED
 
 
 @pytest.mark.parametrize("delayed", [True, False])
@@ -112,17 +114,17 @@ def test_deleting_ends_the_task() -> None:
     assert gone.task.message == "The image was deleted."
 
 
-@pytest.mark.parametrize("status", [status for status in Status if status != "pending_delete"])
-def test_only_what_waits_is_restored(status: Status) -> None:
-    """An image that was not deleted, or is gone, is not restored."""
-    with pytest.raises(NotRestorable, match=str(status)):
-        restore(in_status(status))
-
-
-def test_an_expired_image_is_not_restored() -> None:
-    """Once its time was over, its bytes may be going."""
-    with pytest.raises(NotRestorable):
-        restore(expired())
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        *((in_status(status), status) for status in Status if status != "pending_delete"),
+        (expired(), "its delay has ended"),
+    ],
+)
+def test_only_what_waits_is_restored(image: Image, why: str) -> None:
+    """An image that was not deleted, or is gone, is not restored; nor one whose bytes may go."""
+    with pytest.raises(NotRestorable, match=why):
+        restore(image)
 
 
 def test_expiring_ends_the_wait() -> None:
@@ -149,8 +151,4 @@ def test_the_image_goes_with_its_last_bytes() -> None:
 
     assert (once.status, once.locations) == (Status.PENDING_DELETE, (location("second"),))
     assert (twice.status, twice.locations) == (Status.DELETED, ())
-
-
-def test_foreign_bytes_are_no_loss() -> None:
-    """A key that the image does not have takes nothing from it."""
-    assert lose_location(expired(), "other") == expired()
+    assert lose_location(image, "a key of another image") == image

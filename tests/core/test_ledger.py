@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -60,6 +60,8 @@ WRITING = Blob("first", "local", 100)
 KEPT = replace(WRITING, state=BlobState.KEPT)
 SHARED = replace(KEPT, holders=2)
 DOOMED = doom(KEPT, NOW, awaited_by=None)
+LOST = doom(WRITING, NOW + LEASE, awaited_by=None)
+SECOND = replace(WRITING, key="second")
 LATER = NOW + timedelta(hours=1)
 
 
@@ -83,56 +85,65 @@ def _settle(before: Image, after: Image, *rows: Blob) -> tuple[Image, dict[str, 
     return image, {blob.key: blob for blob in changed}
 
 
-# rule 1: an image holds its bytes until it is emptied or expired
+#: Before and after a change, the rows of its blobs, and what becomes of them.
+ROWS: Mapping[str, tuple[Image, Image, list[Blob], list[Blob]]] = {
+    # rule 1: an image holds its bytes until it is emptied or expired
+    "written before the first byte": (queued(), saving(), [], [WRITING]),
+    "written before the first staged byte": (queued(), uploading(), [], [WRITING]),
+    "finished bytes are kept at their exact size": (
+        saving(),
+        store_data(content(70))(saving(), claim()),
+        [WRITING],
+        [replace(KEPT, size_bytes=70)],
+    ),
+    "staged bytes are kept": (uploading(), staged(), [WRITING], [KEPT]),
+    "a reservation grows": (
+        saving(),
+        reserve(5000)(saving(), claim()),
+        [WRITING],
+        [replace(WRITING, size_bytes=5000)],
+    ),
+    "a finished import keeps its bytes, and dooms what was staged": (
+        attempting(),
+        store_data(content(70))(attempting(), claim()),
+        [KEPT, SECOND],
+        [DOOMED, replace(KEPT, key="second", size_bytes=70)],
+    ),
+    # rule 2: bytes without a holder are doomed, and doomed is final
+    "a deleted image": (active(), delete(delayed=False)(active()), [KEPT], [DOOMED]),
+    "a clone holds the same bytes": (queued("clone"), clone(), [KEPT], [SHARED]),
+    "shared bytes live on": (active(), delete(delayed=False)(active()), [SHARED], [KEPT]),
+    "nothing revives doomed bytes": (uploading(), staged(), [DOOMED], [DOOMED]),
+    # rule 3: bytes whose writer may still be writing are due when its lease must be over
+    "deleted under its writer": (saving(), delete(delayed=False)(saving()), [WRITING], [LOST]),
+    "given back": (saving(), give_back(claim(), REASON, final=False)(saving()), [WRITING], [LOST]),
+    "killed": (
+        saving(),
+        give_back(claim(), REASON, final=True, kill=True)(saving()),
+        [WRITING],
+        [LOST],
+    ),
+    "finished bytes are due at once, also under a claim": (
+        attempting(),
+        delete(delayed=False)(attempting()),
+        [KEPT, SECOND],
+        [DOOMED, replace(LOST, key="second")],
+    ),
+    "a lost attempt leaves what was staged": (
+        attempting(),
+        give_back(claim(), REASON, final=False)(attempting()),
+        [KEPT, SECOND],
+        [KEPT, replace(LOST, key="second")],
+    ),
+}
 
 
-def test_a_row_is_written_before_the_first_byte() -> None:
-    """Beginning an upload writes a row for its bytes, with what is reserved."""
-    _, rows = _settle(queued(), saving())
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_follow_from_a_change(name: str) -> None:
+    """Every row that the change touches, and no other."""
+    before, after, rows, expected = ROWS[name]
 
-    assert rows == {"first": WRITING}
-
-
-def test_a_row_is_written_before_the_first_staged_byte() -> None:
-    """The same for bytes on their way to staging."""
-    _, rows = _settle(queued(), uploading())
-
-    assert rows == {"first": WRITING}
-
-
-def test_finished_bytes_are_kept_at_their_exact_size() -> None:
-    """What was reserved is corrected when the writer has finished."""
-    after = store_data(content(70))(saving(), claim())
-
-    _, rows = _settle(saving(), after, WRITING)
-
-    assert rows == {"first": replace(KEPT, size_bytes=70)}
-
-
-def test_staged_bytes_are_kept() -> None:
-    """Staged bytes are whole, too."""
-    _, rows = _settle(uploading(), staged(), WRITING)
-
-    assert rows == {"first": KEPT}
-
-
-def test_a_reservation_grows_while_its_bytes_are_written() -> None:
-    """The row follows the reservation, and its bytes are still being written."""
-    after = reserve(5000)(saving(), claim())
-
-    _, rows = _settle(saving(), after, WRITING)
-
-    assert rows == {"first": replace(WRITING, size_bytes=5000)}
-
-
-def test_a_finished_import_keeps_its_bytes_and_dooms_what_was_staged() -> None:
-    """Of two blobs the image's own one stays."""
-    after = store_data(content(70))(attempting(), claim())
-
-    _, rows = _settle(attempting(), after, KEPT, replace(WRITING, key="second"))
-
-    assert rows["first"] == doom(KEPT, NOW, awaited_by=None)
-    assert rows["second"] == replace(KEPT, key="second", size_bytes=70)
+    assert _settle(before, after, *rows)[1] == {blob.key: blob for blob in expected}
 
 
 @pytest.mark.parametrize(
@@ -165,80 +176,11 @@ def test_a_claim_that_ends_touches_its_bytes() -> None:
     assert touched(uploading(), staged()) == ["first"]
 
 
-# rule 2: bytes without a holder are doomed, and doomed is final
-
-
-def test_bytes_of_a_deleted_image_are_doomed() -> None:
-    """They are due at once, and no record waits for them."""
-    _, rows = _settle(active(), delete(delayed=False)(active()), KEPT)
-
-    assert rows == {"first": doom(KEPT, NOW, awaited_by=None)}
-
-
-def test_a_clone_holds_the_same_bytes() -> None:
-    """Sharing costs nothing but a holder more."""
-    _, rows = _settle(queued("clone"), clone(), KEPT)
-
-    assert rows == {"first": SHARED}
-
-
-def test_shared_bytes_live_on() -> None:
-    """When one of two holders goes, the other keeps them."""
-    _, rows = _settle(active(), delete(delayed=False)(active()), SHARED)
-
-    assert rows == {"first": KEPT}
-
-
 @pytest.mark.parametrize("rows", [(), (WRITING,), (DOOMED,)])
 def test_only_kept_bytes_are_shared(rows: Sequence[Blob]) -> None:
     """Bytes that are gone, unfinished or doomed cannot be referred to."""
     with pytest.raises(BlobGone, match="first"):
         _settle(queued("clone"), clone(), *rows)
-
-
-def test_nothing_revives_doomed_bytes() -> None:
-    """Not even a writer that finishes under a key that was doomed against all rules."""
-    _, rows = _settle(uploading(), staged(), DOOMED)
-
-    assert rows["first"].state is BlobState.DOOMED
-
-
-# rule 3: bytes whose writer may still be writing are due when its lease must be over
-
-
-@pytest.mark.parametrize(
-    "after",
-    [
-        delete(delayed=False)(saving()),
-        give_back(claim(), REASON, final=False)(saving()),
-        give_back(claim(), REASON, final=True, kill=True)(saving()),
-    ],
-)
-def test_unfinished_bytes_are_due_after_the_lease(after: Image) -> None:
-    """Nothing is deleted under the pen of a writer that does not know yet."""
-    _, rows = _settle(saving(), after, WRITING)
-
-    assert rows == {"first": doom(WRITING, NOW + LEASE, awaited_by=None)}
-
-
-def test_finished_bytes_are_due_at_once_also_under_a_claim() -> None:
-    """What was staged is whole; only what the lost attempt wrote must wait."""
-    after = delete(delayed=False)(attempting())
-
-    _, rows = _settle(attempting(), after, KEPT, replace(WRITING, key="second"))
-
-    assert rows["first"].due_at == NOW
-    assert rows["second"].due_at == NOW + LEASE
-
-
-def test_a_lost_attempt_leaves_what_was_staged() -> None:
-    """The next worker finds it as it was."""
-    after = give_back(claim(), REASON, final=False)(attempting())
-
-    _, rows = _settle(attempting(), after, KEPT, replace(WRITING, key="second"))
-
-    assert rows["first"] == KEPT
-    assert rows["second"] == doom(replace(WRITING, key="second"), NOW + LEASE, awaited_by=None)
 
 
 # rule 4: the record of an expired image goes with its last bytes

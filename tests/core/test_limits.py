@@ -16,49 +16,37 @@ from imaged.core.limits import (
 )
 
 
-@pytest.mark.parametrize("announced_bytes", [None, 0, 99, 100])
-def test_bodies_that_may_begin(announced_bytes: int | None) -> None:
-    """A body may be as large as the limit, or not say how large it is."""
-    require_announced(announced_bytes, limit_bytes=100)
-
-
-def test_a_body_that_says_itself_that_it_is_too_large() -> None:
-    """It is refused before its first byte."""
+@pytest.mark.parametrize("fits", [None, 0, 99, 100])
+def test_a_body_that_says_itself_that_it_is_too_large(fits: int | None) -> None:
+    """It is refused before its first byte. A body need not say how large it is."""
+    require_announced(fits, limit_bytes=100)
     with pytest.raises(TooLarge, match="100 bytes"):
         require_announced(101, limit_bytes=100)
 
 
 @pytest.mark.parametrize(
-    ("received_bytes", "announced_bytes"), [(0, None), (100, None), (0, 50), (50, 50)]
-)
-def test_bodies_that_may_go_on(received_bytes: int, announced_bytes: int | None) -> None:
-    """As long as neither the limit nor the announcement is exceeded, more may come."""
-    require_within(received_bytes, announced_bytes, limit_bytes=100)
-
-
-@pytest.mark.parametrize(
-    ("received_bytes", "announced_bytes", "error"),
-    [(101, None, TooLarge), (101, 50, TooLarge), (51, 50, SizeMismatch), (1, 0, SizeMismatch)],
+    ("received_bytes", "announced_bytes", "error", "fits"),
+    [
+        (101, None, TooLarge, 100),
+        (101, 50, TooLarge, 50),
+        (51, 50, SizeMismatch, 50),
+        (1, 0, SizeMismatch, 0),
+    ],
 )
 def test_bodies_that_outgrow_what_they_may_have(
-    received_bytes: int, announced_bytes: int | None, error: type[ImagedError]
+    received_bytes: int, announced_bytes: int | None, error: type[ImagedError], fits: int
 ) -> None:
-    """They are refused as soon as it shows."""
+    """They are refused as soon as it shows, and not a byte before."""
+    require_within(fits, announced_bytes, limit_bytes=100)
     with pytest.raises(error):
         require_within(received_bytes, announced_bytes, limit_bytes=100)
 
 
-@pytest.mark.parametrize(
-    ("received_bytes", "announced_bytes"), [(0, None), (7, None), (0, 0), (7, 7)]
-)
-def test_bodies_that_are_complete(received_bytes: int, announced_bytes: int | None) -> None:
-    """What came is what was announced, or nothing was."""
-    require_complete(received_bytes, announced_bytes)
-
-
 @pytest.mark.parametrize(("received_bytes", "announced_bytes"), [(6, 7), (8, 7), (0, 1)])
 def test_bodies_that_are_not_what_they_announced(received_bytes: int, announced_bytes: int) -> None:
-    """Both numbers are told."""
+    """Both numbers are told. Where nothing was announced, whatever came is complete."""
+    for announced in (None, received_bytes):
+        require_complete(received_bytes, announced)
     with pytest.raises(
         SizeMismatch, match=f"{announced_bytes} bytes .* {received_bytes} were received"
     ):

@@ -23,7 +23,6 @@ from imaged.core.uploading import (
     begin_staging,
     begin_upload,
     change_task,
-    emptied,
     give_back,
     reserve,
     share_data,
@@ -97,21 +96,13 @@ def test_the_status_is_refused_before_the_formats() -> None:
         BEGINNINGS[Event.UPLOAD_BEGAN](replace(active(), disk_format=None))
 
 
-def test_an_upload_claims_the_image_and_says_where_its_bytes_go() -> None:
-    """From the first moment the image knows its writer and the key of its bytes."""
-    image = saving()
-
-    assert image.claim == claim()
-    assert image.locations == (location(),)
-
-
-def test_staging_claims_the_image_and_keeps_apart_what_is_staged() -> None:
-    """Staged bytes are not the image's data."""
-    image = uploading()
-
-    assert image.claim == claim()
-    assert image.staged == location()
-    assert image.locations == ()
+def test_data_that_comes_claims_the_image_and_says_where_its_bytes_go() -> None:
+    """From the first moment the image knows its writer and their key; staged bytes are no data."""
+    for image, locations, staged in (
+        (saving(), (location(),), None),
+        (uploading(), (), location()),
+    ):
+        assert (image.claim, image.locations, image.staged) == (claim(), locations, staged)
 
 
 def test_an_import_waits_for_its_staging() -> None:
@@ -130,39 +121,28 @@ def test_an_attempt_picks_up_the_task() -> None:
     assert [where.key for where in image.locations] == ["second"]
 
 
-@pytest.mark.parametrize("image", [queued(), active(), replace(importing(), task=None)])
-def test_without_a_task_nothing_is_attempted(image: Image) -> None:
-    """A worker that comes for an image without waiting work is refused."""
+@pytest.mark.parametrize(
+    "image", [queued(), active(), replace(importing(), task=None), attempting()]
+)
+def test_without_a_waiting_task_nothing_is_attempted(image: Image) -> None:
+    """A worker that comes for an image without work, or as the second one, is refused."""
     with pytest.raises(InvalidTransition):
-        begin_attempt(image, claim())
+        begin_attempt(image, claim(2))
 
 
-def test_a_second_worker_is_refused() -> None:
-    """A task that was picked up is not picked up again."""
-    with pytest.raises(InvalidTransition):
-        begin_attempt(attempting(), claim(2))
+@pytest.mark.parametrize(
+    ("image", "held"),
+    [
+        (saving(), {"first": 5000}),
+        (uploading(), {"first": 5000}),
+        (attempting(), {"first": 100, "second": 5000}),
+    ],
+)
+def test_reserving_more(image: Image, held: dict[str, int]) -> None:
+    """It is reserved for what is being written, and not for what was staged before."""
+    more = reserve(5000)(image, claim())
 
-
-def test_reserving_more_while_uploading() -> None:
-    """The reservation grows with the body."""
-    image = reserve(5000)(saving(), claim())
-
-    assert [where.size_bytes for where in image.locations] == [5000]
-
-
-def test_reserving_more_while_staging() -> None:
-    """While a file is staged, the reservation is the staged one."""
-    image = reserve(5000)(uploading(), claim())
-
-    assert image.staged == location(size_bytes=5000)
-
-
-def test_reserving_more_while_importing() -> None:
-    """An attempt reserves for what it writes, not for what was staged."""
-    image = reserve(5000)(attempting(), claim())
-
-    assert [where.size_bytes for where in image.locations] == [5000]
-    assert image.staged == location(size_bytes=100)
+    assert {key: where.size_bytes for key, where in more.held.items()} == held
 
 
 def test_stored_data_makes_an_image_active() -> None:
@@ -175,14 +155,6 @@ def test_stored_data_makes_an_image_active() -> None:
     assert image.claim is None
     assert image.finished_by == claim().token
     assert image.last_failure is None
-
-
-def test_no_data_at_all_makes_an_image_active() -> None:
-    """An upload of zero bytes gives an active image of size 0."""
-    image = store_data(content(0))(saving(), claim())
-
-    assert image.status is Status.ACTIVE
-    assert image.charge_bytes == 0
 
 
 def test_imported_data_ends_its_task_and_lets_go_of_what_was_staged() -> None:
@@ -258,15 +230,6 @@ def test_work_that_failed_leaves_a_clean_image(image: Image, phase: str) -> None
     assert back.claim is None
     assert back.content is None
     assert back.last_failure == failure(phase, "no room")
-
-
-def test_an_image_given_back_takes_data_again() -> None:
-    """The retry works."""
-    back = give_back(claim(), REASON, final=False)(saving())
-
-    again = store_data(content())(begin_upload(location("second"))(back, claim(2)), claim(2))
-
-    assert again.status is Status.ACTIVE
 
 
 def test_a_failed_upload_may_kill_its_image() -> None:
@@ -458,27 +421,18 @@ def drafting() -> Image:
 
 
 def test_abandoned_staged_bytes_are_deleted() -> None:
-    """The image is queued again, and holds nothing."""
+    """The image is queued again, and holds nothing; not under a writer, nor after a change."""
     staged = stage_data(content())(uploading(), claim())
 
     image = unstage(staged)(staged)
 
     assert image.status is Status.QUEUED
     assert image.held == {}
-
-
-def test_staged_bytes_stay_while_a_staging_runs() -> None:
-    """A running staging is not ended."""
+    for touched in (uploading(), replace(staged, version=staged.version + 1)):
+        with pytest.raises(InvalidTransition):
+            unstage(staged)(touched)
     with pytest.raises(InvalidTransition):
         unstage(uploading())(uploading())
-
-
-def test_staged_bytes_stay_if_anything_changed() -> None:
-    """What changed after it was looked at has been touched in time."""
-    staged = stage_data(content())(uploading(), claim())
-
-    with pytest.raises(InvalidTransition):
-        unstage(staged)(replace(staged, version=staged.version + 1))
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -489,10 +443,3 @@ def test_a_writer_is_told_that_his_image_was_deleted(status: Status) -> None:
             require_undeleted(in_status(status))
     else:
         require_undeleted(in_status(status))
-
-
-def test_emptied_means_without_data_and_work() -> None:
-    """Nothing that a retry would have to fear is left."""
-    image = emptied(attempting())
-
-    assert (image.claim, image.locations, image.staged, image.content) == (None, (), None, None)
