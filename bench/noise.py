@@ -13,7 +13,6 @@ import msgspec
 
 from bench.sizes import MIB
 
-WORK_BYTES = 48 * MIB
 CALIBRATION_RUNS = 3
 CPU_SAMPLE_SECONDS = 0.25
 MAX_QUIET_SPREAD = 0.15
@@ -49,10 +48,12 @@ class Noise(msgspec.Struct, frozen=True):
         return f"NOISY machine: {facts}" if self.is_loud else f"quiet machine: {facts}"
 
 
-def calibrate(folder: Path) -> Calibration:
+def calibrate(folder: Path, work_bytes: int) -> Calibration:
     """Look once."""
     others = _busy_share()
-    return Calibration([_work(folder / "calibration") for _ in range(CALIBRATION_RUNS)], others)
+    return Calibration(
+        [_work(folder / "calibration", work_bytes) for _ in range(CALIBRATION_RUNS)], others
+    )
 
 
 def noise(looks: Sequence[Calibration]) -> Noise:
@@ -64,19 +65,19 @@ def noise(looks: Sequence[Calibration]) -> Noise:
     return Noise(speed, (deciles[-1] - deciles[0]) / speed, others)
 
 
-def _work(path: Path) -> float:
+def _work(path: Path, size_bytes: int) -> float:
     block = os.urandom(MIB)
     md5, sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
     began = time.perf_counter()
     with path.open("wb", buffering=0) as file:
-        for _ in range(0, WORK_BYTES, MIB):
+        for _ in range(0, size_bytes, MIB):
             md5.update(block)
             sha512.update(block)
             file.write(block)
         os.fsync(file.fileno())
     spent = time.perf_counter() - began
     path.unlink()
-    return WORK_BYTES / spent / 1e6
+    return size_bytes / spent / 1e6
 
 
 def _busy_share() -> float:

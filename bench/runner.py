@@ -40,13 +40,13 @@ async def run_measures(
     taken: dict[str, dict[str, list[float]]] = {}
     async with AsyncExitStack() as stack:
         bare = limits(folder, ground.image)
-        looks = [await asyncio.to_thread(calibrate, folder)]
+        looks = [await asyncio.to_thread(calibrate, folder, sizes.look_bytes)]
         found = Result(at, machine(), names, sizes, looks, taken)
         for contender in (*contenders.values(), *bare.values()):
             await stack.enter_async_context(running(contender))
         for measure in measures:
             await _take(measure, _those(measure, contenders, bare), ground, taken, tell)
-            looks.append(await asyncio.to_thread(calibrate, folder))
+            looks.append(await asyncio.to_thread(calibrate, folder, sizes.look_bytes))
             keep(found)
     return found
 

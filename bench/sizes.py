@@ -26,13 +26,16 @@ class Sizes:
     small_bytes: int = 4096
     scrubbed: int = 2_000  # small images that are deleted, and scrubbed at once
     quiet_seconds: float = 1.0  # from the first answer until memory is called idle
+    look_bytes: int = 48 * MIB  # hashed and written for each look at the machine
 
 
 TOY = Sizes(
     rounds=1,
     image_bytes=8 * MIB,
     crowd=4,
+    load=2,
     load_bytes=8 * MIB,
+    imports=2,
     at_once=4,
     seconds=0.2,
     records=60,
@@ -40,4 +43,5 @@ TOY = Sizes(
     deep_page=10,
     scrubbed=20,
     quiet_seconds=0.1,
+    look_bytes=4 * MIB,
 )

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from support.backend import Backend, FolderBackend, ServersBackend, servers
+from support.export_places import BucketPlace, FolderPlace, Place
 from support.postgresql import Server
 from support.seaweedfs import SeaweedFS
 
@@ -37,3 +38,12 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
         return FolderBackend(tmp_path)
     found: ServersBackend = request.getfixturevalue("shared")
     return found
+
+
+@pytest.fixture
+def place(backend: Backend, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where exports go, of the kind of the backend."""
+    if isinstance(backend, FolderBackend):
+        return FolderPlace(tmp_path / "exports")
+    server: SeaweedFS = request.getfixturevalue("s3")
+    return BucketPlace(tmp_path, server.endpoint)

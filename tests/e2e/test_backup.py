@@ -30,7 +30,7 @@ from support.postgresql import Server
 from support.waiting import until
 
 PAGE = ROOT / "docs/how-to/back-up.md"
-CLIENTS = 6
+CLIENTS = 4
 PASSWORD = "made-up"
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
@@ -193,11 +193,11 @@ async def lose(operator: Operator, *save: str) -> tuple[Crowd, set[str]]:
     crowd = Crowd(operator.daemon)
     people = asyncio.create_task(crowd.run())
     try:
-        await crowd.grows_by(30)
+        await crowd.grows_by(12)
         before = set(crowd.stored)
         for block in save:
             await to_thread(operator.follow, block)
-            await crowd.grows_by(10)  # a backup takes its time, and blocks no client
+            await crowd.grows_by(4)  # a backup takes its time, and blocks no client
     finally:
         people.cancel()
         with suppress(asyncio.CancelledError):

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.__main__ import main
+from bench.noise import Calibration, noise
+from click.testing import CliRunner
 
 from support.daemon import Daemon, clean_environment
 
@@ -33,18 +36,7 @@ NEEDS_A_COMMAND = {"start.start", "start.idle", "scrub.images"}
 NEEDS_AN_ORIGIN = {name for name in MEASURED if name.startswith("tasks.")}
 MAY_BE_NOTHING = {"upload.cpu", "chunked.cpu", "crowd.cpu", "download.cpu"}  # so little is sent
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
-
-
-async def bench(*arguments: str) -> str:
-    """Run the bench as its users do; what it prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench", *arguments,
-        cwd=ROOT, env=clean_environment(), stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
-    )  # fmt: skip
-    output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    return output.decode()
+pytestmark = pytest.mark.timeout(600)
 
 
 def result(**taken: dict[str, list[float]]) -> dict[str, Any]:
@@ -59,17 +51,28 @@ def result(**taken: dict[str, list[float]]) -> dict[str, Any]:
     }
 
 
+def shown_by(*arguments: str) -> str:
+    """What the bench prints."""
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.asyncio
 async def test_every_measure_is_taken_of_both_in_one_run(tmp_path: Path) -> None:
     """Of the daemon that the bench starts, and of one that is running already."""
     daemon, found = Daemon(tmp_path), tmp_path / "result.json"
     await daemon.start()
     try:
         assert daemon.process is not None
-        await bench(
-            "--toy", "--folder", str(tmp_path), "--json", str(found),
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench", "--toy", "--folder", tmp_path, "--json", found,
             "--against", daemon.url, "--against-pid", str(daemon.process.pid),
             "--against-header", "X-Auth-Token: unused",
+            cwd=ROOT, env=clean_environment(), stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
         )  # fmt: skip
+        _, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
     finally:
         await daemon.end()
     taken = json.loads(found.read_text())["taken"]
@@ -81,7 +84,7 @@ async def test_every_measure_is_taken_of_both_in_one_run(tmp_path: Path) -> None
             assert all(value > 0 or name in MAY_BE_NOTHING for value in rounds), name
 
 
-async def test_a_result_says_which_bars_are_met(tmp_path: Path) -> None:
+def test_a_result_says_which_bars_are_met(tmp_path: Path) -> None:
     """Against the second endpoint, against the limit, and absolutely; medians count."""
     found = tmp_path / "result.json"
     taken = result(
@@ -91,7 +94,7 @@ async def test_a_result_says_which_bars_are_met(tmp_path: Path) -> None:
     )
     found.write_text(json.dumps(taken))
 
-    shown = await bench("--read", str(found))
+    shown = shown_by("--read", str(found))
 
     lines = {line.split("│")[1].strip(): line for line in shown.splitlines() if "│" in line}
     assert "2.2 ×" in lines["upload, Content-Length"]
@@ -102,25 +105,26 @@ async def test_a_result_says_which_bars_are_met(tmp_path: Path) -> None:
     assert "no" in lines["start to first answer"]
 
 
-async def test_a_result_is_compared_with_an_earlier_one(tmp_path: Path) -> None:
+def test_a_result_is_compared_with_an_earlier_one(tmp_path: Path) -> None:
     """More is better for speeds, less for waits."""
     now, earlier = tmp_path / "now.json", tmp_path / "earlier.json"
     earlier.write_text(json.dumps(result(show__p50={"first": [0.8]}, show__many={"first": [100]})))
     now.write_text(json.dumps(result(show__p50={"first": [0.4]}, show__many={"first": [50]})))
 
-    shown = (await bench("--read", str(now), "--compare", str(earlier))).splitlines()
+    shown = shown_by("--read", str(now), "--compare", str(earlier)).splitlines()
 
     assert any("show, p50" in line and "2 ×" in line for line in shown)
     assert any("show, 16 at once" in line and "0.5 ×" in line for line in shown)
 
 
-async def test_a_noisy_run_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("speeds", "others", "word"),
+    [
+        ([400.0, 401.0], 0.0, "quiet"),
+        ([400.0, 200.0], 0.0, "NOISY"),
+        ([400.0, 401.0], 0.4, "NOISY"),
+    ],
+)
+def test_a_noisy_run_says_so(speeds: list[float], others: float, word: str) -> None:
     """Whether speeds were spread, or other processes had the processors."""
-    found, run = tmp_path / "result.json", result()
-    for looks, word in (
-        ([{"speeds": [400.0, 401.0], "others": 0.0}], "quiet"),
-        ([{"speeds": [400.0, 200.0], "others": 0.0}], "NOISY"),
-        ([{"speeds": [400.0, 401.0], "others": 0.4}], "NOISY"),
-    ):
-        found.write_text(json.dumps({**run, "looks": looks}))
-        assert f"{word} machine" in await bench("--read", str(found))
+    assert noise([Calibration(speeds, others)]).sentence.startswith(f"{word} machine")

@@ -62,11 +62,7 @@ async def test_rest_after_a_daemon_that_ended(
         line.close()
     await daemon.start()
     async with Client(daemon.url) as client:
-
-        async def is_queued() -> bool:
-            return bool((await client.show(image_id))["status"] == "queued")
-
-        await until(is_queued, "the upload is not taken back")
+        await client.until_status(image_id, "queued")
         assert await client.put(image_id, FILE[CUT:]) == 409
         assert await client.put(image_id, FILE) == 204
         assert (await client.show(image_id))["size"] == len(FILE)

@@ -36,26 +36,14 @@ class Site:
         new.write_text(str(seconds))
         new.replace(self.ahead)
 
-    def told(self, event: str) -> int:
-        """How often it was logged."""
-        return sum(line["event"] == event for line in self.daemon.events())
-
-    async def until_told(self, event: str, times: int = 1) -> None:
-        """Wait for the log."""
-
-        async def is_told() -> bool:
-            return self.told(event) >= times
-
-        await until(is_told, f"{event} is not told", 60)
-
 
 @pytest_asyncio.fixture
-async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """Started, with a delay of a day."""
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
     ahead = tmp_path / "ahead"
     ahead.write_text("0")
-    program = (sys.executable, "-m", "support.shifted_clock", str(ahead))
+    path = f"PYTHONPATH={TESTS}"  # of the daemon alone: commands are forked
+    program = ("env", path, sys.executable, "-m", "support.shifted_clock", str(ahead))
     daemon = Daemon(tmp_path, {"scrubber": {"delay": "24h"}}, program=program)
     await daemon.start()
     yield Site(daemon, ahead)
@@ -71,18 +59,18 @@ async def test_a_day_ahead_and_back(site: Site) -> None:
         assert await client.delete(image_id) == 204
 
         site.set_clock(A_DAY_AND_AN_HOUR)
-        await site.until_told("clock.stepped")
+        await site.daemon.until_told("clock.stepped")
         await site.daemon.end(signal.SIGKILL)
         await site.daemon.start()
-        await site.until_told("clock.stepped", 2)
+        await site.daemon.until_told("clock.stepped", 2)
         code, _, errors = await site.daemon.command("scrub", "--dry-run")
         assert code == 0, errors
         site.set_clock(0)
-        await site.until_told("clock.believed")
+        await site.daemon.until_told("clock.believed")
 
         assert (await site.daemon.command("restore", image_id))[0] == 0
         assert await client.digest(image_id) == digest
-    assert not site.told("scrub.finished")
+    assert not site.daemon.told("scrub.finished")
 
 
 async def test_an_operator_says_that_the_clock_is_right(site: Site) -> None:
@@ -92,15 +80,15 @@ async def test_an_operator_says_that_the_clock_is_right(site: Site) -> None:
         assert await client.put(image_id, DATA) == 204
         assert await client.delete(image_id) == 204
     site.set_clock(A_DAY_AND_AN_HOUR)
-    await site.until_told("clock.stepped")
+    await site.daemon.until_told("clock.stepped")
 
     async def status_tells() -> bool:
         return "imaged scrub --confirm-clock" in (await site.daemon.command("status"))[1]
 
     await until(status_tells, "status does not say what to do")
-    assert not site.told("scrub.finished")
+    assert not site.daemon.told("scrub.finished")
     code, output, errors = await site.daemon.command("scrub", "--confirm-clock")
 
     assert (code, errors) == (0, "")
     assert "is trusted again" in output
-    await site.until_told("scrub.finished")
+    await site.daemon.until_told("scrub.finished")

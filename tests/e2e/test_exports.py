@@ -7,97 +7,26 @@ import hashlib
 import random
 import shutil
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Protocol
-from uuid import uuid4
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from contracts.export_s3 import ExportBackdoor
-from contracts.store_bucket import settings_for
-from exports.test_filesystem import FolderBackdoor
 from imaged.core.limits import MIB
-from support.backend import Backend, FolderBackend
+from support.backend import Backend
 from support.client import Client
 from support.daemon import Daemon
-from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS
+from support.export_places import Place
 from support.task_client import TaskClient
 from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
 DATA = random.Random(6).randbytes(24 * MIB)
-LARGE_MIB = 96
+LARGE_MIB = 80
 SETTINGS = {"tasks": {"poll_every": "200ms"}, "log": {"level": "debug", "format": "json"}}
-
-
-class Place(Protocol):
-    """Where exports go, by its settings and its back door."""
-
-    @property
-    def settings(self) -> Mapping[str, object]:
-        """The table [exports.archive]."""
-        ...
-
-    @property
-    def door(self) -> FolderBackdoor | ExportBackdoor:
-        """The back door."""
-        ...
-
-
-class FolderPlace:
-    """A folder."""
-
-    def __init__(self, path: Path) -> None:
-        path.mkdir()
-        self.settings = {"type": "filesystem", "path": str(path), "min_free": "0"}
-        self.door = FolderBackdoor(path)
-
-
-class BucketPlace:
-    """A folder of the bucket that the images may be in too."""
-
-    def __init__(self, path: Path, endpoint: str) -> None:
-        prefix = f"exports/{uuid4().hex}"
-        for name, key in (("access", ACCESS_KEY), ("secret", SECRET_KEY)):
-            (path / f"{name}.key").write_text(key)
-        self.settings = {
-            "type": "s3",
-            "endpoint": endpoint,
-            "bucket": BUCKET,
-            "prefix": prefix,
-            "part_size": "5MiB",
-            "access_key_file": str(path / "access.key"),
-            "secret_key_file": str(path / "secret.key"),
-        }
-        self.door = ExportBackdoor(settings_for(endpoint, prefix=prefix))
-
-
-@pytest.fixture(params=["folder", "servers"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """What images are in, and what they are exported to: each kind, in turn."""
-    which: str = request.param
-    return which
-
-
-@pytest.fixture
-def backend(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    """Where images are."""
-    if kind == "folder":
-        return FolderBackend(tmp_path)
-    found: Backend = request.getfixturevalue("shared")
-    return found
-
-
-@pytest.fixture
-def place(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """Where exports go."""
-    if kind == "folder":
-        return FolderPlace(tmp_path / "exports")
-    server: SeaweedFS = request.getfixturevalue("s3")
-    return BucketPlace(tmp_path, server.endpoint)
 
 
 @pytest_asyncio.fixture
@@ -154,21 +83,6 @@ async def test_from_the_call_to_the_file(client: Client, place: Place) -> None:
     assert "there is a file of this name already" in answer.decode()
 
 
-async def test_cancelled_in_the_middle(client: Client, place: Place) -> None:
-    """Nothing is left; or it was too late, and the file is whole."""
-    image_id, tasks = await active(client), TaskClient(client)
-    task_id = await tasks.ask("export", image_id=image_id, export_to="archive", file_name="c.raw")
-
-    await client.request("POST", f"/v2/tasks/{task_id}/actions/cancel")
-
-    task = await tasks.end_of(task_id)
-    if task["status"] == "failure":
-        assert "cancelled" in task["message"]
-        await until_swept(place)
-    else:
-        await until_swept(place, "c.raw")
-
-
 async def test_memory_stays_flat(daemon: Daemon, client: Client, place: Place) -> None:
     """Whatever the size is, an export has as much of it in memory as an upload had."""
     piece = random.Random(7).randbytes(MIB)
@@ -189,32 +103,6 @@ async def test_memory_stays_flat(daemon: Daemon, client: Client, place: Place) -
     assert task["status"] == "success", task["message"]
     assert daemon.peak_memory_mib() - before < LARGE_MIB / 2
     await until_swept(place, f"{image_id}.raw")
-
-
-async def test_the_configuration_is_checked(
-    daemon: Daemon, place: Place, kind: str, tmp_path: Path, backend: Backend
-) -> None:
-    """A destination inside a store is refused, by both names; one that is missing is told."""
-    code, output, errors = await daemon.command("check-config")
-    assert code == 0, output + errors
-    store, inside = backend.sections[f"stores.{backend.store}"], dict(place.settings)
-    if kind == "servers":
-        inside["prefix"] = f"{store['prefix']}/exports"
-    else:
-        inside["path"] = f"{store['path']}/exports"
-    daemon.configure(**{"exports.archive": inside})
-
-    code, output, errors = await daemon.command("check-config")
-
-    assert code != 0
-    assert f"the destination archive and the store {backend.store}" in output + errors
-    missing = {"path": str(tmp_path / "no")} if kind == "folder" else {"bucket": "missing"}
-    daemon.configure(**{"exports.archive": {**place.settings, **missing}})
-
-    code, output, errors = await daemon.command("check-config")
-
-    assert code != 0
-    assert "exports.archive" in output + errors
 
 
 @pytest.mark.system

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 from asyncio import to_thread
@@ -38,7 +37,6 @@ from support.waiting import until
 
 PASSWORD = "made-up-for-a-night"
 SECRETS = (PASSWORD, ACCESS_KEY, SECRET_KEY)
-KEEP = "IMAGED_TEST_NIGHT_LOG"  # a folder that the logs are copied to, for reading
 
 #: What such a night brings with certainty. The rest depends on timing.
 CERTAIN = {
@@ -124,7 +122,6 @@ async def begun(s3: SeaweedFS, folder: Path) -> AsyncIterator[Night]:
             far=Daemon(folder, IMPATIENT, name="far", on=backend),
             alone=Daemon(alone.folder, name="alone", on=alone),
         )
-        opened.callback(night.keep)
         for daemon in night.daemons:
             opened.push_async_callback(daemon.end)
             await daemon.start()
@@ -145,12 +142,6 @@ class Night:
         self.daemons = [near, far, alone]
         self.requests = 0
 
-    def keep(self) -> None:
-        """Copy the logs to the folder for reading."""
-        if folder := os.environ.get(KEEP):
-            for daemon in self.daemons:
-                shutil.copy(daemon.log_file, folder)
-
     async def bucket_fails(self) -> None:
         """Uploads and downloads, while the bucket answers with errors, slowly, or not at all."""
         async with Client(self._near.url) as client:
@@ -158,9 +149,9 @@ class Night:
             large = await self._upload(client, bytes(11 * MIB))
             for fault in (Fault.INTERNAL_ERROR, Fault.DENIED, Fault.RESET, Fault.GARBAGE):
                 self._proxy.plan = fail_all(0, fault)
-                for _ in range(3):
-                    await self._upload(client, bytes(MIB))
-                    await self._ask(client, "GET", f"/v2/images/{whole}/file")
+                await asyncio.gather(*(self._upload(client, bytes(MIB)) for _ in range(3)))
+                path = f"/v2/images/{whole}/file"
+                await asyncio.gather(*(self._ask(client, "GET", path) for _ in range(3)))
                 await self._ask(client, "GET", "/readyz")
             self._proxy.plan = fail("upload_part", 0, Fault.HANGING)
             await self._upload(client, bytes(11 * MIB))
@@ -209,10 +200,9 @@ class Night:
         async with Client(self._near.url) as here, Client(self._far.url) as there:
             for how in (signal.SIGINT, signal.SIGQUIT):
                 await to_thread(self._server.stop, how)
-                for client in (here, there):
-                    for _ in range(6):
-                        await self._ask(client, "GET", "/v2/images")
-                    await self._ask(client, "GET", "/readyz")
+                asked = [(client, "/v2/images") for client in (here, there) for _ in range(6)]
+                asked += [(here, "/readyz"), (there, "/readyz")]
+                await asyncio.gather(*(self._ask(client, "GET", path) for client, path in asked))
                 await to_thread(self._server.start)
                 for daemon in (self._near, self._far):
                     await daemon.wait_ready()
@@ -224,9 +214,9 @@ class Night:
             upload = asyncio.create_task(client.put(image_id, _endless(has_begun)))
             await has_begun.wait()
             async with Client(self._far.url) as other:
-                await until(lambda: _is(other, image_id, "saving"), "the upload never began")
+                await other.until_status(image_id, "saving")
                 await self._near.end(signal.SIGKILL)
-                await until(lambda: _is(other, image_id, "queued"), "it was not reclaimed")
+                await other.until_status(image_id, "queued")
             with suppress(aiohttp.ClientError, ConnectionError):
                 await upload
         await self._near.start()
@@ -322,10 +312,6 @@ async def _guard(url: str) -> str:
     await execute(url, f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
     await execute(url, f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
     return urlunsplit(parts._replace(netloc=f"{role}@{parts.hostname}:{parts.port}"))
-
-
-async def _is(client: Client, image_id: str, status: str) -> bool:
-    return bool((await client.show(image_id))["status"] == status)
 
 
 async def _endless(has_begun: asyncio.Event) -> AsyncIterator[bytes]:

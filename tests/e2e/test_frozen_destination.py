@@ -15,7 +15,6 @@ from support import frozen_disk
 from support.client import Client
 from support.daemon import Daemon
 from support.task_client import TaskClient
-from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 
@@ -61,11 +60,7 @@ async def test_no_other_work_waits_for_it(daemon: Daemon, tmp_path: Path) -> Non
         for kind, fields in (("export", {"export_to": "archive"}), ("verify", {})):
             done = await tasks.do(kind, image_id=image_id, **fields)
             assert done["status"] == "success", done["message"]
-
-        async def is_told() -> bool:
-            return any(line["event"] == "task.stalled" for line in daemon.events())
-
-        await until(is_told, "no event says that an attempt stalled")
+        await daemon.until_told("task.stalled")
         frozen_disk.thaw(frozen)
         for task_id in stuck:
             done = await tasks.end_of(task_id, 120)

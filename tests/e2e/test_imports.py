@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -14,13 +13,11 @@ import pytest_asyncio
 
 from imaged.core.limits import MIB
 from support import disk_images
-from support.backdoor import bytes_are_those_of
 from support.backend import Backend
-from support.client import OCTETS, Client
+from support.client import Client
 from support.daemon import Daemon
 from support.origin import Origin
 from support.task_client import TaskClient
-from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 #: What the store has no part in.
@@ -52,11 +49,6 @@ async def daemon(backend: Backend, tmp_path: Path, origin: Origin) -> AsyncItera
 def asked(origin: Origin, **changes: object) -> dict[str, object]:
     """The input of an import."""
     return {"import_from": origin.url, "import_from_format": "raw", **changes}
-
-
-async def bytes_go(daemon: Daemon) -> None:
-    """Wait until nothing is left in the store."""
-    await until(lambda: bytes_are_those_of(daemon, set()), "bytes are left")
 
 
 async def nothing_is_seen(client: Client, tasks: TaskClient, task_id: str) -> int:
@@ -96,23 +88,7 @@ async def test_an_import_over_broken_connections(daemon: Daemon, origin: Origin)
         assert second + 3 * MIB - UNREAD_BYTES <= third <= second + 3 * MIB
 
 
-@on_a_folder
-async def test_an_import_that_is_cancelled(daemon: Daemon, origin: Origin) -> None:
-    """While the other side is silent: it ends with the call, and hangs up."""
-    origin.hangs_after = HALF
-    async with Client(daemon.url) as client:
-        tasks = TaskClient(client)
-        task_id = await tasks.ask("import", **asked(origin))
-        await tasks.until_phase(task_id, "fetching")
-
-        task = await tasks.cancel(task_id)
-
-        assert (task["status"], task["result"]) == ("failure", None)
-        assert "cancelled" in task["message"]
-        assert await client.list_all() == []
-        await bytes_go(daemon)
-
-
+@pytest.mark.parametrize("backend", ["servers"], indirect=True)
 async def test_an_import_outlives_its_daemon(daemon: Daemon, origin: Origin) -> None:
     """Killed in the middle of a fetch: the next life of it begins again, and ends it."""
     origin.hangs_after = HALF
@@ -133,29 +109,14 @@ async def test_an_import_outlives_its_daemon(daemon: Daemon, origin: Origin) -> 
 
 
 @on_a_folder
-@pytest.mark.parametrize("call", ["glance-direct", "web-download", "location"])
-async def test_imports_into_images_of_clients(daemon: Daemon, origin: Origin, call: str) -> None:
-    """From what was staged, from the web, and from a location."""
-    path, body = {
-        "glance-direct": ("import", {"method": {"name": call}}),
-        "web-download": ("import", {"method": {"name": call, "uri": origin.url}}),
-        "location": ("locations", {"url": origin.url}),
-    }[call]
+async def test_an_import_from_a_location(daemon: Daemon, origin: Origin) -> None:
+    """The bytes of an image that a client made come from where it says."""
     async with Client(daemon.url) as client:
         image_id = await client.create()
-        if call == "glance-direct":
-            status, _ = await client.request(
-                "PUT", f"/v2/images/{image_id}/stage", data=io.BytesIO(DISK), headers=OCTETS
-            )
-            assert status == 204
+        path = f"/v2/images/{image_id}/locations"
 
-        status, answer = await client.request("POST", f"/v2/images/{image_id}/{path}", json=body)
-        assert (status, answer) == (202, b"")
+        answer = await client.request("POST", path, json={"url": origin.url})
 
-        async def is_active() -> bool:
-            image = await client.show(image_id)
-            assert image["status"] in {"importing", "active"}, image
-            return bool(image["status"] == "active")
-
-        await until(is_active, "the import does not end", within_seconds=60)
+        assert answer == (202, b"")
+        await client.until_status(image_id, "active", within_seconds=60)
         assert await client.digest(image_id) == hashlib.sha512(DISK).hexdigest()

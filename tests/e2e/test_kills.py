@@ -21,7 +21,7 @@ from support.client import Client
 from support.daemon import Daemon
 from support.waiting import until
 
-KILLS = int(os.environ.get("IMAGED_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("IMAGED_TEST_KILLS", "3"))
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(20 * KILLS + 120)]
 

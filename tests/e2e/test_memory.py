@@ -13,7 +13,7 @@ from imaged.core.limits import MIB
 from support.client import Client
 from support.daemon import Daemon
 
-UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_UPLOAD_MIB", "256"))
+UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_UPLOAD_MIB", "160"))
 BUDGET_MIB = 32
 ALLOWANCE_MIB = 64
 

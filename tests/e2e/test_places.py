@@ -61,15 +61,6 @@ async def refusal(daemon: Daemon) -> str:
     return daemon.log_text()
 
 
-async def rounds_of(daemon: Daemon) -> None:
-    """Wait for a round of its reconcile, which finds more strays than may go."""
-
-    async def is_braked() -> bool:
-        return any(one["event"] == "reconcile.braked" for one in daemon.events())
-
-    await until(is_braked, f"{daemon.name} does not reconcile")
-
-
 async def readiness(daemon: Daemon) -> tuple[int, str]:
     """What /readyz says."""
     async with (
@@ -142,7 +133,7 @@ async def test_a_place_of_another_catalog_is_refused(tmp_path: Path) -> None:
     assert (code, "--yes" in errors, "holds 1 blob" in errors) == (2, True, True)
     assert (await mistaken.command("adopt-store", "local", "--yes"))[0] == 0
     async with serving(mistaken):
-        await rounds_of(mistaken)
+        await mistaken.until_told("reconcile.braked")
 
         async def is_told() -> bool:
             status, text = await readiness(mistaken)
@@ -151,7 +142,6 @@ async def test_a_place_of_another_catalog_is_refused(tmp_path: Path) -> None:
         await until(is_told, "readiness does not warn")
         shown = (await mistaken.command("status"))[1]
     assert "1 of its 1 blobs have no row" in shown
-    assert "reconcile.braked" in mistaken.log_text()
     assert DATA in files(tmp_path / "images").values()  # a share of everything never goes
     assert "belongs to another catalog" in await refusal(production)
 
@@ -167,7 +157,7 @@ async def test_a_lost_catalog_is_made_anew_on_purpose_only(tmp_path: Path) -> No
     assert (code, "holds 1 blob" in errors) == (2, True)
     assert (await daemon.command("migrate", "--new-catalog", "--yes"))[0] == 0
     async with serving(daemon) as client:
-        await rounds_of(daemon)
+        await daemon.until_told("reconcile.braked")
         assert await client.list_all() == []
 
     assert DATA in files(tmp_path / "images").values()
@@ -188,12 +178,11 @@ async def test_an_older_catalog_is_the_same_catalog(tmp_path: Path) -> None:
     daemon.configure(reconcile={"max_share": 0.01})
 
     async with serving(daemon) as client:
-        await rounds_of(daemon)
+        await daemon.until_told("reconcile.braked")
         assert await client.digest(known) == DIGEST
         assert [one["id"] for one in await client.list_all()] == [known]
 
     assert list(files(tmp_path / "images").values()).count(DATA) == 2
-    assert "reconcile.braked" in daemon.log_text()
 
 
 async def test_nothing_is_written_where_a_disk_is_not_mounted(tmp_path: Path) -> None:
@@ -217,11 +206,7 @@ async def test_nothing_is_written_where_a_disk_is_not_mounted(tmp_path: Path) ->
         assert await client.delete(doomed) == 204
         daemon.configure(scrubber={"delay": "0"})
         daemon.reload()
-
-        async def is_put_off() -> bool:
-            return any(one["event"] == "blob.delete_failed" for one in daemon.events())
-
-        await until(is_put_off, "the scrubber did not try")
+        await daemon.until_told("blob.delete_failed")
 
         async def is_degraded() -> bool:
             return await readiness(daemon) == (503, "not ready: store local")
@@ -229,7 +214,7 @@ async def test_nothing_is_written_where_a_disk_is_not_mounted(tmp_path: Path) ->
         await until(is_degraded, "the daemon says that it is ready")
         assert list(mount_point.iterdir()) == []
         assert files(disk) == before
-        (told, *_) = [one for one in daemon.events() if one["event"] == "health.degraded"]
+        (told, *_) = daemon.told("health.degraded")
         assert "has lost its marker" in told["error"]
         assert "imaged adopt-store local" in told["error"]
 
@@ -287,14 +272,10 @@ async def test_scratch_of_another_catalog_is_left_alone(tmp_path: Path) -> None:
     (first.scratch / attempt).mkdir()
 
     async with serving(second):
-
-        async def is_told() -> bool:
-            return any(one["event"] == "sweep.failed" for one in second.events())
-
-        await until(is_told, "the second daemon did not notice")
+        await second.until_told("sweep.failed")
 
     assert (first.scratch / attempt).exists()
-    (told,) = [one for one in second.events() if one["event"] == "sweep.failed"]
+    (told,) = second.told("sweep.failed")
     assert "belongs to another catalog" in told["error"]
     marker = json.loads((first.scratch / MARKER_NAME).read_text())
     assert marker["kind"] == "scratch"

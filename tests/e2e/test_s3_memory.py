@@ -18,10 +18,10 @@ from support.daemon import Daemon
 from support.seaweedfs import SeaweedFS
 from support.tcp_proxy import ThrottledProxy
 
-UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_S3_UPLOAD_MIB", "192"))
+UPLOAD_MIB = int(os.environ.get("IMAGED_TEST_S3_UPLOAD_MIB", "128"))
 PART_SIZE = os.environ.get("IMAGED_TEST_S3_PART_SIZE", "8MiB")
 SLOW_BYTES_PER_SECOND = 40e6
-BUDGET_MIB = 64
+BUDGET_MIB = 32
 ALLOWANCE_MIB = 64
 
 PATIENCE_SECONDS = 60 + UPLOAD_MIB // 10
@@ -38,7 +38,7 @@ async def chunks(count: int) -> AsyncIterator[bytes]:
 
 CROWD = 12
 ANNOUNCED_BYTES = 1 << 40
-SENT_MIB = 24
+SENT_MIB = 12
 
 
 async def test_memory_does_not_follow_the_size_that_is_announced(
@@ -92,7 +92,13 @@ async def _peak_of_a_crowd(daemon: Daemon) -> float:
     return peak
 
 
-@pytest.mark.parametrize("bytes_per_second", [None, SLOW_BYTES_PER_SECOND], ids=["fast", "slow"])
+@pytest.mark.parametrize(
+    "bytes_per_second",
+    [
+        pytest.param(None, marks=pytest.mark.nightly, id="fast"),
+        pytest.param(SLOW_BYTES_PER_SECOND, id="slow"),
+    ],
+)
 async def test_an_upload_of_unknown_size_takes_no_more_than_its_budget(
     bytes_per_second: float | None,
     s3: SeaweedFS,

@@ -17,14 +17,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from e2e.test_exports import BucketPlace, FolderPlace
 from imaged.core.task import MAX_ATTEMPTS
 from support.backend import FolderBackend, ServersBackend
+from support.export_places import Place
 from support.kill_harness.daemon import KillPoint
 from support.kill_harness.harness import KillHarness, kill_harness
 from support.kill_harness.outcome import KillCase, OutcomeCheck
 from support.kill_harness.task_cases import TASK_CASES
-from support.seaweedfs import SeaweedFS
 from support.waiting import until
 
 ROUNDS = int(os.environ.get("IMAGED_TEST_TASK_KILLS", "6"))  # of a death for each type of task
@@ -35,36 +34,9 @@ EARLY = KillPoint(2)  # picked up, and far from its end
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600 + 60 * ROUNDS), pytest.mark.system]
 
 
-@pytest.fixture(params=["folder", "servers"])
-def on(request: pytest.FixtureRequest) -> str:
-    """Each kind of catalog, stores and destination, in turn."""
-    which: str = request.param
-    return which
-
-
-@pytest.fixture
-def backend(
-    on: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> FolderBackend | ServersBackend:
-    """The catalog and the first store."""
-    if on == "folder":
-        return FolderBackend(tmp_path)
-    found: ServersBackend = request.getfixturevalue("shared")
-    return found
-
-
-@pytest.fixture
-def place(on: str, request: pytest.FixtureRequest, tmp_path: Path) -> FolderPlace | BucketPlace:
-    """Where exports go."""
-    if on == "folder":
-        return FolderPlace(tmp_path / "exports")
-    server: SeaweedFS = request.getfixturevalue("s3")
-    return BucketPlace(tmp_path, server.endpoint)
-
-
 @pytest_asyncio.fixture
 async def here(
-    backend: FolderBackend | ServersBackend, place: FolderPlace | BucketPlace, tmp_path: Path
+    backend: FolderBackend | ServersBackend, place: Place, tmp_path: Path
 ) -> AsyncIterator[KillHarness]:
     """Two stores and a destination of the kind, and a daemon in front."""
     assert shutil.which("qemu-img"), "install the Debian package qemu-utils"

@@ -77,20 +77,11 @@ async def test_a_killed_daemon_is_cleaned_up_after_by_the_other(tmp_path: Path) 
         async with Client(dying.url) as client, Client(living.url) as other:
             image_id = await client.create()
             upload = asyncio.create_task(client.put(image_id, endless()))
-
-            async def is_saving() -> bool:
-                return bool((await other.show(image_id))["status"] == "saving")
-
-            await until(is_saving, "the upload did not begin")
+            await other.until_status(image_id, "saving")
             await dying.end(signal.SIGKILL)
             await asyncio.gather(upload, return_exceptions=True)
-
-            async def is_queued() -> bool:
-                return bool((await other.show(image_id))["status"] == "queued")
-
-            await until(is_queued, "the image was not reclaimed", within_seconds=2 + 2 * 0.5 + 2)
-            failure = (await other.show(image_id))["imaged_last_failure"]
-            assert "silent" in failure
+            image = await other.until_status(image_id, "queued", within_seconds=2 + 2 * 0.5 + 2)
+            assert "silent" in image["imaged_last_failure"]
             assert await other.put(image_id, b"second try") == 204
     finally:
         await dying.end(signal.SIGKILL)

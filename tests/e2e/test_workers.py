@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from imaged.core.limits import MIB
 from support import disk_images
+from support.backdoor import bytes_are_those_of
 from support.backend import FolderBackend
 from support.client import Client
 from support.daemon import Daemon
@@ -78,19 +79,9 @@ def go_on(origin: Origin) -> None:
     origin.hang.set()
 
 
-def told(daemon: Daemon, event: str) -> list[dict[str, Any]]:
-    """What was logged of it."""
-    return [one for one in daemon.events() if one["event"] == event]
-
-
-async def is_told(daemon: Daemon, event: str) -> bool:
-    """Whether it was logged."""
-    return bool(told(daemon, event))
-
-
 def worker_of(daemon: Daemon) -> int:
     """The process of the worker that began last."""
-    pid: int = told(daemon, "worker.started")[-1]["pid"]
+    pid: int = daemon.told("worker.started")[-1]["pid"]
     return pid
 
 
@@ -106,20 +97,25 @@ async def counts_imports(daemon: Daemon, number: int) -> bool:
 
 
 async def test_a_process_of_their_own(daemon: Daemon, tasks: TaskClient, origin: Origin) -> None:
-    """Behind the one that answers, which tells of both as of one instance."""
+    """Behind the one that answers, which tells of both as of one instance. A terminal sends its
+    signals to every process; the worker hears from its daemon what to do.
+    """
     await daemon.start()
-    assert not told(daemon, "worker.started")
+    assert not daemon.told("worker.started")
     task_id = await import_halfway(tasks, origin)
     assert daemon.process is not None
     here, there = daemon.process.pid, worker_of(daemon)
     busy = await figures(daemon.folder)
     _, output, _ = await daemon.command("status", "--json")
     status = json.loads(output)
+    for one in SIGNALS_FOR_ALL:
+        os.kill(there, one)
     go_on(origin)
     task = await tasks.end_of(task_id)
     idle = await figures(daemon.folder)
 
     assert task["status"] == "success"
+    assert [one["attempts"] for one in life(daemon, task_id)] == [0, 1, 1]
     assert os.getpriority(os.PRIO_PROCESS, there) == os.getpriority(os.PRIO_PROCESS, here) + 5
     allowed, taken = os.sched_getaffinity(here), os.sched_getaffinity(there)
     assert len(allowed - taken) == min(1, len(allowed) - 1)
@@ -146,7 +142,7 @@ async def test_a_worker_that_is_killed(daemon: Daemon, tasks: TaskClient, origin
     assert (task["status"], task["message"]) == ("success", None)
     await until(partial(counts_imports, daemon, 2), "the figures do not go on")
     assert worker_of(daemon) != killed
-    (ended, *_), (failed,) = told(daemon, "worker.ended"), told(daemon, "duty.failed")
+    (ended, *_), (failed,) = daemon.told("worker.ended"), daemon.told("duty.failed")
     assert (ended["pid"], ended["exit_code"]) == (killed, -9)
     assert (failed["duty"], failed["level"]) == ("tasks", "warning")
     assert [one["attempts"] for one in life(daemon, task_id)] == [0, 1, 1, 2, 2]
@@ -183,7 +179,7 @@ async def test_a_daemon_that_is_stopped(daemon: Daemon, tasks: TaskClient, origi
     assert not is_there(worker_of(daemon))
     events = [one["event"] for one in daemon.events()]
     assert events.index("worker.ended") < events.index("daemon.stopped")
-    assert told(daemon, "worker.ended")[0]["exit_code"] == 0
+    assert daemon.told("worker.ended")[0]["exit_code"] == 0
     assert life(daemon, task_id)[-1]["to_status"] == "pending"
 
 
@@ -209,7 +205,7 @@ async def test_a_daemon_that_drains(daemon: Daemon, tasks: TaskClient, origin: O
         upload = asyncio.create_task(client.put(image_id, body()))
         await stopping.wait()
         ending = asyncio.create_task(daemon.end())
-        await until(lambda: is_told(daemon, "daemon.stopping"), "it does not stop")
+        await daemon.until_told("daemon.stopping")
         go_on(origin)
         await until(has_ended, "the task does not end")
         last.set()
@@ -218,35 +214,24 @@ async def test_a_daemon_that_drains(daemon: Daemon, tasks: TaskClient, origin: O
     assert [one["to_status"] for one in life(daemon, waiting)] == ["pending"]
 
 
-async def test_signals_are_for_the_daemon(
-    daemon: Daemon, tasks: TaskClient, origin: Origin
-) -> None:
-    """A terminal sends them to every process; the worker hears from its daemon what to do."""
-    await daemon.start()
-    task_id = await import_halfway(tasks, origin)
-    for one in SIGNALS_FOR_ALL:
-        os.kill(worker_of(daemon), one)
-    go_on(origin)
-
-    assert (await tasks.end_of(task_id))["status"] == "success"
-    assert [one["attempts"] for one in life(daemon, task_id)] == [0, 1, 1]
-    assert is_there(worker_of(daemon))
-
-
 async def test_cancelling_stops_the_work_at_once(
     daemon: Daemon, tasks: TaskClient, origin: Origin
 ) -> None:
-    """Long before a lease is renewed."""
+    """Long before a lease is renewed, while the other side is silent; nothing is left."""
     daemon.configure(claims={"lease": "10m", "renew_every": "2m"})
     await daemon.start()
     task_id = await import_halfway(tasks, origin)
 
-    await tasks.cancel(task_id)
+    task = await tasks.cancel(task_id)
+
+    assert (task["status"], task["result"]) == ("failure", None)
+    assert "cancelled" in task["message"]
 
     async def is_stopped() -> bool:
         return (await figures(daemon.folder))["imaged_claims_held"] == 0
 
     await until(is_stopped, "the work goes on")
+    await until(lambda: bytes_are_those_of(daemon, set()), "bytes are left")
 
 
 async def test_settings_that_are_changed(daemon: Daemon, tasks: TaskClient, origin: Origin) -> None:
@@ -256,12 +241,12 @@ async def test_settings_that_are_changed(daemon: Daemon, tasks: TaskClient, orig
     daemon.configure(uploads={"max_size": "1MiB"})
     daemon.reload()
 
-    await until(lambda: is_told(daemon, "config.reloaded"), "it does not reload")
+    await daemon.until_told("config.reloaded")
     task = await tasks.end_of(await ask_import(tasks, origin))
 
     assert task["status"] == "failure"
     assert str(MIB) in task["message"]
-    assert len(told(daemon, "worker.started")) == 1
+    assert len(daemon.told("worker.started")) == 1
 
 
 async def test_brief_tasks_do_not_wait(daemon: Daemon, tasks: TaskClient, origin: Origin) -> None:
@@ -285,9 +270,7 @@ async def test_tasks_that_waited_for_a_start(
     daemon: Daemon, tasks: TaskClient, origin: Origin
 ) -> None:
     """A worker is started for tasks that were there before."""
-    await daemon.start()
     daemon.configure(daemon={"roles": ["api", "scrubber"]})
-    await daemon.end()
     await daemon.start()
     task_id = await ask_import(tasks, origin)
     await daemon.end()
@@ -299,7 +282,7 @@ async def test_tasks_that_waited_for_a_start(
 
 def life(daemon: Daemon, task_id: str) -> list[dict[str, Any]]:
     """What became of a task, step by step."""
-    return [one for one in told(daemon, "task.status") if one["task_id"] == task_id]
+    return [one for one in daemon.told("task.status") if one["task_id"] == task_id]
 
 
 async def test_a_store_that_is_down_stops_no_task_of_another(
@@ -318,7 +301,7 @@ async def test_a_store_that_is_down_stops_no_task_of_another(
             tasks = TaskClient(client)
             task_id = await ask_import(tasks, origin)
             assert (await tasks.end_of(task_id))["status"] == "success"
-        lines = told(daemon, "store.degraded")
+        lines = daemon.told("store.degraded")
         assert SECOND_STORE in [line["store"] for line in lines if line["operation"] == "open"]
     finally:
         await daemon.end(signal.SIGKILL)

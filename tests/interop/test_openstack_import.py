@@ -17,7 +17,6 @@ from support.client import Client
 from support.daemon import Daemon
 from support.openstack import openstack
 from support.origin import Origin
-from support.waiting import until
 
 DISK = disk_images.raw() + os.urandom(1_000_000)
 
@@ -41,17 +40,6 @@ async def daemon(tmp_path: Path, origin: Origin) -> AsyncIterator[Daemon]:
     await running.end(signal.SIGKILL)
 
 
-async def require_imported(daemon: Daemon, image_id: str) -> None:
-    """Wait until it has its data, and compare that."""
-    async with Client(daemon.url) as client:
-
-        async def is_active() -> bool:
-            return bool((await client.show(image_id))["status"] == "active")
-
-        await until(is_active, "the import does not end")
-        assert await client.digest(image_id) == hashlib.sha512(DISK).hexdigest()
-
-
 @pytest.mark.parametrize("method", ["web-download", "glance-direct"])
 async def test_imports_through_the_openstack_client(
     daemon: Daemon, origin: Origin, method: str
@@ -68,7 +56,9 @@ async def test_imports_through_the_openstack_client(
 
     await openstack(daemon, "image", "import", "--method", method, *more, image_id)
 
-    await require_imported(daemon, image_id)
+    async with Client(daemon.url) as client:
+        await client.until_status(image_id, "active")
+        assert await client.digest(image_id) == hashlib.sha512(DISK).hexdigest()
     (task,) = json.loads(await openstack(daemon, "image", "task", "list", "-f", "json"))
     assert (task["Type"], task["Status"]) == ("api_image_import", "success")
     shown = json.loads(await openstack(daemon, "image", "task", "show", "-f", "json", task["ID"]))

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from support.waiting import until
+
 OCTETS = {"Content-Type": "application/octet-stream"}
 
 
@@ -65,6 +67,17 @@ class Client:
             answer.raise_for_status()
             record: dict[str, Any] = await answer.json()
             return record
+
+    async def until_status(
+        self, image_id: str, status: str, within_seconds: float = 30
+    ) -> dict[str, Any]:
+        """Wait until an image has a status; the record then."""
+
+        async def has_status() -> bool:
+            return bool((await self.show(image_id))["status"] == status)
+
+        await until(has_status, f"the image is never {status}", within_seconds)
+        return await self.show(image_id)
 
     async def delete(self, image_id: str) -> int:
         """Delete; the status."""

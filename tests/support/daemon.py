@@ -152,6 +152,18 @@ class Daemon:
         lines = self.log_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
+    def told(self, event: str) -> list[dict[str, Any]]:
+        """What it logged of an event."""
+        return [line for line in self.events() if line["event"] == event]
+
+    async def until_told(self, event: str, times: int = 1) -> None:
+        """Wait until an event was logged so often."""
+
+        async def is_told() -> bool:
+            return len(self.told(event)) >= times
+
+        await until(is_told, f"{event} is not told", 60)
+
     def peak_memory_mib(self) -> float:
         """The most memory that this life of it ever had, and that of its worker."""
         assert self.process is not None
