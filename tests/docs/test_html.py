@@ -39,12 +39,16 @@ def test_the_pages_build(tmp_path: Path) -> None:
 
 def test_a_page_that_leads_into_the_void_fails(tmp_path: Path) -> None:
     """Else a page that was renamed would be missed by readers only."""
-    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build"))
-    with (tmp_path / "docs/tutorial.md").open("a") as page:
-        page.write("\n[lost](lost-page.md)\n\n[lost](how-to/install.md#lost-heading)\n")
-        page.write("\n:::{toctree}\nlost-contents\n:::\n")
+    pages = tmp_path / "docs"
+    pages.mkdir()
+    shutil.copy(ROOT / "docs/conf.py", pages)
+    (pages / "page.md").write_text("# Page\n")
+    (pages / "index.md").write_text(
+        "# Pages\n\n[lost](lost-page.md)\n\n[lost](page.md#lost-heading)\n"
+        "\n:::{toctree}\npage\nlost-contents\n:::\n"
+    )
 
-    done = build(tmp_path / "docs", tmp_path)
+    done = build(pages, tmp_path)
 
     assert done.returncode != 0
     found = [what for what in ("page", "heading", "contents") if f"lost-{what}" in done.stderr]

@@ -6,16 +6,14 @@ What is typed here is read from the page for operators, with other paths.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import random
 import signal
 import subprocess
 import sys
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,47 +25,12 @@ from support.daemon import Daemon
 from support.imaged_process import IMAGED
 from support.page_examples import ROOT, blocks
 from support.postgresql import Server
-from support.waiting import until
+from support.traffic import Traffic
 
 PAGE = ROOT / "docs/how-to/back-up.md"
-CLIENTS = 4
 PASSWORD = "made-up"
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
-
-
-@dataclass
-class Crowd:
-    """Clients that upload and delete all the time, and know what they were told."""
-
-    daemon: Daemon
-    stored: dict[str, str] = field(default_factory=dict)  # image id → sha512 of what got a 204
-    deleted: set[str] = field(default_factory=set)  # asked for, whatever the answer
-
-    async def run(self) -> None:
-        """Go on until cancelled."""
-        async with Client(self.daemon.url) as client, asyncio.TaskGroup() as tasks:
-            for seed in range(CLIENTS):
-                tasks.create_task(self._one(client, random.Random(seed)))
-
-    async def _one(self, client: Client, chance: random.Random) -> None:
-        while True:
-            data = chance.randbytes(chance.choice([0, 70_000, 3 << 20]))
-            image_id = await client.create()
-            assert await client.put(image_id, data) == 204
-            self.stored[image_id] = hashlib.sha512(data).hexdigest()
-            if chance.random() < 0.3:
-                self.deleted.add(image_id)
-                await client.delete(image_id)
-
-    async def grows_by(self, more: int) -> None:
-        """Wait until so many more images were stored."""
-        goal = len(self.stored) + more
-
-        async def is_reached() -> bool:
-            return len(self.stored) >= goal
-
-        await until(is_reached, "nothing was uploaded")
 
 
 @dataclass(frozen=True)
@@ -187,14 +150,14 @@ def _daemon(machine: FolderBackend) -> Daemon:
     return Daemon(machine.folder, {"scrubber": {"delay": "1h"}}, on=machine)
 
 
-async def lose(operator: Operator, *save: str) -> tuple[Crowd, set[str]]:
+async def lose(operator: Operator, *save: str) -> tuple[Traffic, set[str]]:
     """Work on a machine, make a backup under load, and lose it; what was stored by then."""
     await operator.daemon.start()
-    crowd = Crowd(operator.daemon)
+    crowd = Traffic([operator.daemon], seed=3)
     people = asyncio.create_task(crowd.run())
     try:
         await crowd.grows_by(12)
-        before = set(crowd.stored)
+        before = set(crowd.acknowledged)
         for block in save:
             await to_thread(operator.follow, block)
             await crowd.grows_by(4)  # a backup takes its time, and blocks no client
@@ -206,7 +169,7 @@ async def lose(operator: Operator, *save: str) -> tuple[Crowd, set[str]]:
     return crowd, before
 
 
-async def check(daemon: Daemon, report: str, crowd: Crowd, before: set[str]) -> None:
+async def check(daemon: Daemon, report: str, crowd: Traffic, before: set[str]) -> None:
     """What was stored before the backup is there and whole; what came later may be lost."""
     assert " 0 missing" in report
     await daemon.start()
@@ -219,6 +182,8 @@ async def check(daemon: Daemon, report: str, crowd: Crowd, before: set[str]) -> 
             assert before - crowd.deleted <= active
             for image_id in active:
                 digest = await client.digest(image_id)
-                assert digest == crowd.stored.get(image_id, digest)  # or its 204 was not heard
+                assert digest == crowd.acknowledged.get(
+                    image_id, digest
+                )  # or its 204 was not heard
     finally:
         assert await daemon.end() == 0

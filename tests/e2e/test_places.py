@@ -13,14 +13,18 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import aiohttp
 import pytest
 
 from imaged.core.place_marker import MARKER_NAME
+from support.backend import ServersBackend
 from support.client import Client
 from support.daemon import Daemon
+from support.seaweedfs import BUCKET, SeaweedFS
 from support.waiting import until
 
 DATA = b"an image that is needed" * 1000
@@ -144,6 +148,30 @@ async def test_a_place_of_another_catalog_is_refused(tmp_path: Path) -> None:
     assert "1 of its 1 blobs have no row" in shown
     assert DATA in files(tmp_path / "images").values()  # a share of everything never goes
     assert "belongs to another catalog" in await refusal(production)
+
+
+async def test_two_catalogs_never_share_a_bucket(s3: SeaweedFS, tmp_path: Path) -> None:
+    """Staging gets the prefix of production: refused at a start and by what deletes."""
+    bucket = ServersBackend(f"sqlite:///{tmp_path}/here.db", s3.endpoint, uuid4().hex)
+    production = Daemon(tmp_path, HASTY, on=bucket)
+    image_id = await store_image(production)
+    before = await bucket.keys()
+    other = replace(bucket, url=f"sqlite:///{tmp_path}/there.db", prefix=uuid4().hex)
+    await store_image(Daemon(tmp_path, HASTY, name="other", on=other))
+    staging = Daemon(tmp_path, HASTY, name="staging", on=replace(other, prefix=bucket.prefix))
+
+    said = [await refusal(staging)]
+    for command in (["scrub", "--once"], ["reconcile", "--apply"]):
+        code, output, errors = await staging.command(*command)
+        assert code == 1, command
+        said.append(output + errors)
+
+    for text in said:
+        assert "belongs to another catalog" in text
+        assert f"s3://{BUCKET}/{bucket.prefix}/" in text
+    assert await bucket.keys() == before
+    async with serving(production) as client:
+        assert await client.digest(image_id) == DIGEST
 
 
 async def test_a_lost_catalog_is_made_anew_on_purpose_only(tmp_path: Path) -> None:

@@ -179,13 +179,12 @@ def _damaged(limit_bytes: int | None, flips_at: int | None) -> Pass:
 
 
 class TruncatingProxy(TcpProxy):
-    """Tears lines after so many bytes of an answer, so many times; or is slow."""
+    """Tears lines after so many bytes of an answer, so many times."""
 
     def __init__(self, server_port: int) -> None:
         super().__init__(server_port)
         self.tears: list[int] = []  # bytes, of the next answers that have so many
         self.torn = 0
-        self.pause_seconds = 0.0  # after each piece of an answer
 
     def ways(self) -> tuple[Pass, Pass]:
         """Answers alone are torn."""
@@ -198,7 +197,6 @@ class TruncatingProxy(TcpProxy):
                 self.tears.pop(0)
                 self.torn += 1
                 raise LineBreak
-            await asyncio.sleep(self.pause_seconds)
             return piece
 
         return as_it_is, down
