@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from support.client import Client
 from support.daemon import Daemon
 from support.openstack import openstack
 
@@ -55,4 +56,5 @@ async def test_the_life_of_an_image_through_the_openstack_client(daemon: Daemon)
     assert target.read_bytes() == data
 
     await openstack(daemon, "image", "delete", image["id"])
-    assert json.loads(await openstack(daemon, "image", "list", "-f", "json")) == []
+    async with Client(daemon.url) as client:
+        assert await client.list_all() == []
