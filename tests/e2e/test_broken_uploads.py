@@ -43,8 +43,11 @@ def begin(daemon: Daemon, image_id: str, *, announced: bool) -> socket.socket:
     return line
 
 
-@pytest.mark.parametrize("announced", [True, False], ids=["length", "chunks"])
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    ("announced", "end"),
+    [(True, signal.SIGKILL), (False, signal.SIGTERM)],
+    ids=["length-killed", "chunks-stopped"],
+)
 async def test_rest_after_a_daemon_that_ended(
     daemon: Daemon, announced: bool, end: signal.Signals
 ) -> None:

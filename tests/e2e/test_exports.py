@@ -83,6 +83,11 @@ async def test_from_the_call_to_the_file(client: Client, place: Place) -> None:
     assert "there is a file of this name already" in answer.decode()
 
 
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param("folder", marks=pytest.mark.nightly), "servers"],
+    indirect=True,
+)
 async def test_memory_stays_flat(daemon: Daemon, client: Client, place: Place) -> None:
     """Whatever the size is, an export has as much of it in memory as an upload had."""
     piece = random.Random(7).randbytes(MIB)

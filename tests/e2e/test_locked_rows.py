@@ -17,7 +17,9 @@ from support.daemon import Daemon
 from support.postgresql import connected, fresh_database
 from support.waiting import until
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
+#: It waits for locks and retries; in `make test-all`, catalogs/test_postgresql_locks.py and
+#: services/test_item_backoff.py hold the rules.
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180), pytest.mark.nightly]
 
 DATA = os.urandom(100_000)
 
