@@ -9,7 +9,6 @@ import pytest
 from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import (
     PausedBody,
-    Verdict,
     all_keys,
     body,
     new_key,
@@ -25,44 +24,35 @@ class DeletingContract:
     """Deleted permanently, complete or unfinished; a write that had begun never completes."""
 
     async def test_a_deleted_blob_is_gone(self, store: Store, door: StoreBackdoor) -> None:
-        """For readers, in lists, and behind the store."""
+        """For readers, in lists, and behind the store; to delete it again is no error."""
         key = new_key()
         await store.put(key, body(b"bytes"))
 
-        await store.delete(key)
+        for _ in range(2):
+            await store.delete(key)
 
-        assert await door.read_raw(key) is None
-        assert await all_keys(store) == []
-        with pytest.raises(BlobMissing):
-            await read_all(store, key)
+            assert await door.read_raw(key) is None
+            assert await all_keys(store) == []
+            with pytest.raises(BlobMissing):
+                await read_all(store, key)
 
-    @pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "unfinished"])
+    @pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "not whole"])
+    @pytest.mark.parametrize("is_unfinished", [True, False], ids=["unfinished", "finished"])
     async def test_what_others_left_is_deleted(
-        self, store: Store, door: StoreBackdoor, *, is_whole: bool
+        self, store: Store, door: StoreBackdoor, *, is_whole: bool, is_unfinished: bool
     ) -> None:
-        """A delete finds what the layout says: blobs of other writers, leftovers of a crash."""
+        """A delete finds what the layout says: blobs of other writers, leftovers of a crash, both
+        after a crash during a commit, or nothing.
+        """
         key = new_key()
-        await (door.plant if is_whole else door.write_unfinished)(key, b"bytes")
+        if is_whole:
+            await door.plant(key, b"bytes")
+        if is_unfinished:
+            await door.write_unfinished(key, b"bytes")
 
         await store.delete(key)
 
         assert await door.read_raw(key) is None
-        assert await all_keys(store) == []
-
-    async def test_nothing_to_delete_is_fine(self, store: Store) -> None:
-        """A delete of a missing blob is no error."""
-        await store.delete(new_key())
-
-        assert await all_keys(store) == []
-
-    async def test_a_delete_may_come_twice(self, store: Store) -> None:
-        """The second one has nothing to do, and succeeds."""
-        key = new_key()
-        await store.put(key, body(b"bytes"))
-
-        await store.delete(key)
-        await store.delete(key)
-
         assert await all_keys(store) == []
 
     async def test_many_deletes_at_once(self, store: Store, door: StoreBackdoor) -> None:
@@ -86,41 +76,6 @@ class DeletingContract:
 
         assert await door.read_raw(second) == b"second"
         assert await all_keys(store) == [second]
-
-    async def test_whole_and_unfinished_go_together(
-        self, store: Store, door: StoreBackdoor
-    ) -> None:
-        """A crash during a commit may leave both."""
-        key = new_key()
-        await door.plant(key, b"whole")
-        await door.write_unfinished(key, b"whole")
-
-        await store.delete(key)
-
-        assert await door.read_raw(key) is None
-        assert await all_keys(store) == []
-
-    async def test_leftovers_of_a_failure_are_deleted(self, store: Store) -> None:
-        """A failed write leaves nothing that its delete does not remove."""
-        key = new_key()
-        with pytest.raises(Verdict):
-            await store.put(key, body(some_bytes(MIB), ending=Verdict("no")))
-
-        await store.delete(key)
-
-        assert await all_keys(store) == []
-
-    async def test_leftovers_of_a_cancellation_are_deleted(self, store: Store) -> None:
-        """Nor does a cancelled one."""
-        key, paused = new_key(), PausedBody(b"half")
-        task = asyncio.create_task(store.put(key, paused))
-        await paused.halted()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-        await store.delete(key)
-
-        assert await all_keys(store) == []
 
     @pytest.mark.parametrize("before", [b"", b"first", some_bytes(3 * MIB)])
     @pytest.mark.parametrize("after", [b"", b"last", some_bytes(2 * MIB)])

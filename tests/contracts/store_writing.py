@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID
+import itertools
 
 import anyio
 import pytest
@@ -19,82 +19,49 @@ from contracts.store_bodies import (
     read_all,
     some_bytes,
 )
-from imaged.core.blob import make_key
 from imaged.core.block import Block
 from imaged.core.errors import BlobExists, BlobMissing
 from imaged.core.limits import MIB
 from imaged.ports.store import Store
 
-ODD_SIZES = [1, 2, 511, 4096, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB + 7]
-MANY_BLOBS = 3000  # chunks: more than the kernel takes in one call
+ODD_SIZES = [0, 1, 2, 511, 4096, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB + 7]
+SIZES = [pytest.param(some_bytes(size), MIB, id=f"{size}") for size in ODD_SIZES]
+CUTS = [
+    pytest.param(some_bytes(min(200 * cut, 2 * MIB + 5)), cut, id=f"cut at {cut}")
+    for cut in (1, 7, MIB - 1, MIB + 1, 8 * MIB)
+]
+SPARSE = bytes(MIB) + some_bytes(300_000) + bytes(MIB) + b"x" + bytes(MIB)
+WITH_ZEROS = [pytest.param(SPARSE, cut, id=f"zeros cut at {cut}") for cut in (MIB, 100_000)]
+CHUNKS = [
+    [[], [b""], [b"", b"ab", b"", b"", b"c", b""], [b""]],
+    [[bytes([number % 256]) for number in range(3000)]],
+    [[some_bytes(9 * MIB + 1)]],
+]
 
 
 class WritingContract:
     """Complete, durable and visible at once, or not at all."""
 
-    @pytest.mark.parametrize("size_bytes", ODD_SIZES)
+    @pytest.mark.parametrize(("data", "block_bytes"), [*SIZES, *CUTS, *WITH_ZEROS])
     async def test_bytes_arrive_whole(
-        self, store: Store, door: StoreBackdoor, size_bytes: int
+        self, store: Store, door: StoreBackdoor, data: bytes, block_bytes: int
     ) -> None:
-        """The bytes are unchanged, at sizes around that of a block."""
-        key, data = new_key(), some_bytes(size_bytes)
-
-        assert await store.put(key, body(data)) == size_bytes
-        assert await door.read_raw(key) == data
-        assert await read_all(store, key) == data
-
-    @pytest.mark.parametrize("block_bytes", [1, 7, MIB - 1, MIB + 1, 8 * MIB])
-    async def test_cuts_of_blocks_do_not_matter(
-        self, store: Store, door: StoreBackdoor, block_bytes: int
-    ) -> None:
-        """The same bytes arrive, whatever the blocks."""
-        key, data = new_key(), some_bytes(min(200 * block_bytes, 2 * MIB + 5))
-
-        await store.put(key, body(data, block_bytes))
-
-        assert await door.read_raw(key) == data
-
-    @pytest.mark.parametrize("block_bytes", [MIB, 100_000])
-    async def test_zeros_arrive(self, store: Store, door: StoreBackdoor, block_bytes: int) -> None:
-        """At the beginning, in between and at the end, though a store may not write them."""
-        key, data = new_key(), bytes(MIB) + some_bytes(300_000) + bytes(MIB) + b"x" + bytes(MIB)
+        """Unchanged, whatever their number and their cuts, though a store may not write zeros."""
+        key = new_key()
 
         assert await store.put(key, body(data, block_bytes)) == len(data)
         assert await door.read_raw(key) == data
         assert await read_all(store, key) == data
+        assert await all_keys(store) == [key]
 
-    async def test_no_blocks_make_an_empty_blob(self, store: Store, door: StoreBackdoor) -> None:
-        """A blob may have no bytes."""
-        key = new_key()
-
-        assert await store.put(key, body(b"")) == 0
-        assert await door.read_raw(key) == b""
-        assert await read_all(store, key) == b""
-
-    async def test_empty_blocks_and_chunks_are_nothing(
-        self, store: Store, door: StoreBackdoor
+    @pytest.mark.parametrize("chunks", CHUNKS, ids=["empty", "tiny", "enormous"])
+    async def test_chunks_do_not_matter(
+        self, store: Store, door: StoreBackdoor, chunks: list[list[bytes]]
     ) -> None:
-        """Blocks without chunks, and chunks without bytes, change nothing."""
-        key = new_key()
-        blocks = [Block([]), Block([b""]), Block([b"", b"ab", b"", b"", b"c", b""]), Block([b""])]
+        """They may be empty, more than one system call takes, or larger than usual."""
+        key, data = new_key(), b"".join(itertools.chain(*chunks))
 
-        assert await store.put(key, body_of(blocks)) == 3
-        assert await door.read_raw(key) == b"abc"
-
-    async def test_many_tiny_chunks_in_a_block(self, store: Store, door: StoreBackdoor) -> None:
-        """A block may be in more chunks than one system call takes."""
-        key, data = new_key(), some_bytes(MANY_BLOBS)
-
-        await store.put(key, body_of([Block([data[at : at + 1] for at in range(MANY_BLOBS)])]))
-
-        assert await door.read_raw(key) == data
-
-    async def test_one_enormous_chunk(self, store: Store, door: StoreBackdoor) -> None:
-        """A block may be larger than usual."""
-        key, data = new_key(), some_bytes(9 * MIB + 1)
-
-        await store.put(key, body_of([Block([data])]))
-
+        assert await store.put(key, body_of(map(Block, chunks))) == len(data)
         assert await door.read_raw(key) == data
 
     @pytest.mark.parametrize("expected_bytes", [None, 0, 5, 4 * MIB])
@@ -108,11 +75,12 @@ class WritingContract:
         assert await door.read_raw(key) == b"12345"
 
     @pytest.mark.parametrize("before", [b"", b"first", some_bytes(3 * MIB)])
+    @pytest.mark.parametrize("after", [b"", b"last"])
     async def test_nothing_is_visible_before_the_end(
-        self, store: Store, door: StoreBackdoor, before: bytes
+        self, store: Store, door: StoreBackdoor, before: bytes, after: bytes
     ) -> None:
-        """While the body may still fail, the blob cannot be found; afterwards it can."""
-        key, paused = new_key(), PausedBody(before, b"last")
+        """While the body may still fail, the blob cannot be found, even if all bytes are there."""
+        key, paused = new_key(), PausedBody(before, after)
         async with asyncio.TaskGroup() as group:
             put = group.create_task(store.put(key, paused))
             await paused.halted()
@@ -122,30 +90,20 @@ class WritingContract:
                 await read_all(store, key)
 
             paused.release()
-        assert put.result() == len(before) + 4
-        assert await door.read_raw(key) == before + b"last"
-
-    async def test_all_bytes_are_not_enough(self, store: Store, door: StoreBackdoor) -> None:
-        """The end of the body makes a blob visible, not its last byte."""
-        key, paused = new_key(), PausedBody(b"everything")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(store.put(key, paused))
-            await paused.halted()
-
-            assert await door.read_raw(key) is None
-
-            paused.release()
-        assert await door.read_raw(key) == b"everything"
+        assert put.result() == len(before + after)
+        assert await door.read_raw(key) == before + after
 
     async def test_a_key_is_never_used_again(self, store: Store, door: StoreBackdoor) -> None:
-        """A second blob of the same key is refused, and the first is unchanged."""
+        """A second blob is refused before its body, by name, and the first is unchanged."""
         key = new_key()
         await store.put(key, body(b"first"))
 
         with pytest.raises(BlobExists) as refused:
-            await store.put(key, body(b"second"))
+            await store.put(key, body(b"", ending=Verdict("the body was asked")))
 
-        assert refused.value.key == key
+        assert (refused.value.key, refused.value.store) == (key, store.name)
+        assert repr(store.name) in str(refused.value)
+        assert key in str(refused.value)
         assert await door.read_raw(key) == b"first"
 
     @pytest.mark.parametrize("left", [b"older", None], ids=["whole", "unfinished"])
@@ -160,14 +118,6 @@ class WritingContract:
             await store.put(key, body(b"newer"))
 
         assert await door.read_raw(key) == left
-
-    async def test_a_used_key_is_refused_before_the_body(self, store: Store) -> None:
-        """No byte is requested that has no destination."""
-        key = new_key()
-        await store.put(key, body(b"first"))
-
-        with pytest.raises(BlobExists):
-            await store.put(key, body(b"", ending=Verdict("the body was asked")))
 
     async def test_writers_of_different_keys_do_not_meet(
         self, store: Store, door: StoreBackdoor
@@ -201,7 +151,7 @@ class WritingContract:
     async def test_a_verdict_at_the_end_prevents_the_commit(
         self, store: Store, door: StoreBackdoor, size_bytes: int
     ) -> None:
-        """The exception propagates unchanged, and nothing is visible then or later."""
+        """The exception propagates unchanged, nothing is visible, and a delete leaves nothing."""
         key, verdict = new_key(), Verdict("these bytes are not what they should be")
 
         with pytest.raises(Verdict) as raised:
@@ -211,6 +161,8 @@ class WritingContract:
         assert await door.read_raw(key) is None
         with pytest.raises(BlobMissing):
             await read_all(store, key)
+        await store.delete(key)
+        assert await all_keys(store) == []
 
     @pytest.mark.parametrize("kind", [OSError, ConnectionResetError, FileNotFoundError, ValueError])
     async def test_errors_of_the_body_are_not_the_stores(
@@ -224,24 +176,11 @@ class WritingContract:
 
         assert raised.value is ending
 
-    async def test_the_next_attempt_succeeds(self, store: Store, door: StoreBackdoor) -> None:
-        """A failed attempt does not prevent the next."""
-        image_id, retry = "0a3b6f0e-1c2d-4e5f-8a9b-0c1d2e3f4a5b", new_key()
-        attempts = [make_key(image_id, number) for number in _attempts(2)]
-        with pytest.raises(Verdict):
-            await store.put(attempts[0], body(b"bad", ending=Verdict("no")))
-
-        await store.put(attempts[1], body(b"good"))
-        await store.put(retry, body(b"also good"))
-
-        assert await door.read_raw(attempts[1]) == b"good"
-        assert await door.read_raw(retry) == b"also good"
-
     @pytest.mark.parametrize("before", [b"", b"first", some_bytes(3 * MIB)])
     async def test_a_cancelled_write_leaves_nothing_visible(
         self, store: Store, door: StoreBackdoor, before: bytes
     ) -> None:
-        """No blob is visible to any caller, then or later."""
+        """No blob is visible to any caller, and a delete leaves nothing."""
         key, paused = new_key(), PausedBody(before, b"last")
         async with anyio.create_task_group() as group:
             group.start_soon(store.put, key, paused)
@@ -252,28 +191,17 @@ class WritingContract:
         assert await door.read_raw(key) is None
         with pytest.raises(BlobMissing):
             await read_all(store, key)
-
-    async def test_a_cancelled_task_leaves_nothing_visible(
-        self, store: Store, door: StoreBackdoor
-    ) -> None:
-        """The same for a task that is cancelled without a scope, as servers do."""
-        key, paused = new_key(), PausedBody(b"first", b"last")
-        task = asyncio.create_task(store.put(key, paused))
-        await paused.halted()
-
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-        assert await door.read_raw(key) is None
+        await store.delete(key)
+        assert await all_keys(store) == []
 
     @pytest.mark.parametrize("patience", [*range(12), 20, 50, 100, 200, 500, 1000])
+    @pytest.mark.parametrize("expected_bytes", [None, 10])
     async def test_a_write_returns_or_was_never_there(
-        self, store: Store, door: StoreBackdoor, patience: int
+        self, store: Store, door: StoreBackdoor, patience: int, expected_bytes: int | None
     ) -> None:
         """Whenever it is cancelled: it returned and the blob is complete, or there is none."""
         key = new_key()
-        task = asyncio.create_task(store.put(key, body(b"some bytes")))
+        task = asyncio.create_task(store.put(key, body(b"some bytes"), expected_bytes))
         for _ in range(patience):
             await asyncio.sleep(0)
 
@@ -281,10 +209,6 @@ class WritingContract:
         (result,) = await asyncio.gather(task, return_exceptions=True)
 
         assert await door.read_raw(key) == (b"some bytes" if result == 10 else None)
-
-
-def _attempts(count: int) -> list[UUID]:
-    return [UUID(int=number + 1) for number in range(count)]
 
 
 class ExclusiveWritersContract:
