@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from contracts.catalog_databases import opened
+from contracts.catalog_releases import Releases
 from imaged.catalogs.sql_catalog import SqlCatalog
 from support.postgresql import Server, fresh_database, started
 
@@ -31,6 +32,14 @@ async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
     """Empty, and audited at the end."""
     async with opened(url) as catalog:
         yield catalog
+
+
+@pytest.fixture
+def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Releases:
+    """The current one, until a test changes it."""
+    folder = tmp_path / "versions"
+    folder.mkdir()
+    return Releases(folder, monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -10,27 +10,12 @@ import pytest_asyncio
 
 from contracts import catalog_databases
 from contracts.catalog_files import opened
-from contracts.catalog_races import RacesContract
 from contracts.catalog_samples import queued
 from imaged.catalogs.database import MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError, ImageNotFound
-from imaged.ports.catalog import Catalog
 from imaged.ports.meter import TRANSACTION_KINDS, ignore_measurement
 from stores.test_metered import Notes
-
-
-class TestMeteredSqliteCatalog(RacesContract):
-    """The part of the contract in which transactions meet, fail and are rolled back."""
-
-    pytestmark = pytest.mark.asyncio
-
-    @pytest_asyncio.fixture
-    async def catalog(self, tmp_path: Path) -> AsyncIterator[Catalog]:
-        """Empty, and audited at the end."""
-        async with opened(tmp_path / "catalog.db") as catalog:
-            yield SqlCatalog(MeteredDatabase(catalog.database, ignore_measurement))
-
 
 pytestmark = pytest.mark.asyncio
 

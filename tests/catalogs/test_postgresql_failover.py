@@ -11,10 +11,9 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from contracts.catalog_databases import database_of, opened
+from contracts.catalog_databases import database_of, opened, use_all_connections
 from contracts.catalog_samples import all_images, queued
 from imaged.catalogs.connect import migrate_catalog
-from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
 from support.postgresql import Server, connected, database_url, execute, started
 from support.waiting import until
@@ -77,7 +76,7 @@ async def test_a_server_that_becomes_read_only_is_left(
     """
     async with opened(both(urls)) as catalog:
         await catalog.add_image(queued(HERE))
-        await use_all_connections(catalog)
+        await use_all_connections(catalog, HERE)
         await read_only(servers[0], is_so=True)
 
         await catalog.add_image(queued(THERE))
@@ -125,10 +124,3 @@ async def test_a_host_that_swallows_everything_does_not_keep_from_the_next(
         with anyio.fail_after(30):
             async with opened(both([silent_url, urls[1]], "connect_timeout=1")) as catalog:
                 await catalog.add_image(queued(THERE))
-
-
-async def use_all_connections(catalog: SqlCatalog) -> None:
-    """Fill the pool with sessions of the first server."""
-    async with anyio.create_task_group() as crowd:
-        for _ in range(30):
-            crowd.start_soon(catalog.get_image, HERE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import anyio
 import pytest
@@ -18,13 +17,14 @@ from contracts.catalog_databases import (
     opened,
     other_transaction,
     require_idle,
+    use_all_connections,
 )
-from contracts.catalog_samples import add_active, queued
+from contracts.catalog_samples import add_active, queued, tag
 from contracts.catalog_stress import StressClient, add_roots
 from imaged.catalogs.postgresql.driver import PostgresqlSettings
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
-from imaged.core.image import Change, Image
+from imaged.core.image import Image
 from support.postgresql import execute
 from support.tcp_proxy import PausableProxy
 from support.waiting import until
@@ -39,32 +39,20 @@ async def wire(url: str) -> AsyncIterator[PausableProxy]:
         yield wire
 
 
-def tag(name: str) -> Change:
-    """A change that leaves a trace each time it is committed."""
-    return lambda image: replace(image, tags=(*image.tags, name))
-
-
-async def use_all_connections(catalog: SqlCatalog) -> None:
-    """Fill the pool."""
-    async with anyio.create_task_group() as crowd:
-        for _ in range(30):
-            crowd.start_soon(catalog.get_image, "i")
-
-
 @pytest.mark.parametrize("what", ["read", "write"])
 async def test_connections_that_were_lost_unnoticed(
     catalog: SqlCatalog, url: str, what: str
 ) -> None:
     """The next call works without an error."""
     await catalog.add_image(queued("i"))
-    await use_all_connections(catalog)
+    await use_all_connections(catalog, "i")
     await execute(url, TERMINATE)
 
     if what == "read":
         assert (await catalog.get_image("i")).tags == ()
     else:
         assert (await catalog.modify_image("i", tag("t"))).tags == ("t",)
-    await use_all_connections(catalog)
+    await use_all_connections(catalog, "i")
 
 
 async def test_a_backend_that_is_terminated_at_work(catalog: SqlCatalog, url: str) -> None:
@@ -191,7 +179,7 @@ async def test_a_server_that_hangs(wire: PausableProxy) -> None:
     """Every call ends with an error, checks soon; once the server is back, the catalog works."""
     async with opened(wire.url) as catalog:
         image = await add_active(catalog, "i")
-        await use_all_connections(catalog)
+        await use_all_connections(catalog, "i")
         patient = database_of(catalog).settings
         database_of(catalog).settings = PostgresqlSettings(0.5, check_seconds=0.2)
         wire.stop()

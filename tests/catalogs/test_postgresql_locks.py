@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,7 +13,7 @@ import pytest
 from contracts import catalog_samples as samples
 from contracts import catalog_stress_process
 from contracts.catalog_audit import audit
-from contracts.catalog_databases import lock_waited_for, opened, other_transaction
+from contracts.catalog_databases import behind_lock, other_transaction
 from contracts.catalog_stress import add_roots
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.claim import InstanceId
@@ -29,82 +27,52 @@ from support.sample_images import task
 
 pytestmark = pytest.mark.asyncio
 
-PROCESSES = 3
-SECONDS = 4
 
-
-async def test_a_storm_has_no_deadlock(url: str) -> None:
+async def test_a_storm_has_no_deadlock(catalog: SqlCatalog, url: str) -> None:
     """Twelve clients in three processes: no error, no deadlock, and a consistent catalog."""
-    async with opened(url) as catalog:
-        await add_roots(catalog)
+    await add_roots(catalog)
 
-    async def hammer(name: str) -> int:
-        command = [sys.executable, catalog_stress_process.__file__, url, name, str(SECONDS)]
-        done = await anyio.run_process(command, stderr=None)
-        return int(done.stdout)
+    await catalog_stress_process.hammer(url)
 
-    done = await asyncio.gather(*[hammer(f"process{number}") for number in range(PROCESSES)])
-
-    assert min(done) > 0
     async with connected(url) as db:
         query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         assert await db.fetchval(query) == 0
-    async with opened(url) as catalog:
-        await audit(catalog)
+    await audit(catalog)
 
 
 async def test_a_stray_that_is_a_write(catalog: SqlCatalog, url: str) -> None:
     """A writer whose bytes are being doomed is refused, without a database error."""
     await catalog.add_image(samples.queued("i"))
+    dooms = """
+        INSERT INTO blobs (key, store, size_bytes, state, holders, due_at, failures)
+        VALUES ('i/1', 'local', 0, 'doomed', 0, now(), 0)
+    """
+    begun = samples.held_by(samples.new_claim(), begin_upload(samples.place("i/1")))
 
-    async def write() -> None:
-        with pytest.raises(BlobGone):
-            await catalog.modify_image(
-                "i", samples.held_by(samples.new_claim(), begin_upload(samples.place("i/1")))
-            )
-
-    async with anyio.create_task_group() as tasks, other_transaction(url) as other:
-        await other.execute(
-            "INSERT INTO blobs (key, store, size_bytes, state, holders, due_at, failures) "
-            "VALUES ('i/1', 'local', 0, 'doomed', 0, now(), 0)"
-        )
-        tasks.start_soon(write)
-        await lock_waited_for(url)
+    with pytest.raises(BlobGone):
+        await behind_lock(url, dooms, catalog.modify_image("i", begun))
 
     assert (await catalog.get_image("i")).version == 0
 
 
 async def test_a_write_that_is_a_stray(catalog: SqlCatalog, url: str) -> None:
     """Bytes whose row is being written are known."""
-    answers: list[bool] = []
+    writes = """
+        INSERT INTO blobs (key, store, size_bytes, state, holders, failures)
+        VALUES ('i/1', 'local', 0, 'writing', 1, 0)
+    """
+    doomed = catalog.add_stray(samples.place("i/1"), samples.AN_HOUR)
 
-    async def doom() -> None:
-        answers.append(await catalog.add_stray(samples.place("i/1"), samples.AN_HOUR))
-
-    async with anyio.create_task_group() as tasks, other_transaction(url) as other:
-        await other.execute(
-            "INSERT INTO blobs (key, store, size_bytes, state, holders, failures) "
-            "VALUES ('i/1', 'local', 0, 'writing', 1, 0)"
-        )
-        tasks.start_soon(doom)
-        await lock_waited_for(url)
-
-    assert answers == [False]
+    assert await behind_lock(url, writes, doomed) is False
 
 
 async def test_an_id_that_is_just_being_buried(catalog: SqlCatalog, url: str) -> None:
     """It is never given again, however close both transactions are."""
     await samples.add_deleted(catalog, "i")
+    buries = "DELETE FROM images; INSERT INTO tombstones VALUES ('i')"
 
-    async def add() -> None:
-        with pytest.raises(ImageExists):
-            await catalog.add_image(samples.queued("i"))
-
-    async with anyio.create_task_group() as tasks, other_transaction(url) as other:
-        await other.execute("DELETE FROM images")
-        await other.execute("INSERT INTO tombstones VALUES ('i')")
-        tasks.start_soon(add)
-        await lock_waited_for(url)
+    with pytest.raises(ImageExists):
+        await behind_lock(url, buries, catalog.add_image(samples.queued("i")))
 
     assert await samples.all_images(catalog) == []
 
@@ -166,22 +134,15 @@ async def test_bytes_that_are_just_being_doomed(catalog: SqlCatalog, url: str) -
     """Removing them comes too early while a holder remains: they stay."""
     image = await samples.add_active(catalog, "i")
     pending = await catalog.modify_image("i", delete(delayed=True))
+    dooms = """
+        UPDATE images SET deleted_from = NULL;
+        UPDATE blobs SET state = 'doomed', holders = 0, due_at = now(), awaited_by = 'i'
+    """
 
-    async def forget() -> None:
-        assert await catalog.remove_blob("i/1") is None
-
-    async with anyio.create_task_group() as tasks, other_transaction(url) as other:
-        await other.execute("UPDATE images SET deleted_from = NULL")
-        await other.execute(
-            "UPDATE blobs SET state = 'doomed', holders = 0, due_at = now(), awaited_by = 'i'"
-        )
-        tasks.start_soon(forget)
-        await lock_waited_for(url)
+    assert await behind_lock(url, dooms, catalog.remove_blob("i/1")) is None
 
     assert (await catalog.get_image("i")) == replace(pending, deleted_from=None)
-    deleted = await catalog.remove_blob("i/1")
-    assert deleted is not None
-    assert deleted.content == image.content
+    assert samples.known(await catalog.remove_blob("i/1")).content == image.content
 
 
 async def test_an_image_with_bytes_in_several_rows(catalog: SqlCatalog, url: str) -> None:
@@ -201,6 +162,4 @@ async def test_an_image_with_bytes_in_several_rows(catalog: SqlCatalog, url: str
 
     image = await catalog.get_image("i")
     assert [location.key for location in image.locations] == ["i/2"]
-    deleted = await catalog.remove_blob("i/2")
-    assert deleted is not None
-    assert deleted.locations == ()
+    assert samples.known(await catalog.remove_blob("i/2")).locations == ()

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
-import anyio
 import pytest
 import pytest_asyncio
 
-from contracts.catalog_databases import lock_waited_for, opened, other_transaction, schema_of
-from contracts.catalog_releases import NEXT, Releases, releases
+from contracts.catalog_databases import behind_lock, opened, other_transaction, schema_of
+from contracts.catalog_releases import NEXT, Releases
 from contracts.catalog_samples import all_images, queued
 from contracts.catalog_step_kinds import StepKindsContract
 from imaged.catalogs import dialects, migrations
-from imaged.catalogs.connect import migrate_catalog, open_catalog
+from imaged.catalogs.connect import migrate_catalog
 from imaged.catalogs.dialects import metadata
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase
-from imaged.core.errors import CatalogError, CatalogTooOld
+from imaged.core.errors import CatalogError
 from support.postgresql import empty_database
-
-__all__ = ["releases"]
 
 pytestmark = pytest.mark.asyncio
 
@@ -56,19 +52,6 @@ async def test_upgrading_twice(empty: str, capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr() == ("", "")
 
 
-async def test_a_catalog_of_the_version_before(url: str, releases: Releases) -> None:
-    """It is not migrated automatically; afterwards its records are there."""
-    async with opened(url) as catalog:
-        await catalog.add_image(queued("i"))
-    (latest,) = releases.become(NEXT[:1])
-    with pytest.raises(CatalogTooOld, match="imaged migrate"):
-        await open_catalog(url)
-
-    assert await migrate_catalog(url) == Migration(LATEST, latest, 0)
-    async with opened(url) as catalog:
-        assert (await catalog.get_image("i")).owner == queued("i").owner
-
-
 async def test_several_migrate_at_once(empty: str) -> None:
     """One does it, the others wait and find it done."""
     done = await asyncio.gather(*[migrate_catalog(empty) for _ in range(4)])
@@ -78,18 +61,9 @@ async def test_several_migrate_at_once(empty: str) -> None:
 
 async def test_migrations_wait_for_each_other(empty: str) -> None:
     """Its lock is waited for without a time limit."""
-    done: list[Any] = []
+    locks = f"SELECT pg_advisory_xact_lock({dialects.SCHEMA_LOCK_ID})"
 
-    async def migrate() -> None:
-        done.append(await migrate_catalog(empty))
-
-    async with anyio.create_task_group() as tasks, other_transaction(empty) as other:
-        await other.execute(f"SELECT pg_advisory_xact_lock({dialects.SCHEMA_LOCK_ID})")
-        tasks.start_soon(migrate)
-        await lock_waited_for(empty)
-        assert not done
-
-    assert done == [Migration(None, LATEST, 0)]
+    assert await behind_lock(empty, locks, migrate_catalog(empty)) == Migration(None, LATEST, 0)
 
 
 async def test_a_table_locked_by_another_session(

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator
 
 import anyio
 import pytest
 import pytest_asyncio
 
 from contracts.catalog_databases import opened
-from contracts.catalog_samples import all_images, queued
+from contracts.catalog_samples import all_images, queued, tag
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
-from imaged.core.image import Change
 from support.postgresql import Server, fresh_database
 from support.waiting import until
 
@@ -27,11 +25,6 @@ async def catalog(server: Server) -> AsyncIterator[SqlCatalog]:
     """Empty, and audited at the end."""
     async with fresh_database(server.url) as url, opened(url) as catalog:
         yield catalog
-
-
-def tag(name: str) -> Change:
-    """A change that leaves a trace each time it is committed."""
-    return lambda image: replace(image, tags=(*image.tags, name))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
@@ -59,13 +52,12 @@ async def test_a_server_that_is_restarted(
     async with anyio.create_task_group() as crowd:
         for writer in range(8):
             crowd.start_soon(write, writer)
-        for _ in range(2):
-            await until(more_than(known, len(known) + 20))
-            server.stop(how)
-            await until(more_than(unknown, len(unknown)))
-            server.start()
-            await catalog.check()
-        await until(more_than(known, len(known) + 20))
+        await grows(known, 20)
+        server.stop(how)
+        await grows(unknown)
+        server.start()
+        await catalog.check()
+        await grows(known, 20)
         is_over.set()
 
     image = await catalog.get_image("i")
@@ -74,13 +66,14 @@ async def test_a_server_that_is_restarted(
     assert len(await all_images(catalog)) == 1
 
 
-def more_than(names: list[str], count: int) -> Callable[[], Awaitable[bool]]:
-    """Whether the list has grown."""
+async def grows(names: list[str], more: int = 1) -> None:
+    """Wait until there are so many more."""
+    count = len(names) + more
 
-    async def grown() -> bool:
-        return len(names) > count
+    async def has_grown() -> bool:
+        return len(names) >= count
 
-    return grown
+    await until(has_grown)
 
 
 async def test_a_server_that_is_away(catalog: SqlCatalog, server: Server) -> None:

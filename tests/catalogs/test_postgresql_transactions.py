@@ -178,33 +178,6 @@ async def test_a_statement_that_no_longer_fits(catalog: SqlCatalog, url: str) ->
     assert await asyncio.gather(*[catalog.get_image("i") for _ in range(20)]) == [image] * 20
 
 
-async def test_what_the_database_cannot_keep(catalog: SqlCatalog) -> None:
-    """Unvalidated values raise no foreign error."""
-    for image in (
-        samples.queued("\ud800"),
-        samples.queued("j", owner="\ud800"),
-        samples.queued("\0"),
-    ):
-        with pytest.raises(CatalogError):
-            await catalog.add_image(image)
-    with pytest.raises(CatalogError):
-        await catalog.set_limit("a", 2**70)
-    with pytest.raises(CatalogError, match="violates one of its constraints"):
-        await catalog.set_limit("a", -1)
-
-    assert await samples.all_images(catalog) == []
-
-
-async def test_a_closed_catalog_says_so(url: str) -> None:
-    """A late caller gets an error, and does not wait."""
-    async with opened(url) as catalog:
-        pass
-
-    with pytest.raises(CatalogError, match="is closed"):
-        await catalog.check()
-    await catalog.close()
-
-
 async def test_closing_waits_for_what_runs(url: str) -> None:
     """Running transactions are completed, and then no connection is open."""
     catalog = await open_postgresql(url)

@@ -12,7 +12,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
 from contracts.catalog_files import opened, raw, schema_of
-from contracts.catalog_releases import releases
 from contracts.catalog_samples import queued
 from contracts.catalog_step_kinds import StepKindsContract
 from imaged.catalogs import migrations
@@ -21,8 +20,6 @@ from imaged.catalogs.dialects import metadata
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.sqlite.driver import SqliteDatabase, open_sqlite
 from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
-
-__all__ = ["releases"]
 
 pytestmark = pytest.mark.asyncio
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import AsyncAdaptedQueuePool
 
@@ -12,6 +13,8 @@ from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresq
 from imaged.catalogs.sql_catalog import SqlCatalog
 from support.postgresql import connected, fresh_database
 from support.waiting import until
+
+T = TypeVar("T")
 
 #: How many wait for a lock.
 COUNT_LOCK_WAITS = """
@@ -68,6 +71,11 @@ def require_idle(catalog: SqlCatalog) -> None:
     assert (database.busy, database.engine.pool.checkedout()) == (0, 0)
 
 
+async def use_all_connections(catalog: SqlCatalog, image_id: str) -> None:
+    """Fill the pool."""
+    await asyncio.gather(*[catalog.get_image(image_id) for _ in range(30)])
+
+
 @asynccontextmanager
 async def other_transaction(url: str) -> AsyncIterator[Any]:
     """A foreign connection, in a transaction that is committed at the end."""
@@ -83,6 +91,16 @@ async def lock_waited_for(url: str) -> None:
             return bool(await watcher.fetchval(COUNT_LOCK_WAITS))
 
         await until(is_waited_for)
+
+
+async def behind_lock(url: str, statements: str, work: Coroutine[Any, Any, T]) -> T:
+    """Run this until it waits for a lock of another transaction, which is committed then."""
+    async with other_transaction(url) as other:
+        await other.execute(statements)
+        waiting = asyncio.create_task(work)
+        await lock_waited_for(url)
+        assert not waiting.done()
+    return await waiting
 
 
 async def schema_of(url: str) -> set[str]:

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+import anyio
 import pytest
 
 from contracts.catalog_samples import all_images, list_images, queued
+from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.claim import InstanceId
 from imaged.core.errors import CatalogError, ImageNotFound
 from imaged.core.image import Image
@@ -75,14 +77,6 @@ def texts_of(image: Image) -> tuple[object, ...]:
 class ErrorsContract:
     """Inherited by catalogs in databases: memory can store any text."""
 
-    async def test_an_error_holds_no_values(self, catalog: Catalog) -> None:
-        """Errors are logged: a text that a database cannot store is not repeated in them."""
-        half = Condition(Column.NAME, Operator.EQUAL, f"{SECRET}\ud800")
-        with pytest.raises(CatalogError) as raised:
-            await list_images(catalog, ImageQuery(conditions=(half,)))
-
-        require_discreet(raised.value)
-
     @pytest.mark.parametrize("field", IMAGES_WITH_TEXT)
     async def test_odd_texts_are_kept_as_they_are_or_refused(
         self, catalog: Catalog, field: str
@@ -113,3 +107,20 @@ class ErrorsContract:
             except ImageNotFound:
                 continue
         assert await all_images(catalog) == []
+
+    @pytest.mark.parametrize(("limit_bytes", "why"), [(2**70, "cannot store"), (-1, "constraints")])
+    async def test_numbers_that_it_cannot_keep(
+        self, catalog: Catalog, limit_bytes: int, why: str
+    ) -> None:
+        """No foreign error is raised."""
+        with pytest.raises(CatalogError, match=why):
+            await catalog.set_limit("a", limit_bytes)
+
+    async def test_a_closed_catalog_says_so(self, catalog: SqlCatalog) -> None:
+        """A late caller gets an error, and does not wait; to close it again is no error."""
+        for _ in range(2):
+            with anyio.fail_after(20):
+                await catalog.close()
+
+        with pytest.raises(CatalogError, match="is closed"):
+            await catalog.check()

@@ -60,11 +60,3 @@ class Releases:
             steps.append(Step(revision, half))
         self._monkeypatch.setattr(migrations, "STEPS", tuple(steps))
         return [step.revision for step in steps[len(TODAY) :]]
-
-
-@pytest.fixture
-def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Releases:
-    """The current one, until a test changes it."""
-    folder = tmp_path / "versions"
-    folder.mkdir()
-    return Releases(folder, monkeypatch)

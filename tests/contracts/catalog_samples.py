@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 from uuid import uuid4
 
 from hypothesis import HealthCheck, Phase
@@ -14,8 +15,10 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.deletion import delete, expire
 from imaged.core.image import Change, ClaimedChange, Content, Image, Location
 from imaged.core.query import ImageQuery
-from imaged.core.uploading import begin_upload, store_data
+from imaged.core.uploading import begin_staging, begin_upload, stage_data, store_data
 from imaged.ports.catalog import Catalog
+
+T = TypeVar("T")
 
 STORE = "local"
 NO_DELAY = timedelta(0)
@@ -31,6 +34,12 @@ UNCHECKED = (
 
 #: Shrinking a failure takes minutes if each example opens a file; the first one must suffice.
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
+
+
+def known(value: T | None) -> T:
+    """A value that must be there."""
+    assert value is not None
+    return value
 
 
 def new_claim(lease: timedelta = timedelta(seconds=60), owner: str = "node") -> Claim:
@@ -60,6 +69,19 @@ def held_by(claim: Claim, change: ClaimedChange) -> Change:
     return lambda image: change(image, claim)
 
 
+def tag(name: str) -> Change:
+    """A change that leaves a trace each time it is committed."""
+    return lambda image: replace(image, tags=(*image.tags, name))
+
+
+async def act(
+    catalog: Catalog, image_id: str, claim: Claim, change: ClaimedChange, *more: ClaimedChange
+) -> Image:
+    """Make changes that only this claim's holder may make; returns the image after the last."""
+    image = await catalog.modify_image(image_id, held_by(claim, change))
+    return await act(catalog, image_id, claim, *more) if more else image
+
+
 async def add_saving(
     catalog: Catalog, image_id: str, claim: Claim, size_bytes: int = 10, owner: str = "a"
 ) -> Image:
@@ -75,7 +97,14 @@ async def add_active(
     """An image whose bytes ``<id>/1`` are complete."""
     claim = new_claim()
     await add_saving(catalog, image_id, claim, size_bytes, owner)
-    return await catalog.modify_image(image_id, held_by(claim, store_data(content(size_bytes))))
+    return await act(catalog, image_id, claim, store_data(content(size_bytes)))
+
+
+async def add_staged(catalog: Catalog, image_id: str) -> Image:
+    """An image whose bytes ``<id>/1`` are staged."""
+    await catalog.add_image(queued(image_id))
+    staging = begin_staging(place(f"{image_id}/1"))
+    return await act(catalog, image_id, new_claim(), staging, stage_data(content()))
 
 
 async def add_expired(catalog: Catalog, image_id: str) -> Image:
@@ -103,9 +132,7 @@ async def all_images(catalog: Catalog) -> list[Image]:
 
 async def blob_of(catalog: Catalog, key: str) -> Blob:
     """The row of the ledger, which must exist."""
-    blob = await catalog.get_blob(key)
-    assert blob is not None, key
-    return blob
+    return known(await catalog.get_blob(key))
 
 
 async def due_keys(catalog: Catalog, busy_for: timedelta = NO_DELAY) -> list[str]:

@@ -71,9 +71,7 @@ class StressClient:
                 await self._catalog.modify_image(image_id, delete(delayed=False))
             case 1:
                 return
-        await self._catalog.modify_image(
-            image_id, samples.held_by(claim, uploading.store_data(samples.content(7)))
-        )
+        await samples.act(self._catalog, image_id, claim, uploading.store_data(samples.content(7)))
 
     async def make(self, image_id: str) -> None:
         """Request a clone, and claim it; some are finished, some abandoned."""
@@ -82,7 +80,7 @@ class StressClient:
         asked = task(f"t-{image_id}", type="clone", owner=owner, keep_for=samples.NO_DELAY)
         await self._catalog.add_image(draft(image_id, owner, asked))
         claim = samples.new_claim(self._dice.choice([samples.NO_DELAY, timedelta(seconds=60)]))
-        await self._catalog.modify_image(image_id, samples.held_by(claim, uploading.begin_attempt))
+        await samples.act(self._catalog, image_id, claim, uploading.begin_attempt)
         await self._catalog.update_task_progress(f"t-{image_id}", 1, Progress("sharing"))
         if self._dice.random() < 0.7:
             done = samples.held_by(claim, uploading.share_to_finish(source))
@@ -103,41 +101,35 @@ class StressClient:
         if self._dice.random() < 0.7:
             await self._catalog.modify_task(task_id, lambda task: finish_task({})(task, claim))
 
-    async def cancel(self, image_id: str) -> None:
+    async def cancel(self, _image_id: str) -> None:
         """Cancel tasks of others."""
-        del image_id
         for seen in await self._catalog.list_tasks(TaskQuery(limit=3)):
             await self._catalog.modify_task(seen.id, lambda task: cancel(task, "enough"))
 
-    async def remove(self, image_id: str) -> None:
+    async def remove(self, _image_id: str) -> None:
         """Delete what others clone."""
-        del image_id
         await self._catalog.modify_image(self._dice.choice(ROOTS), delete(delayed=True))
 
-    async def restore(self, image_id: str) -> None:
+    async def restore(self, _image_id: str) -> None:
         """Restore it."""
-        del image_id
         await self._catalog.modify_image(self._dice.choice(ROOTS), restore)
 
-    async def expire(self, image_id: str) -> None:
+    async def expire(self, _image_id: str) -> None:
         """Expire images, seldom those that all clients clone."""
-        del image_id
         for seen in await self._catalog.find_expirable(samples.NO_DELAY, 5):
             if seen.id not in ROOTS or self._dice.random() < 0.05:
                 await self._catalog.modify_image(seen.id, expire(seen))
 
-    async def scrub(self, image_id: str) -> None:
+    async def scrub(self, _image_id: str) -> None:
         """Delete what is due, with and without success."""
-        del image_id
         for blob in await self._catalog.take_doomed(4, timedelta(milliseconds=50)):
             if self._dice.random() < 0.2:
                 await self._catalog.reschedule(blob.key, "not now")
             else:
                 await self._catalog.remove_blob(blob.key)
 
-    async def reclaim(self, image_id: str) -> None:
+    async def reclaim(self, _image_id: str) -> None:
         """Renew no claim, and reclaim lapsed ones."""
-        del image_id
         await self._catalog.renew_leases([samples.new_claim()])
         for lapsed in await self._catalog.find_lapsed(3):
             if lapsed.image_id is not None:

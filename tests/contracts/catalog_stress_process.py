@@ -6,6 +6,7 @@ python catalog_stress_process.py URL NAME SECONDS
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from pathlib import Path
@@ -33,12 +34,21 @@ async def main(url: str, name: str, seconds: float) -> None:
             await storm.step()
 
     try:
-        async with anyio.create_task_group() as crowd:
-            for storm in storms:
-                crowd.start_soon(rage, storm)
+        await asyncio.gather(*[rage(storm) for storm in storms])
     finally:
         await catalog.close()
     sys.stdout.write(f"{sum(storm.done for storm in storms)}\n")
+
+
+async def hammer(url: str, processes: int = 3, seconds: float = 2) -> None:
+    """Run several of them at once; none may fail, or do nothing."""
+
+    async def run(name: str) -> int:
+        command = [sys.executable, __file__, url, name, str(seconds)]
+        return int((await anyio.run_process(command, stderr=None)).stdout)
+
+    done = await asyncio.gather(*[run(f"process{number}") for number in range(processes)])
+    assert min(done) > 0
 
 
 if __name__ == "__main__":

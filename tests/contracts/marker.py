@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from contracts.store_backdoors import Backdoor
 from contracts.store_bodies import all_keys, body, new_key, read_all
 from imaged.core.errors import MarkerRefused, WrongPlace
 from imaged.core.place_marker import MARKER_NAME, Marker, PlaceKind, write_marker_text
@@ -40,16 +41,8 @@ class PlacedStore(Store, Protocol):
         ...
 
 
-class MarkerBackdoor(Protocol):
+class MarkerBackdoor(Backdoor, Protocol):
     """Direct access to the marker, without the driver."""
-
-    async def read_raw(self, key: str) -> bytes | None:
-        """The present bytes."""
-        ...
-
-    async def plant(self, key: str, data: bytes) -> None:
-        """Put other bytes there."""
-        ...
 
     async def remove(self, key: str) -> None:
         """Remove the marker."""
