@@ -33,7 +33,7 @@ class WatchedDisk(Disk, ABC):
         return partial(self._watched, name, value) if name in DISK_CALLS else value
 
     @abstractmethod
-    def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any: ...
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ class TracedDisk(WatchedDisk):
         self.trace: list[Call] = []
         self._without = without
 
-    def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
         if name in self._without:
             raise os_error(errno.EINVAL)
         if name == "writev":
             args = (args[0], [bytes(chunk) for chunk in args[1]])
-        result = call(*args)
+        result = call(*args, **named)
         self.trace.append(Call(name, args, result))
         return result
 
@@ -88,15 +88,15 @@ class FaultyDisk(WatchedDisk):
     counts: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
         with self._lock:
             self.counts[name] = self.counts.get(name, 0) + 1
             hits = [fault for fault in self.faults if fault.strikes(name)]
         if hits and name == "close":
-            call(*args)  # Linux closes a descriptor also when it reports an error
+            call(*args, **named)  # Linux closes a descriptor also when it reports an error
         if hits:
             raise os_error(hits[0].number)
-        return call(*args)
+        return call(*args, **named)
 
 
 class SmallDisk(WatchedDisk):
@@ -107,24 +107,24 @@ class SmallDisk(WatchedDisk):
         self._min_free_bytes = min_free_bytes
         self._sizes: dict[tuple[int, int], int] = {}
 
-    def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
         match name:
             case "writev":
                 return self._write(*args)
             case "statvfs":
-                figures = [*call(*args)]
+                figures = [*call(*args, **named)]
                 figures[0] = figures[1] = 1  # f_bsize, f_frsize
                 figures[4] = self._free() + self._min_free_bytes  # f_bavail
                 return os.statvfs_result(figures)
             case "unlink":
                 self._forget(Path(args[0]).stat())
-                return call(*args)
+                return call(*args, **named)
             case "ftruncate":
                 if not args[1]:  # a hole takes no space
                     self._forget(os.fstat(args[0]))
-                return call(*args)
+                return call(*args, **named)
             case _:
-                return call(*args)
+                return call(*args, **named)
 
     def _free(self) -> int:
         return self._room_bytes - sum(self._sizes.values())
@@ -167,8 +167,8 @@ class HangingDisk(WatchedDisk):
         """Release it, and hang no more."""
         self._released.set()
 
-    def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
         if name == self._name:
             self._hangs.set()
             self._released.wait()
-        return call(*args)
+        return call(*args, **named)

@@ -7,22 +7,22 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from contracts.export import DestinationContract, another_attempt, export_file
 from contracts.store_bodies import PausedBody, body, body_that_must_not_end, some_bytes
-from contracts.store_faulty_disks import WatchedDisk
+from contracts.store_faulty_disks import Fault, FaultyDisk, TracedDisk
 from imaged.core.errors import ExportError, ExportExists, ExportFull
 from imaged.core.limits import MIB
 from imaged.core.place_marker import MARKER_NAME
 from imaged.exports.conventions import temporary_name
 from imaged.exports.filesystem import FilesystemExport
+from imaged.lanes import LaneFactory, ThreadLane
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings
 from support.inline_lane import InlineLane
@@ -30,22 +30,21 @@ from support.settings import configured
 from support.waiting import wait_until
 
 
-class OrderedDisk(WatchedDisk):
-    """Records the names of its calls, and the opened paths."""
+class OrderedDisk(TracedDisk):
+    """Tells its calls with the names of the opened files."""
 
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self._opened: dict[int, str] = {}
-
-    def _watched(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
-        result = call(*args, **named)
-        if name == "open":
-            self._opened[result] = Path(args[0]).name
-        if name in {"writev", "fsync"}:
-            self.calls.append(f"{name} {self._opened[args[0]]}")
-        if name in {"link", "unlink", "mkdir"}:
-            self.calls.append(name)
-        return result
+    def calls(self) -> list[str]:
+        """The calls whose order matters."""
+        opened, calls = dict[int, str](), list[str]()
+        for call in self.trace:
+            match call.name:
+                case "open":
+                    opened[call.result] = Path(call.args[0]).name
+                case "writev" | "fsync":
+                    calls.append(f"{call.name} {opened[call.args[0]]}")
+                case "link" | "mkdir":
+                    calls.append(call.name)
+        return calls
 
 
 class FolderBackdoor:
@@ -75,13 +74,12 @@ class FolderBackdoor:
         await self.plant(name, data)
 
 
-def folder(root: Path, disk: Disk | None = None, **settings: Any) -> FilesystemExport:
+def folder(
+    root: Path, disk: Disk | None = None, lanes: LaneFactory = ThreadLane, **settings: Any
+) -> FilesystemExport:
     """A destination."""
-    return FilesystemExport(
-        "archive",
-        configured(FilesystemSettings, path=root, **{"min_free_bytes": 0, **settings}),
-        disk=disk,
-    )
+    changed = configured(FilesystemSettings, path=root, **{"min_free_bytes": 0, **settings})
+    return FilesystemExport("archive", changed, disk=disk, lanes=lanes)
 
 
 def names_in(path: Path) -> list[str]:
@@ -126,28 +124,22 @@ class TestFolderDestination(DestinationContract):
         assert stat.S_IMODE((root / "a").stat().st_mode) == 0o750
         assert stat.S_IMODE((root / "a/b.raw").stat().st_mode) == 0o640
 
-    async def test_links_are_not_followed(self, root: Path, tmp_path: Path) -> None:
-        """A planted link does not lead out of the root."""
+    async def test_names_that_are_taken(self, root: Path, tmp_path: Path) -> None:
+        """A planted link does not lead out of the root; a file is no folder, nor a folder a
+        file.
+        """
         (tmp_path / "outside").mkdir()
         (root / "way-out").symlink_to(tmp_path / "outside")
         (root / "dangling").symlink_to(tmp_path / "outside/new.raw")
+        (root / "file").touch()
+        (root / "folder").mkdir()
 
-        for name in ("way-out/x.raw", "dangling"):
+        for name in ("way-out/x.raw", "dangling", "file/x.raw", "folder"):
             assert await folder(root).has(name)
             with pytest.raises(ExportExists):
                 await folder(root).deliver(export_file(name), body(b"bytes"))
 
         assert names_in(tmp_path / "outside") == []
-
-    async def test_a_file_is_no_folder(self, root: Path) -> None:
-        """A name below a file, or the name of a folder, is taken."""
-        (root / "file").touch()
-        (root / "folder").mkdir()
-
-        for name in ("file/x.raw", "folder"):
-            assert await folder(root).has(name)
-            with pytest.raises(ExportExists):
-                await folder(root).deliver(export_file(name), body(b"bytes"))
 
     async def test_a_root_that_is_a_link(self, root: Path, tmp_path: Path) -> None:
         """The operator may want that."""
@@ -196,44 +188,30 @@ class TestFolderDestination(DestinationContract):
 
     async def test_a_disk_that_is_full(self, root: Path) -> None:
         """In the middle of an export."""
-
-        class FullDisk(Disk):
-            @staticmethod
-            def writev(*_: object) -> NoReturn:
-                raise OSError(errno.ENOSPC, "full")
+        disk = FaultyDisk([Fault("writev", errno.ENOSPC)])
 
         with pytest.raises(ExportFull):
-            await folder(root, FullDisk()).deliver(export_file(), body(some_bytes(3 * MIB)))
+            await folder(root, disk).deliver(export_file(), body(some_bytes(3 * MIB)))
 
         assert names_in(root) == []
 
     async def test_a_filesystem_without_links(self, root: Path) -> None:
         """The check reports it."""
-
-        class NoLinks(Disk):
-            @staticmethod
-            def link(*_: object, **__: object) -> NoReturn:
-                raise OSError(errno.EPERM, "no")
+        disk = FaultyDisk([Fault("link", errno.EPERM)])
 
         with pytest.raises(ExportError, match="needs hard links"):
-            await folder(root, NoLinks()).check()
+            await folder(root, disk).check()
 
         assert names_in(root) == []
 
     async def test_the_order_of_the_calls(self, root: Path) -> None:
         """Bytes are durable before they get their name, and the names before the caller returns."""
         disk, this = OrderedDisk(), export_file("a/b.raw")
-        destination = FilesystemExport(
-            "archive",
-            configured(FilesystemSettings, path=root, min_free_bytes=0),
-            disk=disk,
-            lanes=InlineLane,
-        )
 
-        await destination.deliver(this, body(b"bytes"))
+        await folder(root, disk, InlineLane).deliver(this, body(b"bytes"))
 
         first = temporary_name(this)
-        assert disk.calls == [
+        assert disk.calls() == [
             f"writev {first}",
             f"fsync {first}",
             "fsync exports",
@@ -247,16 +225,10 @@ class TestFolderDestination(DestinationContract):
         """Its creator may have been killed before the sync; then the file would be lost with it."""
         (root / "a/b").mkdir(parents=True)
         disk = OrderedDisk()
-        destination = FilesystemExport(
-            "archive",
-            configured(FilesystemSettings, path=root, min_free_bytes=0),
-            disk=disk,
-            lanes=InlineLane,
-        )
 
-        await destination.deliver(export_file("a/b/c.raw"), body(b"bytes"))
+        await folder(root, disk, InlineLane).deliver(export_file("a/b/c.raw"), body(b"bytes"))
 
-        assert disk.calls[-4:] == ["fsync exports", "fsync a", "link", "fsync b"]
+        assert disk.calls()[-4:] == ["fsync exports", "fsync a", "link", "fsync b"]
 
     @pytest.mark.parametrize("left", [None, b"", b"theirs"])
     async def test_a_name_that_is_not_durable_goes(self, root: Path, left: bytes | None) -> None:
@@ -328,13 +300,8 @@ class TestFolderDestination(DestinationContract):
 
     async def test_a_filesystem_without_locks(self, root: Path) -> None:
         """It needs none."""
-
-        class NoLocks(Disk):
-            @staticmethod
-            def flock(*_: object) -> NoReturn:
-                raise OSError(errno.ENOLCK, "no")
-
-        destination, this = folder(root, NoLocks()), export_file()
+        disk = FaultyDisk([Fault("flock", errno.ENOLCK, is_sticky=True)])
+        destination, this = folder(root, disk), export_file()
         await destination.deliver(this, body(b"bytes"))
 
         assert await destination.has_delivered(another_attempt(this))

@@ -271,11 +271,6 @@ def test_data_that_is_no_disk(image: bytes, lookalike: Lookalike | None) -> None
     assert inspect_cut(image, 1, 3, 260).lookalike is lookalike
 
 
-def test_an_absurd_size_is_not_passed_on() -> None:
-    """A number beyond any column is dropped."""
-    assert inspect(disks.vhdx(disk_bytes=2**64 - 1)).virtual_size_bytes is None
-
-
 @pytest.mark.parametrize(
     ("size_bytes", "flaws"), [(DISK_BYTES, ()), (DISK_BYTES + 512, (Flaw.TOO_LARGE,))]
 )
@@ -314,17 +309,11 @@ def test_an_odd_partition_table_is_not_unsafe(table: list[bytes]) -> None:
 
 @pytest.mark.parametrize("image", EVERYTHING)
 def test_the_size_of_chunks_does_not_matter(image: bytes) -> None:
-    """In one piece, in blocks, in odd pieces: the findings are the same."""
-    whole = inspect(image)
+    """In one piece, in blocks, in odd pieces, in single bytes: the findings are the same."""
+    smallest = 1 if len(image) <= disks.SMALL_BYTES + 2048 else 4099
 
-    assert inspect_cut(image, *range(0, len(image), 256 * KIB)) == whole
-    assert inspect_cut(image, *range(0, len(image), 4099)) == whole
-
-
-@pytest.mark.parametrize("image", [i for i in EVERYTHING if len(i) <= disks.SMALL_BYTES + 2048])
-def test_byte_by_byte(image: bytes) -> None:
-    """A stream may arrive in single bytes."""
-    assert inspect(*(image[at : at + 1] for at in range(len(image)))) == inspect(image)
+    for chunk_bytes in (256 * KIB, smallest):
+        assert inspect_cut(image, *range(0, len(image), chunk_bytes)) == inspect(image)
 
 
 @given(st.sampled_from(EVERYTHING), st.lists(st.integers(0, 4 * MIB), max_size=20))
@@ -373,7 +362,7 @@ def test_no_beginning_upsets_it(beginning: bytes) -> None:
     inspect(beginning)
 
 
-@pytest.mark.parametrize("chunk_bytes", [3, 256 * KIB, 8 * MIB])
+@pytest.mark.parametrize("chunk_bytes", [80, 256 * KIB, 8 * MIB])
 def test_memory_is_bounded(chunk_bytes: int) -> None:
     """Also for a stream that is inspected to its end, in chunks however small or large."""
     head = disks.stream_optimized_vmdk()
@@ -383,7 +372,7 @@ def test_memory_is_bounded(chunk_bytes: int) -> None:
     try:
         inspector = FACTORY()
         before, _ = tracemalloc.get_traced_memory()
-        for _ in range(min(8 * MIB // chunk_bytes, 500_000)):
+        for _ in range(8 * MIB // chunk_bytes):
             inspector.feed(chunk)
         inspector.findings()
         _, peak = tracemalloc.get_traced_memory()

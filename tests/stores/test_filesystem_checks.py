@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from contracts.store_bodies import body, new_key
 from contracts.store_faulty_disks import Fault, FaultyDisk, TracedDisk
-from contracts.store_folder import FolderBackdoor, audited, folders, rehearsals, store_on, vanish
-from imaged.core.errors import StoreError, StoreFull
+from contracts.store_folder import FolderBackdoor, folders, rehearsals, store_on, vanish
+from imaged.core.errors import StoreError
 from imaged.stores.filesystem.disk import Disk
-from imaged.stores.filesystem.settings import FilesystemSettings
-from imaged.stores.filesystem.store import FilesystemStore
-from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder, audited at the end."""
-    with audited(tmp_path / "store") as root:
-        yield root
 
 
 async def test_a_missing_root_is_not_created(tmp_path: Path) -> None:
@@ -87,26 +76,26 @@ async def test_a_check_makes_what_is_missing(root: Path) -> None:
     assert await FolderBackdoor(root).read_raw(key) == b"bytes"
 
 
-async def test_a_check_syncs_the_folders_that_were_there(root: Path) -> None:
-    """Their creator may have been killed before it synced them, and a blob would be lost with its
-    folder. They are synced before anything is written into them.
+@pytest.mark.parametrize("was_there", [False, True])
+async def test_a_check_syncs_the_folders(root: Path, *, was_there: bool) -> None:
+    """Before anything is written into them: also those that were there, as their creator may have
+    been killed before it synced them, and a blob would be lost with its folder.
     """
-    await store_on(root).check()
+    if was_there:
+        await store_on(root).check()
     disk = TracedDisk()
 
     await store_on(root, disk).check()
 
-    assert all(call.name != "mkdir" for call in disk.trace)  # all of them existed
-    synced = set[Path]()
-    opened = dict[int, Path]()
-    for call in disk.trace:
-        match call.name:
-            case "open":
-                opened[call.result] = call.args[0]
-            case "fsync":
-                synced.add(opened[call.args[0]])
-            case "writev":
-                break
+    made = [place for place, call in enumerate(disk.trace) if call.name == "mkdir"]
+    written = [call.name for call in disk.trace].index("writev")
+    opened, synced = dict[int, Path](), set[Path]()
+    for call in disk.trace[made[-1] if made else 0 : written]:
+        if call.name == "open":
+            opened[call.result] = call.args[0]
+        elif call.name == "fsync":
+            synced.add(opened[call.args[0]])
+    assert len(made) == (0 if was_there else 257)
     assert root in synced
 
 
@@ -143,21 +132,9 @@ async def test_folders_belong_to_root_only_in_a_store_of_root(
     assert len(given) == handed_over
 
 
-async def test_a_full_disk_is_no_reason_not_to_start(root: Path) -> None:
-    """The scrubber, which frees space, must start too."""
-    store = FilesystemStore(
-        "local", configured(FilesystemSettings, path=root, min_free_bytes=1 << 60)
-    )
-
-    await store.check()
-
-    with pytest.raises(StoreFull):
-        await store.put(new_key(), body(b"bytes"))
-
-
 @pytest.mark.parametrize("call", ["open", "writev", "fsync"])
 async def test_a_disk_that_is_full_to_the_last_byte(root: Path, call: str) -> None:
-    """Not even then: there may be no room for the test file."""
+    """It is no reason not to start, though there may be no room for the test file."""
     await store_on(root).check()
     disk = FaultyDisk([Fault(call, errno.ENOSPC, is_sticky=True)])
 

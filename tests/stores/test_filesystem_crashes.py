@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,10 @@ import pytest
 from contracts.store_bodies import Verdict, body, new_key, some_bytes
 from contracts.store_crashes import CrashModel, moments
 from contracts.store_faulty_disks import Call, TracedDisk
-from contracts.store_folder import audited
+from contracts.store_folder import store_on
 from imaged.core.limits import KIB
-from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
 from support.inline_lane import InlineLane
-from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -24,18 +21,8 @@ DATA = some_bytes(20 * KIB)
 RENAMES = [(), ("rename",)]  # a disk that has the call, and one that lacks it
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder, audited at the end."""
-    with audited(tmp_path / "store") as root:
-        yield root
-
-
 async def _store(root: Path, disk: TracedDisk) -> FilesystemStore:
-    settings = configured(
-        FilesystemSettings, path=root, min_free_bytes=0, flush_every_bytes=8 * KIB
-    )
-    store = FilesystemStore("local", settings, disk=disk, lanes=InlineLane)
+    store = store_on(root, disk, InlineLane, flush_every_bytes=8 * KIB)
     await store.check()
     disk.trace.clear()
     return store
@@ -63,28 +50,6 @@ def _is_absent(model: CrashModel, paths: Iterable[Path]) -> bool:
 def _last(trace: Iterable[Call]) -> CrashModel:
     *_, model = moments(trace)
     return model
-
-
-async def test_the_order_of_the_calls(root: Path) -> None:
-    """Bytes are durable before they get their name, and the name before the caller returns."""
-    key = new_key()
-
-    trace = await _trace_put(root, key)
-
-    names = [call.name for call in trace if call.name not in {"statvfs", "stat", "fchmod"}]
-    *writes, synced, renamed, opened, folder_synced, closed, last = names
-    assert writes[0] == "open"
-    assert {*writes[1:]} == {"writev", "fdatasync"}
-    assert [synced, renamed, opened, folder_synced] == ["fsync", "rename", "open", "fsync"]
-    assert [closed, last] == ["close", "close"]
-    opened_file, opened_folder = [call for call in trace if call.name == "open"]
-    assert opened_file.args[0] == root / ".tmp" / key[3:]
-    assert opened_file.args[1] & (os.O_CREAT | os.O_EXCL) == os.O_CREAT | os.O_EXCL
-    assert opened_folder.args[0] == root / key[:2]
-    assert [call.args for call in trace if call.name == "fsync"] == [
-        (opened_file.result,),
-        (opened_folder.result,),
-    ]
 
 
 @pytest.mark.parametrize("without", RENAMES, ids=["rename", "link"])
@@ -153,18 +118,3 @@ async def test_the_remains_of_a_failure_do_not_come_back(root: Path) -> None:
     await store.delete(key)
 
     assert _is_absent(_last(disk.trace), [root / key, root / ".tmp" / key[3:]])
-
-
-async def test_the_folders_survive_a_cut(root: Path) -> None:
-    """The check syncs the root after it created something there."""
-    disk = TracedDisk()
-    settings = configured(FilesystemSettings, path=root, min_free_bytes=0)
-    await FilesystemStore("local", settings, disk=disk).check()
-
-    made = [place for place, call in enumerate(disk.trace) if call.name == "mkdir"]
-    after = disk.trace[made[-1] :]
-    opened = next(call for call in after if call.name == "open")
-
-    assert len(made) == 257
-    assert opened.args[0] == root
-    assert next(call for call in after if call.name == "fsync").args == (opened.result,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 
 from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
 from contracts.store_faulty_disks import HangingDisk
-from contracts.store_folder import FolderBackdoor, audited, open_files, store_on
+from contracts.store_folder import FolderBackdoor, open_files, store_on
 from imaged.core.limits import MIB
 from imaged.lanes import ThreadLane
 from imaged.stores.filesystem.disk import Disk
@@ -26,13 +26,6 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.asyncio
 
 DATA = some_bytes(2 * MIB + 1)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder, audited at the end."""
-    with audited(tmp_path / "store") as root:
-        yield root
 
 
 def impatient_store(root: Path, disk: Disk) -> FilesystemStore:
@@ -114,11 +107,7 @@ async def test_a_cancelled_commit_is_waited_for(root: Path) -> None:
     key = new_key()
     with FolderSyncHangs() as disk:
         async with anyio.create_task_group() as group:
-            group.start_soon(
-                store_on(root, disk).put,
-                key,
-                body(DATA),
-            )
+            group.start_soon(store_on(root, disk).put, key, body(DATA))
             await disk.hung()
             group.cancel_scope.cancel()
             asyncio.get_running_loop().call_later(0.05, disk.release)
@@ -133,10 +122,10 @@ class FolderSyncHangs(HangingDisk):
     def __init__(self) -> None:
         super().__init__("fsync")
 
-    def _watched(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
         if name == "fsync" and not stat.S_ISDIR(os.fstat(args[0]).st_mode):
-            return call(*args)
-        return super()._watched(name, call, *args)
+            return call(*args, **named)
+        return super()._watched(name, call, *args, **named)
 
 
 @pytest.mark.parametrize("is_published", [False, True])

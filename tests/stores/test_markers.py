@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from moto.server import ThreadedMotoServer
 
 from contracts.export_s3 import opened as opened_bucket
 from contracts.marker import MarkedPlaceContract, PlacedStore, a_marker
 from contracts.store_bodies import all_keys
 from contracts.store_bucket import BucketBackdoor, OnBucket, opened, settings_for
+from contracts.store_folder import FolderBackdoor, store_on
 from imaged.core.errors import StoreError
 from imaged.core.place_marker import MARKER_NAME, PlaceKind
 from imaged.exports.filesystem import FilesystemExport
@@ -25,7 +25,7 @@ from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.s3.settings import S3Settings
 from imaged.stores.s3.store import S3Store
-from support.seaweedfs import BUCKET, SeaweedFS, plain_client
+from support.seaweedfs import SeaweedFS, plain_client
 from support.settings import configured
 
 WHOLE = "whole"  # a bucket for stores without a prefix
@@ -38,40 +38,18 @@ def server(s3: SeaweedFS) -> SeaweedFS:
     return s3
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """The endpoint of a second server, in a thread."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for bucket in (BUCKET, WHOLE):
-        plain_client(f"http://{host}:{port}").create_bucket(Bucket=bucket)
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
-
-
-class FileBackdoor:
+class FileBackdoor(FolderBackdoor):
     """Files of a folder, as an operator sees them."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    async def read_raw(self, key: str) -> bytes | None:
-        """The bytes of a file."""
-        path = self._root / key
-        return path.read_bytes() if path.exists() else None
 
     async def plant(self, key: str, data: bytes) -> None:
         """Put a file in the place of another one."""
-        new = self._root.parent / uuid4().hex
+        new = self.root.parent / uuid4().hex
         new.write_bytes(data)
-        new.replace(self._root / key)
+        new.replace(self.root / key)
 
     async def remove(self, key: str) -> None:
         """A file is removed."""
-        (self._root / key).unlink(missing_ok=True)
+        (self.root / key).unlink(missing_ok=True)
 
 
 class ObjectBackdoor(BucketBackdoor):
@@ -94,16 +72,14 @@ class TestMarkedFolder(MarkedPlaceContract):
     @pytest_asyncio.fixture
     async def store(self, root: Path) -> FilesystemStore:
         """A store in it."""
-        store = FilesystemStore(
-            "local", configured(FilesystemSettings, path=root, min_free_bytes=0)
-        )
+        store = store_on(root)
         await store.check()
         return store
 
     @pytest.fixture
     def beside(self, root: Path) -> FilesystemStore:
         """Another process."""
-        return FilesystemStore("local", configured(FilesystemSettings, path=root, min_free_bytes=0))
+        return store_on(root)
 
     @pytest.fixture
     def door(self, root: Path) -> FileBackdoor:
@@ -156,9 +132,7 @@ class TestMarkedFolder(MarkedPlaceContract):
 
     async def test_a_folder_that_is_missing_is_no_empty_place(self, tmp_path: Path) -> None:
         """It is neither created nor reported to be without a marker."""
-        away = FilesystemStore(
-            "away", configured(FilesystemSettings, path=tmp_path / "away", min_free_bytes=0)
-        )
+        away = store_on(tmp_path / "away")
 
         for call in (away.place.read_marker(), away.place.write_marker(a_marker("away"))):
             with pytest.raises(StoreError, match="away"):
@@ -271,5 +245,6 @@ class TestMarkedBucketOnMoto(MarkedBucketContract):
 
     @pytest.fixture
     def endpoint(self, moto: str) -> str:
-        """Its endpoint."""
+        """Its endpoint, with that bucket too."""
+        plain_client(moto).create_bucket(Bucket=WHOLE)
         return moto

@@ -1,13 +1,12 @@
 """Measured stores: only the reports to the meter are added.
 
-The wrapper passes the contract over the store in memory, and parts of it over the other stores.
+The wrapper passes the contract over the store in memory, and has the abilities of that in a bucket.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterable, AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -15,9 +14,7 @@ import pytest_asyncio
 from contracts.store import StoreContract
 from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import Verdict, body, new_key, read_all
-from contracts.store_bucket import BucketBackdoor, opened, settings_for
-from contracts.store_deleting import DeletingContract
-from contracts.store_folder import FolderBackdoor, audited
+from contracts.store_bucket import BucketBackdoor, opened
 from contracts.store_reading import LastingReadersContract
 from contracts.store_refusing import LimitedStoreContract
 from contracts.store_writing import ExclusiveWritersContract
@@ -26,15 +23,10 @@ from imaged.core.errors import BlobMissing
 from imaged.core.limits import MIB
 from imaged.ports.meter import STORE_OPERATIONS, Meter, ignore_measurement
 from imaged.ports.store import Closeable, PresignedDownload, SelfTesting, ServerSideCopy, Store
-from imaged.stores.filesystem.settings import FilesystemSettings
-from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.metered import MeteredStore, meter_store
 from imaged.stores.s3.settings import S3Settings
 from imaged.testing.memory_store import MemoryStore
-from stores.test_filesystem import LOW
 from stores.test_memory import MemoryBackdoor
-from support.seaweedfs import SeaweedFS
-from support.settings import configured
 
 ABILITIES = (SelfTesting, Closeable, ServerSideCopy, PresignedDownload)
 
@@ -78,42 +70,10 @@ class TestMeasuredMemoryStore(
         return memory_backdoor(small_store)
 
 
-class TestMeasuredFilesystemStore(LastingReadersContract):
-    """Readers of a folder, in which no file stays open."""
+class TestMeasuredS3Store:
+    """Every ability."""
 
     pytestmark = pytest.mark.asyncio
-
-    @pytest.fixture
-    def root(self, tmp_path: Path) -> Iterator[Path]:
-        """An empty folder, audited at the end."""
-        with audited(tmp_path / "store") as root:
-            yield root
-
-    @pytest_asyncio.fixture
-    async def store(self, root: Path) -> Store:
-        """Empty and checked."""
-        settings = configured(
-            FilesystemSettings, path=root, min_free_bytes=LOW, flush_every_bytes=MIB
-        )
-        store = meter_store(FilesystemStore("local", settings), ignore_measurement)
-        await store.check()
-        return store
-
-    @pytest.fixture
-    def door(self, root: Path) -> FolderBackdoor:
-        """A back door to it."""
-        return FolderBackdoor(root)
-
-
-class TestMeasuredS3Store(DeletingContract):
-    """Deletes in a bucket, and every ability."""
-
-    pytestmark = pytest.mark.asyncio
-
-    @pytest.fixture
-    def s3_settings(self, s3: SeaweedFS) -> S3Settings:
-        """A folder of its own for each test."""
-        return settings_for(s3.endpoint)
 
     @pytest_asyncio.fixture
     async def store(self, s3_settings: S3Settings) -> AsyncIterator[Store]:
@@ -121,16 +81,13 @@ class TestMeasuredS3Store(DeletingContract):
         async with opened(s3_settings) as store:
             yield meter_store(store, ignore_measurement)
 
-    @pytest.fixture
-    def door(self, s3_settings: S3Settings) -> BucketBackdoor:
-        """A back door to it."""
-        return BucketBackdoor(s3_settings)
-
     async def test_it_has_every_ability(self, store: Store) -> None:
         """With or without a meter."""
         assert all(isinstance(store, ability) for ability in ABILITIES)
 
-    async def test_it_copies_from_measured_stores(self, store: Store, door: BucketBackdoor) -> None:
+    async def test_it_copies_from_measured_stores(
+        self, store: Store, s3_settings: S3Settings
+    ) -> None:
         """The inner store of the source decides."""
         assert isinstance(store, ServerSideCopy)
         key, copy = new_key(), new_key()
@@ -139,7 +96,7 @@ class TestMeasuredS3Store(DeletingContract):
         assert store.can_copy_from(store)
         assert not store.can_copy_from(meter_store(MemoryStore("other"), ignore_measurement))
         assert await store.copy_from(store, key, copy) == 5
-        assert await door.read_raw(copy) == b"bytes"
+        assert await BucketBackdoor(s3_settings).read_raw(copy) == b"bytes"
 
 
 @pytest.mark.asyncio

@@ -13,15 +13,8 @@ from contracts.store_bucket import BucketBackdoor, settings_for
 from contracts.store_s3 import S3StoreContract
 from contracts.store_state_machine import StoreMachine, machine_settings
 from imaged.ports.store import Store
-from imaged.stores.s3.settings import S3Settings
 from imaged.stores.s3.store import S3Store
 from support.seaweedfs import SeaweedFS
-
-
-@pytest.fixture
-def s3_settings(s3: SeaweedFS) -> S3Settings:
-    """A folder of its own for each test."""
-    return settings_for(s3.endpoint)
 
 
 class TestS3Store(S3StoreContract):

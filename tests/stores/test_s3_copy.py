@@ -33,13 +33,6 @@ PART = 5 * MIB
 TUNING = S3Tuning(pauses=SHORT_PAUSES, copy_piece_bytes=PART)
 
 
-@pytest_asyncio.fixture
-async def proxy(s3: SeaweedFS) -> AsyncIterator[FaultProxy]:
-    """A proxy that sees every call."""
-    async with FaultProxy(s3.port).running() as proxy:
-        yield proxy
-
-
 class Bench:
     """A node with two stores in one bucket, and one elsewhere."""
 

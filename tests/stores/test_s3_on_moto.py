@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from contracts.store_backdoors import StoreBackdoor
 from contracts.store_bodies import body, new_key, some_bytes
@@ -18,30 +16,15 @@ from contracts.store_writing import WritingContract
 from imaged.core.limits import MIB
 from imaged.ports.store import Store
 from imaged.stores.s3.settings import S3Settings
-from support.seaweedfs import BUCKET, plain_client
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """A server that keeps everything in memory, in a thread, with an empty bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    plain_client(endpoint).create_bucket(Bucket=BUCKET)
-    try:
-        yield endpoint
-    finally:
-        server.stop()
 
 
 class OnMoto(OnBucket):
     """A store on this server."""
 
     @pytest.fixture
-    def s3_settings(self, endpoint: str) -> S3Settings:
+    def s3_settings(self, moto: str) -> S3Settings:
         """A folder of its own for each test."""
-        return settings_for(endpoint)
+        return settings_for(moto)
 
 
 class TestS3StoreOnMoto(OnMoto, WritingContract):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import ssl
 import traceback
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from contracts.store_bodies import body, new_key, read_all
 from contracts.store_bucket import BucketBackdoor, opened, settings_for
@@ -21,7 +19,6 @@ from imaged.core.limits import MIB
 from imaged.stores.s3.self_test import is_leftover
 from imaged.stores.s3.settings import Checksum, S3Settings, S3Tuning, Secret
 from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
-from support.ports import reserve_port
 from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS
 from support.waiting import SHORT_PAUSES
 
@@ -41,16 +38,7 @@ CALLS = {
     "get_object": "s3:GetObject",
     "delete_object": "s3:DeleteObject",
 }
-
-
 QUICK = S3Tuning(pauses=SHORT_PAUSES, abort_pauses=SHORT_PAUSES)
-
-
-@pytest_asyncio.fixture
-async def proxy(s3: SeaweedFS) -> AsyncIterator[FaultProxy]:
-    """A proxy in front of it."""
-    async with FaultProxy(s3.port).running() as proxy:
-        yield proxy
 
 
 def quick_settings(endpoint: str, **changes: Any) -> S3Settings:
@@ -149,13 +137,6 @@ async def test_a_bucket_without_room_can_be_used(
     assert await door.uploads() == {}
 
 
-async def test_a_key_that_may_only_read(s3: SeaweedFS) -> None:
-    """A real server refuses it, and the sentence names the right."""
-    settings = quick_settings(s3.endpoint, access_key=Secret(f"{ACCESS_KEY}-reader"))
-
-    assert "s3:PutObject" in await told(settings)
-
-
 @pytest.mark.parametrize(
     ("name", "is_over"),
     [
@@ -194,13 +175,16 @@ async def test_a_rehearsal_removes_what_an_earlier_one_left(s3: SeaweedFS) -> No
     ("changes", "text"),
     [
         ({"access_key": Secret("unknown")}, "access key is not known"),
+        ({"access_key": Secret(f"{ACCESS_KEY}-reader")}, "s3:PutObject"),
         ({"secret_key": Secret("wrong")}, "secret key is wrong"),
         ({"bucket": "no-such-bucket"}, "create the bucket"),
+        ({"endpoint": "http://127.0.0.1:1", "attempts": 1}, "cannot reach http://127.0.0.1:1"),
+        ({"endpoint": "http://s3.invalid", "attempts": 1}, "cannot reach http://s3.invalid"),
     ],
 )
 async def test_wrong_settings(s3: SeaweedFS, changes: dict[str, Any], text: str) -> None:
     """The sentence says which one to correct."""
-    assert text in await told(quick_settings(s3.endpoint, **changes))
+    assert text in await told(quick_settings(**{"endpoint": s3.endpoint, **changes}))
 
 
 async def test_without_any_credentials(
@@ -236,22 +220,6 @@ def _fresh_library() -> Any:
     from aiobotocore.session import get_session
 
     return get_session()
-
-
-async def test_no_server_answers() -> None:
-    """The sentence has the endpoint, which may be wrong."""
-    endpoint = f"http://127.0.0.1:{reserve_port()}"
-
-    text = await told(quick_settings(endpoint, attempts=1))
-
-    assert f"cannot reach {endpoint}" in text
-
-
-async def test_an_endpoint_without_an_address() -> None:
-    """A name that does not resolve."""
-    settings = quick_settings("http://s3.invalid", attempts=1)
-
-    assert "cannot reach http://s3.invalid" in await told(settings)
 
 
 @pytest.mark.parametrize("call", CALLS)

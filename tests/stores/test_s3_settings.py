@@ -127,9 +127,18 @@ def answered(code: str, status: int = 400) -> ClientError:
 @pytest.mark.parametrize(
     ("operation", "error", "kind", "text"),
     [
+        # servers differ in what they call a gone upload, a missing object and a page
         ("upload_part", answered("NoSuchUpload", 404), WriteDiscarded, KEY),
+        ("list_parts", answered("NoSuchUpload"), WriteDiscarded, KEY),
+        ("list_parts", answered("NoSuchKey"), WriteDiscarded, KEY),  # Ceph RGW 16.2
+        ("abort_multipart_upload", answered("NoSuchKey"), WriteDiscarded, KEY),  # Swift 2.38
+        ("complete_multipart_upload", answered("NoSuchKey"), WriteDiscarded, KEY),
+        ("upload_part_copy", answered("NoSuchKey"), BlobMissing, KEY),
         ("get_object", answered("NoSuchKey", 404), BlobMissing, KEY),
         ("head_object", answered("404", 404), BlobMissing, KEY),
+        ("list_parts", answered("404"), StoreError, "404"),
+        ("delete_object", answered("404"), StoreError, "404"),
+        ("get_object", answered("404"), StoreError, "404"),
         ("put_object", answered("QuotaExceeded", 403), StoreFull, "QuotaExceeded"),
         ("put_object", answered("XMinioStorageFull", 507), StoreFull, "no room"),
         ("put_object", answered("EntityTooLarge"), StoreFull, "no room"),
@@ -214,27 +223,3 @@ def test_errors_of_conditions(code: str, kind: type[StoreError]) -> None:
 def test_what_may_pass(error: Exception, may: bool) -> None:
     """These are retried, and nothing else is."""
     assert is_retryable(error) is may
-
-
-@pytest.mark.parametrize(
-    ("operation", "code", "kind"),
-    [
-        ("list_parts", "NoSuchUpload", WriteDiscarded),
-        ("list_parts", "NoSuchKey", WriteDiscarded),  # Ceph RGW 16.2
-        ("abort_multipart_upload", "NoSuchKey", WriteDiscarded),  # Swift 2.38
-        ("complete_multipart_upload", "NoSuchKey", WriteDiscarded),
-        ("upload_part_copy", "NoSuchKey", BlobMissing),
-        ("get_object", "NoSuchKey", BlobMissing),
-        ("head_object", "404", BlobMissing),
-        ("list_parts", "404", StoreError),
-        ("delete_object", "404", StoreError),
-        ("get_object", "404", StoreError),
-    ],
-)
-def test_a_gone_upload_a_missing_object_and_a_page(
-    operation: str, code: str, kind: type[StoreError]
-) -> None:
-    """Servers differ in what they call the first; a bare 404 is neither, except to HEAD."""
-    error = ClientError({"Error": {"Code": code}}, operation)
-
-    assert type(S3Errors("cloud", SETTINGS).translate(operation, KEY, error)) is kind
