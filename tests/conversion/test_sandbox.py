@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,26 +22,25 @@ DD = "/bin/dd"
 QUIET = ("conv=notrunc", "status=none")
 
 
+def confined(command: Sequence[str] = (), **changes: Any) -> str:
+    """The settings of a sandbox, for its command line."""
+    usual = {"memory_bytes": GIB, "cpu_seconds": 60, "file_bytes": MIB, "reads": [], "writes": []}
+    return SandboxSettings(command=command, **{**usual, **changes}).to_json()
+
+
 def run(
-    command: Sequence[str],
-    reads: Sequence[Path] = (),
-    writes: Sequence[Path] = (),
-    *,
-    memory_bytes: int = GIB,
-    cpu_seconds: int = 60,
-    file_bytes: int = MIB,
+    command: Sequence[str], reads: Sequence[Path] = (), writes: Sequence[Path] = (), **limits: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in the sandbox."""
-    confinement = SandboxSettings(
-        command=command,
-        reads=[str(path) for path in reads],
-        writes=[str(path) for path in writes],
-        memory_bytes=memory_bytes,
-        cpu_seconds=cpu_seconds,
-        file_bytes=file_bytes,
+    paths = {"reads": [*map(str, reads)], "writes": [*map(str, writes)]}
+    return python("-I", "-m", "imaged.conversion.sandbox", confined(command, **paths, **limits))
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python."""
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=50
     )
-    arguments = [sys.executable, "-I", "-m", "imaged.conversion.sandbox", confinement.to_json()]
-    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=50)
 
 
 @pytest.fixture
@@ -159,13 +159,9 @@ def test_its_environment_is_empty(source: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 PARENT = """
-import os, subprocess, sys
-from imaged.conversion.sandbox import SandboxSettings
-sleep = SandboxSettings(
-    command=["/bin/sleep", "50"], reads=[], writes=[],
-    memory_bytes=2**30, cpu_seconds=60, file_bytes=0, parent=os.getpid(),
-)
-child = subprocess.Popen([sys.executable, "-I", "-m", "imaged.conversion.sandbox", sleep.to_json()])
+import json, os, subprocess, sys
+sleep = json.dumps({**json.loads(sys.argv[1]), "parent": os.getpid()})
+child = subprocess.Popen([sys.executable, "-I", "-m", "imaged.conversion.sandbox", sleep])
 print(child.pid, flush=True)
 child.wait()
 """
@@ -173,7 +169,8 @@ child.wait()
 
 def test_it_dies_with_its_parent() -> None:
     """A killed daemon leaves no running program."""
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
+    command = [sys.executable, "-c", PARENT, confined(["/bin/sleep", "50"])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         name = Path(f"/proc/{int(parent.stdout.readline())}/comm")
         wait_until(lambda: name.read_text(encoding="ascii") == "sleep\n")
@@ -185,17 +182,7 @@ def test_it_dies_with_its_parent() -> None:
 
 def test_an_orphan_does_not_begin(source: Path) -> None:
     """Its parent died before it could ask to die with it."""
-    confinement = SandboxSettings(
-        command=["/bin/cat", str(source)],
-        reads=[str(source)],
-        writes=[],
-        memory_bytes=GIB,
-        cpu_seconds=60,
-        file_bytes=0,
-        parent=1,
-    )
-    arguments = [sys.executable, "-I", "-m", "imaged.conversion.sandbox", confinement.to_json()]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=50)
+    done = run(["/bin/cat", str(source)], [source], parent=1)
 
     assert (done.returncode, done.stdout) == (SANDBOX_FAILED, "")
 
@@ -297,24 +284,10 @@ def test_each_call_that_reaches_others_is_refused(
     neighbour = tmp_path / "neighbour"
     neighbour.write_text("another program's")
     before = neighbour.stat()
-    confinement = SandboxSettings(
-        command=(),
-        reads=[],
-        writes=[str(target)],
-        memory_bytes=GIB,
-        cpu_seconds=60,
-        file_bytes=MIB,
-    )
 
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", ATTEMPTS),
-            *(confinement.to_json(), str(victim), str(neighbour), str(tmp_path)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
+    done = python(
+        *("-c", ATTEMPTS, confined(writes=[str(target)])),
+        *(str(victim), str(neighbour), str(tmp_path)),
     )
 
     assert done.stderr == ""
@@ -340,8 +313,7 @@ except PermissionError:
 @pytest.mark.skipif(sandbox.landlock_version() < 6, reason="its kernel has no scopes of Landlock")
 def test_landlock_alone_refuses_signals_where_it_can(victim: int) -> None:
     """A second barrier behind the list of system calls."""
-    command = [sys.executable, "-c", SIGNALS, str(victim)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    done = python("-c", SIGNALS, str(victim))
 
     assert (done.stdout, done.stderr) == ("refused\n", "")
 
@@ -356,21 +328,9 @@ print(resource.getrlimit(resource.RLIMIT_NPROC)[1])
 
 def test_the_number_of_threads_is_limited() -> None:
     """To those that its user has already plus a few; and to its parent's limit."""
-    none, some, many = (
-        SandboxSettings(
-            command=(),
-            reads=[],
-            writes=[],
-            memory_bytes=GIB,
-            cpu_seconds=60,
-            file_bytes=0,
-            more_threads=threads,
-        )
-        for threads in (0, 10_000, 2**40)
-    )
     told = [
-        int(subprocess.check_output([sys.executable, "-c", LIMITS, c.to_json()], timeout=50))
-        for c in (none, some, many)
+        int(python("-c", LIMITS, confined(more_threads=threads)).stdout)
+        for threads in (0, 10_000, 2**40)
     ]
 
     assert 0 < told[0] < 100_000

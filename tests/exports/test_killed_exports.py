@@ -82,13 +82,13 @@ async def test_exports_to_a_folder_are_killed(tmp_path: Path) -> None:
 
 
 async def test_exports_to_a_bucket_are_killed(s3: SeaweedFS) -> None:
-    """Before each call of S3, and after it."""
+    """Before each call of S3."""
     prefix = f"tests/{uuid4().hex}"
     count = await kill_exports("bucket", s3.endpoint, prefix)
 
     found = [await _recover(s3.endpoint, prefix, number) for number in range(count + 1)]
 
-    assert count > 20
+    assert count >= 10
     assert 0 < sum(found) < count
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from imaged.fetchers.resolver import NameResolver
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio
 
@@ -45,9 +46,7 @@ def names() -> Iterator[SlowNames]:
 
 async def until(is_so: Callable[[], object]) -> None:
     """Wait until a thread has done something."""
-    async with asyncio.timeout(20):
-        while not is_so():  # noqa: ASYNC110 - a thread sets no event of the loop
-            await asyncio.sleep(0.005)
+    await asyncio.to_thread(wait_until, is_so)
 
 
 async def look_up(lookups: NameResolver, owner: str, host: str, seconds: float = 20) -> str:

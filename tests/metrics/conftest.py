@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from support.service import Service
 
@@ -11,3 +12,9 @@ from support.service import Service
 def service() -> Service:
     """The API on an in-memory catalog and stores."""
     return Service()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """An empty registry."""
+    return CollectorRegistry()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -25,11 +26,13 @@ from imaged.metrics.background_meters import DutyMeter, TaskMeter
 from imaged.metrics.operation_meters import CatalogMeter, StoreMeters
 from imaged.metrics.request_meters import Outcome, TransferMeter, outcome_of
 
+Values = Callable[..., float | None]
+
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
-    """An empty registry."""
-    return CollectorRegistry()
+def value(registry: CollectorRegistry) -> Values:
+    """Tells the value of a series."""
+    return lambda name, **labels: registry.get_sample_value(f"imaged_{name}", labels)
 
 
 @pytest.mark.parametrize(
@@ -46,15 +49,19 @@ def registry() -> CollectorRegistry:
     ],
 )
 def test_what_is_a_stores_error(
-    registry: CollectorRegistry, error: BaseException | None, errors: int, measured: int
+    registry: CollectorRegistry,
+    value: Values,
+    error: BaseException | None,
+    errors: int,
+    measured: int,
 ) -> None:
     """Only the store's own errors count; aborted transfers are not measured."""
     StoreMeters(registry, ["local", "far"]).of("local")("put", 0.5, error)
     labels = {"store": "local", "operation": "put"}
 
-    assert registry.get_sample_value("imaged_store_errors_total", labels) == errors
-    assert registry.get_sample_value("imaged_store_operation_seconds_count", labels) == measured
-    assert registry.get_sample_value("imaged_store_operation_seconds_sum", labels) == measured / 2
+    assert value("store_errors_total", **labels) == errors
+    assert value("store_operation_seconds_count", **labels) == measured
+    assert value("store_operation_seconds_sum", **labels) == measured / 2
 
 
 @pytest.mark.parametrize(
@@ -68,14 +75,17 @@ def test_what_is_a_stores_error(
     ],
 )
 def test_what_is_the_catalogs_error(
-    registry: CollectorRegistry, error: BaseException | None, errors: int, measured: int
+    registry: CollectorRegistry,
+    value: Values,
+    error: BaseException | None,
+    errors: int,
+    measured: int,
 ) -> None:
     """A missing answer counts as an error, a refusal does not."""
     CatalogMeter(registry)("write", 0.5, error)
-    labels = {"kind": "write"}
 
-    assert registry.get_sample_value("imaged_catalog_errors_total", labels) == errors
-    assert registry.get_sample_value("imaged_catalog_transaction_seconds_count", labels) == measured
+    assert value("catalog_errors_total", kind="write") == errors
+    assert value("catalog_transaction_seconds_count", kind="write") == measured
 
 
 @pytest.mark.parametrize(
@@ -97,7 +107,7 @@ def test_how_transfers_end(error: BaseException | None, outcome: Outcome) -> Non
     assert outcome_of(error) is outcome
 
 
-def test_transfers_are_counted_by_how_they_end(registry: CollectorRegistry) -> None:
+def test_transfers_are_counted_by_how_they_end(registry: CollectorRegistry, value: Values) -> None:
     """Only completed uploads are timed."""
     meter = TransferMeter(registry)
     meter("upload", 3, None)
@@ -105,27 +115,25 @@ def test_transfers_are_counted_by_how_they_end(registry: CollectorRegistry) -> N
     meter("download", 7, None)
 
     def count(direction: str, outcome: str) -> float | None:
-        labels = {"direction": direction, "outcome": outcome}
-        return registry.get_sample_value("imaged_transfers_total", labels)
+        return value("transfers_total", direction=direction, outcome=outcome)
 
     assert (count("upload", "completed"), count("upload", "refused")) == (1, 1)
     assert (count("download", "completed"), count("download", "refused")) == (1, 0)
-    assert registry.get_sample_value("imaged_upload_seconds_sum") == 3
-    assert registry.get_sample_value("imaged_format_refusals_total") == 1
+    assert value("upload_seconds_sum") == 3
+    assert value("format_refusals_total") == 1
 
 
 def test_duties_that_fail_keep_the_moment_of_their_last_success(
-    registry: CollectorRegistry,
+    registry: CollectorRegistry, value: Values
 ) -> None:
     """A cancelled round is not counted; an unannounced duty gets its own series."""
     moments = iter([100.0, 200.0])
     meter = DutyMeter(registry, ["scrubber"], clock=lambda: next(moments))
 
     def seen(duty: str) -> tuple[float | None, float | None]:
-        name = "imaged_duty_last_success_timestamp_seconds"
         return (
-            registry.get_sample_value(name, {"duty": duty}),
-            registry.get_sample_value("imaged_duty_failures_total", {"duty": duty}),
+            value("duty_last_success_timestamp_seconds", duty=duty),
+            value("duty_failures_total", duty=duty),
         )
 
     assert seen("scrubber") == (0, 0)
@@ -138,7 +146,7 @@ def test_duties_that_fail_keep_the_moment_of_their_last_success(
     assert seen("other")[0] == 200
 
 
-def test_how_tasks_end(registry: CollectorRegistry) -> None:
+def test_how_tasks_end(registry: CollectorRegistry, value: Values) -> None:
     """Outcomes count by type; announced types start at 0, others appear when they occur."""
     meter = TaskMeter(registry, clock=lambda: 100.0)
     meter.register_types(["verify", "import"])
@@ -146,51 +154,40 @@ def test_how_tasks_end(registry: CollectorRegistry) -> None:
     runs = pick_up(waits)
     meter.changed(None, waits)
     meter.changed(waits, runs)
-    verified = "imaged_last_verify_timestamp_seconds"
-    assert registry.get_sample_value(verified) == 0
+    assert value("last_verify_timestamp_seconds") == 0
     meter.changed(runs, succeed(runs, {}))
     meter.changed(waits, cancel(replace(waits, type="other"), "enough"))
 
     def ended(name: str, outcome: str) -> float | None:
-        labels = {"type": name, "outcome": outcome}
-        return registry.get_sample_value("imaged_tasks_ended_total", labels)
+        return value("tasks_ended_total", type=name, outcome=outcome)
 
     assert (ended("verify", "success"), ended("verify", "failure")) == (1, 0)
     assert (ended("import", "success"), ended("import", "failure")) == (0, 0)
     assert ended("other", "failure") == 1
-    assert registry.get_sample_value(verified) == 100
-    assert registry.get_sample_value("imaged_task_attempts_lost_total") == 0
-
-
-def test_attempts_that_were_lost(registry: CollectorRegistry) -> None:
-    """An orderly stop of a worker does not count as a lost attempt."""
-    meter = TaskMeter(registry)
-    runs = pick_up(Task(id="t", type="verify", owner="p1"))
-
+    assert value("last_verify_timestamp_seconds") == 100
+    meter.changed(runs, worker_stopped(runs))  # an orderly stop is no lost attempt
+    assert value("task_attempts_lost_total") == 0
     meter.changed(runs, worker_lost(runs, "It went silent."))
-    meter.changed(runs, worker_stopped(runs))
-
-    assert registry.get_sample_value("imaged_task_attempts_lost_total") == 1
+    assert value("task_attempts_lost_total") == 1
 
 
-def test_how_long_tasks_take(registry: CollectorRegistry) -> None:
+def test_how_long_tasks_take(registry: CollectorRegistry, value: Values) -> None:
     """Only successful attempts are timed."""
     meter = TaskMeter(registry)
     meter("verify", 3, None)
     meter("import", 5, FormatRefused("no"))
     meter("import", 4, None)
 
-    assert registry.get_sample_value("imaged_task_seconds_count") == 2
-    assert registry.get_sample_value("imaged_task_seconds_sum") == 7
+    assert value("task_seconds_count") == 2
+    assert value("task_seconds_sum") == 7
 
 
-def test_how_long_checks_take_is_not_told(registry: CollectorRegistry) -> None:
+def test_how_long_checks_take_is_not_told(registry: CollectorRegistry, value: Values) -> None:
     """Checks are not timed, but their failures count."""
     StoreMeters(registry, ["local"]).of("local")("check", 1, StoreError("local", "is on fire"))
     CatalogMeter(registry)("check", 1, None)
-    errors = {"store": "local", "operation": "check"}
 
-    assert registry.get_sample_value("imaged_store_errors_total", errors) == 1
-    assert registry.get_sample_value("imaged_catalog_errors_total", {"kind": "check"}) == 0
+    assert value("store_errors_total", store="local", operation="check") == 1
+    assert value("catalog_errors_total", kind="check") == 0
     for family in registry.collect():
         assert not [one for one in family.samples if one.name.endswith("_count") and one.value]

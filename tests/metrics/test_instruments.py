@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,8 +26,7 @@ from imaged.daemon.drivers import open_drivers
 from imaged.metrics.counters import Counters
 from imaged.metrics.instruments import ExpositionWriter, Instruments
 from imaged.metrics.state_collector import CachedProbe, StateCollector
-from imaged.metrics.state_gauges import StateSnapshot, state_families
-from imaged.ports.catalog import Catalog
+from imaged.metrics.state_gauges import StateSnapshot
 from imaged.server.connections import CloseReason
 from imaged.services.health import Health
 from imaged.services.reconciler import ReconcileReport
@@ -83,8 +83,8 @@ def figures(summary: Summary | None = FULL) -> StateSnapshot:
     )
 
 
-async def written(found: StateSnapshot, accept: str = "") -> dict[str, float]:
-    """Parse an instance's page as Prometheus does, into series and values."""
+def pages(found: StateSnapshot) -> ExpositionWriter:
+    """An instance's page."""
     instruments = Instruments(stores=STORES, duties=DUTIES)
     instruments.tasks.register_types(TYPES)
     ended = dict.fromkeys(map(str, CloseReason), 0)
@@ -94,25 +94,28 @@ async def written(found: StateSnapshot, accept: str = "") -> dict[str, float]:
     async def probe() -> StateSnapshot:
         return found
 
-    page = await ExpositionWriter(instruments.registry, probe).write(accept)
-    return read(page.body.decode())
+    return ExpositionWriter(instruments.registry, probe)
 
 
-def read(text: str) -> dict[str, float]:
-    """Return the series of a page."""
+async def written(found: StateSnapshot) -> dict[str, float]:
+    """Parse a page as Prometheus does, into series and values."""
+    page = await pages(found).write()
     return {
         sample.name
         + "".join(
             f" {label}={value}" for label, value in sorted(sample.labels.items())
         ): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(page.body.decode())
         for sample in family.samples
     }
 
 
 async def test_the_number_of_series_is_limited() -> None:
     """The number of series with three stores, the built-in task types and all labels."""
-    assert len(await written(figures())) <= MOST_SERIES
+    series = await written(figures())
+
+    assert len(series) <= MOST_SERIES
+    assert not [name for name in series if name.endswith("_created")]  # they would be twice as many
 
 
 async def test_the_types_are_those_that_there_are(tmp_path: Path) -> None:
@@ -179,16 +182,9 @@ async def test_a_type_that_only_others_know_is_there_while_it_waits() -> None:
 
 async def test_a_due_moment_to_come_is_not_overdue() -> None:
     """Doomed blobs may wait for a lease to expire."""
-    (overdue,) = [
-        sample.value
-        for family in state_families(
-            StateSnapshot(summary=Summary(NOW, [], [], {}, [], 0, 0, NOW + LEASE))
-        )
-        for sample in family.samples
-        if sample.name == "imaged_scrub_overdue_seconds"
-    ]
+    series = await written(figures(replace(FULL, oldest_due_at=NOW + LEASE)))
 
-    assert overdue == 0
+    assert series["imaged_scrub_overdue_seconds"] == 0
 
 
 async def test_without_the_catalog_its_figures_are_missing() -> None:
@@ -200,82 +196,62 @@ async def test_without_the_catalog_its_figures_are_missing() -> None:
     assert not [name for name in series if name.startswith("imaged_images")]
 
 
-async def test_when_counters_began_is_not_told() -> None:
-    """``_created`` series are left out, as they would double the number of series."""
-    assert not [name for name in await written(figures()) if name.endswith("_created")]
+P = TypeVar("P", CachedProbe[Any], StateCollector)
 
 
 @asynccontextmanager
-async def collector_on(service: Service, catalog: Catalog) -> AsyncIterator[StateCollector]:
-    """A collector over this catalog and a service's stores."""
-    health = Health(catalog, service.stores)
-    collector = StateCollector(catalog, service.stores, health, LEASE)
-    task = asyncio.create_task(collector.run())
+async def running(probe: P) -> AsyncIterator[P]:
+    """It asks in a task of its own."""
+    task = asyncio.create_task(probe.run())
     try:
-        yield collector
+        yield probe
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_look_at_everything(service: Service) -> None:
-    """The snapshot has the catalog's summary, the free space and the health."""
+@pytest.mark.parametrize("is_up", [True, False])
+async def test_a_look_at_everything(service: Service, *, is_up: bool) -> None:
+    """The snapshot has the catalog's summary, the free space and the health. A failing catalog is
+    reported, and the stores are queried all the same.
+    """
     await service.create_active()
-    async with collector_on(service, service.facts) as collector:
-        found = await collector.collect()
-
-    assert found.summary is not None
-    assert found.summary.images == {Status.ACTIVE: 1}
-    assert abs(found.clock_offset) < timedelta(seconds=30)
-    assert (found.is_ready, found.stores_up) == (True, {"local": True, "near": True})
-    assert found.free_bytes == {}  # the memory store is unlimited
-
-
-async def test_a_catalog_that_fails_does_not_break_the_page(service: Service) -> None:
-    """A failing catalog is reported, and the stores are queried all the same."""
     failing = override_calls(service.facts, summarize=catalog_fails, check=catalog_fails)
-    async with collector_on(service, failing) as collector:
+    catalog = service.facts if is_up else failing
+    health = Health(catalog, service.stores)
+    async with running(StateCollector(catalog, service.stores, health, LEASE)) as collector:
         found = await collector.collect()
 
-    assert found.summary is None
-    assert (found.is_ready, found.stores_up) == (False, {"local": True, "near": True})
+    assert (found.is_ready, found.stores_up) == (is_up, {"local": True, "near": True})
+    assert found.free_bytes == {}  # the memory store is unlimited
+    assert abs(found.clock_offset) < timedelta(seconds=30)
+    if is_up:
+        assert found.summary is not None
+        assert found.summary.images == {Status.ACTIVE: 1}
+    else:
+        assert found.summary is None
 
 
-async def test_concurrent_readers_share_one_probe() -> None:
-    """Ten scrapers cause the load of one; results are cached for a while."""
+@pytest.mark.parametrize("fails", [False, True])
+async def test_concurrent_readers_share_one_probe(*, fails: bool) -> None:
+    """Ten scrapers cause the load of one; results are cached for a while. So is a failure: a part
+    in trouble is not queried again at once.
+    """
     queries = 0
 
     async def source() -> int:
         nonlocal queries
         queries += 1
         await asyncio.sleep(0)
+        if fails:
+            raise CatalogError("It does not answer.")
         return queries
 
-    probe = CachedProbe(source)
-    task = asyncio.create_task(probe.run())
-    await asyncio.gather(*(probe.refresh() for _ in range(10)))
-    await probe.refresh()
-    task.cancel()
+    async with running(CachedProbe(source)) as probe:
+        await asyncio.gather(*(probe.refresh() for _ in range(10)))
+        await probe.refresh()
 
-    assert (queries, probe.value) == (1, 1)
-
-
-async def test_a_look_that_fails_is_not_taken_again_at_once() -> None:
-    """A failure is cached too, so a part in trouble is not queried at once."""
-    queries = 0
-
-    async def source() -> int:
-        nonlocal queries
-        queries += 1
-        raise CatalogError("It does not answer.")
-
-    probe = CachedProbe(source)
-    task = asyncio.create_task(probe.run())
-    await probe.refresh()
-    await probe.refresh()
-    task.cancel()
-
-    assert (queries, probe.value) == (1, None)
+    assert (queries, probe.value) == (1, None if fails else 1)
 
 
 async def test_a_look_that_hangs_is_waited_for_but_not_for_ever() -> None:
@@ -288,30 +264,22 @@ async def test_a_look_that_hangs_is_waited_for_but_not_for_ever() -> None:
         await answers.wait()
         return "late"
 
-    probe = CachedProbe(source)
-    probe.wait_seconds = 0.01
-    task = asyncio.create_task(probe.run())
-    for _ in range(3):
+    async with running(CachedProbe(source)) as probe:
+        probe.wait_seconds = 0.01
+        for _ in range(3):
+            await probe.refresh()
+            assert probe.value is None
+        answers.set()
+        probe.wait_seconds = 30
         await probe.refresh()
-        assert probe.value is None
-    answers.set()
-    probe.wait_seconds = 30
-    await probe.refresh()
-    task.cancel()
 
     assert (queries, probe.value) == (1, "late")
 
 
 async def test_both_formats_are_spoken() -> None:
     """The text format by default, and OpenMetrics on request."""
-    instruments = Instruments(stores=STORES, duties=())
-
-    async def probe() -> StateSnapshot:
-        return figures()
-
-    pages = ExpositionWriter(instruments.registry, probe)
-    plain = await pages.write()
-    open_metrics = await pages.write("application/openmetrics-text; version=1.0.0")
+    plain = await pages(figures()).write()
+    open_metrics = await pages(figures()).write("application/openmetrics-text; version=1.0.0")
 
     assert plain.media_type.startswith("text/plain; version=0.0.4")
     assert open_metrics.media_type.startswith("application/openmetrics-text; version=1.0.0")

@@ -39,17 +39,17 @@ def _is_whole_or_absent(model: CrashModel, path: Path) -> bool:
     return all(state.get(path, {DATA}) == {DATA} for state in model.outcomes())
 
 
-def _is_whole(model: CrashModel, path: Path) -> bool:
-    return all(state.get(path) == {DATA} for state in model.outcomes())
-
-
-def _is_absent(model: CrashModel, paths: Iterable[Path]) -> bool:
-    return not any({*paths} & {*state} for state in model.outcomes())
+def _is_whole_after(trace: Iterable[Call], path: Path, data: bytes = DATA) -> bool:
+    return all(state.get(path) == {data} for state in _last(trace).outcomes())
 
 
 def _last(trace: Iterable[Call]) -> CrashModel:
     *_, model = moments(trace)
     return model
+
+
+def _is_absent(model: CrashModel, paths: Iterable[Path]) -> bool:
+    return not any({*paths} & {*state} for state in model.outcomes())
 
 
 @pytest.mark.parametrize("without", RENAMES, ids=["rename", "link"])
@@ -62,7 +62,7 @@ async def test_a_put_survives_every_cut(root: Path, without: Sequence[str]) -> N
     assert len(trace) > 10
     for number, model in enumerate(moments(trace)):
         assert _is_whole_or_absent(model, root / key), trace[:number]
-    assert _is_whole(_last(trace), root / key)
+    assert _is_whole_after(trace, root / key)
 
 
 async def test_holes_survive_every_cut(root: Path) -> None:
@@ -77,7 +77,7 @@ async def test_holes_survive_every_cut(root: Path) -> None:
     for number, model in enumerate(moments(disk.trace)):
         states = [state.get(root / key, {data}) for state in model.outcomes()]
         assert all(state == {data} for state in states), disk.trace[:number]
-    assert all(state.get(root / key) == {data} for state in _last(disk.trace).outcomes())
+    assert _is_whole_after(disk.trace, root / key, data)
 
 
 @pytest.mark.parametrize("lost", ["fsync of the file", "fsync of the folder"])
@@ -89,7 +89,7 @@ async def test_the_model_sees_what_is_not_synced(root: Path, lost: str) -> None:
 
     worse = [call for call in trace if call is not (of_file if "file" in lost else of_folder)]
 
-    assert not _is_whole(_last(worse), root / key)
+    assert not _is_whole_after(worse, root / key)
 
 
 @pytest.mark.parametrize("without", RENAMES, ids=["rename", "link"])

@@ -12,7 +12,6 @@ from contracts.store_reading import LastingReadersContract
 from contracts.store_refusing import LimitedStoreContract
 from contracts.store_state_machine import StoreMachine, machine_settings
 from contracts.store_writing import ExclusiveWritersContract
-from imaged.core.errors import WriteDiscarded
 from imaged.core.limits import MIB
 from imaged.ports.store import Store
 from imaged.testing.memory_store import MemoryStore
@@ -43,7 +42,7 @@ class MemoryBackdoor:
 class TestMemoryStore(
     StoreContract, ExclusiveWritersContract, LastingReadersContract, LimitedStoreContract
 ):
-    """The contract, and the steps of a write one by one."""
+    """The contract, and what counts for the limit."""
 
     @pytest.fixture
     def store(self) -> MemoryStore:
@@ -64,32 +63,6 @@ class TestMemoryStore(
     def small_door(self, small_store: MemoryStore) -> StoreBackdoor:
         """A back door to it."""
         return MemoryBackdoor(small_store)
-
-    async def test_a_write_step_by_step(self, store: MemoryStore, door: StoreBackdoor) -> None:
-        """The steps between which a simulation kills."""
-        key = new_key()
-        await store.begin(key)
-        await store.append(key, block_of(b"one, "))
-        await store.append(key, block_of(b"two"))
-
-        assert store.partial == {key: b"one, two"}
-        assert await door.read_raw(key) is None
-        assert await store.commit(key) == 8
-        assert await door.read_raw(key) == b"one, two"
-        assert store.partial == {}
-
-    async def test_a_step_of_a_discarded_write(self, store: MemoryStore) -> None:
-        """Neither a late block nor a late commit brings anything back."""
-        key = new_key()
-        await store.begin(key)
-        await store.delete(key)
-
-        with pytest.raises(WriteDiscarded):
-            await store.append(key, block_of(b"late"))
-        with pytest.raises(WriteDiscarded):
-            await store.commit(key)
-
-        assert await all_keys(store) == []
 
     async def test_room_is_counted(self, small_store: MemoryStore) -> None:
         """Unfinished writes count."""

@@ -14,7 +14,7 @@ import pytest
 
 from contracts.store_bodies import body, new_key, read_all
 from contracts.store_bucket import BucketBackdoor, opened, settings_for
-from imaged.core.errors import BlobMissing, StoreError, StoreFull
+from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
 from imaged.stores.s3.self_test import is_leftover
 from imaged.stores.s3.settings import Checksum, S3Settings, S3Tuning, Secret
@@ -286,15 +286,6 @@ async def test_a_check_is_one_question(proxy: FaultProxy) -> None:
         await store.check()
 
     assert proxy.calls == ["head_bucket"] * 3
-
-
-async def test_a_bucket_that_is_gone_is_not_an_empty_one(s3: SeaweedFS) -> None:
-    """No blob is reported missing because of it."""
-    async with opened(quick_settings(s3.endpoint, bucket="no-such-bucket")) as store:
-        with pytest.raises(StoreError) as trouble:
-            await read_all(store, new_key())
-
-    assert not isinstance(trouble.value, BlobMissing)
 
 
 async def test_no_secret_is_logged(s3: SeaweedFS, caplog: pytest.LogCaptureFixture) -> None:

@@ -143,6 +143,7 @@ def answered(code: str, status: int = 400) -> ClientError:
         ("put_object", answered("XMinioStorageFull", 507), StoreFull, "no room"),
         ("put_object", answered("EntityTooLarge"), StoreFull, "no room"),
         ("put_object", answered("NoSuchBucket", 404), StoreError, "create the bucket"),
+        ("get_object", answered("NoSuchBucket", 404), StoreError, "create the bucket"),
         ("put_object", answered("AccessDenied", 403), StoreError, "s3:PutObject"),
         ("list_parts", answered("AccessDenied"), StoreError, "s3:ListMultipartUploadParts"),
         ("head_bucket", answered("403", 403), StoreError, "s3:ListBucket"),

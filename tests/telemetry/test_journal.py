@@ -8,9 +8,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import structlog
@@ -23,6 +21,7 @@ from support.log_capture import log_restored, logged
 
 LARGEST = 1 << 20
 BUFFER_BYTES = 16 * 1024  # of a sender with a small buffer
+USUAL = {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "EVENT"}
 
 Entry = dict[str, str]
 
@@ -51,13 +50,10 @@ class FakeJournal:
 
     def is_empty(self) -> bool:
         """Whether no entry is left."""
-        self._socket.setblocking(False)
         try:
-            self._socket.recv(LARGEST)
+            self._socket.recv(LARGEST, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return True
-        finally:
-            self._socket.settimeout(5)
         return False
 
     def close(self) -> None:
@@ -83,31 +79,27 @@ def parsed(data: bytes) -> Entry:
     return fields
 
 
-@contextmanager
-def opened(folder: Path) -> Iterator[FakeJournal]:
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeJournal]:
     """A fake journal at the path that the log uses."""
-    place = journald.SOCKET_PATH
-    fake = FakeJournal(folder / "socket")
-    journald.SOCKET_PATH = str(folder / "socket")
-    try:
-        with log_restored():
-            yield fake
-    finally:
-        fake.close()
-        journald.SOCKET_PATH = place
+    fake = FakeJournal(tmp_path / "socket")
+    monkeypatch.setattr(journald, "SOCKET_PATH", str(tmp_path / "socket"))
+    with log_restored():
+        yield fake
+    fake.close()
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> Iterator[FakeJournal]:
-    """Empty."""
-    with opened(tmp_path) as fake:
-        yield fake
-
-
-def test_an_entry_has_a_sentence_and_all_facts(fake: FakeJournal) -> None:
-    """`journalctl` shows the event, and `journalctl IMAGE_ID=…` finds it."""
+def output(fake: FakeJournal) -> io.StringIO:
+    """The standard error of a log that goes to the journal."""
+    del fake
     output = io.StringIO()
-    configure_log("info", "journal", output)
+    configure_log("debug", "journal", output)
+    return output
+
+
+def test_an_entry_has_a_sentence_and_all_facts(fake: FakeJournal, output: io.StringIO) -> None:
+    """`journalctl` shows the event, and `journalctl IMAGE_ID=…` finds it."""
     with structlog.contextvars.bound_contextvars(request_id="req-1"):
         log.warning("image.status", image_id="i-1", because="upload began", count=3, stores=["a"])
 
@@ -127,20 +119,20 @@ def test_an_entry_has_a_sentence_and_all_facts(fake: FakeJournal) -> None:
     assert output.getvalue() == ""
 
 
+@pytest.mark.usefixtures("output")
 @pytest.mark.parametrize(
     ("level", "priority"), [("debug", "7"), ("info", "6"), ("warning", "4"), ("error", "3")]
 )
 def test_levels_are_priorities(fake: FakeJournal, level: str, priority: str) -> None:
     """Levels map to priorities, for `journalctl -p warning`."""
-    configure_log("debug", "journal", io.StringIO())
     getattr(log, level)("some.thing")
 
     assert fake.entry()["PRIORITY"] == priority
 
 
+@pytest.mark.usefixtures("output")
 def test_a_traceback_keeps_its_lines(fake: FakeJournal) -> None:
     """A traceback has its own field."""
-    configure_log("info", "journal", io.StringIO())
     try:
         int("many")
     except ValueError:
@@ -152,13 +144,13 @@ def test_a_traceback_keeps_its_lines(fake: FakeJournal) -> None:
     assert "ValueError: " in entry["EXCEPTION"]
 
 
+@pytest.mark.usefixtures("output")
 def test_names_are_those_that_the_journal_takes(fake: FakeJournal) -> None:
     """Invalid names, which the journal drops silently, and reserved ones are changed."""
-    configure_log("info", "journal", io.StringIO())
     facts = {"message": "m", "_pid": "p", "1st": "f", "a-b": "d", "x" * 99: "l", "é": "e"}
     log.info("some.thing", **facts)
 
-    names = fake.entry().keys() - {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "EVENT"}
+    names = fake.entry().keys() - USUAL
     assert names == {"IMAGED_MESSAGE", "IMAGED__PID", "IMAGED_1ST", "A_B", "X" * 64, "IMAGED__"}
 
 
@@ -195,10 +187,8 @@ def test_without_a_journal_nothing_is_lost(fake: FakeJournal, tmp_path: Path) ->
     assert fake.is_empty()
 
 
-def test_a_hanging_journal_blocks_no_caller(fake: FakeJournal) -> None:
+def test_a_hanging_journal_blocks_no_caller(fake: FakeJournal, output: io.StringIO) -> None:
     """If the journal's queue is full, lines go to standard error after a timeout."""
-    output = io.StringIO()
-    configure_log("info", "journal", output)
     sent = 0
     while not output.getvalue():
         log.info("some.thing", number=(sent := sent + 1))
@@ -208,24 +198,20 @@ def test_a_hanging_journal_blocks_no_caller(fake: FakeJournal) -> None:
     assert fake.entry()["NUMBER"] == "1"
 
 
-@given(some.text())
-@example('\nPRIORITY=0\n\r\x1b[2J\u202e\ud800"\\')
-def test_any_text_is_one_entry(text: str) -> None:
+@pytest.mark.usefixtures("output")
+def test_any_text_is_one_entry(fake: FakeJournal) -> None:
     """User-supplied names cannot add fields, break MESSAGE, or send control characters."""
-    with TemporaryDirectory() as folder, opened(Path(folder)) as fake:
-        configure_log("info", "journal", io.StringIO())
+
+    @given(some.text())
+    @example('\nPRIORITY=0\n\r\x1b[2J\u202e\ud800"\\')
+    def log_it(text: str) -> None:
         log.info("name.told", name=text, names=[text])
 
         entry = fake.entry()
-        assert entry.keys() == {
-            "MESSAGE",
-            "PRIORITY",
-            "SYSLOG_IDENTIFIER",
-            "EVENT",
-            "NAME",
-            "NAMES",
-        }
+        assert entry.keys() == {*USUAL, "NAME", "NAMES"}
         assert entry["NAME"] == visible(text)
         assert entry["PRIORITY"] == "6"
         assert not any(letter in "".join(entry.values()) for letter in "\n\r\x1b\u202e\x9b")
         assert fake.is_empty()
+
+    log_it()

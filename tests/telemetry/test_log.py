@@ -37,6 +37,13 @@ def _restored() -> Iterator[None]:
         yield
 
 
+def output_of(level: Any = "info", output_format: Any = "json") -> io.StringIO:
+    """Configure the log; what it writes from now on."""
+    output = io.StringIO()
+    configure_log(level, output_format, output)
+    return output
+
+
 def crash(error: Exception) -> None:
     """Log an error as periodic jobs do."""
     log.error("duty.crashed", exc_info=error)
@@ -44,8 +51,7 @@ def crash(error: Exception) -> None:
 
 def test_lines_begin_with_timestamp_level_and_event() -> None:
     """Timestamp, level and event come first, then the facts."""
-    output = io.StringIO()
-    configure_log("info", "auto", output)
+    output = output_of(output_format="auto")
 
     with structlog.contextvars.bound_contextvars(request_id="req-1"):
         log.info("image.status", image_id="i-1")
@@ -58,8 +64,7 @@ def test_lines_begin_with_timestamp_level_and_event() -> None:
 
 def test_the_level_can_be_changed_while_loggers_exist() -> None:
     """A reload changes the level of later events, from modules that logged before too."""
-    output = io.StringIO()
-    configure_log("warning", "json", output)
+    output = output_of("warning")
     log.info("first.told")
     configure_log("debug", "json", output)
     log.debug("second.told")
@@ -71,8 +76,7 @@ def test_the_level_can_be_changed_while_loggers_exist() -> None:
 @pytest.mark.parametrize("output_format", ["json", "console"])
 def test_secrets_are_masked(field: str, output_format: Any) -> None:
     """A secret in an event is redacted."""
-    output = io.StringIO()
-    configure_log("info", output_format, output)
+    output = output_of(output_format=output_format)
     log.info("secret.told", **{field: "canary"})
 
     assert "canary" not in output.getvalue()
@@ -81,8 +85,7 @@ def test_secrets_are_masked(field: str, output_format: Any) -> None:
 
 def test_tracebacks_show_no_values() -> None:
     """Tracebacks have no local variables, which may be secrets."""
-    output = io.StringIO()
-    configure_log("info", "console", output)
+    output = output_of(output_format="console")
     hidden = "can" + "ary"
     try:
         int(hidden[:3])
@@ -97,8 +100,7 @@ def test_tracebacks_show_no_values() -> None:
 @example("\r\n{}")
 def test_no_text_breaks_a_line(text: str) -> None:
     """User-supplied names keep an event on one parseable line."""
-    output = io.StringIO()
-    configure_log("info", "json", output)
+    output = output_of()
     log.info("name.told", name=text, names=[text, {text: text}])
 
     (line,) = output.getvalue().splitlines()
@@ -111,8 +113,7 @@ def test_no_text_breaks_a_line(text: str) -> None:
 @example("\x1b[2J\r\x07\u202e\u2066\x9b\u2028\ud800\U000e0041")
 def test_no_text_commands_a_terminal(text: str) -> None:
     """Control characters, of Unicode too, are escaped in texts, lists and tracebacks."""
-    output = io.StringIO()
-    configure_log("info", "console", output)
+    output = output_of(output_format="console")
     log.info("name.told", name=text, names=[text, {text: text}])
 
     (line,) = output.getvalue().splitlines()
@@ -122,8 +123,7 @@ def test_no_text_commands_a_terminal(text: str) -> None:
 
 def test_no_text_forges_a_line_in_a_traceback() -> None:
     """Lines of an error are indented, so none looks like a log line."""
-    output = io.StringIO()
-    configure_log("info", "console", output)
+    output = output_of(output_format="console")
     crash(ValueError("\x1b[2J\n2026-11-20T00:00:00Z [info     ] daemon.stopped"))
 
     first, *rest = output.getvalue().splitlines()
@@ -134,8 +134,7 @@ def test_no_text_forges_a_line_in_a_traceback() -> None:
 
 def test_long_texts_are_cut() -> None:
     """Long texts are cut; a traceback keeps its end, and a list its beginning."""
-    output = io.StringIO()
-    configure_log("info", "json", output)
+    output = output_of()
     log.info(
         "name.told",
         name="x" * 10_000,
@@ -166,8 +165,7 @@ def test_long_texts_are_cut() -> None:
 @pytest.mark.parametrize("output_format", ["json", "console"])
 def test_secrets_are_masked_in_texts(text: str, output_format: Any) -> None:
     """Passwords in URLs, signatures and headers are redacted, in lists and tracebacks too."""
-    output = io.StringIO()
-    configure_log("info", output_format, output)
+    output = output_of(output_format=output_format)
     log.info("text.told", text=text, texts=[{"text": text}])
     crash(OSError(text))
 
@@ -185,8 +183,7 @@ def test_secrets_are_masked_in_texts(text: str, output_format: Any) -> None:
 )
 def test_other_values_stay(text: str) -> None:
     """Addresses and remedies are kept, because operators need them."""
-    output = io.StringIO()
-    configure_log("info", "json", output)
+    output = output_of()
     log.info("text.told", text=text)
 
     (line,) = logged(output)
@@ -195,23 +192,16 @@ def test_other_values_stay(text: str) -> None:
 
 def test_fields_without_a_value_are_not_written() -> None:
     """Fields that are None are dropped."""
-    output = io.StringIO()
-    configure_log("info", "json", output)
+    output = output_of()
     log.info("image.status", from_status=None, to_status="queued")
 
     (line,) = logged(output)
     assert "from_status" not in line
 
 
-def test_auto_is_json_without_a_terminal(tmp_path: Path) -> None:
+def test_auto_is_json_or_colours_on_a_terminal() -> None:
     """JSON is the default for a file or a pipe."""
-    with (tmp_path / "log").open("w") as file:
-        assert choose_format("auto", file) == "json"
     assert choose_format("auto", io.StringIO()) == "json"
-
-
-def test_auto_is_colours_on_a_terminal() -> None:
-    """A terminal gets the console format."""
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb"), os.fdopen(theirs, "w") as terminal:
         assert choose_format("auto", terminal) == "console"
@@ -231,8 +221,7 @@ def test_auto_is_the_journal_where_systemd_reads_along(
 
 def test_libraries_write_through_the_same_door() -> None:
     """Warnings and errors of libraries become events; lower levels do not."""
-    output = io.StringIO()
-    configure_log("debug", "json", output)
+    output = output_of("debug")
     library = logging.getLogger("some.library")
     library.info("chatter")
     library.warning("odd %s", "thing")
@@ -246,11 +235,7 @@ def test_libraries_write_through_the_same_door() -> None:
 
     odd, broken, old = logged(output)
     assert {odd["event"], broken["event"], old["event"]} == {"library.reported"}
-    assert (odd["level"], odd["library"], odd["said"]) == (
-        "warning",
-        "some.library",
-        "odd thing",
-    )
-    assert broken["level"] == "error"
+    assert (odd["level"], odd["library"]) == ("warning", "some.library")
+    assert (odd["said"], broken["level"]) == ("odd thing", "error")
     assert "ValueError: " in broken["exception"]
     assert "UserWarning: old" in old["said"]

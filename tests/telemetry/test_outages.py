@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from imaged.core.errors import (
 )
 from imaged.ports.meter import Meter, ignore_measurement
 from imaged.telemetry.outages import watch_catalog, watch_store
+
+FAILURE = StoreError("cloud", "does not answer")
 
 Lines = list[Any]
 
@@ -47,28 +50,20 @@ def lines() -> Iterator[Lines]:
         yield lines
 
 
-def watches(clock: Clock) -> list[tuple[str, Meter, Callable[[], Exception]]]:
-    """A watched store and a watched catalog, with a failure of each."""
-    return [
-        (
-            "store",
-            watch_store("cloud", ignore_measurement, clock),
-            lambda: StoreError("cloud", "does not answer"),
-        ),
-        (
-            "catalog",
-            watch_catalog(ignore_measurement, clock),
-            lambda: CatalogError("It does not answer."),
-        ),
-    ]
-
-
-@pytest.mark.parametrize("which", [0, 1])
-def test_an_hour_of_outage(clock: Clock, lines: Lines, which: int) -> None:
+@pytest.mark.parametrize(
+    ("part", "watched", "failure"),
+    [
+        ("store", partial(watch_store, "cloud"), FAILURE),
+        ("catalog", watch_catalog, CatalogError("It does not answer.")),
+    ],
+)
+def test_an_hour_of_outage(
+    clock: Clock, lines: Lines, part: str, watched: Callable[..., Meter], failure: Exception
+) -> None:
     """The begin, a count each minute, and the end with failures and duration are logged."""
-    part, watch, failure = watches(clock)[which]
+    watch = watched(ignore_measurement, clock)
     for _ in range(3_600):
-        watch("put", 0.1, failure())
+        watch("put", 0.1, failure)
         clock.now += 1
     watch("put", 0.1, None)
     assert [line["event"] for line in lines] == [f"{part}.degraded"] * 60
@@ -87,57 +82,38 @@ def test_an_hour_of_outage(clock: Clock, lines: Lines, which: int) -> None:
     assert len(lines) == 61
 
 
-def test_a_store_that_fails_now_and_then_does_not_flicker(clock: Clock, lines: Lines) -> None:
-    """A success between failures does not end an outage."""
-    _, watch, failure = watches(clock)[0]
-    for _ in range(20):
-        watch("read", 0.1, failure())
-        clock.now += 2
-        watch("read", 0.1, None)
-
-    assert [line["event"] for line in lines] == ["store.degraded"]
-
-
-def test_the_next_outage_is_told_at_once(clock: Clock, lines: Lines) -> None:
-    """A new outage soon after the last one is logged."""
-    _, watch, failure = watches(clock)[0]
-    for _ in range(2):
-        watch("read", 0.1, failure())
-        clock.now += 11
-        watch("read", 0.1, None)
-
-    assert [line["event"] for line in lines] == ["store.degraded", "store.recovered"] * 2
+ONE = ["store.degraded"]
+TWO = ["store.degraded", "store.recovered"] * 2
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("steps", "events"),
     [
-        StoreFull("cloud", "is full"),
-        StoreError("other", "does not answer"),
-        BlobMissing("cloud", "k"),
-        BlobExists("cloud", "k"),
-        WriteDiscarded("cloud", "k"),
-        ClientVanished(),
-        KeyError(),
-        None,
+        ([FAILURE, 2, None] * 20, ONE),  # a success between failures ends no outage
+        ([FAILURE, 11, None] * 2, TWO),  # the next outage is told at once
+        ([FAILURE, 60, BlobMissing("cloud", "k")], ONE),  # only a success ends an outage
+        ([StoreFull("cloud", "is full")], []),
+        ([StoreError("other", "does not answer")], []),
+        ([BlobMissing("cloud", "k")], []),
+        ([BlobExists("cloud", "k")], []),
+        ([WriteDiscarded("cloud", "k")], []),
+        ([ClientVanished()], []),
+        ([KeyError()], []),
+        ([None], []),
     ],
 )
-def test_events_that_are_no_outage(clock: Clock, lines: Lines, error: Exception | None) -> None:
-    """Refusals and errors of clients are not outages."""
-    _, watch, _ = watches(clock)[0]
-    watch("put", 0.1, error)
+def test_what_is_an_outage(
+    clock: Clock, lines: Lines, steps: list[Exception | int | None], events: list[str]
+) -> None:
+    """Refusals and errors of clients are none. Numbers are pauses, in seconds."""
+    watch = watch_store("cloud", ignore_measurement, clock)
+    for step in steps:
+        if isinstance(step, int):
+            clock.now += step
+        else:
+            watch("read", 0.1, step)
 
-    assert lines == []
-
-
-def test_a_refusal_ends_no_outage(clock: Clock, lines: Lines) -> None:
-    """Only a success ends an outage."""
-    _, watch, failure = watches(clock)[0]
-    watch("put", 0.1, failure())
-    clock.now += 60
-    watch("put", 0.1, BlobMissing("cloud", "k"))
-
-    assert [line["event"] for line in lines] == ["store.degraded"]
+    assert [line["event"] for line in lines] == events
 
 
 def test_the_meter_behind_is_told_everything(clock: Clock) -> None:
@@ -147,10 +123,9 @@ def test_the_meter_behind_is_told_everything(clock: Clock) -> None:
     def meter(what: str, seconds: float, error: BaseException | None) -> None:
         seen.append((what, seconds, error))
 
-    failure = StoreError("cloud", "does not answer")
     with capture_logs():
-        watch_store("cloud", meter, clock)("put", 0.1, failure)
+        watch_store("cloud", meter, clock)("put", 0.1, FAILURE)
         watch_store("cloud", meter, clock)("open", 0.2, None)
         watch_catalog(meter, clock)("beat", 0.3, None)
 
-    assert seen == [("put", 0.1, failure), ("open", 0.2, None), ("beat", 0.3, None)]
+    assert seen == [("put", 0.1, FAILURE), ("open", 0.2, None), ("beat", 0.3, None)]
