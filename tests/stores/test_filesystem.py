@@ -230,4 +230,4 @@ class FilesystemStoreMachine(StoreMachine):
 
 
 TestFilesystemStoreMachine = FilesystemStoreMachine.TestCase
-TestFilesystemStoreMachine.settings = settings(machine_settings, max_examples=10)
+TestFilesystemStoreMachine.settings = settings(machine_settings, max_examples=6)

@@ -124,10 +124,11 @@ async def test_a_failed_flush_is_never_forgotten(root: Path, nth: int) -> None:
     assert await FolderBackdoor(root).read_raw(key) is None
 
 
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
-async def test_filesystems_without_such_a_rename(root: Path, number: int) -> None:
-    """Without a rename that never replaces, links do the same."""
-    store = store_on(root, FaultyDisk([Fault("rename", number, is_sticky=True)]))
+@pytest.mark.parametrize("faults", [[], [errno.EINVAL], [errno.ENOSYS]], ids=str)
+async def test_a_commit_never_replaces(root: Path, faults: list[int]) -> None:
+    """A blob that appeared meanwhile stays. Without such a rename, links do the same."""
+    disk = FaultyDisk([Fault("rename", number, is_sticky=True) for number in faults])
+    store = store_on(root, disk)
     await store.check()
     key, taken, paused = new_key(), new_key(), PausedBody(b"half")
     await store.put(key, body(DATA))
