@@ -57,6 +57,12 @@ async def fetch(fetcher: HttpFetcher, url: str, **headers: str) -> bytes:
         return b"".join([chunk async for chunk in fetched.chunks])
 
 
+def bring(origin: Origin, trouble: dict[str, Any]) -> None:
+    """Let a server be in trouble."""
+    for name, value in trouble.items():
+        setattr(origin, name, deepcopy(value))
+
+
 def as_host(address: str) -> str:
     """An address as the host of a URL."""
     return f"[{address}]" if ":" in address and not address.startswith("[") else address
@@ -217,7 +223,7 @@ async def test_a_break_is_resumed(origin: Origin, etag: str) -> None:
 )
 async def test_trouble_that_passes_is_not_told(origin: Origin, trouble: dict[str, Any]) -> None:
     """The fetch begins again, and goes on without a message."""
-    vars(origin).update(deepcopy(trouble))
+    bring(origin, trouble)
 
     assert await fetch(fetcher_for(origin), origin.url) == BODY
 
@@ -243,7 +249,7 @@ async def test_trouble_that_stays(
     asked: int,
 ) -> None:
     """Retryable trouble is met as often as there are attempts; the last error is reported."""
-    vars(origin).update(deepcopy(trouble))
+    bring(origin, trouble)
 
     with pytest.raises(FetchFailed) as failure:
         await fetch(fetcher_for(origin, **{"attempts": 3, **settings}), origin.url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -50,11 +51,7 @@ class FakeJournal:
 
     def is_empty(self) -> bool:
         """Whether no entry is left."""
-        try:
-            self._socket.recv(LARGEST, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
-        return False
+        return not select.select([self._socket], [], [], 0)[0]
 
     def close(self) -> None:
         """Close the socket."""
