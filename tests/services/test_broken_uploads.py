@@ -185,8 +185,7 @@ async def test_a_first_chunk_is_noted_before_the_next(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failing", "error"),
-    [("store", StoreError), ("length", TooLarge), ("quota", QuotaExceeded)],
+    ("failing", "error"), [("store", StoreError), ("length", TooLarge), ("quota", QuotaExceeded)]
 )
 async def test_uploads_broken_off_by_us_are_remembered(
     cluster: Cluster, failing: str, error: type[Exception]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imaged.core.errors import (
-    ClientVanished,
-    InvalidTransition,
-)
+from imaged.core.errors import ClientVanished, InvalidTransition
 from imaged.core.lifecycle import Status
 from support.bodies import send_broken
 from support.cluster import Cluster

@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.core.errors import (
-    ClaimLost,
-    ClientVanished,
-)
+from imaged.core.errors import ClaimLost, ClientVanished
 from imaged.core.lifecycle import Status
 from support.bodies import send, send_broken
 from support.cluster import Cluster

@@ -145,10 +145,7 @@ async def test_the_sweeper_removes_nothing_from_another_catalog(cluster: Cluster
     await PlaceRegistry(MemoryCatalog(cluster.clock)).identify(place)
     own_place, places = MemoryMarker("own"), PlaceRegistry(cluster.catalog)
     own_place.kind = PlaceKind.EXPORTS
-    shelves = [
-        MarkedDestination(foreign, place, places),
-        MarkedDestination(own, own_place, places),
-    ]
+    shelves = [MarkedDestination(foreign, place, places), MarkedDestination(own, own_place, places)]
     scratch = MarkedScratch(Attempts(), place_of(PlaceKind.SCRATCH), places)
 
     cleaner = LeftoverCleaner(cluster.catalog, scratch, shelves)

@@ -8,10 +8,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.core.errors import (
-    CatalogError,
-    StoreError,
-)
+from imaged.core.errors import CatalogError, StoreError
 from imaged.core.lifecycle import Status
 from imaged.ports.store import Stores
 from support.cluster import Cluster

@@ -10,11 +10,7 @@ import anyio
 import pytest
 
 from imaged.core.blob import BlobState
-from imaged.core.errors import (
-    ImageExists,
-    InvalidTransition,
-    NotRestorable,
-)
+from imaged.core.errors import ImageExists, InvalidTransition, NotRestorable
 from imaged.core.lifecycle import Status
 from imaged.services.scrubber import BLOBS_PER_SLOT
 from support.cluster import Cluster

@@ -42,9 +42,7 @@ class SleepyLane(ThreadLane[Block]):
         await super().drain()
 
 
-async def test_a_first_chunk_is_noted_before_its_digest(
-    cluster: Cluster,
-) -> None:
+async def test_a_first_chunk_is_noted_before_its_digest(cluster: Cluster) -> None:
     """Should the process die a moment later, nothing else would tell the rest from the whole."""
     await cluster.queued(A)
     node = cluster.node()

@@ -126,11 +126,7 @@ def spans() -> st.SearchStrategy[ByteSpan]:
 @pytest.mark.parametrize("is_crowded", [False, True], ids=["held", "twice"])
 @settings(max_examples=40, deadline=None)
 @given(span=spans(), bit=st.none() | st.integers(0, SIZE * 8 - 1))
-async def test_no_wrong_byte_ever_leaves(
-    is_crowded: bool,
-    span: ByteSpan,
-    bit: int | None,
-) -> None:
+async def test_no_wrong_byte_ever_leaves(is_crowded: bool, span: ByteSpan, bit: int | None) -> None:
     """All bytes of the range leave, or those of the blocks before the wrong one."""
     blob = Blob()
     if is_crowded:

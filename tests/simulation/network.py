@@ -92,10 +92,7 @@ class SimulatedConnection:
         return result
 
     async def _deliver_late(
-        self,
-        call: Callable[..., Awaitable[T]],
-        args: tuple[Any, ...],
-        named: dict[str, Any],
+        self, call: Callable[..., Awaitable[T]], args: tuple[Any, ...], named: dict[str, Any]
     ) -> T:
         """Wait for the answer; it is carried out also after a cancellation."""
         early = call.__name__ == "begin" and not self._network.late_begins

@@ -5,10 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from imaged.core.errors import (
-    ClaimLost,
-    ImagedError,
-)
+from imaged.core.errors import ClaimLost, ImagedError
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskStatus
 from support.callers import ADMIN

@@ -23,14 +23,7 @@ from imaged.core.errors import (
     TaskFinal,
 )
 from imaged.core.lifecycle import Status
-from imaged.core.task import (
-    Task,
-    TaskChange,
-    TaskFacts,
-    TaskStatus,
-    claim_task,
-    give_back_task,
-)
+from imaged.core.task import Task, TaskChange, TaskFacts, TaskStatus, claim_task, give_back_task
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.task_type import Accepted, Example, TaskInput, TaskResult

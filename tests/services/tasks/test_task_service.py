@@ -48,10 +48,7 @@ class Kind:
     [
         ({}, "'image_id' of the task's input is missing"),
         ({"image_id": A, "odd": 1}, "'odd' of the task's input is not known"),
-        (
-            {"image_id": 7},
-            "'image_id' of the task's input is invalid: expected `str`",
-        ),
+        ({"image_id": 7}, "'image_id' of the task's input is invalid: expected `str`"),
         ({"image_id": "x"}, "'image_id' of the task's input is invalid"),
         ({"image_id": A, "many": [{}]}, r"'many\[0\].size' of the task's input is missing"),
         ({"image_id": A, "many": [{"size": 1}] * 3}, "'many' of the task's input"),

@@ -11,12 +11,7 @@ import pytest
 
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.edits import may_change_formats
-from imaged.core.errors import (
-    FormatRefused,
-    ImageDeleted,
-    ImportNotReady,
-    InvalidTransition,
-)
+from imaged.core.errors import FormatRefused, ImageDeleted, ImportNotReady, InvalidTransition
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
 from imaged.core.uploading import change_task
