@@ -63,9 +63,7 @@ async def break_off(cluster: Cluster, way: str, announced_bytes: int | None) -> 
     await cluster.queued(A)
     with pytest.raises(ClientVanished):
         await by(cluster.node(), way)(A, torn(), announced_bytes)
-    broken = (await cluster.image(A)).broken_upload
-    assert broken is not None
-    return broken
+    return await cluster.broken_upload_of(A)
 
 
 @pytest.mark.parametrize("first", [len(FILE), None])
@@ -110,9 +108,7 @@ async def test_the_longest_beginning_that_is_right_is_remembered(cluster: Cluste
     for came, known in ((20, CUT), (120, 120), (100, 120)):
         with pytest.raises(ClientVanished):
             await cluster.node().upload(A, torn(FILE[:came]))
-        broken = (await cluster.image(A)).broken_upload
-        assert broken is not None
-        assert broken.received_bytes == known
+        assert (await cluster.broken_upload_of(A)).received_bytes == known
 
 
 async def test_a_body_that_broke_off_in_its_first_block_is_remembered_to_the_byte(
@@ -125,9 +121,7 @@ async def test_a_body_that_broke_off_in_its_first_block_is_remembered_to_the_byt
     with pytest.raises(ClientVanished):
         await node.upload(A, torn())
 
-    broken = (await cluster.image(A)).broken_upload
-    assert broken is not None
-    assert broken.received_bytes == CUT
+    assert (await cluster.broken_upload_of(A)).received_bytes == CUT
 
 
 @pytest.mark.parametrize("announced_bytes", [len(FILE), None])
@@ -145,16 +139,9 @@ async def test_a_holder_that_died_leaves_what_it_had_noted(
 
     deaf = override_calls(cluster.catalog, modify_image=modify, add_stray=catalog_fails)
     dying = cluster.node(catalog=deaf, beats=False, slice_bytes=10**6)
-
-    async def slow() -> AsyncGenerator[bytes]:
-        for start in range(0, len(FILE), 7):
-            yield FILE[start : start + 7]
-            await anyio.sleep(1)
-
     with anyio.move_on_after(15):
-        await dying.upload(A, slow(), announced_bytes)
-    noted = (await cluster.image(A)).broken_upload
-    assert noted is not None
+        await dying.upload(A, cut(FILE, 7, every=1), announced_bytes)
+    noted = await cluster.broken_upload_of(A)
     assert noted.announced_bytes == announced_bytes
     assert 0 < noted.received_bytes < 15 * 7
 
@@ -164,24 +151,6 @@ async def test_a_holder_that_died_leaves_what_it_had_noted(
     with pytest.raises(RetryMismatch):
         await node.upload(A, cut(FILE[105:], 7))
     assert (await node.upload(A, cut(FILE, 7))).status is Status.ACTIVE
-
-
-async def test_a_first_chunk_is_noted_before_the_next(cluster: Cluster) -> None:
-    """Nothing else would tell the rest, should the process die a moment later."""
-    await cluster.queued(A)
-    seen: list[BrokenUpload | None] = []
-
-    async def looking() -> AsyncGenerator[bytes]:
-        yield FILE[:7]
-        yield FILE[7:14]
-        seen.append((await cluster.image(A)).broken_upload)
-        yield FILE[14:]
-
-    await cluster.node().upload(A, looking())
-
-    (noted,) = seen
-    assert noted is not None
-    assert noted.received_bytes >= 7
 
 
 @pytest.mark.parametrize(
@@ -261,7 +230,10 @@ async def test_a_wrong_announcement_is_not_held_against_the_next_body(cluster: C
     assert (await cluster.node().upload(A, cut(FILE, 7), len(FILE))).status is Status.ACTIVE
 
 
-async def test_repeated_data_needs_a_length(cluster: Cluster) -> None:
+@pytest.mark.parametrize(("announced_bytes", "whole_bytes"), [(None, CUT + 150), (200, 200)])
+async def test_repeated_data_needs_a_length(
+    cluster: Cluster, announced_bytes: int | None, whole_bytes: int
+) -> None:
     """The rest of an empty disk looks like its beginning: only the length tells. The length of what
     was refused as the rest is remembered, and is how the whole is known.
     """
@@ -271,27 +243,15 @@ async def test_repeated_data_needs_a_length(cluster: Cluster) -> None:
     for length in (150, 150, CUT + 149, CUT + 151):
         with pytest.raises(RetryMismatch, match="repeat themselves"):
             await cluster.node().upload(A, cut(bytes(length), 7))
-    remembered = (await cluster.image(A)).broken_upload
-    assert remembered is not None
+    remembered = await cluster.broken_upload_of(A)
     assert (remembered.received_bytes, remembered.refused_bytes) == (CUT, 150)
-    with pytest.raises(ClientVanished):
-        await cluster.node().upload(A, torn(bytes(CUT)), 200, replaces=True)
+    if announced_bytes is not None:
+        with pytest.raises(ClientVanished):
+            await cluster.node().upload(A, torn(bytes(CUT)), announced_bytes, replaces=True)
+        with pytest.raises(RetryMismatch):
+            await cluster.node().upload(A, cut(bytes(150), 7))
 
-    with pytest.raises(RetryMismatch):
-        await cluster.node().upload(A, cut(bytes(150), 7))
-    assert (await cluster.node().upload(A, cut(bytes(200), 7))).status is Status.ACTIVE
-
-
-async def test_the_whole_is_taken_after_its_rest_was_refused(cluster: Cluster) -> None:
-    """It is as long as what had come and what was refused together."""
-    await cluster.queued(A)
-    with pytest.raises(ClientVanished):
-        await cluster.node().upload(A, torn(bytes(CUT)))
-    with pytest.raises(RetryMismatch):
-        await cluster.node().upload(A, cut(bytes(150), 7))
-
-    whole = bytes(CUT + 150)
-    assert (await cluster.node().upload(A, cut(whole, 7))).status is Status.ACTIVE
+    assert (await cluster.node().upload(A, cut(bytes(whole_bytes), 7))).status is Status.ACTIVE
 
 
 async def test_it_is_forgotten_after_a_while(cluster: Cluster) -> None:
@@ -317,13 +277,7 @@ async def test_an_upload_under_way_is_not_forgotten(cluster: Cluster) -> None:
     await cluster.queued(A)
     node = cluster.node()
     node.reclaimer.remember_broken = timedelta(seconds=1)
-
-    async def slow() -> AsyncGenerator[bytes]:
-        yield FILE[:CUT]
-        await anyio.sleep(50)
-        yield FILE[CUT:]
-
-    running = cluster.start(node.upload(A, slow()))
+    running = cluster.start(node.upload(A, cut(FILE, CUT, every=50)))
     await anyio.sleep(40)
 
     assert await node.reclaimer.run_due() == 0

@@ -26,14 +26,19 @@ TRUST = (LEASE - RENEW_EVERY).total_seconds()
 CHUNKS = 20
 
 
-async def test_an_upload_that_ends_while_it_is_away(cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("way", "status"), [("upload", Status.ACTIVE), ("stage", Status.UPLOADING)]
+)
+async def test_a_body_that_ends_while_it_is_away(
+    cluster: Cluster, way: str, status: Status
+) -> None:
     """It is finished when the catalog is back, and its client hears of a success."""
     await cluster.queued(A)
     node = cluster.node(catalog=away(cluster.catalog, 1, 40))
 
-    image = await node.upload(A, send(every=5), len(BODY))
+    image = await getattr(node, way)(A, send(every=5), len(BODY))
 
-    assert image.status is Status.ACTIVE
+    assert (image.status, image.claim) == (status, None)
     assert 40 <= elapsed() < 45
     cluster.audit()
 
@@ -48,16 +53,6 @@ async def test_an_upload_of_unknown_length_that_outgrows_its_slice(cluster: Clus
     assert image.content is not None
     assert image.content.size_bytes == CHUNKS * len(CHUNK) + 1
     assert (await cluster.catalog.get_account("p1")).used_bytes == image.content.size_bytes
-
-
-async def test_staging_while_it_is_away(cluster: Cluster) -> None:
-    """The same for data that is to be imported."""
-    await cluster.queued(A)
-    await cluster.node(catalog=away(cluster.catalog, 1, 40)).stage(A, send(every=5))
-
-    image = await cluster.image(A)
-    assert image.status is Status.UPLOADING
-    assert image.claim is None
 
 
 async def test_a_name_that_a_store_gave_is_noted_when_it_is_back(cluster: Cluster) -> None:
@@ -83,10 +78,9 @@ async def test_a_name_that_a_store_gave_is_noted_when_it_is_back(cluster: Cluste
 async def test_a_finish_that_was_carried_out_before_it_went_away(cluster: Cluster) -> None:
     """It is asked again, refused as a claim that has ended, and known to be ours."""
     await cluster.queued(A)
-    modify = nth(cluster.catalog.modify_image, 2, after=catalog_unavailable)
-    image = await cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify)).upload(
-        A
-    )
+    image = await cluster.node(
+        fault=nth(cluster.catalog.modify_image, 2, after=catalog_unavailable)
+    ).upload(A)
 
     assert image.status is Status.ACTIVE
     assert image.version == (await cluster.image(A)).version

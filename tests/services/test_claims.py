@@ -21,7 +21,7 @@ from imaged.core.lifecycle import Status
 from imaged.core.uploading import begin_upload, give_back
 from support.bodies import BODY, send
 from support.cluster import Cluster
-from support.faults import catalog_fails, from_nth, nth, override_calls, pause
+from support.faults import Call, catalog_fails, from_nth, nth, override_calls, pause
 from support.node import LEASE, RENEW_EVERY, A, B
 from support.virtual_time import elapsed
 
@@ -62,8 +62,7 @@ async def test_a_refused_begin_gives_nothing_back(cluster: Cluster) -> None:
 async def test_a_begin_without_an_answer_is_given_back(cluster: Cluster) -> None:
     """It was carried out, so no lease has to run out."""
     await cluster.queued(A)
-    modify = nth(cluster.catalog.modify_image, 1, after=catalog_fails)
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
+    node = cluster.node(fault=nth(cluster.catalog.modify_image, 1, after=catalog_fails))
 
     with pytest.raises(CatalogError):
         await node.upload(A)
@@ -88,31 +87,20 @@ async def test_one_of_two_uploads_is_refused(cluster: Cluster) -> None:
 # a finish that is not heard, or heard late
 
 
+@pytest.mark.parametrize("after", [pause(SILENCE + 40), catalog_fails], ids=["late", "lost"])
 @pytest.mark.rule("claims.2", "claims.11", "quotas.1")
-async def test_a_finish_whose_reply_is_late_is_a_success(cluster: Cluster) -> None:
-    """The catalog carries it out, answers after the lease, and the client hears of a success."""
+async def test_a_finish_whose_reply_is_late_or_lost_is_a_success(
+    cluster: Cluster, after: Call
+) -> None:
+    """The catalog carries it out, and is asked once more before a failure is reported."""
     await cluster.queued(A)
-    modify = nth(cluster.catalog.modify_image, 2, after=pause(SILENCE + 40))
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
+    node = cluster.node(fault=nth(cluster.catalog.modify_image, 2, after=after))
 
     image = await node.upload(A, send(), len(BODY))
     await cluster.settle()
 
-    assert image.status is Status.ACTIVE
+    assert (image.status, image.last_failure) == (Status.ACTIVE, None)
     assert {image.locations[0].key} == cluster.keys
-
-
-@pytest.mark.rule("claims.2", "claims.11")
-async def test_a_finish_whose_reply_is_lost_is_a_success(cluster: Cluster) -> None:
-    """The catalog is asked once more before a failure is reported."""
-    await cluster.queued(A)
-    modify = nth(cluster.catalog.modify_image, 2, after=catalog_fails)
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
-
-    image = await node.upload(A, send(), len(BODY))
-
-    assert image.status is Status.ACTIVE
-    assert (await cluster.image(A)).last_failure is None
 
 
 @pytest.mark.rule("claims.11", "claims.13")
@@ -124,8 +112,7 @@ async def test_a_finish_heard_late_is_a_success_even_if_deleted_since(cluster: C
         await cluster.node("other").delete(A, delayed=False)
         await anyio.sleep(SILENCE + 40)
 
-    modify = nth(cluster.catalog.modify_image, 2, after=deleted_meanwhile)
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
+    node = cluster.node(fault=nth(cluster.catalog.modify_image, 2, after=deleted_meanwhile))
 
     image = await node.upload(A, send(), len(BODY))
     await cluster.settle()
@@ -137,8 +124,7 @@ async def test_a_finish_heard_late_is_a_success_even_if_deleted_since(cluster: C
 async def test_a_finish_that_was_not_heard_is_a_failure(cluster: Cluster) -> None:
     """Refused before it was carried out: the client is told, and the image is given back."""
     await cluster.queued(A)
-    modify = nth(cluster.catalog.modify_image, 2, before=catalog_fails)
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
+    node = cluster.node(fault=nth(cluster.catalog.modify_image, 2, before=catalog_fails))
 
     with pytest.raises(CatalogError):
         await node.upload(A, send(), len(BODY))
@@ -178,8 +164,7 @@ async def test_a_finish_that_arrives_after_giving_back_is_refused(cluster: Clust
         cluster.start(deliver_late(image_id, change))
         raise CatalogError("The catalog did not answer in time.")
 
-    modify = nth(cluster.catalog.modify_image, 2, before=times_out)
-    node = cluster.node("first", catalog=override_calls(cluster.catalog, modify_image=modify))
+    node = cluster.node("first", fault=nth(cluster.catalog.modify_image, 2, before=times_out))
     with pytest.raises(CatalogError):
         await node.upload(A, send(), len(BODY))
     image = await cluster.node("second").upload(A, send(chunks=4, every=5), replaces=True)
@@ -212,31 +197,19 @@ async def test_giving_back_late_does_not_disturb_the_successor(cluster: Cluster)
 # what ends a claim
 
 
+@pytest.mark.parametrize("way", ["upload", "stage"])
 @pytest.mark.rule("claims.6", "ledger.6")
-async def test_deleting_while_saving_stops_the_writer_within_one_renewal(cluster: Cluster) -> None:
+async def test_deleting_stops_the_writer_within_one_renewal(cluster: Cluster, way: str) -> None:
     """Although its client sends nothing meanwhile, it stops and says why, and its bytes go."""
     await cluster.queued(A)
     node = cluster.node()
     cluster.start(_delete_at(cluster, A, 15))
 
     with pytest.raises(ImageDeleted):
-        await node.upload(A, send(chunks=2, every=1000))
+        await getattr(node, way)(A, send(chunks=2, every=1000))
 
     assert elapsed() <= 15 + ROUND + 1
     await cluster.settle()
-    assert not cluster.keys
-    assert not cluster.catalog.blobs
-
-
-async def test_deleting_while_staging_stops_the_writer(cluster: Cluster) -> None:
-    """The same for data that was to be imported."""
-    await cluster.queued(A)
-    cluster.start(_delete_at(cluster, A, 15))
-
-    with pytest.raises(ImageDeleted):
-        await cluster.node().stage(A, send(chunks=50, every=8))
-    await cluster.settle()
-
     assert not cluster.keys
     assert not cluster.catalog.blobs
 
@@ -249,19 +222,16 @@ async def test_a_node_that_is_stopped_gives_back_at_once(cluster: Cluster) -> No
 
     with anyio.move_on_after(5):
         await node.upload(A, send(chunks=50, every=1))
-    image = await cluster.image(A)
 
-    assert image.status is Status.QUEUED
-    assert image.last_failure is not None
-    assert image.last_failure.reason == "The server was stopped."
+    assert (await cluster.image(A)).status is Status.QUEUED
+    assert (await cluster.failure_of(A)).reason == "The server was stopped."
 
 
 @pytest.mark.rule("claims.17")
 async def test_giving_back_has_a_timeout(cluster: Cluster) -> None:
     """A catalog that never answers holds up a node that stops no longer than one lease."""
     await cluster.queued(A)
-    modify = from_nth(cluster.catalog.modify_image, 2, pause(10_000))
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
+    node = cluster.node(fault=from_nth(cluster.catalog.modify_image, 2, pause(10_000)))
 
     with anyio.move_on_after(5):
         await node.upload(A, send(chunks=50, every=1), 451)

@@ -21,7 +21,7 @@ from imaged.core.lifecycle import Status
 from imaged.testing.memory_store import MemoryStore
 from support.bodies import send, send_broken, unreadable_body
 from support.cluster import Cluster
-from support.faults import catalog_fails, from_nth, nth, override_calls, store_fails
+from support.faults import catalog_fails, from_nth, override_calls, store_fails
 from support.node import A
 
 pytestmark = pytest.mark.anyio
@@ -45,11 +45,9 @@ async def test_a_full_store_leaves_nothing(cluster: Cluster) -> None:
 
     with pytest.raises(StoreFull):
         await cluster.node(near=small).upload(A, send(chunks=10))
-    image = await cluster.image(A)
 
-    assert image.status is Status.QUEUED
-    assert image.last_failure is not None
-    assert "room" in image.last_failure.reason
+    assert (await cluster.image(A)).status is Status.QUEUED
+    assert "room" in (await cluster.failure_of(A)).reason
 
 
 async def test_a_store_hears_how_much_will_come(cluster: Cluster) -> None:
@@ -154,17 +152,3 @@ async def test_a_failed_writer_tells_what_failed_and_not_that_its_row_did(cluste
     await cluster.settle()
 
     assert not cluster.keys
-
-
-async def test_the_retry_clears_what_the_attempt_before_had(cluster: Cluster) -> None:
-    """Nothing of the first attempt shines through: sizes, digests, locations."""
-    await cluster.queued(A)
-    put = nth(cluster.near.put, 1, after=store_fails)
-
-    with pytest.raises(StoreError):
-        await cluster.node(near=override_calls(cluster.near, put=put)).upload(A, send(chunks=5))
-    image = await cluster.image(A)
-
-    assert image.content is None
-    assert not image.locations
-    await cluster.require_clean_retry(A)

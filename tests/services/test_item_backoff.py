@@ -9,15 +9,12 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.catalog_samples import held_by, new_claim
 from imaged.core.errors import CatalogError, StoreError
-from imaged.core.image import Location
 from imaged.core.lifecycle import Status
-from imaged.core.uploading import begin_upload
 from imaged.services.periodic import ITEM_RETRIES, ItemBackoff, run_all_steps
 from support.cluster import Cluster
 from support.faults import catalog_fails, fails_for, override_calls, store_fails
-from support.node import LEASE, A, B, image_id
+from support.node import A, B, image_id
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
@@ -90,26 +87,19 @@ async def test_a_catalog_that_is_away_is_no_matter_of_one_item() -> None:
     assert not len(postponed)
 
 
-async def test_an_item_that_others_dealt_with_is_forgotten(cluster: Cluster) -> None:
-    """It never comes again, and is not reported any more."""
+@pytest.mark.parametrize("other_fails", [True, False])
+async def test_an_item_that_others_dealt_with_is_forgotten(
+    cluster: Cluster, *, other_fails: bool
+) -> None:
+    """It never comes again, and is not reported any more, whether another item fails or not."""
     postponed = ItemBackoff("look", cluster.catalog.check)
     await postponed.try_item("a", store_fails)
-    await anyio.sleep(3600)
-    await postponed.try_item("b", store_fails)
-
-    assert len(postponed) == 1
-
-
-async def test_items_handled_elsewhere_are_no_trouble(cluster: Cluster) -> None:
-    """Also where no other item fails after it: operators see what is still to be done."""
-    postponed = ItemBackoff("look", cluster.catalog.check)
-    await postponed.try_item("a", catalog_fails)
     assert postponed.troubles
-
     await anyio.sleep(3600)
+    if other_fails:
+        await postponed.try_item("b", store_fails)
 
-    assert not postponed.troubles
-    assert not len(postponed)
+    assert len(postponed) == len(postponed.troubles) == other_fails
 
 
 async def test_a_step_that_fails_ends_no_other_one() -> None:
@@ -131,11 +121,9 @@ async def test_a_step_that_fails_ends_no_other_one() -> None:
 async def test_a_lease_that_cannot_be_taken_back_keeps_no_other(cluster: Cluster) -> None:
     """The row of one image is locked; 150 others are taken back in the same round."""
     for number in range(1, 151):
-        await cluster.queued(image_id(number))
-        await kill_upload(cluster, image_id(number))
+        await cluster.killed(image_id(number))
     await anyio.sleep(SILENCE)
-    locked = fails_for(cluster.catalog.modify_image, image_id(1))
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=locked))
+    node = cluster.node(fault=fails_for(cluster.catalog.modify_image, image_id(1)))
 
     assert await node.reclaimer.run_due() == 149
     assert node.reclaimer.postponed.troubles
@@ -149,8 +137,7 @@ async def test_an_image_that_cannot_expire_keeps_no_other(cluster: Cluster) -> N
         await cluster.node().delete(one)
     await cluster.doomed(7)
     await anyio.sleep(3600)
-    locked = fails_for(cluster.catalog.modify_image, A)
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=locked))
+    node = cluster.node(fault=fails_for(cluster.catalog.modify_image, A))
 
     report = await node.scrubber.run_due()
 
@@ -165,8 +152,7 @@ async def test_staged_bytes_that_cannot_go_keep_no_others(cluster: Cluster) -> N
         await cluster.queued(one)
         await cluster.node().stage(one)
     await anyio.sleep(DAY)
-    locked = fails_for(cluster.catalog.modify_image, A)
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=locked))
+    node = cluster.node(fault=fails_for(cluster.catalog.modify_image, A))
 
     await node.reclaimer.run_due()
 
@@ -191,9 +177,3 @@ async def test_a_mistake_over_one_blob_keeps_no_other(cluster: Cluster) -> None:
     assert report.deleted == 1
     assert set(cluster.catalog.blobs) == {first}
     assert second not in cluster.keys
-
-
-async def kill_upload(cluster: Cluster, image: str) -> None:
-    """Begin an upload, and be killed: its claim stands until it is taken back."""
-    begun = held_by(new_claim(LEASE, "dead"), begin_upload(Location("near", f"{image}/1", 1)))
-    await cluster.change(image, begun)

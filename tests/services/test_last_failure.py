@@ -22,9 +22,8 @@ async def test_a_failure_is_dated_and_cleared_by_the_next_success(cluster: Clust
 
     with pytest.raises(ClientVanished):
         await node.upload(A, send_broken(ClientVanished(), after=3))
-    failure = (await cluster.image(A)).last_failure
+    failure = await cluster.failure_of(A)
 
-    assert failure is not None
     assert failure.phase == "upload"
     assert failure.reason == str(ClientVanished())
     assert failure.at is not None
@@ -40,9 +39,8 @@ async def test_a_mistake_of_ours_is_not_told_in_detail(cluster: Cluster) -> None
 
     with pytest.raises(ZeroDivisionError):
         await cluster.node().upload(A, send_broken(ZeroDivisionError("at line 7")))
-    failure = (await cluster.image(A)).last_failure
+    failure = await cluster.failure_of(A)
 
-    assert failure is not None
     assert failure.reason == "The server made a mistake; its log has the details."
 
 
@@ -73,3 +71,4 @@ async def test_killing_is_for_uploads_only(cluster: Cluster) -> None:
         await cluster.node(kill_uploads=True).stage(A, send_broken(ClientVanished()))
 
     assert (await cluster.image(A)).status is Status.QUEUED
+    assert (await cluster.failure_of(A)).phase == "staging"

@@ -7,10 +7,10 @@ from datetime import timedelta
 import anyio
 import pytest
 
-from imaged.core.errors import ClientVanished, QuotaExceeded
+from imaged.core.errors import QuotaExceeded
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
-from support.bodies import BODY, send, send_broken
+from support.bodies import BODY, send
 from support.cluster import Cluster
 from support.faults import override_calls
 from support.node import A, B, image_id
@@ -65,18 +65,6 @@ async def test_bytes_being_written_are_counted(cluster: Cluster) -> None:
     cluster.audit()
 
 
-async def test_an_announced_body_is_charged_as_a_whole_at_once(cluster: Cluster) -> None:
-    """There is no room at the end for what was not there at the beginning."""
-    await cluster.catalog.set_limit("p1", len(BODY) - 1)
-    await cluster.queued(A)
-
-    with pytest.raises(QuotaExceeded):
-        await cluster.node().upload(A, send(), len(BODY))
-
-    assert not cluster.keys
-    assert (await cluster.image(A)).status is Status.QUEUED
-
-
 @pytest.mark.rule("claims.5", "quotas.3")
 async def test_a_body_of_unknown_length_reserves_ahead(cluster: Cluster) -> None:
     """One transaction for many blocks: what is reserved is more than what has come."""
@@ -125,17 +113,6 @@ async def test_a_body_that_outgrows_the_quota_is_stopped_and_given_back(cluster:
     assert 100 < max(map(len, cluster.near.partial.values())) <= 200
     await cluster.settle()
     assert not cluster.keys
-
-
-async def test_a_failure_gives_back_what_was_reserved(cluster: Cluster) -> None:
-    """Also where the bytes themselves are still there to be deleted."""
-    await cluster.queued(A)
-
-    with pytest.raises(ClientVanished):
-        await cluster.node().upload(A, send_broken(ClientVanished()))
-
-    assert cluster.keys
-    assert await used(cluster) == 0
 
 
 async def test_a_pending_delete_counts_until_it_expires(cluster: Cluster) -> None:

@@ -13,8 +13,8 @@ from imaged.core.lifecycle import Status
 from imaged.services.periodic import run_periodically
 from support.bodies import send
 from support.cluster import Cluster
-from support.faults import catalog_fails, from_nth, nth, override_calls
-from support.node import LEASE, RENEW_EVERY, A, Node, image_id
+from support.faults import catalog_fails, nth, override_calls
+from support.node import LEASE, RENEW_EVERY, A
 
 pytestmark = pytest.mark.anyio
 
@@ -24,40 +24,23 @@ SILENCE = LEASE.total_seconds()
 @pytest.mark.rule("claims.3", "claims.20")
 async def test_work_of_a_dead_holder_is_taken_back_in_time(cluster: Cluster) -> None:
     """Within its lease and two rounds; the image is queued and says why, and the retry works."""
-    await cluster.queued(A)
-    await kill_upload(cluster, A)
+    await cluster.killed(A)
     node = cluster.node()
     cluster.start(run_periodically("reclaim", node.reclaimer.run_due, lambda: RENEW_EVERY))
 
     await anyio.sleep((LEASE + 2 * RENEW_EVERY).total_seconds())
-    image = await cluster.image(A)
+    failure = await cluster.failure_of(A)
 
-    assert image.status is Status.QUEUED
-    assert image.last_failure is not None
-    assert image.last_failure.reason == "The server that was working on it went silent."
-    assert image.last_failure.at is not None
+    assert failure.reason == "The server that was working on it went silent."
+    assert failure.at is not None
     assert (await node.upload(A, replaces=True)).status is Status.ACTIVE
     await cluster.settle()
     assert len(cluster.keys) == 1
 
 
-async def test_a_living_holder_keeps_its_work(cluster: Cluster) -> None:
-    """However long it takes, as long as it is renewed."""
-    await cluster.queued(A)
-    node = cluster.node()
-    running = cluster.start(node.upload(A, send(chunks=40, every=10)))
-
-    for _ in range(30):
-        await anyio.sleep(10)
-        assert await cluster.node("other", beats=False).reclaimer.run_due() == 0
-
-    assert (await running.outcome()).status is Status.ACTIVE
-
-
 async def test_work_is_taken_back_once(cluster: Cluster) -> None:
     """Two look at the same moment: one takes it back and says so, the other finds it done."""
-    await cluster.queued(A)
-    await kill_upload(cluster, A)
+    await cluster.killed(A)
     await anyio.sleep(SILENCE + 1)
     nodes = [cluster.node(name) for name in ("a", "b")]
 
@@ -69,22 +52,9 @@ async def test_work_is_taken_back_once(cluster: Cluster) -> None:
     assert [entry["event"] for entry in logs].count("claim.taken_back") == 1
 
 
-async def test_one_round_reclaims_everything(cluster: Cluster) -> None:
-    """However many batches that takes."""
-    for number in range(1, 251):
-        await cluster.queued(image_id(number))
-        await kill_upload(cluster, image_id(number))
-    await anyio.sleep(SILENCE + 1)
-
-    assert await cluster.node().reclaimer.run_due() == 250
-    assert {image.status for image in cluster.catalog.images.values()} == {Status.QUEUED}
-    assert not cluster.catalog.leases
-
-
 async def test_a_catalog_that_is_away_ends_the_round(cluster: Cluster) -> None:
     """The caller of the round gets the error, and the next round does it."""
-    await cluster.queued(A)
-    await kill_upload(cluster, A)
+    await cluster.killed(A)
     await anyio.sleep(SILENCE + 1)
 
     away = override_calls(cluster.catalog, modify_image=catalog_fails, check=catalog_fails)
@@ -102,8 +72,7 @@ async def test_a_dead_holders_upload_is_killed_where_so_configured(
     cluster: Cluster, status: Status, *, kill: bool
 ) -> None:
     """A crash is a failure like others."""
-    await cluster.queued(A)
-    await kill_upload(cluster, A)
+    await cluster.killed(A)
     await anyio.sleep(SILENCE + 1)
 
     await cluster.node(kill_uploads=kill).reclaimer.run_due()
@@ -121,8 +90,7 @@ async def test_a_zombie_cannot_finish(cluster: Cluster) -> None:
         with anyio.CancelScope(shield=True):
             await anyio.sleep(2 * SILENCE)
 
-    put = nth(cluster.near.put, 1, after=frozen)
-    zombie = cluster.node("zombie", near=override_calls(cluster.near, put=put), beats=False)
+    zombie = cluster.node("zombie", fault=nth(cluster.near.put, 1, after=frozen), beats=False)
     running = cluster.start(zombie.upload(A))
     await anyio.sleep(SILENCE + 1)
     await cluster.node().reclaimer.run_due()
@@ -180,8 +148,7 @@ async def test_staged_data_whose_import_began_meanwhile_stays(cluster: Cluster) 
     async def asked(*_: object) -> None:
         await node.ask_import(A)
 
-    modify = nth(cluster.catalog.modify_image, 1, before=asked)
-    other = cluster.node("other", catalog=override_calls(cluster.catalog, modify_image=modify))
+    other = cluster.node("other", fault=nth(cluster.catalog.modify_image, 1, before=asked))
     other.reclaimer.staged_time_to_live = timedelta(seconds=60)
 
     assert await other.reclaimer.run_due() == 0
@@ -202,18 +169,8 @@ async def test_data_staged_anew_meanwhile_stays(cluster: Cluster) -> None:
         await node.reclaimer.run_due()
         await node.stage(A)
 
-    modify = nth(cluster.catalog.modify_image, 1, before=staged_anew)
-    slow = cluster.node("slow", catalog=override_calls(cluster.catalog, modify_image=modify))
+    slow = cluster.node("slow", fault=nth(cluster.catalog.modify_image, 1, before=staged_anew))
     slow.reclaimer.staged_time_to_live = timedelta(seconds=60)
 
     assert await slow.reclaimer.run_due() == 0
     assert (await cluster.image(A)).status is Status.UPLOADING
-
-
-async def kill_upload(cluster: Cluster, image: str) -> None:
-    """Begin an upload, and be killed: it is silent from then on."""
-    modify = from_nth(cluster.catalog.modify_image, 2, catalog_fails)
-    deaf = override_calls(cluster.catalog, modify_image=modify, add_stray=catalog_fails)
-    node = Node("dead", deaf, cluster.stores())
-    with anyio.move_on_after(1):
-        await node.upload(image, send(chunks=9, every=1), 82)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -18,7 +18,7 @@ from imaged.core.lifecycle import Status
 from support.bodies import send
 from support.cluster import Cluster
 from support.faults import Call, catalog_fails, nth, override_calls, store_fails
-from support.node import A, B, image_id
+from support.node import A, B, Node, image_id
 
 pytestmark = pytest.mark.anyio
 
@@ -30,6 +30,12 @@ def plant(cluster: Cluster, *numbers: int) -> list[str]:
     keys = [make_key(image_id(number), UUID(int=number)) for number in numbers]
     cluster.near.blobs.update(dict.fromkeys(keys, b"stray"))
     return keys
+
+
+def limit(node: Node, max_strays: int, max_share: float) -> None:
+    """So many strays may go without an operator."""
+    limits = StrayLimits(max_strays=max_strays, max_share=max_share)
+    node.reconcile.settings = replace(node.reconcile.settings, limits=limits)
 
 
 @pytest.mark.rule("reconcile.1")
@@ -121,14 +127,10 @@ async def test_a_small_share_of_many_is_not_suspicious(cluster: Cluster) -> None
     plant(cluster, 1, 2)
     node = cluster.node()
 
-    for limits in (
-        StrayLimits(max_strays=1, max_share=0.2),
-        StrayLimits(max_strays=2, max_share=0.1),
-    ):
-        node.reconcile.settings = replace(node.reconcile.settings, limits=limits)
+    for max_strays, max_share in ((1, 0.2), (2, 0.1)):
+        limit(node, max_strays, max_share)
         assert (await node.reconcile.run_due()).braked
-    allowed = StrayLimits(max_strays=2, max_share=0.2)
-    node.reconcile.settings = replace(node.reconcile.settings, limits=allowed)
+    limit(node, 2, 0.2)
     assert (await node.reconcile.run_due()).doomed == 2
 
 
@@ -137,8 +139,7 @@ async def test_all_blobs_of_a_store_are_suspicious(cluster: Cluster) -> None:
     """Whatever the limits allow: a catalog that knows none of them is not theirs."""
     plant(cluster, 1, 2)
     node = cluster.node()
-    lavish = StrayLimits(max_strays=10, max_share=1.0)
-    node.reconcile.settings = replace(node.reconcile.settings, limits=lavish)
+    limit(node, 10, 1.0)
 
     report = await node.reconcile.run_due()
 
@@ -152,8 +153,7 @@ async def test_each_store_has_a_brake_of_its_own(cluster: Cluster) -> None:
     plant(cluster, 1)
     cluster.far.blobs[make_key(A, UUID(int=1))] = b"foreign"
     node = cluster.node()
-    half = StrayLimits(max_strays=10, max_share=0.5)
-    node.reconcile.settings = replace(node.reconcile.settings, limits=half)
+    limit(node, 10, 0.5)
 
     report = await node.reconcile.run_due()
 
@@ -224,8 +224,7 @@ def scrub_image(cluster: Cluster) -> Call:
 async def test_a_blob_scrubbed_in_between_is_no_stray(cluster: Cluster) -> None:
     """The store is looked at again: bytes that left before their row did are no longer there."""
     await cluster.active(A)
-    list_keys = nth(cluster.catalog.list_keys, 0xA1 + 1, before=scrub_image(cluster))
-    node = cluster.node(catalog=override_calls(cluster.catalog, list_keys=list_keys))
+    node = cluster.node(fault=nth(cluster.catalog.list_keys, 0xA1 + 1, before=scrub_image(cluster)))
 
     assert not (await node.reconcile.run_due()).strays
     assert not cluster.catalog.blobs
@@ -235,8 +234,7 @@ async def test_a_blob_scrubbed_in_between_is_no_stray(cluster: Cluster) -> None:
 async def test_a_blob_scrubbed_in_between_is_not_missing(cluster: Cluster) -> None:
     """The ledger is asked again before bytes are reported missing."""
     await cluster.active(A)
-    list_kept = nth(cluster.catalog.list_kept, 0xA1 + 1, after=scrub_image(cluster))
-    node = cluster.node(catalog=override_calls(cluster.catalog, list_kept=list_kept))
+    node = cluster.node(fault=nth(cluster.catalog.list_kept, 0xA1 + 1, after=scrub_image(cluster)))
 
     assert not (await node.reconcile.run_due()).missing
 
@@ -265,16 +263,6 @@ async def test_bytes_of_a_known_key_in_another_store_are_left_alone(cluster: Clu
     assert not (await cluster.node().reconcile.run_due()).strays
 
 
-async def test_every_store_is_compared(cluster: Cluster) -> None:
-    """A stray is where it was found."""
-    key = make_key(A, UUID(int=1))
-    cluster.far.blobs[key] = b"stray"
-
-    (stray,) = (await cluster.node().reconcile.run_due()).strays
-
-    assert (stray.store, stray.key) == ("far", key)
-
-
 async def test_a_store_or_catalog_that_is_away_dooms_nothing(cluster: Cluster) -> None:
     """Half a comparison is none: the caller is told, and nothing has changed."""
     plant(cluster, 0xFE)
@@ -293,37 +281,38 @@ async def test_a_store_or_catalog_that_is_away_dooms_nothing(cluster: Cluster) -
     assert not cluster.catalog.blobs
 
 
-async def test_a_store_that_fails_keeps_no_other_one_waiting(cluster: Cluster) -> None:
+async def breaks_in_the_middle(prefix: str) -> AsyncIterator[str]:
+    """A listing."""
+    if prefix == "80/":
+        await store_fails()
+    if prefix == "00/":
+        yield make_key(image_id(0), UUID(int=1))
+
+
+async def freezes(_: str) -> AsyncIterator[str]:
+    """A listing that never ends."""
+    await anyio.sleep_forever()
+    yield ""
+
+
+@pytest.mark.parametrize(
+    ("list_keys", "why"),
+    [
+        (breaks_in_the_middle, "is down"),
+        (freezes, "did not list its keys within 0:10:00"),
+    ],
+)
+async def test_a_store_that_fails_keeps_no_other_one_waiting(
+    cluster: Cluster, list_keys: Callable[[str], AsyncIterator[str]], why: str
+) -> None:
     """The others are compared, and their strays doomed; the caller of the round is told."""
     stray = make_key(A, UUID(int=1))
     cluster.far.blobs[stray] = b"stray"
+    node = cluster.node(near=override_calls(cluster.near, list_keys=list_keys))
 
-    async def breaks_in_the_middle(prefix: str) -> AsyncIterator[str]:
-        if prefix == "80/":
-            await store_fails()
-        if prefix == "00/":
-            yield make_key(image_id(0), UUID(int=1))
-
-    node = cluster.node(near=override_calls(cluster.near, list_keys=breaks_in_the_middle))
     report = await node.reconcile.run(apply=True, max_strays=1)
 
-    assert report.failed == {"near": "is down"}
-    assert set(cluster.catalog.blobs) == {stray}
+    assert report.failed == {"near": why}
+    assert {blob.key: blob.store for blob in cluster.catalog.blobs.values()} == {stray: "far"}
     with pytest.raises(StoreError, match="near"):
         await node.reconcile.run_due()
-
-
-async def test_a_store_that_hangs_is_left_after_a_while(cluster: Cluster) -> None:
-    """A listing that never ends ends no round for the others."""
-    stray = make_key(A, UUID(int=1))
-    cluster.far.blobs[stray] = b"stray"
-
-    async def frozen(_: str) -> AsyncIterator[str]:
-        await anyio.sleep_forever()
-        yield ""
-
-    node = cluster.node(near=override_calls(cluster.near, list_keys=frozen))
-    report = await node.reconcile.run(apply=True, max_strays=1)
-
-    assert report.failed == {"near": "did not list its keys within 0:10:00"}
-    assert set(cluster.catalog.blobs) == {stray}

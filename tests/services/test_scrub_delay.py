@@ -40,18 +40,6 @@ async def test_the_delay_is_the_one_configured_now(cluster: Cluster) -> None:
     assert not cluster.keys
 
 
-async def test_no_delay_frees_what_waits_at_once(cluster: Cluster) -> None:
-    """Also what was deleted while there was a delay."""
-    await cluster.active(A)
-    node = cluster.node()
-    await node.delete(A)
-
-    await cluster.node("scrubber", delay=NOW).scrubber.run_due()
-
-    assert (await cluster.image(A)).status is Status.DELETED
-    assert not cluster.keys
-
-
 async def test_the_delay_counts_from_the_last_delete(cluster: Cluster) -> None:
     """A restored image that is deleted again has its whole delay before it."""
     await cluster.active(A)

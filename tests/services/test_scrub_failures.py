@@ -125,8 +125,7 @@ async def test_bytes_of_a_store_that_is_not_configured_are_put_off(cluster: Clus
 async def test_a_catalog_that_fails_in_the_middle_costs_nothing(cluster: Cluster) -> None:
     """The bytes are gone but their row is not: it is due again, and a delete twice never hurts."""
     await cluster.doomed(*range(1, 11))
-    forget = nth(cluster.catalog.remove_blob, 3, before=catalog_fails)
-    node = cluster.node(catalog=override_calls(cluster.catalog, remove_blob=forget))
+    node = cluster.node(fault=nth(cluster.catalog.remove_blob, 3, before=catalog_fails))
 
     with capture_logs() as logs:
         report = await node.scrubber.run_due()
@@ -163,8 +162,7 @@ async def test_one_image_that_may_not_expire_does_not_hold_up_others(cluster: Cl
     async def restored(*_: object) -> None:
         await cluster.node().restore(A)
 
-    modify = nth(cluster.catalog.modify_image, 1, before=restored)
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify), delay=NOW)
+    node = cluster.node(fault=nth(cluster.catalog.modify_image, 1, before=restored), delay=NOW)
 
     report = await node.scrubber.run_due()
 

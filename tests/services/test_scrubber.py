@@ -125,15 +125,6 @@ async def test_blobs_of_a_dead_scrubber_are_due_again(cluster: Cluster) -> None:
     assert not cluster.catalog.blobs
 
 
-async def test_bytes_that_are_gone_already_are_fine(cluster: Cluster) -> None:
-    """A delete that was carried out twice, or elsewhere, is a delete."""
-    (key,) = await cluster.doomed(1)
-    await cluster.near.delete(key)
-
-    assert (await cluster.node().scrubber.run_due()).deleted == 1
-    assert not cluster.catalog.blobs
-
-
 # records, and looking only
 
 

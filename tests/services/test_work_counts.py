@@ -7,11 +7,10 @@ import pytest
 
 from imaged.core.errors import StoreError
 from imaged.services.scrubber import ScrubReport
-from services.test_reclaimer import SILENCE, kill_upload
 from support.bodies import BODY
 from support.cluster import Cluster
 from support.faults import override_calls, store_fails
-from support.node import DELAY, A
+from support.node import DELAY, LEASE, A
 
 pytestmark = pytest.mark.anyio
 
@@ -60,9 +59,8 @@ async def test_failed_deletes_are_counted_each_time(cluster: Cluster) -> None:
 
 async def test_a_reclaimer_counts_the_claims_that_it_took_back(cluster: Cluster) -> None:
     """Its own, and each of them once."""
-    await cluster.queued(A)
-    await kill_upload(cluster, A)
-    await anyio.sleep(SILENCE + 1)
+    await cluster.killed(A)
+    await anyio.sleep(LEASE.total_seconds() + 1)
     first, second = cluster.node("first"), cluster.node("second")
     for node in (first, second, first):
         await node.reclaimer.run_due()

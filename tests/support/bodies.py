@@ -28,10 +28,11 @@ async def send_broken(
     raise error
 
 
-async def cut(data: bytes, chunk_bytes: int) -> AsyncGenerator[bytes]:
+async def cut(data: bytes, chunk_bytes: int, every: float = 0) -> AsyncGenerator[bytes]:
     """A body in chunks of this size."""
     for start in range(0, len(data), chunk_bytes):
         yield data[start : start + chunk_bytes]
+        await anyio.sleep(every)
 
 
 async def unreadable_body() -> AsyncGenerator[bytes]:

@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from imaged.core.deletion import delete
-from imaged.core.image import Change, Image
+from imaged.core.image import BrokenUpload, Change, Failure, Image
 from imaged.core.lifecycle import Status
 from imaged.core.query import TaskQuery
 from imaged.core.task import Task
@@ -20,7 +20,8 @@ from imaged.ports.store import Store, Stores
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore
 from support.audit import audit
-from support.faults import catalog_fails, nth, override_calls
+from support.bodies import send
+from support.faults import Call, catalog_fails, from_nth, nth, override_call, override_calls
 from support.node import LEASE, Node, image_id
 from support.virtual_time import VirtualClock
 
@@ -76,10 +77,17 @@ class Cluster:
         *,
         catalog: Catalog | None = None,
         near: Store | None = None,
+        fault: Call | None = None,
         beats: bool = True,
         **settings: Any,
     ) -> Node:
-        """Start a node; with a heartbeat, unless it is to be a silent one."""
+        """Start a node; with a heartbeat, unless it is to be a silent one.
+
+        ``fault``: a changed call of the catalog, or of the store ``near``.
+        """
+        if fault is not None:
+            port, faulty = override_call(fault)
+            catalog, near = (faulty, near) if port is self.catalog else (catalog, faulty)
         node = Node(name, catalog or self.catalog, self.stores(near), **settings)
         if beats:
             self.start(node.claims.renew_forever())
@@ -117,6 +125,14 @@ class Cluster:
         await node.stage(image_id)
         return await node.ask_import(image_id)
 
+    async def killed(self, image_id: str) -> None:
+        """Add an image whose uploader is killed: it is silent from then on."""
+        await self.queued(image_id)
+        modify = from_nth(self.catalog.modify_image, 2, catalog_fails)
+        deaf = override_calls(self.catalog, modify_image=modify, add_stray=catalog_fails)
+        with anyio.move_on_after(1):
+            await Node("dead", deaf, self.stores()).upload(image_id, send(chunks=9, every=1), 82)
+
     async def doomed(self, *numbers: int, every: float = 0) -> list[str]:
         """Delete images, one after the other; return the keys of their bytes."""
         keys = []
@@ -129,6 +145,18 @@ class Cluster:
     async def image(self, image_id: str) -> Image:
         """Look at an image."""
         return await self.catalog.get_image(image_id)
+
+    async def failure_of(self, image_id: str) -> Failure:
+        """How the last work on an image failed."""
+        failure = (await self.image(image_id)).last_failure
+        assert failure is not None
+        return failure
+
+    async def broken_upload_of(self, image_id: str) -> BrokenUpload:
+        """What is remembered of a body that broke off."""
+        broken = (await self.image(image_id)).broken_upload
+        assert broken is not None
+        return broken
 
     async def task_of(self, image_id: str) -> Task:
         """Look at the last task on an image."""

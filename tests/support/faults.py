@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Any, NoReturn, TypeVar, cast
 
 import anyio
@@ -27,10 +28,19 @@ class _OverriddenPort:
         return self._calls.get(name) or getattr(self._port, name)
 
 
+def override_call(changed: Call) -> tuple[object, Any]:
+    """The port of a call that was changed by those below; and the same port, but for that."""
+    call: Any = changed
+    while hasattr(call, "__wrapped__"):
+        call = call.__wrapped__
+    return call.__self__, override_calls(call.__self__, **{call.__name__: changed})
+
+
 def nth(call: Call, number: int, *, before: Call | None = None, after: Call | None = None) -> Call:
     """The call; the n-th time something happens before it is carried out, or after."""
     count = 0
 
+    @wraps(call)
     async def counted(*args: Any, **named: Any) -> Any:
         nonlocal count
         count += 1
@@ -49,6 +59,7 @@ def from_nth(call: Call, number: int, instead: Call) -> Call:
     """The call; from the n-th time on, another one instead."""
     count = 0
 
+    @wraps(call)
     async def counted(*args: Any, **named: Any) -> Any:
         nonlocal count
         count += 1
@@ -74,6 +85,7 @@ async def catalog_fails(*_: object, **__: object) -> NoReturn:
 def fails_for(call: Call, *items: str) -> Call:
     """The call; the catalog has no answer where its first argument is one of these."""
 
+    @wraps(call)
     async def chosen(item: str, *args: Any, **named: Any) -> Any:
         return await (catalog_fails if item in items else call)(item, *args, **named)
 

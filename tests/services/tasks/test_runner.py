@@ -435,8 +435,7 @@ async def test_a_task_claimed_meanwhile_is_not_refused(cluster: Cluster) -> None
 async def test_a_task_that_was_found_before_it_is_handed_over(cluster: Cluster) -> None:
     """The look at what waits sees it before the one who accepts it hears that it is stored."""
     blink = Blink()
-    add = nth(cluster.catalog.add_task, 1, after=pause(5))
-    node = cluster.node(types=[blink], catalog=override_calls(cluster.catalog, add_task=add))
+    node = cluster.node(types=[blink], fault=nth(cluster.catalog.add_task, 1, after=pause(5)))
     serving = cluster.start(node.runner.serve())
     asked = await ask(node, "blink", seconds=20)
     await anyio.sleep(60)

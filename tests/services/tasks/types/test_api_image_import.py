@@ -108,6 +108,7 @@ async def test_deleting_an_image_cancels_its_task(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("why", ["size", "format", "store", "cancelled", "lost"])
+@pytest.mark.rule("bytes.7")
 async def test_a_failure_keeps_what_was_staged(cluster: Cluster, why: str) -> None:
     """Whatever ended the import: the image waits, says why, and a next call works."""
     staged = (await cluster.importing(A)).staged
@@ -128,8 +129,8 @@ async def test_a_failure_keeps_what_was_staged(cluster: Cluster, why: str) -> No
 
     image = await cluster.image(A)
     assert (image.status, image.staged, image.locations) == (Status.UPLOADING, staged, ())
-    assert image.last_failure is not None
-    assert (image.last_failure.phase, image.claim, image.task) == ("import", None, None)
+    failure = await cluster.failure_of(A)
+    assert (failure.phase, image.claim, image.task) == ("import", None, None)
     assert (await cluster.task_of(A)).status is TaskStatus.FAILURE
     await cluster.settle()
     assert staged is not None
@@ -162,53 +163,6 @@ async def test_other_data_is_staged_instead_on_purpose(cluster: Cluster) -> None
     assert cluster.keys == {after.staged.key} != {before.staged.key}
 
 
-async def test_a_task_that_is_too_large_now_fails_and_does_not_wait_for_ever(
-    cluster: Cluster,
-) -> None:
-    """The limit was lowered since it was staged."""
-    await cluster.importing(A)
-    node = cluster.node(stages=configured(IngestSettings, max_size_bytes=len(BODY) - 1))
-
-    assert await node.run_tasks() == 0
-    image = await cluster.image(A)
-
-    assert image.status is Status.UPLOADING
-    task = await cluster.task_of(A)
-    assert task.status is TaskStatus.FAILURE
-    assert image.last_failure is not None
-    assert "largest" in image.last_failure.reason or "larger" in image.last_failure.reason
-
-
-@pytest.mark.rule("bytes.7")
-async def test_data_that_is_refused_ends_the_task(cluster: Cluster) -> None:
-    """Another attempt would not help: the bytes would be the same."""
-    await cluster.importing(A)
-    await cluster.change(A, lambda image: replace(image, disk_format="qcow2"))
-
-    assert await cluster.node().run_tasks() == 0
-    image = await cluster.image(A)
-
-    assert image.status is Status.UPLOADING
-    task = await cluster.task_of(A)
-    assert (task.status, task.attempts) == (TaskStatus.FAILURE, 1)
-    assert task.message is not None
-    assert "qcow2" in task.message
-
-
-async def test_a_failed_staging_is_told_and_can_be_repeated(cluster: Cluster) -> None:
-    """The image is queued again, without the bytes."""
-    await cluster.queued(A)
-
-    with pytest.raises(Exception, match="is down"):
-        await cluster.node(near=override_calls(cluster.near, put=store_fails)).stage(A)
-    image = await cluster.image(A)
-
-    assert image.status is Status.QUEUED
-    assert image.last_failure is not None
-    assert image.last_failure.phase == "staging"
-    assert (await cluster.node().stage(A)).status is Status.UPLOADING
-
-
 @pytest.mark.rule("bytes.7")
 async def test_one_image_that_fails_does_not_hold_up_others(cluster: Cluster) -> None:
     """More of them than there is room for: all are worked on, in a few rounds."""
@@ -234,8 +188,7 @@ async def test_staging_an_image_that_is_deleted_meanwhile(cluster: Cluster) -> N
     async def deleted(*_: object) -> None:
         await cluster.node().delete(A)
 
-    modify = nth(cluster.catalog.modify_image, 2, before=deleted)
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
+    node = cluster.node(fault=nth(cluster.catalog.modify_image, 2, before=deleted))
 
     with pytest.raises(ImageDeleted):
         await node.stage(A, send(), len(BODY))

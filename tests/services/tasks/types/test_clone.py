@@ -25,7 +25,7 @@ from imaged.core.task import TaskStatus
 from support.bodies import BODY
 from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
-from support.faults import nth, override_calls
+from support.faults import nth
 from support.node import A
 from support.remote_service import URL, web_of
 
@@ -182,10 +182,7 @@ async def test_a_source_that_goes_meanwhile(cluster: Cluster) -> None:
     async def gone(*_: object) -> None:
         await cluster.change(A, delete(delayed=False))
 
-    modify = nth(cluster.catalog.modify_image, 2, before=gone)
-    await cluster.node(
-        "late", catalog=override_calls(cluster.catalog, modify_image=modify)
-    ).run_tasks()
+    await cluster.node("late", fault=nth(cluster.catalog.modify_image, 2, before=gone)).run_tasks()
     late = await cluster.catalog.get_task(task.id)
     assert late.message == "The data of the image is being deleted."
     cluster.audit()

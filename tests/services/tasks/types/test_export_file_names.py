@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaged.services.tasks.types.export import default_file_name, why_file_name_refused
+from imaged.services.tasks.types.export import why_file_name_refused
 
 GOOD = [
     "a",
@@ -78,11 +78,3 @@ def test_no_name_leads_out(name: str) -> None:
     assert not {"", ".", ".."} & {*parts}
     assert not any(part.startswith(".") for part in parts)
     assert "\0" not in name
-
-
-def test_the_default_name_is_good() -> None:
-    """It tells the image and the format."""
-    name = default_file_name("5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5", "qcow2")
-
-    assert name == "5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5.qcow2"
-    assert why_file_name_refused(name) == ""

@@ -119,8 +119,7 @@ async def test_a_deleted_image_is_not_marked(cluster: Cluster) -> None:
     async def deleted(*_: object) -> None:
         await cluster.change(A, delete(delayed=False))
 
-    modify = nth(cluster.catalog.modify_image, 1, before=deleted)
-    node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify))
+    node = cluster.node(fault=nth(cluster.catalog.modify_image, 1, before=deleted))
     await node.do_task("verify", {"image_id": A})
 
     assert (await cluster.image(A)).damage is None
