@@ -95,9 +95,7 @@ async def test_another_file_is_sent_on_purpose(cluster: Cluster, way: str) -> No
     other = FILE[::-1][:50]
     with pytest.raises(RetryMismatch):
         await by(cluster.node(), way)(A, cut(other, 7), len(other))
-
     image = await by(cluster.node(), way)(A, cut(other, 7), len(other), replaces=True)
-
     assert image.broken_upload is None
     assert image.charge_bytes == len(other)
 
@@ -117,10 +115,8 @@ async def test_a_body_that_broke_off_in_its_first_block_is_remembered_to_the_byt
     """Less than a block had come, and was written nowhere."""
     await cluster.queued(A)
     node = cluster.node(budget=FixedBlockBudget(1024, fixed_bytes=1000))
-
     with pytest.raises(ClientVanished):
         await node.upload(A, torn())
-
     assert (await cluster.broken_upload_of(A)).received_bytes == CUT
 
 
@@ -213,7 +209,6 @@ async def test_a_whole_file_that_was_refused_is_not_asked_for_again(cluster: Clu
     with pytest.raises(FormatRefused):
         await cluster.node().upload(A, cut(FILE, 7))
     assert (await cluster.image(A)).broken_upload is None
-
     lax = configured(IngestSettings, formats=configured(FormatPolicy, check_format=False))
     other = cluster.node(stages=lax).upload(A, cut(b"something else", 7))
     assert (await other).status is Status.ACTIVE
@@ -225,7 +220,6 @@ async def test_a_wrong_announcement_is_not_held_against_the_next_body(cluster: C
     for announced_bytes in (len(FILE) - 1, len(FILE) + 1):
         with pytest.raises(SizeMismatch):
             await cluster.node().upload(A, cut(FILE, 7), announced_bytes, replaces=True)
-
         assert (await cluster.image(A)).broken_upload is not None
     assert (await cluster.node().upload(A, cut(FILE, 7), len(FILE))).status is Status.ACTIVE
 
@@ -279,7 +273,6 @@ async def test_an_upload_under_way_is_not_forgotten(cluster: Cluster) -> None:
     node.reclaimer.remember_broken = timedelta(seconds=1)
     running = cluster.start(node.upload(A, cut(FILE, CUT, every=50)))
     await anyio.sleep(40)
-
     assert await node.reclaimer.run_due() == 0
     assert (await running.outcome()).status is Status.ACTIVE
 
@@ -288,7 +281,6 @@ async def test_it_can_be_switched_off(cluster: Cluster) -> None:
     """Then nothing is remembered, and what was is not asked."""
     await break_off(cluster, "upload", len(FILE))
     node = cluster.node(stages=configured(IngestSettings, remembers_broken=False))
-
     with pytest.raises(ClientVanished):
         await node.upload(A, torn())
     assert (await cluster.image(A)).broken_upload is None

@@ -16,7 +16,7 @@ from imaged.ports.store import RecordUploadId
 from imaged.services.ingest import DOOM_SECONDS
 from support.bodies import BODY, CHUNK, send, send_broken
 from support.cluster import Cluster
-from support.faults import away, catalog_fails, catalog_unavailable, nth, override_calls
+from support.faults import away, catalog_fails, nth, override_calls
 from support.node import LEASE, RENEW_EVERY, A, B
 from support.virtual_time import elapsed
 
@@ -35,9 +35,7 @@ async def test_a_body_that_ends_while_it_is_away(
     """It is finished when the catalog is back, and its client hears of a success."""
     await cluster.queued(A)
     node = cluster.node(catalog=away(cluster.catalog, 1, 40))
-
     image = await getattr(node, way)(A, send(every=5), len(BODY))
-
     assert (image.status, image.claim) == (status, None)
     assert 40 <= elapsed() < 45
     cluster.audit()
@@ -47,9 +45,7 @@ async def test_an_upload_of_unknown_length_that_outgrows_its_slice(cluster: Clus
     """More is reserved when the catalog is back; the bytes wait."""
     await cluster.queued(A)
     node = cluster.node(catalog=away(cluster.catalog, 5, 40), slice_bytes=len(CHUNK))
-
     image = await node.upload(A, send(chunks=CHUNKS, every=1))
-
     assert image.content is not None
     assert image.content.size_bytes == CHUNKS * len(CHUNK) + 1
     assert (await cluster.catalog.get_account("p1")).used_bytes == image.content.size_bytes
@@ -75,25 +71,12 @@ async def test_a_name_that_a_store_gave_is_noted_when_it_is_back(cluster: Cluste
     assert cluster.catalog.blobs[image.locations[0].key].upload_id == "an upload"
 
 
-async def test_a_finish_that_was_carried_out_before_it_went_away(cluster: Cluster) -> None:
-    """It is asked again, refused as a claim that has ended, and known to be ours."""
-    await cluster.queued(A)
-    image = await cluster.node(
-        fault=nth(cluster.catalog.modify_image, 2, after=catalog_unavailable)
-    ).upload(A)
-
-    assert image.status is Status.ACTIVE
-    assert image.version == (await cluster.image(A)).version
-
-
 async def test_a_body_that_breaks_off_while_it_is_away(cluster: Cluster) -> None:
     """The image does not stay in saving until it is reclaimed: it is given back."""
     await cluster.queued(A)
     node = cluster.node(catalog=away(cluster.catalog, 1, 40))
-
     with pytest.raises(RuntimeError):
         await node.upload(A, send_broken(RuntimeError("torn"), after=5))
-
     assert elapsed() < 45
     await cluster.require_clean_retry(A)
 
@@ -102,10 +85,8 @@ async def test_it_is_away_for_longer_than_the_lease(cluster: Cluster) -> None:
     """The work ends before others may take it back, and nothing is left of it."""
     await cluster.queued(A)
     node = cluster.node(catalog=away(cluster.catalog, 1, 1000))
-
     with pytest.raises(CatalogUnavailable):
         await node.upload(A, send(every=5), len(BODY))
-
     assert elapsed() <= TRUST + DOOM_SECONDS
     await cluster.settle()
     await cluster.require_clean_retry(A)
@@ -116,7 +97,6 @@ async def test_work_that_has_not_begun_does_not_wait(cluster: Cluster) -> None:
     await cluster.queued(A)
     with pytest.raises(CatalogUnavailable):
         await cluster.node(catalog=away(cluster.catalog, 0, 40)).upload(A)
-
     assert elapsed() == 0
 
 

@@ -113,7 +113,6 @@ async def test_a_step_that_is_shorter_than_the_delay(
     await scrub(node)
     await node.delete(A)
     clock.ahead = step
-
     await require_kept_for_a_day(node)
 
 

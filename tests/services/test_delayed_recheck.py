@@ -70,7 +70,6 @@ async def test_complete_blobs_are_rechecked_at_once(cluster: Cluster) -> None:
     node = cluster.node(delay=NOW)
     await node.delete(A)
     await node.scrubber.run_due()
-
     assert not cluster.catalog.blobs
     assert (await cluster.catalog.get_image(A)).status is Status.DELETED
 
@@ -81,5 +80,4 @@ async def test_a_store_that_settles_at_once_is_looked_at_once(cluster: Cluster) 
     cluster.near.settles_after = NOW
     await anyio.sleep(100)
     await cluster.node().scrubber.run_due()
-
     assert key not in cluster.catalog.blobs

@@ -41,7 +41,6 @@ async def test_downloaded_bytes_equal_uploaded_ones(cluster: Cluster) -> None:
     """The same bytes, in order, with all that is known of them."""
     await cluster.active(A)
     node = cluster.node()
-
     assert await read(node) == BODY
     async with node.downloads.open(OWNER, A) as download:
         assert download.image == await cluster.image(A)
@@ -51,7 +50,6 @@ async def test_downloaded_bytes_equal_uploaded_ones(cluster: Cluster) -> None:
 async def test_a_range_is_a_part(cluster: Cluster) -> None:
     """One behind the end is refused before anything is sent."""
     await cluster.active(A)
-
     assert await read(cluster.node(), ByteRange(2, 5)) == BODY[2:6]
     with pytest.raises(UnsatisfiableRange):
         await read(cluster.node(), ByteRange(len(BODY), None))
@@ -63,7 +61,6 @@ async def test_nothing_to_read(cluster: Cluster, body: bytes | None, span: ByteS
     await cluster.queued(A)
     if body is not None:
         await cluster.node().upload(A, cut(body, 1), len(body))
-
     async with cluster.node().downloads.open(OWNER, A) as download:
         assert download.span == span
         assert [chunk async for chunk in download.chunks] == []
@@ -89,7 +86,6 @@ async def test_a_deleted_image_is_not_there(cluster: Cluster) -> None:
     await cluster.active(A)
     node = cluster.node()
     await node.delete(A)
-
     with pytest.raises(ImageNotFound):
         await read(node)
 
@@ -127,7 +123,6 @@ async def test_bytes_that_are_not_those_recorded_are_told_before_anything_is_sen
     del cluster.near.blobs[key]
     if data is not None:
         cluster.near.blobs[key] = data
-
     with pytest.raises(error, match=why):
         await read(cluster.node())
 
@@ -183,5 +178,4 @@ async def test_an_image_that_is_being_written_has_no_data_yet(cluster: Cluster) 
     running = cluster.start(node.upload(A, send(chunks=3, every=5)))
     async with node.downloads.open(OWNER, A) as download:
         assert download.span is None
-
     assert (await running.outcome()).status is Status.ACTIVE

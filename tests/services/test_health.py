@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import anyio
 import pytest
 from structlog.testing import capture_logs
 
 from imaged.core.claim import InstanceId
-from imaged.core.errors import CatalogError
 from imaged.core.summary import Instance
 from imaged.ports.catalog import Catalog
 from imaged.services.health import (
@@ -74,9 +71,7 @@ async def test_one_that_ends_leaves_at_once(cluster: Cluster) -> None:
     leaving, staying = present(cluster, "leaving"), present(cluster, "staying")
     await leaving.send()
     await staying.send()
-
     await leaving.stop()
-
     assert await names(cluster) == ["staying"]
 
 
@@ -86,19 +81,15 @@ async def test_to_leave_a_catalog_that_fails_is_no_crash(cluster: Cluster) -> No
         cluster, catalog=override_calls(cluster.catalog, unregister_instance=catalog_fails)
     )
     await presence.send()
-
     with capture_logs() as lines:
         await presence.stop()
-
     assert [line["event"] for line in lines] == ["instance.leave_failed"]
 
 
 async def test_to_leave_a_catalog_that_hangs_takes_not_for_ever(cluster: Cluster) -> None:
     """The process ends without waiting for it."""
     presence = present(cluster, catalog=override_calls(cluster.catalog, unregister_instance=hangs))
-
     await presence.stop()
-
     assert elapsed() == UNREGISTER_SECONDS
 
 
@@ -106,32 +97,10 @@ async def test_to_leave_works_when_all_is_cancelled(cluster: Cluster) -> None:
     """The end of a process cancels everything."""
     presence = present(cluster)
     await presence.send()
-
     with anyio.CancelScope() as scope:
         scope.cancel()
         await presence.stop()
-
     assert await names(cluster) == []
-
-
-async def test_a_catalog_that_fails_ends_no_beat(cluster: Cluster) -> None:
-    """The next one comes, and the row is there again."""
-    fails = True
-
-    async def register(*arguments: object) -> None:
-        if fails:
-            raise CatalogError("The catalog is away.")
-        await cluster.catalog.register_instance(*arguments)  # type: ignore[arg-type]
-
-    presence = present(cluster, catalog=override_calls(cluster.catalog, register_instance=register))
-    with capture_logs() as lines:
-        cluster.start(run_periodically("presence", presence.send, lambda: timedelta(seconds=10)))
-        await anyio.sleep(60)
-        fails = False
-        await anyio.sleep(20)
-
-    assert [line["event"] for line in lines] == ["duty.failed"]
-    assert await names(cluster) == ["one"]
 
 
 async def test_a_beat_says_what_troubles_there_are(cluster: Cluster) -> None:

@@ -31,10 +31,8 @@ pytestmark = pytest.mark.anyio
 async def test_a_body_that_breaks_off_leaves_nothing(cluster: Cluster, error: Exception) -> None:
     """What the body raises is what the caller hears; the retry works."""
     await cluster.queued(A)
-
     with pytest.raises(type(error)):
         await cluster.node().upload(A, send_broken(error, after=5))
-
     await cluster.require_clean_retry(A)
 
 
@@ -42,10 +40,8 @@ async def test_a_full_store_leaves_nothing(cluster: Cluster) -> None:
     """Found out in the middle: 'full' is what the caller hears, and the image is queued."""
     await cluster.queued(A)
     small = MemoryStore("near", capacity_bytes=30)
-
     with pytest.raises(StoreFull):
         await cluster.node(near=small).upload(A, send(chunks=10))
-
     assert (await cluster.image(A)).status is Status.QUEUED
     assert "room" in (await cluster.failure_of(A)).reason
 
@@ -54,7 +50,6 @@ async def test_a_store_hears_how_much_will_come(cluster: Cluster) -> None:
     """So that one without room for it can say so before the first byte."""
     await cluster.queued(A)
     small = MemoryStore("near", capacity_bytes=30)
-
     with pytest.raises(StoreFull):
         await cluster.node(near=small).upload(A, unreadable_body(), 31)
 
@@ -131,11 +126,9 @@ async def test_a_failed_writer_never_deletes(cluster: Cluster) -> None:
     """The writer of bytes does not delete them; the scrubber does."""
     await cluster.queued(A)
     near = override_calls(cluster.near, delete=store_fails)
-
     with pytest.raises(ClientVanished):
         await cluster.node(near=near).upload(A, send_broken(ClientVanished()))
     (blob,) = cluster.catalog.blobs.values()
-
     assert blob.state is BlobState.DOOMED
     assert cluster.keys == {blob.key}
 
@@ -146,9 +139,7 @@ async def test_a_failed_writer_tells_what_failed_and_not_that_its_row_did(cluste
     await cluster.queued(A)
     modify = from_nth(cluster.catalog.modify_image, 2, catalog_fails)
     catalog = override_calls(cluster.catalog, modify_image=modify, add_stray=catalog_fails)
-
     with pytest.raises(DataRefused):
         await cluster.node(catalog=catalog).upload(A, send(), 3)
     await cluster.settle()
-
     assert not cluster.keys

@@ -17,7 +17,6 @@ from imaged.core.errors import (
     TooLarge,
     UnknownStore,
 )
-from imaged.core.lifecycle import Status
 from imaged.services.ingest_pipeline import IngestSettings
 from support import disk_images
 from support.bodies import BODY, cut, send, unreadable_body
@@ -54,34 +53,10 @@ async def test_the_second_digest_is_configured(cluster: Cluster) -> None:
     """Another algorithm, and its name is kept with the digest."""
     await cluster.queued(A)
     node = cluster.node(stages=configured(IngestSettings, hash_algorithm="sha256"))
-
     image = await node.upload(A)
-
     assert image.content is not None
     assert image.content.hash_algorithm == "sha256"
     assert image.content.hash_value == hashlib.sha256(BODY).hexdigest()
-
-
-async def test_an_image_may_be_empty(cluster: Cluster) -> None:
-    """No bytes at all are whole, too, and are not asked for their format."""
-    await cluster.queued(A, disk_format="qcow2")
-
-    image = await cluster.node().upload(A, cut(b"", 1), 0)
-
-    assert image.status is Status.ACTIVE
-    assert image.content is not None
-    assert image.content.size_bytes == 0
-    cluster.audit()
-
-
-async def test_bytes_go_to_the_store_that_is_asked_for(cluster: Cluster) -> None:
-    """The default store takes what names no other one."""
-    await cluster.queued(A)
-
-    image = await cluster.node().upload(A, send(), store="far")
-
-    assert image.locations[0].store == "far"
-    assert set(cluster.far.blobs) == {image.locations[0].key}
 
 
 # what is refused before anything is read
@@ -110,10 +85,8 @@ async def test_hopeless_uploads_are_refused_before_reading(  # noqa: PLR0917 - a
     """Nothing is read, nothing is written, nothing has changed."""
     before = await cluster.queued(A, **attributes)
     node = cluster.node(stages=configured(IngestSettings, max_size_bytes=100))
-
     with pytest.raises(error):
         await node.upload(A, unreadable_body(), announced_bytes, store, caller=caller)
-
     assert await cluster.image(A) == before
     assert not cluster.keys
     assert not cluster.catalog.blobs
@@ -129,10 +102,8 @@ async def test_a_body_of_another_length_than_announced_is_refused(
 ) -> None:
     """Shorter or longer: no data, no bytes left, and the retry works."""
     await cluster.queued(A)
-
     with pytest.raises(SizeMismatch):
         await cluster.node().upload(A, send(), announced_bytes)
-
     await cluster.require_clean_retry(A)
 
 
@@ -141,10 +112,8 @@ async def test_a_body_that_outgrows_the_largest_size_is_stopped(cluster: Cluster
     """Not at its end: as soon as it is too large, and no byte over the limit is written."""
     await cluster.queued(A)
     node = cluster.node(stages=configured(IngestSettings, max_size_bytes=100))
-
     with pytest.raises(TooLarge):
         await node.upload(A, send(chunks=1000, every=1))
-
     assert elapsed() < 20
     assert max(map(len, cluster.near.partial.values())) <= 100
     await cluster.require_clean_retry(A)
@@ -164,10 +133,8 @@ async def test_bytes_of_another_format_than_declared_never_become_visible(
 ) -> None:
     """The verdict comes before the commit; the image is queued and says why."""
     await cluster.queued(A, disk_format=declared)
-
     with pytest.raises(FormatRefused) as refusal:
         await cluster.node().upload(A, cut(data, 512), len(data))
-
     assert not cluster.near.blobs
     assert (await cluster.failure_of(A)).reason == str(refusal.value)
     await cluster.require_clean_retry(A)

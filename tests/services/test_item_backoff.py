@@ -54,7 +54,6 @@ async def test_others_have_their_turn_meanwhile(cluster: Cluster) -> None:
     """An item that waits is not even tried; the others are."""
     postponed = ItemBackoff("look", cluster.catalog.check)
     await postponed.try_item("a", catalog_fails)
-
     assert postponed.is_waiting("a")
     assert await postponed.try_item("a", fine) is None
     assert await postponed.try_item("b", fine) == "done"
@@ -80,10 +79,8 @@ async def test_it_is_told_once_until_it_changes(cluster: Cluster) -> None:
 async def test_a_catalog_that_is_away_is_no_matter_of_one_item() -> None:
     """The round ends, and nothing is put off."""
     postponed = ItemBackoff("look", catalog_fails)
-
     with pytest.raises(CatalogError):
         await postponed.try_item("a", catalog_fails)
-
     assert not len(postponed)
 
 
@@ -98,8 +95,7 @@ async def test_an_item_that_others_dealt_with_is_forgotten(
     await anyio.sleep(3600)
     if other_fails:
         await postponed.try_item("b", store_fails)
-
-    assert len(postponed) == len(postponed.troubles) == other_fails
+    assert len(postponed.troubles) == len(postponed) == other_fails
 
 
 async def test_a_step_that_fails_ends_no_other_one() -> None:
@@ -124,7 +120,6 @@ async def test_a_lease_that_cannot_be_taken_back_keeps_no_other(cluster: Cluster
         await cluster.killed(image_id(number))
     await anyio.sleep(SILENCE)
     node = cluster.node(fault=fails_for(cluster.catalog.modify_image, image_id(1)))
-
     assert await node.reclaimer.run_due() == 149
     assert node.reclaimer.postponed.troubles
     assert await cluster.node().reclaimer.run_due() == 1

@@ -36,11 +36,9 @@ async def test_a_failure_is_dated_and_cleared_by_the_next_success(cluster: Clust
 async def test_a_mistake_of_ours_is_not_told_in_detail(cluster: Cluster) -> None:
     """What the program stumbled over is for the log, not for the image's owner."""
     await cluster.queued(A)
-
     with pytest.raises(ZeroDivisionError):
         await cluster.node().upload(A, send_broken(ZeroDivisionError("at line 7")))
     failure = await cluster.failure_of(A)
-
     assert failure.reason == "The server made a mistake; its log has the details."
 
 
@@ -66,9 +64,7 @@ async def test_a_failed_upload_kills_where_so_configured(cluster: Cluster) -> No
 async def test_killing_is_for_uploads_only(cluster: Cluster) -> None:
     """What was to be imported may be staged again."""
     await cluster.queued(A)
-
     with pytest.raises(ClientVanished):
         await cluster.node(kill_uploads=True).stage(A, send_broken(ClientVanished()))
-
     assert (await cluster.image(A)).status is Status.QUEUED
     assert (await cluster.failure_of(A)).phase == "staging"

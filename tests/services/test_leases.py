@@ -24,9 +24,7 @@ async def test_a_heartbeat_keeps_long_work_alive(cluster: Cluster) -> None:
     """The deadline of the work moves on with each renewal, for as long as it takes."""
     await cluster.queued(A)
     node = cluster.node()
-
     image = await node.upload(A, send(chunks=60, every=10))
-
     assert elapsed() > 9 * SILENCE
     assert image.status is Status.ACTIVE
     assert node.claims.held == 0
@@ -41,10 +39,8 @@ async def test_a_node_that_hears_nothing_stops_before_others_may_act(
     await cluster.queued(A)
     deaf = override_calls(cluster.catalog, renew_leases=catalog_fails)
     node = cluster.node(catalog=deaf, beats=beats)
-
     with pytest.raises(ClaimLost):
         await node.upload(A, send(chunks=50, every=5))
-
     assert SILENCE - ROUND <= elapsed() < SILENCE
     assert (await cluster.image(A)).status is Status.QUEUED
 
@@ -54,9 +50,7 @@ async def test_a_renewal_without_an_answer_does_not_hold_up_the_next(cluster: Cl
     """One renewal hangs; the next one, a little later, is in time."""
     await cluster.queued(A)
     node = cluster.node(fault=nth(cluster.catalog.renew_leases, 2, before=pause(1000)))
-
     image = await node.upload(A, send(chunks=20, every=10))
-
     assert image.status is Status.ACTIVE
 
 
@@ -80,10 +74,8 @@ async def test_a_claim_that_came_late_is_not_trusted_for_longer(cluster: Cluster
     await cluster.queued(A)
     modify = nth(cluster.catalog.modify_image, 1, after=pause(SILENCE - ROUND - 1))
     node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify), beats=False)
-
     with pytest.raises(ClaimLost):
         await node.upload(A, send(chunks=50, every=1))
-
     assert elapsed() < SILENCE
 
 

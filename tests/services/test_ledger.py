@@ -78,9 +78,7 @@ async def test_a_deactivated_image_is_restored_as_deactivated(cluster: Cluster) 
     await cluster.active(A)
     await cluster.change(A, deactivate)
     node = cluster.node()
-
     await node.delete(A)
-
     assert (await node.restore(A)).status is Status.DEACTIVATED
     with pytest.raises(NotRestorable):
         await node.restore(A)
@@ -94,7 +92,6 @@ async def test_a_delete_without_bytes_waits_for_nothing(cluster: Cluster, *, kil
     node = cluster.node(kill_uploads=killed)
     with pytest.raises(ClientVanished):
         await node.upload(A, send_broken(ClientVanished()))
-
     assert (await node.delete(A)).status is Status.DELETED
 
 
@@ -218,18 +215,14 @@ async def test_bytes_of_a_dead_writer_are_due_after_its_lease(cluster: Cluster) 
     await anyio.sleep(10)
     await cluster.node().delete(A)
     deleted_at = cluster.now()
-
     (blob,) = cluster.catalog.blobs.values()
-
     assert blob.due_at == deleted_at + LEASE
 
 
 async def test_a_finished_blob_has_its_exact_size(cluster: Cluster) -> None:
     """Reserved while being written, exact afterwards, in the row and on the image."""
     await cluster.queued(A)
-
     image = await cluster.node(slice_bytes=1000).upload(A)
     (blob,) = cluster.catalog.blobs.values()
-
     assert (blob.state, blob.size_bytes, blob.holders) == (BlobState.KEPT, len(BODY), 1)
     assert image.locations[0].size_bytes == len(BODY)

@@ -30,10 +30,8 @@ def stray(number: int) -> str:
 async def test_an_empty_place_is_marked_once(cluster: Cluster) -> None:
     """The catalog knows it then, and every later start finds the same."""
     places = PlaceRegistry(cluster.catalog)
-
     first = await places.identify(cluster.near.place, cluster.near)
     again = await places.identify(cluster.near.place, cluster.near)
-
     (known,) = await cluster.catalog.list_places()
     assert first == again == cluster.near.place.marker
     assert (known.place_id, known.name, known.is_marked) == (first.place_id, "near", True)
@@ -44,10 +42,8 @@ async def test_two_catalogs_never_have_one_place(cluster: Cluster) -> None:
     """The second gets the owner, and the place is unchanged."""
     marker = await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
     other = MemoryCatalog(cluster.clock)
-
     with pytest.raises(WrongPlace, match=f"another catalog.*{marker.catalog_id}"):
         await PlaceRegistry(other).identify(cluster.near.place, cluster.near)
-
     assert cluster.near.place.marker == marker
     assert not await other.list_places()
 
@@ -56,10 +52,8 @@ async def test_an_unmounted_place_is_not_marked_anew(cluster: Cluster) -> None:
     """Known, and without its marker."""
     await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
     cluster.near.place.marker = None
-
     with pytest.raises(WrongPlace, match="lost its marker"):
         await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
-
     assert cluster.near.place.marker is None
 
 
@@ -68,19 +62,15 @@ async def test_a_store_of_a_version_without_markers_is_taken_over(cluster: Clust
     for number in range(1, 4):
         await cluster.active(image_id(number))
     cluster.near.blobs[stray(9)] = b"left over"
-
     marker = await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
-
     assert cluster.near.place.marker == marker
 
 
 async def test_a_new_catalog_does_not_take_a_store_with_blobs(cluster: Cluster) -> None:
     """Their owner is unknown, and they would be strays."""
     cluster.near.blobs[stray(9)] = b"foreign"
-
     with pytest.raises(WrongPlace, match="1 of the 1"):
         await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
-
     assert cluster.near.place.marker is None
     assert not await cluster.catalog.list_places()
 
@@ -89,7 +79,6 @@ async def test_an_empty_folder_is_not_taken_where_blobs_are_expected(cluster: Cl
     """The first start of a version with markers finds the disk not mounted."""
     await cluster.active(A)
     cluster.near.blobs.clear()
-
     with pytest.raises(WrongPlace, match="is empty, and the catalog has 1 blob there"):
         await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
 
@@ -98,7 +87,6 @@ async def test_an_older_copy_of_the_catalog_knows_its_places_again(cluster: Clus
     """It was made before the place was: its id is the same."""
     marker = await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
     cluster.catalog.places.clear()
-
     assert await PlaceRegistry(cluster.catalog).examine(cluster.near.place) is PlaceState.FORGOTTEN
     assert await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near) == marker
     assert [one.place_id for one in await cluster.catalog.list_places()] == [marker.place_id]
@@ -112,9 +100,7 @@ async def test_a_start_that_died_before_the_marker_was_written_is_gone_on_with(
     (known,) = await cluster.catalog.list_places()
     await cluster.catalog.replace_place(replace(known, is_marked=False))
     cluster.near.place.marker = None
-
     again = await PlaceRegistry(cluster.catalog).identify(cluster.near.place, cluster.near)
-
     assert again.place_id == marker.place_id
     assert [one.is_marked for one in await cluster.catalog.list_places()] == [True]
 
@@ -169,7 +155,6 @@ async def test_scratch_is_of_one_machine(cluster: Cluster) -> None:
     for place in (here, there):
         place.kind = PlaceKind.SCRATCH
         await PlaceRegistry(cluster.catalog).identify(place)
-
     assert not await cluster.catalog.list_places()
     with pytest.raises(WrongPlace, match="another catalog"):
         await PlaceRegistry(MemoryCatalog(cluster.clock)).identify(here)
@@ -248,5 +233,4 @@ async def test_a_new_catalog_is_made_beside_empty_stores(cluster: Cluster) -> No
     """Nothing is lost by it."""
     stores = (cluster.near, cluster.far)
     inventories = [await take_inventory(store.place, store) for store in stores]
-
     require_nothing_held("sqlite:////srv/catalog.db", inventories)

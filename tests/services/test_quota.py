@@ -13,7 +13,7 @@ from imaged.core.lifecycle import Status
 from support.bodies import BODY, send
 from support.cluster import Cluster
 from support.faults import override_calls
-from support.node import A, B, image_id
+from support.node import A, B
 
 pytestmark = pytest.mark.anyio
 
@@ -84,9 +84,7 @@ async def test_a_body_of_unknown_length_fits_exactly(cluster: Cluster) -> None:
     """Where there is no room to reserve ahead, it is reserved byte by byte."""
     await cluster.catalog.set_limit("p1", 181)
     await cluster.queued(A)
-
     image = await cluster.node(slice_bytes=64).upload(A, send(chunks=20))
-
     assert image.status is Status.ACTIVE
     assert await used(cluster) == 181
 
@@ -96,7 +94,6 @@ async def test_a_short_body_of_unknown_length_needs_no_room_ahead(cluster: Clust
     """A project with little left may still send little."""
     await cluster.catalog.set_limit("p1", len(BODY))
     await cluster.queued(A)
-
     assert (await cluster.node(slice_bytes=64).upload(A)).status is Status.ACTIVE
 
 
@@ -115,17 +112,6 @@ async def test_a_body_that_outgrows_the_quota_is_stopped_and_given_back(cluster:
     assert not cluster.keys
 
 
-async def test_a_pending_delete_counts_until_it_expires(cluster: Cluster) -> None:
-    """Restorable images still count for their project."""
-    await cluster.active(A)
-    node = cluster.node(delay=timedelta(0))
-
-    await node.delete(A)
-    assert await used(cluster) == len(BODY)
-    await node.scrubber.run_due()
-    assert await used(cluster) == 0
-
-
 @pytest.mark.rule("quotas.2")
 async def test_staged_bytes_and_what_is_made_of_them_count_once(cluster: Cluster) -> None:
     """An import of what is staged needs no more room than an upload of it."""
@@ -142,18 +128,3 @@ async def test_staged_bytes_and_what_is_made_of_them_count_once(cluster: Cluster
     assert await used(cluster) == len(BODY)
     await cluster.settle()
     assert await used(cluster) == len(BODY)
-
-
-async def test_many_at_once_never_overshoot(cluster: Cluster) -> None:
-    """The last bytes of a quota are given once."""
-    await cluster.catalog.set_limit("p1", 45)
-    node = cluster.node(slice_bytes=0)
-    uploads = []
-    for number in range(1, 11):
-        await cluster.queued(image_id(number))
-        uploads.append(cluster.start(node.upload(image_id(number), send(every=3), len(BODY))))
-    outcomes = [await upload.outcome() for upload in uploads]
-
-    assert sum(isinstance(outcome, Image) for outcome in outcomes) == 4
-    assert sum(isinstance(outcome, QuotaExceeded) for outcome in outcomes) == 6
-    cluster.audit()

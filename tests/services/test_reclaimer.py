@@ -56,11 +56,9 @@ async def test_a_catalog_that_is_away_ends_the_round(cluster: Cluster) -> None:
     """The caller of the round gets the error, and the next round does it."""
     await cluster.killed(A)
     await anyio.sleep(SILENCE + 1)
-
     away = override_calls(cluster.catalog, modify_image=catalog_fails, check=catalog_fails)
     with pytest.raises(CatalogError):
         await cluster.node(catalog=away).reclaimer.run_due()
-
     assert await cluster.node().reclaimer.run_due() == 1
 
 
@@ -74,10 +72,8 @@ async def test_a_dead_holders_upload_is_killed_where_so_configured(
     """A crash is a failure like others."""
     await cluster.killed(A)
     await anyio.sleep(SILENCE + 1)
-
     await cluster.node(kill_uploads=kill).reclaimer.run_due()
     await cluster.settle()
-
     assert (await cluster.image(A)).status is status
     assert not cluster.keys
 

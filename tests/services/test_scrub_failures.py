@@ -9,11 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from imaged.core.errors import CatalogError, StoreError
-from imaged.core.lifecycle import Status
 from imaged.ports.store import Stores
 from support.cluster import Cluster
 from support.faults import catalog_fails, hangs, nth, override_calls, store_fails
-from support.node import A, B, Node
+from support.node import A, Node
 
 pytestmark = pytest.mark.anyio
 
@@ -151,22 +150,3 @@ async def test_a_catalog_that_is_away_ends_the_round(cluster: Cluster) -> None:
     await node.scrubber.run_due()
 
     assert not cluster.keys
-
-
-async def test_one_image_that_may_not_expire_does_not_hold_up_others(cluster: Cluster) -> None:
-    """Restored at the last moment: it stays, and the others go."""
-    for name in (A, B):
-        await cluster.active(name)
-        await cluster.node().delete(name)
-
-    async def restored(*_: object) -> None:
-        await cluster.node().restore(A)
-
-    node = cluster.node(fault=nth(cluster.catalog.modify_image, 1, before=restored), delay=NOW)
-
-    report = await node.scrubber.run_due()
-
-    assert report.expired == 1
-    assert (await cluster.image(A)).status is Status.ACTIVE
-    assert (await cluster.image(B)).status is Status.DELETED
-    cluster.audit()

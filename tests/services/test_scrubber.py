@@ -88,26 +88,6 @@ async def test_one_round_deletes_all_due_blobs(cluster: Cluster) -> None:
     assert not cluster.catalog.blobs
 
 
-async def test_several_scrubbers_side_by_side_share_the_work(cluster: Cluster) -> None:
-    """None of them works on what another one has taken; together they leave nothing."""
-    await cluster.doomed(*range(1, 41))
-    deleted: list[str] = []
-
-    async def slow(key: str, *_: object) -> None:
-        deleted.append(key)
-        await anyio.sleep(1)
-        await cluster.near.delete(key)
-
-    async with anyio.create_task_group() as tasks:
-        for name in ("a", "b", "c"):
-            node = cluster.node(name, near=override_calls(cluster.near, delete=slow))
-            tasks.start_soon(node.scrubber.run_due)
-
-    assert sorted(deleted) == sorted(set(deleted))
-    assert len(deleted) == 40
-    assert not cluster.keys
-
-
 @pytest.mark.rule("scrubbing.4")
 async def test_blobs_of_a_dead_scrubber_are_due_again(cluster: Cluster) -> None:
     """After a while the blobs of a dead scrubber are due again."""

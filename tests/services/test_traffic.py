@@ -7,7 +7,7 @@ from datetime import timedelta
 import anyio
 import pytest
 
-from imaged.core.errors import ClientVanished, InvalidTransition
+from imaged.core.errors import ClientVanished
 from imaged.services.traffic import Rate
 from support.bodies import BODY, send, send_broken
 from support.callers import OWNER
@@ -36,23 +36,10 @@ async def test_a_broken_upload_is_no_longer_in_flight(cluster: Cluster) -> None:
     """What had come of it is counted."""
     await cluster.queued(A)
     node = cluster.node()
-
     with pytest.raises(ClientVanished):
         await node.upload(A, send_broken(ClientVanished(), after=5))
-
     assert node.traffic.uploads_in_flight == 0
     assert node.traffic.received_bytes > 0
-
-
-async def test_a_refused_upload_moves_nothing(cluster: Cluster) -> None:
-    """An image that is complete takes no data."""
-    await cluster.active(A)
-    node = cluster.node()
-
-    with pytest.raises(InvalidTransition):
-        await node.upload(A)
-
-    assert (node.traffic.uploads_in_flight, node.traffic.received_bytes) == (0, 0)
 
 
 async def test_a_download_counts_while_it_is_open(cluster: Cluster) -> None:
@@ -73,28 +60,16 @@ async def test_a_download_counts_while_it_is_open(cluster: Cluster) -> None:
     assert node.traffic.sent_bytes == 3
 
 
-def test_a_rate_is_that_of_the_last_seconds() -> None:
-    """What happened before the window is forgotten."""
+@pytest.mark.parametrize(
+    "asked",
+    [
+        # what happened before the window is forgotten; it may begin between two questions
+        [(1000, 10, 0), (1100, 12, 50), (1100, 16, 100 / 6), (1100, 17, 0)],
+        [(0, 0, 0), (600, 60, 10), (600, 120, 0)],  # rarely: nothing else is known
+        [(0, 1, 0), (100, 1, 0)],  # twice at one moment
+    ],
+)
+def test_a_rate_is_that_of_the_last_seconds(asked: list[tuple[int, float, float]]) -> None:
+    """Or of the time since the last question, where that is longer."""
     rate = Rate(timedelta(seconds=5))
-
-    assert rate.per_second(1000, at=10) == 0
-    assert rate.per_second(1100, at=12) == 50
-    assert rate.per_second(1100, at=16) == 100 / 6  # the window began between two questions
-    assert rate.per_second(1100, at=17) == 0
-
-
-def test_a_rate_asked_for_rarely_is_that_since_the_last_time() -> None:
-    """Nothing else is known."""
-    rate = Rate(timedelta(seconds=5))
-    rate.per_second(0, at=0)
-
-    assert rate.per_second(600, at=60) == 10
-    assert rate.per_second(600, at=120) == 0
-
-
-def test_a_rate_at_one_moment_is_nothing() -> None:
-    """Two questions at once divide by no time at all."""
-    rate = Rate()
-    rate.per_second(0, at=1)
-
-    assert rate.per_second(100, at=1) == 0
+    assert [rate.per_second(total, at=at) for total, at, _ in asked] == [say for *_, say in asked]

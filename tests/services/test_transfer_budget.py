@@ -51,10 +51,8 @@ async def test_blocks_shrink_as_the_budget_fills(in_flight: int, block_bytes: in
     """Large while half is free, then ever smaller, but never below the floor."""
     budget = TransferBudget(TOTAL)
     budget.take(in_flight)
-
     assert budget.block_bytes == pytest.approx(block_bytes, abs=1)
     assert budget.free_bytes == TOTAL - in_flight
-
     budget.give_back(in_flight)
     assert budget.block_bytes == LARGEST_BLOCK_BYTES
 
@@ -89,35 +87,34 @@ async def test_two_chunks_of_a_download_are_in_flight() -> None:
 # blocks of a body
 
 
-async def test_a_body_is_cut_into_blocks_of_the_size_of_the_moment() -> None:
+@pytest.mark.parametrize(
+    ("in_flight", "chunk_bytes", "expected"),
+    [
+        (0, 600_000, [1_200_000, 1_200_000, 600_001]),
+        (TOTAL, SMALLEST_BLOCK_BYTES, [SMALLEST_BLOCK_BYTES] * 5 + [1]),
+    ],
+    ids=["room", "crowd"],
+)
+@pytest.mark.rule("bytes.9")
+async def test_a_body_is_cut_into_blocks_of_the_size_of_the_moment(
+    in_flight: int, chunk_bytes: int, expected: list[int]
+) -> None:
     """Whole chunks, in order; the rest is a block of its own, and none is empty."""
     budget = TransferBudget(TOTAL)
+    budget.take(in_flight)
     sizes, data = [], b""
-    async for block in gather_blocks(send(chunks=5, chunk=bytes(600_000)), budget):
+    async for block in gather_blocks(send(chunks=5, chunk=bytes(chunk_bytes)), budget):
         sizes.append(block.size_bytes)
         data += b"".join(block.chunks)
 
-    assert sizes == [1_200_000, 1_200_000, 600_001]
-    assert data == bytes(3_000_000) + b"!"
-
-
-@pytest.mark.rule("bytes.9")
-async def test_in_a_crowd_blocks_are_small() -> None:
-    """So that more memory is not used, but more is written at a time."""
-    budget = TransferBudget(TOTAL)
-    budget.take(TOTAL)
-    blocks = gather_blocks(send(chunks=4, chunk=bytes(SMALLEST_BLOCK_BYTES)), budget)
-
-    sizes = [block.size_bytes async for block in blocks]
-
-    assert sizes == [SMALLEST_BLOCK_BYTES] * 4 + [1]
+    assert sizes == expected
+    assert data == bytes(5 * chunk_bytes) + b"!"
 
 
 async def test_many_little_chunks_become_one() -> None:
     """Each chunk costs memory of its own, which is not counted."""
     budget = TransferBudget(TOTAL)
     (block,) = [b async for b in gather_blocks(send(MAX_BLOCK_CHUNKS * 4, chunk=b"ab"), budget)]
-
     assert len(block.chunks) <= MAX_BLOCK_CHUNKS
     assert b"".join(block.chunks) == b"ab" * MAX_BLOCK_CHUNKS * 4 + b"!"
 

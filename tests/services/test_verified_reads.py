@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import pytest
@@ -83,6 +83,11 @@ class Blob:
         data = bytearray(self.store.blobs[KEY])
         data[bit // 8] ^= 1 << bit % 8
         self.store.blobs[KEY] = bytes(data)
+
+    def opened_by(self, open_: Callable[..., object]) -> None:
+        """Let reads open it in this way."""
+        store = override_calls(self.store, open=open_)
+        self.stored = replace(self.stored, store=store)
 
     def crowd(self) -> None:
         """Other downloads use the budget, so no block is held."""
@@ -183,9 +188,7 @@ async def test_bytes_that_rot_between_two_reads() -> None:
         async with store.open(key, start) as reader:
             yield reader
 
-    blob.stored = StoredBlob(
-        override_calls(store, open=rots), blob.stored.location, blob.stored.content
-    )
+    blob.opened_by(rots)
 
     sent, damage = await received(blob, ByteSpan(0, SIZE))
 
@@ -205,9 +208,7 @@ async def test_little_ranges_in_order_read_each_block_once() -> None:
         async with store.open(key, start) as reader:
             yield reader
 
-    blob.stored = StoredBlob(
-        override_calls(store, open=counted), blob.stored.location, blob.stored.content
-    )
+    blob.opened_by(counted)
     sent = b""
     for start in range(0, SIZE, 48 * KIB):
         part, damage = await received(blob, ByteSpan(start, min(48 * KIB, SIZE - start)))
@@ -221,23 +222,15 @@ async def test_little_ranges_in_order_read_each_block_once() -> None:
     assert blob.budget.free_bytes == TOTAL
 
 
-async def test_nothing_is_kept_while_there_is_little_room() -> None:
-    """What others need goes before what the next range might need."""
-    blob = Blob()
-    blob.crowd()
-
-    await received(blob, ByteSpan(0, 10))
-
-    assert blob.kept.take(KEY, 0) is None
-
-
-async def test_blobs_have_kept_blocks_of_their_own() -> None:
-    """The block of one blob is never sent as that of another."""
-    blob = Blob()
-    await received(blob, ByteSpan(0, 10))
-
+async def test_the_block_that_is_kept() -> None:
+    """It is never that of another blob; what others need goes before what a next range might."""
+    blob, crowded = Blob(), Blob()
+    crowded.crowd()
+    for one in (blob, crowded):
+        await received(one, ByteSpan(0, 10))
     assert blob.kept.take(make_key(A, UUID(int=2)), 0) is None
     assert blob.budget.free_bytes == TOTAL
+    assert crowded.kept.take(KEY, 0) is None
 
 
 # through the service
@@ -281,7 +274,6 @@ async def test_a_wrong_first_block_is_told_before_anything_is_sent(cluster: Clus
     """So that the answer can be an error, and not an end in the middle."""
     node = cluster.node(budget=TransferBudget(TOTAL))
     await rotten(cluster, node)
-
     with pytest.raises(DataDamaged):
         async with node.downloads.open(OWNER, A, ByteRange(BLOCK_BYTES, None)):
             raise AssertionError
@@ -292,10 +284,8 @@ async def test_a_mark_that_cannot_be_made_changes_nothing(cluster: Cluster) -> N
     maker = cluster.node(budget=TransferBudget(TOTAL))
     await rotten(cluster, maker)
     deaf = override_calls(cluster.catalog, modify_image=catalog_fails)
-
     with capture_logs() as lines, pytest.raises(DataDamaged):
         await read(cluster.node("deaf", catalog=deaf, budget=TransferBudget(TOTAL)))
-
     events = [line["event"] for line in lines if line["event"].startswith("image.")]
     assert events == ["image.damaged", "image.mark_failed"]
 

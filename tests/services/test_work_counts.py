@@ -23,7 +23,6 @@ async def test_a_scrubber_counts_over_all_its_rounds(cluster: Cluster) -> None:
     await cluster.doomed(3)
     await node.scrubber.run_due()
     await node.scrubber.run_due()
-
     assert node.scrubber.totals == ScrubReport(deleted=3, deleted_bytes=3 * len(BODY))
 
 
@@ -53,7 +52,6 @@ async def test_failed_deletes_are_counted_each_time(cluster: Cluster) -> None:
     for _ in range(2):
         await node.scrubber.run_due()
         await anyio.sleep(DELAY.total_seconds())
-
     assert node.scrubber.totals == ScrubReport(failed=2)
 
 
@@ -64,7 +62,6 @@ async def test_a_reclaimer_counts_the_claims_that_it_took_back(cluster: Cluster)
     first, second = cluster.node("first"), cluster.node("second")
     for node in (first, second, first):
         await node.reclaimer.run_due()
-
     assert (first.reclaimer.taken_back, second.reclaimer.taken_back) == (1, 0)
 
 

@@ -44,12 +44,7 @@ async def test_a_task_that_is_worked_on_is_not_picked_up_again(cluster: Cluster)
     running = cluster.start(slow.run_tasks())
     await anyio.sleep(1)
 
-    async def long_ago(*_: object) -> list[Task]:
-        return [waiting]
-
-    late = cluster.node(
-        "late", catalog=override_calls(cluster.catalog, find_pending_tasks=long_ago)
-    )
+    late = that_read_long_ago(cluster, waiting)
     assert await late.run_tasks() == 0  # it is still processing
 
     assert await running.outcome() == 1
@@ -67,12 +62,7 @@ async def test_a_task_is_picked_up_by_its_id(cluster: Cluster) -> None:
     await anyio.sleep(1)
     await node.ask_import(A)
 
-    async def long_ago(*_: object) -> list[Task]:
-        return [first]
-
-    late = cluster.node(
-        "late", catalog=override_calls(cluster.catalog, find_pending_tasks=long_ago)
-    )
+    late = that_read_long_ago(cluster, first)
     assert await late.run_tasks() == 0
     second = await cluster.task_of(A)
     assert (second.status, second.attempts) == (TaskStatus.PENDING, 0)
@@ -97,28 +87,6 @@ async def test_staged_bytes_survive_a_lost_attempt(cluster: Cluster) -> None:
     assert (image.status, task.attempts) == (Status.ACTIVE, 2)
     assert image.locations[0].key != lost_key
     cluster.audit()
-
-
-@pytest.mark.rule("tasks.3")
-async def test_an_import_survives_its_worker_a_few_times_only(cluster: Cluster) -> None:
-    """A task that kills every worker fails after its attempts, and says why."""
-    await cluster.importing(A)
-    for _ in range(3):
-        await die_in_attempt(cluster)
-        await cluster.settle(150)
-    image = await cluster.image(A)
-
-    assert image.status is Status.UPLOADING
-    assert image.staged is not None
-    task = await cluster.task_of(A)
-    assert (task.status, task.attempts) == (TaskStatus.FAILURE, 3)
-    assert task.message == (
-        "The server that was working on it went silent. That was attempt 3, the last one."
-    )
-    assert image.last_failure is not None
-    assert image.last_failure.phase == "import"
-    assert await cluster.node().run_tasks() == 0
-    assert cluster.keys == cluster.catalog.blobs.keys() == {image.staged.key}
 
 
 @pytest.mark.rule("claims.16", "tasks.4")
@@ -155,6 +123,17 @@ async def test_a_worker_that_hears_nothing_leaves_the_task_to_others(
     task = await cluster.task_of(A)
     assert (task.status, task.attempts) == (TaskStatus.PENDING, 1)
     assert await cluster.node().run_tasks() == 1
+
+
+def that_read_long_ago(cluster: Cluster, task: Task) -> Node:
+    """A worker that takes this task for one that waits."""
+
+    async def long_ago(*_: object) -> list[Task]:
+        return [task]
+
+    return cluster.node(
+        "late", catalog=override_calls(cluster.catalog, find_pending_tasks=long_ago)
+    )
 
 
 async def die_in_attempt(cluster: Cluster, name: str = A) -> str:

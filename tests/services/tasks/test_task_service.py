@@ -137,7 +137,7 @@ async def test_an_import_call_needs_room_too(cluster: Cluster) -> None:
 async def test_many_expired_tasks(cluster: Cluster) -> None:
     """More than one look takes."""
     await cluster.active(A)
-    node = cluster.node()
+    node = cluster.node(beats=False)
     for _ in range(230):
         task = await node.task_service.create(OWNER, "verify", {"image_id": A})
         await node.task_service.cancel(OWNER, task.id)
@@ -152,7 +152,6 @@ async def test_a_caller_without_a_role(cluster: Cluster) -> None:
     await cluster.active(A)
     task = await cluster.node().task_service.create(OWNER, "verify", {"image_id": A})
     stranger = Caller("x", "p9", frozenset())
-
     with pytest.raises(TaskNotFound):
         await cluster.node().task_service.show(stranger, task.id)
     assert not await cluster.node().task_service.list(TaskQuery(caller=stranger))

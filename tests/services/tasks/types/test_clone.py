@@ -80,10 +80,8 @@ async def test_a_clone_without_copying_runs_where_it_is_accepted(
     node = cluster.node(web=web_of())
     cluster.start(node.runner.serve_brief_only())
     await anyio.sleep(1)
-
     task = await node.task_service.create(OWNER, "clone", fields)
     await anyio.sleep(1)
-
     assert (await cluster.catalog.get_task(task.id)).status is status
 
 
@@ -91,9 +89,7 @@ async def test_a_clone_without_copying_runs_where_it_is_accepted(
 async def test_a_clone_costs_no_bytes(cluster: Cluster) -> None:
     """But its owner pays for them."""
     source = await cluster.active(A)
-
     await cloned(cluster, ADMIN, owner="p2")
-
     assert cluster.keys == {source.locations[0].key}
     assert (await cluster.catalog.get_account("p2")).used_bytes == len(BODY)
     cluster.audit()
@@ -140,27 +136,12 @@ async def test_an_expired_image_does_not_wait_for_bytes_that_live_on(cluster: Cl
     cluster.audit()
 
 
-async def test_a_restored_source_is_whole_beside_its_clone(cluster: Cluster) -> None:
-    """While it waited, it held its bytes like everybody else."""
-    await cluster.active(A)
-    clone = await cloned(cluster)
-    node = cluster.node()
-    await node.delete(A)
-    await node.delete(clone.id, delayed=False)
-    await node.scrubber.run_due()
-
-    assert (await node.restore(A)).status is Status.ACTIVE
-    cluster.audit()
-
-
 @pytest.mark.rule("tasks.19")
 async def test_without_room_there_is_no_clone(cluster: Cluster) -> None:
     """The draft never was an image of a project."""
     await cluster.active(A)
     await cluster.catalog.set_limit("p1", len(BODY))
-
     task = await cluster.node().do_task("clone", {"image_id": A}, OWNER)
-
     assert task.message == "The quota of the project p1 is used up."
     (draft,) = [image for image in cluster.catalog.images.values() if image.id != A]
     assert (draft.status, draft.draft) == (Status.DELETED, True)

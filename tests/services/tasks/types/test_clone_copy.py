@@ -9,7 +9,7 @@ import pytest
 
 from imaged.core.access import Caller
 from imaged.core.deletion import deactivate, delete
-from imaged.core.errors import BlobMissing, DataForbidden, ImageNotFound, InvalidInput, StoreError
+from imaged.core.errors import BlobMissing, DataForbidden, ImageNotFound, StoreError
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskStatus
@@ -54,10 +54,11 @@ class CopyingStore(MemoryStore):
 
 
 @pytest.fixture(params=["through here", "by itself"])
-def cluster(cluster: Cluster, request: pytest.FixtureRequest) -> Cluster:
-    """The far store is of either kind."""
+async def cluster(cluster: Cluster, request: pytest.FixtureRequest) -> Cluster:
+    """The far store is of either kind; an image has its data in the near one."""
     if request.param == "by itself":
         cluster.far = CopyingStore("far")
+    await cluster.active(A)
     return cluster
 
 
@@ -75,7 +76,6 @@ async def clone_of(cluster: Cluster, task: Task) -> Image:
 
 async def test_a_clone_in_another_store(cluster: Cluster) -> None:
     """Of the same bytes, known as those of the source are; each is whole without the other."""
-    await cluster.active(A)
     source = await cluster.change(A, lambda image: replace(image, name="n", tags=("t",)))
 
     task = await clone_far(cluster)
@@ -95,31 +95,10 @@ async def test_a_clone_in_another_store(cluster: Cluster) -> None:
     assert cluster.far.blobs == {place.key: BODY}
 
 
-async def test_no_bytes_move_within_a_store(cluster: Cluster) -> None:
-    """The store is named, and it is that of the source."""
-    await cluster.active(A)
-
-    task = await cluster.node().do_task("clone", {"image_id": A, "store": "near"}, OWNER)
-
-    assert (await clone_of(cluster, task)).locations == (await cluster.image(A)).locations
-    assert len(cluster.keys) == 1
-
-
-async def test_a_store_that_there_is_not(cluster: Cluster) -> None:
-    """Refused at once, and the field is named."""
-    await cluster.active(A)
-    with pytest.raises(InvalidInput, match=r"'store'.*near, far"):
-        await cluster.node().task_service.create(OWNER, "clone", {"image_id": A, "store": "mars"})
-    assert not cluster.catalog.tasks
-
-
 async def test_without_room(cluster: Cluster) -> None:
     """The project's, before a byte is written; nothing is left."""
-    await cluster.active(A)
     await cluster.catalog.set_limit("p1", len(BODY))
-
     task = await clone_far(cluster)
-
     assert task.message == "The quota of the project p1 is used up."
     await cluster.settle()
     assert not cluster.far.blobs
@@ -128,7 +107,6 @@ async def test_without_room(cluster: Cluster) -> None:
 
 async def test_a_deactivated_source(cluster: Cluster) -> None:
     """Is only copied for an admin; also if that came between the call and the work."""
-    await cluster.active(A)
     node = cluster.node()
     fields = {"image_id": A, "store": "far"}
     early = await node.task_service.create(OWNER, "clone", fields)
@@ -149,7 +127,6 @@ async def test_a_source_that_goes_while_it_is_copied(cluster: Cluster) -> None:
     """Its owner is told that it went, and not that a store has lost something; unless its bytes
     are being read already: then they are read to their end.
     """
-    await cluster.active(A)
 
     async def gone(*_: object) -> None:
         await cluster.change(A, delete(delayed=False))
@@ -170,10 +147,8 @@ async def test_a_source_that_goes_while_it_is_copied(cluster: Cluster) -> None:
 
 async def test_the_copy_is_verified_when_it_is_read(cluster: Cluster) -> None:
     """Its blocks have checksums, whether imaged or the store copied them."""
-    source = await cluster.active(A)
-
+    source = await cluster.image(A)
     clone = await clone_of(cluster, await clone_far(cluster))
-
     checksums = cluster.catalog.block_checksums
     assert checksums[clone.locations[0].key] == checksums[source.locations[0].key] != b""
 
@@ -182,7 +157,7 @@ async def test_the_copy_is_verified_when_it_is_read(cluster: Cluster) -> None:
 @pytest.mark.parametrize("is_damaged", [False, True])
 async def test_a_store_that_tells_of_other_bytes(cluster: Cluster, is_damaged: bool) -> None:
     """What it tells is no proof: the copy is read, and compared with what was recorded."""
-    key = (await cluster.active(A)).locations[0].key
+    key = (await cluster.image(A)).locations[0].key
     assert isinstance(cluster.far, CopyingStore)
     if is_damaged:
         cluster.near.blobs[key] = BODY[::-1]
@@ -202,7 +177,7 @@ async def test_a_store_that_tells_of_other_bytes(cluster: Cluster, is_damaged: b
 
 async def test_bytes_that_are_not_those_of_the_source(cluster: Cluster) -> None:
     """A copy of damage is no clone; neither is one that ends early."""
-    key = (await cluster.active(A)).locations[0].key
+    key = (await cluster.image(A)).locations[0].key
     if isinstance(cluster.far, CopyingStore):
         cluster.far.lost_bytes = 1
     else:
@@ -220,11 +195,9 @@ async def test_bytes_that_are_not_those_of_the_source(cluster: Cluster) -> None:
 @pytest.mark.parametrize("number", [1, 2, 3])
 async def test_a_worker_that_dies_at_each_of_its_steps(cluster: Cluster, number: int) -> None:
     """One clone in the end, never two; and of what the dead one wrote nothing is left."""
-    await cluster.active(A)
     node = cluster.node()
     asked = await node.task_service.create(OWNER, "clone", {"image_id": A, "store": "far"})
     await cluster.run_tasks_after_deaths(node, number)
-
     clone = await clone_of(cluster, await cluster.catalog.get_task(asked.id))
     assert clone.status is Status.ACTIVE
     await cluster.settle()
@@ -233,22 +206,17 @@ async def test_a_worker_that_dies_at_each_of_its_steps(cluster: Cluster, number:
 
 async def test_a_store_that_is_no_longer_there(cluster: Cluster) -> None:
     """A clone that was asked for before is a failure that says so; one beside it shares."""
-    await cluster.active(A)
     asked = await cluster.node().task_service.create(
         OWNER, "clone", {"image_id": A, "store": "far"}
     )
-
     await Node("later", cluster.catalog, Stores("near", {"near": cluster.near})).run_tasks()
-
     task = await cluster.catalog.get_task(asked.id)
     assert task.message == "There is no store named 'far'."
 
 
 async def test_a_store_that_fails(cluster: Cluster) -> None:
     """While the source is there still: the store is the reason."""
-    source = await cluster.active(A)
+    source = await cluster.image(A)
     del cluster.near.blobs[source.locations[0].key]
-
     task = await clone_far(cluster)
-
     assert task.message == StoreError("near", "").for_clients

@@ -99,7 +99,6 @@ async def test_an_image_that_everybody_may_have(cluster: Cluster) -> None:
     """No token is sent where none is given; and the URL may be that of the bytes."""
     web = web_of()
     task = await fetch(cluster.node(web=web), source_token="", source_image_url=f"{URL}/file")
-
     await made_by(cluster, task)
     assert [url for url, _ in web.asked] == [URL, f"{URL}/file"]
     assert not any("X-Auth-Token" in headers for _, headers in web.asked)
@@ -108,7 +107,6 @@ async def test_an_image_that_everybody_may_have(cluster: Cluster) -> None:
 async def test_into_a_store_that_is_named(cluster: Cluster) -> None:
     """Not into the default one."""
     task = await fetch(cluster.node(web=web_of()), store="far")
-
     assert [place.store for place in (await made_by(cluster, task)).locations] == ["far"]
 
 

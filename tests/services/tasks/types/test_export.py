@@ -107,6 +107,20 @@ async def exported(cluster: Cluster, shelf: MemoryDestination, **changes: object
     return await exporter(cluster, shelf).do_task("export", {**ASKED, **changes}, OWNER)
 
 
+async def with_source(cluster: Cluster) -> tuple[Node, MemoryDestination]:
+    """A node beside an image with data, and the shelf that it exports to."""
+    await cluster.active(A)
+    shelf = MemoryDestination()
+    return exporter(cluster, shelf), shelf
+
+
+async def failure_of(cluster: Cluster, task: Task) -> str:
+    """The sentence with which it failed."""
+    ended = await cluster.catalog.get_task(task.id)
+    assert ended.status is TaskStatus.FAILURE
+    return ended.message or ""
+
+
 def result_of(task: Task) -> Mapping[str, object]:
     """The result of a success."""
     assert task.status is TaskStatus.SUCCESS, task.message
@@ -137,9 +151,7 @@ async def test_the_default_name(cluster: Cluster, export_format: str) -> None:
     """The image's id and its format; a format that it has already is no conversion."""
     await cluster.active(A)
     shelf = MemoryDestination()
-
     await exported(cluster, shelf, file_name="", export_format=export_format)
-
     assert shelf.files == {f"{A}.raw": BODY}
 
 
@@ -192,16 +204,11 @@ async def test_callers_that_may_ask(cluster: Cluster) -> None:
 
 async def test_rights_are_looked_at_again(cluster: Cluster) -> None:
     """When the work begins, the image may be deactivated."""
-    await cluster.active(A)
-    shelf = MemoryDestination()
-    node = exporter(cluster, shelf)
+    node, shelf = await with_source(cluster)
     task = await node.task_service.create(OWNER, "export", ASKED)
     await cluster.change(A, deactivate)
-
     assert await node.run_tasks() == 0
-
-    message = (await cluster.catalog.get_task(task.id)).message
-    assert message is not None
+    message = await failure_of(cluster, task)
     assert "deactivated" in message
     assert not shelf.files
 
@@ -219,8 +226,7 @@ async def test_several_run_side_by_side(cluster: Cluster) -> None:
     assert shelf.files == {"one": BODY, "two": BODY, "three": BODY}
     tasks = await node.task_service.list_for_image(OWNER, A)
     (failed,) = [task for task in tasks if task.status is TaskStatus.FAILURE]
-    assert failed.message is not None
-    assert "There is a file of this name already: three" in failed.message
+    assert "There is a file of this name already: three" in (failed.message or "")
     assert node.budget.free_bytes == node.budget.total_bytes
 
 
@@ -233,8 +239,7 @@ async def test_damaged_bytes_are_not_exported(cluster: Cluster) -> None:
     with capture_logs() as lines:
         task = await exported(cluster, shelf)
 
-    assert task.message is not None
-    assert "is damaged" in task.message
+    assert "is damaged" in (task.message or "")
     assert not shelf.files
     assert not shelf.unfinished
     assert "image.damaged" in {line["event"] for line in lines}
@@ -243,30 +248,20 @@ async def test_damaged_bytes_are_not_exported(cluster: Cluster) -> None:
 
 async def test_a_destination_that_is_down(cluster: Cluster) -> None:
     """The owner learns which, and not why."""
-    await cluster.active(A)
-    shelf = MemoryDestination()
-    node = exporter(cluster, shelf)
+    node, shelf = await with_source(cluster)
     task = await node.task_service.create(OWNER, "export", ASKED)
     shelf.error = ExportError("archive", "cannot use /srv/secret")
-
     await node.run_tasks()
-
-    message = (await cluster.catalog.get_task(task.id)).message
-    assert message is not None
+    message = await failure_of(cluster, task)
     assert "'archive' does not work at the moment" in message
     assert "secret" not in message
 
 
 async def test_a_destination_that_is_slow_keeps_no_request_waiting(cluster: Cluster) -> None:
     """The task will see what is there."""
-    await cluster.active(A)
-    shelf = MemoryDestination()
-    node = exporter(cluster, shelf)
-    export: Any = node.task_service.registry.get("export")
-    export.destinations["archive"] = override_calls(shelf, has=hangs)
-
+    node, shelf = await with_source(cluster)
+    destinations_of(node)["archive"] = override_calls(shelf, has=hangs)
     task = await node.task_service.create(OWNER, "export", ASKED)
-
     assert elapsed() <= 5
     await node.run_tasks()
     assert result_of(await cluster.catalog.get_task(task.id))["size"] == len(BODY)
@@ -277,13 +272,9 @@ async def test_a_destination_that_is_no_longer_configured(cluster: Cluster) -> N
     await cluster.active(A)
     task = await exporter(cluster, MemoryDestination()).task_service.create(OWNER, "export", ASKED)
     node = exporter(cluster, MemoryDestination(), "later")
-    export: Any = node.task_service.registry.get("export")
-    export.destinations.clear()
-
+    destinations_of(node).clear()
     await node.run_tasks()
-
-    message = (await cluster.catalog.get_task(task.id)).message
-    assert message is not None
+    message = await failure_of(cluster, task)
     assert "export_to" in message
 
 
@@ -315,17 +306,13 @@ async def test_a_worker_that_dies_after_it_delivered(cluster: Cluster) -> None:
 @pytest.mark.parametrize("left", [b"X" + BODY[1:], BODY[:-1]])
 async def test_a_file_of_a_dead_worker_is_compared(cluster: Cluster, left: bytes) -> None:
     """It is no success where the file is not the image, whatever happened to it since."""
-    await cluster.active(A)
-    shelf = MemoryDestination()
-    node = exporter(cluster, shelf)
+    node, shelf = await with_source(cluster)
     task = await node.task_service.create(OWNER, "export", ASKED)
     shelf.files["a/b.raw"], shelf.makers["a/b.raw"] = left, task.id
 
     await node.run_tasks()
 
-    ended = await cluster.catalog.get_task(task.id)
-    assert ended.status is TaskStatus.FAILURE
-    assert ended.message == (
+    assert await failure_of(cluster, task) == (
         "An earlier attempt delivered the file a/b.raw, and it no longer matches the image. "
         "Remove it from the export destination 'archive', or choose another file_name, and create "
         "the task again."
@@ -336,9 +323,7 @@ async def test_a_file_of_a_dead_worker_is_compared(cluster: Cluster, left: bytes
 
 async def test_a_worker_that_dies_in_the_middle(cluster: Cluster) -> None:
     """What it left goes when the next one begins."""
-    await cluster.active(A)
-    shelf = MemoryDestination()
-    node = exporter(cluster, shelf)
+    node, shelf = await with_source(cluster)
     task = await node.task_service.create(OWNER, "export", ASKED)
     shelf.unfinished[temporary_name(ExportFile(task.id, uuid4(), "a/b.raw"))] = b"half"
 
@@ -352,16 +337,13 @@ async def test_a_worker_that_dies_in_the_middle(cluster: Cluster) -> None:
 
 async def test_a_worker_taken_for_dead_delivers_first(cluster: Cluster) -> None:
     """Then the file is there, and it is the task's: that is a success."""
-    await cluster.active(A)
-    shelf = MemoryDestination()
-    node = exporter(cluster, shelf)
+    node, shelf = await with_source(cluster)
     task = await node.task_service.create(OWNER, "export", ASKED)
 
     async def zombie(*_: object) -> None:
         shelf.files["a/b.raw"], shelf.makers["a/b.raw"] = BODY, task.id
 
-    export: Any = node.task_service.registry.get("export")
-    export.destinations["archive"] = override_calls(
+    destinations_of(node)["archive"] = override_calls(
         shelf, deliver=nth(shelf.deliver, 1, before=zombie)
     )
 
@@ -372,9 +354,7 @@ async def test_a_worker_taken_for_dead_delivers_first(cluster: Cluster) -> None:
 
 async def test_being_cancelled_leaves_nothing(cluster: Cluster) -> None:
     """In the middle of it."""
-    await cluster.active(A)
-    shelf = MemoryDestination()
-    node = exporter(cluster, shelf)
+    node, shelf = await with_source(cluster)
     destinations_of(node)["archive"] = override_calls(shelf, deliver=hangs)
     task = await node.task_service.create(OWNER, "export", ASKED)
     running = cluster.start(node.run_tasks())
@@ -383,9 +363,7 @@ async def test_being_cancelled_leaves_nothing(cluster: Cluster) -> None:
     await node.task_service.cancel(OWNER, task.id)
     await running.outcome()
 
-    ended = await cluster.catalog.get_task(task.id)
-    assert ended.status is TaskStatus.FAILURE
-    assert ended.message == "It was cancelled by ann."
+    assert await failure_of(cluster, task) == "It was cancelled by ann."
     assert not shelf.files
 
 
@@ -394,9 +372,7 @@ async def test_being_cancelled_leaves_nothing(cluster: Cluster) -> None:
 
 async def test_leftovers_of_tasks_that_have_ended_go(cluster: Cluster) -> None:
     """Those of other tasks stay, and of unknown ones for a while: a check may still need them."""
-    await cluster.active(A)
-    shelf = MemoryDestination()
-    node = exporter(cluster, shelf)
+    node, shelf = await with_source(cluster)
     ended = await node.do_task("export", {**ASKED, "file_name": "first"}, OWNER)
     waiting = await node.task_service.create(OWNER, "export", ASKED)
     names = [
@@ -422,9 +398,7 @@ async def test_leftovers_of_tasks_that_have_ended_go(cluster: Cluster) -> None:
 
 async def test_scratch_of_attempts_that_stand_stays(cluster: Cluster) -> None:
     """All other goes."""
-    await cluster.active(A)
-    shelf = MemoryDestination()
-    node = exporter(cluster, shelf)
+    node, shelf = await with_source(cluster)
     export: Any = node.task_service.registry.get("export")
     slow = nth(shelf.deliver, 1, before=pause(20))
     export.destinations["archive"] = override_calls(shelf, deliver=slow)
@@ -488,9 +462,7 @@ async def test_a_hanging_destination_stops_no_other_export(cluster: Cluster) -> 
 
 async def test_an_attempt_that_stalls_ends_and_is_told(cluster: Cluster) -> None:
     """Three times, then for good, with a sentence; its lease was renewed all the time."""
-    await cluster.active(A)
-    shelf = MemoryDestination()
-    node = exporter(cluster, shelf)
+    node, shelf = await with_source(cluster)
     destinations_of(node)["archive"] = override_calls(shelf, deliver=hangs)
     task = await node.task_service.create(OWNER, "export", ASKED)
     cluster.start(node.runner.serve()).ignore()

@@ -117,9 +117,7 @@ async def test_a_quota_that_is_used_up(
     web.says_size = says_size
     await cluster.catalog.set_limit("p1", len(PAGE) - 1)
     node = node_on(cluster, web)
-
     task = await node.do_task("import", FIELDS, OWNER)
-
     assert task.status is TaskStatus.FAILURE
     assert task.message == "The quota of the project p1 is used up."
     await nothing_is_left(cluster)
