@@ -108,15 +108,15 @@ async def test_a_download_outlives_a_delete(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("data", "error", "why"),
     [
-        (None, BlobMissing, ""),
-        (b"", BlobMissing, ""),
+        (None, BlobMissing, None),
+        (b"", BlobMissing, None),
         (BODY[:-1], StoreError, "bytes of"),
         (BODY + b"?", StoreError, "bytes of"),
     ],
 )
 @pytest.mark.rule("loops.6")
 async def test_bytes_that_are_not_those_recorded_are_told_before_anything_is_sent(
-    cluster: Cluster, data: bytes | None, error: type[Exception], why: str
+    cluster: Cluster, data: bytes | None, error: type[Exception], why: str | None
 ) -> None:
     """The record says active; the store has nothing, or what cannot be what was uploaded."""
     key = (await cluster.active(A)).locations[0].key
