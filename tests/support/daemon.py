@@ -86,9 +86,13 @@ class Daemon:
         self.config.write_text(text)
 
     async def start(self) -> None:
-        """Start it, and wait until it is ready."""
+        """Start it, and wait until it is ready. If that fails, nothing of it is left running."""
         self.launch()
-        await self.wait_ready()
+        try:
+            await self.wait_ready()
+        except BaseException:
+            await self.end(signal.SIGKILL)
+            raise
 
     def launch(self) -> None:
         """Start it, and do not wait."""
