@@ -91,6 +91,14 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.fixture
+def service() -> object:
+    """The API on a catalog and stores in memory."""
+    from support.service import Service  # takes a while, which most tests need not wait
+
+    return Service()
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[SeaweedFS]:
     """A real S3 server with one bucket, shared by all tests of this process that need one."""

@@ -13,7 +13,6 @@ from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
-URL = "http://images.example/disk"
 CHILDREN = {
     "qcow2": (disk_images.qcow2(backing_file=b"/etc/hostname"), Flaw.BACKING_FILE),
     "vmdk": (
@@ -50,46 +49,6 @@ async def test_sent_by_a_client(disk_format: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("disk_format", CHILDREN)
-async def test_fetched_by_an_import_call(disk_format: str) -> None:
-    """The same from the web, into an image that its client made."""
-    data, flaw = CHILDREN[disk_format]
-    service = Service()
-    service.web.pages[URL] = data
-    image_id = await service.create(disk_format=disk_format)
-
-    asked = {"method": {"name": "web-download", "uri": URL}}
-    await service.call("POST", f"/v2/images/{image_id}/import", asked)
-    await service.run_tasks()
-
-    image = (await service.call("GET", f"/v2/images/{image_id}")).json()
-    assert image["status"] == "queued"
-    assert image["imaged_last_failure"].endswith(f"import: {sentence(flaw)}")
-    assert service.bytes.blobs == {}
-
-
-@pytest.mark.parametrize("target", ["the same", "raw"])
-@pytest.mark.parametrize("disk_format", CHILDREN)
-async def test_fetched_by_a_task(tmp_path: Path, disk_format: str, target: str) -> None:
-    """With and without a conversion: qemu-img never sees it."""
-    data, flaw = CHILDREN[disk_format]
-    service = Service(scratch=tmp_path)
-    service.web.pages[URL] = data
-    wanted = disk_format if target == "the same" else target
-
-    task = await service.ask_task(
-        "import",
-        import_from=URL,
-        import_from_format=disk_format,
-        image_properties={"disk_format": wanted},
-    )
-    await service.run_tasks()
-
-    task = (await service.call("GET", f"/v2/tasks/{task['id']}")).json()
-    assert (task["status"], task["message"]) == ("failure", sentence(flaw))
-    assert (service.converter.sources, service.bytes.blobs) == ([], {})
-
-
-@pytest.mark.parametrize("disk_format", CHILDREN)
 async def test_stored_before_they_were_refused(tmp_path: Path, disk_format: str) -> None:
     """An image that is there already can be read, and not be converted."""
     data, flaw = CHILDREN[disk_format]
@@ -98,9 +57,7 @@ async def test_stored_before_they_were_refused(tmp_path: Path, disk_format: str)
     headers = {"content-type": OCTETS}
     await service.call("PUT", f"/v2/images/{image_id}/file", data, headers=headers)
 
-    task = await service.ask_task("convert", image_id=image_id, to_format="raw")
-    await service.run_tasks()
+    task = await service.do_task("convert", image_id=image_id, to_format="raw")
 
-    task = (await service.call("GET", f"/v2/tasks/{task['id']}")).json()
     assert (task["status"], task["message"]) == ("failure", sentence(flaw))
     assert service.converter.sources == []

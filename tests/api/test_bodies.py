@@ -139,29 +139,6 @@ async def test_body_in_pieces(service: Service) -> None:
     assert (reply.status, reply.json()["name"]) == (201, "pieces")
 
 
-@pytest.mark.parametrize(
-    ("attributes", "name"),
-    [
-        ({"min_ram": "1"}, "min_ram"),
-        ({"tags": "x"}, "tags"),
-        ({"protected": "yes"}, "protected"),
-        ({"os_distro": 5}, "os_distro"),
-        ({"name": "a\x00"}, "name"),
-        ({"name": "\ud800"}, "name"),
-        ({"visibility": "none"}, "visibility"),
-        ({"created_at": "x"}, "created_at"),
-        ({"imaged_last_failure": ""}, "imaged_last_failure"),
-    ],
-)
-async def test_sentence_names_the_attribute(
-    service: Service, attributes: dict[str, object], name: str
-) -> None:
-    """The answer says what to correct."""
-    reply = await service.call("POST", "/v2/images", attributes)
-    assert reply.status in {400, 403}
-    assert f"'{name}'" in reply.text
-
-
 PATCHES = [
     (V2_1, {"op": "add", "path": "/name", "value": "x"}, "array"),
     (V2_1, [1], "array"),
@@ -206,30 +183,8 @@ async def test_escaped_names(service: Service) -> None:
     assert reply.json()["a/b~1"] == "v"
 
 
-async def test_patch_is_all_or_nothing(service: Service) -> None:
-    """A refused step takes the steps before it along, and the moment of change stays."""
-    image_id = await service.create(name="before")
-    before = service.image(image_id)
-    for step, status in (
-        ({"op": "add", "path": "/min_ram", "value": "x"}, 400),
-        ({"op": "add", "path": "/status", "value": "active"}, 403),
-        ({"op": "remove", "path": "/absent"}, 409),
-        ({"op": "add", "path": "/tags", "value": [str(number) for number in range(129)]}, 413),
-    ):
-        good = {"op": "replace", "path": "/name", "value": "after"}
-        assert (await service.patch(image_id, [good, step])).status == status
-    assert service.image(image_id) == before
-
-
 async def test_media_type_has_parameters(service: Service) -> None:
     """A charset behind the media type changes nothing."""
     image_id = await service.create()
     reply = await service.patch(image_id, [], media_type=f"{V2_1}; charset=utf-8")
     assert reply.status == 200
-
-
-async def test_unread_patch_names_what_is_accepted(service: Service) -> None:
-    """A patch without a media type learns which there are."""
-    image_id = await service.create()
-    reply = await service.call("PATCH", f"/v2/images/{image_id}", [])
-    assert (reply.status, reply.headers["accept-patch"]) == (415, f"{V2_0}, {V2_1}")

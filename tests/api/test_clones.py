@@ -30,10 +30,10 @@ TOKEN = "a-made-up-token"
         ({"source_image_url": URL, "store": "mars"}, "'store'"),
     ],
 )
-async def test_an_input_that_makes_no_sense(fields: Mapping[str, object], named: str) -> None:
+async def test_an_input_that_makes_no_sense(
+    service: Service, fields: Mapping[str, object], named: str
+) -> None:
     """400, and the field is named; the token is not told again, and nothing is stored."""
-    service = Service()
-
     body = {"type": "clone", "input": fields}
     reply = await service.call("POST", "/v2/tasks", body, headers={"accept": "application/json"})
 
@@ -43,9 +43,8 @@ async def test_an_input_that_makes_no_sense(fields: Mapping[str, object], named:
     assert not service.facts.tasks
 
 
-async def test_a_token_is_not_shown() -> None:
+async def test_a_token_is_not_shown(service: Service) -> None:
     """Not in the answer, not to its owner, not to an admin; before the end and after it."""
-    service = Service()
     task = await service.ask_task("clone", source_image_url=URL, source_token=TOKEN)
     pages = [str(task)]
     for _ in range(2):

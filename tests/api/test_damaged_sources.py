@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -44,15 +43,6 @@ def rotten(service: Service, key: str, how: str) -> bytes:
     return bytes(data)
 
 
-async def done(service: Service, type_name: str, **fields: object) -> dict[str, Any]:
-    """A task, done."""
-    task = await service.ask_task(type_name, **fields)
-    await service.run_tasks()
-    reply = await service.call("GET", f"/v2/tasks/{task['id']}")
-    found: dict[str, Any] = reply.json()
-    return found
-
-
 @pytest.mark.parametrize("reader", READERS)
 async def test_damage_is_never_laundered(service: Service, reader: str) -> None:
     """Whole data is read and used. Damaged data makes the task fail with a sentence, and the source
@@ -60,14 +50,14 @@ async def test_damage_is_never_laundered(service: Service, reader: str) -> None:
     """
     type_name, fields = READERS[reader]
     image_id = await service.create_active(DATA)
-    assert (await done(service, type_name, image_id=image_id, **fields))["status"] == "success"
+    assert (await service.do_task(type_name, image_id=image_id, **fields))["status"] == "success"
     images, files = len(service.facts.images), dict(service.shelf.files)
     service.facts.block_checksums.clear()  # as for bytes of versions before
     rotten(service, service.image(image_id).locations[0].key, "a bit")
 
     with capture_logs() as lines:
         name = {"file_name": "again"} if type_name == "export" else {}
-        task = await done(service, type_name, image_id=image_id, **fields, **name)
+        task = await service.do_task(type_name, image_id=image_id, **fields, **name)
 
     assert task["status"] == "failure"
     assert task["message"].startswith("The data of the image is damaged. In the store 'local'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.service import OCTETS, Service, ask, token_of
+from support.service import OCTETS, Service
 
 pytestmark = pytest.mark.asyncio
 
@@ -31,23 +31,3 @@ async def test_it_is_refused(
     assert (reply.status, words in reply.text) == (status, True), reply.text
     assert service.image(image_id) == before
     assert (await service.put_data(image_id, b"hello")).status == 204
-
-
-@pytest.mark.parametrize("path", ["file", "stage"])
-async def test_data_without_an_end(service: Service, path: str) -> None:
-    """Neither a length nor chunks: HTTP takes it for no body at all; data of length 0 is fine."""
-    image_id = await service.create()
-    sent = {"host": "images.test", "content-type": OCTETS, **token_of("alice")}
-    address = f"/v2/images/{image_id}/{path}"
-    reply = await ask(service.app, "PUT", address, sent, [b""])
-    assert (reply.status, service.image(image_id).status) == (411, "queued")
-    reply = await ask(service.app, "PUT", address, {**sent, "content-length": "0"}, [b""])
-    assert reply.status == 204
-
-
-async def test_identity_is_no_packing(service: Service) -> None:
-    """``Content-Encoding: identity`` says that nothing was done."""
-    image_id = await service.create()
-    sent = {"content-type": OCTETS, "content-encoding": "identity"}
-    reply = await service.call("PUT", f"/v2/images/{image_id}/file", b"hello", headers=sent)
-    assert reply.status == 204

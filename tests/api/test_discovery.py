@@ -71,13 +71,6 @@ async def test_only_administrators_may_know_the_rest(service: Service, person: s
     }
 
 
-@pytest.mark.parametrize("path", [LIST, DETAIL])
-async def test_strangers_may_know_nothing(service: Service, path: str) -> None:
-    """As everywhere."""
-    assert (await service.call("GET", path, caller=None)).status == 401
-    assert (await service.call("POST", path)).status == 405
-
-
 async def test_a_new_image_is_told_where_its_data_may_go(service: Service) -> None:
     """In a header, as clients expect it."""
     reply = await service.call("POST", "/v2/images", {"name": "new"})

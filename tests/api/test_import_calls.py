@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from core.test_network_policy import INSIDE
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.http_fetcher import HttpFetcher
-from imaged.ports.fetcher import Fetched
 from support import disk_images
-from support.memory_fetcher import MemoryFetcher
 from support.service import OCTETS, Reply, Service
 from support.settings import configured
 
@@ -174,76 +168,6 @@ async def test_a_refused_import_leaves_a_queued_image(call: Any, body: dict[str,
     assert (await begin(service, image_id, WEB)).status == 202
 
 
-class PatchingWeb(MemoryFetcher):
-    """Its client patches the image while it is fetched from here."""
-
-    patch: Callable[[], Awaitable[Reply]]
-
-    @asynccontextmanager
-    async def open(self, url: str, *rest: Any, **more: Any) -> AsyncIterator[Fetched]:
-        """Begin to fetch."""
-        async with (
-            super().open(url, *rest, **more) as fetched,
-            aclosing(self._patching(fetched.chunks)) as chunks,
-        ):
-            yield replace(fetched, chunks=chunks)
-
-    async def _patching(self, chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
-        is_first = True
-        async for chunk in chunks:
-            yield chunk
-            if is_first:
-                assert (await self.patch()).status == 200
-            is_first = False
-
-
-@pytest.mark.parametrize(("call", "body"), [(begin, WEB), (add, {"url": URL})])
-@pytest.mark.parametrize(
-    ("first", "then"),
-    [({"disk_format": "raw"}, "qcow2"), ({"container_format": "ova"}, "bare")],
-)
-async def test_a_patch_during_an_import(
-    call: Any, body: dict[str, Any], first: dict[str, str], then: str
-) -> None:
-    """A disk that opens other files is never published by a patch in the middle; the next try is
-    judged as what the image says then.
-    """
-    ((name, _),) = first.items()
-    web = PatchingWeb()
-    is_disk = name == "disk_format"
-    web.pages[URL] = RAW if is_disk else disk_images.qcow2(backing_file=b"/etc/passwd")
-    service = Service(fetcher=web)
-    image_id = await service.create(**first)
-    step = {"op": "replace", "path": f"/{name}", "value": then}
-    web.patch = lambda: service.patch(image_id, [step])
-    assert (await call(service, image_id, body)).status == 202
-    await service.run_tasks()
-
-    image, task = await show(service, image_id), await task_of(service, image_id)
-    assert (image["status"], image[name], task["status"]) == ("queued", then, "failure")
-    assert "changed meanwhile" in task["message"]
-
-
-async def test_staged_data_survives_a_failed_import() -> None:
-    """The image is uploading again and says why; its format is corrected, and a next call works."""
-    service = serve()
-    image_id = await service.create()
-    await stage(service, image_id)
-    await service.patch(image_id, [{"op": "replace", "path": "/disk_format", "value": "qcow2"}])
-    await begin(service, image_id, STAGED)
-    await service.run_tasks()
-    image, task = await show(service, image_id), await task_of(service, image_id)
-    assert (image["status"], task["status"]) == ("uploading", "failure")
-    assert task["message"] in image["imaged_last_failure"]
-    assert (await stage(service, image_id)).status == 409
-
-    await service.patch(image_id, [{"op": "replace", "path": "/disk_format", "value": "raw"}])
-    assert (await begin(service, image_id, STAGED)).status == 202
-    await service.run_tasks()
-
-    assert (await show(service, image_id))["status"] == "active"
-
-
 async def test_other_data_is_staged_instead_on_purpose() -> None:
     """With the header for it."""
     service = serve()
@@ -311,6 +235,7 @@ async def test_import_calls_that_are_not_understood(body: object, sentence: str)
         ({}, "url"),
         ({"url": 5}, "loc_url"),
         ({"url": "file:///etc/passwd"}, "url"),
+        ({"url": "http://169.254.169.254/x"}, "url"),
         ({"url": URL, "image_id": UNKNOWN}, "image_id"),
         ({"url": URL, "metadata": {}}, "metadata"),
         ({"url": URL, "validation_data": {"os_hash_algo": "md5"}}, "validation_data"),
@@ -327,22 +252,6 @@ async def test_locations_that_are_not_understood(body: object, field: str) -> No
 
     assert (reply.status, f"'{field}'" in reply.text) == (400, bool(field))
     assert service.facts.tasks == {}
-
-
-@pytest.mark.parametrize("host", INSIDE)
-async def test_addresses_that_are_refused_at_once(host: str) -> None:
-    """By both calls that fetch."""
-    service = Service(fetcher=HttpFetcher(configured(FetchSettings)))
-    image_id = await service.create()
-    url = f"http://[{host}]/x" if ":" in host else f"http://{host}/x"
-
-    import_call = {"method": {"name": "web-download", "uri": url}}
-    for reply in (
-        await begin(service, image_id, import_call),
-        await add(service, image_id, {"url": url}),
-    ):
-        assert reply.status == 400
-        assert "not public" in reply.text
 
 
 async def test_images_that_cannot_be_imported() -> None:

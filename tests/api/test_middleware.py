@@ -1,4 +1,4 @@
-"""One exchange: its id, its lines in the log, and what happens to an unread body."""
+"""One exchange: its id, its lines in the log, and what is shown to which caller."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message
 from structlog.contextvars import get_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
-from imaged.api.bodies import SHORT_REST_BYTES
 from imaged.api.middleware import RequestMiddleware
 from imaged.api.requests import Links
 from imaged.api.resource import Resource
@@ -34,11 +32,6 @@ GLOBAL_ID = "req-11111111-2222-4333-8444-555555555555"
 async def breaks(_: Request) -> Response:
     """Do what no handler should."""
     raise KeyError("a secret of ours")
-
-
-async def refuses(_: Request) -> Response:
-    """Answer without reading."""
-    return Response("no", 409)
 
 
 def lines_of(lines: list[Line], event: str) -> list[Line]:
@@ -117,11 +110,10 @@ async def test_mistake_of_ours_is_one_error_line() -> None:
 
 
 @pytest.mark.parametrize("part", ["catalog", "store"])
-async def test_failing_part_is_one_error_line(part: str) -> None:
+async def test_failing_part_is_one_error_line(service: Service, part: str) -> None:
     """A catalog or a store that fails is 502 to an upload: after 503 clients would send its rest.
     The reason is for the log alone.
     """
-    service = Service()
     image_id = await service.create()
     failing = {
         "catalog": Service(catalog=override_calls(service.facts, modify_image=catalog_fails)),
@@ -151,87 +143,27 @@ async def test_full_store_is_told_to_the_operator() -> None:
 
 async def test_only_http_is_served(service: Service) -> None:
     """Other protocols are refused before anything happens."""
-    with pytest.raises(RuntimeError, match="websocket"):
-        await ask_type(service, "websocket")
-
-
-async def ask_type(service: Service, kind: str) -> None:
-    """Come with another protocol."""
 
     async def silent(*_: object) -> Any:
         raise AssertionError
 
-    await service.app({"type": kind}, silent, silent)
+    with pytest.raises(RuntimeError, match="websocket"):
+        await service.app({"type": "websocket"}, silent, silent)
 
 
-class Wire:
-    """A connection whose server hands over chunks, and notes when it is asked for them."""
-
-    def __init__(self, chunk: bytes, count: int) -> None:
-        self.chunk, self.left = chunk, count
-        self.received_bytes = 0
-        self.sent: list[tuple[Message, int]] = []  # and how much had been received then
-
-    async def receive(self) -> Message:
-        """The next chunk, or that the client left."""
-        if not self.left:
-            return {"type": "http.disconnect"}
-        self.left -= 1
-        self.received_bytes += len(self.chunk)
-        return {"type": "http.request", "body": self.chunk, "more_body": self.left > 0}
-
-    async def send(self, message: Message) -> None:
-        """Note it."""
-        self.sent.append((message, self.received_bytes))
-
-    async def put(self, **headers: str) -> dict[bytes, bytes]:
-        """Send a body that is not read; return the headers of the answer."""
-        named = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
-        scope = {"type": "http", "method": "PUT", "path": "/", "headers": named}
-        await RequestMiddleware(Resource(PUT=refuses))(scope, self.receive, self.send)
-        return dict(self.sent[0][0]["headers"])
-
-
-async def test_short_rest_keeps_the_connection() -> None:
-    """The server reads it away by itself, after the answer."""
-    wire = Wire(b"x" * 1000, 1)
-    headers = await wire.put(content_length="1000")
-    assert b"connection" not in headers
-    assert wire.received_bytes == 0
-
-
-@pytest.mark.parametrize(
-    "announced",
-    [{"content_length": str(SHORT_REST_BYTES + 1)}, {"transfer_encoding": "chunked"}],
-    ids=["long", "unknown"],
-)
-async def test_long_rest_closes_the_connection(announced: dict[str, str]) -> None:
-    """The answer says so; how the client gets to read it is the server's to see to."""
-    wire = Wire(b"x" * 100_000, 1000)
-    headers = await wire.put(**announced)
-    assert headers[b"connection"] == b"close"
-    assert wire.received_bytes == 0
-    assert wire.sent[-1][0]["body"] == b"no"
-    assert not wire.sent[-1][0].get("more_body")
-
-
-async def test_body_that_waits_to_be_asked_for_is_not_asked_for() -> None:
-    """A client that sent Expect learns that it need not send."""
-    wire = Wire(b"x" * 1000, 1)
-    headers = await wire.put(content_length="1000", expect="100-continue")
-    assert headers[b"connection"] == b"close"
-    assert wire.received_bytes == 0
-
-
-@pytest.mark.parametrize("data", [b"", gzip.compress(b"a disk")], ids=["nothing", "packed"])
-async def test_a_notice_is_shown_to_the_owner_alone(data: bytes) -> None:
-    """What the data looks like is the owner's business and the administrator's; others see none."""
-    service = Service()
-    image_id = await service.create_active(data, visibility="community", protected=True)
-    shown = {
+async def shown_to_each(service: Service, image_id: str) -> dict[str, dict[str, Any]]:
+    """The image, as its owner's project, an administrator and a stranger see it."""
+    return {
         person: (await service.call("GET", f"/v2/images/{image_id}", caller=person)).json()
         for person in ("alice", "carol", "root", "bob")
     }
+
+
+@pytest.mark.parametrize("data", [b"", gzip.compress(b"a disk")], ids=["nothing", "packed"])
+async def test_a_notice_is_shown_to_the_owner_alone(service: Service, data: bytes) -> None:
+    """What the data looks like is the owner's business and the administrator's; others see none."""
+    image_id = await service.create_active(data, visibility="community", protected=True)
+    shown = await shown_to_each(service, image_id)
 
     said = "0 bytes were sent" if not data else "looks like a file compressed with gzip"
     for person in ("alice", "carol", "root"):
@@ -239,28 +171,21 @@ async def test_a_notice_is_shown_to_the_owner_alone(data: bytes) -> None:
     assert "imaged_notice" not in shown["bob"]
 
 
-async def test_a_notice_goes_with_the_data() -> None:
+async def test_a_notice_goes_with_the_data(service: Service) -> None:
     """A clone has it too; a disk has none."""
-    service = Service()
     source = await service.create_active(gzip.compress(b"a disk"))
     disk = await service.create_active(b"a disk")
-    task = await service.ask_task("clone", image_id=source)
-    await service.run_tasks()
-    clone = (await service.call("GET", f"/v2/tasks/{task['id']}")).json()["result"]["image_id"]
+    clone = (await service.do_task("clone", image_id=source))["result"]["image_id"]
 
     assert "gzip" in (await service.call("GET", f"/v2/images/{clone}")).json()["imaged_notice"]
     assert "imaged_notice" not in (await service.call("GET", f"/v2/images/{disk}")).json()
 
 
-async def test_failure_is_shown_to_the_owner_alone() -> None:
+async def test_failure_is_shown_to_the_owner_alone(service: Service) -> None:
     """Only owner and administrators see why an upload failed."""
-    service = Service()
     image_id = await service.create(visibility="community", disk_format="qcow2")
     assert (await service.put_data(image_id, b"raw")).status == 415
-    shown = {
-        person: (await service.call("GET", f"/v2/images/{image_id}", caller=person)).json()
-        for person in ("alice", "carol", "root", "bob")
-    }
+    shown = await shown_to_each(service, image_id)
     for person in ("alice", "carol", "root"):
         when, phase, reason = shown[person]["imaged_last_failure"].split(" ", 2)
         assert (when[-1], phase) == ("Z", "upload:")

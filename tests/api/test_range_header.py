@@ -59,29 +59,6 @@ def test_range_is_refused(header: str) -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(
-    ("sent", "status", "body"),
-    [
-        ("bytes=0-4", 206, b"hello"),
-        ("bytes=0-999", 206, b"hello"),
-        ("bytes=-999", 206, b"hello"),
-        ("bytes=4-4", 206, b"o"),
-        ("bytes=5-", 416, None),
-        ("bytes=-0", 416, None),
-    ],
-)
-async def test_range_of_data(service: Service, sent: str, status: int, body: bytes | None) -> None:
-    """Ranges are cut to what is there; outside of it there is nothing."""
-    image_id = await service.create_active(b"hello")
-    reply = await service.call("GET", f"/v2/images/{image_id}/file", headers={"range": sent})
-    assert reply.status == status
-    if body is None:
-        assert reply.headers["content-range"] == "bytes */5"
-    else:
-        assert reply.body == body
-
-
-@pytest.mark.asyncio
 async def test_condition_on_a_validator_that_we_never_gave(service: Service) -> None:
     """With If-Range the whole is sent: no validator of ours can match."""
     image_id = await service.create_active(b"hello")

@@ -71,16 +71,6 @@ async def test_an_unknown_etag_changes_nothing(
 
 
 @pytest.mark.asyncio
-async def test_a_change_of_what_is_there(service: Service) -> None:
-    """``If-Match: *`` asks for no more than that the image exists."""
-    image_id = await service.create()
-    headers = {"if-match": "*", "content-type": V2_1}
-    step = [{"op": "replace", "path": "/name", "value": "after"}]
-    reply = await service.call("PATCH", f"/v2/images/{image_id}", step, headers=headers)
-    assert (reply.status, service.image(image_id).name) == (200, "after")
-
-
-@pytest.mark.asyncio
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ["", "/file"])
 @pytest.mark.parametrize(

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from core.test_network_policy import INSIDE
 from imaged.core.errors import ConversionFailed
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.http_fetcher import HttpFetcher
 from imaged.ports.inspection import ImportFacts
 from support import disk_images
-from support.origin import Origin
-from support.rebinding import RebindingResolver
 from support.service import Service
 from support.settings import configured
 
@@ -29,7 +24,6 @@ pytestmark = pytest.mark.asyncio
 URL = "http://images.example/debian.qcow2"
 QCOW2 = disk_images.qcow2()
 RAW = disk_images.raw()
-DISGUISED = ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost", "[::ffff:7f00:1]"]
 
 
 def asked(**changes: object) -> dict[str, object]:
@@ -49,13 +43,6 @@ async def post(
     body = {"type": type_name, "input": fields}
     reply = await service.call("POST", "/v2/tasks", body)
     return reply.status, reply.text
-
-
-async def done(service: Service, fields: Mapping[str, object], type_name: str = "import") -> Any:
-    """Ask for a task, wait for its end, and look at it."""
-    task = await service.ask_task(type_name, **fields)
-    await service.run_tasks()
-    return (await service.call("GET", f"/v2/tasks/{task['id']}")).json()
 
 
 async def images(service: Service, caller: str = "alice") -> list[dict[str, Any]]:
@@ -95,14 +82,9 @@ def serve(page: bytes = QCOW2, **options: Any) -> Service:
         ({"image_properties": {"disk_format": "tape"}}, "image_properties"),
         ({"image_properties": {"container_format": None, "disk_format": "raw"}}, "image_prop"),
         ({"image_properties": {"container_format": "ovf", "disk_format": "raw"}}, "image_prop"),
-        ({"image_properties": {"size": 5}}, "image_properties"),
         ({"image_properties": {"status": "active"}}, "image_properties"),
         ({"image_properties": {"os_glance_x": "y"}}, "image_properties"),
-        ({"image_properties": {"os_hash_algo": "md5"}}, "image_properties"),
-        ({"image_properties": {"imaged_x": "y"}}, "image_properties"),
-        ({"image_properties": {"location": "file:///etc/passwd"}}, "image_properties"),
         ({"image_properties": {"min_ram": -1}}, "image_properties"),
-        ({"image_properties": {"tags": ["x" * 300]}}, "image_properties"),
         ({"image_properties": {f"p{n}": "x" for n in range(200)}}, "image_properties"),
         ({"image_properties": {"disk_format": "ploop"}}, "import_from_format"),
         ({"import_from_format": "iso", "image_properties": {"disk_format": "raw"}}, "import_from"),
@@ -154,18 +136,6 @@ async def test_a_signed_url_is_shown_to_its_project_alone() -> None:
     assert (await service.call("GET", path)).json()["input"]["import_from"] == f"{URL}?***"
 
 
-@pytest.mark.parametrize("host", [*INSIDE, *DISGUISED])
-async def test_addresses_that_are_refused_at_once(host: str) -> None:
-    """The real fetcher's table, seen by a client."""
-    service = Service(fetcher=HttpFetcher(configured(FetchSettings)))
-    name = f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-    status, text = await post(service, asked(import_from=f"http://{name}/image"))
-
-    assert (status, service.facts.tasks) == (400, {})
-    assert "The field 'import_from' of the task's input cannot be fetched" in text
-
-
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -176,6 +146,8 @@ async def test_addresses_that_are_refused_at_once(host: str) -> None:
         ("filesystem:///etc/passwd", "scheme"),
         ("swift+config://images.example/a/b", "scheme"),
         ("http:///image", "host"),
+        ("http://127.1/image", "in an unusual form"),
+        ("http://169.254.169.254/image", "is not public"),
         ("http://user:made-up@images.example/image", "user name"),
         ("http://images.example:22/image", "fetch.ports"),
         ("http://images.example:99999/image", "cannot be parsed"),
@@ -188,38 +160,7 @@ async def test_urls_that_are_refused_at_once(url: str, reason: str) -> None:
 
     status, text = await post(service, asked(import_from=url))
 
-    assert (status, reason in text, "made-up" in text) == (400, True, False)
-
-
-@pytest.mark.parametrize("address", INSIDE)
-async def test_names_that_change_what_they_stand_for(address: str) -> None:
-    """Public when it is checked, another when it is used: no connection is made."""
-    resolver = RebindingResolver(["8.8.8.8", address])
-    service = Service(fetcher=HttpFetcher(configured(FetchSettings), lambda _: resolver))
-
-    task = await done(service, asked())
-
-    assert task["status"] == "failure"
-    assert task["message"] == (
-        "Fetching from images.example failed (address): its address is not public, and not in "
-        "fetch.allow."
-    )
-
-
-@pytest.mark.parametrize("host", [*INSIDE, *DISGUISED])
-async def test_redirects_to_addresses_that_are_refused(host: str) -> None:
-    """Every hop is looked at; the message names the host that was not asked."""
-    name = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    async with Origin(host="127.0.0.2", target=f"http://{name}/image").running() as origin:
-        allow = (ip_network("127.0.0.2/32"),)
-        settings = configured(FetchSettings, allow=allow, ports=(80, origin.port))
-        service = Service(fetcher=HttpFetcher(settings))
-
-        task = await done(service, asked(import_from=origin.redirect_url))
-
-    assert task["status"] == "failure"
-    assert re.fullmatch(r"Fetching from \S+ failed \(address\): .*\.", task["message"])
-    assert len(origin.asked) == 1
+    assert (status, reason in text, "made-up" in text) == (400, True, False), text
 
 
 async def test_callers_that_may_import() -> None:
@@ -242,7 +183,7 @@ async def test_an_import() -> None:
     checksum = f"sha256:{hashlib.sha256(QCOW2).hexdigest().upper()}"
     properties = {"name": "debian", "min_ram": 512, "tags": ["stable"], "os_distro": "debian"}
 
-    task = await done(service, asked(checksum=checksum, image_properties=properties))
+    task = await service.do_task("import", **asked(checksum=checksum, image_properties=properties))
     (image,) = await images(service)
 
     assert (task["status"], task["message"]) == ("success", None)
@@ -272,14 +213,14 @@ async def test_an_import_of_unknown_size() -> None:
     service = serve()
     service.web.says_size = False
 
-    assert (await done(service, asked()))["status"] == "success"
+    assert (await service.do_task("import", **asked()))["status"] == "success"
 
 
 async def test_an_import_with_conversion(tmp_path: Path) -> None:
     """Where the image is to be of another format; what is kept is what came of it."""
     service = serve(scratch=tmp_path)
 
-    task = await done(service, asked(image_properties={"disk_format": "raw"}))
+    task = await service.do_task("import", **asked(image_properties={"disk_format": "raw"}))
     (image,) = await images(service)
 
     assert (task["status"], task["message"]) == ("success", None)
@@ -295,7 +236,7 @@ async def test_a_converted_image(tmp_path: Path) -> None:
     source = await service.create_active(RAW, name="disk", os_distro="debian", min_disk=2)
 
     fields = {"image_id": source, "to_format": "vmdk", "image_properties": {"name": "for them"}}
-    task = await done(service, fields, "convert")
+    task = await service.do_task("convert", **fields)
     found = {image["id"]: image for image in await images(service)}
     made = found[task["result"]["image_id"]]
 
@@ -320,7 +261,6 @@ async def test_a_converted_image(tmp_path: Path) -> None:
         ({"image_id": "../etc"}, 400, "image_id"),
         ({"image_id": "00000000-0000-4000-8000-00000000dead"}, 404, ""),
         ({"image_properties": {"disk_format": "vdi"}}, 400, "image_properties"),
-        ({"image_properties": {"size": 1}}, 400, "image_properties"),
         ({"image_properties": {"os_glance_x": "1"}}, 400, "image_properties"),
     ],
 )
@@ -382,7 +322,7 @@ async def test_bytes_that_are_refused(
     target = "vdi" if converted else source
     fields = asked(**changes, image_properties={"disk_format": target})
 
-    task = await done(service, fields)
+    task = await service.do_task("import", **fields)
 
     assert task["status"] == "failure"
     assert sentence in task["message"]
@@ -396,8 +336,8 @@ async def test_an_encrypted_disk(tmp_path: Path, encryption: int) -> None:
     """Stored as it is; to convert it takes the key, which is not here."""
     service = serve(disk_images.qcow2(encryption=encryption), scratch=tmp_path)
 
-    stored = await done(service, asked())
-    converted = await done(service, asked(image_properties={"disk_format": "raw"}))
+    stored = await service.do_task("import", **asked())
+    converted = await service.do_task("import", **asked(image_properties={"disk_format": "raw"}))
 
     assert (stored["status"], converted["status"]) == ("success", "failure")
     assert "encrypted, and cannot be converted without its key" in converted["message"]
@@ -408,7 +348,7 @@ async def test_a_disk_that_is_larger_than_what_is_accepted(tmp_path: Path) -> No
     """Few bytes can be a large disk; it is not converted into many."""
     service = serve(disk_images.qcow2(disk_bytes=2**40), scratch=tmp_path, max_size_bytes=2**30)
 
-    task = await done(service, asked(image_properties={"disk_format": "raw"}))
+    task = await service.do_task("import", **asked(image_properties={"disk_format": "raw"}))
 
     assert "The disk in the image has 1099511627776 bytes" in task["message"]
     assert service.converter.sources == []
@@ -423,7 +363,7 @@ async def test_more_bytes_than_are_accepted(
     service = serve(scratch=tmp_path, max_size_bytes=1000)
     service.web.says_size = says_size
 
-    task = await done(service, asked(image_properties={"disk_format": disk_format}))
+    task = await service.do_task("import", **asked(image_properties={"disk_format": disk_format}))
 
     assert "The data is larger than the limit of 1000 bytes" in task["message"]
 
@@ -433,17 +373,15 @@ async def test_a_conversion_that_fails(tmp_path: Path) -> None:
     service = serve(scratch=tmp_path)
     service.converter.error = ConversionFailed("qemu-img says: no")
 
-    task = await done(service, asked(image_properties={"disk_format": "raw"}))
+    task = await service.do_task("import", **asked(image_properties={"disk_format": "raw"}))
 
     assert task["message"] == "The image could not be converted: qemu-img says: no."
     assert left_in(tmp_path) == []
 
 
-async def test_a_page_that_is_not_there() -> None:
+async def test_a_page_that_is_not_there(service: Service) -> None:
     """Host, phase and reason."""
-    service = Service()
-
-    task = await done(service, asked())
+    task = await service.do_task("import", **asked())
 
     assert task["message"] == "Fetching from there failed (answer): it answered 404 Not Found."
     assert await images(service, "root") == []
@@ -536,7 +474,9 @@ async def test_a_check_that_refuses(tmp_path: Path, target: str) -> None:
     service = serve(RAW + b"password", scratch=tmp_path, checks=[check])
     properties = {"disk_format": target, "os_distro": "x"}
 
-    task = await done(service, asked(import_from_format="raw", image_properties=properties))
+    task = await service.do_task(
+        "import", **asked(import_from_format="raw", image_properties=properties)
+    )
 
     assert task["message"] == "The check 'no-passwords' refused the image: it has a password in it."
     assert check.facts[0].disk_format == "raw"
@@ -550,8 +490,8 @@ async def test_a_check_that_cannot_look() -> None:
     """It lets nothing pass; its mistake is for the log."""
     service = serve(RAW + b"stumble", checks=[NoPasswords()])
 
-    task = await done(
-        service, asked(import_from_format="raw", image_properties={"disk_format": "raw"})
+    task = await service.do_task(
+        "import", **asked(import_from_format="raw", image_properties={"disk_format": "raw"})
     )
 
     assert task["message"] == "The server made a mistake; its log has the details."

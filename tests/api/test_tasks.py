@@ -10,10 +10,8 @@ import pytest
 
 from imaged.core.errors import SecretKeyUnavailable
 from imaged.core.task import TaskStatus
-from imaged.services.tasks.task_service import TaskServiceSettings
 from imaged.services.tasks.types.verify import Verify
 from support.service import Service
-from support.settings import configured
 
 pytestmark = pytest.mark.asyncio
 
@@ -43,9 +41,8 @@ async def listed(service: Service, query: str = "", caller: str = "alice") -> li
 # from the call to the result
 
 
-async def test_a_task_is_accepted_at_once() -> None:
+async def test_a_task_is_accepted_at_once(service: Service) -> None:
     """201, where it is, and all that is known of it: it waits."""
-    service = Service()
     image_id = await service.create_active()
 
     reply = await service.call(
@@ -69,14 +66,10 @@ async def test_a_task_is_accepted_at_once() -> None:
     assert await show(service, task["id"]) == task
 
 
-async def test_a_verified_image() -> None:
+async def test_a_verified_image(service: Service) -> None:
     """The result says what is right."""
-    service = Service()
     image_id = await service.create_active(b"hello")
-    task = await service.ask_task("verify", image_id=image_id)
-    await service.run_tasks()
-
-    done = await show(service, task["id"])
+    done = await service.do_task("verify", image_id=image_id)
 
     assert (done["status"], done["message"]) == ("success", None)
     assert done["result"] == {
@@ -97,25 +90,21 @@ async def test_a_verified_image() -> None:
     }
 
 
-async def test_damage_is_shown_to_administrators() -> None:
+async def test_damage_is_shown_to_administrators(service: Service) -> None:
     """Until it is mended; the image's owner reads of it in the result of his task."""
-    service = Service()
     image_id = await service.create_active(b"hello")
     (key,) = service.bytes.blobs
     service.bytes.blobs[key] = b"hallo"
-    task = await service.ask_task("verify", image_id=image_id)
-    await service.run_tasks()
+    done = await service.do_task("verify", image_id=image_id)
 
-    done = await show(service, task["id"])
     assert (done["status"], done["result"]["healthy"]) == ("success", False)
     seen = (await service.call("GET", f"/v2/images/{image_id}", caller="root")).json()
     assert "has the checksum" in seen["imaged_damage"]
     assert "imaged_damage" not in (await service.call("GET", f"/v2/images/{image_id}")).json()
 
 
-async def test_a_cloned_image() -> None:
+async def test_a_cloned_image(service: Service) -> None:
     """Of the same bytes; it is listed under both images, and exists from its success on."""
-    service = Service()
     source_id = await service.create_active(b"hello", name="source", tags=["t"], os="x")
     task = await service.ask_task(
         "clone", image_id=source_id, image_properties={"name": "clone", "more": "y"}
@@ -136,9 +125,8 @@ async def test_a_cloned_image() -> None:
     assert len(service.bytes.blobs) == 1
 
 
-async def test_a_draft_is_invisible() -> None:
+async def test_a_draft_is_invisible(service: Service) -> None:
     """Not by its id, not in a list, not for admins; nor can it be given another time."""
-    service = Service()
     source_id = await service.create_active()
     await service.ask_task("clone", image_id=source_id)
     (draft_id,) = service.facts.images.keys() - {source_id}
@@ -157,21 +145,6 @@ async def test_a_draft_is_invisible() -> None:
         page = await service.call("GET", "/v2/images?visibility=all", caller=caller)
         assert draft_id not in page.text
     assert (await service.call("POST", "/v2/images", {"id": draft_id})).status == 409
-
-
-async def test_a_failure_that_explains_itself() -> None:
-    """What was there at the call, and is gone when a worker comes."""
-    service = Service()
-    image_id = await service.create_active()
-    task = await service.ask_task("clone", image_id=image_id)
-    await service.call("DELETE", f"/v2/images/{image_id}")
-    await service.run_tasks()
-
-    done = await show(service, task["id"])
-
-    assert (done["status"], done["result"]) == ("failure", None)
-    assert done["message"] == f"There is no image {image_id}."
-    assert len((await service.call("GET", "/v2/images")).json()["images"]) == 0
 
 
 # what is refused at the call
@@ -197,10 +170,8 @@ async def test_a_failure_that_explains_itself() -> None:
         ([], "JSON object"),
     ],
 )
-async def test_a_body_that_is_not_understood(body: object, named: str) -> None:
+async def test_a_body_that_is_not_understood(service: Service, body: object, named: str) -> None:
     """400, and the field is named; nothing is stored."""
-    service = Service()
-
     reply = await service.call("POST", "/v2/tasks", body, headers={"accept": "application/json"})
 
     assert reply.status == 400
@@ -208,17 +179,8 @@ async def test_a_body_that_is_not_understood(body: object, named: str) -> None:
     assert not service.facts.tasks
 
 
-async def test_half_a_character() -> None:
-    """JSON can express it, but it could not be read back."""
-    service = Service()
-    body = b'{"type": "verify", "input": {"image_id": "\\ud800"}}'
-
-    assert (await service.call("POST", "/v2/tasks", body)).status == 400
-
-
-async def test_an_image_that_cannot_be() -> None:
+async def test_an_image_that_cannot_be(service: Service) -> None:
     """The image: unknown, of others, without data. Its properties: refused as in POST."""
-    service = Service()
     image_id, queued_id = await service.create_active(), await service.create()
     unknown = str(uuid4())
 
@@ -245,25 +207,10 @@ async def test_an_image_that_cannot_be() -> None:
     assert service.facts.images.keys() == {image_id, queued_id}
 
 
-async def test_a_deactivated_source() -> None:
-    """As its data: for admins only; also if that came between the call and the work."""
-    service = Service()
-    image_id = await service.create_active(visibility="community")
-    early = await service.ask_task("clone", "bob", image_id=image_id)
-    await service.call("POST", f"/v2/images/{image_id}/actions/deactivate")
-
-    body = {"type": "clone", "input": {"image_id": image_id}}
-    assert (await service.call("POST", "/v2/tasks", body)).status == 403
-    late = await service.ask_task("clone", "root", image_id=image_id)
-    await service.run_tasks()
-
-    assert (await show(service, early["id"], "bob"))["status"] == "failure"
-    assert (await show(service, late["id"], "root"))["status"] == "success"
-
-
-async def test_without_a_key_secrets_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_key_secrets_are_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rather than kept as they are; the place of the key is not disclosed."""
-    service = Service()
     image_id = await service.create_active()
 
     async def accept(*_: object) -> None:
@@ -280,9 +227,8 @@ async def test_without_a_key_secrets_are_refused(monkeypatch: pytest.MonkeyPatch
 # which tasks a caller sees and ends
 
 
-async def test_tasks_are_their_projects() -> None:
+async def test_tasks_are_their_projects(service: Service) -> None:
     """Others do not see them; an admin sees all, and readers of the project read."""
-    service = Service()
     image_id = await service.create_active()
     task_id = (await service.ask_task("verify", image_id=image_id))["id"]
     path = f"/v2/tasks/{task_id}"
@@ -316,9 +262,8 @@ async def test_where_tasks_are_for_admins() -> None:
     assert (reply.status, reply.json()) == (200, {"tasks": []})
 
 
-async def test_cancelling_and_removing() -> None:
+async def test_cancelling_and_removing(service: Service) -> None:
     """What is not final is cancelled, what is final is removed; never the other way round."""
-    service = Service()
     image_id = await service.create_active()
     path = f"/v2/tasks/{(await service.ask_task('clone', image_id=image_id))['id']}"
 
@@ -336,38 +281,18 @@ async def test_cancelling_and_removing() -> None:
 
 
 @pytest.mark.parametrize("task_id", ["x", UNKNOWN_ID, "a" * 300])
-async def test_a_task_that_is_not_there(task_id: str) -> None:
+async def test_a_task_that_is_not_there(service: Service, task_id: str) -> None:
     """404, whatever is wanted of it."""
-    service = Service()
-
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/actions/cancel")):
         assert (await service.call(method, f"/v2/tasks/{task_id}{path}")).status == 404
     assert (await service.call("PUT", f"/v2/tasks/{task_id}")).status == 405
 
 
-async def test_more_tasks_than_a_project_may_have() -> None:
-    """413, with what to do; as for other quotas."""
-    service = Service()
-    image_id = await service.create_active()
-    service.task_service.settings = configured(TaskServiceSettings, max_unfinished_per_owner=1)
-    first = await service.ask_task("verify", image_id=image_id)
-    body = {"type": "verify", "input": {"image_id": image_id}}
-
-    refused = await service.call("POST", "/v2/tasks", body)
-    await service.call("POST", f"/v2/tasks/{first['id']}/actions/cancel")
-    accepted = await service.call("POST", "/v2/tasks", body)
-
-    assert refused.status == 413
-    assert "cancel some" in refused.text
-    assert accepted.status == 201
-
-
 # lists
 
 
-async def test_pages() -> None:
+async def test_pages(service: Service) -> None:
     """The newest first; each task once, by the address of the next page."""
-    service = Service()
     image_id = await service.create_active()
     made = [(await service.ask_task("verify", image_id=image_id))["id"] for _ in range(5)]
 
@@ -386,9 +311,8 @@ async def test_pages() -> None:
     assert await listed(service, "?limit=0") == []
 
 
-async def test_filters() -> None:
+async def test_filters(service: Service) -> None:
     """By type, status, owner and image."""
-    service = Service()
     one, other = await service.create_active(), await service.create_active()
     verify = (await service.ask_task("verify", image_id=one))["id"]
     await service.run_tasks()
@@ -420,10 +344,8 @@ async def test_queries_without_a_meaning(query: str) -> None:
 # schemas
 
 
-async def test_schemas_say_what_is_answered() -> None:
+async def test_schemas_say_what_is_answered(service: Service) -> None:
     """Every field of a task, and of a task in a list; the types that there are."""
-    service = Service()
-
     task = (await service.call("GET", "/v2/schemas/task")).json()
     tasks = (await service.call("GET", "/v2/schemas/tasks")).json()
 

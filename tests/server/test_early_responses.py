@@ -114,17 +114,6 @@ def test_curl(taken: Taken, large: Path, expect: str) -> None:
     assert done.stdout == "409"
 
 
-def test_permission_is_given_only_to_be_used(taken: Taken) -> None:
-    """A client that waits for 100 Continue and gets an error sends no body."""
-    with RawConnection(taken.port) as line:
-        line.ask(
-            f"PUT {taken.path}", *_named(HEADERS), f"Content-Length: {SIZE}", "Expect: 100-continue"
-        )
-        status, headers, _ = line.read()
-        assert (status, headers["connection"]) == (409, "close")
-        assert line.read_rest() == b""
-
-
 def test_an_endless_body_is_not_read_endlessly(service: Service) -> None:
     """The server closes its half of the connection, and soon the rest."""
     image_id = asyncio.run(service.create_active(b"hello"))

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -34,41 +35,37 @@ def test_a_name_is_listened_on_wherever_it_leads() -> None:
         assert listeners
 
 
-def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
-    """Only stale sockets are removed; other files belong to others."""
-    path = tmp_path / "api.sock"
+def _file(path: Path, _: ExitStack) -> None:
     path.write_text("precious")
 
-    with pytest.raises(CannotListen, match="File exists"), open_listeners([UnixAddress(path)]):
-        pass
 
-    assert path.read_text() == "precious"
+def _datagrams(path: Path, stack: ExitStack) -> None:
+    stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)).bind(str(path))
 
 
-def test_a_socket_that_is_busy_is_left_alone(tmp_path: Path) -> None:
-    """A busy process keeps its path, and the start does not wait for it."""
+def _busy(path: Path, stack: ExitStack) -> None:
+    hung = stack.enter_context(socket.socket(socket.AF_UNIX))
+    hung.bind(str(path))
+    hung.listen(0)
+    _fill(path, stack)
+
+
+@pytest.mark.parametrize(
+    ("occupy", "why"), [(_file, "File exists"), (_datagrams, "in use"), (_busy, "in use")]
+)
+def test_what_is_in_the_way_is_left_alone(
+    tmp_path: Path, occupy: Callable[[Path, ExitStack], None], why: str
+) -> None:
+    """Only stale sockets are removed; a file or a socket of others stays, and is not waited for."""
     path = tmp_path / "api.sock"
-    with socket.socket(socket.AF_UNIX) as hung, ExitStack() as clients:
-        hung.bind(str(path))
-        hung.listen(0)
-        _fill(path, clients)
+    with ExitStack() as stack:
+        occupy(path, stack)
+        before = path.stat()
 
-        with pytest.raises(CannotListen, match="in use"), open_listeners([UnixAddress(path)]):
+        with pytest.raises(CannotListen, match=why), open_listeners([UnixAddress(path)]):
             pass
 
-    assert path.is_socket()
-
-
-def test_a_socket_of_another_type_is_left_alone(tmp_path: Path) -> None:
-    """Another process receives datagrams by the socket."""
-    path = tmp_path / "api.sock"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
-        others.bind(str(path))
-
-        with pytest.raises(CannotListen, match="in use"), open_listeners([UnixAddress(path)]):
-            pass
-
-    assert path.is_socket()
+        assert (path.stat().st_ino, path.stat().st_size) == (before.st_ino, before.st_size)
 
 
 def test_the_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:

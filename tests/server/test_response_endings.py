@@ -51,28 +51,6 @@ def test_a_cancelled_upload_is_told_why(service: Service) -> None:
     assert not [line for line in lines if line["log_level"] == "error"]
 
 
-class Breaking:
-    """An application that starts an answer and does not finish it."""
-
-    def __init__(self) -> None:
-        self.ended = threading.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Announce ten bytes and send five."""
-        del scope, receive
-        headers = [(b"content-length", b"10")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"hello", "more_body": True})
-
-
-def test_a_broken_answer_breaks_the_connection() -> None:
-    """The client gets fewer bytes than announced, and nothing else."""
-    with serving(Breaking(), SETTINGS) as (port, _), RawConnection(port) as line:
-        line.ask("GET /")
-        assert line.read_head()[0] == 200
-        assert line.read_rest() == b"hello"
-
-
 class Endless:
     """An application that sends until the client disconnects."""
 
@@ -112,35 +90,6 @@ def test_a_client_leaves_a_second_request_behind() -> None:
         line.hang_up()
         assert app.saw_the_end.wait(10)
         wait_until(lambda: not server.server_state.tasks)
-
-
-def test_garbage_behind_a_request_does_not_come_into_its_answer(service: Service) -> None:
-    """Malformed data after a request neither changes nor follows its answer."""
-    data = bytes(range(256)) * 4096 * 8
-    image_id = asyncio.run(service.create_active(data))
-    with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
-        line.ask(f"GET /v2/images/{image_id}/file", body=b"\0garbage\r\n\r\n")
-        status, _, body = line.read()
-        assert (status, body == data) == (200, True)
-        assert line.read_rest() == b""
-
-
-def test_the_body_of_a_request_that_breaks_off(service: Service) -> None:
-    """A malformed chunk gets one 400, and the claim of the upload is released."""
-    image_id = asyncio.run(service.create())
-    with serving(service.app, SETTINGS) as (port, server), RawConnection(port) as line:
-        line.ask(
-            f"PUT /v2/images/{image_id}/file",
-            f"Content-Type: {OCTETS}",
-            "Transfer-Encoding: chunked",
-        )
-        wait_until(lambda: service.image(image_id).status is Status.SAVING)
-        line.socket.sendall(b"zz\r\n")
-        assert line.read()[0] == 400
-        assert line.read_rest() == b""
-        wait_until(lambda: service.image(image_id).status is Status.QUEUED)
-        line.hang_up()
-        wait_until(lambda: not len(server.connections))
 
 
 class Large:

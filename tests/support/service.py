@@ -241,6 +241,17 @@ class Service:
         task: dict[str, Any] = reply.json()
         return task
 
+    async def do_task(
+        self, type_name: str, caller: str = "alice", /, **fields: object
+    ) -> dict[str, Any]:
+        """Ask for a task, work on all, and look at it again."""
+        task_id = (await self.ask_task(type_name, caller, **fields))["id"]
+        await self.run_tasks()
+        task: dict[str, Any] = (
+            await self.call("GET", f"/v2/tasks/{task_id}", caller=caller)
+        ).json()
+        return task
+
     def image(self, image_id: str) -> Image:
         """The image as the catalog has it."""
         return self.facts.images[image_id]
